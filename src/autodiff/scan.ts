@@ -1,0 +1,104 @@
+/**
+ * The gradient of a loop is a loop the other way. The forward loop is run with more ys: what the backward body needs and may
+ * not, or should not, recompute. It shares its body's nodes with the loop it came from, so `mergeScans` makes one of both.
+ */
+import { isFloat } from '../core/dtype.ts'
+import { inputNode } from '../graph/input.ts'
+import { fullNode, make, rewrite } from '../graph/make.ts'
+import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node } from '../graph/node.ts'
+import { scanNodes } from '../graph/scan.ts'
+import { dependents, pullback, sumOf } from './pullback.ts'
+import type { Cotangents, Wanted } from './rules.ts'
+
+const zeros = (n: Node): Node => fullNode(0, shapeOf(n), dtypeOf(n))
+const isInput = (n: Node): n is Node<'input'> => n.op === 'input'
+
+/** Which of the body's inputs a gradient flows to: a carry counts as soon as anything active flows into it. */
+function activeInputs(n: Node<'scan'>, wants: (input: Node) => boolean): Set<Node> {
+  const { body, carries } = n.attrs
+  const active = new Set<Node>(body.inputs.filter((p, i) => wants(operand(n, i)) && isFloat(dtypeOf(p))))
+  for (let before = -1; before !== active.size;) {
+    before = active.size
+    const reached = dependents(body.outputs, [...active])
+    body.inputs.slice(0, carries).forEach((p, i) => {
+      const out = body.outputs[i]
+      if (out !== undefined && reached.has(out) && isFloat(dtypeOf(p))) active.add(p)
+    })
+  }
+  return active
+}
+
+/** What the backward body takes from the forward one: carries always, other values where `keep` says so. */
+function residuals(backward: readonly Node[], n: Node<'scan'>, keep: (n: Node) => boolean): Node[] {
+  const { body, carries } = n.attrs
+  const forward = new Set(reachable(body.outputs).filter(f => dependsOnInput(f)))
+  const carry = new Set<Node>(body.inputs.slice(0, carries))
+  const given = new Set<Node>(body.inputs)
+  const saved = new Set<Node>()
+  const seen = new Set<Node>()
+  const stack = [...backward]
+  for (let m = stack.pop(); m !== undefined; m = stack.pop()) {
+    if (seen.has(m)) continue
+    seen.add(m)
+    if (carry.has(m) || (forward.has(m) && !given.has(m) && m.op !== 'scan' && keep(m))) saved.add(m)
+    else stack.push(...m.inputs)
+  }
+  return [...saved].sort((a, b) => a.id - b.id)
+}
+const dependsOnInput = (n: Node): boolean => reachable([n]).some(isInput)
+
+export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted): Cotangents {
+  const { body, carries, xs, over, reverse } = n.attrs
+  const active = activeInputs(n, wants)
+  const carryIn = body.inputs.slice(0, carries)
+  const live = carryIn.filter(p => active.has(p))
+  const carryIndex = live.map(p => carryIn.indexOf(p))
+
+  // The backward body: cotangents of the carries walk in, those of the ys are walked over.
+  const dCarry = live.map((p, i) => inputNode(`d.carry${i}`, 'compute', typeOf(p)))
+  const ys = body.outputs.map((_, i) => i).filter(i => i >= carries && g[i] !== undefined)
+  const dYs = ys.map(i => inputNode(`d.y${i - carries}`, 'compute', typeOf(body.outputs[i] ?? n)))
+  const roots = [...carryIndex, ...ys].map(i => body.outputs[i] ?? n)
+  const wrt = [...active]
+  const found = pullback(roots, [...dCarry, ...dYs], wrt, keep)
+  const cotangent = (p: Node | undefined): Node | undefined => (p === undefined ? undefined : found[wrt.indexOf(p)])
+
+  const capturesFrom = carries + xs
+  const dXs = body.inputs.map((p, i) => ({ i, d: i >= carries && i < capturesFrom ? cotangent(p) : undefined })).filter(x => x.d !== undefined)
+  const dCaptures = body.inputs.map((p, i) => ({ i, p, d: i >= capturesFrom ? cotangent(p) : undefined })).filter(x => x.d !== undefined)
+  const sums = dCaptures.map(({ p }, i) => inputNode(`d.sum${i}`, 'compute', typeOf(p)))
+  const outputs = [
+    ...live.map(p => cotangent(p) ?? zeros(p)),
+    ...dCaptures.map(({ d, p }, i) => sumOf(sums[i], d ?? p)),
+    ...dXs.map(({ d, i }) => d ?? operand(n, i)),
+  ]
+
+  // The forward loop again, with what must be kept among its ys.
+  const saved = residuals(outputs, n, keep)
+  const loop = saved.length === 0 ? n : make('scan', n.inputs, { ...n.attrs, body: { inputs: body.inputs, outputs: [...body.outputs, ...saved] } })
+  const stacks = saved.map((_, i) => make('project', [loop], { index: body.outputs.length + i }))
+
+  // The backward body speaks of the forward one's values: kept ones and the xs are walked over, captures captured.
+  const savedParams = saved.map((s, i) => inputNode(`saved${i}`, 'compute', typeOf(s)))
+  const walked = body.inputs.slice(carries, capturesFrom)
+  const walkedParams = walked.map(p => inputNode(p.attrs.name, p.attrs.role, p.attrs.type))
+  const replaced = new Map<Node, Node>()
+  saved.forEach((s, i) => replaced.set(s, savedParams[i] ?? s))
+  walked.forEach((p, i) => replaced.set(p, walkedParams[i] ?? p))
+  body.inputs.slice(capturesFrom).forEach((p, i) => replaced.set(p, operand(n, capturesFrom + i)))
+  const rewritten = rewrite(outputs, reachable(outputs), replaced)
+
+  const init = [
+    ...live.map((p, i) => g[carryIndex[i] ?? 0] ?? zeros(p)),
+    ...dCaptures.map(({ p }) => zeros(p)),
+  ]
+  const results = scanNodes(
+    over, init, [...stacks, ...n.inputs.slice(carries, capturesFrom), ...ys.map(i => g[i] ?? n)],
+    [...dCarry, ...sums, ...savedParams, ...walkedParams, ...dYs], rewritten, !reverse,
+  )
+  const cotangents: (Node | undefined)[] = []
+  carryIndex.forEach((input, i) => { cotangents[input] = results[i] })
+  dCaptures.forEach(({ i }, k) => { cotangents[i] = results[live.length + k] })
+  dXs.forEach(({ i }, k) => { cotangents[i] = results[live.length + dCaptures.length + k] })
+  return cotangents
+}

@@ -1,0 +1,37 @@
+/** Trees of leaves: nested objects and arrays, as parameters and batches come. Leaves are told apart by a predicate. */
+
+export type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [key: string]: TreeOf<T> }
+
+export interface TreeOps<T> {
+  /** Leaves with their paths (`blocks.q`), object keys in insertion order. */
+  flatten(tree: unknown): { readonly path: string; readonly leaf: T }[]
+  /** A tree of the same form, each leaf replaced; `f` sees the path too. */
+  map<U>(tree: unknown, f: (leaf: T, path: string) => U): unknown
+  /** A tree of the same form with these leaves, in `flatten`'s order. */
+  rebuild<U>(tree: unknown, leaves: readonly U[]): unknown
+}
+
+const join = (path: string, key: string | number): string => (path === '' ? `${key}` : `${path}.${key}`)
+
+export function treeOps<T>(isLeaf: (x: unknown) => x is T, describe: string): TreeOps<T> {
+  const map = <U>(tree: unknown, f: (leaf: T, path: string) => U, path = ''): unknown => {
+    if (isLeaf(tree)) return f(tree, path)
+    if (Array.isArray(tree)) return tree.map((t, i) => map(t, f, join(path, i)))
+    if (typeof tree === 'object' && tree !== null) {
+      return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, map(t, f, join(path, k))]))
+    }
+    throw new TypeError(`expected ${describe} at "${path}", found ${tree === null ? 'null' : typeof tree}`)
+  }
+  return {
+    map: (tree, f) => map(tree, f),
+    flatten(tree) {
+      const found: { path: string; leaf: T }[] = []
+      map(tree, (leaf, path) => { found.push({ path, leaf }) })
+      return found
+    },
+    rebuild(tree, leaves) {
+      let i = 0
+      return map(tree, () => leaves[i++])
+    },
+  }
+}

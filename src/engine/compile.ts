@@ -1,0 +1,145 @@
+/** The one place where the stages meet: a function over tensors becomes a program over arrays. */
+import { formatShape, type Dim } from '../core/dim.ts'
+import { hostArray, type TypedArray } from '../core/dtype.ts'
+import { DimError, LayoutError } from '../core/errors.ts'
+import type { Layouts } from '../core/layout.ts'
+import { formatMesh, type Mesh } from '../core/mesh.ts'
+import { treeOps } from '../core/tree.ts'
+import { mergeScans } from '../autodiff/merge-scans.ts'
+import { reachable, type Node } from '../graph/node.ts'
+import type { Graph } from '../graph/ops.ts'
+import { leavesOf } from '../graph/tensor.ts'
+import type { AnyTensor, Tree } from '../graph/types.ts'
+import { collectives, type Collective } from '../partition/collectives.ts'
+import type { LocalGraph, Placement } from '../partition/local.ts'
+import { partition } from '../partition/partition.ts'
+import type { Backend, DeviceBuffer, MemoryStats } from '../runtime/backend.ts'
+import { emit } from '../stablehlo/emit.ts'
+import { MeshArray, place, samePlacement } from './array.ts'
+import { donationPairs } from './donate.ts'
+
+type Leaf = MeshArray | TypedArray | number
+type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [k: string]: TreeOf<T> }
+/** What may stand where an argument has a tensor: an array over the mesh, or host data that is laid out on the way in. */
+export type Given<T> = Tree extends T ? TreeOf<Leaf> : T extends AnyTensor ? Leaf : { readonly [K in keyof T]: Given<T[K]> }
+/** Where a result has a tensor, an array. */
+export type Arrays<T> = Tree extends T ? TreeOf<MeshArray> : T extends AnyTensor ? MeshArray : { readonly [K in keyof T]: Arrays<T[K]> }
+type GivenAll<A extends readonly unknown[]> = { readonly [K in keyof A]: Given<A[K]> }
+
+export interface CompileOptions extends Layouts {
+  readonly mesh: Mesh
+  readonly backend: Backend
+  /** Dims that the layout may name though this program lacks them: another program of the same model has them. */
+  readonly dims?: { readonly [name: string]: Dim }
+  /** Positions of arguments whose arrays the program takes over, so that results of the same type lie in their place. */
+  readonly donate?: readonly number[]
+}
+
+/** What a program will do, before and after it is compiled. */
+export interface Plan {
+  readonly graph: Graph
+  /** The program of one device: print it with `printLocal`. */
+  readonly local: LocalGraph
+  /** As StableHLO. */
+  readonly text: string
+  readonly collectives: readonly Collective[]
+  readonly inputs: readonly { readonly path: string; readonly placement: Placement }[]
+}
+
+export interface Program<A extends readonly Tree[], R extends Tree> extends Plan {
+  (...args: GivenAll<A>): Promise<Arrays<R>>
+  readonly memory: MemoryStats | undefined
+  readonly fromCache: boolean
+  dispose(): void
+}
+
+const isGiven = (x: unknown): x is MeshArray | TypedArray | number => x instanceof MeshArray || typeof x === 'number' || ArrayBuffer.isView(x)
+const givens = treeOps(isGiven, 'an array')
+const tensors = treeOps((x): x is AnyTensor => leafNode(x) !== undefined, 'a tensor')
+const leafNode = (x: unknown): Node | undefined => (typeof x === 'object' && x !== null && 'node' in x ? (x as AnyTensor).node : undefined)
+
+/** The function as a graph: its inputs are the arguments' leaves. @throws DimError where it uses an input that is no argument. */
+function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): { readonly graph: Graph; readonly result: R; readonly paths: string[] } {
+  const leaves = leavesOf(args)
+  const inputs = leaves.map(({ leaf, path }) => {
+    if (leaf.node.op !== 'input') throw new DimError({ code: 'not-an-input', what: `compile: argument ${path} is computed, not given`, fix: 'make it with input(), param() or slot()', at: leaf.node.site })
+    return leaf.node
+  })
+  const result = f(...args)
+  const outputs = mergeScans(leavesOf(result).map(l => l.leaf.node))
+  const known = new Set<Node>(inputs)
+  for (const n of reachable(outputs)) {
+    if (n.op === 'input' && !known.has(n)) {
+      throw new DimError({ code: 'unbound-input', what: `compile: the program uses "${n.attrs.name}", which is not among its arguments`, fix: 'pass it as an argument', at: n.site })
+    }
+  }
+  return { graph: { inputs, outputs }, result, paths: leaves.map(l => l.path) }
+}
+
+/** All stages but the last: nothing is compiled, no device is touched. */
+export function plan<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: Omit<CompileOptions, 'backend'>): Plan & { readonly donated: readonly number[]; readonly result: R } {
+  const { graph, result, paths } = trace(f, args)
+  const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
+  const counts = args.map(a => leavesOf(a).length)
+  const first = (arg: number): number => counts.slice(0, arg).reduce((n, c) => n + c, 0)
+  const candidates = (options.donate ?? []).flatMap(arg => Array.from({ length: counts[arg] ?? 0 }, (_, i) => first(arg) + i))
+  const pairs = donationPairs(local, candidates)
+  const inputs = paths.map((path, i) => ({ path, placement: local.inputPlacements[i] })).filter((x): x is { path: string; placement: Placement } => x.placement !== undefined)
+  return { graph, local, text: emit(local, pairs), collectives: collectives(local), inputs, donated: [...pairs.keys()], result }
+}
+
+/**
+ * Compiles `f` for the mesh. `args` are trees of `input`, `param` and `slot` tensors: they say what `f` is given. The
+ * program takes arrays, or host data, of the same form, and returns arrays in the form of `f`'s result.
+ * @throws LayoutError, DimError before anything is compiled; PluginError when the compiler refuses.
+ */
+export async function compile<const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: CompileOptions): Promise<Program<A, R>> {
+  const { mesh, backend } = options
+  if (mesh.size > backend.deviceCount) {
+    throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
+  }
+  const { donated, result, ...planned } = plan(f, args, options)
+  const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
+  const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
+    const { buffers, temporary } = await prepare(given, planned, options, donated)
+    try {
+      const out = await executable.execute(buffers)
+      const arrays = planned.local.outputPlacements.map((p, i) => new MeshArray(p, mesh, out.map(results => pieceAt(results, i))))
+      return tensors.rebuild(result, arrays) as Arrays<R>
+    } finally {
+      for (const t of temporary) t.dispose()
+    }
+  }
+  return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose: () => executable.dispose() })
+}
+
+function pieceAt(row: readonly DeviceBuffer[], i: number): DeviceBuffer {
+  const found = row[i]
+  if (found === undefined) throw new Error(`there is no buffer ${i}`)
+  return found
+}
+
+/** The arguments as buffers per device; host data is laid out first. */
+async function prepare(given: unknown, planned: Plan, { mesh, backend }: CompileOptions, donated: readonly number[]):
+Promise<{ readonly buffers: readonly (readonly DeviceBuffer[])[]; readonly temporary: readonly MeshArray[] }> {
+  const leaves = givens.flatten(given)
+  if (leaves.length !== planned.inputs.length || leaves.some((l, i) => l.path !== planned.inputs[i]?.path)) {
+    throw new DimError({ code: 'argument-form', what: 'the arguments have another form than the program was compiled for', details: { expected: planned.inputs.map(i => i.path).join(' '), given: leaves.map(l => l.path).join(' ') } })
+  }
+  const temporary: MeshArray[] = []
+  const arrays = await Promise.all(leaves.map(async ({ leaf, path }, i) => {
+    const placement = planned.inputs[i]?.placement
+    if (placement === undefined) throw new Error(`argument ${path} has no placement`)
+    if (leaf instanceof MeshArray) {
+      if (samePlacement(leaf, placement)) return leaf
+      throw new DimError({ code: 'placement', what: `argument ${path} lies otherwise than the program expects`, details: { expected: describe(placement), given: describe(leaf) }, fix: 'compile both programs with one layout' })
+    }
+    const data = typeof leaf === 'number' ? hostArray(placement.dtype, 1).fill(leaf as never) : leaf
+    const array = await place(backend, mesh, placement, data, `argument ${path}`)
+    if (!donated.includes(i)) temporary.push(array)
+    return array
+  }))
+  return { buffers: Array.from({ length: mesh.size }, (_v, device) => arrays.map(a => pieceAt(a.pieces, device))), temporary }
+}
+
+const describe = (p: Placement): string => `${p.dtype} ${formatShape(p.shape)}${[...p.split].map(([dim, axes]) => `, ${dim} → ${axes.join(', ')}`).join('')}`

@@ -1,0 +1,24 @@
+/** Which arguments' memory which results may take. */
+import { formatShape } from '../core/dim.ts'
+import { dtypeOf, shapeOf } from '../graph/node.ts'
+import type { LocalGraph, LocalNode } from '../partition/local.ts'
+
+const key = (n: LocalNode): string => `${dtypeOf(n)}[${formatShape(shapeOf(n))}]`
+
+/** Parameter → result, of one local type each; candidates and results of a type are paired in their order. */
+export function donationPairs(graph: LocalGraph, candidates: readonly number[]): Map<number, number> {
+  const free = new Map<string, number[]>()
+  // A result that is a parameter itself, or stands twice among the results, cannot take another's place.
+  const inputs = new Set<LocalNode>(graph.inputs)
+  graph.outputs.forEach((n, i) => {
+    if (!inputs.has(n) && graph.outputs.indexOf(n) === i) free.set(key(n), [...(free.get(key(n)) ?? []), i])
+  })
+  const pairs = new Map<number, number>()
+  for (const c of candidates) {
+    const n = graph.inputs[c]
+    if (n === undefined || graph.outputs.includes(n)) continue
+    const to = free.get(key(n))?.shift()
+    if (to !== undefined) pairs.set(c, to)
+  }
+  return pairs
+}

@@ -1,0 +1,35 @@
+/** How each global op reads in printed text. */
+import type { Node } from './node.ts'
+import type { Attrs, Graph } from './ops.ts'
+import { formatDims, printGraph, type Described } from './print.ts'
+
+const list = (items: readonly string[]): string => `[${items.join(' ')}]`
+
+export const describeOp: { readonly [K in keyof Attrs]: (attrs: Attrs[K]) => string } = {
+  input: a => `${a.role === 'compute' ? 'input' : a.role} "${a.name}"`,
+  constant: a => `constant ${a.value}`,
+  iota: a => `iota ${a.dim.name}`,
+  unary: a => a.fn,
+  binary: a => a.fn,
+  compare: a => `compare ${a.direction}`,
+  select: () => 'select',
+  convert: a => `convert ${a.dtype}`,
+  broadcast: a => `broadcast [${formatDims(a.shape)}]`,
+  dot: a => `dot over ${list(a.over)}`,
+  reduce: a => `${a.kind} over ${list(a.over)}`,
+  rename: a => `rename ${a.from} → ${a.to}`,
+  take: a => `take ${a.dim}`,
+  scatterAdd: a => `scatterAdd ${a.dim.name}`,
+  threefry: () => 'threefry',
+  scan: a => `scan over ${a.over.name}${a.reverse ? ' in reverse' : ''}, ${a.carries} carried, ${a.xs} walked`,
+  project: a => `result ${a.index} of`,
+  relayout: a => `relayout ${typeof a.to === 'string' ? `as ${a.to}` : JSON.stringify(a.to)}`,
+  stopGradient: () => 'stopGradient',
+  customGradient: () => 'customGradient',
+}
+
+const textOf = <K extends keyof Attrs>(n: Node<K>): string => describeOp[n.op](n.attrs)
+const describe = (n: Node): Described<Attrs> => (n.op === 'scan' ? { text: textOf(n), body: n.attrs.body } : { text: textOf(n) })
+
+/** The text of a global graph. */
+export const print = (graph: Graph): string => printGraph<Attrs>(graph, describe)

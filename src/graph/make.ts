@@ -1,0 +1,33 @@
+/** The maker of global nodes, and the few helpers that every composition over them uses. */
+import { names, type Dim } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
+import { infer } from './infer.ts'
+import { interner, shapeOf, type Make, type Node } from './node.ts'
+import type { Attrs } from './ops.ts'
+
+// Interning is not state that anyone can see: a node is what it is made of, whoever made it first.
+export const make: Make<Attrs> = interner(infer)
+
+export const constantNode = (value: number, dtype: DType): Node => make('constant', [], { value, dtype })
+
+/** The node itself where its dims already lie so. */
+export const broadcastTo = (n: Node, shape: readonly Dim[]): Node =>
+  names(shapeOf(n)).join() === names(shape).join() ? n : make('broadcast', [n], { shape })
+
+/** A tensor of one value. */
+export const fullNode = (value: number, shape: readonly Dim[], dtype: DType): Node => broadcastTo(constantNode(value, dtype), shape)
+
+/** The value of a node that is one constant everywhere, broadcast or not. */
+export const splatValue = (n: Node): number | undefined =>
+  n.op === 'constant' ? n.attrs.value : n.op === 'broadcast' && n.inputs[0] !== undefined ? splatValue(n.inputs[0]) : undefined
+
+/** The roots again, with some nodes replaced by others and all that depends on them made anew. */
+export function rewrite(roots: readonly Node[], order: readonly Node[], replaced: Map<Node, Node>): Node[] {
+  const image = (n: Node): Node => replaced.get(n) ?? n
+  for (const n of order) {
+    if (replaced.has(n) || !n.inputs.some(i => replaced.has(i))) continue
+    const again = make(n.op, n.inputs.map(image), n.attrs, n.site)
+    if (again !== n) replaced.set(n, again)
+  }
+  return roots.map(image)
+}

@@ -1,0 +1,103 @@
+/** Nodes: frozen, interned, typed by their op; and the tables that passes are made of. */
+import type { Dim } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
+import type { Site } from '../core/errors.ts'
+import { userSite } from './site.ts'
+import type { Attrs } from './ops.ts'
+
+export interface TensorType { readonly shape: readonly Dim[]; readonly dtype: DType }
+
+/** A node of a language whose ops and attributes are `A`: the global one (`Attrs`) or a device's. */
+export type NodeOf<A, K extends keyof A = keyof A> = {
+  [P in K]: {
+    /** Grows with creation: inputs have smaller ids than their users. */
+    readonly id: number
+    readonly op: P
+    readonly inputs: readonly NodeOf<A>[]
+    readonly attrs: A[P]
+    /** One type for all ops but loops. */
+    readonly results: readonly TensorType[]
+    readonly site: Site | undefined
+  }
+}[K]
+export type Node<K extends keyof Attrs = keyof Attrs> = NodeOf<Attrs, K>
+
+/** A pass: one rule for every op. */
+export type TableOf<A, R, Args extends readonly unknown[] = []> = { readonly [K in keyof A]: (n: NodeOf<A, K>, ...args: Args) => R }
+export type Table<R, Args extends readonly unknown[] = []> = TableOf<Attrs, R, Args>
+
+/** Applies the rule of the node's op: no cast, no switch. */
+export const visit = <A, R, Args extends readonly unknown[], K extends keyof A>(table: TableOf<A, R, Args>, n: NodeOf<A, K>, ...args: Args): R =>
+  table[n.op](n, ...args)
+
+/** What inference sees of an operand, in any language of ops. */
+export interface Typed { readonly results: readonly TensorType[] }
+
+/** The type of a node's (first) result. */
+export function typeOf(n: Typed): TensorType {
+  const [first] = n.results
+  if (first === undefined) throw new Error('a node has no result')
+  return first
+}
+export const shapeOf = (n: Typed): readonly Dim[] => typeOf(n).shape
+export const dtypeOf = (n: Typed): DType => typeOf(n).dtype
+
+/** The i-th operand of an op that is known to have it. */
+export function operand<A>(n: NodeOf<A>, i: number): NodeOf<A> {
+  const found = n.inputs[i]
+  if (found === undefined) throw new Error(`op ${String(n.op)} has no operand ${i}`)
+  return found
+}
+
+/** What an op's results are, from its operands; throws DimError when they do not fit. */
+export type Infer<A> = { readonly [K in keyof A]: (attrs: A[K], inputs: readonly Typed[], site: Site | undefined) => readonly TensorType[] }
+export type Make<A> = <K extends keyof A>(op: K, inputs: readonly NodeOf<A>[], attrs: A[K], site?: Site) => NodeOf<A, K>
+
+/** A maker of nodes that returns the same object for the same op, operands and attributes. */
+export function interner<A>(infer: Infer<A>): Make<A> {
+  const made = new Map<string, WeakRef<object>>()
+  const identities = new WeakMap<object, number>()
+  let nextId = 0
+  let nextIdentity = 0
+  const swept = new FinalizationRegistry<string>(key => { if (made.get(key)?.deref() === undefined) made.delete(key) })
+
+  const identity = (o: object): string => {
+    const known = identities.get(o) ?? nextIdentity++
+    identities.set(o, known)
+    return `@${known}`
+  }
+  // Functions and graphs count by identity, everything else by value.
+  const keyOf = (value: unknown): string => {
+    if (typeof value === 'function') return identity(value)
+    if (Array.isArray(value)) return `[${value.map(keyOf).join()}]`
+    if (typeof value === 'object' && value !== null) {
+      if ('outputs' in value) return identity(value)
+      return `{${Object.entries(value).map(([k, v]) => `${k}:${keyOf(v)}`).join()}}`
+    }
+    return Object.is(value, -0) ? '-0' : `${typeof value === 'string' ? JSON.stringify(value) : String(value)}`
+  }
+
+  return (op, inputs, attrs, site) => {
+    type Made = NodeOf<A, typeof op>
+    const key = `${String(op)}(${inputs.map(n => n.id).join()})${keyOf(attrs)}`
+    const old = made.get(key)?.deref()
+    if (old !== undefined) return old as Made
+    const at = site ?? userSite()
+    const node = Object.freeze({ id: nextId++, op, inputs: Object.freeze([...inputs]), attrs: Object.freeze(attrs), results: infer[op](attrs, inputs, at), site: at })
+    made.set(key, new WeakRef(node))
+    swept.register(node, key)
+    return node as unknown as Made
+  }
+}
+
+/** Every node the roots need, operands before users. Loop bodies are not entered. */
+export function reachable<A>(roots: readonly NodeOf<A>[]): NodeOf<A>[] {
+  const seen = new Set<NodeOf<A>>()
+  const stack = [...roots]
+  for (let n = stack.pop(); n !== undefined; n = stack.pop()) {
+    if (seen.has(n)) continue
+    seen.add(n)
+    stack.push(...n.inputs)
+  }
+  return [...seen].sort((a, b) => a.id - b.id)
+}

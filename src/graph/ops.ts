@@ -1,0 +1,55 @@
+/** The one list of ops. A new op is one line here; the compiler then names every table that lacks it. */
+import type { Dim } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
+import type { Layout, Role } from '../core/layout.ts'
+import type { Node, TensorType } from './node.ts'
+
+export type UnaryFn = 'neg' | 'exp' | 'log' | 'tanh' | 'sqrt' | 'rsqrt' | 'abs' | 'sign' | 'sin' | 'cos' | 'logistic' | 'not'
+export type BinaryFn = 'add' | 'sub' | 'mul' | 'div' | 'max' | 'min' | 'pow' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight'
+export type Direction = 'EQ' | 'NE' | 'LT' | 'LE' | 'GT' | 'GE'
+export type ReduceKind = 'sum' | 'max' | 'min'
+
+/** A graph closed over its inputs: a whole program, or the body of a loop. */
+export interface Graph { readonly inputs: readonly Node<'input'>[]; readonly outputs: readonly Node[] }
+
+/** Cotangents of a function's inputs (undefined: none flows) from its result's. Its identity is part of the node. */
+export type Vjp = (cotangent: Node, result: Node, inputs: readonly Node[]) => readonly (Node | undefined)[]
+
+/**
+ * Op → its attributes. Elementwise ops take operands of one shape, dims in the same order: `broadcast` makes them so.
+ */
+export interface Attrs {
+  /** A value given from outside; `serial` keeps two inputs of one name apart. */
+  input: { readonly name: string; readonly role: Role; readonly serial: number; readonly type: TensorType }
+  constant: { readonly value: number; readonly dtype: DType }
+  /** The global index along `dim`, i32. */
+  iota: { readonly dim: Dim }
+  unary: { readonly fn: UnaryFn }
+  binary: { readonly fn: BinaryFn }
+  compare: { readonly direction: Direction }
+  /** (predicate, where true, where false). */
+  select: Empty
+  convert: { readonly dtype: DType }
+  /** To exactly this shape, which has all the operand's dims, in any order. */
+  broadcast: { readonly shape: readonly Dim[] }
+  /** Contracts `over`, multiplies elementwise along every other shared dim. Dims: shared, left's own, right's own. */
+  dot: { readonly over: readonly string[] }
+  reduce: { readonly kind: ReduceKind; readonly over: readonly string[] }
+  rename: { readonly from: string; readonly to: string }
+  /** (table, indices): rows of `dim` at the indices, clamped into range. Dims: the indices', then the table's others. */
+  take: { readonly dim: string }
+  /** (indices, updates): zeros with the updates added at the indices along the new `dim`; those out of range are dropped. */
+  scatterAdd: { readonly dim: Dim }
+  /** (key0, key1, counter0, counter1), u32: the first word of Threefry-2x32 with 20 rounds. */
+  threefry: Empty
+  /** (carries…, xs…, captures…) → (carries…, ys…): the body along `over`; see `scan`. */
+  scan: { readonly over: Dim; readonly body: Graph; readonly carries: number; readonly xs: number; readonly reverse: boolean }
+  /** One result of a `scan`. */
+  project: { readonly index: number }
+  /** The same numbers, laid out by these rules or by those of a role. */
+  relayout: { readonly to: Layout | Role }
+  stopGradient: Empty
+  /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`. */
+  customGradient: { readonly vjp: Vjp }
+}
+type Empty = Readonly<Record<never, never>>

@@ -1,0 +1,23 @@
+/** The user's line: the first stack frame outside the layers that only carry out what a model says. */
+import { relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Site } from '../core/errors.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const ours = ['core', 'graph', 'autodiff', 'partition', 'stablehlo', 'engine', 'nn', 'optim', 'train'].map(folder => `${root}${folder}/`)
+const frame = /\(?((?:file:\/\/)?\/[^():]+):(\d+):(\d+)\)?$/
+
+export function userSite(): Site | undefined {
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 40
+  const lines = (new Error().stack ?? '').split('\n').slice(1)
+  Error.stackTraceLimit = limit
+  for (const line of lines) {
+    const [, where, row, column] = frame.exec(line) ?? []
+    if (where === undefined || line.includes('node:')) continue
+    const file = where.startsWith('file:') ? fileURLToPath(where) : where
+    if (ours.some(folder => file.startsWith(folder) || file.replace('/dist/src/', '/src/').startsWith(folder))) continue
+    return Object.freeze({ file: relative(process.cwd(), file), line: Number(row), column: Number(column) })
+  }
+  return undefined
+}

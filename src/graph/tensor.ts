@@ -1,0 +1,132 @@
+/** Tensors: the methods a model is written with, each a node or a short composition of nodes. */
+import { formatShape, nameOf, names, sizeOf, type Dim, type DimLike } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
+import { DimError } from '../core/errors.ts'
+import type { Layout, Role } from '../core/layout.ts'
+import { treeOps } from '../core/tree.ts'
+import { broadcastTo, constantNode, fullNode, make } from './make.ts'
+import { dtypeOf, shapeOf, type Node } from './node.ts'
+import type { BinaryFn, Direction, ReduceKind, UnaryFn } from './ops.ts'
+import { userSite } from './site.ts'
+import type { AnyTensor, Distinct, Tensor, Tree } from './types.ts'
+
+const contains = (outer: readonly Dim[], inner: readonly Dim[]): boolean => inner.every(d => outer.some(e => e.name === d.name))
+
+/** Both operands at one shape: that of the side whose dims contain the other's. */
+export function aligned(what: string, left: Node, right: Node): readonly [Node, Node] {
+  const [l, r] = [shapeOf(left), shapeOf(right)]
+  if (contains(l, r)) return [left, broadcastTo(right, l)]
+  if (contains(r, l)) return [broadcastTo(left, r), right]
+  throw new DimError({
+    code: 'no-broadcast', what: `${what}: neither side contains the other`, at: userSite(),
+    details: { left: formatShape(l), right: formatShape(r) },
+    fix: 'broadcast one side to the dims of both, or rename a dim',
+  })
+}
+
+type Other = AnyTensor | number
+type Dims = readonly DimLike<string>[]
+
+class TensorOfNode implements AnyTensor {
+  readonly node: Node
+  constructor(node: Node) { this.node = node }
+  get shape(): readonly Dim[] { return shapeOf(this.node) }
+  get dtype(): DType { return dtypeOf(this.node) }
+
+  #unary(fn: UnaryFn): Tensor<string> { return tensor(make('unary', [this.node], { fn })) }
+  #other(other: Other): Node { return typeof other === 'number' ? constantNode(other, this.dtype) : other.node }
+  #binary(fn: BinaryFn, other: Other): Tensor<string> { return tensor(make('binary', aligned(fn, this.node, this.#other(other)), { fn })) }
+  #compare(direction: Direction, other: Other): Tensor<string> {
+    return tensor(make('compare', aligned('compare', this.node, this.#other(other)), { direction }))
+  }
+  #over(over: Dims): string[] { return over.length === 0 ? names(this.shape) : over.map(nameOf) }
+  #reduce(kind: ReduceKind, over: Dims): Tensor<string> { return tensor(make('reduce', [this.node], { kind, over: this.#over(over) })) }
+
+  add(other: Other): Tensor<string> { return this.#binary('add', other) }
+  sub(other: Other): Tensor<string> { return this.#binary('sub', other) }
+  mul(other: Other): Tensor<string> { return this.#binary('mul', other) }
+  div(other: Other): Tensor<string> { return this.#binary('div', other) }
+  pow(other: Other): Tensor<string> { return this.#binary('pow', other) }
+  maximum(other: Other): Tensor<string> { return this.#binary('max', other) }
+  minimum(other: Other): Tensor<string> { return this.#binary('min', other) }
+  equal(other: Other): Tensor<string> { return this.#compare('EQ', other) }
+  less(other: Other): Tensor<string> { return this.#compare('LT', other) }
+  greaterEqual(other: Other): Tensor<string> { return this.#compare('GE', other) }
+
+  neg(): Tensor<string> { return this.#unary('neg') }
+  exp(): Tensor<string> { return this.#unary('exp') }
+  log(): Tensor<string> { return this.#unary('log') }
+  tanh(): Tensor<string> { return this.#unary('tanh') }
+  sqrt(): Tensor<string> { return this.#unary('sqrt') }
+  rsqrt(): Tensor<string> { return this.#unary('rsqrt') }
+  abs(): Tensor<string> { return this.#unary('abs') }
+  sin(): Tensor<string> { return this.#unary('sin') }
+  cos(): Tensor<string> { return this.#unary('cos') }
+  sigmoid(): Tensor<string> { return this.#unary('logistic') }
+  square(): Tensor<string> { return this.mul(this) }
+  relu(): Tensor<string> { return this.maximum(0) }
+  cast(dtype: DType): Tensor<string> { return dtype === this.dtype ? tensor(this.node) : tensor(make('convert', [this.node], { dtype })) }
+
+  sum(...over: Dims): Tensor<string> { return this.#reduce('sum', over) }
+  max(...over: Dims): Tensor<string> { return this.#reduce('max', over) }
+  min(...over: Dims): Tensor<string> { return this.#reduce('min', over) }
+  mean(...over: Dims): Tensor<string> {
+    const gone = new Set(this.#over(over))
+    return this.sum(...over).mul(1 / sizeOf(this.shape.filter(d => gone.has(d.name))))
+  }
+
+  dot(other: AnyTensor, ...over: Dims): Tensor<string> { return tensor(make('dot', [this.node, other.node], { over: over.map(nameOf) })) }
+  rename(from: DimLike<string>, to: DimLike<string>): Tensor<string> {
+    return tensor(make('rename', [this.node], { from: nameOf(from), to: nameOf(to) }))
+  }
+  take(dim: DimLike<string>, indices: AnyTensor): Tensor<string> { return tensor(make('take', [this.node, indices.node], { dim: nameOf(dim) })) }
+  relayout(to: Layout | Role): Tensor<string> { return tensor(make('relayout', [this.node], { to })) }
+  stopGradient(): Tensor<string> { return tensor(make('stopGradient', [this.node], {})) }
+}
+
+/** The tensor of a node. The compiler believes the dims. */
+export const tensor = <D extends string>(node: Node): Tensor<D> => new TensorOfNode(node) as unknown as Tensor<D>
+
+export const isTensor = (x: unknown): x is AnyTensor => x instanceof TensorOfNode
+/** A tensor whose dims the compiler forgets: every name is accepted, run-time checks decide. */
+export const loose = (x: AnyTensor): Tensor<string> => tensor(x.node)
+
+const trees = treeOps(isTensor, 'a tensor')
+export const leavesOf = (tree: Tree): { readonly path: string; readonly leaf: AnyTensor }[] => trees.flatten(tree)
+/** A tree of the same form, each tensor replaced by one of the same dims. */
+export const mapTree = <T extends Tree>(tree: T, f: (leaf: Tensor<string>, path: string) => AnyTensor): T =>
+  trees.map(tree, (leaf, path) => f(loose(leaf), path)) as T
+export const rebuildTree = <T extends Tree>(tree: T, leaves: readonly AnyTensor[]): T => trees.rebuild(tree, leaves) as T
+
+/** Two trees of one form, walked together. @throws DimError when their forms differ. */
+export function zipTrees<T extends Tree>(a: T, b: T, f: (a: Tensor<string>, b: Tensor<string>, path: string) => AnyTensor): T {
+  const [left, right] = [leavesOf(a), leavesOf(b)]
+  if (left.length !== right.length || left.some((l, i) => l.path !== right[i]?.path)) {
+    throw new DimError({ code: 'tree-form', what: 'two trees of tensors have different forms', details: { left: left.map(l => l.path).join(' '), right: right.map(r => r.path).join(' ') } })
+  }
+  return rebuildTree(a, left.map((l, i) => f(loose(l.leaf), loose((right[i] ?? l).leaf), l.path)))
+}
+
+/** A tensor of one value. */
+export const full = <const S extends readonly Dim[]>(value: number, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> =>
+  tensor(fullNode(value, shape, dtype))
+/** The global index along a dim, i32. */
+export const iota = <N extends string>(dim: Dim<N>): Tensor<N> => tensor(make('iota', [], { dim }))
+/** The tensor with more dims, the same along each of them. */
+export const broadcast = <D extends string, const S extends readonly Dim[]>(x: Tensor<D>, shape: S): Tensor<D | S[number]['name']> =>
+  tensor(broadcastTo(x.node, [...shape, ...x.shape.filter(d => !shape.some(e => e.name === d.name))]))
+/** `yes` where the predicate holds, else `no`; what is not chosen leaks no NaN. */
+export function where<P extends string, D extends string>(predicate: Tensor<P>, yes: Tensor<D>, no: Tensor<D> | number): Tensor<P | D> {
+  const other = typeof no === 'number' ? constantNode(no, yes.dtype) : no.node
+  const [a, b] = aligned('where', yes.node, other)
+  const [p, wide] = aligned('where', predicate.node, a)
+  return tensor(make('select', [p, wide, broadcastTo(b, shapeOf(wide))], {}))
+}
+/** The way from unknown dims to known ones: checked at run time, believed by the compiler. */
+export function expectDims<const S extends readonly Dim[]>(x: AnyTensor, shape: S): Tensor<S[number]['name']> {
+  const same = x.shape.length === shape.length && shape.every(d => x.shape.some(e => e.name === d.name && e.size === d.size))
+  if (!same) {
+    throw new DimError({ code: 'unexpected-dims', what: 'the tensor has other dims than expected', details: { expected: formatShape(shape), found: formatShape(x.shape) }, fix: 'rename or reduce its dims', at: userSite() })
+  }
+  return tensor(broadcastTo(x.node, shape))
+}

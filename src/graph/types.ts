@@ -1,0 +1,95 @@
+/** The types a user writes: tensors that know the set of their dim names, trees of them, and the compiler's messages. */
+import type { Dim, DimLike } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
+import type { Layout, Role } from '../core/layout.ts'
+import type { Node } from './node.ts'
+
+/** A tensor whose dims the compiler does not know. */
+export interface AnyTensor {
+  /** Ordered as it lies in memory; order means nothing else. */
+  readonly shape: readonly Dim[]
+  readonly dtype: DType
+  readonly node: Node
+}
+
+/** A symbolic tensor over the dims D: neither fewer nor more dims will do, so D is invariant. */
+export interface Tensor<in out D extends string> extends AnyTensor {
+  // Phantoms, never set at run time. First, so that the compiler's elaboration stops here and stays short.
+  readonly '~dims': D
+  readonly '~has': { readonly [K in D]: true }
+
+  add<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  sub<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  mul<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  div<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  pow<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  /** The larger of both, elementwise; `max` reduces. */
+  maximum<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  minimum<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  equal<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  less<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  greaterEqual<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+
+  neg(): Tensor<D>
+  exp(): Tensor<D>
+  log(): Tensor<D>
+  tanh(): Tensor<D>
+  sqrt(): Tensor<D>
+  /** 1 / √x. */
+  rsqrt(): Tensor<D>
+  abs(): Tensor<D>
+  sin(): Tensor<D>
+  cos(): Tensor<D>
+  /** 1 / (1 + e⁻ˣ). */
+  sigmoid(): Tensor<D>
+  square(): Tensor<D>
+  /** max(x, 0). */
+  relu(): Tensor<D>
+  cast(dtype: DType): Tensor<D>
+
+  /** Reductions run over the dims named, or over all where none is. */
+  sum<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Exclude<D, R>>
+  mean<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Exclude<D, R>>
+  max<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Exclude<D, R>>
+  min<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Exclude<D, R>>
+
+  /** Contract `over`, multiply elementwise along every other dim that both have. */
+  dot<E extends string, R extends D & E>(other: Tensor<E>, ...over: readonly DimLike<R>[]): Tensor<Exclude<D | E, R>>
+  rename<From extends D, To extends string>(from: DimLike<From>, to: DimLike<To> & Fresh<To, Exclude<D, From>>): Tensor<Exclude<D, From> | To>
+  /** Rows of `dim` at the indices (i32, clamped into range). */
+  take<R extends D, E extends string>(dim: DimLike<R>, indices: Tensor<E>): Tensor<Exclude<D, R> | E>
+
+  /** The same numbers laid out otherwise from here on: by rules on its dims, or as tensors of a role are. */
+  relayout(to: Layout<D> | Role): Tensor<D>
+  /** The same numbers; no gradient flows back. */
+  stopGradient(): Tensor<D>
+}
+
+export type Scalar = Tensor<never>
+export type DimsOf<T> = T extends Tensor<infer D> ? D : never
+
+/** Nothing is assignable to it, so the compiler prints it: the message, then the dims at fault. */
+export interface DimError<Message extends string, At> { readonly '~error': Message; readonly '~at': At }
+
+/** Broadcasting needs one side's dims to contain the other's. */
+export type Operand<D extends string, E extends string> =
+  | number
+  | (Tensor<E> & ([E] extends [D] ? unknown : [D] extends [E] ? unknown
+      : DimError<'neither side contains the other: broadcast one explicitly', { onlyLeft: Exclude<D, E>; onlyRight: Exclude<E, D> }>))
+
+export type Fresh<N extends string, Taken extends string> =
+  string extends Taken ? unknown : [N & Taken] extends [never] ? unknown : DimError<'the tensor already has this dim', N & Taken>
+
+/** The dims listed twice; tail-recursive, so long shapes are fine. */
+type Repeats<S extends readonly Dim[], Seen extends string = never, Found extends string = never> =
+  S extends readonly [infer H extends Dim, ...infer T extends readonly Dim[]]
+    ? Repeats<T, Seen | H['name'], H['name'] extends Seen ? Found | H['name'] : Found> : Found
+export type Distinct<S extends readonly Dim[]> =
+  string extends S[number]['name'] ? unknown : [Repeats<S>] extends [never] ? unknown : DimError<'this dim is listed twice', Repeats<S>>
+
+/** Tensors in nested objects and arrays, as parameters come. */
+export type Tree = AnyTensor | { readonly [k: string]: Tree } | readonly Tree[]
+/** The tree's leaves without one dim, as a loop's body sees what it walks over. */
+export type Without<T, N extends string> = Tree extends T ? Tree : T extends Tensor<infer D> ? Tensor<Exclude<D, N>> : { [K in keyof T]: Without<T[K], N> }
+/** The tree's leaves with one dim more, as a loop stacks what its body returns. */
+export type With<T, N extends string> = Tree extends T ? Tree : T extends Tensor<infer D> ? Tensor<D | N> : { [K in keyof T]: With<T[K], N> }

@@ -1,0 +1,99 @@
+/** A decoder-only Transformer as GPT-2 has it: pre-norm, learned positions, tied embedding (Radford et al. 2019). */
+import { dims } from '../core/dim.ts'
+import { input, param } from '../graph/input.ts'
+import { dropout, fold, normal, type Key } from '../graph/random.ts'
+import { scan } from '../graph/scan.ts'
+import { full, iota, loose, mapTree } from '../graph/tensor.ts'
+import type { Scalar, Tensor } from '../graph/types.ts'
+import { causalAttention } from '../nn/attention.ts'
+import { crossEntropy, gelu, layerNorm } from '../nn/functional.ts'
+import type { Model } from './model.ts'
+
+export interface GptConfig {
+  readonly vocab: number
+  /** Tokens in a window. */
+  readonly seq: number
+  readonly layers: number
+  readonly embed: number
+  readonly heads: number
+  readonly headDim: number
+  readonly hidden: number
+  /** Share of activations zeroed in training. */
+  readonly dropout: number
+}
+
+type Stream = Tensor<'batch' | 'seq' | 'embed'>
+type Ids = Tensor<'batch' | 'seq'>
+
+/** The dims of a GPT, for layouts and for reading its tensors. */
+export const gptDims = (c: GptConfig, batch: number) => dims({
+  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, headDim: c.headDim, hidden: c.hidden, layers: c.layers,
+})
+type Dims = ReturnType<typeof gptDims>
+
+/** Every parameter, layers stacked along `layers`. */
+const parameters = ({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims) => ({
+  tokens: param('tokens', [vocab, embed]),
+  positions: param('positions', [seq, embed]),
+  blocks: {
+    norm1: { gain: param('norm1.gain', [layers, embed]), bias: param('norm1.bias', [layers, embed]) },
+    query: param('query', [layers, embed, heads, headDim]),
+    key: param('key', [layers, embed, heads, headDim]),
+    value: param('value', [layers, embed, heads, headDim]),
+    out: param('out', [layers, heads, headDim, embed]),
+    norm2: { gain: param('norm2.gain', [layers, embed]), bias: param('norm2.bias', [layers, embed]) },
+    up: param('up', [layers, embed, hidden]),
+    upBias: param('upBias', [layers, hidden]),
+    down: param('down', [layers, hidden, embed]),
+    downBias: param('downBias', [layers, embed]),
+  },
+  norm: { gain: param('norm.gain', [embed]), bias: param('norm.bias', [embed]) },
+})
+export type GptParams = ReturnType<typeof parameters>
+
+export type GptBatch = { readonly tokens: Ids; readonly targets: Ids }
+export type Gpt = Model<GptParams, GptBatch> & {
+  readonly dims: Dims
+  /** batch seq vocab. */
+  readonly logits: (params: GptParams, tokens: Ids) => Tensor<'batch' | 'seq' | 'vocab'>
+}
+
+/** A GPT for batches of `batch` windows. */
+export function gpt(config: GptConfig, batch: number): Gpt {
+  const d = gptDims(config, batch)
+  const params = parameters(d)
+
+  const hidden = (p: GptParams, tokens: Ids, key: Key | undefined): Stream => {
+    const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
+    const embedded = drop(p.tokens.take(d.vocab, tokens).add(p.positions), key, 0)
+    const [out] = scan(d.layers, embedded, { block: p.blocks, index: iota(d.layers) }, (x, { block, index }) => {
+      const own = key === undefined ? undefined : fold(key, index)
+      const attended = causalAttention(layerNorm(x, d.embed, block.norm1.gain, block.norm1.bias), block, d)
+      const y = x.add(drop(attended, own, 1))
+      const up = layerNorm(y, d.embed, block.norm2.gain, block.norm2.bias).dot(block.up, d.embed).add(block.upBias)
+      return [y.add(drop(gelu(up).dot(block.down, d.hidden).add(block.downBias), own, 2)), {}] as const
+    })
+    return layerNorm(out, d.embed, p.norm.gain, p.norm.bias)
+  }
+  const logits = (p: GptParams, tokens: Ids, key?: Key) => hidden(p, tokens, key).dot(p.tokens, d.embed)
+  return {
+    dims: d,
+    params,
+    batch: { tokens: input('tokens', [d.batch, d.seq], 'i32'), targets: input('targets', [d.batch, d.seq], 'i32') },
+    tokensPerBatch: batch * config.seq,
+    logits: (p, tokens) => logits(p, tokens),
+    loss: (p, { tokens, targets }, key): Scalar =>
+      crossEntropy(logits(p, tokens, config.dropout > 0 ? key : undefined), d.vocab, targets).mean(),
+    init: key => {
+      let draw = 0
+      // Residual branches start smaller, so that the stream's variance does not grow with depth.
+      const scaleOf = (path: string): number => (path === 'blocks.out' || path === 'blocks.down' ? 0.02 / Math.sqrt(2 * config.layers) : 0.02)
+      return mapTree(params, (p, path) => {
+        if (path.endsWith('gain')) return full(1, p.shape)
+        if (path.endsWith('ias')) return full(0, p.shape)
+        return loose(normal(fold(key, draw++), p.shape)).mul(scaleOf(path))
+      })
+    },
+    decays: path => !path.endsWith('gain') && !path.endsWith('ias'),
+  }
+}

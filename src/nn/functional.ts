@@ -1,0 +1,56 @@
+/** The functions models are made of, composed of ops. They know no device, no mesh and no layout. */
+import type { Dim, DimLike } from '../core/dim.ts'
+import { nameOf } from '../core/dim.ts'
+import { withGradient } from '../graph/custom.ts'
+import { full, iota, loose, tensor, where } from '../graph/tensor.ts'
+import type { Tensor } from '../graph/types.ts'
+
+/** exp(x) / Σ exp(x) over one dim. Its gradient is p ⊙ (g − Σ g ⊙ p), whatever the shift by the maximum. */
+export function softmax<D extends string, R extends D>(x: Tensor<D>, over: DimLike<R>): Tensor<D> {
+  const dim: string = nameOf(over)
+  return withGradient([x], ([x]) => {
+    const e = x.sub(x.max(dim).stopGradient()).exp()
+    return e.div(e.sum(dim))
+  }, (g, p) => [p.mul(g.sub(g.mul(p).sum(dim)))])
+}
+
+/** log Σ exp(x) over one dim, safe for large x. */
+export function logsumexp<D extends string, R extends D>(x: Tensor<D>, over: DimLike<R>): Tensor<Exclude<D, R>> {
+  const dim: string = nameOf(over)
+  return withGradient<Exclude<D, R>>([x], ([x]) => {
+    const top = x.max(dim).stopGradient()
+    return x.sub(top).exp().sum(dim).log().add(top)
+  }, (g, y, [x]) => [x.sub(y).exp().mul(g)])
+}
+
+/**
+ * −log softmax(logits)[target] along `classes`. With `classes` split no device ever holds all logits: a maximum, a sum and
+ * the target's logit are reduced instead. Gradient: softmax − one-hot.
+ * @param targets i32, without `classes`
+ */
+export function crossEntropy<D extends string, C extends D>(logits: Tensor<D>, classes: Dim<C>, targets: Tensor<Exclude<D, C>>): Tensor<Exclude<D, C>> {
+  const dim: string = classes.name
+  const hit = (target: Tensor<string>, like: Tensor<string>): Tensor<string> => loose(full(0, like.shape, 'i32').add(loose(iota(classes)))).equal(target)
+  return withGradient<Exclude<D, C>>([logits, targets], ([x, target]) =>
+    loose(logsumexp(x, dim)).sub(where(hit(target, x), x, 0).sum(dim)),
+  (g, _, [x, target]) => {
+    const p = x.sub(logsumexp(x, dim)).exp()
+    return [where(hit(target, x), p.sub(1), p).mul(g)]
+  })
+}
+
+/** (x − mean) / √(variance + ε) over one dim, times a gain, plus a bias (Ba et al. 2016). */
+export function layerNorm<D extends string, R extends D>(x: Tensor<D>, over: Dim<R>, gain: Tensor<NoInfer<R>>, bias: Tensor<NoInfer<R>>, epsilon = 1e-5): Tensor<D> {
+  const dim: string = over.name
+  const centered = (x: Tensor<string>): Tensor<string> => x.sub(x.mean(dim))
+  const inverse = (c: Tensor<string>): Tensor<string> => loose(c.square().mean(dim).add(epsilon).rsqrt())
+  const normal = withGradient<string>([x], ([x]) => {
+    const c = centered(x)
+    return c.mul(inverse(c))
+  }, (g, y, [x]) => [g.sub(g.mean(dim)).sub(y.mul(g.mul(y).mean(dim))).mul(inverse(centered(x)))])
+  return tensor(normal.mul(loose(gain)).add(loose(bias)).node)
+}
+
+/** x Φ(x), in the tanh form (Hendrycks and Gimpel 2016): GPT-2's. */
+export const gelu = <D extends string>(x: Tensor<D>): Tensor<D> =>
+  x.mul(0.5).mul(x.square().mul(x).mul(0.044715).add(x).mul(Math.sqrt(2 / Math.PI)).tanh().add(1))

@@ -1,0 +1,4 @@
+/** Functions over tensors that models are made of. */
+export { crossEntropy, gelu, layerNorm, logsumexp, softmax } from './functional.ts'
+export { causalAttention, type AttentionDims, type AttentionWeights } from './attention.ts'
+export { dropout, fold, keyOf, normal, randomBits, uniform, type Key } from '../graph/random.ts'

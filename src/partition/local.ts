@@ -1,0 +1,83 @@
+/** The program of one device: the global ops on local sizes, the collectives written out, and which device this is. */
+import type { Dim } from '../core/dim.ts'
+import type { Mesh } from '../core/mesh.ts'
+import type { Split } from '../core/layout.ts'
+import { describeOp } from '../graph/describe.ts'
+import { infer } from '../graph/infer.ts'
+import { typeOf, visit, type Infer, type NodeOf, type TableOf, type TensorType, type Typed } from '../graph/node.ts'
+import type { Attrs, ReduceKind } from '../graph/ops.ts'
+import { printGraph, type Described } from '../graph/print.ts'
+
+type Shared = Omit<Attrs, 'scan' | 'relayout' | 'stopGradient' | 'customGradient'>
+type Axes = readonly string[]
+
+export interface LocalAttrs extends Shared {
+  scan: { readonly over: Dim; readonly body: LocalBody; readonly carries: number; readonly xs: number; readonly reverse: boolean }
+  /** Which part of a dim that takes these axes is this device's, i32. */
+  axisIndex: { readonly axes: Axes }
+  /** (x, start): `size` elements of `dim` from `start` on, an i32 scalar. */
+  dynamicSlice: { readonly dim: string; readonly size: number }
+  /** The same on all devices along the axes: the elementwise sum, max or min of theirs. */
+  allReduce: { readonly kind: ReduceKind; readonly axes: Axes }
+  /** The parts of `dim` of all devices along the axes, `parts` of them, one after another. */
+  allGather: { readonly dim: string; readonly axes: Axes; readonly parts: number }
+  /** This device's part of `dim` of the sum along the axes. */
+  reduceScatter: { readonly dim: string; readonly axes: Axes; readonly parts: number }
+}
+export type LocalNode<K extends keyof LocalAttrs = keyof LocalAttrs> = NodeOf<LocalAttrs, K>
+export type LocalTable<R, Args extends readonly unknown[] = []> = TableOf<LocalAttrs, R, Args>
+export interface LocalBody { readonly inputs: readonly LocalNode<'input'>[]; readonly outputs: readonly LocalNode[] }
+
+/** How an array that enters or leaves the program lies over the mesh. */
+export interface Placement extends TensorType { readonly split: Split }
+
+export interface LocalGraph extends LocalBody {
+  readonly mesh: Mesh
+  /** Of the inputs and outputs, in their order; shapes are global. */
+  readonly inputPlacements: readonly Placement[]
+  readonly outputPlacements: readonly Placement[]
+}
+
+const first = (inputs: readonly Typed[]): TensorType => {
+  const [n] = inputs
+  if (n === undefined) throw new Error('an operand is missing')
+  return typeOf(n)
+}
+const resized = (t: TensorType, name: string, size: (old: number) => number): TensorType =>
+  ({ dtype: t.dtype, shape: t.shape.map(d => (d.name === name ? { name, size: size(d.size) } : d)) })
+
+export const localInfer: Infer<LocalAttrs> = {
+  ...infer,
+  scan: a => a.body.outputs.map((n, i) => {
+    const t = typeOf(n)
+    return i < a.carries ? t : { shape: [a.over, ...t.shape], dtype: t.dtype }
+  }),
+  axisIndex: () => [{ shape: [], dtype: 'i32' }],
+  dynamicSlice: (a, inputs) => [resized(first(inputs), a.dim, () => a.size)],
+  allReduce: (_, inputs) => [first(inputs)],
+  allGather: (a, inputs) => [resized(first(inputs), a.dim, size => size * a.parts)],
+  reduceScatter: (a, inputs) => [resized(first(inputs), a.dim, size => size / a.parts)],
+}
+
+const describeAttrs: { readonly [K in keyof LocalAttrs]: (attrs: LocalAttrs[K]) => string } = {
+  ...describeOp,
+  scan: a => `scan over ${a.over.name}${a.reverse ? ' in reverse' : ''}, ${a.carries} carried, ${a.xs} walked`,
+  axisIndex: a => `axisIndex ${a.axes.join(', ')}`,
+  dynamicSlice: a => `slice ${a.dim} to ${a.size}`,
+  allReduce: a => `ALL-REDUCE ${a.kind} along ${a.axes.join(', ')}`,
+  allGather: a => `ALL-GATHER ${a.dim} along ${a.axes.join(', ')}`,
+  reduceScatter: a => `REDUCE-SCATTER ${a.dim} along ${a.axes.join(', ')}`,
+}
+const describe = (n: LocalNode): Described<LocalAttrs> => {
+  const text = describeWith(n)
+  return n.op === 'scan' ? { text, body: n.attrs.body } : { text }
+}
+const describeWith = <K extends keyof LocalAttrs>(n: LocalNode<K>): string => describeAttrs[n.op](n.attrs)
+
+/** The text of a device's program: dims by name with local sizes, collectives in capitals. */
+export const printLocal = (graph: LocalGraph): string => printGraph<LocalAttrs>(graph, describe)
+
+/** Applies a rule table to a node. */
+export const visitLocal = <R, Args extends readonly unknown[]>(table: LocalTable<R, Args>, n: LocalNode, ...args: Args): R =>
+  visit<LocalAttrs, R, Args, typeof n.op>(table, n, ...args)
+

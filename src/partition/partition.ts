@@ -1,0 +1,85 @@
+/** Graph + mesh + layout → the program of one device. */
+import { names, type Dim } from '../core/dim.ts'
+import { checkLayout, localShape, rulesOf, splitOf, type Layouts, type Role } from '../core/layout.ts'
+import type { Mesh } from '../core/mesh.ts'
+import { dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
+import type { Attrs, Graph } from '../graph/ops.ts'
+import { newContext, whole, type Context, type Value } from './context.ts'
+import type { LocalGraph, LocalNode, Placement } from './local.ts'
+import { rules } from './rules.ts'
+
+/** The values of some nodes, given those of the inputs. Partial ones that any user needed whole are whole for all. */
+export function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Context): Value[] {
+  const values = new Map<Node, readonly Value[]>()
+  const settled = (v: Value, n: Node): Value => {
+    const own = { ...v, origin: n }
+    return c.reduced.has(n) ? whole(c, own) : own
+  }
+  for (const [n, v] of given) values.set(n, [settled(v, n)])
+  const valueOf = (n: Node): Value => {
+    const v = values.get(n)?.[0]
+    if (v === undefined) throw new Error(`op ${n.op} was not partitioned`)
+    return v
+  }
+  for (const n of reachable(roots)) {
+    if (values.has(n)) continue
+    if (n.op === 'project') {
+      const v = values.get(operand(n, 0))?.[n.attrs.index]
+      if (v !== undefined) values.set(n, [settled(v, n)])
+      continue
+    }
+    const results = visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(rules, n, n.inputs.map(valueOf), c)
+    values.set(n, n.op === 'scan' ? results : results.map(v => settled(v, n)))
+  }
+  return roots.map(valueOf)
+}
+
+/** Every node of a graph, loop bodies included. */
+export function allNodes(roots: readonly Node[]): Node[] {
+  return reachable(roots).flatMap(n => (n.op === 'scan' ? [n, ...allNodes(n.attrs.body.outputs), ...n.attrs.body.inputs] : [n]))
+}
+
+/** Checks that the rules fit every tensor of the graph. @throws LayoutError, which names the tensor, the rule and the user's line. */
+export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): void {
+  const nodes = [...graph.inputs, ...allNodes(graph.outputs)]
+  const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)])
+  for (const rules of [layouts.layout, layouts.params ?? {}, layouts.state ?? {}]) checkLayout(rules, mesh, known)
+  const compute = rulesOf(layouts, 'compute')
+  for (const n of nodes) {
+    const what = n.op === 'input' ? n.attrs.name : n.op
+    for (const r of n.results) splitOf(compute, mesh, r.shape, what, n.site)
+    if (n.op === 'input' && n.attrs.role !== 'compute') splitOf(rulesOf(layouts, n.attrs.role), mesh, shapeOf(n), what, n.site)
+  }
+}
+
+/** The program that every device runs, all collectives in it. `dims` are those that the rules may name though this graph lacks them. */
+export function partition(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): LocalGraph {
+  checkGraph(graph, mesh, layouts, dims)
+  const reduced = new Set<Node>()
+  // What one user needs reduced is reduced where it is made; each round can only find more of it.
+  for (;;) {
+    const before = reduced.size
+    const local = attempt(graph, mesh, layouts, reduced)
+    if (reduced.size === before) return local
+  }
+}
+
+function attempt(graph: Graph, mesh: Mesh, layouts: Layouts, reduced: Set<Node>): LocalGraph {
+  const c = newContext(mesh, layouts, reduced)
+  const given = new Map<Node, Value>()
+  const inputs: LocalNode<'input'>[] = []
+  const inputPlacements: Placement[] = []
+  for (const n of graph.inputs) {
+    const role: Role = n.attrs.role
+    const split = splitOf(rulesOf(layouts, role), mesh, shapeOf(n), n.attrs.name, n.site)
+    const node = c.make('input', [], { ...n.attrs, type: { shape: localShape(shapeOf(n), split, mesh), dtype: dtypeOf(n) } }, n.site)
+    inputs.push(node)
+    inputPlacements.push({ shape: shapeOf(n), dtype: dtypeOf(n), split })
+    given.set(n, { shape: shapeOf(n), node, split, origin: n, ...(role === 'compute' ? {} : { resting: role }) })
+  }
+  const outputs = partitionNodes(graph.outputs, given, c).map(v => whole(c, v))
+  return {
+    mesh, inputs, outputs: outputs.map(v => v.node), inputPlacements,
+    outputPlacements: outputs.map((v, i) => ({ shape: v.shape, dtype: dtypeOf(graph.outputs[i] ?? v.node), split: v.split })),
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * The split rule of loops. The body is split like any graph; what must be found is how the carries lie, since what comes in
+ * and what goes out must lie alike. A sum that starts at zero may stay partial all the way round, so that gradients
+ * accumulated in a loop are reduced once, after it.
+ */
+import { localShape, sameSplit, type Split } from '../core/layout.ts'
+import { splatValue } from '../graph/make.ts'
+import { dtypeOf, operand, shapeOf, type Node } from '../graph/node.ts'
+import { ready, relayout, samePartial, whole, type Context, type Partial, type Value } from './context.ts'
+import type { LocalNode } from './local.ts'
+import { partitionNodes } from './partition.ts'
+
+type CarryPartial = Partial | 'any' | undefined
+
+const without = (split: Split, name: string): Split => new Map([...split].filter(([dim]) => dim !== name))
+
+export function scanRule(n: Node<'scan'>, values: readonly Value[], c: Context): readonly Value[] {
+  const { body, carries, xs, over } = n.attrs
+  const init = values.slice(0, carries).map(v => ready(c, v))
+  // Walked tensors keep the layout they rest in and move slice by slice; only the dim walked over must be there.
+  const walked = values.slice(carries, carries + xs).map(v => {
+    const there = whole(c, v)
+    if (!there.split.has(over.name)) return there
+    const { resting } = there
+    return { ...relayout(c, there, without(there.split, over.name)), ...(resting === undefined ? {} : { resting }) }
+  })
+  const captured = values.slice(carries + xs).map(v => whole(c, v))
+
+  const inputs: LocalNode<'input'>[] = []
+  const enter = (p: Node<'input'>, split: Split, extra: object): Value => {
+    const type = { shape: localShape(shapeOf(p), split, c.mesh), dtype: dtypeOf(p) }
+    const node = c.make('input', [], { name: p.attrs.name, role: p.attrs.role, serial: p.attrs.serial, type })
+    inputs.push(node)
+    return { shape: shapeOf(p), node, split, origin: p, ...extra }
+  }
+  const restingOf = (v: Value): object => (v.resting === undefined ? {} : { resting: v.resting })
+
+  const attempt = (partials: readonly CarryPartial[]): Value[] => {
+    inputs.length = 0
+    const given = new Map<Node, Value>()
+    body.inputs.forEach((p, i) => {
+      const [carry, x, capture] = [init[i], walked[i - carries], captured[i - carries - xs]]
+      if (i < carries && carry !== undefined) {
+        const partial = partials[i]
+        given.set(p, enter(p, carry.split, partial === 'any' ? { anyPartial: true } : partial === undefined ? {} : { partial }))
+      } else if (i < carries + xs && x !== undefined) given.set(p, enter(p, x.split, restingOf(x)))
+      else if (capture !== undefined) given.set(p, enter(p, capture.split, restingOf(capture)))
+    })
+    const outputs = partitionNodes(body.outputs, given, c)
+    return outputs.map((v, i) => {
+      if (i >= carries) return v.resting === undefined ? v : ready(c, v)
+      const want = partials[i]
+      const there = sameSplit(v.split, init[i]?.split ?? v.split) ? v : relayout(c, v, init[i]?.split ?? v.split)
+      return want === 'any' || samePartial(there.partial, want) ? there : whole(c, there)
+    })
+  }
+
+  // First ask what the sums that start at zero would be partial over, then hold them to it; failing that, reduce every time.
+  const before = new Set(c.reduced)
+  const forget = (): void => { for (const r of [...c.reduced]) if (!before.has(r)) c.reduced.delete(r) }
+  const zero = init.map((v, i): CarryPartial => (v.partial === undefined && splatValue(operand(n, i)) === 0 ? 'any' : undefined))
+  let partials: readonly CarryPartial[] = init.map(() => undefined)
+  let outputs: Value[] | undefined
+  if (zero.includes('any')) {
+    partials = attempt(zero).slice(0, carries).map((v, i) => (zero[i] === 'any' && v.partial?.kind === 'sum' ? v.partial : undefined))
+    forget()
+    outputs = attempt(partials)
+    if (outputs.slice(0, carries).some((v, i) => !samePartial(v.partial, partials[i] as Partial | undefined))) {
+      forget()
+      partials = init.map(() => undefined)
+      outputs = undefined
+    }
+  }
+  outputs ??= attempt(partials)
+
+  const loop = c.make('scan', [...init, ...walked, ...captured].map(v => v.node), {
+    over, carries, xs, reverse: n.attrs.reverse, body: { inputs: [...inputs], outputs: outputs.map(v => v.node) },
+  }, n.site)
+  return outputs.map((v, index) => ({
+    shape: n.results[index]?.shape ?? v.shape, split: v.split, node: c.make('project', [loop], { index }, n.site),
+    ...(v.partial === undefined ? {} : { partial: v.partial }),
+  }))
+}

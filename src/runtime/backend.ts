@@ -1,0 +1,53 @@
+/** What every runtime offers: StableHLO text in, device buffers in and out. It knows no graphs and no dims. */
+import type { DType, TypedArray } from '../core/dtype.ts'
+
+/** Shape (row-major) and element type of one array on one device. */
+export interface BufferType { readonly shape: readonly number[]; readonly dtype: DType }
+
+/** An array on one device. It is freed by `dispose`, which may be called twice and after a donation. */
+export interface DeviceBuffer extends BufferType {
+  readonly device: number
+  /** Copies the array to the host. Rejects if the buffer was disposed or donated. */
+  read(): Promise<TypedArray>
+  dispose(): void
+}
+
+export interface CompileRequest {
+  /** A StableHLO module with a public `@main`, one program for all devices; `stablehlo.replica_id` tells them apart. */
+  readonly text: string
+  /** num_replicas. */
+  readonly devices: number
+  /** Parameter numbers of `@main` whose buffers the program takes over (marked `tf.aliasing_output` in the text). */
+  readonly donated: readonly number[]
+}
+
+/** Bytes per device, as the compiler states them. */
+export interface MemoryStats { readonly arguments: number; readonly outputs: number; readonly aliased: number; readonly temporaries: number }
+
+export interface Executable {
+  readonly results: readonly BufferType[]
+  /** Undefined where the backend cannot say. */
+  readonly memory: MemoryStats | undefined
+  /** Whether it came out of the disk cache. */
+  readonly fromCache: boolean
+  /**
+   * Runs the program on all devices: `args[device][parameter]` → `[device][result]`. Resolves when every device is done
+   * and never blocks Node's loop. Donated arguments are disposed, the others stay the caller's.
+   */
+  execute(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]>
+  dispose(): void
+}
+
+export interface Backend {
+  /** As the user names it: `cpu`, `simulate`. */
+  readonly name: string
+  /** One line for people: which plugin or interpreter, its version. */
+  readonly description: string
+  readonly deviceCount: number
+  compile(request: CompileRequest): Promise<Executable>
+  /** Copies a host array to a device. `data` may be reused once the promise resolves. */
+  put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer>
+  /** Buffers alive now: a leak test counts them. */
+  liveBuffers(): number
+  close(): Promise<void>
+}

@@ -1,0 +1,124 @@
+/** An array on a device of a plugin. */
+import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
+import { PluginError } from '../../core/errors.ts'
+import type { BufferType, DeviceBuffer } from '../backend.ts'
+import { awaitEvent } from './event.ts'
+import { enums } from './header.gen.ts'
+import { Memory, Struct } from './memory.ts'
+import type { Session } from './session.ts'
+import { bufferType } from './types.ts'
+
+const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1)
+
+/** Copies under this size are made on the main thread: a hop to another thread would cost more. */
+const INLINE_BYTES = 1 << 18
+
+export class PjrtBuffer implements DeviceBuffer {
+  readonly shape: readonly number[]
+  readonly dtype: DType
+  readonly device: number
+  private readonly session: Session
+  private readonly handle: bigint
+  private alive = true
+  private freed = false
+  private pins = 0
+
+  constructor(session: Session, handle: bigint, type: BufferType, device: number) {
+    this.session = session
+    this.handle = handle
+    this.shape = type.shape
+    this.dtype = type.dtype
+    this.device = device
+    session.buffers.add(this)
+  }
+
+  /** The handle for a call that may outlast this turn of the loop; `unpin` must follow. */
+  pin(session: Session): bigint {
+    if (!this.alive || session !== this.session) {
+      throw new PluginError({
+        code: this.alive ? 'foreign-buffer' : 'disposed-buffer',
+        what: this.alive ? 'a buffer of another backend was given' : 'a buffer was used after it was disposed or donated',
+        details: { buffer: `${this.dtype}[${this.shape.join(',')}] on device ${this.device}` },
+      })
+    }
+    this.pins++
+    return this.handle
+  }
+
+  unpin(): void {
+    this.pins--
+    this.freeIfUnused()
+  }
+
+  /** Whether the plugin has taken the memory back, as after a donation; for tests. */
+  isDeleted(): boolean {
+    if (this.freed) return true
+    return this.session.library.call(new Struct('PJRT_Buffer_IsDeleted_Args').set('buffer', this.handle)).number('is_deleted') !== 0
+  }
+
+  read(): Promise<TypedArray> {
+    return this.session.use(async () => {
+      const { library } = this.session
+      const handle = this.pin(this.session)
+      try {
+        const { bytes, view } = dtypes[this.dtype]
+        const length = elements(this.shape)
+        const target = new Memory(length * bytes)
+        const args = new Struct('PJRT_Buffer_ToHostBuffer_Args').set('src', handle)
+          .point('host_layout', rowMajor(this.shape.length)).point('dst', target).set('dst_size', length * bytes)
+        const done = length * bytes <= INLINE_BYTES ? library.call(args) : await library.callAsync(args)
+        await awaitEvent(library, done.get('event'))
+        return view(target.view.buffer as ArrayBuffer, 0, length)
+      } finally {
+        this.unpin()
+      }
+    })
+  }
+
+  dispose(): void {
+    this.alive = false
+    this.freeIfUnused()
+  }
+
+  private freeIfUnused(): void {
+    if (this.alive || this.freed || this.pins > 0) return
+    this.freed = true
+    this.session.buffers.delete(this)
+    this.session.library.call(new Struct('PJRT_Buffer_Destroy_Args').set('buffer', this.handle))
+  }
+}
+
+/** Copies a host array to a device. */
+export async function putBuffer(session: Session, data: TypedArray, type: BufferType, device: number): Promise<PjrtBuffer> {
+  const size = elements(type.shape) * dtypes[type.dtype].bytes
+  if (data.byteLength !== size) {
+    throw new PluginError({
+      code: 'host-array-size', what: `a host array of ${data.byteLength} bytes was given where ${size} are needed`,
+      details: { array: `${type.dtype}[${type.shape.join(',')}]` },
+    })
+  }
+  const dims = Memory.words(type.shape)
+  const source = Memory.at(data)
+  const args = new Struct('PJRT_Client_BufferFromHostBuffer_Args').set('client', session.client)
+    .point('data', source).set('type', bufferType[type.dtype]).point('dims', dims).set('num_dims', type.shape.length)
+    .set('host_buffer_semantics', enums.PJRT_HostBufferSemantics.ImmutableOnlyDuringCall).set('device', session.device(device))
+  const made = size <= INLINE_BYTES ? session.library.call(args) : await session.library.callAsync(args)
+  const buffer = new PjrtBuffer(session, made.get('buffer'), type, device)
+  try {
+    await awaitEvent(session.library, made.get('done_with_host_buffer'))
+  } catch (failure) {
+    buffer.dispose()
+    throw failure
+  }
+  return buffer
+}
+
+/** Says that the host wants rows last, whatever layout the device chose. */
+function rowMajor(rank: number): { readonly address: bigint; readonly kept: readonly unknown[] } {
+  const order = Memory.words(Array.from({ length: rank }, (_, i) => rank - 1 - i))
+  const tiled = new Struct('PJRT_Buffer_MemoryLayout_Tiled').point('minor_to_major', order).set('minor_to_major_size', rank)
+  const layout = new Struct('PJRT_Buffer_MemoryLayout').set('type', enums.PJRT_Buffer_MemoryLayout_Type.Tiled)
+  layout.memory.bytes.set(tiled.memory.bytes, layoutOffset)
+  return { address: layout.address, kept: [layout, tiled] }
+}
+const layoutOffset = 16

@@ -1,0 +1,82 @@
+/** Compiled programs on disk. Whatever is wrong with the cache, the program is only compiled again. */
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+const MAGIC = new TextEncoder().encode('MWX1')
+const HEAD = MAGIC.length + 32
+const SUFFIX = '.xla'
+
+/** When all entries together take more, the least recently used go. */
+export const DEFAULT_CACHE_BYTES = 512 << 20
+
+const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest()
+
+/** A key over everything that decides the machine code; each part is length-prefixed, so that no two lists run together. */
+export function cacheKey(parts: readonly (string | Uint8Array)[]): string {
+  const hash = createHash('sha256')
+  for (const part of parts) {
+    const bytes = typeof part === 'string' ? new TextEncoder().encode(part) : part
+    hash.update(`${bytes.byteLength}:`).update(bytes)
+  }
+  return hash.digest('hex')
+}
+
+export class ExecutableCache {
+  private readonly dir: string
+  private readonly maxBytes: number
+
+  constructor(dir: string, maxBytes: number = DEFAULT_CACHE_BYTES) {
+    this.dir = dir
+    this.maxBytes = maxBytes
+  }
+
+  /** The program under `key`; undefined, and gone, where it is not whole. */
+  async read(key: string): Promise<Uint8Array | undefined> {
+    const path = this.path(key)
+    const file = await readFile(path).catch(() => undefined)
+    if (file === undefined) return undefined
+    const program = file.subarray(HEAD)
+    const whole = MAGIC.every((byte, i) => file[i] === byte) && sha256(program).equals(file.subarray(MAGIC.length, HEAD))
+    if (!whole) {
+      await this.forget(key)
+      return undefined
+    }
+    const now = new Date()
+    await utimes(path, now, now).catch(() => undefined)
+    return program
+  }
+
+  /** Keeps a program. A full or read-only disk only means that it is compiled again next time. */
+  async write(key: string, program: Uint8Array): Promise<void> {
+    const temporary = join(this.dir, `${key}.${randomUUID()}.tmp`)
+    try {
+      // What lies here is run as machine code: nobody else may write it.
+      await mkdir(this.dir, { recursive: true, mode: 0o700 })
+      await writeFile(temporary, Buffer.concat([MAGIC, sha256(program), program]), { mode: 0o600 })
+      await rename(temporary, this.path(key))
+      await this.prune()
+    } catch {
+      await rm(temporary, { force: true }).catch(() => undefined)
+    }
+  }
+
+  async forget(key: string): Promise<void> {
+    await rm(this.path(key), { force: true }).catch(() => undefined)
+  }
+
+  private path(key: string): string { return join(this.dir, `${key}${SUFFIX}`) }
+
+  private async prune(): Promise<void> {
+    const entries = (await Promise.all((await readdir(this.dir)).map(async (name) => {
+      const path = join(this.dir, name)
+      return stat(path).then(({ size, mtimeMs }) => ({ path, name, size, used: mtimeMs }), () => undefined)
+    }))).filter((entry) => entry !== undefined)
+    const hourAgo = Date.now() - 3_600_000
+    const orphans = entries.filter((entry) => entry.name.endsWith('.tmp') && entry.used < hourAgo)
+    const kept = entries.filter((entry) => entry.name.endsWith(SUFFIX)).sort((a, b) => b.used - a.used)
+    let total = 0
+    const excess = kept.filter((entry) => (total += entry.size) > this.maxBytes)
+    await Promise.all([...orphans, ...excess].map((entry) => rm(entry.path, { force: true })))
+  }
+}

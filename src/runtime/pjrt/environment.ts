@@ -1,0 +1,63 @@
+/** What must stand in the C environment before a plugin is loaded. */
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
+import koffi from 'koffi'
+
+/** The lines of /proc/cpuinfo that decide what machine code runs here; empty where there is no such file. */
+export function cpuFeatures(): { readonly model: string; readonly flags: readonly string[] } {
+  let text = ''
+  try {
+    text = readFileSync('/proc/cpuinfo', 'utf8')
+  } catch {
+    // Not Linux, or a locked-down container: then no flag is added, and the cache key says so little.
+  }
+  const line = (label: RegExp): string => label.exec(text)?.[1]?.trim() ?? ''
+  return {
+    model: line(/^(?:model name|CPU part)\s*:(.*)$/m),
+    flags: line(/^(?:flags|Features)\s*:(.*)$/m).split(/\s+/).filter((flag) => flag !== ''),
+  }
+}
+
+/** The XLA flags Meshwork wants on a CPU with these features. */
+export const wantedFlags = (features: readonly string[]): string[] => [
+  // Elementwise code runs two to four times as fast; XLA's own choice is 256 bits.
+  ...features.includes('avx512f') ? ['--xla_cpu_prefer_vector_width=512'] : [],
+  // XLA ends the process when a device waits 40 s for the others: many devices on few cores do that on a long step.
+  '--xla_cpu_collective_call_terminate_timeout_seconds=3600', '--xla_cpu_collective_call_warn_stuck_timeout_seconds=300',
+]
+
+const nameOf = (flag: string): string => flag.slice(2, flag.indexOf('='))
+
+/** The user's flags with ours after them; one that the user has set stays the user's, and so does a file of flags. */
+export function mergeFlags(users: string, ours: readonly string[]): string {
+  const given = users.trim()
+  if (given !== '' && !given.startsWith('-')) return given
+  return [given, ...ours.filter((flag) => !given.includes(nameOf(flag)))].filter((part) => part !== '').join(' ')
+}
+
+/** Those of `flags` that the library knows: XLA ends the process over an unknown one, so their names are looked for in the file. */
+export function knownFlags(library: string, flags: readonly string[]): string[] {
+  const overlap = 128
+  const chunk = Buffer.alloc(4 << 20)
+  const found = new Set<string>()
+  const file = openSync(library, 'r')
+  try {
+    for (let at = 0; found.size < flags.length; at += chunk.length - overlap) {
+      const part = chunk.subarray(0, readSync(file, chunk, 0, chunk.length, at))
+      for (const flag of flags) if (!found.has(flag) && part.includes(nameOf(flag))) found.add(flag)
+      if (part.length < chunk.length) break
+    }
+  } finally {
+    closeSync(file)
+  }
+  return flags.filter((flag) => found.has(flag))
+}
+
+/** Sets what XLA reads at load, and returns XLA_FLAGS. Through libc: in a worker thread `process.env` is only a copy. */
+export function prepareEnvironment(library: string): string {
+  const setenv = koffi.load(null).func('setenv', 'int', ['str', 'str', 'int'])
+  const flags = mergeFlags(process.env['XLA_FLAGS'] ?? '', knownFlags(library, wantedFlags(cpuFeatures().flags)))
+  // Without overwriting: who has asked for more of XLA's log lines gets them.
+  setenv('TF_CPP_MIN_LOG_LEVEL', '2', 0)
+  if (flags !== '') setenv('XLA_FLAGS', flags, 1)
+  return flags
+}

@@ -1,0 +1,19 @@
+/** Leaves the process safely while a plugin's threads are at work. */
+import { isMainThread } from 'node:worker_threads'
+import koffi from 'koffi'
+
+/** What is in use now; at exit it decides how to leave. */
+const busy = new Set<unknown>()
+
+export const markBusy = (work: unknown): void => { busy.add(work) }
+export const markIdle = (work: unknown): void => { busy.delete(work) }
+
+/**
+ * Leaving in the middle of a step would first wait for it, since Node joins its thread pool, and then run the plugin's static
+ * destructors under its own running threads, which can crash. So the process ends at once, with the code it was leaving with.
+ */
+export function guardExit(): void {
+  if (!isMainThread) return
+  const leave = koffi.load(null).func('_exit', 'void', ['int'])
+  process.once('exit', (code) => { if (busy.size > 0) leave(code) })
+}

@@ -1,0 +1,162 @@
+/** A loaded plugin: its function table, called with packed structs, and its errors turned into ours. */
+import { realpathSync } from 'node:fs'
+import koffi, { type LibraryHandle } from 'koffi'
+import { PluginError } from '../../core/errors.ts'
+import { prepareEnvironment } from './environment.ts'
+import { guardExit } from './exit.ts'
+import { enums, slots } from './header.gen.ts'
+import { Struct, nativeText } from './memory.ts'
+
+export type CallName = keyof typeof slots
+
+/** koffi refuses a call beyond 256; the threads that make them are four anyway. */
+const MAX_ASYNC_CALLS = 32
+
+type Done = (failure: Error | null, result: bigint | null) => void
+interface Native {
+  (args: bigint): bigint | null
+  async(args: bigint, done: Done): void
+}
+
+const codeNames: ReadonlyMap<number, string> = new Map(Object.entries(enums.PJRT_Error_Code).map(([label, value]) => [value, label]))
+
+const fixes: Readonly<Record<string, string>> = {
+  RESOURCE_EXHAUSTED: 'use a smaller batch, a smaller model, or more devices to split it over',
+}
+
+export class PluginLibrary {
+  readonly path: string
+  readonly apiVersion: { readonly major: number; readonly minor: number }
+  /** XLA_FLAGS as the plugin read it. */
+  readonly xlaFlags: string
+  private readonly functions = new Map<CallName, Native>()
+  private readonly waiting: (() => void)[] = []
+  private asyncCalls = 0
+
+  constructor(path: string, xlaFlags: string, api: bigint) {
+    this.path = path
+    this.xlaFlags = xlaFlags
+    const head = new DataView(koffi.view(api, 40))
+    this.apiVersion = { major: head.getInt32(32, true), minor: head.getInt32(36, true) }
+    const size = Number(head.getBigUint64(0, true))
+    const table = new DataView(koffi.view(api, size))
+    const proto = koffi.proto('void *', ['void *'])
+    for (const [name, at] of Object.entries(slots) as [CallName, number][]) {
+      const pointer = at + 8 <= size ? table.getBigUint64(at, true) : 0n
+      if (pointer !== 0n) this.functions.set(name, koffi.decode(pointer, proto) as Native)
+    }
+  }
+
+  has(name: CallName): boolean { return this.functions.has(name) }
+
+  /** Calls and returns the filled struct; for calls that return at once. */
+  call<S extends `${CallName}_Args`>(args: Struct<S>): Struct<S> {
+    const name = callName(args)
+    const error = this.native(name)(args.address)
+    if (error !== null) throw this.failure(name, error)
+    return args
+  }
+
+  /** The same on a thread of libuv's pool, so that a long call leaves Node's loop free. */
+  async callAsync<S extends `${CallName}_Args`>(args: Struct<S>): Promise<Struct<S>> {
+    const name = callName(args)
+    while (this.asyncCalls >= MAX_ASYNC_CALLS) await new Promise<void>((resolve) => { this.waiting.push(resolve) })
+    this.asyncCalls++
+    try {
+      return await new Promise((resolve, reject) => {
+        this.native(name).async(args.address, (failure, error) => {
+          if (failure !== null) reject(failure)
+          else if (error !== null) reject(this.failure(name, error))
+          else resolve(args)
+        })
+      })
+    } finally {
+      this.asyncCalls--
+      this.waiting.shift()?.()
+    }
+  }
+
+  private native(name: CallName): Native {
+    const found = this.functions.get(name)
+    if (found !== undefined) return found
+    throw new PluginError({
+      code: 'missing-call', what: `the plugin does not offer ${name}`,
+      details: { plugin: this.path, api: `${this.apiVersion.major}.${this.apiVersion.minor}` },
+      fix: 'use a newer plugin, or --plugin simulate',
+    })
+  }
+
+  /** Reads an error's message and code, then frees it. */
+  private failure(call: CallName, error: bigint): PluginError {
+    const text = new Struct('PJRT_Error_Message_Args').set('error', error)
+    this.native('PJRT_Error_Message')(text.address)
+    const message = nativeText(text.get('message'), text.number('message_size'))
+    let status = 'UNKNOWN'
+    if (this.has('PJRT_Error_GetCode')) {
+      const code = new Struct('PJRT_Error_GetCode_Args').set('error', error)
+      this.native('PJRT_Error_GetCode')(code.address)
+      status = codeNames.get(code.number('code')) ?? status
+    }
+    this.native('PJRT_Error_Destroy')(new Struct('PJRT_Error_Destroy_Args').set('error', error).address)
+    return new PluginError({
+      code: status.toLowerCase().replaceAll('_', '-'),
+      what: `${call.replace('PJRT_', '')}: ${message.trim() || status}`, details: { plugin: this.path },
+      fix: fixes[status] ?? 'try another plugin (--plugin PATH) or --plugin simulate',
+    })
+  }
+}
+
+const callName = (args: { readonly name: `${CallName}_Args` }): CallName => args.name.slice(0, -'_Args'.length) as CallName
+
+// A plugin is never unloaded: its threads and static state outlive every client.
+const loaded = new Map<string, { readonly handle: unknown; readonly library: PluginLibrary }>()
+
+/** Loads a plugin, once per process. */
+export function loadPlugin(path: string): PluginLibrary {
+  let real: string
+  try {
+    real = realpathSync(path)
+  } catch (cause) {
+    throw new PluginError({ code: 'no-such-plugin', what: `there is no plugin library at ${path}`, fix: pluginFix, cause })
+  }
+  const known = loaded.get(real)
+  if (known !== undefined) return known.library
+  const xlaFlags = prepareEnvironment(real)
+  const handle = loadShared(real)
+  const api = getApi(handle, real)
+  const library = new PluginLibrary(real, xlaFlags, api)
+  if (library.apiVersion.major !== 0) {
+    throw new PluginError({
+      code: 'plugin-version', what: `the plugin speaks PJRT ${library.apiVersion.major}.${library.apiVersion.minor}, Meshwork speaks 0.x`,
+      details: { plugin: real }, fix: pluginFix,
+    })
+  }
+  if (library.has('PJRT_Plugin_Initialize')) library.call(new Struct('PJRT_Plugin_Initialize_Args'))
+  if (loaded.size === 0) guardExit()
+  loaded.set(real, { handle, library })
+  return library
+}
+
+export const pluginFix = 'run `meshwork plugins install cpu`, give another --plugin PATH, or use --plugin simulate'
+
+function loadShared(path: string): LibraryHandle {
+  try {
+    return koffi.load(path)
+  } catch (cause) {
+    throw new PluginError({
+      code: 'not-a-library', what: `${path} cannot be loaded`, details: { loader: cause instanceof Error ? cause.message : String(cause) },
+      fix: pluginFix, cause,
+    })
+  }
+}
+
+function getApi(handle: LibraryHandle, path: string): bigint {
+  let api: bigint | null
+  try {
+    api = handle.func('GetPjrtApi', 'void *', [])() as bigint | null
+  } catch (cause) {
+    throw new PluginError({ code: 'not-a-plugin', what: `${path} is no PJRT plugin: it exports no GetPjrtApi`, fix: pluginFix, cause })
+  }
+  if (api === null) throw new PluginError({ code: 'not-a-plugin', what: `${path} returned no PJRT function table`, fix: pluginFix })
+  return api
+}

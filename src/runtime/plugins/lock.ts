@@ -1,0 +1,39 @@
+/** One process at a time in a folder. */
+import { mkdir, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import koffi from 'koffi'
+
+const LOCK_EX = 2
+const LOCK_NB = 4
+
+export interface LockOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Called once, when another process holds the lock, with what it wrote into it. */
+  readonly onWait?: ((holder: string) => void) | undefined
+}
+
+/**
+ * Runs `work` while holding `dir/.lock`. The lock is the kernel's (flock), so it ends with its holder however that ends, also
+ * where process numbers mean nothing, as between containers that share a home; the number in the file is for people.
+ */
+export async function withLock<T>(dir: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
+  await mkdir(dir, { recursive: true })
+  const flock = koffi.load(null).func('flock', 'int', ['int', 'int']) as (fd: number, operation: number) => number
+  const file = await open(join(dir, '.lock'), 'a+')
+  try {
+    let told = false
+    while (flock(file.fd, LOCK_EX | LOCK_NB) !== 0) {
+      if (koffi.errno() !== koffi.os.errno['EAGAIN']) throw new Error(`flock failed on ${join(dir, '.lock')}: errno ${koffi.errno()}`)
+      if (!told) options.onWait?.((await file.readFile('utf8')).trim())
+      told = true
+      await pause(100, undefined, options.signal === undefined ? {} : { signal: options.signal })
+    }
+    await file.truncate(0)
+    await file.write(`process ${process.pid} since ${new Date().toISOString()}\n`)
+    return await work()
+  } finally {
+    // Closing releases it. The file stays: deleting it would let two processes lock two files of one name.
+    await file.close()
+  }
+}

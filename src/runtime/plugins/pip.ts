@@ -1,0 +1,129 @@
+/** Downloads a wheel with the user's own pip, so that their mirrors, proxies and certificates are honoured. */
+import { spawn } from 'node:child_process'
+import { mkdir, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PluginError } from '../../core/errors.ts'
+import type { Candidate } from './catalog.ts'
+
+export type Progress = (doneBytes: number, totalBytes: number | undefined, bytesPerSecond: number) => void
+
+export interface DownloadOptions { readonly onProgress?: Progress | undefined; readonly signal?: AbortSignal | undefined }
+
+const COMMANDS = [['python3', '-m', 'pip'], ['python', '-m', 'pip'], ['pip3'], ['pip']] as const
+export const otherwise = 'or run without a plugin: --plugin simulate'
+
+interface Ended { readonly code: number | undefined; readonly output: string }
+
+/** Runs a command to its end; `code` is undefined where it could not be started. */
+function run(command: readonly string[], env: NodeJS.ProcessEnv, signal: AbortSignal | undefined): Promise<Ended> {
+  return new Promise((resolve) => {
+    const [program = '', ...args] = command
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env })
+    const stop = (): void => { child.kill('SIGKILL') }
+    process.once('exit', stop)
+    signal?.addEventListener('abort', stop)
+    if (signal?.aborted === true) stop()
+    let output = ''
+    const collect = (chunk: Buffer): void => { output += chunk.toString('utf8') }
+    child.stdout.on('data', collect)
+    child.stderr.on('data', collect)
+    const end = (code: number | undefined): void => {
+      process.off('exit', stop)
+      signal?.removeEventListener('abort', stop)
+      resolve({ code, output })
+    }
+    child.on('error', () => { end(undefined) })
+    // Not 'close': a grandchild of a killed pip may hold the pipes open.
+    child.on('exit', (code) => { setImmediate(() => { end(code ?? -1) }) })
+  })
+}
+
+async function findPip(signal: AbortSignal | undefined): Promise<readonly string[]> {
+  for (const command of COMMANDS) {
+    if ((await run([...command, '--version'], process.env, signal)).code === 0) return command
+    signal?.throwIfAborted()
+  }
+  throw new PluginError({
+    code: 'no-pip', what: 'no pip was found to download the plugin with',
+    details: { tried: COMMANDS.map((command) => command.join(' ')).join(', ') },
+    fix: `install one (Debian: apt install python3-pip), or give a library: --plugin PATH, ${otherwise}`,
+  })
+}
+
+/** Downloads the wheel into `dir` and returns its path; nothing outside `dir` is written but pip's own cache. */
+export async function downloadWheel(candidate: Candidate, dir: string, options: DownloadOptions): Promise<string> {
+  const pip = await findPip(options.signal)
+  const temporary = join(dir, 'tmp')
+  const target = join(dir, 'wheel')
+  await Promise.all([temporary, target].map((path) => mkdir(path, { recursive: true })))
+  const command = [
+    ...pip, 'download', '--no-deps', '--only-binary=:all:', '--no-input', '--disable-pip-version-check', '--progress-bar', 'off',
+    '--platform', candidate.wheel.tag, '-d', target, `${candidate.package}==${candidate.version}`,
+  ]
+  const watch = watchGrowth([temporary, target], candidate.wheel.bytes, options.onProgress)
+  const ended = await run(command, { ...process.env, TMPDIR: temporary, PIP_REQUIRE_VIRTUALENV: '0' }, options.signal)
+  await watch.end(ended.code === 0)
+  options.signal?.throwIfAborted()
+  const wheel = (await readdir(target)).find((name) => name.endsWith('.whl'))
+  if (ended.code === 0 && wheel !== undefined) return join(target, wheel)
+  throw failure(candidate, ended)
+}
+
+/** Whether pip reached an index that lacks this wheel: then the next candidate may be there. */
+export const isNotOffered = (error: unknown): boolean => error instanceof PluginError && error.code === 'not-offered'
+
+const UNREACHED = /NewConnectionError|NameResolutionError|ConnectTimeout|ConnectionError|Max retries|Retrying \(|ProxyError|SSLError|timed out/i
+const FULL = /No space left on device|Permission denied|Read-only file system|Disk quota exceeded/i
+
+function failure(candidate: Candidate, { code, output }: Ended): PluginError {
+  const lines = output.split('\n').map((line) => line.trim()).filter((line) => line !== '')
+  const details = {
+    package: `${candidate.package}==${candidate.version}`,
+    pip: lines.findLast((line) => line.startsWith('ERROR')) ?? lines.at(-1) ?? `exit code ${code ?? 'none'}`,
+  }
+  const offline = lines.findLast((line) => UNREACHED.test(line))
+  if (offline !== undefined) {
+    return new PluginError({
+      code: 'network', what: 'pip could not reach the package index', details: { ...details, pip: lines.at(-1) ?? offline, network: offline },
+      fix: `check the network, or pip's index and proxy (pip config list), ${otherwise}`,
+    })
+  }
+  if (FULL.test(output)) {
+    return new PluginError({
+      code: 'cache-not-writable', what: 'pip could not write the plugin', details, fix: `make room, or set MESHWORK_CACHE_DIR, ${otherwise}`,
+    })
+  }
+  if (/No matching distribution|Could not find a version/i.test(output)) {
+    return new PluginError({
+      code: 'not-offered', what: 'the package index does not offer the plugin for this machine', details,
+      fix: `check pip's index (pip config list), or give a library: --plugin PATH, ${otherwise}`,
+    })
+  }
+  return new PluginError({
+    code: 'pip', what: `pip failed with exit code ${code ?? 'none'}`, details, fix: `run pip download ${details.package} to see why, ${otherwise}`,
+  })
+}
+
+/** Reports how the largest file below the folders grows: pip shows no numbers that every version of it prints alike. */
+function watchGrowth(dirs: readonly string[], total: number, onProgress: Progress | undefined): { end(done: boolean): Promise<void> } {
+  if (onProgress === undefined) return { end: () => Promise.resolve() }
+  const started = performance.now()
+  const report = (bytes: number): void => { onProgress(bytes, total, bytes / Math.max(1e-3, (performance.now() - started) / 1000)) }
+  let looking: Promise<void> = Promise.resolve()
+  const timer = setInterval(() => {
+    looking = Promise.all(dirs.map(largestFile)).then((sizes) => { report(Math.min(total, Math.max(...sizes))) })
+  }, 200)
+  return {
+    end: async (done) => {
+      clearInterval(timer)
+      await looking
+      if (done) report(total)
+    },
+  }
+}
+
+async function largestFile(dir: string): Promise<number> {
+  const entries = await readdir(dir, { recursive: true }).catch(() => [])
+  const sizes = await Promise.all(entries.map((name) => stat(join(dir, name)).then((s) => s.isFile() ? s.size : 0, () => 0)))
+  return Math.max(0, ...sizes)
+}

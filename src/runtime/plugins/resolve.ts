@@ -1,0 +1,64 @@
+/** Which library a plugin's name stands for. */
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { PluginError } from '../../core/errors.ts'
+import { candidates, catalog } from './catalog.ts'
+import { findInstalled } from './install.ts'
+import { cacheRoot, installDir } from './paths.ts'
+import { otherwise } from './pip.ts'
+import { readStamp, sha256File } from './stamp.ts'
+
+export interface Listed {
+  readonly name: string
+  readonly package: string
+  readonly version: string
+  readonly about: string
+  /** The library, where it is installed. */
+  readonly path: string | undefined
+}
+
+/** The candidates that fit this machine, best first. */
+export async function listPlugins(cacheDir?: string): Promise<Listed[]> {
+  const fitting = Object.keys(catalog).flatMap((name) => candidates(name))
+  return Promise.all(fitting.map(async (candidate) => ({
+    name: candidate.name, package: candidate.package, version: candidate.version, about: candidate.about,
+    path: (await findInstalled([candidate], cacheRoot(cacheDir)))?.path,
+  })))
+}
+
+/** The installed library of a catalog name, if there is one. */
+export async function pluginPath(name: string, cacheDir?: string): Promise<string | undefined> {
+  return (await findInstalled(candidates(name), cacheRoot(cacheDir)))?.path
+}
+
+/** A path as it is, else PJRT_PLUGIN_LIBRARY_PATH, else what is installed under the name. */
+export async function resolvePlugin(nameOrPath: string = 'cpu', cacheDir?: string): Promise<string> {
+  if (nameOrPath.includes('/') || /\.(so|dylib|dll)(\.|$)/.test(nameOrPath)) return existing(nameOrPath, '--plugin')
+  const set = process.env['PJRT_PLUGIN_LIBRARY_PATH']
+  if (set !== undefined && set !== '') return existing(set, 'PJRT_PLUGIN_LIBRARY_PATH')
+  const path = await pluginPath(nameOrPath, cacheDir)
+  if (path !== undefined) return path
+  throw new PluginError({
+    code: 'not-installed', what: `the ${nameOrPath} plugin is not installed`, details: { folder: cacheRoot(cacheDir) },
+    fix: `meshwork plugins install ${nameOrPath}, give a library: --plugin PATH, ${otherwise}`,
+  })
+}
+
+async function existing(path: string, from: string): Promise<string> {
+  const found = await stat(path).catch(() => undefined)
+  if (found?.isFile() === true) return resolve(path)
+  throw new PluginError({
+    code: 'no-such-plugin', what: `there is no plugin library at ${path}`, details: { 'given by': from },
+    fix: `correct the path, use --plugin cpu after meshwork plugins install cpu, ${otherwise}`,
+  })
+}
+
+/** Hashes the whole library and compares it with what was unpacked; for `doctor`. */
+export async function verifyPlugin(name: string, cacheDir?: string): Promise<{ readonly path: string; readonly intact: boolean } | undefined> {
+  for (const candidate of candidates(name)) {
+    const found = await findInstalled([candidate], cacheRoot(cacheDir))
+    const stamp = await readStamp(installDir(cacheRoot(cacheDir), candidate), candidate)
+    if (found !== undefined && stamp !== undefined) return { path: found.path, intact: await sha256File(found.path) === stamp.sha256 }
+  }
+  return undefined
+}

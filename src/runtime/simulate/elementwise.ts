@@ -1,0 +1,77 @@
+/** Elementwise ops over whole arrays, and the constants they start from. */
+import { dtypes } from '../../core/dtype.ts'
+import { integer } from './attributes.ts'
+import { elements, fitOf, fromHost, toHost, type Cells, type Scalar, type Store } from './element.ts'
+import { check, only, sameShape, type Op } from './program.ts'
+import { perDeviceRules, type Rule } from './rule.ts'
+import { scalarRules, type ScalarFunction } from './scalar.ts'
+import { offsets, sizeOf } from './strided.ts'
+
+type Loop = (f: ScalarFunction, out: Cells, x: Cells, y: Cells, z: Cells, steps: readonly number[]) => void
+
+/** `loops[operands]` */
+const loops: readonly Loop[] = [
+  () => undefined,
+  (f, out, x) => { for (let i = 0; i < out.length; i++) out[i] = f(x[i] as Scalar, 0, 0) },
+  (f, out, x, y) => { for (let i = 0; i < out.length; i++) out[i] = f(x[i] as Scalar, y[i] as Scalar, 0) },
+  (f, out, x, y, z, [a = 0, b = 0, c = 0]) => {
+    for (let i = 0; i < out.length; i++) out[i] = f(x[i * a] as Scalar, y[i * b] as Scalar, z[i * c] as Scalar)
+  },
+]
+
+/** The operands that may be scalars where the others are not: `select`'s condition, `clamp`'s bounds. */
+const mayBeScalar: Readonly<Record<string, readonly number[]>> = { select: [0], clamp: [0, 2] }
+
+function elementwise(op: Op, rule: (op: Op) => ScalarFunction): (operands: readonly Store[]) => Store {
+  const { type } = only(op, op.results)
+  const loop = only(op, loops, op.operands.length)
+  const steps = op.operands.map(({ type: t }, i) => {
+    const scalar = t.shape.length === 0 && mayBeScalar[op.name]?.includes(i) === true
+    check(op, scalar || sameShape(t, type), 'operands and result differ in shape')
+    return scalar ? 0 : 1
+  })
+  const exact = rule(op)
+  // The 16-bit floats have no stores that round by themselves.
+  const fit = fitOf(type.dtype)
+  const f: ScalarFunction = elements[type.dtype].half === undefined ? exact : (x, y, z) => fit(exact(x, y, z))
+  const length = sizeOf(type.shape)
+  return ([x, y, z]) => {
+    const out = elements[type.dtype].make(length)
+    loop(f, out, x as Store, y as Store, z as Store, steps)
+    return out
+  }
+}
+
+/** The same bits under another type; a wider element is several narrower ones along a last dim. */
+function bitcast(op: Op): (operands: readonly Store[]) => Store {
+  const [from, to] = [only(op, op.operands).type, only(op, op.results).type]
+  check(op, from.dtype !== 'bool' && to.dtype !== 'bool', 'a bool has no bits of its own here')
+  check(op, sizeOf(from.shape) * elements[from.dtype].bits === sizeOf(to.shape) * elements[to.dtype].bits, 'the sizes in bytes differ')
+  return ([x]) => {
+    const { buffer } = toHost(x as Store, from.dtype)
+    return fromHost(dtypes[to.dtype].view(buffer as ArrayBuffer), to.dtype)
+  }
+}
+
+function constant(op: Op): () => Store {
+  const value = op.attributes.get('value')
+  check(op, value?.kind === 'dense' && sameShape(value.type, only(op, op.results).type), 'its value is not of its type')
+  const { store } = value
+  return () => store
+}
+
+function iota(op: Op): () => Store {
+  const { type } = only(op, op.results)
+  const along = integer(op, 'iota_dimension')
+  check(op, along < type.shape.length, 'iota_dimension is no dim of the result')
+  const positions = offsets(type.shape, type.shape.map((_, d) => (d === along ? 1 : 0)))
+  const store = elements[type.dtype].make(positions.length)
+  const scalar = elements[type.dtype].family === 'big' ? BigInt : fitOf(type.dtype)
+  positions.forEach((n, i) => { store[i] = scalar(n) })
+  return () => store
+}
+
+export const elementwiseRules: readonly [string, Rule][] = [
+  ...perDeviceRules(Object.fromEntries([...scalarRules].map(([name, rule]) => [name, (op: Op) => elementwise(op, rule)]))),
+  ...perDeviceRules({ constant, iota, bitcast_convert: bitcast }),
+]

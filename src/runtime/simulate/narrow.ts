@@ -1,0 +1,48 @@
+/** The two 16-bit floats, which JavaScript has no arrays of: rounding to them, and their bits. */
+
+const float = new Float32Array(1)
+const word = new Uint32Array(float.buffer)
+const bitsOf = (x: number): number => { float[0] = x; return word[0] as number }
+const fromBits = (bits: number): number => { word[0] = bits; return float[0] as number }
+
+/** To the nearest bf16, ties to even: the upper half of an f32. */
+export function roundBf16(x: number): number {
+  const bits = bitsOf(x)
+  return Number.isNaN(x) ? x : fromBits(bits + 0x7fff + ((bits >>> 16) & 1) & 0xffff0000)
+}
+/** Of a number that is a bf16 already. */
+export const bf16Bits = (x: number): number => (Number.isNaN(x) ? 0x7fc0 : bitsOf(x) >>> 16)
+export const bf16FromBits = (bits: number): number => fromBits(bits << 16)
+
+const { abs, max, sign } = Math
+/** The power of two that `x` lies at or above. */
+const exponent = (x: number): number => (bitsOf(x) >>> 23 & 0xff) - 127
+/** f16 has ten bits after the leading one, and no exponent below -14. */
+const spacing = (x: number): number => 2 ** (max(exponent(x), -14) - 10)
+const tieToEven = (x: number): number => (x + 2 ** 52) - 2 ** 52
+
+/** To the nearest f16, ties to even. */
+export function roundF16(x: number): number {
+  if (!Number.isFinite(x) || x === 0) return x
+  const size = abs(x)
+  if (size >= 65520) return sign(x) * Infinity
+  const step = spacing(size)
+  return x < 0 ? -tieToEven(size / step) * step : tieToEven(size / step) * step
+}
+/** Of a number that is an f16 already. */
+export function f16Bits(x: number): number {
+  if (Number.isNaN(x)) return 0x7e00
+  const signBit = x < 0 || Object.is(x, -0) ? 0x8000 : 0
+  const size = abs(x)
+  if (size === Infinity) return signBit | 0x7c00
+  const step = spacing(size)
+  // A normal number's leading one carries into the exponent, which is stored one less for it.
+  return signBit | (size < 2 ** -14 ? size / step : (exponent(size) + 14 << 10) + size / step)
+}
+export function f16FromBits(bits: number): number {
+  const exponent = bits >>> 10 & 0x1f
+  const fraction = bits & 0x3ff
+  const size = exponent === 31 ? (fraction === 0 ? Infinity : NaN)
+    : exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25)
+  return bits & 0x8000 ? -size : size
+}

@@ -1,0 +1,66 @@
+/** Elementwise ops as functions of one element of each operand: whole arrays and the bodies of reductions are both made of them. */
+import type { DType } from '../../core/dtype.ts'
+import { binary, directions, shifts, unary, type AnyArithmetic } from './arithmetic.ts'
+import { word } from './attributes.ts'
+import { elements, isUnsigned, type Scalar } from './element.ts'
+import { check, only, opError, type Op } from './program.ts'
+
+/** Missing operands are undefined and unread. Results still have to be rounded or wrapped around to their type. */
+export type ScalarFunction = (x: Scalar, y: Scalar, z: Scalar) => Scalar
+type Rule = (op: Op) => ScalarFunction
+
+const operandType = (op: Op, index = 0): DType => only(op, op.operands, index).type.dtype
+const resultType = (op: Op): DType => only(op, op.results).type.dtype
+
+/** That a store of a family holds only scalars of that family is what makes this cast right. */
+function arithmetic(op: Op, table: AnyArithmetic): ScalarFunction {
+  const found = table[elements[operandType(op)].family]
+  if (found === undefined) throw opError(op, 'program-types', `it does not take ${operandType(op)}`)
+  return found as ScalarFunction
+}
+
+const compare: Rule = op => {
+  const direction = word(op, 'comparison_direction')
+  const found = directions[direction]
+  check(op, found !== undefined, `comparison_direction is ${direction}`)
+  return (word(op, 'compare_type', 'NOTYPE') === 'TOTALORDER' ? found.total : found.own) as ScalarFunction
+}
+
+/** Floats become integers as in XLA: the nearest one the type has towards zero, and 0 of NaN. */
+export function converter(from: DType, to: DType): (x: Scalar) => Scalar {
+  const { family, bits } = elements[to]
+  if (family === 'float') return Number
+  if (family === 'bool') return x => (x === 0 || x === 0n ? 0 : 1)
+  if (elements[from].family !== 'float') {
+    return family === 'big' ? BigInt : x => (typeof x === 'bigint' ? Number(BigInt.asIntN(32, x)) : x)
+  }
+  const [least, most] = isUnsigned(to) ? [0, 2 ** bits - 1] : [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]
+  const whole = (x: Scalar): number => (Number.isNaN(x) ? 0 : Math.trunc(Math.min(Math.max(x as number, least), most)))
+  // The most that an i64 can be is 2^63 - 1, which as a float is 2^63.
+  return family === 'big' ? x => (Number(x) >= 2 ** 63 ? 2n ** 63n - 1n : BigInt(whole(x))) : whole
+}
+
+const clamp: Rule = op => {
+  const [max, min] = [arithmetic(op, binary.maximum), arithmetic(op, binary.minimum)]
+  return (least, x, most) => min(max(x, least, 0), most, 0)
+}
+
+const rulesOf = (table: Readonly<Record<string, AnyArithmetic>>): [string, Rule][] =>
+  Object.entries(table).map(([name, rule]) => [name, op => arithmetic(op, rule)])
+
+export const scalarRules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+  ...rulesOf(unary), ...rulesOf(binary),
+  ...Object.keys(shifts(32)).map((name): [string, Rule] => [name, op => arithmetic(op, shifts(elements[operandType(op)].bits)[name] ?? {})]),
+  ['compare', compare],
+  ['convert', op => converter(operandType(op), resultType(op))],
+  ['is_finite', () => x => (Number.isFinite(x) ? 1 : 0)],
+  ['select', () => (condition, x, y) => (condition ? x : y)],
+  ['clamp', clamp],
+])
+
+/** The function of an elementwise op. */
+export function scalarFunction(op: Op): ScalarFunction {
+  const rule = scalarRules.get(op.name)
+  if (rule === undefined) throw opError(op, 'unknown-op', 'it works on whole arrays, so not in the body of a reduction, a scatter or a sort')
+  return rule(op)
+}

@@ -1,0 +1,24 @@
+/** Walks a device's program and writes each node by the table. */
+import type { Mesh } from '../core/mesh.ts'
+import { operand, reachable } from '../graph/node.ts'
+import { visitLocal, type LocalNode } from '../partition/local.ts'
+import { table } from './table.ts'
+import type { Ssa, Writer } from './writer.ts'
+
+export interface Scope { readonly mesh: Mesh }
+
+/** The values of the roots, given those of the inputs. */
+export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalNode, Ssa>, w: Writer, scope: Scope): Ssa[] {
+  const values = new Map<LocalNode, readonly Ssa[]>([...given].map(([n, v]) => [n, [v]]))
+  const valueOf = (n: LocalNode): Ssa => {
+    const v = n.op === 'project' ? values.get(operand(n, 0))?.[n.attrs.index] : values.get(n)?.[0]
+    if (v === undefined) throw new Error(`op ${n.op} was not emitted`)
+    return v
+  }
+  for (const n of reachable(roots)) {
+    if (n.op === 'project' || values.has(n)) continue
+    w.at(n.site)
+    values.set(n, visitLocal(table, n, n.inputs.map(valueOf), w, scope))
+  }
+  return roots.map(valueOf)
+}

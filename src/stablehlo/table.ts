@@ -1,0 +1,75 @@
+/** How every op of a device's program is written. */
+import { names } from '../core/dim.ts'
+import { axisOf, strideOf, type Mesh } from '../core/mesh.ts'
+import { operand, shapeOf } from '../graph/node.ts'
+import type { BinaryFn, UnaryFn } from '../graph/ops.ts'
+import type { LocalTable } from '../partition/local.ts'
+import { emitDot } from './dot.ts'
+import type { Scope } from './emit-nodes.ts'
+import { emitScatterAdd, emitTake } from './indexing.ts'
+import { emitAllGather, emitAllReduce, emitReduce, emitReduceScatter } from './reduce.ts'
+import { emitScan } from './scan.ts'
+import { emitThreefry } from './threefry.ts'
+import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
+
+const unary: { readonly [F in UnaryFn]: string } = {
+  neg: 'negate', exp: 'exponential', log: 'log', tanh: 'tanh', sqrt: 'sqrt', rsqrt: 'rsqrt', abs: 'abs', sign: 'sign', sin: 'sine',
+  cos: 'cosine', logistic: 'logistic', not: 'not',
+}
+const binary: { readonly [F in BinaryFn]: string } = {
+  add: 'add', sub: 'subtract', mul: 'multiply', div: 'divide', max: 'maximum', min: 'minimum', pow: 'power', and: 'and', or: 'or',
+  xor: 'xor', shiftLeft: 'shift_left', shiftRight: 'shift_right_logical',
+}
+
+/** i32: the device's coordinates along the axes, as one number with the first axis the major one. */
+function axisIndex(w: Writer, mesh: Mesh, axes: readonly string[]): Ssa {
+  const type = { sizes: [], dtype: 'i32' as const }
+  const op = (name: string, a: Ssa, b: number): Ssa => w.op(name, [a, w.constant(b, 'i32')], type)
+  const id = w.op('convert', [w.op('replica_id', [], { sizes: [], dtype: 'u32' })], type)
+  return axes.reduce((index, a) => {
+    const size = axisOf(mesh, a).size
+    return w.op('add', [op('multiply', index, size), op('remainder', op('divide', id, strideOf(mesh, a)), size)], type)
+  }, w.constant(0, 'i32'))
+}
+
+const only = (args: readonly Ssa[]): Ssa => {
+  const [v] = args
+  if (v === undefined) throw new Error('an operand is missing')
+  return v
+}
+
+export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> = {
+  input: n => { throw new Error(`input "${n.attrs.name}" has no value`) },
+  constant: (n, _, w) => [w.constant(n.attrs.value, n.attrs.dtype)],
+  iota: (n, _, w) => [w.op('iota', [], typeOfNode(n), 'iota_dimension = 0 : i64')],
+  unary: (n, args, w) => [w.op(unary[n.attrs.fn], args, typeOfNode(n))],
+  binary: (n, args, w) => [w.op(binary[n.attrs.fn], args, typeOfNode(n))],
+  compare: (n, args, w) => [w.op('compare', args, typeOfNode(n), `comparison_direction = #stablehlo<comparison_direction ${n.attrs.direction}>`)],
+  select: (n, args, w) => [w.op('select', args, typeOfNode(n))],
+  convert: (n, args, w) => [w.op('convert', args, typeOfNode(n))],
+  broadcast: (n, args, w) => {
+    const [from, to] = [names(shapeOf(operand(n, 0))), names(n.attrs.shape)]
+    if (from.length === to.length) return [w.transpose(only(args), to.map(d => from.indexOf(d)))]
+    return [w.op('broadcast_in_dim', args, typeOfNode(n), `broadcast_dimensions = ${i64s(from.map(d => to.indexOf(d)))}`)]
+  },
+  dot: (n, args, w) => [emitDot(n, args, w)],
+  reduce: (n, args, w) => (n.attrs.over.length === 0 ? [only(args)] : [emitReduce(n, args, w)]),
+  rename: (_, args) => [only(args)],
+  take: (n, args, w) => [emitTake(n, args, w)],
+  scatterAdd: (n, args, w) => [emitScatterAdd(n, args, w)],
+  threefry: (n, args, w) => [emitThreefry(n, args, w)],
+  scan: (n, args, w, scope) => emitScan(n, args, w, scope),
+  project: () => { throw new Error('projections are followed by the driver') },
+  axisIndex: (n, _, w, { mesh }) => [axisIndex(w, mesh, n.attrs.axes)],
+  dynamicSlice: (n, args, w) => {
+    const [x, start] = args
+    if (x === undefined || start === undefined) throw new Error('dynamicSlice has two operands')
+    const zero = w.constant(0, 'i32')
+    const starts = shapeOf(operand(n, 0)).map(d => (d.name === n.attrs.dim ? start : zero))
+    const type = typeOfNode(n)
+    return [w.op('dynamic_slice', [x, ...starts], type, `slice_sizes = ${i64s(type.sizes)}`)]
+  },
+  allReduce: (n, args, w, { mesh }) => [emitAllReduce(n, args, w, mesh)],
+  allGather: (n, args, w, { mesh }) => [emitAllGather(n, args, w, mesh)],
+  reduceScatter: (n, args, w, { mesh }) => [emitReduceScatter(n, args, w, mesh)],
+}

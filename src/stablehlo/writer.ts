@@ -1,0 +1,99 @@
+/** Writes StableHLO in MLIR's generic form: every op alike, read by every plugin. */
+import type { Dim } from '../core/dim.ts'
+import { dtypes, isFloat, type DType } from '../core/dtype.ts'
+import type { Site } from '../core/errors.ts'
+import { shapeOf, dtypeOf, type TensorType, type Typed } from '../graph/node.ts'
+
+/** An SSA value: its name and MLIR type. */
+export interface Ssa { readonly name: string; readonly sizes: readonly number[]; readonly dtype: DType }
+
+export const tensorType = (sizes: readonly number[], dtype: DType): string => `tensor<${[...sizes, dtypes[dtype].hlo].join('x')}>`
+export const typeText = (v: Pick<Ssa, 'sizes' | 'dtype'>): string => tensorType(v.sizes, v.dtype)
+export const sizesOf = (shape: readonly Dim[]): number[] => shape.map(d => d.size)
+export const ssaType = (t: TensorType): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes: sizesOf(t.shape), dtype: t.dtype })
+export const typeOfNode = (n: Typed): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes: sizesOf(shapeOf(n)), dtype: dtypeOf(n) })
+export const i64s = (values: readonly number[]): string => (values.length === 0 ? 'array<i64>' : `array<i64: ${values.join(', ')}>`)
+
+const bits = new DataView(new ArrayBuffer(8))
+function floatBits(value: number, dtype: DType): string {
+  if (dtype === 'f64') { bits.setFloat64(0, value); return `0x${bits.getBigUint64(0).toString(16).toUpperCase().padStart(16, '0')}` }
+  bits.setFloat32(0, value)
+  const word = bits.getUint32(0)
+  if (dtype === 'f32') return `0x${word.toString(16).toUpperCase().padStart(8, '0')}`
+  if (dtype === 'bf16') return `0x${(word >>> 16).toString(16).toUpperCase().padStart(4, '0')}`
+  return value === Infinity ? '0x7C00' : value === -Infinity ? '0xFC00' : '0x7E00'
+}
+
+/** A number as MLIR reads it; infinities and NaN by their bits. */
+export function literal(value: number, dtype: DType): string {
+  if (dtype === 'bool') return value !== 0 ? 'true' : 'false'
+  if (!isFloat(dtype)) return String(dtype === 'u32' ? value >>> 0 : Math.trunc(value))
+  if (!Number.isFinite(value)) return floatBits(value, dtype)
+  const [mantissa = '0', exponent = '+0'] = value.toExponential().split('e')
+  return `${mantissa.includes('.') ? mantissa : `${mantissa}.0`}e${exponent}`
+}
+
+/** The last two parts of the path are enough to know a line by, and the same on every machine. */
+const locText = (site: Site | undefined): string =>
+  site === undefined ? '' : ` loc("${site.file.split('/').slice(-2).join('/').replace(/["\\]/g, '_')}":${site.line}:${site.column})`
+
+export class Writer {
+  readonly #lines: string[] = []
+  #next = 0
+  #indent = 2
+  #site: Site | undefined
+
+  get text(): string { return this.#lines.join('\n') }
+  fresh(): string { return `%${this.#next++}` }
+  line(text: string): void { this.#lines.push(`${'  '.repeat(this.#indent)}${text}`) }
+  /** Ops written from here on carry this line. */
+  at(site: Site | undefined): void { this.#site = site }
+
+  /** One op with one result. `attributes` is the inside of its property list, `region` lines of its body. */
+  op(name: string, operands: readonly Ssa[], result: Pick<Ssa, 'sizes' | 'dtype'>, attributes = '', region?: () => void): Ssa {
+    const [made] = this.ops(name, operands, [result], attributes, region === undefined ? [] : [region])
+    if (made === undefined) throw new Error(`${name} has no result`)
+    return made
+  }
+
+  ops(name: string, operands: readonly Ssa[], results: readonly Pick<Ssa, 'sizes' | 'dtype'>[], attributes: string, regions: readonly (() => void)[]): Ssa[] {
+    const id = this.fresh()
+    const many = results.length > 1
+    const head = `${id}${many ? `:${results.length}` : ''} = "stablehlo.${name}"(${operands.map(o => o.name).join(', ')})${attributes === '' ? '' : ` <{${attributes}}>`}`
+    const site = this.#site
+    const signature = ` : (${operands.map(typeText).join(', ')}) -> ${many ? `(${results.map(typeText).join(', ')})` : results.map(typeText).join()}${locText(site)}`
+    if (regions.length === 0) this.line(head + signature)
+    else {
+      this.line(`${head} ({`)
+      regions.forEach((region, i) => {
+        if (i > 0) this.line('}, {')
+        this.#indent++
+        region()
+        this.#indent--
+      })
+      this.#site = site
+      this.line(`})${signature}`)
+    }
+    return results.map((r, i) => ({ ...r, name: many ? `${id}#${i}` : id }))
+  }
+
+  /** The first line of a region: its arguments. */
+  block(types: readonly Pick<Ssa, 'sizes' | 'dtype'>[]): Ssa[] {
+    const args = types.map(t => ({ ...t, name: this.fresh().replace('%', '%b') }))
+    if (args.length > 0) this.line(`^bb0(${args.map(a => `${a.name}: ${typeText(a)}`).join(', ')}):`)
+    return args
+  }
+  return(values: readonly Ssa[]): void {
+    this.line(`"stablehlo.return"(${values.map(v => v.name).join(', ')}) : (${values.map(typeText).join(', ')}) -> ()`)
+  }
+  constant(value: number, dtype: DType, sizes: readonly number[] = []): Ssa {
+    return this.op('constant', [], { sizes, dtype }, `value = dense<${literal(value, dtype)}> : ${tensorType(sizes, dtype)}`)
+  }
+  reshape(v: Ssa, sizes: readonly number[]): Ssa {
+    return v.sizes.join() === sizes.join() ? v : this.op('reshape', [v], { sizes, dtype: v.dtype })
+  }
+  transpose(v: Ssa, permutation: readonly number[]): Ssa {
+    if (permutation.every((p, i) => p === i)) return v
+    return this.op('transpose', [v], { sizes: permutation.map(p => v.sizes[p] ?? 1), dtype: v.dtype }, `permutation = ${i64s(permutation)}`)
+  }
+}
