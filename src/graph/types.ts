@@ -48,16 +48,16 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   cast(dtype: DType): Tensor<D>
 
   /** Reductions run over the dims named, or over all where none is. */
-  sum<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Exclude<D, R>>
-  mean<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Exclude<D, R>>
-  max<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Exclude<D, R>>
-  min<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Exclude<D, R>>
+  sum<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  mean<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  max<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  min<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
 
   /** Contract `over`, multiply elementwise along every other dim that both have. */
-  dot<E extends string, R extends D & E>(other: Tensor<E>, ...over: readonly DimLike<R>[]): Tensor<Exclude<D | E, R>>
-  rename<From extends D, To extends string>(from: DimLike<From>, to: DimLike<To> & Fresh<To, Exclude<D, From>>): Tensor<Exclude<D, From> | To>
+  dot<E extends string, R extends D & E>(other: Tensor<E>, ...over: readonly DimLike<R>[]): Tensor<Minus<D | E, R>>
+  rename<From extends D, To extends string>(from: DimLike<From>, to: DimLike<To> & Fresh<To, Exclude<D, From>>): Tensor<Minus<D, From> | To>
   /** Rows of `dim` at the indices (i32, clamped into range). */
-  take<R extends D, E extends string>(dim: DimLike<R>, indices: Tensor<E>): Tensor<Exclude<D, R> | E>
+  take<R extends D, E extends string>(dim: DimLike<R>, indices: Tensor<E>): Tensor<Minus<D, R> | E>
 
   /** The same numbers laid out otherwise from here on: by rules on its dims, or as tensors of a role are. */
   relayout(to: Layout<D> | Role): Tensor<D>
@@ -66,6 +66,8 @@ export interface Tensor<in out D extends string> extends AnyTensor {
 }
 
 export type Scalar = Tensor<never>
+/** D without R; dims that are not known to the compiler stay unknown. */
+export type Minus<D extends string, R extends string> = string extends D ? string : Exclude<D, R>
 export type DimsOf<T> = T extends Tensor<infer D> ? D : never
 
 /** Nothing is assignable to it, so the compiler prints it: the message, then the dims at fault. */
@@ -90,6 +92,6 @@ export type Distinct<S extends readonly Dim[]> =
 /** Tensors in nested objects and arrays, as parameters come. */
 export type Tree = AnyTensor | { readonly [k: string]: Tree } | readonly Tree[]
 /** The tree's leaves without one dim, as a loop's body sees what it walks over. */
-export type Without<T, N extends string> = Tree extends T ? Tree : T extends Tensor<infer D> ? Tensor<Exclude<D, N>> : { [K in keyof T]: Without<T[K], N> }
+export type Without<T, N extends string> = Tree extends T ? Tree : T extends Tensor<infer D> ? Tensor<Minus<D, N>> : { [K in keyof T]: Without<T[K], N> }
 /** The tree's leaves with one dim more, as a loop stacks what its body returns. */
 export type With<T, N extends string> = Tree extends T ? Tree : T extends Tensor<infer D> ? Tensor<D | N> : { [K in keyof T]: With<T[K], N> }

@@ -56,6 +56,8 @@ export type Gpt = Model<GptParams, GptBatch> & {
   readonly dims: Dims
   /** batch seq vocab. */
   readonly logits: (params: GptParams, tokens: Ids) => Tensor<'batch' | 'seq' | 'vocab'>
+  /** The logits after the token at `position` (i32): batch vocab. */
+  readonly next: (params: GptParams, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
 }
 
 /** A GPT for batches of `batch` windows. */
@@ -82,6 +84,7 @@ export function gpt(config: GptConfig, batch: number): Gpt {
     batch: { tokens: input('tokens', [d.batch, d.seq], 'i32'), targets: input('targets', [d.batch, d.seq], 'i32') },
     tokensPerBatch: batch * config.seq,
     logits: (p, tokens) => logits(p, tokens),
+    next: (p, tokens, position) => hidden(p, tokens, undefined).take(d.seq, position).dot(p.tokens, d.embed),
     loss: (p, { tokens, targets }, key): Scalar =>
       crossEntropy(logits(p, tokens, config.dropout > 0 ? key : undefined), d.vocab, targets).mean(),
     init: key => {

@@ -3,7 +3,7 @@ import type { Dim, DimLike } from '../core/dim.ts'
 import { nameOf } from '../core/dim.ts'
 import { withGradient } from '../graph/custom.ts'
 import { full, iota, loose, tensor, where } from '../graph/tensor.ts'
-import type { Tensor } from '../graph/types.ts'
+import type { Minus, Tensor } from '../graph/types.ts'
 
 /** exp(x) / Σ exp(x) over one dim. Its gradient is p ⊙ (g − Σ g ⊙ p), whatever the shift by the maximum. */
 export function softmax<D extends string, R extends D>(x: Tensor<D>, over: DimLike<R>): Tensor<D> {
@@ -15,9 +15,9 @@ export function softmax<D extends string, R extends D>(x: Tensor<D>, over: DimLi
 }
 
 /** log Σ exp(x) over one dim, safe for large x. */
-export function logsumexp<D extends string, R extends D>(x: Tensor<D>, over: DimLike<R>): Tensor<Exclude<D, R>> {
+export function logsumexp<D extends string, R extends D>(x: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
   const dim: string = nameOf(over)
-  return withGradient<Exclude<D, R>>([x], ([x]) => {
+  return withGradient<Minus<D, R>>([x], ([x]) => {
     const top = x.max(dim).stopGradient()
     return x.sub(top).exp().sum(dim).log().add(top)
   }, (g, y, [x]) => [x.sub(y).exp().mul(g)])
@@ -28,10 +28,10 @@ export function logsumexp<D extends string, R extends D>(x: Tensor<D>, over: Dim
  * the target's logit are reduced instead. Gradient: softmax − one-hot.
  * @param targets i32, without `classes`
  */
-export function crossEntropy<D extends string, C extends D>(logits: Tensor<D>, classes: Dim<C>, targets: Tensor<Exclude<D, C>>): Tensor<Exclude<D, C>> {
+export function crossEntropy<D extends string, C extends D>(logits: Tensor<D>, classes: Dim<C>, targets: Tensor<Minus<D, C>>): Tensor<Minus<D, C>> {
   const dim: string = classes.name
   const hit = (target: Tensor<string>, like: Tensor<string>): Tensor<string> => loose(full(0, like.shape, 'i32').add(loose(iota(classes)))).equal(target)
-  return withGradient<Exclude<D, C>>([logits, targets], ([x, target]) =>
+  return withGradient<Minus<D, C>>([logits, targets], ([x, target]) =>
     loose(logsumexp(x, dim)).sub(where(hit(target, x), x, 0).sum(dim)),
   (g, _, [x, target]) => {
     const p = x.sub(logsumexp(x, dim)).exp()

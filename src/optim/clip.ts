@@ -6,7 +6,7 @@ import type { Scalar, Tree } from '../graph/types.ts'
 /** √ Σ g² over all leaves; on a mesh one all-reduce of a scalar. */
 export function globalNorm(grads: Tree): Scalar {
   let total: Scalar = tensor(constantNode(0, 'f32'))
-  for (const { leaf } of leavesOf(grads)) total = total.add(loose(leaf).square().sum() as Scalar)
+  for (const { leaf } of leavesOf(grads)) total = total.add(tensor<never>(loose(leaf).square().sum().node))
   return total.sqrt()
 }
 

@@ -3,7 +3,7 @@ import { names, sizeOf } from '../../core/dim.ts'
 import { isFloat } from '../../core/dtype.ts'
 import { typeOf, type Table } from '../node.ts'
 import type { BinaryFn, Direction, ReduceKind, UnaryFn } from '../ops.ts'
-import { threefry2x32 } from './threefry.ts'
+import { threefry2x32 } from '../../core/threefry.ts'
 import { empty, offsets, valueOf, type Value } from './values.ts'
 
 export const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {

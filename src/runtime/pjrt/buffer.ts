@@ -3,7 +3,7 @@ import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
 import type { BufferType, DeviceBuffer } from '../backend.ts'
 import { awaitEvent } from './event.ts'
-import { enums } from './header.gen.ts'
+import { enums, structs } from './header.gen.ts'
 import { Memory, Struct } from './memory.ts'
 import type { Session } from './session.ts'
 import { bufferType } from './types.ts'
@@ -118,7 +118,6 @@ function rowMajor(rank: number): { readonly address: bigint; readonly kept: read
   const order = Memory.words(Array.from({ length: rank }, (_, i) => rank - 1 - i))
   const tiled = new Struct('PJRT_Buffer_MemoryLayout_Tiled').point('minor_to_major', order).set('minor_to_major_size', rank)
   const layout = new Struct('PJRT_Buffer_MemoryLayout').set('type', enums.PJRT_Buffer_MemoryLayout_Type.Tiled)
-  layout.memory.bytes.set(tiled.memory.bytes, layoutOffset)
+  layout.memory.bytes.set(tiled.memory.bytes, structs.PJRT_Buffer_MemoryLayout.fields.tiled[0])
   return { address: layout.address, kept: [layout, tiled] }
 }
-const layoutOffset = 16

@@ -1,16 +1,17 @@
 /** From program text to an executable, by way of the disk cache where there is one. */
 import { statSync } from 'node:fs'
-import koffi from 'koffi'
 import { PluginError } from '../../core/errors.ts'
 import type { CompileRequest } from '../backend.ts'
 import { cacheKey, type ExecutableCache } from './cache.ts'
 import { cpuFeatures } from './environment.ts'
 import { PjrtExecutable } from './executable.ts'
-import { Memory, Struct, nativeBytes } from './memory.ts'
+import { Memory, Struct } from './memory.ts'
 import { compileOptions } from './options.ts'
 import type { Session } from './session.ts'
 
-export async function compileProgram(session: Session, request: CompileRequest, cache: ExecutableCache | undefined): Promise<PjrtExecutable> {
+export async function compileProgram(
+  session: Session, request: CompileRequest, cache: ExecutableCache | undefined,
+): Promise<PjrtExecutable> {
   const options = compileOptions(request.devices)
   const load = (handle: bigint, fromCache: boolean): PjrtExecutable =>
     new PjrtExecutable(session, handle, { devices: request.devices, donated: request.donated, fromCache })
@@ -25,7 +26,8 @@ export async function compileProgram(session: Session, request: CompileRequest, 
     }
   }
   const made = load(await compile(session, request.text, options), false)
-  await store(session, made, cache, key)
+  const program = await made.serialize()
+  if (program !== undefined) await cache.write(key, program)
   return made
 }
 
@@ -44,16 +46,26 @@ async function compile(session: Session, text: string, options: Uint8Array): Pro
   }
 }
 
-/** Shows the line of the program that the plugin's parser points to, instead of its coordinates in a text nobody sees. */
-function located(failure: unknown, text: string): unknown {
+/**
+ * Says where the plugin found fault: the user's own line where the operation carries its `loc`, else the line of the program,
+ * whose coordinates would be those of a text that nobody sees.
+ */
+export function located(failure: unknown, text: string): unknown {
   if (!(failure instanceof PluginError)) return failure
-  const place = /-:(\d+):(\d+): error: (.*)/.exec(failure.problem.what)
+  const place = /^Client_Compile: (?:loc\()?"?(.+?)"?:(\d+):(\d+)\)?: error: (.*)/.exec(failure.problem.what)
   if (place === null) return failure
-  const [, line = '', column = '', message = ''] = place
+  const [, file = '', line = '', column = '', message = ''] = place
+  const ours = file === '-'
+  const operation = /note: see current operation: (.*)/.exec(failure.problem.what)?.[1]
   return new PluginError({
-    ...failure.problem, code: 'bad-program', what: `the plugin does not accept the program: ${message}`,
-    details: { program: (text.split('\n')[Number(line) - 1] ?? '').trim().slice(0, 400), place: `line ${line}, column ${column}`, ...failure.problem.details },
-    fix: 'an older plugin may not know the operation: try another (--plugin PATH), or --plugin simulate', cause: failure,
+    code: 'bad-program', what: `the plugin does not accept the program: ${message}`,
+    details: {
+      ...ours ? { program: (text.split('\n')[Number(line) - 1] ?? '').trim().slice(0, 400), place: `line ${line}, column ${column}` } : {},
+      ...operation === undefined ? {} : { operation: operation.slice(0, 400) },
+      ...failure.problem.details,
+    },
+    fix: 'an older plugin may not know the operation: try another (--plugin PATH), or --plugin simulate',
+    at: ours ? undefined : { file, line: Number(line), column: Number(column) }, cause: failure,
   })
 }
 
@@ -72,24 +84,4 @@ async function deserialize({ library, client }: Session, program: Uint8Array): P
   const args = new Struct('PJRT_Executable_DeserializeAndLoad_Args').set('client', client)
     .point('serialized_executable', bytes).set('serialized_executable_size', bytes.bytes.byteLength)
   return (await library.callAsync(args)).get('loaded_executable')
-}
-
-/** Not every plugin can serialize; then there is nothing to keep. */
-async function store(session: Session, executable: PjrtExecutable, cache: ExecutableCache, key: string): Promise<void> {
-  let bytes: Uint8Array
-  try {
-    bytes = executable.inspect((handle) => serialize(session, handle))
-  } catch (failure) {
-    if (failure instanceof PluginError) return
-    throw failure
-  }
-  await cache.write(key, bytes)
-}
-
-function serialize({ library }: Session, executable: bigint): Uint8Array {
-  const made = library.call(new Struct('PJRT_Executable_Serialize_Args').set('executable', executable))
-  const bytes = nativeBytes(made.get('serialized_bytes'), made.number('serialized_bytes_size')).slice()
-  const free = koffi.decode(made.get('serialized_executable_deleter'), koffi.proto('void', ['void *'])) as (owner: bigint) => void
-  free(made.get('serialized_executable'))
-  return bytes
 }

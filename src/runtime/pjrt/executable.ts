@@ -1,4 +1,5 @@
 /** A compiled program, loaded on its devices. */
+import koffi from 'koffi'
 import { PluginError } from '../../core/errors.ts'
 import type { BufferType, DeviceBuffer, Executable, MemoryStats } from '../backend.ts'
 import { PjrtBuffer } from './buffer.ts'
@@ -6,6 +7,8 @@ import { awaitEvents } from './event.ts'
 import { Memory, Struct, nativeBytes, nativeWords } from './memory.ts'
 import type { Session } from './session.ts'
 import { dtypeOf } from './types.ts'
+
+const deleter = koffi.proto('void', ['void *'])
 
 export class PjrtExecutable implements Executable {
   readonly results: readonly BufferType[]
@@ -27,18 +30,20 @@ export class PjrtExecutable implements Executable {
     this.donated = new Set(made.donated)
     this.fromCache = made.fromCache
     session.executables.add(this)
+    const executable = this.unloaded()
     try {
-      const facts = this.inspect((executable) => ({ results: resultTypes(session, executable), memory: memoryStats(session, executable) }))
-      this.results = facts.results
-      this.memory = facts.memory
+      this.results = resultTypes(session, executable)
+      this.memory = memoryStats(session, executable)
     } catch (failure) {
       this.dispose()
       throw failure
+    } finally {
+      session.library.call(new Struct('PJRT_Executable_Destroy_Args').set('executable', executable))
     }
   }
 
   execute(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]> {
-    return this.session.use(() => this.devices > 1 ? this.session.exclusive(() => this.run(args)) : this.run(args))
+    return this.session.use(() => this.run(args))
   }
 
   dispose(): void {
@@ -46,55 +51,46 @@ export class PjrtExecutable implements Executable {
     this.freeIfUnused()
   }
 
-  /** Calls `read` with the unloaded executable behind this one, which answers questions. */
-  inspect<T>(read: (executable: bigint) => T): T {
+  /** The machine code, for `PJRT_Executable_DeserializeAndLoad`; undefined where the plugin cannot serialize. */
+  async serialize(): Promise<Uint8Array | undefined> {
     const { library } = this.session
-    const args = new Struct('PJRT_LoadedExecutable_GetExecutable_Args').set('loaded_executable', this.handle)
-    const executable = library.call(args).get('executable')
+    const executable = this.unloaded()
     try {
-      return read(executable)
+      const made = await library.callAsync(new Struct('PJRT_Executable_Serialize_Args').set('executable', executable))
+      const bytes = nativeBytes(made.get('serialized_bytes'), made.number('serialized_bytes_size')).slice()
+      const free = koffi.decode(made.get('serialized_executable_deleter'), deleter) as (owner: bigint) => void
+      free(made.get('serialized_executable'))
+      return bytes
+    } catch (failure) {
+      if (failure instanceof PluginError) return undefined
+      throw failure
     } finally {
       library.call(new Struct('PJRT_Executable_Destroy_Args').set('executable', executable))
     }
   }
 
+  /** The unloaded executable behind this one, which answers questions; the caller destroys it. */
+  private unloaded(): bigint {
+    const args = new Struct('PJRT_LoadedExecutable_GetExecutable_Args').set('loaded_executable', this.handle)
+    return this.session.library.call(args).get('executable')
+  }
+
+  /** Takes hold of the arguments at once, so that they may be disposed right after the call; then waits its turn. */
   private async run(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]> {
     if (!this.alive) throw new PluginError({ code: 'disposed-executable', what: 'a program was run after it was disposed' })
-    const parameters = this.checkArguments(args)
-    const outputs = this.results.length
-    const { library } = this.session
-    // One block: the two pointer lists, the arguments, the results, the events; [device][item], row by row.
-    const memory = new Memory(8 * this.devices * (3 + parameters + outputs))
-    const argumentRows = 3 * this.devices
-    const resultRows = argumentRows + this.devices * parameters
-    const put = (index: number, word: bigint): void => { memory.view.setBigUint64(index * 8, word, true) }
-    const addressOf = (index: number): bigint => memory.address + BigInt(index * 8)
+    this.checkArguments(args)
     const pinned: PjrtBuffer[] = []
     this.running++
     try {
-      args.forEach((row, device) => {
-        put(device, addressOf(argumentRows + device * parameters))
-        put(this.devices + device, addressOf(resultRows + device * outputs))
-        row.forEach((buffer, i) => {
-          put(argumentRows + device * parameters + i, pin(buffer, this.session))
-          pinned.push(buffer as PjrtBuffer)
-        })
+      const handles = args.map((row) => row.map((buffer) => {
+        const handle = pin(buffer, this.session)
+        pinned.push(buffer as PjrtBuffer)
+        return handle
+      }))
+      const launch = (): Promise<DeviceBuffer[][]> => this.launch(handles, () => {
+        for (const row of args) row.forEach((buffer, i) => { if (this.donated.has(i)) buffer.dispose() })
       })
-      const call = new Struct('PJRT_LoadedExecutable_Execute_Args').set('executable', this.handle).point('options', this.options)
-        .point('argument_lists', memory).set('num_devices', this.devices).set('num_args', parameters)
-        .set('output_lists', addressOf(this.devices)).set('device_complete_events', addressOf(2 * this.devices))
-      await library.callAsync(call).finally(() => { for (const buffer of pinned.splice(0)) buffer.unpin() })
-      args.forEach((row) => { row.forEach((buffer, i) => { if (this.donated.has(i)) buffer.dispose() }) })
-      const results = args.map((_, device) => this.results.map((type, i) =>
-        new PjrtBuffer(this.session, memory.word(resultRows + device * outputs + i), type, device)))
-      const events = Array.from({ length: this.devices }, (_, device) => memory.word(2 * this.devices + device))
-      try {
-        await awaitEvents(library, events)
-      } catch (failure) {
-        for (const buffer of results.flat()) buffer.dispose()
-        throw failure
-      }
-      return results
+      return await (this.devices > 1 ? this.session.exclusive(launch) : launch())
     } finally {
       for (const buffer of pinned) buffer.unpin()
       this.running--
@@ -102,11 +98,47 @@ export class PjrtExecutable implements Executable {
     }
   }
 
+  private async launch(handles: readonly (readonly bigint[])[], launched: () => void): Promise<DeviceBuffer[][]> {
+    const { devices, session, session: { library } } = this
+    const parameters = handles[0]?.length ?? 0
+    const outputs = this.results.length
+    // One block: the two lists of rows, the events, then the rows themselves: arguments and results.
+    const memory = new Memory(8 * devices * (3 + parameters + outputs))
+    const put = (index: number, word: bigint): void => { memory.view.setBigUint64(index * 8, word, true) }
+    const addressOf = (index: number): bigint => memory.address + BigInt(index * 8)
+    const argumentAt = (device: number, i: number): number => 3 * devices + device * parameters + i
+    const resultAt = (device: number, i: number): number => 3 * devices + devices * parameters + device * outputs + i
+    handles.forEach((row, device) => {
+      put(device, addressOf(argumentAt(device, 0)))
+      put(devices + device, addressOf(resultAt(device, 0)))
+      row.forEach((handle, i) => { put(argumentAt(device, i), handle) })
+    })
+    const call = new Struct('PJRT_LoadedExecutable_Execute_Args').set('executable', this.handle)
+      .point('options', this.options).point('argument_lists', memory).set('num_devices', devices).set('num_args', parameters)
+      .set('output_lists', addressOf(devices)).set('device_complete_events', addressOf(2 * devices))
+    try {
+      await library.callAsync(call)
+    } catch (failure) {
+      if (devices > 1) session.launchFailed(failure)
+      throw failure
+    }
+    launched()
+    const results = handles.map((_, device) => this.results.map((type, i) =>
+      new PjrtBuffer(session, memory.word(resultAt(device, i)), type, device)))
+    try {
+      await awaitEvents(library, handles.map((_, device) => memory.word(2 * devices + device)))
+    } catch (failure) {
+      for (const buffer of results.flat()) buffer.dispose()
+      throw failure
+    }
+    return results
+  }
+
   /**
    * Every device must get the same: where only some devices refused their arguments, the others would wait for them in a
    * collective for ever.
    */
-  private checkArguments(args: readonly (readonly DeviceBuffer[])[]): number {
+  private checkArguments(args: readonly (readonly DeviceBuffer[])[]): void {
     const first = args[0] ?? []
     if (args.length !== this.devices || args.some((row) => row.length !== first.length)) {
       throw new PluginError({
@@ -126,7 +158,6 @@ export class PjrtExecutable implements Executable {
         })
       })
     })
-    return first.length
   }
 
   private freeIfUnused(): void {

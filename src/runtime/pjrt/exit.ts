@@ -1,4 +1,6 @@
 /** Leaves the process safely while a plugin's threads are at work. */
+import { writeSync } from 'node:fs'
+import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import koffi from 'koffi'
 
@@ -15,5 +17,12 @@ export const markIdle = (work: unknown): void => { busy.delete(work) }
 export function guardExit(): void {
   if (!isMainThread) return
   const leave = koffi.load(null).func('_exit', 'void', ['int'])
-  process.once('exit', (code) => { if (busy.size > 0) leave(code) })
+  let uncaught: { readonly error: unknown } | undefined
+  process.on('uncaughtExceptionMonitor', (error) => { uncaught = { error } })
+  process.once('exit', (code) => {
+    if (busy.size === 0) return
+    // Node would print it only after this.
+    if (uncaught !== undefined) writeSync(2, `${inspect(uncaught.error)}\n`)
+    leave(code)
+  })
 }

@@ -16,6 +16,7 @@ export class Session {
   readonly buffers = new Set<Owned>()
   readonly executables = new Set<Owned>()
   closed = false
+  private failedLaunch: { readonly cause: unknown } | undefined
   private lastTurn: Promise<unknown> = Promise.resolve()
   private readonly running = new Set<Promise<unknown>>()
 
@@ -64,13 +65,22 @@ export class Session {
 
   /**
    * Runs programs of several devices one after another. Two at once could each hold some of the plugin's threads while
-   * their collectives wait for the others: XLA:CPU then stands still, and after 40 s ends the process.
+   * their collectives wait for the others: XLA:CPU then stands still, and after a while ends the process.
    */
   exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.lastTurn.then(work)
+    const turn = this.lastTurn.then(() => {
+      if (this.failedLaunch === undefined) return work()
+      throw new PluginError({
+        code: 'backend-broken', what: 'an earlier program could not be started on all devices, so no other can be',
+        fix: 'open the backend again', cause: this.failedLaunch.cause,
+      })
+    })
     this.lastTurn = turn.catch(() => undefined)
     return turn
   }
+
+  /** PJRT 0.81's CPU client then waits for ever for the devices that did not start; nothing tells which plugins are better. */
+  launchFailed(cause: unknown): void { this.failedLaunch = { cause } }
 
   /** Waits for what runs, then frees buffers, executables and the client, in this order. */
   async close(): Promise<void> {

@@ -35,6 +35,11 @@ export async function installPlugin(name: string, options: InstallOptions = {}):
       fix: `give a library of your own: --plugin PATH, ${otherwise}`,
     })
   }
+  return installCandidates(fitting, options)
+}
+
+/** Installs the first of the candidates that the package index offers, unless one is installed. */
+export async function installCandidates(fitting: readonly Candidate[], options: InstallOptions): Promise<Installed> {
   const root = cacheRoot(options.cacheDir)
   const found = options.force === true ? undefined : await findInstalled(fitting, root)
   if (found !== undefined) return found
@@ -112,7 +117,9 @@ const UNWRITABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENO
 
 function explain(cause: unknown, root: string, signal: AbortSignal | undefined): unknown {
   if (signal?.aborted === true) {
-    return new PluginError({ code: 'cancelled', what: 'the installation was cancelled; nothing was left behind', fix: 'run it again', cause })
+    return new PluginError({
+      code: 'cancelled', what: 'the installation was cancelled; nothing was left behind', fix: `run it again, ${otherwise}`, cause,
+    })
   }
   if (cause instanceof MeshworkError) return cause
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''

@@ -33,8 +33,9 @@ function run(command: readonly string[], env: NodeJS.ProcessEnv, signal: AbortSi
       resolve({ code, output })
     }
     child.on('error', () => { end(undefined) })
-    // Not 'close': a grandchild of a killed pip may hold the pipes open.
-    child.on('exit', (code) => { setImmediate(() => { end(code ?? -1) }) })
+    child.on('close', (code) => { end(code ?? -1) })
+    // A grandchild of a killed pip may hold the pipes open, and 'close' waits for them.
+    child.on('exit', () => { if (signal?.aborted === true) end(-1) })
   })
 }
 
@@ -72,7 +73,8 @@ export async function downloadWheel(candidate: Candidate, dir: string, options: 
 /** Whether pip reached an index that lacks this wheel: then the next candidate may be there. */
 export const isNotOffered = (error: unknown): boolean => error instanceof PluginError && error.code === 'not-offered'
 
-const UNREACHED = /NewConnectionError|NameResolutionError|ConnectTimeout|ConnectionError|Max retries|Retrying \(|ProxyError|SSLError|timed out/i
+const UNREACHED =
+  /NewConnectionError|NameResolutionError|ConnectTimeout|ConnectionError|Max retries|Retrying \(|ProxyError|SSLError|timed out/i
 const FULL = /No space left on device|Permission denied|Read-only file system|Disk quota exceeded/i
 
 function failure(candidate: Candidate, { code, output }: Ended): PluginError {
@@ -84,13 +86,14 @@ function failure(candidate: Candidate, { code, output }: Ended): PluginError {
   const offline = lines.findLast((line) => UNREACHED.test(line))
   if (offline !== undefined) {
     return new PluginError({
-      code: 'network', what: 'pip could not reach the package index', details: { ...details, pip: lines.at(-1) ?? offline, network: offline },
+      code: 'network', what: 'pip could not reach the package index', details: { ...details, network: offline },
       fix: `check the network, or pip's index and proxy (pip config list), ${otherwise}`,
     })
   }
   if (FULL.test(output)) {
     return new PluginError({
-      code: 'cache-not-writable', what: 'pip could not write the plugin', details, fix: `make room, or set MESHWORK_CACHE_DIR, ${otherwise}`,
+      code: 'cache-not-writable', what: 'pip could not write the plugin', details,
+      fix: `make room, or set MESHWORK_CACHE_DIR, ${otherwise}`,
     })
   }
   if (/No matching distribution|Could not find a version/i.test(output)) {
@@ -100,15 +103,20 @@ function failure(candidate: Candidate, { code, output }: Ended): PluginError {
     })
   }
   return new PluginError({
-    code: 'pip', what: `pip failed with exit code ${code ?? 'none'}`, details, fix: `run pip download ${details.package} to see why, ${otherwise}`,
+    code: 'pip', what: `pip failed with exit code ${code ?? 'none'}`, details,
+    fix: `run pip download ${details.package} to see why, ${otherwise}`,
   })
 }
 
 /** Reports how the largest file below the folders grows: pip shows no numbers that every version of it prints alike. */
 function watchGrowth(dirs: readonly string[], total: number, onProgress: Progress | undefined): { end(done: boolean): Promise<void> } {
   if (onProgress === undefined) return { end: () => Promise.resolve() }
-  const started = performance.now()
-  const report = (bytes: number): void => { onProgress(bytes, total, bytes / Math.max(1e-3, (performance.now() - started) / 1000)) }
+  // The rate is from when bytes begin to come: pip first starts and asks the index.
+  let start = performance.now()
+  const report = (bytes: number): void => {
+    if (bytes === 0) start = performance.now()
+    onProgress(bytes, total, bytes / Math.max(0.05, (performance.now() - start) / 1000))
+  }
   let looking: Promise<void> = Promise.resolve()
   const timer = setInterval(() => {
     looking = Promise.all(dirs.map(largestFile)).then((sizes) => { report(Math.min(total, Math.max(...sizes))) })

@@ -1,8 +1,8 @@
 /** Which library a plugin's name stands for. */
 import { stat } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { PluginError } from '../../core/errors.ts'
-import { candidates, catalog } from './catalog.ts'
+import { candidates, catalog, type Candidate } from './catalog.ts'
 import { findInstalled } from './install.ts'
 import { cacheRoot, installDir } from './paths.ts'
 import { otherwise } from './pip.ts'
@@ -54,11 +54,19 @@ async function existing(path: string, from: string): Promise<string> {
 }
 
 /** Hashes the whole library and compares it with what was unpacked; for `doctor`. */
-export async function verifyPlugin(name: string, cacheDir?: string): Promise<{ readonly path: string; readonly intact: boolean } | undefined> {
+export async function verifyPlugin(name: string, cacheDir?: string): Promise<Verified | undefined> {
   for (const candidate of candidates(name)) {
-    const found = await findInstalled([candidate], cacheRoot(cacheDir))
-    const stamp = await readStamp(installDir(cacheRoot(cacheDir), candidate), candidate)
-    if (found !== undefined && stamp !== undefined) return { path: found.path, intact: await sha256File(found.path) === stamp.sha256 }
+    const verified = await verifyCandidate(candidate, cacheRoot(cacheDir))
+    if (verified !== undefined) return verified
   }
   return undefined
+}
+
+export interface Verified { readonly path: string; readonly intact: boolean }
+
+export async function verifyCandidate(candidate: Candidate, root: string): Promise<Verified | undefined> {
+  const stamp = await readStamp(installDir(root, candidate), candidate)
+  if (stamp === undefined) return undefined
+  const path = join(installDir(root, candidate), stamp.library)
+  return { path, intact: await sha256File(path) === stamp.sha256 }
 }

@@ -50,19 +50,22 @@ function powerBig(base: bigint, exponent: bigint): bigint {
   return result
 }
 
+/** Of two only, whatever a caller passes more. Both keep NaN and hold 0 above -0, as IEEE's do. */
+const max = (x: number, y: number): number => Math.max(x, y)
+const min = (x: number, y: number): number => Math.min(x, y)
 const or = (x: number, y: number): number => x | y
 const and = (x: number, y: number): number => x & y
 const xor = (x: number, y: number): number => x ^ y
 
-/** Integers divide as in XLA: by zero gives all ones, and leaves the dividend as remainder. Math.max and Math.min keep NaN, as IEEE's do. */
+/** Integers divide as in XLA: by zero gives all ones, and leaves the dividend as remainder. */
 export const binary = {
   add: { float: (x, y) => x + y, int: (x, y) => x + y, big: (x, y) => x + y, bool: or },
   subtract: { float: (x, y) => x - y, int: (x, y) => x - y, big: (x, y) => x - y },
   multiply: { float: (x, y) => x * y, int: Math.imul, big: (x, y) => x * y, bool: and },
   divide: { float: (x, y) => x / y, int: (x, y) => (y === 0 ? -1 : Math.trunc(x / y)), big: (x, y) => (y === 0n ? -1n : x / y) },
   remainder: { float: (x, y) => x % y, int: (x, y) => (y === 0 ? x : x % y), big: (x, y) => (y === 0n ? x : x % y) },
-  maximum: { float: Math.max, int: Math.max, big: (x, y) => (x > y ? x : y), bool: or },
-  minimum: { float: Math.min, int: Math.min, big: (x, y) => (x < y ? x : y), bool: and },
+  maximum: { float: max, int: max, big: (x, y) => (x > y ? x : y), bool: or },
+  minimum: { float: min, int: min, big: (x, y) => (x < y ? x : y), bool: and },
   power: { float: powerFloat, int: powerInt, big: powerBig },
   and: { int: and, big: (x, y) => x & y, bool: and },
   or: { int: or, big: (x, y) => x | y, bool: or },
@@ -83,18 +86,19 @@ export const shifts = (bits: number): Readonly<Record<string, Arithmetic<2>>> =>
   }
 }
 
-type Order = (x: never, y: never) => number
+type Order = (x: Scalar, y: Scalar) => number
 /** NaN is above all and -0 below 0. That NaNs have signs too is lost in JavaScript's numbers. */
 const totalOrder = (x: number, y: number): number =>
   (Number.isNaN(x) ? (Number.isNaN(y) ? 0 : 1) : Number.isNaN(y) ? -1 : x - y || (x === y ? (1 / x) - (1 / y) || 0 : 0))
-const total = (holds: (order: number) => boolean): ((x: number, y: number) => number) => (x, y) => bit(holds(totalOrder(x, y)))
+/** Only floats are compared so. */
+const total = (holds: (order: number) => boolean): Order => (x, y) => bit(holds(totalOrder(x as number, y as number)))
 
 /** Each direction over the numbers' own order, in which NaN equals nothing, and over the total one. */
 export const directions: Readonly<Record<string, { readonly own: Order; readonly total: Order }>> = {
-  EQ: { own: (x: Scalar, y: Scalar) => bit(x === y), total: total(o => o === 0) },
-  NE: { own: (x: Scalar, y: Scalar) => bit(x !== y), total: total(o => o !== 0) },
-  LT: { own: (x: Scalar, y: Scalar) => bit(x < y), total: total(o => o < 0) },
-  LE: { own: (x: Scalar, y: Scalar) => bit(x <= y), total: total(o => o <= 0) },
-  GT: { own: (x: Scalar, y: Scalar) => bit(x > y), total: total(o => o > 0) },
-  GE: { own: (x: Scalar, y: Scalar) => bit(x >= y), total: total(o => o >= 0) },
+  EQ: { own: (x, y) => bit(x === y), total: total(o => o === 0) },
+  NE: { own: (x, y) => bit(x !== y), total: total(o => o !== 0) },
+  LT: { own: (x, y) => bit(x < y), total: total(o => o < 0) },
+  LE: { own: (x, y) => bit(x <= y), total: total(o => o <= 0) },
+  GT: { own: (x, y) => bit(x > y), total: total(o => o > 0) },
+  GE: { own: (x, y) => bit(x >= y), total: total(o => o >= 0) },
 }

@@ -43,11 +43,12 @@ export function toHost(store: Store, dtype: DType): TypedArray {
   return half === undefined ? store.slice() : Uint16Array.from(store as Float32Array, half.toBits)
 }
 
+/** Takes the array over, so give it one of its own. */
 export function fromHost(data: TypedArray, dtype: DType): Store {
   const { half } = elements[dtype]
   if (half !== undefined) return Float32Array.from(data as Uint16Array, half.fromBits)
   // A bool is any byte on the host, and 0 or 1 here.
-  return dtype === 'bool' ? Uint8Array.from(data as Uint8Array, x => (x === 0 ? 0 : 1)) : data.slice() as Store
+  return dtype === 'bool' ? Uint8Array.from(data as Uint8Array, x => (x === 0 ? 0 : 1)) : data as Store
 }
 
 /** Makes a freshly computed store hold elements of its type: only the 16-bit floats need it. */

@@ -56,6 +56,7 @@ function parseArray(l: Lexer): Attribute {
 /** `#stablehlo<comparison_direction LT>` is the word LT; `#stablehlo.dot<a = [0], …>` has fields. */
 function parseDialect(l: Lexer): Attribute {
   if (!l.accept('<')) return { kind: 'word', text: 'alias' }
+  if (l.accept('>')) return { kind: 'fields', entries: new Map() }
   const first = l.next()
   if (l.text === '=') {
     l.next()

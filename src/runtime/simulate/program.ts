@@ -47,7 +47,7 @@ function siteOf(loc: Location): Site | undefined {
 export function opError(op: Op, code: string, what: string, details: Readonly<Record<string, string>> = {}): PluginError {
   const list = (values: readonly Typed[]): string => values.map(v => formatType(v.type)).join(', ') || 'none'
   return new PluginError({
-    code, what: `stablehlo.${op.name}: ${what}`, details: { operands: list(op.operands), results: list(op.results), ...details }, at: siteOf(op.loc),
+    code, what: `${op.name.includes('.') ? '' : 'stablehlo.'}${op.name}: ${what}`, details: { operands: list(op.operands), results: list(op.results), ...details }, at: siteOf(op.loc),
   })
 }
 

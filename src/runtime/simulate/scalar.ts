@@ -23,7 +23,7 @@ const compare: Rule = op => {
   const direction = word(op, 'comparison_direction')
   const found = directions[direction]
   check(op, found !== undefined, `comparison_direction is ${direction}`)
-  return (word(op, 'compare_type', 'NOTYPE') === 'TOTALORDER' ? found.total : found.own) as ScalarFunction
+  return word(op, 'compare_type', 'NOTYPE') === 'TOTALORDER' ? found.total : found.own
 }
 
 /** Floats become integers as in XLA: the nearest one the type has towards zero, and 0 of NaN. */

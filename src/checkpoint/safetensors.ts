@@ -1,0 +1,183 @@
+/** The safetensors format: a header in JSON, then every tensor's bytes. Read and written one tensor at a time. */
+import { open, type FileHandle } from 'node:fs/promises'
+import { z } from 'zod'
+import { writeAtomically } from '../core/atomic.ts'
+import { dtypes, hostArray, type DType, type TypedArray } from '../core/dtype.ts'
+import { DimError, FileError } from '../core/errors.ts'
+import { didYouMean } from '../core/nearest.ts'
+
+export interface HostTensor {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** Row-major. As a function it is called when its turn comes, so that one tensor at a time is on the host. */
+  readonly data: TypedArray | (() => TypedArray | Promise<TypedArray>)
+}
+
+const elements = (shape: readonly number[]): number => shape.reduce((n, size) => n * size, 1)
+const bytesOf = (dtype: DType, shape: readonly number[]): number => elements(shape) * dtypes[dtype].bytes
+
+// The order of Python's safetensors, which keeps every tensor aligned: equal tensors make equal files.
+const order: readonly DType[] = ['i64', 'f64', 'f32', 'u32', 'i32', 'bf16', 'f16', 'i8', 'u8', 'bool']
+
+/**
+ * Writes a file that is whole or not there; tensors lie in the order of their dtypes, then of their names.
+ * @throws FileError when it cannot be written; DimError when data do not fit their dtype and shape, or two names are equal.
+ */
+export async function writeSafetensors(
+  path: string, tensors: Iterable<HostTensor>, metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const ordered = [...tensors].sort((a, b) => order.indexOf(a.dtype) - order.indexOf(b.dtype) || (a.name < b.name ? -1 : 1))
+  const header = new Map<string, unknown>(Object.keys(metadata).length === 0 ? [] : [['__metadata__', metadata]])
+  let end = 0
+  for (const { name, dtype, shape } of ordered) {
+    if (header.has(name) || name === '__metadata__') {
+      throw new DimError({ code: 'tensor-name', what: `safetensors: a second tensor is named "${name}"`, fix: 'rename one' })
+    }
+    const begin = end
+    end += bytesOf(dtype, shape)
+    header.set(name, { dtype: dtypes[dtype].safetensors, shape, data_offsets: [begin, end] })
+  }
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(header)))
+  const head = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
+  head.writeBigUInt64LE(BigInt(head.length - 8))
+  json.copy(head, 8)
+  await writeAtomically(path, async file => {
+    await file.writeFile(head)
+    for (const tensor of ordered) {
+      const data = typeof tensor.data === 'function' ? await tensor.data() : tensor.data
+      checkData(tensor, data)
+      await file.writeFile(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    }
+  })
+}
+
+function checkData({ name, dtype, shape }: HostTensor, data: TypedArray): void {
+  const wanted = hostArray(dtype, 0).constructor.name
+  if (data.constructor.name === wanted && data.length === elements(shape)) return
+  throw new DimError({
+    code: 'tensor-data', what: `safetensors: the data of "${name}" do not fit`,
+    details: {
+      wanted: `${wanted} of ${elements(shape)}, for ${dtype}[${shape.join(', ')}]`, given: `${data.constructor.name} of ${data.length}`,
+    },
+  })
+}
+
+export interface TensorEntry {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** Bytes from the end of the header. */
+  readonly begin: number
+  readonly end: number
+}
+
+export interface SafetensorsFile extends AsyncDisposable {
+  readonly tensors: ReadonlyMap<string, TensorEntry>
+  readonly metadata: Readonly<Record<string, string>>
+  /** A tensor's elements, row-major. @throws FileError when there is none of that name, or the file cannot be read. */
+  read(name: string): Promise<TypedArray>
+  close(): Promise<void>
+}
+
+/** What Python's safetensors takes at most. */
+const largestHeader = 100_000_000
+const largestRead = 2 ** 30
+
+const size = z.int().nonnegative()
+const entrySchema = z.strictObject({ dtype: z.string(), shape: z.array(size), data_offsets: z.tuple([size, size]) })
+const headerSchema = z.object({ __metadata__: z.record(z.string(), z.string()).default({}) }).catchall(entrySchema)
+const byTag = new Map(Object.entries(dtypes).map(([dtype, { safetensors }]) => [safetensors, dtype as DType]))
+
+const damaged = (path: string, reason: string, cause?: unknown): FileError => new FileError({
+  code: 'safetensors', what: `${path} is not a safetensors file that can be read`, details: { reason },
+  fix: 'write or copy it again: it is cut off, damaged or of another format', cause,
+})
+
+/**
+ * Opens a file and checks its whole header, so that every `read` is of bytes that are there. Close it, or hold it with `await using`.
+ * @throws FileError when it is missing, cut off, damaged, or has a dtype that Meshwork does not.
+ */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  const file = await open(path, 'r').catch((cause: unknown) => { throw cannotRead(path, cause) })
+  try {
+    const { size: total } = await file.stat()
+    if (total < 8) throw damaged(path, `${total} bytes are too few`)
+    const length = Number(Buffer.from(await readBytes(file, path, 0, 8)).readBigUInt64LE())
+    if (length > Math.min(total - 8, largestHeader)) throw damaged(path, `a header of ${length} bytes in a file of ${total}`)
+    const start = 8 + length
+    const header = parseHeader(path, await readBytes(file, path, 8, length))
+    const tensors = new Map(Object.entries(header.entries).map(([name, entry]) => [name, checkEntry(path, name, entry)]))
+    checkRanges(path, tensors, total - start)
+    return {
+      tensors, metadata: header.metadata,
+      async read(name) {
+        const entry = tensors.get(name)
+        if (entry === undefined) {
+          throw new FileError({ code: 'no-such-tensor', what: `${path} has no tensor "${name}"`, fix: didYouMean(name, tensors.keys()) })
+        }
+        const bytes = await readBytes(file, path, start + entry.begin, entry.end - entry.begin)
+        return dtypes[entry.dtype].view(bytes, 0, elements(entry.shape))
+      },
+      close: () => file.close(),
+      [Symbol.asyncDispose]: () => file.close(),
+    }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+type RawEntry = z.infer<typeof entrySchema>
+
+function parseHeader(path: string, bytes: ArrayBuffer): { metadata: Record<string, string>; entries: Record<string, RawEntry> } {
+  let json: unknown
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (cause) {
+    throw damaged(path, 'its header is not JSON', cause)
+  }
+  const parsed = headerSchema.safeParse(json)
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues
+    throw damaged(path, `its header: ${issue?.path.join('.')}: ${issue?.message}`)
+  }
+  const { __metadata__: metadata, ...entries } = parsed.data
+  return { metadata, entries }
+}
+
+function checkEntry(path: string, name: string, { dtype: tag, shape, data_offsets: [begin, end] }: RawEntry): TensorEntry {
+  const dtype = byTag.get(tag)
+  if (dtype === undefined) throw damaged(path, `"${name}" is of dtype ${tag}; there are ${[...byTag.keys()].join(', ')}`)
+  if (end - begin !== bytesOf(dtype, shape)) {
+    throw damaged(path, `"${name}": ${tag}[${shape.join(', ')}] takes ${bytesOf(dtype, shape)} bytes, not ${end - begin}`)
+  }
+  return { dtype, shape, begin, end }
+}
+
+/** As the format has it, tensors fill the rest of the file with no gap and no overlap. */
+function checkRanges(path: string, tensors: ReadonlyMap<string, TensorEntry>, total: number): void {
+  let at = 0
+  for (const [name, { begin, end }] of [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
+    if (end > total) throw damaged(path, `"${name}" ends at byte ${end} of ${total}`)
+    if (begin < at) throw damaged(path, `"${name}" overlaps the tensor before it`)
+    if (begin > at) throw damaged(path, `${begin - at} bytes before "${name}" belong to no tensor`)
+    at = end
+  }
+  if (at !== total) throw damaged(path, `${total - at} bytes at the end belong to no tensor`)
+}
+
+async function readBytes(file: FileHandle, path: string, from: number, length: number): Promise<ArrayBuffer> {
+  const bytes = new Uint8Array(length)
+  for (let at = 0; at < length;) {
+    const { bytesRead } = await file.read(bytes, at, Math.min(length - at, largestRead), from + at)
+      .catch((cause: unknown) => { throw cannotRead(path, cause) })
+    if (bytesRead === 0) throw damaged(path, 'it became shorter while it was read')
+    at += bytesRead
+  }
+  return bytes.buffer
+}
+
+const cannotRead = (path: string, cause: unknown): FileError => new FileError({
+  code: 'read', what: `cannot read ${path}`, details: { reason: cause instanceof Error ? cause.message : String(cause) },
+  fix: 'give the path of a safetensors file', cause,
+})

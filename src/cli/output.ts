@@ -1,0 +1,47 @@
+/** Where words go: results to stdout; progress to stderr, as one line that changes on a terminal and plain lines in a pipe. */
+
+export interface Output {
+  /** A line of the result. */
+  print(line: string): void
+  /** A piece of a line, as it comes. */
+  write(text: string): void
+  /** What is happening now. On a terminal it overwrites the last status; elsewhere it is a line, at most one every few seconds unless `force`. */
+  status(line: string, force?: boolean): void
+  /** Takes the status off the terminal. */
+  clear(): void
+}
+
+interface Stream { readonly isTTY?: boolean; readonly columns?: number; write(text: string): boolean }
+const secondsBetweenLines = 5
+
+export function openOutput(out: Stream = process.stdout, err: Stream = process.stderr, now: () => number = () => performance.now()): Output {
+  let shown = false
+  let last = -Infinity
+  const clear = (): void => {
+    if (shown) err.write('\r\x1b[2K')
+    shown = false
+  }
+  return {
+    clear,
+    print(line) {
+      clear()
+      out.write(`${line}\n`)
+    },
+    write(text) {
+      clear()
+      out.write(text)
+    },
+    status(line, force = false) {
+      if (err.isTTY === true) {
+        err.write(`\r\x1b[2K${line.slice(0, (err.columns ?? 80) - 1)}`)
+        shown = true
+      } else if (force || now() - last >= secondsBetweenLines * 1000) {
+        err.write(`${line}\n`)
+        last = now()
+      }
+    },
+  }
+}
+
+/** Says nothing: what `--json` shows people instead of progress. */
+export const silent: Output = { print() {}, write() {}, status() {}, clear() {} }

@@ -1,0 +1,52 @@
+/** The mesh as a picture: who holds what. */
+import type { DeviceRow, PlanEvent } from '../train/events.ts'
+import { formatBytes, formatCount, formatInteger, formatTable } from './format.ts'
+
+const box = (d: DeviceRow): string[] => [
+  `device ${d.device}`,
+  `${formatCount(d.parameters)} parameters`,
+  formatBytes(d.bytes),
+  d.windows[1] - d.windows[0] === 1 ? `window ${d.windows[0]}` : `windows ${d.windows[0]}–${d.windows[1] - 1}`,
+]
+
+/** Rows are places along the first axis, columns along the last; further axes are named in the row. */
+export function drawMesh({ mesh, devices }: Pick<PlanEvent, 'mesh' | 'devices'>): string[] {
+  const axes = mesh.filter(a => a.size > 1)
+  const column = axes.at(-1)
+  const columns = column === undefined ? 1 : column.size
+  const cells = devices.map(box)
+  const width = Math.max(...cells.flat().map(line => line.length))
+  const label = (d: DeviceRow): string => axes.slice(0, -1).map(a => `${a.name} ${d.coordinates[a.name] ?? 0}`).join(' ')
+  const labels = devices.filter((_, i) => i % columns === 0).map(label)
+  const margin = Math.max(0, ...labels.map(l => l.length))
+  const indent = ' '.repeat(margin + 2)
+  const lines = column === undefined ? [] : [indent + Array.from({ length: columns }, (_, i) => `  ${`${column.name} ${i}`.padEnd(width + 2)}`).join(' ').trimEnd()]
+  labels.forEach((text, row) => {
+    const group = cells.slice(row * columns, (row + 1) * columns)
+    const edge = (left: string, right: string): string => indent + group.map(() => `${left}${'─'.repeat(width + 2)}${right}`).join(' ')
+    lines.push(edge('┌', '┐'))
+    for (let i = 0; i < 4; i++) {
+      lines.push(`${(i === 1 ? text : '').padEnd(margin)}  ${group.map(cell => `│ ${(cell[i] ?? '').padEnd(width)} │`).join(' ')}`)
+    }
+    lines.push(edge('└', '┘'))
+  })
+  return lines
+}
+
+/** The collectives of one step, a line each. */
+export function drawCollectives({ collectives }: Pick<PlanEvent, 'collectives'>): string[] {
+  if (collectives.length === 0) return ['collectives of one step: none']
+  const rows = collectives.map(c => [c.kind, `along ${c.axes.join(', ')}`, `${formatInteger(c.count)} ×`, formatBytes(c.bytes)])
+  return ['collectives of one step, bytes entering on each device', ...formatTable(rows, 2).map(l => `  ${l}`)]
+}
+
+export const drawPlan = (plan: PlanEvent): string[] => [
+  `mesh    ${plan.mesh.map(a => `${a.name} ${a.size}`).join(' × ')}: ${plan.devices.length} device${plan.devices.length === 1 ? '' : 's'} of ${plan.backend}`,
+  `model   ${formatInteger(plan.parameters)} parameters`,
+  `data    ${plan.data.name} (${plan.data.licence}): ${formatInteger(plan.data.tokens)} tokens, ${formatInteger(plan.data.heldOut)} held out, vocabulary ${formatInteger(plan.data.vocab)}`,
+  '',
+  ...drawMesh(plan),
+  '',
+  ...drawCollectives(plan),
+  '',
+]

@@ -1,0 +1,30 @@
+/** A training run's events as lines. */
+import type { TrainEvent } from '../train/events.ts'
+import { formatDuration, formatInteger } from './format.ts'
+import type { Output } from './output.ts'
+import { drawPlan } from './picture.ts'
+
+const window = 20
+
+/** Prints what happens; the rate is that of the last steps, without the first, which warms up. */
+export function trainingProgress(output: Output): (event: TrainEvent) => void {
+  const times: number[] = []
+  const show: { readonly [T in TrainEvent['type']]: (e: Extract<TrainEvent, { type: T }>) => void } = {
+    preparing: e => output.status(`${e.what}  ${formatInteger(e.done)} of ${formatInteger(e.total)}`),
+    warning: e => output.status(`warning: ${e.text}`, true),
+    compiling: e => output.status(`compiling ${e.what}`, true),
+    plan: e => drawPlan(e).forEach(line => output.print(line)),
+    step: e => {
+      if (e.step > 0) times.push(e.stepMs)
+      if (times.length > window) times.shift()
+      const ms = times.length === 0 ? e.stepMs : times.reduce((a, b) => a + b, 0) / times.length
+      const rate = e.tokens / (e.step + 1) / (ms / 1000)
+      const done = e.step + 1
+      output.status(`step ${done}/${e.steps}  loss ${e.loss.toFixed(4)}  ${formatInteger(rate)} tokens/s  ${formatDuration((e.steps - done) * ms / 1000)} left`, done === 1 || done === e.steps)
+    },
+    eval: e => output.print(`step ${e.step + 1}  held-out loss ${e.evalLoss.toFixed(4)}`),
+    saved: () => output.clear(),
+  }
+  const call = <T extends TrainEvent['type']>(type: T, event: Extract<TrainEvent, { type: T }>): void => show[type](event)
+  return event => call(event.type, event as never)
+}

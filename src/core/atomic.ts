@@ -1,0 +1,50 @@
+/** Files that are either whole or not there: written beside their place, then moved onto it. */
+import { randomBytes } from 'node:crypto'
+import { open, rename, rm, type FileHandle } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { FileError } from './errors.ts'
+
+/**
+ * Puts `data` at `path`, replacing a file that is there. Whoever reads `path` sees the old bytes or the new, never a part.
+ * @throws FileError when it cannot be written; `path` is then as it was and nothing is left beside it.
+ */
+export const writeFileAtomic = (path: string, data: string | Uint8Array): Promise<void> =>
+  writeAtomically(path, file => file.writeFile(data))
+
+/** The same for what is made bit by bit: `write` fills the handle. What it throws of its own is passed on. */
+export async function writeAtomically(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`)
+  try {
+    const file = await open(temporary, 'wx')
+    try {
+      await write(file)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, path)
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => undefined)
+    throw isSystemError(cause) ? cannotWrite(path, cause) : cause
+  }
+}
+
+/** An error that the operating system gave: it has a code such as ENOENT. */
+export const isSystemError = (cause: unknown): cause is NodeJS.ErrnoException & { readonly code: string } =>
+  cause instanceof Error && 'syscall' in cause && 'code' in cause && typeof cause.code === 'string'
+
+const fixes: Readonly<Record<string, string>> = {
+  ENOENT: 'make the folder first, or write elsewhere',
+  ENOTDIR: 'a part of the path is a file: write elsewhere',
+  EISDIR: 'a folder has that name: remove it, or write elsewhere',
+  EACCES: 'make the folder writable, or write elsewhere',
+  EPERM: 'make the folder writable, or write elsewhere',
+  EROFS: 'the disk is read-only: write elsewhere',
+  ENOSPC: 'make room on the disk, or write elsewhere',
+  EDQUOT: 'make room within your quota, or write elsewhere',
+}
+
+export const cannotWrite = (path: string, cause: NodeJS.ErrnoException): FileError => new FileError({
+  code: 'write', what: `cannot write ${path}`, details: { reason: cause.message },
+  fix: fixes[cause.code ?? ''] ?? 'check the folder, or write elsewhere', cause,
+})

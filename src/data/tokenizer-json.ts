@@ -1,0 +1,108 @@
+/** tokenizer.json, the file in which Hugging Face's libraries keep a tokenizer: written for them, and read back. */
+import { readFile } from 'node:fs/promises'
+import { z } from 'zod'
+import { writeFileAtomic } from '../core/atomic.ts'
+import { DataError, FileError } from '../core/errors.ts'
+import { endOfText, type BpeModel } from './bpe.ts'
+import { alphabet, bytesOf } from './bytes.ts'
+import { createTokenizer, type Tokenizer } from './tokenizer.ts'
+
+const byteLevel = { add_prefix_space: false, trim_offsets: true, use_regex: true }
+
+/** The text of the file. */
+export function formatTokenizer({ tokens, merges, special }: BpeModel): string {
+  const added = special.map(id => (
+    { id, content: tokens[id], single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }))
+  return `${JSON.stringify({
+    version: '1.0', truncation: null, padding: null, added_tokens: added, normalizer: null,
+    pre_tokenizer: { type: 'ByteLevel', ...byteLevel }, post_processor: null, decoder: { type: 'ByteLevel', ...byteLevel },
+    model: {
+      type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null,
+      fuse_unk: false, byte_fallback: false, ignore_merges: false,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: merges.map(([a, b]) => [tokens[a], tokens[b]]),
+    },
+  })}\n`
+}
+
+/** @throws FileError when it cannot be written. */
+export const writeTokenizer = (path: string, tokenizer: Tokenizer): Promise<void> =>
+  writeFileAtomic(path, formatTokenizer(tokenizer.model))
+
+const id = z.int().nonnegative()
+// An absent option means the same as null, and the affix options as an empty string.
+const absent = z.union([z.null(), z.literal('')]).optional()
+const off = z.literal(false).nullish()
+
+const schema = z.object({
+  added_tokens: z.array(z.object({ id, content: z.string().min(1), special: z.boolean() })),
+  normalizer: z.null().optional(),
+  pre_tokenizer: z.object({ type: z.literal('ByteLevel'), add_prefix_space: z.literal(false), use_regex: z.literal(true).optional() }),
+  decoder: z.object({ type: z.literal('ByteLevel') }),
+  model: z.object({
+    type: z.literal('BPE').optional(), dropout: z.null().optional(), continuing_subword_prefix: absent, end_of_word_suffix: absent,
+    byte_fallback: off, ignore_merges: off,
+    vocab: z.record(z.string(), id),
+    merges: z.array(z.union([z.tuple([z.string(), z.string()]), z.string().regex(/^[^ ]+ [^ ]+$/)])),
+  }),
+})
+
+/**
+ * A tokenizer from the text of a tokenizer.json; `where` names it in errors.
+ * @throws DataError when it is not a byte-level BPE as `formatTokenizer` writes, or contradicts itself.
+ */
+export function parseTokenizer(text: string, where: string): Tokenizer {
+  const refuse = (reason: string, cause?: unknown): DataError => new DataError({
+    code: 'tokenizer-format', what: `${where} is not a byte-level BPE tokenizer that Meshwork reads`, details: { reason },
+    fix: 'give the tokenizer.json of a Meshwork run, or of a GPT-2 style model', cause,
+  })
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (cause) {
+    throw refuse(`not JSON: ${cause instanceof Error ? cause.message : String(cause)}`, cause)
+  }
+  const parsed = schema.safeParse(json)
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues
+    throw refuse(issue === undefined ? 'unknown' : `${issue.path.join('.') || 'the whole'}: ${issue.message}`)
+  }
+  const { added_tokens: added, model: { vocab, merges } } = parsed.data
+
+  const ids = new Map(Object.entries(vocab))
+  for (const { content, id } of added) {
+    if ((ids.get(content) ?? id) !== id) throw refuse(`${content} has the ids ${ids.get(content)} and ${id}`)
+    ids.set(content, id)
+  }
+  const tokens: string[] = new Array<string>(ids.size)
+  for (const [token, id] of ids) {
+    if (id >= ids.size || tokens[id] !== undefined) throw refuse(`the ids are not 0 to ${ids.size - 1}, each once: "${token}" has ${id}`)
+    tokens[id] = token
+  }
+  const special = added.map(t => t.id)
+  const isSpecial = new Set(special)
+  const odd = tokens.find((token, id) => !isSpecial.has(id) && bytesOf(token) === undefined)
+  if (odd !== undefined) throw refuse(`the token "${odd}" is not in the byte-level alphabet`)
+  const missing = alphabet.find(char => !ids.has(char))
+  if (missing !== undefined) throw refuse(`no token for the byte "${missing}"`)
+  if (!special.includes(ids.get(endOfText) ?? -1)) throw refuse(`no special token ${endOfText}`)
+
+  const pairs = merges.map((merge): readonly [number, number] => {
+    const [left, right] = typeof merge === 'string' ? merge.split(' ') as [string, string] : merge
+    const [a, b] = [ids.get(left), ids.get(right)]
+    if (a === undefined || b === undefined || !ids.has(left + right)) throw refuse(`the merge "${left} ${right}" has no tokens`)
+    return [a, b]
+  })
+  return createTokenizer({ tokens, merges: pairs, special })
+}
+
+/** @throws FileError when there is no such file or it cannot be read; DataError as `parseTokenizer`. */
+export async function readTokenizer(path: string): Promise<Tokenizer> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new FileError({
+      code: 'read', what: `cannot read ${path}`, details: { reason: cause instanceof Error ? cause.message : String(cause) },
+      fix: 'give a run folder that holds a tokenizer.json', cause,
+    })
+  })
+  return parseTokenizer(text, path)
+}

@@ -1,0 +1,194 @@
+/** The backend `simulate`: StableHLO on pretend devices, in plain TypeScript, all in this process. */
+import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
+import { MeshworkError, PluginError } from '../../core/errors.ts'
+import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable } from '../backend.ts'
+import { compileModule, type Program } from './compile.ts'
+import { fromHost, toHost, type Store } from './element.ts'
+import { parseModule } from './parse.ts'
+import { formatType, sameType, type Module } from './program.ts'
+import type { Value } from './rule.ts'
+import { sizeOf } from './strided.ts'
+
+/** Opens `devices` pretend devices. */
+export async function openSimulate({ devices }: { readonly devices: number }): Promise<Backend> {
+  if (!Number.isSafeInteger(devices) || devices < 1) {
+    throw new PluginError({ code: 'device-count', what: `${devices} devices cannot be simulated`, fix: 'ask for a whole number, at least 1' })
+  }
+  return new SimulateBackend(devices)
+}
+
+class SimulatedBuffer implements DeviceBuffer {
+  readonly shape: readonly number[]
+  readonly dtype: DType
+  readonly device: number
+  readonly owner: SimulateBackend
+  private store: Store | undefined
+
+  constructor(owner: SimulateBackend, store: Store, type: BufferType, device: number) {
+    this.owner = owner
+    this.store = store
+    this.shape = type.shape
+    this.dtype = type.dtype
+    this.device = device
+    owner.buffers.add(this)
+  }
+
+  /** What it holds. @throws PluginError when it holds nothing any more. */
+  contents(): Store {
+    if (this.store !== undefined) return this.store
+    throw new PluginError({
+      code: 'disposed-buffer', what: 'a buffer was used after it was disposed or donated', details: { buffer: `${formatType(this)} on device ${this.device}` },
+    })
+  }
+
+  async read(): Promise<TypedArray> { return toHost(this.contents(), this.dtype) }
+
+  dispose(): void {
+    this.store = undefined
+    this.owner.buffers.delete(this)
+  }
+}
+
+class SimulateBackend implements Backend {
+  readonly name = 'simulate'
+  readonly description: string
+  readonly deviceCount: number
+  readonly buffers = new Set<SimulatedBuffer>()
+  private readonly runs = new Set<Promise<unknown>>()
+  private closed = false
+
+  constructor(devices: number) {
+    this.deviceCount = devices
+    this.description = `interpreter of StableHLO on ${devices} pretend device${devices === 1 ? '' : 's'}`
+  }
+
+  async compile(request: CompileRequest): Promise<Executable> {
+    this.checkOpen()
+    this.checkDevice(request.devices - 1)
+    const module = parseModule(request.text)
+    const program = compileModule(module, request.devices)
+    checkDonations(module, program, request.donated)
+    return new SimulatedExecutable(this, program, request)
+  }
+
+  async put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer> {
+    this.checkOpen()
+    this.checkDevice(device)
+    const needed = sizeOf(type.shape) * dtypes[type.dtype].bytes
+    // The host may hold bytes in an array of another kind: what counts is what they are on the device.
+    if (data.byteLength !== needed) {
+      throw new PluginError({
+        code: 'host-array-size', what: `a host array of ${data.byteLength} bytes was given where ${needed} are needed`, details: { array: formatType(type) },
+      })
+    }
+    const copy = dtypes[type.dtype].view(data.slice().buffer as ArrayBuffer)
+    return new SimulatedBuffer(this, fromHost(copy, type.dtype), type, device)
+  }
+
+  liveBuffers(): number { return this.buffers.size }
+
+  /** Waits for what runs, so that its results are freed too. */
+  async close(): Promise<void> {
+    this.closed = true
+    while (this.runs.size > 0) await Promise.allSettled(this.runs)
+    for (const buffer of this.buffers) buffer.dispose()
+  }
+
+  /** Does work that `close` waits for. */
+  async use<T>(work: () => Promise<T>): Promise<T> {
+    this.checkOpen()
+    const run = work()
+    this.runs.add(run)
+    try {
+      return await run
+    } finally {
+      this.runs.delete(run)
+    }
+  }
+
+  private checkOpen(): void {
+    if (this.closed) throw new PluginError({ code: 'closed', what: 'the backend is closed', fix: 'open it again' })
+  }
+
+  private checkDevice(device: number): void {
+    if (Number.isInteger(device) && device >= 0 && device < this.deviceCount) return
+    throw new PluginError({
+      code: 'no-such-device', what: `there is no device ${device}`, details: { devices: String(this.deviceCount) },
+      fix: 'open the backend with as many devices as the mesh has',
+    })
+  }
+}
+
+class SimulatedExecutable implements Executable {
+  readonly results: readonly BufferType[]
+  readonly memory = undefined
+  readonly fromCache = false
+  private readonly backend: SimulateBackend
+  private readonly program: Program
+  private readonly devices: number
+  private readonly donated: ReadonlySet<number>
+  private alive = true
+
+  constructor(backend: SimulateBackend, program: Program, { devices, donated }: CompileRequest) {
+    this.backend = backend
+    this.program = program
+    this.results = program.results
+    this.devices = devices
+    this.donated = new Set(donated)
+  }
+
+  execute(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]> {
+    return this.backend.use(() => this.run(args))
+  }
+
+  dispose(): void { this.alive = false }
+
+  private async run(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]> {
+    if (!this.alive) throw new PluginError({ code: 'disposed-executable', what: 'a program was run after it was disposed' })
+    const stores = this.check(args)
+    const inputs = this.program.parameters.map((_, p): Value => stores.map(row => row[p] as Store))
+    args.forEach(row => { row.forEach((buffer, p) => { if (this.donated.has(p)) buffer.dispose() }) })
+    const results = await this.program.run(inputs)
+    return args.map((_, device) => results.map((value, r) =>
+      new SimulatedBuffer(this.backend, value[device] as Store, this.results[r] as BufferType, device)))
+  }
+
+  /** What the arguments hold: `[device][parameter]`. */
+  private check(args: readonly (readonly DeviceBuffer[])[]): Store[][] {
+    const { parameters } = this.program
+    if (args.length !== this.devices || args.some(row => row.length !== parameters.length)) {
+      throw new PluginError({
+        code: 'argument-lists', what: `the program was compiled for ${this.devices} devices and ${parameters.length} arguments on each`,
+        details: { 'arguments given': args.map((row, device) => `device ${device}: ${row.length}`).join(', ') || 'for no device' },
+      })
+    }
+    const given = new Map<DeviceBuffer, boolean>()
+    return args.map((row, device) => row.map((buffer, p) => {
+      const expected = parameters[p] as BufferType
+      const problem = (code: string, what: string): MeshworkError => new PluginError({
+        code, what: `argument ${p} on device ${device}: ${what}`, details: { parameter: formatType(expected), argument: `${formatType(buffer)} on device ${buffer.device}` },
+      })
+      if (!(buffer instanceof SimulatedBuffer) || buffer.owner !== this.backend) throw problem('foreign-buffer', 'the buffer is of another backend')
+      if (!sameType(buffer, expected)) throw problem('argument-type', 'the buffer is not of the parameter\'s type')
+      if (buffer.device !== device) throw problem('argument-device', 'the buffer is on another device')
+      const donated = this.donated.has(p)
+      if (given.has(buffer) && (donated || given.get(buffer) === true)) throw problem('donated-twice', 'the buffer is donated, so it can be no other argument')
+      given.set(buffer, donated)
+      return buffer.contents()
+    }))
+  }
+}
+
+/** XLA lets a result take over a parameter only if both are of one type, and a parameter be donated only if it is there. */
+function checkDonations(module: Module, { parameters, results }: Program, donated: readonly number[]): void {
+  const fail = (p: number, what: string): never => {
+    throw new PluginError({ code: 'donation', what: `parameter ${p} of @main: ${what}`, details: { parameters: String(parameters.length), donated: donated.join(', ') } })
+  }
+  for (const p of donated) if (parameters[p] === undefined) fail(p, 'it is to be donated, and does not exist')
+  module.get('main')?.parameterAttributes.forEach((attributes, p) => {
+    const alias = attributes.get('tf.aliasing_output')
+    if (alias?.kind !== 'number') return
+    const [parameter, result] = [parameters[p], results[Number(alias.text)]]
+    if (parameter === undefined || result === undefined || !sameType(parameter, result)) fail(p, `it cannot become result ${alias.text}, which is of another type`)
+  })
+}

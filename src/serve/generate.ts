@@ -1,0 +1,106 @@
+/** Text from a run's weights: one token at a time, on any mesh. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { FileError } from '../core/errors.ts'
+import { loadWeights } from '../checkpoint/weights.ts'
+import { readTokenizer, type Tokenizer } from '../data/index.ts'
+import { compile, input, mesh as meshOf, type Backend, type Layouts, type MeshArray } from '../engine/index.ts'
+import { gpt, type GptConfig } from '../models/index.ts'
+import { sampleToken } from './sample.ts'
+
+export interface GenerateOptions {
+  readonly prompt: string
+  /** Tokens to make at most; an end of text ends it sooner. */
+  readonly tokens: number
+  /** 0 takes the likeliest token every time. */
+  readonly temperature: number
+  readonly seed: number
+}
+export interface Generator {
+  /** Pieces of text as they are made; whole characters only. */
+  generate(options: GenerateOptions): AsyncGenerator<string>
+  dispose(): void
+}
+export interface GeneratorOptions extends Layouts {
+  readonly backend: Backend
+  readonly mesh: { readonly [axis: string]: number }
+}
+
+/** What a run folder says of its model. @throws FileError */
+export async function readRunFolder(folder: string): Promise<{ readonly config: GptConfig; readonly tokenizer: Tokenizer }> {
+  const text = await readFile(join(folder, 'config.json'), 'utf8').catch((e: unknown) => {
+    throw new FileError({ code: 'no-run', what: `${folder} holds no finished run`, details: { missing: join(folder, 'config.json') }, fix: 'give the folder that `meshwork train` named at its end', cause: e })
+  })
+  const config = parseConfig(text, join(folder, 'config.json'))
+  return { config, tokenizer: await readTokenizer(join(folder, 'tokenizer.json')) }
+}
+
+function parseConfig(text: string, file: string): GptConfig {
+  const bad = (why: string): FileError => new FileError({ code: 'config', what: `${file}: ${why}`, fix: 'train the run again' })
+  let value: unknown
+  try { value = JSON.parse(text) } catch { throw bad('is not JSON') }
+  if (typeof value !== 'object' || value === null) throw bad('is not an object')
+  const fields = value as { readonly [field: string]: unknown }
+  const number = (field: string): number => {
+    const v = fields[field]
+    if (typeof v !== 'number' || !Number.isFinite(v)) throw bad(`"${field}" is missing or no number`)
+    return v
+  }
+  return {
+    vocab: number('vocab'), seq: number('seq'), layers: number('layers'), embed: number('embed'), heads: number('heads'),
+    headDim: number('headDim'), hidden: number('hidden'), dropout: 0,
+  }
+}
+
+/** Loads a run's weights onto a mesh and compiles its model for generation. */
+export async function openGenerator(folder: string, { backend, mesh: axes, ...layouts }: GeneratorOptions): Promise<Generator> {
+  const { config, tokenizer } = await readRunFolder(folder)
+  const mesh = meshOf(axes)
+  // Every device group that splits the batch gets a window of its own; only the first is read.
+  const rows = mesh.size
+  const model = gpt(config, rows)
+  const position = input('position', [], 'i32')
+  const program = await compile(model.next, [model.params, model.batch.tokens, position] as const, { ...layouts, mesh, backend, dims: model.dims })
+  const wanted = program.inputs.filter(i => i.path.startsWith('0.')).map(i => ({ path: i.path.slice(2), value: i.placement }))
+  const weights = await loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh)
+
+  async function* generate({ prompt, tokens, temperature, seed }: GenerateOptions): AsyncGenerator<string> {
+    const ids = [...tokenizer.encode(prompt)]
+    const text = tokenizer.stream()
+    for (let i = 0; i < tokens; i++) {
+      const window = ids.slice(-config.seq)
+      const filled = new Int32Array(rows * config.seq)
+      for (let row = 0; row < rows; row++) filled.set(window, row * config.seq)
+      const logits = await program(rebuild(weights, program.inputs) as never, filled, Math.max(0, window.length - 1)) as MeshArray
+      const values = await logits.read()
+      logits.dispose()
+      const next = sampleToken(values.subarray(0, tokenizer.vocab) as Float32Array, temperature, seed, i)
+      if (next === tokenizer.endOfText) break
+      ids.push(next)
+      const piece = text.push(next)
+      if (piece !== '') yield piece
+    }
+    const rest = text.end()
+    if (rest !== '') yield rest
+  }
+  return {
+    generate,
+    dispose() {
+      for (const w of weights) w.dispose()
+      program.dispose()
+    },
+  }
+}
+
+/** The arrays as the tree that their paths name. */
+function rebuild(arrays: readonly MeshArray[], inputs: readonly { readonly path: string }[]): object {
+  const tree: { [key: string]: unknown } = {}
+  arrays.forEach((array, i) => {
+    const keys = (inputs[i]?.path ?? '').split('.').slice(1)
+    const last = keys.pop()
+    let at = tree
+    for (const key of keys) at = (at[key] ??= {}) as { [key: string]: unknown }
+    if (last !== undefined) at[last] = array
+  })
+  return tree
+}

@@ -1,0 +1,79 @@
+/** A run: everything that training needs to know, checked by one schema whoever says it. */
+import { z } from 'zod'
+import type { Layout } from '../core/layout.ts'
+import { UsageError } from '../core/errors.ts'
+import { didYouMean } from '../core/nearest.ts'
+import type { gptDims } from '../models/gpt.ts'
+
+const count = z.int().min(1)
+const share = z.number().min(0).max(1)
+const rules = z.record(z.string(), z.union([z.string(), z.array(z.string())]))
+
+export const runSchema = z.strictObject({
+  name: z.string().min(1),
+  model: z.strictObject({
+    /** Tokens of the vocabulary at most: short text may need fewer. */
+    vocab: z.int().min(264), seq: count, layers: count, embed: count, heads: count, headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0),
+  }),
+  /** Windows of `seq` tokens a step, all devices together. */
+  batch: count,
+  steps: count,
+  seed: z.int().min(0).max(2 ** 31 - 1).default(0),
+  mesh: z.record(z.string(), count).default({ batch: 1, model: 1 }),
+  layout: rules.default({ batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' }),
+  /** Rules for parameters at rest, on top of `layout`. */
+  params: rules.default({}),
+  /** Rules for optimizer slots, on top of `params`. */
+  state: rules.default({}),
+  optimizer: z.strictObject({
+    /** The highest learning rate. */
+    rate: z.number().positive(), warmup: z.int().min(0).default(0), floor: share.default(0.1), beta1: share.default(0.9), beta2: share.default(0.95),
+    epsilon: z.number().positive().default(1e-8), weightDecay: z.number().min(0).default(0.1), clip: z.number().positive().default(1),
+  }),
+  /** UTF-8 text files; none: the State of the Union addresses. */
+  data: z.array(z.string()).default([]),
+  /** Steps between held-out losses. The last step is always followed by one. */
+  evalEvery: count.default(100),
+  evalBatches: count.default(8),
+  sample: z.strictObject({ prompt: z.string().min(1), tokens: count, temperature: z.number().min(0) }).default({ prompt: 'The', tokens: 80, temperature: 0.8 }),
+  /** What loops compute again in the backward pass. */
+  remat: z.enum(['contractions', 'everything', 'nothing']).default('contractions'),
+})
+
+/** A run with nothing left open. */
+export type Run = z.output<typeof runSchema>
+type RunInput = z.input<typeof runSchema>
+type Axes = { readonly [axis: string]: number }
+type ModelDim = keyof ReturnType<typeof gptDims>
+
+/** A run as a recipe writes it: its layout speaks of the model's dims and its own mesh's axes, or does not compile. */
+export type RunOf<M extends Axes> = Omit<RunInput, 'mesh' | 'layout' | 'params' | 'state'> & {
+  readonly mesh: M
+  readonly layout?: Layout<ModelDim, NoInfer<keyof M & string>>
+  readonly params?: Layout<ModelDim, NoInfer<keyof M & string>>
+  readonly state?: Layout<ModelDim, NoInfer<keyof M & string>>
+}
+
+/** Checks a run and fills in what it leaves open. @throws UsageError naming the field. */
+export const defineRun = <const M extends Axes>(run: RunOf<M>): Run => parseRun(run, 'the recipe')
+
+/** The fields of an object schema by path, for "did you mean". */
+const fieldsAt = (path: readonly PropertyKey[]): string[] => {
+  let at: unknown = runSchema
+  for (const key of path) at = (unwrap(at) as { shape?: Record<PropertyKey, unknown> }).shape?.[key]
+  return Object.keys((unwrap(at) as { shape?: object } | undefined)?.shape ?? {})
+}
+const unwrap = (schema: unknown): unknown => (schema instanceof z.ZodDefault ? unwrap(schema.def.innerType) : schema)
+
+/** @throws UsageError naming the first field that is wrong. */
+export function parseRun(value: unknown, where: string): Run {
+  const parsed = runSchema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  const path = (issue?.path ?? []).map(String)
+  if (issue?.code === 'unrecognized_keys') {
+    const [key = ''] = issue.keys
+    throw new UsageError({ code: 'unknown-field', what: `${where}: a run has no field "${[...path, key].join('.')}"`, fix: didYouMean(key, fieldsAt(path)) })
+  }
+  throw new UsageError({ code: 'field', what: `${where}: ${path.join('.') || 'the run'}: ${issue?.message ?? 'wrong'}`, fix: 'give it a value of that kind' })
+}

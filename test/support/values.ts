@@ -1,0 +1,28 @@
+/** Numbers for tests: drawn from a seed, compared by relative error. */
+import { sizeOf } from '../../src/core/dim.ts'
+import { threefry2x32 } from '../../src/core/threefry.ts'
+import type { TypedArray } from '../../src/core/dtype.ts'
+import type { TensorType } from '../../src/graph/node.ts'
+
+/** In [0, 1), a pure function of its arguments. */
+export const draw = (seed: number, i: number): number => threefry2x32(seed, 11, i, 0) / 2 ** 32
+
+/** Host data of a type: floats in (low, high), integers below `below`. */
+export function drawn(type: TensorType, seed: number, { low = -1, high = 1, below = 4 } = {}): Float32Array | Int32Array {
+  const n = sizeOf(type.shape)
+  return type.dtype === 'i32' ? Int32Array.from({ length: n }, (_, i) => Math.floor(draw(seed, i) * below))
+    : Float32Array.from({ length: n }, (_, i) => low + (high - low) * draw(seed, i))
+}
+
+/** ‖a − b‖ / ‖b‖, with a floor so that zeros may be compared. NaN counts as infinitely far. */
+export function relativeError(a: ArrayLike<number> | TypedArray, b: ArrayLike<number> | TypedArray): number {
+  if (a.length !== b.length) return Infinity
+  let [difference, size] = [0, 0]
+  for (let i = 0; i < b.length; i++) {
+    const [x, y] = [Number(a[i]), Number(b[i])]
+    difference += (x - y) ** 2
+    size += y ** 2
+  }
+  const error = Math.sqrt(difference) / Math.max(Math.sqrt(size), 1e-3)
+  return Number.isNaN(error) ? Infinity : error
+}
