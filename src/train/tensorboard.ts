@@ -48,7 +48,8 @@ export async function openEventFile(dir: string): Promise<EventFile> {
         w.tag(2, WireType.Varint).int64(step)
         w.tag(5, WireType.LengthDelimited).fork() // summary
         w.tag(1, WireType.LengthDelimited).fork() // its only value
-        w.tag(1, WireType.LengthDelimited).string(tag).tag(2, WireType.Bit32).float(clampToF32(value)).join().join()
+        // Rounded first: the writer refuses what no f32 holds, and a diverged loss must still be drawn.
+        w.tag(1, WireType.LengthDelimited).string(tag).tag(2, WireType.Bit32).float(Math.fround(value)).join().join()
       })))
     },
   }
@@ -69,9 +70,6 @@ async function create(dir: string, name: string) {
     throw isSystemError(cause) ? cannotWrite(join(dir, name), cause) : cause
   }
 }
-
-/** The writer refuses doubles that no f32 holds; a diverged loss must still be drawn. */
-const clampToF32 = (value: number): number => Math.fround(value)
 
 /** tensorflow.Event: 1 wall_time, 2 step, 3 file_version, 5 summary. */
 function event(wallTime: number, fill: (writer: BinaryWriter) => void): Uint8Array {

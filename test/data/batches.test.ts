@@ -31,7 +31,9 @@ describe('permutation', () => {
 })
 
 describe('training batches', () => {
-  const order = fc.record({ batch: fc.integer({ min: 1, max: 7 }), seq: fc.integer({ min: 1, max: 9 }), seed: fc.nat(), extra: fc.nat({ max: 300 }) })
+  const order = fc.record({
+    batch: fc.integer({ min: 1, max: 7 }), seq: fc.integer({ min: 1, max: 9 }), seed: fc.nat(), extra: fc.nat({ max: 300 }),
+  })
 
   test('a target is the token after', () => {
     fc.assert(fc.property(order, fc.nat({ max: 100 }), ({ batch, seq, seed, extra }, step) => {
@@ -86,28 +88,8 @@ describe('training batches', () => {
 
   test('golden: the order is the same tomorrow', () => {
     const order = trainingBatches(places(100), { batch: 4, seq: 8, seed: 42 })
-    expect([0, 1, 5].map(step => [...order.batch(step).tokens].filter((_, i) => i % 8 === 0))).toMatchInlineSnapshot(`
-      [
-        [
-          76,
-          68,
-          84,
-          0,
-        ],
-        [
-          16,
-          32,
-          24,
-          48,
-        ],
-        [
-          98,
-          42,
-          50,
-          34,
-        ],
-      ]
-    `)
+    const starts = [0, 1, 5].map(step => [...order.batch(step).tokens].filter((_, i) => i % 8 === 0))
+    expect(starts).toEqual([[76, 68, 84, 0], [16, 32, 24, 48], [98, 42, 50, 34]])
   })
 
   test('text shorter than a batch', () => {

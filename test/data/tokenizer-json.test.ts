@@ -21,11 +21,15 @@ const changed = (change: (json: Json) => void): string => {
   return JSON.stringify(json)
 }
 
+const renameToken = ({ model: { vocab } }: Json, from: string, to: string): void => {
+  vocab[to] = vocab[from] ?? -1
+  delete vocab[from]
+}
+
 test('is written as Hugging Face writes it, but for options of the decoder that mean nothing', () => {
   const expected = JSON.parse(text) as Json
   const written = JSON.parse(formatTokenizer(theirs.model)) as Json
   expect(written).toEqual({ ...expected, decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true } })
-  expect(Object.keys(written.model.vocab)).toEqual(Object.keys(expected.model.vocab).sort((a, b) => expected.model.vocab[a]! - expected.model.vocab[b]!))
 })
 
 test('write, read', async () => {
@@ -48,11 +52,11 @@ test.each<[string, string, RegExp]>([
   ['a normalizer', changed(json => { json['normalizer'] = { type: 'NFC' } }), /normalizer/],
   ['dropout', changed(json => { json.model['dropout'] = 0.1 }), /model\.dropout/],
   ['bytes as a fallback', changed(json => { json.model['byte_fallback'] = true }), /byte_fallback/],
-  ['a hole in the ids', changed(json => { json.model.vocab['the'] = 9999 }), /each once: "the" has 9999/],
+  ['a hole in the ids', changed(json => { json.model.vocab['Ġthe'] = 9999 }), /each once: "Ġthe" has 9999/],
   ['an id twice', changed(json => { json.model.vocab['!'] = 2 }), /each once/],
   ['two ids of the special token', changed(json => { json.added_tokens[0]!.id = 3 }), /has the ids 0 and 3/],
-  ['a token of no bytes', changed(json => { delete json.model.vocab['the']; json.model.vocab['漢'] = theirs.model.tokens.indexOf('the') }), /"漢"/],
-  ['a byte without token', changed(json => { delete json.model.vocab['A']; json.model.vocab['zzz'] = theirs.model.tokens.indexOf('A') }), /byte "A"/],
+  ['a token of no bytes', changed(json => { renameToken(json, 'Ġthe', '漢') }), /"漢"/],
+  ['a byte without token', changed(json => { renameToken(json, 'A', 'zzz') }), /byte "A"/],
   ['no end of text', changed(json => { json.added_tokens = [] }), /not in the byte-level|no special token/],
   ['a merge of nothing', changed(json => { json.model.merges.push(['q', 'z']) }), /merge "q z"/],
 ])('refuses %s', (_, content, reason) => {

@@ -1,6 +1,6 @@
 /** The backend `simulate`: StableHLO on pretend devices, in plain TypeScript, all in this process. */
 import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
-import { MeshworkError, PluginError } from '../../core/errors.ts'
+import { PluginError } from '../../core/errors.ts'
 import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable } from '../backend.ts'
 import { compileModule, type Program } from './compile.ts'
 import { fromHost, toHost, type Store } from './element.ts'
@@ -12,7 +12,8 @@ import { sizeOf } from './strided.ts'
 /** Opens `devices` pretend devices. */
 export async function openSimulate({ devices }: { readonly devices: number }): Promise<Backend> {
   if (!Number.isSafeInteger(devices) || devices < 1) {
-    throw new PluginError({ code: 'device-count', what: `${devices} devices cannot be simulated`, fix: 'ask for a whole number, at least 1' })
+    const what = `${devices} devices cannot be simulated`
+    throw new PluginError({ code: 'device-count', what, fix: 'ask for a whole number, at least 1' })
   }
   return new SimulateBackend(devices)
 }
@@ -37,7 +38,8 @@ class SimulatedBuffer implements DeviceBuffer {
   contents(): Store {
     if (this.store !== undefined) return this.store
     throw new PluginError({
-      code: 'disposed-buffer', what: 'a buffer was used after it was disposed or donated', details: { buffer: `${formatType(this)} on device ${this.device}` },
+      code: 'disposed-buffer', what: 'a buffer was used after it was disposed or donated',
+      details: { buffer: `${formatType(this)} on device ${this.device}` },
     })
   }
 
@@ -78,7 +80,8 @@ class SimulateBackend implements Backend {
     // The host may hold bytes in an array of another kind: what counts is what they are on the device.
     if (data.byteLength !== needed) {
       throw new PluginError({
-        code: 'host-array-size', what: `a host array of ${data.byteLength} bytes was given where ${needed} are needed`, details: { array: formatType(type) },
+        code: 'host-array-size', what: `a host array of ${data.byteLength} bytes was given where ${needed} are needed`,
+        details: { array: formatType(type) },
       })
     }
     const copy = dtypes[type.dtype].view(data.slice().buffer as ArrayBuffer)
@@ -165,14 +168,19 @@ class SimulatedExecutable implements Executable {
     const given = new Map<DeviceBuffer, boolean>()
     return args.map((row, device) => row.map((buffer, p) => {
       const expected = parameters[p] as BufferType
-      const problem = (code: string, what: string): MeshworkError => new PluginError({
-        code, what: `argument ${p} on device ${device}: ${what}`, details: { parameter: formatType(expected), argument: `${formatType(buffer)} on device ${buffer.device}` },
+      const problem = (code: string, what: string): PluginError => new PluginError({
+        code, what: `argument ${p} on device ${device}: ${what}`,
+        details: { parameter: formatType(expected), argument: `${formatType(buffer)} on device ${buffer.device}` },
       })
-      if (!(buffer instanceof SimulatedBuffer) || buffer.owner !== this.backend) throw problem('foreign-buffer', 'the buffer is of another backend')
+      if (!(buffer instanceof SimulatedBuffer && buffer.owner === this.backend)) {
+        throw problem('foreign-buffer', 'the buffer is of another backend')
+      }
       if (!sameType(buffer, expected)) throw problem('argument-type', 'the buffer is not of the parameter\'s type')
       if (buffer.device !== device) throw problem('argument-device', 'the buffer is on another device')
       const donated = this.donated.has(p)
-      if (given.has(buffer) && (donated || given.get(buffer) === true)) throw problem('donated-twice', 'the buffer is donated, so it can be no other argument')
+      if (given.has(buffer) && (donated || given.get(buffer) === true)) {
+        throw problem('donated-twice', 'the buffer is donated, so it can be no other argument')
+      }
       given.set(buffer, donated)
       return buffer.contents()
     }))
@@ -182,13 +190,16 @@ class SimulatedExecutable implements Executable {
 /** XLA lets a result take over a parameter only if both are of one type, and a parameter be donated only if it is there. */
 function checkDonations(module: Module, { parameters, results }: Program, donated: readonly number[]): void {
   const fail = (p: number, what: string): never => {
-    throw new PluginError({ code: 'donation', what: `parameter ${p} of @main: ${what}`, details: { parameters: String(parameters.length), donated: donated.join(', ') } })
+    const details = { parameters: String(parameters.length), donated: donated.join(', ') || 'none' }
+    throw new PluginError({ code: 'donation', what: `parameter ${p} of @main: ${what}`, details })
   }
   for (const p of donated) if (parameters[p] === undefined) fail(p, 'it is to be donated, and does not exist')
   module.get('main')?.parameterAttributes.forEach((attributes, p) => {
     const alias = attributes.get('tf.aliasing_output')
     if (alias?.kind !== 'number') return
     const [parameter, result] = [parameters[p], results[Number(alias.text)]]
-    if (parameter === undefined || result === undefined || !sameType(parameter, result)) fail(p, `it cannot become result ${alias.text}, which is of another type`)
+    if (parameter === undefined || result === undefined || !sameType(parameter, result)) {
+      fail(p, `it cannot become result ${alias.text}, which is of another type or not there`)
+    }
   })
 }

@@ -1,9 +1,9 @@
 /** Ops between devices: every process is a replica, as one program runs on one partition. */
 import { integer, rows } from './attributes.ts'
-import { elements, fitOf, settle, type Cells, type Scalar, type Store } from './element.ts'
+import { elements, settle, type Cells, type Scalar, type Store } from './element.ts'
 import { check, only, sameType, type Op } from './program.ts'
 import { fold } from './region.ts'
-import type { Context, Rule, Value } from './rule.ts'
+import type { Context, Rule, Step, Value } from './rule.ts'
 import { copier, sizeOf, stridesOf } from './strided.ts'
 
 type Group = readonly number[]
@@ -13,18 +13,23 @@ function groupsOf(op: Op, { devices }: Context, all: boolean): readonly Group[] 
   const groups = rows(op, 'replica_groups')
   const members = groups.flat()
   if (members.length === 0) return [Array.from({ length: devices }, (_, d) => d)]
-  check(op, new Set(members).size === members.length && members.every(d => d < devices), `replica_groups must name devices below ${devices}, none twice`)
+  check(op, new Set(members).size === members.length && members.every(d => d < devices),
+    `replica_groups must name devices below ${devices}, none twice`)
   check(op, !all || members.length === devices, `replica_groups must name all ${devices} devices`)
   return groups
 }
 
 /** Where a channel makes an op work across partitions, there is nothing to work across. */
 function checkChannel(op: Op): void {
-  check(op, integer(op, 'channel_handle.handle', 0) <= 0, 'with a channel it works across partitions, and there is one: leave out channel_handle')
+  check(op, integer(op, 'channel_handle.handle', 0) <= 0,
+    'with a channel it works across partitions, and there is one: leave out channel_handle')
 }
 
+/** From what the members of a group hold, what each of them gets. */
+type Work = (held: readonly Store[], result: number, group: Group) => readonly Store[]
+
 /** What every member of each group gets from the group's operands; devices in no group get zeros. */
-function withinGroups(op: Op, groups: readonly Group[], devices: number, work: (operands: readonly Store[], result: number, group: Group) => readonly Store[]): ReturnType<Rule> {
+function withinGroups(op: Op, groups: readonly Group[], devices: number, work: Work): Step {
   return operands => op.results.map(({ type }, r) => {
     const value: Store[] = []
     for (const group of groups) {
@@ -37,16 +42,14 @@ function withinGroups(op: Op, groups: readonly Group[], devices: number, work: (
 
 /** Sums, maxima, … of the members' arrays, kept in double until they are whole. */
 function reducer(op: Op): (stores: readonly Store[]) => Store {
-  const [body] = op.regions
-  check(op, body !== undefined && body.parameters.length === 2, 'its body takes two elements')
-  const f = fold(body)
+  const f = fold(op)
   const { dtype } = only(op, op.operands).type
   check(op, op.operands.every(({ type }) => type.dtype === dtype), 'its operands differ in element type')
   return stores => {
     const [first, ...others] = stores as [Store, ...Store[]]
-    const out: Cells = elements[dtype].family === 'float' ? Float64Array.from(first as Float32Array) : first.slice()
+    const out: Cells = elements[dtype].family === 'float' ? new Float64Array(first as Float32Array) : first.slice()
     for (const x of others) for (let i = 0; i < out.length; i++) out[i] = f(out[i] as Scalar, x[i] as Scalar, 0)
-    return dtype === 'f64' || elements[dtype].family !== 'float' ? out as Store : settle(Float32Array.from(out as Float64Array), dtype)
+    return dtype === 'f64' || elements[dtype].family !== 'float' ? out as Store : settle(new Float32Array(out as Float64Array), dtype)
   }
 }
 
@@ -59,12 +62,15 @@ const allReduce: Rule = (op, context) => {
   })
 }
 
-/** Copies blocks of one size: from `fromStart` along a dim of the operand to `toStart` along a dim of the result. */
-function blockCopier(op: Op, result: number, block: readonly number[], fromDim: number, toDim: number): (to: Store, toStart: number, from: Store, fromStart: number) => void {
+type BlockCopy = (target: Store, toStart: number, source: Store, fromStart: number) => void
+
+/** Copies blocks of one size: from a place along a dim of the operand to a place along a dim of the result. */
+function blockCopier(op: Op, result: number, block: readonly number[], fromDim: number, toDim: number): BlockCopy {
   const [from, to] = [only(op, op.operands, result).type, only(op, op.results, result).type]
   const [fromStrides, toStrides] = [stridesOf(from.shape), stridesOf(to.shape)]
   const copy = copier(block, toStrides, fromStrides)
-  return (target, toStart, source, fromStart) => { copy(target, toStart * (toStrides[toDim] as number), source, fromStart * (fromStrides[fromDim] as number)) }
+  const [toStep, fromStep] = [toStrides[toDim] as number, fromStrides[fromDim] as number]
+  return (target, toStart, source, fromStart) => { copy(target, toStart * toStep, source, fromStart * fromStep) }
 }
 
 /** The operand's shape with some dims resized, which must be the result's. */
@@ -92,7 +98,7 @@ const allGather: Rule = (op, context) => {
   return withinGroups(op, groups, context.devices, (stores, r, group) => {
     const [from, { type }] = [only(op, op.operands, r).type, only(op, op.results, r)]
     const out = elements[type.dtype].make(sizeOf(type.shape))
-    stores.forEach((store, i) => copies[r]?.(out, i * (from.shape[dim] as number), store, 0))
+    stores.forEach((store, i) => { copies[r]?.(out, i * (from.shape[dim] as number), store, 0) })
     return group.map(() => out)
   })
 }
@@ -129,7 +135,7 @@ const allToAll: Rule = (op, context) => {
   return withinGroups(op, groups, context.devices, (stores, r, group) => group.map((_, receiver) => {
     const { type } = only(op, op.results, r)
     const out = elements[type.dtype].make(sizeOf(type.shape))
-    stores.forEach((store, sender) => copies[r]?.(out, sender, store, receiver))
+    stores.forEach((store, sender) => { copies[r]?.(out, sender, store, receiver) })
     return out
   }))
 }
@@ -139,22 +145,27 @@ const collectivePermute: Rule = (op, { devices }) => {
   const pairs = rows(op, 'source_target_pairs')
   for (const end of [0, 1]) {
     const ends = pairs.map(p => p[end] ?? devices)
-    check(op, ends.every(d => d < devices) && new Set(ends).size === ends.length, `source_target_pairs must name devices below ${devices}, each at most once a side`)
+    check(op, ends.every(d => d < devices) && new Set(ends).size === ends.length,
+      `source_target_pairs must name devices below ${devices}, each at most once a side`)
   }
   const { type } = only(op, op.results)
+  check(op, sameType(type, only(op, op.operands).type), 'operand and result differ in type')
   const sources = new Map(pairs.map(([source = 0, target = 0]) => [target, source]))
-  return ([x]) => [Array.from({ length: devices }, (_, d) => x?.[sources.get(d) ?? -1] ?? elements[type.dtype].make(sizeOf(type.shape)))]
+  const zeros = elements[type.dtype].make(sizeOf(type.shape))
+  return ([x]) => [Array.from({ length: devices }, (_, d) => x?.[sources.get(d) ?? -1] ?? zeros)]
 }
 
 const collectiveBroadcast: Rule = (op, context) => {
   checkChannel(op)
+  check(op, op.operands.every(({ type }, i) => sameType(type, only(op, op.results, i).type)), 'operands and results differ in type')
   return withinGroups(op, groupsOf(op, context, false), context.devices, (stores, _, group) => group.map(() => stores[0] as Store))
 }
 
 /** Which device this is, counted by `number`. */
 const numbered = (number: (device: number) => number): Rule => (op, { devices }) => {
   const { type } = only(op, op.results)
-  const value: Value = Array.from({ length: devices }, (_, d) => elements[type.dtype].make(1).fill(fitOf(type.dtype)(number(d)) as never))
+  check(op, type.dtype === 'u32' && type.shape.length === 0, 'the result must be tensor<ui32>')
+  const value: Value = Array.from({ length: devices }, (_, d) => Uint32Array.of(number(d)))
   return () => [value]
 }
 

@@ -6,7 +6,7 @@ import { controlRules } from './control.ts'
 import { dotRules } from './dot.ts'
 import { elementwiseRules } from './elementwise.ts'
 import { gatherRules } from './gather.ts'
-import { check, formatType, opError, sameType, type Block, type Func, type Module, type Op, type Typed } from './program.ts'
+import { check, formatType, opError, sameType, sameTypes, type Block, type Func, type Module, type Op, type Typed } from './program.ts'
 import { reduceRules } from './reduce.ts'
 import type { Body, Context, Rule, Step, Value } from './rule.ts'
 import { shapeRules } from './shape.ts'
@@ -25,12 +25,14 @@ export interface Program {
 export function compileModule(module: Module, devices: number): Program {
   const main = module.get('main')
   if (main === undefined) {
-    throw new PluginError({ code: 'no-main', what: 'the program has no function @main', details: { functions: [...module.keys()].join(', ') || 'none' } })
+    const details = { functions: [...module.keys()].join(', ') || 'none' }
+    throw new PluginError({ code: 'no-main', what: 'the program has no function @main', details })
   }
   const compiler = new Compiler(module, devices)
   const body = compiler.compile(main)
   const types = (list: readonly Typed[]): BufferType[] => list.map(v => v.type)
-  return { parameters: types(main.body.parameters), results: types(main.body.results), run: inputs => body(inputs, { frame: [], breathe: breather() }) }
+  const run: Program['run'] = inputs => body(inputs, { frame: [], breathe: breather() })
+  return { parameters: types(main.body.parameters), results: types(main.body.results), run }
 }
 
 /** Lets Node's loop turn when 20 ms have passed since it last did. */
@@ -71,8 +73,7 @@ class Compiler {
   private call(op: Op, name: string): Body {
     const func = this.module.get(name)
     check(op, func !== undefined, `there is no function @${name}`)
-    const fits = (a: readonly Typed[], b: readonly Typed[]): boolean => a.length === b.length && a.every((v, i) => sameType(v.type, (b[i] as Typed).type))
-    check(op, fits(op.operands, func.body.parameters) && fits(op.results, func.body.results), `@${name} is of another type`)
+    check(op, sameTypes(op.operands, func.body.parameters) && sameTypes(op.results, func.body.results), `@${name} is of another type`)
     if (!this.compiled.has(name)) {
       this.compiled.set(name, undefined)
       this.compile(func)
@@ -128,7 +129,7 @@ function compileBlock(block: Block, scope: Scope, context: Context): Body {
     scope.touched = new Set()
     const operands = op.operands.map(v => scope.slot(v, what => opError(op, 'program-types', what)))
     const rule = rules.get(op.name)
-    if (rule === undefined) throw opError(op, 'unknown-op', 'the simulator does not know this op', { known: [...rules.keys()].sort().join(' ') })
+    if (rule === undefined) throw opError(op, 'unknown-op', 'the simulator does not know this op')
     const step = rule(op, context)
     uses.push(scope.touched)
     return { step, operands, results: op.results.map(v => scope.define(v)), drops: [] }

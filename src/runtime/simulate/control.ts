@@ -1,8 +1,9 @@
 /** Ops that choose what runs: the devices must choose alike, as one program counter serves them all. */
+import type { DType } from '../../core/dtype.ts'
 import { word } from './attributes.ts'
 import type { Scalar } from './element.ts'
-import { check, only, opError, type Block, type Op } from './program.ts'
-import type { Rule, Value } from './rule.ts'
+import { check, only, opError, sameTypes, type Block, type Op, type Typed } from './program.ts'
+import type { Body, Context, Rule, Value } from './rule.ts'
 
 /** The number that a choice hangs on, the same on every device. */
 function agreed(op: Op, value: Value | undefined, what: string): number {
@@ -14,10 +15,21 @@ function agreed(op: Op, value: Value | undefined, what: string): number {
   })
 }
 
-const region = (op: Op, index: number): Block => only(op, op.regions, index)
+function checkChoice(op: Op, { type }: Typed, dtype: DType): void {
+  check(op, type.dtype === dtype && type.shape.length === 0, `what decides must be a scalar of ${dtype}`)
+}
+
+function branch(op: Op, context: Context, block: Block): Body {
+  check(op, block.parameters.length === 0 && sameTypes(block.results, op.results), 'its branches must take nothing and give its results')
+  return context.region(block)
+}
 
 const whileRule: Rule = (op, context) => {
-  const [condition, body] = [context.region(region(op, 0)), context.region(region(op, 1))]
+  const [test, loop] = [only(op, op.regions), only(op, op.regions, 1)]
+  check(op, [op.results, test.parameters, loop.parameters, loop.results].every(list => sameTypes(list, op.operands)),
+    'operands, results and what its regions take and give must be of the same types')
+  checkChoice(op, only(op, test.results), 'bool')
+  const [condition, body] = [context.region(test), context.region(loop)]
   return async (operands, run) => {
     let state = operands
     while (agreed(op, (await condition(state, run))[0], 'whether to go on') !== 0) state = await body(state, run)
@@ -26,14 +38,16 @@ const whileRule: Rule = (op, context) => {
 }
 
 const ifRule: Rule = (op, context) => {
-  const [yes, no] = [context.region(region(op, 0)), context.region(region(op, 1))]
+  checkChoice(op, only(op, op.operands), 'bool')
+  const [yes, no] = [branch(op, context, only(op, op.regions)), branch(op, context, only(op, op.regions, 1))]
   return ([condition], run) => (agreed(op, condition, 'the branch to take') !== 0 ? yes : no)([], run)
 }
 
 /** An index that no branch has means the last. */
 const caseRule: Rule = (op, context) => {
+  checkChoice(op, only(op, op.operands), 'i32')
   check(op, op.regions.length > 0, 'it has no branches')
-  const branches = op.regions.map(block => context.region(block))
+  const branches = op.regions.map(block => branch(op, context, block))
   const last = branches.length - 1
   return ([index], run) => {
     const n = agreed(op, index, 'the branch to take')

@@ -1,7 +1,7 @@
 /** The elements of `dense<…>`. */
 import { dtypes, type DType } from '../../core/dtype.ts'
 import type { BufferType } from '../backend.ts'
-import { elements, fitOf, fromHost, type Scalar, type Store } from './element.ts'
+import { elements, narrowOf, fromHost, type Scalar, type Store } from './element.ts'
 
 /** `texts` row by row, or a single one for all if `splat`, or a string of all bytes. Undefined if they are too few or too many. */
 export function denseStore(type: BufferType, texts: readonly string[], splat: boolean): Store | undefined {
@@ -20,7 +20,7 @@ function parseScalar(text: string, dtype: DType): Scalar {
   const { family, bits } = elements[dtype]
   if (text === 'true' || text === 'false') return text === 'true' ? 1 : 0
   if (family === 'big') return BigInt.asIntN(64, BigInt(text))
-  if (family !== 'float' || !text.startsWith('0x')) return fitOf(dtype)(Number(text))
+  if (family !== 'float' || !text.startsWith('0x')) return narrowOf(dtype)(Number(text))
   const bytes = Buffer.from(text.slice(2).padStart(bits / 4, '0'), 'hex').reverse()
   return fromBytes(dtype, bytes, 1)?.[0] ?? NaN
 }

@@ -3,7 +3,7 @@ import { integers } from './attributes.ts'
 import { elements, settle, type Cells, type Store } from './element.ts'
 import { check, only, type Op } from './program.ts'
 import { perDeviceRules } from './rule.ts'
-import { copier, pick, sameList, sizeOf, stridesOf, without } from './strided.ts'
+import { copier, pick, range, sameList, sizeOf, stridesOf, without } from './strided.ts'
 
 /** `out[b][m][n] = Σ left[b][m][k] · right[b][n][k]` */
 interface Sizes { readonly batch: number; readonly rows: number; readonly columns: number; readonly depth: number }
@@ -41,7 +41,8 @@ const floats: Multiply = (out, left, right, { batch, rows, columns, depth }) => 
 }
 
 /** Any other arithmetic, given as `add(sum, x, y)`. */
-const plain = <T extends number | bigint>(zero: T, add: (sum: T, x: T, y: T) => T): Multiply => (out, left, right, { batch, rows, columns, depth }) => {
+const plain = <T extends number | bigint>(zero: T, add: (sum: T, x: T, y: T) => T): Multiply => (out, left, right, sizes) => {
+  const { batch, rows, columns, depth } = sizes
   let o = 0
   for (let row = 0; row < batch * rows; row++) {
     for (let column = 0; column < columns; column++) {
@@ -63,7 +64,7 @@ const multiply = {
 /** One side in the order batch, own, contracted: as it is, if it lies so. */
 function arrange(op: Op, side: number, order: readonly number[]): (x: Store) => Store {
   const { shape, dtype } = only(op, op.operands, side).type
-  check(op, new Set(order).size === shape.length && order.length === shape.length && order.every(d => d < shape.length), 'a dim is named twice or not there')
+  check(op, sameList([...order].sort((a, b) => a - b), range(shape.length)), 'a dim is named twice or not there')
   if (order.every((d, i) => d === i)) return x => x
   const sizes = pick(shape, order)
   const copy = copier(sizes, stridesOf(sizes), pick(stridesOf(shape), order))
@@ -78,7 +79,8 @@ function dotGeneral(op: Op): (operands: readonly Store[]) => Store {
   const [left, right] = [only(op, op.operands).type, only(op, op.operands, 1).type]
   const result = only(op, op.results).type
   const dims = (side: string, kind: string): readonly number[] => integers(op, `dot_dimension_numbers.${side}_${kind}_dimensions`, [])
-  const [leftBatch, rightBatch, leftOver, rightOver] = [dims('lhs', 'batching'), dims('rhs', 'batching'), dims('lhs', 'contracting'), dims('rhs', 'contracting')]
+  const [leftBatch, leftOver] = [dims('lhs', 'batching'), dims('lhs', 'contracting')]
+  const [rightBatch, rightOver] = [dims('rhs', 'batching'), dims('rhs', 'contracting')]
   check(op, op.attributes.has('dot_dimension_numbers'), 'attribute dot_dimension_numbers is missing')
   check(op, sameList(pick(left.shape, leftBatch), pick(right.shape, rightBatch)), 'the batching dims differ in size')
   check(op, sameList(pick(left.shape, leftOver), pick(right.shape, rightOver)), 'the contracting dims differ in size')

@@ -1,6 +1,6 @@
 /** How the interpreter holds arrays: f16 and bf16 as f32 numbers of their precision, the others as the host does. */
 import type { DType, TypedArray } from '../../core/dtype.ts'
-import { bf16Bits, bf16FromBits, f16Bits, f16FromBits, roundBf16, roundF16 } from './narrow.ts'
+import { bf16Bits, bf16FromBits, f16Bits, f16FromBits, roundBf16, roundF16 } from './half.ts'
 
 /** One device's array. It is never written again once the op that made it is done, so devices and values may share it. */
 export type Store = Float64Array | Float32Array | BigInt64Array | Int32Array | Uint32Array | Int8Array | Uint8Array
@@ -16,27 +16,27 @@ interface Element {
   readonly bits: number
   readonly make: (length: number) => Store
   /** The element that a result of arithmetic becomes: rounded or wrapped around. */
-  readonly fit: (x: never) => Scalar
+  readonly narrow: (x: never) => Scalar
   /** What the 16 bits on the host stand for. */
   readonly half?: { readonly toBits: (x: number) => number; readonly fromBits: (bits: number) => number }
 }
 
 const floats = { make: (n: number) => new Float32Array(n), family: 'float' } as const
 export const elements: { readonly [K in DType]: Element } = {
-  f64: { family: 'float', bits: 64, make: n => new Float64Array(n), fit: (x: number) => x },
-  f32: { ...floats, bits: 32, fit: Math.fround },
-  bf16: { ...floats, bits: 16, fit: roundBf16, half: { toBits: bf16Bits, fromBits: bf16FromBits } },
-  f16: { ...floats, bits: 16, fit: roundF16, half: { toBits: f16Bits, fromBits: f16FromBits } },
-  i64: { family: 'big', bits: 64, make: n => new BigInt64Array(n), fit: (x: bigint) => BigInt.asIntN(64, x) },
-  i32: { family: 'int', bits: 32, make: n => new Int32Array(n), fit: (x: number) => x | 0 },
-  u32: { family: 'int', bits: 32, make: n => new Uint32Array(n), fit: (x: number) => x >>> 0 },
-  i8: { family: 'int', bits: 8, make: n => new Int8Array(n), fit: (x: number) => x << 24 >> 24 },
-  u8: { family: 'int', bits: 8, make: n => new Uint8Array(n), fit: (x: number) => x & 0xff },
-  bool: { family: 'bool', bits: 1, make: n => new Uint8Array(n), fit: (x: number) => x },
+  f64: { family: 'float', bits: 64, make: n => new Float64Array(n), narrow: (x: number) => x },
+  f32: { ...floats, bits: 32, narrow: Math.fround },
+  bf16: { ...floats, bits: 16, narrow: roundBf16, half: { toBits: bf16Bits, fromBits: bf16FromBits } },
+  f16: { ...floats, bits: 16, narrow: roundF16, half: { toBits: f16Bits, fromBits: f16FromBits } },
+  i64: { family: 'big', bits: 64, make: n => new BigInt64Array(n), narrow: (x: bigint) => BigInt.asIntN(64, x) },
+  i32: { family: 'int', bits: 32, make: n => new Int32Array(n), narrow: (x: number) => x | 0 },
+  u32: { family: 'int', bits: 32, make: n => new Uint32Array(n), narrow: (x: number) => x >>> 0 },
+  i8: { family: 'int', bits: 8, make: n => new Int8Array(n), narrow: (x: number) => x << 24 >> 24 },
+  u8: { family: 'int', bits: 8, make: n => new Uint8Array(n), narrow: (x: number) => x & 0xff },
+  bool: { family: 'bool', bits: 1, make: n => new Uint8Array(n), narrow: (x: number) => x },
 }
 export const isUnsigned = (dtype: DType): boolean => dtype === 'u32' || dtype === 'u8'
-/** `fit` for code that handles scalars of any kind. */
-export const fitOf = (dtype: DType): ((x: Scalar) => Scalar) => elements[dtype].fit as (x: Scalar) => Scalar
+/** `narrow` for code that handles scalars of any kind. */
+export const narrowOf = (dtype: DType): ((x: Scalar) => Scalar) => elements[dtype].narrow as (x: Scalar) => Scalar
 
 export function toHost(store: Store, dtype: DType): TypedArray {
   const { half } = elements[dtype]
@@ -54,7 +54,7 @@ export function fromHost(data: TypedArray, dtype: DType): Store {
 /** Makes a freshly computed store hold elements of its type: only the 16-bit floats need it. */
 export function settle(store: Store, dtype: DType): Store {
   if (elements[dtype].half === undefined) return store
-  const fit = elements[dtype].fit as (x: number) => number
-  for (let i = 0; i < store.length; i++) store[i] = fit(store[i] as number)
+  const narrow = elements[dtype].narrow as (x: number) => number
+  for (let i = 0; i < store.length; i++) store[i] = narrow(store[i] as number)
   return store
 }

@@ -1,7 +1,7 @@
 /** Elementwise ops over whole arrays, and the constants they start from. */
 import { dtypes } from '../../core/dtype.ts'
 import { integer } from './attributes.ts'
-import { elements, fitOf, fromHost, toHost, type Cells, type Scalar, type Store } from './element.ts'
+import { elements, narrowOf, fromHost, toHost, type Cells, type Scalar, type Store } from './element.ts'
 import { check, only, sameShape, type Op } from './program.ts'
 import { perDeviceRules, type Rule } from './rule.ts'
 import { scalarRules, type ScalarFunction } from './scalar.ts'
@@ -22,6 +22,17 @@ const loops: readonly Loop[] = [
 /** The operands that may be scalars where the others are not: `select`'s condition, `clamp`'s bounds. */
 const mayBeScalar: Readonly<Record<string, readonly number[]>> = { select: [0], clamp: [0, 2] }
 
+const givesBool: ReadonlySet<string> = new Set(['compare', 'is_finite'])
+
+function checkDtypes(op: Op): void {
+  const { dtype } = only(op, op.results).type
+  const [first, ...others] = (op.name === 'select' ? op.operands.slice(1) : op.operands).map(v => v.type.dtype)
+  check(op, others.every(d => d === first), 'the operands differ in element type')
+  const expected = op.name === 'convert' ? dtype : givesBool.has(op.name) ? 'bool' : first
+  check(op, dtype === expected, `the result must be of ${expected}`)
+  check(op, op.name !== 'select' || only(op, op.operands).type.dtype === 'bool', 'the condition must be of bool')
+}
+
 function elementwise(op: Op, rule: (op: Op) => ScalarFunction): (operands: readonly Store[]) => Store {
   const { type } = only(op, op.results)
   const loop = only(op, loops, op.operands.length)
@@ -30,10 +41,12 @@ function elementwise(op: Op, rule: (op: Op) => ScalarFunction): (operands: reado
     check(op, scalar || sameShape(t, type), 'operands and result differ in shape')
     return scalar ? 0 : 1
   })
+  checkDtypes(op)
   const exact = rule(op)
+  check(op, exact.length === op.operands.length, `it takes ${exact.length} operands`)
   // The 16-bit floats have no stores that round by themselves.
-  const fit = fitOf(type.dtype)
-  const f: ScalarFunction = elements[type.dtype].half === undefined ? exact : (x, y, z) => fit(exact(x, y, z))
+  const narrow = narrowOf(type.dtype)
+  const f: ScalarFunction = elements[type.dtype].half === undefined ? exact : (x, y, z) => narrow(exact(x, y, z))
   const length = sizeOf(type.shape)
   return ([x, y, z]) => {
     const out = elements[type.dtype].make(length)
@@ -66,7 +79,7 @@ function iota(op: Op): () => Store {
   check(op, along < type.shape.length, 'iota_dimension is no dim of the result')
   const positions = offsets(type.shape, type.shape.map((_, d) => (d === along ? 1 : 0)))
   const store = elements[type.dtype].make(positions.length)
-  const scalar = elements[type.dtype].family === 'big' ? BigInt : fitOf(type.dtype)
+  const scalar = elements[type.dtype].family === 'big' ? BigInt : narrowOf(type.dtype)
   positions.forEach((n, i) => { store[i] = scalar(n) })
   return () => store
 }

@@ -60,9 +60,10 @@ export class Lexer {
 
   fail(what: string): never {
     const before = this.source.slice(0, this.start).split('\n')
+    const line = this.source.split('\n')[before.length - 1] ?? ''
     throw new PluginError({
       code: 'program-syntax', what: `line ${before.length} of the program: ${what}`,
-      details: { found: this.text === '' ? 'the end' : this.text.slice(0, 60), line: (this.source.split('\n')[before.length - 1] ?? '').trim().slice(0, 160) },
+      details: { found: this.text.slice(0, 60) || 'the end', line: line.trim().slice(0, 160) },
     })
   }
 }

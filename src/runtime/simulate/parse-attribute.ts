@@ -60,9 +60,10 @@ function parseDialect(l: Lexer): Attribute {
   const first = l.next()
   if (l.text === '=') {
     l.next()
-    const value = parseAttribute(l)
-    const rest = l.accept(',') ? parseFields(l, '>') : (l.expect('>'), [])
-    return { kind: 'fields', entries: new Map([[first, value], ...rest]) }
+    const entries = new Map([[first, parseAttribute(l)]])
+    if (!l.accept(',')) l.expect('>')
+    else for (const [key, value] of parseFields(l, '>')) entries.set(key, value)
+    return { kind: 'fields', entries }
   }
   const text = l.text === '>' ? first : l.next()
   l.expect('>')

@@ -1,7 +1,7 @@
 /** StableHLO text → module: MLIR's generic op syntax, functions and returns also in the pretty one. */
 import { Lexer } from './lexer.ts'
 import { parseAttribute, parseFields, parseType } from './parse-attribute.ts'
-import type { Attribute, Attributes, Block, Func, Location, Module, Op, Typed } from './program.ts'
+import type { Attributes, Block, Func, Location, Module, Op, Typed } from './program.ts'
 
 /** @throws PluginError with the line that cannot be read. */
 export function parseModule(text: string): Module {
@@ -72,11 +72,10 @@ class Parser {
     this.l.expect('{')
     if (name === 'builtin.module') this.items('}')
     else {
-      const word = (a: Attribute | undefined): string => (a?.kind === 'word' ? a.text : this.l.fail('expected the name of the function before this'))
-      const listed = attributes.get('arg_attrs')
+      const [symbol, listed] = [attributes.get('sym_name'), attributes.get('arg_attrs')]
+      if (symbol?.kind !== 'word') this.l.fail('the function before this has no name')
       const parameterAttributes = listed?.kind === 'list' ? listed.items.map(a => (a.kind === 'fields' ? a.entries : new Map())) : []
-      const symbol = word(attributes.get('sym_name'))
-      this.functions.set(symbol, { name: symbol, body: this.region(), parameterAttributes })
+      this.functions.set(symbol.text, { name: symbol.text, body: this.region(), parameterAttributes })
     }
     this.l.expect(')')
     if (this.l.accept('{')) parseFields(this.l, '}')
@@ -139,7 +138,9 @@ class Parser {
     const regions = this.l.accept('(') ? this.l.list(')', () => { this.l.expect('{'); return this.region() }) : []
     const discardable = this.l.accept('{') ? parseFields(this.l, '}') : []
     const types = this.signature(operands)
-    if (types.results.length !== names.length) this.l.fail(`the ${name} before this names ${names.length} results of ${types.results.length} types`)
+    if (types.results.length !== names.length) {
+      this.l.fail(`the ${name} before this names ${names.length} results of ${types.results.length} types`)
+    }
     return {
       name, operands: types.operands, regions, attributes: new Map([...properties, ...discardable]),
       results: names.map((result, i) => ({ name: result, type: types.results[i] as Typed['type'] })), loc: this.location(),

@@ -36,8 +36,12 @@ export type Module = ReadonlyMap<string, Func>
 
 /** As StableHLO writes it: `tensor<4x8xf32>`. */
 export const formatType = (t: BufferType): string => `tensor<${[...t.shape, dtypes[t.dtype].hlo].join('x')}>`
-export const sameShape = (a: BufferType, b: BufferType): boolean => a.shape.length === b.shape.length && a.shape.every((n, i) => n === b.shape[i])
+export const sameShape = (a: BufferType, b: BufferType): boolean =>
+  a.shape.length === b.shape.length && a.shape.every((n, i) => n === b.shape[i])
 export const sameType = (a: BufferType, b: BufferType): boolean => a.dtype === b.dtype && sameShape(a, b)
+
+export const sameTypes = (a: readonly Typed[], b: readonly Typed[]): boolean =>
+  a.length === b.length && a.every((v, i) => sameType(v.type, (b[i] as Typed).type))
 
 function siteOf(loc: Location): Site | undefined {
   return loc.site ?? (loc.of === undefined ? undefined : siteOf(loc.of))
@@ -47,7 +51,8 @@ function siteOf(loc: Location): Site | undefined {
 export function opError(op: Op, code: string, what: string, details: Readonly<Record<string, string>> = {}): PluginError {
   const list = (values: readonly Typed[]): string => values.map(v => formatType(v.type)).join(', ') || 'none'
   return new PluginError({
-    code, what: `${op.name.includes('.') ? '' : 'stablehlo.'}${op.name}: ${what}`, details: { operands: list(op.operands), results: list(op.results), ...details }, at: siteOf(op.loc),
+    code, what: `${op.name.includes('.') ? '' : 'stablehlo.'}${op.name}: ${what}`, at: siteOf(op.loc),
+    details: { operands: list(op.operands), results: list(op.results), ...details },
   })
 }
 

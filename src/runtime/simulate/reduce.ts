@@ -4,12 +4,13 @@ import { elements, settle, type Cells, type Scalar, type Store } from './element
 import { check, only, type Op } from './program.ts'
 import { fold, together } from './region.ts'
 import { perDevice, type Kernel } from './rule.ts'
+import type { ScalarFunction } from './scalar.ts'
 import { offsets, pick, sameList, sizeOf, stridesOf, walk, without } from './strided.ts'
 
 const reduce = (op: Op): Kernel => {
   const count = op.results.length
-  const [body] = op.regions
-  check(op, body !== undefined && op.operands.length === 2 * count && body.parameters.length === 2 * count, 'operands, initial values, results and the body do not agree in number')
+  check(op, op.operands.length === 2 * count && only(op, op.regions).parameters.length === 2 * count,
+    'operands, initial values, results and the body do not agree in number')
   const { shape } = only(op, op.operands).type
   const over = integers(op, 'dimensions')
   const kept = without(shape.length, over)
@@ -21,20 +22,22 @@ const reduce = (op: Op): Kernel => {
   const fresh = (): Store[] => op.results.map(({ type }) => elements[type.dtype].make(starts.length))
   if (count === 1) {
     const { dtype } = only(op, op.results).type
-    const f = fold(body)
+    const f = fold(op)
     return ([x, first]) => {
       const [out] = fresh() as [Store]
       reduceOne(f, out, x as Store, (first as Store)[0] as Scalar, { starts, table, run, step })
       return [settle(out, dtype)]
     }
   }
-  const f = together(body)
+  const f = together(op)
   return operands => {
     const [inputs, outs] = [operands.slice(0, count), fresh()]
     const first = operands.slice(count).map(s => s[0] as Scalar)
     starts.forEach((start, o) => {
       let sums = first
-      for (const offset of table) for (let i = 0; i < run; i++) sums = f(...sums, ...inputs.map(x => x[start + offset + i * step] as Scalar))
+      for (const offset of table) {
+        for (let i = 0; i < run; i++) sums = f(...sums, ...inputs.map(x => x[start + offset + i * step] as Scalar))
+      }
       outs.forEach((out, r) => { out[o] = sums[r] as Scalar })
     })
     return outs
@@ -44,7 +47,7 @@ const reduce = (op: Op): Kernel => {
 interface Plan { readonly starts: Int32Array; readonly table: Int32Array; readonly run: number; readonly step: number }
 
 /** Sums are kept in double until they are whole. */
-function reduceOne(f: (sum: Scalar, x: Scalar, _: Scalar) => Scalar, out: Cells, x: Cells, first: Scalar, { starts, table, run, step }: Plan): void {
+function reduceOne(f: ScalarFunction, out: Cells, x: Cells, first: Scalar, { starts, table, run, step }: Plan): void {
   for (let o = 0; o < starts.length; o++) {
     let sum = first
     for (let t = 0; t < table.length; t++) {
@@ -57,14 +60,14 @@ function reduceOne(f: (sum: Scalar, x: Scalar, _: Scalar) => Scalar, out: Cells,
 
 /** Always stable, which nothing forbids. */
 const sort = (op: Op): Kernel => {
-  const [body] = op.regions
   const { shape } = only(op, op.operands).type
   const dimension = integer(op, 'dimension', -1)
   const along = dimension < 0 ? dimension + shape.length : dimension
   const length = shape[along]
-  check(op, length !== undefined && op.operands.every(({ type }) => sameList(type.shape, shape)), 'the operands differ in shape, or have no such dim')
-  check(op, body !== undefined && body.parameters.length === 2 * op.operands.length, 'the comparator takes two elements of each operand')
-  const less = together(body)
+  check(op, length !== undefined && op.operands.every(({ type }) => sameList(type.shape, shape)),
+    'the operands differ in shape, or have no such dim')
+  check(op, only(op, op.regions).parameters.length === 2 * op.operands.length, 'the comparator must take two elements of each operand')
+  const less = together(op)
   const own = stridesOf(shape)
   const lines = offsets(shape.map((n, d) => (d === along ? 1 : n)), own)
   const step = own[along] as number

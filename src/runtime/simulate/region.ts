@@ -1,59 +1,58 @@
 /** Bodies of reductions, scatters and sorts: functions of single elements. */
-import { fitOf, type Scalar } from './element.ts'
-import { binary } from './arithmetic.ts'
-import { check, only, type Block, type Op } from './program.ts'
+import type { binary } from './arithmetic.ts'
+import { narrowOf, type Scalar } from './element.ts'
+import { check, only, type Block, type Op, type Typed } from './program.ts'
 import { scalarFunction, type ScalarFunction } from './scalar.ts'
 
 /** The parameters' values in, the returned values out. */
 export type Together = (...values: Scalar[]) => Scalar[]
 
-/** A region as a function. */
-export function together(block: Block): Together {
-  const places = new Map(block.parameters.map(({ name }, i) => [name, i]))
-  const placeOf = (op: Op | undefined, name: string): number => {
+/** An op's body as a function. */
+export function together(op: Op): Together {
+  const { parameters, ops, results } = only(op, op.regions)
+  const places = new Map(parameters.map(({ name }, i) => [name, i]))
+  const placeOf = ({ name }: Typed): number => {
     const found = places.get(name)
-    if (found !== undefined) return found
-    if (op !== undefined) check(op, false, `${name} is from outside the body, which cannot see it`)
-    throw new Error(`a region returns ${name}, which it does not have`)
+    check(op, found !== undefined, `its body uses ${name}, which is not in it`)
+    return found
   }
   const constants: [number, Scalar][] = []
-  const steps: ((values: Scalar[]) => void)[] = []
-  for (const op of block.ops) {
-    const result = only(op, op.results)
-    const from = op.operands.map(({ name }) => placeOf(op, name))
+  const steps = ops.flatMap(inner => {
+    const [from, { name, type }] = [inner.operands.map(placeOf), only(inner, inner.results)]
     const to = places.size
-    places.set(result.name, to)
-    const value = op.attributes.get('value')
-    if (op.name === 'constant' && value?.kind === 'dense') {
+    places.set(name, to)
+    const value = inner.attributes.get('value')
+    if (inner.name === 'constant' && value?.kind === 'dense') {
       constants.push([to, value.store[0] as Scalar])
-      continue
+      return []
     }
-    const [f, fit, [x = 0, y = 0, z = 0]] = [scalarFunction(op), fitOf(result.type.dtype), from]
-    steps.push(values => { values[to] = fit(f(values[x] as Scalar, values[y] as Scalar, values[z] as Scalar)) })
-  }
-  const results = block.results.map(({ name }) => placeOf(undefined, name))
+    const [f, narrow, [x = 0, y = 0, z = 0]] = [scalarFunction(inner), narrowOf(type.dtype), from]
+    return [(values: Scalar[]): void => { values[to] = narrow(f(values[x] as Scalar, values[y] as Scalar, values[z] as Scalar)) }]
+  })
+  const returned = results.map(placeOf)
   return (...values) => {
     for (const [to, value] of constants) values[to] = value
     for (const step of steps) step(values)
-    return results.map(place => values[place] as Scalar)
+    return returned.map(place => values[place] as Scalar)
   }
 }
 
-/** The op, if a region does nothing but apply one of two operands to its two parameters, in either order. */
-export function soleOp(block: Block): Op | undefined {
-  const [op, ...others] = block.ops
-  const [x, y, ...more] = block.parameters.map(p => p.name)
-  const returned = block.results.map(r => r.name)
-  if (op === undefined || others.length > 0 || more.length > 0 || !commutes.has(op.name)) return undefined
-  const [a, b] = op.operands.map(o => o.name)
-  return returned.length === 1 && returned[0] === op.results[0]?.name && ((a === x && b === y) || (a === y && b === x)) ? op : undefined
+/** The op that a body consists of, if it only applies one of these to its two parameters, in either order. */
+function soleOp({ parameters, ops, results }: Block): Op | undefined {
+  const [op, ...others] = ops
+  if (op === undefined || others.length > 0 || !commutes.has(op.name)) return undefined
+  const names = (list: readonly Typed[]): string => list.map(v => v.name).sort().join(' ')
+  return names(op.operands) === names(parameters) && names(op.results) === names(results) ? op : undefined
 }
-const commutes: ReadonlySet<string> = new Set(['add', 'multiply', 'maximum', 'minimum', 'and', 'or', 'xor'] satisfies (keyof typeof binary)[])
+const commuting = ['add', 'multiply', 'maximum', 'minimum', 'and', 'or', 'xor'] satisfies (keyof typeof binary)[]
+const commutes: ReadonlySet<string> = new Set(commuting)
 
-/** A region of two parameters as a function of two elements, not rounded where it is a single op. */
-export function fold(block: Block): ScalarFunction {
-  const sole = soleOp(block)
+/** A body of two parameters as a function of two elements, not rounded where it is a single op. */
+export function fold(op: Op): ScalarFunction {
+  const body = only(op, op.regions)
+  check(op, body.parameters.length === 2 && body.results.length === 1, 'its body must take two elements and give one')
+  const sole = soleOp(body)
   if (sole !== undefined) return scalarFunction(sole)
-  const f = together(block)
+  const f = together(op)
   return (x, y) => f(x, y)[0] as Scalar
 }

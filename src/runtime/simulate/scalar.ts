@@ -50,7 +50,8 @@ const rulesOf = (table: Readonly<Record<string, AnyArithmetic>>): [string, Rule]
 
 export const scalarRules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...rulesOf(unary), ...rulesOf(binary),
-  ...Object.keys(shifts(32)).map((name): [string, Rule] => [name, op => arithmetic(op, shifts(elements[operandType(op)].bits)[name] ?? {})]),
+  ...Object.keys(shifts(32)).map((name): [string, Rule] =>
+    [name, op => arithmetic(op, shifts(elements[operandType(op)].bits)[name] ?? {})]),
   ['compare', compare],
   ['convert', op => converter(operandType(op), resultType(op))],
   ['is_finite', () => x => (Number.isFinite(x) ? 1 : 0)],
@@ -61,6 +62,6 @@ export const scalarRules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
 /** The function of an elementwise op. */
 export function scalarFunction(op: Op): ScalarFunction {
   const rule = scalarRules.get(op.name)
-  if (rule === undefined) throw opError(op, 'unknown-op', 'it works on whole arrays, so not in the body of a reduction, a scatter or a sort')
+  if (rule === undefined) throw opError(op, 'unknown-op', 'it is not elementwise, so it cannot be in a reduction, a scatter or a sort')
   return rule(op)
 }

@@ -11,8 +11,8 @@ type Make = (op: Op) => (operands: readonly Store[]) => Store
 function moved(op: Op, strides: readonly number[], base = 0): (operands: readonly Store[]) => Store {
   const { shape, dtype } = only(op, op.results).type
   const [length, own] = [sizeOf(shape), stridesOf(shape)]
-  const inPlace = length === sizeOf(only(op, op.operands).type.shape) && base === 0 && own.every((s, d) => s === strides[d] || shape[d] === 1)
-  if (inPlace) return ([x]) => x as Store
+  const whole = base === 0 && length === sizeOf(only(op, op.operands).type.shape)
+  if (whole && own.every((s, d) => s === strides[d] || shape[d] === 1)) return ([x]) => x as Store
   const copy = copier(shape, own, strides)
   return ([x]) => {
     const out = elements[dtype].make(length)
@@ -30,8 +30,9 @@ const shapes = (op: Op): [from: readonly number[], to: readonly number[]] => {
 const broadcast: Make = op => {
   const [from, to] = shapes(op)
   const dims = integers(op, 'broadcast_dimensions')
-  check(op, dims.length === from.length && new Set(dims).size === dims.length, 'broadcast_dimensions must name one dim of the result for each of the operand')
-  check(op, from.every((n, i) => n === 1 || n === to[dims[i] ?? -1]) && dims.every(d => d >= 0 && d < to.length), 'the operand does not fit the result')
+  check(op, dims.length === from.length && new Set(dims).size === dims.length && dims.every(d => d >= 0 && d < to.length),
+    'broadcast_dimensions must name one dim of the result for each of the operand')
+  check(op, from.every((n, i) => n === 1 || n === to[dims[i] as number]), 'the operand does not fit the result')
   const own = stridesOf(from)
   return moved(op, to.map((_, d) => (from[dims.indexOf(d)] === 1 ? 0 : own[dims.indexOf(d)] ?? 0)))
 }
@@ -75,7 +76,8 @@ const concatenate: Make = op => {
   const own = stridesOf(shape)
   let filled = 0
   const copies = op.operands.map(({ type }) => {
-    check(op, type.dtype === dtype && type.shape.length === shape.length && shape.every((n, d) => d === along || n === type.shape[d]), 'the operands do not fit the result')
+    const fits = type.shape.length === shape.length && shape.every((n, d) => d === along || n === type.shape[d])
+    check(op, type.dtype === dtype && fits, 'the operands do not fit the result')
     const [base, copy] = [filled * (own[along] as number), copier(type.shape, own, stridesOf(type.shape))]
     filled += type.shape[along] as number
     return (out: Store, x: Store): void => { copy(out, base, x, 0) }
@@ -98,7 +100,8 @@ const pad: Make = op => {
     check(op, to[d] === before + after + Math.max(0, (n - 1) * gap + 1), 'the paddings do not give the result')
     const first = Math.max(0, Math.ceil(-before / gap))
     const last = Math.min(n - 1, Math.floor(((to[d] as number) - 1 - before) / gap))
-    return { size: Math.max(0, last - first + 1), gap, from: first * (source[d] as number), to: (before + first * gap) * (own[d] as number) }
+    const [here, there] = [source[d] as number, own[d] as number]
+    return { size: Math.max(0, last - first + 1), gap, from: first * here, to: (before + first * gap) * there }
   })
   const copy = copier(plan.map(p => p.size), plan.map((p, d) => p.gap * (own[d] as number)), source)
   const [toBase, fromBase] = [plan.reduce((sum, p) => sum + p.to, 0), plan.reduce((sum, p) => sum + p.from, 0)]

@@ -32,8 +32,9 @@ export function walk(sizes: readonly number[], strides: readonly (readonly numbe
     const here = strides.map(s => s[d] as number)
     const last = merged.at(-1)
     if (size === 1) return
-    if (last !== undefined && last.strides.every((s, a) => s === (here[a] as number) * size)) merged[merged.length - 1] = { size: last.size * size, strides: here }
-    else merged.push({ size, strides: here })
+    const follows = last?.strides.every((s, a) => s === (here[a] as number) * size)
+    if (follows) merged.pop()
+    merged.push({ size: follows ? (last?.size ?? 1) * size : size, strides: here })
   })
   const inner = merged.pop() ?? { size: 1, strides: strides.map(() => 0) }
   const tables = strides.map((_, a) => offsets(merged.map(m => m.size), merged.map(m => m.strides[a] as number)))
