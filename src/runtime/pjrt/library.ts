@@ -139,9 +139,15 @@ export function loadPlugin(path: string): PluginLibrary {
 
 export const pluginFix = 'run `meshwork plugins install cpu`, give another --plugin PATH, or use --plugin simulate'
 
+const RTLD_NOW = 2
+const RTLD_NODELETE = 0x1000
+
 function loadShared(path: string): LibraryHandle {
   try {
-    return koffi.load(path)
+    const handle = koffi.load(path)
+    // Koffi unloads what it loaded when Node ends; the plugin's own exit handlers would then run in unmapped memory.
+    koffi.load(null).func('dlopen', 'void *', ['str', 'int'])(path, RTLD_NOW | RTLD_NODELETE)
+    return handle
   } catch (cause) {
     throw new PluginError({
       code: 'not-a-library', what: `${path} cannot be loaded`, details: { loader: cause instanceof Error ? cause.message : String(cause) },

@@ -3,17 +3,20 @@ import { dtypes, type DType } from '../../core/dtype.ts'
 import type { BufferType } from '../backend.ts'
 import { elements, narrowOf, fromHost, type Scalar, type Store } from './element.ts'
 
-/** `texts` row by row, or a single one for all if `splat`, or a string of all bytes. Undefined if they are too few or too many. */
+/** `texts` row by row, or a single one for all if `splat`, or a string of all bytes. Undefined if they are none of these. */
 export function denseStore(type: BufferType, texts: readonly string[], splat: boolean): Store | undefined {
   const length = type.shape.reduce((n, size) => n * size, 1)
   const [first = ''] = texts
   if (first.startsWith('"')) return fromBytes(type.dtype, Buffer.from(first.slice(3, -1), 'hex'), length)
+  if (!texts.every(text => literal.test(text))) return undefined
   const store = elements[type.dtype].make(length)
   if (splat && texts.length === 1) return store.fill(parseScalar(first, type.dtype) as never)
   if (texts.length !== length) return undefined
   texts.forEach((text, i) => { store[i] = parseScalar(text, type.dtype) })
   return store
 }
+
+const literal = /^(?:-?\d|true$|false$)/
 
 /** `1`, `-1.5e+00`, `true`, or a float's bits in hex. */
 function parseScalar(text: string, dtype: DType): Scalar {
