@@ -31,7 +31,8 @@ function activeInputs(n: Node<'scan'>, wants: (input: Node) => boolean): Set<Nod
 /** What the backward body takes from the forward one: carries always, other values where `keep` says so. */
 function residuals(backward: readonly Node[], n: Node<'scan'>, keep: (n: Node) => boolean): Node[] {
   const { body, carries } = n.attrs
-  const forward = new Set(reachable(body.outputs).filter(f => dependsOnInput(f)))
+  const order = reachable(body.outputs)
+  const forward = new Set(order.filter(f => dependsOnInput(f)))
   const carry = new Set<Node>(body.inputs.slice(0, carries))
   const given = new Set<Node>(body.inputs)
   const saved = new Set<Node>()
@@ -43,7 +44,7 @@ function residuals(backward: readonly Node[], n: Node<'scan'>, keep: (n: Node) =
     if (carry.has(m) || (forward.has(m) && !given.has(m) && m.op !== 'scan' && keep(m))) saved.add(m)
     else stack.push(...m.inputs)
   }
-  return [...saved].sort((a, b) => a.id - b.id)
+  return [...body.inputs.slice(0, carries), ...order].filter(m => saved.delete(m))
 }
 const dependsOnInput = (n: Node): boolean => reachable([n]).some(isInput)
 

@@ -33,6 +33,8 @@ export interface CompileOptions extends Layouts {
   readonly dims?: { readonly [name: string]: Dim }
   /** Positions of arguments whose arrays the program takes over, so that results of the same type lie in their place. */
   readonly donate?: readonly number[]
+  /** Hears what the program will do, before it is compiled. */
+  readonly onPlan?: (plan: Plan) => void
 }
 
 /** What a program will do, before and after it is compiled. */
@@ -77,7 +79,7 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
 }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
-export function plan<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: Omit<CompileOptions, 'backend'>): Plan & { readonly donated: readonly number[]; readonly result: R } {
+export function plan<const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: Omit<CompileOptions, 'backend'>): Plan & { readonly donated: readonly number[]; readonly result: R } {
   const { graph, result, paths } = trace(f, args)
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
   const counts = args.map(a => leavesOf(a).length)
@@ -99,6 +101,7 @@ export async function compile<const A extends readonly Tree[], R extends Tree>(f
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
   }
   const { donated, result, ...planned } = plan(f, args, options)
+  options.onPlan?.(planned)
   const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
   const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
     const { buffers, temporary } = await prepare(given, planned, options, donated)

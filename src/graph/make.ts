@@ -4,9 +4,10 @@ import type { DType } from '../core/dtype.ts'
 import { infer } from './infer.ts'
 import { interner, shapeOf, type Make, type Node } from './node.ts'
 import type { Attrs } from './ops.ts'
+import { userSite } from './site.ts'
 
 // Interning is not state that anyone can see: a node is what it is made of, whoever made it first.
-export const make: Make<Attrs> = interner(infer)
+export const make: Make<Attrs> = interner(infer, userSite)
 
 export const constantNode = (value: number, dtype: DType): Node => make('constant', [], { value, dtype })
 

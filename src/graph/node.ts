@@ -2,7 +2,6 @@
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import type { Site } from '../core/errors.ts'
-import { userSite } from './site.ts'
 import type { Attrs } from './ops.ts'
 
 export interface TensorType { readonly shape: readonly Dim[]; readonly dtype: DType }
@@ -10,7 +9,7 @@ export interface TensorType { readonly shape: readonly Dim[]; readonly dtype: DT
 /** A node of a language whose ops and attributes are `A`: the global one (`Attrs`) or a device's. */
 export type NodeOf<A, K extends keyof A = keyof A> = {
   [P in K]: {
-    /** Grows with creation: inputs have smaller ids than their users. */
+    /** Tells nodes apart; means nothing else. */
     readonly id: number
     readonly op: P
     readonly inputs: readonly NodeOf<A>[]
@@ -53,8 +52,8 @@ export function operand<A>(n: NodeOf<A>, i: number): NodeOf<A> {
 export type Infer<A> = { readonly [K in keyof A]: (attrs: A[K], inputs: readonly Typed[], site: Site | undefined) => readonly TensorType[] }
 export type Make<A> = <K extends keyof A>(op: K, inputs: readonly NodeOf<A>[], attrs: A[K], site?: Site) => NodeOf<A, K>
 
-/** A maker of nodes that returns the same object for the same op, operands and attributes. */
-export function interner<A>(infer: Infer<A>): Make<A> {
+/** A maker of nodes that returns the same object for the same op, operands and attributes; `siteOf` finds the line of those given none. */
+export function interner<A>(infer: Infer<A>, siteOf: () => Site | undefined): Make<A> {
   const made = new Map<string, WeakRef<object>>()
   const identities = new WeakMap<object, number>()
   let nextId = 0
@@ -82,7 +81,7 @@ export function interner<A>(infer: Infer<A>): Make<A> {
     const key = `${String(op)}(${inputs.map(n => n.id).join()})${keyOf(attrs)}`
     const old = made.get(key)?.deref()
     if (old !== undefined) return old as Made
-    const at = site ?? userSite()
+    const at = site ?? siteOf()
     const node = Object.freeze({ id: nextId++, op, inputs: Object.freeze([...inputs]), attrs: Object.freeze(attrs), results: infer[op](attrs, inputs, at), site: at })
     made.set(key, new WeakRef(node))
     swept.register(node, key)
@@ -90,14 +89,25 @@ export function interner<A>(infer: Infer<A>): Make<A> {
   }
 }
 
-/** Every node the roots need, operands before users. Loop bodies are not entered. */
+/**
+ * Every node the roots need, operands before users, loop bodies not entered. The order follows from the graph alone, never
+ * from what was made before it: the same program always reads, sums and compiles the same.
+ */
 export function reachable<A>(roots: readonly NodeOf<A>[]): NodeOf<A>[] {
-  const seen = new Set<NodeOf<A>>()
-  const stack = [...roots]
-  for (let n = stack.pop(); n !== undefined; n = stack.pop()) {
-    if (seen.has(n)) continue
-    seen.add(n)
-    stack.push(...n.inputs)
+  const done = new Set<NodeOf<A>>()
+  const entered = new Set<NodeOf<A>>()
+  const stack = [...roots].reverse()
+  for (let n = stack.at(-1); n !== undefined; n = stack.at(-1)) {
+    if (entered.has(n)) {
+      done.add(n)
+      stack.pop()
+      continue
+    }
+    entered.add(n)
+    for (let i = n.inputs.length - 1; i >= 0; i--) {
+      const input = n.inputs[i]
+      if (input !== undefined && !entered.has(input)) stack.push(input)
+    }
   }
-  return [...seen].sort((a, b) => a.id - b.id)
+  return [...done]
 }

@@ -16,12 +16,13 @@ export function printGraph<A>(graph: AnyGraph<A>, describe: (n: NodeOf<A>) => De
   const number = new Map<NodeOf<A>, string>()
   graph.inputs.forEach((n, i) => number.set(n, `%in${i}`))
   const lines: string[] = graph.inputs.map(n => `${indent}${number.get(n)} = ${describe(n).text} : ${n.results.map(formatType).join(', ')}`)
+  const operands = (n: NodeOf<A>): string => (n.inputs.length === 0 ? '' : `(${n.inputs.map(i => number.get(i) ?? '?').join(', ')})`)
   let next = 0
   for (const n of order) {
     if (number.has(n)) continue
     number.set(n, `%${next++}`)
     const { text, body } = describe(n)
-    lines.push(`${indent}${number.get(n)} = ${text}(${n.inputs.map(i => number.get(i) ?? '?').join(', ')}) : ${n.results.map(formatType).join(', ')}`)
+    lines.push(`${indent}${number.get(n)} = ${text}${operands(n)} : ${n.results.map(formatType).join(', ')}`)
     if (body !== undefined) lines.push(printGraph(body, describe, `${indent}  `))
   }
   lines.push(`${indent}return ${graph.outputs.map(n => number.get(n) ?? '?').join(', ')}`)

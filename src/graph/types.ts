@@ -54,7 +54,7 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   min<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
 
   /** Contract `over`, multiply elementwise along every other dim that both have. */
-  dot<E extends string, R extends D & E>(other: Tensor<E>, ...over: readonly DimLike<R>[]): Tensor<Minus<D | E, R>>
+  dot<E extends string, R extends D & E = never>(other: Tensor<E>, ...over: readonly DimLike<R>[]): Tensor<Minus<D | E, R>>
   rename<From extends D, To extends string>(from: DimLike<From>, to: DimLike<To> & Fresh<To, Exclude<D, From>>): Tensor<Minus<D, From> | To>
   /** Rows of `dim` at the indices (i32, clamped into range). */
   take<R extends D, E extends string>(dim: DimLike<R>, indices: Tensor<E>): Tensor<Minus<D, R> | E>

@@ -36,7 +36,7 @@ export interface Context {
 export function newContext(mesh: Mesh, layouts: Layouts, reduced: Set<Node>): Context {
   const target = (shape: readonly Dim[], role: Role | Layout = 'compute'): Split =>
     splitOf(typeof role === 'string' ? rulesOf(layouts, role) : role, mesh, shape, 'relayout')
-  return { mesh, make: interner(localInfer), reduced, target }
+  return { mesh, make: interner(localInfer, () => undefined), reduced, target }
 }
 
 const axesOf = (split: Split, name: string): readonly string[] => split.get(name) ?? []

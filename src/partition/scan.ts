@@ -5,7 +5,7 @@
  */
 import { localShape, sameSplit, type Split } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
-import { dtypeOf, operand, shapeOf, type Node } from '../graph/node.ts'
+import { dtypeOf, operand, reachable, shapeOf, type Node } from '../graph/node.ts'
 import { ready, relayout, samePartial, whole, type Context, type Partial, type Value } from './context.ts'
 import type { LocalNode } from './local.ts'
 import { partitionNodes } from './partition.ts'
@@ -35,6 +35,7 @@ export function scanRule(n: Node<'scan'>, values: readonly Value[], c: Context):
   }
   const restingOf = (v: Value): object => (v.resting === undefined ? {} : { resting: v.resting })
 
+  const used = new Set<Node>(reachable(body.outputs).flatMap(m => m.inputs))
   const attempt = (partials: readonly CarryPartial[]): Value[] => {
     inputs.length = 0
     const given = new Map<Node, Value>()
@@ -48,7 +49,8 @@ export function scanRule(n: Node<'scan'>, values: readonly Value[], c: Context):
     })
     const outputs = partitionNodes(body.outputs, given, c)
     return outputs.map((v, i) => {
-      if (i >= carries) return v.resting === undefined ? v : ready(c, v)
+      // What is stacked and used in the body too is reduced there anyway: it is stacked whole, not reduced again afterwards.
+      if (i >= carries) return v.resting !== undefined ? ready(c, v) : used.has(body.outputs[i] ?? n) ? whole(c, v) : v
       const want = partials[i]
       const there = sameSplit(v.split, init[i]?.split ?? v.split) ? v : relayout(c, v, init[i]?.split ?? v.split)
       return want === 'any' || samePartial(there.partial, want) ? there : whole(c, there)

@@ -15,9 +15,12 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
     if (v === undefined) throw new Error(`op ${n.op} was not emitted`)
     return v
   }
+  // What depends on no input is shared with other programs and may have been made on a line of theirs.
+  const shared = new Set<LocalNode>()
   for (const n of reachable(roots)) {
+    if (n.op !== 'input' && n.inputs.every(i => shared.has(i))) shared.add(n)
     if (n.op === 'project' || values.has(n)) continue
-    w.at(n.site)
+    w.at(shared.has(n) ? undefined : n.site)
     values.set(n, visitLocal(table, n, n.inputs.map(valueOf), w, scope))
   }
   return roots.map(valueOf)

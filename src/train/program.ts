@@ -1,5 +1,5 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
-import { compile, input, keyOf, mapTree, valueAndGrad, fold, type Arrays, type Backend, type Program, type Remat, type Scalar, type Tree } from '../engine/index.ts'
+import { compile, input, keyOf, mapTree, valueAndGrad, fold, type Arrays, type Backend, type Plan, type Program, type Remat, type Scalar, type Tree } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
 import type { Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
@@ -48,12 +48,19 @@ export interface Trainer<P extends Tree, B extends Tree> {
 }
 export type StateArrays<P extends Tree> = Arrays<TrainState<P>>
 
-/** Compiles the three programs, one after another; `onCompile` hears of each before it starts. */
+export interface CompileListener {
+  /** Hears of each program before it is compiled. */
+  readonly onCompile?: (what: string) => void
+  /** Hears what a step will do. */
+  readonly onPlan?: (step: Plan) => void
+}
+
+/** Compiles the three programs, one after another. */
 export async function compileTrainer<P extends Tree, B extends Tree>(
-  model: Model<P, B>, config: TrainerConfig, where: Where, onCompile: (what: string) => void = () => {},
+  model: Model<P, B>, config: TrainerConfig, where: Where, { onCompile = () => {}, onPlan = () => {} }: CompileListener = {},
 ): Promise<Trainer<P, B>> {
   onCompile('training step')
-  const step = await compile(trainStep(model, config), [stateOf(model), model.batch] as const, { ...where, donate: [0] })
+  const step = await compile(trainStep(model, config), [stateOf(model), model.batch] as const, { ...where, donate: [0], onPlan })
   onCompile('initialisation')
   const init = await compile(initialise(model), [input('seed', [], 'i32')] as const, where)
   onCompile('evaluation')

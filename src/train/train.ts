@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { writeFileAtomic } from '../core/atomic.ts'
 import { saveWeights } from '../checkpoint/weights.ts'
 import { loadDataset, writeTokenizer, type Dataset } from '../data/index.ts'
-import { mesh as meshOf, MeshArray, type Backend, type Mesh } from '../engine/index.ts'
+import { mesh as meshOf, MeshArray, type Backend, type Mesh, type Plan } from '../engine/index.ts'
 import { treeOps } from '../core/tree.ts'
 import { gpt, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
 import { createFolder, type RunFolder } from './folder.ts'
@@ -52,8 +52,10 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
   const { rate, clip, ...rest } = run.optimizer
   const trainer = await compileTrainer(model, {
     seed: run.seed, remat: run.remat, optimizer: { ...rest, clip, peak: rate, steps: run.steps },
-  }, where, what => onEvent({ type: 'compiling', what }))
-  onEvent(planEvent(trainer, mesh, run, data, backend))
+  }, where, {
+    onCompile: what => onEvent({ type: 'compiling', what }),
+    onPlan: step => onEvent(planEvent(step, mesh, run, data, backend)),
+  })
 
   const out = folder === undefined ? undefined : await createFolder(folder, run)
   let state = await trainer.init(run.seed) as StateArrays<GptParams>
@@ -110,8 +112,8 @@ async function writeResults(out: RunFolder, run: Run, data: Dataset, state: Stat
   await saveWeights(join(out.path, 'model.safetensors'), arrays.flatten(state.params).map(({ path, leaf }) => ({ path, value: leaf })))
 }
 
-const planEvent = (trainer: Trainer<GptParams, GptBatch>, mesh: Mesh, run: Run, data: Dataset, backend: Backend): TrainEvent => ({
+const planEvent = (step: Plan, mesh: Mesh, run: Run, data: Dataset, backend: Backend): TrainEvent => ({
   type: 'plan', mesh: mesh.axes.map(({ name, size }) => ({ name, size })), backend: backend.description,
   data: { name: data.name, licence: data.licence ?? 'your own', tokens: data.train.tokens.length, heldOut: data.heldOut.tokens.length, vocab: data.tokenizer.vocab },
-  parameters: parameterCount(trainer.step), devices: deviceRows(trainer.step, mesh, run.batch), collectives: collectiveRows(trainer.step),
+  parameters: parameterCount(step), devices: deviceRows(step, mesh, run.batch), collectives: collectiveRows(step),
 })

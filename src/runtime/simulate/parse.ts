@@ -123,9 +123,12 @@ class Parser {
     return block
   }
 
+  /** A value's name; `%5#0` is `%5`. */
+  private value(): string { return this.l.take('%', 'a value').replace(/#0$/, '') }
+
   private values(): string[] {
-    const names = [this.l.take('%', 'a value')]
-    while (this.l.accept(',')) names.push(this.l.take('%', 'a value'))
+    const names = [this.value()]
+    while (this.l.accept(',')) names.push(this.value())
     return names
   }
 
@@ -133,7 +136,7 @@ class Parser {
     const names = this.l.text.startsWith('%') ? this.resultNames() : []
     const name = bare(this.l.take('"', 'an op in generic form, or the return of this function')).replace(/^stablehlo\.(?!return)/, '')
     this.l.expect('(')
-    const operands = this.l.list(')', () => this.l.take('%', 'a value'))
+    const operands = this.l.list(')', () => this.value())
     const properties = this.properties()
     const regions = this.l.accept('(') ? this.l.list(')', () => { this.l.expect('{'); return this.region() }) : []
     const discardable = this.l.accept('{') ? parseFields(this.l, '}') : []
@@ -172,7 +175,7 @@ class Parser {
     if (types.length !== operands.length) this.l.fail(`the op before this has ${operands.length} operands and ${types.length} types`)
     this.l.expect('->')
     const results = this.l.accept('(') ? this.l.list(')', () => parseType(this.l)) : [parseType(this.l)]
-    return { operands: operands.map((name, i) => ({ name: name.replace(/#0$/, ''), type: types[i] as Typed['type'] })), results }
+    return { operands: operands.map((name, i) => ({ name, type: types[i] as Typed['type'] })), results }
   }
 
   /** `loc(…)`, if it is there: the first place in a file that it names, or that an alias in it stands for. */

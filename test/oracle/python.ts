@@ -1,0 +1,87 @@
+/** A Python of our own with PyTorch in it, kept in the user's cache folder: the judge, and the peer of the benchmark. */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { MeshworkError } from '../../src/core/errors.ts'
+import { cacheRoot } from '../../src/runtime/plugins/index.ts'
+import { withLock } from '../../src/runtime/plugins/lock.ts'
+
+export const torchVersion = '2.13.0'
+// NumPy only carries bytes between files and PyTorch: any of these will do, so each Python finds one.
+const packages = [`torch==${torchVersion}`, 'numpy>=2.1,<3']
+const oldest = [3, 10] as const
+
+/** No Python, or one that cannot be used. */
+export class PythonError extends MeshworkError {}
+
+export type Say = (line: string) => void
+
+interface Ended { readonly code: number | undefined; readonly output: string }
+
+/** Runs a command to its end, handing on each line; `code` is undefined where it could not be started. */
+export function run(command: string, args: readonly string[], onLine: Say = () => {}): Promise<Ended> {
+  return new Promise(resolve => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' } })
+    const lines: string[] = []
+    for (const stream of [child.stdout, child.stderr]) {
+      createInterface(stream).on('line', line => {
+        lines.push(line)
+        onLine(line)
+      })
+    }
+    child.on('error', () => { resolve({ code: undefined, output: '' }) })
+    child.on('close', code => { resolve({ code: code ?? -1, output: lines.join('\n') }) })
+  })
+}
+
+/** The user's Python. @throws PythonError where there is none, or it is too old, or cannot make environments. */
+async function findPython(): Promise<string> {
+  const tried = ['python3', 'python']
+  const probe = `import sys; assert sys.version_info >= (${oldest.join(', ')}), 'it is ' + sys.version.split()[0]; import venv, ensurepip`
+  let reason: string | undefined
+  for (const command of tried) {
+    const { code, output } = await run(command, ['-c', probe])
+    if (code === 0) return command
+    if (code !== undefined) reason ??= `${command}: ${output.split('\n').at(-1) ?? ''}`
+  }
+  throw new PythonError({
+    code: 'no-python', what: `a Python ≥ ${oldest.join('.')} with venv and pip is needed to run PyTorch`,
+    details: { tried: tried.join(', '), found: reason ?? 'none of them' }, fix: 'install one (Debian: apt install python3 python3-venv), then run it again',
+  })
+}
+
+/**
+ * The interpreter of the environment, which is made where it is not there yet.
+ * @throws PythonError when it cannot be made; what was made by half is removed by the next attempt.
+ */
+export async function torchPython(say: Say): Promise<string> {
+  const folder = join(cacheRoot(), `oracle-${torchVersion}`)
+  const [python, stamp] = [join(folder, 'bin', 'python'), join(folder, '.complete')]
+  if (existsSync(stamp)) return python
+  const parent = cacheRoot()
+  await mkdir(parent, { recursive: true })
+  return withLock(parent, { onWait: holder => say(`waiting for another process that makes the Python environment (${holder})`) }, async () => {
+    if (existsSync(stamp)) return python
+    await rm(folder, { recursive: true, force: true })
+    const base = await findPython()
+    say(`making a Python environment in ${folder}`)
+    await must('venv', 'check that the folder can be written', await run(base, ['-m', 'venv', folder]))
+    say(`installing ${packages.join(' and ')} into it (once; PyTorch is large)`)
+    const pip = ['-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', '--progress-bar', 'off', ...packages]
+    const told = (line: string): void => { if (/^\s*(Downloading|Installing|Successfully)/.test(line)) say(`  ${line.trim().slice(0, 120)}`) }
+    await must('pip', 'check the network, or pip\'s index and proxy (pip config list), then run it again', await run(python, pip, told))
+    await writeFile(stamp, `${packages.join('\n')}\n`)
+    return python
+  })
+}
+
+async function must(what: string, fix: string, { code, output }: Ended): Promise<void> {
+  if (code === 0) return
+  const lines = output.split('\n').filter(line => line.trim() !== '')
+  throw new PythonError({
+    code: what, what: `${what} failed with exit code ${code ?? 'none'}`, fix,
+    details: { said: (lines.findLast(line => line.startsWith('ERROR')) ?? lines.at(-1) ?? 'nothing').slice(0, 300) },
+  })
+}

