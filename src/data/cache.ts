@@ -1,10 +1,10 @@
 /** Tokenised corpora in the user's cache folder: one file each, whole and unharmed or as good as not there. */
 import { createHash } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { cannotWrite, isSystemError, writeFileAtomic } from '../core/atomic.ts'
+import { cacheRoot } from '../core/cache-root.ts'
 import type { Packed } from './dataset.ts'
 import { formatTokenizer, parseTokenizer } from './tokenizer-json.ts'
 import type { Tokenizer } from './tokenizer.ts'
@@ -14,16 +14,8 @@ const codeVersion = 1
 
 export interface Entry { readonly tokenizer: Tokenizer; readonly packed: Packed }
 
-/** MESHWORK_CACHE_DIR, else meshwork under XDG_CACHE_HOME, else ~/.cache/meshwork. */
-function cacheRoot(env: NodeJS.ProcessEnv): string {
-  const own = env['MESHWORK_CACHE_DIR']
-  if (own !== undefined && own !== '') return own
-  const base = env['XDG_CACHE_HOME']
-  return join(base === undefined || base === '' ? join(homedir(), '.cache') : base, 'meshwork')
-}
-
 /** Where the entry of a corpus with a vocabulary of that size lies; `root` instead of the user's cache folder. */
-export function cachePath(identity: string, vocab: number, root: string = cacheRoot(process.env)): string {
+export function cachePath(identity: string, vocab: number, root: string = cacheRoot()): string {
   const key = createHash('sha256').update(JSON.stringify([codeVersion, identity, vocab])).digest('hex').slice(0, 32)
   return join(root, 'data', key)
 }

@@ -33,7 +33,8 @@ type Weights = typeof weights
 const network = (x: Tensor<'batch' | 'embed'>, p: Weights): Tensor<'batch' | 'embed'> => x.dot(p.w, embed).relu().dot(p.v, hidden)
 const loss = (p: Weights, x: Tensor<'batch' | 'embed'>, y: Tensor<'batch' | 'embed'>) => network(x, p).sub(y).square().mean()
 
-const descend = <P extends Tree>(p: P, g: P): P => zipTrees(p, g, (w, dw) => w.sub(dw.mul(0.1)).relayout('params'))
+/** A step of gradient descent, computed where the parameters rest. */
+const descend = <P extends Tree>(p: P, g: P): P => zipTrees(p, g, (w, dw) => w.relayout('params').sub(dw.relayout('params').mul(0.1)))
 
 const table = param('table', [vocab, embed])
 const tied = (e: typeof table, ids: Tensor<'batch' | 'seq'>) => crossEntropy(e.take(vocab, ids).dot(e, embed), vocab, ids).mean()
@@ -67,8 +68,10 @@ export const programs: readonly Golden[] = [
   golden('fsdp', 'parameters gathered before use, gradients reduce-scattered', { layout: { batch: 'batch' }, params: { embed: 'batch' } },
     [weights, x, y], (p, x, y) => {
       const { value, grads } = valueAndGrad((p: Weights) => loss(p, x, y))(p)
-      return { value, next: descend(p, mapTree(grads, g => g.relayout('params'))) }
+      return { value, next: descend(p, grads) }
     }),
+  golden('fsdp-layers', 'each layer\'s parameters gathered in the loops, their gradients reduce-scattered', { layout: { batch: 'batch' }, params: { embed: 'batch' } },
+    [stacked, x], (p, x) => descend(p, grad((p: typeof stacked) => deep(p, x))(p))),
   golden('zero-1', 'gradients reduce-scattered to where the slots lie, new parameters gathered', { layout: { batch: 'batch' }, state: { embed: 'batch' } },
     [weights, mapTree(weights, (w, path) => slot(`momentum.${path}`, w.shape)), x, y], (p, m, x, y) => {
       const grads = mapTree(grad((p: Weights) => loss(p, x, y))(p), g => g.relayout('state'))

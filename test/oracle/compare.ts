@@ -6,8 +6,10 @@ export type Precision = 'f32' | 'f64'
 /** What PyTorch computed for a case, once in each precision. */
 export interface Judgement {
   readonly arrays: Arrays
-  readonly numbers: { readonly [P in Precision]: { readonly loss: number; readonly losses: readonly number[]; readonly norms: readonly number[] } }
+  readonly numbers: { readonly [P in Precision]: Numbers }
 }
+/** Of the first batch; and of each training step. */
+interface Numbers { readonly loss: number; readonly losses: readonly number[]; readonly norms: readonly number[] }
 
 export interface Verdict {
   readonly case: string
@@ -45,7 +47,8 @@ export function compare(name: string, mesh: string, ours: Ours, judged: Judgemen
     const numbers = judged.numbers[judge]
     add('loss', [ours.loss], [numbers.loss], limits.loss)
     // Which tensors there are is the judge's to say: one that we lack must not go unnoticed.
-    for (const [prefix, label, of, limit] of [['grad', 'gradient', ours.grads, limits.gradient], ['trained', 'trained', ours.trained, limits.trained]] as const) {
+    const kinds = [['grad', 'gradient', ours.grads, limits.gradient], ['trained', 'trained', ours.trained, limits.trained]] as const
+    for (const [prefix, label, of, limit] of kinds) {
       for (const [key, { data, shape }] of judged.arrays) {
         const path = key.slice(`${judge}.${prefix}.`.length)
         if (!key.startsWith(`${judge}.${prefix}.`)) continue
@@ -69,7 +72,8 @@ export function table(verdicts: readonly Verdict[]): string {
     for (const what of new Set(rows.map(v => v.what))) {
       const of = rows.filter(v => v.what === what)
       const errors = columns.map(c => (of.find(v => `${v.mesh} ${v.judge}` === c)?.error ?? Infinity).toExponential(1).padStart(10))
-      lines.push(`${what.padEnd(28)}${errors.join('')}${(of[0]?.limit ?? 0).toExponential(0).padStart(10)}  ${of.every(v => v.passes) ? 'ok' : 'FAILS'}`)
+      const limit = (of[0]?.limit ?? 0).toExponential(0).padStart(10)
+      lines.push(`${what.padEnd(28)}${errors.join('')}${limit}  ${of.every(v => v.passes) ? 'ok' : 'FAILS'}`)
     }
   }
   return lines.join('\n')

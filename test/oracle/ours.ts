@@ -1,7 +1,9 @@
 /** What Meshwork computes for a case on one mesh: the loss, every gradient, and the weights after a few steps. */
 import { mesh } from '../../src/core/mesh.ts'
 import { treeOps } from '../../src/core/tree.ts'
-import { compile, input, leavesOf, MeshArray, valueAndGrad, type AnyTensor, type Backend, type Given, type Tree } from '../../src/engine/index.ts'
+import {
+  compile, input, leavesOf, MeshArray, valueAndGrad, type AnyTensor, type Backend, type Given, type Tree,
+} from '../../src/engine/index.ts'
 import { isTensor } from '../../src/graph/tensor.ts'
 import { gpt, type GptBatch, type GptParams } from '../../src/models/gpt.ts'
 import { initialise, stateOf, trainStep, type TrainState } from '../../src/train/program.ts'
@@ -38,7 +40,8 @@ async function readTree(tree: unknown): Promise<Map<string, HostArray>> {
 /** The weights of a model as its own initialisation draws them. */
 export async function initialWeights(c: Case, backend: Backend): Promise<Map<string, HostArray>> {
   const model = gpt(c.config, c.batch)
-  const init = await compile(initialise(model), [input('seed', [], 'i32')] as const, { mesh: mesh({ batch: 1, model: 1 }), layout, backend, dims: model.dims })
+  const where = { mesh: mesh({ batch: 1, model: 1 }), layout, backend, dims: model.dims }
+  const init = await compile(initialise(model), [input('seed', [], 'i32')] as const, where)
   const state = await init(7)
   const weights = await readTree(state.params)
   await readTree([state.moments, state.step])
@@ -56,7 +59,8 @@ export async function compute(c: Case, weights: Arrays, batch: number, model: nu
     return { tokens: tokens.data, targets: targets.data } as Given<GptBatch>
   }
 
-  const gradient = await compile((p: GptParams, b: GptBatch) => valueAndGrad((q: GptParams) => net.loss(q, b))(p), [net.params, net.batch] as const, where)
+  const lossAndGrads = (p: GptParams, b: GptBatch) => valueAndGrad((q: GptParams) => net.loss(q, b))(p)
+  const gradient = await compile(lossAndGrads, [net.params, net.batch] as const, where)
   const { value, grads } = await gradient(given, windows(0))
   const loss = await value.item()
   value.dispose()
@@ -64,7 +68,8 @@ export async function compute(c: Case, weights: Arrays, batch: number, model: nu
   gradient.dispose()
 
   const state = stateOf(net)
-  const step = await compile(trainStep(net, { optimizer: c.optimizer, seed: 0, remat: 'contractions' }), [state, net.batch] as const, { ...where, donate: [0] })
+  const config = { optimizer: c.optimizer, seed: 0, remat: 'contractions' } as const
+  const step = await compile(trainStep(net, config), [state, net.batch] as const, { ...where, donate: [0] })
   const sizes = new Map(leavesOf(state).map(({ path, leaf }) => [path, leaf.shape.reduce((n, d) => n * d.size, 1)]))
   const start = hostTree(state, path => path === 'step' ? new Int32Array(1)
     : path.startsWith('params.') ? found(weights, path.slice('params.'.length)) : new Float32Array(sizes.get(path) ?? 0))

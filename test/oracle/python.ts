@@ -48,7 +48,8 @@ async function findPython(): Promise<string> {
   }
   throw new PythonError({
     code: 'no-python', what: `a Python ≥ ${oldest.join('.')} with venv and pip is needed to run PyTorch`,
-    details: { tried: tried.join(', '), found: reason ?? 'none of them' }, fix: 'install one (Debian: apt install python3 python3-venv), then run it again',
+    details: { tried: tried.join(', '), found: reason ?? 'none of them' },
+    fix: 'install one (Debian: apt install python3 python3-venv), then run it again',
   })
 }
 
@@ -62,7 +63,8 @@ export async function torchPython(say: Say): Promise<string> {
   if (existsSync(stamp)) return python
   const parent = cacheRoot()
   await mkdir(parent, { recursive: true })
-  return withLock(parent, { onWait: holder => say(`waiting for another process that makes the Python environment (${holder})`) }, async () => {
+  const onWait = (holder: string): void => { say(`waiting for another process that makes the Python environment (${holder})`) }
+  return withLock(parent, { onWait }, async () => {
     if (existsSync(stamp)) return python
     await rm(folder, { recursive: true, force: true })
     const base = await findPython()
@@ -70,8 +72,9 @@ export async function torchPython(say: Say): Promise<string> {
     await must('venv', 'check that the folder can be written', await run(base, ['-m', 'venv', folder]))
     say(`installing ${packages.join(' and ')} into it (once; PyTorch is large)`)
     const pip = ['-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', '--progress-bar', 'off', ...packages]
-    const told = (line: string): void => { if (/^\s*(Downloading|Installing|Successfully)/.test(line)) say(`  ${line.trim().slice(0, 120)}`) }
-    await must('pip', 'check the network, or pip\'s index and proxy (pip config list), then run it again', await run(python, pip, told))
+    const told = (line: string): void => { if (/^\s*(Downloading|Installing)/.test(line)) say(`  ${line.trim().slice(0, 120)}`) }
+    const fix = 'check the network, or pip\'s index and proxy (pip config list), then run it again'
+    await must('pip', fix, await run(python, pip, told))
     await writeFile(stamp, `${packages.join('\n')}\n`)
     return python
   })

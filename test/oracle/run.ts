@@ -27,7 +27,10 @@ async function judgementOf(c: Case, weights: Arrays, python: string): Promise<Ju
     const arrays = await writeArrays(folder, given)
     await writeFile(join(folder, 'task.json'), JSON.stringify({ config: c.config, steps: c.steps, optimizer: c.optimizer, arrays }))
     const { code, output } = await run(python, [judge, folder])
-    if (code !== 0) throw new PythonError({ code: 'judge', what: 'PyTorch could not judge', details: { case: c.name, said: output.split('\n').slice(-3).join(' ') } })
+    if (code !== 0) {
+      const said = output.split('\n').slice(-3).join(' ')
+      throw new PythonError({ code: 'judge', what: 'PyTorch could not judge', details: { case: c.name, said } })
+    }
     const answer = JSON.parse(await readFile(join(folder, 'judgement.json'), 'utf8')) as { arrays: Entry[]; numbers: Judgement['numbers'] }
     return { arrays: await readArrays(folder, answer.arrays), numbers: answer.numbers }
   } finally {
@@ -38,9 +41,13 @@ async function judgementOf(c: Case, weights: Arrays, python: string): Promise<Ju
 async function verdictsOf(c: Case, backend: Backend, python: string): Promise<Verdict[]> {
   const weights = roughened(await initialWeights(c, backend), c.noise)
   const judged = await judgementOf(c, weights, python)
-  if (!judged.numbers.f64.norms.some(n => n > c.optimizer.clip)) throw new Error(`case "${c.name}": no step's gradient is clipped; lower the limit`)
+  // Otherwise clipping would not be judged.
+  if (!judged.numbers.f64.norms.some(n => n > c.optimizer.clip)) throw new Error(`case "${c.name}": no step is clipped; lower the limit`)
   const verdicts: Verdict[] = []
-  for (const [batch, model] of meshes) verdicts.push(...compare(c.name, `${batch}×${model}`, await compute(c, weights, batch, model, backend), judged))
+  for (const [batch, model] of meshes) {
+    const ours = await compute(c, weights, batch, model, backend)
+    verdicts.push(...compare(c.name, `${batch}×${model}`, ours, judged))
+  }
   return verdicts
 }
 
@@ -63,10 +70,12 @@ async function main(): Promise<number> {
   const worst = (kind: RegExp): number => Math.max(...verdicts.filter(v => kind.test(v.what)).map(v => v.error))
   const summary = { loss: worst(/^loss/), gradient: worst(/^gradient/), trained: worst(/^trained/) }
   if (values.json) {
-    process.stdout.write(`${JSON.stringify({ judge: `PyTorch ${torchVersion}`, plugin: backend.description, passes: failed.length === 0, worst: summary, verdicts })}\n`)
+    const report = { judge: `PyTorch ${torchVersion}`, plugin: backend.description, passes: failed.length === 0, worst: summary, verdicts }
+    process.stdout.write(`${JSON.stringify(report)}\n`)
   } else {
     const worstText = Object.entries(summary).map(([what, error]) => `${what} ${error.toExponential(1)}`).join(', ')
-    process.stdout.write(`${table(verdicts)}\n\n${verdicts.length - failed.length} of ${verdicts.length} comparisons with PyTorch ${torchVersion} hold; the worst: ${worstText}\n`)
+    const counted = `${verdicts.length - failed.length} of ${verdicts.length} comparisons with PyTorch ${torchVersion} hold`
+    process.stdout.write(`${table(verdicts)}\n\n${counted}; the worst: ${worstText}\n`)
   }
   return failed.length === 0 ? 0 : 1
 }

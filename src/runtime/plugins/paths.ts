@@ -1,13 +1,7 @@
-/** Where Meshwork keeps what it can always make again. */
-import { homedir } from 'node:os'
+/** Where plugins and compiled programs lie in the user's cache folder. */
 import { join } from 'node:path'
+import { cacheRoot } from '../../core/cache-root.ts'
 import type { Candidate } from './catalog.ts'
-
-/** MESHWORK_CACHE_DIR, else meshwork under XDG_CACHE_HOME, else ~/.cache/meshwork. */
-export function cacheRoot(given?: string, env: NodeJS.ProcessEnv = process.env): string {
-  const set = (value: string | undefined): string | undefined => value === '' ? undefined : value
-  return given ?? set(env['MESHWORK_CACHE_DIR']) ?? join(set(env['XDG_CACHE_HOME']) ?? join(homedir(), '.cache'), 'meshwork')
-}
 
 /** Where compiled programs go: `openPjrt`'s `cacheDir`. */
 export const executableCacheDir = (root: string = cacheRoot()): string => join(root, 'executables')

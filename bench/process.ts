@@ -1,0 +1,69 @@
+/** A worker process that is asked one thing at a time and idles in between, so that what is measured runs alone. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { createInterface, type Interface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { Answers, Request } from './task.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** What can be set for the allocator; both sides run with and without. */
+export const environments = {
+  plain: { GLIBC_TUNABLES: undefined },
+  'huge pages': { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' },
+} as const satisfies Record<string, Environment>
+
+export class Worker {
+  readonly name: string
+  readonly #child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+  readonly #reader: Interface
+  readonly #exit: Promise<number | null>
+
+  constructor(name: string, command: string, args: readonly string[], environment: Environment) {
+    this.name = name
+    const env: NodeJS.ProcessEnv = { ...process.env, ...environment }
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env })
+    this.#child = child
+    this.#exit = new Promise(resolve => {
+      child.on('error', () => { resolve(null) })
+      child.on('exit', resolve)
+    })
+    this.#reader = createInterface(child.stdout)
+    this.#lines = this.#reader[Symbol.asyncIterator]()
+    // A worker that died is noticed where its answer is missing.
+    child.stdin.on('error', () => {})
+  }
+
+  async ask<K extends keyof Answers>(request: Extract<Request, { readonly do: K }>): Promise<Answers[K]> {
+    this.#child.stdin?.write(`${JSON.stringify(request)}\n`)
+    const { value, done } = await this.#lines.next()
+    if (done === true) throw new Error(`${this.name} ended (exit code ${await this.#exit ?? 'none'}) instead of answering "${request.do}"`)
+    return JSON.parse(value) as Answers[K]
+  }
+
+  /** Ends it by closing its input; by force where that does not help. */
+  async stop(): Promise<void> {
+    this.#child.stdin?.end()
+    const force = setTimeout(() => this.#child.kill('SIGKILL'), 10_000)
+    await this.#exit
+    clearTimeout(force)
+    this.#reader.close()
+  }
+}
+
+const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
+
+export const startOurs = (name: string, environment: Environment): Worker =>
+  new Worker(name, process.execPath, ['--expose-gc', '--import', 'tsx', here('worker.ts')], environment)
+
+export const startTorch = (name: string, python: string, environment: Environment): Worker =>
+  new Worker(name, python, [here('peer.py')], { ...environment, PYTHONPATH: here('../test/oracle'), PYTHONDONTWRITEBYTECODE: '1' })
+
+/** Runs `work` with workers that are stopped whatever happens. */
+export async function withWorkers<T>(workers: readonly Worker[], work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } finally {
+    await Promise.all(workers.map(w => w.stop()))
+  }
+}

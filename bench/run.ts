@@ -1,0 +1,65 @@
+/** The benchmark: each section measures against its peer in one run, interleaved, and says whether the goal is met. */
+import { availableParallelism, cpus, loadavg } from 'node:os'
+import { parseArgs } from 'node:util'
+import { MeshworkError, UsageError } from '../src/core/errors.ts'
+import { didYouMean } from '../src/core/nearest.ts'
+import { listPlugins } from '../src/runtime/plugins/index.ts'
+import { depthSection } from './depth.ts'
+import { gptSection } from './gpt.ts'
+import type { Row, Section } from './measure.ts'
+import { memorySection } from './memory.ts'
+
+type Measure = (rounds: number, say: (line: string) => void) => Promise<Section>
+interface Entry { readonly measure: Measure; readonly rounds: number }
+const sections: { readonly [name: string]: Entry } = {
+  gpt: { measure: gptSection, rounds: 12 },
+  depth: { measure: depthSection, rounds: 5 },
+  memory: { measure: memorySection, rounds: 1 },
+}
+
+async function machine(): Promise<Readonly<Record<string, string | number>>> {
+  const plugin = (await listPlugins()).find(p => p.path !== undefined)
+  return {
+    cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(), node: process.versions.node,
+    plugin: plugin === undefined ? 'none of the catalog' : `${plugin.package} ${plugin.version}`, load: Number((loadavg()[0] ?? 0).toFixed(1)),
+  }
+}
+
+const digits: { readonly [U in Row['unit']]: number } = { '': 3, ms: 1, MiB: 0, buffers: 0, '%': 1 }
+function line({ what, value, unit, goal, meets }: Row): string {
+  const verdict = goal === undefined ? '' : `  ≤ ${goal}${meets === true ? '  meets' : '  FALLS SHORT'}`
+  return `  ${what.padEnd(34)}${value.toFixed(digits[unit]).padStart(10)} ${unit.padEnd(8)}${verdict}`.trimEnd()
+}
+
+function options() {
+  const { values } = parseArgs({ options: { json: { type: 'boolean', default: false }, only: { type: 'string' }, rounds: { type: 'string' } } })
+  const { only, rounds } = values
+  if (only !== undefined && !(only in sections)) {
+    throw new UsageError({ code: 'section', what: `there is no section "${only}"`, fix: didYouMean(only, Object.keys(sections)) })
+  }
+  if (rounds !== undefined && !/^[1-9]\d*$/.test(rounds)) throw new UsageError({ code: 'rounds', what: `--rounds ${rounds}`, fix: 'a whole number, at least 1' })
+  return { json: values.json, chosen: only === undefined ? Object.keys(sections) : [only], rounds: rounds === undefined ? undefined : Number(rounds) }
+}
+
+async function main(): Promise<void> {
+  const { json, chosen, rounds } = options()
+  const on = await machine()
+  if (!json) process.stdout.write(`${Object.entries(on).map(([k, v]) => `${k} ${v}`).join(', ')}\n`)
+  const done: Section[] = []
+  for (const name of chosen) {
+    const entry = sections[name]
+    if (entry === undefined) continue
+    const section = await entry.measure(rounds ?? entry.rounds, text => { process.stderr.write(`${name}: ${text}\n`) })
+    done.push(section)
+    if (!json) process.stdout.write(`\n${section.name}${section.notes.map(n => `\n  ${n}`).join('')}\n${section.rows.map(line).join('\n')}\n`)
+  }
+  if (json) process.stdout.write(`${JSON.stringify({ machine: on, sections: done })}\n`)
+}
+
+try {
+  await main()
+} catch (e) {
+  const usage = e instanceof UsageError || (e instanceof TypeError && 'code' in e)
+  process.stderr.write(`${e instanceof MeshworkError || usage ? e.message : `Error: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`}\n`)
+  process.exitCode = usage ? 2 : 1
+}

@@ -1,0 +1,41 @@
+/** What is measured, as both sides are told it, and what they answer. */
+import type { GptConfig } from '../src/models/gpt.ts'
+import type { AdamWConfig, WarmupCosine } from '../src/optim/index.ts'
+
+export interface Task {
+  readonly config: GptConfig
+  /** Windows a step, all devices together. */
+  readonly batch: number
+  readonly mesh: { readonly batch: number; readonly model: number }
+  readonly optimizer: AdamWConfig & WarmupCosine & { readonly rate: number; readonly clip: number }
+  /** Where the batches lie, and the first weights: written by one side, read by the other. */
+  readonly folder: string
+  readonly batches: number
+}
+
+/** A worker takes one request a line, and answers each with a line. */
+export type Request =
+  /** Compiles the step and makes the weights. */
+  | { readonly do: 'open'; readonly task: Task }
+  /** Writes the weights into the task's folder. */
+  | { readonly do: 'save' }
+  /** Trains, each step timed from its batch on the host to its loss on the host. */
+  | { readonly do: 'steps'; readonly count: number }
+  /** Compiles the task's step anew, without a cache, and throws it away. */
+  | { readonly do: 'compile'; readonly task: Task }
+  | { readonly do: 'memory' }
+  /** Frees everything that `open` made. */
+  | { readonly do: 'close' }
+
+export interface Answers {
+  readonly open: { readonly runtime: string }
+  readonly save: Record<string, never>
+  readonly steps: { readonly ms: readonly number[]; readonly losses: readonly number[] }
+  readonly compile: { readonly ms: number }
+  readonly memory: { readonly residentBytes: number; readonly liveBuffers: number }
+  readonly close: { readonly liveBuffers: number }
+}
+
+export const optimizer = {
+  rate: 3e-4, peak: 3e-4, warmup: 10, steps: 10_000, floor: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1,
+}

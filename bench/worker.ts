@@ -1,0 +1,110 @@
+/** Our side, in a process of its own: one request a line on stdin, one answer a line on stdout. */
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { mesh } from '../src/core/mesh.ts'
+import { treeOps } from '../src/core/tree.ts'
+import { compile, input, MeshArray, openBackend, type Backend, type Given } from '../src/engine/index.ts'
+import { gpt, type GptBatch, type GptParams } from '../src/models/gpt.ts'
+import { initialise, stateOf, trainStep, type TrainState } from '../src/train/program.ts'
+import { writeArrays } from '../test/oracle/exchange.ts'
+import type { Answers, Request, Task } from './task.ts'
+
+type State = Given<TrainState<GptParams>>
+const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
+const layout = { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' } as const
+
+/** One backend a process: a plugin is loaded once, with as many devices as the first request needs. */
+let backend: Backend | undefined
+async function backendFor(task: Task): Promise<Backend> {
+  backend ??= await openBackend({ devices: task.mesh.batch * task.mesh.model, cache: false })
+  return backend
+}
+
+async function programs(task: Task) {
+  const model = gpt(task.config, task.batch)
+  const where = { mesh: mesh(task.mesh), layout, backend: await backendFor(task), dims: model.dims }
+  const config = { optimizer: task.optimizer, seed: 0, remat: 'contractions' } as const
+  return {
+    step: () => compile(trainStep(model, config), [stateOf(model), model.batch] as const, { ...where, donate: [0] }),
+    init: () => compile(initialise(model), [input('seed', [], 'i32')] as const, where),
+  }
+}
+
+async function open(task: Task) {
+  const { step, init } = await programs(task)
+  const [train, start] = [await step(), await init()]
+  const state: State = await start(1)
+  start.dispose()
+  const batches = await Promise.all(Array.from({ length: task.batches }, async (_, i) => {
+    const bytes = await readFile(join(task.folder, `batch.${i}`))
+    const half = bytes.byteLength / 2
+    const ids = (from: number): Int32Array => new Int32Array(bytes.buffer.slice(bytes.byteOffset + from, bytes.byteOffset + from + half))
+    return { tokens: ids(0), targets: ids(half) } as Given<GptBatch>
+  }))
+  return { task, train, state, batches, at: 0 }
+}
+let opened: Awaited<ReturnType<typeof open>> | undefined
+function current(): Awaited<ReturnType<typeof open>> {
+  if (opened === undefined) throw new Error('nothing is open')
+  return opened
+}
+
+type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { readonly do: K }>) => Promise<Answers[K]> }
+const handlers: Handlers = {
+  open: async ({ task }) => {
+    opened = await open(task)
+    return { runtime: (await backendFor(task)).description }
+  },
+  save: async () => {
+    const { state, task } = current()
+    const leaves = arrays.flatten((state as { readonly params: unknown }).params)
+    const read = await Promise.all(leaves.map(async ({ path, leaf }) =>
+      [path, { shape: leaf.shape.map(d => d.size), data: await leaf.read() as Float32Array }] as const))
+    await writeFile(join(task.folder, 'weights.json'), JSON.stringify(await writeArrays(task.folder, new Map(read))))
+    return {}
+  },
+  steps: async ({ count }) => {
+    const o = current()
+    const [ms, losses]: [number[], number[]] = [[], []]
+    for (let i = 0; i < count; i++) {
+      const batch = o.batches[o.at++ % o.batches.length]
+      if (batch === undefined) throw new Error('there are no batches')
+      const start = performance.now()
+      const { state, metrics } = await o.train(o.state, batch)
+      losses.push(await metrics.loss.item())
+      ms.push(performance.now() - start)
+      for (const m of Object.values(metrics)) m.dispose()
+      o.state = state
+    }
+    return { ms, losses }
+  },
+  compile: async ({ task }) => {
+    const { step } = await programs(task)
+    const start = performance.now()
+    const made = await step()
+    const ms = performance.now() - start
+    made.dispose()
+    return { ms }
+  },
+  memory: () => {
+    // What Node has not collected yet is no leak.
+    globalThis.gc?.()
+    return Promise.resolve({ residentBytes: process.memoryUsage.rss(), liveBuffers: backend?.liveBuffers() ?? 0 })
+  },
+  close: async () => {
+    if (opened !== undefined) {
+      for (const { leaf } of arrays.flatten(opened.state)) leaf.dispose()
+      opened.train.dispose()
+      opened = undefined
+    }
+    return Promise.resolve({ liveBuffers: backend?.liveBuffers() ?? 0 })
+  },
+}
+const answer = <K extends keyof Answers>(request: Extract<Request, { readonly do: K }>): Promise<Answers[K]> =>
+  (handlers[request.do as K] as (r: typeof request) => Promise<Answers[K]>)(request)
+
+for await (const line of createInterface(process.stdin)) {
+  process.stdout.write(`${JSON.stringify(await answer(JSON.parse(line) as Request))}\n`)
+}
+await backend?.close()

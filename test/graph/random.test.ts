@@ -1,0 +1,121 @@
+/** Random numbers: the published vectors, the moments, and the same bits on every mesh. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { threefry2x32 } from '../../src/core/threefry.ts'
+import { compile, dim, dims, fold, full, input, keyOf, mesh, normal, openBackend, uniform, type Backend, type Key, type Layout } from '../../src/engine/index.ts'
+import { make } from '../../src/graph/make.ts'
+import { dropout, randomBits } from '../../src/nn/index.ts'
+import { tensor } from '../../src/graph/tensor.ts'
+import { given, valueOfTensor } from './support.ts'
+
+/** Random123's kat_vectors, threefry2x32 with 20 rounds: key, counter, first word. */
+const vectors = [
+  [0x00000000, 0x00000000, 0x00000000, 0x00000000, 0x6b200159],
+  [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x1cb996fc],
+  [0x13198a2e, 0x03707344, 0x243f6a88, 0x85a308d3, 0xc4923a9c],
+] as const
+const { n } = dims({ n: vectors.length })
+const columns = [0, 1, 2, 3].map(i => vectors.map(v => v[i] ?? 0))
+const published = vectors.map(v => v[4])
+const seeded = (seed: number): Key => keyOf(full(seed, [], 'i32'))
+
+describe('Threefry-2x32-20', () => {
+  test('in plain words', () => {
+    expect(vectors.map(([k0, k1, c0, c1]) => threefry2x32(k0, k1, c0, c1))).toEqual(published)
+  })
+  test('as an op of the reference', () => {
+    const words = columns.map(c => given([n], c, 'u32'))
+    expect(valueOfTensor(tensor(make('threefry', words.map(w => w.tensor.node), {})), ...words)).toEqual(published)
+  })
+  test('as StableHLO', async () => {
+    const backend = await openBackend({ plugin: 'simulate', devices: 1 })
+    const words = columns.map((_, i) => input(`word${i}`, [n], 'u32'))
+    const program = await compile((...w: typeof words) => tensor<'n'>(make('threefry', w.map(t => t.node), {})), words, { mesh: mesh({}), layout: {}, backend })
+    const result = await program(...columns.map(c => Uint32Array.from(c)))
+    expect([...await result.read()]).toEqual(published)
+    result.dispose()
+    await backend.close()
+  })
+})
+
+describe('distributions', () => {
+  const { many } = dims({ many: 1 << 15 })
+  const moment = (v: readonly number[], k: number, centre = 0): number => v.reduce((s, x) => s + (x - centre) ** k, 0) / v.length
+
+  test('uniform lies in [0, 1), evenly', () => {
+    const v = valueOfTensor(uniform(seeded(1), [many]))
+    expect(v.every(x => x >= 0 && x < 1)).toBe(true)
+    expect(Math.abs(moment(v, 1) - 1 / 2)).toBeLessThan(0.006)
+    expect(Math.abs(moment(v, 2, 0.5) - 1 / 12)).toBeLessThan(0.002)
+    const buckets = new Array<number>(32).fill(0)
+    for (const x of v) buckets[Math.floor(x * 32)]!++
+    // χ² of 31 degrees of freedom passes 61 once in a thousand draws.
+    expect(buckets.reduce((s, count) => s + (count - 1024) ** 2 / 1024, 0)).toBeLessThan(61)
+    // 24 bits each: whole multiples of 2⁻²⁴.
+    expect(v.every(x => Number.isInteger(x * 2 ** 24))).toBe(true)
+  })
+
+  test('normal has the moments of a bell', () => {
+    const v = valueOfTensor(normal(seeded(2), [many]))
+    expect(v.every(Number.isFinite)).toBe(true)
+    expect(Math.abs(moment(v, 1))).toBeLessThan(0.02)
+    expect(Math.abs(moment(v, 2) - 1)).toBeLessThan(0.03)
+    expect(Math.abs(moment(v, 3))).toBeLessThan(0.06)
+    expect(Math.abs(moment(v, 4) - 3)).toBeLessThan(0.2)
+  })
+
+  test('dropout zeroes its share and keeps the mean', () => {
+    const v = valueOfTensor(dropout(seeded(3), full(1, [many]), 0.25))
+    expect(new Set(v)).toEqual(new Set([0, 1 / 0.75]))
+    expect(Math.abs(v.filter(x => x === 0).length / v.length - 0.25)).toBeLessThan(0.01)
+    const x = input('x', [many])
+    expect(dropout(seeded(3), x, 0)).toBe(x)
+  })
+
+  test('keys, folds and places draw independently', () => {
+    const key = seeded(4)
+    const draws = [uniform(key, [many]), uniform(seeded(5), [many]), uniform(fold(key, 0), [many]), uniform(fold(key, 1), [many]), uniform(fold(fold(key, 1), 1), [many])]
+      .map(t => valueOfTensor(t).map(x => x - 0.5))
+    for (const [i, a] of draws.entries()) {
+      for (const b of draws.slice(i + 1)) expect(Math.abs(a.reduce((s, x, k) => s + x * (b[k] ?? 0), 0)) * 12 / many.size).toBeLessThan(0.025)
+      expect(Math.abs(a.slice(1).reduce((s, x, k) => s + x * (a[k] ?? 0), 0)) * 12 / many.size).toBeLessThan(0.025)
+    }
+  })
+
+  test('a word follows from its place alone: the same along a longer first dim', () => {
+    const short = valueOfTensor(randomBits(seeded(6), [dim('rows', 3), dim('cols', 4)]))
+    const long = valueOfTensor(randomBits(seeded(6), [dim('rows', 5), dim('cols', 4)]))
+    expect(long.slice(0, short.length)).toEqual(short)
+    expect(new Set(long).size).toBe(long.length)
+  })
+})
+
+describe('on every mesh', () => {
+  const d = dims({ a: 8, b: 4, c: 6 })
+  const { a, b, c } = d
+  const program = (seed: Parameters<typeof keyOf>[0]) => {
+    const key = keyOf(seed)
+    return { bits: randomBits(key, [a, b, c]), uniform: uniform(fold(key, 1), [b, a]), normal: normal(fold(key, seed), [a, b]), dropped: dropout(fold(key, 2), full(1, [c, a]), 0.5) }
+  }
+  const split: readonly (readonly [{ readonly [axis: string]: number }, Layout])[] = [
+    [{ x: 2 }, { a: 'x' }], [{ x: 2 }, { b: 'x' }], [{ x: 2 }, { c: 'x' }], [{ x: 4 }, { a: 'x' }], [{ x: 8 }, { a: 'x' }],
+    [{ x: 2, y: 2 }, { a: 'x', b: 'y' }], [{ x: 2, y: 2 }, { a: ['y', 'x'] }], [{ x: 2, y: 2 }, { c: 'y' }], [{ x: 2, y: 2, z: 2 }, { a: 'z', b: 'x', c: 'y' }],
+  ]
+  let backend: Backend
+  beforeAll(async () => { backend = await openBackend({ plugin: 'simulate', devices: 8 }) })
+  afterAll(async () => { await backend.close() })
+
+  const run = async (sizes: { readonly [axis: string]: number }, layout: Layout): Promise<(readonly (number | bigint)[])[]> => {
+    const compiled = await compile(program, [input('seed', [], 'i32')], { mesh: mesh(sizes), layout, backend, dims: d })
+    expect(compiled.collectives).toEqual([])
+    const result = await compiled(17)
+    const arrays = [result.bits, result.uniform, result.normal, result.dropped]
+    const read = await Promise.all(arrays.map(async r => [...await r.read()]))
+    for (const r of arrays) r.dispose()
+    compiled.dispose()
+    return read
+  }
+
+  test.each(split)('%j %j: the same bits, no collective', async (sizes, layout) => {
+    expect(await run(sizes, layout)).toEqual(await run({ x: 1 }, {}))
+  })
+})
