@@ -21,8 +21,8 @@ export async function depthSection(rounds: number, say: (line: string) => void):
       // Once unmeasured: Node optimises our own code meanwhile.
       await interleave(sides, 1, () => {})
       const found = await interleave(sides, rounds, done => { say(`${label}: round ${done} of ${rounds}`) })
-      const compared = row(`${many} / ${few} layers, ${label}`, ratio(found, `${many} layers, ${label}`, `${few} layers, ${label}`), '', 1.5)
-      return { name: 'depth', notes: [], rows: [...timesOf(found), compared] }
+      const times = ratio(found, `${many} layers, ${label}`, `${few} layers, ${label}`)
+      return { name: 'depth', notes: [], rows: [...timesOf(found), row(`${many} / ${few} layers, ${label}`, times, '', 1.5)] }
     }))
   }
   return { name: 'depth', notes: ['tracing, gradients, splitting and XLA; no cache'], rows: sections.flatMap(s => s.rows) }

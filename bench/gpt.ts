@@ -57,8 +57,8 @@ export async function gptSection(rounds: number, say: (line: string) => void): P
         losses.set(worker.name, (await worker.ask({ do: 'steps', count: warmup })).losses)
       }
       notes.push(`losses of ${warmup} steps agree within ${checkLosses(losses).toExponential(1)}`)
-      const found = await interleave(new Map(workers.map(w => [w.name, async () => median((await w.ask({ do: 'steps', count: visit })).ms.slice(1))])),
-        rounds, done => { say(`round ${done} of ${rounds}`) })
+      const step = (w: Worker) => async () => median((await w.ask({ do: 'steps', count: visit })).ms.slice(1))
+      const found = await interleave(new Map(workers.map(w => [w.name, step(w)])), rounds, done => { say(`round ${done} of ${rounds}`) })
       return { name: 'gpt', notes, rows: rows(found) }
     })
   } finally {

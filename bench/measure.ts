@@ -10,7 +10,9 @@ export const median = (values: readonly number[]): number => {
 export type Rounds = ReadonlyMap<string, readonly number[]>
 
 /** Every side once a round, in an order that turns with the rounds, so that none always runs after the same other. */
-export async function interleave(sides: ReadonlyMap<string, () => Promise<number>>, rounds: number, onRound: (done: number) => void): Promise<Rounds> {
+export async function interleave(
+  sides: ReadonlyMap<string, () => Promise<number>>, rounds: number, onRound: (done: number) => void,
+): Promise<Rounds> {
   const found = new Map<string, number[]>([...sides.keys()].map(name => [name, []]))
   const order = [...sides]
   for (let round = 0; round < rounds; round++) {

@@ -20,8 +20,8 @@ const sections: { readonly [name: string]: Entry } = {
 async function machine(): Promise<Readonly<Record<string, string | number>>> {
   const plugin = (await listPlugins()).find(p => p.path !== undefined)
   return {
-    cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(), node: process.versions.node,
-    plugin: plugin === undefined ? 'none of the catalog' : `${plugin.package} ${plugin.version}`, load: Number((loadavg()[0] ?? 0).toFixed(1)),
+    cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(), load: Number((loadavg()[0] ?? 0).toFixed(1)),
+    node: process.versions.node, plugin: plugin === undefined ? 'none of the catalog' : `${plugin.package} ${plugin.version}`,
   }
 }
 
@@ -32,13 +32,16 @@ function line({ what, value, unit, goal, meets }: Row): string {
 }
 
 function options() {
-  const { values } = parseArgs({ options: { json: { type: 'boolean', default: false }, only: { type: 'string' }, rounds: { type: 'string' } } })
-  const { only, rounds } = values
+  const { json, only, rounds } = parseArgs({
+    options: { json: { type: 'boolean', default: false }, only: { type: 'string' }, rounds: { type: 'string' } },
+  }).values
   if (only !== undefined && !(only in sections)) {
     throw new UsageError({ code: 'section', what: `there is no section "${only}"`, fix: didYouMean(only, Object.keys(sections)) })
   }
-  if (rounds !== undefined && !/^[1-9]\d*$/.test(rounds)) throw new UsageError({ code: 'rounds', what: `--rounds ${rounds}`, fix: 'a whole number, at least 1' })
-  return { json: values.json, chosen: only === undefined ? Object.keys(sections) : [only], rounds: rounds === undefined ? undefined : Number(rounds) }
+  if (rounds !== undefined && !/^[1-9]\d*$/.test(rounds)) {
+    throw new UsageError({ code: 'rounds', what: `--rounds is "${rounds}"`, fix: 'give a whole number, at least 1' })
+  }
+  return { json, chosen: only === undefined ? Object.keys(sections) : [only], rounds: rounds === undefined ? undefined : Number(rounds) }
 }
 
 async function main(): Promise<void> {
@@ -51,7 +54,8 @@ async function main(): Promise<void> {
     if (entry === undefined) continue
     const section = await entry.measure(rounds ?? entry.rounds, text => { process.stderr.write(`${name}: ${text}\n`) })
     done.push(section)
-    if (!json) process.stdout.write(`\n${section.name}${section.notes.map(n => `\n  ${n}`).join('')}\n${section.rows.map(line).join('\n')}\n`)
+    const notes = section.notes.map(n => `  ${n}`)
+    if (!json) process.stdout.write(`\n${[section.name, ...notes, ...section.rows.map(line)].join('\n')}\n`)
   }
   if (json) process.stdout.write(`${JSON.stringify({ machine: on, sections: done })}\n`)
 }
@@ -60,6 +64,7 @@ try {
   await main()
 } catch (e) {
   const usage = e instanceof UsageError || (e instanceof TypeError && 'code' in e)
-  process.stderr.write(`${e instanceof MeshworkError || usage ? e.message : `Error: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`}\n`)
+  const text = e instanceof MeshworkError || usage ? e.message : `Error: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`
+  process.stderr.write(`${text}\n`)
   process.exitCode = usage ? 2 : 1
 }

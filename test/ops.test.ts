@@ -73,7 +73,7 @@ const legal = (r: Ready, mesh: Mesh): Layout[] => layoutsOf(r.dims, mesh).filter
 
 const meshes = [{ x: 1 }, { x: 2 }, { x: 4 }, { x: 2, y: 2 }, { x: 2, y: 4 }, { x: 2, y: 2, z: 2 }]
 // A layout a round and case; the first rounds differ most between backends, so the compiled one runs fewer.
-const backends = [{ plugin: 'simulate', rounds: 16 }, { plugin: 'cpu', rounds: 4 }]
+const backends = [{ plugin: 'simulate', rounds: 16 }, { plugin: 'cpu', rounds: 3 }]
 const prepared = cases.map(ready)
 
 describe.each(backends)('$plugin', ({ plugin, rounds }) => {

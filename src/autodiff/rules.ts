@@ -100,7 +100,10 @@ export const rules: Table<Cotangents, [Cotangents, Wanted]> = {
     if (g === undefined) return none
     const [table, indices] = [operand(n, 0), operand(n, 1)]
     const dim = shapeOf(table).find(d => d.name === n.attrs.dim)
-    return dim === undefined ? none : [broadcastTo(make('scatterAdd', [indices, g], { dim }), shapeOf(table))]
+    if (dim === undefined) return none
+    // What was taken from the edge flows back to it.
+    const clamped = t(indices).minimum(dim.size - 1).maximum(0).node
+    return [broadcastTo(make('scatterAdd', [clamped, g], { dim }), shapeOf(table))]
   },
   scatterAdd: (n, [g]) => {
     if (g === undefined) return none

@@ -1,52 +1,90 @@
 /** `meshwork doctor`: what this machine has, and what is missing, each with its fix. */
-import { access, constants, mkdir } from 'node:fs/promises'
+import { readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { Command } from 'commander'
+import { cacheRoot } from '../core/cache-root.ts'
 import { MeshworkError } from '../core/errors.ts'
+import { makeFolders } from '../core/folders.ts'
 import { inspectPlugin } from '../runtime/pjrt/index.ts'
-import { cacheRoot, resolvePlugin, verifyPlugin } from '../runtime/plugins/index.ts'
-import { formatTable } from './format.ts'
+import { listPlugins, resolvePlugin, verifyPlugin } from '../runtime/plugins/index.ts'
+import { formatBytes } from './format.ts'
 import { openOutput } from './output.ts'
 
 interface Finding { readonly what: string; readonly value: string; readonly ok: boolean; readonly fix?: string }
 
+const fine = (what: string, value: string): Finding => ({ what, value, ok: true })
+const problem = (what: string, value: string, fix: string): Finding => ({ what, value, ok: false, fix })
+
 const least = [20, 19] as const
 
 function node(): Finding {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  const { node: version } = process.versions
+  const [major = 0, minor = 0] = version.split('.').map(Number)
   const ok = major > least[0] || (major === least[0] && minor >= least[1])
-  return { what: 'Node', value: process.versions.node, ok, ...(ok ? {} : { fix: `install Node ${least.join('.')} or newer` }) }
+  return ok ? fine('Node', version) : problem('Node', version, `install Node ${least.join('.')} or newer`)
+}
+
+function machine(): Finding {
+  const value = `${process.platform} ${process.arch}`
+  const ok = process.platform === 'linux' && ['x64', 'arm64'].includes(process.arch)
+  return ok ? fine('machine', value) : problem('machine', value, 'plugins of the catalog are for Linux on x86-64 and aarch64: use --plugin simulate, or a library of your own')
+}
+
+/** Bytes below a folder; nothing where there is none. */
+async function sizeOf(folder: string): Promise<number> {
+  const files = await readdir(folder, { recursive: true }).catch(() => [])
+  const sizes = await Promise.all(files.map(f => stat(join(folder, f)).then(s => (s.isFile() ? s.size : 0), () => 0)))
+  return sizes.reduce((n, s) => n + s, 0)
 }
 
 async function cache(): Promise<Finding> {
   const root = cacheRoot()
   try {
-    await mkdir(root, { recursive: true })
-    await access(root, constants.W_OK)
-    return { what: 'cache', value: root, ok: true }
+    await makeFolders(root)
+    const probe = join(root, `.probe-${process.pid}`)
+    await writeFile(probe, '').finally(() => rm(probe, { force: true }))
   } catch (e) {
-    return { what: 'cache', value: `${root}: ${e instanceof Error ? e.message : String(e)}`, ok: false, fix: 'set MESHWORK_CACHE_DIR to a folder that you may write to' }
+    return problem('cache', `${root}: ${e instanceof Error ? e.message : String(e)}`, 'set MESHWORK_CACHE_DIR to a folder that you may write to')
   }
+  const parts = ['plugins', 'executables', 'data']
+  const sizes = await Promise.all(parts.map(p => sizeOf(join(root, p))))
+  return fine('cache', `${root} (${parts.map((p, i) => `${p} ${formatBytes(sizes[i] ?? 0)}`).join(', ')})`)
+}
+
+/** Where a library comes from: the catalog, the environment, or the command line. */
+async function origin(name: string, path: string): Promise<Finding> {
+  const listed = (await listPlugins()).find(p => p.path === path)
+  if (listed === undefined) return fine('origin', name === 'cpu' ? 'PJRT_PLUGIN_LIBRARY_PATH' : 'the path given')
+  const what = `${listed.package} ${listed.version} of the catalog`
+  const verified = await verifyPlugin(listed.name)
+  if (verified?.path !== path) return fine('origin', what)
+  return verified.intact ? fine('origin', `${what}, checksum right`) : problem('origin', `${what}, but its checksum is wrong`, `npx meshwork plugins install ${listed.name} --force`)
 }
 
 async function plugin(name: string): Promise<Finding[]> {
+  const found: Finding[] = []
   try {
     const path = await resolvePlugin(name)
-    const found: Finding[] = [{ what: 'plugin', value: path, ok: true }]
-    const verified = name === 'cpu' ? await verifyPlugin('cpu') : undefined
-    if (verified !== undefined && verified.path === path) {
-      found.push({ what: 'checksum', value: verified.intact ? 'as the catalog has it' : 'differs from the catalog', ok: verified.intact, ...(verified.intact ? {} : { fix: 'npx meshwork plugins install cpu --force' }) })
-    }
-    const report = await inspectPlugin(path)
-    found.push({ what: 'PJRT', value: describe(report), ok: true })
-    return found
+    found.push(fine('plugin', path), await origin(name, path))
+    const { api, platform, platformVersion, devices, stablehlo, xlaFlags } = await inspectPlugin(path)
+    found.push(
+      fine('runtime', `PJRT ${api}${stablehlo === undefined ? '' : `, StableHLO ${stablehlo}`}, platform ${platform}${platformVersion === platform ? '' : ` (${platformVersion})`}`),
+      fine('devices', platform === 'cpu' ? 'as many as a mesh asks for, all on this machine\'s threads' : String(devices)),
+      fine('XLA flags', xlaFlags === '' ? 'none' : xlaFlags),
+    )
   } catch (e) {
-    if (!(e instanceof MeshworkError)) throw e
-    return [{ what: 'plugin', value: e.problem.what, ok: false, fix: e.problem.fix ?? 'use --plugin simulate' }]
+    // A name that the catalog lacks is the command line's mistake.
+    if (!(e instanceof MeshworkError) || e.exitCode === 2) throw e
+    found.push(problem('plugin', e.problem.what, e.problem.fix ?? 'use --plugin simulate'))
   }
+  return found
 }
 
-const describe = (report: object): string => Object.entries(report).filter(([, v]) => v !== undefined && v !== null && typeof v !== 'object').map(([k, v]) => `${k} ${String(v)}`).join(', ')
+const show = (findings: readonly Finding[]): string[] => {
+  const width = Math.max(...findings.map(f => f.what.length))
+  return findings.flatMap(f => [`${f.ok ? 'ok     ' : 'PROBLEM'}  ${f.what.padEnd(width)}  ${f.value}`, ...f.fix === undefined ? [] : [`         ${''.padEnd(width)}  fix: ${f.fix}`]])
+}
 
 export const doctorCommand = (): Command => new Command('doctor')
   .description('Check Node, the plugin, the devices and the caches.')
@@ -55,21 +93,11 @@ export const doctorCommand = (): Command => new Command('doctor')
   .addHelpText('after', '\nExample:\n  $ npx meshwork doctor')
   .action(async (flags: { readonly plugin: string; readonly json?: boolean }) => {
     const findings: Finding[] = [
-      node(),
-      { what: 'machine', value: `${process.platform} ${process.arch}`, ok: process.platform === 'linux', ...(process.platform === 'linux' ? {} : { fix: 'plugins of the catalog are for Linux: use --plugin simulate' }) },
-      { what: 'threads', value: String(availableParallelism()), ok: true },
-      await cache(),
-      ...flags.plugin === 'simulate' ? [] : await plugin(flags.plugin),
+      node(), machine(), fine('threads', String(availableParallelism())), await cache(),
+      ...flags.plugin === 'simulate' ? [fine('plugin', 'simulate: built in, plain TypeScript')] : await plugin(flags.plugin),
     ]
     const ok = findings.every(f => f.ok)
     if (flags.json === true) process.stdout.write(`${JSON.stringify({ ok, findings }, null, 2)}\n`)
-    else {
-      const output = openOutput()
-      formatTable(findings.map(f => [f.ok ? 'ok' : 'PROBLEM', f.what, f.value]), 9).forEach((line, i) => {
-        output.print(line)
-        const fix = findings[i]?.fix
-        if (fix !== undefined) output.print(`         fix: ${fix}`)
-      })
-    }
+    else show(findings).forEach(line => openOutput().print(line))
     if (!ok) process.exitCode = 1
   })

@@ -1,37 +1,44 @@
 /** `meshwork generate`: text from a run's weights, as it is made. */
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { FileError, UsageError } from '../core/errors.ts'
 import { openBackend } from '../engine/index.ts'
-import { openGenerator } from '../serve/generate.ts'
+import { openGenerator, readRunFolder, type GenerateOptions } from '../serve/generate.ts'
 import { parseRun, type Run } from '../train/run.ts'
-import { interruptible } from './interrupt.ts'
+import { checkRun } from './check.ts'
+import { visible } from './format.ts'
+import { interrupts } from './interrupt.ts'
 import { openOutput, silent } from './output.ts'
-import { applyFlags, wholeNumber } from './overrides.ts'
+import { applyFlags, seedOf, temperatureOf, wholeNumber, type MeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
 
-interface Flags {
-  readonly prompt?: string; readonly tokens?: string; readonly temperature?: string; readonly seed: string
-  readonly batch?: string; readonly model?: string; readonly mesh?: string; readonly layout?: string; readonly plugin: string; readonly json?: boolean
+interface Flags extends MeshFlags {
+  readonly prompt?: string; readonly tokens?: string; readonly temperature?: string; readonly seed: string; readonly plugin: string; readonly json?: boolean
 }
 
+/** The run of a folder in which everything is that a finished run leaves. @throws FileError */
 async function readRun(folder: string): Promise<Run> {
+  const absent = (file: string, what: string, cause: unknown): FileError =>
+    new FileError({ code: 'no-run', what: `${folder} holds no ${what}`, details: { missing: join(folder, file) }, fix: 'give a folder that `meshwork train` named at its end', cause })
   const file = join(folder, 'run.json')
-  const text = await readFile(file, 'utf8').catch((e: unknown) => {
-    throw new FileError({ code: 'no-run', what: `${folder} holds no run`, fix: 'give a folder that `meshwork train` wrote', details: { missing: file }, cause: e })
-  })
+  const text = await readFile(file, 'utf8').catch((e: unknown) => { throw absent('run.json', 'run', e) })
+  for (const f of ['config.json', 'tokenizer.json', 'model.safetensors']) await stat(join(folder, f)).catch((e: unknown) => { throw absent(f, 'finished run', e) })
   try { return parseRun(JSON.parse(text), file) } catch (e) {
-    if (e instanceof SyntaxError) throw new FileError({ code: 'no-run', what: `${file} is not JSON`, fix: 'train the run again', cause: e })
-    throw e
+    const reason = e instanceof SyntaxError ? 'is not JSON' : e instanceof UsageError ? `is no run of this version: ${e.problem.what.slice(file.length + 2)}` : undefined
+    if (reason === undefined) throw e
+    throw new FileError({ code: 'run-file', what: `${file} ${reason}`, fix: 'train the run again', cause: e })
   }
 }
 
-function temperatureOf(text: string | undefined, otherwise: number): number {
-  if (text === undefined) return otherwise
-  const t = Number(text)
-  if (text.trim() === '' || !Number.isFinite(t) || t < 0) throw new UsageError({ code: 'flag', what: `--temperature: "${text}" is not a number of at least 0`, fix: 'for example --temperature 0.8' })
-  return t
+function optionsOf(flags: Flags, { sample }: Run): GenerateOptions {
+  const prompt = flags.prompt ?? sample.prompt
+  if (prompt === '') throw new UsageError({ code: 'flag', what: '--prompt: the prompt is empty', fix: 'give at least one character' })
+  return {
+    prompt, seed: seedOf(flags.seed),
+    tokens: flags.tokens === undefined ? sample.tokens : wholeNumber(flags.tokens, '--tokens', 1),
+    temperature: flags.temperature === undefined ? sample.temperature : temperatureOf(flags.temperature),
+  }
 }
 
 export const generateCommand = (): Command => new Command('generate')
@@ -48,38 +55,39 @@ export const generateCommand = (): Command => new Command('generate')
   .option('--plugin <name|path>', 'the runtime', 'cpu')
   .option('--json', 'print one JSON object at the end')
   .addHelpText('after', '\nExample:\n  $ npx meshwork generate runs/gpt-tiny-0 --prompt "The people" --tokens 60 --temperature 0.8 --seed 1')
-  .action(async (folder: string, flags: Flags) => {
+  .action(async (folder: string, { batch, model, mesh, layout, ...flags }: Flags) => {
     const saved = await readRun(folder)
-    const run = applyFlags(saved, { ...pick(flags, ['batch', 'model', 'mesh', 'layout']) })
-    const options = {
-      prompt: flags.prompt ?? run.sample.prompt, seed: wholeNumber(flags.seed, '--seed'),
-      tokens: flags.tokens === undefined ? run.sample.tokens : wholeNumber(flags.tokens, '--tokens', 1),
-      temperature: temperatureOf(flags.temperature, run.sample.temperature),
-    }
-    if (options.prompt === '') throw new UsageError({ code: 'flag', what: '--prompt: the prompt is empty', fix: 'give at least one character' })
+    const run = applyFlags(saved, Object.fromEntries(Object.entries({ batch, model, mesh, layout }).filter(([, v]) => v !== undefined)))
+    const options = optionsOf({ ...flags }, run)
+    const { config } = await readRunFolder(folder)
+    // A device group that splits the batch gets a window of its own.
+    const devices = checkRun({ ...run, model: config }, Object.values(run.mesh).reduce((n, size) => n * size, 1))
     const output = flags.json === true ? silent : openOutput()
-    const { signal, release } = interruptible(() => {})
-    const plugin = await preparedPlugin(flags.plugin, output, signal)
-    const backend = await openBackend({ devices: Object.values(run.mesh).reduce((n, s) => n * s, 1), plugin })
+    const stops = interrupts()
     try {
-      output.status('loading')
-      const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params })
-      let text = ''
-      output.write(options.prompt)
-      for await (const piece of generator.generate(options)) {
-        text += piece
-        output.write(piece)
-        if (signal.aborted) break
+      const plugin = await preparedPlugin(flags.plugin, output, stops)
+      stops.quit(() => output.clear())
+      output.status('starting')
+      const backend = await openBackend({ devices, plugin })
+      try {
+        const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params })
+        stops.finish()
+        output.write(visible(options.prompt))
+        let text = ''
+        for await (const piece of generator.generate(options)) {
+          text += piece
+          output.write(visible(piece))
+          if (stops.signal.aborted) break
+        }
+        output.print('')
+        if (flags.json === true) process.stdout.write(`${JSON.stringify({ ...options, text })}\n`)
+        generator.dispose()
+      } finally {
+        await backend.close()
       }
-      output.print('')
-      if (flags.json === true) process.stdout.write(`${JSON.stringify({ ...options, text })}\n`)
-      generator.dispose()
+      process.exitCode = stops.code
     } finally {
-      release()
-      await backend.close()
+      output.clear()
+      stops.release()
     }
-    if (signal.aborted) process.exitCode = 130
   })
-
-const pick = <K extends keyof Flags>(flags: Flags, keys: readonly K[]): Partial<Pick<Flags, K>> =>
-  Object.fromEntries(keys.filter(k => flags[k] !== undefined).map(k => [k, flags[k]])) as Partial<Pick<Flags, K>>

@@ -1,10 +1,11 @@
 /** The command line: parses, runs a command, and turns every failure into one message and an exit code. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { MeshworkError } from '../core/errors.ts'
+import { MeshworkError, UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { doctorCommand } from './doctor.ts'
 import { generateCommand } from './generate.ts'
+import { Stopped, watchPipes } from './interrupt.ts'
 import { pluginsCommand } from './plugins.ts'
 import { trainCommand } from './train.ts'
 
@@ -24,44 +25,74 @@ function program(): Command {
     .description('Distributed machine learning in TypeScript: one model over named dims, split over a mesh of devices.')
     .version(version())
     .option('--debug', 'print stack traces of errors')
-    .showSuggestionAfterError(false)
     .addHelpText('after', '\nExample:\n  $ npx meshwork train gpt-tiny --batch 2 --model 2')
   for (const command of [trainCommand(), generateCommand(), doctorCommand(), pluginsCommand()]) root.addCommand(command)
   // Errors are ours to print, and the process ours to end.
   const quiet = (c: Command): void => {
-    c.exitOverride().configureOutput({ writeErr: () => {} })
+    c.exitOverride().showSuggestionAfterError(false).configureOutput({ outputError: () => {} })
     c.commands.forEach(quiet)
   }
   quiet(root)
   return root
 }
 
+/** The command that the arguments come to. */
+const commandOf = (root: Command, args: readonly string[]): Command =>
+  args.reduce<Command>((at, arg) => at.commands.find(c => c.name() === arg) ?? at, root)
+
+const pathOf = (command: Command): string => (command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`)
+
 /** What commander calls wrong, as the rest of Meshwork says it. */
-function usageText(e: CommanderError, root: Command): string {
-  const text = e.message.replace(/^error: /, '')
-  const [, flag] = /unknown option '([^']+)'/.exec(text) ?? []
-  const [, name] = /unknown command '([^']+)'/.exec(text) ?? []
-  const flags = root.commands.flatMap(c => c.options.map(o => o.long ?? '')).filter(f => f !== '')
-  const fix = flag !== undefined ? didYouMean(flag, new Set(flags)) : name !== undefined ? didYouMean(name, root.commands.map(c => c.name())) : 'see --help'
-  return `UsageError[${e.code.replace('commander.', '')}] ${text}\n  fix  ${fix}`
+function usageError(e: CommanderError, command: Command): UsageError {
+  const what = e.message.replace(/^error: /, '').replaceAll('\'', '"')
+  const [, flag] = /unknown option "([^"]+)"/.exec(what) ?? []
+  const [, name] = /unknown command "([^"]+)"/.exec(what) ?? []
+  const flags = [...command.options.flatMap(o => o.long ?? []), '--help', '--debug']
+  return new UsageError({
+    code: e.code.replace('commander.', '').replace(/[A-Z]/g, c => `-${c.toLowerCase()}`), what,
+    fix: flag !== undefined ? didYouMean(flag, flags) : name !== undefined ? didYouMean(name, command.commands.map(c => c.name())) : `see npx ${pathOf(command)} --help`,
+  })
+}
+
+/** A failure as the user should read it. What is no error of ours is a fault of ours, but for a machine that is full. */
+function explain(e: unknown): MeshworkError {
+  if (e instanceof MeshworkError) return e
+  const text = e instanceof Error ? e.message : String(e)
+  if (e instanceof RangeError && /allocation failed|Invalid typed array length|Array buffer/i.test(text)) {
+    return new MeshworkError({ code: 'out-of-memory', what: `the memory does not suffice: ${text}`, fix: 'use a smaller model or batch', cause: e })
+  }
+  const [what = '', ...more] = text.split('\n')
+  return new MeshworkError({
+    code: 'internal', what: what === '' ? 'something failed without a word' : what, ...more.length === 0 ? {} : { details: { more: more.join(' ').slice(0, 400) } },
+    fix: 'this is a fault of Meshwork: please report it, with what --debug prints', cause: e,
+  })
+}
+
+/** Where an error was made, and those that caused it. The error's own text has been printed. */
+function traceOf(e: Error): string {
+  const stack = e.stack ?? ''
+  const cause = e.cause instanceof Error ? `\ncaused by ${e.cause.message}\n${traceOf(e.cause)}` : e.cause === undefined ? '' : `\ncaused by ${String(e.cause)}`
+  return `${stack.slice(stack.search(/^ {4}at /m))}${cause}`
 }
 
 /** Runs a command line. Resolves to the exit code; nothing is thrown. */
 export async function main(args: readonly string[]): Promise<number> {
+  watchPipes()
   const root = program()
-  const debug = args.includes('--debug')
+  const given = args.filter(a => a !== '--debug')
+  const fail = (e: MeshworkError): number => {
+    process.stderr.write(`${e.message}\n`)
+    if (given.length < args.length) process.stderr.write(`${traceOf(e)}\n`)
+    return e.exitCode
+  }
   try {
-    await root.parseAsync(args.filter(a => a !== '--debug'), { from: 'user' })
+    await root.parseAsync(given, { from: 'user' })
     return Number(process.exitCode ?? 0)
   } catch (e) {
-    if (e instanceof CommanderError) {
-      if (e.exitCode === 0) return 0
-      process.stderr.write(`${e.code === 'commander.help' ? root.helpInformation() : usageText(e, root)}\n`)
-      return 2
-    }
-    const text = e instanceof MeshworkError ? e.message : `Error: ${e instanceof Error ? e.message : String(e)}`
-    process.stderr.write(`${text}\n`)
-    if (debug && e instanceof Error) process.stderr.write(`${e.stack ?? ''}\n${e.cause === undefined ? '' : `caused by ${e.cause instanceof Error ? (e.cause.stack ?? '') : String(e.cause)}\n`}`)
-    return e instanceof MeshworkError ? e.exitCode : 1
+    if (e instanceof Stopped) return e.exitCode
+    if (!(e instanceof CommanderError)) return fail(explain(e))
+    // A command that only groups others has printed its help by now.
+    if (e.exitCode === 0 || e.code === 'commander.help') return e.exitCode === 0 ? 0 : 2
+    return fail(usageError(e, commandOf(root, given)))
   }
 }

@@ -1,12 +1,16 @@
 /** Where words go: results to stdout; progress to stderr, as one line that changes on a terminal and plain lines in a pipe. */
 
 export interface Output {
+  /** Characters in a line of the result; undefined in a pipe. */
+  readonly columns: number | undefined
   /** A line of the result. */
   print(line: string): void
   /** A piece of a line, as it comes. */
   write(text: string): void
   /** What is happening now. On a terminal it overwrites the last status; elsewhere it is a line, at most one every few seconds unless `force`. */
   status(line: string, force?: boolean): void
+  /** A line about the work that stays to be read. */
+  note(line: string): void
   /** Takes the status off the terminal. */
   clear(): void
 }
@@ -22,6 +26,7 @@ export function openOutput(out: Stream = process.stdout, err: Stream = process.s
     shown = false
   }
   return {
+    columns: out.isTTY === true ? out.columns : undefined,
     clear,
     print(line) {
       clear()
@@ -40,8 +45,12 @@ export function openOutput(out: Stream = process.stdout, err: Stream = process.s
         last = now()
       }
     },
+    note(line) {
+      clear()
+      err.write(`${line}\n`)
+    },
   }
 }
 
 /** Says nothing: what `--json` shows people instead of progress. */
-export const silent: Output = { print() {}, write() {}, status() {}, clear() {} }
+export const silent: Output = { columns: undefined, print() {}, write() {}, status() {}, note() {}, clear() {} }

@@ -3,84 +3,117 @@ import { UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { parseRun, type Run } from '../train/run.ts'
 
-export interface TrainFlags {
+export interface MeshFlags {
   readonly batch?: string
   readonly model?: string
   readonly mesh?: string
   readonly layout?: string
+}
+export interface RunFlags extends MeshFlags {
   readonly steps?: string
   readonly seed?: string
   readonly data?: readonly string[]
   readonly set?: readonly string[]
 }
 
+const flagError = (what: string, fix: string): UsageError => new UsageError({ code: 'flag', what, fix })
+
 function pairs(text: string, flag: string, shape: string): [string, string][] {
   return text.split(',').map(part => {
     const [key, value, ...more] = part.split('=').map(s => s.trim())
     if (key === undefined || key === '' || value === undefined || value === '' || more.length > 0) {
-      throw new UsageError({ code: 'flag', what: `${flag}: "${part}" is not ${shape}`, fix: `${flag} ${shape},…` })
+      throw flagError(`${flag}: "${part}" is not ${shape}`, `${flag} ${shape}, more of them with "," between and no space`)
     }
     return [key, value]
   })
 }
 
-/** A whole number of at least `least`. @throws UsageError */
-export function wholeNumber(text: string, flag: string, least = 0): number {
+/** Seeds are 31 bits, here as in a run. */
+const largestSeed = 2 ** 31 - 1
+
+/** A whole number in a range. @throws UsageError */
+export function wholeNumber(text: string, flag: string, least = 0, most = Number.MAX_SAFE_INTEGER): number {
   const n = Number(text)
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(n) || n < least) {
-    throw new UsageError({ code: 'flag', what: `${flag}: "${text}" is not a whole number${least > 0 ? ` of at least ${least}` : ''}`, fix: `for example ${flag} ${Math.max(least, 2)}` })
-  }
-  return n
+  if (/^\d+$/.test(text) && n >= least && n <= most) return n
+  const bounds = `${least > 0 ? ` of at least ${least}` : ''}${n > most ? ` of at most ${most}` : ''}`
+  throw flagError(`${flag}: "${text}" is not a whole number${bounds}`, `for example ${flag} ${Math.max(least, 2)}`)
 }
 
-/** A value as JSON where it is that, else as text. */
-function parseValue(text: string): unknown {
-  try { return JSON.parse(text) } catch { return text }
+export const seedOf = (text: string): number => wholeNumber(text, '--seed', 0, largestSeed)
+
+/** @throws UsageError */
+export function temperatureOf(text: string): number {
+  const t = Number(text)
+  if (text.trim() !== '' && Number.isFinite(t) && t >= 0) return t
+  throw flagError(`--temperature: "${text}" is not a number of at least 0`, 'for example --temperature 0.8')
 }
 
 type Fields = { [key: string]: unknown }
 const isFields = (x: unknown): x is Fields => typeof x === 'object' && x !== null && !Array.isArray(x)
 
-function setField(run: Fields, assignment: string): void {
-  const at = assignment.indexOf('=')
-  if (at < 1) throw new UsageError({ code: 'flag', what: `--set: "${assignment}" is not KEY=VALUE`, fix: 'for example --set model.layers=6' })
-  const keys = assignment.slice(0, at).split('.')
-  const last = keys.pop() ?? ''
-  let fields = run
-  for (const key of keys) {
-    const next = fields[key]
-    if (!isFields(next)) throw new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${assignment.slice(0, at)}"`, fix: didYouMean(key, Object.keys(fields)) })
-    fields = next
-  }
-  // A record of rules or axes takes new keys; every other object has all of its own.
-  const open = ['mesh', 'layout', 'params', 'state'].includes(keys[0] ?? '')
-  if (!open && !(last in fields)) throw new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${assignment.slice(0, at)}"`, fix: didYouMean(last, Object.keys(fields)) })
-  fields[last] = parseValue(assignment.slice(at + 1))
+/** A value as JSON where it is that, else as text; a list of one may be given as the one. */
+function parseValue(text: string, now: unknown): unknown {
+  let value: unknown = text
+  try { value = JSON.parse(text) } catch { /* text, then */ }
+  if (typeof now === 'string' && typeof value !== 'string') return text
+  return Array.isArray(now) && typeof value === 'string' ? [value] : value
 }
 
-/** The run with the flags' changes. @throws UsageError for a flag or field that is wrong. */
-export function applyFlags(run: Run, flags: TrainFlags): Run {
-  const fields: Fields = structuredClone(run)
-  if (flags.mesh !== undefined) {
-    if (flags.batch !== undefined || flags.model !== undefined) throw new UsageError({ code: 'flag', what: '--mesh and --batch/--model say the same thing', fix: 'give one of them' })
-    fields['mesh'] = Object.fromEntries(pairs(flags.mesh, '--mesh', 'AXIS=N').map(([axis, n]) => [axis, wholeNumber(n, '--mesh', 1)]))
-  } else {
-    const mesh: Fields = { ...run.mesh }
-    if (flags.batch !== undefined) mesh['batch'] = wholeNumber(flags.batch, '--batch', 1)
-    if (flags.model !== undefined) mesh['model'] = wholeNumber(flags.model, '--model', 1)
-    fields['mesh'] = mesh
+/** Rules and axes: records that take new keys. Every other object has all of its fields. */
+const open = ['mesh', 'layout', 'params', 'state']
+
+function setField(run: Fields, assignment: string): void {
+  const at = assignment.indexOf('=')
+  if (at < 1) throw flagError(`--set: "${assignment}" is not KEY=VALUE`, 'for example --set model.layers=6; a recipe stands before the flags')
+  const path = assignment.slice(0, at)
+  const keys = path.split('.')
+  const last = keys.pop() ?? ''
+  const unknown = (key: string, fields: Fields): UsageError =>
+    new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix: didYouMean(key, Object.keys(fields)) })
+  let fields = run
+  for (const key of keys) {
+    const next = Object.hasOwn(fields, key) ? fields[key] : undefined
+    if (!isFields(next)) throw unknown(key, fields)
+    fields = next
   }
-  if (flags.layout !== undefined) fields['layout'] = layoutOf(pairs(flags.layout, '--layout', 'DIM=AXIS'))
-  if (flags.steps !== undefined) fields['steps'] = wholeNumber(flags.steps, '--steps', 1)
-  if (flags.seed !== undefined) fields['seed'] = wholeNumber(flags.seed, '--seed')
-  if (flags.data !== undefined) fields['data'] = flags.data
-  for (const assignment of flags.set ?? []) setField(fields, assignment)
-  return parseRun(fields, 'the command line')
+  if (!Object.hasOwn(fields, last) && !(keys.length === 1 && open.includes(keys[0] ?? ''))) throw unknown(last, fields)
+  Object.defineProperty(fields, last, { value: parseValue(assignment.slice(at + 1), fields[last]), enumerable: true, configurable: true, writable: true })
+}
+
+const formatAxes = (axes: readonly (readonly [string, unknown])[]): string => axes.map(([axis, n]) => `${axis}=${String(n)}`).join(',')
+
+/** The mesh that the flags ask for. */
+function meshOf(run: Run, { mesh, ...sizes }: MeshFlags): Fields {
+  const given = (['batch', 'model'] as const).flatMap(axis => (sizes[axis] === undefined ? [] : [[axis, sizes[axis]] as const]))
+  if (mesh !== undefined) {
+    if (given.length > 0) throw flagError(`--mesh and ${given.map(([axis]) => `--${axis}`).join(' and ')} speak of the same thing`, 'give one of them: --batch N --model N is short for --mesh batch=N,model=N')
+    const axes = pairs(mesh, '--mesh', 'AXIS=N')
+    const twice = axes.find(([axis], i) => axes.findIndex(([other]) => other === axis) !== i)
+    if (twice !== undefined) throw flagError(`--mesh: axis "${twice[0]}" is given twice`, 'name each axis once')
+    return Object.fromEntries(axes.map(([axis, n]) => [axis, wholeNumber(n, '--mesh', 1)]))
+  }
+  for (const [axis] of given) {
+    if (Object.hasOwn(run.mesh, axis)) continue
+    const all = [...Object.entries(run.mesh), ...given.filter(([other]) => !Object.hasOwn(run.mesh, other))]
+    throw flagError(`--${axis}: the run's mesh has no axis "${axis}", it is ${formatAxes(Object.entries(run.mesh)) || 'one device'}`, `say the whole mesh, such as --mesh ${formatAxes(all)}, and lay a dim on the axis: --layout DIM=${axis}`)
+  }
+  return { ...run.mesh, ...Object.fromEntries(given.map(([axis, n]) => [axis, wholeNumber(n, `--${axis}`, 1)])) }
 }
 
 /** Rules in the order given; a dim named twice takes both axes, the first the major one. */
-function layoutOf(rules: readonly [string, string][]): Fields {
-  const layout: { [dim: string]: string[] } = {}
-  for (const [dim, axis] of rules) (layout[dim] ??= []).push(axis)
-  return Object.fromEntries(Object.entries(layout).map(([dim, axes]) => [dim, axes.length === 1 ? axes[0] : axes]))
+function layoutOf(text: string): Fields {
+  const layout = new Map<string, string[]>()
+  for (const [dim, axis] of pairs(text, '--layout', 'DIM=AXIS')) layout.set(dim, [...layout.get(dim) ?? [], axis])
+  return Object.fromEntries([...layout].map(([dim, axes]) => [dim, axes.length === 1 ? axes[0] : axes]))
+}
+
+/** The run with the flags' changes. @throws UsageError for a flag or field that is wrong. */
+export function applyFlags(run: Run, flags: RunFlags): Run {
+  const fields: Fields = { ...structuredClone(run), mesh: meshOf(run, flags) }
+  if (flags.layout !== undefined) fields['layout'] = layoutOf(flags.layout)
+  if (flags.steps !== undefined) fields['steps'] = wholeNumber(flags.steps, '--steps', 1)
+  if (flags.seed !== undefined) fields['seed'] = seedOf(flags.seed)
+  if (flags.data !== undefined) fields['data'] = flags.data
+  for (const assignment of flags.set ?? []) setField(fields, assignment)
+  return parseRun(fields, 'the command line')
 }

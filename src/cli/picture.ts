@@ -9,20 +9,26 @@ const box = (d: DeviceRow): string[] => [
   d.windows[1] - d.windows[0] === 1 ? `window ${d.windows[0]}` : `windows ${d.windows[0]}–${d.windows[1] - 1}`,
 ]
 
-/** Rows are places along the first axis, columns along the last; further axes are named in the row. */
-export function drawMesh({ mesh, devices }: Pick<PlanEvent, 'mesh' | 'devices'>): string[] {
+const mostRows = 8
+
+/**
+ * Rows are places along the first axes, columns along the last. Devices beyond `columns` characters or a screen of rows are
+ * only counted: all hold as much.
+ */
+export function drawMesh({ mesh, devices }: Pick<PlanEvent, 'mesh' | 'devices'>, columns = 100): string[] {
   const axes = mesh.filter(a => a.size > 1)
-  const column = axes.at(-1)
-  const columns = column === undefined ? 1 : column.size
+  const across = axes.at(-1)
+  const perRow = across?.size ?? 1
   const cells = devices.map(box)
   const width = Math.max(...cells.flat().map(line => line.length))
   const label = (d: DeviceRow): string => axes.slice(0, -1).map(a => `${a.name} ${d.coordinates[a.name] ?? 0}`).join(' ')
-  const labels = devices.filter((_, i) => i % columns === 0).map(label)
+  const labels = devices.filter((_, i) => i % perRow === 0).map(label).slice(0, mostRows)
   const margin = Math.max(0, ...labels.map(l => l.length))
   const indent = ' '.repeat(margin + 2)
-  const lines = column === undefined ? [] : [indent + Array.from({ length: columns }, (_, i) => `  ${`${column.name} ${i}`.padEnd(width + 2)}`).join(' ').trimEnd()]
+  const drawn = Math.min(perRow, Math.max(1, Math.floor((columns - indent.length + 1) / (width + 5))))
+  const lines = across === undefined ? [] : [indent + Array.from({ length: drawn }, (_, i) => `  ${`${across.name} ${i}`.padEnd(width + 2)}`).join(' ').trimEnd()]
   labels.forEach((text, row) => {
-    const group = cells.slice(row * columns, (row + 1) * columns)
+    const group = cells.slice(row * perRow, row * perRow + drawn)
     const edge = (left: string, right: string): string => indent + group.map(() => `${left}${'─'.repeat(width + 2)}${right}`).join(' ')
     lines.push(edge('┌', '┐'))
     for (let i = 0; i < 4; i++) {
@@ -30,7 +36,8 @@ export function drawMesh({ mesh, devices }: Pick<PlanEvent, 'mesh' | 'devices'>)
     }
     lines.push(edge('└', '┘'))
   })
-  return lines
+  const hidden = devices.length - drawn * labels.length
+  return hidden === 0 ? lines : [...lines, `${indent}and ${hidden} more, each with as much`]
 }
 
 /** The collectives of one step, a line each. */
@@ -40,12 +47,12 @@ export function drawCollectives({ collectives }: Pick<PlanEvent, 'collectives'>)
   return ['collectives of one step, bytes entering on each device', ...formatTable(rows, 2).map(l => `  ${l}`)]
 }
 
-export const drawPlan = (plan: PlanEvent): string[] => [
+export const drawPlan = (plan: PlanEvent, columns?: number): string[] => [
   `mesh    ${plan.mesh.map(a => `${a.name} ${a.size}`).join(' × ')}: ${plan.devices.length} device${plan.devices.length === 1 ? '' : 's'} of ${plan.backend}`,
   `model   ${formatInteger(plan.parameters)} parameters`,
   `data    ${plan.data.name} (${plan.data.licence}): ${formatInteger(plan.data.tokens)} tokens, ${formatInteger(plan.data.heldOut)} held out, vocabulary ${formatInteger(plan.data.vocab)}`,
   '',
-  ...drawMesh(plan),
+  ...drawMesh(plan, columns),
   '',
   ...drawCollectives(plan),
   '',

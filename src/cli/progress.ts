@@ -11,9 +11,10 @@ export function trainingProgress(output: Output): (event: TrainEvent) => void {
   const times: number[] = []
   const show: { readonly [T in TrainEvent['type']]: (e: Extract<TrainEvent, { type: T }>) => void } = {
     preparing: e => output.status(`${e.what}  ${formatInteger(e.done)} of ${formatInteger(e.total)}`),
-    warning: e => output.status(`warning: ${e.text}`, true),
+    warning: e => output.note(`warning: ${e.text}`),
     compiling: e => output.status(`compiling ${e.what}`, true),
-    plan: e => drawPlan(e).forEach(line => output.print(line)),
+    plan: e => drawPlan(e, output.columns).forEach(line => output.print(line)),
+    started: () => {},
     step: e => {
       if (e.step > 0) times.push(e.stepMs)
       if (times.length > window) times.shift()

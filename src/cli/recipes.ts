@@ -1,8 +1,8 @@
 /** Finding a run: by a recipe's name, or in a TypeScript file of the user's. */
 import { readdir, stat } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { basename, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { UsageError } from '../core/errors.ts'
+import { UsageError, type Problem, type Site } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { parseRun, type Run } from '../train/run.ts'
 
@@ -10,7 +10,7 @@ const folder = fileURLToPath(new URL('../../recipes', import.meta.url))
 const isSource = (name: string): boolean => /\.[jt]s$/.test(name) && !name.endsWith('.d.ts')
 
 /** The recipes that come along. */
-export const recipeNames = async (): Promise<string[]> => (await readdir(folder)).filter(isSource).map(f => f.replace(/\.[jt]s$/, '')).sort()
+const recipeNames = async (): Promise<string[]> => (await readdir(folder)).filter(isSource).map(f => f.replace(/\.[jt]s$/, '')).sort()
 
 /** @throws UsageError for an unknown recipe, a file that is missing or fails, or one that exports no run. */
 export async function loadRecipe(nameOrFile: string): Promise<Run> {
@@ -21,19 +21,45 @@ export async function loadRecipe(nameOrFile: string): Promise<Run> {
     return runIn(await import(pathToFileURL(`${folder}/${file}`).href), nameOrFile)
   }
   const file = resolve(nameOrFile)
-  await stat(file).catch((e: unknown) => { throw new UsageError({ code: 'no-recipe-file', what: `there is no file ${nameOrFile}`, fix: 'give the path of a .ts file that exports a run', cause: e }) })
+  if (await stat(file).then(s => !s.isFile(), () => true)) throw new UsageError({ code: 'no-recipe-file', what: `there is no file ${nameOrFile}`, fix: 'give the path of a .ts file that exports a run' })
   const { tsImport } = await import('tsx/esm/api')
-  const loaded: unknown = await tsImport(pathToFileURL(file).href, import.meta.url).catch((e: unknown) => {
-    if (e instanceof Error && 'problem' in e) throw e
-    throw new UsageError({ code: 'recipe-fails', what: `${nameOrFile} cannot be loaded: ${e instanceof Error ? (e.message.split('\n')[0] ?? '') : String(e)}`, fix: 'mend the file', cause: e })
-  })
+  const loaded: unknown = await tsImport(pathToFileURL(file).href, import.meta.url).catch((e: unknown) => { throw failure(e, nameOrFile, file) })
   return runIn(loaded, nameOrFile)
 }
 
 function runIn(module: unknown, where: string): Run {
   let found: unknown = (module as { readonly default?: unknown }).default
   // A CommonJS project's file comes with its exports under one more `default`.
-  if (typeof found === 'object' && found !== null && 'default' in found) found = found.default
+  if (typeof found === 'object' && found !== null && ('default' in found || '__esModule' in found)) found = (found as { readonly default?: unknown }).default
   if (found === undefined) throw new UsageError({ code: 'no-run', what: `${where} exports no run`, fix: 'export default defineRun({ … })' })
   return parseRun(found, where)
 }
+
+/** What a recipe's loading threw, as one message that names the line. */
+function failure(thrown: unknown, name: string, file: string): UsageError {
+  const at = siteIn(thrown, file, name)
+  // The recipe's own copy of Meshwork has error classes of its own.
+  const problem = thrown instanceof Error && 'problem' in thrown ? thrown.problem as Problem : undefined
+  if (problem !== undefined) return new UsageError({ ...problem, what: problem.what.replace(/^the recipe:/, `${name}:`), at: problem.at ?? at, cause: thrown })
+  const text = thrown instanceof Error ? thrown.message : String(thrown)
+  const missing = thrown instanceof Error && 'code' in thrown && /ERR_MODULE_NOT_FOUND|MODULE_NOT_FOUND/.test(String(thrown.code)) && text.includes('meshwork')
+  // A syntax error comes as esbuild's report: a heading, then `FILE:3:5: ERROR: what`.
+  const [, line, column, syntax] = /:(\d+):(\d+): ERROR: (.*)/.exec(text) ?? []
+  return new UsageError({
+    code: 'recipe-fails', what: `${name} cannot be loaded: ${syntax ?? text.split('\n')[0] ?? ''}`,
+    fix: missing ? `npm install meshwork in the folder of ${basename(file)}` : 'mend the file',
+    at: syntax === undefined ? at : { file: name, line: Number(line), column: Number(column) }, cause: thrown,
+  })
+}
+
+/** The file's own line in an error's stack; files of a CommonJS project are loaded under names that are none. */
+function siteIn(thrown: unknown, file: string, name: string): Site | undefined {
+  const frames = thrown instanceof Error ? (thrown.stack ?? '').split('\n') : []
+  const places = [file, pathToFileURL(file).href]
+  for (const frame of frames) {
+    const [, where, line, column] = /\(?([^()\s]+?)(?:\?[^():]*)?:(\d+):(\d+)\)?$/.exec(frame) ?? []
+    if (where !== undefined && places.includes(where)) return { file: name, line: Number(line), column: Number(column) }
+  }
+  return undefined
+}
+

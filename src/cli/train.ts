@@ -1,18 +1,22 @@
 /** `meshwork train`: a recipe, trained, and what came of it. */
 import { Command } from 'commander'
-import { openBackend } from '../engine/index.ts'
+import { UsageError } from '../core/errors.ts'
+import { readTextFile } from '../data/text-file.ts'
+import { openBackend, type Backend } from '../engine/index.ts'
 import { openGenerator } from '../serve/generate.ts'
-import { checkFolder, freeFolder } from '../train/folder.ts'
+import { checkFolder, type FolderChoice } from '../train/folder.ts'
 import type { Run } from '../train/run.ts'
 import { train } from '../train/train.ts'
-import { interruptible } from './interrupt.ts'
+import { checkRun } from './check.ts'
+import { shellWord, visible } from './format.ts'
+import { interrupts, type Interrupts } from './interrupt.ts'
 import { openOutput, silent, type Output } from './output.ts'
-import { applyFlags, type TrainFlags } from './overrides.ts'
+import { applyFlags, type RunFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
 import { trainingProgress } from './progress.ts'
 import { loadRecipe } from './recipes.ts'
 
-interface Flags extends TrainFlags { readonly out?: string; readonly plugin: string; readonly json?: boolean }
+interface Flags extends RunFlags { readonly out?: string; readonly plugin: string; readonly json?: boolean }
 
 export const trainCommand = (): Command => new Command('train')
   .description('Train a model and write its run folder.')
@@ -35,53 +39,70 @@ Examples:
   $ npx meshwork train my-recipe.ts --mesh replica=2,model=2 --layout batch=replica,hidden=model`)
   .action(async (recipe: string, flags: Flags) => {
     const run = applyFlags(await loadRecipe(recipe), flags)
-    const folder = flags.out ?? await freeFolder('runs', run.name)
+    const devices = checkRun(run)
+    if (flags.out === '') throw new UsageError({ code: 'flag', what: '--out: the folder has no name', fix: 'for example --out runs/first' })
+    const folder = flags.out ?? { parent: 'runs', name: run.name }
     await checkFolder(folder)
+    // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
+    for (const path of run.data) await readTextFile(path)
     const output = flags.json === true ? silent : openOutput()
-    const { signal, release } = interruptible(() => output.status('stopping after this step (Ctrl-C again to quit at once)', true))
+    const stops = interrupts()
     try {
-      await runTraining(run, folder, flags, output, signal)
-      if (signal.aborted) process.exitCode = 130
+      await runTraining({ run, devices, folder, plugin: await preparedPlugin(flags.plugin, output, stops), json: flags.json === true }, output, stops)
+      process.exitCode = stops.code
     } finally {
       output.clear()
-      release()
+      stops.release()
     }
   })
 
-async function runTraining(run: Run, folder: string, flags: Flags, output: Output, signal: AbortSignal): Promise<void> {
-  const devices = Object.values(run.mesh).reduce((n, size) => n * size, 1)
-  const plugin = await preparedPlugin(flags.plugin, output, signal)
-  if (signal.aborted) return
+interface Job { readonly run: Run; readonly devices: number; readonly folder: FolderChoice; readonly plugin: string; readonly json: boolean }
+
+async function runTraining({ run, devices, folder, plugin, json }: Job, output: Output, stops: Interrupts): Promise<void> {
+  stops.quit(() => output.clear())
   output.status('starting', true)
   const backend = await openBackend({ devices, plugin })
+  const tell = (event: object): void => { process.stdout.write(`${JSON.stringify(event)}\n`) }
+  const show = json ? tell : trainingProgress(output)
   try {
-    const show = trainingProgress(output)
+    // Text is read and learnt from in one go, during which no handler would be called.
+    stops.leaveToSystem()
     const result = await train(run, {
-      backend, folder, signal,
+      backend, folder, signal: stops.signal,
       onEvent: event => {
-        if (flags.json === true) process.stdout.write(`${JSON.stringify(event)}\n`)
-        else show(event)
+        if (event.type === 'compiling') stops.quit(() => output.clear())
+        if (event.type === 'started') stops.finish(() => output.status('stopping: what is under way is finished first (Ctrl-C again to quit at once)', true))
+        show(event)
       },
     })
-    if (flags.json === true) return
+    if (result.folder === undefined) return output.print('stopped before the first step: nothing was written')
     if (result.stopped) output.print(`stopped after ${result.steps} of ${run.steps} steps`)
-    if (!signal.aborted) await sample(run, folder, backend, output)
+    if (stops.code === undefined) {
+      const text = await sample(run, result.folder, backend, output, stops.signal)
+      if (json) tell({ type: 'sample', prompt: run.sample.prompt, text })
+    }
     if (result.evalLoss !== undefined) output.print(`held-out loss  ${result.evalLoss.toFixed(4)}`)
-    output.print(`run            ${folder}`)
-    output.print(`more text      npx meshwork generate ${folder} --prompt "${run.sample.prompt}"`)
+    output.print(`run            ${result.folder}`)
+    output.print(`more text      npx meshwork generate ${shellWord(result.folder)} --prompt ${shellWord(run.sample.prompt)}`)
   } finally {
     await backend.close()
   }
 }
 
-async function sample(run: Run, folder: string, backend: Awaited<ReturnType<typeof openBackend>>, output: Output): Promise<void> {
+async function sample(run: Run, folder: string, backend: Backend, output: Output, signal: AbortSignal): Promise<string> {
   output.status('writing a sample')
   const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params })
+  let text = ''
   try {
     output.print('')
     output.write(run.sample.prompt)
-    for await (const piece of generator.generate({ ...run.sample, seed: run.seed })) output.write(piece)
+    for await (const piece of generator.generate({ ...run.sample, seed: run.seed })) {
+      text += piece
+      output.write(visible(piece))
+      if (signal.aborted) break
+    }
     output.print('\n')
+    return text
   } finally {
     generator.dispose()
   }

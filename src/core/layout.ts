@@ -72,19 +72,21 @@ export function splitOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], what: 
 }
 
 /**
- * Checks a layout against the mesh and every dim name of a program, before anything is compiled.
+ * Checks a layout against the mesh and every dim name that it may speak of, before anything is compiled.
  * @throws LayoutError for an unknown dim or axis, with the nearest name, or an axis twice in a dim.
  */
-export function checkLayout(rules: Layout, mesh: Mesh, dimNames: Iterable<string>): void {
+export function checkLayout(
+  rules: Layout, mesh: Mesh, dimNames: Iterable<string>, { what, owner, at }: { readonly what: string; readonly owner: string; readonly at?: Site | undefined },
+): void {
   const known = new Set(dimNames)
   for (const [dim, rule] of Object.entries(rules)) {
     if (!known.has(dim)) {
-      throw new LayoutError({ code: 'unknown-dim', what: `the layout names dim "${dim}", which the model does not have`, fix: didYouMean(dim, known) })
+      throw new LayoutError({ code: 'unknown-dim', what: `${what} names dim "${dim}", which ${owner} does not have`, fix: didYouMean(dim, known), at })
     }
     const axes = axesOf(rule)
-    for (const a of axes) axisOf(mesh, a)
+    for (const a of axes) axisOf(mesh, a, at)
     if (new Set(axes).size !== axes.length) {
-      throw new LayoutError({ code: 'axis-twice-in-dim', what: `the layout gives dim "${dim}" an axis twice: ${axes.join(', ')}`, fix: 'name each axis once' })
+      throw new LayoutError({ code: 'axis-twice-in-dim', what: `${what} gives dim "${dim}" an axis twice: ${axes.join(', ')}`, fix: 'name each axis once', at })
     }
   }
 }

@@ -1,5 +1,5 @@
 /** The mesh: devices arranged along named axes, numbered row-major. */
-import { LayoutError } from './errors.ts'
+import { LayoutError, type Site } from './errors.ts'
 import { didYouMean } from './nearest.ts'
 
 export interface Axis<out A extends string = string> { readonly name: A; readonly size: number }
@@ -27,10 +27,10 @@ export function mesh<const S extends Record<string, number>>(sizes: S): Mesh<key
 export const formatMesh = (m: Mesh): string => m.axes.map(a => `${a.name}=${a.size}`).join(' × ') || 'one device'
 
 /** The axis of that name. @throws LayoutError with the nearest name. */
-export function axisOf(m: Mesh, name: string): Axis {
+export function axisOf(m: Mesh, name: string, at?: Site): Axis {
   const found = m.axes.find(a => a.name === name)
   if (found === undefined) {
-    throw new LayoutError({ code: 'unknown-axis', what: `the mesh has no axis "${name}"`, fix: didYouMean(name, m.axes.map(a => a.name)) })
+    throw new LayoutError({ code: 'unknown-axis', what: `the mesh has no axis "${name}"`, fix: didYouMean(name, m.axes.map(a => a.name)), at })
   }
   return found
 }

@@ -59,7 +59,7 @@ export async function place(backend: Backend, mesh: Mesh, placement: Placement, 
     throw new DimError({ code: 'element-count', what: `${what}: ${data.length} elements given, ${sizeOf(shape)} wanted`, details: { shape: formatShape(shape) } })
   }
   if (data.constructor !== hostArray(dtype, 0).constructor) {
-    throw new DimError({ code: 'dtype', what: `${what}: a ${data.constructor.name} given for ${dtype}`, details: { shape: formatShape(shape) }, fix: `give a ${hostArray(dtype, 0).constructor.name}` })
+    throw new DimError({ code: 'dtype', what: `${what}: ${data.constructor.name} given for ${dtype}`, details: { shape: formatShape(shape) }, fix: `give it as ${hostArray(dtype, 0).constructor.name}` })
   }
   const pieces = await Promise.all(Array.from({ length: mesh.size }, (_, device) =>
     backend.put(cut(data, dtype, shape, split, mesh, device), { shape: blockOf(shape, split, mesh, device).sizes, dtype }, device)))

@@ -25,8 +25,8 @@ function distinct(shape: readonly Dim[], op: string, site: Site | undefined): re
   return shape
 }
 
-/** Two tensors that share a dim must agree on its size. */
-function agree(a: readonly Dim[], b: readonly Dim[], op: string, site: Site | undefined): void {
+/** Two tensors that share a dim must agree on its size. @throws DimError */
+export function agree(a: readonly Dim[], b: readonly Dim[], op: string, site: Site | undefined): void {
   for (const d of a) {
     const other = b.find(e => e.name === d.name)
     if (other !== undefined && other.size !== d.size) {

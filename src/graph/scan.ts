@@ -54,9 +54,10 @@ export function scan<N extends string, C extends Tree, X extends Tree, Y extends
   const carries = leavesOf(init).map(l => ({ path: l.path, node: l.leaf.node }))
   const stacked = leavesOf(xs).map(l => ({ path: l.path, node: l.leaf.node }))
   for (const x of stacked) {
-    const found = dimIn(shapeOf(x.node), over.name, `scan over "${over.name}": ${x.path}`, userSite())
+    const what = x.path || 'what is walked over'
+    const found = dimIn(shapeOf(x.node), over.name, `scan over "${over.name}": ${what}`, userSite())
     if (found.size !== over.size) {
-      throw new DimError({ code: 'size-differs', what: `scan over "${over.name}" of size ${over.size}: ${x.path} has size ${found.size}`, details: { tensor: formatShape(shapeOf(x.node)) }, at: userSite() })
+      throw new DimError({ code: 'size-differs', what: `scan over "${over.name}" of size ${over.size}: ${what} has size ${found.size}`, details: { tensor: formatShape(shapeOf(x.node)) }, at: userSite() })
     }
   }
   const carryParams = carries.map(c => inputNode(`carry.${c.path}`, 'compute', typeOf(c.node)))

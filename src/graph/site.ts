@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url'
 import type { Site } from '../core/errors.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const ours = ['core', 'graph', 'autodiff', 'partition', 'stablehlo', 'engine', 'nn', 'optim', 'train'].map(folder => `${root}${folder}/`)
+/** Built code names its frames by the sources where source maps are on, else as it lies in dist/. */
+const source = (file: string): string => file.replace('/dist/src/', '/src/')
+const ours = ['core', 'graph', 'autodiff', 'partition', 'stablehlo', 'engine', 'nn', 'optim', 'train'].map(folder => source(`${root}${folder}/`))
 const frame = /\(?((?:file:\/\/)?\/[^():]+):(\d+):(\d+)\)?$/
 
 export function userSite(): Site | undefined {
@@ -16,7 +18,7 @@ export function userSite(): Site | undefined {
     const [, where, row, column] = frame.exec(line) ?? []
     if (where === undefined || line.includes('node:')) continue
     const file = where.startsWith('file:') ? fileURLToPath(where) : where
-    if (ours.some(folder => file.startsWith(folder) || file.replace('/dist/src/', '/src/').startsWith(folder))) continue
+    if (ours.some(folder => source(file).startsWith(folder))) continue
     return Object.freeze({ file: relative(process.cwd(), file), line: Number(row), column: Number(column) })
   }
   return undefined

@@ -5,6 +5,7 @@ import { DimError } from '../core/errors.ts'
 import type { Layout, Role } from '../core/layout.ts'
 import { treeOps } from '../core/tree.ts'
 import { broadcastTo, constantNode, fullNode, make } from './make.ts'
+import { agree } from './infer.ts'
 import { dtypeOf, shapeOf, type Node } from './node.ts'
 import type { BinaryFn, Direction, ReduceKind, UnaryFn } from './ops.ts'
 import { userSite } from './site.ts'
@@ -12,9 +13,12 @@ import type { AnyTensor, Distinct, Tensor, Tree } from './types.ts'
 
 const contains = (outer: readonly Dim[], inner: readonly Dim[]): boolean => inner.every(d => outer.some(e => e.name === d.name))
 
+const sizesDiffer = (a: readonly Dim[], b: readonly Dim[]): boolean => a.some(d => b.some(e => e.name === d.name && e.size !== d.size))
+
 /** Both operands at one shape: that of the side whose dims contain the other's. */
 export function aligned(what: string, left: Node, right: Node): readonly [Node, Node] {
   const [l, r] = [shapeOf(left), shapeOf(right)]
+  if (sizesDiffer(l, r)) agree(l, r, what, userSite())
   if (contains(l, r)) return [left, broadcastTo(right, l)]
   if (contains(r, l)) return [broadcastTo(left, r), right]
   throw new DimError({

@@ -43,11 +43,15 @@ export function allNodes(roots: readonly Node[]): Node[] {
 export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): void {
   const nodes = [...graph.inputs, ...allNodes(graph.outputs)]
   const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)])
-  for (const rules of [layouts.layout, layouts.params ?? {}, layouts.state ?? {}]) checkLayout(rules, mesh, known)
+  for (const rules of [layouts.layout, layouts.params ?? {}, layouts.state ?? {}]) checkLayout(rules, mesh, known, { what: 'the layout', owner: 'the model' })
   const compute = rulesOf(layouts, 'compute')
   for (const n of nodes) {
     const what = n.op === 'input' ? n.attrs.name : n.op
     for (const r of n.results) splitOf(compute, mesh, r.shape, what, n.site)
+    if (n.op === 'relayout' && typeof n.attrs.to !== 'string') {
+      checkLayout(n.attrs.to, mesh, names(shapeOf(n)), { what, owner: 'the tensor', at: n.site })
+      splitOf(n.attrs.to, mesh, shapeOf(n), what, n.site)
+    }
     if (n.op === 'input' && n.attrs.role !== 'compute') splitOf(rulesOf(layouts, n.attrs.role), mesh, shapeOf(n), what, n.site)
   }
 }

@@ -155,17 +155,25 @@ export const rules: Rules = {
     return moving(n, v, c.make('rename', [v.node], n.attrs, n.site), new Map([...before].map(([name, axes]) => [name === from ? to : name, axes])))
   },
   take: (n, values, c) => {
-    const { values: [table, indices], split } = unified(c, values.map(v => ready(c, v)))
+    const [rows, asked] = [ready(c, at(values, 0)), ready(c, at(values, 1))]
+    // Indices split along the rows' own axes are gathered first: every part of the table must see them all.
+    const along = new Set(rows.split.get(n.attrs.dim))
+    const seen = new Map([...asked.split].filter(([, axes]) => !axes.some(a => along.has(a))))
+    const clash = seen.size < asked.split.size
+    const { values: [table, indices], split } = unified(c, [rows, clash ? relayout(c, asked, seen) : asked])
     if (table === undefined || indices === undefined) throw new Error('take has two operands')
     const axes = split.get(n.attrs.dim) ?? []
     const out = new Map([...split].filter(([name]) => name !== n.attrs.dim))
     if (axes.length === 0) return result(n, c.make('take', [table.node, indices.node], n.attrs, n.site), out)
     // Each device looks up what it has and adds zero for the rest: no device needs the whole table.
-    const rows = shapeOf(table.node).find(d => d.name === n.attrs.dim)?.size ?? 0
-    const { local, inside } = localRows(c, indices.node, rows, axes)
-    const found = c.make('take', [table.node, local], n.attrs, n.site)
-    const node = c.make('select', [broadcastLocal(c, inside, shapeOf(found)), found, constant(c, 0, found)], {}, n.site)
-    return result(n, node, out, { kind: 'sum', axes })
+    const size = shapeOf(table.node).find(d => d.name === n.attrs.dim)?.size ?? 0
+    const last = size * partsOf(c.mesh, axes) - 1
+    const bounded = (fn: 'min' | 'max', i: LocalNode, by: number): LocalNode => c.make('binary', [i, constant(c, by, i)], { fn })
+    const { local, inside } = localRows(c, bounded('max', bounded('min', indices.node, last), 0), size, axes)
+    const looked = c.make('take', [table.node, local], n.attrs, n.site)
+    const node = c.make('select', [broadcastLocal(c, inside, shapeOf(looked)), looked, constant(c, 0, looked)], {}, n.site)
+    const found = result(n, node, out, { kind: 'sum', axes })
+    return clash ? found.map(v => relayout(c, v, c.target(v.shape))) : found
   },
   scatterAdd: (n, values, c) => {
     const { values: [indices, updates], split } = unified(c, values.map(v => ready(c, v)))

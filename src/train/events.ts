@@ -38,6 +38,8 @@ export type TrainEvent =
   | { readonly type: 'warning'; readonly text: string }
   | { readonly type: 'compiling'; readonly what: string }
   | PlanEvent
+  /** From here on there is something to lose: an interruption should go through the signal. */
+  | { readonly type: 'started'; readonly steps: number }
   | { readonly type: 'step'; readonly steps: number } & StepRow
   | { readonly type: 'eval' } & EvalRow
   | { readonly type: 'saved'; readonly folder: string }

@@ -1,12 +1,15 @@
 /** A run: everything that training needs to know, checked by one schema whoever says it. */
 import { z } from 'zod'
 import type { Layout } from '../core/layout.ts'
-import { UsageError } from '../core/errors.ts'
-import { didYouMean } from '../core/nearest.ts'
 import type { gptDims } from '../models/gpt.ts'
+import { fieldError } from './fields.ts'
 
-const count = z.int().min(1)
+/** Steps are counted in i32 on the devices. */
+const largest = 2 ** 31 - 1
+const count = z.int().min(1).max(largest)
 const share = z.number().min(0).max(1)
+const decay = z.number().min(0).lt(1)
+const axis = z.string().regex(/^[A-Za-z_]\w*$/)
 const rules = z.record(z.string(), z.union([z.string(), z.array(z.string())]))
 
 export const runSchema = z.strictObject({
@@ -18,8 +21,8 @@ export const runSchema = z.strictObject({
   /** Windows of `seq` tokens a step, all devices together. */
   batch: count,
   steps: count,
-  seed: z.int().min(0).max(2 ** 31 - 1).default(0),
-  mesh: z.record(z.string(), count).default({ batch: 1, model: 1 }),
+  seed: z.int().min(0).max(largest).default(0),
+  mesh: z.record(axis, count).default({ batch: 1, model: 1 }),
   layout: rules.default({ batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' }),
   /** Rules for parameters at rest, on top of `layout`. */
   params: rules.default({}),
@@ -27,7 +30,7 @@ export const runSchema = z.strictObject({
   state: rules.default({}),
   optimizer: z.strictObject({
     /** The highest learning rate. */
-    rate: z.number().positive(), warmup: z.int().min(0).default(0), floor: share.default(0.1), beta1: share.default(0.9), beta2: share.default(0.95),
+    rate: z.number().positive(), warmup: z.int().min(0).max(largest).default(0), floor: share.default(0.1), beta1: decay.default(0.9), beta2: decay.default(0.95),
     epsilon: z.number().positive().default(1e-8), weightDecay: z.number().min(0).default(0.1), clip: z.number().positive().default(1),
   }),
   /** UTF-8 text files; none: the State of the Union addresses. */
@@ -57,23 +60,9 @@ export type RunOf<M extends Axes> = Omit<RunInput, 'mesh' | 'layout' | 'params' 
 /** Checks a run and fills in what it leaves open. @throws UsageError naming the field. */
 export const defineRun = <const M extends Axes>(run: RunOf<M>): Run => parseRun(run, 'the recipe')
 
-/** The fields of an object schema by path, for "did you mean". */
-const fieldsAt = (path: readonly PropertyKey[]): string[] => {
-  let at: unknown = runSchema
-  for (const key of path) at = (unwrap(at) as { shape?: Record<PropertyKey, unknown> }).shape?.[key]
-  return Object.keys((unwrap(at) as { shape?: object } | undefined)?.shape ?? {})
-}
-const unwrap = (schema: unknown): unknown => (schema instanceof z.ZodDefault ? unwrap(schema.def.innerType) : schema)
-
-/** @throws UsageError naming the first field that is wrong. */
+/** @throws UsageError naming the first field that is wrong; `where` says who gave the run. */
 export function parseRun(value: unknown, where: string): Run {
   const parsed = runSchema.safeParse(value)
   if (parsed.success) return parsed.data
-  const [issue] = parsed.error.issues
-  const path = (issue?.path ?? []).map(String)
-  if (issue?.code === 'unrecognized_keys') {
-    const [key = ''] = issue.keys
-    throw new UsageError({ code: 'unknown-field', what: `${where}: a run has no field "${[...path, key].join('.')}"`, fix: didYouMean(key, fieldsAt(path)) })
-  }
-  throw new UsageError({ code: 'field', what: `${where}: ${path.join('.') || 'the run'}: ${issue?.message ?? 'wrong'}`, fix: 'give it a value of that kind' })
+  throw fieldError(runSchema, value, parsed.error.issues[0], where)
 }

@@ -6,7 +6,7 @@ import { loadDataset, writeTokenizer, type Dataset } from '../data/index.ts'
 import { mesh as meshOf, MeshArray, type Backend, type Mesh, type Plan } from '../engine/index.ts'
 import { treeOps } from '../core/tree.ts'
 import { gpt, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
-import { createFolder, type RunFolder } from './folder.ts'
+import { createFolder, type FolderChoice, type RunFolder } from './folder.ts'
 import type { EvalRow, TrainEvent } from './events.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
 import { compileTrainer, type StateArrays, type Trainer } from './program.ts'
@@ -15,12 +15,14 @@ import type { Run } from './run.ts'
 export interface TrainOptions {
   readonly backend: Backend
   /** Where the run is written; nothing is, where there is none. */
-  readonly folder?: string
-  /** Once aborted, the step under way is finished and what a normal end writes is written. */
+  readonly folder?: FolderChoice
+  /** Once aborted, the step under way is finished and what a normal end writes is written; before the first step, nothing is. */
   readonly signal?: AbortSignal
   readonly onEvent?: (event: TrainEvent) => void
 }
 export interface TrainResult {
+  /** The run folder, where one was written. */
+  readonly folder: string | undefined
   readonly steps: number
   readonly stopped: boolean
   readonly losses: readonly number[]
@@ -57,12 +59,16 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
     onPlan: step => onEvent(planEvent(step, mesh, run, data, backend)),
   })
 
-  const out = folder === undefined ? undefined : await createFolder(folder, run)
-  let state = await trainer.init(run.seed) as StateArrays<GptParams>
   const losses: number[] = []
   const stopped = (): boolean => signal?.aborted === true
   let evalLoss: number | undefined
+  let out: RunFolder | undefined
+  let state: StateArrays<GptParams> | undefined
   try {
+    state = await trainer.init(run.seed) as StateArrays<GptParams>
+    onEvent({ type: 'started', steps: run.steps })
+    // Only now: what fails before leaves no folder behind.
+    if (folder !== undefined && !stopped()) out = await createFolder(folder, run)
     for (let step = 0; step < run.steps && !stopped(); step++) {
       const start = performance.now()
       const { tokens, targets } = batches.batch(step)
@@ -78,32 +84,42 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
       await out?.step(row)
       onEvent({ type: 'step', steps: run.steps, ...row })
       if (step + 1 === run.steps || stopped() || (step + 1) % run.evalEvery === 0) {
-        const evaluated: EvalRow = { step, evalLoss: await evaluate(trainer, state, held) }
+        const evaluated: EvalRow = { step, evalLoss: await evaluate(trainer, state, held, stopped) }
         evalLoss = evaluated.evalLoss
         await out?.evaluated(evaluated)
         onEvent({ type: 'eval', ...evaluated })
       }
     }
-    if (out !== undefined) {
+    if (out !== undefined && losses.length > 0) {
       await writeResults(out, run, data, state)
       onEvent({ type: 'saved', folder: out.path })
     }
   } finally {
-    await out?.close()
-    for (const { leaf } of arrays.flatten(state)) leaf.dispose()
+    await (losses.length === 0 ? out?.discard() : out?.close())
+    for (const { leaf } of state === undefined ? [] : arrays.flatten(state)) leaf.dispose()
     for (const program of [trainer.init, trainer.step, trainer.evaluate]) program.dispose()
   }
-  return { steps: losses.length, stopped: losses.length < run.steps, losses, evalLoss, liveAfter: backend.liveBuffers() }
+  return {
+    folder: losses.length === 0 ? undefined : out?.path, steps: losses.length, stopped: losses.length < run.steps, losses, evalLoss, liveAfter: backend.liveBuffers(),
+  }
 }
 
-async function evaluate(trainer: Trainer<GptParams, GptBatch>, state: StateArrays<GptParams>, batches: readonly { readonly tokens: Int32Array; readonly targets: Int32Array }[]): Promise<number> {
-  let sum = 0
+/** Who has asked for an end should not wait long for it: then the loss is of the held-out batches that there is time for. */
+const longestLastEvaluation = 5000
+
+async function evaluate(
+  trainer: Trainer<GptParams, GptBatch>, state: StateArrays<GptParams>, batches: readonly { readonly tokens: Int32Array; readonly targets: Int32Array }[], stopped: () => boolean,
+): Promise<number> {
+  const start = performance.now()
+  let [sum, count] = [0, 0]
   for (const { tokens, targets } of batches) {
     const loss = await trainer.evaluate(state.params, { tokens, targets }) as MeshArray
     sum += await loss.item()
     loss.dispose()
+    count++
+    if (stopped() && performance.now() - start > longestLastEvaluation) break
   }
-  return sum / batches.length
+  return sum / count
 }
 
 async function writeResults(out: RunFolder, run: Run, data: Dataset, state: StateArrays<GptParams>): Promise<void> {

@@ -61,8 +61,8 @@ describe('order', () => {
 
   test('it does not depend on what was made before', () => {
     const forwards = print({ inputs: [], outputs: [full(91, [a]).add(full(92, [a])).node] })
-    full(96, [a]).node // The right operand exists already.
-    const backwards = print({ inputs: [], outputs: [full(95, [a]).add(full(96, [a])).node] })
+    const right = full(96, [a]) // Before the left operand.
+    const backwards = print({ inputs: [], outputs: [full(95, [a]).add(right).node] })
     expect(backwards).toBe(forwards.replaceAll('91', '95').replaceAll('92', '96'))
   })
 

@@ -119,7 +119,7 @@ describe('errors', () => {
     return 'none'
   }
   test('each says what changes', () => {
-    expect(codeOf(() => scan(l, full(0, [a]), input('y', [a]), c => [c, {}]))).toBe('no-such-dim: scan over "l": : the tensor has no dim "l"')
+    expect(codeOf(() => scan(l, full(0, [a]), input('y', [a]), c => [c, {}]))).toBe('no-such-dim: scan over "l": what is walked over: the tensor has no dim "l"')
     expect(codeOf(() => scan(dims({ l: 4 }).l, full(0, [a]), { x }, c => [c, {}]))).toBe('size-differs: scan over "l" of size 4: x has size 3')
     expect(codeOf(() => scan(l, full(0, [a]), { x }, c => [loose(c).sum() as never, {}]))).toBe('carry-changes: scan over "l": the carry changes its dims at its only leaf')
     expect(codeOf(() => scan(l, { c: full(0, [a]) }, { x }, ({ c }) => [{ c: c.cast('i32') }, {}]))).toBe('carry-changes: scan over "l": the carry changes its dtype at c')

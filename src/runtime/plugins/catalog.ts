@@ -1,6 +1,6 @@
 /** The plugins Meshwork knows how to get. An entry without a checksum is not allowed in. */
 import { didYouMean } from '../../core/nearest.ts'
-import { PluginError } from '../../core/errors.ts'
+import { UsageError } from '../../core/errors.ts'
 
 export type Arch = 'x64' | 'arm64'
 
@@ -52,13 +52,14 @@ export interface Candidate extends CatalogEntry { readonly name: string; readonl
 
 export interface Machine { readonly platform: string; readonly arch: string }
 
-/** The entries of `name` that run on the machine, best first. */
+/** The entries of `name` that run on the machine, best first. @throws UsageError for an unknown name. */
 export function candidates(name: string, machine: Machine = process): Candidate[] {
   const entries = Object.hasOwn(catalog, name) ? catalog[name] : undefined
   if (entries === undefined) {
-    throw new PluginError({
-      code: 'unknown-plugin', what: `no plugin is called ${name}`,
-      fix: `${didYouMean(name, [...Object.keys(catalog), 'simulate'])}; a path to a library (PATH/to/plugin.so) is taken too`,
+    throw new UsageError({
+      code: 'unknown-plugin', what: `no plugin is called "${name}"`,
+      fix: name === 'simulate' ? 'it is built in: train and generate take --plugin simulate, and nothing is to be installed'
+        : `${didYouMean(name, [...Object.keys(catalog), 'simulate'])}; a path to a library (PATH/to/plugin.so) is taken too`,
     })
   }
   const { arch } = machine

@@ -35,6 +35,8 @@ export async function pluginPath(name: string, cacheDir?: string): Promise<strin
 /** A path as it is, else PJRT_PLUGIN_LIBRARY_PATH, else what is installed under the name. */
 export async function resolvePlugin(nameOrPath: string = 'cpu', cacheDir?: string): Promise<string> {
   if (nameOrPath.includes('/') || /\.(so|dylib|dll)(\.|$)/.test(nameOrPath)) return existing(nameOrPath, '--plugin')
+  // A misspelt name is none, also where the environment names a library.
+  candidates(nameOrPath)
   const set = process.env['PJRT_PLUGIN_LIBRARY_PATH']
   if (set !== undefined && set !== '') return existing(set, 'PJRT_PLUGIN_LIBRARY_PATH')
   const path = await pluginPath(nameOrPath, cacheDir)

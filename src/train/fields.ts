@@ -1,0 +1,67 @@
+/** What is wrong with a field of a run, said as the schema has it: where, what was given, what is wanted. */
+import { z } from 'zod'
+import { UsageError } from '../core/errors.ts'
+import { didYouMean } from '../core/nearest.ts'
+
+/** The parts of JSON Schema that zod writes for a run. */
+interface Kind {
+  readonly type?: string
+  readonly enum?: readonly string[]
+  readonly anyOf?: readonly Kind[]
+  readonly minimum?: number
+  readonly exclusiveMinimum?: number
+  readonly maximum?: number
+  readonly exclusiveMaximum?: number
+  readonly properties?: { readonly [field: string]: Kind }
+  readonly additionalProperties?: Kind | false
+  readonly items?: Kind
+}
+type Path = readonly PropertyKey[]
+
+/** The schema of the field at a path, as far as the path goes. */
+const kindAt = (schema: z.ZodType, path: Path): Kind => path.reduce<Kind>((kind, key) =>
+  kind.properties?.[String(key)] ?? (kind.additionalProperties === false ? undefined : kind.additionalProperties) ?? kind.items ?? {},
+z.toJSONSchema(schema, { io: 'input' }) as Kind)
+
+const names: { readonly [type: string]: string } = { integer: 'a whole number', number: 'a number', string: 'text', boolean: 'true or false' }
+
+/** In words; `value` is what was given instead. */
+function describeKind(kind: Kind, value?: unknown): string {
+  if (kind.anyOf !== undefined) return kind.anyOf.map(k => describeKind(k)).join(', or ')
+  if (kind.enum !== undefined) return `one of ${kind.enum.join(', ')}`
+  if (kind.type === 'array') return `a list [${describeKind(kind.items ?? {})}, …]`
+  if (kind.properties !== undefined) return `an object with ${Object.keys(kind.properties).join(', ')}`
+  if (kind.type === 'object') return `an object { name: ${describeKind(kind.additionalProperties === false ? {} : kind.additionalProperties ?? {})} }`
+  const { minimum: least, exclusiveMinimum: above, maximum: most, exclusiveMaximum: below } = kind
+  const bounds = [
+    above === undefined ? '' : `above ${above}`, least === undefined ? '' : `at least ${least}`,
+    below === undefined ? '' : `below ${below}`, most === undefined || (most > 1e6 && !(Number(value) > most)) ? '' : `at most ${most}`,
+  ].filter(b => b !== '').join(' and ')
+  return `${names[kind.type ?? ''] ?? 'a value'}${bounds === '' ? '' : `, ${bounds}`}`
+}
+
+const valueAt = (value: unknown, path: Path): unknown => path.reduce<unknown>((at, key) => (at as { readonly [k: PropertyKey]: unknown } | undefined)?.[key], value)
+/** Numbers that JSON lacks read as they are; long values are cut. */
+const show = (value: unknown): string => {
+  const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? String(value))
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text
+}
+
+/** The first of a schema's complaints about `value`, which `where` gave. */
+export function fieldError(schema: z.ZodType, value: unknown, issue: z.core.$ZodIssue | undefined, where: string): UsageError {
+  const path = issue?.path ?? []
+  if (issue?.code === 'unrecognized_keys') {
+    const [key = ''] = issue.keys
+    const known = Object.keys(kindAt(schema, path).properties ?? {})
+    return new UsageError({ code: 'unknown-field', what: `${where}: a run has no field "${[...path, key].map(String).join('.')}"`, fix: didYouMean(key, known) })
+  }
+  const field = path.map(String).join('.')
+  if (issue?.code === 'invalid_key') {
+    return new UsageError({ code: 'field', what: `${where}: ${field}: ${show(path.at(-1))} cannot be a name here`, fix: 'use letters, digits and "_", and begin with no digit' })
+  }
+  const given = valueAt(value, path)
+  return new UsageError({
+    code: 'field', what: `${where}: ${field === '' ? 'the run' : field} is ${given === undefined ? 'missing' : show(given)}`,
+    fix: `give ${field === '' ? 'it' : field} ${describeKind(kindAt(schema, path), given)}`,
+  })
+}

@@ -1,0 +1,43 @@
+/** The gradient of every case of the table against finite differences. */
+import { describe, expect, test } from 'vitest'
+import { dim } from '../../src/core/dim.ts'
+import { grad, input, loose } from '../../src/engine/index.ts'
+import { typeOf } from '../../src/graph/node.ts'
+import { cases, type Case } from '../cases.ts'
+import { leafValues, type Operand, type T } from '../graph/support.ts'
+import { drawn } from '../support/values.ts'
+import { gradientError } from './differences.ts'
+
+function operandsOf(c: Case, seed: number): { readonly dims: { readonly [name: string]: ReturnType<typeof dim> }; readonly operands: Operand[] } {
+  const dims = Object.fromEntries(Object.entries(c.dims).map(([name, size]) => [name, dim(name, size)]))
+  const operands = c.in.map((text, i): Operand => {
+    const [, names = '', mark = ''] = /^([\w ]*)(\+|#\d+)?$/.exec(text) ?? []
+    const shape = names.split(' ').filter(n => n !== '').map(n => dims[n] ?? dim('missing', 1))
+    const tensor = input(`x${i}`, shape, mark.startsWith('#') ? 'i32' : 'f32') as T
+    const range = mark === '+' ? { low: 0.5, high: 1.5 } : mark.startsWith('#') ? { below: Number(mark.slice(1)) } : {}
+    return { tensor, data: drawn(typeOf(tensor.node), seed + i, range) }
+  })
+  return { dims, operands }
+}
+
+const differentiable = cases.filter(c => c.noGradient !== true)
+
+describe('finite differences', () => {
+  test('most cases have a gradient', () => {
+    expect(differentiable.length).toBeGreaterThan(40)
+  })
+
+  // What `stopGradient` gives is by design no derivative: the last test here has it.
+  test.each(differentiable.filter(c => c.name !== 'stopGradient').map((c, i) => [c.name, c, i] as const))('%s', (_, c, i) => {
+    for (const seed of [1, 2]) {
+      const { dims, operands } = operandsOf(c, 1000 * seed + 10 * i)
+      expect(gradientError(x => c.f(x, dims), operands, seed)).toBeLessThan(1e-6)
+    }
+  })
+
+  test('stopGradient: as if what it holds were constant', () => {
+    const x: Operand = { tensor: input('x', [dim('a', 3)]) as T, data: [1, 2, 3] }
+    const g = grad((p: { x: T }) => loose(p.x.mul(p.x.stopGradient()).sum()) as never)({ x: x.tensor })
+    expect(leafValues(g, x)).toEqual([[1, 2, 3]])
+  })
+})

@@ -1,0 +1,125 @@
+/** Meshes and layouts that cannot be: each refused before anything is compiled, in words that name the tensor, the rule and the line. */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { LayoutError } from '../../src/core/errors.ts'
+import { dims, input, mesh, param, plan, scan, slot, type AnyTensor, type Layouts, type Tensor } from '../../src/engine/index.ts'
+
+type T = Tensor<string>
+const source = readFileSync(fileURLToPath(import.meta.url), 'utf8').split('\n')
+const d = dims({ batch: 8, seq: 6, embed: 16, hidden: 32, l: 4, other: 8 })
+const { batch, seq, embed, hidden, l } = d
+const grid = mesh({ batch: 2, model: 4 })
+const x = input('x', [batch, seq, embed]) as T
+const w = param('w', [embed, hidden]) as T
+
+/** The message, its line in this file replaced by what stands there from the column on. */
+function refusal(f: (...args: T[]) => AnyTensor, args: readonly T[], layouts: Layouts, sizes = grid): string {
+  try {
+    plan(f as (...args: readonly T[]) => AnyTensor, args, { mesh: sizes, ...layouts })
+  } catch (e) {
+    if (!(e instanceof LayoutError)) throw e
+    return e.message.replace(/test\/partition\/legality\.test\.ts:(\d+):(\d+)/, (_, line: string, column: string) => (source[Number(line) - 1] ?? '').slice(Number(column) - 1))
+  }
+  return 'legal'
+}
+const same = (x: T): T => x.exp()
+
+describe('rules that name what is not there', () => {
+  test('an unknown dim, with the nearest name', () => {
+    expect(refusal(same, [x], { layout: { bacth: 'batch' } })).toBe(
+      'LayoutError[unknown-dim] the layout names dim "bacth", which the model does not have\n  fix  did you mean "batch"? there are: batch, seq, embed')
+    expect(refusal(same, [x], { layout: {}, params: { hidden: 'batch' } })).toContain('[unknown-dim] the layout names dim "hidden"')
+    expect(refusal(same, [x], { layout: {}, state: { hidden: 'batch' } })).toContain('[unknown-dim] the layout names dim "hidden"')
+  })
+  test('an unknown axis, with the nearest name', () => {
+    expect(refusal(same, [x], { layout: { batch: 'modle' } })).toBe(
+      'LayoutError[unknown-axis] the mesh has no axis "modle"\n  fix  did you mean "model"? there are: batch, model')
+    expect(refusal(same, [x], { layout: { batch: ['batch', 'data'] } })).toContain('the mesh has no axis "data"\n  fix  there are: batch, model')
+    expect(refusal(same, [x], { layout: { batch: 'batch' } }, mesh({}))).toContain('the mesh has no axis "batch"\n  fix  there are none')
+  })
+  test('a dim of another program of the same model may be named', () => {
+    expect(plan(same, [x], { mesh: grid, layout: { hidden: 'model' }, dims: d }).collectives).toEqual([])
+  })
+})
+
+describe('rules that contradict', () => {
+  test('one axis twice in a dim', () => {
+    expect(refusal(same, [x], { layout: { batch: ['batch', 'batch'] } })).toBe(
+      'LayoutError[axis-twice-in-dim] the layout gives dim "batch" an axis twice: batch, batch\n  fix  name each axis once')
+  })
+  test('one axis on two dims of an argument', () => {
+    expect(refusal(same, [x], { layout: { batch: ['batch', 'model'], embed: 'model' } })).toBe([
+      'LayoutError[axis-used-twice] x: two dims lie on mesh axis "model"',
+      '  tensor  batch=8 seq=6 embed=16',
+      '  mesh    batch=2 × model=4',
+      '  rules   batch → batch, model, embed → model',
+      '  fix     drop the rule of "batch" or of "embed", or rename one of them before this op',
+      '  at      input(\'x\', [batch, seq, embed]) as T',
+    ].join('\n'))
+  })
+  test('one axis on two dims of a result, with the line that makes it', () => {
+    const product = (x: T, w: T): T => x.dot(w, embed)
+    expect(refusal(product, [x, w], { layout: { batch: 'model', hidden: 'model' } })).toBe([
+      'LayoutError[axis-used-twice] dot: two dims lie on mesh axis "model"',
+      '  tensor  batch=8 seq=6 hidden=32',
+      '  mesh    batch=2 × model=4',
+      '  rules   batch → model, hidden → model',
+      '  fix     drop the rule of "batch" or of "hidden", or rename one of them before this op',
+      '  at      dot(w, embed)',
+    ].join('\n'))
+  })
+  test('the same inside a loop', () => {
+    const loop = (x: T): T => scan(l, x, {}, (c: T) => {
+      const scores = c.dot(c.rename(batch, 'other'), embed)
+      return [c.add(scores.sum('other').sum(seq)), {}]
+    })[0]
+    expect(refusal(loop, [x], { layout: { batch: 'model', other: 'model' } })).toMatch(/\[axis-used-twice\] dot: (.|\n)* at {6}dot\(c\.rename\(batch, 'other'\), embed\)$/)
+  })
+  test('parameters and optimizer slots by their own rules', () => {
+    const s = slot('first.w', [embed, hidden]) as T
+    const product = (x: T, w: T): T => x.dot(w, embed)
+    expect(refusal(product, [x, w], { layout: { hidden: 'model' }, params: { embed: 'model' } })).toMatch(/\[axis-used-twice\] w: (.|\n)*at {6}param\('w'/)
+    expect(refusal((s: T) => s.relayout('state').neg(), [s], { layout: { hidden: 'model' }, state: { embed: 'model' } })).toMatch(/\[axis-used-twice\] first\.w: (.|\n)*at {6}slot\('first\.w'/)
+    // A role's rules say nothing of other tensors.
+    expect(refusal(same, [input('y', [embed, hidden]) as T], { layout: { hidden: 'model' }, params: { embed: 'model' } })).toBe('legal')
+    // `undefined` takes a rule back.
+    expect(refusal(product, [x, w], { layout: { hidden: 'model' }, params: { hidden: undefined, embed: 'model' } })).toBe('legal')
+  })
+})
+
+describe('sizes', () => {
+  test('a size that the axis does not divide', () => {
+    expect(refusal(same, [x], { layout: { seq: 'model' } })).toBe([
+      'LayoutError[does-not-divide] x: dim "seq" of size 6 cannot be cut into 4 equal parts',
+      '  tensor  batch=8 seq=6 embed=16',
+      '  mesh    batch=2 × model=4',
+      '  rules   seq → model',
+      '  fix     make "seq" a multiple of 4, or use a smaller axis',
+      '  at      input(\'x\', [batch, seq, embed]) as T',
+    ].join('\n'))
+    expect(refusal(same, [x], { layout: { batch: ['batch', 'model'] } })).toBe('legal')
+    expect(refusal(same, [x], { layout: { batch: ['batch', 'model'] } }, mesh({ batch: 4, model: 4 }))).toContain('"batch" of size 8 cannot be cut into 16 equal parts')
+  })
+  test('a mesh axis of no size', () => {
+    const message = (f: () => unknown): string => { try { f() } catch (e) { return e instanceof LayoutError ? e.message : String(e) } return 'legal' }
+    for (const size of [0, -1, 1.5, NaN]) {
+      expect(message(() => mesh({ model: size }))).toBe(`LayoutError[axis-size] mesh axis "model" has size ${size}\n  fix  a size is a whole number, at least 1`)
+    }
+  })
+  test('an axis of size 1 splits nothing, so it may be used twice', () => {
+    expect(refusal(same, [x], { layout: { batch: 'model', seq: 'model' } }, mesh({ model: 1 }))).toBe('legal')
+  })
+})
+
+describe('relayouts', () => {
+  const to = (rules: { readonly [dim: string]: string | readonly string[] }) => (x: T): T => x.relayout(rules)
+  const line = '  at      relayout(rules)'
+  test('are checked like layouts, with their own line', () => {
+    expect(refusal(to({ seq: 'modle' }), [x], { layout: {} })).toBe('LayoutError[unknown-axis] the mesh has no axis "modle"\n  fix  did you mean "model"? there are: batch, model\n  at   relayout(rules)')
+    expect(refusal(to({ hiden: 'model' }), [x], { layout: {} })).toBe('LayoutError[unknown-dim] relayout names dim "hiden", which the tensor does not have\n  fix  there are: batch, seq, embed\n  at   relayout(rules)')
+    expect(refusal(to({ embed: ['model', 'model'] }), [x], { layout: {} })).toContain('[axis-twice-in-dim] relayout gives dim "embed" an axis twice')
+    expect(refusal(to({ seq: 'model' }), [x], { layout: {} })).toMatch(new RegExp(`^LayoutError.does-not-divide. relayout: dim "seq" of size 6(.|\n)*${line.replace(/[()]/g, '\\$&')}$`))
+    expect(refusal(to({ embed: 'model', batch: 'model' }), [x], { layout: {} })).toContain('[axis-used-twice] relayout: two dims lie on mesh axis "model"')
+  })
+})
