@@ -1,14 +1,18 @@
 /** Whether a run's mesh and layout fit its model: told at once, before a plugin is fetched or a text is read. */
-import type { Layout } from '../core/layout.ts'
+import { totalmem } from 'node:os'
+import { sizeOf } from '../core/dim.ts'
+import { dtypes } from '../core/dtype.ts'
+import { localShape, rulesOf, splitOf, type Layout } from '../core/layout.ts'
 import { LayoutError, UsageError } from '../core/errors.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
 import { didYouMean, nearest } from '../core/nearest.ts'
-import { leavesOf } from '../engine/index.ts'
-import { gpt } from '../models/index.ts'
+import { leavesOf, type Tree } from '../engine/index.ts'
+import { dtypeOf, shapeOf, type Node } from '../graph/node.ts'
 import { checkGraph } from '../partition/partition.ts'
 import { stateOf } from '../train/program.ts'
 import type { Run } from '../train/run.ts'
-import { meshOfRun } from '../train/train.ts'
+import { meshOfRun, modelOf } from '../train/train.ts'
+import { formatBytes } from './format.ts'
 
 /** Every device has threads of its own in this one process. */
 const mostDevices = 1024
@@ -39,8 +43,11 @@ function checkAxes(run: Run, mesh: Mesh): void {
   }
 }
 
-/** How many devices a run needs. @throws LayoutError, UsageError when its mesh or layout cannot be. */
-export function checkRun(run: Run, batch: number = run.batch): number {
+/**
+ * How many devices a run needs; `onHost` where they share this machine's memory.
+ * @throws LayoutError, UsageError when its mesh, layout or size cannot be.
+ */
+export function checkRun(run: Run, onHost: boolean): number {
   const mesh = meshOfRun(run)
   if (mesh.size > mostDevices) {
     throw new UsageError({
@@ -48,8 +55,20 @@ export function checkRun(run: Run, batch: number = run.batch): number {
     })
   }
   checkAxes(run, mesh)
-  const model = gpt(run.model, batch)
-  const inputs = leavesOf([stateOf(model), model.batch] as const).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
-  checkGraph({ inputs, outputs: [] }, mesh, run, Object.values(model.dims))
+  const model = modelOf(run)
+  const inputsOf = (tree: Tree): Node<'input'>[] => leavesOf(tree).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
+  const state = inputsOf(stateOf(model))
+  checkGraph({ inputs: [...state, ...inputsOf(model.batch)], outputs: [] }, mesh, run, Object.values(model.dims))
+  if (onHost) checkMemory(state, mesh, run)
   return mesh.size
+}
+
+/** Pretend devices and those of the CPU share one memory: without the check the system would end the process half-way. */
+function checkMemory(state: readonly Node<'input'>[], mesh: Mesh, run: Run): void {
+  const local = state.reduce((sum, n) => sum + sizeOf(localShape(shapeOf(n), splitOf(rulesOf(run, n.attrs.role), mesh, shapeOf(n), n.attrs.name), mesh)) * dtypes[dtypeOf(n)].bytes, 0)
+  if (local * mesh.size <= totalmem()) return
+  throw new UsageError({
+    code: 'too-large', what: `parameters and optimizer slots need ${formatBytes(local * mesh.size)}, this machine has ${formatBytes(totalmem())}`,
+    details: { devices: `${mesh.size} with ${formatBytes(local)} each` }, fix: 'use a smaller model, or lay more of its dims on an axis, so that fewer devices hold the same',
+  })
 }

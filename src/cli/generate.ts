@@ -61,7 +61,7 @@ export const generateCommand = (): Command => new Command('generate')
     const options = optionsOf({ ...flags }, run)
     const { config } = await readRunFolder(folder)
     // A device group that splits the batch gets a window of its own.
-    const devices = checkRun({ ...run, model: config }, Object.values(run.mesh).reduce((n, size) => n * size, 1))
+    const devices = checkRun({ ...run, model: config, batch: Object.values(run.mesh).reduce((n, size) => n * size, 1) }, false)
     const output = flags.json === true ? silent : openOutput()
     const stops = interrupts()
     try {

@@ -20,7 +20,8 @@ const secondsBetweenLines = 5
 
 export function openOutput(out: Stream = process.stdout, err: Stream = process.stderr, now: () => number = () => performance.now()): Output {
   let shown = false
-  let last = -Infinity
+  // What takes no time needs no words.
+  let last = now()
   const clear = (): void => {
     if (shown) err.write('\r\x1b[2K')
     shown = false

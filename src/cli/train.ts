@@ -12,7 +12,7 @@ import { shellWord, visible } from './format.ts'
 import { interrupts, type Interrupts } from './interrupt.ts'
 import { openOutput, silent, type Output } from './output.ts'
 import { applyFlags, type RunFlags } from './overrides.ts'
-import { preparedPlugin } from './plugins.ts'
+import { isOnHost, preparedPlugin } from './plugins.ts'
 import { trainingProgress } from './progress.ts'
 import { loadRecipe } from './recipes.ts'
 
@@ -39,7 +39,7 @@ Examples:
   $ npx meshwork train my-recipe.ts --mesh replica=2,model=2 --layout batch=replica,hidden=model`)
   .action(async (recipe: string, flags: Flags) => {
     const run = applyFlags(await loadRecipe(recipe), flags)
-    const devices = checkRun(run)
+    const devices = checkRun(run, isOnHost(flags.plugin))
     if (flags.out === '') throw new UsageError({ code: 'flag', what: '--out: the folder has no name', fix: 'for example --out runs/first' })
     const folder = flags.out ?? { parent: 'runs', name: run.name }
     await checkFolder(folder)
@@ -59,8 +59,9 @@ Examples:
 interface Job { readonly run: Run; readonly devices: number; readonly folder: FolderChoice; readonly plugin: string; readonly json: boolean }
 
 async function runTraining({ run, devices, folder, plugin, json }: Job, output: Output, stops: Interrupts): Promise<void> {
-  stops.quit(() => output.clear())
-  output.status('starting', true)
+  const quit = (): void => stops.quit(() => output.note('stopped before the first step: nothing was written'))
+  quit()
+  output.status('starting')
   const backend = await openBackend({ devices, plugin })
   const tell = (event: object): void => { process.stdout.write(`${JSON.stringify(event)}\n`) }
   const show = json ? tell : trainingProgress(output)
@@ -70,12 +71,12 @@ async function runTraining({ run, devices, folder, plugin, json }: Job, output: 
     const result = await train(run, {
       backend, folder, signal: stops.signal,
       onEvent: event => {
-        if (event.type === 'compiling') stops.quit(() => output.clear())
+        if (event.type === 'compiling') quit()
         if (event.type === 'started') stops.finish(() => output.status('stopping: what is under way is finished first (Ctrl-C again to quit at once)', true))
         show(event)
       },
     })
-    if (result.folder === undefined) return output.print('stopped before the first step: nothing was written')
+    if (result.folder === undefined) return output.note('stopped before the first step: nothing was written')
     if (result.stopped) output.print(`stopped after ${result.steps} of ${run.steps} steps`)
     if (stops.code === undefined) {
       const text = await sample(run, result.folder, backend, output, stops.signal)

@@ -48,9 +48,10 @@ export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: rea
   for (const n of nodes) {
     const what = n.op === 'input' ? n.attrs.name : n.op
     for (const r of n.results) splitOf(compute, mesh, r.shape, what, n.site)
-    if (n.op === 'relayout' && typeof n.attrs.to !== 'string') {
-      checkLayout(n.attrs.to, mesh, names(shapeOf(n)), { what, owner: 'the tensor', at: n.site })
-      splitOf(n.attrs.to, mesh, shapeOf(n), what, n.site)
+    if (n.op === 'relayout') {
+      const { to } = n.attrs
+      if (typeof to !== 'string') checkLayout(to, mesh, names(shapeOf(n)), { what, owner: 'the tensor', at: n.site })
+      splitOf(typeof to === 'string' ? rulesOf(layouts, to) : to, mesh, shapeOf(n), what, n.site)
     }
     if (n.op === 'input' && n.attrs.role !== 'compute') splitOf(rulesOf(layouts, n.attrs.role), mesh, shapeOf(n), what, n.site)
   }

@@ -39,9 +39,10 @@ function addition(n: Node<'binary'>, values: readonly Value[], c: Context): read
   const partial = a.partial ?? b.partial
   if (partial === undefined || partial.kind !== 'sum' || (a.partial ?? partial).kind !== (b.partial ?? partial).kind) return plain(n, values, c)
   const { values: [l = a, r = b], split } = unified(c, [a, b])
-  const sum = (x: Value, y: Value, over: Partial): readonly Value[] => result(n, c.make('binary', [x.node, y.node], n.attrs, n.site), split, over)
+  const sum = (x: Value, y: Value, over: Partial | undefined): readonly Value[] => result(n, c.make('binary', [x.node, y.node], n.attrs, n.site), split, over)
   const zero = (v: Value, g: Node): boolean => v.anyPartial === true || splatValue(g) === 0
-  if (samePartial(l.partial, r.partial)) return sum(l, r, partial)
+  // Moving to one layout may have reduced either.
+  if (samePartial(l.partial, r.partial)) return sum(l, r, l.partial)
   if (l.partial !== undefined && zero(r, operand(n, 1))) return sum(l, r, l.partial)
   if (r.partial !== undefined && zero(l, operand(n, 0))) return sum(l, r, r.partial)
   if (n.results[0]?.shape.length !== 0) return plain(n, values, c)
@@ -64,7 +65,7 @@ function scaling(n: Node<'binary'>, values: readonly Value[], c: Context): reado
   const scaled = splatValue(operand(n, 1)) !== undefined ? a : n.attrs.fn === 'mul' && splatValue(operand(n, 0)) !== undefined ? b : undefined
   if (scaled?.partial?.kind !== 'sum') return plain(n, values, c)
   const { values: moved, split } = unified(c, [a, b])
-  return result(n, c.make('binary', moved.map(v => v.node), n.attrs, n.site), split, scaled.partial)
+  return result(n, c.make('binary', moved.map(v => v.node), n.attrs, n.site), split, moved[scaled === a ? 0 : 1]?.partial)
 }
 
 const plain: BinaryRule = (n, values, c) => elementwise(n, values, c, operands => c.make('binary', operands, n.attrs, n.site))

@@ -43,7 +43,7 @@ function parseConfig(text: string, file: string): GptConfig {
   const fields = value as { readonly [field: string]: unknown }
   const number = (field: string): number => {
     const v = fields[field]
-    if (typeof v !== 'number' || !Number.isFinite(v)) throw bad(`"${field}" is missing or no number`)
+    if (typeof v !== 'number' || !Number.isSafeInteger(v) || v < 1) throw bad(`"${field}" is no whole number of at least 1`)
     return v
   }
   return {

@@ -121,5 +121,6 @@ describe('relayouts', () => {
     expect(refusal(to({ embed: ['model', 'model'] }), [x], { layout: {} })).toContain('[axis-twice-in-dim] relayout gives dim "embed" an axis twice')
     expect(refusal(to({ seq: 'model' }), [x], { layout: {} })).toMatch(new RegExp(`^LayoutError.does-not-divide. relayout: dim "seq" of size 6(.|\n)*${line.replace(/[()]/g, '\\$&')}$`))
     expect(refusal(to({ embed: 'model', batch: 'model' }), [x], { layout: {} })).toContain('[axis-used-twice] relayout: two dims lie on mesh axis "model"')
+    expect(refusal(x => x.relayout('state'), [x], { layout: { embed: 'model' }, state: { batch: 'model' } })).toMatch(/\[axis-used-twice\] relayout: (.|\n)*at {6}relayout\('state'\)/)
   })
 })

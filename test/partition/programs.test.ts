@@ -20,7 +20,7 @@ const grid = mesh({ x: 2, y: 2 })
 interface Step { readonly op: number; readonly left: number; readonly right: number; readonly dim: number; readonly to: Layout }
 /** Where x, y and, now and then, x again lie; a dim that gets both has x as the major one. */
 const place = fc.option(fc.constantFrom('a', 'b', 'c', 'e', 'l', 'rows'), { freq: 4 })
-const layouts: fc.Arbitrary<Layout> = fc.tuple(place, place, fc.option(place, { freq: 1 }), fc.boolean()).map(([x, y, again, swapped]) => {
+const layouts: fc.Arbitrary<Layout> = fc.tuple(place, place, fc.oneof({ weight: 6, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: place }), fc.boolean()).map(([x, y, again, swapped]) => {
   const rules: { [dim: string]: readonly string[] | undefined } = Object.fromEntries(['a', 'b', 'c', 'e', 'l', 'rows'].map(name => [name, undefined]))
   const add = (dim: string | null, axis: string): void => { if (dim !== null && rules[dim]?.includes(axis) !== true) rules[dim] = [...(rules[dim] ?? []), axis] }
   add(x, swapped ? 'y' : 'x')
@@ -119,7 +119,7 @@ test('values and gradients', async () => {
     const expected = evaluate({ inputs: nodes, outputs: outputs.map(o => o.node) }, nodes.map((n, i) => valueOf(typeOf(n), data[i] ?? [])))
     const results = await compiled(...data) as readonly { readonly read: () => Promise<ArrayLike<number | bigint>>; readonly dispose: () => void }[]
     for (const [i, r] of results.entries()) {
-      expect(relativeError(Array.from(await r.read(), Number), expected[i]?.data ?? [])).toBeLessThan(1e-4)
+      expect(relativeError(Array.from(await r.read(), Number), expected[i]?.data ?? [])).toBeLessThan(1e-3)
       r.dispose()
     }
     compiled.dispose()
