@@ -55,7 +55,8 @@ const isFields = (x: unknown): x is Fields => typeof x === 'object' && x !== nul
 function parseValue(text: string, now: unknown): unknown {
   let value: unknown = text
   try { value = JSON.parse(text) } catch { /* text, then */ }
-  if (typeof now === 'string' && typeof value !== 'string') return text
+  // A name may look like a number.
+  if (typeof now === 'string' && (typeof value !== 'object' || value === null)) return typeof value === 'string' ? value : text
   return Array.isArray(now) && typeof value === 'string' ? [value] : value
 }
 

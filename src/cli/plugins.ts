@@ -52,6 +52,7 @@ export function pluginsCommand(): Command {
     .action(async ({ json }: { json?: boolean }) => {
       const plugins = await listPlugins()
       if (json === true) process.stdout.write(`${JSON.stringify(plugins, null, 2)}\n`)
+      else if (plugins.length === 0) openOutput().print(`the catalog has nothing for ${process.platform} ${process.arch}: use --plugin simulate, or a library of your own`)
       else formatTable(plugins.map(p => [p.name, `${p.package} ${p.version}`, p.about, p.path ?? 'not installed']), 9).forEach(line => openOutput().print(line))
     })
   root.command('install').description('Fetch a plugin with pip, check its SHA-256, and keep it in the user\'s cache folder.').argument('<name>', 'cpu, or a package of the list')

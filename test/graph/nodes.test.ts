@@ -68,7 +68,7 @@ describe('order', () => {
 
   test('a chain of ten thousand nodes is no deeper than the stack', () => {
     let n: Node = y.node
-    for (let i = 0; i < 10_000; i++) n = make('unary', [n], { fn: i % 2 === 0 ? 'neg' : 'exp' })
+    for (let i = 0; i < 10_000; i++) n = make('unary', [n], { fn: i % 2 === 0 ? 'neg' : 'exp' }, { file: 'here', line: 1, column: 1 })
     expect(reachable([n]).length).toBe(10_001)
   })
 })

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { LayoutError } from '../../src/core/errors.ts'
-import { compile, dims, expectDims, full, grad, input, iota, loose, mesh, openBackend, param, scan, type Backend, type Layout, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { compile, dims, expectDims, full, grad, input, iota, loose, mesh, openBackend, param, scan, type Backend, type Layout, type Layouts, type Scalar, type Tensor, type Tree } from '../../src/engine/index.ts'
 import type { Dim } from '../../src/core/dim.ts'
 import { typeOf, type Node } from '../../src/graph/node.ts'
 import { evaluate } from '../../src/graph/reference/evaluate.ts'
@@ -94,35 +94,54 @@ let backend: Backend
 beforeAll(async () => { backend = await openBackend({ plugin: 'simulate', devices: 4 }) })
 afterAll(async () => { await backend.close() })
 
+interface Readable { readonly read: () => Promise<ArrayLike<number | bigint>>; readonly dispose: () => void }
+/** The largest relative error of a program's results on the simulated mesh. */
+async function errorOf(f: (...given: readonly T[]) => readonly T[], given: readonly T[], layouts: Layouts): Promise<number> {
+  const compiled = await compile(f as (...given: readonly T[]) => Tree, given, { mesh: grid, backend, dims: d, ...layouts })
+  const data = given.map((g, i) => drawn(typeOf(g.node), 7 + i))
+  const nodes = given.map(g => g.node).filter((n): n is Node<'input'> => n.op === 'input')
+  const expected = evaluate({ inputs: nodes, outputs: f(...given).map(o => o.node) }, nodes.map((n, i) => valueOf(typeOf(n), data[i] ?? [])))
+  const results = await compiled(...data) as readonly Readable[]
+  const errors = await Promise.all(results.map(async (r, i) => relativeError(Array.from(await r.read(), Number), expected[i]?.data ?? [])))
+  for (const r of results) r.dispose()
+  compiled.dispose()
+  expect(backend.liveBuffers()).toBe(0)
+  return Math.max(...errors)
+}
+
 test('values and gradients', async () => {
   let legal = 0
+  const given = [input('p', [d.a, d.b]), param('q', [d.b, d.c]), param('r', [d.l, d.c, d.e])] as readonly T[]
   await fc.assert(fc.asyncProperty(steps, layouts, layouts, layouts, async (program, layout, params, state) => {
-    const given = [input('p', [d.a, d.b]), param('q', [d.b, d.c]), param('r', [d.l, d.c, d.e])] as readonly T[]
-    const f = (...given: readonly T[]): Tree => {
-      const made = build(given, program)
-      const loss = (p: readonly T[]) => expectDims(build([given[0] as T, ...p], program).reduce((sum, t) => sum.add(t.tanh().mean()), loose(full(0, []))), [])
-      return [...made, ...grad(loss)(given.slice(1)).map(g => loose(g).relayout('params'))]
+    const loss = (p: readonly T[]): Scalar => expectDims(build(p, program).reduce((sum, t) => sum.add(t.tanh().mean()), loose(full(0, []))), [])
+    const f = (...given: readonly T[]): readonly T[] => {
+      const [p, ...weights] = given
+      const gradients = grad((w: readonly T[]) => loss(p === undefined ? w : [p, ...w]))(weights)
+      return [...build(given, program), ...gradients.map(g => loose(g).relayout('params'))]
     }
-    const data = given.map((g, i) => drawn(typeOf(g.node), 7 + i))
-    const outputs = f(...given) as readonly T[]
-    let compiled
     try {
-      compiled = await compile(f, given, { mesh: grid, backend, dims: d, layout, params, state })
+      // f32 loses digits where tanh is flat; what is wrong is wrong by far more.
+      expect(await errorOf(f, given, { layout, params, state })).toBeLessThan(1e-3)
+      legal++
     } catch (e) {
       if (!(e instanceof LayoutError)) throw e
       // Whatever is refused is refused with the line it stands on.
       expect(e.problem.at).toBeDefined()
-      return
     }
-    legal++
-    const nodes = given.map(g => g.node).filter((n): n is Node<'input'> => n.op === 'input')
-    const expected = evaluate({ inputs: nodes, outputs: outputs.map(o => o.node) }, nodes.map((n, i) => valueOf(typeOf(n), data[i] ?? [])))
-    const results = await compiled(...data) as readonly { readonly read: () => Promise<ArrayLike<number | bigint>>; readonly dispose: () => void }[]
-    for (const [i, r] of results.entries()) {
-      expect(relativeError(Array.from(await r.read(), Number), expected[i]?.data ?? [])).toBeLessThan(1e-3)
-      r.dispose()
-    }
-    compiled.dispose()
-  }), { numRuns: Number(process.env['RUNS'] ?? 150), seed: Number(process.env['SEED'] ?? 1) })
-  console.log(legal)
+  }), { numRuns: Number(process.env['RUNS'] ?? 120), seed: Number(process.env['SEED'] ?? 1) })
+  expect(legal).toBeGreaterThan(50)
+}, 600_000)
+
+const { a, b, c } = d
+const found: { readonly [what: string]: readonly [f: (x: T) => T, layout: Layout] } = {
+  'indices beyond a split table take its edge, and their gradient flows there': [x => x.take(b, iota(c).mul(3).sub(2)), { b: 'x' }],
+  'rows and indices along one axis': [x => x.take(b, iota(c)), { b: 'x', c: 'x' }],
+  'two partial sums, one of which moves before they are added': [
+    x => scan(l, full(0, [l, a]) as T, { y: x.rename(b, l) }, (sum: T, { y }) => [sum.add(y), {}])[0].mul(x.rename(b, l)), { l: 'x' }],
+  'addends scaled and reordered': [x => loose(expectDims(x.dot(x.rename(a, c), b), [c, a]).mul(3).add(full(1, [a]))), { b: 'y' }],
+}
+test.each(Object.entries(found))('%s', async (_, [f, layout]) => {
+  const x = input('x', [a, b]) as T
+  const both = (...given: readonly T[]): readonly T[] => [f(given[0] ?? x), ...Object.values(grad((p: { x: T }) => expectDims(f(p.x).square().sum(), []))({ x: given[0] ?? x }))]
+  expect(await errorOf(both, [x], { layout })).toBeLessThan(1e-5)
 })

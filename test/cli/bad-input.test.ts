@@ -1,0 +1,228 @@
+/** What the user can get wrong: each is one message with its fix, the right exit code, and nothing half-written. */
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { pretendPip, run, small, temporaryPlace, text, type Ended } from './support.ts'
+
+// Two at a time: the machine may have no more cores.
+vi.setConfig({ maxConcurrency: 2 })
+
+interface Case {
+  readonly name: string
+  /** `$F` is the folder of files made below. */
+  readonly args: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+  readonly exit: 1 | 2
+  /** The error's code and what its message holds. */
+  readonly says: readonly [code: string, ...parts: (string | RegExp)[]]
+}
+
+const trainOn = (file: string, ...args: readonly string[]): string[] => ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', `$F/${file}`, '--steps', '2', ...args]
+const train = (...args: readonly string[]): string[] => trainOn('text.txt', ...args)
+const recipe = (file: string): string[] => ['train', `$F/recipes/${file}`, '--plugin', 'simulate']
+const generate = (...args: readonly string[]): string[] => ['generate', '--plugin', 'simulate', '--tokens', '2', ...args]
+const onCpu = ['train', 'gpt-tiny', '--data', '$F/text.txt']
+const noPlugin = { PATH: '$F/pips/none', MESHWORK_CACHE_DIR: '$F/caches/none' }
+
+const cases: readonly Case[] = [
+  // The mesh and the layout.
+  { name: 'an unknown axis in --layout', args: train('--layout', 'batch=batsh'), exit: 2, says: ['unknown-axis', 'axis "batsh"', 'did you mean "batch"?'] },
+  { name: 'a rule of the recipe for an axis that --mesh lacks', args: train('--mesh', 'model=2'), exit: 2, says: ['unknown-axis', 'dim "batch" on axis "batch"', '--mesh model=2,batch=1', '--layout heads=model,hidden=model,vocab=model'] },
+  { name: 'a rule for parameters on an unknown axis', args: train('--set', 'params.embed=zero'), exit: 2, says: ['unknown-axis', 'layout of params', '--set params='] },
+  { name: 'an unknown dim in --layout', args: train('--layout', 'headz=model'), exit: 2, says: ['unknown-dim', '"headz"', 'did you mean "heads"?'] },
+  { name: 'a size that the axis does not divide', args: train('--model', '3'), exit: 2, says: ['does-not-divide', /dim "\w+" of size \d+ cannot be cut into 3/, 'src/models/gpt.ts'] },
+  { name: 'a batch that the axis does not divide', args: train('--batch', '3'), exit: 2, says: ['does-not-divide', 'dim "batch" of size 4', 'multiple of 3'] },
+  { name: 'one axis on two dims of a tensor', args: train('--layout', 'heads=model,embed=model'), exit: 2, says: ['axis-used-twice', 'query', 'heads → model', 'drop the rule'] },
+  { name: 'one axis twice in a dim', args: train('--layout', 'heads=model,heads=model'), exit: 2, says: ['axis-twice-in-dim', '"heads"'] },
+  { name: 'more devices than a process can hold', args: train('--batch', '100', '--model', '100'), exit: 2, says: ['too-many-devices', '10000 devices', '1024'] },
+  { name: 'a model that the memory cannot hold', args: train('--set', 'model.embed=100000000'), exit: 2, says: ['too-large', /need \d+(\.\d+)? TB/, 'smaller model'] },
+  { name: 'a --mesh without a size', args: train('--mesh', 'batch'), exit: 2, says: ['flag', '"batch" is not AXIS=N', '--mesh AXIS=N'] },
+  { name: 'a --mesh whose size is no number', args: train('--mesh', 'batch=two'), exit: 2, says: ['flag', '"two" is not a whole number'] },
+  { name: 'a --mesh with a size of 0', args: train('--mesh', 'batch=0'), exit: 2, says: ['flag', '"0" is not a whole number of at least 1'] },
+  { name: 'a --mesh with an axis twice', args: train('--mesh', 'batch=2,batch=2'), exit: 2, says: ['flag', 'axis "batch" is given twice'] },
+  { name: 'an axis with an odd name', args: train('--mesh', 'a b=2'), exit: 2, says: ['field', '"a b" cannot be a name'] },
+  { name: 'both --mesh and --batch', args: train('--mesh', 'batch=2,model=1', '--batch', '2'), exit: 2, says: ['flag', '--mesh and --batch', 'give one of them'] },
+  { name: '--model where the mesh has no such axis', args: [...recipe('replica.ts'), '--model', '2'], exit: 2, says: ['flag', 'no axis "model"', '--mesh replica=2,model=2'] },
+  { name: 'a --batch of 0', args: train('--batch', '0'), exit: 2, says: ['flag', '--batch: "0"'] },
+  { name: 'a --layout without an axis', args: train('--layout', 'heads'), exit: 2, says: ['flag', '"heads" is not DIM=AXIS'] },
+
+  // The text.
+  { name: 'a missing data file', args: trainOn('texd.txt'), exit: 1, says: ['no-such-file', 'texd.txt', 'did you mean "text.txt"'] },
+  { name: 'a folder as data', args: trainOn('recipes'), exit: 1, says: ['is-folder', 'recipes', '*.txt'] },
+  { name: 'an empty file', args: trainOn('empty.txt'), exit: 1, says: ['empty-text', 'is empty'] },
+  { name: 'a file of white space', args: trainOn('blank.txt'), exit: 1, says: ['empty-text', 'white space'] },
+  { name: 'text that is not UTF-8', args: trainOn('latin1.txt'), exit: 1, says: ['not-utf8', 'byte 4', 'iconv'] },
+  { name: 'text shorter than one batch', args: trainOn('tiny.txt'), exit: 1, says: ['text-too-short', 'batch of 4 × 16', 'smaller batch'] },
+
+  // Recipes and fields.
+  { name: 'an unknown recipe', args: ['train', 'gpt-tinny'], exit: 2, says: ['unknown-recipe', '"gpt-tinny"', 'did you mean "gpt-tiny"?'] },
+  { name: 'a missing recipe file', args: recipe('nowhere.ts'), exit: 2, says: ['no-recipe-file', 'nowhere.ts'] },
+  { name: 'a folder as a recipe file', args: recipe('folder.ts'), exit: 2, says: ['no-recipe-file', 'folder.ts'] },
+  { name: 'a recipe without a run', args: recipe('none.ts'), exit: 2, says: ['no-run', 'exports no run', 'export default'] },
+  { name: 'a recipe whose run is no object', args: recipe('three.ts'), exit: 2, says: ['field', 'the run is 3', 'model, batch, steps'] },
+  { name: 'a recipe with a syntax error', args: recipe('syntax.ts'), exit: 2, says: ['recipe-fails', 'Unexpected "="', 'syntax.ts:2:'] },
+  { name: 'a recipe that throws', args: recipe('throws.ts'), exit: 2, says: ['recipe-fails', 'boom', 'throws.ts:1:'] },
+  { name: 'a recipe that imports what is not there', args: recipe('imports.ts'), exit: 2, says: ['recipe-fails', 'nowhere-at-all'] },
+  { name: 'a recipe with a field of a wrong type', args: recipe('wrong.ts'), exit: 2, says: ['field', 'wrong.ts: steps is "many"', 'a whole number, at least 1'] },
+  { name: 'a recipe with a field missing', args: recipe('lacks.ts'), exit: 2, says: ['field', 'model.heads is missing'] },
+  { name: 'a recipe with an unknown field', args: recipe('unknown.ts'), exit: 2, says: ['unknown-field', '"stepz"', 'did you mean "steps"?'] },
+  { name: 'an unknown field in --set', args: train('--set', 'model.layer=2'), exit: 2, says: ['unknown-field', '"model.layer"', 'did you mean "layers"?'] },
+  { name: 'an unknown group of fields in --set', args: train('--set', 'modl.layers=2'), exit: 2, says: ['unknown-field', '"modl.layers"', 'did you mean "model"?'] },
+  { name: 'a field of every object in --set', args: train('--set', '__proto__.steps=2'), exit: 2, says: ['unknown-field', '__proto__'] },
+  { name: 'a --set without a value', args: train('--set', 'steps'), exit: 2, says: ['flag', '"steps" is not KEY=VALUE'] },
+  { name: 'text for a number in --set', args: train('--set', 'model.layers=two'), exit: 2, says: ['field', 'model.layers is "two"', 'a whole number, at least 1'] },
+  { name: 'a number out of its range in --set', args: train('--set', 'optimizer.rate=-1'), exit: 2, says: ['field', 'optimizer.rate is -1', 'a number, above 0'] },
+  { name: 'a word that is no choice in --set', args: train('--set', 'remat=some'), exit: 2, says: ['field', 'remat is "some"', 'contractions, everything, nothing'] },
+
+  // Flags.
+  { name: 'an unknown command', args: ['trian'], exit: 2, says: ['unknown-command', '"trian"', 'did you mean "train"?'] },
+  { name: 'an unknown command of a group', args: ['plugins', 'instal', 'cpu'], exit: 2, says: ['unknown-command', 'did you mean "install"?'] },
+  { name: 'an unknown flag', args: train('--stepz', '5'), exit: 2, says: ['unknown-option', '"--stepz"', 'did you mean "--steps"?'] },
+  { name: 'a flag of another command', args: ['doctor', '--steps', '5'], exit: 2, says: ['unknown-option', '"--steps"', '--plugin'] },
+  { name: 'a flag without its value', args: ['train', '--steps'], exit: 2, says: ['option-missing-argument', '--steps', 'meshwork train --help'] },
+  { name: 'one argument too many', args: ['train', 'gpt-tiny', 'gpt-tiny'], exit: 2, says: ['excess-arguments', 'meshwork train --help'] },
+  { name: 'an argument too few', args: ['generate'], exit: 2, says: ['missing-argument', 'run', 'meshwork generate --help'] },
+  { name: '--steps that are no number', args: train('--steps', 'abc'), exit: 2, says: ['flag', '--steps: "abc"'] },
+  { name: '--steps 0', args: train('--steps', '0'), exit: 2, says: ['flag', 'at least 1'] },
+  { name: '--steps -1', args: train('--steps', '-1'), exit: 2, says: ['flag', '--steps: "-1"'] },
+  { name: '--steps beyond what a device counts', args: train('--steps', '3000000000'), exit: 2, says: ['field', 'steps is 3000000000', 'at most 2147483647'] },
+  { name: '--seed that is no number', args: train('--seed', 'x'), exit: 2, says: ['flag', '--seed: "x"'] },
+
+  // The run folder.
+  { name: 'an --out that holds a run', args: train('--out', '$F/run'), exit: 1, says: ['run-exists', 'holds a run already', '--out'] },
+  { name: 'an --out that holds what a run would overwrite', args: train('--out', '$F/configured'), exit: 1, says: ['run-exists', 'config.json'] },
+  { name: 'an --out that is a file', args: train('--out', '$F/text.txt'), exit: 1, says: ['out-folder', 'it is a file', '--out'] },
+  { name: 'an --out below a file', args: train('--out', '$F/text.txt/run'), exit: 1, says: ['out-folder', 'a part of the path is a file'] },
+  { name: 'an --out where nothing can be made', args: train('--out', '/proc/meshwork/run'), exit: 1, says: ['out-folder', '/proc/meshwork'] },
+  { name: 'an --out without a name', args: train('--out', ''), exit: 2, says: ['flag', '--out'] },
+
+  // Plugins.
+  { name: 'an unknown plugin', args: [...onCpu, '--plugin', 'cpuu'], exit: 2, says: ['unknown-plugin', '"cpuu"', 'did you mean "cpu"?'] },
+  { name: 'a plugin path that does not exist', args: [...onCpu, '--plugin', '$F/nowhere.so'], exit: 1, says: ['no-such-plugin', 'nowhere.so', '--plugin simulate'] },
+  { name: 'a plugin path that is no library', args: [...onCpu, '--plugin', '$F/text.txt'], exit: 1, says: ['no-such-plugin|not-a-library', 'text.txt', '--plugin simulate'] },
+  { name: 'a PJRT_PLUGIN_LIBRARY_PATH that does not exist', args: onCpu, env: { PJRT_PLUGIN_LIBRARY_PATH: '$F/nowhere.so' }, exit: 1, says: ['no-such-plugin', 'PJRT_PLUGIN_LIBRARY_PATH'] },
+  { name: 'no pip', args: onCpu, env: noPlugin, exit: 1, says: ['no-pip', 'apt install', '--plugin simulate'] },
+  { name: 'no network', args: onCpu, env: { PATH: '$F/pips/offline:/usr/bin:/bin', MESHWORK_CACHE_DIR: '$F/caches/offline' }, exit: 1, says: ['network', 'name resolution', '--plugin simulate'] },
+  { name: 'a plugin whose checksum is wrong', args: ['plugins', 'install', 'cpu'], env: { PATH: '$F/pips/wrong:/usr/bin:/bin', MESHWORK_CACHE_DIR: '$F/caches/wrong' }, exit: 1, says: ['checksum', /expected +[0-9a-f]{64}/, '--plugin simulate'] },
+  { name: 'a cache that cannot be written', args: onCpu, env: { MESHWORK_CACHE_DIR: '$F/text.txt' }, exit: 1, says: ['cache-not-writable', 'MESHWORK_CACHE_DIR', '--plugin simulate'] },
+  { name: 'the path of an unknown plugin', args: ['plugins', 'path', 'gpu'], exit: 2, says: ['unknown-plugin', '"gpu"'] },
+  { name: 'the path of a plugin that is not installed', args: ['plugins', 'path', 'cpu'], env: noPlugin, exit: 1, says: ['not-installed', 'plugins install cpu'] },
+  { name: 'installing what is built in', args: ['plugins', 'install', 'simulate'], exit: 2, says: ['unknown-plugin', 'built in'] },
+
+  // Generating.
+  { name: 'a folder that is not there', args: generate('$F/nowhere'), exit: 1, says: ['no-run', 'nowhere holds no run'] },
+  { name: 'a folder with no run', args: generate('$F/recipes'), exit: 1, says: ['no-run', 'run.json'] },
+  { name: 'half a run', args: generate('$F/half'), exit: 1, says: ['no-run', 'no finished run', 'model.safetensors'] },
+  { name: 'a run.json that is none', args: generate('$F/brokenRun'), exit: 1, says: ['run-file', 'is not JSON'] },
+  { name: 'weights that are cut off', args: generate('$F/cutWeights'), exit: 1, says: ['safetensors', 'model.safetensors'] },
+  { name: 'weights that are something else', args: generate('$F/noWeights'), exit: 1, says: ['safetensors', 'model.safetensors'] },
+  { name: 'a tokenizer that is none', args: generate('$F/brokenTokenizer'), exit: 1, says: ['tokenizer-format', 'tokenizer.json'] },
+  { name: 'a config that does not fit', args: generate('$F/otherConfig'), exit: 1, says: ['weights', /expected +f32/] },
+  { name: 'a config with a size that is none', args: generate('$F/badConfig'), exit: 1, says: ['config', '"embed"'] },
+  { name: 'a mesh that does not divide the model', args: generate('$F/run', '--model', '3'), exit: 2, says: ['does-not-divide', 'into 3'] },
+  { name: '--tokens 0', args: generate('$F/run', '--tokens', '0'), exit: 2, says: ['flag', '--tokens: "0"'] },
+  { name: 'an empty prompt', args: generate('$F/run', '--prompt', ''), exit: 2, says: ['flag', 'the prompt is empty'] },
+  { name: '--temperature hot', args: generate('$F/run', '--temperature', 'hot'), exit: 2, says: ['flag', '--temperature: "hot"'] },
+  { name: 'a temperature below 0', args: generate('$F/run', '--temperature=-1'), exit: 2, says: ['flag', '--temperature: "-1"'] },
+]
+
+const place = temporaryPlace()
+afterAll(() => { place.remove() })
+const filled = (value: string): string => value.replaceAll('$F', place.path)
+const start = (args: readonly string[], name: string, env: Readonly<Record<string, string>> = {}): Promise<Ended> => run(args.map(filled), {
+  cwd: place.folder(`cwd/${name.replace(/\W+/g, '-')}`),
+  env: { MESHWORK_CACHE_DIR: join(place.path, 'caches/shared'), ...Object.fromEntries(Object.entries(env).map(([key, value]) => [key, filled(value)])) },
+})
+
+const model = 'vocab: 300, seq: 16, layers: 1, embed: 16, headDim: 8, hidden: 32'
+const recipes: { readonly [file: string]: string } = {
+  'none.ts': 'export const run = 3\n',
+  'three.ts': 'export default 3\n',
+  'syntax.ts': 'export default {\n  steps: = 3,\n}\n',
+  'throws.ts': 'throw new Error(\'boom\')\n',
+  'imports.ts': 'import x from \'nowhere-at-all\'\nexport default x\n',
+  'wrong.ts': `export default { name: 'x', model: { ${model}, heads: 2 }, batch: 4, steps: 'many', optimizer: { rate: 1e-3 } }\n`,
+  'lacks.ts': `export default { name: 'x', model: { ${model} }, batch: 4, steps: 2, optimizer: { rate: 1e-3 } }\n`,
+  'unknown.ts': `export default { name: 'x', model: { ${model}, heads: 2 }, batch: 4, steps: 2, stepz: 2, optimizer: { rate: 1e-3 } }\n`,
+  'replica.ts': `export default { name: 'x', model: { ${model}, heads: 2 }, batch: 4, steps: 2, mesh: { replica: 2 }, layout: { batch: 'replica' }, optimizer: { rate: 1e-3 } }\n`,
+}
+
+/** Copies of a good run, each with one thing wrong. */
+const damages: { readonly [folder: string]: readonly [file: string, change: (content: Buffer) => string | Uint8Array | undefined] } = {
+  half: ['model.safetensors', () => undefined],
+  brokenRun: ['run.json', () => '{'],
+  cutWeights: ['model.safetensors', content => content.subarray(0, content.length - 1000)],
+  noWeights: ['model.safetensors', content => content.map(byte => byte ^ 0xa5)],
+  brokenTokenizer: ['tokenizer.json', () => '{"model": {}}'],
+  otherConfig: ['config.json', content => content.toString().replace('"embed": 16', '"embed": 32')],
+  badConfig: ['config.json', content => content.toString().replace('"embed": 16', '"embed": -16')],
+}
+
+let before: string[] = []
+beforeAll(async () => {
+  place.file('text.txt', text)
+  place.file('tiny.txt', 'the people of a nation')
+  place.file('empty.txt', '')
+  place.file('blank.txt', ' \n\t\n')
+  place.file('latin1.txt', Buffer.from('caf\xe9 and more', 'latin1'))
+  place.file('configured/config.json', '{}')
+  for (const [file, content] of Object.entries(recipes)) place.file(`recipes/${file}`, content)
+  place.file('recipes/package.json', '{ "type": "module" }')
+  place.folder('recipes/folder.ts')
+  place.folder('pips/none')
+  pretendPip(place, 'pips/offline', 'echo "WARNING: Retrying after NewConnectionError: Temporary failure in name resolution" >&2; echo "ERROR: none" >&2; exit 1')
+  pretendPip(place, 'pips/wrong', 'echo "not the wheel" > "$target/some.whl"')
+  const made = await start(train('--out', '$F/run'), 'made')
+  expect(made.code, made.err).toBe(0)
+  for (const [folder, [file, change]] of Object.entries(damages)) {
+    cpSync(join(place.path, 'run'), join(place.path, folder), { recursive: true, filter: path => change(Buffer.of()) !== undefined || !path.endsWith(file) })
+    const damaged = change(readFileSync(join(place.path, 'run', file)))
+    if (damaged !== undefined) writeFileSync(join(place.path, folder, file), damaged)
+  }
+  before = fixtures()
+})
+/** Everything but the folders that commands are started in, and the cache of texts and locks. */
+const fixtures = (): string[] => place.list().filter(path => !/^(cwd|caches)(\/|$)/.test(path))
+
+/** One message and no more: its first line, its rows, none of them of a stack. */
+function expectOneMessage(err: string): void {
+  const [first = '', ...rows] = err.trimEnd().split('\n')
+  expect(first).toMatch(/^[A-Z]\w+Error\[[\w-]+\] \S/)
+  expect(rows.filter(row => !/^ {2}\S/.test(row)), err).toEqual([])
+  expect(rows.filter(row => /^ {2}fix +\S/.test(row)), err).toHaveLength(1)
+  expect(rows.filter(row => /^\s+at /.test(row) && !/^ {2}at +(\S+:\d+:\d+|byte .*)$/.test(row)), err).toEqual([])
+}
+
+describe.concurrent('bad input', () => {
+  for (const { name, args, env, exit, says: [code, ...parts] } of cases) {
+    it(name, async ({ expect }) => {
+      const { code: exitCode, err, out } = await start(args, name, env)
+      expect(err).toMatch(new RegExp(`^\\w+Error\\[(${code})\\] `))
+      expectOneMessage(err)
+      for (const part of parts) expect(err).toMatch(part)
+      expect({ exitCode, out }).toEqual({ exitCode: exit, out: '' })
+      expect(place.list(`cwd/${name.replace(/\W+/g, '-')}`)).toEqual([])
+    })
+  }
+})
+
+describe('afterwards', () => {
+  it('nothing was written beside the files that were there, and nothing of a plugin', () => {
+    expect(fixtures()).toEqual(before)
+    const left = place.list('caches').filter(path => path.includes('plugins') && !/plugins(\/\.lock)?$/.test(path))
+    expect(left).toEqual([])
+  })
+
+  it('--debug adds the stack, and what caused it', async () => {
+    const { code, err } = await start([...recipe('throws.ts'), '--debug'], 'debug')
+    expect(code).toBe(2)
+    expect(err).toMatch(/^ {4}at .*src\/cli\/recipes\.ts:\d+/m)
+    expect(err).toMatch(/^caused by boom\n {4}at /m)
+  })
+
+  it('--json leaves stdout to JSON: the message is on stderr', async () => {
+    const { code, out, err } = await start(trainOn('empty.txt', '--json'), 'json')
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+    expectOneMessage(err)
+  })
+})

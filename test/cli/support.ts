@@ -1,0 +1,90 @@
+/** The built command in processes of its own, in a folder of its own, with what it needs to be quick. */
+import { spawn, type ChildProcessByStdio } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+
+export const root = fileURLToPath(new URL('../..', import.meta.url))
+const bin = join(root, 'bin', 'meshwork.js')
+
+/** A model that a laptop's interpreter trains in no time. */
+export const small = [
+  '--set', 'model.layers=1', 'model.embed=16', 'model.heads=2', 'model.headDim=8', 'model.hidden=32', 'model.vocab=300', 'model.seq=16',
+  'batch=4', 'evalBatches=2', 'sample.tokens=4',
+]
+const words = 'the people of a nation hold these words to be their own and shall keep them'.split(' ')
+/** Text in which every word comes often, about 12 KB. */
+export const text = Array.from({ length: 2400 }, (_, i) => words[(i * i + (i >> 3)) % words.length]).join(' ')
+
+export interface Ended { readonly code: number | null; readonly signal: NodeJS.Signals | null; readonly out: string; readonly err: string }
+type Child = ChildProcessByStdio<null, Readable, Readable>
+export interface RunOptions {
+  readonly cwd: string
+  readonly env?: Readonly<Record<string, string>>
+  readonly onStart?: (child: Child) => void
+  /** Called with everything printed so far whenever there is more. */
+  readonly onOutput?: (all: string, child: Child) => void
+}
+
+/** What is tested here must not depend on what the tester's own environment says. */
+const ownVariables = ['PJRT_PLUGIN_LIBRARY_PATH', 'XLA_FLAGS', 'NODE_OPTIONS', 'FORCE_COLOR', 'XDG_CACHE_HOME']
+const environment = (env: Readonly<Record<string, string>>): NodeJS.ProcessEnv =>
+  ({ ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !ownVariables.includes(name))), ...env })
+
+export function run(args: readonly string[], { cwd, env = {}, onStart = () => {}, onOutput = () => {} }: RunOptions): Promise<Ended> {
+  const child = spawn(process.execPath, [bin, ...args], { cwd, env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] })
+  onStart(child)
+  return new Promise(resolve => {
+    let [out, err] = ['', '']
+    child.stdout.on('data', (chunk: Buffer) => { out += chunk.toString(); onOutput(out + err, child) })
+    child.stderr.on('data', (chunk: Buffer) => { err += chunk.toString(); onOutput(out + err, child) })
+    child.on('close', (code, signal) => { resolve({ code, signal, out, err }) })
+  })
+}
+
+export interface Place {
+  readonly path: string
+  /** Writes a file, and the folders above it. */
+  file(name: string, content: string | Uint8Array, mode?: number): string
+  /** A new empty folder. */
+  folder(name: string): string
+  /** All files and folders below, sorted. */
+  list(under?: string): string[]
+  remove(): void
+}
+
+export function temporaryPlace(): Place {
+  const path = mkdtempSync(join(tmpdir(), 'meshwork-cli-'))
+  return {
+    path,
+    file(name, content, mode) {
+      const file = join(path, name)
+      mkdirSync(dirname(file), { recursive: true })
+      writeFileSync(file, content)
+      if (mode !== undefined) chmodSync(file, mode)
+      return file
+    },
+    folder(name) {
+      mkdirSync(join(path, name), { recursive: true })
+      return join(path, name)
+    },
+    list: (under = '') => readdirSync(join(path, under), { recursive: true }).map(String).sort(),
+    remove: () => { rmSync(path, { recursive: true, force: true }) },
+  }
+}
+
+/** A python3 whose pip does what `download` says, in shell, in which $target is pip's -d. The folder it lies in, for PATH. */
+export function pretendPip(place: Place, name: string, download: string): string {
+  place.file(`${name}/python3`, `#!/bin/sh
+shift 2
+if [ "$1" = --version ]; then echo "pip 99.0"; exit 0; fi
+while [ $# -gt 1 ]; do if [ "$1" = -d ]; then target=$2; fi; shift; done
+${download}
+`, 0o755)
+  return join(place.path, name)
+}
+
+/** The lines of a file of JSON lines. */
+export const jsonLines = (content: string): Record<string, unknown>[] => content.split('\n').filter(line => line !== '').map(line => JSON.parse(line) as Record<string, unknown>)
