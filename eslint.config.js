@@ -25,5 +25,6 @@ export default tseslint.config(
       'no-restricted-syntax': ['error', { selector: 'SwitchStatement', message: 'Use a table.' }],
     },
   },
+  { files: ['examples/**'], rules: { 'no-console': 'off' } },
   { files: ['test/**'], rules: { '@typescript-eslint/no-non-null-assertion': 'off' } },
 )

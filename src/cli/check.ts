@@ -66,9 +66,11 @@ export function checkRun(run: Run, onHost: boolean): number {
 /** Pretend devices and those of the CPU share one memory: without the check the system would end the process half-way. */
 function checkMemory(state: readonly Node<'input'>[], mesh: Mesh, run: Run): void {
   const local = state.reduce((sum, n) => sum + sizeOf(localShape(shapeOf(n), splitOf(rulesOf(run, n.attrs.role), mesh, shapeOf(n), n.attrs.name), mesh)) * dtypes[dtypeOf(n)].bytes, 0)
-  if (local * mesh.size <= totalmem()) return
+  // A container may have less than its machine; where it has no limit, this is 0, undefined or beyond all.
+  const memory = Math.min(totalmem(), process.constrainedMemory() || Infinity)
+  if (local * mesh.size <= memory) return
   throw new UsageError({
-    code: 'too-large', what: `parameters and optimizer slots need ${formatBytes(local * mesh.size)}, this machine has ${formatBytes(totalmem())}`,
+    code: 'too-large', what: `parameters and optimizer slots need ${formatBytes(local * mesh.size)}, this machine has ${formatBytes(memory)}`,
     details: { devices: `${mesh.size} with ${formatBytes(local)} each` }, fix: 'use a smaller model, or lay more of its dims on an axis, so that fewer devices hold the same',
   })
 }

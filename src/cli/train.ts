@@ -36,7 +36,9 @@ export const trainCommand = (): Command => new Command('train')
 Examples:
   $ npx meshwork train gpt-tiny --batch 2 --model 2
   $ npx meshwork train gpt-tiny --data novel.txt --steps 200 --set model.layers=2
-  $ npx meshwork train my-recipe.ts --mesh replica=2,model=2 --layout batch=replica,hidden=model`)
+  $ npx meshwork train my-recipe.ts --mesh replica=2,model=2 --layout batch=replica,hidden=model
+
+Ctrl-C (or SIGTERM) finishes the step, writes the run, and exits with 130 (143); a second one quits at once.`)
   .action(async (recipe: string, flags: Flags) => {
     const run = applyFlags(await loadRecipe(recipe), flags)
     const devices = checkRun(run, isOnHost(flags.plugin))

@@ -80,6 +80,7 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
         tokens: (step + 1) * model.tokensPerBatch, stepMs: performance.now() - start,
       }
       for (const m of [loss, gradNorm, learningRate]) m.dispose()
+      if (!Number.isFinite(row.loss) && losses.every(Number.isFinite)) onEvent({ type: 'warning', text: `the loss of step ${step + 1} is ${row.loss}: the run diverged. Try a lower optimizer.rate` })
       losses.push(row.loss)
       await out?.step(row)
       onEvent({ type: 'step', steps: run.steps, ...row })

@@ -158,7 +158,7 @@ describe('an interruption', () => {
   it('a second time ends the process at once', async () => {
     let again: NodeJS.Timeout | undefined
     // The step is long, so that both come before its end.
-    const ended = await start([...train, '--set', 'model.seq=128', 'batch=16', '--json', '--out', 'runs/twice'], {
+    const ended = await start([...train, '--set', 'model.seq=64', 'model.layers=8', 'batch=16', '--json', '--out', 'runs/twice'], {
       onOutput: (all, child) => { if (all.includes('"started"')) again ??= setInterval(() => child.kill('SIGINT'), 100) },
     })
     clearInterval(again)
