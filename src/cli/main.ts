@@ -47,7 +47,7 @@ function usageError(e: CommanderError, command: Command): UsageError {
   const what = e.message.replace(/^error: /, '').replaceAll('\'', '"')
   const [, flag] = /unknown option "([^"]+)"/.exec(what) ?? []
   const [, name] = /unknown command "([^"]+)"/.exec(what) ?? []
-  const flags = [...command.options.flatMap(o => o.long ?? []), '--help', '--debug']
+  const flags = new Set([...command.options.flatMap(o => o.long ?? []), '--help', '--debug'])
   return new UsageError({
     code: e.code.replace('commander.', '').replace(/[A-Z]/g, c => `-${c.toLowerCase()}`), what,
     fix: flag !== undefined ? didYouMean(flag, flags) : name !== undefined ? didYouMean(name, command.commands.map(c => c.name())) : `see npx ${pathOf(command)} --help`,

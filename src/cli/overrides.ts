@@ -74,7 +74,8 @@ function setField(run: Fields, assignment: string): void {
   let fields = run
   for (const key of keys) {
     const next = Object.hasOwn(fields, key) ? fields[key] : undefined
-    if (!isFields(next)) throw unknown(key, fields)
+    if (next !== undefined && !isFields(next)) throw new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix: `"${key}" is a field with a value, such as ${JSON.stringify(next)}` })
+    if (next === undefined) throw unknown(key, fields)
     fields = next
   }
   if (!Object.hasOwn(fields, last) && !(keys.length === 1 && open.includes(keys[0] ?? ''))) throw unknown(last, fields)

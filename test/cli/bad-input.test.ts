@@ -68,6 +68,7 @@ const cases: readonly Case[] = [
   { name: 'a recipe with an unknown field', args: recipe('unknown.ts'), exit: 2, says: ['unknown-field', '"stepz"', 'did you mean "steps"?'] },
   { name: 'an unknown field in --set', args: train('--set', 'model.layer=2'), exit: 2, says: ['unknown-field', '"model.layer"', 'did you mean "layers"?'] },
   { name: 'an unknown group of fields in --set', args: train('--set', 'modl.layers=2'), exit: 2, says: ['unknown-field', '"modl.layers"', 'did you mean "model"?'] },
+  { name: 'a field of a number in --set', args: train('--set', 'model.layers.x=2'), exit: 2, says: ['unknown-field', '"model.layers.x"', '"layers" is a field with a value'] },
   { name: 'a field of every object in --set', args: train('--set', '__proto__.steps=2'), exit: 2, says: ['unknown-field', '__proto__'] },
   { name: 'a --set without a value', args: train('--set', 'steps'), exit: 2, says: ['flag', '"steps" is not KEY=VALUE'] },
   { name: 'text for a number in --set', args: train('--set', 'model.layers=two'), exit: 2, says: ['field', 'model.layers is "two"', 'a whole number, at least 1'] },
