@@ -1,9 +1,10 @@
 /** The benchmark: each section measures against its peer in one run, interleaved, and says whether the goal is met. */
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
-import { MeshworkError, UsageError } from '../src/core/errors.ts'
+import { UsageError } from '../src/core/errors.ts'
 import { didYouMean } from '../src/core/nearest.ts'
 import { listPlugins } from '../src/runtime/plugins/index.ts'
+import { endWith } from '../test/oracle/main.ts'
 import { depthSection } from './depth.ts'
 import { gptSection } from './gpt.ts'
 import type { Row, Section } from './measure.ts'
@@ -44,7 +45,7 @@ function options() {
   return { json, chosen: only === undefined ? Object.keys(sections) : [only], rounds: rounds === undefined ? undefined : Number(rounds) }
 }
 
-async function main(): Promise<void> {
+async function main(): Promise<number> {
   const { json, chosen, rounds } = options()
   const on = await machine()
   if (!json) process.stdout.write(`${Object.entries(on).map(([k, v]) => `${k} ${v}`).join(', ')}\n`)
@@ -58,13 +59,7 @@ async function main(): Promise<void> {
     if (!json) process.stdout.write(`\n${[section.name, ...notes, ...section.rows.map(line)].join('\n')}\n`)
   }
   if (json) process.stdout.write(`${JSON.stringify({ machine: on, sections: done })}\n`)
+  return 0
 }
 
-try {
-  await main()
-} catch (e) {
-  const usage = e instanceof UsageError || (e instanceof TypeError && 'code' in e)
-  const text = e instanceof MeshworkError || usage ? e.message : `Error: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`
-  process.stderr.write(`${text}\n`)
-  process.exitCode = usage ? 2 : 1
-}
+await endWith(main)

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { MeshworkError } from '../../src/core/errors.ts'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
 import { batchOf, cases, roughened, type Case } from './cases.ts'
 import { compare, table, type Judgement, type Verdict } from './compare.ts'
 import { readArrays, writeArrays, type Arrays, type Entry, type HostArray } from './exchange.ts'
+import { endWith } from './main.ts'
 import { compute, initialWeights } from './ours.ts'
 import { PythonError, run, torchPython, torchVersion } from './python.ts'
 
@@ -80,9 +80,4 @@ async function main(): Promise<number> {
   return failed.length === 0 ? 0 : 1
 }
 
-try {
-  process.exitCode = await main()
-} catch (e) {
-  process.stderr.write(`${e instanceof MeshworkError ? e.message : `Error: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`}\n`)
-  process.exitCode = 1
-}
+await endWith(main)
