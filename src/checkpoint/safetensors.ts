@@ -20,31 +20,50 @@ const bytesOf = (dtype: DType, shape: readonly number[]): number => elements(sha
 // The order of Python's safetensors, which keeps every tensor aligned: equal tensors make equal files.
 const order: readonly DType[] = ['i64', 'f64', 'f32', 'u32', 'i32', 'bf16', 'f16', 'i8', 'u8', 'bool']
 
+export interface FileLayout<T> {
+  /** What the file starts with. */
+  readonly head: Uint8Array
+  /** The tensors in the order in which they lie in the file, with the byte where each begins. */
+  readonly places: readonly { readonly tensor: T; readonly begin: number }[]
+  /** Bytes of the whole file. */
+  readonly size: number
+}
+
 /**
- * Writes a file that is whole or not there; tensors lie in the order of their dtypes, then of their names.
- * @throws FileError when it cannot be written; DimError when data do not fit their dtype and shape, or two names are equal.
+ * Where everything lies in a file of these tensors: in the order of their dtypes, then of their names.
+ * @throws DimError when two names are equal.
  */
-export async function writeSafetensors(
-  path: string, tensors: Iterable<HostTensor>, metadata: Readonly<Record<string, string>> = {},
-): Promise<void> {
+export function layoutFile<T extends Omit<HostTensor, 'data'>>(tensors: Iterable<T>, metadata: Readonly<Record<string, string>> = {}): FileLayout<T> {
   const ordered = [...tensors].sort((a, b) => order.indexOf(a.dtype) - order.indexOf(b.dtype) || (a.name < b.name ? -1 : 1))
   const header = new Map<string, unknown>(Object.keys(metadata).length === 0 ? [] : [['__metadata__', metadata]])
+  const begins: number[] = []
   let end = 0
   for (const { name, dtype, shape } of ordered) {
     if (header.has(name) || name === '__metadata__') {
       throw new DimError({ code: 'tensor-name', what: `safetensors: a second tensor is named "${name}"`, fix: 'rename one' })
     }
-    const begin = end
+    begins.push(end)
     end += bytesOf(dtype, shape)
-    header.set(name, { dtype: dtypes[dtype].safetensors, shape, data_offsets: [begin, end] })
+    header.set(name, { dtype: dtypes[dtype].safetensors, shape, data_offsets: [begins.at(-1), end] })
   }
   const json = Buffer.from(JSON.stringify(Object.fromEntries(header)))
   const head = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
   head.writeBigUInt64LE(BigInt(head.length - 8))
   json.copy(head, 8)
+  return { head, size: head.length + end, places: ordered.map((tensor, i) => ({ tensor, begin: head.length + (begins[i] ?? 0) })) }
+}
+
+/**
+ * Writes a file that is whole or not there.
+ * @throws FileError when it cannot be written; DimError when data do not fit their dtype and shape, or two names are equal.
+ */
+export async function writeSafetensors(
+  path: string, tensors: Iterable<HostTensor>, metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const { head, places } = layoutFile(tensors, metadata)
   await writeAtomically(path, async file => {
     await file.writeFile(head)
-    for (const tensor of ordered) {
+    for (const { tensor } of places) {
       const data = typeof tensor.data === 'function' ? await tensor.data() : tensor.data
       checkData(tensor, data)
       await file.writeFile(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
@@ -76,6 +95,8 @@ export interface SafetensorsFile extends AsyncDisposable {
   readonly metadata: Readonly<Record<string, string>>
   /** A tensor's elements, row-major. @throws FileError when there is none of that name, or the file cannot be read. */
   read(name: string): Promise<TypedArray>
+  /** `length` elements from `first` on. @throws the same */
+  readPart(name: string, first: number, length: number): Promise<TypedArray>
   close(): Promise<void>
 }
 
@@ -108,16 +129,19 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     const header = parseHeader(path, await readBytes(file, path, 8, length))
     const tensors = new Map(Object.entries(header.entries).map(([name, entry]) => [name, checkEntry(path, name, entry)]))
     checkRanges(path, tensors, total - start)
+    const entryOf = (name: string): TensorEntry => {
+      const entry = tensors.get(name)
+      if (entry !== undefined) return entry
+      throw new FileError({ code: 'no-such-tensor', what: `${path} has no tensor "${name}"`, fix: didYouMean(name, tensors.keys()) })
+    }
+    const readPart = async (name: string, first: number, length: number): Promise<TypedArray> => {
+      const { dtype, begin } = entryOf(name)
+      const { bytes, view } = dtypes[dtype]
+      return view(await readBytes(file, path, start + begin + first * bytes, length * bytes), 0, length)
+    }
     return {
-      tensors, metadata: header.metadata,
-      async read(name) {
-        const entry = tensors.get(name)
-        if (entry === undefined) {
-          throw new FileError({ code: 'no-such-tensor', what: `${path} has no tensor "${name}"`, fix: didYouMean(name, tensors.keys()) })
-        }
-        const bytes = await readBytes(file, path, start + entry.begin, entry.end - entry.begin)
-        return dtypes[entry.dtype].view(bytes, 0, elements(entry.shape))
-      },
+      tensors, metadata: header.metadata, readPart,
+      read: async name => readPart(name, 0, elements(entryOf(name).shape)),
       close: () => file.close(),
       [Symbol.asyncDispose]: () => file.close(),
     }

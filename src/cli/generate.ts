@@ -3,18 +3,19 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { FileError, UsageError } from '../core/errors.ts'
-import { openBackend } from '../engine/index.ts'
+import { leadersFirst, openBackend } from '../engine/index.ts'
 import { openGenerator, readRunFolder, type GenerateOptions } from '../serve/generate.ts'
 import { parseRun, type Run } from '../train/run.ts'
+import { meshOfRun } from '../train/train.ts'
 import { checkRun } from './check.ts'
 import { visible } from './format.ts'
 import { interrupts } from './interrupt.ts'
-import { openOutput, silent } from './output.ts'
+import { backendOption, joinCommand, outputOf, requireRanks, whereDevices } from './job.ts'
 import { applyFlags, seedOf, temperatureOf, wholeNumber, type MeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
 
 interface Flags extends MeshFlags {
-  readonly prompt?: string; readonly tokens?: string; readonly temperature?: string; readonly seed: string; readonly plugin: string; readonly json?: boolean
+  readonly prompt?: string; readonly tokens?: string; readonly temperature?: string; readonly seed: string; readonly plugin: string; readonly backend?: string; readonly json?: boolean
 }
 
 /** The run of a folder in which everything is that a finished run leaves. @throws FileError */
@@ -53,34 +54,36 @@ export const generateCommand = (): Command => new Command('generate')
   .option('--mesh <axis=n,...>', 'the whole mesh')
   .option('--layout <dim=axis,...>', 'which dim lies on which axis')
   .option('--plugin <name|path>', 'the runtime', 'cpu')
+  .option(...backendOption)
   .option('--json', 'print one JSON object at the end')
   .addHelpText('after', '\nExample:\n  $ npx meshwork generate runs/gpt-tiny-0 --prompt "The people" --tokens 60 --temperature 0.8 --seed 1')
   .action(async (folder: string, { batch, model, mesh, layout, ...flags }: Flags) => {
+    const processes = await joinCommand(flags.backend)
     const saved = await readRun(folder)
     const run = applyFlags(saved, Object.fromEntries(Object.entries({ batch, model, mesh, layout }).filter(([, v]) => v !== undefined)))
     const options = optionsOf({ ...flags }, run)
     const { config } = await readRunFolder(folder)
     // A device group that splits the batch gets a window of its own.
     const devices = checkRun({ ...run, model: config, batch: Object.values(run.mesh).reduce((n, size) => n * size, 1) }, false)
-    const output = flags.json === true ? silent : openOutput()
+    requireRanks(meshOfRun(run), flags.plugin)
+    const output = outputOf(processes, flags.json === true)
     const stops = interrupts()
     try {
-      const plugin = await preparedPlugin(flags.plugin, output, stops)
+      const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
       stops.quit(() => output.clear())
       output.status('starting')
-      const backend = await openBackend({ devices, plugin })
+      const backend = await openBackend({ devices, plugin, backend: whereDevices() })
       try {
         const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params })
         stops.finish()
         output.write(visible(options.prompt))
         let text = ''
-        for await (const piece of generator.generate(options)) {
+        for await (const piece of generator.generate({ ...options, signal: stops.signal })) {
           text += piece
           output.write(visible(piece))
-          if (stops.signal.aborted) break
         }
         output.print('')
-        if (flags.json === true) process.stdout.write(`${JSON.stringify({ ...options, text })}\n`)
+        if (flags.json === true && processes.rank === 0) process.stdout.write(`${JSON.stringify({ ...options, text })}\n`)
         generator.dispose()
       } finally {
         await backend.close()

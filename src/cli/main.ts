@@ -1,32 +1,25 @@
 /** The command line: parses, runs a command, and turns every failure into one message and an exit code. */
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { MeshworkError, UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
+import { currentJob } from '../runtime/job.ts'
+import { FailedElsewhere } from '../runtime/processes.ts'
+import { version } from '../core/version.ts'
 import { doctorCommand } from './doctor.ts'
 import { generateCommand } from './generate.ts'
 import { Stopped, watchPipes } from './interrupt.ts'
+import { heading, speaks } from './job.ts'
+import { mpiCommand } from './mpi.ts'
 import { pluginsCommand } from './plugins.ts'
 import { trainCommand } from './train.ts'
-
-// From dist/src/cli and from src/cli alike.
-function version(): string {
-  for (const up of ['../..', '../../..']) {
-    try {
-      const { name, version } = JSON.parse(readFileSync(new URL(`${up}/package.json`, import.meta.url), 'utf8')) as { name?: string; version?: string }
-      if (name === 'meshwork' && version !== undefined) return version
-    } catch { /* the other place */ }
-  }
-  return 'unknown'
-}
 
 function program(): Command {
   const root = new Command('meshwork')
     .description('Distributed machine learning in TypeScript: one model over named dims, split over a mesh of devices.')
-    .version(version())
+    .version(version)
     .option('--debug', 'print stack traces of errors')
     .addHelpText('after', '\nExample:\n  $ npx meshwork train gpt-tiny --batch 2 --model 2')
-  for (const command of [trainCommand(), generateCommand(), doctorCommand(), pluginsCommand()]) root.addCommand(command)
+  for (const command of [trainCommand(), generateCommand(), doctorCommand(), pluginsCommand(), mpiCommand()]) root.addCommand(command)
   // Errors are ours to print, and the process ours to end.
   const quiet = (c: Command): void => {
     c.exitOverride().showSuggestionAfterError(false).configureOutput({ outputError: () => {} })
@@ -80,13 +73,16 @@ export async function main(args: readonly string[]): Promise<number> {
   watchPipes()
   const root = program()
   const given = args.filter(a => a !== '--debug')
-  const fail = (e: MeshworkError): number => {
-    process.stderr.write(`${e.message}\n`)
+  const fail = async (e: MeshworkError): Promise<number> => {
+    if (e instanceof FailedElsewhere || !await speaks(e.exitCode)) return e.exitCode
+    process.stderr.write(`${heading()}${e.message}\n`)
     if (given.length < args.length) process.stderr.write(`${traceOf(e)}\n`)
+    currentJob().abort(e.exitCode)
     return e.exitCode
   }
   try {
     await root.parseAsync(given, { from: 'user' })
+    await currentJob().end()
     return Number(process.exitCode ?? 0)
   } catch (e) {
     if (e instanceof Stopped) return e.exitCode

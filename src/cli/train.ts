@@ -2,21 +2,22 @@
 import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import { readTextFile } from '../data/text-file.ts'
-import { openBackend, type Backend } from '../engine/index.ts'
+import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
 import { openGenerator } from '../serve/generate.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
 import type { Run } from '../train/run.ts'
-import { train } from '../train/train.ts'
+import { meshOfRun, train } from '../train/train.ts'
 import { checkRun } from './check.ts'
 import { shellWord, visible } from './format.ts'
 import { interrupts, type Interrupts } from './interrupt.ts'
-import { openOutput, silent, type Output } from './output.ts'
+import { backendOption, joinCommand, outputOf, requireRanks, whereDevices } from './job.ts'
+import type { Output } from './output.ts'
 import { applyFlags, type RunFlags } from './overrides.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
 import { trainingProgress } from './progress.ts'
 import { loadRecipe } from './recipes.ts'
 
-interface Flags extends RunFlags { readonly out?: string; readonly plugin: string; readonly json?: boolean }
+interface Flags extends RunFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly json?: boolean }
 
 export const trainCommand = (): Command => new Command('train')
   .description('Train a model and write its run folder.')
@@ -31,26 +32,31 @@ export const trainCommand = (): Command => new Command('train')
   .option('--set <key=value...>', 'any field of the run, such as model.layers=6')
   .option('--out <dir>', 'the run folder; runs/NAME-N unless given')
   .option('--plugin <name|path>', 'the runtime: cpu, simulate (slow, needs no plugin), or a PJRT plugin\'s path', 'cpu')
+  .option(...backendOption)
   .option('--json', 'print events as JSON lines')
   .addHelpText('after', `
 Examples:
   $ npx meshwork train gpt-tiny --batch 2 --model 2
   $ npx meshwork train gpt-tiny --data novel.txt --steps 200 --set model.layers=2
+  $ mpirun -n 4 npx meshwork train gpt-tiny --batch 2 --model 2
   $ npx meshwork train my-recipe.ts --mesh replica=2,model=2 --layout batch=replica,hidden=model
 
 Ctrl-C (or SIGTERM) finishes the step, writes the run, and exits with 130 (143); a second one quits at once.`)
   .action(async (recipe: string, flags: Flags) => {
     const run = applyFlags(await loadRecipe(recipe), flags)
-    const devices = checkRun(run, isOnHost(flags.plugin))
     if (flags.out === '') throw new UsageError({ code: 'flag', what: '--out: the folder has no name', fix: 'for example --out runs/first' })
     const folder = flags.out ?? { parent: 'runs', name: run.name }
-    await checkFolder(folder)
+    const processes = await joinCommand(flags.backend)
+    const devices = checkRun(run, isOnHost(flags.plugin) && processes.count === 1)
+    requireRanks(meshOfRun(run), flags.plugin)
+    if (processes.rank === 0) await checkFolder(folder)
     // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
     for (const path of run.data) await readTextFile(path)
-    const output = flags.json === true ? silent : openOutput()
+    const output = outputOf(processes, flags.json === true)
     const stops = interrupts()
     try {
-      await runTraining({ run, devices, folder, plugin: await preparedPlugin(flags.plugin, output, stops), json: flags.json === true }, output, stops)
+      const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
+      await runTraining({ run, devices, folder, plugin, json: flags.json === true && processes.rank === 0 }, output, stops)
       process.exitCode = stops.code
     } finally {
       output.clear()
@@ -64,7 +70,7 @@ async function runTraining({ run, devices, folder, plugin, json }: Job, output: 
   const quit = (): void => stops.quit(() => output.note('stopped before the first step: nothing was written'))
   quit()
   output.status('starting')
-  const backend = await openBackend({ devices, plugin })
+  const backend = await openBackend({ devices, plugin, backend: whereDevices() })
   const tell = (event: object): void => { process.stdout.write(`${JSON.stringify(event)}\n`) }
   const show = json ? tell : trainingProgress(output)
   try {
@@ -80,7 +86,7 @@ async function runTraining({ run, devices, folder, plugin, json }: Job, output: 
     })
     if (result.folder === undefined) return output.note('stopped before the first step: nothing was written')
     if (result.stopped) output.print(`stopped after ${result.steps} of ${run.steps} steps`)
-    if (stops.code === undefined) {
+    if (!await anyOf(backend.processes, 'whether to stop', stops.code !== undefined)) {
       const text = await sample(run, result.folder, backend, output, stops.signal)
       if (json) tell({ type: 'sample', prompt: run.sample.prompt, text })
     }
@@ -99,10 +105,9 @@ async function sample(run: Run, folder: string, backend: Backend, output: Output
   try {
     output.print('')
     output.write(run.sample.prompt)
-    for await (const piece of generator.generate({ ...run.sample, seed: run.seed })) {
+    for await (const piece of generator.generate({ ...run.sample, seed: run.seed, signal })) {
       text += piece
       output.write(visible(piece))
-      if (signal.aborted) break
     }
     output.print('\n')
     return text

@@ -11,13 +11,13 @@ import { FileError } from './errors.ts'
 export const writeFileAtomic = (path: string, data: string | Uint8Array): Promise<void> =>
   writeAtomically(path, file => file.writeFile(data))
 
-/** The same for what is made bit by bit: `write` fills the handle. What it throws of its own is passed on. */
-export async function writeAtomically(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
+/** The same for what is made bit by bit: `write` fills the handle of a file that is at `temporary` until it is whole. What it throws of its own is passed on. */
+export async function writeAtomically(path: string, write: (file: FileHandle, temporary: string) => Promise<void>): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`)
   try {
     const file = await open(temporary, 'wx')
     try {
-      await write(file)
+      await write(file, temporary)
       await file.sync()
     } finally {
       await file.close()

@@ -5,7 +5,7 @@ import { hash, permutation } from './shuffle.ts'
 /** Packed token ids; 16 bits hold the usual vocabularies. */
 export type Tokens = Uint16Array | Uint32Array
 
-/** Both are [batch, seq], row-major; a target is the token after. */
+/** Both are [windows, seq], row-major; a target is the token after. */
 export interface Batch { readonly tokens: Int32Array; readonly targets: Int32Array }
 
 export interface BatchShape {
@@ -15,9 +15,12 @@ export interface BatchShape {
   readonly seq: number
 }
 
-export interface TrainingOrder extends BatchShape { readonly seed: number }
+/** Windows `from` to before `to` of each batch: those that one process needs. All unless told. */
+export interface Rows { readonly from: number; readonly to: number }
+
+export interface TrainingOrder extends BatchShape { readonly seed: number; readonly rows?: Rows | undefined }
 /** `atMost` batches; all there are unless told. */
-export interface FixedOrder extends BatchShape { readonly atMost?: number | undefined }
+export interface FixedOrder extends BatchShape { readonly atMost?: number | undefined; readonly rows?: Rows | undefined }
 
 /** Tokens that one batch takes, with the last target. */
 export const tokensNeeded = ({ batch, seq }: BatchShape): number => batch * seq + 1
@@ -43,7 +46,7 @@ export interface BatchOrder {
  * window once, in an order of its own, and goes on where the batch before it ended.
  * @throws DataError when there is not one batch of tokens.
  */
-export function trainingBatches(tokens: Tokens, { seed, batch, seq }: TrainingOrder): BatchOrder {
+export function trainingBatches(tokens: Tokens, { seed, batch, seq, rows }: TrainingOrder): BatchOrder {
   requireTokens(tokens.length, tokensNeeded({ batch, seq }), `the text is shorter than one batch of ${batch} × ${seq} tokens`)
   const windows = Math.floor(tokens.length / seq)
   const epochAt = (epoch: number) => ({
@@ -53,7 +56,7 @@ export function trainingBatches(tokens: Tokens, { seed, batch, seq }: TrainingOr
     windows,
     batch(step) {
       let now = epochAt(Math.floor(step * batch / windows))
-      return gather(tokens, { batch, seq }, row => {
+      return gather(tokens, seq, rows ?? { from: 0, to: batch }, row => {
         const nth = step * batch + row
         const epoch = Math.floor(nth / windows)
         if (epoch !== now.epoch) now = epochAt(epoch)
@@ -68,19 +71,20 @@ export function trainingBatches(tokens: Tokens, { seed, batch, seq }: TrainingOr
  * @throws DataError when there is not one batch of tokens.
  */
 export function fixedBatches(tokens: Tokens, shape: FixedOrder): readonly Batch[] {
-  const { batch, seq, atMost = Infinity } = shape
+  const { batch, seq, atMost = Infinity, rows = { from: 0, to: batch } } = shape
   requireTokens(tokens.length, tokensNeeded(shape), `the held-out text is shorter than one batch of ${batch} × ${seq} tokens`)
   const windows = Math.floor((tokens.length - 1) / seq)
   const count = Math.min(Math.floor(windows / batch), atMost)
   return Array.from({ length: count }, (_, i) =>
-    gather(tokens, { batch, seq }, row => Math.floor((i * batch + row) * windows / (count * batch)) * seq))
+    gather(tokens, seq, rows, row => Math.floor((i * batch + row) * windows / (count * batch)) * seq))
 }
 
-function gather(tokens: Tokens, { batch, seq }: BatchShape, startOf: (row: number) => number): Batch {
-  const out = { tokens: new Int32Array(batch * seq), targets: new Int32Array(batch * seq) }
-  for (let row = 0; row < batch; row++) {
+function gather(tokens: Tokens, seq: number, { from, to }: Rows, startOf: (row: number) => number): Batch {
+  const size = (to - from) * seq
+  const out = { tokens: new Int32Array(size), targets: new Int32Array(size) }
+  for (let row = from; row < to; row++) {
     let at = startOf(row) % tokens.length
-    for (let i = row * seq; i < (row + 1) * seq; i++) {
+    for (let i = (row - from) * seq; i < (row - from + 1) * seq; i++) {
       out.tokens[i] = tokens[at] as number
       at = at + 1 === tokens.length ? 0 : at + 1
       out.targets[i] = tokens[at] as number

@@ -1,5 +1,5 @@
 /** Data: text → tokens → batches, the same for a seed on every mesh. */
-export { type Batch, type BatchOrder, type BatchShape, type FixedOrder, type Tokens, type TrainingOrder } from './batches.ts'
+export { type Batch, type BatchOrder, type BatchShape, type FixedOrder, type Rows, type Tokens, type TrainingOrder } from './batches.ts'
 export { endOfText } from './bpe.ts'
 export { loadDataset, type DataProgress, type Dataset, type DatasetOptions } from './load.ts'
 export { parseTokenizer, readTokenizer, writeTokenizer } from './tokenizer-json.ts'

@@ -33,6 +33,8 @@ export interface DatasetOptions {
 
 export interface Dataset {
   readonly name: string
+  /** Equal for equal text and vocabulary, however they came here. */
+  readonly identity: string
   /** Undefined for the user's own files. */
   readonly licence: string | undefined
   readonly tokenizer: Tokenizer
@@ -63,7 +65,7 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   const cacheProblem = kept === undefined ? await keep(path, { tokenizer, packed }) : undefined
   const { train, heldOut } = split(packed, tokenizer.endOfText, shape)
   return {
-    name: corpus.name, licence: corpus.licence, tokenizer, documents: packed.ends.length, fromCache: kept !== undefined, cacheProblem,
+    name: corpus.name, identity: `${corpus.identity} ${vocab}`, licence: corpus.licence, tokenizer, documents: packed.ends.length, fromCache: kept !== undefined, cacheProblem,
     train: { tokens: train, batches: order => trainingBatches(train, order) },
     heldOut: { tokens: heldOut, batches: order => fixedBatches(heldOut, order) },
   }

@@ -1,12 +1,13 @@
-/** Arrays that lie over a mesh: one buffer a device. */
+/** Arrays that lie over a mesh: one buffer a device, of which a process holds those of its own devices. */
 import { formatShape, sizeOf, type Dim } from '../core/dim.ts'
-import { hostArray, type DType, type TypedArray } from '../core/dtype.ts'
+import { dtypes, hostArray, type DType, type TypedArray } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
-import { sameSplit, type Split } from '../core/layout.ts'
+import { localShape, sameSplit, type Split } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Placement } from '../partition/local.ts'
 import type { Backend, DeviceBuffer } from '../runtime/backend.ts'
-import { blockOf, cut, holders, paste } from './blocks.ts'
+import type { Processes } from '../runtime/processes.ts'
+import { blockOf, cut, holders, paste, stretches, type Block } from './blocks.ts'
 
 /** An array over a mesh. Free it with `dispose`; arguments that a program donates are freed by it. */
 export class MeshArray {
@@ -15,10 +16,12 @@ export class MeshArray {
   readonly dtype: DType
   readonly mesh: Mesh
   readonly split: Split
-  /** One a device. */
-  readonly pieces: readonly DeviceBuffer[]
+  /** By device, those that this process can reach. */
+  readonly pieces: ReadonlyMap<number, DeviceBuffer>
+  readonly #processes: Processes
 
-  constructor(placement: Placement, mesh: Mesh, pieces: readonly DeviceBuffer[]) {
+  constructor(placement: Placement, mesh: Mesh, pieces: ReadonlyMap<number, DeviceBuffer>, processes: Processes) {
+    this.#processes = processes
     this.shape = placement.shape
     this.dtype = placement.dtype
     this.split = placement.split
@@ -26,44 +29,91 @@ export class MeshArray {
     this.pieces = pieces
   }
 
-  /** The whole array on the host, in row-major order of `shape`. */
+  /**
+   * The whole array on the host, in row-major order of `shape`. Where other processes hold parts of it, all must call this, and each
+   * gets the whole: for what is small.
+   */
   async read(): Promise<TypedArray> {
     const from = holders(this.shape, this.split, this.mesh)
-    const parts = await Promise.all(from.map(async device => ({ device, data: await this.#piece(device).read() })))
-    const [only] = parts
-    if (this.split.size === 0 && only !== undefined) return only.data
+    const here = this.pieces.keys().next().value
+    if (this.split.size === 0 && here !== undefined) return this.#piece(here).read()
     const all = hostArray(this.dtype, sizeOf(this.shape))
-    for (const { device, data } of parts) paste(all, data, this.dtype, this.shape, this.split, this.mesh, device)
+    const put = (device: number, part: TypedArray): void => paste(all, part, this.dtype, this.shape, this.split, this.mesh, device)
+    if (from.every(d => this.pieces.has(d))) {
+      await Promise.all(from.map(async device => put(device, await this.#piece(device).read())))
+      return all
+    }
+    const mine = from.find(d => this.pieces.has(d))
+    const part = mine === undefined ? hostArray(this.dtype, 0) : await this.#piece(mine).read()
+    // One device a process: its number is the process's rank.
+    const parts = await this.#processes.exchange(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), 'reading an array that lies over processes')
+    for (const device of from) {
+      const bytes = parts[device]
+      if (bytes !== undefined) put(device, dtypes[this.dtype].view(bytes.slice().buffer))
+    }
     return all
   }
 
   /** The only element of a scalar. */
   async item(): Promise<number> {
     if (sizeOf(this.shape) !== 1) throw new DimError({ code: 'not-scalar', what: 'item: the array has more than one element', details: { array: formatShape(this.shape) }, fix: 'use read()' })
-    return Number((await this.#piece(0).read())[0])
+    const [piece] = this.pieces.values()
+    return Number((await piece?.read())?.[0])
   }
 
-  dispose(): void { for (const p of this.pieces) p.dispose() }
+  /**
+   * The parts of the array that are this process's to save, one at a time: over all processes, every part once. `copy` is called for
+   * each stretch that is contiguous in the whole and in the part, with its places in both and its length, in elements.
+   */
+  async * ownParts(): AsyncGenerator<{ readonly data: TypedArray; readonly each: (copy: (global: number, local: number, length: number) => void) => void }> {
+    for (const device of holders(this.shape, this.split, this.mesh)) {
+      const piece = this.pieces.get(device)
+      if (piece === undefined) continue
+      const block = blockOf(this.shape, this.split, this.mesh, device)
+      yield { data: await piece.read(), each: copy => stretches(this.shape, block, copy) }
+    }
+  }
+
+  dispose(): void { for (const p of this.pieces.values()) p.dispose() }
 
   #piece(device: number): DeviceBuffer {
-    const p = this.pieces[device]
+    const p = this.pieces.get(device)
     if (p === undefined) throw new Error(`the array has no piece on device ${device}`)
     return p
   }
 }
 
-/** Lays a host array over the mesh. `data` is in row-major order of the placement's shape. */
-export async function place(backend: Backend, mesh: Mesh, placement: Placement, data: TypedArray, what: string): Promise<MeshArray> {
+/** Makes the host data of a part when asked, so that no process needs the whole. Row-major. */
+export type Source = (block: Block) => TypedArray | Promise<TypedArray>
+
+/** Lays host data over the mesh: the whole array, row-major in the placement's shape, or what makes a part of it. */
+export async function place(backend: Backend, mesh: Mesh, placement: Placement, data: TypedArray | Source, what: string): Promise<MeshArray> {
   const { shape, dtype, split } = placement
-  if (data.length !== sizeOf(shape)) {
-    throw new DimError({ code: 'element-count', what: `${what}: ${data.length} elements given, ${sizeOf(shape)} wanted`, details: { shape: formatShape(shape) } })
+  const check = (given: TypedArray, elements: number, of: string): TypedArray => {
+    if (given.length !== elements) {
+      throw new DimError({ code: 'element-count', what: `${what}: ${given.length} elements given, ${elements} wanted`, details: { shape: of } })
+    }
+    if (given.constructor !== hostArray(dtype, 0).constructor) {
+      throw new DimError({ code: 'dtype', what: `${what}: ${given.constructor.name} given for ${dtype}`, details: { shape: of }, fix: `give it as ${hostArray(dtype, 0).constructor.name}` })
+    }
+    return given
   }
-  if (data.constructor !== hostArray(dtype, 0).constructor) {
-    throw new DimError({ code: 'dtype', what: `${what}: ${data.constructor.name} given for ${dtype}`, details: { shape: formatShape(shape) }, fix: `give it as ${hostArray(dtype, 0).constructor.name}` })
+  if (typeof data !== 'function') check(data, sizeOf(shape), formatShape(shape))
+  const partOn = async (device: number): Promise<TypedArray> => {
+    if (typeof data !== 'function') return cut(data, dtype, shape, split, mesh, device)
+    const block = blockOf(shape, split, mesh, device)
+    return check(await data(block), block.sizes.reduce((n, s) => n * s, 1), formatShape(localShape(shape, split, mesh)))
   }
-  const pieces = await Promise.all(Array.from({ length: mesh.size }, (_, device) =>
-    backend.put(cut(data, dtype, shape, split, mesh, device), { shape: blockOf(shape, split, mesh, device).sizes, dtype }, device)))
-  return new MeshArray(placement, mesh, pieces)
+  // Devices that hold the same part share what is made for it.
+  const made = new Map<string, Promise<TypedArray>>()
+  const pieces = await Promise.all(backend.addressable.filter(d => d < mesh.size).map(async device => {
+    const { sizes, starts } = blockOf(shape, split, mesh, device)
+    const key = starts.join()
+    const part = made.get(key) ?? partOn(device)
+    made.set(key, part)
+    return [device, await backend.put(await part, { shape: sizes, dtype }, device)] as const
+  }))
+  return new MeshArray(placement, mesh, new Map(pieces), backend.processes)
 }
 
 export const samePlacement = (a: Placement, b: Placement): boolean =>

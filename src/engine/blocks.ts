@@ -4,7 +4,7 @@ import { dtypes, hostArray, type DType, type TypedArray } from '../core/dtype.ts
 import { localShape, type Split } from '../core/layout.ts'
 import { partOf, type Mesh } from '../core/mesh.ts'
 
-interface Block { readonly sizes: readonly number[]; readonly starts: readonly number[] }
+export interface Block { readonly sizes: readonly number[]; readonly starts: readonly number[] }
 
 /** Where in the global array a device's part lies. */
 export function blockOf(shape: readonly Dim[], split: Split, mesh: Mesh, device: number): Block {
@@ -12,8 +12,8 @@ export function blockOf(shape: readonly Dim[], split: Split, mesh: Mesh, device:
   return { sizes, starts: shape.map((d, i) => partOf(mesh, split.get(d.name) ?? [], device) * (sizes[i] ?? 0)) }
 }
 
-/** Calls `run(global offset, local offset, length)` for each stretch that is contiguous in both. */
-function stretches(shape: readonly Dim[], { sizes, starts }: Block, run: (global: number, local: number, length: number) => void): void {
+/** Calls `run(global offset, local offset, length)`, in elements, for each stretch that is contiguous in both. */
+export function stretches(shape: readonly Dim[], { sizes, starts }: Block, run: (global: number, local: number, length: number) => void): void {
   // Trailing dims that are whole lie in one stretch with the last one that is cut.
   let inner = shape.length
   while (inner > 0 && sizes[inner - 1] === shape[inner - 1]?.size) inner--

@@ -15,12 +15,12 @@ import type { LocalGraph, Placement } from '../partition/local.ts'
 import { partition } from '../partition/partition.ts'
 import type { Backend, DeviceBuffer, MemoryStats } from '../runtime/backend.ts'
 import { emit } from '../stablehlo/emit.ts'
-import { MeshArray, place, samePlacement } from './array.ts'
+import { MeshArray, place, samePlacement, type Source } from './array.ts'
 import { donationPairs } from './donate.ts'
 
-type Leaf = MeshArray | TypedArray | number
+type Leaf = MeshArray | TypedArray | Source | number
 type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [k: string]: TreeOf<T> }
-/** What may stand where an argument has a tensor: an array over the mesh, or host data that is laid out on the way in. */
+/** What may stand where an argument has a tensor: an array over the mesh, or host data that is laid out on the way in, or what makes them. */
 export type Given<T> = Tree extends T ? TreeOf<Leaf> : T extends AnyTensor ? Leaf : { readonly [K in keyof T]: Given<T[K]> }
 /** Where a result has a tensor, an array. */
 export type Arrays<T> = Tree extends T ? TreeOf<MeshArray> : T extends AnyTensor ? MeshArray : { readonly [K in keyof T]: Arrays<T[K]> }
@@ -55,7 +55,7 @@ export interface Program<A extends readonly Tree[], R extends Tree> extends Plan
   dispose(): void
 }
 
-const isGiven = (x: unknown): x is MeshArray | TypedArray | number => x instanceof MeshArray || typeof x === 'number' || ArrayBuffer.isView(x)
+const isGiven = (x: unknown): x is Leaf => x instanceof MeshArray || typeof x === 'number' || typeof x === 'function' || ArrayBuffer.isView(x)
 const givens = treeOps(isGiven, 'an array')
 const tensors = treeOps((x): x is AnyTensor => leafNode(x) !== undefined, 'a tensor')
 const leafNode = (x: unknown): Node | undefined => (typeof x === 'object' && x !== null && 'node' in x ? (x as AnyTensor).node : undefined)
@@ -78,8 +78,11 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
   return { graph: { inputs, outputs }, result, paths: leaves.map(l => l.path) }
 }
 
+/** `devicesAs` is how the text names devices: as the backend that will run it does. */
+export type PlanOptions = Omit<CompileOptions, 'backend'> & { readonly devicesAs?: Backend['devicesAs'] }
+
 /** All stages but the last: nothing is compiled, no device is touched. */
-export function plan<const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: Omit<CompileOptions, 'backend'>): Plan & { readonly donated: readonly number[]; readonly result: R } {
+export function plan<const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: PlanOptions): Plan & { readonly donated: readonly number[]; readonly result: R } {
   const { graph, result, paths } = trace(f, args)
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
   const counts = args.map(a => leavesOf(a).length)
@@ -87,7 +90,7 @@ export function plan<const A extends readonly Tree[], R extends Tree>(f: (...arg
   const candidates = (options.donate ?? []).flatMap(arg => Array.from({ length: counts[arg] ?? 0 }, (_, i) => first(arg) + i))
   const pairs = donationPairs(local, candidates)
   const inputs = paths.map((path, i) => ({ path, placement: local.inputPlacements[i] })).filter((x): x is { path: string; placement: Placement } => x.placement !== undefined)
-  return { graph, local, text: emit(local, pairs), collectives: collectives(local), inputs, donated: [...pairs.keys()], result }
+  return { graph, local, text: emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs } }), collectives: collectives(local), inputs, donated: [...pairs.keys()], result }
 }
 
 /**
@@ -100,14 +103,18 @@ export async function compile<const A extends readonly Tree[], R extends Tree>(f
   if (mesh.size > backend.deviceCount) {
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
   }
-  const { donated, result, ...planned } = plan(f, args, options)
+  if (backend.devicesAs === 'ranks' && mesh.size !== backend.deviceCount) {
+    throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and there are ${backend.deviceCount} ranks, one device each`, fix: `start ${mesh.size} ranks, or use a mesh of ${backend.deviceCount}` })
+  }
+  const { donated, result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs })
   options.onPlan?.(planned)
   const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
+  const devices = backend.addressable.filter(d => d < mesh.size)
   const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
     const { buffers, temporary } = await prepare(given, planned, options, donated)
     try {
       const out = await executable.execute(buffers)
-      const arrays = planned.local.outputPlacements.map((p, i) => new MeshArray(p, mesh, out.map(results => pieceAt(results, i))))
+      const arrays = planned.local.outputPlacements.map((p, i) => new MeshArray(p, mesh, new Map(devices.map((d, k) => [d, present(out[k]?.[i])])), backend.processes))
       return tensors.rebuild(result, arrays) as Arrays<R>
     } finally {
       for (const t of temporary) t.dispose()
@@ -116,9 +123,8 @@ export async function compile<const A extends readonly Tree[], R extends Tree>(f
   return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose: () => executable.dispose() })
 }
 
-function pieceAt(row: readonly DeviceBuffer[], i: number): DeviceBuffer {
-  const found = row[i]
-  if (found === undefined) throw new Error(`there is no buffer ${i}`)
+function present(found: DeviceBuffer | undefined): DeviceBuffer {
+  if (found === undefined) throw new Error('a device has no buffer')
   return found
 }
 
@@ -142,7 +148,7 @@ Promise<{ readonly buffers: readonly (readonly DeviceBuffer[])[]; readonly tempo
     if (!donated.includes(i)) temporary.push(array)
     return array
   }))
-  return { buffers: Array.from({ length: mesh.size }, (_v, device) => arrays.map(a => pieceAt(a.pieces, device))), temporary }
+  return { buffers: backend.addressable.filter(d => d < mesh.size).map(device => arrays.map(a => present(a.pieces.get(device)))), temporary }
 }
 
 const describe = (p: Placement): string => `${p.dtype} ${formatShape(p.shape)}${[...p.split].map(([dim, axes]) => `, ${dim} → ${axes.join(', ')}`).join('')}`

@@ -1,28 +1,47 @@
 /** Opens the runtime that the user names. */
+import { availableParallelism, cpus } from 'node:os'
 import { UsageError } from '../core/errors.ts'
 import type { Backend } from '../runtime/backend.ts'
+import { joinJob, nativeParts, type BackendChoice } from '../runtime/job.ts'
 
 export interface BackendOptions {
-  /** Devices to ask for; 1 unless said otherwise. */
+  /** Devices to ask for; 1 unless said otherwise, or as many as there are ranks. */
   readonly devices?: number
   /** `cpu` (the default), `simulate`, or the path of a PJRT plugin. */
   readonly plugin?: string
   /** Where compiled programs are kept; the user's cache folder unless said otherwise, `false` for nowhere. */
   readonly cache?: string | false
+  /** Where the devices are: one on each rank of an MPI job, or all in this process; by how the process was started, unless said. */
+  readonly backend?: BackendChoice
 }
 
 /**
  * Opens a backend. A plugin must be installed (`npx meshwork plugins install cpu`); `simulate` needs none.
  * @throws PluginError, UsageError
  */
-export async function openBackend({ devices = 1, plugin = 'cpu', cache }: BackendOptions = {}): Promise<Backend> {
-  if (!Number.isSafeInteger(devices) || devices < 1) throw new UsageError({ code: 'devices', what: `${devices} devices asked for`, fix: 'a whole number, at least 1' })
+export async function openBackend({ devices, plugin = 'cpu', cache, backend }: BackendOptions = {}): Promise<Backend> {
+  if (devices !== undefined && (!Number.isSafeInteger(devices) || devices < 1)) throw new UsageError({ code: 'devices', what: `${devices} devices asked for`, fix: 'a whole number, at least 1' })
+  const processes = await joinJob(backend)
+  const native = backend === 'local' ? undefined : nativeParts()
+  if (native !== undefined && devices !== undefined && devices !== processes.count) {
+    throw new UsageError({ code: 'ranks', what: `${devices} devices asked for, and there are ${processes.count} ranks, one device each`, fix: `start ${devices} ranks (mpirun -n ${devices}), or use a mesh of ${processes.count}` })
+  }
   // Loaded when asked for: a runtime brings its native parts along.
   if (plugin === 'simulate') {
+    if (native !== undefined) throw new UsageError({ code: 'simulate-mpi', what: 'simulate has all its devices in one process', fix: 'use --backend local with it, or a plugin' })
     const { openSimulate } = await import('../runtime/simulate/backend.ts')
-    return openSimulate({ devices })
+    return openSimulate({ devices: devices ?? 1 })
   }
   const [{ openPjrt }, { executableCacheDir, resolvePlugin }] = await Promise.all([import('../runtime/pjrt/client.ts'), import('../runtime/plugins/index.ts')])
   const library = await resolvePlugin(plugin)
-  return openPjrt({ library, devices, name: plugin === 'cpu' ? 'cpu' : library, ...(cache === false ? {} : { cacheDir: cache ?? executableCacheDir() }) })
+  const options = { library, name: plugin === 'cpu' ? 'cpu' : library, ...(cache === false ? {} : { cacheDir: cache ?? executableCacheDir() }) }
+  if (native === undefined) return openPjrt({ ...options, devices: devices ?? 1 })
+  const { MpiBackend } = await import('../runtime/mpi/backend.ts')
+  return new MpiBackend(await openPjrt({ ...options, devices: 1, handlers: native.handlers, threads: threadsPerRank(native.onHost) }), processes)
+}
+
+/** Ranks of one host share its cores, unless the launcher has bound them: then the affinity says it already. */
+function threadsPerRank(onHost: number): number | undefined {
+  const mine = availableParallelism()
+  return mine < cpus().length ? undefined : Math.max(1, Math.floor(mine / onHost))
 }

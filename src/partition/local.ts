@@ -69,10 +69,11 @@ const describeAttrs: { readonly [K in keyof LocalAttrs]: (attrs: LocalAttrs[K]) 
   reduceScatter: a => `REDUCE-SCATTER ${a.dim} along ${a.axes.join(', ')}`,
 }
 const describe = (n: LocalNode): Described<LocalAttrs> => {
-  const text = describeWith(n)
+  const text = describeLocal(n)
   return n.op === 'scan' ? { text, body: n.attrs.body } : { text }
 }
-const describeWith = <K extends keyof LocalAttrs>(n: LocalNode<K>): string => describeAttrs[n.op](n.attrs)
+/** One op in words. */
+export const describeLocal = <K extends keyof LocalAttrs>(n: LocalNode<K>): string => describeAttrs[n.op](n.attrs)
 
 /** The text of a device's program: dims by name with local sizes, collectives in capitals. */
 export const printLocal = (graph: LocalGraph): string => printGraph<LocalAttrs>(graph, describe)

@@ -1,11 +1,13 @@
 /** What every runtime offers: StableHLO text in, device buffers in and out. It knows no graphs and no dims. */
 import type { DType, TypedArray } from '../core/dtype.ts'
+import type { Processes } from './processes.ts'
 
 /** Shape (row-major) and element type of one array on one device. */
 export interface BufferType { readonly shape: readonly number[]; readonly dtype: DType }
 
 /** An array on one device. It is freed by `dispose`, which may be called twice and after a donation. */
 export interface DeviceBuffer extends BufferType {
+  /** Its number among those of this process. */
   readonly device: number
   /** Copies the array to the host. Rejects if the buffer was disposed or donated. */
   read(): Promise<TypedArray>
@@ -13,9 +15,9 @@ export interface DeviceBuffer extends BufferType {
 }
 
 export interface CompileRequest {
-  /** A StableHLO module with a public `@main`, one program for all devices; `stablehlo.replica_id` tells them apart. */
+  /** A StableHLO module with a public `@main`, one program for all devices, written for the backend's `devicesAs`. */
   readonly text: string
-  /** num_replicas. */
+  /** Of all processes. */
   readonly devices: number
   /** Parameter numbers of `@main` whose buffers the program takes over (marked `tf.aliasing_output` in the text). */
   readonly donated: readonly number[]
@@ -31,8 +33,8 @@ export interface Executable {
   /** Whether it came out of the disk cache. */
   readonly fromCache: boolean
   /**
-   * Runs the program on all devices: `args[device][parameter]` → `[device][result]`. Resolves when every device is done
-   * and never blocks Node's loop. Donated arguments are disposed, the others stay the caller's.
+   * Runs the program on all devices: `args[i][parameter]` → `[i][result]`, `i` counting the backend's `addressable` devices.
+   * Resolves when each of them is done and never blocks Node's loop. Donated arguments are disposed, the others stay the caller's.
    */
   execute(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]>
   dispose(): void
@@ -43,11 +45,22 @@ export interface Backend {
   readonly name: string
   /** One line for people: which plugin or interpreter, its version. */
   readonly description: string
+  /** The runtime and its version, the same wherever it is installed. */
+  readonly plugin: string
+  /** Of all processes. */
   readonly deviceCount: number
+  /** Those whose buffers are in this process, in rising order. */
+  readonly addressable: readonly number[]
+  /** How a program tells devices apart and writes collectives: replicas in one process, or one device on each rank. */
+  readonly devicesAs: 'replicas' | 'ranks'
+  readonly processes: Processes
   compile(request: CompileRequest): Promise<Executable>
-  /** Copies a host array to a device. `data` may be reused once the promise resolves. */
+  /** Copies a host array to an addressable device. `data` may be reused once the promise resolves. */
   put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer>
   /** Buffers alive now: a leak test counts them. */
   liveBuffers(): number
   close(): Promise<void>
 }
+
+/** 0 … n−1. */
+export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { FileError } from '../core/errors.ts'
 import { loadWeights } from '../checkpoint/weights.ts'
 import { readTokenizer, type Tokenizer } from '../data/index.ts'
-import { compile, input, mesh as meshOf, type Backend, type Layouts, type MeshArray } from '../engine/index.ts'
-import { gpt, type GptConfig } from '../models/index.ts'
+import { anyOf, compile, fromFirst, input, mesh as meshOf, type Backend, type Layouts, type MeshArray, type Scalar, type Source } from '../engine/index.ts'
+import { gpt, type GptBatch, type GptConfig, type GptParams } from '../models/index.ts'
 import { sampleToken } from './sample.ts'
 
 export interface GenerateOptions {
@@ -15,9 +15,11 @@ export interface GenerateOptions {
   /** 0 takes the likeliest token every time. */
   readonly temperature: number
   readonly seed: number
+  /** Once aborted, no more is made. */
+  readonly signal?: AbortSignal
 }
 export interface Generator {
-  /** Pieces of text as they are made; whole characters only. */
+  /** Under MPI every rank asks for the same text, and gets it. Pieces of text as they are made; whole characters only. */
   generate(options: GenerateOptions): AsyncGenerator<string>
   dispose(): void
 }
@@ -60,24 +62,32 @@ export async function openGenerator(folder: string, { backend, mesh: axes, ...la
   const rows = mesh.size
   const model = gpt(config, rows)
   const position = input('position', [], 'i32')
-  const program = await compile(model.next, [model.params, model.batch.tokens, position] as const, { ...layouts, mesh, backend, dims: model.dims })
+  // Every device gets all logits of its window: one is enough to draw from.
+  const next = (params: GptParams, tokens: GptBatch['tokens'], at: Scalar) => model.next(params, tokens, at).relayout({})
+  const { processes } = backend
+  const program = await compile(next, [model.params, model.batch.tokens, position] as const, { ...layouts, mesh, backend, dims: model.dims })
   const wanted = program.inputs.filter(i => i.path.startsWith('0.')).map(i => ({ path: i.path.slice(2), value: i.placement }))
   const weights = await loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh)
 
-  async function* generate({ prompt, tokens, temperature, seed }: GenerateOptions): AsyncGenerator<string> {
+  async function* generate({ prompt, tokens, temperature, seed, signal }: GenerateOptions): AsyncGenerator<string> {
     const ids = [...tokenizer.encode(prompt)]
     const text = tokenizer.stream()
     for (let i = 0; i < tokens; i++) {
       const window = ids.slice(-config.seq)
-      const filled = new Int32Array(rows * config.seq)
-      for (let row = 0; row < rows; row++) filled.set(window, row * config.seq)
+      const filled: Source = ({ starts: [, column = 0], sizes: [count = 0, length = 0] }) => {
+        const part = new Int32Array(count * length)
+        for (let row = 0; row < count; row++) part.set(window.slice(column, column + length), row * length)
+        return part
+      }
+      if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) break
       const logits = await program(rebuild(weights, program.inputs) as never, filled, Math.max(0, window.length - 1)) as MeshArray
       const values = await logits.read()
       logits.dispose()
-      const next = sampleToken(values.subarray(0, tokenizer.vocab) as Float32Array, temperature, seed, i)
-      if (next === tokenizer.endOfText) break
-      ids.push(next)
-      const piece = text.push(next)
+      // Drawn once: on another kind of machine the last bits of the logits may differ.
+      const token = await fromFirst(processes, 'the next token', () => sampleToken(values.subarray(0, tokenizer.vocab) as Float32Array, temperature, seed, i))
+      if (token === tokenizer.endOfText) break
+      ids.push(token)
+      const piece = text.push(token)
       if (piece !== '') yield piece
     }
     const rest = text.end()

@@ -1,17 +1,29 @@
 /** A device's program → a StableHLO module. */
 import type { LocalGraph, LocalNode } from '../partition/local.ts'
+import { communicates } from '../partition/collectives.ts'
+import { ranks } from './collectives/ranks.ts'
+import { replicas } from './collectives/replicas.ts'
 import { emitNodes } from './emit-nodes.ts'
 import { typeOfNode, typeText, Writer, type Ssa } from './writer.ts'
 
-/**
- * The module's text, one program for all devices. `donations` gives parameter → result pairs whose memory is shared; they
- * must be of one type.
- */
-export function emit(graph: LocalGraph, donations: ReadonlyMap<number, number> = new Map()): string {
+/** Where a mesh's devices are: `replicas` of one program in one process, or one on each rank of several processes. */
+const writers = { replicas, ranks } as const
+export type DevicesAs = keyof typeof writers
+
+export interface EmitOptions {
+  /** Parameter → result pairs whose memory is shared; they must be of one type. */
+  readonly donations?: ReadonlyMap<number, number>
+  readonly devicesAs?: DevicesAs
+}
+
+/** The module's text, one program for all devices. */
+export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 'replicas' }: EmitOptions = {}): string {
   const w = new Writer()
+  const collectives = writers[devicesAs]
   const args: Ssa[] = graph.inputs.map((n, i) => ({ ...typeOfNode(n), name: `%arg${i}` }))
   const given = new Map<LocalNode, Ssa>(graph.inputs.map((n, i) => [n, args[i] ?? { ...typeOfNode(n), name: '%?' }]))
-  const outputs = emitNodes(graph.outputs, given, w, graph)
+  if (collectives.ordered && communicates(graph)) w.startToken()
+  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives })
   const parameters = args.map((a, i) => {
     const to = donations.get(i)
     return `${a.name}: ${typeText(a)}${to === undefined ? '' : ` {tf.aliasing_output = ${to} : i32}`}`

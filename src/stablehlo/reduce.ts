@@ -1,6 +1,5 @@
-/** Reductions within a device and between devices. */
+/** Reductions within a device. */
 import { isFloat, type DType } from '../core/dtype.ts'
-import { replicaGroups, type Mesh } from '../core/mesh.ts'
 import { names } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import { reduceStart } from '../graph/reference/table.ts'
@@ -22,18 +21,3 @@ export function emitReduce(n: LocalNode<'reduce'>, args: readonly Ssa[], w: Writ
   const start = w.constant(reduceStart(n.attrs.kind, isFloat(type.dtype)), type.dtype)
   return w.op('reduce', [...args, start], type, `dimensions = ${i64s(n.attrs.over.map(d => shape.indexOf(d)).sort((a, b) => a - b))}`, addRegion(w, n.attrs.kind, type.dtype))
 }
-
-const groupsText = (mesh: Mesh, axes: readonly string[]): string => {
-  const groups = replicaGroups(mesh, axes)
-  return `replica_groups = dense<${JSON.stringify(groups)}> : tensor<${groups.length}x${groups[0]?.length ?? 0}xi64>`
-}
-
-export const emitAllReduce = (n: LocalNode<'allReduce'>, args: readonly Ssa[], w: Writer, mesh: Mesh): Ssa =>
-  w.op('all_reduce', args, typeOfNode(n), groupsText(mesh, n.attrs.axes), addRegion(w, n.attrs.kind, typeOfNode(n).dtype))
-
-export const emitAllGather = (n: LocalNode<'allGather'>, args: readonly Ssa[], w: Writer, mesh: Mesh): Ssa =>
-  w.op('all_gather', args, typeOfNode(n), `all_gather_dim = ${names(shapeOf(n)).indexOf(n.attrs.dim)} : i64, ${groupsText(mesh, n.attrs.axes)}`)
-
-export const emitReduceScatter = (n: LocalNode<'reduceScatter'>, args: readonly Ssa[], w: Writer, mesh: Mesh): Ssa =>
-  w.op('reduce_scatter', args, typeOfNode(n), `${groupsText(mesh, n.attrs.axes)}, scatter_dimension = ${names(shapeOf(n)).indexOf(n.attrs.dim)} : i64`,
-    addRegion(w, 'sum', typeOfNode(n).dtype))

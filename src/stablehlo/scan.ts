@@ -1,5 +1,6 @@
-/** Loops: a `while` whose state is a counter, the carries, the stacks being filled, and what the body reads. */
+/** Loops: a `while` whose state is a counter, the carries, the stacks being filled, what the body reads, and a token. */
 import { reachable } from '../graph/node.ts'
+import { communicates } from '../partition/collectives.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { emitNodes, type Scope } from './emit-nodes.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
@@ -25,7 +26,9 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
   const readArgs = read.flatMap(({ i }) => args.slice(i, i + 1))
   const ys = body.outputs.slice(carries)
   const stacks = ys.map(y => { const t = typeOfNode(y); return w.constant(0, t.dtype, [over.size, ...t.sizes]) })
-  const state = [w.constant(0, 'i32'), ...args.slice(0, carries), ...stacks, ...readArgs]
+  // Where collectives are ordered, the loop hands their token round.
+  const token = scope.collectives.ordered && communicates(body) ? [w.takeToken()] : []
+  const state = [w.constant(0, 'i32'), ...args.slice(0, carries), ...stacks, ...readArgs, ...token]
   const site = n.site
 
   const condition = (): void => {
@@ -41,7 +44,8 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
     const index = reverse ? w.op('subtract', [w.constant(over.size - 1, 'i32'), counter], scalar) : counter
     const given = new Map<LocalNode, Ssa>()
     body.inputs.slice(0, carries).forEach((p, i) => { const v = rest[i]; if (v !== undefined) given.set(p, v) })
-    const reads = rest.slice(carries + ys.length)
+    const reads = rest.slice(carries + ys.length, carries + ys.length + readArgs.length)
+    for (const t of rest.slice(carries + ys.length + readArgs.length)) w.leaveToken(t)
     read.forEach(({ p, i }, k) => {
       const v = reads[k]
       if (v !== undefined) given.set(p, i < carries + xs ? readSlice(w, v, index, zero) : v)
@@ -53,7 +57,9 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
       if (stack === undefined || value === undefined) throw new Error('a stack or its slice is missing')
       return writeSlice(w, stack, value, index, zero)
     })
-    w.return([w.op('add', [counter, w.constant(1, 'i32')], scalar), ...out.slice(0, carries), ...filled, ...reads])
+    w.return([w.op('add', [counter, w.constant(1, 'i32')], scalar), ...out.slice(0, carries), ...filled, ...reads, ...token.map(() => w.takeToken())])
   }
-  return w.ops('while', state, state, '', [condition, step]).slice(1, 1 + carries + ys.length)
+  const results = w.ops('while', state, state, '', [condition, step])
+  for (const t of results.slice(state.length - token.length)) w.leaveToken(t)
+  return results.slice(1, 1 + carries + ys.length)
 }

@@ -1,13 +1,13 @@
 /** How every op of a device's program is written. */
 import { names } from '../core/dim.ts'
-import { axisOf, strideOf, type Mesh } from '../core/mesh.ts'
+import { axisOf, strideOf } from '../core/mesh.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import type { BinaryFn, UnaryFn } from '../graph/ops.ts'
 import type { LocalTable } from '../partition/local.ts'
 import { emitDot } from './dot.ts'
 import type { Scope } from './emit-nodes.ts'
 import { emitScatterAdd, emitTake } from './indexing.ts'
-import { emitAllGather, emitAllReduce, emitReduce, emitReduceScatter } from './reduce.ts'
+import { emitReduce } from './reduce.ts'
 import { emitScan } from './scan.ts'
 import { emitThreefry } from './threefry.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
@@ -22,10 +22,10 @@ const binary: { readonly [F in BinaryFn]: string } = {
 }
 
 /** i32: the device's coordinates along the axes, as one number with the first axis the major one. */
-function axisIndex(w: Writer, mesh: Mesh, axes: readonly string[]): Ssa {
+function axisIndex(w: Writer, { mesh, collectives }: Scope, axes: readonly string[]): Ssa {
   const type = { sizes: [], dtype: 'i32' as const }
   const op = (name: string, a: Ssa, b: number): Ssa => w.op(name, [a, w.constant(b, 'i32')], type)
-  const id = w.op('convert', [w.op('replica_id', [], { sizes: [], dtype: 'u32' })], type)
+  const id = w.op('convert', [collectives.device(w)], type)
   return axes.reduce((index, a) => {
     const size = axisOf(mesh, a).size
     return w.op('add', [op('multiply', index, size), op('remainder', op('divide', id, strideOf(mesh, a)), size)], type)
@@ -60,7 +60,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   threefry: (n, args, w) => [emitThreefry(n, args, w)],
   scan: (n, args, w, scope) => emitScan(n, args, w, scope),
   project: () => { throw new Error('projections are followed by the driver') },
-  axisIndex: (n, _, w, { mesh }) => [axisIndex(w, mesh, n.attrs.axes)],
+  axisIndex: (n, _, w, scope) => [axisIndex(w, scope, n.attrs.axes)],
   dynamicSlice: (n, args, w) => {
     const [x, start] = args
     if (x === undefined || start === undefined) throw new Error('dynamicSlice has two operands')
@@ -69,7 +69,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
     const type = typeOfNode(n)
     return [w.op('dynamic_slice', [x, ...starts], type, `slice_sizes = ${i64s(type.sizes)}`)]
   },
-  allReduce: (n, args, w, { mesh }) => [emitAllReduce(n, args, w, mesh)],
-  allGather: (n, args, w, { mesh }) => [emitAllGather(n, args, w, mesh)],
-  reduceScatter: (n, args, w, { mesh }) => [emitReduceScatter(n, args, w, mesh)],
+  allReduce: (n, args, w, { mesh, collectives }) => [collectives.allReduce(n, only(args), w, mesh)],
+  allGather: (n, args, w, { mesh, collectives }) => [collectives.allGather(n, only(args), w, mesh)],
+  reduceScatter: (n, args, w, { mesh, collectives }) => [collectives.reduceScatter(n, only(args), w, mesh)],
 }

@@ -5,10 +5,18 @@ import type { Site } from '../core/errors.ts'
 import { shapeOf, dtypeOf, type TensorType, type Typed } from '../graph/node.ts'
 
 /** An SSA value: its name and MLIR type. */
-export interface Ssa { readonly name: string; readonly sizes: readonly number[]; readonly dtype: DType }
+export interface Ssa {
+  readonly name: string
+  readonly sizes: readonly number[]
+  readonly dtype: DType
+  /** A token: no array, but what orders two ops with effects. */
+  readonly token?: true
+}
+type Type = Pick<Ssa, 'sizes' | 'dtype' | 'token'>
 
 export const tensorType = (sizes: readonly number[], dtype: DType): string => `tensor<${[...sizes, dtypes[dtype].hlo].join('x')}>`
-export const typeText = (v: Pick<Ssa, 'sizes' | 'dtype'>): string => tensorType(v.sizes, v.dtype)
+export const typeText = (v: Type): string => (v.token === true ? '!stablehlo.token' : tensorType(v.sizes, v.dtype))
+const tokenType: Type = { sizes: [], dtype: 'bool', token: true }
 export const sizesOf = (shape: readonly Dim[]): number[] => shape.map(d => d.size)
 export const ssaType = (t: TensorType): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes: sizesOf(t.shape), dtype: t.dtype })
 export const typeOfNode = (n: Typed): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes: sizesOf(shapeOf(n)), dtype: dtypeOf(n) })
@@ -34,8 +42,9 @@ export function literal(value: number, dtype: DType): string {
 }
 
 /** The last two parts of the path are enough to know a line by, and the same on every machine. */
+const fileText = (site: Site): string => site.file.split('/').slice(-2).join('/').replace(/["\\]/g, '_')
 const locText = (site: Site | undefined): string =>
-  site === undefined ? '' : ` loc("${site.file.split('/').slice(-2).join('/').replace(/["\\]/g, '_')}":${site.line}:${site.column})`
+  site === undefined ? '' : ` loc("${fileText(site)}":${site.line}:${site.column})`
 
 export class Writer {
   readonly #lines: string[] = []
@@ -43,11 +52,24 @@ export class Writer {
   #indent = 2
   #site: Site | undefined
 
+  /** The token that the next op with an effect takes. */
+  #token: Ssa | undefined
+
   get text(): string { return this.#lines.join('\n') }
   fresh(): string { return `%${this.#next++}` }
   line(text: string): void { this.#lines.push(`${'  '.repeat(this.#indent)}${text}`) }
   /** Ops written from here on carry this line. */
   at(site: Site | undefined): void { this.#site = site }
+  /** That line as text; empty where none is known. */
+  get place(): string { return this.#site === undefined ? '' : `${fileText(this.#site)}:${this.#site.line}:${this.#site.column}` }
+
+  readonly tokenType = tokenType
+  startToken(): void { [this.#token] = this.ops('create_token', [], [tokenType], '', []) }
+  takeToken(): Ssa {
+    if (this.#token === undefined) throw new Error('no token was started')
+    return this.#token
+  }
+  leaveToken(token: Ssa): void { this.#token = token }
 
   /** One op with one result. `attributes` is the inside of its property list, `region` lines of its body. */
   op(name: string, operands: readonly Ssa[], result: Pick<Ssa, 'sizes' | 'dtype'>, attributes = '', region?: () => void): Ssa {
@@ -56,7 +78,7 @@ export class Writer {
     return made
   }
 
-  ops(name: string, operands: readonly Ssa[], results: readonly Pick<Ssa, 'sizes' | 'dtype'>[], attributes: string, regions: readonly (() => void)[]): Ssa[] {
+  ops(name: string, operands: readonly Ssa[], results: readonly Type[], attributes: string, regions: readonly (() => void)[]): Ssa[] {
     const id = this.fresh()
     const many = results.length > 1
     const head = `${id}${many ? `:${results.length}` : ''} = "stablehlo.${name}"(${operands.map(o => o.name).join(', ')})${attributes === '' ? '' : ` <{${attributes}}>`}`
@@ -78,7 +100,7 @@ export class Writer {
   }
 
   /** The first line of a region: its arguments. */
-  block(types: readonly Pick<Ssa, 'sizes' | 'dtype'>[]): Ssa[] {
+  block(types: readonly Type[]): Ssa[] {
     const args = types.map(t => ({ ...t, name: this.fresh().replace('%', '%b') }))
     if (args.length > 0) this.line(`^bb0(${args.map(a => `${a.name}: ${typeText(a)}`).join(', ')}):`)
     return args

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { writeFileAtomic } from '../core/atomic.ts'
 import { saveWeights } from '../checkpoint/weights.ts'
 import { loadDataset, writeTokenizer, type Dataset } from '../data/index.ts'
-import { mesh as meshOf, MeshArray, type Backend, type Mesh, type Plan } from '../engine/index.ts'
+import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Backend, type Mesh, type Plan } from '../engine/index.ts'
 import { treeOps } from '../core/tree.ts'
 import { gpt, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
 import { createFolder, type FolderChoice, type RunFolder } from './folder.ts'
@@ -11,6 +11,7 @@ import type { EvalRow, TrainEvent } from './events.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
 import { compileTrainer, type StateArrays, type Trainer } from './program.ts'
 import type { Run } from './run.ts'
+import { requireSameData, requireSameRun, rowsHere, sources } from './together.ts'
 
 export interface TrainOptions {
   readonly backend: Backend
@@ -39,17 +40,22 @@ export const modelOf = (run: Run): Gpt => gpt(run.model, run.batch)
 /** The mesh of a run. */
 export const meshOfRun = (run: Run): Mesh => meshOf(run.mesh)
 
+/**
+ * Trains a run. Under MPI every rank calls it with the same run: each reads and saves what its own device holds, all are told of the
+ * events, and rank 0 writes what is one for all.
+ */
 export async function train(run: Run, { backend, folder, signal, onEvent = () => {} }: TrainOptions): Promise<TrainResult> {
   const mesh = meshOfRun(run)
   const model = modelOf(run)
   const shape = { batch: run.batch, seq: run.model.seq }
-  const data = await loadDataset({
+  const { processes } = backend
+  await requireSameRun(processes, run, backend)
+  const data = await leadersFirst(processes, 'preparing the data', () => loadDataset({
     files: run.data, vocab: run.model.vocab, shape,
     onProgress: ({ stage, done, total }) => onEvent({ type: 'preparing', what: stages[stage], done, total }),
-  })
+  }))
+  await requireSameData(processes, data)
   if (data.cacheProblem !== undefined) onEvent({ type: 'warning', text: data.cacheProblem.message })
-  const batches = data.train.batches({ ...shape, seed: run.seed })
-  const held = data.heldOut.batches({ ...shape, atMost: run.evalBatches })
   const where = { mesh, backend, dims: model.dims, layout: run.layout, params: run.params, state: run.state }
   const { rate, clip, ...rest } = run.optimizer
   const trainer = await compileTrainer(model, {
@@ -58,21 +64,30 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
     onCompile: what => onEvent({ type: 'compiling', what }),
     onPlan: step => onEvent(planEvent(step, mesh, run, data, backend)),
   })
+  const rows = rowsHere(trainer.step, '1.tokens', mesh, backend)
+  const batches = data.train.batches({ ...shape, seed: run.seed, rows })
+  const held = data.heldOut.batches({ ...shape, atMost: run.evalBatches, rows })
 
   const losses: number[] = []
-  const stopped = (): boolean => signal?.aborted === true
+  // Processes hear of an interruption at different times: they stop after the same step.
+  const stopped = (also = true): Promise<boolean> => anyOf(processes, 'whether to stop', signal?.aborted === true && also)
   let evalLoss: number | undefined
+  /** In rank 0 only. */
   let out: RunFolder | undefined
+  let saved: string | undefined
   let state: StateArrays<GptParams> | undefined
   try {
     state = await trainer.init(run.seed) as StateArrays<GptParams>
     onEvent({ type: 'started', steps: run.steps })
     // Only now: what fails before leaves no folder behind.
-    if (folder !== undefined && !stopped()) out = await createFolder(folder, run)
-    for (let step = 0; step < run.steps && !stopped(); step++) {
+    let stop = await stopped()
+    const path = folder === undefined || stop ? undefined : await fromFirst(processes, 'the run folder', async () => {
+      out = await createFolder(folder, run)
+      return out.path
+    })
+    for (let step = 0; step < run.steps && !stop; step++) {
       const start = performance.now()
-      const { tokens, targets } = batches.batch(step)
-      const result = await trainer.step(state, { tokens, targets })
+      const result = await trainer.step(state, sources(batches.batch(step), rows, run.model.seq))
       state = result.state as StateArrays<GptParams>
       const { loss, gradNorm, learningRate } = result.metrics
       const row = {
@@ -84,16 +99,19 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
       losses.push(row.loss)
       await out?.step(row)
       onEvent({ type: 'step', steps: run.steps, ...row })
-      if (step + 1 === run.steps || stopped() || (step + 1) % run.evalEvery === 0) {
-        const evaluated: EvalRow = { step, evalLoss: await evaluate(trainer, state, held, stopped) }
+      stop = await stopped()
+      if (step + 1 === run.steps || stop || (step + 1) % run.evalEvery === 0) {
+        const evaluated: EvalRow = { step, evalLoss: await evaluate(trainer, state, held.map(b => sources(b, rows, run.model.seq)), stopped) }
         evalLoss = evaluated.evalLoss
         await out?.evaluated(evaluated)
         onEvent({ type: 'eval', ...evaluated })
       }
     }
-    if (out !== undefined && losses.length > 0) {
-      await writeResults(out, run, data, state)
-      onEvent({ type: 'saved', folder: out.path })
+    if (path !== undefined && losses.length > 0) {
+      if (out !== undefined) await writeDescription(path, run, data)
+      await saveWeights(join(path, 'model.safetensors'), arrays.flatten(state.params).map(({ path: name, leaf }) => ({ path: name, value: leaf })), processes)
+      onEvent({ type: 'saved', folder: path })
+      saved = path
     }
   } finally {
     await (losses.length === 0 ? out?.discard() : out?.close())
@@ -101,7 +119,7 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
     for (const program of [trainer.init, trainer.step, trainer.evaluate]) program.dispose()
   }
   return {
-    folder: losses.length === 0 ? undefined : out?.path, steps: losses.length, stopped: losses.length < run.steps, losses, evalLoss, liveAfter: backend.liveBuffers(),
+    folder: saved, steps: losses.length, stopped: losses.length < run.steps, losses, evalLoss, liveAfter: backend.liveBuffers(),
   }
 }
 
@@ -109,7 +127,7 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
 const longestLastEvaluation = 5000
 
 async function evaluate(
-  trainer: Trainer<GptParams, GptBatch>, state: StateArrays<GptParams>, batches: readonly { readonly tokens: Int32Array; readonly targets: Int32Array }[], stopped: () => boolean,
+  trainer: Trainer<GptParams, GptBatch>, state: StateArrays<GptParams>, batches: readonly ReturnType<typeof sources>[], stopped: (also: boolean) => Promise<boolean>,
 ): Promise<number> {
   const start = performance.now()
   let [sum, count] = [0, 0]
@@ -118,15 +136,14 @@ async function evaluate(
     sum += await loss.item()
     loss.dispose()
     count++
-    if (stopped() && performance.now() - start > longestLastEvaluation) break
+    if (await stopped(performance.now() - start > longestLastEvaluation)) break
   }
   return sum / count
 }
 
-async function writeResults(out: RunFolder, run: Run, data: Dataset, state: StateArrays<GptParams>): Promise<void> {
-  await writeTokenizer(join(out.path, 'tokenizer.json'), data.tokenizer)
-  await writeFileAtomic(join(out.path, 'config.json'), `${JSON.stringify({ architecture: 'gpt', ...run.model }, null, 2)}\n`)
-  await saveWeights(join(out.path, 'model.safetensors'), arrays.flatten(state.params).map(({ path, leaf }) => ({ path, value: leaf })))
+async function writeDescription(folder: string, run: Run, data: Dataset): Promise<void> {
+  await writeTokenizer(join(folder, 'tokenizer.json'), data.tokenizer)
+  await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify({ architecture: 'gpt', ...run.model }, null, 2)}\n`)
 }
 
 const planEvent = (step: Plan, mesh: Mesh, run: Run, data: Dataset, backend: Backend): TrainEvent => ({

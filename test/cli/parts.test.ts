@@ -5,6 +5,7 @@ import { formatBytes, formatCount, formatDuration, shellWord, visible } from '..
 import { openOutput } from '../../src/cli/output.ts'
 import { applyFlags, type RunFlags } from '../../src/cli/overrides.ts'
 import { compile, dims, input, mesh, type Backend } from '../../src/engine/index.ts'
+import { alone } from '../../src/runtime/processes.ts'
 import { defineRun } from '../../src/train/index.ts'
 
 const base = defineRun({
@@ -108,7 +109,7 @@ describe('a plugin with fewer devices than the mesh', () => {
   it('is told before anything is compiled', async () => {
     const refuse = (): never => { throw new Error('nothing should be asked of it') }
     const backend: Backend = {
-      name: 'gpu', description: 'a plugin', deviceCount: 2, compile: refuse, put: refuse, liveBuffers: () => 0, close: () => Promise.resolve(),
+      name: 'gpu', description: 'a plugin', plugin: 'gpu', deviceCount: 2, addressable: [0, 1], devicesAs: 'replicas', processes: alone, compile: refuse, put: refuse, liveBuffers: () => 0, close: () => Promise.resolve(),
     }
     const { batch } = dims({ batch: 4 })
     const compiled = compile(x => x.add(1), [input('x', [batch])] as const, { mesh: mesh({ batch: 4 }), layout: { batch: 'batch' }, backend })

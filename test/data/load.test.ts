@@ -20,7 +20,7 @@ test('the text, split, is the text', async () => {
   const { tokenizer, train, heldOut, ...rest } = await loadDataset({ files: [file], vocab: 300, cacheDir: folder.at('whole') })
   expect(tokenizer.decode(train.tokens) + tokenizer.decode(heldOut.tokens)).toBe(corpus)
   expect([train.tokens.at(-1), heldOut.tokens.at(-1), tokenizer.vocab]).toEqual([tokenizer.endOfText, tokenizer.endOfText, 300])
-  expect(rest).toEqual({ name: 'corpus.txt', licence: undefined, documents: 1, fromCache: false, cacheProblem: undefined })
+  expect(rest).toEqual({ name: 'corpus.txt', identity: expect.stringMatching(/^sha256:[0-9a-f]{64} 300$/) as string, licence: undefined, documents: 1, fromCache: false, cacheProblem: undefined })
 })
 
 test('batches', async () => {

@@ -2,10 +2,12 @@
 import { basename, dirname } from 'node:path'
 import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
-import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable } from '../backend.ts'
+import { range, type Backend, type BufferType, type CompileRequest, type DeviceBuffer, type Executable } from '../backend.ts'
+import { alone } from '../processes.ts'
 import { putBuffer } from './buffer.ts'
 import { ExecutableCache } from './cache.ts'
 import { compileProgram } from './compile.ts'
+import { registerHandlers, type Handlers } from './ffi.ts'
 import { loadPlugin, type PluginLibrary } from './library.ts'
 import { Session } from './session.ts'
 
@@ -18,11 +20,16 @@ export interface PjrtOptions {
   readonly cacheDir?: string | undefined
   /** What the user calls this backend; `cpu` unless told. */
   readonly name?: string | undefined
+  /** Native functions that programs call; with them, programs run one after another. */
+  readonly handlers?: Handlers | undefined
+  /** Threads of a CPU plugin, for the whole process; its own choice unless told. PJRT_NPROC wins. */
+  readonly threads?: number | undefined
 }
 
 export async function openPjrt(options: PjrtOptions): Promise<Backend> {
-  const library = loadPlugin(options.library)
-  const session = await Session.create(library, options.devices)
+  const library = loadPlugin(options.library, options.threads)
+  if (options.handlers !== undefined) registerHandlers(library, options.handlers)
+  const session = await Session.create(library, options.devices, options.handlers !== undefined)
   if (session.devices.length < options.devices) {
     await session.close()
     throw new PluginError({
@@ -37,7 +44,11 @@ export async function openPjrt(options: PjrtOptions): Promise<Backend> {
 class PjrtBackend implements Backend {
   readonly name: string
   readonly description: string
+  readonly plugin: string
   readonly deviceCount: number
+  readonly addressable: readonly number[]
+  readonly devicesAs = 'replicas'
+  readonly processes = alone
   private readonly session: Session
   private readonly cache: ExecutableCache | undefined
 
@@ -45,7 +56,9 @@ class PjrtBackend implements Backend {
     this.session = session
     this.name = options.name ?? 'cpu'
     this.description = describe(session.library, session)
+    this.plugin = `${session.platform.name} ${session.platform.version}, ${nameOf(session.library)}`
     this.deviceCount = options.devices
+    this.addressable = range(options.devices)
     this.cache = options.cacheDir === undefined ? undefined : new ExecutableCache(options.cacheDir)
   }
 
@@ -62,6 +75,7 @@ class PjrtBackend implements Backend {
   close(): Promise<void> { return this.session.close() }
 }
 
+const nameOf = ({ path }: Pick<PluginLibrary, 'path'>): string => `${basename(dirname(path))}/${basename(path)}`
 /** An installed plugin's folder carries its package's name and version. */
 const describe = ({ path, apiVersion }: PluginLibrary, { platform }: Session): string =>
-  `${platform.name} through PJRT ${apiVersion.major}.${apiVersion.minor} (${basename(dirname(path))}/${basename(path)})`
+  `${platform.name} through PJRT ${apiVersion.major}.${apiVersion.minor} (${nameOf({ path })})`

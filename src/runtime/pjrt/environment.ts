@@ -53,11 +53,12 @@ export function knownFlags(library: string, flags: readonly string[]): string[] 
 }
 
 /** Sets what XLA reads at load, and returns XLA_FLAGS. Through libc: in a worker thread `process.env` is only a copy. */
-export function prepareEnvironment(library: string): string {
+export function prepareEnvironment(library: string, threads?: number): string {
   const setenv = koffi.load(null).func('setenv', 'int', ['str', 'str', 'int'])
   const flags = mergeFlags(process.env['XLA_FLAGS'] ?? '', knownFlags(library, wantedFlags(cpuFeatures().flags)))
   // Without overwriting: who has asked for more of XLA's log lines gets them.
   setenv('TF_CPP_MIN_LOG_LEVEL', '2', 0)
+  if (threads !== undefined) setenv('PJRT_NPROC', String(threads), 0)
   if (flags !== '') setenv('XLA_FLAGS', flags, 1)
   return flags
 }

@@ -90,7 +90,7 @@ export class PjrtExecutable implements Executable {
       const launch = (): Promise<DeviceBuffer[][]> => this.launch(handles, () => {
         for (const row of args) row.forEach((buffer, i) => { if (this.donated.has(i)) buffer.dispose() })
       })
-      return await (this.devices > 1 ? this.session.exclusive(launch) : launch())
+      return await (this.devices > 1 || this.session.serial ? this.session.exclusive(launch) : launch())
     } finally {
       for (const buffer of pinned) buffer.unpin()
       this.running--

@@ -29,6 +29,7 @@ export class PluginLibrary {
   readonly apiVersion: { readonly major: number; readonly minor: number }
   /** XLA_FLAGS as the plugin read it. */
   readonly xlaFlags: string
+  private readonly firstExtension: bigint
   private readonly functions = new Map<CallName, Native>()
   private readonly waiting: (() => void)[] = []
   private asyncCalls = 0
@@ -39,6 +40,7 @@ export class PluginLibrary {
     const head = new DataView(koffi.view(api, 40))
     this.apiVersion = { major: head.getInt32(32, true), minor: head.getInt32(36, true) }
     const size = Number(head.getBigUint64(0, true))
+    this.firstExtension = head.getBigUint64(8, true)
     const table = new DataView(koffi.view(api, size))
     const proto = koffi.proto('void *', ['void *'])
     for (const [name, at] of Object.entries(slots) as [CallName, number][]) {
@@ -48,6 +50,16 @@ export class PluginLibrary {
   }
 
   has(name: CallName): boolean { return this.functions.has(name) }
+
+  /** The address of what the plugin offers beyond the table: PJRT_Extension_Base is size, type, next. */
+  extension(type: number): bigint | undefined {
+    for (let at = this.firstExtension; at !== 0n;) {
+      const base = new DataView(koffi.view(at, 24))
+      if (base.getInt32(8, true) === type) return at
+      at = base.getBigUint64(16, true)
+    }
+    return undefined
+  }
 
   /** Calls and returns the filled struct; for calls that return at once. */
   call<S extends `${CallName}_Args`>(args: Struct<S>): Struct<S> {
@@ -87,7 +99,7 @@ export class PluginLibrary {
   }
 
   /** Reads an error's message and code, then frees it. */
-  private failure(call: CallName, error: bigint): PluginError {
+  failure(call: string, error: bigint): PluginError {
     const text = new Struct('PJRT_Error_Message_Args').set('error', error)
     this.native('PJRT_Error_Message')(text.address)
     const message = nativeText(text.get('message'), text.number('message_size'))
@@ -111,8 +123,8 @@ const callName = (args: { readonly name: `${CallName}_Args` }): CallName => args
 // A plugin is never unloaded: its threads and static state outlive every client.
 const loaded = new Map<string, { readonly handle: unknown; readonly library: PluginLibrary }>()
 
-/** Loads a plugin, once per process. */
-export function loadPlugin(path: string): PluginLibrary {
+/** Loads a plugin, once per process. `threads` is how many a CPU plugin should use. */
+export function loadPlugin(path: string, threads?: number): PluginLibrary {
   let real: string
   try {
     real = realpathSync(path)
@@ -121,7 +133,7 @@ export function loadPlugin(path: string): PluginLibrary {
   }
   const known = loaded.get(real)
   if (known !== undefined) return known.library
-  const xlaFlags = prepareEnvironment(real)
+  const xlaFlags = prepareEnvironment(real, threads)
   const handle = loadShared(real)
   const api = getApi(handle, real)
   const library = new PluginLibrary(real, xlaFlags, api)

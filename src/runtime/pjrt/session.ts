@@ -15,12 +15,15 @@ export class Session {
   readonly platform: { readonly name: string; readonly version: string }
   readonly buffers = new Set<Owned>()
   readonly executables = new Set<Owned>()
+  /** Whether programs of one device, too, run one after another: those that talk to other processes. */
+  readonly serial: boolean
   closed = false
   private failedLaunch: { readonly cause: unknown } | undefined
   private lastTurn: Promise<unknown> = Promise.resolve()
   private readonly running = new Set<Promise<unknown>>()
 
-  constructor(library: PluginLibrary, client: bigint) {
+  constructor(library: PluginLibrary, client: bigint, serial = false) {
+    this.serial = serial
     this.library = library
     this.client = client
     const list = library.call(new Struct('PJRT_Client_AddressableDevices_Args').set('client', client))
@@ -34,10 +37,10 @@ export class Session {
   }
 
   /** Makes a client; `devices` is how many a CPU plugin should pretend to have. */
-  static async create(library: PluginLibrary, devices: number): Promise<Session> {
+  static async create(library: PluginLibrary, devices: number, serial = false): Promise<Session> {
     const options = namedValues({ cpu_device_count: devices })
     const args = new Struct('PJRT_Client_Create_Args').point('create_options', options).set('num_options', options.count)
-    return new Session(library, (await library.callAsync(args)).get('client'))
+    return new Session(library, (await library.callAsync(args)).get('client'), serial)
   }
 
   device(index: number): bigint {

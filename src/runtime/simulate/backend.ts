@@ -1,7 +1,8 @@
 /** The backend `simulate`: StableHLO on pretend devices, in plain TypeScript, all in this process. */
 import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
-import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable } from '../backend.ts'
+import { range, type Backend, type BufferType, type CompileRequest, type DeviceBuffer, type Executable } from '../backend.ts'
+import { alone } from '../processes.ts'
 import { compileModule, type Program } from './compile.ts'
 import { fromHost, toHost, type Store } from './element.ts'
 import { parseModule } from './parse.ts'
@@ -54,13 +55,18 @@ class SimulatedBuffer implements DeviceBuffer {
 class SimulateBackend implements Backend {
   readonly name = 'simulate'
   readonly description: string
+  readonly plugin = 'simulate'
   readonly deviceCount: number
+  readonly addressable: readonly number[]
+  readonly devicesAs = 'replicas'
+  readonly processes = alone
   readonly buffers = new Set<SimulatedBuffer>()
   private readonly runs = new Set<Promise<unknown>>()
   private closed = false
 
   constructor(devices: number) {
     this.deviceCount = devices
+    this.addressable = range(devices)
     this.description = `interpreter of StableHLO on ${devices} pretend device${devices === 1 ? '' : 's'}`
   }
 

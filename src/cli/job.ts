@@ -1,0 +1,59 @@
+/** A command that several processes run together: joined, checked, and spoken for by rank 0. */
+import { UsageError } from '../core/errors.ts'
+import { formatMesh, type Mesh } from '../core/mesh.ts'
+import { didYouMean } from '../core/nearest.ts'
+import { currentJob, isParallel, joinJob, type BackendChoice } from '../runtime/job.ts'
+import { launchOf } from '../runtime/mpi/environment.ts'
+import type { Processes } from '../runtime/processes.ts'
+import { openOutput, silent, type Output } from './output.ts'
+
+export const backendOption = ['--backend <mpi|local>', 'one device on each MPI rank, or all in this process; by how it was started, unless given'] as const
+
+const choices: readonly BackendChoice[] = ['mpi', 'local']
+
+/** @throws UsageError for a word that is none of the choices. */
+function choiceOf(flag: string | undefined): BackendChoice | undefined {
+  const found = choices.find(c => c === flag)
+  if (flag === undefined || found !== undefined) return found
+  throw new UsageError({ code: 'flag', what: `--backend: there is no "${flag}"`, fix: didYouMean(flag, choices) })
+}
+
+/** @throws UsageError where nothing started this under MPI and it should be. */
+export const joinCommand = (backend: string | undefined): Promise<Processes> => joinJob(choiceOf(backend))
+
+/** @throws UsageError where a mesh has not a rank for each device. */
+export function requireRanks(mesh: Mesh, plugin: string): void {
+  if (!isParallel()) return
+  const { count } = currentJob()
+  if (plugin === 'simulate') throw new UsageError({ code: 'simulate-mpi', what: '--plugin simulate has all its devices in one process', fix: 'start it without mpirun, or add --backend local' })
+  if (mesh.size === count) return
+  throw new UsageError({
+    code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} device${mesh.size === 1 ? '' : 's'}, and ${count} rank${count === 1 ? ' was' : 's were'} started, one device each`,
+    fix: `mpirun -n ${mesh.size}, or a mesh of ${count}: --batch N --model N; --backend local puts all devices in one process`,
+  })
+}
+
+/** Where the devices are, once joined. */
+export const whereDevices = (): BackendChoice => (isParallel() ? 'mpi' : 'local')
+
+/** Where a command's words go: rank 0 speaks, and nobody where a program listens. */
+export const outputOf = ({ rank }: Processes, json: boolean): Output => (rank === 0 && !json ? openOutput() : silent)
+
+/** This process's rank, joined or not. */
+function rankNow(): number {
+  if (isParallel()) return currentJob().rank
+  try { return launchOf(process.env)?.rank ?? 0 } catch { return 0 }
+}
+
+/** Whether this process should say why it fails: one of those that fail alike does. */
+export async function speaks(exitCode: number): Promise<boolean> {
+  // The command line is the same in every rank.
+  if (!isParallel()) return exitCode !== 2 || rankNow() === 0
+  return currentJob().fail()
+}
+
+/** What stands above a message that comes from another rank than 0. */
+export function heading(): string {
+  const { rank, hosts } = currentJob()
+  return rankNow() === 0 ? '' : `rank ${rankNow()}${isParallel() ? ` (host ${hosts[rank] ?? '?'})` : ''} failed:\n`
+}

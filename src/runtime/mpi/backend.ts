@@ -1,0 +1,44 @@
+/** One device on each rank: a backend of this process's own device, and the other processes' beside it. */
+import { createHash } from 'node:crypto'
+import type { TypedArray } from '../../core/dtype.ts'
+import { PluginError } from '../../core/errors.ts'
+import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable } from '../backend.ts'
+import { leadersFirst, requireSame, type Processes } from '../processes.ts'
+
+const hash = (text: string): string => createHash('sha256').update(text).digest('hex')
+
+/** `local` is opened with the native library's handlers and one device. */
+export class MpiBackend implements Backend {
+  readonly name: string
+  readonly description: string
+  readonly plugin: string
+  readonly deviceCount: number
+  readonly addressable: readonly number[]
+  readonly devicesAs = 'ranks'
+  readonly processes: Processes
+  private readonly local: Backend
+
+  constructor(local: Backend, processes: Processes) {
+    this.local = local
+    this.processes = processes
+    this.name = 'mpi'
+    this.plugin = local.plugin
+    this.description = `${local.description}, ${processes.description}`
+    this.deviceCount = processes.count
+    this.addressable = [processes.rank]
+  }
+
+  /** A program that is not the same on all ranks would never end. @throws JobError when it is not. */
+  async compile(request: CompileRequest): Promise<Executable> {
+    await requireSame(this.processes, 'comparing programs', { 'the program': hash(request.text), 'what it takes over': request.donated.join(' ') }, 'start all ranks with one recipe, one version and one kind of machine')
+    return leadersFirst(this.processes, 'compiling', () => this.local.compile({ ...request, devices: 1 }))
+  }
+
+  put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer> {
+    if (device === this.processes.rank) return this.local.put(data, type, 0)
+    throw new PluginError({ code: 'not-addressable', what: `rank ${this.processes.rank} cannot reach device ${device}`, fix: 'give each rank its own part' })
+  }
+
+  liveBuffers(): number { return this.local.liveBuffers() }
+  close(): Promise<void> { return this.local.close() }
+}

@@ -1,0 +1,125 @@
+/** The native library: found in the cache, or built with the user's own MPI compiler. */
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { cacheRoot } from '../../core/cache-root.ts'
+import { PluginError } from '../../core/errors.ts'
+import { withLock } from '../lock.ts'
+import type { Launch } from './environment.ts'
+
+const libraryName = 'libmeshwork_mpi.so'
+export const installFix = 'install an MPI with its compiler: on Debian, apt-get install openmpi-bin libopenmpi-dev (or mpich libmpich-dev)'
+
+/** An MPI as its compiler describes it. */
+export interface Mpi { readonly flavour: 'Open MPI' | 'MPICH' | 'MPI'; readonly version: string; readonly mpicc: string }
+export interface Built { readonly path: string; readonly folder: string }
+
+interface Ran { readonly ok: boolean; readonly text: string }
+const run = (command: string, args: readonly string[], input = ''): Promise<Ran> => new Promise(resolve => {
+  const child = execFile(command, args, { maxBuffer: 1 << 24 }, (error, stdout, stderr) => resolve({ ok: error === null, text: error === null ? stdout : `${stderr}${error.message}` }))
+  child.stdin?.on('error', () => undefined)
+  child.stdin?.end(input)
+})
+
+/** What its header says; undefined where there is no such compiler, or no MPI behind it. */
+export async function describeCompiler(mpicc: string): Promise<Mpi | undefined> {
+  const { ok, text } = await run(mpicc, ['-E', '-dM', '-x', 'c', '-'], '#include <mpi.h>\n')
+  if (!ok) return undefined
+  const value = (name: string): string | undefined => new RegExp(`^#define ${name} "?([^"\\n]+)"?$`, 'm').exec(text)?.[1]
+  const open = ['MAJOR', 'MINOR', 'RELEASE'].map(part => value(`OMPI_${part}_VERSION`))
+  if (!open.includes(undefined)) return { flavour: 'Open MPI', version: open.join('.'), mpicc }
+  const mpich = value('MPICH_VERSION')
+  if (mpich !== undefined) return { flavour: 'MPICH', version: mpich, mpicc }
+  const standard = value('MPI_VERSION')
+  return standard === undefined ? undefined : { flavour: 'MPI', version: `standard-${standard}.${value('MPI_SUBVERSION') ?? '0'}`, mpicc }
+}
+
+/** Debian keeps several side by side under these names. */
+const compilersOf: Readonly<Record<string, readonly string[]>> = { 'Open MPI': ['mpicc.openmpi'], MPICH: ['mpicc.mpich'] }
+
+/** The compiler to build with: MPICC where it is set, else one of the launcher's flavour. @throws PluginError when there is none. */
+export async function findCompiler(launch: Launch | undefined, env: NodeJS.ProcessEnv = process.env): Promise<Mpi> {
+  const set = env['MPICC']
+  const wanted = launch?.flavour
+  const names = set !== undefined && set !== '' ? [set] : [...wanted === undefined ? [] : compilersOf[wanted] ?? [], 'mpicc']
+  const others: Mpi[] = []
+  for (const name of names) {
+    const found = await describeCompiler(name)
+    if (found === undefined) continue
+    if (wanted === undefined || found.flavour === wanted || set !== undefined) return found
+    others.push(found)
+  }
+  const [other] = others
+  if (other !== undefined) {
+    throw new PluginError({
+      code: 'other-mpi', what: `${launch?.by ?? 'the launcher'} started this, but ${other.mpicc} is ${other.flavour}'s`,
+      fix: `start it with ${other.flavour}'s mpirun, or name ${wanted}'s compiler: MPICC=PATH npx meshwork mpi build`,
+    })
+  }
+  throw new PluginError({ code: 'no-mpicc', what: `there is no MPI compiler: ${names.join(' and ')} cannot be run`, fix: `${installFix}; or name it: MPICC=PATH` })
+}
+
+/** From src/runtime/mpi and from dist/src/runtime/mpi alike. */
+function sourceFolder(): string {
+  const found = ['../../../native', '../../../../native'].map(up => fileURLToPath(new URL(up, import.meta.url))).find(existsSync)
+  if (found === undefined) throw new PluginError({ code: 'no-native', what: 'the sources of the native library are missing', fix: 'install Meshwork again' })
+  return found
+}
+
+async function sources(): Promise<{ readonly files: readonly string[]; readonly hash: string }> {
+  const folder = sourceFolder()
+  const names = (await readdir(folder)).filter(f => /\.[ch]$/.test(f)).sort()
+  const hash = createHash('sha256')
+  for (const name of names) hash.update(`${name}\n`).update(await readFile(join(folder, name)))
+  return { files: names.filter(f => f.endsWith('.c')).map(f => join(folder, f)), hash: hash.digest('hex').slice(0, 12) }
+}
+
+const mpiCache = (): string => join(cacheRoot(), 'mpi')
+const folderName = ({ flavour, version }: Mpi, hash: string): string => `${flavour.toLowerCase().replaceAll(' ', '-')}-${version}-${process.arch}-${hash}`
+
+/** Builds it, unless the cache has it. @throws PluginError when the compiler fails. */
+export async function buildLibrary(mpi: Mpi, { force = false }: { readonly force?: boolean } = {}): Promise<Built> {
+  const { files, hash } = await sources()
+  const folder = join(mpiCache(), folderName(mpi, hash))
+  const path = join(folder, libraryName)
+  if (!force && existsSync(path)) return { path, folder }
+  await mkdir(folder, { recursive: true })
+  return withLock(folder, {}, async () => {
+    if (!force && existsSync(path)) return { path, folder }
+    const temporary = join(folder, `.${process.pid}.so`)
+    const { ok, text } = await run(mpi.mpicc, ['-O3', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-o', temporary, ...files, '-lm'])
+    if (!ok) {
+      await rm(temporary, { force: true })
+      throw new PluginError({
+        code: 'mpi-build', what: `${mpi.mpicc} could not build the collectives`, details: { said: text.trim().split('\n').slice(0, 4).join(' | ') }, fix: 'check that this compiler works, or name another: MPICC=PATH npx meshwork mpi build',
+      })
+    }
+    await rename(temporary, path)
+    return { path, folder }
+  })
+}
+
+/** Libraries that were built before from these sources, for a node that has MPI but no compiler; of the launcher's flavour. */
+export async function findBuilt(launch: Launch | undefined): Promise<readonly string[]> {
+  const { hash } = await sources()
+  const prefix = launch?.flavour === undefined ? '' : `${launch.flavour.toLowerCase().replaceAll(' ', '-')}-`
+  const folders = await readdir(mpiCache()).catch(() => [])
+  return folders.filter(f => f.startsWith(prefix) && f.endsWith(`-${process.arch}-${hash}`)).map(f => join(mpiCache(), f, libraryName)).filter(existsSync)
+}
+
+/** The library for how this process was started: built before, or now. @throws PluginError */
+export async function libraryFor(launch: Launch): Promise<string> {
+  const set = process.env['MPICC'] ?? ''
+  const built = set === '' ? await findBuilt(launch) : []
+  if (built.length === 1 && built[0] !== undefined) return built[0]
+  try {
+    return (await buildLibrary(await findCompiler(launch))).path
+  } catch (e) {
+    // Several were built, and no compiler tells which is meant: the loader will say if it does not fit.
+    if (built[0] !== undefined) return built[0]
+    throw e
+  }
+}

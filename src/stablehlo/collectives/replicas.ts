@@ -1,0 +1,24 @@
+/** Collectives between devices of one process: StableHLO's own, devices being replicas. */
+import { names } from '../../core/dim.ts'
+import { replicaGroups, type Mesh } from '../../core/mesh.ts'
+import { shapeOf } from '../../graph/node.ts'
+import { addRegion } from '../reduce.ts'
+import { typeOfNode } from '../writer.ts'
+import type { CollectiveWriter } from './writer.ts'
+
+const groupsText = (mesh: Mesh, axes: readonly string[]): string => {
+  const groups = replicaGroups(mesh, axes)
+  return `replica_groups = dense<${JSON.stringify(groups)}> : tensor<${groups.length}x${groups[0]?.length ?? 0}xi64>`
+}
+
+export const replicas: CollectiveWriter = {
+  ordered: false,
+  device: w => w.op('replica_id', [], { sizes: [], dtype: 'u32' }),
+  allReduce: (n, x, w, mesh) =>
+    w.op('all_reduce', [x], typeOfNode(n), groupsText(mesh, n.attrs.axes), addRegion(w, n.attrs.kind, typeOfNode(n).dtype)),
+  allGather: (n, x, w, mesh) =>
+    w.op('all_gather', [x], typeOfNode(n), `all_gather_dim = ${names(shapeOf(n)).indexOf(n.attrs.dim)} : i64, ${groupsText(mesh, n.attrs.axes)}`),
+  reduceScatter: (n, x, w, mesh) =>
+    w.op('reduce_scatter', [x], typeOfNode(n), `${groupsText(mesh, n.attrs.axes)}, scatter_dimension = ${names(shapeOf(n)).indexOf(n.attrs.dim)} : i64`,
+      addRegion(w, 'sum', typeOfNode(n).dtype)),
+}

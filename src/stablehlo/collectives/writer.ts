@@ -1,0 +1,14 @@
+/** What the two ways to write collectives have in common: within one process, or between processes. */
+import type { Mesh } from '../../core/mesh.ts'
+import type { LocalNode } from '../../partition/local.ts'
+import type { Ssa, Writer } from '../writer.ts'
+
+export interface CollectiveWriter {
+  /** This device's number in the mesh, u32. */
+  device(w: Writer): Ssa
+  allReduce(n: LocalNode<'allReduce'>, x: Ssa, w: Writer, mesh: Mesh): Ssa
+  allGather(n: LocalNode<'allGather'>, x: Ssa, w: Writer, mesh: Mesh): Ssa
+  reduceScatter(n: LocalNode<'reduceScatter'>, x: Ssa, w: Writer, mesh: Mesh): Ssa
+  /** Whether collectives are chained by a token, in the order in which they are written. */
+  readonly ordered: boolean
+}
