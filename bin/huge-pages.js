@@ -12,8 +12,9 @@ export async function withHugePages() {
   const libc = koffi.load(null)
   const execve = libc.func('int execve(const char *path, const char **argv, const char **envp)')
   const fcntl = libc.func('int fcntl(int fd, int command, ...)')
-  // Node marks its streams to be closed when another program takes the process over.
-  for (const fd of [0, 1, 2]) fcntl(fd, F_SETFD, 'int', 0)
+  // Node marks what it was given to be closed when another program takes the process over: its streams, and MPICH's way to its mpirun.
+  const given = process.env.PMI_FD
+  for (const fd of [0, 1, 2, ...given === undefined ? [] : [Number(given)]]) fcntl(fd, F_SETFD, 'int', 0)
   const env = { ...process.env, [name]: [set, `${tunable}=1`].filter(part => part !== '').join(':') }
   // It comes back only where it failed; then the command runs without.
   execve(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1), null], [...Object.entries(env).map(([k, v]) => `${k}=${v}`), null])

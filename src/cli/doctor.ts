@@ -6,10 +6,13 @@ import { Command } from 'commander'
 import { cacheRoot } from '../core/cache-root.ts'
 import { MeshworkError } from '../core/errors.ts'
 import { makeFolders } from '../core/folders.ts'
+import { isParallel } from '../runtime/job.ts'
+import { describeCompiler, findBuilt, installFix } from '../runtime/mpi/build.ts'
 import { inspectPlugin } from '../runtime/pjrt/index.ts'
 import { listPlugins, resolvePlugin, verifyPlugin } from '../runtime/plugins/index.ts'
+import type { Processes } from '../runtime/processes.ts'
 import { formatBytes } from './format.ts'
-import { openOutput } from './output.ts'
+import { backendOption, joinCommand, outputOf } from './job.ts'
 
 interface Finding { readonly what: string; readonly value: string; readonly ok: boolean; readonly fix?: string }
 
@@ -47,7 +50,7 @@ async function cache(): Promise<Finding> {
   } catch (e) {
     return problem('cache', `${root}: ${e instanceof Error ? e.message : String(e)}`, 'set MESHWORK_CACHE_DIR to a folder that you may write to')
   }
-  const parts = ['plugins', 'executables', 'data']
+  const parts = ['plugins', 'executables', 'data', 'mpi']
   const sizes = await Promise.all(parts.map(p => sizeOf(join(root, p))))
   return fine('cache', `${root} (${parts.map((p, i) => `${p} ${formatBytes(sizes[i] ?? 0)}`).join(', ')})`)
 }
@@ -81,6 +84,26 @@ async function plugin(name: string): Promise<Finding[]> {
   return found
 }
 
+/** MPI: what this process runs under, or what it could. */
+async function mpi(processes: Processes): Promise<Finding> {
+  if (isParallel()) return fine('MPI', processes.description)
+  const found = await describeCompiler(process.env['MPICC'] ?? 'mpicc')
+  const built = (await findBuilt(undefined)).length
+  if (found === undefined) return fine('MPI', `none, which only more than one process needs (${installFix})`)
+  return fine('MPI', `${found.flavour} ${found.version} (${found.mpicc}), collectives ${built > 0 ? 'built' : 'not yet built: npx meshwork mpi build'}`)
+}
+
+const encode = (findings: readonly Finding[]): Uint8Array => new TextEncoder().encode(JSON.stringify(findings))
+
+/** Every rank's findings; of ranks but the first, what is otherwise than there. */
+async function ofAllRanks(mine: readonly Finding[], processes: Processes): Promise<Finding[]> {
+  const all = (await processes.exchange(encode(mine), 'comparing findings')).map(b => JSON.parse(new TextDecoder().decode(b)) as Finding[])
+  const [first = []] = all
+  return all.flatMap((findings, rank) => (rank === 0 ? findings : findings
+    .filter(f => !first.some(g => g.what === f.what && g.value === f.value))
+    .map(f => ({ ...f, what: `rank ${rank} (${processes.hosts[rank] ?? '?'}) ${f.what}` }))))
+}
+
 const show = (findings: readonly Finding[]): string[] => {
   const width = Math.max(...findings.map(f => f.what.length))
   return findings.flatMap(f => [`${f.ok ? 'ok     ' : 'PROBLEM'}  ${f.what.padEnd(width)}  ${f.value}`, ...f.fix === undefined ? [] : [`         ${''.padEnd(width)}  fix: ${f.fix}`]])
@@ -89,15 +112,17 @@ const show = (findings: readonly Finding[]): string[] => {
 export const doctorCommand = (): Command => new Command('doctor')
   .description('Check Node, the plugin, the devices and the caches.')
   .option('--plugin <name|path>', 'the plugin to look at', 'cpu')
+  .option(...backendOption)
   .option('--json', 'print as JSON')
-  .addHelpText('after', '\nExample:\n  $ npx meshwork doctor')
-  .action(async (flags: { readonly plugin: string; readonly json?: boolean }) => {
-    const findings: Finding[] = [
-      node(), machine(), fine('threads', String(availableParallelism())), await cache(),
+  .addHelpText('after', '\nExamples:\n  $ npx meshwork doctor\n  $ mpirun -n 4 npx meshwork doctor')
+  .action(async (flags: { readonly plugin: string; readonly backend?: string; readonly json?: boolean }) => {
+    const processes = await joinCommand(flags.backend)
+    const findings = await ofAllRanks([
+      node(), machine(), fine('threads', String(availableParallelism())), await cache(), await mpi(processes),
       ...flags.plugin === 'simulate' ? [fine('plugin', 'simulate: built in, plain TypeScript')] : await plugin(flags.plugin),
-    ]
+    ], processes)
     const ok = findings.every(f => f.ok)
-    if (flags.json === true) process.stdout.write(`${JSON.stringify({ ok, findings }, null, 2)}\n`)
-    else show(findings).forEach(line => openOutput().print(line))
+    if (flags.json === true && processes.rank === 0) process.stdout.write(`${JSON.stringify({ ok, findings }, null, 2)}\n`)
+    else show(findings).forEach(line => outputOf(processes, flags.json === true).print(line))
     if (!ok) process.exitCode = 1
   })

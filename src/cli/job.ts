@@ -1,4 +1,5 @@
 /** A command that several processes run together: joined, checked, and spoken for by rank 0. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { UsageError } from '../core/errors.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
 import { didYouMean } from '../core/nearest.ts'
@@ -39,17 +40,23 @@ export const whereDevices = (): BackendChoice => (isParallel() ? 'mpi' : 'local'
 /** Where a command's words go: rank 0 speaks, and nobody where a program listens. */
 export const outputOf = ({ rank }: Processes, json: boolean): Output => (rank === 0 && !json ? openOutput() : silent)
 
-/** This process's rank, joined or not. */
-function rankNow(): number {
-  if (isParallel()) return currentJob().rank
-  try { return launchOf(process.env)?.rank ?? 0 } catch { return 0 }
+/** Who this process is before it has joined the others. */
+function launched(): { readonly rank: number; readonly onHost: number } {
+  try { return launchOf(process.env) ?? { rank: 0, onHost: 0 } } catch { return { rank: 0, onHost: 0 } }
 }
+const rankNow = (): number => (isParallel() ? currentJob().rank : launched().rank)
+
+const headStartMs = 1500
 
 /** Whether this process should say why it fails: one of those that fail alike does. */
 export async function speaks(exitCode: number): Promise<boolean> {
-  // The command line is the same in every rank.
-  if (!isParallel()) return exitCode !== 2 || rankNow() === 0
-  return currentJob().fail()
+  if (isParallel()) return currentJob().fail()
+  if (rankNow() === 0) return true
+  // The command line is the same in every rank. What else can fail by now is a host's, and its first rank says it.
+  if (exitCode === 2 || launched().onHost > 0) return false
+  // Where all hosts fail alike, rank 0 says so, and its launcher may end the others meanwhile.
+  await pause(headStartMs)
+  return true
 }
 
 /** What stands above a message that comes from another rank than 0. */

@@ -27,7 +27,8 @@ export function openOutput(out: Stream = process.stdout, err: Stream = process.s
     shown = false
   }
   return {
-    columns: out.isTTY === true ? out.columns : undefined,
+    // mpirun gives rank 0 a terminal that has no width.
+    columns: out.isTTY === true && out.columns !== 0 ? out.columns : undefined,
     clear,
     print(line) {
       clear()

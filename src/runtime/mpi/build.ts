@@ -10,6 +10,8 @@ import { PluginError } from '../../core/errors.ts'
 import { withLock } from '../lock.ts'
 import type { Launch } from './environment.ts'
 
+/** With undefined symbols told now, not when it is loaded. */
+const flags = ['-O3', '-std=gnu11', '-D_GNU_SOURCE', '-shared', '-fPIC', '-pthread', '-Wl,-z,defs'] as const
 const libraryName = 'libmeshwork_mpi.so'
 export const installFix = 'install an MPI with its compiler: on Debian, apt-get install openmpi-bin libopenmpi-dev (or mpich libmpich-dev)'
 
@@ -72,7 +74,7 @@ function sourceFolder(): string {
 async function sources(): Promise<{ readonly files: readonly string[]; readonly hash: string }> {
   const folder = sourceFolder()
   const names = (await readdir(folder)).filter(f => /\.[ch]$/.test(f)).sort()
-  const hash = createHash('sha256')
+  const hash = createHash('sha256').update(flags.join(' '))
   for (const name of names) hash.update(`${name}\n`).update(await readFile(join(folder, name)))
   return { files: names.filter(f => f.endsWith('.c')).map(f => join(folder, f)), hash: hash.digest('hex').slice(0, 12) }
 }
@@ -90,7 +92,7 @@ export async function buildLibrary(mpi: Mpi, { force = false }: { readonly force
   return withLock(folder, {}, async () => {
     if (!force && existsSync(path)) return { path, folder }
     const temporary = join(folder, `.${process.pid}.so`)
-    const { ok, text } = await run(mpi.mpicc, ['-O3', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-o', temporary, ...files, '-lm'])
+    const { ok, text } = await run(mpi.mpicc, [...flags, '-o', temporary, ...files, '-lm'])
     if (!ok) {
       await rm(temporary, { force: true })
       throw new PluginError({

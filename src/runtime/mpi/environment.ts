@@ -7,6 +7,8 @@ export interface Launch {
   /** The MPI that the launcher belongs to, where that can be told. */
   readonly flavour: 'Open MPI' | 'MPICH' | undefined
   readonly rank: number
+  /** Among the ranks of this host; 0 where it cannot be told. */
+  readonly onHost: number
   /** Undefined where only MPI itself knows. */
   readonly size: number | undefined
 }
@@ -26,11 +28,13 @@ const starters: readonly Starter[] = [
   { by: 'a launcher with PMIx', flavour: undefined, rank: 'PMIX_RANK', size: 'PMIX_SIZE' },
 ]
 
+const localRanks = ['OMPI_COMM_WORLD_LOCAL_RANK', 'MPI_LOCALRANKID', 'SLURM_LOCALID'] as const
+
 /** How this process was started, if MPI did. @throws UsageError where srun started several and gave them no way to find each other. */
 export function launchOf(env: Env): Launch | undefined {
   for (const { by, flavour, rank, size, only } of starters) {
     const found = whole(env[rank])
-    if (found !== undefined && (only === undefined || env[only] !== undefined)) return { by, flavour, rank: found, size: whole(env[size]) }
+    if (found !== undefined && (only === undefined || env[only] !== undefined)) return { by, flavour, rank: found, onHost: localRanks.map(name => whole(env[name])).find(r => r !== undefined) ?? 0, size: whole(env[size]) }
   }
   const tasks = whole(env['SLURM_STEP_NUM_TASKS']) ?? 1
   if (tasks < 2) return undefined

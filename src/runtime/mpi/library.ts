@@ -29,6 +29,12 @@ const RTLD_NOW = 2
 const RTLD_GLOBAL = 0x100
 const RTLD_NODELETE = 0x1000
 
+/**
+ * UCX, below some MPIs, patches the code of mmap and munmap while it runs, to hear of freed memory: under Node's threads and with huge
+ * pages that corrupted the heap. And its handlers for fatal signals hide what Node and the kernel would say. What the user sets stays.
+ */
+const environment = { UCX_MEM_EVENTS: 'n', UCX_ERROR_SIGNALS: '' } as const
+
 /** @throws PluginError when it does not load: MPI's own library is missing, or another. */
 export function loadMpi(path: string): MpiLibrary {
   const failed = (loader: string, cause?: unknown): PluginError => new PluginError({
@@ -36,6 +42,8 @@ export function loadMpi(path: string): MpiLibrary {
     fix: 'make that MPI\'s libraries visible (module load, LD_LIBRARY_PATH), or build with this host\'s: npx meshwork mpi build',
   })
   // MPI finds its own parts by symbols that must be visible, and its threads must never lose their code.
+  const setenv = koffi.load(null).func('setenv', 'int', ['str', 'str', 'int'])
+  for (const [name, value] of Object.entries(environment)) setenv(name, value, 0)
   const dlopen = koffi.load(null).func('dlopen', 'void *', ['str', 'int'])
   const dlerror = koffi.load(null).func('dlerror', 'str', [])
   if (dlopen(path, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE) === null) throw failed(String(dlerror()))

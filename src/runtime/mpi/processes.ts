@@ -1,5 +1,7 @@
 /** The ranks of an MPI job: exchanges between them, and how the job ends. */
+import { writeSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import { JobError, FailedElsewhere, type Processes } from '../processes.ts'
 import type { Launch } from './environment.ts'
 import type { MpiLibrary } from './library.ts'
@@ -23,6 +25,7 @@ export class MpiProcesses implements Processes {
   private readonly library: MpiLibrary
   /** Set when all ranks know that this is the end: then each may leave with the code it likes. */
   private ended = false
+  private uncaught: { readonly error: unknown } | undefined
   private last: Promise<unknown> = Promise.resolve()
 
   constructor(library: MpiLibrary, launch: Launch, limitSeconds: number) {
@@ -33,6 +36,7 @@ export class MpiProcesses implements Processes {
     this.hosts = hosts
     this.onHost = localSize
     this.description = `${library.built}, ${size} rank${size === 1 ? '' : 's'} on ${new Set(hosts).size} host${new Set(hosts).size === 1 ? '' : 's'}`
+    process.on('uncaughtExceptionMonitor', error => { this.uncaught = { error } })
     process.on('exit', code => { this.leave(code) })
     if (launch.size === undefined || launch.size === size) return
     throw new JobError({
@@ -95,7 +99,9 @@ export class MpiProcesses implements Processes {
 
   /** At the end of the process: together with the others where all have come to an end, else by ending them. */
   private leave(code: number): void {
-    if (code === 0 || this.ended) this.library.close()
-    else this.library.abort(code)
+    if (code === 0 || this.ended) return this.library.close()
+    // Node would print it only after this.
+    if (this.uncaught !== undefined) writeSync(2, `${nameOf(this.rank, this.hosts)}: ${inspect(this.uncaught.error)}\n`)
+    this.library.abort(code)
   }
 }

@@ -1,0 +1,71 @@
+/** Wrong ways to start a job: one message from one rank, its fix, an exit code, and nothing written. */
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { bin, flavours, found, mpirun, start, type Mpi } from './support.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const out = join(folder, 'run')
+const train = ['node', bin, 'train', 'gpt-tiny', '--steps', '2', '--out', out]
+
+interface Case { readonly what: string; readonly ranks: number; readonly command: readonly string[]; readonly says: RegExp; readonly code?: number; readonly env?: (mpi: Mpi) => Record<string, string> }
+const cases: readonly Case[] = [
+  { what: 'more devices than ranks', ranks: 3, command: train, code: 2, says: /UsageError\[ranks\] the mesh batch=2 × model=2 has 4 devices, and 3 ranks were started[^]*fix +mpirun -n 4/ },
+  { what: 'fewer devices than ranks', ranks: 2, command: [...train, '--batch', '1', '--model', '1'], code: 2, says: /UsageError\[ranks\] the mesh batch=1 × model=1 has 1 device, and 2 ranks/ },
+  { what: 'an axis that does not divide', ranks: 3, command: [...train, '--mesh', 'batch=1,model=3'], code: 2, says: /LayoutError\[does-not-divide\]/ },
+  { what: 'an unknown recipe', ranks: 2, command: ['node', bin, 'train', 'gpt-tny'], code: 2, says: /UsageError\[unknown-recipe\]/ },
+  { what: 'an unknown flag', ranks: 2, command: [...train, '--modle', '2'], code: 2, says: /UsageError\[unknown-option\]/ },
+  { what: 'an unknown backend', ranks: 2, command: [...train, '--backend', 'mpj'], code: 2, says: /UsageError\[flag\] --backend[^]*mpi/ },
+  { what: 'simulate', ranks: 2, command: [...train, '--mesh', 'batch=1,model=2', '--plugin', 'simulate'], code: 2, says: /UsageError\[simulate-mpi\]/ },
+  { what: 'text that is not there', ranks: 4, command: [...train, '--data', join(folder, 'none.txt')], code: 1, says: /DataError/ },
+  { what: 'a limit that is no number', ranks: 2, command: train, code: 2, says: /UsageError\[environment\] MESHWORK_MPI_TIMEOUT is "soon"/, env: () => ({ MESHWORK_MPI_TIMEOUT: 'soon' }) },
+  { what: 'a compiler that is none', ranks: 2, command: train, code: 1, says: /PluginError\[no-mpicc\][^]*MPICC=PATH/, env: () => ({ MPICC: join(folder, 'no-mpicc') }) },
+]
+
+describe.each(flavours)('$name', ({ name, mpi, missing }) => {
+  test.each(cases)('$what', async ({ ranks, command, says, code = 1, env }, ) => {
+    if (mpi === undefined) return
+    const ended = await mpirun(mpi, ranks, command, env === undefined ? {} : { env: env(mpi) })
+    expect(ended.err).toMatch(says)
+    expect(ended.err.match(/^\w+Error\[/gm), ended.err).toHaveLength(1)
+    expect(ended.code).toBe(code)
+    expect(existsSync(out)).toBe(false)
+  })
+
+  test('is there', ({ skip }) => {
+    if (mpi === undefined) return skip(missing)
+    expect(mpi.name).toBe(name)
+  })
+
+  test('the library of another MPI', async ({ skip }) => {
+    const other = found.find(m => m.name !== name)
+    if (mpi === undefined || other === undefined) return skip('needs both MPIs')
+    const ended = await mpirun(mpi, 2, [...train, '--mesh', 'batch=1,model=2'], { env: { MPICC: other.mpicc } })
+    expect(ended.code).not.toBe(0)
+    expect(ended.err).toMatch(/JobError\[wrong-mpi\]|PluginError\[(mpi|mpi-load)\]/)
+    expect(existsSync(out)).toBe(false)
+  })
+})
+
+test('--backend mpi without mpirun', async () => {
+  const ended = await start('node', [bin, 'train', 'gpt-tiny', '--backend', 'mpi', '--out', out])
+  expect(ended.err).toMatch(/UsageError\[not-under-mpi\][^]*fix +start it with mpirun/)
+  expect(ended.code).toBe(2)
+})
+
+test('no MPI at all', async () => {
+  const empty = mkdtempSync(join(folder, 'bin-'))
+  const cache = mkdtempSync(join(folder, 'cache-'))
+  const ended = await start(process.execPath, [bin, 'mpi', 'build'], { env: { PATH: empty, MESHWORK_CACHE_DIR: cache } })
+  expect(ended.err).toMatch(/PluginError\[no-mpicc\][^]*apt-get install openmpi-bin libopenmpi-dev/)
+  expect(ended.code).toBe(1)
+  expect(readdirSync(cache)).toEqual([])
+})
+
+test('srun without MPI', async () => {
+  const ended = await start('node', [bin, 'train', 'gpt-tiny', '--out', out], { env: { SLURM_STEP_NUM_TASKS: '4', SLURM_STEP_ID: '0', SLURM_PROCID: '0' } })
+  expect(ended.err).toMatch(/UsageError\[srun-without-mpi\][^]*srun --mpi=pmix/)
+  expect(ended.code).toBe(2)
+})

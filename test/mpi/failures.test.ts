@@ -1,0 +1,84 @@
+/** What goes wrong in one rank ends the job: soon, with the culprit named, and nothing left running. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { bin, flavours, mpirun, worker, type Ended, type Mpi } from './support.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+/** By this the processes of a test's job are found. */
+const mark = (name: string): Record<string, string> => ({ MESHWORK_TEST: `${process.pid}-${name}`, MESHWORK_MPI_TIMEOUT: '3' })
+
+interface Found { readonly pid: number; readonly rank: string | undefined }
+/** Processes that carry a mark, with their ranks. */
+function marked(value: string): Found[] {
+  return readdirSync('/proc').filter(name => /^\d+$/.test(name)).flatMap(pid => {
+    try {
+      const entries = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+      if (!entries.includes(`MESHWORK_TEST=${value}`)) return []
+      return [{ pid: Number(pid), rank: entries.find(e => /^(OMPI_COMM_WORLD_RANK|PMI_RANK)=/.test(e))?.split('=')[1] }]
+    } catch { return [] /* It has ended, or is another user's. */ }
+  })
+}
+
+const long = ['node', bin, 'train', 'gpt-tiny', '--steps', '100000', '--set', 'model.layers=1', 'model.embed=32', 'model.hidden=64', 'batch=4', 'model.vocab=300', 'model.seq=32']
+
+/** Starts a long run on four ranks and sends a signal to rank 2 once it trains. */
+function struck(mpi: Mpi, name: string, signal: NodeJS.Signals): Promise<Ended & { readonly after: number }> {
+  const env = mark(name)
+  let at = 0
+  return mpirun(mpi, 4, [...long, '--out', join(folder, name)], {
+    env,
+    onOutput: all => {
+      if (at !== 0 || !/step 1\/100000/.test(all)) return
+      at = performance.now()
+      for (const { pid, rank } of marked(env['MESHWORK_TEST'] ?? '')) if (rank === '2') process.kill(pid, signal)
+    },
+  }).then(ended => ({ ...ended, after: (performance.now() - at) / 1000 }))
+}
+
+async function expectEnded(ended: Ended, name: string): Promise<void> {
+  expect(ended.code, ended.err).not.toBe(0)
+  // The launcher is gone a moment before the last of what it has killed.
+  await expect.poll(() => marked(mark(name)['MESHWORK_TEST'] ?? ''), { timeout: 10_000 }).toEqual([])
+}
+
+describe.each(flavours)('$name', ({ name: flavour, mpi, missing }) => {
+  test('a rank that is killed', async ({ skip }) => {
+    if (mpi === undefined) return skip(missing)
+    const ended = await struck(mpi, `kill-${flavour}`, 'SIGKILL')
+    await expectEnded(ended, `kill-${flavour}`)
+    expect(ended.after).toBeLessThan(30)
+    // The launcher sees it first: Open MPI's names the rank, MPICH's the process and its host.
+    expect(ended.out + ended.err).toMatch(/process rank 2 .* exited on signal 9|PID \d+ RUNNING AT/)
+  })
+
+  test('a rank that stands still', async ({ skip }) => {
+    if (mpi === undefined) return skip(missing)
+    const ended = await struck(mpi, `stop-${flavour}`, 'SIGSTOP')
+    await expectEnded(ended, `stop-${flavour}`)
+    expect(ended.after).toBeLessThan(30)
+    expect(ended.err).toMatch(/JobError\[stuck-collective\] rank 2 \(host [^)]+\) does not answer/)
+    // In a program's collective, with the line it comes from, or between two steps.
+    expect(ended.err).toMatch(/waiting +rank \d .* in (all-reduce sum along (batch|model)\n +at +\w+\/[\w-]+\.[jt]s:\d+:\d+|whether to stop)/)
+  })
+
+  test('a rank that throws', async ({ skip }) => {
+    if (mpi === undefined) return skip(missing)
+    const ended = await mpirun(mpi, 4, ['node', '--import', 'tsx', worker, 'throws', join(folder, 'cache')], { env: mark(`throw-${flavour}`) })
+    await expectEnded(ended, `throw-${flavour}`)
+    expect(ended.err).toMatch(/a fault of rank 2/)
+    expect(ended.seconds).toBeLessThan(60)
+  })
+
+  test('a rank with another seed', async ({ skip }) => {
+    if (mpi === undefined) return skip(missing)
+    const out = ['--out', join(folder, `seed-${flavour}`)]
+    const ended = await mpirun(mpi, 3, [...long, ...out, '--seed', '1', ':', '-n', '1', ...long, ...out, '--seed', '2'], { env: mark(`seed-${flavour}`) })
+    await expectEnded(ended, `seed-${flavour}`)
+    expect(ended.err).toMatch(/JobError\[ranks-differ\] rank 3 \(host [^)]+\) differs from rank 0 in run\.seed/)
+    expect(ended.err.match(/JobError/g)).toHaveLength(1)
+    expect(ended.seconds).toBeLessThan(60)
+  })
+})
