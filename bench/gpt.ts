@@ -8,14 +8,14 @@ import { interleave, median, ratio, row, timesOf, type Rounds, type Section } fr
 import { environments, startOurs, startTorch, withWorkers, type Worker } from './process.ts'
 import { optimizer, type Task } from './task.ts'
 
-const config = { vocab: 8192, seq: 128, layers: 4, embed: 256, heads: 8, headDim: 32, hidden: 1024, dropout: 0 }
+export const config = { vocab: 8192, seq: 128, layers: 4, embed: 256, heads: 8, headDim: 32, hidden: 1024, dropout: 0 }
 const [batch, batches] = [8, 8]
 /** Steps a visit: the first finds the caches full of another's data and is not counted. */
 const visit = 4
-const warmup = 6
+export const warmup = 6
 
 /** Random tokens: what they are does not change the work. */
-async function writeBatches(folder: string): Promise<void> {
+export async function writeBatches(folder: string, batch: number): Promise<void> {
   const count = 2 * batch * config.seq
   for (let i = 0; i < batches; i++) {
     await writeFile(join(folder, `batch.${i}`), Int32Array.from({ length: count }, (_, k) => threefry2x32(5, i, k, 0) % config.vocab))
@@ -23,7 +23,7 @@ async function writeBatches(folder: string): Promise<void> {
 }
 
 /** The losses of the warm-up must be the same everywhere, or different work is compared. */
-function checkLosses(losses: ReadonlyMap<string, readonly number[]>): number {
+export function checkLosses(losses: ReadonlyMap<string, readonly number[]>): number {
   const [first = []] = [...losses.values()]
   let worst = 0
   for (const [name, of] of losses) {
@@ -45,7 +45,7 @@ export async function gptSection(rounds: number, say: (line: string) => void): P
   ])
   const workers = sides.map(({ name, start }): Worker => start(name))
   try {
-    await writeBatches(folder)
+    await writeBatches(folder, batch)
     return await withWorkers(workers, async () => {
       const notes: string[] = []
       const losses = new Map<string, readonly number[]>()

@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { leave, type Mpi } from '../test/mpi/support.ts'
 import type { Answers, Request } from './task.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -35,10 +36,15 @@ export class Worker {
   }
 
   async ask<K extends keyof Answers>(request: Extract<Request, { readonly do: K }>): Promise<Answers[K]> {
-    this.#child.stdin?.write(`${JSON.stringify(request)}\n`)
+    return await this.say(JSON.stringify(request)) as Answers[K]
+  }
+
+  /** One line there, one line of JSON back. */
+  async say(line: string): Promise<unknown> {
+    this.#child.stdin?.write(`${line}\n`)
     const { value, done } = await this.#lines.next()
-    if (done === true) throw new Error(`${this.name} ended (exit code ${await this.#exit ?? 'none'}) instead of answering "${request.do}"`)
-    return JSON.parse(value) as Answers[K]
+    if (done === true) throw new Error(`${this.name} ended (exit code ${await this.#exit ?? 'none'}) instead of answering ${line}`)
+    return JSON.parse(value) as unknown
   }
 
   /** Ends it by closing its input; by force where that does not help. */
@@ -55,6 +61,18 @@ const here = (file: string): string => fileURLToPath(new URL(file, import.meta.u
 
 export const startOurs = (name: string, environment: Environment): Worker =>
   new Worker(name, process.execPath, ['--expose-gc', '--import', 'tsx', here('worker.ts')], environment)
+
+/** The same worker on every rank. */
+export const startRanks = (name: string, mpi: Mpi, ranks: number, environment: Environment): Worker =>
+  new Worker(name, mpi.mpirun, ['-n', String(ranks), process.execPath, '--import', 'tsx', here('worker.ts')], { ...leave, ...environment })
+
+/** A C program on every rank. */
+export const startNative = (name: string, mpi: Mpi, ranks: number, program: string): Worker =>
+  new Worker(name, mpi.mpirun, ['-n', String(ranks), program], leave)
+
+/** DTensor and DDP, a gloo process a device. */
+export const startTorchMesh = (name: string, python: string, environment: Environment): Worker =>
+  new Worker(name, python, [here('mpi/peer.py')], { ...environment, PYTHONPATH: here('../test/oracle'), PYTHONDONTWRITEBYTECODE: '1' })
 
 export const startTorch = (name: string, python: string, environment: Environment): Worker =>
   new Worker(name, python, [here('peer.py')], { ...environment, PYTHONPATH: here('../test/oracle'), PYTHONDONTWRITEBYTECODE: '1' })

@@ -9,6 +9,7 @@ import { depthSection } from './depth.ts'
 import { gptSection } from './gpt.ts'
 import type { Row, Section } from './measure.ts'
 import { memorySection } from './memory.ts'
+import { mpiSection } from './mpi/section.ts'
 
 type Measure = (rounds: number, say: (line: string) => void) => Promise<Section>
 interface Entry { readonly measure: Measure; readonly rounds: number }
@@ -16,6 +17,7 @@ const sections: { readonly [name: string]: Entry } = {
   gpt: { measure: gptSection, rounds: 12 },
   depth: { measure: depthSection, rounds: 5 },
   memory: { measure: memorySection, rounds: 1 },
+  mpi: { measure: mpiSection, rounds: 5 },
 }
 
 async function machine(): Promise<Readonly<Record<string, string | number>>> {
@@ -26,10 +28,10 @@ async function machine(): Promise<Readonly<Record<string, string | number>>> {
   }
 }
 
-const digits: { readonly [U in Row['unit']]: number } = { '': 3, ms: 1, MiB: 0, buffers: 0, '%': 1 }
+const digits: { readonly [U in Row['unit']]: number } = { '': 3, ms: 1, 'µs': 1, MiB: 0, buffers: 0, '%': 1 }
 function line({ what, value, unit, goal, meets }: Row): string {
-  const verdict = goal === undefined ? '' : `  ≤ ${goal}${meets === true ? '  meets' : '  FALLS SHORT'}`
-  return `  ${what.padEnd(34)}${value.toFixed(digits[unit]).padStart(10)} ${unit.padEnd(8)}${verdict}`.trimEnd()
+  const verdict = goal === undefined ? '' : `  ≤ ${Number(goal.toFixed(2))}${meets === true ? '  meets' : '  FALLS SHORT'}`
+  return `  ${what.padEnd(42)}${value.toFixed(digits[unit]).padStart(10)} ${unit.padEnd(8)}${verdict}`.trimEnd()
 }
 
 function options() {

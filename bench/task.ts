@@ -13,6 +13,11 @@ export interface Task {
   readonly batches: number
 }
 
+/** `bytes`: of the larger buffer of a rank, f32. */
+export interface CollectiveTask { readonly op: CollectiveName; readonly bytes: number; readonly times: number }
+export const collectiveNames = ['allreduce', 'allgather', 'reduce_scatter', 'alltoall', 'sendrecv'] as const
+export type CollectiveName = (typeof collectiveNames)[number]
+
 /** A worker takes one request a line, and answers each with a line. */
 export type Request =
   /** Compiles the step and makes the weights. */
@@ -21,6 +26,8 @@ export type Request =
   | { readonly do: 'save' }
   /** Trains, each step timed from its batch on the host to its loss on the host. */
   | { readonly do: 'steps'; readonly count: number }
+  /** Times one collective over all ranks, as a program runs it. */
+  | { readonly do: 'collective' } & CollectiveTask
   /** Compiles the task's step anew, without a cache, and throws it away. */
   | { readonly do: 'compile'; readonly task: Task }
   | { readonly do: 'memory' }
@@ -32,6 +39,7 @@ export interface Answers {
   readonly save: Record<string, never>
   readonly steps: { readonly ms: readonly number[]; readonly losses: readonly number[] }
   readonly compile: { readonly ms: number }
+  readonly collective: { readonly us: number }
   readonly memory: { readonly residentBytes: number; readonly liveBuffers: number }
   readonly close: { readonly liveBuffers: number }
 }

@@ -1,18 +1,22 @@
-/** Our side, in a process of its own: one request a line on stdin, one answer a line on stdout. */
+/** Our side, in a process of its own or one on each rank: a request a line on stdin, an answer a line on stdout; rank 0 has both. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { mesh } from '../src/core/mesh.ts'
 import { treeOps } from '../src/core/tree.ts'
-import { compile, input, MeshArray, openBackend, type Backend, type Given } from '../src/engine/index.ts'
+import { compile, fromFirst, input, MeshArray, openBackend, type Backend, type Given } from '../src/engine/index.ts'
 import { gpt, type GptBatch, type GptParams } from '../src/models/gpt.ts'
+import { joinJob } from '../src/runtime/job.ts'
 import { initialise, stateOf, trainStep, type TrainState } from '../src/train/program.ts'
 import { writeArrays } from '../test/oracle/exchange.ts'
+import { Collectives } from './mpi/collectives.ts'
 import type { Answers, Request, Task } from './task.ts'
 
 type State = Given<TrainState<GptParams>>
 const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
 const layout = { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' } as const
+
+const processes = await joinJob()
 
 /** One backend a process: a plugin is loaded once, with as many devices as the first request needs. */
 let backend: Backend | undefined
@@ -50,6 +54,8 @@ function current(): Awaited<ReturnType<typeof open>> {
   return opened
 }
 
+let collectives: Collectives | undefined
+
 type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { readonly do: K }>) => Promise<Answers[K]> }
 const handlers: Handlers = {
   open: async ({ task }) => {
@@ -61,7 +67,7 @@ const handlers: Handlers = {
     const leaves = arrays.flatten((state as { readonly params: unknown }).params)
     const read = await Promise.all(leaves.map(async ({ path, leaf }) =>
       [path, { shape: leaf.shape.map(d => d.size), data: await leaf.read() as Float32Array }] as const))
-    await writeFile(join(task.folder, 'weights.json'), JSON.stringify(await writeArrays(task.folder, new Map(read))))
+    if (processes.rank === 0) await writeFile(join(task.folder, 'weights.json'), JSON.stringify(await writeArrays(task.folder, new Map(read))))
     return {}
   },
   steps: async ({ count }) => {
@@ -78,6 +84,11 @@ const handlers: Handlers = {
       o.state = state
     }
     return { ms, losses }
+  },
+  collective: async request => {
+    backend ??= await openBackend({ cache: false })
+    collectives ??= new Collectives(backend)
+    return { us: await collectives.time(request) }
   },
   compile: async ({ task }) => {
     const { step } = await programs(task)
@@ -104,7 +115,15 @@ const handlers: Handlers = {
 const answer = <K extends keyof Answers>(request: Extract<Request, { readonly do: K }>): Promise<Answers[K]> =>
   (handlers[request.do as K] as (r: typeof request) => Promise<Answers[K]>)(request)
 
-for await (const line of createInterface(process.stdin)) {
-  process.stdout.write(`${JSON.stringify(await answer(JSON.parse(line) as Request))}\n`)
+const lines = processes.rank === 0 ? createInterface(process.stdin)[Symbol.asyncIterator]() : undefined
+for (;;) {
+  const line = await fromFirst(processes, 'the next request', async () => {
+    const next = await lines?.next()
+    return next?.done === false ? next.value : null
+  })
+  if (line === null) break
+  const answered = JSON.stringify(await answer(JSON.parse(line) as Request))
+  if (processes.rank === 0) process.stdout.write(`${answered}\n`)
 }
+collectives?.dispose()
 await backend?.close()

@@ -44,9 +44,9 @@ export class MeshArray {
       return all
     }
     const mine = from.find(d => this.pieces.has(d))
-    const part = mine === undefined ? hostArray(this.dtype, 0) : await this.#piece(mine).read()
+    const part = mine === undefined ? Promise.resolve(new Uint8Array()) : this.#piece(mine).read().then(p => new Uint8Array(p.buffer, p.byteOffset, p.byteLength))
     // One device a process: its number is the process's rank.
-    const parts = await this.#processes.exchange(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), 'reading an array that lies over processes')
+    const parts = await this.#processes.exchange(part, 'reading an array that lies over processes')
     for (const device of from) {
       const bytes = parts[device]
       if (bytes !== undefined) put(device, dtypes[this.dtype].view(bytes.slice().buffer))

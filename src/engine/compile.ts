@@ -14,6 +14,7 @@ import { collectives, type Collective } from '../partition/collectives.ts'
 import type { LocalGraph, Placement } from '../partition/local.ts'
 import { partition } from '../partition/partition.ts'
 import type { Backend, DeviceBuffer, MemoryStats } from '../runtime/backend.ts'
+import { queue } from '../runtime/processes.ts'
 import { emit } from '../stablehlo/emit.ts'
 import { MeshArray, place, samePlacement, type Source } from './array.ts'
 import { donationPairs } from './donate.ts'
@@ -110,7 +111,8 @@ export async function compile<const A extends readonly Tree[], R extends Tree>(f
   options.onPlan?.(planned)
   const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
   const devices = backend.addressable.filter(d => d < mesh.size)
-  const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
+  const run = (...given: GivenAll<A>): Promise<Arrays<R>> => inOrder(backend, () => runOnce(given))
+  const runOnce = async (given: GivenAll<A>): Promise<Arrays<R>> => {
     const { buffers, temporary } = await prepare(given, planned, options, donated)
     try {
       const out = await executable.execute(buffers)
@@ -121,6 +123,15 @@ export async function compile<const A extends readonly Tree[], R extends Tree>(f
     }
   }
   return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose: () => executable.dispose() })
+}
+
+const queues = new WeakMap<Backend, ReturnType<typeof queue>>()
+/** Between processes, programs run in the order of the calls, which is the same in all; not in that in which arguments get ready. */
+function inOrder<T>(backend: Backend, work: () => Promise<T>): Promise<T> {
+  if (backend.devicesAs !== 'ranks') return work()
+  const inTurn = queues.get(backend) ?? queue()
+  queues.set(backend, inTurn)
+  return inTurn(work)
 }
 
 function present(found: DeviceBuffer | undefined): DeviceBuffer {

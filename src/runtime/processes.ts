@@ -9,10 +9,11 @@ export interface Processes {
   /** What started them and what they talk through, in one line. */
   readonly description: string
   /**
-   * Gives every process `bytes` and resolves to everybody's, by rank. All of them call it, in one order.
-   * @throws FailedElsewhere when another process has failed since the last exchange.
+   * Gives every process `bytes` and resolves to everybody's, by rank. All of them call it, in one order; that of the calls counts, not
+   * when the bytes are there. `what` names it in messages and must be the same in all.
+   * @throws FailedElsewhere when another process has failed since the last exchange; JobError where another is elsewhere in the program.
    */
-  exchange(bytes: Uint8Array, what: string): Promise<readonly Uint8Array[]>
+  exchange(bytes: Uint8Array | Promise<Uint8Array>, what: string): Promise<readonly Uint8Array[]>
   /**
    * Tells the others that this process cannot go on. Resolves to whether it is the one that should say why: the first of those that
    * failed. Where the others do not listen, being inside a program, it is; then they have to be ended.
@@ -27,7 +28,7 @@ export interface Processes {
 /** One process, which has nobody to talk to. */
 export const alone: Processes = {
   rank: 0, count: 1, hosts: ['here'], description: 'one process',
-  exchange: bytes => Promise.resolve([bytes]),
+  exchange: async bytes => [await bytes],
   fail: () => Promise.resolve(true),
   end: () => Promise.resolve(),
   abort: () => {},
@@ -40,6 +41,16 @@ export class JobError extends MeshworkError {}
 
 const none = new Uint8Array()
 export const barrier = async (p: Processes, what: string): Promise<void> => { await p.exchange(none, what) }
+
+/** Does one piece of work after another, in the order in which they were asked for, whether or not the one before failed. */
+export function queue(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return work => {
+    const turn = last.then(work)
+    last = turn.catch(() => undefined)
+    return turn
+  }
+}
 
 /** The first process of each host. */
 const leads = ({ hosts, rank }: Processes): boolean => hosts.indexOf(hosts[rank] ?? '') === rank
@@ -58,7 +69,7 @@ export async function leadersFirst<T>(p: Processes, what: string, work: () => Pr
 /** Rank 0's value, in every process. `value` is called in rank 0 only and must be JSON. */
 export async function fromFirst<T>(p: Processes, what: string, value: () => Promise<T> | T): Promise<T> {
   if (p.count === 1) return value()
-  const mine = p.rank === 0 ? new TextEncoder().encode(JSON.stringify(await value())) : none
+  const mine = p.rank === 0 ? Promise.resolve(value()).then(v => new TextEncoder().encode(JSON.stringify(v))) : none
   const [first = none] = await p.exchange(mine, what)
   return JSON.parse(new TextDecoder().decode(first)) as T
 }

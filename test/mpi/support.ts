@@ -39,7 +39,7 @@ export interface JobOptions {
 }
 
 /** What lets root and more ranks than cores be. */
-const leave: Readonly<Record<string, string>> = { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1', OMPI_MCA_rmaps_base_oversubscribe: '1' }
+export const leave: Readonly<Record<string, string>> = { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1', OMPI_MCA_rmaps_base_oversubscribe: '1' }
 /** The tester's own environment must not say that this is a job, nor which plugin. */
 const inherited = (): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(OMPI_COMM|PMI|PMIX|SLURM|MESHWORK_MPI|XLA_FLAGS|PJRT_|NODE_OPTIONS|VITEST)/.test(name)))

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
 import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable } from '../backend.ts'
-import { leadersFirst, requireSame, type Processes } from '../processes.ts'
+import { leadersFirst, queue, requireSame, type Processes } from '../processes.ts'
 
 const hash = (text: string): string => createHash('sha256').update(text).digest('hex')
 
@@ -17,6 +17,7 @@ export class MpiBackend implements Backend {
   readonly devicesAs = 'ranks'
   readonly processes: Processes
   private readonly local: Backend
+  private readonly inTurn = queue()
 
   constructor(local: Backend, processes: Processes) {
     this.local = local
@@ -29,7 +30,11 @@ export class MpiBackend implements Backend {
   }
 
   /** A program that is not the same on all ranks would never end. @throws JobError when it is not. */
-  async compile(request: CompileRequest): Promise<Executable> {
+  compile(request: CompileRequest): Promise<Executable> {
+    return this.inTurn(() => this.compileAlike(request))
+  }
+
+  private async compileAlike(request: CompileRequest): Promise<Executable> {
     await requireSame(this.processes, 'comparing programs', { 'the program': hash(request.text), 'what it takes over': request.donated.join(' ') }, 'start all ranks with one recipe, one version and one kind of machine')
     return leadersFirst(this.processes, 'compiling', () => this.local.compile({ ...request, devices: 1 }))
   }

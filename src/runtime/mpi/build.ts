@@ -11,7 +11,7 @@ import { withLock } from '../lock.ts'
 import type { Launch } from './environment.ts'
 
 /** With undefined symbols told now, not when it is loaded. */
-const flags = ['-O3', '-std=gnu11', '-D_GNU_SOURCE', '-shared', '-fPIC', '-pthread', '-Wl,-z,defs'] as const
+const flags = ['-O3', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-Wl,-z,defs'] as const
 const libraryName = 'libmeshwork_mpi.so'
 export const installFix = 'install an MPI with its compiler: on Debian, apt-get install openmpi-bin libopenmpi-dev (or mpich libmpich-dev)'
 

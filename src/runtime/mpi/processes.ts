@@ -1,8 +1,9 @@
 /** The ranks of an MPI job: exchanges between them, and how the job ends. */
+import { createHash } from 'node:crypto'
 import { writeSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { JobError, FailedElsewhere, type Processes } from '../processes.ts'
+import { FailedElsewhere, JobError, queue, type Processes } from '../processes.ts'
 import type { Launch } from './environment.ts'
 import type { MpiLibrary } from './library.ts'
 
@@ -12,7 +13,7 @@ const nameOf = (rank: number, hosts: readonly string[]): string => `rank ${rank}
 /** How long a rank that fails waits for the others to hear of it; inside a program they do not listen. */
 const patienceMs = 2000
 
-/** What an exchange starts with, from each rank: whether it failed, and how many bytes follow. */
+/** What an exchange starts with, from each rank: whether it failed, what it exchanges, and how many bytes follow. */
 const headBytes = 16
 
 export class MpiProcesses implements Processes {
@@ -26,7 +27,7 @@ export class MpiProcesses implements Processes {
   /** Set when all ranks know that this is the end: then each may leave with the code it likes. */
   private ended = false
   private uncaught: { readonly error: unknown } | undefined
-  private last: Promise<unknown> = Promise.resolve()
+  private readonly inTurn = queue()
 
   constructor(library: MpiLibrary, launch: Launch, limitSeconds: number) {
     this.library = library
@@ -46,23 +47,33 @@ export class MpiProcesses implements Processes {
     })
   }
 
-  async exchange(bytes: Uint8Array, what: string): Promise<readonly Uint8Array[]> {
-    const { lengths, failed } = await this.heads({ failed: false, length: bytes.byteLength }, what)
-    if (failed !== undefined) {
-      this.ended = true
-      throw new FailedElsewhere({ code: 'failed-elsewhere', what: `${nameOf(failed, this.hosts)} failed` })
-    }
-    const most = Math.max(...lengths)
-    if (most === 0) return lengths.map(() => new Uint8Array())
-    const mine = new Uint8Array(most)
-    mine.set(bytes)
-    const all = await this.gather(mine, what)
-    return lengths.map((length, r) => all.subarray(r * most, r * most + length))
+  /** The whole exchange is one turn: every rank must meet the others in the same order. */
+  exchange(bytes: Uint8Array | Promise<Uint8Array>, what: string): Promise<readonly Uint8Array[]> {
+    return this.inTurn(async () => {
+      const mine = await bytes
+      const { lengths, failed, elsewhere } = await this.heads({ failed: false, length: mine.byteLength }, what)
+      if (failed !== undefined) {
+        this.ended = true
+        throw new FailedElsewhere({ code: 'failed-elsewhere', what: `${nameOf(failed, this.hosts)} failed` })
+      }
+      if (elsewhere !== undefined) {
+        throw new JobError({
+          code: 'out-of-step', what: `${nameOf(elsewhere, this.hosts)} is at another place of the program than ${nameOf(this.rank, this.hosts)}, which is at: ${what}`,
+          fix: 'let every rank take the same way: what rank decides may print or write, not read arrays or run programs',
+        })
+      }
+      const most = Math.max(...lengths)
+      if (most === 0) return lengths.map(() => new Uint8Array())
+      const padded = new Uint8Array(most)
+      padded.set(mine)
+      const all = await this.gather(padded, what)
+      return lengths.map((length, r) => all.subarray(r * most, r * most + length))
+    })
   }
 
   async fail(): Promise<boolean> {
     if (this.ended) return true
-    const told = this.heads({ failed: true, length: 0 }, 'a failure')
+    const told = this.inTurn(() => this.heads({ failed: true, length: 0 }, 'a failure'))
     const heard = await Promise.race([told, pause(patienceMs, undefined, { ref: false })])
     if (heard === undefined) return true
     this.ended = true
@@ -78,23 +89,27 @@ export class MpiProcesses implements Processes {
     if (!this.ended) this.library.abort(code)
   }
 
-  /** Every rank's length, and the first that failed. */
-  private async heads({ failed, length }: { readonly failed: boolean; readonly length: number }, what: string): Promise<{ readonly lengths: readonly number[]; readonly failed: number | undefined }> {
+  /** Every rank's length, the first that failed, and the first that exchanges something else. */
+  private async heads({ failed, length }: { readonly failed: boolean; readonly length: number }, what: string):
+  Promise<{ readonly lengths: readonly number[]; readonly failed: number | undefined; readonly elsewhere: number | undefined }> {
     const head = new DataView(new ArrayBuffer(headBytes))
     head.setInt32(0, failed ? 1 : 0, true)
+    head.setUint32(4, createHash('sha256').update(what).digest().readUInt32LE(), true)
     head.setBigInt64(8, BigInt(length), true)
     const all = await this.gather(new Uint8Array(head.buffer), what)
     const view = new DataView(all.buffer, all.byteOffset, all.byteLength)
     const ranks = Array.from({ length: this.count }, (_, r) => r)
-    return { lengths: ranks.map(r => Number(view.getBigInt64(r * headBytes + 8, true))), failed: ranks.find(r => view.getInt32(r * headBytes, true) !== 0) }
+    return {
+      lengths: ranks.map(r => Number(view.getBigInt64(r * headBytes + 8, true))),
+      failed: ranks.find(r => view.getInt32(r * headBytes, true) !== 0),
+      elsewhere: ranks.find(r => view.getUint32(r * headBytes + 4, true) !== head.getUint32(4, true)),
+    }
   }
 
-  /** One after another: every rank must meet the others in the same order. */
-  private gather(mine: Uint8Array, what: string): Promise<Uint8Array> {
+  private async gather(mine: Uint8Array, what: string): Promise<Uint8Array> {
     const all = new Uint8Array(new ArrayBuffer(mine.byteLength * this.count))
-    const turn = this.last.then(() => this.library.allGather(mine, all, what)).then(() => all)
-    this.last = turn.catch(() => undefined)
-    return turn
+    await this.library.allGather(mine, all, what)
+    return all
   }
 
   /** At the end of the process: together with the others where all have come to an end, else by ending them. */

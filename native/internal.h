@@ -1,0 +1,108 @@
+// What the files of the library share; none of it is exported.
+#ifndef MESHWORK_INTERNAL_H
+#define MESHWORK_INTERNAL_H
+
+#include <mpi.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ffi.h"
+#include "meshwork_mpi.h"
+
+#pragma GCC visibility push(hidden)
+
+// life.c
+typedef struct {
+  int open;
+  int rank, size, local_rank, local_size;
+  int cores;        // that the ranks of this host may use together
+  int threads;      // the thread level that MPI gives
+  int gentle;       // as mw_set_gentle
+  int64_t largest;  // as mw_set_largest
+  double limit;
+  MPI_Comm world;   // host-level collectives, and the parent of every group
+  MPI_Comm local;   // the ranks of this host
+  MPI_Comm watch;   // the watchdogs' own
+} Life;
+extern Life mw_life;
+
+int mw_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int mw_check(int code, const char *doing);
+
+// comm.c: the ranks that one collective joins, numbered as the dim takes them.
+typedef struct {
+  int size, part;
+  MPI_Comm comm; // null where the size is 1
+} Group;
+const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axes, size_t axis_count);
+void mw_groups_free(void);
+
+// reduce.c
+enum { KIND_SUM, KIND_MAX, KIND_MIN, KINDS };
+typedef struct {
+  MPI_Datatype type;
+  MPI_Op op;
+} Reduction;
+size_t mw_dtype_bytes(int32_t dtype); // 0: not one of ours
+int mw_reduction(int32_t dtype, int64_t kind, Reduction *out);
+void mw_reductions_free(void);
+
+// frame.c: a call frame, read and checked.
+typedef struct {
+  int32_t dtype;
+  size_t bytes; // of one element
+  int64_t count;
+  char *data;
+} Data;
+typedef struct {
+  const int64_t *items;
+  size_t count;
+} Numbers;
+typedef struct {
+  Data in, out;
+  Numbers mesh, axes, pairs;
+  int64_t kind;
+  FfiSpan what, at;
+} Call;
+int mw_read_call(const FfiFrame *frame, Call *call);
+int mw_read_result(const FfiFrame *frame, Data *out);
+
+// collect.c
+typedef int Collective(const Call *call, const Group *group);
+Collective mw_do_all_reduce, mw_do_all_gather, mw_do_reduce_scatter, mw_do_all_to_all, mw_do_permute;
+
+// wait.c
+int mw_crowded(void); // more ranks than cores on this host
+int mw_wait(MPI_Request *request, int in_program);
+int mw_big_type(int64_t bytes, MPI_Datatype *type);
+
+// watch.c
+double mw_now(void);
+int mw_watch_start(void);
+void mw_watch_enter(const char *what, size_t what_length, const char *at, size_t at_length, int patient);
+void mw_watch_leave(void);
+void mw_watch_quiet(void); // no more MPI calls by the monitor; it still sees to it that closing ends
+int mw_watch_drain(void);  // then: takes in what the other monitors have sent
+void mw_watch_finalizing(void); // all ranks have met for the last time
+void mw_watch_end(void);
+// ping.c: the monitors' questions and answers
+enum { LABEL = 128 };
+typedef struct {
+  int64_t round, sequence;
+  int32_t inside, patient;
+  double elapsed;
+  char what[LABEL], at[LABEL];
+} Status; // of one rank, as it answers a ping
+int mw_pings_start(void);
+void mw_pings_serve(const Status *own);
+void mw_pings_ask(void);
+int mw_pings_missing(void);
+const Status *mw_pings_answer(int rank, double *age); // null: none in this round
+int mw_pings_drain(void);
+void mw_pings_end(void);
+// blame.c: who holds a collective up, as one message; 0 where no one does
+int mw_blame(const Status *own, int asked, char *text, size_t size);
+
+#pragma GCC visibility pop
+
+#endif
