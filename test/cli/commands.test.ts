@@ -214,7 +214,7 @@ describe.concurrent('the other commands', () => {
     expect(plain.out).toMatch(/^PROBLEM +plugin .*not installed\n +fix: .*plugins install cpu.*--plugin simulate/m)
     const { ok, findings } = JSON.parse(json.out) as { ok: boolean; findings: { what: string; ok: boolean; fix?: string }[] }
     expect(ok).toBe(false)
-    expect(findings.map(f => f.what)).toEqual(['Node', 'machine', 'threads', 'cache', 'plugin'])
+    expect(findings.map(f => f.what)).toEqual(['Node', 'machine', 'threads', 'cache', 'MPI', 'plugin'])
     for (const f of findings) expect(f.fix === undefined).toBe(f.ok)
   })
 

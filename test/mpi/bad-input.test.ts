@@ -25,18 +25,13 @@ const cases: readonly Case[] = [
 ]
 
 describe.each(flavours)('$name', ({ name, mpi, missing }) => {
-  test.each(cases)('$what', async ({ ranks, command, says, code = 1, env }, ) => {
-    if (mpi === undefined) return
+  test.for(cases)('$what', async ({ ranks, command, says, code = 1, env }, { skip }) => {
+    if (mpi === undefined) return skip(missing)
     const ended = await mpirun(mpi, ranks, command, env === undefined ? {} : { env: env(mpi) })
     expect(ended.err).toMatch(says)
     expect(ended.err.match(/^\w+Error\[/gm), ended.err).toHaveLength(1)
     expect(ended.code).toBe(code)
     expect(existsSync(out)).toBe(false)
-  })
-
-  test('is there', ({ skip }) => {
-    if (mpi === undefined) return skip(missing)
-    expect(mpi.name).toBe(name)
   })
 
   test('the library of another MPI', async ({ skip }) => {

@@ -30,7 +30,7 @@ describe.each(flavours)('$name', ({ mpi, missing }) => {
     }))
     expect(wrong).toEqual([])
     expect(first.every(f => f.losses.length === small.steps)).toBe(true)
-    expect(resultOf(await mpirun(mpi, 4, [...run, 'numbers', cache]))).toEqual(first)
+    expect(resultOf(await mpirun(mpi, 4, [...run, 'numbers', cache, '2']))).toEqual(first.slice(0, 2))
   }, 240_000)
 
   test('the op table', async ({ skip }) => {

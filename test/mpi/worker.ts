@@ -1,4 +1,4 @@
-/** What the tests run on every rank: `node --import tsx worker.ts TASK FOLDER`. Rank 0 prints one line of JSON. */
+/** What the tests run on every rank: `node --import tsx worker.ts TASK FOLDER [MOST]`. Rank 0 prints one line of JSON. */
 import { mesh } from '../../src/core/mesh.ts'
 import { openBackend } from '../../src/engine/index.ts'
 import { currentJob } from '../../src/runtime/job.ts'
@@ -6,7 +6,7 @@ import { train } from '../../src/train/train.ts'
 import { wrongOn } from '../support/op-table.ts'
 import { forms, small } from '../support/parallel-runs.ts'
 
-const [task = '', cache = ''] = process.argv.slice(2)
+const [task = '', cache = '', most = 'Infinity'] = process.argv.slice(2)
 
 const tasks: { readonly [name: string]: () => Promise<unknown> } = {
   /** Losses of the small run in every form of parallelism that this many ranks can take. */
@@ -14,7 +14,7 @@ const tasks: { readonly [name: string]: () => Promise<unknown> } = {
     const backend = await openBackend({ cache })
     const found: { readonly form: string; readonly losses: readonly number[] }[] = []
     for (const form of forms) {
-      if (mesh(form.mesh ?? {}).size !== backend.deviceCount) continue
+      if (mesh(form.mesh ?? {}).size !== backend.deviceCount || found.length === Number(most)) continue
       const { losses, liveAfter } = await train({ ...small, ...form }, { backend })
       if (liveAfter !== 0) throw new Error(`${liveAfter} buffers are left over`)
       found.push({ form: JSON.stringify(form), losses })
