@@ -9,7 +9,11 @@ import { expectGolden } from './support.ts'
 
 const grid = mesh({ batch: 2, model: 2 })
 const folder = fileURLToPath(new URL('text', import.meta.url))
-const planned = (g: Golden): Plan => plan(g.f, g.args, { mesh: grid, ...g })
+const planned = (g: Golden, devicesAs: 'replicas' | 'ranks' = 'replicas'): Plan => plan(g.f, g.args, { mesh: grid, ...g, devicesAs })
+// As other processes see them: all-reduces; gathers and scatters in a loop, which hands the token round.
+const onRanks = ['two-layer', 'fsdp-layers']
+// Lines of this test's own source say nothing here.
+const withoutLines = (text: string): string => text.replace(/ loc\(.*\)$/gm, '').replace(/\bat = "[^"]*"/g, 'at = ""')
 
 const rules = (l: Layout | undefined): string => Object.entries(l ?? {}).map(([dim, axes]) => `${dim} → ${String(axes)}`).join(', ')
 const section = (title: string, text: string): string => `--- ${title}\n${text.trimEnd()}\n`
@@ -27,8 +31,8 @@ function textOf(g: Golden): string {
     section(g.name, header),
     ...(g.everyStage ? [section('global graph', print(graph))] : []),
     section('program of a device', printLocal(local)),
-    // Lines of this test's own source say nothing here.
-    ...(g.everyStage ? [section('StableHLO', text.replace(/ loc\(.*\)$/gm, ''))] : []),
+    ...(g.everyStage ? [section('StableHLO', withoutLines(text))] : []),
+    ...(onRanks.includes(g.name) ? [section('StableHLO on ranks', withoutLines(planned(g, 'ranks').text))] : []),
   ].join('\n')
 }
 
