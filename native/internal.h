@@ -26,6 +26,9 @@ typedef struct {
 } Life;
 extern Life mw_life;
 
+// leave.c
+int mw_leave(void);
+
 int mw_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int mw_check(int code, const char *doing);
 
@@ -83,7 +86,6 @@ void mw_watch_enter(const char *what, size_t what_length, const char *at, size_t
 void mw_watch_leave(void);
 void mw_watch_quiet(void); // no more MPI calls by the monitor; it still sees to it that closing ends
 int mw_watch_drain(void);  // then: takes in what the other monitors have sent
-void mw_watch_finalizing(void); // all ranks have met for the last time
 void mw_watch_end(void);
 // ping.c: the monitors' questions and answers
 enum { LABEL = 128 };

@@ -138,11 +138,7 @@ int mw_close(void) {
   mw_life.open = 0;
   mw_groups_free();
   mw_reductions_free();
-  MPI_Comm_free(&mw_life.local);
-  MPI_Comm_free(&mw_life.watch);
-  MPI_Comm_free(&mw_life.world);
-  mw_watch_finalizing();
-  if (ours) failed |= mw_check(MPI_Finalize(), "MPI_Finalize");
+  if (ours) failed |= mw_leave();
   mw_watch_end();
   free(hosts);
   hosts = NULL;

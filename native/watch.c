@@ -115,15 +115,6 @@ static void nap(double seconds) {
   pthread_cond_timedwait(&changed, &lock, &t);
 }
 
-// Before 4.2, MPICH over UCX can wait for ever in MPI_Finalize where the network is slow (pmodels/mpich PR 6596). By then all
-// ranks have met and nothing is left to be said.
-#if defined(MPICH_NUMVERSION) && MPICH_NUMVERSION < 40200000
-enum { PATIENCE = 5 };
-#else
-enum { PATIENCE = 0 };
-#endif
-static double finalizing; // since when
-
 static void *monitor(void *unused) {
   (void)unused;
   pthread_mutex_lock(&lock);
@@ -138,7 +129,6 @@ static void *monitor(void *unused) {
   const double start = mw_now();
   while (phase == QUIET) {
     nap(0.1);
-    if (phase == QUIET && PATIENCE > 0 && finalizing > 0 && mw_now() - finalizing > PATIENCE) _exit(0);
     if (phase != QUIET || mw_life.limit <= 0 || mw_now() - start < mw_life.limit + window()) continue;
     char text[512];
     snprintf(text, sizeof text,
@@ -180,12 +170,6 @@ void mw_watch_quiet(void) {
 }
 
 int mw_watch_drain(void) { return phase == QUIET ? mw_pings_drain() : 0; }
-
-void mw_watch_finalizing(void) {
-  pthread_mutex_lock(&lock);
-  finalizing = mw_now();
-  pthread_mutex_unlock(&lock);
-}
 
 void mw_watch_end(void) {
   if (phase != QUIET) return;

@@ -82,6 +82,8 @@ export async function loadWeights(file: string, wanted: readonly Named<Placement
       }
       arrays.push(await place(backend, mesh, value, block => readBlock(source, path, value, block), path))
     }
+    // A slow disk is waited for here, not within a program.
+    await barrier(backend.processes, 'reading weights')
     return arrays
   } finally {
     await source.close()

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { bin, flavours, mpirun, worker, type Ended, type Mpi } from './support.ts'
+import { bin, flavours, mpirun, start, worker, type Ended, type Mpi } from './support.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -62,6 +62,33 @@ describe.each(flavours)('$name', ({ name: flavour, mpi, missing }) => {
     expect(ended.err).toMatch(/JobError\[stuck-collective\] rank 2 \(host [^)]+\) does not answer/)
     // In a program's collective, with the line it comes from, or between two steps.
     expect(ended.err).toMatch(/waiting +rank \d .* in (all-reduce sum along (batch|model)\n +at +\w+\/[\w-]+\.[jt]s:\d+:\d+|whether to stop)/)
+  })
+
+  test('SIGTERM to all, each at its own time: all stop after the same step, and the run is whole', async ({ skip }) => {
+    if (mpi === undefined) return skip(missing)
+    const name = `term-${flavour}`
+    const env = mark(name)
+    const out = join(folder, name)
+    let sent = false
+    const ended = await mpirun(mpi, 4, [...long, '--out', out], {
+      env,
+      onOutput: all => {
+        if (sent || !/step 1\/100000/.test(all)) return
+        sent = true
+        // Only ranks: the launcher would end them all.
+        for (const { pid, rank } of marked(env['MESHWORK_TEST'] ?? '')) if (rank !== undefined) process.kill(pid, 'SIGTERM')
+      },
+    })
+    await expectEnded(ended, name)
+    expect(ended.out).toMatch(/stopped after \d+ of 100000 steps/)
+    expect(readdirSync(out)).toEqual(expect.arrayContaining(['config.json', 'metrics.jsonl', 'model.safetensors', 'run.json', 'tokenizer.json']))
+    // On four ranks and on one device: the same words from the same weights.
+    const generate = ['generate', out, '--prompt', 'The', '--tokens', '8', '--temperature', '0', '--json']
+    const [four, one] = await Promise.all([
+      mpirun(mpi, 4, ['node', bin, ...generate]), start('node', [bin, ...generate, '--batch', '1', '--model', '1']),
+    ])
+    expect(four.code, four.err).toBe(0)
+    expect(JSON.parse(four.out)).toEqual(JSON.parse(one.out))
   })
 
   test('a rank that throws', async ({ skip }) => {

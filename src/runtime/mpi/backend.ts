@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
 import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable } from '../backend.ts'
-import { leadersFirst, queue, requireSame, type Processes } from '../processes.ts'
+import { barrier, leadersFirst, queue, requireSame, type Processes } from '../processes.ts'
 
 const hash = (text: string): string => createHash('sha256').update(text).digest('hex')
 
@@ -36,7 +36,10 @@ export class MpiBackend implements Backend {
 
   private async compileAlike(request: CompileRequest): Promise<Executable> {
     await requireSame(this.processes, 'comparing programs', { 'the program': hash(request.text), 'what it takes over': request.donated.join(' ') }, 'start all ranks with one recipe, one version and one kind of machine')
-    return leadersFirst(this.processes, 'compiling', () => this.local.compile({ ...request, devices: 1 }))
+    const executable = await leadersFirst(this.processes, 'compiling', () => this.local.compile({ ...request, devices: 1 }))
+    // Here a slow compiler is waited for; within a program it would count as standing still.
+    await barrier(this.processes, 'compiling')
+    return executable
   }
 
   put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer> {
