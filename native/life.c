@@ -157,6 +157,8 @@ void mw_abort(int code) {
     sigaddset(&alarms, SIGALRM);
     pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
     alarm(10);
+    // MPICH's launcher drops what it has not passed on yet when the job is ended: give it time for the last words.
+    usleep(300000);
     MPI_Abort(MPI_COMM_WORLD, code);
   }
   _exit(code);
