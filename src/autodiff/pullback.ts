@@ -3,7 +3,8 @@ import { isFloat } from '../core/dtype.ts'
 import { make } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, visit, type Node } from '../graph/node.ts'
 import type { Attrs } from '../graph/ops.ts'
-import { rules, type Cotangents, type Wanted } from './rules.ts'
+import type { Cotangents, Wanted } from './rules/rule.ts'
+import { rules } from './rules/table.ts'
 
 /** Nodes through which a change of `wrt` reaches the roots. */
 export function dependents(roots: readonly Node[], wrt: readonly Node[]): Set<Node> {

@@ -8,7 +8,7 @@ import { fullNode, make, rewrite } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node } from '../graph/node.ts'
 import { scanNodes } from '../graph/scan.ts'
 import { dependents, pullback, sumOf } from './pullback.ts'
-import type { Cotangents, Wanted } from './rules.ts'
+import type { Cotangents, Wanted } from './rules/rule.ts'
 
 const zeros = (n: Node): Node => fullNode(0, shapeOf(n), dtypeOf(n))
 const isInput = (n: Node): n is Node<'input'> => n.op === 'input'

@@ -1,7 +1,7 @@
 /** The maker of global nodes, and the few helpers that every composition over them uses. */
 import { names, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
-import { infer } from './infer.ts'
+import { infer } from './infer/table.ts'
 import { interner, shapeOf, type Make, type Node } from './node.ts'
 import type { Attrs } from './ops.ts'
 import { userSite } from './site.ts'

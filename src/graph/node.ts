@@ -24,6 +24,8 @@ export type Node<K extends keyof Attrs = keyof Attrs> = NodeOf<Attrs, K>
 /** A pass: one rule for every op. */
 export type TableOf<A, R, Args extends readonly unknown[] = []> = { readonly [K in keyof A]: (n: NodeOf<A, K>, ...args: Args) => R }
 export type Table<R, Args extends readonly unknown[] = []> = TableOf<Attrs, R, Args>
+/** The rules of some of the global ops. */
+export type TableFor<G, R, Args extends readonly unknown[] = []> = { readonly [K in keyof G & keyof Attrs]: (n: Node<K>, ...args: Args) => R }
 
 /** Applies the rule of the node's op: no cast, no switch. */
 export const visit = <A, R, Args extends readonly unknown[], K extends keyof A>(table: TableOf<A, R, Args>, n: NodeOf<A, K>, ...args: Args): R =>

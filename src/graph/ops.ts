@@ -15,41 +15,64 @@ export interface Graph { readonly inputs: readonly Node<'input'>[]; readonly out
 /** Cotangents of a function's inputs (undefined: none flows) from its result's. Its identity is part of the node. */
 export type Vjp = (cotangent: Node, result: Node, inputs: readonly Node[]) => readonly (Node | undefined)[]
 
-/**
- * Op → its attributes. Elementwise ops take operands of one shape, dims in the same order: `broadcast` makes them so.
- */
-export interface Attrs {
+/** Values from outside or out of nothing, and what changes only how a value is seen. */
+export interface BasicAttrs {
   /** A value given from outside; `serial` keeps two inputs of one name apart. */
   input: { readonly name: string; readonly role: Role; readonly serial: number; readonly type: TensorType }
   constant: { readonly value: number; readonly dtype: DType }
   /** The global index along `dim`, i32. */
   iota: { readonly dim: Dim }
-  unary: { readonly fn: UnaryFn }
-  binary: { readonly fn: BinaryFn }
-  compare: { readonly direction: Direction }
-  /** (predicate, where true, where false). */
-  select: Empty
-  convert: { readonly dtype: DType }
   /** To exactly this shape, which has all the operand's dims, in any order. */
   broadcast: { readonly shape: readonly Dim[] }
-  /** Contracts `over`, multiplies elementwise along every other shared dim. Dims: shared, left's own, right's own. */
-  dot: { readonly over: readonly string[] }
-  reduce: { readonly kind: ReduceKind; readonly over: readonly string[] }
   rename: { readonly from: string; readonly to: string }
-  /** (table, indices): rows of `dim` at the indices, clamped into range. Dims: the indices', then the table's others. */
-  take: { readonly dim: string }
-  /** (indices, updates): zeros with the updates added at the indices along the new `dim`; those out of range are dropped. */
-  scatterAdd: { readonly dim: Dim }
-  /** (key0, key1, counter0, counter1), u32: the first word of Threefry-2x32 with 20 rounds. */
-  threefry: Empty
-  /** (carries…, xs…, captures…) → (carries…, ys…): the body along `over`; see `scan`. */
-  scan: { readonly over: Dim; readonly body: Graph; readonly carries: number; readonly xs: number; readonly reverse: boolean }
-  /** One result of a `scan`. */
-  project: { readonly index: number }
   /** The same numbers, laid out by these rules or by those of a role. */
   relayout: { readonly to: Layout | Role }
   stopGradient: Empty
   /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`. */
   customGradient: { readonly vjp: Vjp }
 }
+
+/** Ops take operands of one shape, dims in the same order: `broadcast` makes them so. */
+export interface ElementwiseAttrs {
+  unary: { readonly fn: UnaryFn }
+  binary: { readonly fn: BinaryFn }
+  compare: { readonly direction: Direction }
+  /** (predicate, where true, where false). */
+  select: Empty
+  convert: { readonly dtype: DType }
+  /** (key0, key1, counter0, counter1), u32: the first word of Threefry-2x32 with 20 rounds. */
+  threefry: Empty
+}
+
+/** What sums over dims. */
+export interface ContractionAttrs {
+  /** Contracts `over`, multiplies elementwise along every other shared dim. Dims: shared, left's own, right's own. */
+  dot: { readonly over: readonly string[] }
+  reduce: { readonly kind: ReduceKind; readonly over: readonly string[] }
+}
+
+/** What moves elements to places known beforehand. */
+export type RearrangingAttrs = Empty
+
+/** What moves elements to places that are computed. */
+export interface IndexingAttrs {
+  /** (table, indices): rows of `dim` at the indices, clamped into range. Dims: the indices', then the table's others. */
+  take: { readonly dim: string }
+  /** (indices, updates): zeros with the updates added at the indices along the new `dim`; those out of range are dropped. */
+  scatterAdd: { readonly dim: Dim }
+}
+
+/** What sees a window of neighbours. */
+export type WindowAttrs = Empty
+
+/** Loops, and what they return. */
+export interface ControlAttrs {
+  /** (carries…, xs…, captures…) → (carries…, ys…): the body along `over`; see `scan`. */
+  scan: { readonly over: Dim; readonly body: Graph; readonly carries: number; readonly xs: number; readonly reverse: boolean }
+  /** One result of an op with several. */
+  project: { readonly index: number }
+}
+
+/** Op → its attributes. */
+export interface Attrs extends BasicAttrs, ElementwiseAttrs, ContractionAttrs, RearrangingAttrs, IndexingAttrs, WindowAttrs, ControlAttrs {}
 type Empty = Readonly<Record<never, never>>

@@ -2,7 +2,7 @@
 import { formatShape, type Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { inputNode } from './input.ts'
-import { dimIn } from './infer.ts'
+import { dimIn } from './infer/checks.ts'
 import { broadcastTo, make, rewrite } from './make.ts'
 import { dtypeOf, reachable, shapeOf, typeOf, type Node, type TensorType } from './node.ts'
 import type { Graph } from './ops.ts'

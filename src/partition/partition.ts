@@ -6,7 +6,7 @@ import { dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { newContext, whole, type Context, type Value } from './context.ts'
 import type { LocalGraph, LocalNode, Placement } from './local.ts'
-import { rules } from './rules.ts'
+import { rules } from './rules/table.ts'
 
 /** The values of some nodes, given those of the inputs. Partial ones that any user needed whole are whole for all. */
 export function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Context): Value[] {

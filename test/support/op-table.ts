@@ -9,7 +9,7 @@ import { evaluate } from '../../src/graph/reference/evaluate.ts'
 import { valueOf } from '../../src/graph/reference/values.ts'
 import { typeOf } from '../../src/graph/node.ts'
 import type { Tensor } from '../../src/graph/types.ts'
-import { cases, type Case } from '../cases.ts'
+import { cases, type Case } from '../cases/index.ts'
 import { layoutsOf } from './layouts.ts'
 import { drawn, relativeError } from './values.ts'
 

@@ -1,7 +1,8 @@
 /** The reference evaluator: one device, no layout, the judge of every other backend. */
 import { operand, reachable, visit, type Node } from '../node.ts'
 import type { Attrs, Graph } from '../ops.ts'
-import { reference, type Context } from './table.ts'
+import type { Context } from './rule.ts'
+import { reference } from './table.ts'
 import type { Value } from './values.ts'
 
 /** The outputs' values, given the inputs' in their order. */

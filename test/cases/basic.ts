@@ -1,38 +1,9 @@
-/** The table of cases: every op and composition, as data. A new op gets all its tests by a line here. */
-import type { Dim } from '../src/core/dim.ts'
-import { broadcast, einsum, expectDims, full, iota, loose, scan, where } from '../src/engine/index.ts'
-import { crossEntropy, dropout, gelu, keyOf, layerNorm, logsumexp, normal, softmax, uniform } from '../src/nn/index.ts'
-import type { AnyTensor, Tensor } from '../src/graph/types.ts'
+/** Cases: what a GPT needs. */
+import { broadcast, einsum, expectDims, full, iota, loose, scan, where } from '../../src/engine/index.ts'
+import { crossEntropy, dropout, gelu, keyOf, layerNorm, logsumexp, normal, softmax, uniform } from '../../src/nn/index.ts'
+import { at, binary, dimOf, size4, unary, type Case, type T } from './case.ts'
 
-type T = Tensor<string>
-type Dims = { readonly [name: string]: Dim }
-/** Names of an operand's dims; the values drawn lie in (0.5, 1.5) with `+`, are indices below a size with `#size`, else in (−1, 1). */
-type Operand = string
-
-export interface Case {
-  readonly name: string
-  readonly dims: { readonly [name: string]: number }
-  readonly in: readonly Operand[]
-  readonly f: (x: readonly T[], d: Dims) => AnyTensor
-  /** Integers, random bits and comparisons have none. */
-  readonly noGradient?: true
-}
-
-const dimOf = (d: Dims, name: string): Dim => {
-  const found = d[name]
-  if (found === undefined) throw new Error(`the case has no dim ${name}`)
-  return found
-}
-const at = (x: readonly T[], i: number): T => {
-  const found = x[i]
-  if (found === undefined) throw new Error(`the case has no operand ${i}`)
-  return found
-}
-const size4 = { a: 4, b: 8 }
-const unary = (name: string, f: (x: T) => T, range = ''): Case => ({ name, dims: size4, in: [`a b${range}`], f: x => f(at(x, 0)) })
-const binary = (name: string, f: (x: T, y: T) => T, range = ''): Case => ({ name, dims: size4, in: [`a b${range}`, `b${range}`], f: x => f(at(x, 0), at(x, 1)) })
-
-export const cases: readonly Case[] = [
+export const basic: readonly Case[] = [
   unary('neg', x => x.neg()), unary('exp', x => x.exp()), unary('log', x => x.log(), '+'), unary('tanh', x => x.tanh()),
   unary('sqrt', x => x.sqrt(), '+'), unary('rsqrt', x => x.rsqrt(), '+'), unary('abs', x => x.abs()), unary('sin', x => x.sin()),
   unary('cos', x => x.cos()), unary('sigmoid', x => x.sigmoid()), unary('square', x => x.square()), unary('relu', x => x.relu()), unary('gelu', x => gelu(x)),

@@ -1,0 +1,29 @@
+/** Gradients: ops that sum over dims. */
+import { names } from '../../core/dim.ts'
+import { broadcastTo, make } from '../../graph/make.ts'
+import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
+import { none, t } from './rule.ts'
+import type { ContractionAttrs } from '../../graph/ops.ts'
+import type { Rules } from './rule.ts'
+
+const missing = (from: Node, of: Node): string[] => names(shapeOf(of)).filter(d => !names(shapeOf(from)).includes(d))
+
+export const contraction: Rules<ContractionAttrs> = {
+  dot: (n, [g], { wants }) => {
+    if (g === undefined) return none
+    const [a, b] = [operand(n, 0), operand(n, 1)]
+    return [
+      wants(a) ? broadcastTo(make('dot', [g, b], { over: missing(a, b) }), shapeOf(a)) : undefined,
+      wants(b) ? broadcastTo(make('dot', [a, g], { over: missing(b, a) }), shapeOf(b)) : undefined,
+    ]
+  },
+  reduce: (n, [g]) => {
+    if (g === undefined) return none
+    const x = operand(n, 0)
+    const wide = broadcastTo(g, shapeOf(x))
+    if (n.attrs.kind === 'sum') return [wide]
+    // Elements that tie for the extremum share its cotangent.
+    const hit = t(x).equal(t(broadcastTo(n, shapeOf(x)))).cast(dtypeOf(x))
+    return [t(wide).mul(hit).div(t(broadcastTo(hit.sum(...n.attrs.over).node, shapeOf(x)))).node]
+  },
+}

@@ -1,0 +1,59 @@
+/** Gradients: elementwise ops. */
+import { isFloat } from '../../core/dtype.ts'
+import { fullNode, make } from '../../graph/make.ts'
+import { dtypeOf, operand, shapeOf } from '../../graph/node.ts'
+import { tensor, where } from '../../graph/tensor.ts'
+import { none, t, type T } from './rule.ts'
+import type { BinaryFn, ElementwiseAttrs, UnaryFn } from '../../graph/ops.ts'
+import type { Rules } from './rule.ts'
+
+/** dx from (g, x, f(x)). */
+const unary: { readonly [F in UnaryFn]: ((g: T, x: T, y: T) => T) | undefined } = {
+  neg: g => g.neg(),
+  exp: (g, _, y) => g.mul(y),
+  log: (g, x) => g.div(x),
+  tanh: (g, _, y) => g.mul(y.square().neg().add(1)),
+  sqrt: (g, _, y) => g.mul(0.5).div(y),
+  rsqrt: (g, x, y) => g.mul(-0.5).mul(y).div(x),
+  abs: (g, x) => g.mul(tensor(make('unary', [x.node], { fn: 'sign' }))),
+  sign: undefined,
+  sin: (g, x) => g.mul(x.cos()),
+  cos: (g, x) => g.mul(x.sin()).neg(),
+  logistic: (g, _, y) => g.mul(y).mul(y.neg().add(1)),
+  not: undefined,
+}
+
+/** Each operand's own rule, from (g, a, b, f(a, b)). Where max and min tie, the right operand takes it all, so relu'(0) is 0. */
+const binary: { readonly [F in BinaryFn]: readonly [(g: T, a: T, b: T, y: T) => T, (g: T, a: T, b: T, y: T) => T] | undefined } = {
+  add: [g => g, g => g],
+  sub: [g => g, g => g.neg()],
+  mul: [(g, _, b) => g.mul(b), (g, a) => g.mul(a)],
+  div: [(g, _, b) => g.div(b), (g, _, b, y) => g.mul(y).div(b).neg()],
+  max: [(g, a, b) => where(b.less(a), g, 0), (g, a, b) => where(b.less(a), g.mul(0), g)],
+  min: [(g, a, b) => where(a.less(b), g, 0), (g, a, b) => where(a.less(b), g.mul(0), g)],
+  pow: [(g, a, b) => g.mul(b).mul(a.pow(b.sub(1))), (g, a, _, y) => g.mul(y).mul(a.log())],
+  and: undefined, or: undefined, xor: undefined, shiftLeft: undefined, shiftRight: undefined,
+}
+
+export const elementwise: Rules<ElementwiseAttrs> = {
+  unary: (n, [g]) => {
+    const f = unary[n.attrs.fn]
+    return g === undefined || f === undefined ? none : [f(t(g), t(operand(n, 0)), t(n)).node]
+  },
+  binary: (n, [g], { wants }) => {
+    const both = binary[n.attrs.fn]
+    if (g === undefined || both === undefined) return none
+    return both.map((f, i) => (wants(operand(n, i)) ? f(t(g), t(operand(n, 0)), t(operand(n, 1)), t(n)).node : undefined))
+  },
+  compare: () => none,
+  select: (n, [g]) => {
+    if (g === undefined) return none
+    const [p, zero] = [operand(n, 0), fullNode(0, shapeOf(g), dtypeOf(g))]
+    return [undefined, make('select', [p, g, zero], {}), make('select', [p, zero, g], {})]
+  },
+  convert: (n, [g]) => {
+    const from = dtypeOf(operand(n, 0))
+    return g === undefined || !isFloat(from) ? none : [make('convert', [g], { dtype: from })]
+  },
+  threefry: () => none,
+}

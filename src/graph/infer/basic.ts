@@ -1,0 +1,24 @@
+/** Types of results: values from outside, and what changes only how they are seen. */
+import { agree, dimIn, distinct, only } from './checks.ts'
+import type { Infer } from '../node.ts'
+import type { BasicAttrs } from '../ops.ts'
+
+export const basic: Infer<BasicAttrs> = {
+  input: a => [a.type],
+  constant: a => [{ shape: [], dtype: a.dtype }],
+  iota: a => [{ shape: [a.dim], dtype: 'i32' }],
+  broadcast: (a, inputs, site) => {
+    const t = only(inputs)
+    agree(t.shape, a.shape, 'broadcast', site)
+    for (const d of t.shape) dimIn(a.shape, d.name, 'broadcast to a shape that lacks a dim of the tensor', site)
+    return [{ shape: distinct(a.shape, 'broadcast', site), dtype: t.dtype }]
+  },
+  rename: (a, inputs, site) => {
+    const t = only(inputs)
+    dimIn(t.shape, a.from, 'rename', site)
+    return [{ shape: distinct(t.shape.map(d => (d.name === a.from ? { name: a.to, size: d.size } : d)), 'rename', site), dtype: t.dtype }]
+  },
+  relayout: (_, inputs) => [only(inputs)],
+  stopGradient: (_, inputs) => [only(inputs)],
+  customGradient: (_, inputs) => [only(inputs)],
+}

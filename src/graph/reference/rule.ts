@@ -1,0 +1,24 @@
+/** What the rules of the reference evaluator have in common. */
+import type { TableFor } from '../node.ts'
+import type { ReduceKind } from '../ops.ts'
+import type { Value } from './values.ts'
+
+export const reducers: { readonly [K in ReduceKind]: { readonly start: number; readonly step: (a: number, b: number) => number } } = {
+  sum: { start: 0, step: (a, b) => a + b }, max: { start: -Infinity, step: Math.max }, min: { start: Infinity, step: Math.min },
+}
+/** The identity of a reduction in a dtype, as the emitter writes it too. */
+export const reduceStart = (kind: ReduceKind, float: boolean): number => {
+  const { start } = reducers[kind]
+  return float || Number.isFinite(start) ? start : start < 0 ? -(2 ** 31) : 2 ** 31 - 1
+}
+
+export const at = (v: readonly Value[], i: number): Value => {
+  const found = v[i]
+  if (found === undefined) throw new Error(`operand ${i} is missing`)
+  return found
+}
+export const get = (v: Value, i: number): number => v.data[i] ?? Number.NaN
+
+/** `run` evaluates a loop's body: graph inputs' values in, outputs' values out. */
+export interface Context { readonly run: (graph: { readonly inputs: readonly object[]; readonly outputs: readonly object[] }, inputs: readonly Value[]) => Value[] }
+export type Rules<G> = TableFor<G, readonly Value[], [readonly Value[], Context]>

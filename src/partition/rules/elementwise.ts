@@ -1,0 +1,66 @@
+/** Split rules: elementwise ops. */
+import { isFloat } from '../../core/dtype.ts'
+import { splatValue } from '../../graph/make.ts'
+import { dtypeOf, operand, type Node } from '../../graph/node.ts'
+import { computable, constant, partIndex, samePartial, unified, whole, type Context, type Partial, type Value } from '../context.ts'
+import { at, elementwise as alike, moving, result } from './rule.ts'
+import type { BinaryFn, ElementwiseAttrs } from '../../graph/ops.ts'
+import type { Rules } from './rule.ts'
+
+/** Sums of addends are addends of the sum; a scalar that is not partial becomes one, counted on the first device only. */
+function addition(n: Node<'binary'>, values: readonly Value[], c: Context): readonly Value[] {
+  const [a, b] = [computable(c, at(values, 0)), computable(c, at(values, 1))]
+  const partial = a.partial ?? b.partial
+  if (partial === undefined || partial.kind !== 'sum' || (a.partial ?? partial).kind !== (b.partial ?? partial).kind) return plain(n, values, c)
+  const { values: [l = a, r = b], split } = unified(c, [a, b])
+  const sum = (x: Value, y: Value, over: Partial | undefined): readonly Value[] => result(n, c.make('binary', [x.node, y.node], n.attrs, n.site), split, over)
+  const zero = (v: Value, g: Node): boolean => v.anyPartial === true || splatValue(g) === 0
+  // Moving to one layout may have reduced either.
+  if (samePartial(l.partial, r.partial)) return sum(l, r, l.partial)
+  if (l.partial !== undefined && zero(r, operand(n, 1))) return sum(l, r, l.partial)
+  if (r.partial !== undefined && zero(l, operand(n, 0))) return sum(l, r, r.partial)
+  if (n.results[0]?.shape.length !== 0) return plain(n, values, c)
+  const axes = [...new Set([...(l.partial?.axes ?? []), ...(r.partial?.axes ?? [])])]
+  return sum(once(c, l, axes), once(c, r, axes), { kind: 'sum', axes })
+}
+
+/** A value partial over more axes: itself on the first device along those it was whole over, zero elsewhere. */
+function once(c: Context, v: Value, axes: readonly string[]): Value {
+  const more = axes.filter(a => v.partial?.axes.includes(a) !== true)
+  if (more.length === 0) return v
+  const index = partIndex(c, more)
+  const here = c.make('compare', [index, constant(c, 0, index)], { direction: 'EQ' })
+  return { ...v, node: c.make('select', [here, v.node, constant(c, 0, v.node)], {}) }
+}
+
+/** Multiplying or dividing addends by a constant scales the sum. */
+function scaling(n: Node<'binary'>, values: readonly Value[], c: Context): readonly Value[] {
+  const [a, b] = [computable(c, at(values, 0)), computable(c, at(values, 1))]
+  const scaled = splatValue(operand(n, 1)) !== undefined ? a : n.attrs.fn === 'mul' && splatValue(operand(n, 0)) !== undefined ? b : undefined
+  if (scaled?.partial?.kind !== 'sum') return plain(n, values, c)
+  const { values: moved, split } = unified(c, [a, b])
+  return result(n, c.make('binary', moved.map(v => v.node), n.attrs, n.site), split, moved[scaled === a ? 0 : 1]?.partial)
+}
+
+const plain: BinaryRule = (n, values, c) => alike(n, values, c, operands => c.make('binary', operands, n.attrs, n.site))
+type BinaryRule = (n: Node<'binary'>, values: readonly Value[], c: Context) => readonly Value[]
+const linear: { readonly [F in BinaryFn]?: BinaryRule } = { add: addition, sub: addition, mul: scaling, div: scaling }
+
+export const elementwise: Rules<ElementwiseAttrs> = {
+  unary: (n, values, c) => {
+    const v = computable(c, at(values, 0))
+    return n.attrs.fn === 'neg' && v.partial?.kind === 'sum' ? moving(n, v, c.make('unary', [v.node], n.attrs, n.site), v.split)
+      : alike(n, values, c, operands => c.make('unary', operands, n.attrs, n.site))
+  },
+  binary: (n, values, c) => (linear[n.attrs.fn] ?? plain)(n, values, c),
+  compare: (n, values, c) => alike(n, values, c, operands => c.make('compare', operands, n.attrs, n.site)),
+  select: (n, values, c) => alike(n, values, c, operands => c.make('select', operands, n.attrs, n.site)),
+  convert: (n, values, c) => {
+    const v = computable(c, at(values, 0))
+    // Addends may be widened before they are reduced, not narrowed.
+    const wider = isFloat(dtypeOf(v.node)) && (n.attrs.dtype === 'f32' || n.attrs.dtype === 'f64')
+    const taken = wider ? v : whole(c, v)
+    return moving(n, taken, c.make('convert', [taken.node], n.attrs, n.site), v.split)
+  },
+  threefry: (n, values, c) => alike(n, values, c, operands => c.make('threefry', operands, n.attrs, n.site)),
+}

@@ -1,0 +1,5 @@
+/** Cases: control. */
+import type { Case } from './case.ts'
+
+export const control: readonly Case[] = [
+]

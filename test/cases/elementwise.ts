@@ -1,0 +1,5 @@
+/** Cases: elementwise. */
+import type { Case } from './case.ts'
+
+export const elementwise: readonly Case[] = [
+]

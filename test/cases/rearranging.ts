@@ -1,0 +1,5 @@
+/** Cases: rearranging. */
+import type { Case } from './case.ts'
+
+export const rearranging: readonly Case[] = [
+]
