@@ -1,9 +1,9 @@
 /** The public door. Layers are in `meshwork/nn`, optimizers in `meshwork/optim`, models, data and training under their names. */
 export {
-  broadcast, collectives, compile, dim, dims, einsum, expectDims, fold, full, grad, input, iota, keyOf, layout, mapTree, mesh, MeshArray, normal,
-  openBackend, param, place, plan, print, printLocal, scan, slot, totals, uniform, valueAndGrad, where, zipTrees,
+  broadcast, collectives, compile, concat, dim, dims, einsum, expectDims, fold, full, grad, index, input, iota, keyOf, layout, mapTree, mesh, MeshArray, normal, pad,
+  openBackend, param, parts, place, plan, print, printLocal, reverse, roll, scan, shift, slice, slot, stack, totals, uniform, unstack, valueAndGrad, where, zipTrees,
   type AnyTensor, type Arrays, type Backend, type BackendOptions, type Collective, type CompileOptions, type Dim, type DimLike, type DimsOf, type Given,
-  type GradOptions, type Key, type Layout, type Layouts, type LocalGraph, type MemoryStats, type Mesh, type Placement, type Plan, type Program, type Remat,
+  type GradOptions, type Key, type Layout, type Layouts, type LocalGraph, type MemoryStats, type Mesh, type Placement, type Plan, type Program, type Range, type Remat,
   type Role, type Scalar, type Tensor, type Tree,
 } from './engine/index.ts'
 export { DataError, DimError, FileError, LayoutError, MeshworkError, PluginError, UsageError, type Problem, type Site } from './core/errors.ts'

@@ -39,10 +39,11 @@ export function rulesOf(all: Layouts, role: Role): Layout {
 }
 
 /**
- * How `rules` split a tensor of this shape.
+ * How `rules` split a tensor of this shape. Dims that `derived` holds got their size from an op (a slice, a window): they
+ * stay whole where their axes do not divide it.
  * @throws LayoutError when two dims of it lie on one axis, or an axis does not divide a size.
  */
-export function splitOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], what: string, at?: Site): Split {
+export function splitOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], what: string, at?: Site, derived: (d: Dim) => boolean = () => false): Split {
   const split = new Map<string, readonly string[]>()
   const takenBy = new Map<string, string>()
   const problem = (code: string, text: string, fix: string): LayoutError => new LayoutError({
@@ -54,6 +55,7 @@ export function splitOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], what: 
   })
   for (const d of shape) {
     const axes = axesOf(rules[d.name]).filter(a => axisOf(mesh, a).size > 1)
+    if (d.size % partsOf(mesh, axes) !== 0 && derived(d)) continue
     for (const a of axes) {
       const other = takenBy.get(a)
       if (other !== undefined) {

@@ -52,7 +52,22 @@ export interface ContractionAttrs {
 }
 
 /** What moves elements to places known beforehand. */
-export type RearrangingAttrs = Empty
+export interface RearrangingAttrs {
+  /** One dim as several, row-major: the first of `into` is the major one. Into none, a dim of size 1 goes. */
+  splitDim: { readonly dim: string; readonly into: readonly Dim[] }
+  /** Several dims as one, the first of `from` the major one, standing where that stood. Of none, a dim of size 1 comes. */
+  mergeDims: { readonly from: readonly string[]; readonly into: Dim }
+  /**
+   * result[j] = xd[start + j·step] along `dim`, `xd` being the operand with `dilation` − 1 gaps between its elements; `fill`
+   * in the gaps and outside. Slices, strides, padding and shifts, and the gradients of all these: it is its own transpose.
+   */
+  resample: { readonly dim: string; readonly to: Dim; readonly start: number; readonly step: number; readonly dilation: number; readonly fill: number }
+  /** result[j] = x[(j − by) mod n] along `dim`. */
+  roll: { readonly dim: string; readonly by: number }
+  reverse: { readonly dim: string }
+  /** The operands one after another along `dim`, whose size is the sum of theirs. Their other dims are in one order. */
+  concat: { readonly dim: Dim }
+}
 
 /** What moves elements to places that are computed. */
 export interface IndexingAttrs {

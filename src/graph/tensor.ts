@@ -83,6 +83,8 @@ class TensorOfNode implements AnyTensor {
   rename(from: DimLike<string>, to: DimLike<string>): Tensor<string> {
     return tensor(make('rename', [this.node], { from: nameOf(from), to: nameOf(to) }))
   }
+  split(dim: DimLike<string>, into: readonly Dim[]): Tensor<string> { return tensor(make('splitDim', [this.node], { dim: nameOf(dim), into })) }
+  merge(from: Dims, into: Dim): Tensor<string> { return tensor(make('mergeDims', [this.node], { from: from.map(nameOf), into })) }
   take(dim: DimLike<string>, indices: AnyTensor): Tensor<string> { return tensor(make('take', [this.node, indices.node], { dim: nameOf(dim) })) }
   relayout(to: Layout | Role): Tensor<string> { return tensor(make('relayout', [this.node], { to })) }
   stopGradient(): Tensor<string> { return tensor(make('stopGradient', [this.node], {})) }

@@ -56,6 +56,10 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   /** Contract `over`, multiply elementwise along every other dim that both have. */
   dot<E extends string, R extends D & E = never>(other: Tensor<E>, ...over: readonly DimLike<R>[]): Tensor<Minus<D | E, R>>
   rename<From extends D, To extends string>(from: DimLike<From>, to: DimLike<To> & Fresh<To, Exclude<D, From>>): Tensor<Minus<D, From> | To>
+  /** One dim as several, row-major: the first is the major one, so `[blocks, block]` cuts a dim into blocks. */
+  split<R extends D, const Into extends readonly Dim[]>(dim: DimLike<R>, into: Into): Tensor<Minus<D, R> | Into[number]['name']>
+  /** Several dims as one, the first the major one. */
+  merge<R extends D, N extends string>(from: readonly DimLike<R>[], into: Dim<N>): Tensor<Minus<D, R> | N>
   /** Rows of `dim` at the indices (i32, clamped into range). */
   take<R extends D, E extends string>(dim: DimLike<R>, indices: Tensor<E>): Tensor<Minus<D, R> | E>
 

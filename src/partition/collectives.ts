@@ -5,7 +5,7 @@ import { partsOf } from '../core/mesh.ts'
 import { dtypeOf, operand, reachable, shapeOf } from '../graph/node.ts'
 import type { LocalBody, LocalGraph, LocalNode } from './local.ts'
 
-export type CollectiveKind = 'all-reduce' | 'all-gather' | 'reduce-scatter'
+export type CollectiveKind = 'all-reduce' | 'all-gather' | 'reduce-scatter' | 'all-to-all' | 'permute'
 export interface Collective {
   readonly kind: CollectiveKind
   readonly axes: readonly string[]
@@ -20,7 +20,7 @@ export interface Collective {
   readonly at: LocalNode['site']
 }
 
-const kinds: { readonly [op: string]: CollectiveKind } = { allReduce: 'all-reduce', allGather: 'all-gather', reduceScatter: 'reduce-scatter' }
+const kinds: { readonly [op: string]: CollectiveKind } = { allReduce: 'all-reduce', allGather: 'all-gather', reduceScatter: 'reduce-scatter', allToAll: 'all-to-all', permute: 'permute' }
 
 const kindOf = (n: LocalNode): CollectiveKind | undefined => kinds[n.op]
 

@@ -1,10 +1,14 @@
-/** Values laid out over the mesh, and the moves between layouts: where every collective comes from. */
+/** Values laid out over the mesh, and what ops ask of them: whole, where they are computed with, alike. */
 import type { Dim } from '../core/dim.ts'
-import { localShape, rulesOf, sameSplit, splitOf, type Layout, type Layouts, type Role, type Split } from '../core/layout.ts'
-import { partsOf, type Mesh } from '../core/mesh.ts'
-import { dtypeOf, interner, shapeOf, type Make, type Node } from '../graph/node.ts'
+import { rulesOf, sameSplit, splitOf, type Layout, type Layouts, type Role, type Split } from '../core/layout.ts'
+import type { Mesh } from '../core/mesh.ts'
+import { interner, type Make, type Node } from '../graph/node.ts'
 import type { ReduceKind } from '../graph/ops.ts'
 import { localInfer, type LocalAttrs, type LocalNode } from './local.ts'
+import { relayout } from './moves/relayout.ts'
+
+export { binary, constant, partIndex } from './build.ts'
+export { relayout }
 
 /** Each device holds an addend (or a candidate for the extremum) along these axes; the value is what reducing them gives. */
 export interface Partial { readonly kind: ReduceKind; readonly axes: readonly string[] }
@@ -33,9 +37,10 @@ export interface Context {
   readonly target: (shape: readonly Dim[], role?: Role | Layout) => Split
 }
 
-export function newContext(mesh: Mesh, layouts: Layouts, reduced: Set<Node>): Context {
+/** `derived` are the dims that got their sizes from ops: see `splitOf`. */
+export function newContext(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => boolean, reduced: Set<Node>): Context {
   const target = (shape: readonly Dim[], role: Role | Layout = 'compute'): Split =>
-    splitOf(typeof role === 'string' ? rulesOf(layouts, role) : role, mesh, shape, 'relayout')
+    splitOf(typeof role === 'string' ? rulesOf(layouts, role) : role, mesh, shape, 'relayout', undefined, derived)
   return { mesh, make: interner(localInfer, () => undefined), reduced, target }
 }
 
@@ -50,79 +55,6 @@ export function whole(c: Context, v: Value): Value {
   if (partial === undefined) return rest
   if (v.origin !== undefined) c.reduced.add(v.origin)
   return { ...rest, node: c.make('allReduce', [v.node], partial, v.node.site) }
-}
-
-/** i32: which part of a dim that takes these axes this device holds. */
-export const partIndex = (c: Context, axes: readonly string[]): LocalNode => c.make('axisIndex', [], { axes })
-
-export const binary = (c: Context, fn: 'add' | 'sub' | 'mul', a: LocalNode, b: LocalNode): LocalNode => c.make('binary', [a, b], { fn })
-export const constant = (c: Context, value: number, like: LocalNode): LocalNode => {
-  const scalar = c.make('constant', [], { value, dtype: dtypeOf(like) })
-  return shapeOf(like).length === 0 ? scalar : c.make('broadcast', [scalar], { shape: shapeOf(like) })
-}
-
-function gather(c: Context, node: LocalNode, dim: string, axes: readonly string[]): LocalNode {
-  return c.make('allGather', [node], { dim, axes, parts: partsOf(c.mesh, axes) }, node.site)
-}
-function slice(c: Context, node: LocalNode, dim: string, axes: readonly string[]): LocalNode {
-  const size = (shapeOf(node).find(d => d.name === dim)?.size ?? 0) / partsOf(c.mesh, axes)
-  const part = partIndex(c, axes)
-  return c.make('dynamicSlice', [node, binary(c, 'mul', part, constant(c, size, part))], { dim, size }, node.site)
-}
-
-/** The value in another layout and whole: nothing, slices, a reduce-scatter, an all-reduce, all-gathers, in that order of liking. */
-export function relayout(c: Context, v: Value, to: Split): Value {
-  const { partial, resting: _, ...rest } = v
-  if (partial === undefined && sameSplit(v.split, to)) return rest
-  const again = rebroadcast(c, v, to)
-  if (again !== undefined) return { ...rest, node: again, split: to }
-
-  let node = v.node
-  const split = new Map(v.split)
-  const put = (dim: string, axes: readonly string[]): void => { if (axes.length > 0) split.set(dim, axes); else split.delete(dim) }
-  let addends = partial?.axes ?? []
-  if (partial?.kind === 'sum') {
-    for (const [dim, axes] of to) {
-      if (axesOf(split, dim).length > 0 || !axes.every(a => addends.includes(a))) continue
-      node = c.make('reduceScatter', [node], { dim, axes, parts: partsOf(c.mesh, axes) }, node.site)
-      addends = addends.filter(a => !axes.includes(a))
-      put(dim, axes)
-    }
-  }
-  if (partial !== undefined && addends.length > 0) {
-    if (addends.length === partial.axes.length) return relayout(c, whole(c, v), to)
-    node = c.make('allReduce', [node], { kind: partial.kind, axes: addends }, node.site)
-  }
-  const moves = v.shape.map(({ name }) => {
-    const [from, want] = [axesOf(split, name), axesOf(to, name)]
-    let common = 0
-    while (common < Math.min(from.length, want.length) && from[common] === want[common]) common++
-    return { name, kept: from.slice(0, common), gathered: from.slice(common), sliced: want.slice(common) }
-  })
-  const sliceOf = (free: (m: (typeof moves)[number]) => boolean): void => {
-    for (const m of moves) {
-      if (m.sliced.length === 0 || sameAxes(axesOf(split, m.name), axesOf(to, m.name)) || !free(m)) continue
-      node = slice(c, node, m.name, m.sliced)
-      put(m.name, axesOf(to, m.name))
-    }
-  }
-  const busy = (): Set<string> => new Set([...split.values()].flat())
-  sliceOf(m => m.gathered.length === 0 && m.sliced.every(a => !busy().has(a)))
-  for (const m of moves) {
-    if (m.gathered.length === 0) continue
-    node = gather(c, node, m.name, m.gathered)
-    put(m.name, m.kept)
-  }
-  sliceOf(() => true)
-  return { ...rest, node, split }
-}
-
-/** A broadcast whose own dims do not move is made anew at the other layout: nothing needs cutting. */
-function rebroadcast(c: Context, v: Value, to: Split): LocalNode | undefined {
-  if (v.node.op !== 'broadcast' || v.partial !== undefined) return undefined
-  const source = v.node.inputs[0]
-  if (source === undefined || shapeOf(source).some(d => !sameAxes(axesOf(v.split, d.name), axesOf(to, d.name)))) return undefined
-  return c.make('broadcast', [source], { shape: localShape(v.shape, to, c.mesh) }, v.node.site)
 }
 
 /** The value as it is computed with: whole, and where it rests otherwise, moved to where `layout` has it. */

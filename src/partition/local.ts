@@ -23,6 +23,10 @@ export interface LocalAttrs extends Shared {
   allGather: { readonly dim: string; readonly axes: Axes; readonly parts: number }
   /** This device's part of `dim` of the sum along the axes. */
   reduceScatter: { readonly dim: string; readonly axes: Axes; readonly parts: number }
+  /** Dim `from` is whole afterwards and `to` cut: each device keeps its part of `to` and gets the others' parts of `from`. */
+  allToAll: { readonly from: string; readonly to: string; readonly axes: Axes; readonly parts: number }
+  /** Part `source` along the axes goes to part `target`, for each pair; devices that get nothing hold zeros. */
+  permute: { readonly axes: Axes; readonly pairs: readonly (readonly [source: number, target: number])[] }
 }
 export type LocalNode<K extends keyof LocalAttrs = keyof LocalAttrs> = NodeOf<LocalAttrs, K>
 export type LocalTable<R, Args extends readonly unknown[] = []> = TableOf<LocalAttrs, R, Args>
@@ -57,6 +61,8 @@ export const localInfer: Infer<LocalAttrs> = {
   allReduce: (_, inputs) => [first(inputs)],
   allGather: (a, inputs) => [resized(first(inputs), a.dim, size => size * a.parts)],
   reduceScatter: (a, inputs) => [resized(first(inputs), a.dim, size => size / a.parts)],
+  allToAll: (a, inputs) => [resized(resized(first(inputs), a.from, size => size * a.parts), a.to, size => size / a.parts)],
+  permute: (_, inputs) => [first(inputs)],
 }
 
 const describeAttrs: { readonly [K in keyof LocalAttrs]: (attrs: LocalAttrs[K]) => string } = {
@@ -67,6 +73,8 @@ const describeAttrs: { readonly [K in keyof LocalAttrs]: (attrs: LocalAttrs[K]) 
   allReduce: a => `ALL-REDUCE ${a.kind} along ${a.axes.join(', ')}`,
   allGather: a => `ALL-GATHER ${a.dim} along ${a.axes.join(', ')}`,
   reduceScatter: a => `REDUCE-SCATTER ${a.dim} along ${a.axes.join(', ')}`,
+  allToAll: a => `ALL-TO-ALL ${a.from} whole, ${a.to} cut along ${a.axes.join(', ')}`,
+  permute: a => `PERMUTE along ${a.axes.join(', ')}: ${a.pairs.map(p => p.join('→')).join(' ')}`,
 }
 const describe = (n: LocalNode): Described<LocalAttrs> => {
   const text = describeLocal(n)

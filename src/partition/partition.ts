@@ -39,38 +39,56 @@ export function allNodes(roots: readonly Node[]): Node[] {
   return reachable(roots).flatMap(n => (n.op === 'scan' ? [n, ...allNodes(n.attrs.body.outputs), ...n.attrs.body.inputs] : [n]))
 }
 
-/** Checks that the rules fit every tensor of the graph. @throws LayoutError, which names the tensor, the rule and the user's line. */
-export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): void {
+/** Ops that give a dim another size. */
+const resizing: ReadonlySet<string> = new Set(['resample', 'concat'])
+
+/** Which dims got their size from an op, not from the user. */
+function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
+  const key = (d: Dim): string => `${d.name}=${d.size}`
+  const found = new Set(nodes.filter(n => resizing.has(n.op)).flatMap(n => {
+    const given = new Set(n.inputs.flatMap(i => shapeOf(i).map(key)))
+    return n.results.flatMap(r => r.shape.map(key)).filter(k => !given.has(k))
+  }))
+  return d => found.has(key(d))
+}
+
+/**
+ * Checks that the rules fit every tensor of the graph, and says which dims got their sizes from ops.
+ * @throws LayoutError, which names the tensor, the rule and the user's line
+ */
+export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): (d: Dim) => boolean {
   const nodes = [...graph.inputs, ...allNodes(graph.outputs)]
   const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)])
   for (const rules of [layouts.layout, layouts.params ?? {}, layouts.state ?? {}]) checkLayout(rules, mesh, known, { what: 'the layout', owner: 'the model' })
   const compute = rulesOf(layouts, 'compute')
+  const derived = derivedDims(nodes)
   for (const n of nodes) {
     const what = n.op === 'input' ? n.attrs.name : n.op
-    for (const r of n.results) splitOf(compute, mesh, r.shape, what, n.site)
+    for (const r of n.results) splitOf(compute, mesh, r.shape, what, n.site, derived)
     if (n.op === 'relayout') {
       const { to } = n.attrs
       if (typeof to !== 'string') checkLayout(to, mesh, names(shapeOf(n)), { what, owner: 'the tensor', at: n.site })
-      splitOf(typeof to === 'string' ? rulesOf(layouts, to) : to, mesh, shapeOf(n), what, n.site)
+      splitOf(typeof to === 'string' ? rulesOf(layouts, to) : to, mesh, shapeOf(n), what, n.site, derived)
     }
     if (n.op === 'input' && n.attrs.role !== 'compute') splitOf(rulesOf(layouts, n.attrs.role), mesh, shapeOf(n), what, n.site)
   }
+  return derived
 }
 
 /** The program that every device runs, all collectives in it. `dims` are those that the rules may name though this graph lacks them. */
 export function partition(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): LocalGraph {
-  checkGraph(graph, mesh, layouts, dims)
+  const derived = checkGraph(graph, mesh, layouts, dims)
   const reduced = new Set<Node>()
   // What one user needs reduced is reduced where it is made; each round can only find more of it.
   for (;;) {
     const before = reduced.size
-    const local = attempt(graph, mesh, layouts, reduced)
+    const local = attempt(graph, newContext(mesh, layouts, derived, reduced), layouts)
     if (reduced.size === before) return local
   }
 }
 
-function attempt(graph: Graph, mesh: Mesh, layouts: Layouts, reduced: Set<Node>): LocalGraph {
-  const c = newContext(mesh, layouts, reduced)
+function attempt(graph: Graph, c: Context, layouts: Layouts): LocalGraph {
+  const { mesh } = c
   const given = new Map<Node, Value>()
   const inputs: LocalNode<'input'>[] = []
   const inputPlacements: Placement[] = []

@@ -7,6 +7,7 @@ import type { LocalTable } from '../partition/local.ts'
 import { emitDot } from './dot.ts'
 import type { Scope } from './emit-nodes.ts'
 import { emitScatterAdd, emitTake } from './indexing.ts'
+import { emitConcat, emitMerge, emitResample, emitReverse, emitRoll } from './rearranging.ts'
 import { emitReduce } from './reduce.ts'
 import { emitScan } from './scan.ts'
 import { emitThreefry } from './threefry.ts'
@@ -55,6 +56,12 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   dot: (n, args, w) => [emitDot(n, args, w)],
   reduce: (n, args, w) => (n.attrs.over.length === 0 ? [only(args)] : [emitReduce(n, args, w)]),
   rename: (_, args) => [only(args)],
+  splitDim: (n, args, w) => [w.reshape(only(args), typeOfNode(n).sizes)],
+  mergeDims: (n, args, w) => [emitMerge(n, only(args), w)],
+  resample: (n, args, w) => [emitResample(n, only(args), w)],
+  roll: (n, args, w) => [emitRoll(n, only(args), w)],
+  reverse: (n, args, w) => [emitReverse(n, only(args), w)],
+  concat: (n, args, w) => [emitConcat(w, args, names(shapeOf(n)).indexOf(n.attrs.dim.name))],
   take: (n, args, w) => [emitTake(n, args, w)],
   scatterAdd: (n, args, w) => [emitScatterAdd(n, args, w)],
   threefry: (n, args, w) => [emitThreefry(n, args, w)],
@@ -72,4 +79,6 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   allReduce: (n, args, w, { mesh, collectives }) => [collectives.allReduce(n, only(args), w, mesh)],
   allGather: (n, args, w, { mesh, collectives }) => [collectives.allGather(n, only(args), w, mesh)],
   reduceScatter: (n, args, w, { mesh, collectives }) => [collectives.reduceScatter(n, only(args), w, mesh)],
+  allToAll: (n, args, w, { mesh, collectives }) => [collectives.allToAll(n, only(args), w, mesh)],
+  permute: (n, args, w, { mesh, collectives }) => [collectives.permute(n, only(args), w, mesh)],
 }

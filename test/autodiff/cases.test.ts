@@ -24,7 +24,7 @@ const differentiable = cases.filter(c => c.noGradient !== true)
 
 describe('finite differences', () => {
   test('most cases have a gradient', () => {
-    expect(differentiable.length).toBeGreaterThan(40)
+    expect(differentiable.length).toBeGreaterThan(process.env['MESHWORK_CASES'] === undefined ? 40 : 0)
   })
 
   // What `stopGradient` gives is by design no derivative: the last test here has it.

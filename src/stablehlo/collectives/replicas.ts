@@ -21,4 +21,12 @@ export const replicas: CollectiveWriter = {
   reduceScatter: (n, x, w, mesh) =>
     w.op('reduce_scatter', [x], typeOfNode(n), `${groupsText(mesh, n.attrs.axes)}, scatter_dimension = ${names(shapeOf(n)).indexOf(n.attrs.dim)} : i64`,
       addRegion(w, 'sum', typeOfNode(n).dtype)),
+  allToAll: (n, x, w, mesh) => {
+    const at = (dim: string): number => names(shapeOf(n)).indexOf(dim)
+    return w.op('all_to_all', [x], typeOfNode(n), `concat_dimension = ${at(n.attrs.from)} : i64, ${groupsText(mesh, n.attrs.axes)}, split_count = ${n.attrs.parts} : i64, split_dimension = ${at(n.attrs.to)} : i64`)
+  },
+  permute: (n, x, w, mesh) => {
+    const pairs = replicaGroups(mesh, n.attrs.axes).flatMap(group => n.attrs.pairs.map(([source, target]) => [group[source], group[target]]))
+    return w.op('collective_permute', [x], typeOfNode(n), `source_target_pairs = dense<${JSON.stringify(pairs)}> : tensor<${pairs.length}x2xi64>`)
+  },
 }

@@ -9,6 +9,8 @@ export interface CollectiveWriter {
   allReduce(n: LocalNode<'allReduce'>, x: Ssa, w: Writer, mesh: Mesh): Ssa
   allGather(n: LocalNode<'allGather'>, x: Ssa, w: Writer, mesh: Mesh): Ssa
   reduceScatter(n: LocalNode<'reduceScatter'>, x: Ssa, w: Writer, mesh: Mesh): Ssa
+  allToAll(n: LocalNode<'allToAll'>, x: Ssa, w: Writer, mesh: Mesh): Ssa
+  permute(n: LocalNode<'permute'>, x: Ssa, w: Writer, mesh: Mesh): Ssa
   /** Whether collectives are chained by a token, in the order in which they are written. */
   readonly ordered: boolean
 }

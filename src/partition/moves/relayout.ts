@@ -1,0 +1,84 @@
+/** Values moved to another layout, by the cheapest moves. */
+import { localShape, sameSplit, type Split } from '../../core/layout.ts'
+import { partOf, partsOf, type Mesh } from '../../core/mesh.ts'
+import { dtypes } from '../../core/dtype.ts'
+import { dtypeOf, shapeOf } from '../../graph/node.ts'
+import { exchange, gather, ownPart } from '../build.ts'
+import { whole, type Context, type Value } from '../context.ts'
+import type { LocalNode } from '../local.ts'
+import { cheapest, type Move } from './search.ts'
+
+const axesOf = (split: Split, name: string): readonly string[] => split.get(name) ?? []
+const sameAxes = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((x, i) => x === b[i])
+
+/**
+ * Pairs of parts along `axes` (all that either layout uses): who sends to whom so that each device holds what `after` gives
+ * it. Copies of a block along unused axes pair off in order, so that every device sends once and receives once.
+ */
+function permutation(mesh: Mesh, shape: readonly string[], before: Split, after: Split, axes: readonly string[]): (readonly [number, number])[] {
+  const blockOf = (split: Split, device: number): string => shape.map(d => partOf(mesh, axesOf(split, d), device)).join()
+  // One device for each part along the axes: coordinates along others are 0.
+  const devices = new Map<number, number>()
+  for (let d = mesh.size - 1; d >= 0; d--) devices.set(partOf(mesh, axes, d), d)
+  const holders = new Map<string, number[]>()
+  for (const [part, device] of [...devices].sort(([a], [b]) => a - b)) {
+    const block = blockOf(before, device)
+    holders.set(block, [...(holders.get(block) ?? []), part])
+  }
+  // Who has its block already keeps it.
+  const staying = [...devices].filter(([, device]) => blockOf(before, device) === blockOf(after, device)).map(([part]) => part)
+  for (const part of staying) {
+    const block = blockOf(before, devices.get(part) ?? 0)
+    holders.set(block, (holders.get(block) ?? []).filter(p => p !== part))
+  }
+  return [...devices].sort(([a], [b]) => a - b).map(([part, device]) => {
+    if (staying.includes(part)) return [part, part] as const
+    const source = holders.get(blockOf(after, device))?.shift()
+    if (source === undefined) throw new Error('no device is left that holds a block')
+    return [source, part] as const
+  })
+}
+
+function apply(c: Context, v: Value, node: LocalNode, move: Move): LocalNode {
+  if (move.kind === 'slice') return ownPart(c, node, move.dim, move.axes)
+  if (move.kind === 'gather') return gather(c, node, move.dim, move.axes)
+  if (move.kind === 'exchange') return exchange(c, node, move.from, move.to, move.axes)
+  const used = new Set([...move.before.values(), ...move.after.values()].flat())
+  const axes = c.mesh.axes.map(a => a.name).filter(a => used.has(a))
+  return c.make('permute', [node], { axes, pairs: permutation(c.mesh, v.shape.map(d => d.name), move.before, move.after, axes) }, node.site)
+}
+
+/** The value whole and in another layout: a reduce-scatter where it is partial and wanted split, then the cheapest moves. */
+export function relayout(c: Context, v: Value, to: Split): Value {
+  const { partial, resting: _, ...rest } = v
+  if (partial === undefined && sameSplit(v.split, to)) return rest
+  const again = rebroadcast(c, v, to)
+  if (again !== undefined) return { ...rest, node: again, split: to }
+
+  let { node, split } = v
+  let addends = partial?.axes ?? []
+  if (partial?.kind === 'sum') {
+    for (const [dim, axes] of to) {
+      const own = axesOf(split, dim)
+      const more = axes.slice(own.length)
+      if (more.length === 0 || !sameAxes(own, axes.slice(0, own.length)) || !more.every(a => addends.includes(a))) continue
+      node = c.make('reduceScatter', [node], { dim, axes: more, parts: partsOf(c.mesh, more) }, node.site)
+      addends = addends.filter(a => !more.includes(a))
+      split = new Map([...split, [dim, axes]])
+    }
+  }
+  if (partial !== undefined && addends.length > 0) {
+    if (addends.length === partial.axes.length) return relayout(c, whole(c, v), to)
+    node = c.make('allReduce', [node], { kind: partial.kind, axes: addends }, node.site)
+  }
+  const moves = sameSplit(split, to) ? [] : cheapest(v.shape, dtypes[dtypeOf(node)].bytes, split, to, c.mesh)
+  return { ...rest, node: moves.reduce((x, move) => apply(c, v, x, move), node), split: to }
+}
+
+/** A broadcast whose own dims do not move is made anew at the other layout: nothing needs cutting. */
+function rebroadcast(c: Context, v: Value, to: Split): LocalNode | undefined {
+  if (v.node.op !== 'broadcast' || v.partial !== undefined) return undefined
+  const source = v.node.inputs[0]
+  if (source === undefined || shapeOf(source).some(d => !sameAxes(axesOf(v.split, d.name), axesOf(to, d.name)))) return undefined
+  return c.make('broadcast', [source], { shape: localShape(v.shape, to, c.mesh) }, v.node.site)
+}
