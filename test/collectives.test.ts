@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { sizeOf } from '../src/core/dim.ts'
 import { mesh as meshOf, plan, type Layouts } from '../src/engine/index.ts'
 import type { Collective } from '../src/partition/collectives.ts'
+import { smallBytes } from '../src/partition/passes/merge.ts'
 import { gpt, type Gpt, type GptConfig } from '../src/models/index.ts'
 import { leavesOf } from '../src/engine/index.ts'
 import { stateOf, trainStep } from '../src/train/program.ts'
@@ -37,6 +38,9 @@ const localParameters = (model: Gpt, m: number) => leavesOf(model.params).map(({
   path, shape: leaf.shape, elements: sizeOf(leaf.shape) / (leaf.shape.some(d => splitOverModel.has(d.name)) ? m : 1),
 }))
 
+const small = (p: { readonly elements: number }): boolean => 4 * p.elements <= smallBytes
+const layered = (p: { readonly path: string }): boolean => p.path.startsWith('blocks.')
+
 /** Design, part 3, for batch b × model m: T tokens a batch, width d, L layers. */
 function closedForm(config: GptConfig, b: number, m: number): Row[] {
   const tokens = (batch * config.seq) / b
@@ -49,10 +53,16 @@ function closedForm(config: GptConfig, b: number, m: number): Row[] {
     // The norm of the gradient.
     allReduce('model', 1, 1),
   ]
+  const gradients = localParameters(gpt(config, batch), m)
+  const loss = { elements: 1 }
+  const once = (sums: readonly { readonly elements: number }[]): Row[] => (sums.length === 0 ? [] : [allReduce('batch', 1, sums.reduce((n, p) => n + p.elements, 0))])
   const dataParallel = b === 1 ? [] : [
-    // Every parameter's gradient once a step, all layers of it together; and the loss.
-    ...localParameters(gpt(config, batch), m).map(p => allReduce('batch', 1, p.elements)),
-    allReduce('batch', 1, 1),
+    // Every parameter's gradient once a step, all layers of it together; and the loss. Small ones that are there at the same
+    // time are one: those of the layers, and those of the last norm, with which the loss comes where no model axis delays it.
+    ...gradients.filter(p => !small(p)).map(p => allReduce('batch', 1, p.elements)),
+    ...once(gradients.filter(p => small(p) && layered(p))),
+    ...once([...gradients.filter(p => small(p) && !layered(p)), ...m === 1 ? [loss] : []]),
+    ...m === 1 ? [] : once([loss]),
   ]
   return [...tensorParallel, ...dataParallel]
 }
@@ -65,29 +75,49 @@ test.each(Object.entries(configs).flatMap(([name, config]) => meshes.map(([b, m]
   expect(rows(collectivesOf(config, b, m))).toEqual(rows(closedForm(config, b, m)))
 })
 
+/** Small ones of a kind and a place as one; the others as they are. */
+const rowsOf = (kind: Row['kind'], count: (p: Held) => number, elements: (p: Held) => number, held: readonly Held[], perTime: (p: Held) => number): Row[] => {
+  const row = (n: number, times: number): Row => ({ kind, axes: ['batch'], count: times, elements: n })
+  const isSmall = (p: Held): boolean => small({ elements: perTime(p) })
+  const together = [true, false].flatMap(inLayers => {
+    const some = held.filter(p => isSmall(p) && layered(p) === inLayers)
+    const [first] = some
+    return first === undefined ? [] : [row(some.reduce((n, p) => n + elements(p), 0), count(first))]
+  })
+  return [...held.filter(p => !isSmall(p)).map(p => row(elements(p), count(p))), ...together]
+}
+type Held = ReturnType<typeof localParameters>[number]
+
 test.each([2, 4])('FSDP over %i: parameters gathered where they are used, gradients reduce-scattered', b => {
-  const config = recipe.model
-  const held = localParameters(gpt(config, batch), 1)
+  const { layers } = recipe.model
+  const held = localParameters(gpt(recipe.model, batch), 1)
   const resting = held.filter(p => p.shape.some(d => d.name === 'embed'))
-  const layered = (p: { readonly path: string }): boolean => p.path.startsWith('blocks.')
-  // The backward pass gathers again what it reads; the last bias is only added.
-  const forward = resting.map((p): Row => ({ kind: 'all-gather', axes: ['batch'], count: layered(p) ? config.layers : 1, elements: p.elements / b / (layered(p) ? config.layers : 1) }))
-  const backward = resting.filter(p => layered(p) && p.path !== 'blocks.downBias')
-    .map((p): Row => ({ kind: 'all-gather', axes: ['batch'], count: config.layers, elements: p.elements / b / config.layers }))
-  const gradients = held.map((p): Row => (resting.includes(p) ? { kind: 'reduce-scatter', axes: ['batch'], count: 1, elements: p.elements } : allReduce('batch', 1, p.elements)))
-  // The loss, and the norm of gradients that are split.
-  const scalars = [allReduce('batch', 2, 1)]
-  expect(rows(collectivesOf(config, b, 1, { params: { embed: 'batch' } }))).toEqual(rows([...forward, ...backward, ...gradients, ...scalars]))
+  const times = (p: Held): number => (layered(p) ? layers : 1)
+  const perTime = (p: Held): number => p.elements / times(p)
+  const gathered = (some: readonly Held[]): Row[] => rowsOf('all-gather', times, p => perTime(p) / b, some, perTime)
+  const expected = [
+    ...gathered(resting),
+    // The backward pass gathers again what it reads; the last bias is only added.
+    ...gathered(resting.filter(p => layered(p) && p.path !== 'blocks.downBias')),
+    ...rowsOf('reduce-scatter', () => 1, p => p.elements, resting, p => p.elements),
+    ...rowsOf('all-reduce', () => 1, p => p.elements, held.filter(p => !resting.includes(p)), p => p.elements),
+    // The loss, and the norm of gradients that are split.
+    allReduce('batch', 2, 1),
+  ]
+  expect(rows(collectivesOf(recipe.model, b, 1, { params: { embed: 'batch' } }))).toEqual(rows(expected))
 })
 
 test.each([2, 4])('ZeRO-1 over %i: gradients reduce-scattered, new parameters gathered once', b => {
   const held = localParameters(gpt(recipe.model, batch), 1)
   const split = held.filter(p => p.shape.some(d => d.name === 'embed'))
+  const whole = (p: Held): number => p.elements
+  // New parameters are there at the same time, in layers or not.
+  const small1 = split.filter(p => small({ elements: p.elements }))
   const expected = [
-    ...split.flatMap((p): Row[] => [
-      { kind: 'reduce-scatter', axes: ['batch'], count: 1, elements: p.elements }, { kind: 'all-gather', axes: ['batch'], count: 1, elements: p.elements / b },
-    ]),
-    ...held.filter(p => !split.includes(p)).map(p => allReduce('batch', 1, p.elements)),
+    ...rowsOf('reduce-scatter', () => 1, whole, split, whole),
+    ...split.filter(p => !small1.includes(p)).map((p): Row => ({ kind: 'all-gather', axes: ['batch'], count: 1, elements: p.elements / b })),
+    { kind: 'all-gather', axes: ['batch'], count: 1, elements: small1.reduce((n, p) => n + p.elements, 0) / b } as const,
+    ...rowsOf('all-reduce', () => 1, whole, held.filter(p => !split.includes(p)), whole),
     allReduce('batch', 2, 1),
   ]
   expect(rows(collectivesOf(recipe.model, b, 1, { state: { embed: 'batch' } }))).toEqual(rows(expected))

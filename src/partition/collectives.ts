@@ -22,18 +22,18 @@ export interface Collective {
 
 const kinds: { readonly [op: string]: CollectiveKind } = { allReduce: 'all-reduce', allGather: 'all-gather', reduceScatter: 'reduce-scatter', allToAll: 'all-to-all', permute: 'permute' }
 
-const kindOf = (n: LocalNode): CollectiveKind | undefined => kinds[n.op]
+export const collectiveKind = (n: LocalNode): CollectiveKind | undefined => kinds[n.op]
 
 /** Whether running it takes a collective, in a loop of it or outside. */
 export const communicates = (body: LocalBody): boolean =>
-  reachable(body.outputs).some(n => kindOf(n) !== undefined || (n.op === 'scan' && communicates(n.attrs.body)))
+  reachable(body.outputs).some(n => collectiveKind(n) !== undefined || (n.op === 'scan' && communicates(n.attrs.body)))
 
 export function collectives(graph: LocalGraph): Collective[] {
   const found: Collective[] = []
   const walk = (body: LocalBody, times: number): void => {
     for (const n of reachable(body.outputs)) {
       if (n.op === 'scan') walk(n.attrs.body, times * n.attrs.over.size)
-      const kind = kindOf(n)
+      const kind = collectiveKind(n)
       if (kind === undefined || !('axes' in n.attrs)) continue
       const entering = operand(n, 0)
       const elements = sizeOf(shapeOf(entering))

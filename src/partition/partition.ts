@@ -6,6 +6,7 @@ import { dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { newContext, whole, type Context, type Value } from './context.ts'
 import type { LocalGraph, LocalNode, Placement } from './local.ts'
+import { optimized } from './passes/run.ts'
 import { rules } from './rules/table.ts'
 
 /** The values of some nodes, given those of the inputs. Partial ones that any user needed whole are whole for all. */
@@ -82,8 +83,9 @@ export function partition(graph: Graph, mesh: Mesh, layouts: Layouts, dims: read
   // What one user needs reduced is reduced where it is made; each round can only find more of it.
   for (;;) {
     const before = reduced.size
-    const local = attempt(graph, newContext(mesh, layouts, derived, reduced), layouts)
-    if (reduced.size === before) return local
+    const c = newContext(mesh, layouts, derived, reduced)
+    const local = attempt(graph, c, layouts)
+    if (reduced.size === before) return optimized(local, c.make)
   }
 }
 

@@ -1,0 +1,49 @@
+/** Walks a device's program, loop bodies first, and makes again what a pass replaces. */
+import { reachable, type Make } from '../../graph/node.ts'
+import type { LocalAttrs, LocalBody, LocalNode } from '../local.ts'
+
+/** A pass over one body whose inner bodies are done: some nodes and what stands for them. */
+export type Pass = (body: LocalBody, make: Make<LocalAttrs>) => ReadonlyMap<LocalNode, LocalNode>
+
+/** The outputs again, each node replaced as said or made anew where an operand of it was. */
+export function replaceNodes(body: LocalBody, make: Make<LocalAttrs>, replaced: ReadonlyMap<LocalNode, LocalNode>): LocalNode[] {
+  const images = new Map<LocalNode, LocalNode>()
+  const image = (n: LocalNode): LocalNode => images.get(n) ?? n
+  // What replaces a node may hold others that are replaced too: those are walked as well.
+  const through = (n: LocalNode): LocalNode => {
+    const known = images.get(n)
+    if (known !== undefined) return known
+    for (const m of reachable([n])) {
+      if (images.has(m)) continue
+      const other = replaced.get(m)
+      if (other !== undefined) { images.set(m, through(other)); continue }
+      const inputs = m.inputs.map(image)
+      images.set(m, inputs.some((x, i) => x !== m.inputs[i]) ? make(m.op, inputs, m.attrs, m.site) : m)
+    }
+    return image(n)
+  }
+  return body.outputs.map(through)
+}
+
+/** A body after a pass, the bodies of its loops after it too. */
+export function applied(body: LocalBody, make: Make<LocalAttrs>, pass: Pass): LocalBody {
+  const loops = new Map<LocalNode, LocalNode>()
+  for (const n of reachable(body.outputs)) {
+    if (n.op !== 'scan') continue
+    const inner = applied(n.attrs.body, make, pass)
+    if (inner !== n.attrs.body) loops.set(n, make('scan', n.inputs, { ...n.attrs, body: inner }, n.site))
+  }
+  // A loop is replaced with its operands as they were; these are walked through with it.
+  const after = loops.size === 0 ? body : { inputs: body.inputs, outputs: replaceNodes(body, make, loops) }
+  const replaced = pass(after, make)
+  return replaced.size === 0 ? after : { inputs: after.inputs, outputs: replaceNodes(after, make, replaced) }
+}
+
+/** Who uses each node; outputs count as uses by nobody. */
+export function usersOf(body: LocalBody): ReadonlyMap<LocalNode, readonly (LocalNode | undefined)[]> {
+  const users = new Map<LocalNode, (LocalNode | undefined)[]>()
+  const add = (n: LocalNode, user: LocalNode | undefined): void => { users.set(n, [...(users.get(n) ?? []), user]) }
+  for (const n of reachable(body.outputs)) for (const i of n.inputs) add(i, n)
+  for (const n of body.outputs) add(n, undefined)
+  return users
+}

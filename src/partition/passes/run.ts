@@ -1,0 +1,11 @@
+/** The passes that a device's program goes through, in their order. What is not used falls away, and equal nodes are one, by construction. */
+import type { Make } from '../../graph/node.ts'
+import type { LocalAttrs, LocalGraph } from '../local.ts'
+import { mergeSmall } from './merge.ts'
+import { applied, type Pass } from './rewrite.ts'
+import { scatterSums } from './scatter.ts'
+
+const passes: readonly Pass[] = [scatterSums, mergeSmall]
+
+export const optimized = (graph: LocalGraph, make: Make<LocalAttrs>): LocalGraph =>
+  passes.reduce((g, pass) => ({ ...g, outputs: applied(g, make, pass).outputs }), graph)
