@@ -6,5 +6,7 @@ export {
   type GradOptions, type Key, type Layout, type Layouts, type LocalGraph, type MemoryStats, type Mesh, type Placement, type Plan, type Program, type Range, type Remat,
   type Role, type Scalar, type Tensor, type Tree,
 } from './engine/index.ts'
+/** Control flow. */
+export { cond, whileLoop, type ScanOptions } from './engine/index.ts'
 export { DataError, DimError, FileError, LayoutError, MeshworkError, PluginError, UsageError, type Problem, type Site } from './core/errors.ts'
 export type { DType, TypedArray } from './core/dtype.ts'

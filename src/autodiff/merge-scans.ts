@@ -1,6 +1,6 @@
 /** One loop of loops that differ only in what they stack: the forward pass as written and the one its gradient asked for. */
 import { make, rewrite } from '../graph/make.ts'
-import { operand, reachable, type Node } from '../graph/node.ts'
+import { operand, reachable, withBodies, type Node } from '../graph/node.ts'
 import type { Graph } from '../graph/ops.ts'
 
 const isScan = (n: Node): n is Node<'scan'> => n.op === 'scan'
@@ -34,9 +34,9 @@ export function mergeScans(outputs: readonly Node[]): Node[] {
   }
   const replaced = new Map<Node, Node>()
   const order = reachable(roots)
-  for (const n of order.filter(isScan)) {
-    const body = mergedBody(n.attrs.body)
-    if (body !== n.attrs.body) replaced.set(n, make('scan', n.inputs, { ...n.attrs, body }, n.site))
+  for (const n of order) {
+    const again = withBodies(make, n, mergedBody)
+    if (again !== n) replaced.set(n, again)
   }
   return replaced.size === 0 ? roots : rewriteLoops(roots, order, replaced)
 }

@@ -2,31 +2,16 @@
  * The gradient of a loop is a loop the other way. The forward loop is run with more ys: what the backward body needs and may
  * not, or should not, recompute. It shares its body's nodes with the loop it came from, so `mergeScans` makes one of both.
  */
-import { isFloat } from '../core/dtype.ts'
 import { inputNode } from '../graph/input.ts'
 import { fullNode, make, rewrite } from '../graph/make.ts'
-import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, reachable, shapeOf, typeOf, type Node } from '../graph/node.ts'
 import { scanNodes } from '../graph/scan.ts'
-import { dependents, pullback, sumOf } from './pullback.ts'
+import { activeInputs } from './active.ts'
+import { pullback, sumOf } from './pullback.ts'
 import type { Cotangents, Wanted } from './rules/rule.ts'
 
 const zeros = (n: Node): Node => fullNode(0, shapeOf(n), dtypeOf(n))
 const isInput = (n: Node): n is Node<'input'> => n.op === 'input'
-
-/** Which of the body's inputs a gradient flows to: a carry counts as soon as anything active flows into it. */
-function activeInputs(n: Node<'scan'>, wants: (input: Node) => boolean): Set<Node> {
-  const { body, carries } = n.attrs
-  const active = new Set<Node>(body.inputs.filter((p, i) => wants(operand(n, i)) && isFloat(dtypeOf(p))))
-  for (let before = -1; before !== active.size;) {
-    before = active.size
-    const reached = dependents(body.outputs, [...active])
-    body.inputs.slice(0, carries).forEach((p, i) => {
-      const out = body.outputs[i]
-      if (out !== undefined && reached.has(out) && isFloat(dtypeOf(p))) active.add(p)
-    })
-  }
-  return active
-}
 
 /** What the backward body takes from the forward one: carries always, other values where `keep` says so. */
 function residuals(backward: readonly Node[], n: Node<'scan'>, keep: (n: Node) => boolean): Node[] {
@@ -41,16 +26,18 @@ function residuals(backward: readonly Node[], n: Node<'scan'>, keep: (n: Node) =
   for (let m = stack.pop(); m !== undefined; m = stack.pop()) {
     if (seen.has(m)) continue
     seen.add(m)
-    if (carry.has(m) || (forward.has(m) && !given.has(m) && m.op !== 'scan' && keep(m))) saved.add(m)
+    if (carry.has(m) || (forward.has(m) && !given.has(m) && oneValue(m) && keep(m))) saved.add(m)
     else stack.push(...m.inputs)
   }
   return [...body.inputs.slice(0, carries), ...order].filter(m => saved.delete(m))
 }
+/** Ops of several results are kept result by result. */
+const oneValue = (n: Node): boolean => n.results.length === 1 && bodiesOf(n).length === 0
 const dependsOnInput = (n: Node): boolean => reachable([n]).some(isInput)
 
 export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted): Cotangents {
   const { body, carries, xs, over, reverse } = n.attrs
-  const active = activeInputs(n, wants)
+  const active = activeInputs(n, body, carries, wants)
   const carryIn = body.inputs.slice(0, carries)
   const live = carryIn.filter(p => active.has(p))
   const carryIndex = live.map(p => carryIn.indexOf(p))

@@ -1,9 +1,16 @@
 /** How each global op reads in printed text. */
 import type { Node } from './node.ts'
 import type { Attrs, Graph } from './ops.ts'
-import { formatDims, printGraph, type Described } from './print.ts'
+import { formatDims, printGraph } from './print.ts'
 
 const list = (items: readonly string[]): string => `[${items.join(' ')}]`
+
+/** Of ops with bodies in any language; printing shows the bodies. */
+export const describeControl = {
+  scan: (a: Pick<Attrs['scan'], 'over' | 'carries' | 'xs' | 'reverse'>): string => `scan over ${a.over.name}${a.reverse ? ' in reverse' : ''}, ${a.carries} carried, ${a.xs} walked`,
+  cond: (): string => 'cond',
+  while: (a: Pick<Attrs['while'], 'carries'>): string => `while, ${a.carries} carried`,
+}
 
 export const describeOp: { readonly [K in keyof Attrs]: (attrs: Attrs[K]) => string } = {
   input: a => `${a.role === 'compute' ? 'input' : a.role} "${a.name}"`,
@@ -27,7 +34,7 @@ export const describeOp: { readonly [K in keyof Attrs]: (attrs: Attrs[K]) => str
   take: a => `take ${a.dim}`,
   scatterAdd: a => `scatterAdd ${a.dim.name}`,
   threefry: () => 'threefry',
-  scan: a => `scan over ${a.over.name}${a.reverse ? ' in reverse' : ''}, ${a.carries} carried, ${a.xs} walked`,
+  ...describeControl,
   project: a => `result ${a.index} of`,
   relayout: a => `relayout ${typeof a.to === 'string' ? `as ${a.to}` : JSON.stringify(a.to)}`,
   stopGradient: () => 'stopGradient',
@@ -35,7 +42,6 @@ export const describeOp: { readonly [K in keyof Attrs]: (attrs: Attrs[K]) => str
 }
 
 const textOf = <K extends keyof Attrs>(n: Node<K>): string => describeOp[n.op](n.attrs)
-const describe = (n: Node): Described<Attrs> => (n.op === 'scan' ? { text: textOf(n), body: n.attrs.body } : { text: textOf(n) })
 
 /** The text of a global graph. */
-export const print = (graph: Graph): string => printGraph<Attrs>(graph, describe)
+export const print = (graph: Graph): string => printGraph<Attrs>(graph, textOf)

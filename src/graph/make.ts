@@ -7,7 +7,27 @@ import type { Attrs } from './ops.ts'
 import { userSite } from './site.ts'
 
 // Interning is not state that anyone can see: a node is what it is made of, whoever made it first.
-export const make: Make<Attrs> = interner(infer, userSite)
+const intern = interner(infer, userSite)
+
+// Who is listening, innermost last; empty but while `madeBy` runs a function.
+const listeners: Set<Node>[] = []
+
+export const make: Make<Attrs> = (op, inputs, attrs, site) => {
+  const n = intern(op, inputs, attrs, site)
+  for (const nodes of listeners) nodes.add(n as Node)
+  return n
+}
+
+/** What `f` returns, and all nodes that it asked for, whether or not they were there before. */
+export function madeBy<T>(f: () => T): { readonly result: T; readonly nodes: ReadonlySet<Node> } {
+  const nodes = new Set<Node>()
+  listeners.push(nodes)
+  try {
+    return { result: f(), nodes }
+  } finally {
+    listeners.splice(listeners.lastIndexOf(nodes), 1)
+  }
+}
 
 export const constantNode = (value: number, dtype: DType): Node => make('constant', [], { value, dtype })
 

@@ -31,6 +31,24 @@ export type TableFor<G, R, Args extends readonly unknown[] = []> = { readonly [K
 export const visit = <A, R, Args extends readonly unknown[], K extends keyof A>(table: TableOf<A, R, Args>, n: NodeOf<A, K>, ...args: Args): R =>
   table[n.op](n, ...args)
 
+/** A closed graph in a language of ops. */
+export interface GraphOf<A> { readonly inputs: readonly NodeOf<A, 'input' & keyof A>[]; readonly outputs: readonly NodeOf<A>[] }
+
+/** The graphs that an op runs, by the names of its attributes: a loop's body, a choice's branches. Most ops have none. */
+export const namedBodies = <A>(n: NodeOf<A>): readonly (readonly [string, GraphOf<A>])[] =>
+  Object.entries(n.attrs as object).filter((entry): entry is [string, GraphOf<A>] => isGraph(entry[1]))
+const isGraph = (value: unknown): boolean => typeof value === 'object' && value !== null && 'outputs' in value
+export const bodiesOf = <A>(n: NodeOf<A>): readonly GraphOf<A>[] => namedBodies(n).map(([, body]) => body)
+
+/** The node with its bodies replaced; itself where none is. */
+export function withBodies<A>(make: Make<A>, n: NodeOf<A>, replace: (body: GraphOf<A>) => GraphOf<A>, inputs = n.inputs): NodeOf<A> {
+  const bodies = namedBodies(n).map(([name, body]) => [name, body, replace(body)] as const)
+  if (inputs === n.inputs && bodies.every(([, before, after]) => before === after)) return n
+  // What it replaces are graphs, by graphs.
+  const attrs = { ...n.attrs, ...Object.fromEntries(bodies.map(([name, , body]) => [name, body])) }
+  return make(n.op, inputs, attrs, n.site)
+}
+
 /** What inference sees of an operand, in any language of ops. */
 export interface Typed { readonly results: readonly TensorType[] }
 
@@ -72,7 +90,7 @@ export function interner<A>(infer: Infer<A>, siteOf: () => Site | undefined): Ma
     if (typeof value === 'function') return identity(value)
     if (Array.isArray(value)) return `[${value.map(keyOf).join()}]`
     if (typeof value === 'object' && value !== null) {
-      if ('outputs' in value) return identity(value)
+      if (isGraph(value)) return identity(value)
       return `{${Object.entries(value).map(([k, v]) => `${k}:${keyOf(v)}`).join()}}`
     }
     return Object.is(value, -0) ? '-0' : `${typeof value === 'string' ? JSON.stringify(value) : String(value)}`

@@ -84,6 +84,10 @@ export type WindowAttrs = Empty
 export interface ControlAttrs {
   /** (carries…, xs…, captures…) → (carries…, ys…): the body along `over`; see `scan`. */
   scan: { readonly over: Dim; readonly body: Graph; readonly carries: number; readonly xs: number; readonly reverse: boolean }
+  /** (predicate, captures…) → the results of the branch that the predicate, a bool scalar, chooses. Both have the captures as inputs. */
+  cond: { readonly yes: Graph; readonly no: Graph }
+  /** (carries…, captures…) → carries…: the body for as long as the condition, of the same inputs, gives true. */
+  while: { readonly condition: Graph; readonly body: Graph; readonly carries: number }
   /** One result of an op with several. */
   project: { readonly index: number }
 }

@@ -2,7 +2,7 @@
 import { sizeOf } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
 import { partsOf } from '../core/mesh.ts'
-import { dtypeOf, operand, reachable, shapeOf } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, reachable, shapeOf } from '../graph/node.ts'
 import type { LocalBody, LocalGraph, LocalNode } from './local.ts'
 
 export type CollectiveKind = 'all-reduce' | 'all-gather' | 'reduce-scatter' | 'all-to-all' | 'permute'
@@ -24,25 +24,33 @@ const kinds: { readonly [op: string]: CollectiveKind } = { allReduce: 'all-reduc
 
 export const collectiveKind = (n: LocalNode): CollectiveKind | undefined => kinds[n.op]
 
-/** Whether running it takes a collective, in a loop of it or outside. */
-export const communicates = (body: LocalBody): boolean =>
-  reachable(body.outputs).some(n => collectiveKind(n) !== undefined || (n.op === 'scan' && communicates(n.attrs.body)))
+/** Whether running it takes a collective, in a loop or branch of it or outside. */
+export const communicates = (body: Outputs): boolean =>
+  reachable(body.outputs).some(n => collectiveKind(n) !== undefined || bodiesOf(n).some(communicates))
 
+type Outputs = Pick<LocalBody, 'outputs'>
+
+/**
+ * Those of a run, in the order they are written. What is only known as it runs is assumed: of a choice the branch with more
+ * bytes is counted, and a `while` as if its condition held once.
+ */
 export function collectives(graph: LocalGraph): Collective[] {
-  const found: Collective[] = []
-  const walk = (body: LocalBody, times: number): void => {
-    for (const n of reachable(body.outputs)) {
-      if (n.op === 'scan') walk(n.attrs.body, times * n.attrs.over.size)
-      const kind = collectiveKind(n)
-      if (kind === undefined || !('axes' in n.attrs)) continue
-      const entering = operand(n, 0)
-      const elements = sizeOf(shapeOf(entering))
-      found.push({ kind, axes: n.attrs.axes, groupSize: partsOf(graph.mesh, n.attrs.axes), count: times, elements, bytes: elements * dtypes[dtypeOf(entering)].bytes, at: n.site })
+  const walk = (body: Outputs, times: number): Collective[] => reachable(body.outputs).flatMap(n => {
+    if (n.op === 'scan') return walk(n.attrs.body, times * n.attrs.over.size)
+    if (n.op === 'cond') {
+      const [yes, no] = [walk(n.attrs.yes, times), walk(n.attrs.no, times)]
+      return bytesOf(no) > bytesOf(yes) ? no : yes
     }
-  }
-  walk(graph, 1)
-  return found
+    const inside = bodiesOf(n).flatMap(b => walk(b, times))
+    const kind = collectiveKind(n)
+    if (kind === undefined || !('axes' in n.attrs)) return inside
+    const entering = operand(n, 0)
+    const elements = sizeOf(shapeOf(entering))
+    return [{ kind, axes: n.attrs.axes, groupSize: partsOf(graph.mesh, n.attrs.axes), count: times, elements, bytes: elements * dtypes[dtypeOf(entering)].bytes, at: n.site }]
+  })
+  return walk(graph, 1)
 }
+const bytesOf = (found: readonly Collective[]): number => found.reduce((sum, c) => sum + c.count * c.bytes, 0)
 
 export interface CollectiveTotal { readonly kind: CollectiveKind; readonly axes: readonly string[]; readonly count: number; readonly bytes: number }
 

@@ -2,17 +2,20 @@
 import type { Dim } from '../core/dim.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Split } from '../core/layout.ts'
-import { describeOp } from '../graph/describe.ts'
+import { describeControl, describeOp } from '../graph/describe.ts'
+import { bodyTypes } from '../graph/infer/control.ts'
 import { infer } from '../graph/infer/table.ts'
 import { typeOf, visit, type Infer, type NodeOf, type TableOf, type TensorType, type Typed } from '../graph/node.ts'
 import type { Attrs, ReduceKind } from '../graph/ops.ts'
-import { printGraph, type Described } from '../graph/print.ts'
+import { printGraph } from '../graph/print.ts'
 
-type Shared = Omit<Attrs, 'scan' | 'relayout' | 'stopGradient' | 'customGradient'>
+type Shared = Omit<Attrs, 'scan' | 'cond' | 'while' | 'relayout' | 'stopGradient' | 'customGradient'>
 type Axes = readonly string[]
 
 export interface LocalAttrs extends Shared {
   scan: { readonly over: Dim; readonly body: LocalBody; readonly carries: number; readonly xs: number; readonly reverse: boolean }
+  cond: { readonly yes: LocalBody; readonly no: LocalBody }
+  while: { readonly condition: LocalBody; readonly body: LocalBody; readonly carries: number }
   /** Which part of a dim that takes these axes is this device's, i32. */
   axisIndex: { readonly axes: Axes }
   /** (x, start): `size` elements of `dim` from `start` on, an i32 scalar. */
@@ -52,10 +55,7 @@ const resized = (t: TensorType, name: string, size: (old: number) => number): Te
 
 export const localInfer: Infer<LocalAttrs> = {
   ...infer,
-  scan: a => a.body.outputs.map((n, i) => {
-    const t = typeOf(n)
-    return i < a.carries ? t : { shape: [a.over, ...t.shape], dtype: t.dtype }
-  }),
+  ...bodyTypes,
   axisIndex: () => [{ shape: [], dtype: 'i32' }],
   dynamicSlice: (a, inputs) => [resized(first(inputs), a.dim, () => a.size)],
   allReduce: (_, inputs) => [first(inputs)],
@@ -67,7 +67,7 @@ export const localInfer: Infer<LocalAttrs> = {
 
 const describeAttrs: { readonly [K in keyof LocalAttrs]: (attrs: LocalAttrs[K]) => string } = {
   ...describeOp,
-  scan: a => `scan over ${a.over.name}${a.reverse ? ' in reverse' : ''}, ${a.carries} carried, ${a.xs} walked`,
+  ...describeControl,
   axisIndex: a => `axisIndex ${a.axes.join(', ')}`,
   dynamicSlice: a => `slice ${a.dim} to ${a.size}`,
   allReduce: a => `ALL-REDUCE ${a.kind} along ${a.axes.join(', ')}`,
@@ -76,15 +76,11 @@ const describeAttrs: { readonly [K in keyof LocalAttrs]: (attrs: LocalAttrs[K]) 
   allToAll: a => `ALL-TO-ALL ${a.from} whole, ${a.to} cut along ${a.axes.join(', ')}`,
   permute: a => `PERMUTE along ${a.axes.join(', ')}: ${a.pairs.map(p => p.join('→')).join(' ')}`,
 }
-const describe = (n: LocalNode): Described<LocalAttrs> => {
-  const text = describeLocal(n)
-  return n.op === 'scan' ? { text, body: n.attrs.body } : { text }
-}
 /** One op in words. */
 export const describeLocal = <K extends keyof LocalAttrs>(n: LocalNode<K>): string => describeAttrs[n.op](n.attrs)
 
 /** The text of a device's program: dims by name with local sizes, collectives in capitals. */
-export const printLocal = (graph: LocalGraph): string => printGraph<LocalAttrs>(graph, describe)
+export const printLocal = (graph: LocalGraph): string => printGraph<LocalAttrs>(graph, describeLocal)
 
 /** Applies a rule table to a node. */
 export const visitLocal = <R, Args extends readonly unknown[]>(table: LocalTable<R, Args>, n: LocalNode, ...args: Args): R =>

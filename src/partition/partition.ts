@@ -2,7 +2,7 @@
 import { names, type Dim } from '../core/dim.ts'
 import { checkLayout, localShape, rulesOf, splitOf, type Layouts, type Role } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
-import { dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { newContext, whole, type Context, type Value } from './context.ts'
 import type { LocalGraph, LocalNode, Placement } from './local.ts'
@@ -30,14 +30,14 @@ export function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, 
       continue
     }
     const results = visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(rules, n, n.inputs.map(valueOf), c)
-    values.set(n, n.op === 'scan' ? results : results.map(v => settled(v, n)))
+    values.set(n, results.map(v => settled(v, n)))
   }
   return roots.map(valueOf)
 }
 
-/** Every node of a graph, loop bodies included. */
+/** Every node of a graph, bodies of loops and choices included. */
 export function allNodes(roots: readonly Node[]): Node[] {
-  return reachable(roots).flatMap(n => (n.op === 'scan' ? [n, ...allNodes(n.attrs.body.outputs), ...n.attrs.body.inputs] : [n]))
+  return reachable(roots).flatMap(n => [n, ...bodiesOf(n).flatMap(body => [...allNodes(body.outputs), ...body.inputs])])
 }
 
 /** Ops that give a dim another size. */

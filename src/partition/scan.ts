@@ -3,9 +3,10 @@
  * and what goes out must lie alike. A sum that starts at zero may stay partial all the way round, so that gradients
  * accumulated in a loop are reduced once, after it.
  */
-import { localShape, sameSplit, type Split } from '../core/layout.ts'
+import { sameSplit, type Split } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
-import { dtypeOf, operand, reachable, shapeOf, type Node } from '../graph/node.ts'
+import { operand, reachable, type Node } from '../graph/node.ts'
+import { enter, projected } from './bodies.ts'
 import { ready, relayout, samePartial, whole, type Context, type Partial, type Value } from './context.ts'
 import type { LocalNode } from './local.ts'
 import { partitionNodes } from './partition.ts'
@@ -27,13 +28,11 @@ export function scanRule(n: Node<'scan'>, values: readonly Value[], c: Context):
   const captured = values.slice(carries + xs).map(v => whole(c, v))
 
   const inputs: LocalNode<'input'>[] = []
-  const enter = (p: Node<'input'>, split: Split, extra: object): Value => {
-    const type = { shape: localShape(shapeOf(p), split, c.mesh), dtype: dtypeOf(p) }
-    const node = c.make('input', [], { name: p.attrs.name, role: p.attrs.role, serial: p.attrs.serial, type })
-    inputs.push(node)
-    return { shape: shapeOf(p), node, split, origin: p, ...extra }
+  const inside = (p: Node<'input'>, v: Value, addends?: Pick<Value, 'partial' | 'anyPartial'>): Value => {
+    const { input, value } = enter(c, p, v, addends)
+    inputs.push(input)
+    return value
   }
-  const restingOf = (v: Value): object => (v.resting === undefined ? {} : { resting: v.resting })
 
   const used = new Set<Node>(reachable(body.outputs).flatMap(m => m.inputs))
   const attempt = (partials: readonly CarryPartial[]): Value[] => {
@@ -43,9 +42,9 @@ export function scanRule(n: Node<'scan'>, values: readonly Value[], c: Context):
       const [carry, x, capture] = [init[i], walked[i - carries], captured[i - carries - xs]]
       if (i < carries && carry !== undefined) {
         const partial = partials[i]
-        given.set(p, enter(p, carry.split, partial === 'any' ? { anyPartial: true } : partial === undefined ? {} : { partial }))
-      } else if (i < carries + xs && x !== undefined) given.set(p, enter(p, x.split, restingOf(x)))
-      else if (capture !== undefined) given.set(p, enter(p, capture.split, restingOf(capture)))
+        given.set(p, inside(p, carry, partial === 'any' ? { anyPartial: true } : partial === undefined ? {} : { partial }))
+      } else if (i < carries + xs && x !== undefined) given.set(p, inside(p, x))
+      else if (capture !== undefined) given.set(p, inside(p, capture))
     })
     const outputs = partitionNodes(body.outputs, given, c)
     return outputs.map((v, i) => {
@@ -78,8 +77,5 @@ export function scanRule(n: Node<'scan'>, values: readonly Value[], c: Context):
   const loop = c.make('scan', [...init, ...walked, ...captured].map(v => v.node), {
     over, carries, xs, reverse: n.attrs.reverse, body: { inputs: [...inputs], outputs: outputs.map(v => v.node) },
   }, n.site)
-  return outputs.map((v, index) => ({
-    shape: n.results[index]?.shape ?? v.shape, split: v.split, node: c.make('project', [loop], { index }, n.site),
-    ...(v.partial === undefined ? {} : { partial: v.partial }),
-  }))
+  return projected(c, n, loop, outputs)
 }

@@ -4,6 +4,7 @@ import { axisOf, strideOf } from '../core/mesh.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import type { BinaryFn, UnaryFn } from '../graph/ops.ts'
 import type { LocalTable } from '../partition/local.ts'
+import { emitCond } from './cond.ts'
 import { emitDot } from './dot.ts'
 import type { Scope } from './emit-nodes.ts'
 import { emitScatterAdd, emitTake } from './indexing.ts'
@@ -11,6 +12,7 @@ import { emitConcat, emitMerge, emitResample, emitReverse, emitRoll } from './re
 import { emitReduce } from './reduce.ts'
 import { emitScan } from './scan.ts'
 import { emitThreefry } from './threefry.ts'
+import { emitWhile } from './while.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
 const unary: { readonly [F in UnaryFn]: string } = {
@@ -66,6 +68,8 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   scatterAdd: (n, args, w) => [emitScatterAdd(n, args, w)],
   threefry: (n, args, w) => [emitThreefry(n, args, w)],
   scan: (n, args, w, scope) => emitScan(n, args, w, scope),
+  cond: (n, args, w, scope) => emitCond(n, args, w, scope),
+  while: (n, args, w, scope) => emitWhile(n, args, w, scope),
   project: () => { throw new Error('projections are followed by the driver') },
   axisIndex: (n, _, w, scope) => [axisIndex(w, scope, n.attrs.axes)],
   dynamicSlice: (n, args, w) => {

@@ -4,7 +4,7 @@ import { DimError } from '../../src/core/errors.ts'
 import { dims, expectDims, full, input, iota, loose, scan, type Tensor } from '../../src/engine/index.ts'
 import { inputNode } from '../../src/graph/input.ts'
 import { operand, reachable, type Node } from '../../src/graph/node.ts'
-import { closeOver } from '../../src/graph/scan.ts'
+import { closeOver } from '../../src/graph/close.ts'
 import { tensor } from '../../src/graph/tensor.ts'
 import { given, leafValues, valuesOf, type T } from './support.ts'
 

@@ -1,9 +1,13 @@
-/** Gradients: loops. */
+/** Gradients: loops and choices. */
+import { condVjp } from '../cond.ts'
 import { scanVjp } from '../scan.ts'
+import { whileVjp } from '../while.ts'
 import type { ControlAttrs } from '../../graph/ops.ts'
 import type { Rules } from './rule.ts'
 
 export const control: Rules<ControlAttrs> = {
   scan: (n, g, wanted) => scanVjp(n, g, wanted),
+  cond: (n, g, wanted) => condVjp(n, g, wanted),
+  while: (n, g, wanted) => whileVjp(n, g, wanted),
   project: () => { throw new Error('projections are followed by the driver') },
 }

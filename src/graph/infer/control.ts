@@ -1,10 +1,20 @@
 /** Types of results: loops. */
+import type { Dim } from '../../core/dim.ts'
 import { dtypeOf, shapeOf, typeOf } from '../node.ts'
-import type { Infer } from '../node.ts'
+import type { Infer, TensorType, Typed } from '../node.ts'
 import type { ControlAttrs } from '../ops.ts'
 
+interface Body { readonly outputs: readonly Typed[] }
+/** Of ops with bodies in any language. */
+export const bodyTypes = {
+  scan: (a: { readonly over: Dim; readonly body: Body; readonly carries: number }): TensorType[] =>
+    a.body.outputs.map((n, i) => (i < a.carries ? typeOf(n) : { shape: [a.over, ...shapeOf(n)], dtype: dtypeOf(n) })),
+  cond: (a: { readonly yes: Body }): TensorType[] => a.yes.outputs.map(typeOf),
+  while: (a: { readonly body: Body }): TensorType[] => a.body.outputs.map(typeOf),
+}
+
 export const control: Infer<ControlAttrs> = {
-  scan: a => a.body.outputs.map((n, i) => (i < a.carries ? typeOf(n) : { shape: [a.over, ...shapeOf(n)], dtype: dtypeOf(n) })),
+  ...bodyTypes,
   project: (a, inputs) => {
     const found = inputs[0]?.results[a.index]
     if (found === undefined) throw new Error(`there is no result ${a.index}`)

@@ -21,5 +21,13 @@ export const control: Rules<ControlAttrs> = {
     }
     return [...carried, ...results.slice(carries)]
   },
+  cond: (n, [predicate, ...captures], context) => context.run(Number(predicate?.data[0]) !== 0 ? n.attrs.yes : n.attrs.no, captures),
+  while: (n, v, context) => {
+    const { condition, body, carries } = n.attrs
+    const captures = v.slice(carries)
+    let state = v.slice(0, carries)
+    while (Number(context.run(condition, [...state, ...captures])[0]?.data[0]) !== 0) state = context.run(body, [...state, ...captures])
+    return state
+  },
   project: () => { throw new Error('a projection has no values of its own') },
 }

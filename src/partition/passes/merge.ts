@@ -4,7 +4,7 @@
  */
 import { sizeOf } from '../../core/dim.ts'
 import { dtypes } from '../../core/dtype.ts'
-import { dtypeOf, operand, reachable, shapeOf, type Make } from '../../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, reachable, shapeOf, type Make } from '../../graph/node.ts'
 import { collectiveKind } from '../collectives.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
 import type { Pass } from './rewrite.ts'
@@ -22,7 +22,7 @@ function depths(order: readonly LocalNode[]): ReadonlyMap<LocalNode, number> {
   const depth = new Map<LocalNode, number>()
   for (const n of order) {
     const before = Math.max(0, ...n.inputs.map(i => depth.get(i) ?? 0))
-    depth.set(n, before + (collectiveKind(n) !== undefined || 'body' in n.attrs ? 1 : 0))
+    depth.set(n, before + (collectiveKind(n) !== undefined || bodiesOf(n).length > 0 ? 1 : 0))
   }
   return depth
 }

@@ -1,5 +1,5 @@
 /** Walks a device's program, loop bodies first, and makes again what a pass replaces. */
-import { reachable, type Make } from '../../graph/node.ts'
+import { reachable, withBodies, type Make } from '../../graph/node.ts'
 import type { LocalAttrs, LocalBody, LocalNode } from '../local.ts'
 
 /** A pass over one body whose inner bodies are done: some nodes and what stands for them. */
@@ -25,13 +25,12 @@ export function replaceNodes(body: LocalBody, make: Make<LocalAttrs>, replaced: 
   return body.outputs.map(through)
 }
 
-/** A body after a pass, the bodies of its loops after it too. */
+/** A body after a pass, the bodies of its loops and choices after it too. */
 export function applied(body: LocalBody, make: Make<LocalAttrs>, pass: Pass): LocalBody {
   const loops = new Map<LocalNode, LocalNode>()
   for (const n of reachable(body.outputs)) {
-    if (n.op !== 'scan') continue
-    const inner = applied(n.attrs.body, make, pass)
-    if (inner !== n.attrs.body) loops.set(n, make('scan', n.inputs, { ...n.attrs, body: inner }, n.site))
+    const again = withBodies(make, n, inner => applied(inner, make, pass))
+    if (again !== n) loops.set(n, again)
   }
   // A loop is replaced with its operands as they were; these are walked through with it.
   const after = loops.size === 0 ? body : { inputs: body.inputs, outputs: replaceNodes(body, make, loops) }

@@ -1,0 +1,19 @@
+/** Where gradients flow in the body of a loop. */
+import { isFloat } from '../core/dtype.ts'
+import { dtypeOf, operand, type Node } from '../graph/node.ts'
+import type { Graph } from '../graph/ops.ts'
+import { dependents } from './pullback.ts'
+
+/** Which of the body's inputs, the loop's operands in turn, a gradient flows to: a carry counts as soon as anything active flows into it. */
+export function activeInputs(n: Node, body: Graph, carries: number, wants: (input: Node) => boolean): Set<Node> {
+  const active = new Set<Node>(body.inputs.filter((p, i) => wants(operand(n, i)) && isFloat(dtypeOf(p))))
+  for (let before = -1; before !== active.size;) {
+    before = active.size
+    const reached = dependents(body.outputs, [...active])
+    body.inputs.slice(0, carries).forEach((p, i) => {
+      const out = body.outputs[i]
+      if (out !== undefined && reached.has(out) && isFloat(dtypeOf(p))) active.add(p)
+    })
+  }
+  return active
+}

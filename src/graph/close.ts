@@ -1,0 +1,28 @@
+/** Graphs closed over what they use from outside: bodies of loops, branches of choices. */
+import { inputNode } from './input.ts'
+import { rewrite } from './make.ts'
+import { reachable, typeOf, type Node } from './node.ts'
+import type { Graph } from './ops.ts'
+
+/**
+ * A graph of `outputs` whose inputs are `params` and then what the outputs use from outside (`captures`). Inside are the nodes
+ * that depend on the params, and those in `made`. What depends on no input at all stays inside, too: it is cheaper made again
+ * than carried.
+ */
+export function closeOver(
+  params: readonly Node<'input'>[], outputs: readonly Node[], made: ReadonlySet<Node> = new Set(),
+): { readonly body: Graph; readonly captures: readonly Node[] } {
+  const order = reachable(outputs)
+  const inside = new Set<Node>(params)
+  const closed = new Set<Node>()
+  for (const n of order) {
+    if (n.op !== 'input' && (made.has(n) || n.inputs.some(i => inside.has(i)))) inside.add(n)
+    else if (n.op !== 'input' && n.inputs.every(i => closed.has(i))) closed.add(n)
+  }
+  const outer = (n: Node): boolean => !inside.has(n) && !closed.has(n)
+  const captures = [...new Set([...order.filter(n => inside.has(n)).flatMap(n => n.inputs), ...outputs].filter(outer))]
+  const stands = captures.map((n, i) => inputNode(`capture${i}`, n.op === 'input' ? n.attrs.role : 'compute', typeOf(n)))
+  const replaced = new Map<Node, Node>(captures.map((n, i) => [n, stands[i] ?? n]))
+  const rewritten = rewrite(outputs, order.filter(n => inside.has(n)), replaced)
+  return { body: { inputs: [...params, ...stands], outputs: rewritten }, captures }
+}

@@ -1,0 +1,47 @@
+/** Choices that the program makes as it runs: only the branch chosen is computed. */
+import { formatShape } from '../core/dim.ts'
+import { DimError } from '../core/errors.ts'
+import { closeOver } from './close.ts'
+import { madeBy, make } from './make.ts'
+import { type Node } from './node.ts'
+import { userSite } from './site.ts'
+import { alike, difference } from './state.ts'
+import { leavesOf, rebuildTree, tensor } from './tensor.ts'
+import type { Scalar, Tree } from './types.ts'
+
+/** The nodes of a choice's results. Of the params the branches are made of, `given` are the values. */
+export function condNodes(
+  predicate: Node, params: readonly Node<'input'>[], given: readonly Node[], yes: readonly Node[], no: readonly Node[], made?: ReadonlySet<Node>,
+): Node[] {
+  const { body: { inputs, outputs }, captures } = closeOver(params, [...yes, ...no], made)
+  const choice = make('cond', [predicate, ...given, ...captures], { yes: { inputs, outputs: outputs.slice(0, yes.length) }, no: { inputs, outputs: outputs.slice(yes.length) } })
+  return yes.map((_, index) => make('project', [choice], { index }))
+}
+
+/**
+ * What `yes` returns where the predicate holds, else what `no` returns. Only the branch chosen is computed: what its function
+ * makes is inside it, tensors from outside are seen by both. `where` chooses element by element instead.
+ * @throws DimError when the predicate is no bool scalar, or the branches differ in form, dims or dtypes.
+ */
+export function cond<T extends Tree>(predicate: Scalar, yes: () => T, no: () => NoInfer<T>): T {
+  if (predicate.dtype !== 'bool' || predicate.shape.length > 0) {
+    throw new DimError({
+      code: 'not-a-predicate', what: 'cond: what chooses must be a scalar of bool', details: { predicate: `${predicate.dtype} ${formatShape(predicate.shape)}` },
+      fix: 'compare two scalars; `where` chooses element by element', at: userSite(),
+    })
+  }
+  const [a, b] = [madeBy(yes), madeBy(no)]
+  const found = difference(a.result, b.result)
+  if (found !== undefined) {
+    throw new DimError({
+      code: 'branches-differ', what: `cond: the branches differ in their ${found.what}`, details: { yes: found.before, no: found.after },
+      fix: 'return the same form, dims and dtypes from both', at: userSite(),
+    })
+  }
+  const leaves = leavesOf(a.result).map(l => l.leaf.node)
+  const made = new Set([...a.nodes, ...b.nodes])
+  // Nodes that put the dims of one branch in the order of the other's are inside, too.
+  const { result: other, nodes } = madeBy(() => alike(a.result, b.result))
+  const results = condNodes(predicate.node, [], [], leaves, other, new Set([...made, ...nodes]))
+  return rebuildTree(a.result, results.map(n => tensor(n)))
+}

@@ -1,0 +1,35 @@
+/**
+ * The split rule of choices. All devices choose alike, as the predicate is whole, so a branch may hold collectives. Both
+ * branches' results lie alike: as both do of themselves, else as the rules have it.
+ */
+import { sameSplit } from '../core/layout.ts'
+import { splatValue } from '../graph/make.ts'
+import type { Node } from '../graph/node.ts'
+import { enterAll, projected } from './bodies.ts'
+import { ready, relayout, samePartial, whole, type Context, type Partial, type Value } from './context.ts'
+import { partitionNodes } from './partition.ts'
+
+export function condRule(n: Node<'cond'>, [predicate, ...operands]: readonly Value[], c: Context): readonly Value[] {
+  if (predicate === undefined) throw new Error('a choice has a predicate')
+  const { yes, no } = n.attrs
+  const chooses = ready(c, predicate)
+  // What rests elsewhere moves only in the branch that needs it.
+  const captured = operands.map(v => whole(c, v))
+  const { inputs, given } = enterAll(c, yes.inputs, captured)
+  const [a = [], b = []] = [yes, no].map(branch => partitionNodes(branch.outputs, given, c))
+  const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], [yes, no].map(branch => splatValue(branch.outputs[i] ?? n) === 0)))
+  const body = (side: 0 | 1): { readonly inputs: typeof inputs; readonly outputs: Value['node'][] } => ({ inputs, outputs: pairs.map(p => p[side].node) })
+  const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1) }, n.site)
+  return projected(c, n, choice, pairs.map(([v]) => v))
+}
+
+/** The two values of one result, laid out alike. Addends stay addends where the other branch has the same, or zero. */
+function alike(c: Context, [yes, no]: readonly [Value, Value], zero: readonly boolean[]): readonly [Value, Value] {
+  const kept: Partial | undefined = samePartial(yes.partial, no.partial) ? yes.partial
+    : zero[1] === true && yes.partial?.kind === 'sum' ? yes.partial : zero[0] === true && no.partial?.kind === 'sum' ? no.partial : undefined
+  const resting = yes.resting !== undefined || no.resting !== undefined
+  if (kept !== undefined && !resting && sameSplit(yes.split, no.split)) return [{ ...yes, partial: kept }, { ...no, partial: kept }]
+  if (!resting && sameSplit(yes.split, no.split)) return [whole(c, yes), whole(c, no)]
+  const target = c.target(yes.shape)
+  return [relayout(c, yes, target), relayout(c, no, target)]
+}

@@ -1,0 +1,19 @@
+/** The split rule of loops of unknown length: the state is whole and lies as the rules have it, before and after every turn. */
+import type { Node } from '../graph/node.ts'
+import { enterAll, projected } from './bodies.ts'
+import { ready, relayout, whole, type Context, type Value } from './context.ts'
+import { partitionNodes } from './partition.ts'
+
+export function whileRule(n: Node<'while'>, values: readonly Value[], c: Context): readonly Value[] {
+  const { condition, body, carries } = n.attrs
+  const placed = (v: Value): Value => relayout(c, v, c.target(v.shape))
+  const init = values.slice(0, carries).map(placed)
+  const captured = values.slice(carries).map(v => whole(c, v))
+  const { inputs, given } = enterAll(c, body.inputs, [...init, ...captured])
+  const next = partitionNodes(body.outputs, given, c).map(placed)
+  const goesOn = partitionNodes(condition.outputs, given, c).map(v => ready(c, v))
+  const loop = c.make('while', [...init, ...captured].map(v => v.node), {
+    condition: { inputs, outputs: goesOn.map(v => v.node) }, body: { inputs, outputs: next.map(v => v.node) }, carries,
+  }, n.site)
+  return projected(c, n, loop, next)
+}

@@ -1,0 +1,23 @@
+/** Choices: an `if` whose branches see the values around them. */
+import { communicates } from '../partition/collectives.ts'
+import type { LocalBody, LocalNode } from '../partition/local.ts'
+import { emitNodes, type Scope } from './emit-nodes.ts'
+import { typeOfNode, type Ssa, type Writer } from './writer.ts'
+
+export function emitCond(n: LocalNode<'cond'>, [predicate, ...captures]: readonly Ssa[], w: Writer, scope: Scope): Ssa[] {
+  if (predicate === undefined) throw new Error('a choice has a predicate')
+  const { yes, no } = n.attrs
+  // Where collectives are ordered, the token goes into both branches and comes out of the one that was taken.
+  const token = scope.collectives.ordered && (communicates(yes) || communicates(no)) ? [w.takeToken()] : []
+  const branch = (body: LocalBody) => (): void => {
+    for (const t of token) w.leaveToken(t)
+    const given = new Map<LocalNode, Ssa>()
+    body.inputs.forEach((p, i) => { const v = captures[i]; if (v !== undefined) given.set(p, v) })
+    const out = emitNodes(body.outputs, given, w, scope)
+    w.return([...out, ...token.map(() => w.takeToken())])
+  }
+  const types = yes.outputs.map(typeOfNode)
+  const results = w.ops('if', [predicate], [...types, ...token.map(() => w.tokenType)], '', [branch(yes), branch(no)])
+  for (const t of results.slice(types.length)) w.leaveToken(t)
+  return results.slice(0, types.length)
+}
