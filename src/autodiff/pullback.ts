@@ -6,10 +6,13 @@ import type { Attrs } from '../graph/ops.ts'
 import type { Cotangents, Wanted } from './rules/rule.ts'
 import { rules } from './rules/table.ts'
 
-/** Nodes through which a change of `wrt` reaches the roots. */
+/** A node that a gradient goes through: integers and what is stopped let none. */
+const passes = (n: Node): boolean => n.op !== 'stopGradient' && n.results.some(r => isFloat(r.dtype))
+
+/** Nodes through which a gradient may come from the roots to `wrt`. */
 export function dependents(roots: readonly Node[], wrt: readonly Node[]): Set<Node> {
   const found = new Set<Node>(wrt)
-  for (const n of reachable(roots)) if (n.inputs.some(i => found.has(i))) found.add(n)
+  for (const n of reachable(roots)) if (passes(n) && n.inputs.some(i => found.has(i))) found.add(n)
   return found
 }
 

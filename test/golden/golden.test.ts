@@ -11,7 +11,7 @@ const grid = mesh({ batch: 2, model: 2 })
 const folder = fileURLToPath(new URL('text', import.meta.url))
 const planned = (g: Golden, devicesAs: 'replicas' | 'ranks' = 'replicas'): Plan => plan(g.f, g.args, { mesh: grid, ...g, devicesAs })
 // As other processes see them: all-reduces; gathers and scatters in a loop, which hands the token round.
-const onRanks = ['two-layer', 'fsdp-layers']
+const onRanks = ['two-layer', 'fsdp-layers', 'cond', 'while']
 // Lines of this test's own source say nothing here.
 const withoutLines = (text: string): string => text.replace(/ loc\(.*\)$/gm, '').replace(/\bat = "[^"]*"/g, 'at = ""')
 

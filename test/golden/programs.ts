@@ -1,7 +1,7 @@
 /** Small programs whose text is kept at each stage, all on a mesh of 2 × 2. */
 import type { Dim } from '../../src/core/dim.ts'
 import type { Layouts } from '../../src/core/layout.ts'
-import { dims, expectDims, full, grad, input, keyOf, loose, mapTree, param, scan, slot, valueAndGrad, zipTrees, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { cond, dims, expectDims, full, grad, input, keyOf, loose, mapTree, param, scan, slot, valueAndGrad, whileLoop, zipTrees, type Tensor, type Tree } from '../../src/engine/index.ts'
 import { crossEntropy, dropout, layerNorm, softmax } from '../../src/nn/index.ts'
 import { globalNorm } from '../../src/optim/index.ts'
 
@@ -93,4 +93,8 @@ export const programs: readonly Golden[] = [
         [zipTrees(sum, grad((p: Weights) => loss(p, x, y))(p), (a, b) => a.add(b)), {}])[0]),
   golden('global-norm', 'sums of squares over split and whole gradients: one all-reduce of a scalar', { layout: both },
     [weights.w, weights.v, param('bias', [embed])], (w, v, b) => expectDims(loose(globalNorm([w, v, b])), [])),
+  golden('cond', 'collectives in a branch: all devices choose alike, and a token goes through', { layout: both },
+    [input('chosen', [], 'bool'), x, weights], (chosen, x, p) => cond(chosen, () => network(x, p), () => x)),
+  golden('while', 'a condition that is reduced every turn', { layout: both },
+    [x, weights.w], (x, w) => whileLoop(x => expectDims(loose(x).square().sum().less(100), []), x => x.add(expectDims(loose(x.dot(w, embed)).dot(loose(w).rename(embed, 'other'), hidden).mean('other'), [batch])).mul(2), x)),
 ]
