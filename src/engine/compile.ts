@@ -6,8 +6,10 @@ import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
 import { treeOps } from '../core/tree.ts'
 import { mergeScans } from '../autodiff/merge-scans.ts'
+import { make } from '../graph/make.ts'
 import { reachable, type Node } from '../graph/node.ts'
 import type { Graph } from '../graph/ops.ts'
+import { prune } from '../graph/prune.ts'
 import { leavesOf } from '../graph/tensor.ts'
 import type { AnyTensor, Tree } from '../graph/types.ts'
 import { collectives, type Collective } from '../partition/collectives.ts'
@@ -69,7 +71,7 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
     return leaf.node
   })
   const result = f(...args)
-  const outputs = mergeScans(leavesOf(result).map(l => l.leaf.node))
+  const outputs = prune(mergeScans(leavesOf(result).map(l => l.leaf.node)), make)
   const known = new Set<Node>(inputs)
   for (const n of reachable(outputs)) {
     if (n.op === 'input' && !known.has(n)) {
