@@ -16,7 +16,7 @@ const optimizer = { ...rest, peak: rate, steps: 100 }
 
 function collectivesOf(config: GptConfig, b: number, m: number, more: Omit<Layouts, 'layout'> = {}): readonly Collective[] {
   const model = gpt(config, batch)
-  const step = trainStep(model, { seed: 0, remat: 'contractions', optimizer })
+  const step = trainStep(model, { seed: 0, remat: 'all-but-contractions', optimizer })
   return plan(step, [stateOf(model), model.batch] as const, { mesh: meshOf({ batch: b, model: m }), layout, ...more, dims: model.dims }).collectives
 }
 

@@ -7,18 +7,18 @@ import { userSite } from '../graph/site.ts'
 import { leavesOf, rebuildTree, tensor } from '../graph/tensor.ts'
 import type { Scalar, Tree } from '../graph/types.ts'
 import { pullback } from './pullback.ts'
-import { keeps, type Remat } from './remat.ts'
+import { keeper, type Remat } from './policy.ts'
 
 export interface GradOptions {
-  /** What loops compute again in the backward pass; `contractions` (all but those) unless said otherwise. */
+  /** What loops compute again in the backward pass; `all-but-contractions` unless said otherwise. */
   readonly remat?: Remat
 }
 
 /**
  * The loss and its gradient, a tree like the parameters'.
- * @throws DimError when the loss is not a scalar or a parameter not of a float dtype.
+ * @throws DimError when the loss is not a scalar, a parameter not of a float dtype, or the policy names what is not there.
  */
-export const valueAndGrad = <P extends Tree>(loss: (params: P) => Scalar, { remat = 'contractions' }: GradOptions = {}) =>
+export const valueAndGrad = <P extends Tree>(loss: (params: P) => Scalar, { remat = 'all-but-contractions' }: GradOptions = {}) =>
   (params: P): { readonly value: Scalar; readonly grads: P } => {
     const value = loss(params)
     if (value.shape.length > 0) {
@@ -29,7 +29,7 @@ export const valueAndGrad = <P extends Tree>(loss: (params: P) => Scalar, { rema
     if (integer !== undefined) {
       throw new DimError({ code: 'dtype', what: `grad: "${integer.path}" is ${integer.leaf.dtype}; only floats have gradients`, fix: 'leave it out of the parameters', at: userSite() })
     }
-    const found = pullback([value.node], [constantNode(1, value.dtype)], leaves.map(l => l.leaf.node), keeps[remat])
+    const found = pullback([value.node], [constantNode(1, value.dtype)], leaves.map(l => l.leaf.node), keeper(remat, [value.node]))
     // What the loss does not depend on has gradient zero.
     const grads = leaves.map((l, i) => tensor(found[i] ?? fullNode(0, l.leaf.shape, l.leaf.dtype)))
     return { value, grads: rebuildTree(params, grads) }

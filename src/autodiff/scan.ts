@@ -4,36 +4,14 @@
  */
 import { inputNode } from '../graph/input.ts'
 import { fullNode, make, rewrite } from '../graph/make.ts'
-import { bodiesOf, dtypeOf, operand, reachable, shapeOf, typeOf, type Node } from '../graph/node.ts'
+import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node } from '../graph/node.ts'
 import { scanNodes } from '../graph/scan.ts'
 import { activeInputs } from './active.ts'
 import { pullback, sumOf } from './pullback.ts'
+import { residuals } from './residuals.ts'
 import type { Cotangents, Wanted } from './rules/rule.ts'
 
 const zeros = (n: Node): Node => fullNode(0, shapeOf(n), dtypeOf(n))
-const isInput = (n: Node): n is Node<'input'> => n.op === 'input'
-
-/** What the backward body takes from the forward one: carries always, other values where `keep` says so. */
-function residuals(backward: readonly Node[], n: Node<'scan'>, keep: (n: Node) => boolean): Node[] {
-  const { body, carries } = n.attrs
-  const order = reachable(body.outputs)
-  const forward = new Set(order.filter(f => dependsOnInput(f)))
-  const carry = new Set<Node>(body.inputs.slice(0, carries))
-  const given = new Set<Node>(body.inputs)
-  const saved = new Set<Node>()
-  const seen = new Set<Node>()
-  const stack = [...backward]
-  for (let m = stack.pop(); m !== undefined; m = stack.pop()) {
-    if (seen.has(m)) continue
-    seen.add(m)
-    if (carry.has(m) || (forward.has(m) && !given.has(m) && oneValue(m) && keep(m))) saved.add(m)
-    else stack.push(...m.inputs)
-  }
-  return [...body.inputs.slice(0, carries), ...order].filter(m => saved.delete(m))
-}
-/** Ops of several results are kept result by result. */
-const oneValue = (n: Node): boolean => n.results.length === 1 && bodiesOf(n).length === 0
-const dependsOnInput = (n: Node): boolean => reachable([n]).some(isInput)
 
 export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted): Cotangents {
   const { body, carries, xs, over, reverse } = n.attrs
@@ -62,7 +40,7 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted)
   ]
 
   // The forward loop again, with what must be kept among its ys.
-  const saved = residuals(outputs, n, keep)
+  const saved = residuals(outputs, body, carries, keep)
   const loop = saved.length === 0 ? n : make('scan', n.inputs, { ...n.attrs, body: { inputs: body.inputs, outputs: [...body.outputs, ...saved] } })
   const stacks = saved.map((_, i) => make('project', [loop], { index: body.outputs.length + i }))
 

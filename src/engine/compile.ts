@@ -6,6 +6,7 @@ import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
 import { treeOps } from '../core/tree.ts'
 import { mergeScans } from '../autodiff/merge-scans.ts'
+import { inlined } from '../autodiff/remat.ts'
 import { make } from '../graph/make.ts'
 import { reachable, type Node } from '../graph/node.ts'
 import type { Graph } from '../graph/ops.ts'
@@ -71,7 +72,7 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
     return leaf.node
   })
   const result = f(...args)
-  const outputs = prune(mergeScans(leavesOf(result).map(l => l.leaf.node)), make)
+  const outputs = prune(mergeScans(inlined(leavesOf(result).map(l => l.leaf.node))), make)
   const known = new Set<Node>(inputs)
   for (const n of reachable(outputs)) {
     if (n.op === 'input' && !known.has(n)) {

@@ -37,6 +37,9 @@ export const describeOp: { readonly [K in keyof Attrs]: (attrs: Attrs[K]) => str
   ...describeControl,
   project: a => `result ${a.index} of`,
   relayout: a => `relayout ${typeof a.to === 'string' ? `as ${a.to}` : JSON.stringify(a.to)}`,
+  named: a => `named "${a.name}"`,
+  recompute: () => 'recompute',
+  barrier: () => 'barrier',
   stopGradient: () => 'stopGradient',
   customGradient: () => 'customGradient',
 }

@@ -28,6 +28,8 @@ export interface BasicAttrs {
   /** The same numbers, laid out by these rules or by those of a role. */
   relayout: { readonly to: Layout | Role }
   stopGradient: Empty
+  /** The same tensor, by a name that policies of recomputation know. */
+  named: { readonly name: string }
   /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`. */
   customGradient: { readonly vjp: Vjp }
 }
@@ -88,6 +90,10 @@ export interface ControlAttrs {
   cond: { readonly yes: Graph; readonly no: Graph }
   /** (carries…, captures…) → carries…: the body for as long as the condition, of the same inputs, gives true. */
   while: { readonly condition: Graph; readonly body: Graph; readonly carries: number }
+  /** (inputs…) → the body's results; for the gradient only what `keep` says is kept. Put in its place before partition. */
+  recompute: { readonly body: Graph; readonly keep: (n: Node) => boolean }
+  /** The operands, all of them there before any is used. */
+  barrier: Empty
   /** One result of an op with several. */
   project: { readonly index: number }
 }

@@ -9,7 +9,7 @@ import { typeOf, visit, type Infer, type NodeOf, type TableOf, type TensorType, 
 import type { Attrs, ReduceKind } from '../graph/ops.ts'
 import { printGraph } from '../graph/print.ts'
 
-type Shared = Omit<Attrs, 'scan' | 'cond' | 'while' | 'relayout' | 'stopGradient' | 'customGradient'>
+type Shared = Omit<Attrs, 'scan' | 'cond' | 'while' | 'recompute' | 'named' | 'relayout' | 'stopGradient' | 'customGradient'>
 type Axes = readonly string[]
 
 export interface LocalAttrs extends Shared {

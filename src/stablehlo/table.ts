@@ -70,6 +70,8 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   scan: (n, args, w, scope) => emitScan(n, args, w, scope),
   cond: (n, args, w, scope) => emitCond(n, args, w, scope),
   while: (n, args, w, scope) => emitWhile(n, args, w, scope),
+  // A barrier of one operand misbehaves on XLA:CPU; it would hold nothing back either.
+  barrier: (_, args, w) => (args.length < 2 ? args : w.ops('optimization_barrier', args, args, '', [])),
   project: () => { throw new Error('projections are followed by the driver') },
   axisIndex: (n, _, w, scope) => [axisIndex(w, scope, n.attrs.axes)],
   dynamicSlice: (n, args, w) => {

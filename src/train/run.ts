@@ -40,7 +40,7 @@ export const runSchema = z.strictObject({
   evalBatches: count.default(8),
   sample: z.strictObject({ prompt: z.string().min(1), tokens: count, temperature: z.number().min(0) }).default({ prompt: 'The', tokens: 80, temperature: 0.8 }),
   /** What loops compute again in the backward pass. */
-  remat: z.enum(['contractions', 'everything', 'nothing']).default('contractions'),
+  remat: z.enum(['all-but-contractions', 'everything', 'nothing']).default('all-but-contractions'),
 })
 
 /** A run with nothing left open. */

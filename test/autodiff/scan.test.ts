@@ -8,7 +8,7 @@ import { draw } from '../support/values.ts'
 import { given, valuesOf, type Operand, type T } from '../graph/support.ts'
 import { gradientError } from './differences.ts'
 
-const policies: readonly Remat[] = ['contractions', 'everything', 'nothing']
+const policies: readonly Remat[] = ['all-but-contractions', 'everything', 'nothing']
 const d = dims({ l: 3, m: 2, batch: 2, seq: 3, kvSeq: 3, embed: 4, heads: 2, headDim: 2, hidden: 6 })
 const { l, m, batch, seq, embed, heads, headDim, hidden } = d
 type Shape = Parameters<typeof given>[0]
@@ -116,7 +116,7 @@ describe('merging', () => {
   })
 
   test('what was stacked twice is stacked once', () => {
-    const merged = loopsIn(planned('contractions').graph.outputs)
+    const merged = loopsIn(planned('all-but-contractions').graph.outputs)
     for (const { attrs: { body } } of merged) expect(new Set(body.outputs).size).toBe(body.outputs.length)
   })
 })
@@ -131,12 +131,12 @@ describe('collectives of the loops', () => {
     walk(p.local.outputs)
     return local
   }
-  test.each([['contractions', [2, 2]], ['nothing', [2, 2]], ['everything', [2, 3]]] as const)('keeping what `%s` keeps: %j in each layer', (remat, expected) => {
+  test.each([['all-but-contractions', [2, 2]], ['nothing', [2, 2]], ['everything', [2, 3]]] as const)('keeping what `%s` keeps: %j in each layer', (remat, expected) => {
     expect(inLoops(planned(remat))).toEqual(expected)
   })
 
   test('gradients of the parameters are reduced once, after the loop', () => {
-    const along = totals(planned('contractions').collectives).filter(c => c.axes.join() === 'batch')
+    const along = totals(planned('all-but-contractions').collectives).filter(c => c.axes.join() === 'batch')
     const bytes = Object.values(weights).reduce((sum, w) => sum + w.shape.reduce((n, e) => n * e.size, 4) / 2, 0)
     expect(along).toEqual([{ kind: 'all-reduce', axes: ['batch'], count: 2, bytes: bytes + 4 }])
   })

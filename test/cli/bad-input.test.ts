@@ -73,7 +73,7 @@ const cases: readonly Case[] = [
   { name: 'a --set without a value', args: train('--set', 'steps'), exit: 2, says: ['flag', '"steps" is not KEY=VALUE'] },
   { name: 'text for a number in --set', args: train('--set', 'model.layers=two'), exit: 2, says: ['field', 'model.layers is "two"', 'a whole number, at least 1'] },
   { name: 'a number out of its range in --set', args: train('--set', 'optimizer.rate=-1'), exit: 2, says: ['field', 'optimizer.rate is -1', 'a number, above 0'] },
-  { name: 'a word that is no choice in --set', args: train('--set', 'remat=some'), exit: 2, says: ['field', 'remat is "some"', 'contractions, everything, nothing'] },
+  { name: 'a word that is no choice in --set', args: train('--set', 'remat=some'), exit: 2, says: ['field', 'remat is "some"', 'all-but-contractions, everything, nothing'] },
 
   // Flags.
   { name: 'an unknown command', args: ['trian'], exit: 2, says: ['unknown-command', '"trian"', 'did you mean "train"?'] },

@@ -68,7 +68,7 @@ export async function compute(c: Case, weights: Arrays, batch: number, model: nu
   gradient.dispose()
 
   const state = stateOf(net)
-  const config = { optimizer: c.optimizer, seed: 0, remat: 'contractions' } as const
+  const config = { optimizer: c.optimizer, seed: 0, remat: 'all-but-contractions' } as const
   const step = await compile(trainStep(net, config), [state, net.batch] as const, { ...where, donate: [0] })
   const sizes = new Map(leavesOf(state).map(({ path, leaf }) => [path, leaf.shape.reduce((n, d) => n * d.size, 1)]))
   const start = hostTree(state, path => path === 'step' ? new Int32Array(1)

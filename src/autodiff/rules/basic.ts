@@ -19,6 +19,7 @@ export const basic: Rules<BasicAttrs> = {
   broadcast: (n, [g]) => (g === undefined ? none : [sumTo(g, operand(n, 0))]),
   rename: (n, [g]) => (g === undefined ? none : [make('rename', [g], { from: n.attrs.to, to: n.attrs.from })]),
   relayout: (_, [g]) => [g],
+  named: (_, [g]) => [g],
   stopGradient: () => none,
   customGradient: (n, [g]) => (g === undefined ? none : [undefined, ...n.attrs.vjp(g, n, n.inputs.slice(1))]),
 }

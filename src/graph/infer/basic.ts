@@ -19,6 +19,7 @@ export const basic: Infer<BasicAttrs> = {
     return [{ shape: distinct(t.shape.map(d => (d.name === a.from ? { name: a.to, size: d.size } : d)), 'rename', site), dtype: t.dtype }]
   },
   relayout: (_, inputs) => [only(inputs)],
+  named: (_, inputs) => [only(inputs)],
   stopGradient: (_, inputs) => [only(inputs)],
   customGradient: (_, inputs) => [only(inputs)],
 }

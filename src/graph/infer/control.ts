@@ -15,6 +15,8 @@ export const bodyTypes = {
 
 export const control: Infer<ControlAttrs> = {
   ...bodyTypes,
+  recompute: a => a.body.outputs.map(typeOf),
+  barrier: (_, inputs) => inputs.map(typeOf),
   project: (a, inputs) => {
     const found = inputs[0]?.results[a.index]
     if (found === undefined) throw new Error(`there is no result ${a.index}`)

@@ -29,5 +29,7 @@ export const control: Rules<ControlAttrs> = {
     while (Number(context.run(condition, [...state, ...captures])[0]?.data[0]) !== 0) state = context.run(body, [...state, ...captures])
     return state
   },
+  recompute: (n, v, context) => context.run(n.attrs.body, v),
+  barrier: (_, v) => v,
   project: () => { throw new Error('a projection has no values of its own') },
 }

@@ -50,6 +50,7 @@ export const basic: Rules<BasicAttrs> = {
     const moved = relayout(c, v, c.target(v.shape, to))
     return [{ ...moved, shape: v.shape }]
   },
+  named: (_, values) => [at(values, 0)],
   stopGradient: (_, values) => [at(values, 0)],
   customGradient: (_, values) => [at(values, 0)],
 }

@@ -1,0 +1,51 @@
+/** Which values are kept for the gradient of a loop or of `remat`; what is not kept is computed again (Chen et al. 2016). */
+import { names } from '../core/dim.ts'
+import { DimError } from '../core/errors.ts'
+import { didYouMean } from '../core/nearest.ts'
+import { bodiesOf, operand, reachable, shapeOf, type Node } from '../graph/node.ts'
+import { userSite } from '../graph/site.ts'
+
+/**
+ * What is computed again: `everything`, so that only what enters is kept; `nothing`; `all-but-contractions` with weights, so
+ * that no collective is repeated; or all but the tensors that `named` marks with one of the names to `keep`. To `offload` to
+ * the host's memory is refused where a program is made: no platform that Meshwork runs on gives programs a memory space there.
+ */
+export type Remat = 'everything' | 'nothing' | 'all-but-contractions' | { readonly keep: readonly string[] } | { readonly offload: readonly string[] }
+export type Keep = (n: Node) => boolean
+
+/** A contraction against a weight: no dim is shared, so it is where the work and the collectives are. Scores of attention are not. */
+const isWeightContraction = (n: Node): boolean => {
+  if (n.op !== 'dot') return false
+  const right = names(shapeOf(operand(n, 1)))
+  return names(shapeOf(operand(n, 0))).every(d => n.attrs.over.includes(d) || !right.includes(d))
+}
+
+const policies = {
+  everything: () => false,
+  nothing: () => true,
+  'all-but-contractions': isWeightContraction,
+} satisfies { readonly [policy: string]: Keep }
+
+const namesIn = (roots: readonly Node[]): string[] =>
+  reachable(roots).flatMap(n => [...n.op === 'named' ? [n.attrs.name] : [], ...bodiesOf(n).flatMap(body => namesIn(body.outputs))])
+
+/**
+ * What to keep of the values that lead to `roots`.
+ * @throws DimError for a name that no tensor has, and for offloading
+ */
+export function keeper(policy: Remat, roots: readonly Node[]): Keep {
+  if (typeof policy === 'string') return policies[policy]
+  if ('offload' in policy) {
+    throw new DimError({
+      code: 'no-host-memory', what: 'remat: nothing can be offloaded: no platform here gives programs a memory space on the host', at: userSite(),
+      details: { offload: policy.offload.join(', ') }, fix: `keep them on the device, { keep: [${policy.offload.map(n => `'${n}'`).join(', ')}] }, or let them be computed again`,
+    })
+  }
+  const known = new Set(namesIn(roots))
+  for (const name of policy.keep) {
+    if (known.has(name)) continue
+    throw new DimError({ code: 'unknown-name', what: `remat: no tensor is named "${name}"`, fix: known.size === 0 ? 'mark it with named(x, …)' : didYouMean(name, known), at: userSite() })
+  }
+  const kept = new Set(policy.keep)
+  return n => n.op === 'named' && kept.has(n.attrs.name)
+}

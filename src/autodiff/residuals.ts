@@ -1,0 +1,34 @@
+/** What a backward pass takes from the forward one, and what it computes again. */
+import { bodiesOf, operand, reachable, type Node } from '../graph/node.ts'
+import type { Graph } from '../graph/ops.ts'
+
+/** Ops of several results are kept result by result. */
+const oneValue = (n: Node): boolean => n.results.length === 1 && bodiesOf(n).length === 0
+
+/** Nodes that depend on an input. */
+function dependOnInputs(order: readonly Node[]): Set<Node> {
+  const found = new Set<Node>()
+  for (const n of order) if (n.op === 'input' || n.inputs.some(i => found.has(i))) found.add(n)
+  return found
+}
+
+/** The body's values that `backward` needs and does not compute again: carries always, others where `keep` says so. */
+export function residuals(backward: readonly Node[], body: Graph, carries: number, keep: (n: Node) => boolean): Node[] {
+  const order = reachable(body.outputs)
+  const forward = dependOnInputs(order)
+  const carry = new Set<Node>(body.inputs.slice(0, carries))
+  const given = new Set<Node>(body.inputs)
+  // What has a name is the same value as what is named, and gradients speak of either: the latter is kept for both.
+  const named = new Set(order.filter(n => n.op === 'named' && keep(n)).map(n => operand(n, 0)))
+  const kept = (n: Node): boolean => n.op !== 'named' && (named.has(n) || keep(n))
+  const saved = new Set<Node>()
+  const seen = new Set<Node>()
+  const stack = [...backward]
+  for (let m = stack.pop(); m !== undefined; m = stack.pop()) {
+    if (seen.has(m)) continue
+    seen.add(m)
+    if (carry.has(m) || (forward.has(m) && !given.has(m) && oneValue(m) && kept(m))) saved.add(m)
+    else stack.push(...m.inputs)
+  }
+  return [...body.inputs.slice(0, carries), ...order].filter(m => saved.delete(m))
+}
