@@ -13,8 +13,9 @@ import { userSite } from '../graph/site.ts'
 export type Remat = 'everything' | 'nothing' | 'all-but-contractions' | { readonly keep: readonly string[] } | { readonly offload: readonly string[] }
 export type Keep = (n: Node) => boolean
 
-/** A contraction against a weight: no dim is shared, so it is where the work and the collectives are. Scores of attention are not. */
+/** A convolution, or a contraction against a weight: no dim is shared, so it is where the work and the collectives are. Scores of attention are not. */
 const isWeightContraction = (n: Node): boolean => {
+  if (n.op === 'conv') return true
   if (n.op !== 'dot') return false
   const right = names(shapeOf(operand(n, 1)))
   return names(shapeOf(operand(n, 0))).every(d => n.attrs.over.includes(d) || !right.includes(d))

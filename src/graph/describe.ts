@@ -1,6 +1,6 @@
 /** How each global op reads in printed text. */
 import type { Node } from './node.ts'
-import type { Attrs, Graph } from './ops.ts'
+import type { Attrs, Graph, Window } from './ops.ts'
 import { formatDims, printGraph } from './print.ts'
 
 const list = (items: readonly string[]): string => `[${items.join(' ')}]`
@@ -11,6 +11,9 @@ export const describeControl = {
   cond: (): string => 'cond',
   while: (a: Pick<Attrs['while'], 'carries'>): string => `while, ${a.carries} carried`,
 }
+
+const describeWindow = (v: Window): string =>
+  `${v.x}*${v.w}→${v.out.name}${v.stride === 1 ? '' : ` by ${v.stride}`}${v.low === 0 ? '' : ` from ${-v.low}`}${v.xDilation === 1 ? '' : ` gaps ${v.xDilation}`}${v.wDilation === 1 ? '' : ` dilated ${v.wDilation}`}`
 
 export const describeOp: { readonly [K in keyof Attrs]: (attrs: Attrs[K]) => string } = {
   input: a => `${a.role === 'compute' ? 'input' : a.role} "${a.name}"`,
@@ -33,6 +36,7 @@ export const describeOp: { readonly [K in keyof Attrs]: (attrs: Attrs[K]) => str
   concat: a => `concat ${formatDims([a.dim])}`,
   take: a => `take ${a.dim}`,
   scatterAdd: a => `scatterAdd ${a.dim.name}`,
+  conv: a => `conv over ${list([...a.over, ...a.windows.map(describeWindow)])}`,
   threefry: () => 'threefry',
   ...describeControl,
   project: a => `result ${a.index} of`,

@@ -79,8 +79,30 @@ export interface IndexingAttrs {
   scatterAdd: { readonly dim: Dim }
 }
 
+/** A window that slides along dim `x` of the left operand; dim `w` of the right one says what each of its elements weighs. */
+export interface Window {
+  readonly x: string
+  readonly w: string
+  /** The places of the window, which replace `x`. */
+  readonly out: Dim
+  /** From one place to the next. */
+  readonly stride: number
+  /** How far before the first element the first window begins; may be negative. */
+  readonly low: number
+  /** From one element of x, or of w, to the next; in the gaps are zeros. */
+  readonly xDilation: number
+  readonly wDilation: number
+}
+
 /** What sees a window of neighbours. */
-export type WindowAttrs = Empty
+export interface WindowAttrs {
+  /**
+   * (x, w): `dot` with windows. Contracts `over` and the windows, result[s] = Σₖ xd[s·stride + k·wDilation − low] · w[k], where
+   * `xd` is x with its gaps, zero outside; multiplies elementwise along every other shared dim (channel groups). Its gradients
+   * are again such ops. Dims: x's own, the windows' `out`, shared, w's own.
+   */
+  conv: { readonly over: readonly string[]; readonly windows: readonly Window[] }
+}
 
 /** Loops, and what they return. */
 export interface ControlAttrs {

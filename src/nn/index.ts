@@ -2,3 +2,4 @@
 export { crossEntropy, gelu, layerNorm, logsumexp, softmax } from './functional.ts'
 export { causalAttention, type AttentionDims, type AttentionWeights } from './attention.ts'
 export { dropout, fold, keyOf, normal, randomBits, uniform, type Key } from '../graph/random.ts'
+export { conv, convTranspose, type ConvWindow, type Convolved, type Padding } from './convolution.ts'

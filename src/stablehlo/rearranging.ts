@@ -5,7 +5,7 @@ import type { LocalNode } from '../partition/local.ts'
 import { i64s, sizesOf, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
 /** Elements [from, from + (size − 1)·step] of dim `at`. */
-function slice(w: Writer, x: Ssa, at: number, from: number, size: number, step: number): Ssa {
+export function emitSlice(w: Writer, x: Ssa, at: number, from: number, size: number, step: number): Ssa {
   const list = (here: (n: number) => number, other: (n: number) => number): string => i64s(x.sizes.map((n, i) => (i === at ? here(n) : other(n))))
   const attributes = `limit_indices = ${list(() => from + (size - 1) * step + 1, n => n)}, start_indices = ${list(() => from, () => 0)}, strides = ${list(() => step, () => 1)}`
   return w.op('slice', [x], { sizes: x.sizes.map((n, i) => (i === at ? size : n)), dtype: x.dtype }, attributes)
@@ -22,13 +22,13 @@ export function emitResample(n: LocalNode<'resample'>, x: Ssa, w: Writer): Ssa {
   const at = names(shapeOf(operand(n, 0))).indexOf(dim)
   const size = x.sizes[at] ?? 1
   const last = start + (to.size - 1) * step
-  if (start >= 0 && dilation === 1 && last < size) return slice(w, x, at, start, to.size, step)
+  if (start >= 0 && dilation === 1 && last < size) return emitSlice(w, x, at, start, to.size, step)
   const one = (value: number): string => i64s(x.sizes.map((_, i) => (i === at ? value : 0)))
   const length = last - start + 1
   const high = length + start - ((size - 1) * dilation + 1)
   const attributes = `edge_padding_high = ${one(high)}, edge_padding_low = ${one(-start)}, interior_padding = ${one(dilation - 1)}`
   const padded = w.op('pad', [x, w.constant(fill, x.dtype)], { sizes: x.sizes.map((k, i) => (i === at ? length : k)), dtype: x.dtype }, attributes)
-  return step === 1 ? padded : slice(w, padded, at, 0, to.size, step)
+  return step === 1 ? padded : emitSlice(w, padded, at, 0, to.size, step)
 }
 
 export const emitConcat = (w: Writer, parts: readonly Ssa[], at: number): Ssa => {
@@ -43,7 +43,7 @@ export function emitRoll(n: LocalNode<'roll'>, x: Ssa, w: Writer): Ssa {
   const at = names(shapeOf(n)).indexOf(n.attrs.dim)
   const size = x.sizes[at] ?? 1
   const cut = (((-n.attrs.by) % size) + size) % size
-  return cut === 0 ? x : emitConcat(w, [slice(w, x, at, cut, size - cut, 1), slice(w, x, at, 0, cut, 1)], at)
+  return cut === 0 ? x : emitConcat(w, [emitSlice(w, x, at, cut, size - cut, 1), emitSlice(w, x, at, 0, cut, 1)], at)
 }
 
 export const emitReverse = (n: LocalNode<'reverse'>, x: Ssa, w: Writer): Ssa =>

@@ -5,6 +5,7 @@ import { operand, shapeOf } from '../graph/node.ts'
 import type { BinaryFn, UnaryFn } from '../graph/ops.ts'
 import type { LocalTable } from '../partition/local.ts'
 import { emitCond } from './cond.ts'
+import { emitConv } from './conv.ts'
 import { emitDot } from './dot.ts'
 import type { Scope } from './emit-nodes.ts'
 import { emitScatterAdd, emitTake } from './indexing.ts'
@@ -57,6 +58,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   },
   dot: (n, args, w) => [emitDot(n, args, w)],
   reduce: (n, args, w) => (n.attrs.over.length === 0 ? [only(args)] : [emitReduce(n, args, w)]),
+  conv: (n, args, w) => [emitConv(n, args, w)],
   rename: (_, args) => [only(args)],
   splitDim: (n, args, w) => [w.reshape(only(args), typeOfNode(n).sizes)],
   mergeDims: (n, args, w) => [emitMerge(n, only(args), w)],

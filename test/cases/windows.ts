@@ -1,5 +1,41 @@
 /** Cases: windows. */
-import type { Case } from './case.ts'
+import { conv, convTranspose, type ConvWindow } from '../../src/nn/index.ts'
+import { at, dimOf, type Case, type Dims, type T } from './case.ts'
 
+type Along = readonly [dim: string, kernel: string, more?: Omit<ConvWindow, 'dim' | 'kernel'>]
+const windowsOf = (d: Dims, along: readonly Along[]): ConvWindow[] =>
+  along.map(([dim, kernel, more = {}]) => ({ dim: dimOf(d, dim), kernel: dimOf(d, kernel), ...more, ...(more.as === undefined ? {} : { as: `${dimOf(d, dim).name}${more.as}` }) }))
+type Convolution = (x: T, w: T, options: { readonly over: readonly string[]; readonly windows: readonly ConvWindow[] }) => T
+const by = (f: Convolution, over: readonly string[], ...along: readonly Along[]): Case['f'] => (x, d) =>
+  f(at(x, 0), at(x, 1), { over: over.map(name => dimOf(d, name).name), windows: windowsOf(d, along) })
+
+// Every way to split every dim is tried, so dims that a case is not about have sizes that nothing divides.
 export const windows: readonly Case[] = [
+  { name: 'conv', dims: { b: 2, n: 8, i: 3, o: 3, k: 3 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { padding: 'same' }]) },
+  { name: 'conv of channels', dims: { b: 2, n: 5, i: 4, o: 2, k: 3 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { padding: 'same' }]) },
+  { name: 'conv valid', dims: { b: 2, n: 8, i: 1, o: 3, k: 3 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k']) },
+  { name: 'conv by steps', dims: { b: 2, n: 16, i: 2, o: 3, k: 5 }, in: ['n b i', 'i k o'], f: by(conv, ['i'], ['n', 'k', { padding: 'same', stride: 2 }]) },
+  { name: 'conv by steps that leave a rest', dims: { b: 2, n: 9, i: 2, o: 3, k: 3 }, in: ['b n i', 'k o i'], f: by(conv, ['i'], ['n', 'k', { padding: [1, 0], stride: 4 }]) },
+  { name: 'conv by its own width', dims: { b: 2, n: 16, i: 3, o: 1, k: 2 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { stride: 2, as: 'h' }]) },
+  { name: 'conv dilated', dims: { b: 1, n: 8, i: 3, o: 2, k: 3 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { padding: 'same', dilation: 3 }]) },
+  { name: 'conv that cuts', dims: { b: 2, n: 8, i: 3, o: 1, k: 2 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { padding: [-2, 3] }]) },
+  { name: 'conv shifted far', dims: { n: 8, i: 3, k: 2 }, in: ['n i', 'k i'], f: by(conv, ['i'], ['n', 'k', { padding: [6, -5] }]) },
+  { name: 'conv of one dim', dims: { n: 8, k: 3 }, in: ['n', 'k'], f: by(conv, [], ['n', 'k', { padding: 1 }]) },
+  { name: 'conv by 1', dims: { b: 1, n: 8, i: 4, o: 3, k: 1 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { stride: 2 }]) },
+  { name: 'conv 2-D', dims: { b: 3, h: 8, w: 4, i: 3, o: 1, kh: 3, kw: 2 }, in: ['b h w i', 'kh kw i o'], f: by(conv, ['i'], ['h', 'kh', { padding: 'same' }], ['w', 'kw', { padding: 'same', stride: 2 }]) },
+  { name: 'conv 2-D, channels first', dims: { b: 1, h: 4, w: 4, i: 3, o: 2, kh: 3, kw: 3 }, in: ['b i h w', 'o i kh kw'], f: by(conv, ['i'], ['w', 'kw', { padding: 'same' }], ['h', 'kh', { padding: 'same' }]) },
+  { name: 'conv 2-D of halves', dims: { b: 2, h: 4, w: 5, i: 1, k: 3, l: 3 }, in: ['b h w i', 'k l i'], f: (x, d) => conv(at(x, 0).square(), at(x, 1), { over: [dimOf(d, 'i').name], windows: windowsOf(d, [['h', 'k', { padding: 'same' }], ['w', 'l']]) }).exp() },
+  { name: 'conv 3-D', dims: { b: 1, d: 4, h: 4, w: 3, i: 1, o: 3, kd: 2, kh: 3, kw: 1 }, in: ['b d h w i', 'kd kh kw i o'], f: by(conv, ['i'], ['d', 'kd', { padding: 'same' }], ['h', 'kh', { padding: 'same', stride: 2 }], ['w', 'kw']) },
+  { name: 'conv over two channel dims', dims: { b: 1, n: 3, i: 2, j: 2, o: 2, p: 1, k: 3 }, in: ['j b n i', 'p k i o j'], f: by(conv, ['j', 'i'], ['n', 'k', { padding: 'same' }]) },
+  { name: 'conv of groups', dims: { b: 1, n: 4, g: 4, i: 2, o: 3, k: 3 }, in: ['b n g i', 'k g i o'], f: by(conv, ['i'], ['n', 'k', { padding: 'same' }]) },
+  { name: 'conv depthwise', dims: { b: 2, n: 4, g: 4, k: 3 }, in: ['b n g', 'k g'], f: by(conv, [], ['n', 'k', { padding: [2, 0] }]) },
+  { name: 'conv depthwise, two each', dims: { b: 3, h: 4, w: 3, g: 4, m: 2, k: 3, l: 3 }, in: ['b h w g', 'k l m g'], f: by(conv, [], ['h', 'k', { padding: 'same', stride: 2 }], ['w', 'l', { padding: 'same' }]) },
+  { name: 'conv transposed', dims: { b: 2, n: 4, i: 3, o: 2, k: 3 }, in: ['b n i', 'k i o'], f: by(convTranspose, ['i'], ['n', 'k', { padding: 'same', stride: 2 }]) },
+  { name: 'conv transposed, all', dims: { b: 1, n: 4, i: 2, o: 3, k: 4 }, in: ['b n i', 'k i o'], f: by(convTranspose, ['i'], ['n', 'k', { stride: 3, dilation: 2 }]) },
+  { name: 'conv transposed with gaps', dims: { b: 2, n: 4, i: 1, o: 3, k: 2 }, in: ['b n i', 'k i o'], f: by(convTranspose, ['i'], ['n', 'k', { stride: 4, padding: 'same' }]) },
+  { name: 'conv of convs', dims: { b: 2, n: 8, i: 3, k: 3 }, in: ['b n i', 'k i'], f: (x, d) => {
+    const [first, w] = [at(x, 0), at(x, 1)]
+    const [along] = windowsOf(d, [['n', 'k', { padding: 'same' }]])
+    return along === undefined ? first : conv(conv(first, w, { windows: [along] }).exp(), w, { windows: [{ ...along, stride: 2 }] })
+  } },
 ]

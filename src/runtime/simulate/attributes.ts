@@ -46,3 +46,11 @@ export function rows(op: Op, name: string): number[][] {
   const all = Array.from(attribute.store, Number)
   return Array.from({ length: count }, (_, i) => all.slice(i * width, (i + 1) * width).filter(n => n >= 0))
 }
+
+/** The items of a list as they were written: `b`, `0`, `f`. */
+export function texts(op: Op, name: string, absent?: readonly string[]): readonly string[] {
+  const attribute = find(op, name)
+  if (attribute === undefined && absent !== undefined) return absent
+  check(op, attribute?.kind === 'list', `attribute ${name} is no list`)
+  return attribute.items.map(item => (item.kind === 'word' || item.kind === 'number' ? item.text : ''))
+}

@@ -3,6 +3,7 @@ import { PluginError } from '../../core/errors.ts'
 import type { BufferType } from '../backend.ts'
 import { collectiveRules } from './collectives.ts'
 import { controlRules } from './control.ts'
+import { convolutionRules } from './convolution.ts'
 import { dotRules } from './dot.ts'
 import { elementwiseRules } from './elementwise.ts'
 import { gatherRules } from './gather.ts'
@@ -12,7 +13,7 @@ import type { Body, Context, Rule, Step, Value } from './rule.ts'
 import { shapeRules } from './shape.ts'
 
 const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
-  ...elementwiseRules, ...shapeRules, ...dotRules, ...reduceRules, ...gatherRules, ...controlRules, ...collectiveRules,
+  ...elementwiseRules, ...shapeRules, ...dotRules, ...convolutionRules, ...reduceRules, ...gatherRules, ...controlRules, ...collectiveRules,
 ])
 
 export interface Program {

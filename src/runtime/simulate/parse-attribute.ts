@@ -57,6 +57,7 @@ function parseArray(l: Lexer): Attribute {
 function parseDialect(l: Lexer): Attribute {
   if (!l.accept('<')) return { kind: 'word', text: 'alias' }
   if (l.accept('>')) return { kind: 'fields', entries: new Map() }
+  if (l.text === '[') return parseConvolution(l)
   const first = l.next()
   if (l.text === '=') {
     l.next()
@@ -68,6 +69,21 @@ function parseDialect(l: Lexer): Attribute {
   const text = l.text === '>' ? first : l.next()
   l.expect('>')
   return { kind: 'word', text }
+}
+
+/** `[b, 0, f]x[0, i, o]->[b, 0, f]>`: what each dim is, of the left, the right and the result. */
+function parseConvolution(l: Lexer): Attribute {
+  const side = (): Attribute => {
+    l.expect('[')
+    return { kind: 'list', items: l.list(']', () => ({ kind: isNumber(l.text) ? 'number' : 'word', text: l.next() })) }
+  }
+  const left = side()
+  l.expect('x')
+  const right = side()
+  l.expect('->')
+  const entries = new Map([['lhs', left], ['rhs', right], ['result', side()]])
+  l.expect('>')
+  return { kind: 'fields', entries }
 }
 
 /** `(tensor<f32>) -> (tensor<f32>, tensor<f32>)`, which says nothing that the body does not. */
