@@ -14,3 +14,26 @@ export function layoutsOf(dims: readonly Dim[], mesh: Mesh): Layout[] {
   }
   return all
 }
+
+/** The same layout with axes of one size named in the order of their use: what two layouts have in common that differ in nothing else. */
+function pattern(layout: Layout, mesh: Mesh): string {
+  const named = new Map<string, string>()
+  const nameOf = (axis: string): string => {
+    const size = mesh.axes.find(a => a.name === axis)?.size ?? 1
+    const known = named.get(axis)
+    if (known !== undefined) return known
+    const name = `${size}.${[...named.values()].filter(n => n.startsWith(`${size}.`)).length}`
+    named.set(axis, name)
+    return name
+  }
+  return Object.entries(layout).map(([dim, rule]) => `${dim}:${[rule ?? []].flat().map(a => nameOf(String(a))).join('+')}`).join(' ')
+}
+
+/** One of the layouts of each pattern; `pick` says which. */
+export function distinctLayouts(layouts: readonly Layout[], mesh: Mesh, pick: number): Layout[] {
+  const byPattern = new Map<string, Layout[]>()
+  for (const l of layouts) byPattern.set(pattern(l, mesh), [...(byPattern.get(pattern(l, mesh)) ?? []), l])
+  const chosen = [...byPattern.values()].map((same, i) => same[(pick + i) % same.length] ?? {})
+  // Whoever takes only the first of them gets those that split most.
+  return chosen.sort((a, b) => Object.values(b).flat().length - Object.values(a).flat().length)
+}
