@@ -1,5 +1,5 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
-import { compile, input, keyOf, mapTree, valueAndGrad, fold, type Arrays, type Backend, type Plan, type Program, type Remat, type Scalar, type Tree } from '../engine/index.ts'
+import { accumulate, compile, input, keyOf, mapTree, valueAndGrad, fold, type Arrays, type Backend, type Key, type Plan, type Program, type Remat, type Scalar, type Tree } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
 import type { Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
@@ -10,6 +10,8 @@ export interface TrainerConfig {
   readonly optimizer: AdamWConfig & WarmupCosine & { readonly clip: number }
   readonly seed: number
   readonly remat: Remat
+  /** Parts of a batch, along its dim `batch`, whose gradients are computed one after another and summed; 1 unless said otherwise. */
+  readonly microbatches?: number
 }
 /** Everything that a step takes over and gives back. */
 export type TrainState<P extends Tree> = { readonly params: P; readonly moments: Moments<P>; readonly step: Scalar }
@@ -30,7 +32,10 @@ export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>) =
 /** One step of AdamW on the clipped gradient of the batch's mean loss. */
 export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, config: TrainerConfig) => (state: TrainState<P>, batch: B): StepResult<P> => {
   const key = fold(keyOf(state.step), config.seed)
-  const { value, grads } = valueAndGrad((p: P) => model.loss(p, batch, key), { remat: config.remat })(state.params)
+  const lossAndGrad = (params: P, part: B, own: Key): { value: Scalar; grads: P } => valueAndGrad((p: P) => model.loss(p, part, own), { remat: config.remat })(params)
+  const { microbatches = 1 } = config
+  const { value, grads } = microbatches === 1 ? lossAndGrad(state.params, batch, key)
+    : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), state.params, batch, 'batch', microbatches)
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
   const placed = mapTree(grads, g => g.relayout('state'))
   const { clipped, norm } = clipByGlobalNorm(placed, config.optimizer.clip)

@@ -20,6 +20,8 @@ export const runSchema = z.strictObject({
   }),
   /** Windows of `seq` tokens a step, all devices together. */
   batch: count,
+  /** Parts of a batch that are computed one after another: less memory, the same numbers but for dropout's. */
+  microbatches: count.default(1),
   steps: count,
   seed: z.int().min(0).max(largest).default(0),
   mesh: z.record(axis, count).default({ batch: 1, model: 1 }),

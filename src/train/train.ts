@@ -59,7 +59,7 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
   const where = { mesh, backend, dims: model.dims, layout: run.layout, params: run.params, state: run.state }
   const { rate, clip, ...rest } = run.optimizer
   const trainer = await compileTrainer(model, {
-    seed: run.seed, remat: run.remat, optimizer: { ...rest, clip, peak: rate, steps: run.steps },
+    seed: run.seed, remat: run.remat, microbatches: run.microbatches, optimizer: { ...rest, clip, peak: rate, steps: run.steps },
   }, where, {
     onCompile: what => onEvent({ type: 'compiling', what }),
     onPlan: step => onEvent(planEvent(step, mesh, run, data, backend)),

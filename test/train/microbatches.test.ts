@@ -1,0 +1,91 @@
+/** A batch in parts: the same losses on every mesh, and the gradients reduced once. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { DimError } from '../../src/core/errors.ts'
+import { accumulate, dims, expectDims, input, loose, mesh as meshOf, openBackend, param, plan, totals, valueAndGrad, type Backend, type CollectiveTotal, type Layouts, type Tensor } from '../../src/engine/index.ts'
+import { gpt } from '../../src/models/index.ts'
+import { stateOf, trainStep } from '../../src/train/program.ts'
+import { train } from '../../src/train/train.ts'
+import { given, leafValues } from '../graph/support.ts'
+import { forms, small } from '../support/parallel-runs.ts'
+
+const { batch, embed, hidden } = dims({ batch: 8, embed: 2, hidden: 3 })
+type X = Tensor<'batch' | 'embed'>
+
+describe('accumulate', () => {
+  const w = given([embed, hidden], [1, -2, 0.5, 0.3, 0.7, -1])
+  const x = given([batch, embed], Array.from({ length: 16 }, (_, i) => Math.sin(i)))
+  const whole = (p: { w: Tensor<'embed' | 'hidden'> }, b: { x: X }) => valueAndGrad((p: { w: Tensor<'embed' | 'hidden'> }) => b.x.dot(p.w, embed).tanh().square().mean())(p)
+  const params = { w: w.tensor as Tensor<'embed' | 'hidden'> }
+
+  test.each([1, 2, 4, 8])('%i parts give what the whole batch gives', parts => {
+    const one = whole(params, { x: x.tensor as X })
+    const found = accumulate(whole, params, { x: x.tensor as X }, batch, parts)
+    const [a, b] = [one, found].map(({ value, grads }) => leafValues({ value, grads }, w, x).flat())
+    for (const [i, v] of (a ?? []).entries()) expect(b?.[i]).toBeCloseTo(v, 12)
+  })
+
+  test('each part is told its number, and sees what lacks the dim whole', () => {
+    const scale = given([embed], [2, 3])
+    const f = accumulate((p, b, index) => valueAndGrad((p: typeof params) => expectDims(loose(p.w).sum().mul(index.cast('f32')).add(loose(b.scale).sum()), []))(p), params, { x: x.tensor as X, scale: scale.tensor }, 'batch', 4)
+    const [value = [], grads = []] = leafValues({ value: f.value, grads: f.grads }, w, x, scale)
+    expect(value[0]).toBeCloseTo(-0.5 * 1.5 + 5, 12)
+    expect(grads).toEqual(Array.from({ length: 6 }, () => 1.5))
+  })
+
+  test('errors', () => {
+    const problem = (dim: string, parts: number): string => {
+      try { accumulate(whole, params, { x: x.tensor as X }, dim, parts) } catch (e) { if (e instanceof DimError) return `${e.problem.what}: ${e.problem.fix}` }
+      return 'none'
+    }
+    expect(problem('batch', 3)).toBe('accumulate: dim "batch" of size 8 cannot be cut into 3 equal parts: use a number of parts that divides 8')
+    expect(problem('bach', 2)).toBe('accumulate: no tensor of the batch has dim "bach": cut the batch along one of batch, embed')
+  })
+
+  test('memory-bound weights and all: one reduction of each gradient, after the loop', () => {
+    const { xs, p } = { xs: input('x', [batch, embed]), p: { w: param('w', [embed, hidden]) } }
+    const found = (parts: number): CollectiveTotal[] => totals(plan((p, x) => accumulate(whole, p, { x }, batch, parts), [p, xs], { mesh: meshOf({ batch: 2, model: 2 }), layout: { batch: 'batch' } }).collectives)
+    expect(found(4)).toEqual(found(1))
+  })
+})
+
+/** After a loop all small gradients are there at once, so that more of them are merged: the same bytes, not more often. */
+function expectNoMore(found: readonly CollectiveTotal[], than: readonly CollectiveTotal[]): void {
+  expect(found.map(({ kind, bytes }) => ({ kind, bytes }))).toEqual(than.map(({ kind, bytes }) => ({ kind, bytes })))
+  found.forEach((c, i) => { expect(c.count).toBeLessThanOrEqual(than[i]?.count ?? 0) })
+}
+
+describe('a training step', () => {
+  const model = gpt({ vocab: 64, seq: 8, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32, dropout: 0 }, 8)
+  const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1, peak: 1e-3, warmup: 1, steps: 10, floor: 0.1 }
+  const collectives = (microbatches: number, layouts: Layouts): CollectiveTotal[] => totals(plan(trainStep(model, { seed: 0, remat: 'all-but-contractions', optimizer, microbatches }),
+    [stateOf(model), model.batch] as const, { mesh: meshOf({ batch: 2, model: 2 }), ...layouts, dims: model.dims }).collectives)
+
+  test.each([{ batch: 'batch' }, { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' }])('reduces along the data axis what it reduces of the whole batch: %j', layout => {
+    const along = (n: number): CollectiveTotal[] => collectives(n, { layout }).filter(c => c.axes.join() === 'batch')
+    expect(along(1).length).toBeGreaterThan(0)
+    for (const n of [2, 4]) expectNoMore(along(n), along(1))
+  })
+  test('with ZeRO-1, gradients are reduce-scattered once', () => {
+    const scattered = (n: number): CollectiveTotal[] => collectives(n, { layout: { batch: 'batch' }, state: { embed: 'batch' } }).filter(c => c.kind === 'reduce-scatter')
+    expect(scattered(1).length).toBeGreaterThan(0)
+    expectNoMore(scattered(4), scattered(1))
+  })
+})
+
+describe('training in parts', () => {
+  let backend: Backend
+  let expected: readonly number[]
+  const dry = { ...small, steps: 4, model: { ...small.model, dropout: 0 } }
+  beforeAll(async () => {
+    backend = await openBackend({ plugin: 'cpu', devices: 8, cache: false })
+    expected = (await train(dry, { backend })).losses
+  })
+  afterAll(async () => { await backend.close() })
+  const compare = async (change: Partial<typeof dry>): Promise<void> => {
+    const { losses } = await train({ ...dry, ...change }, { backend })
+    expect(losses).toHaveLength(expected.length)
+    for (const [i, loss] of losses.entries()) expect(Math.abs(loss - (expected[i] ?? 0)) / (expected[i] ?? 1)).toBeLessThan(1e-5)
+  }
+  test.each([4, 8])('%i microbatches on one device', n => compare({ microbatches: n }))
+  test.each([2, 5, 6, 7, 9].flatMap(i => forms.slice(i, i + 1)).map(m => [JSON.stringify(m), m] as const))('two microbatches: %s', (_, change) => compare({ ...change, microbatches: 2 }))
+})
