@@ -1,5 +1,5 @@
 /** Convolutions over any number of dims. */
-import { formatShape, nameOf, type Dim, type DimLike } from '../core/dim.ts'
+import { nameOf, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { dimIn } from '../graph/infer/checks.ts'
 import { make } from '../graph/make.ts'
@@ -8,12 +8,7 @@ import type { Window } from '../graph/ops.ts'
 import { userSite } from '../graph/site.ts'
 import { tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Minus, Tensor } from '../graph/types.ts'
-
-/**
- * What stands before and after a dim: nothing (`valid`), as much as makes the result ⌈size / stride⌉ long, the odd one at the
- * end (`same`), so many on both sides, or [before, after]; negative numbers cut off.
- */
-export type Padding = 'same' | 'valid' | number | readonly [low: number, high: number]
+import { atLeast, margins, placesOf, type Named, type News, type Padding, type Renamed } from './window.ts'
 
 /** One of a convolution's windows: it slides along `dim` of x, and `kernel` is the dim of w that holds its weights. */
 export interface ConvWindow<D extends string = string, K extends string = string, N extends string = string> {
@@ -29,38 +24,10 @@ export interface ConvWindow<D extends string = string, K extends string = string
   readonly as?: N
 }
 
-type Named<L> = L extends Dim<infer N> ? N : L extends string ? L : never
 type Kernels<W extends readonly ConvWindow[]> = Named<W[number]['kernel']>
-type Renamed<V> = V extends { readonly dim: infer L; readonly as: string } ? Named<L> : never
-type News<V> = V extends { readonly as: infer N extends string } ? N : never
 /** The dims of a convolution's result. */
 export type Convolved<D extends string, E extends string, R extends string, W extends readonly ConvWindow[]> =
   Minus<D | Exclude<E, Kernels<W>>, R | Renamed<W[number]>> | News<W[number]>
-
-/** What the rules of convolutions and pools ask of a number. */
-export function atLeast(what: string, value: number, least: number, shape: readonly Dim[]): number {
-  if (Number.isSafeInteger(value) && value >= least) return value
-  throw new DimError({ code: 'window', what: `${what} is ${value}`, details: { tensor: formatShape(shape) }, fix: `give a whole number of at least ${least}`, at: userSite() })
-}
-
-/** How far a window of this span reaches beyond both ends of a dim. */
-export function margins(padding: Padding, size: number, span: number, stride: number): readonly [number, number] {
-  if (padding === 'valid') return [0, 0]
-  if (typeof padding === 'number') return [padding, padding]
-  if (padding !== 'same') return padding
-  const total = Math.max(0, (Math.ceil(size / stride) - 1) * stride + span - size)
-  return [Math.floor(total / 2), Math.ceil(total / 2)]
-}
-
-/** Places of a window. @throws DimError when there is none */
-export function placesOf(op: string, d: Dim, span: number, stride: number, [low, high]: readonly [number, number]): number {
-  for (const p of [low, high]) atLeast(`${op} along "${d.name}": padding`, p, Number.MIN_SAFE_INTEGER, [d])
-  const places = Math.floor((d.size + low + high - span) / stride) + 1
-  if (places >= 1) return places
-  throw new DimError({
-    code: 'window', what: `${op} along "${d.name}": a window of ${span} does not fit into ${d.size} elements with padding ${low} and ${high}`, fix: 'pad more, or take a smaller window', at: userSite(),
-  })
-}
 
 interface Asked { readonly x: Dim; readonly w: Dim; readonly stride: number; readonly dilation: number; readonly span: number; readonly padding: Padding; readonly as: string }
 

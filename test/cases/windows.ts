@@ -1,5 +1,5 @@
 /** Cases: windows. */
-import { conv, convTranspose, type ConvWindow } from '../../src/nn/index.ts'
+import { conv, convTranspose, maxPool, meanPool, minPool, sumPool, type ConvWindow, type PoolWindow } from '../../src/nn/index.ts'
 import { at, dimOf, type Case, type Dims, type T } from './case.ts'
 
 type Along = readonly [dim: string, kernel: string, more?: Omit<ConvWindow, 'dim' | 'kernel'>]
@@ -8,6 +8,10 @@ const windowsOf = (d: Dims, along: readonly Along[]): ConvWindow[] =>
 type Convolution = (x: T, w: T, options: { readonly over: readonly string[]; readonly windows: readonly ConvWindow[] }) => T
 const by = (f: Convolution, over: readonly string[], ...along: readonly Along[]): Case['f'] => (x, d) =>
   f(at(x, 0), at(x, 1), { over: over.map(name => dimOf(d, name).name), windows: windowsOf(d, along) })
+
+type Under = readonly [dim: string, size: number, more?: Omit<PoolWindow, 'dim' | 'size'>]
+const under = (d: Dims, ...along: readonly Under[]): PoolWindow[] =>
+  along.map(([dim, size, more = {}]) => ({ dim: dimOf(d, dim), size, ...more, ...(more.as === undefined ? {} : { as: `${dimOf(d, dim).name}${more.as}` }) }))
 
 // Every way to split every dim is tried, so dims that a case is not about have sizes that nothing divides.
 export const windows: readonly Case[] = [
@@ -38,4 +42,14 @@ export const windows: readonly Case[] = [
     const [along] = windowsOf(d, [['n', 'k', { padding: 'same' }]])
     return along === undefined ? first : conv(conv(first, w, { windows: [along] }).exp(), w, { windows: [{ ...along, stride: 2 }] })
   } },
+  { name: 'pool max', dims: { n: 16, c: 2 }, in: ['n c'], f: (x, d) => maxPool(at(x, 0), under(d, ['n', 2])).square() },
+  { name: 'pool max that overlaps', dims: { n: 8, c: 2 }, in: ['c n'], f: (x, d) => maxPool(at(x, 0), under(d, ['n', 3, { stride: 1, padding: 'same' }])).exp() },
+  { name: 'pool max by steps', dims: { b: 1, h: 8, w: 4, c: 3 }, in: ['b h w c'], f: (x, d) => maxPool(at(x, 0), under(d, ['h', 3, { stride: 2, padding: 1 }], ['w', 2])) },
+  { name: 'pool max of equals', dims: { h: 4, w: 8 }, in: ['h w'], f: (x, d) => maxPool(at(x, 0).mul(0), under(d, ['h', 2, { stride: 1 }], ['w', 3, { stride: 1, padding: 'same' }])).add(at(x, 0).sum()) },
+  { name: 'pool max dilated', dims: { n: 8, c: 2 }, in: ['n c'], f: (x, d) => maxPool(at(x, 0), under(d, ['n', 3, { stride: 1, padding: 'same', dilation: 2, as: 'p' }])) },
+  { name: 'pool min', dims: { n: 8, m: 4 }, in: ['n m'], f: (x, d) => minPool(at(x, 0), under(d, ['n', 2, { stride: 1 }], ['m', 3, { padding: [1, 1] }])).square() },
+  { name: 'pool of integers', dims: { n: 8, m: 4 }, in: ['n m#9'], f: (x, d) => maxPool(at(x, 0), under(d, ['n', 3, { stride: 2, padding: 'same' }])).cast('f32'), noGradient: true },
+  { name: 'pool sum', dims: { n: 8, c: 4 }, in: ['n c'], f: (x, d) => sumPool(at(x, 0), under(d, ['n', 3, { stride: 2, padding: 'same' }])).square() },
+  { name: 'pool mean', dims: { h: 8, w: 4 }, in: ['h w'], f: (x, d) => meanPool(at(x, 0), under(d, ['h', 3, { stride: 1, padding: 'same' }], ['w', 2])).square() },
+  { name: 'pool mean with zeros', dims: { h: 8, w: 4 }, in: ['w h'], f: (x, d) => meanPool(at(x, 0), under(d, ['h', 4, { stride: 2, padding: 1 }], ['w', 3, { stride: 1, padding: 'same' }]), { count: 'all' }).square() },
 ]

@@ -1,0 +1,118 @@
+/**
+ * Pooling: the extremum, sum or mean of what a window sees. One dim after another, each a chain of elementwise ops on strided
+ * slices: on XLA:CPU 1.5 to 3 times as fast as `reduce_window`, and its gradient 4 to 20 times as fast as `select_and_scatter`.
+ */
+import { nameOf, type Dim, type DimLike } from '../core/dim.ts'
+import { DimError } from '../core/errors.ts'
+import { isFloat } from '../core/dtype.ts'
+import { withGradient } from '../graph/custom.ts'
+import { dimIn } from '../graph/infer/checks.ts'
+import { make } from '../graph/make.ts'
+import type { ReduceKind } from '../graph/ops.ts'
+import { reduceStart } from '../graph/reference/rule.ts'
+import { userSite } from '../graph/site.ts'
+import { full, iota, loose, tensor, where } from '../graph/tensor.ts'
+import type { Minus, Tensor } from '../graph/types.ts'
+import { atLeast, margins, placesOf, type News, type Padding, type Renamed } from './window.ts'
+
+/** A window that slides along a dim. */
+export interface PoolWindow<D extends string = string, N extends string = string> {
+  readonly dim: DimLike<D>
+  /** Elements under the window. */
+  readonly size: number
+  /** From one place of the window to the next; its size unless said, so that places do not overlap. */
+  readonly stride?: number
+  /** `valid` unless said. What is outside of the tensor never is the extremum, and adds nothing. */
+  readonly padding?: Padding
+  /** From one element under the window to the next; 1 unless said. */
+  readonly dilation?: number
+  /** The result's name for the dim; the same unless said. A layout has rules by name. */
+  readonly as?: N
+}
+export type Pooled<D extends string, W extends readonly PoolWindow[]> = Minus<D, Renamed<W[number]>> | News<W[number]>
+
+interface Slide { readonly dim: Dim; readonly to: Dim; readonly size: number; readonly stride: number; readonly dilation: number; readonly low: number; readonly padded: boolean }
+
+function slides(op: string, x: Tensor<string>, windows: readonly PoolWindow[]): Slide[] {
+  const found = windows.map(({ dim, size, stride = size, padding = 'valid', dilation = 1, as }): Slide => {
+    const d = dimIn(x.shape, nameOf(dim), op, userSite())
+    for (const [what, value] of Object.entries({ size, stride, dilation })) atLeast(`${op} along "${d.name}": ${what}`, value, 1, x.shape)
+    const span = (size - 1) * dilation + 1
+    const [low, high] = margins(padding, d.size, span, stride)
+    const places = placesOf(op, d, span, stride, [low, high])
+    return { dim: d, to: { name: as ?? d.name, size: places }, size, stride, dilation, low, padded: low > 0 || (places - 1) * stride + span - low > d.size }
+  })
+  const twice = found.find((s, i) => found.findIndex(e => e.dim.name === s.dim.name) !== i)
+  if (twice !== undefined) throw new DimError({ code: 'dim-twice', what: `${op}: two windows have the dim "${twice.dim.name}"`, fix: 'name each dim in one window', at: userSite() })
+  return found
+}
+
+/** What each place's window has as its k-th element. */
+const sample = (x: Tensor<string>, { dim, to, stride, dilation, low }: Slide, k: number, fill: number): Tensor<string> =>
+  tensor(make('resample', [x.node], { dim: dim.name, to, start: k * dilation - low, step: stride, dilation: 1, fill }))
+/** The transpose of `sample`. */
+const unsample = (g: Tensor<string>, { dim, to, stride, dilation, low }: Slide, k: number): Tensor<string> =>
+  tensor(make('resample', [g.node], { dim: to.name, to: dim, start: low - k * dilation, step: 1, dilation: stride, fill: 0 }))
+
+const combine: { readonly [K in ReduceKind]: (a: Tensor<string>, b: Tensor<string>) => Tensor<string> } = {
+  sum: (a, b) => a.add(b), max: (a, b) => a.maximum(b), min: (a, b) => a.minimum(b),
+}
+
+function along(x: Tensor<string>, s: Slide, kind: ReduceKind): Tensor<string> {
+  const fill = reduceStart(kind, isFloat(x.dtype))
+  const element = (x: Tensor<string>, k: number): Tensor<string> => sample(x, s, k, fill)
+  const places = Array.from({ length: s.size }, (_, k) => k)
+  const pooled = (x: Tensor<string>): Tensor<string> => places.map(k => element(x, k)).reduce(combine[kind])
+  if (kind === 'sum') return pooled(x)
+  return withGradient<string>([x], ([x]) => pooled(x), (g, y, [x]) => {
+    // Each place's cotangent goes to the first element that is the extremum; nothing is left of it for the others.
+    let left = g
+    const parts = places.map(k => {
+      const hit = element(x, k).equal(y)
+      const part = where(hit, left, 0)
+      left = where(hit, loose(full(0, left.shape, left.dtype)), left)
+      return unsample(part, s, k)
+    })
+    return [parts.reduce((a, b) => a.add(b))]
+  })
+}
+
+// The last window goes first: so the first of several extrema is the first in the windows' order, as in one window over all dims.
+const pool = <D extends string, W extends readonly PoolWindow[]>(op: string, kind: ReduceKind, x: Tensor<D>, windows: W): Tensor<Pooled<D, W>> =>
+  tensor(slides(op, loose(x), windows).reduceRight((y, s) => along(y, s, kind), loose(x)).node)
+
+/**
+ * The largest element under each place of the windows. Of several the first one, in the windows' order, gets the whole
+ * gradient, on every mesh; JAX and PyTorch do the same.
+ * @throws DimError when a dim is missing or named twice, or a window does not fit
+ */
+export const maxPool = <D extends string, const W extends readonly PoolWindow<D>[]>(x: Tensor<D>, windows: W): Tensor<Pooled<D, W>> => pool('maxPool', 'max', x, windows)
+
+/** The smallest element under each place of the windows; gradient and errors as `maxPool`. */
+export const minPool = <D extends string, const W extends readonly PoolWindow<D>[]>(x: Tensor<D>, windows: W): Tensor<Pooled<D, W>> => pool('minPool', 'min', x, windows)
+
+/** The sum under each place of the windows. @throws DimError as `maxPool` */
+export const sumPool = <D extends string, const W extends readonly PoolWindow<D>[]>(x: Tensor<D>, windows: W): Tensor<Pooled<D, W>> => pool('sumPool', 'sum', x, windows)
+
+/** 1 / how many elements of the tensor each place sees along a dim. */
+function weights({ dim, to, size, stride, dilation, low }: Slide, like: Tensor<string>): Tensor<string> {
+  const [begin, one] = [loose(iota(to)).mul(stride), loose(full(1, [to], 'i32'))]
+  const seen = Array.from({ length: size }, (_, k): Tensor<string> => {
+    const at = begin.add(k * dilation - low)
+    return where(at.greaterEqual(0), where(at.less(dim.size), one, 0), 0)
+  })
+  return loose(full(1, [], like.dtype)).div(seen.reduce((a, b) => a.add(b)).maximum(1).cast(like.dtype))
+}
+
+/**
+ * The mean under each place of the windows: of the elements that are there (`count: 'real'`, the default, TensorFlow's), or
+ * with zeros for what is outside of the tensor (`count: 'all'`, PyTorch's).
+ * @throws DimError as `maxPool`
+ */
+export function meanPool<D extends string, const W extends readonly PoolWindow<D>[]>(x: Tensor<D>, windows: W, { count = 'real' }: { readonly count?: 'real' | 'all' } = {}): Tensor<Pooled<D, W>> {
+  const all = slides('meanPool', loose(x), windows)
+  const sum = all.reduceRight((y, s) => along(y, s, 'sum'), loose(x))
+  const uneven = count === 'real' ? all.filter(s => s.padded) : []
+  const even = all.filter(s => !uneven.includes(s)).reduce((n, s) => n * s.size, 1)
+  return tensor(uneven.reduce((y, s) => y.mul(weights(s, y)), even === 1 ? sum : sum.mul(1 / even)).node)
+}
