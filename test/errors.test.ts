@@ -8,7 +8,7 @@ import {
   broadcast, compile, dim, dims, einsum, expectDims, full, grad, input, loose, mesh, openBackend, param, plan, scan, where, zipTrees,
   type Scalar, type Tensor,
 } from '../src/engine/index.ts'
-import { layerNorm, softmax } from '../src/nn/index.ts'
+import { conv, layerNorm, maxPool, softmax } from '../src/nn/index.ts'
 
 type T = Tensor<string>
 const source = readFileSync(fileURLToPath(import.meta.url), 'utf8').split('\n')
@@ -118,17 +118,21 @@ describe('the user\'s line', () => {
 describe('every mistake has its code', () => {
   const program = (f: () => unknown) => f
   const other = input('y', [batch])
+  const [image, taps] = [input('image', [batch, dim('seq', 2)]) as T, param('w', [dim('taps', 3)]) as T]
   const mistakes: { readonly [code: string]: readonly (readonly [what: string, f: () => unknown])[] } = {
     'dim-name': [['"a b" cannot name a dim', () => dim('a b', 1)], ['"" cannot name a dim', () => dim('', 1)], ['"2d" cannot name a dim', () => dims({ '2d': 1 })]],
     'dim-size': [['dim "a" has size 0', () => dim('a', 0)], ['dim "a" has size 1.5', () => dim('a', 1.5)], ['dim "a" has size NaN', () => dims({ a: NaN })]],
     'no-such-dim': [
       ['sum: the tensor has no dim "sqe"', () => x.sum('sqe')],
       ['rename: the tensor has no dim "hidden"', () => x.rename(hidden, 'h')],
+      ['conv: the tensor has no dim "hidden"', () => conv(image, taps, { windows: [{ dim: 'hidden', kernel: 'taps' }] })],
       ['take: the tensor has no dim "hidden"', () => x.take(hidden, ids)],
       ['einsum: the tensor has no dim "other"', () => einsum([x, up], ['other'])],
     ],
     'dim-twice': [
       ['rename: the result would have dim "batch" twice', () => x.rename(seq, 'batch' as never)],
+      ['conv: the result would have dim "batch" twice', () => conv(image, taps, { windows: [{ dim: 'seq', kernel: 'taps', padding: 1, as: 'batch' }] })],
+      ['conv: two windows have the dim "seq"', () => conv(image, taps, { windows: [{ dim: 'seq', kernel: 'taps' }, { dim: 'seq', kernel: 'taps' }] })],
       ['take: the result would have dim "batch" twice', () => x.take(embed, ids)],
       ['broadcast: the result would have dim "seq" twice', () => full(1, [seq, seq] as never)],
     ],
@@ -143,6 +147,14 @@ describe('every mistake has its code', () => {
       ['where: works on a bool predicate, not on f32', () => where(x, x, 0)],
     ],
     'no-broadcast': [['where: neither side contains the other', () => where(x.less(0), x, up)], ['compare: neither side contains the other', () => x.less(up)]],
+    window: [
+      ['conv along "seq": a window of 3 does not fit into 2 elements with padding 0 and 0', () => conv(image, taps, { windows: [{ dim: 'seq', kernel: 'taps' }] })],
+      ['conv along "seq": stride is 0', () => conv(image, taps, { windows: [{ dim: 'seq', kernel: 'taps', stride: 0 }] })],
+      ['conv along "seq": padding is 0.5', () => conv(image, taps, { windows: [{ dim: 'seq', kernel: 'taps', padding: 0.5 }] })],
+      ['conv: there are no windows', () => conv(image, taps, { windows: [] })],
+      ['maxPool along "seq": size is 1.5', () => maxPool(image, [{ dim: 'seq', size: 1.5 }])],
+      ['maxPool along "seq": a window of 4 does not fit into 2 elements with padding 0 and 1', () => maxPool(image, [{ dim: 'seq', size: 4, padding: [0, 1] }])],
+    ],
     'no-operands': [['einsum has no operands', () => einsum([], [])]],
     'unexpected-dims': [['the tensor has other dims than expected', () => expectDims(x, [batch])]],
     'carry-changes': [['scan over "seq": the carry changes its dims at its only leaf', () => scan(seq, other, {}, c => [loose(c).sum() as never, {}])]],

@@ -2,7 +2,7 @@
 import type { Dim } from '../../src/core/dim.ts'
 import type { Layouts } from '../../src/core/layout.ts'
 import { cond, dims, expectDims, full, grad, input, keyOf, loose, mapTree, param, scan, slot, valueAndGrad, whileLoop, zipTrees, type Tensor, type Tree } from '../../src/engine/index.ts'
-import { crossEntropy, dropout, layerNorm, softmax } from '../../src/nn/index.ts'
+import { conv, crossEntropy, dropout, layerNorm, softmax } from '../../src/nn/index.ts'
 import { globalNorm } from '../../src/optim/index.ts'
 
 type Trees = readonly Tree[]
@@ -17,8 +17,8 @@ export interface Golden extends Layouts {
   readonly dims: { readonly [name: string]: Dim }
 }
 
-const d = dims({ batch: 8, seq: 4, kvSeq: 4, embed: 4, hidden: 8, vocab: 16, layers: 3, micro: 2 })
-const { batch, seq, kvSeq, embed, hidden, vocab, layers, micro } = d
+const d = dims({ batch: 8, seq: 4, kvSeq: 4, embed: 4, hidden: 8, vocab: 16, layers: 3, micro: 2, height: 8, width: 8, rows: 3 })
+const { batch, seq, kvSeq, embed, hidden, vocab, layers, micro, height, width, rows } = d
 const both = { batch: 'batch', hidden: 'model', vocab: 'model' } as const
 
 const golden = <const A extends Trees>(name: string, shows: string, layouts: Layouts, args: A, f: (...args: A) => Tree, everyStage?: true): Golden =>
@@ -97,4 +97,7 @@ export const programs: readonly Golden[] = [
     [input('chosen', [], 'bool'), x, weights], (chosen, x, p) => cond(chosen, () => network(x, p), () => x)),
   golden('while', 'a condition that is reduced every turn', { layout: both },
     [x, weights.w], (x, w) => whileLoop(x => expectDims(loose(x).square().sum().less(100), []), x => x.add(expectDims(loose(x.dot(w, embed)).dot(loose(w).rename(embed, 'other'), hidden).mean('other'), [batch])).mul(2), x)),
+  golden('convolution', 'halos: each device gets a row of its neighbour, of the image once for both passes; one all-reduce of the kernel\'s gradient', { layout: { batch: 'batch', height: 'model' } },
+    [input('image', [batch, height, width, embed]), param('w', [rows, embed, hidden])], (image, w) =>
+      grad((w: Tensor<'rows' | 'embed' | 'hidden'>) => conv(image, w, { over: [embed], windows: [{ dim: height, kernel: rows, padding: 'same' }] }).square().sum())(w), true),
 ]

@@ -282,7 +282,25 @@ const indexed: readonly Case[] = [
     body('add', 'f32'), ['4xf32', [0, 2, 3, 0]], 'drops a window that reaches out, as XLA does'),
 ]
 
+const convolve = (numbers: string, attrs: string, x: Tensor, w: Tensor, out: Tensor, why: string): Case =>
+  ({ op: 'convolution', why, in: [x, w], out: [out], attrs: `batch_group_count = 1 : i64, dimension_numbers = #stablehlo.conv<${numbers}>, ${attrs}` })
+const line = '[b, 0, f]x[0, i, o]->[b, 0, f]'
+const ramp: Tensor = ['1x5x1xf32', [1, 2, 3, 4, 5]]
+const taps: Tensor = ['3x1x1xf32', [1, 10, 100]]
+const convolutions: readonly Case[] = [
+  convolve(line, 'feature_group_count = 1 : i64', ramp, taps, ['1x3x1xf32', [321, 432, 543]], 'correlates'),
+  convolve(line, 'feature_group_count = 1 : i64, padding = dense<[[1, 2]]> : tensor<1x2xi64>, window_strides = array<i64: 2>', ramp, taps, ['1x3x1xf32', [210, 432, 54]], 'pads and steps'),
+  convolve(line, 'feature_group_count = 1 : i64, padding = dense<-1> : tensor<1x2xi64>', ramp, taps, ['1x1x1xf32', [432]], 'cuts off'),
+  convolve(line, 'feature_group_count = 1 : i64, lhs_dilation = array<i64: 2>', ramp, taps, ['1x7x1xf32', [201, 20, 302, 30, 403, 40, 504]], 'with gaps in the left'),
+  convolve(line, 'feature_group_count = 1 : i64, rhs_dilation = array<i64: 2>', ramp, taps, ['1x1x1xf32', [531]], 'with gaps in the right'),
+  convolve(line, 'feature_group_count = 1 : i64, window_reversal = array<i1: true>', ramp, taps, ['1x3x1xf32', [123, 234, 345]], 'turns the window'),
+  convolve('[0, f, b]x[o, i, 0]->[f, 0, b]', 'feature_group_count = 1 : i64', ['2x2x2xf32', [1, 2, 3, 4, 5, 6, 7, 8]], ['1x2x2xf32', [1, 0, 10, 100]], ['1x1x2xf32', [731, 842]], 'dims in any order'),
+  convolve(line, 'feature_group_count = 2 : i64', ['1x1x2xi32', [3, 4]], ['1x1x4xi32', [1, 2, 3, 4]], ['1x1x4xi32', [3, 6, 12, 16]], 'groups of channels'),
+  convolve('[b, f]x[i, o]->[b, f]', 'feature_group_count = 1 : i64', ['1x2xf32', [3, 4]], ['2x1xf32', [1, 10]], ['1x1xf32', [43]], 'without a window'),
+]
+
 const groups = {
+  convolutions,
   arithmetic, 'conversions and constants': conversions, moves, dots, reductions, 'gathers and scatters': indexed,
 }
 describe.each(Object.entries(groups))('%s', (_, cases) => {
@@ -308,6 +326,9 @@ describe('what StableHLO rejects', () => {
     { ...broadcast('0, 1', six, ['2x4xi32', []], ''), says: /does not fit/ },
     { op: 'concatenate', in: [six, six], attrs: 'dimension = 0 : i64', out: [['3x3xi32', []]], says: /do not fill/ },
     { ...dot(plain, floats, floats, ['2x3xf32', []], ''), says: /contracting dims/ },
+    { ...convolve(line, 'feature_group_count = 1 : i64', ramp, taps, ['1x4x1xf32', []], ''), says: /as many places/ },
+    { ...convolve(line, 'feature_group_count = 2 : i64', ramp, taps, ['1x3x1xf32', []], ''), says: /groups and features/ },
+    { ...convolve('[b, 0, f]x[0, i, 1]->[b, 0, f]', 'feature_group_count = 1 : i64', ramp, taps, ['1x3x1xf32', []], ''), says: /do not fit the rhs/ },
     { op: 'iota', out: [['2xf32', []]], says: /iota_dimension is missing/ },
     { ...reducing, in: [floats, ['f32', [0]]], out: [['2xf32', []]], region: body('add', 'f32'), says: /without the reduced dims/ },
     { ...reducing, in: [['2xf32', [1, 2]], ['f32', [0]]], out: [['f32', []]], region: passingOut, says: /uses %0/ },
