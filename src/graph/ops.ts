@@ -99,7 +99,7 @@ export interface WindowAttrs {
   /**
    * (x, w): `dot` with windows. Contracts `over` and the windows, result[s] = Σₖ xd[s·stride + k·wDilation − low] · w[k], where
    * `xd` is x with its gaps, zero outside; multiplies elementwise along every other shared dim (channel groups). Its gradients
-   * are again such ops. Dims: x's own, the windows' `out`, shared, w's own.
+   * are again such ops. Dims: x's own and, in place of x's, the windows' `out`; shared; w's own.
    */
   conv: { readonly over: readonly string[]; readonly windows: readonly Window[] }
 }

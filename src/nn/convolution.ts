@@ -31,7 +31,6 @@ export type Convolved<D extends string, E extends string, R extends string, W ex
 
 interface Asked { readonly x: Dim; readonly w: Dim; readonly stride: number; readonly dilation: number; readonly span: number; readonly padding: Padding; readonly as: string }
 
-/** The windows in the order in which x has their dims: the result then needs no transpose. */
 function asked(op: string, x: AnyTensor, w: AnyTensor, windows: readonly ConvWindow[]): Asked[] {
   if (windows.length === 0) throw new DimError({ code: 'window', what: `${op}: there are no windows`, fix: 'name a dim of x and one of w, or use dot', at: userSite() })
   const found = windows.map(({ dim, kernel, stride = 1, dilation = 1, padding = 'valid', as }): Asked => {
@@ -44,7 +43,7 @@ function asked(op: string, x: AnyTensor, w: AnyTensor, windows: readonly ConvWin
     const twice = found.find((v, i) => found.findIndex(e => e[side].name === v[side].name) !== i)
     if (twice !== undefined) throw new DimError({ code: 'dim-twice', what: `${op}: two windows have the dim "${twice[side].name}"`, fix: 'name each dim of x and of w in one window', at: userSite() })
   }
-  return found.sort((a, b) => x.shape.indexOf(a.x) - x.shape.indexOf(b.x))
+  return found
 }
 
 /**

@@ -6,7 +6,7 @@ import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import { dimIn } from '../graph/infer/checks.ts'
 import type { Window } from '../graph/ops.ts'
-import { convDims } from '../graph/windows.ts'
+import { convDims, type ConvDims } from '../graph/windows.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { emitSlice } from './rearranging.ts'
 import { i64s, sizesOf, type Ssa, type Writer } from './writer.ts'
@@ -23,32 +23,56 @@ function reach(v: Window, size: number, width: number): { readonly from: number;
   return to < from ? undefined : { from, size: to - from + 1, low: v.low + from * v.xDilation, high: last - to * v.xDilation }
 }
 
+/**
+ * What the first operand's own dims become: those before the first window one batch; the others that stand between or behind
+ * windows places of windows of one element. Where that takes a transpose anyway, or too many places, all of them are the batch.
+ */
+function places(x: readonly Dim[], { windows }: LocalNode<'conv'>['attrs'], { batch, groups, over }: ConvDims): { readonly batch: readonly Dim[]; readonly spatial: readonly (Window | readonly Dim[])[] } {
+  const windowOf = (d: Dim): Window | undefined => windows.find(v => v.x === d.name)
+  const shared = [...groups, ...over]
+  const own = x.slice(0, x.length - shared.length)
+  const start = own.findIndex(d => windowOf(d) !== undefined)
+  const spatial: (Window | Dim[])[] = []
+  for (const d of own.slice(start)) {
+    const [window, last] = [windowOf(d), spatial.at(-1)]
+    if (window !== undefined) spatial.push(window)
+    else if (Array.isArray(last)) last.push(d)
+    else spatial.push([d])
+  }
+  const lies = names(x).join() === names([...own, ...shared]).join()
+  return start >= 0 && lies && spatial.length <= 3 ? { batch: own.slice(0, start), spatial } : { batch, spatial: x.flatMap(d => windowOf(d) ?? []) }
+}
+const isWindow = (s: Window | readonly Dim[]): s is Window => 'x' in s
+
 export function emitConv(n: LocalNode<'conv'>, [left, right]: readonly Ssa[], w: Writer): Ssa {
   if (left === undefined || right === undefined) throw new Error('conv has two operands')
-  const { windows } = n.attrs
   const [x, k] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]
-  const { batch, groups, over, features } = convDims(n.attrs, x, k)
-  const slides = windows.map(v => ({ ...v, width: dimIn(k, v.w, 'conv'), reached: reach(v, dimIn(x, v.x, 'conv').size, dimIn(k, v.w, 'conv').size) }))
-  let lhs = arrange(w, left, x, [batch, ...windows.map(v => [dimIn(x, v.x, 'conv')]), [...groups, ...over]])
+  const dims = convDims(n.attrs, x, k)
+  const { groups, over, features } = dims
+  const { batch, spatial } = places(x, n.attrs, dims)
+  let lhs = arrange(w, left, x, [batch, ...spatial.map(s => (isWindow(s) ? [dimIn(x, s.x, 'conv')] : s)), [...groups, ...over]])
   const pads: (readonly [number, number])[] = []
-  for (const [i, { reached }] of slides.entries()) {
+  for (const [i, s] of spatial.entries()) {
+    const reached = isWindow(s) ? reach(s, dimIn(x, s.x, 'conv').size, dimIn(k, s.w, 'conv').size) : { from: 0, size: sizeOf(s), low: 0, high: 0 }
     if (reached === undefined) return w.constant(0, left.dtype, sizesOf(shapeOf(n)))
     // Cut beforehand: not every plugin takes negative padding.
     if (reached.size !== lhs.sizes[i + 1]) lhs = emitSlice(w, lhs, i + 1, reached.from, reached.size, 1)
     pads.push([reached.low, reached.high])
   }
-  const rhs = arrange(w, right, k, [...slides.map(s => [s.width]), over, [...groups, ...features]])
-  const places = windows.map((_, i) => i).join(', ')
-  const comma = places === '' ? '' : ', '
+  const rhs = arrange(w, right, k, [...spatial.map(s => (isWindow(s) ? [dimIn(k, s.w, 'conv')] : [])), over, [...groups, ...features]])
+  const numbers = spatial.map((_, i) => `${i}, `).join('')
+  const each = (of: (v: Window) => number): string => i64s(spatial.map(s => (isWindow(s) ? of(s) : 1)))
   const attributes = [
     'batch_group_count = 1 : i64',
-    `dimension_numbers = #stablehlo.conv<[b${comma}${places}, f]x[${places}${comma}i, o]->[b${comma}${places}, f]>`,
+    `dimension_numbers = #stablehlo.conv<[b, ${numbers}f]x[${numbers}i, o]->[b, ${numbers}f]>`,
     `feature_group_count = ${sizeOf(groups)} : i64`,
-    `lhs_dilation = ${i64s(windows.map(v => v.xDilation))}`,
+    `lhs_dilation = ${each(v => v.xDilation)}`,
     `padding = dense<[${pads.map(p => `[${p.join(', ')}]`).join(', ')}]> : tensor<${pads.length}x2xi64>`,
-    `rhs_dilation = ${i64s(windows.map(v => v.wDilation))}`,
-    `window_strides = ${i64s(windows.map(v => v.stride))}`,
+    `rhs_dilation = ${each(v => v.wDilation)}`,
+    `window_strides = ${each(v => v.stride)}`,
   ]
-  const sizes = [sizeOf(batch), ...windows.map(v => v.out.size), sizeOf(groups) * sizeOf(features)]
-  return w.reshape(w.op('convolution', [lhs, rhs], { sizes, dtype: left.dtype }, attributes.join(', ')), sizesOf(shapeOf(n)))
+  const out = [...batch, ...spatial.flatMap(s => (isWindow(s) ? [s.out] : s)), ...groups, ...features]
+  const sizes = [sizeOf(batch), ...spatial.map(s => (isWindow(s) ? s.out.size : sizeOf(s))), sizeOf(groups) * sizeOf(features)]
+  const made = w.op('convolution', [lhs, rhs], { sizes, dtype: left.dtype }, attributes.join(', '))
+  return w.transpose(w.reshape(made, sizesOf(out)), names(shapeOf(n)).map(name => names(out).indexOf(name)))
 }

@@ -11,11 +11,12 @@ export const windows: Infer<WindowAttrs> = {
       dimIn(x.shape, v.x, 'conv', site)
       dimIn(w.shape, v.w, 'conv', site)
     }
-    const { batch, groups, over, features } = convDims(a, x.shape, w.shape)
+    const { groups, over, features } = convDims(a, x.shape, w.shape)
     for (const name of a.over) for (const t of [x, w]) dimIn(t.shape, name, 'conv', site)
     const shared = [...groups, ...over].map(d => d.name)
     agree(x.shape.filter(d => shared.includes(d.name)), w.shape.filter(d => shared.includes(d.name)), 'conv', site)
     if (x.dtype !== w.dtype) sameType('conv', inputs, site)
-    return [{ shape: distinct([...batch, ...a.windows.map(v => v.out), ...groups, ...features], 'conv', site), dtype: x.dtype }]
+    const own = x.shape.filter(d => !shared.includes(d.name)).map(d => a.windows.find(v => v.x === d.name)?.out ?? d)
+    return [{ shape: distinct([...own, ...groups, ...features], 'conv', site), dtype: x.dtype }]
   },
 }
