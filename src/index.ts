@@ -1,9 +1,11 @@
 /** The public door. Layers are in `meshwork/nn`, optimizers in `meshwork/optim`, models, data and training under their names. */
 export {
-  broadcast, collectives, compile, concat, dim, dims, einsum, expectDims, fold, full, grad, index, input, iota, keyOf, layout, mapTree, mesh, MeshArray, normal, pad,
-  openBackend, param, parts, place, plan, print, printLocal, reverse, roll, scan, shift, slice, slot, stack, totals, uniform, unstack, valueAndGrad, where, zipTrees,
-  type AnyTensor, type Arrays, type Backend, type BackendOptions, type Collective, type CompileOptions, type Dim, type DimLike, type DimsOf, type Given,
-  type GradOptions, type Key, type Layout, type Layouts, type LocalGraph, type MemoryStats, type Mesh, type Placement, type Plan, type Program, type Range, type Remat,
+  argsort, broadcast, collectives, compile, concat, cummax, cummin, cumprod, cumsum, dim, dims, dynamicSlice, dynamicUpdate, einsum,
+  expectDims, fold, full, grad, index, input, iota, keyOf, layout, mapTree, median, mesh, MeshArray, normal, nth, oneHot, openBackend, pad,
+  param, parts, permutation, place, plan, print, printLocal, reverse, roll, scan, scatter, shift, slice, slot, sort, sortWith, stack, topK,
+  totals, uniform, unstack, valueAndGrad, where, zipTrees, type AnyTensor, type Arrays, type Backend, type BackendOptions, type Collective,
+  type CompileOptions, type Cumulative, type Dim, type DimLike, type DimsOf, type Given, type GradOptions, type Key, type Layout,
+  type Layouts, type LocalGraph, type MemoryStats, type Mesh, type Order, type Placement, type Plan, type Program, type Range, type Remat,
   type Role, type Scalar, type Tensor, type Tree,
 } from './engine/index.ts'
 /** Control flow. */

@@ -7,6 +7,8 @@ import type { Node, TensorType } from './node.ts'
 export type UnaryFn = 'neg' | 'exp' | 'log' | 'tanh' | 'sqrt' | 'rsqrt' | 'abs' | 'sign' | 'sin' | 'cos' | 'logistic' | 'not'
 export type BinaryFn = 'add' | 'sub' | 'mul' | 'div' | 'max' | 'min' | 'pow' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight'
 export type Direction = 'EQ' | 'NE' | 'LT' | 'LE' | 'GT' | 'GE'
+export type ScatterKind = 'set' | 'add' | 'max' | 'min'
+export type CumulativeKind = 'sum' | 'prod' | 'max' | 'min'
 export type ReduceKind = 'sum' | 'max' | 'min'
 
 /** A graph closed over its inputs: a whole program, or the body of a loop. */
@@ -73,8 +75,24 @@ export interface RearrangingAttrs {
 
 /** What moves elements to places that are computed. */
 export interface IndexingAttrs {
-  /** (table, indices): rows of `dim` at the indices, clamped into range. Dims: the indices', then the table's others. */
+  /** (table, indices): rows of `dim` at the indices, clamped into range. Dims: the indices', then the table's others; shared ones go elementwise. */
   take: { readonly dim: string }
+  /**
+   * (target, indices, updates): the target with the updates written at the indices of `dim`; those out of range are dropped. Dims
+   * that the target and the indices share go elementwise. With `set`, of several updates for one element the last counts, in the
+   * row-major order of the indices.
+   */
+  scatter: { readonly dim: string; readonly kind: ScatterKind }
+  /** (x, start): as many elements of `dim` as `to` has, from `start` on, an i32 scalar, moved so far that all lie inside. */
+  dynamicSlice: { readonly dim: string; readonly to: Dim }
+  /** (x, update, start): x with the update in the place of as many elements of `dim`, from `start` on as `dynamicSlice` has it. */
+  dynamicUpdate: { readonly dim: string }
+  /** (keys, others…), all of one shape: sorted along `dim` by the keys, equal ones in their order, NaN as the largest. A result each. */
+  sort: { readonly dim: string; readonly descending: boolean }
+  /** The largest elements along `dim`, as many as `to` has, and where they were (i32); equal ones in their order. */
+  topK: { readonly dim: string; readonly to: Dim }
+  /** The sum, product or extremum of all elements up to each one, from the other end if `reverse`. */
+  cumulative: { readonly kind: CumulativeKind; readonly dim: string; readonly reverse: boolean }
   /** (indices, updates): zeros with the updates added at the indices along the new `dim`; those out of range are dropped. */
   scatterAdd: { readonly dim: Dim }
 }

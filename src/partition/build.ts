@@ -30,5 +30,5 @@ export function ownPart(c: Context, x: LocalNode, dim: string, axes: Axes, where
   const { size = block } = where
   const part = partIndex(c, axes)
   const begin = binary(c, 'mul', part, constant(c, block, part))
-  return c.make('dynamicSlice', [x, start === 0 ? begin : binary(c, 'add', begin, constant(c, start, begin))], { dim, size }, x.site)
+  return c.make('dynamicSlice', [x, start === 0 ? begin : binary(c, 'add', begin, constant(c, start, begin))], { dim, to: { name: dim, size } }, x.site)
 }

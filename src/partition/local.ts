@@ -18,8 +18,6 @@ export interface LocalAttrs extends Shared {
   while: { readonly condition: LocalBody; readonly body: LocalBody; readonly carries: number }
   /** Which part of a dim that takes these axes is this device's, i32. */
   axisIndex: { readonly axes: Axes }
-  /** (x, start): `size` elements of `dim` from `start` on, an i32 scalar. */
-  dynamicSlice: { readonly dim: string; readonly size: number }
   /** The same on all devices along the axes: the elementwise sum, max or min of theirs. */
   allReduce: { readonly kind: ReduceKind; readonly axes: Axes }
   /** The parts of `dim` of all devices along the axes, `parts` of them, one after another. */
@@ -57,7 +55,6 @@ export const localInfer: Infer<LocalAttrs> = {
   ...infer,
   ...bodyTypes,
   axisIndex: () => [{ shape: [], dtype: 'i32' }],
-  dynamicSlice: (a, inputs) => [resized(first(inputs), a.dim, () => a.size)],
   allReduce: (_, inputs) => [first(inputs)],
   allGather: (a, inputs) => [resized(first(inputs), a.dim, size => size * a.parts)],
   reduceScatter: (a, inputs) => [resized(first(inputs), a.dim, size => size / a.parts)],
@@ -69,7 +66,6 @@ const describeAttrs: { readonly [K in keyof LocalAttrs]: (attrs: LocalAttrs[K]) 
   ...describeOp,
   ...describeControl,
   axisIndex: a => `axisIndex ${a.axes.join(', ')}`,
-  dynamicSlice: a => `slice ${a.dim} to ${a.size}`,
   allReduce: a => `ALL-REDUCE ${a.kind} along ${a.axes.join(', ')}`,
   allGather: a => `ALL-GATHER ${a.dim} along ${a.axes.join(', ')}`,
   reduceScatter: a => `REDUCE-SCATTER ${a.dim} along ${a.axes.join(', ')}`,

@@ -41,7 +41,7 @@ export function allNodes(roots: readonly Node[]): Node[] {
 }
 
 /** Ops that give a dim another size. */
-const resizing: ReadonlySet<string> = new Set(['resample', 'concat', 'conv'])
+const resizing: ReadonlySet<string> = new Set(['resample', 'concat', 'conv', 'dynamicSlice', 'topK'])
 
 /** Which dims got their size from an op, not from the user. */
 function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {

@@ -8,7 +8,8 @@ import { emitCond } from './cond.ts'
 import { emitConv } from './conv.ts'
 import { emitDot } from './dot.ts'
 import type { Scope } from './emit-nodes.ts'
-import { emitScatterAdd, emitTake } from './indexing.ts'
+import { emitDynamicSlice, emitDynamicUpdate, emitScatter, emitScatterAdd, emitTake } from './indexing.ts'
+import { emitCumulative, emitSort, emitTopK } from './order.ts'
 import { emitConcat, emitMerge, emitResample, emitReverse, emitRoll } from './rearranging.ts'
 import { emitReduce } from './reduce.ts'
 import { emitScan } from './scan.ts'
@@ -67,6 +68,12 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   reverse: (n, args, w) => [emitReverse(n, only(args), w)],
   concat: (n, args, w) => [emitConcat(w, args, names(shapeOf(n)).indexOf(n.attrs.dim.name))],
   take: (n, args, w) => [emitTake(n, args, w)],
+  scatter: (n, args, w) => [emitScatter(n, args, w)],
+  dynamicSlice: (n, args, w) => [emitDynamicSlice(n, args, w)],
+  dynamicUpdate: (n, args, w) => [emitDynamicUpdate(n, args, w)],
+  sort: (n, args, w) => emitSort(n, args, w),
+  topK: (n, args, w) => emitTopK(n, args, w),
+  cumulative: (n, args, w) => [emitCumulative(n, args, w)],
   scatterAdd: (n, args, w) => [emitScatterAdd(n, args, w)],
   threefry: (n, args, w) => [emitThreefry(n, args, w)],
   scan: (n, args, w, scope) => emitScan(n, args, w, scope),
@@ -76,14 +83,6 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   barrier: (_, args, w) => (args.length < 2 ? args : w.ops('optimization_barrier', args, args, '', [])),
   project: () => { throw new Error('projections are followed by the driver') },
   axisIndex: (n, _, w, scope) => [axisIndex(w, scope, n.attrs.axes)],
-  dynamicSlice: (n, args, w) => {
-    const [x, start] = args
-    if (x === undefined || start === undefined) throw new Error('dynamicSlice has two operands')
-    const zero = w.constant(0, 'i32')
-    const starts = shapeOf(operand(n, 0)).map(d => (d.name === n.attrs.dim ? start : zero))
-    const type = typeOfNode(n)
-    return [w.op('dynamic_slice', [x, ...starts], type, `slice_sizes = ${i64s(type.sizes)}`)]
-  },
   allReduce: (n, args, w, { mesh, collectives }) => [collectives.allReduce(n, only(args), w, mesh)],
   allGather: (n, args, w, { mesh, collectives }) => [collectives.allGather(n, only(args), w, mesh)],
   reduceScatter: (n, args, w, { mesh, collectives }) => [collectives.reduceScatter(n, only(args), w, mesh)],

@@ -81,7 +81,7 @@ export class Writer {
   ops(name: string, operands: readonly Ssa[], results: readonly Type[], attributes: string, regions: readonly (() => void)[]): Ssa[] {
     const id = this.fresh()
     const many = results.length > 1
-    const head = `${id}${many ? `:${results.length}` : ''} = "stablehlo.${name}"(${operands.map(o => o.name).join(', ')})${attributes === '' ? '' : ` <{${attributes}}>`}`
+    const head = `${id}${many ? `:${results.length}` : ''} = "${name.includes('.') ? name : `stablehlo.${name}`}"(${operands.map(o => o.name).join(', ')})${attributes === '' ? '' : ` <{${attributes}}>`}`
     const site = this.#site
     const signature = ` : (${operands.map(typeText).join(', ')}) -> ${many ? `(${results.map(typeText).join(', ')})` : results.map(typeText).join()}${locText(site)}`
     if (regions.length === 0) this.line(head + signature)

@@ -9,7 +9,7 @@ function ownAxes(n: LocalNode<'dynamicSlice'>): readonly string[] | undefined {
   const start = operand(n, 1)
   if (start.op !== 'binary' || start.attrs.fn !== 'mul') return undefined
   const [part, block] = [operand(start, 0), operand(start, 1)]
-  return part.op === 'axisIndex' && block.op === 'constant' && block.attrs.value === n.attrs.size ? part.attrs.axes : undefined
+  return part.op === 'axisIndex' && block.op === 'constant' && block.attrs.value === n.attrs.to.size ? part.attrs.axes : undefined
 }
 
 export const scatterSums: Pass = (body, make) => {
@@ -23,7 +23,7 @@ export const scatterSums: Pass = (body, make) => {
     const axes = first === undefined ? undefined : ownAxes(first)
     if (first === undefined || axes === undefined || !axes.every(a => summed.includes(a))) continue
     if (!slices.every(s => s !== undefined && s.attrs.dim === first.attrs.dim && ownAxes(s)?.join() === axes.join())) continue
-    const { dim, size } = first.attrs
+    const { dim, to: { size } } = first.attrs
     const scattered = make('reduceScatter', [operand(n, 0)], { dim, axes, parts: sizeIn(n, dim) / size }, n.site)
     const rest = summed.filter(a => !axes.includes(a))
     const sum = rest.length === 0 ? scattered : make('allReduce', [scattered], { kind: 'sum', axes: rest }, n.site)

@@ -25,7 +25,7 @@ function addition(n: Node<'binary'>, values: readonly Value[], c: Context): read
 }
 
 /** A value partial over more axes: itself on the first device along those it was whole over, zero elsewhere. */
-function once(c: Context, v: Value, axes: readonly string[]): Value {
+export function once(c: Context, v: Value, axes: readonly string[]): Value {
   const more = axes.filter(a => v.partial?.axes.includes(a) !== true)
   if (more.length === 0) return v
   const index = partIndex(c, more)

@@ -11,9 +11,10 @@ import { check, formatType, opError, sameType, sameTypes, type Block, type Func,
 import { reduceRules } from './reduce.ts'
 import type { Body, Context, Rule, Step, Value } from './rule.ts'
 import { shapeRules } from './shape.ts'
+import { topKRules } from './top-k.ts'
 
 const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
-  ...elementwiseRules, ...shapeRules, ...dotRules, ...convolutionRules, ...reduceRules, ...gatherRules, ...controlRules, ...collectiveRules,
+  ...elementwiseRules, ...shapeRules, ...dotRules, ...convolutionRules, ...reduceRules, ...gatherRules, ...controlRules, ...collectiveRules, ...topKRules,
 ])
 
 export interface Program {
