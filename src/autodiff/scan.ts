@@ -2,6 +2,7 @@
  * The gradient of a loop is a loop the other way. The forward loop is run with more ys: what the backward body needs and may
  * not, or should not, recompute. It shares its body's nodes with the loop it came from, so `mergeScans` makes one of both.
  */
+import { names } from '../core/dim.ts'
 import { inputNode } from '../graph/input.ts'
 import { fullNode, make, rewrite } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node } from '../graph/node.ts'
@@ -12,6 +13,15 @@ import { residuals } from './residuals.ts'
 import type { Cotangents, Wanted } from './rules/rule.ts'
 
 const zeros = (n: Node): Node => fullNode(0, shapeOf(n), dtypeOf(n))
+
+/** A value to be stacked along a dim that it may have already, where a loop inside walks a dim of the same name. */
+function renamed(n: Node, over: string): { readonly node: Node; readonly back: (n: Node) => Node } {
+  const taken = new Set(names(shapeOf(n)))
+  if (!taken.has(over)) return { node: n, back: m => m }
+  let to = `${over}.inner`
+  while (taken.has(to)) to += '.inner'
+  return { node: make('rename', [n], { from: over, to }), back: m => make('rename', [m], { from: to, to: over }) }
+}
 
 export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted): Cotangents {
   const { body, carries, xs, over, reverse } = n.attrs
@@ -41,15 +51,16 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted)
 
   // The forward loop again, with what must be kept among its ys.
   const saved = residuals(outputs, body, carries, keep)
-  const loop = saved.length === 0 ? n : make('scan', n.inputs, { ...n.attrs, body: { inputs: body.inputs, outputs: [...body.outputs, ...saved] } })
+  const stackable = saved.map(s => renamed(s, over.name))
+  const loop = saved.length === 0 ? n : make('scan', n.inputs, { ...n.attrs, body: { inputs: body.inputs, outputs: [...body.outputs, ...stackable.map(s => s.node)] } })
   const stacks = saved.map((_, i) => make('project', [loop], { index: body.outputs.length + i }))
 
   // The backward body speaks of the forward one's values: kept ones and the xs are walked over, captures captured.
-  const savedParams = saved.map((s, i) => inputNode(`saved${i}`, 'compute', typeOf(s)))
+  const savedParams = stackable.map((s, i) => inputNode(`saved${i}`, 'compute', typeOf(s.node)))
   const walked = body.inputs.slice(carries, capturesFrom)
   const walkedParams = walked.map(p => inputNode(p.attrs.name, p.attrs.role, p.attrs.type))
   const replaced = new Map<Node, Node>()
-  saved.forEach((s, i) => replaced.set(s, savedParams[i] ?? s))
+  saved.forEach((s, i) => replaced.set(s, stackable[i]?.back(savedParams[i] ?? s) ?? s))
   walked.forEach((p, i) => replaced.set(p, walkedParams[i] ?? p))
   body.inputs.slice(capturesFrom).forEach((p, i) => replaced.set(p, operand(n, capturesFrom + i)))
   const rewritten = rewrite(outputs, reachable(outputs), replaced)

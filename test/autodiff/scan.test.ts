@@ -49,6 +49,10 @@ const loops: { readonly [name: string]: Loop } = {
     in: [[batch, embed], [l, m, embed]],
     f: x => scan(l, at(x, 0), at(x, 1), (c: T, w: T) => [scan(m, c, w, (e: T, v: T) => [e.mul(v).add(e.sin()), {}])[0], {}])[0],
   },
+  'a loop over the same dim in a loop': {
+    in: [[embed], [l, embed]],
+    f: x => scan(l, at(x, 0), at(x, 1), (c: T, w: T) => [scan(l, c, at(x, 1), (e: T, v: T) => [scan(l, e, at(x, 1), (s: T, u: T) => [s.mul(u).sin(), {}])[0].mul(v).add(e.sin()), {}])[0].mul(w), {}])[0],
+  },
   'a gradient in a loop': {
     in: [[embed], [l, embed]],
     f: x => scan(l, at(x, 0), at(x, 1), (c: T, w: T) => [c.sub(grad((p: { c: T }) => scalar(p.c.mul(w).tanh().square().sum()))({ c }).c.mul(0.3)), {}])[0],

@@ -123,6 +123,7 @@ describe('errors', () => {
     expect(codeOf(() => scan(dims({ l: 4 }).l, full(0, [a]), { x }, c => [c, {}]))).toBe('size-differs: scan over "l" of size 4: x has size 3')
     expect(codeOf(() => scan(l, full(0, [a]), { x }, c => [loose(c).sum() as never, {}]))).toBe('carry-changes: scan over "l": the carry changes its dims at its only leaf')
     expect(codeOf(() => scan(l, { c: full(0, [a]) }, { x }, ({ c }) => [{ c: c.cast('i32') }, {}]))).toBe('carry-changes: scan over "l": the carry changes its dtype at c')
+    expect(codeOf(() => scan(l, {}, {}, () => [{}, { y: input('y', [l, a]) }]))).toBe('dim-twice: scan over "l": what is stacked: the result would have dim "l" twice')
     expect(codeOf(() => scan(l, { c: full(0, [a]) }, { x }, ({ c }) => [{ d: c } as never, {}]))).toBe('carry-changes: scan over "l": the carry changes its form')
   })
 })

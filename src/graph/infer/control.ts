@@ -1,5 +1,7 @@
 /** Types of results: loops. */
 import type { Dim } from '../../core/dim.ts'
+import type { Site } from '../../core/errors.ts'
+import { distinct } from './checks.ts'
 import { dtypeOf, shapeOf, typeOf } from '../node.ts'
 import type { Infer, TensorType, Typed } from '../node.ts'
 import type { ControlAttrs } from '../ops.ts'
@@ -7,8 +9,8 @@ import type { ControlAttrs } from '../ops.ts'
 interface Body { readonly outputs: readonly Typed[] }
 /** Of ops with bodies in any language. */
 export const bodyTypes = {
-  scan: (a: { readonly over: Dim; readonly body: Body; readonly carries: number }): TensorType[] =>
-    a.body.outputs.map((n, i) => (i < a.carries ? typeOf(n) : { shape: [a.over, ...shapeOf(n)], dtype: dtypeOf(n) })),
+  scan: (a: { readonly over: Dim; readonly body: Body; readonly carries: number }, _: readonly Typed[], site: Site | undefined): TensorType[] =>
+    a.body.outputs.map((n, i) => (i < a.carries ? typeOf(n) : { shape: distinct([a.over, ...shapeOf(n)], `scan over "${a.over.name}": what is stacked`, site), dtype: dtypeOf(n) })),
   cond: (a: { readonly yes: Body }): TensorType[] => a.yes.outputs.map(typeOf),
   while: (a: { readonly body: Body }): TensorType[] => a.body.outputs.map(typeOf),
 }
