@@ -1,5 +1,5 @@
 /** Cases: control. */
-import { cond, expectDims, full, grad, iota, loose, scan, whileLoop, type AnyTensor, type Scalar } from '../../src/engine/index.ts'
+import { accumulate, cond, expectDims, full, grad, iota, loose, named, remat, scan, valueAndGrad, whileLoop, type AnyTensor, type LossAndGrads, type Scalar } from '../../src/engine/index.ts'
 import { at, dimOf, type Case, type T } from './case.ts'
 
 const scalar = (x: AnyTensor): Scalar => expectDims(x, [])
@@ -40,6 +40,17 @@ export const control: readonly Case[] = [
   { name: 'gradient past a while', dims: { b: 4, e: 4 }, in: ['b e', 'e'], f: x => {
     const turns = whileLoop(n => scalar(loose(n).less(loose(at(x, 0).stopGradient().square().sum()))), n => n.add(1), full(0, []))
     return at(x, 0).mul(turns).mul(at(x, 1))
+  } },
+  { name: 'remat', dims: { b: 4, e: 4, h: 8 }, in: ['b e', 'e h', 'h e'], f: ([x, up, down] = [], d) => {
+    if (x === undefined || up === undefined || down === undefined) throw new Error('three operands')
+    const block = remat((x: T) => x.add(named(x.dot(up, dimOf(d, 'e')).tanh(), 'hidden').dot(down, dimOf(d, 'h'))), { keep: ['hidden'] })
+    return block(block(x).sin())
+  } },
+  { name: 'microbatches', dims: { b: 8, e: 4, h: 4 }, in: ['b e', 'e h'], f: ([x, w] = [], d) => {
+    if (x === undefined || w === undefined) throw new Error('two operands')
+    const f = (p: { w: T }, { x }: { x: T }): LossAndGrads<{ w: T }> => valueAndGrad((p: { w: T }) => scalar(loose(x.dot(p.w, dimOf(d, 'e')).tanh().square().mean())))(p)
+    const { value, grads } = accumulate(f, { w }, { x }, dimOf(d, 'b'), 2)
+    return grads.w.add(value)
   } },
   { name: 'gradient in cond', dims: { b: 4, e: 4 }, in: ['b e', 'e', '+'], f: x => cond(positive(at(x, 2)),
     () => grad((p: { w: T }) => scalar(loose(at(x, 0).mul(p.w).tanh().square().sum())))({ w: at(x, 1) }).w, () => at(x, 1)) },
