@@ -17,7 +17,7 @@ const options = ((): ts.CompilerOptions => {
 
 /** The order of names in a union or a mapped type is that in which the checker met them, which is not part of the message. */
 const inOrder = (text: string): string => text
-  .replace(/"[\w.]+"(?: \| "[\w.]+")+/g, union => union.split(' | ').sort().join(' | '))
+  .replace(/"[\w.-]+"(?: \| "[\w.-]+")+/g, union => union.split(' | ').sort().join(' | '))
   .replace(/(?:readonly [\w.]+: true; )+/g, members => members.trim().split('; ').map(m => m.replace(/;$/, '')).sort().map(m => `${m}; `).join(''))
 
 function messageOf(d: ts.Diagnostic): string {
@@ -37,7 +37,7 @@ function mistakesOf({ text }: ts.SourceFile, found: readonly ts.Diagnostic[]): {
 }
 
 describe('the compiler', () => {
-  const names = ['good', 'tensors', 'layers', 'layouts', 'windows']
+  const names = ['good', 'tensors', 'layers', 'layouts', 'windows', 'control']
   const program = ts.createProgram(names.map(fixture), options)
   // All at once and in order, so that no message depends on which tests are run.
   const checked = new Map(names.map(name => {
@@ -51,7 +51,7 @@ describe('the compiler', () => {
     expect(checked.get('good')?.found.map(messageOf)).toEqual([])
   })
 
-  test.each([['tensors', 20], ['layers', 14], ['layouts', 11], ['windows', 8]] as const)('refuses every mistake with %s, in these words', (name, count) => {
+  test.each([['tensors', 20], ['layers', 14], ['layouts', 11], ['windows', 8], ['control', 11]] as const)('refuses every mistake with %s, in these words', (name, count) => {
     const file = checked.get(name)
     if (file === undefined) throw new Error(`${name} was not checked`)
     const { mistakes, elsewhere } = mistakesOf(file.source, file.found)
