@@ -1,6 +1,6 @@
 /**
- * Convolutions in the one form that XLA:CPU has fast kernels for: [batch, places…, channels] by [window…, in, out], each several
- * dims as one. A transpose is written only where an operand's order forces one.
+ * Convolutions brought into one form: [batch, places…, channels] by [window…, in, out], each several dims as one. A transpose is
+ * written only where an operand's order forces one.
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
@@ -8,8 +8,9 @@ import { dimIn } from '../graph/infer/checks.ts'
 import type { Window } from '../graph/ops.ts'
 import { convDims, type ConvDims } from '../graph/windows.ts'
 import type { LocalNode } from '../partition/local.ts'
+import { convolve, type Slide } from './convolve.ts'
 import { emitSlice } from './rearranging.ts'
-import { i64s, sizesOf, type Ssa, type Writer } from './writer.ts'
+import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
 /** The operand with its dims in this order, as so many merged ones. */
 const arrange = (w: Writer, v: Ssa, shape: readonly Dim[], merged: readonly (readonly Dim[])[]): Ssa =>
@@ -40,7 +41,7 @@ function places(x: readonly Dim[], { windows }: LocalNode<'conv'>['attrs'], { ba
     else spatial.push([d])
   }
   const lies = names(x).join() === names([...own, ...shared]).join()
-  return start >= 0 && lies && spatial.length <= 3 ? { batch: own.slice(0, start), spatial } : { batch, spatial: x.flatMap(d => windowOf(d) ?? []) }
+  return start >= 0 && lies && spatial.length <= 2 ? { batch: own.slice(0, start), spatial } : { batch, spatial: x.flatMap(d => windowOf(d) ?? []) }
 }
 const isWindow = (s: Window | readonly Dim[]): s is Window => 'x' in s
 
@@ -51,28 +52,18 @@ export function emitConv(n: LocalNode<'conv'>, [left, right]: readonly Ssa[], w:
   const { groups, over, features } = dims
   const { batch, spatial } = places(x, n.attrs, dims)
   let lhs = arrange(w, left, x, [batch, ...spatial.map(s => (isWindow(s) ? [dimIn(x, s.x, 'conv')] : s)), [...groups, ...over]])
-  const pads: (readonly [number, number])[] = []
+  const rhs = arrange(w, right, k, [...spatial.map(s => (isWindow(s) ? [dimIn(k, s.w, 'conv')] : [])), over, [...groups, ...features]])
+  const slides: Slide[] = []
   for (const [i, s] of spatial.entries()) {
-    const reached = isWindow(s) ? reach(s, dimIn(x, s.x, 'conv').size, dimIn(k, s.w, 'conv').size) : { from: 0, size: sizeOf(s), low: 0, high: 0 }
+    const width = rhs.sizes[i] ?? 1
+    const reached = isWindow(s) ? reach(s, dimIn(x, s.x, 'conv').size, width) : { from: 0, size: sizeOf(s), low: 0, high: 0 }
     if (reached === undefined) return w.constant(0, left.dtype, sizesOf(shapeOf(n)))
     // Cut beforehand: not every plugin takes negative padding.
     if (reached.size !== lhs.sizes[i + 1]) lhs = emitSlice(w, lhs, i + 1, reached.from, reached.size, 1)
-    pads.push([reached.low, reached.high])
+    const { stride, xDilation, wDilation, out } = isWindow(s) ? s : { stride: 1, xDilation: 1, wDilation: 1, out: { size: sizeOf(s) } }
+    slides.push({ ...reached, width, places: out.size, stride, xDilation, wDilation })
   }
-  const rhs = arrange(w, right, k, [...spatial.map(s => (isWindow(s) ? [dimIn(k, s.w, 'conv')] : [])), over, [...groups, ...features]])
-  const numbers = spatial.map((_, i) => `${i}, `).join('')
-  const each = (of: (v: Window) => number): string => i64s(spatial.map(s => (isWindow(s) ? of(s) : 1)))
-  const attributes = [
-    'batch_group_count = 1 : i64',
-    `dimension_numbers = #stablehlo.conv<[b, ${numbers}f]x[${numbers}i, o]->[b, ${numbers}f]>`,
-    `feature_group_count = ${sizeOf(groups)} : i64`,
-    `lhs_dilation = ${each(v => v.xDilation)}`,
-    `padding = dense<[${pads.map(p => `[${p.join(', ')}]`).join(', ')}]> : tensor<${pads.length}x2xi64>`,
-    `rhs_dilation = ${each(v => v.wDilation)}`,
-    `window_strides = ${each(v => v.stride)}`,
-  ]
   const out = [...batch, ...spatial.flatMap(s => (isWindow(s) ? [s.out] : s)), ...groups, ...features]
-  const sizes = [sizeOf(batch), ...spatial.map(s => (isWindow(s) ? s.out.size : sizeOf(s))), sizeOf(groups) * sizeOf(features)]
-  const made = w.op('convolution', [lhs, rhs], { sizes, dtype: left.dtype }, attributes.join(', '))
+  const made = convolve(w, lhs, rhs, slides, sizeOf(groups))
   return w.transpose(w.reshape(made, sizesOf(out)), names(shapeOf(n)).map(name => names(out).indexOf(name)))
 }

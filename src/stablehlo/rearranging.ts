@@ -6,6 +6,7 @@ import { i64s, sizesOf, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
 /** Elements [from, from + (size − 1)·step] of dim `at`. */
 export function emitSlice(w: Writer, x: Ssa, at: number, from: number, size: number, step: number): Ssa {
+  if (size === x.sizes[at] && step === 1) return x
   const list = (here: (n: number) => number, other: (n: number) => number): string => i64s(x.sizes.map((n, i) => (i === at ? here(n) : other(n))))
   const attributes = `limit_indices = ${list(() => from + (size - 1) * step + 1, n => n)}, start_indices = ${list(() => from, () => 0)}, strides = ${list(() => step, () => 1)}`
   return w.op('slice', [x], { sizes: x.sizes.map((n, i) => (i === at ? size : n)), dtype: x.dtype }, attributes)
