@@ -7,8 +7,11 @@ import { mergeSmall } from './merge.ts'
 import { applied, type Pass } from './rewrite.ts'
 import { scatterSums } from './scatter.ts'
 
-const passes: readonly Pass[] = [hoistGathers, scatterSums, mergeSmall]
+type Maker = Make<LocalAttrs>
+const pruned = (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outputs: prune<LocalAttrs>(graph.outputs, make) })
+const over = (pass: Pass) => (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outputs: applied(graph, make, pass).outputs })
 
-export const optimized = (graph: LocalGraph, make: Make<LocalAttrs>): LocalGraph =>
-  passes.reduce<LocalGraph>((g, pass) => ({ ...g, outputs: applied(g, make, pass).outputs }), pruned(graph, make))
-const pruned = (graph: LocalGraph, make: Make<LocalAttrs>): LocalGraph => ({ ...graph, outputs: prune<LocalAttrs>(graph.outputs, make) })
+// Parameters that a hoisted gather has taken out of a loop need not enter it any more.
+const passes = [pruned, over(hoistGathers), pruned, over(scatterSums), over(mergeSmall)]
+
+export const optimized = (graph: LocalGraph, make: Maker): LocalGraph => passes.reduce((g, pass) => pass(g, make), graph)
