@@ -21,6 +21,11 @@ export const windows: readonly Case[] = [
   { name: 'conv by steps', dims: { b: 2, n: 16, i: 2, o: 3, k: 5 }, in: ['n b i', 'i k o'], f: by(conv, ['i'], ['n', 'k', { padding: 'same', stride: 2 }]) },
   { name: 'conv by steps that leave a rest', dims: { b: 2, n: 9, i: 2, o: 3, k: 3 }, in: ['b n i', 'k o i'], f: by(conv, ['i'], ['n', 'k', { padding: [1, 0], stride: 4 }]) },
   { name: 'conv by its own width', dims: { b: 2, n: 16, i: 3, o: 1, k: 2 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { stride: 2, as: 'h' }]) },
+  { name: 'conv to a new name', dims: { b: 2, n: 8, i: 3, o: 2, k: 3 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { padding: 'same', as: 'h' }]) },
+  { name: 'conv by a kernel as wide', dims: { n: 8, i: 2, o: 2, k: 8 }, in: ['n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { padding: 'same' }]) },
+  { name: 'conv by a split kernel', dims: { b: 2, n: 8, k: 4, o: 2 }, in: ['b n', 'k o'], f: by(conv, [], ['n', 'k', { padding: 'same', stride: 2 }]) },
+  { name: 'conv laid out otherwise', dims: { b: 4, n: 4, o: 4, i: 1, k: 3 }, in: ['b n i', 'k i o'], f: (x, d) =>
+    conv(at(x, 0).relayout({ [dimOf(d, 'b').name]: 'x' }).exp(), at(x, 1).relayout({ [dimOf(d, 'o').name]: 'x' }).exp(), { over: [dimOf(d, 'i').name], windows: windowsOf(d, [['n', 'k', { padding: 'same' }]]) }) },
   { name: 'conv dilated', dims: { b: 1, n: 8, i: 3, o: 2, k: 3 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { padding: 'same', dilation: 3 }]) },
   { name: 'conv that cuts', dims: { b: 2, n: 8, i: 3, o: 1, k: 2 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { padding: [-2, 3] }]) },
   { name: 'conv shifted far', dims: { n: 8, i: 3, k: 2 }, in: ['n i', 'k i'], f: by(conv, ['i'], ['n', 'k', { padding: [6, -5] }]) },
