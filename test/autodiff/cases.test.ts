@@ -2,20 +2,16 @@
 import { describe, expect, test } from 'vitest'
 import { dim } from '../../src/core/dim.ts'
 import { grad, input, loose } from '../../src/engine/index.ts'
-import { typeOf } from '../../src/graph/node.ts'
 import { cases, type Case } from '../cases/index.ts'
 import { leafValues, type Operand, type T } from '../graph/support.ts'
-import { drawn } from '../support/values.ts'
+import { drawnOperand } from '../support/operand.ts'
 import { gradientError } from './differences.ts'
 
 function operandsOf(c: Case, seed: number): { readonly dims: { readonly [name: string]: ReturnType<typeof dim> }; readonly operands: Operand[] } {
   const dims = Object.fromEntries(Object.entries(c.dims).map(([name, size]) => [name, dim(name, size)]))
   const operands = c.in.map((text, i): Operand => {
-    const [, names = '', mark = ''] = /^([\w ]*)(\+|#\d+)?$/.exec(text) ?? []
-    const shape = names.split(' ').filter(n => n !== '').map(n => dims[n] ?? dim('missing', 1))
-    const tensor = input(`x${i}`, shape, mark.startsWith('#') ? 'i32' : 'f32') as T
-    const range = mark === '+' ? { low: 0.5, high: 1.5 } : mark.startsWith('#') ? { below: Number(mark.slice(1)) } : {}
-    return { tensor, data: drawn(typeOf(tensor.node), seed + i, range) }
+    const { tensor, data } = drawnOperand(text, dims, `x${i}`, seed + i)
+    return { tensor, data: Array.from(data, Number) }
   })
   return { dims, operands }
 }

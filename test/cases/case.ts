@@ -4,7 +4,7 @@ import type { AnyTensor, Tensor } from '../../src/graph/types.ts'
 
 export type T = Tensor<string>
 export type Dims = { readonly [name: string]: Dim }
-/** Names of an operand's dims; the values drawn lie in (0.5, 1.5) with `+`, are indices below a size with `#size`, else in (−1, 1). */
+/** Names of an operand's dims and what its values are, as test/support/operand.ts reads it: `a b`, `a b+`, `a#8`, `a b~-3:3`, `a#0:200:u8`, `a?`. */
 type Operand = string
 
 export interface Case {

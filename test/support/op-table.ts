@@ -1,6 +1,6 @@
 /** The table of cases on a mesh: legal layouts, forward and gradient, against the reference evaluator. */
 import { dim, sizeOf, type Dim } from '../../src/core/dim.ts'
-import { isFloat } from '../../src/core/dtype.ts'
+import { isFloat, type TypedArray } from '../../src/core/dtype.ts'
 import { LayoutError } from '../../src/core/errors.ts'
 import type { Mesh } from '../../src/core/mesh.ts'
 import type { Layout } from '../../src/core/layout.ts'
@@ -11,6 +11,7 @@ import { typeOf } from '../../src/graph/node.ts'
 import type { Tensor } from '../../src/graph/types.ts'
 import { cases, type Case } from '../cases/index.ts'
 import { distinctLayouts, layoutsOf } from './layouts.ts'
+import { drawnOperand } from './operand.ts'
 import { drawn, relativeError } from './values.ts'
 
 type Inputs = { readonly [name: string]: Tensor<string> }
@@ -18,7 +19,7 @@ interface Ready {
   readonly name: string
   readonly dims: readonly Dim[]
   readonly inputs: Inputs
-  readonly data: { readonly [name: string]: Float32Array | Int32Array }
+  readonly data: { readonly [name: string]: TypedArray }
   /** The value, and the gradient of its product with fixed weights. */
   readonly f: (inputs: Inputs) => { readonly [name: string]: AnyTensor }
   /** f64. */
@@ -28,13 +29,7 @@ interface Ready {
 /** A case with dims of its own names, so that many share one program. */
 function ready(c: Case, index: number): Ready {
   const own = Object.fromEntries(Object.entries(c.dims).map(([name, size]) => [name, dim(`c${index}_${name}`, size)]))
-  const parsed = c.in.map((text, i) => {
-    const [, names = '', mark = ''] = /^([\w ]*)(\+|#\d+)?$/.exec(text) ?? []
-    const shape = names.split(' ').filter(n => n !== '').map(n => own[n] ?? dim('missing', 1))
-    const tensor = input(`c${index}_x${i}`, shape, mark.startsWith('#') ? 'i32' : 'f32') as Tensor<string>
-    const range = mark === '+' ? { low: 0.5, high: 1.5 } : mark.startsWith('#') ? { below: Number(mark.slice(1)) } : {}
-    return { tensor, data: drawn(typeOf(tensor.node), 100 * index + i, range) }
-  })
+  const parsed = c.in.map((text, i) => drawnOperand(text, own, `c${index}_x${i}`, 100 * index + i))
   const y = c.f(parsed.map(p => p.tensor), own)
   const weights = input(`c${index}_w`, y.shape) as Tensor<string>
   const inputs = Object.fromEntries([...parsed.map(p => p.tensor), weights].map((t, i) => [`i${i}`, t]))

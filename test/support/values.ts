@@ -1,17 +1,22 @@
 /** Numbers for tests: drawn from a seed, compared by relative error. */
 import { sizeOf } from '../../src/core/dim.ts'
 import { threefry2x32 } from '../../src/core/threefry.ts'
-import type { TypedArray } from '../../src/core/dtype.ts'
+import { hostArray, isFloat, type TypedArray } from '../../src/core/dtype.ts'
 import type { TensorType } from '../../src/graph/node.ts'
 
 /** In [0, 1), a pure function of its arguments. */
 export const draw = (seed: number, i: number): number => threefry2x32(seed, 11, i, 0) / 2 ** 32
 
-/** Host data of a type: floats in (low, high), integers below `below`. */
-export function drawn(type: TensorType, seed: number, { low = -1, high = 1, below = 4 } = {}): Float32Array | Int32Array {
-  const n = sizeOf(type.shape)
-  return type.dtype === 'i32' ? Int32Array.from({ length: n }, (_, i) => Math.floor(draw(seed, i) * below))
-    : Float32Array.from({ length: n }, (_, i) => low + (high - low) * draw(seed, i))
+/** Host data of a type: floats in (low, high), (−1, 1) where nothing else is said; integers from `low`, else 0, up to below `below`. */
+export function drawn(type: TensorType, seed: number, { low, high, below }: { readonly low?: number; readonly high?: number; readonly below?: number } = {}): TypedArray {
+  const data = hostArray(type.dtype, sizeOf(type.shape))
+  const [from, to] = isFloat(type.dtype) ? [low ?? -1, high ?? 1] : [low ?? 0, below ?? (type.dtype === 'bool' ? 2 : 4)]
+  for (let i = 0; i < data.length; i++) {
+    const x = from + (to - from) * draw(seed, i)
+    const value = isFloat(type.dtype) ? x : Math.floor(x)
+    data[i] = (type.dtype === 'i64' ? BigInt(value) : value) as never
+  }
+  return data
 }
 
 /** ‖a − b‖ / ‖b‖, with a floor so that zeros may be compared. NaN counts as infinitely far. */
