@@ -41,7 +41,7 @@ const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axe
 void mw_groups_free(void);
 
 // reduce.c
-enum { KIND_SUM, KIND_MAX, KIND_MIN, KINDS };
+enum { KIND_SUM, KIND_MAX, KIND_MIN, KIND_PROD, KINDS };
 typedef struct {
   MPI_Datatype type;
   MPI_Op op;

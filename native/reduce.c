@@ -44,6 +44,7 @@ static inline uint16_t to_f16(float f) {
 }
 
 static inline float sum_of(float a, float b) { return a + b; }
+static inline float prod_of(float a, float b) { return a * b; }
 static inline float max_of(float a, float b) { return (a > b) | (a != a) ? a : b; }
 static inline float min_of(float a, float b) { return (a < b) | (a != a) ? a : b; }
 static inline double max_of_f64(double a, double b) { return (a > b) | (a != a) ? a : b; }
@@ -60,6 +61,8 @@ static inline double min_of_f64(double a, double b) { return (a < b) | (a != a) 
 OPERATION(bf16_sum, uint16_t, from_bf16, to_bf16, sum_of)
 OPERATION(bf16_max, uint16_t, from_bf16, to_bf16, max_of)
 OPERATION(bf16_min, uint16_t, from_bf16, to_bf16, min_of)
+OPERATION(bf16_prod, uint16_t, from_bf16, to_bf16, prod_of)
+OPERATION(f16_prod, uint16_t, from_f16, to_f16, prod_of)
 OPERATION(f16_sum, uint16_t, from_f16, to_f16, sum_of)
 OPERATION(f16_max, uint16_t, from_f16, to_f16, max_of)
 OPERATION(f16_min, uint16_t, from_f16, to_f16, min_of)
@@ -70,7 +73,7 @@ OPERATION(f64_min, double, SAME, SAME, min_of_f64)
 
 enum { BF16, F16, F32, F64, FLOATS };
 static MPI_User_function *const functions[FLOATS][KINDS] = {
-    {bf16_sum, bf16_max, bf16_min}, {f16_sum, f16_max, f16_min}, {NULL, f32_max, f32_min}, {NULL, f64_max, f64_min}};
+    {bf16_sum, bf16_max, bf16_min, bf16_prod}, {f16_sum, f16_max, f16_min, f16_prod}, {NULL, f32_max, f32_min, NULL}, {NULL, f64_max, f64_min, NULL}};
 static MPI_Op made[FLOATS][KINDS];
 static int is_made[FLOATS][KINDS];
 
@@ -104,11 +107,11 @@ size_t mw_dtype_bytes(int32_t dtype) {
 
 int mw_reduction(int32_t dtype, int64_t kind, Reduction *out) {
   if (kind < 0 || kind >= KINDS) return mw_fail("no reduction has kind %lld", (long long)kind);
-  out->op = kind == KIND_SUM ? MPI_SUM : kind == KIND_MAX ? MPI_MAX : MPI_MIN;
+  out->op = kind == KIND_SUM ? MPI_SUM : kind == KIND_MAX ? MPI_MAX : kind == KIND_MIN ? MPI_MIN : MPI_PROD;
   switch (dtype) {
     case FFI_PRED:
       out->type = MPI_UINT8_T;
-      out->op = kind == KIND_MIN ? MPI_BAND : MPI_BOR;
+      out->op = kind == KIND_MIN || kind == KIND_PROD ? MPI_BAND : MPI_BOR;
       return 0;
     case FFI_S8: out->type = MPI_INT8_T; return 0;
     case FFI_S16: out->type = MPI_INT16_T; return 0;
@@ -118,8 +121,8 @@ int mw_reduction(int32_t dtype, int64_t kind, Reduction *out) {
     case FFI_U16: out->type = MPI_UINT16_T; return 0;
     case FFI_U32: out->type = MPI_UINT32_T; return 0;
     case FFI_U64: out->type = MPI_UINT64_T; return 0;
-    case FFI_F32: out->type = MPI_FLOAT; return kind == KIND_SUM ? 0 : own(F32, (int)kind, &out->op);
-    case FFI_F64: out->type = MPI_DOUBLE; return kind == KIND_SUM ? 0 : own(F64, (int)kind, &out->op);
+    case FFI_F32: out->type = MPI_FLOAT; return functions[F32][kind] == NULL ? 0 : own(F32, (int)kind, &out->op);
+    case FFI_F64: out->type = MPI_DOUBLE; return functions[F64][kind] == NULL ? 0 : own(F64, (int)kind, &out->op);
     // MPI 3 has no half floats: their bits travel as 2-byte integers, which only our own operations touch.
     case FFI_F16: out->type = MPI_UINT16_T; return own(F16, (int)kind, &out->op);
     case FFI_BF16: out->type = MPI_UINT16_T; return own(BF16, (int)kind, &out->op);

@@ -4,12 +4,15 @@ import type { DType } from '../core/dtype.ts'
 import type { Layout, Role } from '../core/layout.ts'
 import type { Node, TensorType } from './node.ts'
 
-export type UnaryFn = 'neg' | 'exp' | 'log' | 'tanh' | 'sqrt' | 'rsqrt' | 'abs' | 'sign' | 'sin' | 'cos' | 'logistic' | 'not'
-export type BinaryFn = 'add' | 'sub' | 'mul' | 'div' | 'max' | 'min' | 'pow' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight'
+export type UnaryFn =
+  | 'neg' | 'exp' | 'expm1' | 'log' | 'log1p' | 'tanh' | 'sqrt' | 'rsqrt' | 'cbrt' | 'abs' | 'sign' | 'sin' | 'cos' | 'tan' | 'logistic' | 'erf' | 'erfInv'
+  | 'floor' | 'ceil' | 'round' | 'not' | 'popcount' | 'leadingZeros'
+export type BinaryFn =
+  | 'add' | 'sub' | 'mul' | 'div' | 'rem' | 'max' | 'min' | 'pow' | 'atan2' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight' | 'shiftRightArithmetic'
 export type Direction = 'EQ' | 'NE' | 'LT' | 'LE' | 'GT' | 'GE'
 export type ScatterKind = 'set' | 'add' | 'max' | 'min'
-export type CumulativeKind = 'sum' | 'prod' | 'max' | 'min'
-export type ReduceKind = 'sum' | 'max' | 'min'
+export type CumulativeKind = ReduceKind
+export type ReduceKind = 'sum' | 'prod' | 'max' | 'min'
 
 /** A graph closed over its inputs: a whole program, or the body of a loop. */
 export interface Graph { readonly inputs: readonly Node<'input'>[]; readonly outputs: readonly Node[] }

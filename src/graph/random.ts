@@ -3,6 +3,7 @@
  * numbers: as easy as 1, 2, 3"), so that every mesh draws the same ones and each device only its own part.
  */
 import type { Dim } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
 import { broadcastTo, constantNode, fullNode, make } from './make.ts'
 import { shapeOf, type Node } from './node.ts'
 import { tensor, where, full } from './tensor.ts'
@@ -37,17 +38,30 @@ export function randomBits<const S extends readonly Dim[]>(key: Key, shape: S & 
   return tensor(threefry(key, index, first === undefined ? index : along(first)))
 }
 
-/** f32, uniform in [0, 1): 24 random bits each. */
-export const uniform = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Tensor<S[number]['name']> => {
-  const bits = randomBits<S>(key, shape).node
-  const top = make('binary', [bits, fullNode(8, shapeOf(bits), 'u32')], { fn: 'shiftRight' })
-  return tensor<S[number]['name']>(make('convert', [top], { dtype: 'f32' })).mul(2 ** -24)
+export interface UniformRange {
+  /** 0 unless said. */
+  readonly low?: number
+  /** 1 unless said; not reached. */
+  readonly high?: number
+  /** A float; f32 unless said. */
+  readonly dtype?: DType
 }
 
-/** f32, standard normal (Box and Muller 1958). */
-export function normal<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Tensor<S[number]['name']> {
-  const radius = uniform<S>(fold(key, 1), shape).neg().add(1).log().mul(-2).sqrt()
-  return radius.mul(uniform<S>(fold(key, 2), shape).mul(2 * Math.PI).cos())
+/** Uniform in [low, high): 24 random bits each, 53 for f64. */
+export function uniform<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, { low = 0, high = 1, dtype = 'f32' }: UniformRange = {}): Tensor<S[number]['name']> {
+  const words = (k: Key, drop: number): Tensor<string> => tensor(make('convert', [top(randomBits<S>(k, shape).node, drop)], { dtype: dtype === 'f64' ? 'f64' : 'f32' }))
+  const unit = dtype === 'f64' ? words(key, 6).mul(2 ** -26).add(words(fold(key, 3), 5).mul(2 ** -53)) : words(key, 8).mul(2 ** -24)
+  const scaled = low === 0 && high === 1 ? unit : unit.mul(high - low).add(low)
+  return tensor(scaled.cast(dtype).node)
+}
+/** The words without their lowest bits. */
+const top = (bits: Node, drop: number): Node => make('binary', [bits, fullNode(drop, shapeOf(bits), 'u32')], { fn: 'shiftRight' })
+
+/** Standard normal (Box and Muller 1958); a float, f32 unless said. */
+export function normal<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> {
+  const wide = dtype === 'f64' ? 'f64' : 'f32'
+  const radius = uniform<S>(fold(key, 1), shape, { dtype: wide }).neg().add(1).log().mul(-2).sqrt()
+  return radius.mul(uniform<S>(fold(key, 2), shape, { dtype: wide }).mul(2 * Math.PI).cos()).cast(dtype)
 }
 
 /** Zeroes a share `rate` of the elements and scales the others by 1 / (1 − rate) (Srivastava et al. 2014). */

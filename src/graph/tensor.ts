@@ -1,11 +1,11 @@
 /** Tensors: the methods a model is written with, each a node or a short composition of nodes. */
 import { formatShape, nameOf, names, sizeOf, type Dim, type DimLike } from '../core/dim.ts'
-import type { DType } from '../core/dtype.ts'
+import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import type { Layout, Role } from '../core/layout.ts'
 import { treeOps } from '../core/tree.ts'
 import { broadcastTo, constantNode, fullNode, make } from './make.ts'
-import { agree } from './infer/checks.ts'
+import { agree, dimIn } from './infer/checks.ts'
 import { dtypeOf, shapeOf, type Node } from './node.ts'
 import type { BinaryFn, Direction, ReduceKind, UnaryFn } from './ops.ts'
 import { userSite } from './site.ts'
@@ -53,10 +53,70 @@ class TensorOfNode implements AnyTensor {
   pow(other: Other): Tensor<string> { return this.#binary('pow', other) }
   maximum(other: Other): Tensor<string> { return this.#binary('max', other) }
   minimum(other: Other): Tensor<string> { return this.#binary('min', other) }
+  rem(other: Other): Tensor<string> { return this.#binary('rem', other) }
+  mod(other: Other): Tensor<string> {
+    const r = this.rem(other)
+    const zero = full(0, r.shape, r.dtype)
+    const wide = loose(tensor(broadcastTo(this.#other(other), r.shape)))
+    return where(r.notEqual(0).and(r.less(zero).xor(wide.less(zero))), r.add(wide), r)
+  }
+  floorDiv(other: Other): Tensor<string> {
+    if (isFloat(this.dtype)) return this.div(other).floor()
+    return this.sub(this.mod(other)).div(typeof other === 'number' ? other : loose(other))
+  }
+  atan2(other: Other): Tensor<string> { return this.#binary('atan2', other) }
+  and(other: Other): Tensor<string> { return this.#binary('and', other) }
+  or(other: Other): Tensor<string> { return this.#binary('or', other) }
+  xor(other: Other): Tensor<string> { return this.#binary('xor', other) }
+  shiftLeft(other: Other): Tensor<string> { return this.#binary('shiftLeft', other) }
+  shiftRight(other: Other): Tensor<string> { return this.#binary('shiftRight', other) }
+  shiftRightArithmetic(other: Other): Tensor<string> { return this.#binary('shiftRightArithmetic', other) }
+  notEqual(other: Other): Tensor<string> { return this.#compare('NE', other) }
+  lessEqual(other: Other): Tensor<string> { return this.#compare('LE', other) }
+  greater(other: Other): Tensor<string> { return this.#compare('GT', other) }
+  clamp(low: number, high: number): Tensor<string> { return this.maximum(low).minimum(high) }
   equal(other: Other): Tensor<string> { return this.#compare('EQ', other) }
   less(other: Other): Tensor<string> { return this.#compare('LT', other) }
   greaterEqual(other: Other): Tensor<string> { return this.#compare('GE', other) }
 
+  not(): Tensor<string> { return this.#unary('not') }
+  popcount(): Tensor<string> { return this.#unary('popcount') }
+  leadingZeros(): Tensor<string> { return this.#unary('leadingZeros') }
+  sign(): Tensor<string> { return this.#unary('sign') }
+  floor(): Tensor<string> { return this.#unary('floor') }
+  ceil(): Tensor<string> { return this.#unary('ceil') }
+  round(): Tensor<string> { return this.#unary('round') }
+  isNaN(): Tensor<string> { return this.notEqual(this) }
+  isFinite(): Tensor<string> { return this.abs().less(Infinity) }
+  reciprocal(): Tensor<string> { return tensor<string>(fullNode(1, this.shape, this.dtype)).div(loose(this)) }
+  cbrt(): Tensor<string> { return this.#unary('cbrt') }
+  expm1(): Tensor<string> { return this.#unary('expm1') }
+  log1p(): Tensor<string> { return this.#unary('log1p') }
+  exp2(): Tensor<string> { return this.mul(Math.LN2).exp() }
+  log2(): Tensor<string> { return this.log().mul(Math.LOG2E) }
+  log10(): Tensor<string> { return this.log().mul(Math.LOG10E) }
+  tan(): Tensor<string> { return this.#unary('tan') }
+  asin(): Tensor<string> { return this.atan2(this.#cofactor()) }
+  acos(): Tensor<string> { return this.#cofactor().atan2(loose(this)) }
+  /** √(1 − x²), exact near ±1. */
+  #cofactor(): Tensor<string> { return this.neg().add(1).mul(this.add(1)).sqrt() }
+  atan(): Tensor<string> { return this.atan2(1) }
+  sinh(): Tensor<string> { return this.expm1().sub(this.neg().expm1()).mul(0.5) }
+  cosh(): Tensor<string> { return this.exp().add(this.neg().exp()).mul(0.5) }
+  asinh(): Tensor<string> {
+    // Near 0 as the atanh of x/√(1 + x²); elsewhere by logarithms, and beyond 2³⁰, where the square overflows, without it.
+    const [a, near] = [this.abs(), this.clamp(-1, 1)]
+    const middle = a.clamp(0.5, 2 ** 30)
+    const large = where(a.greater(2 ** 30), a.maximum(1).log().add(Math.LN2), middle.add(middle.square().add(1).sqrt()).log()).mul(this.sign())
+    return where(a.less(0.5), near.div(near.square().add(1).sqrt()).atanh(), large)
+  }
+  acosh(): Tensor<string> {
+    const [up, down] = [this.sub(1), this.add(1)]
+    return up.add(up.sqrt().mul(down.sqrt())).log1p()
+  }
+  atanh(): Tensor<string> { return this.log1p().sub(this.neg().log1p()).mul(0.5) }
+  erf(): Tensor<string> { return this.#unary('erf') }
+  erfInv(): Tensor<string> { return this.#unary('erfInv') }
   neg(): Tensor<string> { return this.#unary('neg') }
   exp(): Tensor<string> { return this.#unary('exp') }
   log(): Tensor<string> { return this.#unary('log') }
@@ -78,6 +138,26 @@ class TensorOfNode implements AnyTensor {
     const gone = new Set(this.#over(over))
     return this.sum(...over).mul(1 / sizeOf(this.shape.filter(d => gone.has(d.name))))
   }
+
+  // One dim at a time: the gradient needs the products of what lies before and after along it.
+  prod(...over: Dims): Tensor<string> {
+    return this.#over(over).reduce((x: Tensor<string>, dim) => tensor(make('reduce', [x.node], { kind: 'prod', over: [dim] })), loose(this))
+  }
+  any(...over: Dims): Tensor<string> { return this.cast('i32').max(...over).equal(1) }
+  all(...over: Dims): Tensor<string> { return this.cast('i32').min(...over).equal(1) }
+  #first(dim: string, best: Tensor<string>): Tensor<string> {
+    const along = dimIn(this.shape, dim, 'argmax', userSite())
+    // Where NaN is comes before where the extremum is: whether XLA's reductions keep a NaN depends on how they are vectorised.
+    const places = loose(tensor(broadcastTo(make('iota', [], { dim: along }), this.shape)))
+    const hit = where(loose(this).equal(best), places.add(along.size), 2 * along.size)
+    const first = where(this.isNaN(), places, hit).min(dim)
+    return where(first.less(along.size), first, first.sub(along.size))
+  }
+  argmax(over: DimLike<string>): Tensor<string> { return this.#first(nameOf(over), this.max(nameOf(over))) }
+  argmin(over: DimLike<string>): Tensor<string> { return this.#first(nameOf(over), this.min(nameOf(over))) }
+  variance(...over: Dims): Tensor<string> { return this.sub(this.mean(...over)).square().mean(...over) }
+  std(...over: Dims): Tensor<string> { return this.variance(...over).sqrt() }
+  norm(...over: Dims): Tensor<string> { return this.square().sum(...over).sqrt() }
 
   dot(other: AnyTensor, ...over: Dims): Tensor<string> { return tensor(make('dot', [this.node, other.node], { over: over.map(nameOf) })) }
   rename(from: DimLike<string>, to: DimLike<string>): Tensor<string> {

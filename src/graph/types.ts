@@ -26,10 +26,64 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   /** The larger of both, elementwise; `max` reduces. */
   maximum<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   minimum<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  /** The remainder with the sign of the dividend. */
+  rem<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  /** The remainder with the sign of the divisor, as NumPy's. */
+  mod<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  /** The quotient rounded down. */
+  floorDiv<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  /** The angle of the point (other, this), in (−π, π]. */
+  atan2<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  /** Of booleans, or bit by bit of integers. */
+  and<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  or<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  xor<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  /** By the width or more, a shift gives 0; `shiftRightArithmetic` copies of the sign. */
+  shiftLeft<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  shiftRight<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  shiftRightArithmetic<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  notEqual<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  lessEqual<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  greater<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   equal<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   less<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   greaterEqual<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
 
+  /** Not below `low`, not above `high`. */
+  clamp(low: number, high: number): Tensor<D>
+  not(): Tensor<D>
+  /** Bits that are 1. */
+  popcount(): Tensor<D>
+  /** Zero bits above the highest 1. */
+  leadingZeros(): Tensor<D>
+  /** −1, 0 or 1. */
+  sign(): Tensor<D>
+  floor(): Tensor<D>
+  ceil(): Tensor<D>
+  /** To the nearest whole number; of two, to the even one. */
+  round(): Tensor<D>
+  isNaN(): Tensor<D>
+  isFinite(): Tensor<D>
+  reciprocal(): Tensor<D>
+  cbrt(): Tensor<D>
+  /** eˣ − 1 and log(1 + x), exact near 0. */
+  expm1(): Tensor<D>
+  log1p(): Tensor<D>
+  exp2(): Tensor<D>
+  log2(): Tensor<D>
+  log10(): Tensor<D>
+  tan(): Tensor<D>
+  asin(): Tensor<D>
+  acos(): Tensor<D>
+  atan(): Tensor<D>
+  sinh(): Tensor<D>
+  cosh(): Tensor<D>
+  asinh(): Tensor<D>
+  acosh(): Tensor<D>
+  atanh(): Tensor<D>
+  /** 2/√π ∫₀ˣ e^(−t²) dt, and its inverse. */
+  erf(): Tensor<D>
+  erfInv(): Tensor<D>
   neg(): Tensor<D>
   exp(): Tensor<D>
   log(): Tensor<D>
@@ -45,6 +99,7 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   square(): Tensor<D>
   /** max(x, 0). */
   relu(): Tensor<D>
+  /** Floats become the nearest whole number of the type towards zero, NaN 0; wider integers lose their high bits. */
   cast(dtype: DType): Tensor<D>
 
   /** Reductions run over the dims named, or over all where none is. */
@@ -52,6 +107,19 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   mean<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
   max<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
   min<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+
+  prod<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  /** Whether any, or every, boolean is true. */
+  any<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  all<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  /** Where the largest, or smallest, element of a dim is, i32: the first of equal ones; NaN counts as both. */
+  argmax<R extends D>(over: DimLike<R>): Tensor<Minus<D, R>>
+  argmin<R extends D>(over: DimLike<R>): Tensor<Minus<D, R>>
+  /** The mean square distance from the mean, over all elements. */
+  variance<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  std<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  /** √ Σ x². */
+  norm<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
 
   /** Contract `over`, multiply elementwise along every other dim that both have. */
   dot<E extends string, R extends D & E = never>(other: Tensor<E>, ...over: readonly DimLike<R>[]): Tensor<Minus<D | E, R>>

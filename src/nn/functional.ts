@@ -14,6 +14,12 @@ export function softmax<D extends string, R extends D>(x: Tensor<D>, over: DimLi
   }, (g, p) => [p.mul(g.sub(g.mul(p).sum(dim)))])
 }
 
+/** x − log Σ exp(x) over one dim. Gradient: g − p Σ g. */
+export function logSoftmax<D extends string, R extends D>(x: Tensor<D>, over: DimLike<R>): Tensor<D> {
+  const dim: string = nameOf(over)
+  return withGradient([x], ([x]) => x.sub(logsumexp(x, dim)), (g, y) => [g.sub(y.exp().mul(g.sum(dim)))])
+}
+
 /** log Σ exp(x) over one dim, safe for large x. */
 export function logsumexp<D extends string, R extends D>(x: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
   const dim: string = nameOf(over)

@@ -54,11 +54,12 @@ const sample = (x: Tensor<string>, { dim, to, stride, dilation, low }: Slide, k:
 const unsample = (g: Tensor<string>, { dim, to, stride, dilation, low }: Slide, k: number): Tensor<string> =>
   tensor(make('resample', [g.node], { dim: to.name, to: dim, start: low - k * dilation, step: 1, dilation: stride, fill: 0 }))
 
-const combine: { readonly [K in ReduceKind]: (a: Tensor<string>, b: Tensor<string>) => Tensor<string> } = {
+type Pooling = Exclude<ReduceKind, 'prod'>
+const combine: { readonly [K in Pooling]: (a: Tensor<string>, b: Tensor<string>) => Tensor<string> } = {
   sum: (a, b) => a.add(b), max: (a, b) => a.maximum(b), min: (a, b) => a.minimum(b),
 }
 
-function along(x: Tensor<string>, s: Slide, kind: ReduceKind): Tensor<string> {
+function along(x: Tensor<string>, s: Slide, kind: Pooling): Tensor<string> {
   const fill = reduceStart(kind, isFloat(x.dtype))
   const element = (x: Tensor<string>, k: number): Tensor<string> => sample(x, s, k, fill)
   const places = Array.from({ length: s.size }, (_, k) => k)
@@ -78,7 +79,7 @@ function along(x: Tensor<string>, s: Slide, kind: ReduceKind): Tensor<string> {
 }
 
 // The last window goes first: so the first of several extrema is the first in the windows' order, as in one window over all dims.
-const pool = <D extends string, W extends readonly PoolWindow[]>(op: string, kind: ReduceKind, x: Tensor<D>, windows: W): Tensor<Pooled<D, W>> =>
+const pool = <D extends string, W extends readonly PoolWindow[]>(op: string, kind: Pooling, x: Tensor<D>, windows: W): Tensor<Pooled<D, W>> =>
   tensor(slides(op, loose(x), windows).reduceRight((y, s) => along(y, s, kind), loose(x)).node)
 
 /**

@@ -7,7 +7,7 @@ import type { ReduceKind } from '../graph/ops.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
-const reducers: { readonly [K in ReduceKind]: string } = { sum: 'add', max: 'maximum', min: 'minimum' }
+const reducers: { readonly [K in ReduceKind]: string } = { sum: 'add', prod: 'multiply', max: 'maximum', min: 'minimum' }
 
 /** The body of a reduction: two scalars in, one out. */
 export const addRegion = (w: Writer, kind: ReduceKind, dtype: DType) => (): void => {

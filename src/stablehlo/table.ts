@@ -19,11 +19,12 @@ import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
 const unary: { readonly [F in UnaryFn]: string } = {
   neg: 'negate', exp: 'exponential', log: 'log', tanh: 'tanh', sqrt: 'sqrt', rsqrt: 'rsqrt', abs: 'abs', sign: 'sign', sin: 'sine',
-  cos: 'cosine', logistic: 'logistic', not: 'not',
+  cos: 'cosine', logistic: 'logistic', not: 'not', expm1: 'exponential_minus_one', log1p: 'log_plus_one', cbrt: 'cbrt', tan: 'tan', erf: 'chlo.erf',
+  erfInv: 'chlo.erf_inv', floor: 'floor', ceil: 'ceil', round: 'round_nearest_even', popcount: 'popcnt', leadingZeros: 'count_leading_zeros',
 }
 const binary: { readonly [F in BinaryFn]: string } = {
   add: 'add', sub: 'subtract', mul: 'multiply', div: 'divide', max: 'maximum', min: 'minimum', pow: 'power', and: 'and', or: 'or',
-  xor: 'xor', shiftLeft: 'shift_left', shiftRight: 'shift_right_logical',
+  xor: 'xor', shiftLeft: 'shift_left', shiftRight: 'shift_right_logical', shiftRightArithmetic: 'shift_right_arithmetic', rem: 'remainder', atan2: 'atan2',
 }
 
 /** i32: the device's coordinates along the axes, as one number with the first axis the major one. */

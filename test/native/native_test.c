@@ -84,8 +84,16 @@ static double value(const struct Dtype *t, int rank, int64_t i) {
   if (t->code == FFI_PRED) return x % 3 == 0;
   return t->name[0] == 'u' ? x : x - 12;
 }
+// Products of small numbers outgrow 8 and 16 bits, where they wrap around.
+static double product(const struct Dtype *t, double a, double b) {
+  if (t->code == FFI_S8) return (int8_t)(a * b);
+  if (t->code == FFI_U8) return (uint8_t)(a * b);
+  if (t->code == FFI_U16) return (uint16_t)(a * b);
+  return a * b;
+}
 static double combine(const struct Dtype *t, int kind, double a, double b) {
-  if (t->code == FFI_PRED) return kind == 2 ? a * b : a + b > 0;
+  if (t->code == FFI_PRED) return kind >= 2 ? a * b : a + b > 0;
+  if (kind == 3) return product(t, a, b);
   return kind == 0 ? a + b : kind == 1 ? (a > b ? a : b) : a < b ? a : b;
 }
 
@@ -148,7 +156,9 @@ static void run_one(const char *op, FfiError *(*handler)(FfiFrame *), const stru
       for (int p = 0; p < pair_count; p += 2)
         if (pairs[p + 1] == part) want = value(t, ranks[pairs[p]], i);
     snprintf(text, sizeof text, "at %lld: got %g, want %g", (long long)i, get(t, out, i), want);
-    NEED(get(t, out, i) == want, name, text);
+    // Halves are rounded after each product, in the order that MPI takes.
+    const double most = kind == 3 && (t->code == FFI_BF16 || t->code == FFI_F16) ? (fabs(want) > 60000 ? INFINITY : 0.02 * fabs(want)) : 0;
+    NEED(fabs(get(t, out, i) - want) <= most, name, text);
   }
   if (!in_place) free(out);
   free(in);
@@ -157,7 +167,7 @@ static void run_one(const char *op, FfiError *(*handler)(FfiFrame *), const stru
 static int run_layout(const Layout *l, int64_t n) {
   int calls = 0;
   for (int d = 0; d < DTYPES; d++) {
-    for (int kind = 0; kind < 3; kind++, calls += 3) {
+    for (int kind = 0; kind < 4; kind++, calls += 3) {
       run_one("reduce", mw_all_reduce, &dtypes[d], l, kind, n, 0);
       run_one("reduce", mw_all_reduce, &dtypes[d], l, kind, n, 1);
       run_one("scatter", mw_reduce_scatter, &dtypes[d], l, kind, n, 0);

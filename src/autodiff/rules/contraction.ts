@@ -2,11 +2,22 @@
 import { names } from '../../core/dim.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
-import { none, t } from './rule.ts'
+import { dimIn } from '../../graph/infer/checks.ts'
+import { none, t, type T } from './rule.ts'
 import type { ContractionAttrs } from '../../graph/ops.ts'
 import type { Rules } from './rule.ts'
 
 const missing = (from: Node, of: Node): string[] => names(shapeOf(of)).filter(d => !names(shapeOf(from)).includes(d))
+
+/** For every element the product of the others along a dim: of those before it and of those after it. No division, so zeros do no harm. */
+function othersProduct(x: Node, over: readonly string[]): Node {
+  const [dim, ...more] = over
+  if (dim === undefined || more.length > 0) throw new Error('products run over one dim at a time')
+  const to = dimIn(shapeOf(x), dim, 'prod')
+  const upTo = (reverse: boolean): T =>
+    t(make('resample', [make('cumulative', [x], { kind: 'prod', dim, reverse })], { dim, to, start: reverse ? 1 : -1, step: 1, dilation: 1, fill: 1 }))
+  return upTo(false).mul(upTo(true)).node
+}
 
 export const contraction: Rules<ContractionAttrs> = {
   dot: (n, [g], { wants }) => {
@@ -22,6 +33,7 @@ export const contraction: Rules<ContractionAttrs> = {
     const x = operand(n, 0)
     const wide = broadcastTo(g, shapeOf(x))
     if (n.attrs.kind === 'sum') return [wide]
+    if (n.attrs.kind === 'prod') return [t(wide).mul(t(othersProduct(x, n.attrs.over))).node]
     // Elements that tie for the extremum share its cotangent.
     const hit = t(x).equal(t(broadcastTo(n, shapeOf(x)))).cast(dtypeOf(x))
     return [t(wide).mul(hit).div(t(broadcastTo(hit.sum(...n.attrs.over).node, shapeOf(x)))).node]

@@ -1,8 +1,8 @@
 /** Gradients: elementwise ops. */
 import { isFloat } from '../../core/dtype.ts'
-import { fullNode, make } from '../../graph/make.ts'
-import { dtypeOf, operand, shapeOf } from '../../graph/node.ts'
-import { tensor, where } from '../../graph/tensor.ts'
+import { fullNode, make, splatValue } from '../../graph/make.ts'
+import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
+import { full, tensor, where } from '../../graph/tensor.ts'
 import { none, t, type T } from './rule.ts'
 import type { BinaryFn, ElementwiseAttrs, UnaryFn } from '../../graph/ops.ts'
 import type { Rules } from './rule.ts'
@@ -20,7 +20,14 @@ const unary: { readonly [F in UnaryFn]: ((g: T, x: T, y: T) => T) | undefined } 
   sin: (g, x) => g.mul(x.cos()),
   cos: (g, x) => g.mul(x.sin()).neg(),
   logistic: (g, _, y) => g.mul(y).mul(y.neg().add(1)),
-  not: undefined,
+  expm1: (g, _, y) => g.mul(y.add(1)),
+  log1p: (g, x) => g.div(x.add(1)),
+  cbrt: (g, _, y) => g.div(y.square().mul(3)),
+  tan: (g, _, y) => g.mul(y.square().add(1)),
+  erf: (g, x) => g.mul(x.square().neg().exp()).mul(2 / Math.sqrt(Math.PI)),
+  erfInv: (g, _, y) => g.mul(y.square().exp()).mul(Math.sqrt(Math.PI) / 2),
+  floor: undefined, ceil: undefined, round: undefined,
+  not: undefined, popcount: undefined, leadingZeros: undefined,
 }
 
 /** Each operand's own rule, from (g, a, b, f(a, b)). Where max and min tie, the right operand takes it all, so relu'(0) is 0. */
@@ -31,19 +38,38 @@ const binary: { readonly [F in BinaryFn]: readonly [(g: T, a: T, b: T, y: T) => 
   div: [(g, _, b) => g.div(b), (g, _, b, y) => g.mul(y).div(b).neg()],
   max: [(g, a, b) => where(b.less(a), g, 0), (g, a, b) => where(b.less(a), g.mul(0), g)],
   min: [(g, a, b) => where(a.less(b), g, 0), (g, a, b) => where(a.less(b), g.mul(0), g)],
-  pow: [(g, a, b) => g.mul(b).mul(a.pow(b.sub(1))), (g, a, _, y) => g.mul(y).mul(a.log())],
-  and: undefined, or: undefined, xor: undefined, shiftLeft: undefined, shiftRight: undefined,
+  // x⁰ does not depend on x, and 0ʸ not on y.
+  pow: [
+    (g, a, b) => g.mul(b).mul(a.pow(where(b.equal(0), full(1, b.shape, b.dtype), b.sub(1)))),
+    (g, a, _, y) => g.mul(y).mul(where(a.equal(0), full(1, a.shape, a.dtype), a).log()),
+  ],
+  rem: [g => g, (g, a, b) => g.mul(a.sub(a.rem(b)).div(b)).neg()],
+  atan2: [(g, a, b) => g.mul(b.div(a.square().add(b.square()))), (g, a, b) => g.mul(a.div(a.square().add(b.square()))).neg()],
+  and: undefined, or: undefined, xor: undefined, shiftLeft: undefined, shiftRight: undefined, shiftRightArithmetic: undefined,
+}
+
+/**
+ * A rule is linear in the cotangent, so what a `where` has masked may be masked after the rule as well as before it. After it,
+ * what the rule gives where the operand was not chosen (1/0, say) is not seen.
+ */
+function masked(g: Node, rule: (g: T) => Node): Node {
+  if (g.op !== 'select') return rule(t(g))
+  const [p, yes, no] = [operand(g, 0), operand(g, 1), operand(g, 2)]
+  const zero = (like: Node): Node => fullNode(0, shapeOf(like), dtypeOf(like))
+  if (splatValue(no) === 0) { const d = rule(t(yes)); return make('select', [p, d, zero(d)], {}) }
+  if (splatValue(yes) === 0) { const d = rule(t(no)); return make('select', [p, zero(d), d], {}) }
+  return rule(t(g))
 }
 
 export const elementwise: Rules<ElementwiseAttrs> = {
   unary: (n, [g]) => {
     const f = unary[n.attrs.fn]
-    return g === undefined || f === undefined ? none : [f(t(g), t(operand(n, 0)), t(n)).node]
+    return g === undefined || f === undefined ? none : [masked(g, d => f(d, t(operand(n, 0)), t(n)).node)]
   },
   binary: (n, [g], { wants }) => {
     const both = binary[n.attrs.fn]
     if (g === undefined || both === undefined) return none
-    return both.map((f, i) => (wants(operand(n, i)) ? f(t(g), t(operand(n, 0)), t(operand(n, 1)), t(n)).node : undefined))
+    return both.map((f, i) => (wants(operand(n, i)) ? masked(g, d => f(d, t(operand(n, 0)), t(operand(n, 1)), t(n)).node) : undefined))
   },
   compare: () => none,
   select: (n, [g]) => {

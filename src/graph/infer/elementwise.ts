@@ -2,21 +2,24 @@
 import { isFloat } from '../../core/dtype.ts'
 import { agree, only, sameType, wrongDtype } from './checks.ts'
 import type { Infer } from '../node.ts'
-import type { ElementwiseAttrs } from '../ops.ts'
+import type { BinaryFn, ElementwiseAttrs, UnaryFn } from '../ops.ts'
 
-const bitwise = new Set(['and', 'or', 'xor', 'shiftLeft', 'shiftRight'])
-const floatOnly = new Set(['exp', 'log', 'tanh', 'sqrt', 'rsqrt', 'sin', 'cos', 'logistic'])
+const bitwise: ReadonlySet<BinaryFn> = new Set<BinaryFn>(['and', 'or', 'xor', 'shiftLeft', 'shiftRight', 'shiftRightArithmetic'])
+const bits: ReadonlySet<UnaryFn> = new Set<UnaryFn>(['not', 'popcount', 'leadingZeros'])
+const integersToo: ReadonlySet<UnaryFn> = new Set<UnaryFn>(['neg', 'abs', 'sign'])
 
 export const elementwise: Infer<ElementwiseAttrs> = {
   unary: (a, inputs, site) => {
     const t = only(inputs)
-    if (floatOnly.has(a.fn) && !isFloat(t.dtype)) throw wrongDtype(a.fn, t, 'floats', site)
-    if (a.fn === 'not' && isFloat(t.dtype)) throw wrongDtype(a.fn, t, 'booleans and integers', site)
+    if (bits.has(a.fn)) {
+      if (isFloat(t.dtype) || (a.fn !== 'not' && t.dtype === 'bool')) throw wrongDtype(a.fn, t, a.fn === 'not' ? 'booleans and integers' : 'integers', site)
+    } else if (!isFloat(t.dtype) && (t.dtype === 'bool' || !integersToo.has(a.fn))) throw wrongDtype(a.fn, t, integersToo.has(a.fn) ? 'numbers' : 'floats', site)
     return [t]
   },
   binary: (a, inputs, site) => {
     const t = sameType(a.fn, inputs, site)
     if (bitwise.has(a.fn) && isFloat(t.dtype)) throw wrongDtype(a.fn, t, 'booleans and integers', site)
+    if (a.fn === 'atan2' && !isFloat(t.dtype)) throw wrongDtype(a.fn, t, 'floats', site)
     return [t]
   },
   compare: (_, inputs, site) => [{ shape: sameType('compare', inputs, site).shape, dtype: 'bool' }],

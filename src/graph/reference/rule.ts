@@ -4,7 +4,7 @@ import type { ReduceKind } from '../ops.ts'
 import type { Value } from './values.ts'
 
 export const reducers: { readonly [K in ReduceKind]: { readonly start: number; readonly step: (a: number, b: number) => number } } = {
-  sum: { start: 0, step: (a, b) => a + b }, max: { start: -Infinity, step: Math.max }, min: { start: Infinity, step: Math.min },
+  sum: { start: 0, step: (a, b) => a + b }, prod: { start: 1, step: (a, b) => a * b }, max: { start: -Infinity, step: Math.max }, min: { start: Infinity, step: Math.min },
 }
 /** The identity of a reduction in a dtype, as the emitter writes it too. */
 export const reduceStart = (kind: ReduceKind, float: boolean): number => {

@@ -3,15 +3,16 @@ import { sizeOf, type Dim } from '../../core/dim.ts'
 import { isFloat, type DType, type TypedArray } from '../../core/dtype.ts'
 import type { TensorType } from '../node.ts'
 
-export type Data = Float64Array | Int32Array | Uint32Array | Uint8Array
+export type Data = Float64Array | Int32Array | Uint32Array | Uint8Array | Int8Array
 export interface Value extends TensorType { readonly data: Data }
 
 export function allocate(dtype: DType, length: number): Data {
   if (isFloat(dtype)) return new Float64Array(length)
   if (dtype === 'u32') return new Uint32Array(length)
   if (dtype === 'bool' || dtype === 'u8') return new Uint8Array(length)
-  if (dtype === 'i32') return new Int32Array(length)
-  throw new Error(`the reference evaluator has no ${dtype}`)
+  if (dtype === 'i8') return new Int8Array(length)
+  // i64 is exact up to 2⁵³ here.
+  return dtype === 'i64' ? new Float64Array(length) : new Int32Array(length)
 }
 
 export const empty = (type: TensorType): Value => ({ ...type, data: allocate(type.dtype, sizeOf(type.shape)) })

@@ -1,4 +1,5 @@
 /** What the elementwise ops of one result type do to an element, by the arithmetic that the type takes. */
+import { erf, erfInv } from '../../core/special.ts'
 import type { Family, Scalar } from './element.ts'
 
 type Real<A extends number> = A extends 1 ? (x: number) => number : (x: number, y: number) => number
@@ -17,6 +18,7 @@ function roundEven(x: number): number {
 const bit = (x: boolean): number => (x ? 1 : 0)
 
 export const unary = {
+  'chlo.erf': { float: erf }, 'chlo.erf_inv': { float: erfInv },
   abs: { float: Math.abs, int: Math.abs, big: x => (x < 0n ? -x : x) },
   cbrt: { float: Math.cbrt }, ceil: { float: Math.ceil }, cosine: { float: Math.cos }, exponential: { float: Math.exp },
   exponential_minus_one: { float: Math.expm1 }, floor: { float: Math.floor }, log: { float: Math.log }, log_plus_one: { float: Math.log1p },
@@ -66,6 +68,7 @@ export const binary = {
   remainder: { float: (x, y) => x % y, int: (x, y) => (y === 0 ? x : x % y), big: (x, y) => (y === 0n ? x : x % y) },
   maximum: { float: max, int: max, big: (x, y) => (x - y > 0n ? x : y), bool: or },
   minimum: { float: min, int: min, big: (x, y) => (x - y < 0n ? x : y), bool: and },
+  atan2: { float: (x, y) => Math.atan2(x, y) },
   power: { float: powerFloat, int: powerInt, big: powerBig },
   and: { int: and, big: (x, y) => x & y, bool: and },
   or: { int: or, big: (x, y) => x | y, bool: or },
@@ -83,6 +86,17 @@ export const shifts = (bits: number): Readonly<Record<string, Arithmetic<2>>> =>
     shift_right_arithmetic: {
       int: (x, y) => (x << 32 - bits) >> 32 - bits >> (far(y) ? bits - 1 : y), big: (x, y) => x >> (farBig(y) ? 63n : y),
     },
+  }
+}
+
+/** Bits of integers of a width. */
+export const bitCounts = (bits: number): Readonly<Record<string, Arithmetic<1>>> => {
+  const wide = (x: bigint): string => BigInt.asUintN(64, x).toString(2)
+  const own = (x: number): number => (bits === 32 ? x >>> 0 : x & (2 ** bits - 1))
+  const ones = (digits: string): number => digits.replaceAll('0', '').length
+  return {
+    popcnt: { int: x => ones(own(x).toString(2)), big: x => BigInt(ones(wide(x))) },
+    count_leading_zeros: { int: x => Math.clz32(own(x)) - (32 - bits), big: x => (BigInt.asUintN(64, x) === 0n ? 64n : BigInt(64 - wide(x).length)) },
   }
 }
 

@@ -1,6 +1,6 @@
 /** Elementwise ops as functions of one element of each operand: whole arrays and the bodies of reductions are both made of them. */
 import type { DType } from '../../core/dtype.ts'
-import { binary, directions, shifts, unary, type AnyArithmetic } from './arithmetic.ts'
+import { binary, bitCounts, directions, shifts, unary, type AnyArithmetic } from './arithmetic.ts'
 import { word } from './attributes.ts'
 import { elements, isUnsigned, type Scalar } from './element.ts'
 import { check, only, opError, type Op } from './program.ts'
@@ -52,6 +52,8 @@ export const scalarRules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...rulesOf(unary), ...rulesOf(binary),
   ...Object.keys(shifts(32)).map((name): [string, Rule] =>
     [name, op => arithmetic(op, shifts(elements[operandType(op)].bits)[name] ?? {})]),
+  ...Object.keys(bitCounts(32)).map((name): [string, Rule] =>
+    [name, op => arithmetic(op, bitCounts(elements[operandType(op)].bits)[name] ?? {})]),
   ['compare', compare],
   ['convert', op => converter(operandType(op), resultType(op))],
   ['is_finite', () => x => (Number.isFinite(x) ? 1 : 0)],

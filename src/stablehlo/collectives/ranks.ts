@@ -14,7 +14,7 @@ import type { CollectiveWriter } from './writer.ts'
 type Type = Pick<Ssa, 'sizes' | 'dtype'>
 type Collectives = 'allReduce' | 'allGather' | 'reduceScatter' | 'allToAll' | 'permute'
 
-const kinds: { readonly [K in ReduceKind]: number } = { sum: 0, max: 1, min: 2 }
+const kinds: { readonly [K in ReduceKind]: number } = { sum: 0, max: 1, min: 2, prod: 3 }
 const inPlace = 'output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [0], operand_index = 0, operand_tuple_indices = []>]'
 
 /** One collective: consumes the token and leaves the next. */

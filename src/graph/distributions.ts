@@ -1,0 +1,49 @@
+/** Random numbers of other distributions, made of uniform ones. The same on every mesh. */
+import { nameOf, type Dim, type DimLike } from '../core/dim.ts'
+import { DimError } from '../core/errors.ts'
+import { erf } from '../core/special.ts'
+import { broadcastTo, make } from './make.ts'
+import { fold, randomBits, uniform, type Key } from './random.ts'
+import { userSite } from './site.ts'
+import { full, iota, loose, tensor } from './tensor.ts'
+import type { Distinct, Minus, Scalar, Tensor } from './types.ts'
+
+type Draw<S extends readonly Dim[]> = Tensor<S[number]['name']>
+
+/** Keys along a dim, each for one element of it: a loop walks over them. */
+export function splitKey<N extends string>(key: Key, dim: Dim<N>): { readonly word0: Tensor<N>; readonly word1: Tensor<N> } {
+  const index = make('convert', [iota(dim).node], { dtype: 'u32' })
+  const along = (n: Scalar): Tensor<N> => tensor(broadcastTo(n.node, [dim]))
+  const word = (i: number): Tensor<N> => tensor(make('threefry', [along(key.word0).node, along(key.word1).node, index, full(i, [dim], 'u32').node], {}))
+  return { word0: word(0xffffffff), word1: word(0xfffffffe) }
+}
+
+/** Uniform in (0, 1): never 0. */
+const open = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Draw<S> => uniform<S>(key, shape).add(2 ** -25)
+
+/** Standard normal, cut off outside of [low, high] (standard deviations; ±2 unless said): by the inverse of its distribution. */
+export function truncatedNormal<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, { low = -2, high = 2 }: { readonly low?: number; readonly high?: number } = {}): Draw<S> {
+  const [from, to] = [erfOf(low), erfOf(high)]
+  return open<S>(key, shape).mul(to - from).add(from).erfInv().mul(Math.SQRT2).clamp(low, high)
+}
+const erfOf = (x: number): number => erf(x * Math.SQRT1_2)
+
+/** Whether a coin of this chance shows heads, bool. */
+export const bernoulli = <const S extends readonly Dim[]>(key: Key, chance: number, shape: S & Distinct<S>): Draw<S> => uniform<S>(key, shape).less(chance)
+/** Rate 1. */
+export const exponential = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Draw<S> => open<S>(key, shape).log().neg()
+/** Standard Gumbel: −log(−log u). */
+export const gumbel = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Draw<S> => open<S>(key, shape).log().neg().log().neg()
+
+/** Whole numbers in [low, high), i32; a range that is no power of two favours some by at most (high − low) / 2³². @throws DimError when the range is empty */
+export function randomIntegers<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, low: number, high: number): Draw<S> {
+  if (!(high > low) || high - low > 2 ** 31 - 1) throw new DimError({ code: 'range', what: `randomIntegers: no whole numbers lie in [${low}, ${high})`, fix: 'give a range of at most 2³¹ − 1 numbers', at: userSite() })
+  return randomBits<S>(key, shape).rem(high - low).cast('i32').add(low)
+}
+
+/** Draws an index along a dim with the chances softmax(logits), i32: the largest of logits plus Gumbel noise (Maddison et al. 2014). */
+export function categorical<D extends string, R extends D>(key: Key, logits: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
+  const name: string = nameOf(over)
+  const noise: Tensor<string> = gumbel(fold(key, 4), logits.shape)
+  return tensor(loose(logits).cast('f32').add(noise).argmax(name).node)
+}
