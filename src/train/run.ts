@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { Layout } from '../core/layout.ts'
 import type { gptDims } from '../models/gpt.ts'
+import { UsageError } from '../core/errors.ts'
 import { fieldError } from './fields.ts'
 
 /** Steps are counted in i32 on the devices. */
@@ -65,6 +66,10 @@ export const defineRun = <const M extends Axes>(run: RunOf<M>): Run => parseRun(
 /** @throws UsageError naming the first field that is wrong; `where` says who gave the run. */
 export function parseRun(value: unknown, where: string): Run {
   const parsed = runSchema.safeParse(value)
-  if (parsed.success) return parsed.data
+  if (parsed.success) {
+    const { batch, microbatches } = parsed.data
+    if (batch % microbatches === 0) return parsed.data
+    throw new UsageError({ code: 'field', what: `${where}: microbatches is ${microbatches}, which does not divide batch, ${batch}`, fix: 'give it a number that does' })
+  }
   throw fieldError(runSchema, value, parsed.error.issues[0], where)
 }

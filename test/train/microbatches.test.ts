@@ -4,6 +4,7 @@ import { DimError } from '../../src/core/errors.ts'
 import { accumulate, dims, expectDims, input, loose, mesh as meshOf, openBackend, param, plan, totals, valueAndGrad, type Backend, type CollectiveTotal, type Layouts, type Tensor } from '../../src/engine/index.ts'
 import { gpt } from '../../src/models/index.ts'
 import { stateOf, trainStep } from '../../src/train/program.ts'
+import { defineRun } from '../../src/train/run.ts'
 import { train } from '../../src/train/train.ts'
 import { given, leafValues } from '../graph/support.ts'
 import { forms, small } from '../support/parallel-runs.ts'
@@ -70,6 +71,10 @@ describe('a training step', () => {
     expect(scattered(1).length).toBeGreaterThan(0)
     expectNoMore(scattered(4), scattered(1))
   })
+})
+
+test('a run whose batch cannot be cut so is refused before anything is read', () => {
+  expect(() => defineRun({ name: 'odd', batch: 8, microbatches: 3, steps: 1, model: small.model, mesh: { batch: 1 }, optimizer: { rate: 1e-3 } })).toThrow('the recipe: microbatches is 3, which does not divide batch, 8')
 })
 
 describe('training in parts', () => {
