@@ -1,4 +1,5 @@
 /** Cases: windows. */
+import { expectDims, grad, type Scalar } from '../../src/engine/index.ts'
 import { conv, convTranspose, maxPool, meanPool, minPool, sumPool, type ConvWindow, type PoolWindow } from '../../src/nn/index.ts'
 import { at, dimOf, type Case, type Dims, type T } from './case.ts'
 
@@ -42,6 +43,12 @@ export const windows: readonly Case[] = [
   { name: 'conv transposed', dims: { b: 2, n: 4, i: 3, o: 2, k: 3 }, in: ['b n i', 'k i o'], f: by(convTranspose, ['i'], ['n', 'k', { padding: 'same', stride: 2 }]) },
   { name: 'conv transposed, all', dims: { b: 1, n: 4, i: 2, o: 3, k: 4 }, in: ['b n i', 'k i o'], f: by(convTranspose, ['i'], ['n', 'k', { stride: 3, dilation: 2 }]) },
   { name: 'conv transposed with gaps', dims: { b: 2, n: 4, i: 1, o: 3, k: 2 }, in: ['b n i', 'k i o'], f: by(convTranspose, ['i'], ['n', 'k', { stride: 4, padding: 'same' }]) },
+  { name: 'conv, its gradients', dims: { b: 1, n: 8, g: 2, i: 1, k: 3 }, in: ['b n g i', 'k g i'], f: (x, d) => {
+    const windows = windowsOf(d, [['n', 'k', { padding: 'same', stride: 2 }]])
+    const loss = (p: { readonly x: T; readonly w: T }): Scalar => expectDims(conv(p.x, p.w, { over: [dimOf(d, 'i').name], windows }).square().sum(), [])
+    const found = grad(loss)({ x: at(x, 0), w: at(x, 1) })
+    return found.x.mul(found.w.sum(dimOf(d, 'k')))
+  } },
   { name: 'conv of convs', dims: { b: 2, n: 8, i: 3, k: 3 }, in: ['b n i', 'k i'], f: (x, d) => {
     const [first, w] = [at(x, 0), at(x, 1)]
     const [along] = windowsOf(d, [['n', 'k', { padding: 'same' }]])
