@@ -36,7 +36,7 @@ async function evaluate({ op, in: inputs = [], out, attrs = '', region = '' }: C
   const names = out.map((_, i) => (i === 0 ? '%r' : `%r#${i}`)).join(', ')
   const text = `module @test {
     func.func public @main(${inputs.map(([t], i) => `%${i}: ${tensor(t)}`).join(', ')}) -> (${results}) {
-      %r:${out.length} = "stablehlo.${op}"(${inputs.map((_, i) => `%${i}`).join(', ')}) <{${attrs}}> ${region}
+      %r:${out.length} = "${op.includes('.') ? op : `stablehlo.${op}`}"(${inputs.map((_, i) => `%${i}`).join(', ')}) <{${attrs}}> ${region}
         : (${types}) -> (${results}) loc("case.ts":1:1)
       "func.return"(${names}) : (${results}) -> ()
     }
@@ -250,6 +250,15 @@ const reductions: readonly Case[] = [
   },
 ]
 
+const slide = (attrs: string, out: Tensor, why: string): Case =>
+  ({ ...move('reduce_window', attrs, [floats, ['f32', [0]]], out, why), region: body('add', 'f32') })
+const ordered: readonly Case[] = [
+  slide('window_dimensions = array<i64: 1, 3>, padding = dense<[[0, 0], [2, 0]]> : tensor<2x2xi64>', ['2x3xf32', [1, 3, 6, 4, 9, 15]], 'all before'),
+  slide('window_dimensions = array<i64: 1, 3>, padding = dense<[[0, 0], [0, 2]]> : tensor<2x2xi64>', ['2x3xf32', [6, 5, 3, 15, 11, 6]], 'all after'),
+  slide('window_dimensions = array<i64: 2, 1>, window_strides = array<i64: 1, 2>', ['1x2xf32', [5, 9]], 'by steps'),
+  { op: 'chlo.top_k', attrs: 'k = 2 : i64, largest = true', in: [['2x4xf32', [1, 5, 5, 2, -1, NaN, 0, -inf]]], out: [['2x2xf32', [5, 5, NaN, 0]], ['2x2xi32', [1, 2, 1, 2]]] },
+]
+
 const rows = 'offset_dims = [1], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1'
 const intoRows = 'update_window_dims = [1], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1'
 const table: Tensor = ['3x2xf32', [1, 2, 3, 4, 5, 6]]
@@ -301,7 +310,7 @@ const convolutions: readonly Case[] = [
 
 const groups = {
   convolutions,
-  arithmetic, 'conversions and constants': conversions, moves, dots, reductions, 'gathers and scatters': indexed,
+  arithmetic, 'conversions and constants': conversions, moves, dots, reductions, 'windows and the largest': ordered, 'gathers and scatters': indexed,
 }
 describe.each(Object.entries(groups))('%s', (_, cases) => {
   const named = cases.map((c, i) => ({ name: [i, c.op, c.in?.[0]?.[0] ?? c.out[0]?.[0], c.why].join(' '), c }))

@@ -9,12 +9,14 @@ import { elementwiseRules } from './elementwise.ts'
 import { gatherRules } from './gather.ts'
 import { check, formatType, opError, sameType, sameTypes, type Block, type Func, type Module, type Op, type Typed } from './program.ts'
 import { reduceRules } from './reduce.ts'
+import { reduceWindowRules } from './reduce-window.ts'
 import type { Body, Context, Rule, Step, Value } from './rule.ts'
 import { shapeRules } from './shape.ts'
 import { topKRules } from './top-k.ts'
 
 const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
-  ...elementwiseRules, ...shapeRules, ...dotRules, ...convolutionRules, ...reduceRules, ...gatherRules, ...controlRules, ...collectiveRules, ...topKRules,
+  ...elementwiseRules, ...shapeRules, ...dotRules, ...convolutionRules, ...reduceRules, ...reduceWindowRules, ...gatherRules, ...controlRules,
+  ...collectiveRules, ...topKRules,
 ])
 
 export interface Program {
