@@ -1,0 +1,61 @@
+/** A random program on a backend beside the reference evaluator: the largest difference. */
+import { DimError, LayoutError } from '../../src/core/errors.ts'
+import { compile, print, type AnyTensor, type Backend, type MeshArray, type Tree } from '../../src/engine/index.ts'
+import { typeOf, type Node } from '../../src/graph/node.ts'
+import { evaluate } from '../../src/graph/reference/evaluate.ts'
+import { valueOf } from '../../src/graph/reference/values.ts'
+import { relativeError } from '../support/values.ts'
+import { ready, type Drawn, type Ready, type T } from './program.ts'
+import { registry } from './registry.ts'
+
+const inputsOf = (r: Ready): Node<'input'>[] => r.given.map(t => t.node).filter(n => n.op === 'input')
+function expectedOf(r: Ready, outputs: readonly AnyTensor[]): ArrayLike<number>[] {
+  const nodes = inputsOf(r)
+  return evaluate({ inputs: nodes, outputs: outputs.map(o => o.node) }, nodes.map((n, i) => valueOf(typeOf(n), r.data[i] ?? []))).map(v => v.data)
+}
+
+export interface Verdict { readonly wrong?: string; readonly refused?: true; readonly calls: readonly string[] }
+
+/** Programs of one mesh, as one program. */
+export async function verdict(programs: readonly Drawn[], backend: Backend): Promise<Verdict> {
+  const all = programs.map((p, i) => ready(p, registry, programs.length > 1 ? `p${i}` : ''))
+  const [first] = all
+  if (first === undefined) return { calls: [] }
+  const calls = all.flatMap(r => r.calls)
+  const merged = (pick: (r: Ready) => object | undefined): object => Object.assign({}, ...all.map(r => pick(r) ?? r.layout)) as object
+  const layouts = { layout: merged(r => r.layout), ...(all.some(r => r.params) ? { params: merged(r => r.params) } : {}), ...(all.some(r => r.state) ? { state: merged(r => r.state) } : {}) }
+  try {
+    const outputs = all.map(r => r.f(r.given))
+    const f = (...given: readonly (readonly T[])[]): Tree => all.map((r, i) => r.f(given[i] ?? []))
+    const compiled = await compile(f as unknown as (...given: readonly T[]) => Tree, all.map(r => r.given) as unknown as readonly T[], { mesh: first.mesh, backend, dims: merged(r => r.dims) as Ready['dims'], ...layouts })
+    const results = await compiled(...all.map(r => r.data) as unknown as readonly never[]) as unknown as readonly (readonly MeshArray[])[]
+    const wrong: string[] = []
+    for (const [i, r] of all.entries()) {
+      const expected = expectedOf(r, outputs[i] ?? [])
+      const limit = r.drawn.sharp ? 1e-8 : 1e-3
+      for (const [k, result] of (results[i] ?? []).entries()) {
+        const error = relativeError(Array.from(await result.read(), Number), expected[k] ?? [])
+        if (error > limit) wrong.push(`program ${i}, result ${k} of ${results[i]?.length}: relative error ${error}`)
+        result.dispose()
+      }
+    }
+    compiled.dispose()
+    if (backend.liveBuffers() !== 0) wrong.push(`${backend.liveBuffers()} buffers are left over`)
+    return wrong.length > 0 ? { wrong: wrong.slice(0, 5).join('\n'), calls } : { calls }
+  } catch (e) {
+    // What cannot be laid out so is refused, with the line it stands on.
+    if (e instanceof LayoutError && e.problem.at !== undefined) return { refused: true, calls }
+    return { wrong: e instanceof DimError || e instanceof LayoutError ? `${e.message}\n${e.stack ?? ''}` : e instanceof Error ? e.stack ?? e.message : String(e), calls }
+  }
+}
+
+/** A program as its graph, with all that its numbers depend on. */
+export function shown(p: Drawn): string {
+  const r = ready(p, registry)
+  const given = [`mesh ${JSON.stringify(Object.fromEntries(r.mesh.axes.map(a => [a.name, a.size])))}`, `layout ${JSON.stringify(r.layout)}`, `params ${JSON.stringify(r.params ?? null)}`, `state ${JSON.stringify(r.state ?? null)}`, `calls ${r.calls.join(', ')}`]
+  try {
+    return [...given, print({ inputs: inputsOf(r), outputs: r.f(r.given).map(o => o.node) }), JSON.stringify(p)].join('\n')
+  } catch (e) {
+    return [...given, e instanceof Error ? e.message : String(e), JSON.stringify(p)].join('\n')
+  }
+}

@@ -1,0 +1,137 @@
+/** What random programs are made of: a line for every function of the language. Values stay small; what jumps is kept from jumping. */
+import {
+  accumulate, argsort, broadcast, concat, cond, cummax, cummin, cumprod, cumsum, dim, dynamicSlice, dynamicUpdate, einsum, expectDims, fold, full, grad, index, iota, keyOf, loose, median,
+  named, normal, nth, oneHot, pad, parts, permutation, remat, reverse, roll, scan, scatter, shift, slice, sort, sortWith, stack, topK, uniform, unstack, valueAndGrad, where, whileLoop,
+  type Scalar,
+} from '../../src/engine/index.ts'
+import { conv, convTranspose, crossEntropy, dropout, gelu, layerNorm, logsumexp, maxPool, meanPool, minPool, softmax, sumPool } from '../../src/nn/index.ts'
+import type { Making, Op, Step, T } from './program.ts'
+
+const scalar = (x: { readonly node: unknown }): Scalar => expectDims(x as T, []) as Scalar
+/** One operand; a scalar is left as it is where the op needs a dim. */
+const one = (f: (x: T, s: Step, m: Making) => T | readonly T[]): Op => (m, s) => f(m.float(s.x), s, m)
+const along = (f: (x: T, dim: string, s: Step, m: Making, size: number) => T | readonly T[]): Op => (m, s) => {
+  const x = m.float(s.x)
+  if (x.shape.length === 0) return x.neg()
+  const d = m.of(x, s.dim)
+  return f(x, d.name, s, m, d.size)
+}
+/** For what has other gradients, or other places, where elements are equal. */
+const sharp = (f: (x: T, dim: string, s: Step, m: Making, size: number) => T | readonly T[]): Op => along((x, d, s, m, size) => (m.sharp ? f(m.apart(x), d, s, m, size) : x.neg()))
+const two = (f: (x: T, y: T, s: Step, m: Making) => T | readonly T[]): Op => (m, s) => {
+  const x = m.float(s.x)
+  const y = m.fitting(x, s.y)
+  const [l, r] = [m.wide(x, y), m.wide(y, x)]
+  return l.shape.length > 4 ? x : f(l, r, s, m)
+}
+const start = (m: Making, s: Step): Scalar => scalar(m.ints(s.y).sum().mul(s.way % 3).sub(s.way % 7))
+/** A bool that integers decide. */
+const decided = (m: Making, s: Step): Scalar => scalar(m.ints(s.y).max().less(s.way % 9))
+const padding = ['valid', 'same', [1, 0], [2, 1]] as const
+const pooled = (f: typeof sumPool): Op => along((x, d, s, m, size) => f(m.sharp ? m.apart(x) : x, [{
+  dim: d, size: Math.min(1 + s.way % 3, size), stride: 1 + s.y % 2, padding: m.pick(['valid', 'same'] as const, s.op), ...(s.way % 2 === 0 ? { as: m.free(s.way, 1, x).name } : {}),
+}]) as T)
+const convolved = (f: typeof conv): Op => along((x, d, s, m, size) => {
+  const k = m.free(s.y, Math.min(1 + s.way % 3, size), x)
+  const over = x.shape.filter(e => e.name !== d && s.dim % 3 > 0).slice(0, 1)
+  const out = m.free(s.y + 1, 2, x)
+  const w = loose(iota(k)).cast(m.dtype).mul(0.7).add(1).sin()
+  const weights = m.wide(w, m.ones([...over, ...(s.op % 2 === 0 ? [dim(out.name === k.name ? `${k.name}o` : out.name, 2)] : [])])).mul(0.5)
+  const names = over.map(e => e.name)
+  return f(x, weights, { over: s.way % 2 === 0 ? names : [], windows: [{ dim: d, kernel: k.name, padding: f === conv ? m.pick(padding, s.way) : 'valid', stride: 1 + s.x % 2 }] }) as T
+})
+const cumulated = (f: typeof cumsum): Op => along((x, d, s, m) => f(m.sharp ? m.apart(x).sin() : x, d, { reverse: s.way % 2 === 0, exclusive: f === cumsum || f === cumprod ? s.way % 3 === 0 : false }).mul(0.5))
+
+export const registry: { readonly [name: string]: Op } = {
+  neg: one(x => x.neg()), tanh: one(x => x.tanh()), sin: one(x => x.sin()), cos: one(x => x.cos()), sigmoid: one(x => x.sigmoid()),
+  exp: one(x => x.sin().exp().mul(0.4)), log: one(x => x.sin().add(1.5).log()), sqrt: one(x => x.sin().add(1.5).sqrt()), rsqrt: one(x => x.sin().add(1.5).rsqrt()),
+  abs: one((x, _, m) => (m.sharp ? m.apart(x).abs() : x)), relu: one((x, _, m) => (m.sharp ? m.apart(x).relu() : x)), square: one(x => x.sin().square()), gelu: one(x => gelu(x)),
+  add: two((x, y) => x.add(y).mul(0.6)), sub: two((x, y) => x.sub(y.mul(0.5))), mul: two((x, y) => x.mul(y.sin())), div: two((x, y) => x.div(y.sin().add(1.7))),
+  pow: two((x, y) => x.sin().add(1.5).pow(y.sin())), maximum: two((x, y, _, m) => (m.sharp ? m.apart(x).maximum(y) : x)), minimum: two((x, y, _, m) => (m.sharp ? m.apart(x).minimum(y.neg()) : x)),
+  less: (m, s) => { const i = m.ints(s.y); return where(i.less(s.way % 7), m.wide(m.float(s.x).sum(), i), 0.5) },
+  equal: (m, s) => { const i = m.ints(s.y); return i.equal(s.way % 7).cast('i32').add(i) },
+  greaterEqual: (m, s) => m.ints(s.y).greaterEqual(s.way % 7).cast(m.dtype),
+  where: two((x, y, s, m) => (x.shape.length === 0 ? x : where(loose(iota(m.of(x, s.dim))).less(s.way % 4), x, y))),
+  cast: (m, s) => m.ints(s.x).cast(m.dtype).mul(0.1).sin(), stopGradient: one(x => x.stopGradient()), named: one(x => named(x, 'kept')),
+  sum: along((x, d) => x.sum(d).mul(0.5)), 'sum of all': one(x => x.sum().mul(0.1)), mean: along((x, d) => x.mean(d)), max: sharp((x, d) => x.max(d)), min: sharp((x, d) => x.min(d)),
+  dot: (m, s) => {
+    const x = m.float(s.x)
+    const y = m.fitting(x, s.y)
+    const over = x.shape.filter(d => m.has(y, d)).map(d => d.name).slice(0, s.way % 3)
+    return x.dot(y.sin(), ...over).mul(0.5)
+  },
+  einsum: (m, s) => { const x = m.float(s.x); const y = m.fitting(x, s.y); return einsum([x, y.sin()], [...new Set([...x.shape, ...y.shape].map(d => d.name))].filter((_, i) => (s.way >> i) % 2 === 0)).mul(0.3) },
+  rename: along((x, d, s, m, size) => x.rename(d, m.free(s.way, size, x).name)),
+  broadcast: (m, s) => { const [x, d] = [m.float(s.x), m.base(s.dim)]; return x.shape.some(e => e.name === d.name) ? x : broadcast(x, [d]) },
+  expectDims: one(x => expectDims(x, [...x.shape].reverse())),
+  relayout: one((x, s, m) => x.relayout(m.rules(x, s.way))), 'relayout again': one((x, s, m) => x.relayout(m.rules(x, s.way)).neg().relayout(m.rules(x, s.y))), 'relayout as a role': one((x, s, m) => x.relayout(m.pick(['params', 'state', 'compute'] as const, s.dim))),
+  split: along((x, d, s, m, size) => {
+    const cut = m.pick([1, 2, 3, 4].filter(n => size % n === 0), s.way)
+    const high = m.free(s.way, cut, x)
+    return x.split(d, [high, m.free(s.y, size / cut, x, loose(full(0, [high])))])
+  }),
+  merge: along((x, d, s, m, size) => {
+    const other = x.shape.find(e => e.name !== d)
+    return other === undefined ? x : x.merge([d, other.name], m.free(s.way, size * other.size, x))
+  }),
+  slice: along((x, d, s, m, size) => slice(x, d, { start: s.way % size, step: 1 + s.y % 2, ...(s.dim % 2 === 0 ? { as: m.free(s.way, 1, x).name } : {}) })),
+  pad: along((x, d, s) => pad(x, d, s.way % 3, s.y % 3, { value: s.way % 2 })), shift: along((x, d, s) => shift(x, d, s.way % 7 - 3, { fill: s.y % 2 })), roll: along((x, d, s) => roll(x, d, s.way % 11 - 5)),
+  reverse: along((x, d) => reverse(x, d)), index: along((x, d, s, _, size) => index(x, d, s.way % size)),
+  concat: along((x, d, s, m) => concat(s.way % 2 === 0 ? [x, x.sin()] : [x.neg(), slice(x, d, { end: 1 }), x], d, s.y % 2 === 0 ? { as: m.free(s.y, 1, x).name } : {})),
+  stack: one((x, s, m) => stack([x, x.neg()], m.free(s.way, 2, x))), unstack: along((x, d) => unstack(x, d).reduce((p, q) => p.mul(0.5).add(q.sin()))),
+  parts: along((x, d, s, _, size) => (size < 2 ? x : parts(x, d, s.way % 2 === 0 ? [1, size - 1] : [size - 1, 1]))),
+  take: along((x, d, s, m) => { const i = m.ints(s.y); return i.shape.some(e => x.shape.some(f => f.name === e.name && f.size !== e.size)) ? x : x.take(d, i) }),
+  scatter: along((x, d, s, m) => {
+    const i = m.ints(s.y)
+    if (i.shape.some(e => e.name === d || x.shape.some(f => f.name === e.name && f.size !== e.size))) return x
+    const shape = [...i.shape, ...x.shape.filter(e => e.name !== d && !i.shape.some(f => f.name === e.name))]
+    if (shape.length > 4) return x
+    const kind = m.pick(m.sharp ? (['add', 'set', 'max', 'min'] as const) : (['add', 'set'] as const), s.way)
+    return scatter(kind === 'max' || kind === 'min' ? m.apart(x) : x, d, i, m.apart(m.ones(shape)).mul(0.5), kind)
+  }),
+  dynamicSlice: along((x, d, s, m, size) => dynamicSlice(x, d, start(m, s), s.dim % 2 === 0 ? dim(d, 1 + s.way % size) : m.free(s.way, 1 + s.way % size, x))),
+  dynamicUpdate: along((x, d, s, m, size) => dynamicUpdate(x, d, start(m, s), slice(x, d, { start: s.way % size }).sin())),
+  sort: sharp((x, d, s) => sort(x, d, { descending: s.way % 2 === 0 })), sortWith: sharp((x, d, s) => sortWith(x, [x.sin(), x.neg()], d, { descending: s.way % 2 === 0 })),
+  argsort: sharp((x, d, s) => argsort(x, d, { descending: s.way % 2 === 0 })),
+  topK: sharp((x, d, s, m, size) => { const found = topK(x, d, m.free(s.way, 1 + s.y % size, x)); return [found.values, found.indices] }),
+  nth: sharp((x, d, s, _, size) => nth(x, d, s.way % size)), median: sharp((x, d) => median(x, d)),
+  oneHot: (m, s) => { const i = m.ints(s.y); return oneHot(i, m.free(s.way, m.pick([2, 3, 4, 8], s.dim), i), m.dtype) },
+  permutation: (m, s) => permutation(keyOf(scalar(full(s.way, [], 'i32'))), m.base(s.dim)) as T,
+  uniform: (m, s) => uniform(fold(keyOf(scalar(full(s.way, [], 'i32'))), s.y), [m.base(s.dim)]).cast(m.dtype) as T,
+  normal: (m, s) => normal(keyOf(scalar(full(s.way, [], 'i32'))), [m.base(s.dim)]).mul(m.sharp ? 0 : 0.1).cast(m.dtype) as T,
+  dropout: one((x, s) => dropout(keyOf(scalar(full(s.way, [], 'i32'))), x, 0.4).mul(0.6)),
+  cumsum: cumulated(cumsum), cumprod: cumulated(cumprod), cummax: sharp((x, d, s) => cummax(x, d, { reverse: s.way % 2 === 0 })), cummin: sharp((x, d, s) => cummin(x, d, { reverse: s.way % 2 === 0 })),
+  conv: convolved(conv), convTranspose: convolved(convTranspose as typeof conv),
+  sumPool: pooled(sumPool), meanPool: pooled(meanPool as typeof sumPool), maxPool: (m, s) => (m.sharp ? pooled(maxPool)(m, s) : m.float(s.x)), minPool: (m, s) => (m.sharp ? pooled(minPool)(m, s) : m.float(s.x)),
+  softmax: along((x, d) => softmax(x, d)), logsumexp: along((x, d) => logsumexp(x, d).mul(0.5)),
+  layerNorm: along((x, d, _, m, size) => (size < 2 ? x : layerNorm(m.apart(x), dim(d, size), m.ones([dim(d, size)]), m.ones([dim(d, size)]), 0.1).mul(0.5))),
+  crossEntropy: along((x, d, _, m, size) => { const rest = x.shape.filter(e => e.name !== d); return crossEntropy(x, dim(d, size), m.wide(loose(full(1, [], m.dtype)), m.ones(rest)).cast('i32')).mul(0.3) as T }),
+  cond: two((x, y, s, m) => cond(decided(m, s), () => x.sin().add(y).mul(0.5), () => y.mul(0.7))),
+  'cond of sums': along((x, d, s, m) => cond(decided(m, s), () => x.sum(d).mul(0.5), () => x.mean(d).sin())),
+  whileLoop: (m, s) => { const x = m.float(s.x).stopGradient(); return whileLoop(({ n }) => scalar(n.less(s.way % 4)), ({ n, x }) => ({ n: n.add(1), x: roll(x, m.pick(x.shape, s.dim)?.name ?? '', 1).sin() as T }), { n: loose(full(0, [], 'i32')), x: x.shape.length === 0 ? m.ones([m.base(s.dim)]) : x }).x },
+  scan: along((x, d, s, m, size) => {
+    const carry = m.float(s.y)
+    if (carry.shape.some(e => e.name === d) || carry.shape.some(e => x.shape.some(f => f.name === e.name && f.size !== e.size))) return x
+    const [last, ys] = scan(dim(d, size), carry, { x }, (c: T, { x }) => {
+      const slice = loose(x)
+      const lacks = slice.shape.filter(e => !m.has(c, e)).map(e => e.name)
+      const same = lacks.length === 0 ? slice : slice.mean(...lacks)
+      const next = s.way % 2 === 0 ? c.add(same).sin() : c.mul(0.5).add(same.mul(0.5))
+      return [next, { y: slice.cos(), next }]
+    }, { reverse: s.way % 3 === 0 })
+    return [last, loose(ys.y), loose(ys.next)]
+  }),
+  'scan of sums': along((x, d, s, m, size) => loose(scan(dim(d, size), m.ones(x.shape.filter(e => e.name !== d).slice(0, 2)), { x }, (c: T, { x }) => {
+    const lacks = loose(x).shape.filter(e => !m.has(c, e)).map(e => e.name)
+    return [c.add(lacks.length === 0 ? loose(x) : loose(x).sum(...lacks)).mul(0.5), {}]
+  }, { reverse: s.way % 2 === 0 })[0])),
+  remat: two((x, y, s) => remat((p: T, q: T) => named(p.mul(q.sin()).sin(), 'kept').add(p).mul(0.5), s.way % 2 === 0 ? 'everything' : { keep: ['kept'] })(x, y)),
+  grad: two((x, y) => loose(grad((p: { x: T }) => scalar(p.x.mul(y).sin().sum()))({ x }).x)),
+  valueAndGrad: along((x, d, s) => { const found = valueAndGrad((p: { x: T }) => scalar(p.x.sin().sum(d).square().mean()), { remat: s.way % 2 === 0 ? 'nothing' : 'everything' })({ x }); return [loose(found.value), loose(found.grads.x)] }),
+  accumulate: along((x, d, s, m, size) => {
+    if (size % 2 !== 0) return x
+    const w = m.ones(x.shape.filter(e => e.name !== d)).mul(0.5)
+    const found = accumulate((p: { w: T }, b: { x: T }) => valueAndGrad((p: { w: T }) => scalar(b.x.mul(p.w).sin().mean()))(p), { w }, { x: x.stopGradient() }, dim(d, size), s.way % 2 === 0 ? 2 : size)
+    return found.grads.w
+  }),
+}
