@@ -1,6 +1,6 @@
 /** A random program on a backend beside the reference evaluator: the largest difference. */
 import { DimError, LayoutError } from '../../src/core/errors.ts'
-import { compile, print, type AnyTensor, type Backend, type MeshArray, type Tree } from '../../src/engine/index.ts'
+import { compile, plan, print, type AnyTensor, type Backend, type MeshArray, type Tree } from '../../src/engine/index.ts'
 import { typeOf, type Node } from '../../src/graph/node.ts'
 import { evaluate } from '../../src/graph/reference/evaluate.ts'
 import { valueOf } from '../../src/graph/reference/values.ts'
@@ -15,6 +15,18 @@ function expectedOf(r: Ready, outputs: readonly AnyTensor[]): ArrayLike<number>[
 }
 
 export interface Verdict { readonly wrong?: string; readonly refused?: true; readonly calls: readonly string[] }
+
+/** Whether every tensor of the program can lie as the rules say. */
+export function isLegal(p: Drawn): boolean {
+  const r = ready(p, registry)
+  try {
+    plan(((...given: readonly T[]) => r.f(given)) as (...given: readonly T[]) => Tree, r.given, { mesh: r.mesh, dims: r.dims, layout: r.layout })
+    return true
+  } catch (e) {
+    if (e instanceof LayoutError) return false
+    throw e
+  }
+}
 
 /** Programs of one mesh, as one program. */
 export async function verdict(programs: readonly Drawn[], backend: Backend): Promise<Verdict> {

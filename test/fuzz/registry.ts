@@ -1,10 +1,13 @@
 /** What random programs are made of: a line for every function of the language. Values stay small; what jumps is kept from jumping. */
 import {
-  accumulate, argsort, broadcast, concat, cond, cummax, cummin, cumprod, cumsum, dim, dynamicSlice, dynamicUpdate, einsum, expectDims, fold, full, grad, index, iota, keyOf, loose, median,
-  named, normal, nth, oneHot, pad, parts, permutation, remat, reverse, roll, scan, scatter, shift, slice, sort, sortWith, stack, topK, uniform, unstack, valueAndGrad, where, whileLoop,
+  accumulate, argsort, bernoulli, broadcast, categorical, concat, cond, cummax, cummin, cumprod, cumsum, dim, dynamicSlice, dynamicUpdate, einsum, expectDims, exponential, fold, full, grad, gumbel, index, iota, keyOf, loose, median,
+  named, normal, nth, oneHot, pad, parts, permutation, randomBits, randomIntegers, remat, reverse, roll, scan, scatter, shift, slice, sort, sortWith, splitKey, stack, topK, truncatedNormal, uniform, unstack, valueAndGrad, where, whileLoop,
   type Scalar,
 } from '../../src/engine/index.ts'
-import { conv, convTranspose, crossEntropy, dropout, gelu, layerNorm, logsumexp, maxPool, meanPool, minPool, softmax, sumPool } from '../../src/nn/index.ts'
+import {
+  celu, conv, convTranspose, crossEntropy, dropout, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, layerNorm, leakyRelu, logSigmoid, logSoftmax, logsumexp, maxPool, meanPool, minPool, mish,
+  relu, relu6, selu, silu, softmax, softplus, sumPool,
+} from '../../src/nn/index.ts'
 import type { Making, Op, Step, T } from './program.ts'
 
 const scalar = (x: { readonly node: unknown }): Scalar => expectDims(x as T, []) as Scalar
@@ -25,6 +28,11 @@ const two = (f: (x: T, y: T, s: Step, m: Making) => T | readonly T[]): Op => (m,
   return l.shape.length > 4 ? x : f(l, r, s, m)
 }
 const start = (m: Making, s: Step): Scalar => scalar(m.ints(s.y).sum().mul(s.way % 3).sub(s.way % 7))
+const seeded = (s: Step): Parameters<typeof uniform>[0] => keyOf(scalar(full(s.way, [], 'i32')))
+/** Of f32 and therefore judged loosely: only in programs of f32. */
+const loosely = (f: (key: Parameters<typeof uniform>[0], m: Making, s: Step) => T): Op => (m, s) => (m.sharp ? f(seeded(s), m, s).mul(0).cast('f64') : f(seeded(s), m, s).mul(0.1))
+/** Where its slope jumps, no element lies. */
+const kinked = (f: (x: T) => T): Op => one((x, _, m) => (m.sharp ? f(m.apart(x)) : x))
 /** A bool that integers decide. */
 const decided = (m: Making, s: Step): Scalar => scalar(m.ints(s.y).max().less(s.way % 9))
 const padding = ['valid', 'same', [1, 0], [2, 1]] as const
@@ -45,7 +53,22 @@ const cumulated = (f: typeof cumsum): Op => along((x, d, s, m) => f(m.sharp ? m.
 export const registry: { readonly [name: string]: Op } = {
   neg: one(x => x.neg()), tanh: one(x => x.tanh()), sin: one(x => x.sin()), cos: one(x => x.cos()), sigmoid: one(x => x.sigmoid()),
   exp: one(x => x.sin().exp().mul(0.4)), log: one(x => x.sin().add(1.5).log()), sqrt: one(x => x.sin().add(1.5).sqrt()), rsqrt: one(x => x.sin().add(1.5).rsqrt()),
-  abs: one((x, _, m) => (m.sharp ? m.apart(x).abs() : x)), relu: one((x, _, m) => (m.sharp ? m.apart(x).relu() : x)), square: one(x => x.sin().square()), gelu: one(x => gelu(x)),
+  abs: one((x, _, m) => (m.sharp ? m.apart(x).abs() : x)),  square: one(x => x.sin().square()), gelu: one(x => gelu(x)),
+  relu: kinked(x => relu(x)), relu6: kinked(x => relu6(x)), leakyRelu: kinked(x => leakyRelu(x)), elu: kinked(x => elu(x)), celu: kinked(x => celu(x)), selu: kinked(x => selu(x).mul(0.5)), hardSigmoid: kinked(x => hardSigmoid(x)),
+  hardSwish: kinked(x => hardSwish(x)), silu: one(x => silu(x)), softplus: one(x => softplus(x.sin().add(1.1))), logSigmoid: one(x => logSigmoid(x.sin().sub(1.1)).mul(0.5)), mish: one(x => mish(x.sin().add(1.1)).mul(0.5)),
+  geluExact: one(x => geluExact(x)), glu: along((x, d, _, __, size) => (size % 2 === 0 ? glu(x, d) : x)), clamp: kinked(x => x.clamp(-0.4, 0.6)), sign: kinked(x => x.sign().mul(0.3).add(x)),
+  reciprocal: one(x => x.sin().add(1.7).reciprocal()), cbrt: one(x => x.sin().add(1.7).cbrt()), expm1: one(x => x.sin().expm1().mul(0.5)), log1p: one(x => x.sin().add(1.2).log1p()), exp2: one(x => x.sin().exp2().mul(0.5)),
+  log2: one(x => x.sin().add(1.7).log2()), log10: one(x => x.sin().add(1.7).log10()), tan: one(x => x.sin().tan()), asin: one(x => x.sin().mul(0.7).asin()), acos: one(x => x.sin().mul(0.7).acos().sub(1)), atan: one(x => x.atan()),
+  sinh: one(x => x.sin().sinh()), cosh: one(x => x.sin().cosh().sub(1)), asinh: one(x => x.asinh()), acosh: one(x => x.sin().add(2.2).acosh()), atanh: one(x => x.sin().mul(0.7).atanh()), erf: one(x => x.erf()), erfInv: one((x, _, m) => (m.sharp ? x : x.sin().mul(0.6).erfInv())),
+  floor: kinked(x => x.floor().mul(0.2).add(x)), ceil: kinked(x => x.ceil().mul(0.2).add(x)), isNaN: one((x, _, m) => where(x.isNaN(), m.ones([]), x)), isFinite: one((x, _, m) => where(x.isFinite(), x, m.ones(x.shape))),
+  rem: (m, s) => m.ints(s.x).rem(1 + s.way % 5), mod: (m, s) => m.ints(s.x).sub(4).mod(1 + s.way % 5), floorDiv: (m, s) => m.ints(s.x).sub(3).floorDiv(1 + s.way % 3), bits: (m, s) => { const i = m.ints(s.x); return i.and(6).or(i.shiftRight(1)).xor(s.way % 8) },
+  shifts: (m, s) => m.ints(s.x).and(7).shiftLeft(s.way % 3).shiftRightArithmetic(1), popcount: (m, s) => m.ints(s.x).popcount(), leadingZeros: (m, s) => m.ints(s.x).and(255).leadingZeros(), booleans: (m, s) => { const i = m.ints(s.x); return i.greater(2).and(i.lessEqual(s.way % 9).not()).or(i.notEqual(3)).cast('i32') },
+  any: (m, s) => m.ints(s.x).less(s.way % 9).any().cast('i32'), all: (m, s) => { const i = m.ints(s.x); return (i.shape.length === 0 ? i.less(4) : i.less(s.way % 9).all(m.of(i, s.dim).name)).cast('i32') },
+  atan2: two((x, y) => x.sin().add(1.5).atan2(y)), prod: along((x, d) => x.sin().prod(d)), variance: along((x, d) => x.variance(d)), std: along((x, d, _, m, size) => (size < 2 ? x : m.apart(x).std(d).mul(0.5))), norm: along((x, d, _, m) => m.apart(x).norm(d).mul(0.4)),
+  argmax: sharp((x, d) => x.argmax(d)), argmin: sharp((x, d) => x.argmin(d)), logSoftmax: along((x, d) => logSoftmax(x, d).mul(0.4)),
+  bernoulli: (m, s) => bernoulli(seeded(s), 0.4, [m.base(s.dim)]).cast(m.dtype) as T, exponential: loosely((k, m, s) => loose(exponential(k, [m.base(s.dim)]))), gumbel: loosely((k, m, s) => loose(gumbel(k, [m.base(s.dim)]))),
+  truncatedNormal: loosely((k, m, s) => loose(truncatedNormal(k, [m.base(s.dim)]))), randomIntegers: (m, s) => loose(randomIntegers(seeded(s), [m.base(s.dim)], -2, 9)), randomBits: (m, s) => loose(randomBits(seeded(s), [m.base(s.dim)])).shiftRight(29).cast('i32'),
+  splitKey: (m, s) => { const d = m.base(s.dim); return loose(splitKey(seeded(s), d).word0).shiftRight(28).cast('i32') }, categorical: (m, s) => { const x = m.float(s.x); return m.sharp && x.shape.length > 0 ? loose(categorical(seeded(s), m.apart(x), m.of(x, s.dim).name)) : m.ints(s.y) },
   add: two((x, y) => x.add(y).mul(0.6)), sub: two((x, y) => x.sub(y.mul(0.5))), mul: two((x, y) => x.mul(y.sin())), div: two((x, y) => x.div(y.sin().add(1.7))),
   pow: two((x, y) => x.sin().add(1.5).pow(y.sin())), maximum: two((x, y, _, m) => (m.sharp ? m.apart(x).maximum(y) : x)), minimum: two((x, y, _, m) => (m.sharp ? m.apart(x).minimum(y.neg()) : x)),
   less: (m, s) => { const i = m.ints(s.y); return where(i.less(s.way % 7), m.wide(m.float(s.x).sum(), i), 0.5) },
