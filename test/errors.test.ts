@@ -133,7 +133,6 @@ describe('every mistake has its code', () => {
       ['rename: the result would have dim "batch" twice', () => x.rename(seq, 'batch' as never)],
       ['conv: the result would have dim "batch" twice', () => conv(image, taps, { windows: [{ dim: 'seq', kernel: 'taps', padding: 1, as: 'batch' }] })],
       ['conv: two windows have the dim "seq"', () => conv(image, taps, { windows: [{ dim: 'seq', kernel: 'taps' }, { dim: 'seq', kernel: 'taps' }] })],
-      ['take: the result would have dim "batch" twice', () => x.take(embed, ids)],
       ['broadcast: the result would have dim "seq" twice', () => full(1, [seq, seq] as never)],
     ],
     'size-differs': [

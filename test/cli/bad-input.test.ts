@@ -59,7 +59,7 @@ const cases: readonly Case[] = [
   { name: 'a missing recipe file', args: recipe('nowhere.ts'), exit: 2, says: ['no-recipe-file', 'nowhere.ts'] },
   { name: 'a folder as a recipe file', args: recipe('folder.ts'), exit: 2, says: ['no-recipe-file', 'folder.ts'] },
   { name: 'a recipe without a run', args: recipe('none.ts'), exit: 2, says: ['no-run', 'exports no run', 'export default'] },
-  { name: 'a recipe whose run is no object', args: recipe('three.ts'), exit: 2, says: ['field', 'the run is 3', 'model, batch, steps'] },
+  { name: 'a recipe whose run is no object', args: recipe('three.ts'), exit: 2, says: ['field', 'the run is 3', 'model, batch, microbatches, steps'] },
   { name: 'a recipe with a syntax error', args: recipe('syntax.ts'), exit: 2, says: ['recipe-fails', 'Unexpected "="', 'syntax.ts:2:'] },
   { name: 'a recipe that throws', args: recipe('throws.ts'), exit: 2, says: ['recipe-fails', 'boom', 'throws.ts:1:'] },
   { name: 'a recipe that imports what is not there', args: recipe('imports.ts'), exit: 2, says: ['recipe-fails', 'nowhere-at-all'] },
