@@ -5,7 +5,7 @@ import { DimError } from '../core/errors.ts'
 import { scan } from '../graph/scan.ts'
 import { userSite } from '../graph/site.ts'
 import { expectDims, full, iota, leavesOf, loose, mapTree, zipTrees } from '../graph/tensor.ts'
-import type { Scalar, Tensor, Tree } from '../graph/types.ts'
+import type { DimsIn, Scalar, Tensor, Tree } from '../graph/types.ts'
 
 export type LossAndGrads<P extends Tree> = { readonly value: Scalar; readonly grads: P }
 
@@ -36,7 +36,7 @@ function checked(batch: Tree, name: string, parts: number): Dim {
  * @throws DimError when `dim` is in no tensor of the batch, or cannot be cut into `parts` equal parts
  */
 export function accumulate<P extends Tree, B extends Tree>(
-  f: (params: P, batch: B, index: Scalar) => LossAndGrads<P>, params: P, batch: B, dim: DimLike<string>, parts: number,
+  f: (params: P, batch: B, index: Scalar) => LossAndGrads<P>, params: P, batch: B, dim: DimLike<DimsIn<NoInfer<B>>>, parts: number,
 ): LossAndGrads<P> {
   const name: string = nameOf(dim)
   const whole = checked(batch, name, parts)

@@ -9,7 +9,7 @@ import type { ScatterKind } from './ops.ts'
 import { index, slice } from './rearrange.ts'
 import { userSite } from './site.ts'
 import { full, iota, loose, tensor } from './tensor.ts'
-import type { Minus, Scalar, Tensor } from './types.ts'
+import type { Fresh, Minus, Scalar, Tensor } from './types.ts'
 
 /**
  * The target with updates written at the indices of one of its dims; indices out of range are dropped. Dims that target and
@@ -17,7 +17,7 @@ import type { Minus, Scalar, Tensor } from './types.ts'
  * several updates for one element the last counts, in the order of the indices; `add`, `max` and `min` combine them all.
  * @throws DimError for indices that are not i32, and dims that do not fit
  */
-export function scatter<D extends string, R extends D, E extends string, U extends string>(
+export function scatter<D extends string, R extends D, E extends string, U extends Exclude<D, R> | E>(
   target: Tensor<D>, dim: DimLike<R>, indices: Tensor<E>, updates: Tensor<U>, kind: ScatterKind = 'set',
 ): Tensor<D> {
   const name = nameOf(dim)
@@ -26,11 +26,11 @@ export function scatter<D extends string, R extends D, E extends string, U exten
 }
 
 /** As many elements of a dim as `to` has, from `start` on (an i32 scalar), which is moved so far that all of them lie inside. */
-export const dynamicSlice = <D extends string, R extends D, N extends string>(x: Tensor<D>, dim: DimLike<R>, start: Scalar, to: Dim<N>): Tensor<Minus<D, R> | N> =>
+export const dynamicSlice = <D extends string, R extends D, N extends string>(x: Tensor<D>, dim: DimLike<R>, start: Scalar, to: Dim<N> & Fresh<N, Exclude<D, R>>): Tensor<Minus<D, R> | N> =>
   tensor(make('dynamicSlice', [x.node, start.node], { dim: nameOf(dim), to }))
 
 /** x with `update` in the place of as many elements of a dim, from `start` on, as `dynamicSlice` has it. A cache is written so. */
-export const dynamicUpdate = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, start: Scalar, update: Tensor<D>): Tensor<D> =>
+export const dynamicUpdate = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, start: Scalar, update: Tensor<NoInfer<D>>): Tensor<D> =>
   tensor(make('dynamicUpdate', [x.node, update.node, start.node], { dim: nameOf(dim) }))
 
 export interface Order {
@@ -44,9 +44,11 @@ export const sort = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R
   tensor(make('project', [make('sort', [x.node], { dim: nameOf(dim), descending })], { index: 0 }))
 
 /** Sorted along a dim, and other tensors of the same dims in the same order. */
-export function sortWith<D extends string, R extends D>(x: Tensor<D>, others: readonly Tensor<D>[], dim: DimLike<R>, { descending = false }: Order = {}): readonly Tensor<D>[] {
+export function sortWith<D extends string, R extends D, const O extends readonly Tensor<NoInfer<D>>[]>(
+  x: Tensor<D>, others: O, dim: DimLike<R>, { descending = false }: Order = {},
+): readonly [Tensor<D>, ...{ readonly [K in keyof O]: Tensor<D> }] {
   const sorted = make('sort', [x.node, ...others.map(o => broadcastTo(o.node, x.shape))], { dim: nameOf(dim), descending })
-  return sorted.results.map((_, i) => tensor(make('project', [sorted], { index: i })))
+  return sorted.results.map((_, i) => tensor(make('project', [sorted], { index: i }))) as never
 }
 
 /** Where each element of the sorted dim was, i32. */
@@ -54,7 +56,7 @@ export const argsort = <D extends string, R extends D>(x: Tensor<D>, dim: DimLik
   tensor(make('project', [make('sort', [x.node, along(x.node, nameOf(dim), 'argsort')], { dim: nameOf(dim), descending })], { index: 1 }))
 
 /** The largest elements along a dim, as many as `k` has, the largest first, and where they were. */
-export function topK<D extends string, R extends D, N extends string>(x: Tensor<D>, dim: DimLike<R>, k: Dim<N>): { readonly values: Tensor<Minus<D, R> | N>; readonly indices: Tensor<Minus<D, R> | N> } {
+export function topK<D extends string, R extends D, N extends string>(x: Tensor<D>, dim: DimLike<R>, k: Dim<N> & Fresh<N, Exclude<D, R>>): { readonly values: Tensor<Minus<D, R> | N>; readonly indices: Tensor<Minus<D, R> | N> } {
   const found = make('topK', [x.node], { dim: nameOf(dim), to: k })
   return { values: tensor(make('project', [found], { index: 0 })), indices: tensor(make('project', [found], { index: 1 })) }
 }
@@ -73,7 +75,7 @@ export function median<D extends string, R extends D>(x: Tensor<D>, dim: DimLike
 }
 
 /** 1 where `classes` has the index, else 0; all 0 for indices out of range. */
-export const oneHot = <D extends string, N extends string>(indices: Tensor<D>, classes: Dim<N>, dtype: DType = 'f32'): Tensor<D | N> => {
+export const oneHot = <D extends string, N extends string>(indices: Tensor<D>, classes: Dim<N> & Fresh<N, D>, dtype: DType = 'f32'): Tensor<D | N> => {
   if (indices.dtype !== 'i32') throw new DimError({ code: 'dtype', what: `oneHot: indices are ${indices.dtype}`, fix: 'cast them to i32', at: userSite() })
   const wide = loose(full(0, [classes, ...indices.shape], 'i32')).add(loose(iota(classes)))
   return tensor(wide.equal(loose(indices)).cast(dtype).node)

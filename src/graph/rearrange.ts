@@ -6,7 +6,7 @@ import { dimIn } from './infer/checks.ts'
 import type { Node } from './node.ts'
 import { userSite } from './site.ts'
 import { tensor } from './tensor.ts'
-import type { AnyTensor, Fresh, Minus, Tensor } from './types.ts'
+import type { AnyTensor, As, Fresh, Minus, Tensor } from './types.ts'
 
 /** What a slice takes. */
 export interface Range<N extends string = string> {
@@ -31,7 +31,7 @@ const sample = (x: AnyTensor, dim: string, to: Dim, start: number, more: { reado
  * Elements start, start + step, … below `end` of a dim.
  * @throws DimError when the range lies outside of the dim or is empty
  */
-export function slice<D extends string, R extends D, N extends string = R>(x: Tensor<D>, dim: DimLike<R>, range: Range<N>): Tensor<Minus<D, R> | N> {
+export function slice<D extends string, R extends D, N extends string = R>(x: Tensor<D>, dim: DimLike<R>, range: Range<N> & As<N, Exclude<D, R>>): Tensor<Minus<D, R> | N> {
   const { name, size } = dimIn(x.shape, nameOf(dim), 'slice', userSite())
   const { start = 0, end = size, step = 1 } = range
   whole(`slice along "${name}": start`, start, x, start >= 0 && start < size, `from 0 to ${size - 1}`)
@@ -45,7 +45,7 @@ export function slice<D extends string, R extends D, N extends string = R>(x: Te
  * @throws DimError when nothing is left
  */
 export function pad<D extends string, R extends D, N extends string = R>(
-  x: Tensor<D>, dim: DimLike<R>, low: number, high: number, { value = 0, as }: { readonly value?: number; readonly as?: N } = {},
+  x: Tensor<D>, dim: DimLike<R>, low: number, high: number, { value = 0, as }: { readonly value?: number } & As<N, Exclude<D, R>> = {},
 ): Tensor<Minus<D, R> | N> {
   const { name, size } = dimIn(x.shape, nameOf(dim), 'pad', userSite())
   whole(`pad along "${name}": low`, low, x, true, '')
@@ -73,7 +73,7 @@ export const reverse = <D extends string, R extends D>(x: Tensor<D>, dim: DimLik
  * Tensors of the same dims one after another along one of them, in which their sizes may differ.
  * @throws DimError when other dims or dtypes differ, or nothing is given
  */
-export function concat<D extends string, R extends D, N extends string = R>(tensors: readonly Tensor<D>[], dim: DimLike<R>, { as }: { readonly as?: N } = {}): Tensor<Minus<D, R> | N> {
+export function concat<D extends string, R extends D, N extends string = R>(tensors: readonly Tensor<D>[], dim: DimLike<R>, { as }: As<N, Exclude<D, R>> = {}): Tensor<Minus<D, R> | N> {
   const [first] = tensors
   if (first === undefined) throw new DimError({ code: 'no-operands', what: 'concat: no tensors were given', at: userSite() })
   const name = nameOf(dim)
@@ -109,13 +109,18 @@ export function index<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<
 export const unstack = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>>[] =>
   Array.from({ length: dimIn(x.shape, nameOf(dim), 'unstack', userSite()).size }, (_, i) => index(x, dim, i))
 
+/** So many tensors as there are sizes. */
+export type Parts<D extends string, S extends number | readonly number[]> = S extends readonly number[] ? { readonly [K in keyof S]: Tensor<D> }
+  : S extends number ? (number extends S ? readonly Tensor<D>[] : Times<Tensor<D>, S>) : never
+type Times<T, N extends number, Made extends readonly T[] = readonly []> = Made['length'] extends N ? Made : Made['length'] extends 64 ? readonly T[] : Times<T, N, readonly [...Made, T]>
+
 /**
  * A dim cut into parts of these sizes, or into so many equal ones.
  * @throws DimError when they do not add up to the dim's size
  */
-export function parts<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, sizes: number | readonly number[]): Tensor<D>[] {
+export function parts<D extends string, R extends D, const S extends number | readonly number[]>(x: Tensor<D>, dim: DimLike<R>, sizes: S): Parts<D, S> {
   const { name, size } = dimIn(x.shape, nameOf(dim), 'parts', userSite())
-  const list = typeof sizes === 'number' ? Array.from({ length: sizes }, () => size / sizes) : sizes
+  const list: readonly number[] = typeof sizes === 'number' ? Array.from({ length: sizes }, () => size / sizes) : sizes
   const total = list.reduce((a, b) => a + b, 0)
   if (list.length === 0 || total !== size || !list.every(s => Number.isSafeInteger(s) && s >= 1)) {
     throw new DimError({ code: 'size-differs', what: `parts: "${name}" of size ${size} cannot be cut into ${typeof sizes === 'number' ? `${sizes} equal parts` : `[${sizes.join(', ')}]`}`, details: { tensor: formatShape(x.shape) }, fix: 'the sizes must add up to the dim\'s', at: userSite() })
@@ -125,5 +130,5 @@ export function parts<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<
     const part = sample(x, name, { name, size: s }, start)
     start += s
     return tensor<D>(part)
-  })
+  }) as unknown as Parts<D, S>
 }

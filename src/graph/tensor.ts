@@ -9,7 +9,7 @@ import { agree, dimIn } from './infer/checks.ts'
 import { dtypeOf, shapeOf, type Node } from './node.ts'
 import type { BinaryFn, Direction, ReduceKind, UnaryFn } from './ops.ts'
 import { userSite } from './site.ts'
-import type { AnyTensor, Distinct, Tensor, Tree } from './types.ts'
+import type { AnyTensor, Distinct, Nested, Tensor, Tree } from './types.ts'
 
 const contains = (outer: readonly Dim[], inner: readonly Dim[]): boolean => inner.every(d => outer.some(e => e.name === d.name))
 
@@ -185,7 +185,7 @@ export const mapTree = <T extends Tree>(tree: T, f: (leaf: Tensor<string>, path:
 export const rebuildTree = <T extends Tree>(tree: T, leaves: readonly AnyTensor[]): T => trees.rebuild(tree, leaves) as T
 
 /** Two trees of one form, walked together. @throws DimError when their forms differ. */
-export function zipTrees<T extends Tree>(a: T, b: T, f: (a: Tensor<string>, b: Tensor<string>, path: string) => AnyTensor): T {
+export function zipTrees<T extends Tree>(a: T, b: NoInfer<T>, f: (a: Tensor<string>, b: Tensor<string>, path: string) => AnyTensor): T {
   const [left, right] = [leavesOf(a), leavesOf(b)]
   if (left.length !== right.length || left.some((l, i) => l.path !== right[i]?.path)) {
     throw new DimError({ code: 'tree-form', what: 'two trees of tensors have different forms', details: { left: left.map(l => l.path).join(' '), right: right.map(r => r.path).join(' ') } })
@@ -199,10 +199,10 @@ export const full = <const S extends readonly Dim[]>(value: number, shape: S & D
 /** The global index along a dim, i32. */
 export const iota = <N extends string>(dim: Dim<N>): Tensor<N> => tensor(make('iota', [], { dim }))
 /** The tensor with more dims, the same along each of them. */
-export const broadcast = <D extends string, const S extends readonly Dim[]>(x: Tensor<D>, shape: S): Tensor<D | S[number]['name']> =>
+export const broadcast = <D extends string, const S extends readonly Dim[]>(x: Tensor<D>, shape: S & Distinct<S>): Tensor<D | S[number]['name']> =>
   tensor(broadcastTo(x.node, [...shape, ...x.shape.filter(d => !shape.some(e => e.name === d.name))]))
 /** `yes` where the predicate holds, else `no`; what is not chosen leaks no NaN. */
-export function where<P extends string, D extends string>(predicate: Tensor<P>, yes: Tensor<D>, no: Tensor<D> | number): Tensor<P | D> {
+export function where<P extends string, D extends string>(predicate: Tensor<P> & Nested<D, P>, yes: Tensor<D>, no: Tensor<NoInfer<D>> | number): Tensor<P | D> {
   const other = typeof no === 'number' ? constantNode(no, yes.dtype) : no.node
   const [a, b] = aligned('where', yes.node, other)
   const [p, wide] = aligned('where', predicate.node, a)

@@ -125,9 +125,9 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   dot<E extends string, R extends D & E = never>(other: Tensor<E>, ...over: readonly DimLike<R>[]): Tensor<Minus<D | E, R>>
   rename<From extends D, To extends string>(from: DimLike<From>, to: DimLike<To> & Fresh<To, Exclude<D, From>>): Tensor<Minus<D, From> | To>
   /** One dim as several, row-major: the first is the major one, so `[blocks, block]` cuts a dim into blocks. */
-  split<R extends D, const Into extends readonly Dim[]>(dim: DimLike<R>, into: Into): Tensor<Minus<D, R> | Into[number]['name']>
+  split<R extends D, const Into extends readonly Dim[]>(dim: DimLike<R>, into: Into & Distinct<Into> & Fresh<Into[number]['name'], Exclude<D, R>>): Tensor<Minus<D, R> | Into[number]['name']>
   /** Several dims as one, the first the major one. */
-  merge<R extends D, N extends string>(from: readonly DimLike<R>[], into: Dim<N>): Tensor<Minus<D, R> | N>
+  merge<R extends D, N extends string>(from: readonly DimLike<R>[], into: Dim<N> & Fresh<N, Exclude<D, R>>): Tensor<Minus<D, R> | N>
   /** Rows of `dim` at the indices (i32, clamped into range). */
   take<R extends D, E extends string>(dim: DimLike<R>, indices: Tensor<E>): Tensor<Minus<D, R> | E>
 
@@ -146,10 +146,9 @@ export type DimsOf<T> = T extends Tensor<infer D> ? D : never
 export interface DimError<Message extends string, At> { readonly '~error': Message; readonly '~at': At }
 
 /** Broadcasting needs one side's dims to contain the other's. */
-export type Operand<D extends string, E extends string> =
-  | number
-  | (Tensor<E> & ([E] extends [D] ? unknown : [D] extends [E] ? unknown
-      : DimError<'neither side contains the other: broadcast one explicitly', { onlyLeft: Exclude<D, E>; onlyRight: Exclude<E, D> }>))
+export type Operand<D extends string, E extends string> = number | (Tensor<E> & Nested<D, E>)
+export type Nested<D extends string, E extends string> = [E] extends [D] ? unknown : [D] extends [E] ? unknown
+  : DimError<'neither side contains the other: broadcast one explicitly', { onlyLeft: Exclude<D, E>; onlyRight: Exclude<E, D> }>
 
 export type Fresh<N extends string, Taken extends string> =
   string extends Taken ? unknown : [N & Taken] extends [never] ? unknown : DimError<'the tensor already has this dim', N & Taken>
@@ -161,9 +160,15 @@ type Repeats<S extends readonly Dim[], Seen extends string = never, Found extend
 export type Distinct<S extends readonly Dim[]> =
   string extends S[number]['name'] ? unknown : [Repeats<S>] extends [never] ? unknown : DimError<'this dim is listed twice', Repeats<S>>
 
+/** A new name for a dim, which no other dim of the tensor may have. */
+export interface As<N extends string, Taken extends string> { readonly as?: N & Fresh<N, Taken> }
+
 /** Tensors in nested objects and arrays, as parameters come. */
 export type Tree = AnyTensor | { readonly [k: string]: Tree } | readonly Tree[]
 /** The tree's leaves without one dim, as a loop's body sees what it walks over. */
 export type Without<T, N extends string> = Tree extends T ? Tree : T extends Tensor<infer D> ? Tensor<Minus<D, N>> : { [K in keyof T]: Without<T[K], N> }
+/** The dims of all leaves of a tree. */
+export type DimsIn<T> = Tree extends T ? string : T extends AnyTensor ? (T extends Tensor<infer D> ? D : string)
+  : T extends readonly (infer E)[] ? DimsIn<E> : { [K in keyof T]: DimsIn<T[K]> }[keyof T]
 /** The tree's leaves with one dim more, as a loop stacks what its body returns. */
 export type With<T, N extends string> = Tree extends T ? Tree : T extends Tensor<infer D> ? Tensor<D | N> : { [K in keyof T]: With<T[K], N> }

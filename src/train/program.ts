@@ -35,7 +35,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const lossAndGrad = (params: P, part: B, own: Key): { value: Scalar; grads: P } => valueAndGrad((p: P) => model.loss(p, part, own), { remat: config.remat })(params)
   const { microbatches = 1 } = config
   const { value, grads } = microbatches === 1 ? lossAndGrad(state.params, batch, key)
-    : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), state.params, batch, 'batch', microbatches)
+    : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), state.params, batch, 'batch' as never, microbatches)
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
   const placed = mapTree(grads, g => g.relayout('state'))
   const { clipped, norm } = clipByGlobalNorm(placed, config.optimizer.clip)

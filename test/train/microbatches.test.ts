@@ -35,7 +35,7 @@ describe('accumulate', () => {
 
   test('errors', () => {
     const problem = (dim: string, parts: number): string => {
-      try { accumulate(whole, params, { x: x.tensor as X }, dim, parts) } catch (e) { if (e instanceof DimError) return `${e.problem.what}: ${e.problem.fix}` }
+      try { accumulate(whole, params, { x: x.tensor as X }, dim as never, parts) } catch (e) { if (e instanceof DimError) return `${e.problem.what}: ${e.problem.fix}` }
       return 'none'
     }
     expect(problem('batch', 3)).toBe('accumulate: dim "batch" of size 8 cannot be cut into 3 equal parts: use a number of parts that divides 8')

@@ -20,45 +20,107 @@ const inOrder = (text: string): string => text
   .replace(/"[\w.-]+"(?: \| "[\w.-]+")+/g, union => union.split(' | ').sort().join(' | '))
   .replace(/(?:readonly [\w.]+: true; )+/g, members => members.trim().split('; ').map(m => m.replace(/;$/, '')).sort().map(m => `${m}; `).join(''))
 
-function messageOf(d: ts.Diagnostic): string {
-  const span = d.file?.text.slice(d.start, (d.start ?? 0) + (d.length ?? 0)).split('\n')[0] ?? ''
+function textOf(d: ts.Diagnostic): string {
   const text = ts.flattenDiagnosticMessageText(d.messageText, '\n').replaceAll(root, '').replaceAll(/import\("[^"]*"\)\./g, '')
-  return `  ${span}\n${`TS${d.code}: ${inOrder(text)}`.split('\n').map(l => `    ${l}`).join('\n')}`
+  return `TS${d.code}: ${inOrder(text)}`.split('\n').map(l => `    ${l}`).join('\n')
+}
+const spanOf = ({ file, start = 0, length = 0 }: ts.Diagnostic): string => {
+  const line = file?.text.slice(file.text.lastIndexOf('\n', start) + 1, start) ?? ''
+  return `${/\w+\($/.exec(line)?.[0] ?? ''}${file?.text.slice(start, start + length).split('\n')[0] ?? ''}`
+}
+const messageOf = (d: ts.Diagnostic): string => `  ${spanOf(d)}\n${textOf(d)}`
+/** What is said in the same words of several places is said once. */
+function messagesOf(found: readonly ts.Diagnostic[]): string[] {
+  const places = new Map<string, string[]>()
+  for (const d of found) places.set(textOf(d), [...places.get(textOf(d)) ?? [], spanOf(d)])
+  return [...places].map(([text, spans]) => `  ${spans.join('  ')}\n${text}`)
 }
 
-interface Mistake { readonly title: string; readonly start: number; readonly messages: readonly string[] }
+interface Mistake { readonly title: string; readonly start: number; readonly end: number; readonly found: readonly ts.Diagnostic[] }
 
 /** The planted mistakes of a file, each from its comment to the next, with what is said there; and what is said elsewhere. */
 function mistakesOf({ text }: ts.SourceFile, found: readonly ts.Diagnostic[]): { readonly mistakes: readonly Mistake[]; readonly elsewhere: readonly string[] } {
   const marks = [...text.matchAll(/^\/\/ MISTAKE (.*)$/gm)]
-  const said = (from: number, to: number): string[] => found.filter(d => (d.start ?? -1) >= from && (d.start ?? -1) < to).map(messageOf)
-  const mistakes = marks.map((m, i) => ({ title: m[1] ?? '', start: m.index, messages: said(m.index, marks[i + 1]?.index ?? text.length) }))
-  return { mistakes, elsewhere: said(-1, mistakes[0]?.start ?? text.length) }
+  const said = (from: number, to: number): ts.Diagnostic[] => found.filter(d => (d.start ?? -1) >= from && (d.start ?? -1) < to)
+  const mistakes = marks.map((m, i): Mistake => {
+    const end = marks[i + 1]?.index ?? text.length
+    return { title: m[1] ?? '', start: m.index, end, found: said(m.index, end) }
+  })
+  return { mistakes, elsewhere: said(-1, mistakes[0]?.start ?? text.length).map(messageOf) }
 }
 
-describe('the compiler', () => {
-  const names = ['good', 'tensors', 'layers', 'layouts', 'windows', 'control']
-  const program = ts.createProgram(names.map(fixture), options)
-  // All at once and in order, so that no message depends on which tests are run.
-  const checked = new Map(names.map(name => {
-    const source = program.getSourceFile(fixture(name))
-    if (source === undefined) throw new Error(`there is no fixture ${name}`)
-    return [name, { source, found: [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)] }]
-  }))
+const names = ['good', 'tensors', 'layers', 'layouts', 'windows', 'control', 'elementwise', 'rearranging', 'indexing', 'random', 'functions', 'programs'] as const
+const doors = ['src/index.ts', 'src/nn/index.ts']
+const program = ts.createProgram([...names.map(fixture), ...doors.map(d => `${root}${d}`)], options)
+const sourceOf = (path: string): ts.SourceFile => {
+  const source = program.getSourceFile(path)
+  if (source === undefined) throw new Error(`there is no ${path}`)
+  return source
+}
+// All at once and in order, so that no message depends on which tests are run.
+const checked = names.map(name => {
+  const source = sourceOf(fixture(name))
+  const found = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)]
+  return { name, source, found, ...mistakesOf(source, found) }
+})
 
+describe('the compiler', () => {
   test('accepts good programs and finds their dims', () => {
     expect([...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics()].map(messageOf)).toEqual([])
-    expect(checked.get('good')?.found.map(messageOf)).toEqual([])
+    expect(checked.find(c => c.name === 'good')?.found.map(messageOf)).toEqual([])
   })
 
-  test.each([['tensors', 20], ['layers', 14], ['layouts', 11], ['windows', 8], ['control', 11]] as const)('refuses every mistake with %s, in these words', (name, count) => {
-    const file = checked.get(name)
-    if (file === undefined) throw new Error(`${name} was not checked`)
-    const { mistakes, elsewhere } = mistakesOf(file.source, file.found)
+  test.each(checked.filter(c => c.name !== 'good'))('refuses every mistake with $name, in these words', ({ name, source, mistakes, elsewhere }) => {
     expect(elsewhere).toEqual([])
-    expect(mistakes.length).toBe(count)
-    expect(mistakes.filter(m => m.messages.length === 0).map(m => m.title)).toEqual([])
-    expectGolden(at(`golden/${name}.txt`), mistakes.map(m => `${m.title}\n${m.messages.join('\n')}\n`).join('\n'))
+    expect(mistakes.length).toBeGreaterThan(0)
+    expect(mistakes.filter(m => m.found.length === 0).map(m => m.title)).toEqual([])
+    // Every statement among them is one.
+    const silent = source.statements.filter(s => mistakes.some(m => s.getStart() > m.start && s.end <= m.end && !m.found.some(d => (d.start ?? -1) >= s.getStart() && (d.start ?? -1) < s.end)))
+    expect(silent.map(s => s.getText())).toEqual([])
+    expectGolden(at(`golden/${name}.txt`), mistakes.map(m => `${m.title}\n${messagesOf(m.found).join('\n')}\n`).join('\n'))
+  })
+})
+
+describe('the fixtures', () => {
+  const checker = program.getTypeChecker()
+  const meant = (s: ts.Symbol): ts.Symbol => ((s.flags & ts.SymbolFlags.Alias) === 0 ? s : checker.getAliasedSymbol(s))
+  const exported = doors.flatMap(d => checker.getExportsOfModule(checker.getSymbolAtLocation(sourceOf(`${root}${d}`)) ?? (() => { throw new Error(`${d} is no module`) })()).map(meant))
+  // Methods of a tensor of known dims are other symbols, declared in one place.
+  const declarationOf = (s: ts.Symbol): ts.Declaration | undefined => s.declarations?.[0]
+  const isFunction = (s: ts.Symbol): boolean => s.valueDeclaration !== undefined && checker.getTypeOfSymbol(s).getCallSignatures().length > 0
+  const tensor = exported.find(s => s.name === 'Tensor')
+  const methods = [...tensor?.members?.values() ?? []].filter(s => (s.flags & ts.SymbolFlags.Method) !== 0)
+  const all = [...new Set([...exported.filter(isFunction), ...methods])]
+
+  /** What a call calls: a function of ours, or a method of a tensor. */
+  const calledBy = (call: ts.CallExpression): ts.Declaration | undefined => {
+    const found = checker.getSymbolAtLocation(ts.isPropertyAccessExpression(call.expression) ? call.expression.name : call.expression)
+    return found === undefined ? undefined : declarationOf(meant(found))
+  }
+  const calls = (root: ts.Node): ts.CallExpression[] => {
+    const found: ts.CallExpression[] = []
+    const walk = (n: ts.Node): void => {
+      if (ts.isCallExpression(n)) found.push(n)
+      n.forEachChild(walk)
+    }
+    walk(root)
+    return found
+  }
+  const everyCall = checked.flatMap(c => calls(c.source).map(call => ({ ...c, call })))
+  /** The call that a message is about: the innermost one in whose arguments it points. */
+  const blamed = checked.flatMap(({ source, mistakes }) => mistakes.flatMap(m => m.found).flatMap(({ start = 0 }) =>
+    calls(source).filter(c => start > c.expression.end - 1 && start < c.end).sort((a, b) => (a.end - a.expression.end) - (b.end - b.expression.end)).slice(0, 1)
+      .concat(calls(source).filter(c => start >= c.getStart() && start < c.end && ts.isPropertyAccessExpression(c.expression) && start === c.expression.name.getStart()))
+      .concat(calls(source).filter(c => start === c.getStart()))))
+
+  test('every function and every method is called in a program that compiles', () => {
+    expect(all.length).toBeGreaterThan(150)
+    const used = new Set(everyCall.filter(({ call, mistakes }) => call.end <= (mistakes[0]?.start ?? Infinity)).map(c => calledBy(c.call)))
+    expect(all.filter(s => !used.has(declarationOf(s))).map(s => s.name)).toEqual([])
+  })
+  test('of every function and every method a wrong call is refused', () => {
+    const refused = new Set(blamed.map(calledBy))
+    expect(all.filter(s => !refused.has(declarationOf(s))).map(s => s.name)).toEqual([])
   })
 })
 
