@@ -21,6 +21,16 @@ export interface Verdict {
   readonly passes: boolean
 }
 
+/** What `npm run oracle` prints of one subject: a text, or with `--json` one line of the rest. */
+export interface Report {
+  readonly judge: string
+  readonly plugin: string
+  readonly passes: boolean
+  readonly worst: { readonly [what: string]: number }
+  readonly verdicts: readonly object[]
+  readonly text: string
+}
+
 const limits = { loss: 1e-5, gradient: 1e-4, trained: 1e-4 }
 
 /** ‖a − b‖ / ‖b‖; NaN, another length, or nothing where something should be counts as infinitely far. */

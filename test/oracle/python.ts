@@ -1,4 +1,4 @@
-/** A Python of our own with PyTorch in it, kept in the user's cache folder: the judge, and the peer of the benchmark. */
+/** Pythons of our own, with PyTorch or JAX in them, kept in the user's cache folder: the judges, and the peers of the benchmark. */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
@@ -9,9 +9,11 @@ import { cacheRoot } from '../../src/runtime/plugins/index.ts'
 import { withLock } from '../../src/runtime/lock.ts'
 
 export const torchVersion = '2.13.0'
-// NumPy only carries bytes between files and PyTorch: any of these will do, so each Python finds one.
-const packages = [`torch==${torchVersion}`, 'numpy>=2.1,<3']
-const oldest = [3, 10] as const
+export const jaxVersion = '0.10.2'
+interface Environment { readonly folder: string; readonly name: string; readonly packages: readonly string[]; readonly oldest: readonly [number, number] }
+// NumPy only carries bytes between files and the judge: any of these will do, so each Python finds one.
+const torch: Environment = { folder: `oracle-${torchVersion}`, name: 'PyTorch', packages: [`torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
+const jax: Environment = { folder: `oracle-jax-${jaxVersion}`, name: 'JAX', packages: [`jax==${jaxVersion}`, `jaxlib==${jaxVersion}`, 'numpy>=2.1,<3'], oldest: [3, 11] }
 
 /** No Python, or one that cannot be used. */
 export class PythonError extends MeshworkError {}
@@ -37,7 +39,7 @@ export function run(command: string, args: readonly string[], onLine: Say = () =
 }
 
 /** The user's Python. @throws PythonError where there is none, or it is too old, or cannot make environments. */
-async function findPython(): Promise<string> {
+async function findPython({ name, oldest }: Environment): Promise<string> {
   const tried = ['python3', 'python']
   const probe = `import sys; assert sys.version_info >= (${oldest.join(', ')}), 'it is ' + sys.version.split()[0]; import venv, ensurepip`
   let reason: string | undefined
@@ -47,7 +49,7 @@ async function findPython(): Promise<string> {
     if (code !== undefined) reason ??= `${command}: ${output.split('\n').at(-1) ?? ''}`
   }
   throw new PythonError({
-    code: 'no-python', what: `a Python ≥ ${oldest.join('.')} with venv and pip is needed to run PyTorch`,
+    code: 'no-python', what: `a Python ≥ ${oldest.join('.')} with venv and pip is needed to run ${name}`,
     details: { tried: tried.join(', '), found: reason ?? 'none of them' },
     fix: 'install one (Debian: apt install python3 python3-venv), then run it again',
   })
@@ -57,8 +59,9 @@ async function findPython(): Promise<string> {
  * The interpreter of the environment, which is made where it is not there yet.
  * @throws PythonError when it cannot be made; what was made by half is removed by the next attempt.
  */
-export async function torchPython(say: Say): Promise<string> {
-  const folder = join(cacheRoot(), `oracle-${torchVersion}`)
+async function pythonOf(environment: Environment, say: Say): Promise<string> {
+  const { name, packages } = environment
+  const folder = join(cacheRoot(), environment.folder)
   const [python, stamp] = [join(folder, 'bin', 'python'), join(folder, '.complete')]
   if (existsSync(stamp)) return python
   const parent = cacheRoot()
@@ -67,10 +70,10 @@ export async function torchPython(say: Say): Promise<string> {
   return withLock(parent, { onWait }, async () => {
     if (existsSync(stamp)) return python
     await rm(folder, { recursive: true, force: true })
-    const base = await findPython()
+    const base = await findPython(environment)
     say(`making a Python environment in ${folder}`)
     await must('venv', 'check that the folder can be written', await run(base, ['-m', 'venv', folder]))
-    say(`installing ${packages.join(' and ')} into it (once; PyTorch is large)`)
+    say(`installing ${packages.join(' and ')} into it (once; ${name} is large)`)
     const pip = ['-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', '--progress-bar', 'off', ...packages]
     const told = (line: string): void => { if (/^\s*(Downloading|Installing)/.test(line)) say(`  ${line.trim().slice(0, 120)}`) }
     const fix = 'check the network, or pip\'s index and proxy (pip config list), then run it again'
@@ -79,6 +82,9 @@ export async function torchPython(say: Say): Promise<string> {
     return python
   })
 }
+
+export const torchPython = (say: Say): Promise<string> => pythonOf(torch, say)
+export const jaxPython = (say: Say): Promise<string> => pythonOf(jax, say)
 
 async function must(what: string, fix: string, { code, output }: Ended): Promise<void> {
   if (code === 0) return

@@ -1,83 +1,36 @@
-/** The oracle: the same weights and tokens through Meshwork and through PyTorch must give the same numbers. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+/** The oracle: others compute the same, and must get the same numbers. `--only gpt` or `--only ops`; `--json`. */
 import { parseArgs } from 'node:util'
+import { UsageError } from '../../src/core/errors.ts'
+import { didYouMean } from '../../src/core/nearest.ts'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
-import { batchOf, cases, roughened, type Case } from './cases.ts'
-import { compare, table, type Judgement, type Verdict } from './compare.ts'
-import { readArrays, writeArrays, type Arrays, type Entry, type HostArray } from './exchange.ts'
+import type { Report } from './compare.ts'
+import { gptReport } from './gpt.ts'
 import { endWith } from './main.ts'
-import { compute, initialWeights } from './ours.ts'
-import { PythonError, run, torchPython, torchVersion } from './python.ts'
+import { opsReport } from './ops.ts'
+import type { Say } from './python.ts'
 
-const meshes = [[1, 1], [2, 2]] as const
-const judge = fileURLToPath(new URL('judge.py', import.meta.url))
-
-/** PyTorch's numbers for a case. The folder is gone afterwards. */
-async function judgementOf(c: Case, weights: Arrays, python: string): Promise<Judgement> {
-  const folder = await mkdtemp(join(tmpdir(), 'meshwork-oracle-'))
-  try {
-    const given = new Map<string, HostArray>([...weights].map(([path, w]) => [`weights.${path}`, w]))
-    for (let i = 0; i < c.steps; i++) {
-      const { tokens, targets } = batchOf(c, i)
-      given.set(`tokens.${i}`, tokens).set(`targets.${i}`, targets)
-    }
-    const arrays = await writeArrays(folder, given)
-    await writeFile(join(folder, 'task.json'), JSON.stringify({ config: c.config, steps: c.steps, optimizer: c.optimizer, arrays }))
-    const { code, output } = await run(python, [judge, folder])
-    if (code !== 0) {
-      const said = output.split('\n').slice(-3).join(' ')
-      throw new PythonError({ code: 'judge', what: 'PyTorch could not judge', details: { case: c.name, said } })
-    }
-    const answer = JSON.parse(await readFile(join(folder, 'judgement.json'), 'utf8')) as { arrays: Entry[]; numbers: Judgement['numbers'] }
-    return { arrays: await readArrays(folder, answer.arrays), numbers: answer.numbers }
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-}
-
-async function verdictsOf(c: Case, backend: Backend, python: string): Promise<Verdict[]> {
-  const weights = roughened(await initialWeights(c, backend), c.noise)
-  const judged = await judgementOf(c, weights, python)
-  // Otherwise clipping would not be judged.
-  if (!judged.numbers.f64.norms.some(n => n > c.optimizer.clip)) throw new Error(`case "${c.name}": no step is clipped; lower the limit`)
-  const verdicts: Verdict[] = []
-  for (const [batch, model] of meshes) {
-    const ours = await compute(c, weights, batch, model, backend)
-    verdicts.push(...compare(c.name, `${batch}×${model}`, ours, judged))
-  }
-  return verdicts
-}
+const judged: { readonly [name: string]: (backend: Backend, say: Say) => Promise<Report> } = { gpt: gptReport, ops: opsReport }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { json: { type: 'boolean', default: false } } })
-  const say = (line: string): void => { process.stderr.write(`${line}\n`) }
-  const python = await torchPython(say)
+  const { json, only } = parseArgs({ options: { json: { type: 'boolean', default: false }, only: { type: 'string' } } }).values
+  if (only !== undefined && !(only in judged)) {
+    throw new UsageError({ code: 'section', what: `nothing that is judged is called "${only}"`, fix: didYouMean(only, Object.keys(judged)) })
+  }
+  const say: Say = line => { process.stderr.write(`${line}\n`) }
   const backend = await openBackend({ devices: 4, cache: false })
-  const verdicts: Verdict[] = []
+  let passes = true
   try {
-    for (const c of cases) {
-      say(`judging "${c.name}"`)
-      verdicts.push(...await verdictsOf(c, backend, python))
+    for (const [name, report] of Object.entries(judged)) {
+      if (only !== undefined && only !== name) continue
+      const { text, ...of } = await report(backend, say)
+      passes &&= of.passes
+      process.stdout.write(`${json ? JSON.stringify({ judged: name, ...of }) : text}\n`)
     }
     if (backend.liveBuffers() !== 0) throw new Error(`${backend.liveBuffers()} buffers are left over`)
   } finally {
     await backend.close()
   }
-  const failed = verdicts.filter(v => !v.passes)
-  const worst = (kind: RegExp): number => Math.max(...verdicts.filter(v => kind.test(v.what)).map(v => v.error))
-  const summary = { loss: worst(/^loss/), gradient: worst(/^gradient/), trained: worst(/^trained/) }
-  if (values.json) {
-    const report = { judge: `PyTorch ${torchVersion}`, plugin: backend.description, passes: failed.length === 0, worst: summary, verdicts }
-    process.stdout.write(`${JSON.stringify(report)}\n`)
-  } else {
-    const worstText = Object.entries(summary).map(([what, error]) => `${what} ${error.toExponential(1)}`).join(', ')
-    const counted = `${verdicts.length - failed.length} of ${verdicts.length} comparisons with PyTorch ${torchVersion} hold`
-    process.stdout.write(`${table(verdicts)}\n\n${counted}; the worst: ${worstText}\n`)
-  }
-  return failed.length === 0 ? 0 : 1
+  return passes ? 0 : 1
 }
 
 await endWith(main)
