@@ -3,8 +3,8 @@ import { formatShape } from '../core/dim.ts'
 import { isFloat } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { constantNode, fullNode } from '../graph/make.ts'
-import { userSite } from '../graph/site.ts'
-import { leavesOf, rebuildTree, tensor } from '../graph/tensor.ts'
+import { userSite } from '../core/site.ts'
+import { isTensor, leavesOf, rebuildTree, tensor } from '../graph/tensor.ts'
 import type { Scalar, Tree } from '../graph/types.ts'
 import { pullback } from './pullback.ts'
 import { keeper, type Remat } from './policy.ts'
@@ -21,13 +21,15 @@ export interface GradOptions {
 export const valueAndGrad = <P extends Tree>(loss: (params: P) => Scalar, { remat = 'all-but-contractions' }: GradOptions = {}) =>
   (params: P): { readonly value: Scalar; readonly grads: P } => {
     const value = loss(params)
+    if (!isTensor(value)) throw new DimError({ code: 'loss-not-scalar', what: 'grad: the loss is no tensor', fix: 'return a scalar', at: userSite() })
     if (value.shape.length > 0) {
       throw new DimError({ code: 'loss-not-scalar', what: 'grad: the loss is not a scalar', details: { loss: formatShape(value.shape) }, fix: 'sum or mean over its dims', at: userSite() })
     }
+    if (!isFloat(value.dtype)) throw new DimError({ code: 'dtype', what: `grad: the loss is ${value.dtype}; only floats have gradients`, fix: 'cast what it is made of', at: userSite() })
     const leaves = leavesOf(params)
     const integer = leaves.find(l => !isFloat(l.leaf.dtype))
     if (integer !== undefined) {
-      throw new DimError({ code: 'dtype', what: `grad: "${integer.path}" is ${integer.leaf.dtype}; only floats have gradients`, fix: 'leave it out of the parameters', at: userSite() })
+      throw new DimError({ code: 'dtype', what: `grad: ${integer.path === '' ? 'the parameter' : `"${integer.path}"`} is ${integer.leaf.dtype}; only floats have gradients`, fix: 'leave it out of the parameters', at: userSite() })
     }
     const found = pullback([value.node], [constantNode(1, value.dtype)], leaves.map(l => l.leaf.node), keeper(remat, [value.node]))
     // What the loss does not depend on has gradient zero.

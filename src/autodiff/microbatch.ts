@@ -3,7 +3,7 @@ import { formatShape, nameOf, names, type Dim, type DimLike } from '../core/dim.
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { scan } from '../graph/scan.ts'
-import { userSite } from '../graph/site.ts'
+import { userSite } from '../core/site.ts'
 import { expectDims, full, iota, leavesOf, loose, mapTree, zipTrees } from '../graph/tensor.ts'
 import type { DimsIn, Scalar, Tensor, Tree } from '../graph/types.ts'
 
@@ -49,8 +49,10 @@ export function accumulate<P extends Tree, B extends Tree>(
     const slices = leavesOf(x.walked)
     let next = 0
     const part = mapTree(batch, leaf => (names(leaf.shape).includes(name) ? slices[next++]?.leaf ?? leaf : leaf))
-    const { value, grads } = f(params, part, expectDims(x.index, []))
-    return [{ value: sum.value.add(value.cast(sum.value.dtype)), grads: zipTrees(sum.grads, grads, (s, g) => s.add(g.cast(s.dtype))) }, {}]
+    const found: unknown = f(params, part, expectDims(x.index, []))
+    leavesOf(found as Tree)
+    const { value, grads } = found as LossAndGrads<P>
+    return [{ value: sum.value.add(expectDims(value, []).cast(sum.value.dtype)), grads: zipTrees(sum.grads, grads, (s, g) => s.add(expectDims(g, s.shape).cast(s.dtype))) }, {}]
   })
   const grads = zipTrees(params, sums.grads, (p, g) => g.mul(1 / parts).cast(p.dtype))
   return { value: expectDims(sums.value.mul(1 / parts), []), grads }

@@ -3,7 +3,7 @@ import { names } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { bodiesOf, operand, reachable, shapeOf, type Node } from '../graph/node.ts'
-import { userSite } from '../graph/site.ts'
+import { userSite } from '../core/site.ts'
 
 /**
  * What is computed again: `everything`, so that only what enters is kept; `nothing`; `all-but-contractions` with weights, so
@@ -35,6 +35,10 @@ const namesIn = (roots: readonly Node[]): string[] =>
  * @throws DimError for a name that no tensor has, and for offloading
  */
 export function keeper(policy: Remat, roots: readonly Node[]): Keep {
+  const lists = typeof policy === 'object' && policy !== null ? Object.values(policy) : []
+  if (typeof policy === 'string' ? !Object.hasOwn(policies, policy) : lists.length !== 1 || !lists.every(Array.isArray)) {
+    throw new DimError({ code: 'option', what: `remat: there is no policy ${typeof policy === 'string' ? `"${policy}"` : JSON.stringify(policy)}`, fix: `give one of: ${Object.keys(policies).join(', ')}, or { keep: [names] }`, at: userSite() })
+  }
   if (typeof policy === 'string') return policies[policy]
   if ('offload' in policy) {
     throw new DimError({

@@ -85,6 +85,9 @@ export function checkLayout(
     if (!known.has(dim)) {
       throw new LayoutError({ code: 'unknown-dim', what: `${what} names dim "${dim}", which ${owner} does not have`, fix: didYouMean(dim, known), at })
     }
+    if (rule !== undefined && typeof rule !== 'string' && !Array.isArray(rule)) {
+      throw new LayoutError({ code: 'rule', what: `${what} lays dim "${dim}" on ${String(rule)}`, fix: 'name an axis of the mesh, or a list of axes', at })
+    }
     const axes = axesOf(rule)
     for (const a of axes) axisOf(mesh, a, at)
     if (new Set(axes).size !== axes.length) {

@@ -1,6 +1,8 @@
 /** The mesh: devices arranged along named axes, numbered row-major. */
+import { legalName } from './dim.ts'
 import { LayoutError, type Site } from './errors.ts'
 import { didYouMean } from './nearest.ts'
+import { userSite } from './site.ts'
 
 export interface Axis<out A extends string = string> { readonly name: A; readonly size: number }
 
@@ -12,12 +14,13 @@ export interface Mesh<out A extends string = string> {
 
 /**
  * A mesh of devices; the last axis varies fastest: `mesh({ batch: 2, model: 2 })` puts devices 0 and 1 in one model group.
- * @throws LayoutError when a size is not a positive integer.
+ * @throws LayoutError when a name is not an identifier or a size not a positive integer.
  */
 export function mesh<const S extends Record<string, number>>(sizes: S): Mesh<keyof S & string> {
   const axes = Object.entries(sizes).map(([name, size]) => {
+    if (!legalName.test(name)) throw new LayoutError({ code: 'axis-name', what: `"${name}" cannot name a mesh axis`, fix: 'use letters, digits, "_" and "."; begin with a letter', at: userSite() })
     if (!Number.isSafeInteger(size) || size < 1) {
-      throw new LayoutError({ code: 'axis-size', what: `mesh axis "${name}" has size ${size}`, fix: 'a size is a whole number, at least 1' })
+      throw new LayoutError({ code: 'axis-size', what: `mesh axis "${name}" has size ${size}`, fix: 'a size is a whole number, at least 1', at: userSite() })
     }
     return Object.freeze({ name: name as keyof S & string, size })
   })

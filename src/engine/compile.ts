@@ -2,6 +2,7 @@
 import { formatShape, type Dim } from '../core/dim.ts'
 import { hostArray, type TypedArray } from '../core/dtype.ts'
 import { DimError, LayoutError } from '../core/errors.ts'
+import { userSite } from '../core/site.ts'
 import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
 import { treeOps } from '../core/tree.ts'
@@ -71,6 +72,8 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
     if (leaf.node.op !== 'input') throw new DimError({ code: 'not-an-input', what: `compile: argument ${path} is computed, not given`, fix: 'make it with input(), param() or slot()', at: leaf.node.site })
     return leaf.node
   })
+  const twice = inputs.findIndex((n, i) => inputs.indexOf(n) !== i)
+  if (twice >= 0) throw new DimError({ code: 'same-input', what: `compile: argument ${leaves[twice]?.path ?? ''} is the same tensor as argument ${leaves[inputs.indexOf(inputs[twice] as Node<'input'>)]?.path ?? ''}`, fix: 'make an input for each', at: inputs[twice]?.site })
   const result = f(...args)
   const outputs = prune(mergeScans(inlined(leavesOf(result).map(l => l.leaf.node))), make)
   const known = new Set<Node>(inputs)
@@ -91,6 +94,8 @@ export function plan<const A extends readonly Tree[], R extends Tree>(f: (...arg
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
   const counts = args.map(a => leavesOf(a).length)
   const first = (arg: number): number => counts.slice(0, arg).reduce((n, c) => n + c, 0)
+  const absent = (options.donate ?? []).find(arg => args[arg] === undefined)
+  if (absent !== undefined) throw new DimError({ code: 'option', what: `compile: there is no argument ${absent} to donate`, fix: `arguments are counted from 0, and there are ${args.length}`, at: userSite() })
   const candidates = (options.donate ?? []).flatMap(arg => Array.from({ length: counts[arg] ?? 0 }, (_, i) => first(arg) + i))
   const pairs = donationPairs(local, candidates)
   const inputs = paths.map((path, i) => ({ path, placement: local.inputPlacements[i] })).filter((x): x is { path: string; placement: Placement } => x.placement !== undefined)

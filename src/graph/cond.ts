@@ -4,9 +4,9 @@ import { DimError } from '../core/errors.ts'
 import { closeOver } from './close.ts'
 import { madeBy, make } from './make.ts'
 import { type Node } from './node.ts'
-import { userSite } from './site.ts'
+import { userSite } from '../core/site.ts'
 import { alike, difference } from './state.ts'
-import { leavesOf, rebuildTree, tensor } from './tensor.ts'
+import { isTensor, leavesOf, rebuildTree, tensor } from './tensor.ts'
 import type { Scalar, Tree } from './types.ts'
 
 /** The nodes of a choice's results. Of the params the branches are made of, `given` are the values. */
@@ -24,9 +24,9 @@ export function condNodes(
  * @throws DimError when the predicate is no bool scalar, or the branches differ in form, dims or dtypes.
  */
 export function cond<T extends Tree>(predicate: Scalar, yes: () => T, no: () => NoInfer<T>): T {
-  if (predicate.dtype !== 'bool' || predicate.shape.length > 0) {
+  if (!isTensor(predicate) || predicate.dtype !== 'bool' || predicate.shape.length > 0) {
     throw new DimError({
-      code: 'not-a-predicate', what: 'cond: what chooses must be a scalar of bool', details: { predicate: `${predicate.dtype} ${formatShape(predicate.shape)}` },
+      code: 'not-a-predicate', what: 'cond: what chooses must be a scalar of bool', details: { predicate: isTensor(predicate) ? `${predicate.dtype} ${formatShape(predicate.shape)}` : 'no tensor' },
       fix: 'compare two scalars; `where` chooses element by element', at: userSite(),
     })
   }

@@ -1,8 +1,8 @@
 /** Sums, products and extrema of all elements up to each one, along a dim. */
 import { nameOf, type DimLike } from '../core/dim.ts'
-import { isFloat } from '../core/dtype.ts'
 import { make } from './make.ts'
 import type { CumulativeKind } from './ops.ts'
+import { reduceStart } from './reference/rule.ts'
 import { shift } from './rearrange.ts'
 import { tensor } from './tensor.ts'
 import type { Tensor } from './types.ts'
@@ -14,12 +14,9 @@ export interface Cumulative {
   readonly exclusive?: boolean
 }
 
-const ofNone = (kind: CumulativeKind, float: boolean): number =>
-  kind === 'sum' ? 0 : kind === 'prod' ? 1 : (kind === 'max' ? -1 : 1) * (float ? Infinity : 2 ** 31 - 1)
-
 function cumulative<D extends string, R extends D>(kind: CumulativeKind, x: Tensor<D>, dim: DimLike<R>, { reverse = false, exclusive = false }: Cumulative): Tensor<D> {
   const sums = tensor<D>(make('cumulative', [x.node], { kind, dim: nameOf(dim), reverse }))
-  return exclusive ? shift(sums, dim, reverse ? -1 : 1, { fill: ofNone(kind, isFloat(x.dtype)) }) : sums
+  return exclusive ? shift(sums, dim, reverse ? -1 : 1, { fill: reduceStart(kind, x.dtype) }) : sums
 }
 
 export const cumsum = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, how: Cumulative = {}): Tensor<D> => cumulative('sum', x, dim, how)

@@ -2,9 +2,10 @@
 import { nameOf, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { erf } from '../core/special.ts'
+import { numbers } from './infer/checks.ts'
 import { broadcastTo, make } from './make.ts'
 import { fold, randomBits, uniform, type Key } from './random.ts'
-import { userSite } from './site.ts'
+import { userSite } from '../core/site.ts'
 import { full, iota, loose, tensor } from './tensor.ts'
 import type { Distinct, Minus, Scalar, Tensor } from './types.ts'
 
@@ -24,12 +25,16 @@ const open = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>):
 /** Standard normal, cut off outside of [low, high] (standard deviations; ±2 unless said): by the inverse of its distribution. */
 export function truncatedNormal<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, { low = -2, high = 2 }: { readonly low?: number; readonly high?: number } = {}): Draw<S> {
   const [from, to] = [erfOf(low), erfOf(high)]
+  if (!(Math.fround(to) > Math.fround(from))) throw new DimError({ code: 'range', what: `truncatedNormal: next to no numbers lie in [${low}, ${high}]`, fix: 'give the lower bound first, and a range that is not so far out', at: userSite() })
   return open<S>(key, shape).mul(to - from).add(from).erfInv().mul(Math.SQRT2).clamp(low, high)
 }
 const erfOf = (x: number): number => erf(x * Math.SQRT1_2)
 
 /** Whether a coin of this chance shows heads, bool. */
-export const bernoulli = <const S extends readonly Dim[]>(key: Key, chance: number, shape: S & Distinct<S>): Draw<S> => uniform<S>(key, shape).less(chance)
+export const bernoulli = <const S extends readonly Dim[]>(key: Key, chance: number, shape: S & Distinct<S>): Draw<S> => {
+  if (!(chance >= 0 && chance <= 1)) throw new DimError({ code: 'chance', what: `bernoulli: the chance is ${chance}`, fix: 'give a number from 0 to 1', at: userSite() })
+  return uniform<S>(key, shape).less(chance)
+}
 /** Rate 1. */
 export const exponential = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Draw<S> => open<S>(key, shape).log().neg()
 /** Standard Gumbel: −log(−log u). */
@@ -37,7 +42,8 @@ export const gumbel = <const S extends readonly Dim[]>(key: Key, shape: S & Dist
 
 /** Whole numbers in [low, high), i32; a range that is no power of two favours some by at most (high − low) / 2³². @throws DimError when the range is empty */
 export function randomIntegers<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, low: number, high: number): Draw<S> {
-  if (!(high > low) || high - low > 2 ** 31 - 1) throw new DimError({ code: 'range', what: `randomIntegers: no whole numbers lie in [${low}, ${high})`, fix: 'give a range of at most 2³¹ − 1 numbers', at: userSite() })
+  const fits = [low, high - 1].every(n => Number.isInteger(n) && n >= -(2 ** 31) && n < 2 ** 31)
+  if (!fits || !(high > low) || high - low > 2 ** 31 - 1) throw new DimError({ code: 'range', what: `randomIntegers: no whole numbers lie in [${low}, ${high})`, fix: 'give two i32, the lower one first, at most 2³¹ − 1 apart', at: userSite() })
   return randomBits<S>(key, shape).rem(high - low).cast('i32').add(low)
 }
 
@@ -45,5 +51,6 @@ export function randomIntegers<const S extends readonly Dim[]>(key: Key, shape: 
 export function categorical<D extends string, R extends D>(key: Key, logits: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
   const name: string = nameOf(over)
   const noise: Tensor<string> = gumbel(fold(key, 4), logits.shape)
+  numbers('categorical', logits, userSite())
   return tensor(loose(logits).cast('f32').add(noise).argmax(name).node)
 }

@@ -4,7 +4,7 @@ import { DimError } from '../core/errors.ts'
 import { dimIn } from './infer/checks.ts'
 import { broadcastTo, make } from './make.ts'
 import { shapeOf, type Node } from './node.ts'
-import { userSite } from './site.ts'
+import { userSite } from '../core/site.ts'
 import { tensor } from './tensor.ts'
 import type { AnyTensor, DimsOf, Tensor } from './types.ts'
 
@@ -72,7 +72,7 @@ const leaves = (tree: Tree): number[] => (typeof tree === 'number' ? [tree] : tr
  */
 export function einsum<const Ts extends readonly AnyTensor[], O extends DimsOf<Ts[number]>>(operands: Ts, out: readonly DimLike<O>[]): Tensor<O> {
   const nodes = operands.map(t => t.node)
-  if (nodes.length === 0) throw new DimError({ code: 'no-operands', what: 'einsum has no operands', at: userSite() })
+  if (nodes.length === 0) throw new DimError({ code: 'no-operands', what: 'einsum has no operands', fix: 'give at least one', at: userSite() })
   const kept = out.map(nameOf) as string[]
   const shapes = nodes.map(shapeOf)
   const tree = nodes.length <= exhaustive ? best(shapes, kept) : greedy(shapes, kept)

@@ -2,12 +2,12 @@
 import { nameOf, names, type Dim, type DimLike } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
-import { dimIn } from './infer/checks.ts'
+import { dimIn, floats } from './infer/checks.ts'
 import { broadcastTo, make } from './make.ts'
 import { shapeOf, type Node } from './node.ts'
 import type { ScatterKind } from './ops.ts'
 import { index, slice } from './rearrange.ts'
-import { userSite } from './site.ts'
+import { userSite } from '../core/site.ts'
 import { full, iota, loose, tensor } from './tensor.ts'
 import type { Fresh, Minus, Scalar, Tensor } from './types.ts'
 
@@ -21,6 +21,7 @@ export function scatter<D extends string, R extends D, E extends string, U exten
   target: Tensor<D>, dim: DimLike<R>, indices: Tensor<E>, updates: Tensor<U>, kind: ScatterKind = 'set',
 ): Tensor<D> {
   const name = nameOf(dim)
+  if (!['set', 'add', 'max', 'min'].includes(kind)) throw new DimError({ code: 'option', what: `scatter: there is no kind ${String(kind)}`, fix: 'give one of: set, add, max, min', at: userSite() })
   const shape = [...indices.shape, ...target.shape.filter(d => d.name !== name && !names(indices.shape).includes(d.name))]
   return tensor(make('scatter', [target.node, indices.node, broadcastTo(updates.node, shape)], { dim: name, kind }))
 }
@@ -31,7 +32,12 @@ export const dynamicSlice = <D extends string, R extends D, N extends string>(x:
 
 /** x with `update` in the place of as many elements of a dim, from `start` on, as `dynamicSlice` has it. A cache is written so. */
 export const dynamicUpdate = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, start: Scalar, update: Tensor<NoInfer<D>>): Tensor<D> =>
-  tensor(make('dynamicUpdate', [x.node, update.node, start.node], { dim: nameOf(dim) }))
+  tensor(make('dynamicUpdate', [x.node, inOrder(update.node, x.node), start.node], { dim: nameOf(dim) }))
+/** The node with its dims in another's order; where they are not the same ones, as it is. */
+const inOrder = (n: Node, like: Node): Node => {
+  const order = shapeOf(like).map(d => shapeOf(n).find(e => e.name === d.name)).filter(d => d !== undefined)
+  return order.length === shapeOf(like).length && order.length === shapeOf(n).length ? broadcastTo(n, order) : n
+}
 
 export interface Order {
   /** The largest first; equal ones keep their order. */
@@ -67,7 +73,8 @@ export const nth = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>
 
 /** The middle element along a dim, or the mean of the middle two. */
 export function median<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>> {
-  const { name, size } = dimIn(x.shape, nameOf(dim), 'median', userSite())
+  const { name, size } = dimIn(x.shape, dim, 'median', userSite())
+  floats('median', x.dtype, x.shape, userSite())
   const sorted = sort(x, dim)
   const half = Math.floor(size / 2)
   if (size % 2 === 1) return index(sorted, dim, half)

@@ -1,13 +1,18 @@
 /** The maker of global nodes, and the few helpers that every composition over them uses. */
 import { names, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
+import { DimError } from '../core/errors.ts'
+import { legal } from './infer/checks.ts'
 import { infer } from './infer/table.ts'
 import { interner, shapeOf, type Make, type Node } from './node.ts'
 import type { Attrs } from './ops.ts'
-import { userSite } from './site.ts'
+import { userSite } from '../core/site.ts'
 
 // Interning is not state that anyone can see: a node is what it is made of, whoever made it first.
-const intern = interner(infer, userSite)
+const intern = interner(infer, userSite, (op, inputs) => {
+  if (inputs.every(n => (n as Node | undefined)?.results !== undefined)) return
+  throw new DimError({ code: 'not-a-tensor', what: `${op}: an operand is no tensor`, fix: 'make it one: input(), param(), full()', at: userSite() })
+}, legal)
 
 // Who is listening, innermost last; empty but while `madeBy` runs a function.
 const listeners: Set<Node>[] = []

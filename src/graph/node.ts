@@ -72,8 +72,11 @@ export function operand<A>(n: NodeOf<A>, i: number): NodeOf<A> {
 export type Infer<A> = { readonly [K in keyof A]: (attrs: A[K], inputs: readonly Typed[], site: Site | undefined) => readonly TensorType[] }
 export type Make<A> = <K extends keyof A>(op: K, inputs: readonly NodeOf<A>[], attrs: A[K], site?: Site) => NodeOf<A, K>
 
-/** A maker of nodes that returns the same object for the same op, operands and attributes; `siteOf` finds the line of those given none. */
-export function interner<A>(infer: Infer<A>, siteOf: () => Site | undefined): Make<A> {
+/** A maker of nodes that returns the same object for the same op, operands and attributes; `siteOf` finds the line of those given none; the others check what goes in and what comes out. */
+export function interner<A>(
+  infer: Infer<A>, siteOf: () => Site | undefined, operands: (op: string, inputs: readonly Typed[]) => void = () => {},
+  results: (op: string, found: readonly TensorType[], site: Site | undefined) => readonly TensorType[] = (_, found) => found,
+): Make<A> {
   const made = new Map<string, WeakRef<object>>()
   const identities = new WeakMap<object, number>()
   let nextId = 0
@@ -98,11 +101,12 @@ export function interner<A>(infer: Infer<A>, siteOf: () => Site | undefined): Ma
 
   return (op, inputs, attrs, site) => {
     type Made = NodeOf<A, typeof op>
+    operands(String(op), inputs)
     const key = `${String(op)}(${inputs.map(n => n.id).join()})${keyOf(attrs)}`
     const old = made.get(key)?.deref()
     if (old !== undefined) return old as Made
     const at = site ?? siteOf()
-    const node = Object.freeze({ id: nextId++, op, inputs: Object.freeze([...inputs]), attrs: Object.freeze(attrs), results: infer[op](attrs, inputs, at), site: at })
+    const node = Object.freeze({ id: nextId++, op, inputs: Object.freeze([...inputs]), attrs: Object.freeze(attrs), results: results(String(op), infer[op](attrs, inputs, at), at), site: at })
     made.set(key, new WeakRef(node))
     swept.register(node, key)
     return node as unknown as Made

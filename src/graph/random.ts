@@ -2,12 +2,16 @@
  * Random numbers as pure functions of a key and of global indices (Threefry-2x32-20: Salmon et al. 2011, "Parallel random
  * numbers: as easy as 1, 2, 3"), so that every mesh draws the same ones and each device only its own part.
  */
-import type { Dim } from '../core/dim.ts'
-import type { DType } from '../core/dtype.ts'
+import { formatShape, type Dim } from '../core/dim.ts'
+import { isFloat, type DType } from '../core/dtype.ts'
+import { DimError } from '../core/errors.ts'
+import { isDType } from '../core/range.ts'
+import { userSite } from '../core/site.ts'
+import { floats } from './infer/checks.ts'
 import { broadcastTo, constantNode, fullNode, make } from './make.ts'
 import { shapeOf, type Node } from './node.ts'
 import { tensor, where, full } from './tensor.ts'
-import type { Distinct, Scalar, Tensor } from './types.ts'
+import type { AnyTensor, Distinct, Scalar, Tensor } from './types.ts'
 
 /** Two words of u32, scalars. Use each key once; `fold` makes others of it. */
 export interface Key { readonly word0: Scalar; readonly word1: Scalar }
@@ -16,14 +20,25 @@ const threefry = (key: Key, counter0: Node, counter1: Node): Node => {
   const shape = shapeOf(counter0)
   return make('threefry', [broadcastTo(key.word0.node, shape), broadcastTo(key.word1.node, shape), counter0, counter1], {})
 }
+const option = (code: string, what: string, fix: string): DimError => new DimError({ code, what, fix, at: userSite() })
+/** @throws DimError for what is no whole number, one for all */
+function seedOf(what: string, seed: AnyTensor): Node {
+  const { node, dtype, shape } = seed
+  if (node === undefined || isFloat(dtype) || dtype === 'bool' || shape.length > 0) throw option('seed', `${what} is ${node === undefined ? String(seed) : `${dtype} ${formatShape(shape)}`}`, 'give a scalar of integers')
+  return u32(node)
+}
+const float = (what: string, dtype: DType): void => {
+  if (!isDType(dtype) || !isFloat(dtype)) throw option('dtype', `${what}: draws floats, not ${String(dtype)}`, 'cast what is drawn, or use randomIntegers')
+}
 const u32 = (n: Node): Node => make('convert', [n], { dtype: 'u32' })
 
 /** A key from a seed: any integer scalar. */
-export const keyOf = (seed: Scalar): Key => fold({ word0: tensor(u32(seed.node)), word1: tensor(constantNode(0, 'u32')) }, 0)
+export const keyOf = (seed: Scalar): Key => fold({ word0: tensor(seedOf('keyOf: the seed', seed)), word1: tensor(constantNode(0, 'u32')) }, 0)
 
 /** Another key, from this one and a number that tells it apart: a layer, a step, a use. */
 export function fold(key: Key, data: number | Scalar): Key {
-  const d = typeof data === 'number' ? constantNode(data >>> 0, 'u32') : u32(data.node)
+  if (typeof data === 'number' && !(Number.isInteger(data) && data >= -(2 ** 31) && data < 2 ** 32)) throw option('seed', `fold: the number is ${data}`, 'give a whole number from −2³¹ to 2³² − 1')
+  const d = typeof data === 'number' ? constantNode(data >>> 0, 'u32') : seedOf('fold: the number', data)
   const word = (i: number): Scalar => tensor(threefry(key, d, constantNode(i, 'u32')))
   return { word0: word(0xffffffff), word1: word(0xfffffffe) }
 }
@@ -49,6 +64,8 @@ export interface UniformRange {
 
 /** Uniform in [low, high): 24 random bits each, 53 for f64. */
 export function uniform<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, { low = 0, high = 1, dtype = 'f32' }: UniformRange = {}): Tensor<S[number]['name']> {
+  float('uniform', dtype)
+  if (!(low < high) || !Number.isFinite(high - low)) throw option('range', `uniform: no numbers lie in [${low}, ${high})`, 'give two finite numbers, the lower one first')
   const words = (k: Key, drop: number): Tensor<string> => tensor(make('convert', [top(randomBits<S>(k, shape).node, drop)], { dtype: dtype === 'f64' ? 'f64' : 'f32' }))
   const unit = dtype === 'f64' ? words(key, 6).mul(2 ** -26).add(words(fold(key, 3), 5).mul(2 ** -53)) : words(key, 8).mul(2 ** -24)
   const scaled = low === 0 && high === 1 ? unit : unit.mul(high - low).add(low)
@@ -59,6 +76,7 @@ const top = (bits: Node, drop: number): Node => make('binary', [bits, fullNode(d
 
 /** Standard normal (Box and Muller 1958); a float, f32 unless said. */
 export function normal<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> {
+  float('normal', dtype)
   const wide = dtype === 'f64' ? 'f64' : 'f32'
   const radius = uniform<S>(fold(key, 1), shape, { dtype: wide }).neg().add(1).log().mul(-2).sqrt()
   return radius.mul(uniform<S>(fold(key, 2), shape, { dtype: wide }).mul(2 * Math.PI).cos()).cast(dtype)
@@ -66,6 +84,8 @@ export function normal<const S extends readonly Dim[]>(key: Key, shape: S & Dist
 
 /** Zeroes a share `rate` of the elements and scales the others by 1 / (1 − rate) (Srivastava et al. 2014). */
 export function dropout<D extends string>(key: Key, x: Tensor<D>, rate: number): Tensor<D> {
+  if (!(rate >= 0 && rate < 1)) throw option('rate', `dropout: the rate is ${rate}`, 'give a share of at least 0 and below 1')
+  floats('dropout', x.dtype, x.shape, userSite())
   if (rate === 0) return x
   const draw: Tensor<string> = uniform(key, x.shape)
   const keep = tensor<D>(draw.greaterEqual(rate).node)

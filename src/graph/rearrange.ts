@@ -4,7 +4,7 @@ import { DimError } from '../core/errors.ts'
 import { broadcastTo, make } from './make.ts'
 import { dimIn } from './infer/checks.ts'
 import type { Node } from './node.ts'
-import { userSite } from './site.ts'
+import { userSite } from '../core/site.ts'
 import { tensor } from './tensor.ts'
 import type { AnyTensor, As, Fresh, Minus, Tensor } from './types.ts'
 
@@ -31,8 +31,8 @@ const sample = (x: AnyTensor, dim: string, to: Dim, start: number, more: { reado
  * Elements start, start + step, … below `end` of a dim.
  * @throws DimError when the range lies outside of the dim or is empty
  */
-export function slice<D extends string, R extends D, N extends string = R>(x: Tensor<D>, dim: DimLike<R>, range: Range<N> & As<N, Exclude<D, R>>): Tensor<Minus<D, R> | N> {
-  const { name, size } = dimIn(x.shape, nameOf(dim), 'slice', userSite())
+export function slice<D extends string, R extends D, N extends string = R>(x: Tensor<D>, dim: DimLike<R>, range: Range<N> & As<N, Exclude<D, R>> = {}): Tensor<Minus<D, R> | N> {
+  const { name, size } = dimIn(x.shape, dim, 'slice', userSite())
   const { start = 0, end = size, step = 1 } = range
   whole(`slice along "${name}": start`, start, x, start >= 0 && start < size, `from 0 to ${size - 1}`)
   whole(`slice along "${name}": end`, end, x, end > start && end <= size, `from ${start + 1} to ${size}`)
@@ -47,7 +47,7 @@ export function slice<D extends string, R extends D, N extends string = R>(x: Te
 export function pad<D extends string, R extends D, N extends string = R>(
   x: Tensor<D>, dim: DimLike<R>, low: number, high: number, { value = 0, as }: { readonly value?: number } & As<N, Exclude<D, R>> = {},
 ): Tensor<Minus<D, R> | N> {
-  const { name, size } = dimIn(x.shape, nameOf(dim), 'pad', userSite())
+  const { name, size } = dimIn(x.shape, dim, 'pad', userSite())
   whole(`pad along "${name}": low`, low, x, true, '')
   whole(`pad along "${name}": high`, high, x, size + low + high >= 1, `above ${-size - low}`)
   return tensor(sample(x, name, { name: as ?? name, size: size + low + high }, -low, { fill: value }))
@@ -55,7 +55,7 @@ export function pad<D extends string, R extends D, N extends string = R>(
 
 /** result[j] = x[j − by] along a dim, `fill` where there is none. */
 export function shift<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, by: number, { fill = 0 }: { readonly fill?: number } = {}): Tensor<D> {
-  const found = dimIn(x.shape, nameOf(dim), 'shift', userSite())
+  const found = dimIn(x.shape, dim, 'shift', userSite())
   whole(`shift along "${found.name}": by`, by, x, true, '')
   return tensor(sample(x, found.name, found, -by, { fill }))
 }
@@ -75,7 +75,7 @@ export const reverse = <D extends string, R extends D>(x: Tensor<D>, dim: DimLik
  */
 export function concat<D extends string, R extends D, N extends string = R>(tensors: readonly Tensor<D>[], dim: DimLike<R>, { as }: As<N, Exclude<D, R>> = {}): Tensor<Minus<D, R> | N> {
   const [first] = tensors
-  if (first === undefined) throw new DimError({ code: 'no-operands', what: 'concat: no tensors were given', at: userSite() })
+  if (first === undefined) throw new DimError({ code: 'no-operands', what: 'concat: no tensors were given', fix: 'give at least one', at: userSite() })
   const name = nameOf(dim)
   const sizes = tensors.map(t => dimIn(t.shape, name, 'concat', userSite()).size)
   const order = names(first.shape)
@@ -98,7 +98,7 @@ export function stack<D extends string, N extends string>(tensors: readonly Tens
 
 /** Element `i` of a dim, which goes. @throws DimError when there is none */
 export function index<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, i: number): Tensor<Minus<D, R>> {
-  const { name, size } = dimIn(x.shape, nameOf(dim), 'index', userSite())
+  const { name, size } = dimIn(x.shape, dim, 'index', userSite())
   whole(`index along "${name}"`, i, x, i >= 0 && i < size, `from 0 to ${size - 1}`)
   // Under a name that no layout has a rule for: a single element is split nowhere.
   const alone = `${name}.one`
@@ -107,7 +107,7 @@ export function index<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<
 
 /** Every element of a dim, in order. */
 export const unstack = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>>[] =>
-  Array.from({ length: dimIn(x.shape, nameOf(dim), 'unstack', userSite()).size }, (_, i) => index(x, dim, i))
+  Array.from({ length: dimIn(x.shape, dim, 'unstack', userSite()).size }, (_, i) => index(x, dim, i))
 
 /** So many tensors as there are sizes. */
 export type Parts<D extends string, S extends number | readonly number[]> = S extends readonly number[] ? { readonly [K in keyof S]: Tensor<D> }
@@ -119,8 +119,9 @@ type Times<T, N extends number, Made extends readonly T[] = readonly []> = Made[
  * @throws DimError when they do not add up to the dim's size
  */
 export function parts<D extends string, R extends D, const S extends number | readonly number[]>(x: Tensor<D>, dim: DimLike<R>, sizes: S): Parts<D, S> {
-  const { name, size } = dimIn(x.shape, nameOf(dim), 'parts', userSite())
-  const list: readonly number[] = typeof sizes === 'number' ? Array.from({ length: sizes }, () => size / sizes) : sizes
+  const { name, size } = dimIn(x.shape, dim, 'parts', userSite())
+  const equal = (n: number): readonly number[] => (Number.isSafeInteger(n) && n >= 1 && n <= size ? Array.from({ length: n }, () => size / n) : [])
+  const list: readonly number[] = typeof sizes === 'number' ? equal(sizes) : sizes
   const total = list.reduce((a, b) => a + b, 0)
   if (list.length === 0 || total !== size || !list.every(s => Number.isSafeInteger(s) && s >= 1)) {
     throw new DimError({ code: 'size-differs', what: `parts: "${name}" of size ${size} cannot be cut into ${typeof sizes === 'number' ? `${sizes} equal parts` : `[${sizes.join(', ')}]`}`, details: { tensor: formatShape(x.shape) }, fix: 'the sizes must add up to the dim\'s', at: userSite() })

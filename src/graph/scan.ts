@@ -1,12 +1,12 @@
 /** Loops over a dim: a body traced once, closed over what it uses from outside. */
-import { formatShape, type Dim } from '../core/dim.ts'
+import { formatShape, legalDim, type Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { closeOver } from './close.ts'
 import { inputNode } from './input.ts'
 import { dimIn } from './infer/checks.ts'
 import { broadcastTo, make } from './make.ts'
 import { dtypeOf, shapeOf, typeOf, type Node, type TensorType } from './node.ts'
-import { userSite } from './site.ts'
+import { userSite } from '../core/site.ts'
 import { sameState } from './state.ts'
 import { leavesOf, rebuildTree, tensor } from './tensor.ts'
 import type { Tree, With, Without } from './types.ts'
@@ -37,18 +37,23 @@ export interface ScanOptions {
 export function scan<N extends string, C extends Tree, X extends Tree, Y extends Tree>(
   over: Dim<N>, init: C, xs: X, body: (carry: C, x: Without<X, N>) => readonly [C, Y], { reverse = false }: ScanOptions = {},
 ): readonly [C, With<Y, N>] {
+  legalDim(over)
   const carries = leavesOf(init).map(l => ({ path: l.path, node: l.leaf.node }))
   const stacked = leavesOf(xs).map(l => ({ path: l.path, node: l.leaf.node }))
   for (const x of stacked) {
     const what = x.path || 'what is walked over'
     const found = dimIn(shapeOf(x.node), over.name, `scan over "${over.name}": ${what}`, userSite())
     if (found.size !== over.size) {
-      throw new DimError({ code: 'size-differs', what: `scan over "${over.name}" of size ${over.size}: ${what} has size ${found.size}`, details: { tensor: formatShape(shapeOf(x.node)) }, at: userSite() })
+      throw new DimError({ code: 'size-differs', what: `scan over "${over.name}" of size ${over.size}: ${what} has size ${found.size}`, details: { tensor: formatShape(shapeOf(x.node)) }, fix: 'walk over the dim that the tensors have', at: userSite() })
     }
   }
   const carryParams = carries.map(c => inputNode(`carry.${c.path}`, 'compute', typeOf(c.node)))
   const xParams = stacked.map(x => inputNode(x.path, x.node.op === 'input' ? x.node.attrs.role : 'compute', sliceType(x.node, over.name)))
-  const [next, ys] = body(rebuildTree(init, carryParams.map(n => tensor(n))), rebuildTree(xs, xParams.map(n => tensor(n))) as Without<X, N>)
+  const found: unknown = body(rebuildTree(init, carryParams.map(n => tensor(n))), rebuildTree(xs, xParams.map(n => tensor(n))) as Without<X, N>)
+  if (!Array.isArray(found) || found.length !== 2) {
+    throw new DimError({ code: 'body-result', what: `scan over "${over.name}": the body returns ${Array.isArray(found) ? `a list of ${found.length}` : found === undefined ? 'nothing' : 'no list'}`, fix: 'return [carry, what to stack]; {} stacks nothing', at: userSite() })
+  }
+  const [next, ys] = found as unknown as readonly [C, Y]
 
   const aligned = sameState(`scan over "${over.name}"`, 'carry', init, next)
   const outputs = [...aligned, ...leavesOf(ys).map(l => l.leaf.node)]

@@ -3,7 +3,7 @@ import { formatShape } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { broadcastTo } from './make.ts'
 import { typeOf, type Node, type TensorType } from './node.ts'
-import { userSite } from './site.ts'
+import { userSite } from '../core/site.ts'
 import { leavesOf } from './tensor.ts'
 import type { Tree } from './types.ts'
 

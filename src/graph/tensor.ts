@@ -5,10 +5,10 @@ import { DimError } from '../core/errors.ts'
 import type { Layout, Role } from '../core/layout.ts'
 import { treeOps } from '../core/tree.ts'
 import { broadcastTo, constantNode, fullNode, make } from './make.ts'
-import { agree, dimIn } from './infer/checks.ts'
+import { agree, dimIn, floats } from './infer/checks.ts'
 import { dtypeOf, shapeOf, type Node } from './node.ts'
 import type { BinaryFn, Direction, ReduceKind, UnaryFn } from './ops.ts'
-import { userSite } from './site.ts'
+import { userSite } from '../core/site.ts'
 import type { AnyTensor, Distinct, Nested, Tensor, Tree } from './types.ts'
 
 const contains = (outer: readonly Dim[], inner: readonly Dim[]): boolean => inner.every(d => outer.some(e => e.name === d.name))
@@ -28,6 +28,12 @@ export function aligned(what: string, left: Node, right: Node): readonly [Node, 
   })
 }
 
+/** @throws DimError for what is no tensor: not every program is checked by the compiler. */
+function nodeOf(x: AnyTensor | undefined): Node {
+  if (x?.node !== undefined) return x.node
+  throw new DimError({ code: 'not-a-tensor', what: `${typeof x === 'string' ? `"${String(x)}"` : String(x)} is given for a tensor`, fix: 'make it one: input(), param(), full()', at: userSite() })
+}
+
 type Other = AnyTensor | number
 type Dims = readonly DimLike<string>[]
 
@@ -38,13 +44,13 @@ class TensorOfNode implements AnyTensor {
   get dtype(): DType { return dtypeOf(this.node) }
 
   #unary(fn: UnaryFn): Tensor<string> { return tensor(make('unary', [this.node], { fn })) }
-  #other(other: Other): Node { return typeof other === 'number' ? constantNode(other, this.dtype) : other.node }
+  #other(other: Other): Node { return typeof other === 'number' ? constantNode(other, this.dtype) : nodeOf(other) }
   #binary(fn: BinaryFn, other: Other): Tensor<string> { return tensor(make('binary', aligned(fn, this.node, this.#other(other)), { fn })) }
   #compare(direction: Direction, other: Other): Tensor<string> {
     return tensor(make('compare', aligned('compare', this.node, this.#other(other)), { direction }))
   }
-  #over(over: Dims): string[] { return over.length === 0 ? names(this.shape) : over.map(nameOf) }
-  #reduce(kind: ReduceKind, over: Dims): Tensor<string> { return tensor(make('reduce', [this.node], { kind, over: this.#over(over) })) }
+  #over(over: Dims, op: string): string[] { return over.length === 0 ? names(this.shape) : [...new Set(over.map(d => dimIn(this.shape, d, op, userSite()).name))] }
+  #reduce(kind: ReduceKind, over: Dims): Tensor<string> { return tensor(make('reduce', [this.node], { kind, over: this.#over(over, kind) })) }
 
   add(other: Other): Tensor<string> { return this.#binary('add', other) }
   sub(other: Other): Tensor<string> { return this.#binary('sub', other) }
@@ -74,7 +80,10 @@ class TensorOfNode implements AnyTensor {
   notEqual(other: Other): Tensor<string> { return this.#compare('NE', other) }
   lessEqual(other: Other): Tensor<string> { return this.#compare('LE', other) }
   greater(other: Other): Tensor<string> { return this.#compare('GT', other) }
-  clamp(low: number, high: number): Tensor<string> { return this.maximum(low).minimum(high) }
+  clamp(low: number, high: number): Tensor<string> {
+    if (!(low <= high)) throw new DimError({ code: 'range', what: `clamp: no numbers lie in [${low}, ${high}]`, fix: 'give the lower bound first', at: userSite() })
+    return this.maximum(low).minimum(high)
+  }
   equal(other: Other): Tensor<string> { return this.#compare('EQ', other) }
   less(other: Other): Tensor<string> { return this.#compare('LT', other) }
   greaterEqual(other: Other): Tensor<string> { return this.#compare('GE', other) }
@@ -88,7 +97,10 @@ class TensorOfNode implements AnyTensor {
   round(): Tensor<string> { return this.#unary('round') }
   isNaN(): Tensor<string> { return this.notEqual(this) }
   isFinite(): Tensor<string> { return this.abs().less(Infinity) }
-  reciprocal(): Tensor<string> { return tensor<string>(fullNode(1, this.shape, this.dtype)).div(loose(this)) }
+  reciprocal(): Tensor<string> {
+    floats('reciprocal', this.dtype, this.shape, userSite())
+    return tensor<string>(fullNode(1, this.shape, this.dtype)).div(loose(this))
+  }
   cbrt(): Tensor<string> { return this.#unary('cbrt') }
   expm1(): Tensor<string> { return this.#unary('expm1') }
   log1p(): Tensor<string> { return this.#unary('log1p') }
@@ -135,13 +147,14 @@ class TensorOfNode implements AnyTensor {
   max(...over: Dims): Tensor<string> { return this.#reduce('max', over) }
   min(...over: Dims): Tensor<string> { return this.#reduce('min', over) }
   mean(...over: Dims): Tensor<string> {
-    const gone = new Set(this.#over(over))
+    floats('mean', this.dtype, this.shape, userSite())
+    const gone = new Set(this.#over(over, 'mean'))
     return this.sum(...over).mul(1 / sizeOf(this.shape.filter(d => gone.has(d.name))))
   }
 
   // One dim at a time: the gradient needs the products of what lies before and after along it.
   prod(...over: Dims): Tensor<string> {
-    return this.#over(over).reduce((x: Tensor<string>, dim) => tensor(make('reduce', [x.node], { kind: 'prod', over: [dim] })), loose(this))
+    return this.#over(over, 'prod').reduce((x: Tensor<string>, dim) => tensor(make('reduce', [x.node], { kind: 'prod', over: [dim] })), loose(this))
   }
   any(...over: Dims): Tensor<string> { return this.cast('i32').max(...over).equal(1) }
   all(...over: Dims): Tensor<string> { return this.cast('i32').min(...over).equal(1) }
@@ -159,13 +172,14 @@ class TensorOfNode implements AnyTensor {
   std(...over: Dims): Tensor<string> { return this.variance(...over).sqrt() }
   norm(...over: Dims): Tensor<string> { return this.square().sum(...over).sqrt() }
 
-  dot(other: AnyTensor, ...over: Dims): Tensor<string> { return tensor(make('dot', [this.node, other.node], { over: over.map(nameOf) })) }
+  dot(other: AnyTensor, ...over: Dims): Tensor<string> { return tensor(make('dot', [this.node, nodeOf(other)], { over: this.#both(other, over) })) }
+  #both(other: AnyTensor, over: Dims): string[] { return over.length === 0 ? [] : [...new Set(over.map(d => [this, other].map(t => dimIn(t.shape, d, 'dot', userSite()).name)[0] ?? nameOf(d)))] }
   rename(from: DimLike<string>, to: DimLike<string>): Tensor<string> {
     return tensor(make('rename', [this.node], { from: nameOf(from), to: nameOf(to) }))
   }
   split(dim: DimLike<string>, into: readonly Dim[]): Tensor<string> { return tensor(make('splitDim', [this.node], { dim: nameOf(dim), into })) }
   merge(from: Dims, into: Dim): Tensor<string> { return tensor(make('mergeDims', [this.node], { from: from.map(nameOf), into })) }
-  take(dim: DimLike<string>, indices: AnyTensor): Tensor<string> { return tensor(make('take', [this.node, indices.node], { dim: nameOf(dim) })) }
+  take(dim: DimLike<string>, indices: AnyTensor): Tensor<string> { return tensor(make('take', [this.node, nodeOf(indices)], { dim: nameOf(dim) })) }
   relayout(to: Layout | Role): Tensor<string> { return tensor(make('relayout', [this.node], { to })) }
   stopGradient(): Tensor<string> { return tensor(make('stopGradient', [this.node], {})) }
 }
@@ -181,14 +195,14 @@ const trees = treeOps(isTensor, 'a tensor')
 export const leavesOf = (tree: Tree): { readonly path: string; readonly leaf: AnyTensor }[] => trees.flatten(tree)
 /** A tree of the same form, each tensor replaced by one of the same dims. */
 export const mapTree = <T extends Tree>(tree: T, f: (leaf: Tensor<string>, path: string) => AnyTensor): T =>
-  trees.map(tree, (leaf, path) => f(loose(leaf), path)) as T
+  trees.map(tree, (leaf, path) => tensor(nodeOf(f(loose(leaf), path)))) as T
 export const rebuildTree = <T extends Tree>(tree: T, leaves: readonly AnyTensor[]): T => trees.rebuild(tree, leaves) as T
 
 /** Two trees of one form, walked together. @throws DimError when their forms differ. */
 export function zipTrees<T extends Tree>(a: T, b: NoInfer<T>, f: (a: Tensor<string>, b: Tensor<string>, path: string) => AnyTensor): T {
   const [left, right] = [leavesOf(a), leavesOf(b)]
   if (left.length !== right.length || left.some((l, i) => l.path !== right[i]?.path)) {
-    throw new DimError({ code: 'tree-form', what: 'two trees of tensors have different forms', details: { left: left.map(l => l.path).join(' '), right: right.map(r => r.path).join(' ') } })
+    throw new DimError({ code: 'tree-form', what: 'two trees of tensors have different forms', details: { left: left.map(l => l.path).join(' '), right: right.map(r => r.path).join(' ') }, fix: 'give trees with the same keys', at: userSite() })
   }
   return rebuildTree(a, left.map((l, i) => f(loose(l.leaf), loose((right[i] ?? l).leaf), l.path)))
 }
@@ -203,9 +217,9 @@ export const broadcast = <D extends string, const S extends readonly Dim[]>(x: T
   tensor(broadcastTo(x.node, [...shape, ...x.shape.filter(d => !shape.some(e => e.name === d.name))]))
 /** `yes` where the predicate holds, else `no`; what is not chosen leaks no NaN. */
 export function where<P extends string, D extends string>(predicate: Tensor<P> & Nested<D, P>, yes: Tensor<D>, no: Tensor<NoInfer<D>> | number): Tensor<P | D> {
-  const other = typeof no === 'number' ? constantNode(no, yes.dtype) : no.node
-  const [a, b] = aligned('where', yes.node, other)
-  const [p, wide] = aligned('where', predicate.node, a)
+  const other = typeof no === 'number' ? constantNode(no, yes.dtype) : nodeOf(no)
+  const [a, b] = aligned('where', nodeOf(yes), other)
+  const [p, wide] = aligned('where', nodeOf(predicate), a)
   return tensor(make('select', [p, wide, broadcastTo(b, shapeOf(wide))], {}))
 }
 /** The way from unknown dims to known ones: checked at run time, believed by the compiler. */

@@ -4,11 +4,13 @@ import { DimError } from '../core/errors.ts'
 import { closeOver } from './close.ts'
 import { inputNode } from './input.ts'
 import { make } from './make.ts'
-import { dtypeOf, shapeOf, typeOf } from './node.ts'
-import { userSite } from './site.ts'
+import { dtypeOf, shapeOf, typeOf, type Node } from './node.ts'
+import { userSite } from '../core/site.ts'
 import { sameState } from './state.ts'
-import { leavesOf, rebuildTree, tensor } from './tensor.ts'
+import { isTensor, leavesOf, rebuildTree, tensor } from './tensor.ts'
 import type { Scalar, Tree } from './types.ts'
+
+const leafNode = (x: unknown): Node | undefined => (isTensor(x) ? x.node : undefined)
 
 /**
  * The state after as many turns of `body` as `condition` holds before: `while (condition(state)) state = body(state)`. Its
@@ -19,10 +21,10 @@ export function whileLoop<S extends Tree>(condition: (state: NoInfer<S>) => Scal
   const carries = leavesOf(init).map(l => ({ path: l.path, node: l.leaf.node }))
   const params = carries.map(c => inputNode(`state.${c.path}`, 'compute', typeOf(c.node)))
   const state = rebuildTree(init, params.map(n => tensor(n)))
-  const goesOn = condition(state).node
-  if (dtypeOf(goesOn) !== 'bool' || shapeOf(goesOn).length > 0) {
+  const goesOn = leafNode(condition(state))
+  if (goesOn === undefined || dtypeOf(goesOn) !== 'bool' || shapeOf(goesOn).length > 0) {
     throw new DimError({
-      code: 'not-a-predicate', what: 'whileLoop: the condition must give a scalar of bool', details: { condition: `${dtypeOf(goesOn)} ${formatShape(shapeOf(goesOn))}` },
+      code: 'not-a-predicate', what: 'whileLoop: the condition must give a scalar of bool', details: { condition: goesOn === undefined ? 'no tensor' : `${dtypeOf(goesOn)} ${formatShape(shapeOf(goesOn))}` },
       fix: 'compare two scalars, or reduce over the dims', at: userSite(),
     })
   }

@@ -5,7 +5,7 @@ import { dimIn } from '../graph/infer/checks.ts'
 import { make } from '../graph/make.ts'
 import type { Node } from '../graph/node.ts'
 import type { Window } from '../graph/ops.ts'
-import { userSite } from '../graph/site.ts'
+import { userSite } from '../core/site.ts'
 import { tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Minus, Tensor } from '../graph/types.ts'
 import { atLeast, margins, placesOf, type Named, type News, type Padding, type Renamed } from './window.ts'
@@ -31,10 +31,10 @@ export type Convolved<D extends string, E extends string, R extends string, W ex
 
 interface Asked { readonly x: Dim; readonly w: Dim; readonly stride: number; readonly dilation: number; readonly span: number; readonly padding: Padding; readonly as: string }
 
-function asked(op: string, x: AnyTensor, w: AnyTensor, windows: readonly ConvWindow[]): Asked[] {
+function asked(op: string, x: AnyTensor, w: AnyTensor, windows: readonly ConvWindow[] = []): Asked[] {
   if (windows.length === 0) throw new DimError({ code: 'window', what: `${op}: there are no windows`, fix: 'name a dim of x and one of w, or use dot', at: userSite() })
   const found = windows.map(({ dim, kernel, stride = 1, dilation = 1, padding = 'valid', as }): Asked => {
-    const [a, b] = [dimIn(x.shape, nameOf(dim), op, userSite()), dimIn(w.shape, nameOf(kernel), op, userSite())]
+    const [a, b] = [dimIn(x.shape, dim, op, userSite()), dimIn(w.shape, kernel, op, userSite())]
     atLeast(`${op} along "${a.name}": stride`, stride, 1, x.shape)
     atLeast(`${op} along "${a.name}": dilation`, dilation, 1, x.shape)
     return { x: a, w: b, stride, dilation, padding, span: (b.size - 1) * dilation + 1, as: as ?? a.name }
@@ -63,7 +63,7 @@ export function conv<D extends string, E extends string, const W extends readonl
     const size = placesOf('conv', v.x, v.span, v.stride, [low, high])
     return { x: v.x.name, w: v.w.name, out: { name: v.as, size }, stride: v.stride, low, xDilation: 1, wDilation: v.dilation }
   })
-  return tensor(make('conv', [x.node, w.node], { over: over.map(nameOf), windows: slides }))
+  return tensor(make('conv', [x.node, w.node], { over: [...new Set<string>(over.map(nameOf))], windows: slides }))
 }
 
 /**
@@ -85,5 +85,5 @@ export function convTranspose<D extends string, E extends string, const W extend
     return { x: v.x.name, w: v.w.name, out: { name: v.as, size }, stride: 1, low: v.span - 1 - low, xDilation: v.stride, wDilation: v.dilation }
   })
   const turned = spread.reduce<Node>((n, v) => (v.w.size === 1 ? n : make('reverse', [n], { dim: v.w.name })), w.node)
-  return tensor(make('conv', [x.node, turned], { over: over.map(nameOf), windows: slides }))
+  return tensor(make('conv', [x.node, turned], { over: [...new Set<string>(over.map(nameOf))], windows: slides }))
 }

@@ -1,8 +1,10 @@
 /** The functions models are made of, composed of ops. They know no device, no mesh and no layout. */
-import type { Dim, DimLike } from '../core/dim.ts'
-import { nameOf } from '../core/dim.ts'
+import { nameOf, type DimLike } from '../core/dim.ts'
+import { DimError } from '../core/errors.ts'
+import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
-import { full, iota, loose, tensor, where } from '../graph/tensor.ts'
+import { dimIn, floats } from '../graph/infer/checks.ts'
+import { expectDims, full, iota, loose, tensor, where } from '../graph/tensor.ts'
 import type { Minus, Tensor } from '../graph/types.ts'
 
 /** exp(x) / Σ exp(x) over one dim. Its gradient is p ⊙ (g − Σ g ⊙ p), whatever the shift by the maximum. */
@@ -34,9 +36,12 @@ export function logsumexp<D extends string, R extends D>(x: Tensor<D>, over: Dim
  * the target's logit are reduced instead. Gradient: softmax − one-hot.
  * @param targets i32, without `classes`
  */
-export function crossEntropy<D extends string, C extends D>(logits: Tensor<D>, classes: Dim<C>, targets: Tensor<Minus<D, C>>): Tensor<Minus<D, C>> {
-  const dim: string = classes.name
-  const hit = (target: Tensor<string>, like: Tensor<string>): Tensor<string> => loose(full(0, like.shape, 'i32').add(loose(iota(classes)))).equal(target)
+export function crossEntropy<D extends string, C extends D>(logits: Tensor<D>, classes: DimLike<C>, targets: Tensor<Minus<D, C>>): Tensor<Minus<D, C>> {
+  const whole = dimIn(logits.shape, classes, 'crossEntropy', userSite())
+  const dim: string = whole.name
+  floats('crossEntropy', logits.dtype, logits.shape, userSite())
+  expectDims(targets, logits.shape.filter(d => d.name !== dim))
+  const hit = (target: Tensor<string>, like: Tensor<string>): Tensor<string> => loose(full(0, like.shape, 'i32').add(loose(iota(whole)))).equal(target)
   return withGradient<Minus<D, C>>([logits, targets], ([x, target]) =>
     loose(logsumexp(x, dim)).sub(where(hit(target, x), x, 0).sum(dim)),
   (g, _, [x, target]) => {
@@ -46,8 +51,11 @@ export function crossEntropy<D extends string, C extends D>(logits: Tensor<D>, c
 }
 
 /** (x − mean) / √(variance + ε) over one dim, times a gain, plus a bias (Ba et al. 2016). */
-export function layerNorm<D extends string, R extends D>(x: Tensor<D>, over: Dim<R>, gain: Tensor<NoInfer<R>>, bias: Tensor<NoInfer<R>>, epsilon = 1e-5): Tensor<D> {
-  const dim: string = over.name
+export function layerNorm<D extends string, R extends D>(x: Tensor<D>, over: DimLike<R>, gain: Tensor<NoInfer<R>>, bias: Tensor<NoInfer<R>>, epsilon = 1e-5): Tensor<D> {
+  const along = dimIn(x.shape, over, 'layerNorm', userSite())
+  const dim: string = along.name
+  for (const t of [gain, bias]) expectDims(t, [along])
+  if (!(epsilon >= 0 && epsilon < Infinity)) throw new DimError({ code: 'option', what: `layerNorm: epsilon is ${epsilon}`, fix: 'give a small number of at least 0', at: userSite() })
   const centered = (x: Tensor<string>): Tensor<string> => x.sub(x.mean(dim))
   const inverse = (c: Tensor<string>): Tensor<string> => loose(c.square().mean(dim).add(epsilon).rsqrt())
   const normal = withGradient<string>([x], ([x]) => {

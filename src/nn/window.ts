@@ -1,7 +1,7 @@
 /** Windows that slide along dims: padding, places, and the names of what results. */
 import { formatShape, type Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
-import { userSite } from '../graph/site.ts'
+import { userSite } from '../core/site.ts'
 
 /**
  * What stands before and after a dim: nothing (`valid`), as much as makes the result ⌈size / stride⌉ long, the odd one at the
@@ -25,7 +25,8 @@ export function atLeast(what: string, value: number, least: number, shape: reado
 export function margins(padding: Padding, size: number, span: number, stride: number): readonly [number, number] {
   if (padding === 'valid') return [0, 0]
   if (typeof padding === 'number') return [padding, padding]
-  if (padding !== 'same') return padding
+  if (Array.isArray(padding) && padding.length === 2) return padding as readonly [number, number]
+  if (padding !== 'same') throw new DimError({ code: 'window', what: `padding is ${String(padding)}`, fix: 'give same, valid, a number, or [before, after]', at: userSite() })
   const total = Math.max(0, (Math.ceil(size / stride) - 1) * stride + span - size)
   return [Math.floor(total / 2), Math.ceil(total / 2)]
 }

@@ -1,5 +1,6 @@
 /** Graph + mesh + layout → the program of one device. */
 import { names, type Dim } from '../core/dim.ts'
+import { userSite } from '../core/site.ts'
 import { checkLayout, localShape, rulesOf, splitOf, type Layouts, type Role } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
@@ -60,7 +61,7 @@ function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
 export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): (d: Dim) => boolean {
   const nodes = [...graph.inputs, ...allNodes(graph.outputs)]
   const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)])
-  for (const rules of [layouts.layout, layouts.params ?? {}, layouts.state ?? {}]) checkLayout(rules, mesh, known, { what: 'the layout', owner: 'the model' })
+  for (const rules of [layouts.layout, layouts.params ?? {}, layouts.state ?? {}]) checkLayout(rules, mesh, known, { what: 'the layout', owner: 'the model', at: userSite() })
   const compute = rulesOf(layouts, 'compute')
   const derived = derivedDims(nodes)
   for (const n of nodes) {

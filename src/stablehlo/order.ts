@@ -3,6 +3,7 @@ import { isFloat, type DType } from '../core/dtype.ts'
 import { names } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import type { CumulativeKind } from '../graph/ops.ts'
+import { reduceStart } from '../graph/reference/rule.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { i64s, type Ssa, type Writer } from './writer.ts'
 
@@ -60,8 +61,6 @@ export function emitTopK(n: LocalNode<'topK'>, [x]: readonly Ssa[], w: Writer): 
 }
 
 const combining: { readonly [K in CumulativeKind]: string } = { sum: 'add', prod: 'multiply', max: 'maximum', min: 'minimum' }
-const starting = (kind: CumulativeKind, float: boolean): number =>
-  kind === 'sum' ? 0 : kind === 'prod' ? 1 : float ? (kind === 'max' ? -Infinity : Infinity) : kind === 'max' ? -(2 ** 31) : 2 ** 31 - 1
 
 /** A window over all that comes before: XLA makes of it sums of blocks, of their sums, and so on. */
 export function emitCumulative(n: LocalNode<'cumulative'>, [x]: readonly Ssa[], w: Writer): Ssa {
@@ -69,7 +68,7 @@ export function emitCumulative(n: LocalNode<'cumulative'>, [x]: readonly Ssa[], 
   const { dim, kind, reverse } = n.attrs
   const at = names(shapeOf(n)).indexOf(dim)
   const size = x.sizes[at] ?? 1
-  const start = w.constant(starting(kind, isFloat(x.dtype)), x.dtype)
+  const start = w.constant(reduceStart(kind, x.dtype), x.dtype)
   const beside = reverse ? [0, size - 1] : [size - 1, 0]
   const padding = `dense<[${x.sizes.map((_, i) => `[${(i === at ? beside : [0, 0]).join(', ')}]`).join(', ')}]> : tensor<${x.sizes.length}x2xi64>`
   const scalar = { sizes: [], dtype: x.dtype }

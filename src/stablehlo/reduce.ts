@@ -1,5 +1,5 @@
 /** Reductions within a device. */
-import { isFloat, type DType } from '../core/dtype.ts'
+import type { DType } from '../core/dtype.ts'
 import { names } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import { reduceStart } from '../graph/reference/rule.ts'
@@ -18,6 +18,6 @@ export const addRegion = (w: Writer, kind: ReduceKind, dtype: DType) => (): void
 export function emitReduce(n: LocalNode<'reduce'>, args: readonly Ssa[], w: Writer): Ssa {
   const type = typeOfNode(n)
   const shape = names(shapeOf(operand(n, 0)))
-  const start = w.constant(reduceStart(n.attrs.kind, isFloat(type.dtype)), type.dtype)
+  const start = w.constant(reduceStart(n.attrs.kind, type.dtype), type.dtype)
   return w.op('reduce', [...args, start], type, `dimensions = ${i64s(n.attrs.over.map(d => shape.indexOf(d)).sort((a, b) => a - b))}`, addRegion(w, n.attrs.kind, type.dtype))
 }

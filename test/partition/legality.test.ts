@@ -23,18 +23,20 @@ function refusal(f: (...args: T[]) => AnyTensor, args: readonly T[], layouts: La
   }
   return 'legal'
 }
+/** Of what no op is to blame for, the line that asks for the program is named. */
+const place = '\n  at   plan(f as (...args: readonly T[]) => AnyTensor, args, { mesh: sizes, ...layouts })'
 const same = (x: T): T => x.exp()
 
 describe('rules that name what is not there', () => {
   test('an unknown dim, with the nearest name', () => {
     expect(refusal(same, [x], { layout: { bacth: 'batch' } })).toBe(
-      'LayoutError[unknown-dim] the layout names dim "bacth", which the model does not have\n  fix  did you mean "batch"? there are: batch, seq, embed')
+      'LayoutError[unknown-dim] the layout names dim "bacth", which the model does not have\n  fix  did you mean "batch"? there are: batch, seq, embed' + place)
     expect(refusal(same, [x], { layout: {}, params: { hidden: 'batch' } })).toContain('[unknown-dim] the layout names dim "hidden"')
     expect(refusal(same, [x], { layout: {}, state: { hidden: 'batch' } })).toContain('[unknown-dim] the layout names dim "hidden"')
   })
   test('an unknown axis, with the nearest name', () => {
     expect(refusal(same, [x], { layout: { batch: 'modle' } })).toBe(
-      'LayoutError[unknown-axis] the mesh has no axis "modle"\n  fix  did you mean "model"? there are: batch, model')
+      'LayoutError[unknown-axis] the mesh has no axis "modle"\n  fix  did you mean "model"? there are: batch, model' + place)
     expect(refusal(same, [x], { layout: { batch: ['batch', 'data'] } })).toContain('the mesh has no axis "data"\n  fix  there are: batch, model')
     expect(refusal(same, [x], { layout: { batch: 'batch' } }, mesh({}))).toContain('the mesh has no axis "batch"\n  fix  there are none')
   })
@@ -46,7 +48,7 @@ describe('rules that name what is not there', () => {
 describe('rules that contradict', () => {
   test('one axis twice in a dim', () => {
     expect(refusal(same, [x], { layout: { batch: ['batch', 'batch'] } })).toBe(
-      'LayoutError[axis-twice-in-dim] the layout gives dim "batch" an axis twice: batch, batch\n  fix  name each axis once')
+      'LayoutError[axis-twice-in-dim] the layout gives dim "batch" an axis twice: batch, batch\n  fix  name each axis once' + place)
   })
   test('one axis on two dims of an argument', () => {
     expect(refusal(same, [x], { layout: { batch: ['batch', 'model'], embed: 'model' } })).toBe([
@@ -104,7 +106,7 @@ describe('sizes', () => {
   test('a mesh axis of no size', () => {
     const message = (f: () => unknown): string => { try { f() } catch (e) { return e instanceof LayoutError ? e.message : String(e) } return 'legal' }
     for (const size of [0, -1, 1.5, NaN]) {
-      expect(message(() => mesh({ model: size }))).toBe(`LayoutError[axis-size] mesh axis "model" has size ${size}\n  fix  a size is a whole number, at least 1`)
+      expect(message(() => mesh({ model: size }))).toContain(`LayoutError[axis-size] mesh axis "model" has size ${size}\n  fix  a size is a whole number, at least 1\n  at   test/partition/legality.test.ts`)
     }
   })
   test('an axis of size 1 splits nothing, so it may be used twice', () => {

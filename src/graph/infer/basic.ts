@@ -1,11 +1,15 @@
 /** Types of results: values from outside, and what changes only how they are seen. */
-import { agree, dimIn, distinct, only } from './checks.ts'
+import { LayoutError } from '../../core/errors.ts'
+import { agree, constantOf, dimIn, distinct, only } from './checks.ts'
 import type { Infer } from '../node.ts'
 import type { BasicAttrs } from '../ops.ts'
 
 export const basic: Infer<BasicAttrs> = {
   input: a => [a.type],
-  constant: a => [{ shape: [], dtype: a.dtype }],
+  constant: (a, _, site) => {
+    constantOf('constant', a.value, a.dtype, site)
+    return [{ shape: [], dtype: a.dtype }]
+  },
   iota: a => [{ shape: [a.dim], dtype: 'i32' }],
   broadcast: (a, inputs, site) => {
     const t = only(inputs)
@@ -18,7 +22,12 @@ export const basic: Infer<BasicAttrs> = {
     dimIn(t.shape, a.from, 'rename', site)
     return [{ shape: distinct(t.shape.map(d => (d.name === a.from ? { name: a.to, size: d.size } : d)), 'rename', site), dtype: t.dtype }]
   },
-  relayout: (_, inputs) => [only(inputs)],
+  relayout: (a, inputs, site) => {
+    if (typeof a.to !== 'object' && !['compute', 'params', 'state'].includes(a.to)) {
+      throw new LayoutError({ code: 'unknown-role', what: `relayout: there is no role ${String(a.to)}`, fix: 'give rules, or one of: compute, params, state', at: site })
+    }
+    return [only(inputs)]
+  },
   named: (_, inputs) => [only(inputs)],
   stopGradient: (_, inputs) => [only(inputs)],
   customGradient: (_, inputs) => [only(inputs)],

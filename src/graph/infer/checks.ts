@@ -1,13 +1,16 @@
 /** What inference asks of operands, and the errors where they do not fit. */
-import { formatShape, names, type Dim } from '../../core/dim.ts'
+import { formatShape, legalDim, nameOf, names, type Dim, type DimLike } from '../../core/dim.ts'
+import { dtypes, isFloat, type DType } from '../../core/dtype.ts'
 import { DimError, type Site } from '../../core/errors.ts'
+import { holds, isDType, rangeOf } from '../../core/range.ts'
 import { didYouMean } from '../../core/nearest.ts'
 import { typeOf, type TensorType, type Typed } from '../node.ts'
 
 export type Inputs = readonly Typed[]
 
-/** The dim of that name in a shape. @throws DimError with the nearest name. */
-export function dimIn(shape: readonly Dim[], name: string, op: string, site?: Site): Dim {
+/** The dim of that name in a shape: its size may be another than the given dim's, where a slice or a window has changed it. @throws DimError with the nearest name */
+export function dimIn(shape: readonly Dim[], dim: DimLike<string>, op: string, site?: Site): Dim {
+  const name = nameOf(dim)
   const found = shape.find(d => d.name === name)
   if (found === undefined) {
     throw new DimError({ code: 'no-such-dim', what: `${op}: the tensor has no dim "${name}"`, details: { tensor: formatShape(shape) }, fix: didYouMean(name, names(shape)), at: site })
@@ -51,6 +54,32 @@ export const only = (inputs: Inputs, i = 0): TensorType => {
   const n = inputs[i]
   if (n === undefined) throw new Error(`operand ${i} is missing`)
   return typeOf(n)
+}
+
+/** The results of an op; those of wrong dims or dtypes were given so by the user. */
+export function legal(op: string, results: readonly TensorType[], site: Site | undefined): readonly TensorType[] {
+  for (const { shape, dtype } of results) {
+    if (!isDType(dtype)) throw new DimError({ code: 'dtype', what: `there is no dtype ${String(dtype)}`, fix: didYouMean(String(dtype), Object.keys(dtypes)), at: site })
+    if (!Array.isArray(shape)) throw new DimError({ code: 'not-a-dim', what: `${op}: the shape is ${String(shape)}`, fix: 'give a list of dims', at: site })
+    shape.forEach(legalDim)
+    distinct(shape, op, site)
+  }
+  return results
+}
+/** @throws DimError when the dtype has no such number */
+export function constantOf(op: string, value: number, dtype: DType, site: Site | undefined): void {
+  if (!isDType(dtype) || holds(dtype, value)) return
+  const [low, high] = rangeOf(dtype)
+  const range = dtype === 'bool' ? 'give 0 or 1' : `give a whole number from ${low} to ${high}, or cast the tensor`
+  throw new DimError({ code: 'value', what: `${op}: ${String(value)} is no ${dtype}`, fix: isFloat(dtype) ? 'give a number' : range, at: site })
+}
+/** @throws DimError when the tensor is not of floats */
+export function floats(op: string, dtype: DType, shape: readonly Dim[], site: Site | undefined): void {
+  if (!isFloat(dtype)) throw wrongDtype(op, { dtype, shape }, 'floats', site)
+}
+/** @throws DimError when the tensor is of booleans, which are not added, multiplied or ordered */
+export function numbers(op: string, t: TensorType, site: Site | undefined): void {
+  if (t.dtype === 'bool') throw wrongDtype(op, t, 'numbers', site)
 }
 
 export const wrongDtype = (op: string, t: TensorType, want: string, site: Site | undefined): DimError =>

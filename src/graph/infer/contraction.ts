@@ -1,6 +1,6 @@
 /** Types of results: ops that sum over dims. */
 import { names } from '../../core/dim.ts'
-import { agree, dimIn, only, sameType } from './checks.ts'
+import { agree, dimIn, numbers, only, sameType } from './checks.ts'
 import type { Infer } from '../node.ts'
 import type { ContractionAttrs } from '../ops.ts'
 
@@ -10,6 +10,7 @@ export const contraction: Infer<ContractionAttrs> = {
     agree(left.shape, right.shape, 'dot', site)
     for (const name of a.over) for (const t of [left, right]) dimIn(t.shape, name, 'dot', site)
     if (left.dtype !== right.dtype) sameType('dot', inputs, site)
+    numbers('dot', left, site)
     const inRight = new Set(names(right.shape))
     const inLeft = new Set(names(left.shape))
     const kept = left.shape.filter(d => !a.over.includes(d.name))
@@ -19,6 +20,7 @@ export const contraction: Infer<ContractionAttrs> = {
   reduce: (a, inputs, site) => {
     const t = only(inputs)
     for (const name of a.over) dimIn(t.shape, name, a.kind, site)
+    if (a.kind === 'sum' || a.kind === 'prod') numbers(a.kind, t, site)
     return [{ shape: t.shape.filter(d => !a.over.includes(d.name)), dtype: t.dtype }]
   },
 }

@@ -1,10 +1,11 @@
 /** Types of results: elementwise ops. */
 import { isFloat } from '../../core/dtype.ts'
-import { agree, only, sameType, wrongDtype } from './checks.ts'
+import { agree, numbers, only, sameType, wrongDtype } from './checks.ts'
 import type { Infer } from '../node.ts'
 import type { BinaryFn, ElementwiseAttrs, UnaryFn } from '../ops.ts'
 
 const bitwise: ReadonlySet<BinaryFn> = new Set<BinaryFn>(['and', 'or', 'xor', 'shiftLeft', 'shiftRight', 'shiftRightArithmetic'])
+const logical: ReadonlySet<BinaryFn> = new Set<BinaryFn>(['and', 'or', 'xor', 'max', 'min'])
 const bits: ReadonlySet<UnaryFn> = new Set<UnaryFn>(['not', 'popcount', 'leadingZeros'])
 const integersToo: ReadonlySet<UnaryFn> = new Set<UnaryFn>(['neg', 'abs', 'sign'])
 
@@ -19,6 +20,7 @@ export const elementwise: Infer<ElementwiseAttrs> = {
   binary: (a, inputs, site) => {
     const t = sameType(a.fn, inputs, site)
     if (bitwise.has(a.fn) && isFloat(t.dtype)) throw wrongDtype(a.fn, t, 'booleans and integers', site)
+    if (!logical.has(a.fn)) numbers(a.fn, t, site)
     if (a.fn === 'atan2' && !isFloat(t.dtype)) throw wrongDtype(a.fn, t, 'floats', site)
     return [t]
   },

@@ -2,7 +2,7 @@
 import { formatShape, names } from '../../core/dim.ts'
 import { DimError, type Site } from '../../core/errors.ts'
 import { typeOf, type Infer, type TensorType } from '../node.ts'
-import { agree, dimIn, distinct, only, sameType, wrongDtype, type Inputs } from './checks.ts'
+import { agree, dimIn, distinct, numbers, only, sameType, wrongDtype, type Inputs } from './checks.ts'
 import type { IndexingAttrs } from '../ops.ts'
 
 function startOf(inputs: Inputs, i: number, op: string, site: Site | undefined): void {
@@ -28,6 +28,7 @@ export const indexing: Infer<IndexingAttrs> = {
     dimIn(target.shape, a.dim, op, site)
     if (indices.dtype !== 'i32') throw wrongDtype(op, indices, 'i32 indices', site)
     if (updates.dtype !== target.dtype) sameType(op, [{ results: [{ shape: [], dtype: target.dtype }] }, { results: [{ shape: [], dtype: updates.dtype }] }], site)
+    if (a.kind !== 'set') numbers(op, target, site)
     const others = target.shape.filter(d => d.name !== a.dim)
     const expected = [...indices.shape, ...others.filter(d => !names(indices.shape).includes(d.name))]
     agree(indices.shape, others, op, site)
@@ -49,6 +50,8 @@ export const indexing: Infer<IndexingAttrs> = {
     const [{ size }, { size: part }] = [dimIn(x.shape, a.dim, 'dynamicUpdate', site), dimIn(update.shape, a.dim, 'dynamicUpdate', site)]
     if (part > size) throw tooLong('dynamicUpdate', a.dim, part, x, site)
     const rest = (t: TensorType): TensorType => ({ dtype: t.dtype, shape: t.shape.filter(d => d.name !== a.dim) })
+    for (const d of x.shape) dimIn(update.shape, d.name, 'dynamicUpdate: the update', site)
+    for (const d of update.shape) dimIn(x.shape, d.name, 'dynamicUpdate', site)
     sameType('dynamicUpdate', [{ results: [rest(x)] }, { results: [rest(update)] }], site)
     return [x]
   },
@@ -66,7 +69,8 @@ export const indexing: Infer<IndexingAttrs> = {
     return [{ shape, dtype: x.dtype }, { shape, dtype: 'i32' }]
   },
   cumulative: (a, inputs, site) => {
-    dimIn(only(inputs).shape, a.dim, `cumulative ${a.kind}`, site)
+    dimIn(only(inputs).shape, a.dim, `cum${a.kind}`, site)
+    numbers(`cum${a.kind}`, only(inputs), site)
     return [only(inputs)]
   },
   scatterAdd: (a, inputs, site) => {

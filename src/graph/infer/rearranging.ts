@@ -3,7 +3,7 @@ import { formatShape, names, sizeOf, type Dim } from '../../core/dim.ts'
 import { DimError, type Site } from '../../core/errors.ts'
 import { typeOf, type Infer, type TensorType } from '../node.ts'
 import type { RearrangingAttrs } from '../ops.ts'
-import { dimIn, distinct, only } from './checks.ts'
+import { constantOf, dimIn, distinct, only } from './checks.ts'
 
 const sizesOfParts = (whole: readonly Dim[], parts: readonly Dim[], op: string, tensor: readonly Dim[], site: Site | undefined): void => {
   if (sizeOf(whole) === sizeOf(parts)) return
@@ -23,6 +23,7 @@ export const rearranging: Infer<RearrangingAttrs> = {
   },
   mergeDims: (a, inputs, site) => {
     const t = only(inputs)
+    distinct(a.from.map(name => dimIn(t.shape, name, 'merge', site)), 'merge', site)
     sizesOfParts([a.into], a.from.map(name => dimIn(t.shape, name, 'merge', site)), 'merge', t.shape, site)
     const [first, ...rest] = a.from
     if (first === undefined) return [{ dtype: t.dtype, shape: distinct([...t.shape, a.into], 'merge', site) }]
@@ -31,6 +32,7 @@ export const rearranging: Infer<RearrangingAttrs> = {
   resample: (a, inputs, site) => {
     const t = only(inputs)
     dimIn(t.shape, a.dim, 'resample', site)
+    constantOf('filling in', a.fill, t.dtype, site)
     return replaced(t, a.dim, [a.to], [], 'resample', site)
   },
   roll: (a, inputs, site) => {

@@ -1,5 +1,5 @@
 /** Types of results: ops that see windows of neighbours. */
-import { agree, dimIn, distinct, only, sameType } from './checks.ts'
+import { agree, dimIn, distinct, numbers, only, sameType } from './checks.ts'
 import type { Infer } from '../node.ts'
 import type { WindowAttrs } from '../ops.ts'
 import { convDims } from '../windows.ts'
@@ -16,6 +16,7 @@ export const windows: Infer<WindowAttrs> = {
     const shared = [...groups, ...over].map(d => d.name)
     agree(x.shape.filter(d => shared.includes(d.name)), w.shape.filter(d => shared.includes(d.name)), 'conv', site)
     if (x.dtype !== w.dtype) sameType('conv', inputs, site)
+    numbers('conv', x, site)
     const own = x.shape.filter(d => !shared.includes(d.name)).map(d => a.windows.find(v => v.x === d.name)?.out ?? d)
     return [{ shape: distinct([...own, ...groups, ...features], 'conv', site), dtype: x.dtype }]
   },

@@ -1,5 +1,4 @@
 /** What each op computes: ops that sum over dims. */
-import { isFloat } from '../../core/dtype.ts'
 import { typeOf } from '../node.ts'
 import { at, get, reducers, reduceStart } from './rule.ts'
 import { empty, offsets } from './values.ts'
@@ -16,7 +15,7 @@ export const contraction: Rules<ContractionAttrs> = {
   },
   reduce: (n, v) => {
     const [out, a, { step }] = [empty(typeOf(n)), at(v, 0), reducers[n.attrs.kind]]
-    out.data.fill(reduceStart(n.attrs.kind, isFloat(out.dtype)))
+    out.data.fill(reduceStart(n.attrs.kind, out.dtype))
     const to = offsets(a.shape, out.shape)
     for (let i = 0; i < to.length; i++) out.data[to[i] ?? 0] = step(out.data[to[i] ?? 0] ?? 0, get(a, i))
     return [out]

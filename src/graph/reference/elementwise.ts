@@ -1,5 +1,6 @@
 /** What each op computes: elementwise ops. */
 import { isFloat, type DType } from '../../core/dtype.ts'
+import { rangeOf } from '../../core/range.ts'
 import { erf, erfInv } from '../../core/special.ts'
 import { threefry2x32 } from '../../core/threefry.ts'
 import { typeOf } from '../node.ts'
@@ -28,10 +29,9 @@ const integerFns: { readonly [F in BinaryFn]?: (a: number, b: number) => number 
   mul: Math.imul, div: (a, b) => (b === 0 ? -1 : Math.trunc(a / b)), rem: (a, b) => (b === 0 ? a : a % b),
   pow: (a, b) => { let p = 1; for (let i = 0; i < b; i++) p = Math.imul(p, a); return b < 0 ? (a === 1 ? 1 : a === -1 ? (b % 2 === 0 ? 1 : -1) : 0) : p },
 }
-const limits: { readonly [D in DType]?: readonly [number, number] } = { i32: [-(2 ** 31), 2 ** 31 - 1], u32: [0, 2 ** 32 - 1], i8: [-128, 127], u8: [0, 255] }
 /** The nearest whole number of the type towards zero; 0 of NaN. */
 function whole(x: number, dtype: DType): number {
-  const [low, high] = limits[dtype] ?? [-(2 ** 63), 2 ** 63]
+  const [low, high] = rangeOf(dtype)
   return Number.isNaN(x) ? 0 : Math.trunc(Math.min(Math.max(x, low), high))
 }
 const directions: { readonly [D in Direction]: (a: number, b: number) => boolean } = {

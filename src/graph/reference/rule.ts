@@ -1,4 +1,6 @@
 /** What the rules of the reference evaluator have in common. */
+import type { DType } from '../../core/dtype.ts'
+import { rangeOf } from '../../core/range.ts'
 import type { TableFor } from '../node.ts'
 import type { ReduceKind } from '../ops.ts'
 import type { Value } from './values.ts'
@@ -7,9 +9,9 @@ export const reducers: { readonly [K in ReduceKind]: { readonly start: number; r
   sum: { start: 0, step: (a, b) => a + b }, prod: { start: 1, step: (a, b) => a * b }, max: { start: -Infinity, step: Math.max }, min: { start: Infinity, step: Math.min },
 }
 /** The identity of a reduction in a dtype, as the emitter writes it too. */
-export const reduceStart = (kind: ReduceKind, float: boolean): number => {
-  const { start } = reducers[kind]
-  return float || Number.isFinite(start) ? start : start < 0 ? -(2 ** 31) : 2 ** 31 - 1
+export const reduceStart = (kind: ReduceKind, dtype: DType): number => {
+  const [low, high] = rangeOf(dtype)
+  return Math.max(low, Math.min(high, reducers[kind].start))
 }
 
 export const at = (v: readonly Value[], i: number): Value => {

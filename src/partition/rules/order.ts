@@ -1,10 +1,10 @@
 /** Split rules: sorting, the largest elements, cumulative sums and their like, along dims that may be split. */
-import { isFloat } from '../../core/dtype.ts'
 import { partsOf } from '../../core/mesh.ts'
 import { dtypeOf, shapeOf, type Node } from '../../graph/node.ts'
 import type { BinaryFn, CumulativeKind } from '../../graph/ops.ts'
 import { binary, constant, gather, partIndex, sizeIn } from '../build.ts'
 import { relayout, type Context, type Value } from '../context.ts'
+import { reduceStart } from '../../graph/reference/rule.ts'
 import type { LocalNode } from '../local.ts'
 import { restored, settle, vacate, vacated } from '../moves/vacate.ts'
 import { at } from './rule.ts'
@@ -45,8 +45,6 @@ export function topK(n: Node<'topK'>, x: Value, c: Context): readonly Value[] {
 }
 
 const combining: { readonly [K in CumulativeKind]: BinaryFn } = { sum: 'add', prod: 'mul', max: 'max', min: 'min' }
-const starting = (kind: CumulativeKind, float: boolean): number =>
-  kind === 'sum' ? 0 : kind === 'prod' ? 1 : float ? (kind === 'max' ? -Infinity : Infinity) : kind === 'max' ? -(2 ** 31) : 2 ** 31 - 1
 
 /** Each part on its own, then combined with what the parts before it come to: only these totals travel. */
 export function cumulative(n: Node<'cumulative'>, x: Value, c: Context): readonly Value[] {
@@ -59,7 +57,7 @@ export function cumulative(n: Node<'cumulative'>, x: Value, c: Context): readonl
   const total = c.make('resample', [local], { dim, to: one, start: reverse ? 0 : block - 1, step: 1, dilation: 1, fill: 0 })
   const totals = c.make('cumulative', [gather(c, total, dim, axes)], n.attrs)
   // Up to, and without, each part.
-  const fill = starting(kind, isFloat(dtypeOf(local)))
+  const fill = reduceStart(kind, dtypeOf(local))
   const before = c.make('resample', [totals], { dim, to: { name: dim, size: parts }, start: reverse ? 1 : -1, step: 1, dilation: 1, fill })
   const mine = c.make('splitDim', [c.make('dynamicSlice', [before, partIndex(c, axes)], { dim, to: one })], { dim, into: [] })
   return several(n, [c.make('binary', [c.make('broadcast', [mine], { shape: shapeOf(local) }), local], { fn: combining[kind] }, n.site)], x.split)
