@@ -3,9 +3,10 @@
  * not, or should not, recompute. It shares its body's nodes with the loop it came from, so `mergeScans` makes one of both.
  */
 import { names } from '../core/dim.ts'
+import { converted, cotangentIn, sumsIn } from '../graph/halves.ts'
 import { inputNode } from '../graph/input.ts'
 import { fullNode, make, rewrite } from '../graph/make.ts'
-import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node } from '../graph/node.ts'
+import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node, type TensorType } from '../graph/node.ts'
 import { scanNodes } from '../graph/scan.ts'
 import { activeInputs } from './active.ts'
 import { pullback, sumOf } from './pullback.ts'
@@ -42,10 +43,12 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted)
   const capturesFrom = carries + xs
   const dXs = body.inputs.map((p, i) => ({ i, d: i >= carries && i < capturesFrom ? cotangent(p) : undefined })).filter(x => x.d !== undefined)
   const dCaptures = body.inputs.map((p, i) => ({ i, p, d: i >= capturesFrom ? cotangent(p) : undefined })).filter(x => x.d !== undefined)
-  const sums = dCaptures.map(({ p }, i) => inputNode(`d.sum${i}`, 'compute', typeOf(p)))
+  // Sums over all turns: of halves in f32.
+  const summed = (p: Node): TensorType => ({ shape: shapeOf(p), dtype: sumsIn(dtypeOf(p)) })
+  const sums = dCaptures.map(({ p }, i) => inputNode(`d.sum${i}`, 'compute', summed(p)))
   const outputs = [
     ...live.map(p => cotangent(p) ?? zeros(p)),
-    ...dCaptures.map(({ d, p }, i) => sumOf(sums[i], d ?? p)),
+    ...dCaptures.map(({ d, p }, i) => sumOf(sums[i], cotangentIn(d ?? p, summed(p).dtype))),
     ...dXs.map(({ d, i }) => d ?? operand(n, i)),
   ]
 
@@ -67,7 +70,7 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted)
 
   const init = [
     ...live.map((p, i) => g[carryIndex[i] ?? 0] ?? zeros(p)),
-    ...dCaptures.map(({ p }) => zeros(p)),
+    ...dCaptures.map(({ p }) => fullNode(0, shapeOf(p), summed(p).dtype)),
   ]
   const results = scanNodes(
     over, init, [...stacks, ...n.inputs.slice(carries, capturesFrom), ...ys.map(i => g[i] ?? n)],
@@ -75,7 +78,10 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted)
   )
   const cotangents: (Node | undefined)[] = []
   carryIndex.forEach((input, i) => { cotangents[input] = results[i] })
-  dCaptures.forEach(({ i }, k) => { cotangents[i] = results[live.length + k] })
+  dCaptures.forEach(({ i, p }, k) => {
+    const sum = results[live.length + k]
+    cotangents[i] = sum === undefined ? undefined : converted(sum, dtypeOf(p))
+  })
   dXs.forEach(({ i }, k) => { cotangents[i] = results[live.length + dCaptures.length + k] })
   return cotangents
 }

@@ -1,6 +1,8 @@
 /** Sums, products and extrema of all elements up to each one, along a dim. */
 import { nameOf, type DimLike } from '../core/dim.ts'
+import { inSums } from './halves.ts'
 import { make } from './make.ts'
+import type { Node } from './node.ts'
 import type { CumulativeKind } from './ops.ts'
 import { reduceStart } from './reference/rule.ts'
 import { shift } from './rearrange.ts'
@@ -15,7 +17,8 @@ export interface Cumulative {
 }
 
 function cumulative<D extends string, R extends D>(kind: CumulativeKind, x: Tensor<D>, dim: DimLike<R>, { reverse = false, exclusive = false }: Cumulative): Tensor<D> {
-  const sums = tensor<D>(make('cumulative', [x.node], { kind, dim: nameOf(dim), reverse }))
+  const made = (n: Node): Node => make('cumulative', [n], { kind, dim: nameOf(dim), reverse })
+  const sums = tensor<D>(kind === 'sum' || kind === 'prod' ? inSums([x.node], ([w = x.node]) => made(w)) : made(x.node))
   return exclusive ? shift(sums, dim, reverse ? -1 : 1, { fill: reduceStart(kind, x.dtype) }) : sums
 }
 

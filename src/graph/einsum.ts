@@ -2,7 +2,8 @@
 import { nameOf, names, sizeOf, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { dimIn } from './infer/checks.ts'
-import { broadcastTo, make } from './make.ts'
+import { dotNode, sumNode } from './halves.ts'
+import { broadcastTo } from './make.ts'
 import { shapeOf, type Node } from './node.ts'
 import { userSite } from '../core/site.ts'
 import { tensor } from './tensor.ts'
@@ -63,7 +64,7 @@ function greedy(shapes: readonly Shape[], kept: readonly string[]): Tree {
   return left[0]?.product.tree ?? 0
 }
 
-const sumOver = (n: Node, over: readonly string[]): Node => (over.length === 0 ? n : make('reduce', [n], { kind: 'sum', over }))
+const sumOver = (n: Node, over: readonly string[]): Node => (over.length === 0 ? n : sumNode(n, over))
 const leaves = (tree: Tree): number[] => (typeof tree === 'number' ? [tree] : tree.flatMap(leaves))
 
 /**
@@ -82,7 +83,7 @@ export function einsum<const Ts extends readonly AnyTensor[], O extends DimsOf<T
     if (typeof t === 'number') return nodes[t] ?? tensorless()
     const [l, r] = [product(t[0]), product(t[1])]
     const [a, b] = [sumOver(l, own(l, r)), sumOver(r, own(r, l))]
-    return make('dot', [a, b], { over: names(shapeOf(a)).filter(d => names(shapeOf(b)).includes(d) && !needed.has(d)) })
+    return dotNode(a, b, names(shapeOf(a)).filter(d => names(shapeOf(b)).includes(d) && !needed.has(d)))
   }
   const all = product(tree)
   const summed = sumOver(all, names(shapeOf(all)).filter(d => !kept.includes(d)))

@@ -3,6 +3,7 @@ import { nameOf, names, type Dim, type DimLike } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { dimIn, floats } from './infer/checks.ts'
+import { inSums } from './halves.ts'
 import { broadcastTo, make } from './make.ts'
 import { shapeOf, type Node } from './node.ts'
 import type { ScatterKind } from './ops.ts'
@@ -23,7 +24,9 @@ export function scatter<D extends string, R extends D, E extends string, U exten
   const name = nameOf(dim)
   if (!['set', 'add', 'max', 'min'].includes(kind)) throw new DimError({ code: 'option', what: `scatter: there is no kind ${String(kind)}`, fix: 'give one of: set, add, max, min', at: userSite() })
   const shape = [...indices.shape, ...target.shape.filter(d => d.name !== name && !names(indices.shape).includes(d.name))]
-  return tensor(make('scatter', [target.node, indices.node, broadcastTo(updates.node, shape)], { dim: name, kind }))
+  const placed = (into: Node, from: Node): Node => make('scatter', [into, indices.node, broadcastTo(from, shape)], { dim: name, kind })
+  if (kind !== 'add') return tensor(placed(target.node, updates.node))
+  return tensor(inSums([target.node, updates.node], ([into = target.node, from = updates.node]) => placed(into, from)))
 }
 
 /** As many elements of a dim as `to` has, from `start` on (an i32 scalar), which is moved so far that all of them lie inside. */

@@ -4,6 +4,7 @@ import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import type { Layout, Role } from '../core/layout.ts'
 import { treeOps } from '../core/tree.ts'
+import { dotNode, inSums, sumNode } from './halves.ts'
 import { broadcastTo, constantNode, fullNode, make } from './make.ts'
 import { agree, dimIn, floats } from './infer/checks.ts'
 import { dtypeOf, shapeOf, type Node } from './node.ts'
@@ -51,6 +52,8 @@ class TensorOfNode implements AnyTensor {
   }
   #over(over: Dims, op: string): string[] { return over.length === 0 ? names(this.shape) : [...new Set(over.map(d => dimIn(this.shape, d, op, userSite()).name))] }
   #reduce(kind: ReduceKind, over: Dims): Tensor<string> { return tensor(make('reduce', [this.node], { kind, over: this.#over(over, kind) })) }
+  /** What sums: halves go through f32. */
+  #inSums(f: (x: Tensor<string>) => Tensor<string>): Tensor<string> { return tensor(inSums([this.node], ([x = this.node]) => f(tensor(x)).node)) }
 
   add(other: Other): Tensor<string> { return this.#binary('add', other) }
   sub(other: Other): Tensor<string> { return this.#binary('sub', other) }
@@ -143,18 +146,18 @@ class TensorOfNode implements AnyTensor {
   relu(): Tensor<string> { return this.maximum(0) }
   cast(dtype: DType): Tensor<string> { return dtype === this.dtype ? tensor(this.node) : tensor(make('convert', [this.node], { dtype })) }
 
-  sum(...over: Dims): Tensor<string> { return this.#reduce('sum', over) }
+  sum(...over: Dims): Tensor<string> { return tensor(sumNode(this.node, this.#over(over, 'sum'))) }
   max(...over: Dims): Tensor<string> { return this.#reduce('max', over) }
   min(...over: Dims): Tensor<string> { return this.#reduce('min', over) }
   mean(...over: Dims): Tensor<string> {
     floats('mean', this.dtype, this.shape, userSite())
     const gone = new Set(this.#over(over, 'mean'))
-    return this.sum(...over).mul(1 / sizeOf(this.shape.filter(d => gone.has(d.name))))
+    return this.#inSums(x => x.sum(...over).mul(1 / sizeOf(this.shape.filter(d => gone.has(d.name)))))
   }
 
   // One dim at a time: the gradient needs the products of what lies before and after along it.
   prod(...over: Dims): Tensor<string> {
-    return this.#over(over, 'prod').reduce((x: Tensor<string>, dim) => tensor(make('reduce', [x.node], { kind: 'prod', over: [dim] })), loose(this))
+    return this.#inSums(wide => this.#over(over, 'prod').reduce((x, dim) => tensor(make('reduce', [x.node], { kind: 'prod', over: [dim] })), wide))
   }
   any(...over: Dims): Tensor<string> { return this.cast('i32').max(...over).equal(1) }
   all(...over: Dims): Tensor<string> { return this.cast('i32').min(...over).equal(1) }
@@ -168,11 +171,11 @@ class TensorOfNode implements AnyTensor {
   }
   argmax(over: DimLike<string>): Tensor<string> { return this.#first(nameOf(over), this.max(nameOf(over))) }
   argmin(over: DimLike<string>): Tensor<string> { return this.#first(nameOf(over), this.min(nameOf(over))) }
-  variance(...over: Dims): Tensor<string> { return this.sub(this.mean(...over)).square().mean(...over) }
-  std(...over: Dims): Tensor<string> { return this.variance(...over).sqrt() }
-  norm(...over: Dims): Tensor<string> { return this.square().sum(...over).sqrt() }
+  variance(...over: Dims): Tensor<string> { return this.#inSums(x => x.sub(x.mean(...over)).square().mean(...over)) }
+  std(...over: Dims): Tensor<string> { return this.#inSums(x => x.variance(...over).sqrt()) }
+  norm(...over: Dims): Tensor<string> { return this.#inSums(x => x.square().sum(...over).sqrt()) }
 
-  dot(other: AnyTensor, ...over: Dims): Tensor<string> { return tensor(make('dot', [this.node, nodeOf(other)], { over: this.#both(other, over) })) }
+  dot(other: AnyTensor, ...over: Dims): Tensor<string> { return tensor(dotNode(this.node, nodeOf(other), this.#both(other, over))) }
   #both(other: AnyTensor, over: Dims): string[] { return over.length === 0 ? [] : [...new Set(over.map(d => [this, other].map(t => dimIn(t.shape, d, 'dot', userSite()).name)[0] ?? nameOf(d)))] }
   rename(from: DimLike<string>, to: DimLike<string>): Tensor<string> {
     return tensor(make('rename', [this.node], { from: nameOf(from), to: nameOf(to) }))

@@ -2,9 +2,10 @@
 import { nameOf, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { dimIn } from '../graph/infer/checks.ts'
+import { inSums } from '../graph/halves.ts'
 import { make } from '../graph/make.ts'
 import type { Node } from '../graph/node.ts'
-import type { Window } from '../graph/ops.ts'
+import type { Window, WindowAttrs } from '../graph/ops.ts'
 import { userSite } from '../core/site.ts'
 import { tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Minus, Tensor } from '../graph/types.ts'
@@ -28,6 +29,8 @@ type Kernels<W extends readonly ConvWindow[]> = Named<W[number]['kernel']>
 /** The dims of a convolution's result. */
 export type Convolved<D extends string, E extends string, R extends string, W extends readonly ConvWindow[]> =
   Minus<D | Exclude<E, Kernels<W>>, R | Renamed<W[number]>> | News<W[number]>
+
+const convNode = (x: Node, w: Node, how: WindowAttrs['conv']): Node => inSums([x, w], ([l = x, r = w]) => make('conv', [l, r], how))
 
 interface Asked { readonly x: Dim; readonly w: Dim; readonly stride: number; readonly dilation: number; readonly span: number; readonly padding: Padding; readonly as: string }
 
@@ -63,7 +66,7 @@ export function conv<D extends string, E extends string, const W extends readonl
     const size = placesOf('conv', v.x, v.span, v.stride, [low, high])
     return { x: v.x.name, w: v.w.name, out: { name: v.as, size }, stride: v.stride, low, xDilation: 1, wDilation: v.dilation }
   })
-  return tensor(make('conv', [x.node, w.node], { over: [...new Set<string>(over.map(nameOf))], windows: slides }))
+  return tensor(convNode(x.node, w.node, { over: [...new Set<string>(over.map(nameOf))], windows: slides }))
 }
 
 /**
@@ -85,5 +88,5 @@ export function convTranspose<D extends string, E extends string, const W extend
     return { x: v.x.name, w: v.w.name, out: { name: v.as, size }, stride: 1, low: v.span - 1 - low, xDilation: v.stride, wDilation: v.dilation }
   })
   const turned = spread.reduce<Node>((n, v) => (v.w.size === 1 ? n : make('reverse', [n], { dim: v.w.name })), w.node)
-  return tensor(make('conv', [x.node, turned], { over: [...new Set<string>(over.map(nameOf))], windows: slides }))
+  return tensor(convNode(x.node, turned, { over: [...new Set<string>(over.map(nameOf))], windows: slides }))
 }

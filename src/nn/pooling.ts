@@ -6,6 +6,7 @@ import type { Dim, DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { withGradient } from '../graph/custom.ts'
 import { dimIn, floats, numbers } from '../graph/infer/checks.ts'
+import { inSums } from '../graph/halves.ts'
 import { make } from '../graph/make.ts'
 import type { ReduceKind } from '../graph/ops.ts'
 import { reduceStart } from '../graph/reference/rule.ts'
@@ -65,7 +66,7 @@ function along(x: Tensor<string>, s: Slide, kind: Pooling): Tensor<string> {
   const element = (x: Tensor<string>, k: number): Tensor<string> => sample(x, s, k, fill)
   const places = Array.from({ length: s.size }, (_, k) => k)
   const pooled = (x: Tensor<string>): Tensor<string> => places.map(k => element(x, k)).reduce(combine[kind])
-  if (kind === 'sum') return pooled(x)
+  if (kind === 'sum') return tensor(inSums([x.node], ([w = x.node]) => pooled(tensor(w)).node))
   return withGradient<string>([x], ([x]) => pooled(x), (g, y, [x]) => {
     // Each place's cotangent goes to the first element that is the extremum; nothing is left of it for the others.
     let left = g

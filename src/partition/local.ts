@@ -9,10 +9,12 @@ import { typeOf, visit, type Infer, type NodeOf, type TableOf, type TensorType, 
 import type { Attrs, ReduceKind } from '../graph/ops.ts'
 import { printGraph } from '../graph/print.ts'
 
-type Shared = Omit<Attrs, 'scan' | 'cond' | 'while' | 'recompute' | 'named' | 'relayout' | 'stopGradient' | 'customGradient'>
+type Shared = Omit<Attrs, 'scan' | 'cond' | 'while' | 'recompute' | 'named' | 'relayout' | 'stopGradient' | 'customGradient' | 'dot'>
 type Axes = readonly string[]
 
 export interface LocalAttrs extends Shared {
+  /** Of halves it may give f32. */
+  dot: Attrs['dot'] & { readonly gives?: 'f32' }
   scan: { readonly over: Dim; readonly body: LocalBody; readonly carries: number; readonly xs: number; readonly reverse: boolean }
   cond: { readonly yes: LocalBody; readonly no: LocalBody }
   while: { readonly condition: LocalBody; readonly body: LocalBody; readonly carries: number }
@@ -54,6 +56,7 @@ const resized = (t: TensorType, name: string, size: (old: number) => number): Te
 export const localInfer: Infer<LocalAttrs> = {
   ...infer,
   ...bodyTypes,
+  dot: (a, inputs, site) => infer.dot(a, inputs, site).map(t => ({ ...t, dtype: a.gives ?? t.dtype })),
   axisIndex: () => [{ shape: [], dtype: 'i32' }],
   allReduce: (_, inputs) => [first(inputs)],
   allGather: (a, inputs) => [resized(first(inputs), a.dim, size => size * a.parts)],

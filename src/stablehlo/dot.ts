@@ -3,7 +3,7 @@
  * inserts transposing copies for anything else. A transpose is written only where an operand's order forces one.
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
-import { operand, shapeOf } from '../graph/node.ts'
+import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
@@ -37,6 +37,6 @@ export function emitDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: W
   const batch = shared.length === 0 ? [] : [0]
   const dims = `lhs_batching_dimensions = [${batch}], rhs_batching_dimensions = [${batch}], lhs_contracting_dimensions = [${l.contracted}], rhs_contracting_dimensions = [${r.contracted}]`
   const sizes = [...batch.map(() => sizeOf(shared)), sizeOf(own(a)), sizeOf(own(b))]
-  const product = w.op('dot_general', [l.value, r.value], { sizes, dtype: left.dtype }, `dot_dimension_numbers = #stablehlo.dot<${dims}>`)
+  const product = w.op('dot_general', [l.value, r.value], { sizes, dtype: dtypeOf(n) }, `dot_dimension_numbers = #stablehlo.dot<${dims}>`)
   return w.reshape(product, sizesOf(out))
 }

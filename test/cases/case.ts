@@ -14,6 +14,8 @@ export interface Case {
   readonly f: (x: readonly T[], d: Dims) => AnyTensor
   /** Integers, random bits and comparisons have none. */
   readonly noGradient?: true
+  /** The largest relative error; 1e-5 unless said. The reference does not round to halves. */
+  readonly tolerance?: number
 }
 
 export const dimOf = (d: Dims, name: string): Dim => {

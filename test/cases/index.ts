@@ -3,6 +3,7 @@ import { basic } from './basic.ts'
 import type { Case } from './case.ts'
 import { control } from './control.ts'
 import { elementwise } from './elementwise.ts'
+import { halves } from './halves.ts'
 import { indexing } from './indexing.ts'
 import { rearranging } from './rearranging.ts'
 import { windows } from './windows.ts'
@@ -10,6 +11,6 @@ import { windows } from './windows.ts'
 // `MESHWORK_CASES=roll` runs only the cases whose names match.
 const wanted = new RegExp(process.env['MESHWORK_CASES'] ?? '')
 
-export const everyCase: readonly Case[] = [...basic, ...elementwise, ...rearranging, ...indexing, ...windows, ...control]
+export const everyCase: readonly Case[] = [...basic, ...elementwise, ...rearranging, ...indexing, ...windows, ...control, ...halves]
 export const cases: readonly Case[] = everyCase.filter(c => wanted.test(c.name))
 export type { Case } from './case.ts'

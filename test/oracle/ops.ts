@@ -62,7 +62,7 @@ function verdictOf({ chosen: { ready }, key, data, shape }: Result, i: number, o
   const theirs = arrays.get(`${i}.${key}`)
   const alike = theirs !== undefined && names(traced).join() === names(shape).join() && theirs.shape.join() === shape.map(d => d.size).join()
   const error = alike ? relativeError(data, theirs.data) : Infinity
-  return { case: ready.name, mesh: onMesh, what: key, error, passes: error <= limit, ...(said === undefined ? {} : { said }) }
+  return { case: ready.name, mesh: onMesh, what: key, error, passes: error <= (ready.tolerance ?? limit), ...(said === undefined ? {} : { said }) }
 }
 
 export async function opsReport(backend: Backend, say: Say): Promise<Report> {

@@ -48,7 +48,7 @@ async function wrongIn(chosen: readonly Chosen[], mesh: Mesh, backend: Backend):
   for (const { chosen: { ready, layout }, key, data } of await runTogether(chosen, mesh, backend)) {
     const error = relativeError(data, expected.get(ready)?.[key] ?? [])
     // Not `>`: an error that is no number must count.
-    if (!(error <= 1e-5)) wrong.push(`${ready.name} ${key} ${JSON.stringify(layout)}: ${error}`)
+    if (!(error <= (ready.tolerance ?? 1e-5))) wrong.push(`${ready.name} ${key} ${JSON.stringify(layout)}: ${error}`)
   }
   return wrong
 }

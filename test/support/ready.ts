@@ -13,7 +13,7 @@ import { drawnOperand } from './operand.ts'
 import { drawn } from './values.ts'
 
 type Inputs = { readonly [name: string]: Tensor<string> }
-export interface Ready {
+export interface Ready extends Pick<Case, 'tolerance'> {
   readonly name: string
   readonly dims: readonly Dim[]
   /** What its dims' names begin with, so that many cases share one program. */
@@ -47,7 +47,7 @@ export function ready(c: Case, index: number): Ready {
     })(differentiable)
     return { ...out, ...Object.fromEntries(Object.entries(gradient).map(([k, g]) => [`d${k}`, g])) }
   }
-  return { name: c.name, dims: Object.values(own), prefix, inputs, data, f }
+  return { name: c.name, ...(c.tolerance === undefined ? {} : { tolerance: c.tolerance }), dims: Object.values(own), prefix, inputs, data, f }
 }
 
 function isLegal(r: Ready, mesh: Mesh, layout: Layout): boolean {

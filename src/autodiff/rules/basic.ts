@@ -1,5 +1,6 @@
 /** Gradients: values from outside, and what changes only how they are seen. */
 import { names } from '../../core/dim.ts'
+import { sumNode } from '../../graph/halves.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
 import { none } from './rule.ts'
@@ -9,7 +10,7 @@ import type { Rules } from './rule.ts'
 const sumTo = (g: Node, like: Node): Node => {
   const kept = new Set(names(shapeOf(like)))
   const over = names(shapeOf(g)).filter(d => !kept.has(d))
-  return broadcastTo(over.length === 0 ? g : make('reduce', [g], { kind: 'sum', over }), shapeOf(like))
+  return broadcastTo(over.length === 0 ? g : sumNode(g, over), shapeOf(like))
 }
 
 export const basic: Rules<BasicAttrs> = {

@@ -1,5 +1,6 @@
 /** Gradients: ops that sum over dims. */
 import { names } from '../../core/dim.ts'
+import { dotNode } from '../../graph/halves.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
@@ -24,8 +25,8 @@ export const contraction: Rules<ContractionAttrs> = {
     if (g === undefined) return none
     const [a, b] = [operand(n, 0), operand(n, 1)]
     return [
-      wants(a) ? broadcastTo(make('dot', [g, b], { over: missing(a, b) }), shapeOf(a)) : undefined,
-      wants(b) ? broadcastTo(make('dot', [a, g], { over: missing(b, a) }), shapeOf(b)) : undefined,
+      wants(a) ? broadcastTo(dotNode(g, b, missing(a, b)), shapeOf(a)) : undefined,
+      wants(b) ? broadcastTo(dotNode(a, g, missing(b, a)), shapeOf(b)) : undefined,
     ]
   },
   reduce: (n, [g]) => {

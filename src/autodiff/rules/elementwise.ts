@@ -1,5 +1,6 @@
 /** Gradients: elementwise ops. */
 import { isFloat } from '../../core/dtype.ts'
+import { cotangentIn } from '../../graph/halves.ts'
 import { fullNode, make, splatValue } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import { full, tensor, where } from '../../graph/tensor.ts'
@@ -79,7 +80,7 @@ export const elementwise: Rules<ElementwiseAttrs> = {
   },
   convert: (n, [g]) => {
     const from = dtypeOf(operand(n, 0))
-    return g === undefined || !isFloat(from) ? none : [make('convert', [g], { dtype: from })]
+    return g === undefined || !isFloat(from) ? none : [cotangentIn(g, from)]
   },
   threefry: () => none,
 }

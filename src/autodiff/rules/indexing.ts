@@ -2,6 +2,7 @@
 import { isFloat } from '../../core/dtype.ts'
 import { names } from '../../core/dim.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
+import { inSums } from '../../graph/halves.ts'
 import { broadcastTo, fullNode, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import type { CumulativeKind, IndexingAttrs, ScatterKind } from '../../graph/ops.ts'
@@ -19,7 +20,8 @@ function rowsAt(from: Node, dim: string, indices: T, like: Node): T {
 /** Along `dim`, numbers from 0. */
 const counted = (like: Node, dim: string): Node => broadcastTo(make('iota', [], { dim: dimIn(shapeOf(like), dim, 'gradient') }), shapeOf(like))
 /** Elements at indices along their own dim, added up. */
-const placed = (target: Node, dim: string, indices: Node, updates: Node): Node => make('scatter', [target, indices, updates], { dim, kind: 'add' })
+const placed = (target: Node, dim: string, indices: Node, updates: Node): Node =>
+  inSums([target, updates], ([into = target, from = updates]) => make('scatter', [into, indices, from], { dim, kind: 'add' }))
 
 type ScatterRule = (n: Node<'scatter'>, g: Node, indices: T, updates: Node) => Cotangents
 
@@ -77,7 +79,7 @@ export const indexing: Rules<IndexingAttrs> = {
     const clamped = t(indices).minimum(dim.size - 1).maximum(0).node
     const shared = shapeOf(indices).some(d => names(shapeOf(table)).includes(d.name))
     if (shared) return [placed(zeros(table), dim.name, clamped, g)]
-    return [broadcastTo(make('scatterAdd', [clamped, g], { dim }), shapeOf(table))]
+    return [broadcastTo(inSums([g], ([rows = g]) => make('scatterAdd', [clamped, rows], { dim })), shapeOf(table))]
   },
   scatterAdd: (n, [g]) => {
     if (g === undefined) return none

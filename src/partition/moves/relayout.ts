@@ -1,8 +1,8 @@
 /** Values moved to another layout, by the cheapest moves. */
 import { localShape, sameSplit, type Split } from '../../core/layout.ts'
 import { partOf, partsOf, type Mesh } from '../../core/mesh.ts'
-import { dtypes } from '../../core/dtype.ts'
-import { dtypeOf, shapeOf } from '../../graph/node.ts'
+import { dtypes, isFloat, isHalf } from '../../core/dtype.ts'
+import { dtypeOf, operand, shapeOf } from '../../graph/node.ts'
 import { exchange, gather, ownPart } from '../build.ts'
 import { whole, type Context, type Value } from '../context.ts'
 import type { LocalNode } from '../local.ts'
@@ -71,8 +71,11 @@ export function relayout(c: Context, v: Value, to: Split): Value {
     if (addends.length === partial.axes.length) return relayout(c, whole(c, v), to)
     node = c.make('allReduce', [node], { kind: partial.kind, axes: addends }, node.site)
   }
-  const moves = sameSplit(split, to) ? [] : cheapest(v.shape, dtypes[dtypeOf(node)].bytes, split, to, c.mesh)
-  return { ...rest, node: moves.reduce((x, move) => apply(c, v, x, move), node), split: to }
+  if (sameSplit(split, to)) return { ...rest, node, split: to }
+  // What was widened from halves moves as halves.
+  const half = node.op === 'convert' && isFloat(dtypeOf(node)) && isHalf(dtypeOf(operand(node, 0))) ? operand(node, 0) : undefined
+  const moved = cheapest(v.shape, dtypes[dtypeOf(half ?? node)].bytes, split, to, c.mesh).reduce((x, move) => apply(c, v, x, move), half ?? node)
+  return { ...rest, node: half === undefined ? moved : c.make('convert', [moved], { dtype: dtypeOf(node) }, node.site), split: to }
 }
 
 /** A broadcast whose own dims do not move is made anew at the other layout: nothing needs cutting. */

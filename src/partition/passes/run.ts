@@ -2,6 +2,7 @@
 import type { Make } from '../../graph/node.ts'
 import { prune } from '../../graph/prune.ts'
 import type { LocalAttrs, LocalGraph } from '../local.ts'
+import { contractHalves } from './halves.ts'
 import { hoistGathers } from './hoist.ts'
 import { mergeSmall } from './merge.ts'
 import { applied, type Pass } from './rewrite.ts'
@@ -12,6 +13,6 @@ const pruned = (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outp
 const over = (pass: Pass) => (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outputs: applied(graph, make, pass).outputs })
 
 // Parameters that a hoisted gather has taken out of a loop need not enter it any more.
-const passes = [pruned, over(hoistGathers), pruned, over(scatterSums), over(mergeSmall)]
+const passes = [pruned, over(hoistGathers), pruned, over(scatterSums), over(mergeSmall), over(contractHalves)]
 
 export const optimized = (graph: LocalGraph, make: Maker): LocalGraph => passes.reduce((g, pass) => pass(g, make), graph)

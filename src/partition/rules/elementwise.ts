@@ -1,5 +1,5 @@
 /** Split rules: elementwise ops. */
-import { isFloat } from '../../core/dtype.ts'
+import { dtypes, isFloat } from '../../core/dtype.ts'
 import { splatValue } from '../../graph/make.ts'
 import { dtypeOf, operand, type Node } from '../../graph/node.ts'
 import { computable, constant, partIndex, samePartial, unified, whole, type Context, type Partial, type Value } from '../context.ts'
@@ -56,7 +56,12 @@ export const elementwise: Rules<ElementwiseAttrs> = {
   compare: (n, values, c) => alike(n, values, c, operands => c.make('compare', operands, n.attrs, n.site)),
   select: (n, values, c) => alike(n, values, c, operands => c.make('select', operands, n.attrs, n.site)),
   convert: (n, values, c) => {
-    const v = computable(c, at(values, 0))
+    const given = at(values, 0)
+    // What rests elsewhere is narrowed there, and moves when it is computed with.
+    if (given.resting !== undefined && dtypes[n.attrs.dtype].bytes < dtypes[dtypeOf(given.node)].bytes) {
+      return [{ ...given, node: c.make('convert', [given.node], n.attrs, n.site) }]
+    }
+    const v = computable(c, given)
     // Addends may be widened before they are reduced, not narrowed.
     const wider = isFloat(dtypeOf(v.node)) && (n.attrs.dtype === 'f32' || n.attrs.dtype === 'f64')
     const taken = wider ? v : whole(c, v)

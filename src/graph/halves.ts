@@ -1,0 +1,32 @@
+/** Half-precision floats: what is summed of them is summed in f32, and rounded once. */
+import { isHalf, type DType } from '../core/dtype.ts'
+import { make } from './make.ts'
+import { dtypeOf, operand, type Node } from './node.ts'
+
+/** The dtype that sums of a dtype are computed in: f32 for bf16 and f16, its own for all others. */
+export const sumsIn = (dtype: DType): DType => (isHalf(dtype) ? 'f32' : dtype)
+
+/** The node in another dtype. What was only widened before is what it was. */
+export function converted(n: Node, dtype: DType): Node {
+  if (dtypeOf(n) === dtype) return n
+  const widened = n.op === 'convert' && dtypeOf(operand(n, 0)) === dtype && sumsIn(dtype) === dtypeOf(n)
+  return widened ? operand(n, 0) : make('convert', [n], { dtype })
+}
+
+/** A cotangent in another dtype. What was narrowed on its way is taken as it was: gradients are not rounded to a half in between. */
+export const cotangentIn = (g: Node, dtype: DType): Node => (g.op === 'convert' && dtypeOf(operand(g, 0)) === dtype ? operand(g, 0) : converted(g, dtype))
+
+/**
+ * What `f` makes of nodes of one dtype: of halves widened to f32, and what comes of it narrowed again. On a mesh addends are
+ * reduced between the two, so that a half is rounded once whatever the mesh; where contractions of widened halves are
+ * written, they are contractions of halves that give f32 (passes/halves.ts in src/partition).
+ */
+export function inSums(nodes: readonly Node[], f: (wide: readonly Node[]) => Node): Node {
+  const [first] = nodes
+  const dtype = first === undefined ? 'f32' : dtypeOf(first)
+  if (!isHalf(dtype) || nodes.some(n => dtypeOf(n) !== dtype)) return f(nodes)
+  return converted(f(nodes.map(n => converted(n, 'f32'))), dtype)
+}
+
+export const dotNode = (a: Node, b: Node, over: readonly string[]): Node => inSums([a, b], ([l = a, r = b]) => make('dot', [l, r], { over }))
+export const sumNode = (x: Node, over: readonly string[]): Node => inSums([x], ([w = x]) => make('reduce', [w], { kind: 'sum', over }))
