@@ -1,7 +1,7 @@
 /** Gradients of a batch in parts, one after another: the memory of one part, the numbers and the collectives of the whole. */
 import { formatShape, nameOf, names, type Dim, type DimLike } from '../core/dim.ts'
-import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
+import { sumsIn } from '../graph/halves.ts'
 import { scan } from '../graph/scan.ts'
 import { userSite } from '../core/site.ts'
 import { expectDims, full, iota, leavesOf, loose, mapTree, zipTrees } from '../graph/tensor.ts'
@@ -10,7 +10,6 @@ import type { DimsIn, Scalar, Tensor, Tree } from '../graph/types.ts'
 export type LossAndGrads<P extends Tree> = { readonly value: Scalar; readonly grads: P }
 
 type Walked = { readonly walked: readonly Tensor<string>[]; readonly index: Tensor<string> }
-const sumsIn = (dtype: DType): DType => (dtype === 'f64' ? 'f64' : 'f32')
 
 /** @throws DimError when no leaf has the dim, or it cannot be cut into so many parts. */
 function checked(batch: Tree, name: string, parts: number): Dim {
@@ -29,7 +28,7 @@ function checked(batch: Tree, name: string, parts: number): Dim {
 }
 
 /**
- * The mean over `parts` microbatches of losses and gradients that `f` gives for one, summed in f32: where the loss is a mean over
+ * The mean over `parts` microbatches of losses and gradients that `f` gives for one, summed in f32 (of f64 in f64): where the loss is a mean over
  * `dim`, those of the whole batch. `f` sees `dim` smaller, under its own name, and the microbatch's number (i32), to draw other random
  * numbers in each. On a mesh a microbatch has examples of every device's part of the batch, so that no example moves, and
  * gradients stay partial until the loop is done: they are reduced once, after it.
@@ -44,7 +43,8 @@ export function accumulate<P extends Tree, B extends Tree>(
   // What lacks the dim is the same in every microbatch.
   const cut = leavesOf(batch).map(({ leaf }) => (names(leaf.shape).includes(name) ? loose(leaf).split(name, [rows, micro]) : undefined))
   const walked = cut.filter(x => x !== undefined)
-  const zero = { value: loose(full(0, [])), grads: mapTree(params, p => loose(full(0, p.shape, sumsIn(p.dtype)))) }
+  const widest = leavesOf(params).some(l => l.leaf.dtype === 'f64') ? 'f64' : 'f32'
+  const zero = { value: loose(full(0, [], widest)), grads: mapTree(params, p => loose(full(0, p.shape, sumsIn(p.dtype)))) }
   const [sums] = scan<string, typeof zero, Walked, Tree>(micro, zero, { walked, index: iota(micro) }, (sum, x) => {
     const slices = leavesOf(x.walked)
     let next = 0

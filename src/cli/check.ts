@@ -57,7 +57,7 @@ export function checkRun(run: Run, onHost: boolean): number {
   checkAxes(run, mesh)
   const model = modelOf(run)
   const inputsOf = (tree: Tree): Node<'input'>[] => leavesOf(tree).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
-  const state = inputsOf(stateOf(model))
+  const state = inputsOf(stateOf(model, { stateDtype: run.precision.state }))
   checkGraph({ inputs: [...state, ...inputsOf(model.batch)], outputs: [] }, mesh, run, Object.values(model.dims))
   if (onHost) checkMemory(state, mesh, run)
   return mesh.size

@@ -74,7 +74,7 @@ export const generateCommand = (): Command => new Command('generate')
       output.status('starting')
       const backend = await openBackend({ devices, plugin, backend: whereDevices() })
       try {
-        const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params })
+        const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params, precision: run.precision })
         stops.finish()
         output.write(visible(options.prompt))
         let text = ''

@@ -23,6 +23,7 @@ export function trainingProgress(output: Output): (event: TrainEvent) => void {
       const done = e.step + 1
       output.status(`step ${done}/${e.steps}  loss ${e.loss.toFixed(4)}  ${formatInteger(rate)} tokens/s  ${formatDuration((e.steps - done) * ms / 1000)} left`, done === 1 || done === e.steps)
     },
+    skipped: e => output.note(`step ${e.step + 1} was left out: its gradients overflowed; the loss is now multiplied by ${formatInteger(e.lossScale)}`),
     eval: e => output.print(`step ${e.step + 1}  held-out loss ${e.evalLoss.toFixed(4)}`),
     saved: () => output.clear(),
   }

@@ -100,7 +100,7 @@ async function runTraining({ run, devices, folder, plugin, json }: Job, output: 
 
 async function sample(run: Run, folder: string, backend: Backend, output: Output, signal: AbortSignal): Promise<string> {
   output.status('writing a sample')
-  const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params })
+  const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params, precision: run.precision })
   let text = ''
   try {
     output.print('')

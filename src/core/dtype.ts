@@ -30,7 +30,7 @@ export const dtypes: { readonly [K in DType]: DTypeInfo } = {
 
 export const isFloat = (dtype: DType): boolean => dtypes[dtype].kind === 'float'
 /** bf16 and f16. */
-export const isHalf = (dtype: DType): boolean => isFloat(dtype) && dtypes[dtype].bytes === 2
+export const isHalf = (dtype: DType): dtype is 'bf16' | 'f16' => isFloat(dtype) && dtypes[dtype].bytes === 2
 
 /** A zeroed host array of `length` elements. */
 export const hostArray = (dtype: DType, length: number): TypedArray => dtypes[dtype].view(new ArrayBuffer(length * dtypes[dtype].bytes), 0, length)

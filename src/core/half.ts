@@ -1,4 +1,5 @@
 /** The two 16-bit floats, which JavaScript has no arrays of: rounding to them, and their bits. */
+import { isHalf, type DType, type TypedArray } from './dtype.ts'
 
 const float = new Float32Array(1)
 const word = new Uint32Array(float.buffer)
@@ -46,3 +47,10 @@ export function f16FromBits(bits: number): number {
     : exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25)
   return bits & 0x8000 ? -size : size
 }
+
+/** Host data as numbers: halves, which are held as their bits, as f32. */
+export const numbersOf = (data: TypedArray, dtype: DType): TypedArray => (isHalf(dtype) ? Float32Array.from(data as Uint16Array, dtype === 'bf16' ? bf16FromBits : f16FromBits) : data)
+
+/** Numbers as the bits of the nearest halves. */
+export const halvesOf = (numbers: Float32Array | Float64Array, dtype: 'bf16' | 'f16'): Uint16Array =>
+  Uint16Array.from(numbers, dtype === 'bf16' ? x => bf16Bits(roundBf16(x)) : x => f16Bits(roundF16(x)))

@@ -1,6 +1,7 @@
 /** Arrays that lie over a mesh: one buffer a device, of which a process holds those of its own devices. */
 import { formatShape, sizeOf, type Dim } from '../core/dim.ts'
-import { dtypes, hostArray, type DType, type TypedArray } from '../core/dtype.ts'
+import { dtypes, hostArray, isHalf, type DType, type TypedArray } from '../core/dtype.ts'
+import { halvesOf, numbersOf } from '../core/half.ts'
 import { DimError } from '../core/errors.ts'
 import { localShape, sameSplit, type Split } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
@@ -30,10 +31,13 @@ export class MeshArray {
   }
 
   /**
-   * The whole array on the host, in row-major order of `shape`. Where other processes hold parts of it, all must call this, and each
+   * The whole array on the host, in row-major order of `shape`, halves as f32. Where other processes hold parts of it, all must call this, and each
    * gets the whole: for what is small.
    */
-  async read(): Promise<TypedArray> {
+  async read(): Promise<TypedArray> { return numbersOf(await this.#bits(), this.dtype) }
+
+  /** As `read`, halves as their bits. */
+  async #bits(): Promise<TypedArray> {
     const from = holders(this.shape, this.split, this.mesh)
     const here = this.pieces.keys().next().value
     if (this.split.size === 0 && here !== undefined) return this.#piece(here).read()
@@ -58,7 +62,7 @@ export class MeshArray {
   async item(): Promise<number> {
     if (sizeOf(this.shape) !== 1) throw new DimError({ code: 'not-scalar', what: 'item: the array has more than one element', details: { array: formatShape(this.shape) }, fix: 'use read()' })
     const [piece] = this.pieces.values()
-    return Number((await piece?.read())?.[0])
+    return piece === undefined ? NaN : Number(numbersOf(await piece.read(), this.dtype)[0])
   }
 
   /**
@@ -86,21 +90,22 @@ export class MeshArray {
 /** Makes the host data of a part when asked, so that no process needs the whole. Row-major. */
 export type Source = (block: Block) => TypedArray | Promise<TypedArray>
 
-/** Lays host data over the mesh: the whole array, row-major in the placement's shape, or what makes a part of it. */
+/** Lays host data over the mesh: the whole array, row-major in the placement's shape, or what makes a part of it. Floats are rounded to halves where those are wanted. */
 export async function place(backend: Backend, mesh: Mesh, placement: Placement, data: TypedArray | Source, what: string): Promise<MeshArray> {
   const { shape, dtype, split } = placement
   const check = (given: TypedArray, elements: number, of: string): TypedArray => {
     if (given.length !== elements) {
       throw new DimError({ code: 'element-count', what: `${what}: ${given.length} elements given, ${elements} wanted`, details: { shape: of } })
     }
+    if (isHalf(dtype) && (given instanceof Float32Array || given instanceof Float64Array)) return halvesOf(given, dtype)
     if (given.constructor !== hostArray(dtype, 0).constructor) {
       throw new DimError({ code: 'dtype', what: `${what}: ${given.constructor.name} given for ${dtype}`, details: { shape: of }, fix: `give it as ${hostArray(dtype, 0).constructor.name}` })
     }
     return given
   }
-  if (typeof data !== 'function') check(data, sizeOf(shape), formatShape(shape))
+  const whole = typeof data === 'function' ? undefined : check(data, sizeOf(shape), formatShape(shape))
   const partOn = async (device: number): Promise<TypedArray> => {
-    if (typeof data !== 'function') return cut(data, dtype, shape, split, mesh, device)
+    if (typeof data !== 'function') return cut(whole ?? data, dtype, shape, split, mesh, device)
     const block = blockOf(shape, split, mesh, device)
     return check(await data(block), block.sizes.reduce((n, s) => n * s, 1), formatShape(localShape(shape, split, mesh)))
   }

@@ -1,6 +1,6 @@
 /** The one place where the stages meet: a function over tensors becomes a program over arrays. */
 import { formatShape, type Dim } from '../core/dim.ts'
-import { hostArray, type TypedArray } from '../core/dtype.ts'
+import { hostArray, isHalf, type TypedArray } from '../core/dtype.ts'
 import { DimError, LayoutError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import type { Layouts } from '../core/layout.ts'
@@ -162,7 +162,7 @@ Promise<{ readonly buffers: readonly (readonly DeviceBuffer[])[]; readonly tempo
       if (samePlacement(leaf, placement)) return leaf
       throw new DimError({ code: 'placement', what: `argument ${path} lies otherwise than the program expects`, details: { expected: describe(placement), given: describe(leaf) }, fix: 'compile both programs with one layout' })
     }
-    const data = typeof leaf === 'number' ? hostArray(placement.dtype, 1).fill(leaf as never) : leaf
+    const data = typeof leaf !== 'number' ? leaf : isHalf(placement.dtype) ? Float32Array.of(leaf) : hostArray(placement.dtype, 1).fill(leaf as never)
     const array = await place(backend, mesh, placement, data, `argument ${path}`)
     if (!donated.includes(i)) temporary.push(array)
     return array

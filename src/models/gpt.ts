@@ -1,13 +1,14 @@
 /** A decoder-only Transformer as GPT-2 has it: pre-norm, learned positions, tied embedding (Radford et al. 2019). */
-import { dims } from '../core/dim.ts'
+import { dims, type Dim } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
 import { input, param } from '../graph/input.ts'
 import { dropout, fold, normal, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
 import { full, iota, loose, mapTree } from '../graph/tensor.ts'
-import type { Scalar, Tensor } from '../graph/types.ts'
+import type { Distinct, Scalar, Tensor } from '../graph/types.ts'
 import { causalAttention } from '../nn/attention.ts'
 import { crossEntropy, gelu, layerNorm } from '../nn/functional.ts'
-import type { Model } from './model.ts'
+import { inFull, type Model, type Precision } from './model.ts'
 
 export interface GptConfig {
   readonly vocab: number
@@ -32,23 +33,26 @@ export const gptDims = (c: GptConfig, batch: number) => dims({
 type Dims = ReturnType<typeof gptDims>
 
 /** Every parameter, layers stacked along `layers`. */
-const parameters = ({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims) => ({
-  tokens: param('tokens', [vocab, embed]),
-  positions: param('positions', [seq, embed]),
-  blocks: {
-    norm1: { gain: param('norm1.gain', [layers, embed]), bias: param('norm1.bias', [layers, embed]) },
-    query: param('query', [layers, embed, heads, headDim]),
-    key: param('key', [layers, embed, heads, headDim]),
-    value: param('value', [layers, embed, heads, headDim]),
-    out: param('out', [layers, heads, headDim, embed]),
-    norm2: { gain: param('norm2.gain', [layers, embed]), bias: param('norm2.bias', [layers, embed]) },
-    up: param('up', [layers, embed, hidden]),
-    upBias: param('upBias', [layers, hidden]),
-    down: param('down', [layers, hidden, embed]),
-    downBias: param('downBias', [layers, embed]),
-  },
-  norm: { gain: param('norm.gain', [embed]), bias: param('norm.bias', [embed]) },
-})
+const parameters = ({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims, dtype: DType) => {
+  const weight = <const S extends readonly Dim[]>(name: string, shape: S & Distinct<S>) => param(name, shape, dtype)
+  return {
+    tokens: weight('tokens', [vocab, embed]),
+    positions: weight('positions', [seq, embed]),
+    blocks: {
+      norm1: { gain: weight('norm1.gain', [layers, embed]), bias: weight('norm1.bias', [layers, embed]) },
+      query: weight('query', [layers, embed, heads, headDim]),
+      key: weight('key', [layers, embed, heads, headDim]),
+      value: weight('value', [layers, embed, heads, headDim]),
+      out: weight('out', [layers, heads, headDim, embed]),
+      norm2: { gain: weight('norm2.gain', [layers, embed]), bias: weight('norm2.bias', [layers, embed]) },
+      up: weight('up', [layers, embed, hidden]),
+      upBias: weight('upBias', [layers, hidden]),
+      down: weight('down', [layers, hidden, embed]),
+      downBias: weight('downBias', [layers, embed]),
+    },
+    norm: { gain: weight('norm.gain', [embed]), bias: weight('norm.bias', [embed]) },
+  }
+}
 export type GptParams = ReturnType<typeof parameters>
 
 export type GptBatch = { readonly tokens: Ids; readonly targets: Ids }
@@ -60,31 +64,35 @@ export type Gpt = Model<GptParams, GptBatch> & {
   readonly next: (params: GptParams, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
 }
 
-/** A GPT for batches of `batch` windows. */
-export function gpt(config: GptConfig, batch: number): Gpt {
+/**
+ * A GPT for batches of `batch` windows. Its weights rest in `precision.params` and meet activations in `precision.compute`; norms,
+ * scores' softmax, sums and the loss of halves are f32.
+ */
+export function gpt(config: GptConfig, batch: number, { params: rest, compute }: Precision = inFull): Gpt {
   const d = gptDims(config, batch)
-  const params = parameters(d)
+  const params = parameters(d, rest)
 
   const hidden = (p: GptParams, tokens: Ids, key: Key | undefined): Stream => {
     const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
-    const embedded = drop(p.tokens.take(d.vocab, tokens).add(p.positions), key, 0)
+    const embedded = drop(p.tokens.take(d.vocab, tokens).add(p.positions).cast(compute), key, 0)
     const [out] = scan(d.layers, embedded, { block: p.blocks, index: iota(d.layers) }, (x, { block, index }) => {
       const own = key === undefined ? undefined : fold(key, index)
-      const attended = causalAttention(layerNorm(x, d.embed, block.norm1.gain, block.norm1.bias), block, d)
+      const weights = { query: block.query.cast(compute), key: block.key.cast(compute), value: block.value.cast(compute), out: block.out.cast(compute) }
+      const attended = causalAttention(layerNorm(x, d.embed, block.norm1.gain, block.norm1.bias), weights, d)
       const y = x.add(drop(attended, own, 1))
-      const up = layerNorm(y, d.embed, block.norm2.gain, block.norm2.bias).dot(block.up, d.embed).add(block.upBias)
-      return [y.add(drop(gelu(up).dot(block.down, d.hidden).add(block.downBias), own, 2)), {}] as const
+      const up = layerNorm(y, d.embed, block.norm2.gain, block.norm2.bias).dot(block.up.cast(compute), d.embed).add(block.upBias.cast(compute))
+      return [y.add(drop(gelu(up).dot(block.down.cast(compute), d.hidden).add(block.downBias.cast(compute)), own, 2)), {}] as const
     })
     return layerNorm(out, d.embed, p.norm.gain, p.norm.bias)
   }
-  const logits = (p: GptParams, tokens: Ids, key?: Key) => hidden(p, tokens, key).dot(p.tokens, d.embed)
+  const logits = (p: GptParams, tokens: Ids, key?: Key) => hidden(p, tokens, key).dot(p.tokens.cast(compute), d.embed)
   return {
     dims: d,
     params,
     batch: { tokens: input('tokens', [d.batch, d.seq], 'i32'), targets: input('targets', [d.batch, d.seq], 'i32') },
     tokensPerBatch: batch * config.seq,
     logits: (p, tokens) => logits(p, tokens),
-    next: (p, tokens, position) => hidden(p, tokens, undefined).take(d.seq, position).dot(p.tokens, d.embed),
+    next: (p, tokens, position) => hidden(p, tokens, undefined).take(d.seq, position).dot(p.tokens.cast(compute), d.embed),
     loss: (p, { tokens, targets }, key): Scalar =>
       crossEntropy(logits(p, tokens, config.dropout > 0 ? key : undefined), d.vocab, targets).mean(),
     init: key => {
@@ -92,9 +100,9 @@ export function gpt(config: GptConfig, batch: number): Gpt {
       // Residual branches start smaller, so that the stream's variance does not grow with depth.
       const scaleOf = (path: string): number => (path === 'blocks.out' || path === 'blocks.down' ? 0.02 / Math.sqrt(2 * config.layers) : 0.02)
       return mapTree(params, (p, path) => {
-        if (path.endsWith('gain')) return full(1, p.shape)
-        if (path.endsWith('ias')) return full(0, p.shape)
-        return loose(normal(fold(key, draw++), p.shape)).mul(scaleOf(path))
+        if (path.endsWith('gain')) return full(1, p.shape, rest)
+        if (path.endsWith('ias')) return full(0, p.shape, rest)
+        return loose(normal(fold(key, draw++), p.shape)).mul(scaleOf(path)).cast(rest)
       })
     },
     decays: path => !path.endsWith('gain') && !path.endsWith('ias'),

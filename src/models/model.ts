@@ -1,6 +1,11 @@
 /** What a trainer needs to know of a model. */
+import type { DType } from '../core/dtype.ts'
 import type { Key } from '../graph/random.ts'
 import type { Scalar, Tree } from '../graph/types.ts'
+
+/** What weights rest in, and what they and activations are computed with. What is summed of halves is f32, whatever these are. */
+export interface Precision { readonly params: DType; readonly compute: DType }
+export const inFull: Precision = { params: 'f32', compute: 'f32' }
 
 export interface Model<P extends Tree, B extends Tree> {
   /** The parameters, as a program's arguments. */

@@ -1,5 +1,6 @@
 /** Multi-head attention over named dims (Vaswani et al. 2017). */
 import type { Dim } from '../core/dim.ts'
+import { sumsIn } from '../graph/halves.ts'
 import { broadcast, iota, where } from '../graph/tensor.ts'
 import type { Tensor } from '../graph/types.ts'
 import { softmax } from './functional.ts'
@@ -25,6 +26,6 @@ export function causalAttention(x: Tensor<'batch' | 'seq' | 'embed'>, w: Attenti
   const query = x.dot(w.query, d.embed).mul(1 / Math.sqrt(d.headDim.size))
   const scores = query.dot(past.dot(w.key, d.embed), d.headDim) // batch heads seq kvSeq
   const visible = broadcast(iota(d.seq), [d.seq, d.kvSeq]).greaterEqual(iota(d.kvSeq))
-  const masked = where(visible, scores, -1e9)
-  return softmax(masked, d.kvSeq).dot(past.dot(w.value, d.embed), d.kvSeq).dot(w.out, d.heads, d.headDim)
+  const masked = where(visible, scores.cast(sumsIn(x.dtype)), -1e9)
+  return softmax(masked, d.kvSeq).cast(x.dtype).dot(past.dot(w.value, d.embed), d.kvSeq).dot(w.out, d.heads, d.headDim)
 }

@@ -1,18 +1,22 @@
 /** Clipping by the global norm (Pascanu et al. 2013). */
+import { sumsIn } from '../graph/halves.ts'
 import { constantNode } from '../graph/make.ts'
 import { leavesOf, loose, mapTree, tensor } from '../graph/tensor.ts'
 import type { Scalar, Tree } from '../graph/types.ts'
 
-/** √ Σ g² over all leaves; on a mesh one all-reduce of a scalar. */
+/** √ Σ g² over all leaves, in f32, or f64 where a leaf is; on a mesh one all-reduce of a scalar. */
 export function globalNorm(grads: Tree): Scalar {
-  let total: Scalar = tensor(constantNode(0, 'f32'))
-  for (const { leaf } of leavesOf(grads)) total = total.add(tensor<never>(loose(leaf).square().sum().node))
+  const leaves = leavesOf(grads)
+  const dtype = leaves.some(l => l.leaf.dtype === 'f64') ? 'f64' : 'f32'
+  let total: Scalar = tensor(constantNode(0, dtype))
+  // Widened first: the square of a half may be none.
+  for (const { leaf } of leaves) total = total.add(tensor<never>(loose(leaf).cast(dtype).square().sum().node))
   return total.sqrt()
 }
 
-/** The gradients, scaled down where their norm exceeds `limit`; and the norm before. */
+/** The gradients, scaled down where their norm exceeds `limit`, halves as f32; and the norm before. */
 export function clipByGlobalNorm<T extends Tree>(grads: T, limit: number): { readonly clipped: T; readonly norm: Scalar } {
   const norm = globalNorm(grads)
-  const scale = tensor<never>(constantNode(limit, 'f32')).div(norm.maximum(limit))
-  return { clipped: mapTree(grads, g => g.mul(scale)), norm }
+  const scale = tensor<never>(constantNode(limit, norm.dtype)).div(norm.maximum(limit))
+  return { clipped: mapTree(grads, g => { const wide = g.cast(sumsIn(g.dtype)); return wide.mul(scale.cast(wide.dtype)) }), norm }
 }

@@ -5,7 +5,7 @@ import { FileError } from '../core/errors.ts'
 import { loadWeights } from '../checkpoint/weights.ts'
 import { readTokenizer, type Tokenizer } from '../data/index.ts'
 import { anyOf, compile, fromFirst, input, mesh as meshOf, type Backend, type Layouts, type MeshArray, type Scalar, type Source } from '../engine/index.ts'
-import { gpt, type GptBatch, type GptConfig, type GptParams } from '../models/index.ts'
+import { gpt, type GptBatch, type GptConfig, type GptParams, type Precision } from '../models/index.ts'
 import { sampleToken } from './sample.ts'
 
 export interface GenerateOptions {
@@ -26,6 +26,7 @@ export interface Generator {
 export interface GeneratorOptions extends Layouts {
   readonly backend: Backend
   readonly mesh: { readonly [axis: string]: number }
+  readonly precision: Precision
 }
 
 /** What a run folder says of its model. @throws FileError */
@@ -55,15 +56,15 @@ function parseConfig(text: string, file: string): GptConfig {
 }
 
 /** Loads a run's weights onto a mesh and compiles its model for generation. */
-export async function openGenerator(folder: string, { backend, mesh: axes, ...layouts }: GeneratorOptions): Promise<Generator> {
+export async function openGenerator(folder: string, { backend, mesh: axes, precision, ...layouts }: GeneratorOptions): Promise<Generator> {
   const { config, tokenizer } = await readRunFolder(folder)
   const mesh = meshOf(axes)
   // Every device group that splits the batch gets a window of its own; only the first is read.
   const rows = mesh.size
-  const model = gpt(config, rows)
+  const model = gpt(config, rows, precision)
   const position = input('position', [], 'i32')
   // Every device gets all logits of its window: one is enough to draw from.
-  const next = (params: GptParams, tokens: GptBatch['tokens'], at: Scalar) => model.next(params, tokens, at).relayout({})
+  const next = (params: GptParams, tokens: GptBatch['tokens'], at: Scalar) => model.next(params, tokens, at).relayout({}).cast('f32')
   const { processes } = backend
   const program = await compile(next, [model.params, model.batch.tokens, position] as const, { ...layouts, mesh, backend, dims: model.dims })
   const wanted = program.inputs.filter(i => i.path.startsWith('0.')).map(i => ({ path: i.path.slice(2), value: i.placement }))

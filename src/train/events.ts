@@ -30,6 +30,8 @@ export interface StepRow {
   /** Tokens seen since the start of the run. */
   readonly tokens: number
   readonly stepMs: number
+  /** What the loss of the next step will be multiplied by, where it is. */
+  readonly lossScale?: number
 }
 export interface EvalRow { readonly step: number; readonly evalLoss: number }
 
@@ -41,5 +43,7 @@ export type TrainEvent =
   /** From here on there is something to lose: an interruption should go through the signal. */
   | { readonly type: 'started'; readonly steps: number }
   | { readonly type: 'step'; readonly steps: number } & StepRow
+  /** The step's gradients overflowed: nothing was updated, and the loss is scaled less. */
+  | { readonly type: 'skipped'; readonly step: number; readonly lossScale: number }
   | { readonly type: 'eval' } & EvalRow
   | { readonly type: 'saved'; readonly folder: string }

@@ -107,6 +107,7 @@ export async function createFolder(choice: FolderChoice, run: Run): Promise<RunF
       events.scalar(row.step, 'train/loss', row.loss)
       events.scalar(row.step, 'train/gradNorm', row.gradNorm)
       events.scalar(row.step, 'train/learningRate', row.learningRate)
+      if (row.lossScale !== undefined) events.scalar(row.step, 'train/lossScale', row.lossScale)
       events.scalar(row.step, 'train/stepMs', row.stepMs)
     },
     async evaluated(row) {

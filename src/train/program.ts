@@ -1,47 +1,68 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
 import { accumulate, compile, input, keyOf, mapTree, valueAndGrad, fold, type Arrays, type Backend, type Key, type Plan, type Program, type Remat, type Scalar, type Tree } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
 import type { Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Model } from '../models/model.ts'
-import { adamw, clipByGlobalNorm, momentsOf, warmupCosine, zeroMoments, type AdamWConfig, type Moments, type WarmupCosine } from '../optim/index.ts'
+import { adamw, chosen, clipByGlobalNorm, initialScale, momentsOf, nextScale, scaleInput, unscaled, warmupCosine, zeroMoments, type AdamWConfig, type LossScaling, type Moments, type Scale, type WarmupCosine } from '../optim/index.ts'
 
 export interface TrainerConfig {
   readonly optimizer: AdamWConfig & WarmupCosine & { readonly clip: number }
   readonly seed: number
   readonly remat: Remat
+  /** The dtype of the optimizer's slots; the parameters' unless said. */
+  readonly stateDtype?: DType
+  /** Where gradients flow in f16: steps whose gradients overflow are left out, and the loss is scaled so that few do. */
+  readonly lossScaling?: LossScaling
   /** Parts of a batch, along its dim `batch`, whose gradients are computed one after another and summed; 1 unless said otherwise. */
   readonly microbatches?: number
 }
 /** Everything that a step takes over and gives back. */
-export type TrainState<P extends Tree> = { readonly params: P; readonly moments: Moments<P>; readonly step: Scalar }
+export type TrainState<P extends Tree> = { readonly params: P; readonly moments: Moments<P>; readonly step: Scalar; readonly scaling?: Scale }
 export type StepResult<P extends Tree> = {
   readonly state: TrainState<P>
-  readonly metrics: { readonly loss: Scalar; readonly gradNorm: Scalar; readonly learningRate: Scalar }
+  /** `lossScale` is that of the next step. */
+  readonly metrics: { readonly loss: Scalar; readonly gradNorm: Scalar; readonly learningRate: Scalar; readonly lossScale?: Scalar }
 }
 
-export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>): TrainState<P> =>
-  ({ params: model.params, moments: momentsOf(model.params), step: input('step', [], 'i32') })
+type Kept = Pick<TrainerConfig, 'stateDtype' | 'lossScaling'>
+
+export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>, { stateDtype, lossScaling }: Kept = {}): TrainState<P> => ({
+  params: model.params, moments: momentsOf(model.params, stateDtype), step: input('step', [], 'i32'), ...(lossScaling === undefined ? {} : { scaling: scaleInput() }),
+})
 
 /** Parameters drawn from a seed, moments at zero: every device makes its own part. */
-export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>) => (seed: Scalar): TrainState<P> => {
+export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>, { stateDtype, lossScaling }: Kept = {}) => (seed: Scalar): TrainState<P> => {
   const params = mapTree(model.init(keyOf(seed)), p => p.relayout('params'))
-  return { params, moments: zeroMoments(params), step: seed.mul(0) }
+  return { params, moments: zeroMoments(params, stateDtype), step: seed.mul(0), ...(lossScaling === undefined ? {} : { scaling: initialScale(lossScaling) }) }
 }
 
 /** One step of AdamW on the clipped gradient of the batch's mean loss. */
 export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, config: TrainerConfig) => (state: TrainState<P>, batch: B): StepResult<P> => {
   const key = fold(keyOf(state.step), config.seed)
-  const lossAndGrad = (params: P, part: B, own: Key): { value: Scalar; grads: P } => valueAndGrad((p: P) => model.loss(p, part, own), { remat: config.remat })(params)
+  const { scaling } = state
+  const scaled = (loss: Scalar): Scalar => (scaling === undefined ? loss : loss.mul(scaling.scale.cast(loss.dtype)))
+  const lossAndGrad = (params: P, part: B, own: Key): { value: Scalar; grads: P } => valueAndGrad((p: P) => scaled(model.loss(p, part, own)), { remat: config.remat })(params)
   const { microbatches = 1 } = config
   const { value, grads } = microbatches === 1 ? lossAndGrad(state.params, batch, key)
     : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), state.params, batch, 'batch' as never, microbatches)
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
-  const placed = mapTree(grads, g => g.relayout('state'))
+  const placed = mapTree(scaling === undefined ? grads : unscaled(grads, scaling), g => g.relayout('state'))
   const { clipped, norm } = clipByGlobalNorm(placed, config.optimizer.clip)
-  const rate = warmupCosine(config.optimizer)(state.step)
-  const next = adamw(state.params, clipped, state.moments, state.step, rate, config.optimizer, model.decays)
-  return { state: { ...next, step: state.step.add(1) }, metrics: { loss: value, gradNorm: norm, learningRate: rate } }
+  // Of f64 in f64.
+  const time = state.step.cast(norm.dtype)
+  const rate = warmupCosine(config.optimizer)(time)
+  const next = adamw(state.params, clipped, state.moments, time, rate, config.optimizer, model.decays)
+  const step = state.step.add(1)
+  if (scaling === undefined || config.lossScaling === undefined) return { state: { ...next, step }, metrics: { loss: value, gradNorm: norm, learningRate: rate } }
+  const finite = norm.isFinite()
+  const after = nextScale(scaling, finite, config.lossScaling)
+  const { params, moments } = state
+  return {
+    state: { ...chosen(finite, next, { params, moments }), step, scaling: after },
+    metrics: { loss: value.div(scaling.scale.cast(value.dtype)), gradNorm: norm, learningRate: rate, lossScale: after.scale },
+  }
 }
 
 export interface Where extends Layouts { readonly mesh: Mesh; readonly backend: Backend; readonly dims: { readonly [name: string]: Dim } }
@@ -65,9 +86,9 @@ export async function compileTrainer<P extends Tree, B extends Tree>(
   model: Model<P, B>, config: TrainerConfig, where: Where, { onCompile = () => {}, onPlan = () => {} }: CompileListener = {},
 ): Promise<Trainer<P, B>> {
   onCompile('training step')
-  const step = await compile(trainStep(model, config), [stateOf(model), model.batch] as const, { ...where, donate: [0], onPlan })
+  const step = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0], onPlan })
   onCompile('initialisation')
-  const init = await compile(initialise(model), [input('seed', [], 'i32')] as const, where)
+  const init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
   onCompile('evaluation')
   const evaluate = await compile((params: P, batch: B) => model.loss(params, batch), [model.params, model.batch] as const, where)
   return { init, step, evaluate }

@@ -11,6 +11,7 @@ const count = z.int().min(1).max(largest)
 const share = z.number().min(0).max(1)
 const decay = z.number().min(0).lt(1)
 const axis = z.string().regex(/^[A-Za-z_]\w*$/)
+const dtype = z.enum(['f32', 'bf16', 'f16', 'f64'])
 const rules = z.record(z.string(), z.union([z.string(), z.array(z.string())]))
 
 export const runSchema = z.strictObject({
@@ -31,6 +32,21 @@ export const runSchema = z.strictObject({
   params: rules.default({}),
   /** Rules for optimizer slots, on top of `params`. */
   state: rules.default({}),
+  precision: z.strictObject({
+    /** Of the weights at rest, and in the run folder. */
+    params: dtype.default('f32'),
+    /** Of activations, and of weights where they meet them. What is summed of bf16 and f16 is f32: contractions, norms, softmax, the loss. */
+    compute: dtype.default('f32'),
+    /** Of the optimizer's slots. */
+    state: dtype.default('f32'),
+    /** Where `compute` is f16. */
+    lossScale: z.strictObject({
+      /** What the loss is multiplied by at first; halved at each step whose gradients overflow, which is left out. */
+      initial: z.number().min(1).max(2 ** 24).default(2 ** 16),
+      /** Steps without overflow after which it is doubled. */
+      growEvery: count.default(2000),
+    }).default({ initial: 2 ** 16, growEvery: 2000 }),
+  }).default({ params: 'f32', compute: 'f32', state: 'f32', lossScale: { initial: 2 ** 16, growEvery: 2000 } }),
   optimizer: z.strictObject({
     /** The highest learning rate. */
     rate: z.number().positive(), warmup: z.int().min(0).max(largest).default(0), floor: share.default(0.1), beta1: decay.default(0.9), beta2: decay.default(0.95),

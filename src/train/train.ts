@@ -36,7 +36,7 @@ const stages = { count: 'data: counting words', learn: 'data: learning tokens', 
 const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
 
 /** The model of a run. */
-export const modelOf = (run: Run): Gpt => gpt(run.model, run.batch)
+export const modelOf = (run: Run): Gpt => gpt(run.model, run.batch, run.precision)
 /** The mesh of a run. */
 export const meshOfRun = (run: Run): Mesh => meshOf(run.mesh)
 
@@ -59,7 +59,9 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
   const where = { mesh, backend, dims: model.dims, layout: run.layout, params: run.params, state: run.state }
   const { rate, clip, ...rest } = run.optimizer
   const trainer = await compileTrainer(model, {
-    seed: run.seed, remat: run.remat, microbatches: run.microbatches, optimizer: { ...rest, clip, peak: rate, steps: run.steps },
+    seed: run.seed, remat: run.remat, microbatches: run.microbatches, stateDtype: run.precision.state,
+    ...(run.precision.compute === 'f16' ? { lossScaling: run.precision.lossScale } : {}),
+    optimizer: { ...rest, clip, peak: rate, steps: run.steps },
   }, where, {
     onCompile: what => onEvent({ type: 'compiling', what }),
     onPlan: step => onEvent(planEvent(step, mesh, run, data, backend)),
@@ -89,12 +91,13 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
       const start = performance.now()
       const result = await trainer.step(state, sources(batches.batch(step), rows, run.model.seq))
       state = result.state as StateArrays<GptParams>
-      const { loss, gradNorm, learningRate } = result.metrics
+      const { loss, gradNorm, learningRate, lossScale } = result.metrics
       const row = {
         step, loss: await loss.item(), gradNorm: await gradNorm.item(), learningRate: await learningRate.item(),
-        tokens: (step + 1) * model.tokensPerBatch, stepMs: performance.now() - start,
+        tokens: (step + 1) * model.tokensPerBatch, stepMs: performance.now() - start, ...(lossScale === undefined ? {} : { lossScale: await lossScale.item() }),
       }
-      for (const m of [loss, gradNorm, learningRate]) m.dispose()
+      for (const m of [loss, gradNorm, learningRate, lossScale]) m?.dispose()
+      if (row.lossScale !== undefined && !Number.isFinite(row.gradNorm)) onEvent({ type: 'skipped', step, lossScale: row.lossScale })
       if (!Number.isFinite(row.loss) && losses.every(Number.isFinite)) onEvent({ type: 'warning', text: `the loss of step ${step + 1} is ${row.loss}: the run diverged. Try a lower optimizer.rate` })
       losses.push(row.loss)
       await out?.step(row)
