@@ -228,6 +228,12 @@ def back_and_far(x):
     return back * 0 + jnp.concatenate([jnp.full((rows, 3), -1.), x[:, :-3]], 1)
 
 
+
+def captured_by_a_loop(x, w):
+    last, before = lax.scan(lambda c, row: (0.5 * c + row * w, c), w, x)
+    return before + last
+
+
 CASES = {
     # Elementwise.
     'neg': same(lambda x: -x),
@@ -483,4 +489,27 @@ CASES = {
     'remat': ('b e', remat),
     'microbatches': ('e h', microbatches),
     'gradient in cond': ('e', lambda x, w, p: lax.cond(p >= 0, lambda: jax.grad(lambda w: jnp.sum(jnp.tanh(x * w) ** 2))(w), lambda: w)),
+    # Halves: by their tolerance, as the judge does not round.
+    'bf16 arithmetic': ('a b', lambda x, y: jnp.exp((3 * x + y) / y - 1)),
+    'f16 arithmetic': ('a b', lambda x, y: jnp.exp((3 * x + y) / y - 1)),
+    'bf16 sum, mean': ('a c', lambda x: x.sum(1) + x.mean(1)),
+    'f16 sum, mean': ('a c', lambda x: x.sum(1) + x.mean(1)),
+    'bf16 variance, norm': ('a c', lambda x: x.var(1) + jnp.linalg.norm(x, axis=1)),
+    'bf16 dot': ('a c', jnp.matmul),
+    'f16 dot': ('a c', jnp.matmul),
+    'bf16 dot of wide': ('a c', jnp.matmul),
+    'bf16 einsum': ('b', lambda x, y, z: jnp.einsum('ab,bc,ac->b', x, y, z)),
+    'bf16 softmax': ('a b', lambda x: nn.softmax(x, axis=1)),
+    'f16 softmax': ('a b', lambda x: nn.softmax(x, axis=1)),
+    'bf16 logsumexp': ('a', lambda x: logsumexp(x, axis=1)),
+    'bf16 layerNorm': ('a b', lambda x, gain, bias: nn.standardize(x, axis=1, epsilon=1e-5) * gain + bias),
+    'bf16 crossEntropy': ('a', lambda x: logsumexp(x, axis=1) - x[:, 3]),
+    'bf16 bias': ('a b c', jnp.add),
+    'bf16 take': ('a c', lambda x: jnp.broadcast_to(x[3], (4, 4))),
+    'bf16 scatter': ('b c', lambda x, u: x.at[3].add(u.sum(0))),
+    'bf16 cumsum': ('a b', lambda x: jnp.cumsum(x, 1)),
+    'bf16 conv': ('a b c', lambda x, w: conv('NWC WIO NWC')(x[..., None], w.T[:, None])),
+    'bf16 meanPool': ('a b', lambda x: mean_pool((1, 3), (1, 3), [(0, 0), (0, 1)])(x)),
+    'bf16 captured by a loop': ('a b', captured_by_a_loop),
+    'bf16 microbatches': ('b', lambda x, w: (jnp.cos(x * w) * x).sum(0) / x.size),
 }
