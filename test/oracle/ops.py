@@ -272,6 +272,7 @@ CASES = {
     'asin': same(lambda x: jnp.arcsin(0.9 * x)),
     'acos': same(lambda x: jnp.arccos(0.9 * x)),
     'atan': same(lambda x: jnp.arctan(3 * x)),
+    'atan of many': same(lambda x: jnp.arctan2(3 * x, jnp.ones_like(x))),
     'sinh': same(jnp.sinh),
     'cosh': same(jnp.cosh),
     'asinh': same(lambda x: jnp.arcsinh(3 * x)),
