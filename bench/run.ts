@@ -10,6 +10,7 @@ import { gptSection } from './gpt.ts'
 import type { Row, Section } from './measure.ts'
 import { memorySection } from './memory.ts'
 import { mpiSection } from './mpi/section.ts'
+import { opsSection } from './ops/section.ts'
 
 type Measure = (rounds: number, say: (line: string) => void) => Promise<Section>
 interface Entry { readonly measure: Measure; readonly rounds: number }
@@ -18,6 +19,7 @@ const sections: { readonly [name: string]: Entry } = {
   depth: { measure: depthSection, rounds: 5 },
   memory: { measure: memorySection, rounds: 1 },
   mpi: { measure: mpiSection, rounds: 5 },
+  ops: { measure: opsSection, rounds: 7 },
 }
 
 async function machine(): Promise<Readonly<Record<string, string | number>>> {
