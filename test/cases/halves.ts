@@ -6,10 +6,10 @@ import { at, dimOf, type Case, type Dims, type T } from './case.ts'
 
 const dims = { a: 4, b: 8, c: 4 }
 const half = (name: string, operands: readonly string[], f: (x: readonly T[], d: Dims) => T, dtypes: readonly DType[] = ['bf16']): readonly Case[] => dtypes.map(dtype =>
-  ({ name: `${dtype} ${name}`, dims, in: operands, f: (x, d) => f(x.map(t => t.cast(dtype)), d).cast('f32'), tolerance: dtype === 'bf16' ? 2e-2 : 3e-3 }))
+  ({ name: `${dtype} ${name}`, dims, in: operands, f: (x, d) => f(x.map(t => t.cast(dtype)), d).cast('f32'), tolerance: dtype === 'bf16' ? 3e-2 : 4e-3 }))
 
 export const halves: readonly Case[] = [
-  ...half('arithmetic', ['a b', 'b+'], x => at(x, 0).mul(3).add(at(x, 1)).div(at(x, 1)).sub(1).exp(), ['bf16', 'f16']),
+  ...half('arithmetic', ['a b', 'b+'], x => at(x, 0).mul(3).add(at(x, 1)).div(at(x, 1).add(1)).tanh(), ['bf16', 'f16']),
   ...half('sum, mean', ['a b c'], (x, d) => at(x, 0).sum(dimOf(d, 'b')).add(at(x, 0).mean(dimOf(d, 'b'))), ['bf16', 'f16']),
   ...half('variance, norm', ['a b c'], (x, d) => at(x, 0).variance(dimOf(d, 'b')).add(at(x, 0).norm(dimOf(d, 'b')))),
   ...half('dot', ['a b', 'b c'], (x, d) => at(x, 0).dot(at(x, 1), dimOf(d, 'b')), ['bf16', 'f16']),
