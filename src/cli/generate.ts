@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { FileError, UsageError } from '../core/errors.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
-import { openGenerator, readRunFolder, type GenerateOptions } from '../serve/generate.ts'
+import { openGenerator, readRunFolder, weightBits, type GenerateOptions, type WeightBits } from '../serve/generate.ts'
 import { parseRun, type Run } from '../train/run.ts'
 import { meshOfRun } from '../train/train.ts'
 import { checkRun } from './check.ts'
@@ -15,7 +15,7 @@ import { applyFlags, seedOf, temperatureOf, wholeNumber, type MeshFlags } from '
 import { preparedPlugin } from './plugins.ts'
 
 interface Flags extends MeshFlags {
-  readonly prompt?: string; readonly tokens?: string; readonly temperature?: string; readonly seed: string; readonly plugin: string; readonly backend?: string; readonly json?: boolean
+  readonly prompt?: string; readonly tokens?: string; readonly temperature?: string; readonly seed: string; readonly weights?: string; readonly plugin: string; readonly backend?: string; readonly json?: boolean
 }
 
 /** The run of a folder in which everything is that a finished run leaves. @throws FileError */
@@ -42,6 +42,11 @@ function optionsOf(flags: Flags, { sample }: Run): GenerateOptions {
   }
 }
 
+function weightsOf(given: string | undefined): WeightBits | undefined {
+  if (given === undefined || given in weightBits) return given as WeightBits | undefined
+  throw new UsageError({ code: 'flag', what: `--weights: "${given}" is no choice`, fix: `give one of ${Object.keys(weightBits).join(', ')}, or leave it out` })
+}
+
 export const generateCommand = (): Command => new Command('generate')
   .description('Continue a prompt with a run\'s model, on the run\'s mesh or another.')
   .argument('<run>', 'the run folder')
@@ -49,6 +54,7 @@ export const generateCommand = (): Command => new Command('generate')
   .option('--tokens <n>', 'tokens to make at most')
   .option('--temperature <t>', '0 for the likeliest token each time; higher is more varied')
   .option('--seed <n>', 'seed of the drawing', '0')
+  .option('--weights <bits>', 'int8 or int4: a quarter or an eighth of the memory, for somewhat other text')
   .option('--batch <n>', 'ways to split the batch')
   .option('--model <n>', 'ways to split the model')
   .option('--mesh <axis=n,...>', 'the whole mesh')
@@ -62,6 +68,7 @@ export const generateCommand = (): Command => new Command('generate')
     const saved = await readRun(folder)
     const run = applyFlags(saved, Object.fromEntries(Object.entries({ batch, model, mesh, layout }).filter(([, v]) => v !== undefined)))
     const options = optionsOf({ ...flags }, run)
+    const weights = weightsOf(flags.weights)
     const { config } = await readRunFolder(folder)
     // A device group that splits the batch gets a window of its own.
     const devices = checkRun({ ...run, model: config, batch: Object.values(run.mesh).reduce((n, size) => n * size, 1) }, false)
@@ -74,7 +81,7 @@ export const generateCommand = (): Command => new Command('generate')
       output.status('starting')
       const backend = await openBackend({ devices, plugin, backend: whereDevices() })
       try {
-        const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params, precision: run.precision })
+        const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params, precision: run.precision, ...(weights === undefined ? {} : { weights }) })
         stops.finish()
         output.write(visible(options.prompt))
         let text = ''

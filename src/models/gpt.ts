@@ -8,6 +8,7 @@ import { full, iota, loose, mapTree } from '../graph/tensor.ts'
 import type { Distinct, Scalar, Tensor } from '../graph/types.ts'
 import { causalAttention } from '../nn/attention.ts'
 import { crossEntropy, gelu, layerNorm } from '../nn/functional.ts'
+import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 
 export interface GptConfig {
@@ -54,14 +55,23 @@ const parameters = ({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims,
   }
 }
 export type GptParams = ReturnType<typeof parameters>
+type Contracted = 'query' | 'key' | 'value' | 'out' | 'up' | 'down'
+/** The parameters, what is contracted whole or quantized: enough to infer with. */
+export type GptWeights = Omit<GptParams, 'tokens' | 'blocks'> & {
+  readonly tokens: Weight<'vocab' | 'embed'>
+  readonly blocks: Omit<GptParams['blocks'], Contracted> & { readonly [K in Contracted]: GptParams['blocks'][K] extends Tensor<infer D> ? Weight<D> : never }
+}
 
 export type GptBatch = { readonly tokens: Ids; readonly targets: Ids }
 export type Gpt = Model<GptParams, GptBatch> & {
   readonly dims: Dims
   /** batch seq vocab. */
-  readonly logits: (params: GptParams, tokens: Ids) => Tensor<'batch' | 'seq' | 'vocab'>
+  readonly logits: (params: GptWeights, tokens: Ids) => Tensor<'batch' | 'seq' | 'vocab'>
   /** The logits after the token at `position` (i32): batch vocab. */
-  readonly next: (params: GptParams, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
+  readonly next: (params: GptWeights, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
+  readonly loss: (params: GptWeights, batch: GptBatch, key?: Key) => Scalar
+  /** What is contracted, in few bits: along the dim that is. Norms, biases and positions stay. */
+  readonly quantized: (params: GptParams, how: Quantize) => GptWeights
 }
 
 /**
@@ -72,29 +82,38 @@ export function gpt(config: GptConfig, batch: number, { params: rest, compute }:
   const d = gptDims(config, batch)
   const params = parameters(d, rest)
 
-  const hidden = (p: GptParams, tokens: Ids, key: Key | undefined): Stream => {
+  const hidden = (p: GptWeights, tokens: Ids, key: Key | undefined): Stream => {
     const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
-    const embedded = drop(p.tokens.take(d.vocab, tokens).add(p.positions).cast(compute), key, 0)
+    const embedded = drop(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest).add(p.positions).cast(compute), key, 0)
     const [out] = scan(d.layers, embedded, { block: p.blocks, index: iota(d.layers) }, (x, { block, index }) => {
       const own = key === undefined ? undefined : fold(key, index)
-      const weights = { query: block.query.cast(compute), key: block.key.cast(compute), value: block.value.cast(compute), out: block.out.cast(compute) }
+      const weights = {
+        query: weightIn(block.query, d.embed, compute), key: weightIn(block.key, d.embed, compute), value: weightIn(block.value, d.embed, compute), out: weightIn(block.out, d.headDim, compute),
+      }
       const attended = causalAttention(layerNorm(x, d.embed, block.norm1.gain, block.norm1.bias), weights, d)
       const y = x.add(drop(attended, own, 1))
-      const up = layerNorm(y, d.embed, block.norm2.gain, block.norm2.bias).dot(block.up.cast(compute), d.embed).add(block.upBias.cast(compute))
-      return [y.add(drop(gelu(up).dot(block.down.cast(compute), d.hidden).add(block.downBias.cast(compute)), own, 2)), {}] as const
+      const up = layerNorm(y, d.embed, block.norm2.gain, block.norm2.bias).dot(weightIn(block.up, d.embed, compute), d.embed).add(block.upBias.cast(compute))
+      return [y.add(drop(gelu(up).dot(weightIn(block.down, d.hidden, compute), d.hidden).add(block.downBias.cast(compute)), own, 2)), {}] as const
     })
     return layerNorm(out, d.embed, p.norm.gain, p.norm.bias)
   }
-  const logits = (p: GptParams, tokens: Ids, key?: Key) => hidden(p, tokens, key).dot(p.tokens.cast(compute), d.embed)
+  const logits = (p: GptWeights, tokens: Ids, key?: Key) => hidden(p, tokens, key).dot(weightIn(p.tokens, d.embed, compute), d.embed)
   return {
     dims: d,
     params,
     batch: { tokens: input('tokens', [d.batch, d.seq], 'i32'), targets: input('targets', [d.batch, d.seq], 'i32') },
     tokensPerBatch: batch * config.seq,
     logits: (p, tokens) => logits(p, tokens),
-    next: (p, tokens, position) => hidden(p, tokens, undefined).take(d.seq, position).dot(p.tokens.cast(compute), d.embed),
+    next: (p, tokens, position) => hidden(p, tokens, undefined).take(d.seq, position).dot(weightIn(p.tokens, d.embed, compute), d.embed),
     loss: (p, { tokens, targets }, key): Scalar =>
       crossEntropy(logits(p, tokens, config.dropout > 0 ? key : undefined), d.vocab, targets).mean(),
+    quantized: ({ tokens, blocks, ...others }, how) => ({
+      ...others, tokens: quantize(tokens, d.embed, how),
+      blocks: {
+        ...blocks, query: quantize(blocks.query, d.embed, how), key: quantize(blocks.key, d.embed, how), value: quantize(blocks.value, d.embed, how), out: quantize(blocks.out, d.headDim, how),
+        up: quantize(blocks.up, d.embed, how), down: quantize(blocks.down, d.hidden, how),
+      },
+    }),
     init: key => {
       let draw = 0
       // Residual branches start smaller, so that the stream's variance does not grow with depth.

@@ -5,4 +5,5 @@ export { causalAttention, type AttentionDims, type AttentionWeights } from './at
 export { dropout, fold, keyOf, normal, randomBits, uniform, type Key } from '../graph/random.ts'
 export { conv, convTranspose, type ConvWindow, type Convolved } from './convolution.ts'
 export { maxPool, meanPool, minPool, sumPool, type Pooled, type PoolWindow } from './pooling.ts'
+export { dequantize, quantize, type Quantize, type Quantized, type Weight } from './quantize.ts'
 export type { Padding } from './window.ts'

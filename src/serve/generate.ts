@@ -2,10 +2,12 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FileError } from '../core/errors.ts'
+import { treeOps } from '../core/tree.ts'
 import { loadWeights } from '../checkpoint/weights.ts'
 import { readTokenizer, type Tokenizer } from '../data/index.ts'
-import { anyOf, compile, fromFirst, input, mesh as meshOf, type Backend, type Layouts, type MeshArray, type Scalar, type Source } from '../engine/index.ts'
-import { gpt, type GptBatch, type GptConfig, type GptParams, type Precision } from '../models/index.ts'
+import { anyOf, compile, fromFirst, input, mapTree, mesh as meshOf, MeshArray, param, type Backend, type Layouts, type Placement, type Plan, type Scalar, type Source } from '../engine/index.ts'
+import { gpt, type Gpt, type GptBatch, type GptConfig, type GptParams, type GptWeights, type Precision, type Quantize } from '../models/index.ts'
+
 import { sampleToken } from './sample.ts'
 
 export interface GenerateOptions {
@@ -27,7 +29,12 @@ export interface GeneratorOptions extends Layouts {
   readonly backend: Backend
   readonly mesh: { readonly [axis: string]: number }
   readonly precision: Precision
+  /** Bits of the weights that are contracted; as the run has them unless said. */
+  readonly weights?: WeightBits
 }
+/** What weights become once they are loaded. */
+export const weightBits = { int8: { bits: 8 }, int4: { bits: 4 } } as const satisfies { readonly [name: string]: Quantize }
+export type WeightBits = keyof typeof weightBits
 
 /** What a run folder says of its model. @throws FileError */
 export async function readRunFolder(folder: string): Promise<{ readonly config: GptConfig; readonly tokenizer: Tokenizer }> {
@@ -56,7 +63,7 @@ function parseConfig(text: string, file: string): GptConfig {
 }
 
 /** Loads a run's weights onto a mesh and compiles its model for generation. */
-export async function openGenerator(folder: string, { backend, mesh: axes, precision, ...layouts }: GeneratorOptions): Promise<Generator> {
+export async function openGenerator(folder: string, { backend, mesh: axes, precision, weights: bits, ...layouts }: GeneratorOptions): Promise<Generator> {
   const { config, tokenizer } = await readRunFolder(folder)
   const mesh = meshOf(axes)
   // Every device group that splits the batch gets a window of its own; only the first is read.
@@ -64,11 +71,24 @@ export async function openGenerator(folder: string, { backend, mesh: axes, preci
   const model = gpt(config, rows, precision)
   const position = input('position', [], 'i32')
   // Every device gets all logits of its window: one is enough to draw from.
-  const next = (params: GptParams, tokens: GptBatch['tokens'], at: Scalar) => model.next(params, tokens, at).relayout({}).cast('f32')
+  const next = (params: GptWeights, tokens: GptBatch['tokens'], at: Scalar) => model.next(params, tokens, at).relayout({}).cast('f32')
   const { processes } = backend
-  const program = await compile(next, [model.params, model.batch.tokens, position] as const, { ...layouts, mesh, backend, dims: model.dims })
-  const wanted = program.inputs.filter(i => i.path.startsWith('0.')).map(i => ({ path: i.path.slice(2), value: i.placement }))
-  const weights = await loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh)
+  const where = { ...layouts, mesh, backend, dims: model.dims }
+  const wantedBy = ({ inputs }: Plan): { readonly path: string; readonly value: Placement }[] => inputs.filter(i => i.path.startsWith('0.')).map(i => ({ path: i.path.slice(2), value: i.placement }))
+  const load = (wanted: ReturnType<typeof wantedBy>): Promise<MeshArray[]> => loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh)
+  const program = await compile(next, [bits === undefined ? model.params : quantizedInputs(model, weightBits[bits]), model.batch.tokens, position] as const, where)
+  const weights = bits === undefined ? await load(wantedBy(program)) : await quantizedWeights()
+  /** Loaded whole, and made small on the devices. */
+  async function quantizedWeights(): Promise<MeshArray[]> {
+    const quantize = await compile((params: GptParams) => mapTree(model.quantized(params, weightBits[bits ?? 'int8']), p => p.relayout('params')), [model.params] as const, where)
+    const whole = await load(wantedBy(quantize))
+    try {
+      return arrays.flatten(await quantize(rebuild(whole, quantize.inputs) as never)).map(l => l.leaf)
+    } finally {
+      for (const w of whole) w.dispose()
+      quantize.dispose()
+    }
+  }
 
   async function* generate({ prompt, tokens, temperature, seed, signal }: GenerateOptions): AsyncGenerator<string> {
     const ids = [...tokenizer.encode(prompt)]
@@ -102,6 +122,11 @@ export async function openGenerator(folder: string, { backend, mesh: axes, preci
     },
   }
 }
+
+const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
+
+/** The arguments that stand for quantized weights. */
+const quantizedInputs = (model: Gpt, how: Quantize): GptWeights => mapTree(model.quantized(model.params, how), (leaf, path) => param(path, leaf.shape, leaf.dtype))
 
 /** The arrays as the tree that their paths name. */
 function rebuild(arrays: readonly MeshArray[], inputs: readonly { readonly path: string }[]): object {

@@ -124,6 +124,7 @@ const cases: readonly Case[] = [
   { name: '--tokens 0', args: generate('$F/run', '--tokens', '0'), exit: 2, says: ['flag', '--tokens: "0"'] },
   { name: 'an empty prompt', args: generate('$F/run', '--prompt', ''), exit: 2, says: ['flag', 'the prompt is empty'] },
   { name: '--temperature hot', args: generate('$F/run', '--temperature', 'hot'), exit: 2, says: ['flag', '--temperature: "hot"'] },
+  { name: 'weights of bits that there are not', args: generate('$F/run', '--weights', 'int3'), exit: 2, says: ['flag', '--weights: "int3"', 'int8, int4'] },
   { name: 'a temperature below 0', args: generate('$F/run', '--temperature=-1'), exit: 2, says: ['flag', '--temperature: "-1"'] },
 ]
 

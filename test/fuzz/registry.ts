@@ -5,7 +5,7 @@ import {
   type Scalar,
 } from '../../src/engine/index.ts'
 import {
-  celu, conv, convTranspose, crossEntropy, dropout, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, layerNorm, leakyRelu, logSigmoid, logSoftmax, logsumexp, maxPool, meanPool, minPool, mish,
+  celu, conv, convTranspose, crossEntropy, dequantize, dropout, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, layerNorm, leakyRelu, logSigmoid, logSoftmax, logsumexp, maxPool, meanPool, minPool, mish, quantize,
   relu, relu6, selu, silu, softmax, softplus, sumPool,
 } from '../../src/nn/index.ts'
 import type { Making, Op, Step, T } from './program.ts'
@@ -75,7 +75,7 @@ export const registry: { readonly [name: string]: Op } = {
   equal: (m, s) => { const i = m.ints(s.y); return i.equal(s.way % 7).cast('i32').add(i) },
   greaterEqual: (m, s) => m.ints(s.y).greaterEqual(s.way % 7).cast(m.dtype),
   where: two((x, y, s, m) => (x.shape.length === 0 ? x : where(loose(iota(m.of(x, s.dim))).less(s.way % 4), x, y))),
-  cast: (m, s) => m.ints(s.x).cast(m.dtype).mul(0.1).sin(), stopGradient: one(x => x.stopGradient()), named: one(x => named(x, 'kept')),
+  cast: (m, s) => m.ints(s.x).rem(64).cast(m.dtype).mul(0.1).sin(), stopGradient: one(x => x.stopGradient()), named: one(x => named(x, 'kept')),
   sum: along((x, d) => x.sum(d).mul(0.5)), 'sum of all': one(x => x.sum().mul(0.1)), mean: along((x, d) => x.mean(d)), max: sharp((x, d) => x.max(d)), min: sharp((x, d) => x.min(d)),
   dot: (m, s) => {
     const x = m.float(s.x)
@@ -126,6 +126,9 @@ export const registry: { readonly [name: string]: Op } = {
   cumsum: cumulated(cumsum), cumprod: cumulated(cumprod), cummax: sharp((x, d, s) => cummax(x, d, { reverse: s.way % 2 === 0 })), cummin: sharp((x, d, s) => cummin(x, d, { reverse: s.way % 2 === 0 })),
   conv: convolved(conv), convTranspose: convolved(convTranspose as typeof conv),
   sumPool: pooled(sumPool), meanPool: pooled(meanPool as typeof sumPool), maxPool: (m, s) => (m.sharp ? pooled(maxPool)(m, s) : m.float(s.x)), minPool: (m, s) => (m.sharp ? pooled(minPool)(m, s) : m.float(s.x)),
+  // Its scales are halves, which the reference does not round.
+  quantize: along((x, d, s, m, size) => quantize(x, d, { bits: s.way % 2 === 0 && size % 2 === 0 ? 4 : 8, group: 1 }).scale.mul(0).cast(m.dtype)),
+  dequantize: along((x, d, s, m, size) => dequantize(quantize(x, d, { bits: s.way % 2 === 0 && size % 2 === 0 ? 4 : 8, group: s.y % 2 === 0 ? 1 : size }), dim(d, size), m.dtype).mul(0)),
   softmax: along((x, d) => softmax(x, d)), logsumexp: along((x, d) => logsumexp(x, d).mul(0.5)),
   layerNorm: along((x, d, _, m, size) => (size < 2 ? x : layerNorm(m.apart(x), dim(d, size), m.ones([dim(d, size)]), m.ones([dim(d, size)]), 0.1).mul(0.5))),
   crossEntropy: along((x, d, _, m, size) => { const rest = x.shape.filter(e => e.name !== d); return crossEntropy(x, dim(d, size), m.wide(loose(full(1, [], m.dtype)), m.ones(rest)).cast('i32')).mul(0.3) as T }),
