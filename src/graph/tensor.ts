@@ -4,6 +4,7 @@ import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import type { Layout, Role } from '../core/layout.ts'
 import { treeOps } from '../core/tree.ts'
+import { isNearly } from './extremum.ts'
 import { dotNode, inSums, sumNode } from './halves.ts'
 import { broadcastTo, constantNode, fullNode, make } from './make.ts'
 import { agree, dimIn, floats } from './infer/checks.ts'
@@ -166,9 +167,10 @@ class TensorOfNode implements AnyTensor {
     const along = dimIn(this.shape, dim, 'argmax', userSite())
     // Where NaN is comes before where the extremum is: whether XLA's reductions keep a NaN depends on how they are vectorised.
     const places = loose(tensor(broadcastTo(make('iota', [], { dim: along }), this.shape)))
-    const hit = where(loose(this).equal(best), places.add(along.size), 2 * along.size)
-    const first = where(this.isNaN(), places, hit).min(dim)
-    return where(first.less(along.size), first, first.sub(along.size))
+    const wide = loose(tensor(broadcastTo(best.node, this.shape)))
+    const near = where(isNearly(loose(this), wide), places.add(2 * along.size), 3 * along.size)
+    const hit = where(loose(this).equal(wide), places.add(along.size), near)
+    return where(this.isNaN(), places, hit).min(dim).rem(along.size)
   }
   argmax(over: DimLike<string>): Tensor<string> { return this.#first(nameOf(over), this.max(nameOf(over))) }
   argmin(over: DimLike<string>): Tensor<string> { return this.#first(nameOf(over), this.min(nameOf(over))) }

@@ -6,6 +6,7 @@ import type { Dim, DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { withGradient } from '../graph/custom.ts'
 import { dimIn, floats, numbers } from '../graph/infer/checks.ts'
+import { isNearly } from '../graph/extremum.ts'
 import { inSums } from '../graph/halves.ts'
 import { make } from '../graph/make.ts'
 import type { ReduceKind } from '../graph/ops.ts'
@@ -71,7 +72,7 @@ function along(x: Tensor<string>, s: Slide, kind: Pooling): Tensor<string> {
     // Each place's cotangent goes to the first element that is the extremum; nothing is left of it for the others.
     let left = g
     const parts = places.map(k => {
-      const hit = element(x, k).equal(y)
+      const hit = isNearly(element(x, k), y)
       const part = where(hit, left, 0)
       left = where(hit, loose(full(0, left.shape, left.dtype)), left)
       return unsample(part, s, k)

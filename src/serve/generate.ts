@@ -7,7 +7,6 @@ import { loadWeights } from '../checkpoint/weights.ts'
 import { readTokenizer, type Tokenizer } from '../data/index.ts'
 import { anyOf, compile, fromFirst, input, mapTree, mesh as meshOf, MeshArray, param, type Backend, type Layouts, type Placement, type Plan, type Scalar, type Source } from '../engine/index.ts'
 import { gpt, type Gpt, type GptBatch, type GptConfig, type GptParams, type GptWeights, type Precision, type Quantize } from '../models/index.ts'
-
 import { sampleToken } from './sample.ts'
 
 export interface GenerateOptions {

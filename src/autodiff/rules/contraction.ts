@@ -1,5 +1,6 @@
 /** Gradients: ops that sum over dims. */
 import { names } from '../../core/dim.ts'
+import { isNearly } from '../../graph/extremum.ts'
 import { dotNode } from '../../graph/halves.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
@@ -36,7 +37,7 @@ export const contraction: Rules<ContractionAttrs> = {
     if (n.attrs.kind === 'sum') return [wide]
     if (n.attrs.kind === 'prod') return [t(wide).mul(t(othersProduct(x, n.attrs.over))).node]
     // Elements that tie for the extremum share its cotangent.
-    const hit = t(x).equal(t(broadcastTo(n, shapeOf(x)))).cast(dtypeOf(x))
+    const hit = isNearly(t(x), t(broadcastTo(n, shapeOf(x)))).cast(dtypeOf(x))
     return [t(wide).mul(hit).div(t(broadcastTo(hit.sum(...n.attrs.over).node, shapeOf(x)))).node]
   },
 }

@@ -2,6 +2,7 @@
 import { isFloat } from '../../core/dtype.ts'
 import { names } from '../../core/dim.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
+import { isNearly } from '../../graph/extremum.ts'
 import { inSums } from '../../graph/halves.ts'
 import { broadcastTo, fullNode, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
@@ -29,8 +30,8 @@ const byExtremum: ScatterRule = (n, g, indices, updates) => {
   const { dim } = n.attrs
   const target = operand(n, 0)
   // Whoever gave the extremum shares its cotangent.
-  const kept = t(target).equal(t(n)).cast(dtypeOf(target))
-  const gave = t(updates).equal(rowsAt(n, dim, indices, updates)).cast(dtypeOf(target))
+  const kept = isNearly(t(target), t(n)).cast(dtypeOf(target))
+  const gave = isNearly(t(updates), rowsAt(n, dim, indices, updates)).cast(dtypeOf(target))
   const share = t(g).div(t(placed(kept.node, dim, indices.node, gave.node)))
   return [share.mul(kept).node, undefined, rowsAt(share.node, dim, indices, updates).mul(gave).node]
 }
