@@ -6,7 +6,7 @@ import type { Layout, Role } from '../core/layout.ts'
 import { treeOps } from '../core/tree.ts'
 import { isNearly } from './extremum.ts'
 import { dotNode, inSums, sumNode } from './halves.ts'
-import { broadcastTo, constantNode, fullNode, make } from './make.ts'
+import { broadcastTo, constantNode, fullNode, make, splatValue } from './make.ts'
 import { agree, dimIn, floats } from './infer/checks.ts'
 import { dtypeOf, shapeOf, type Node } from './node.ts'
 import type { BinaryFn, Direction, ReduceKind, UnaryFn } from './ops.ts'
@@ -75,7 +75,10 @@ class TensorOfNode implements AnyTensor {
     return this.sub(this.mod(other)).div(typeof other === 'number' ? other : loose(other))
   }
   // Of a constant 1, XLA 0.10.2 to 0.11.2 makes an atan that is wrong from 50 elements on (jax issue 39352); of 2 it does not.
-  atan2(other: Other): Tensor<string> { return other === 1 ? this.mul(2).atan2(2) : this.#binary('atan2', other) }
+  atan2(other: Other): Tensor<string> {
+    const ones = (typeof other === 'number' ? other : splatValue(nodeOf(other))) === 1
+    return ones ? this.mul(2).atan2(typeof other === 'number' ? 2 : loose(other).mul(2)) : this.#binary('atan2', other)
+  }
   and(other: Other): Tensor<string> { return this.#binary('and', other) }
   or(other: Other): Tensor<string> { return this.#binary('or', other) }
   xor(other: Other): Tensor<string> { return this.#binary('xor', other) }
@@ -161,8 +164,8 @@ class TensorOfNode implements AnyTensor {
   prod(...over: Dims): Tensor<string> {
     return this.#inSums(wide => this.#over(over, 'prod').reduce((x, dim) => tensor(make('reduce', [x.node], { kind: 'prod', over: [dim] })), wide))
   }
-  any(...over: Dims): Tensor<string> { return this.cast('i32').max(...over).equal(1) }
-  all(...over: Dims): Tensor<string> { return this.cast('i32').min(...over).equal(1) }
+  any(...over: Dims): Tensor<string> { return this.cast('bool').cast('i32').max(...over).equal(1) }
+  all(...over: Dims): Tensor<string> { return this.cast('bool').cast('i32').min(...over).equal(1) }
   #first(dim: string, best: Tensor<string>): Tensor<string> {
     const along = dimIn(this.shape, dim, 'argmax', userSite())
     // Where NaN is comes before where the extremum is: whether XLA's reductions keep a NaN depends on how they are vectorised.

@@ -35,7 +35,11 @@ function floatBits(value: number, dtype: DType): string {
 /** A number as MLIR reads it; infinities and NaN by their bits. */
 export function literal(value: number, dtype: DType): string {
   if (dtype === 'bool') return value !== 0 ? 'true' : 'false'
-  if (!isFloat(dtype)) return String(dtype === 'u32' ? value >>> 0 : Math.trunc(value))
+  if (!isFloat(dtype)) {
+    // The largest i64 is no double; the nearest is one more.
+    if (value >= 2 ** 63) return String(2n ** 63n - 1n)
+    return String((dtypes[dtype].kind === 'uint' ? BigInt.asUintN : BigInt.asIntN)(8 * dtypes[dtype].bytes, BigInt(Math.trunc(value))))
+  }
   if (!Number.isFinite(value)) return floatBits(value, dtype)
   const [mantissa = '0', exponent = '+0'] = value.toExponential().split('e')
   return `${mantissa.includes('.') ? mantissa : `${mantissa}.0`}e${exponent}`

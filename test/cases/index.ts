@@ -5,12 +5,13 @@ import { control } from './control.ts'
 import { elementwise } from './elementwise.ts'
 import { halves } from './halves.ts'
 import { indexing } from './indexing.ts'
+import { numbers } from './numbers.ts'
 import { rearranging } from './rearranging.ts'
 import { windows } from './windows.ts'
 
 // `MESHWORK_CASES=roll` runs only the cases whose names match.
 const wanted = new RegExp(process.env['MESHWORK_CASES'] ?? '')
 
-export const everyCase: readonly Case[] = [...basic, ...elementwise, ...rearranging, ...indexing, ...windows, ...control, ...halves]
+export const everyCase: readonly Case[] = [...basic, ...elementwise, ...rearranging, ...indexing, ...windows, ...control, ...halves, ...numbers]
 export const cases: readonly Case[] = everyCase.filter(c => wanted.test(c.name))
 export type { Case } from './case.ts'

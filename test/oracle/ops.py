@@ -234,6 +234,11 @@ def captured_by_a_loop(x, w):
     return before + last
 
 
+def safe(x):
+    """1 where x is not above 0, so that no derivative there is infinite."""
+    return jnp.where(x > 0, x, 1)
+
+
 CASES = {
     # Elementwise.
     'neg': same(lambda x: -x),
@@ -513,4 +518,28 @@ CASES = {
     'bf16 meanPool': ('a b', lambda x: mean_pool((1, 3), (1, 3), [(0, 0), (0, 1)])(x)),
     'bf16 captured by a loop': ('a b', captured_by_a_loop),
     'bf16 microbatches': ('b', lambda x, w: (jnp.cos(x * w) * x).sum(0) / x.size),
+    # Numbers of every dtype, and derivatives at their edges.
+    'cast f32 to i8': ('a b', lambda x: x.astype(jnp.int8)),
+    'cast f32 to u8': ('a b', lambda x: x.astype(jnp.uint8)),
+    'cast f32 to i32': ('a b', lambda x: x.astype(jnp.int32)),
+    'cast f32 to u32': ('a b', lambda x: x.astype(jnp.uint32)),
+    'cast f32 to i64': ('a b', lambda x: x.astype(jnp.int64)),
+    'cast f32 to bool': ('a b', lambda x: x != 0),
+    'cast i32 to i8': ('a b', lambda x: x.astype(jnp.int8)),
+    'cast i32 to u8': ('a b', lambda x: x.astype(jnp.uint8)),
+    'cast i32 to i64': ('a b', lambda x: x.astype(jnp.int64)),
+    'cast i32 to f32': ('a b', lambda x: x.astype(jnp.float32)),
+    'cast i32 to bool': ('a b', lambda x: x != 0),
+    'cast out of range of 8 bits': ('a b', lambda x: jnp.trunc(jnp.clip(x, -128, 127)) + jnp.trunc(jnp.clip(x, 0, 255))),
+    'cast of bools': ('a b', lambda x: 2 * x.astype(jnp.int32)),
+    'round to even': ('a b', lambda x: jnp.round(x / 2)),
+    'comparisons': ('a b', lambda x, y: x + (x != y) + 2 * (x <= y) + 4 * (x > y) + 8 * (x == y) + 16 * (x < y)),
+    'floorDiv of floats': ('a b', lambda x, y: x // y + x // -y),
+    'any': ('a', lambda x: jnp.any(x, 1)),
+    'all': ('a', lambda x: jnp.all(x, 1)),
+    'argmin with NaN': ('a', lambda x: jnp.argmin(jnp.sqrt(x.astype(jnp.float64)), 1)),
+    'where of where': ('a b', lambda x: jnp.where(x > 0, jnp.where(x < 0.5, safe(x) ** -0.5, 1 / safe(x)), 3 * x)),
+    'where of a masked where': ('a b', lambda x: jnp.where(x < 0.5, jnp.exp(jnp.where(x > 0, jnp.sqrt(2 * safe(x)), 0)), 0)),
+    'where acosh': ('a b', lambda x: jnp.where(x > 0.5, jnp.arccosh(jnp.where(x > 0.5, 3 * x, 2)), 0)),
+    'where atan2': ('a b', lambda x, y: jnp.where(abs(x) > 0.1, jnp.arctan2(jnp.where(abs(x) > 0.1, x, 1), 0 * y), x)),
 }

@@ -1,9 +1,12 @@
 /** What each op computes: ops that sum over dims. */
 import { typeOf } from '../node.ts'
-import { at, get, reducers, reduceStart } from './rule.ts'
+import { binaryOf } from './elementwise.ts'
+import { at, get, reduceStart } from './rule.ts'
 import { empty, offsets } from './values.ts'
-import type { ContractionAttrs } from '../ops.ts'
+import type { BinaryFn, ContractionAttrs, ReduceKind } from '../ops.ts'
 import type { Rules } from './rule.ts'
+
+const folds: { readonly [K in ReduceKind]: BinaryFn } = { sum: 'add', prod: 'mul', max: 'max', min: 'min' }
 
 export const contraction: Rules<ContractionAttrs> = {
   dot: (n, v) => {
@@ -14,7 +17,7 @@ export const contraction: Rules<ContractionAttrs> = {
     return [out]
   },
   reduce: (n, v) => {
-    const [out, a, { step }] = [empty(typeOf(n)), at(v, 0), reducers[n.attrs.kind]]
+    const [out, a, step] = [empty(typeOf(n)), at(v, 0), binaryOf(folds[n.attrs.kind], at(v, 0).dtype)]
     out.data.fill(reduceStart(n.attrs.kind, out.dtype))
     const to = offsets(a.shape, out.shape)
     for (let i = 0; i < to.length; i++) out.data[to[i] ?? 0] = step(out.data[to[i] ?? 0] ?? 0, get(a, i))

@@ -1,38 +1,45 @@
 /** What each op computes: elementwise ops. */
-import { isFloat, type DType } from '../../core/dtype.ts'
-import { rangeOf } from '../../core/range.ts'
+import { dtypes, isFloat, type DType } from '../../core/dtype.ts'
 import { erf, erfInv } from '../../core/special.ts'
 import { threefry2x32 } from '../../core/threefry.ts'
 import { typeOf } from '../node.ts'
+import { binaryInts, truncated, unaryInts, wrapped } from './integers.ts'
 import { at, get } from './rule.ts'
 import { empty, type Value } from './values.ts'
 import type { BinaryFn, Direction, ElementwiseAttrs, UnaryFn } from '../ops.ts'
 import type { Rules } from './rule.ts'
 
-/** To the nearest whole number; of two, to the even one. */
-const round = (x: number): number => { const near = Math.round(x); return Math.abs(x % 1) === 0.5 && near % 2 !== 0 ? near - 1 : near }
-const ones = (x: number): number => { let n = 0; for (let rest = x >>> 0; rest !== 0; rest >>>= 1) n += rest & 1; return n }
+const onlyInts = (): never => { throw new Error('floats have no such op') }
 
+/** Of floats. */
 const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
-  neg: x => -x, exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p, tanh: Math.tanh, sqrt: Math.sqrt, rsqrt: x => 1 / Math.sqrt(x), cbrt: Math.cbrt,
-  abs: Math.abs, sign: Math.sign, sin: Math.sin, cos: Math.cos, tan: Math.tan, logistic: x => 1 / (1 + Math.exp(-x)), erf, erfInv,
-  floor: Math.floor, ceil: Math.ceil, round, not: x => ~x, popcount: ones, leadingZeros: x => Math.clz32(x),
+  neg: x => -x, abs: Math.abs, sign: Math.sign, exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p, logistic: x => 1 / (1 + Math.exp(-x)),
+  sqrt: Math.sqrt, rsqrt: x => 1 / Math.sqrt(x), cbrt: Math.cbrt, sin: Math.sin, cos: Math.cos, tan: Math.tan, tanh: Math.tanh, erf, erfInv,
+  floor: Math.floor, ceil: Math.ceil,
+  round: x => { const down = Math.floor(x); return x - down === 0.5 ? down + Math.abs(down % 2) : Math.round(x) },
+  not: onlyInts, popcount: onlyInts, leadingZeros: onlyInts,
 }
 const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => number } = {
-  add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b, rem: (a, b) => a % b, max: Math.max, min: Math.min, pow: Math.pow, atan2: Math.atan2,
-  and: (a, b) => a & b, or: (a, b) => a | b, xor: (a, b) => a ^ b,
-  // Shifts by the width or more give 0 or copies of the sign, as StableHLO says.
-  shiftLeft: (a, b) => (b > 31 ? 0 : a << b), shiftRight: (a, b) => (b > 31 ? 0 : a >>> b), shiftRightArithmetic: (a, b) => a >> Math.min(b, 31),
+  add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b, rem: (a, b) => a % b, max: Math.max, min: Math.min,
+  // JavaScript alone holds that 1 to an unknown power is unknown.
+  pow: (a, b) => (a === 1 ? 1 : a ** b), atan2: Math.atan2,
+  and: onlyInts, or: onlyInts, xor: onlyInts, shiftLeft: onlyInts, shiftRight: onlyInts, shiftRightArithmetic: onlyInts,
 }
-/** Integers: products keep their low bits, which a double cannot hold; what is divided by zero is as XLA has it. */
-const integerFns: { readonly [F in BinaryFn]?: (a: number, b: number) => number } = {
-  mul: Math.imul, div: (a, b) => (b === 0 ? -1 : Math.trunc(a / b)), rem: (a, b) => (b === 0 ? a : a % b),
-  pow: (a, b) => { let p = 1; for (let i = 0; i < b; i++) p = Math.imul(p, a); return b < 0 ? (a === 1 ? 1 : a === -1 ? (b % 2 === 0 ? 1 : -1) : 0) : p },
+const either = (a: number, b: number): number => a | b
+const both = (a: number, b: number): number => a & b
+const binaryBools: { readonly [F in BinaryFn]?: (a: number, b: number) => number } = {
+  add: either, max: either, or: either, mul: both, min: both, and: both, xor: (a, b) => a ^ b,
 }
-/** The nearest whole number of the type towards zero; 0 of NaN. */
-function whole(x: number, dtype: DType): number {
-  const [low, high] = rangeOf(dtype)
-  return Number.isNaN(x) ? 0 : Math.trunc(Math.min(Math.max(x, low), high))
+
+const unaryOf = (fn: UnaryFn, dtype: DType): ((x: number) => number) => {
+  const f = unaryInts[fn]
+  return dtype === 'bool' ? x => 1 - x : isFloat(dtype) || f === undefined ? unaryFns[fn] : x => wrapped(f(BigInt(x), 8 * dtypes[dtype].bytes), dtype)
+}
+/** What it does to two elements of a dtype. */
+export const binaryOf = (fn: BinaryFn, dtype: DType): ((a: number, b: number) => number) => {
+  const f = binaryInts[fn]
+  if (dtype === 'bool') return binaryBools[fn] ?? onlyInts
+  return isFloat(dtype) || f === undefined ? binaryFns[fn] : (a, b) => wrapped(f(BigInt(a), BigInt(b), 8 * dtypes[dtype].bytes), dtype)
 }
 const directions: { readonly [D in Direction]: (a: number, b: number) => boolean } = {
   EQ: (a, b) => a === b, NE: (a, b) => a !== b, LT: (a, b) => a < b, LE: (a, b) => a <= b, GT: (a, b) => a > b, GE: (a, b) => a >= b,
@@ -40,15 +47,15 @@ const directions: { readonly [D in Direction]: (a: number, b: number) => boolean
 
 export const elementwise: Rules<ElementwiseAttrs> = {
   unary: (n, [x]) => {
-    const [out, f, a] = [empty(typeOf(n)), unaryFns[n.attrs.fn], at([x as Value], 0)]
-    const bool = a.dtype === 'bool'
-    for (let i = 0; i < out.data.length; i++) out.data[i] = bool ? 1 - get(a, i) : f(get(a, i))
+    const [out, a] = [empty(typeOf(n)), at([x as Value], 0)]
+    const f = unaryOf(n.attrs.fn, a.dtype)
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(get(a, i))
     return [out]
   },
   binary: (n, v) => {
-    const [out, f, a, b] = [empty(typeOf(n)), binaryFns[n.attrs.fn], at(v, 0), at(v, 1)]
-    const g = isFloat(out.dtype) ? f : integerFns[n.attrs.fn] ?? f
-    for (let i = 0; i < out.data.length; i++) out.data[i] = g(get(a, i), get(b, i))
+    const [out, a, b] = [empty(typeOf(n)), at(v, 0), at(v, 1)]
+    const f = binaryOf(n.attrs.fn, a.dtype)
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(get(a, i), get(b, i))
     return [out]
   },
   compare: (n, v) => {
@@ -63,8 +70,9 @@ export const elementwise: Rules<ElementwiseAttrs> = {
   },
   convert: (n, v) => {
     const [out, a] = [empty(typeOf(n)), at(v, 0)]
-    const cut = isFloat(a.dtype) && !isFloat(out.dtype)
-    for (let i = 0; i < out.data.length; i++) out.data[i] = out.dtype === 'bool' ? Number(get(a, i) !== 0) : cut ? whole(get(a, i), out.dtype) : get(a, i)
+    const f = out.dtype === 'bool' ? (x: number) => Number(x !== 0) : isFloat(out.dtype) ? (x: number) => x
+      : isFloat(a.dtype) ? (x: number) => truncated(x, out.dtype) : (x: number) => wrapped(BigInt(x), out.dtype)
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(get(a, i))
     return [out]
   },
   threefry: (n, v) => {

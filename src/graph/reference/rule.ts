@@ -5,13 +5,11 @@ import type { TableFor } from '../node.ts'
 import type { ReduceKind } from '../ops.ts'
 import type { Value } from './values.ts'
 
-export const reducers: { readonly [K in ReduceKind]: { readonly start: number; readonly step: (a: number, b: number) => number } } = {
-  sum: { start: 0, step: (a, b) => a + b }, prod: { start: 1, step: (a, b) => a * b }, max: { start: -Infinity, step: Math.max }, min: { start: Infinity, step: Math.min },
-}
+const starts: { readonly [K in ReduceKind]: number } = { sum: 0, prod: 1, max: -Infinity, min: Infinity }
 /** The identity of a reduction in a dtype, as the emitter writes it too. */
 export const reduceStart = (kind: ReduceKind, dtype: DType): number => {
   const [low, high] = rangeOf(dtype)
-  return Math.max(low, Math.min(high, reducers[kind].start))
+  return Math.max(low, Math.min(high, starts[kind]))
 }
 
 export const at = (v: readonly Value[], i: number): Value => {
