@@ -142,6 +142,12 @@ describe('every mistake has its code', () => {
     'dtype-differs': [['add: operands of different dtypes', () => x.add(ids)], ['dot: operands of different dtypes', () => x.dot(up.cast('bf16'), embed)]],
     dtype: [
       ['exp: works on floats, not on i32', () => ids.exp()],
+      ['abs: works on floats and signed integers, not on u32', () => ids.cast('u32').abs()],
+      ['popcount: works on integers, not on bool', () => ids.cast('bool').popcount()],
+      ['add: works on numbers, not on bool', () => ids.cast('bool').add(ids.cast('bool'))],
+      ['shiftLeft: works on integers, not on bool', () => ids.cast('bool').shiftLeft(ids.cast('bool'))],
+      ['shiftRightArithmetic: works on signed integers, not on u8', () => ids.cast('u8').shiftRightArithmetic(1)],
+      ['and: works on booleans and integers, not on f32', () => x.and(x)],
       ['take: works on i32 indices, not on f32', () => up.take(hidden, x)],
       ['where: works on a bool predicate, not on f32', () => where(x, x, 0)],
     ],

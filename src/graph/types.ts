@@ -21,12 +21,14 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   add<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   sub<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   mul<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  /** Of integers: cut towards zero, and all bits 1 where the divisor is 0. Integers wrap around; booleans are no numbers. */
   div<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
+  /** Of integers to a power below 0: 0, but of ±1. */
   pow<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   /** The larger of both, elementwise; `max` reduces. */
   maximum<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   minimum<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
-  /** The remainder with the sign of the dividend. */
+  /** The remainder with the sign of the dividend; of integers by 0, the dividend. */
   rem<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   /** The remainder with the sign of the divisor, as NumPy's. */
   mod<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
@@ -38,7 +40,7 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   and<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   or<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   xor<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
-  /** By the width or more, a shift gives 0; `shiftRightArithmetic` copies of the sign. */
+  /** Of integers. By the width or more, or by less than 0, a shift gives 0; `shiftRightArithmetic`, of signed ones, copies of the sign. */
   shiftLeft<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   shiftRight<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   shiftRightArithmetic<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
@@ -51,12 +53,13 @@ export interface Tensor<in out D extends string> extends AnyTensor {
 
   /** Not below `low`, not above `high`. */
   clamp(low: number, high: number): Tensor<D>
+  /** Of booleans, or bit by bit of integers. */
   not(): Tensor<D>
-  /** Bits that are 1. */
+  /** Bits that are 1, of integers. */
   popcount(): Tensor<D>
   /** Zero bits above the highest 1. */
   leadingZeros(): Tensor<D>
-  /** −1, 0 or 1. */
+  /** −1, 0 or 1; `abs` and it take what has a sign. */
   sign(): Tensor<D>
   floor(): Tensor<D>
   ceil(): Tensor<D>
@@ -109,7 +112,7 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   min<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
 
   prod<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
-  /** Whether any, or every, boolean is true. */
+  /** Whether any element, or every one, is not 0: bool. */
   any<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
   all<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
   /** Where the largest, or smallest, element of a dim is, i32: the first of equal ones; NaN counts as both. */

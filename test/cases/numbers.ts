@@ -35,8 +35,10 @@ const casts: readonly Case[] = [
 const others: readonly Case[] = [
   of('round to even', 'a b#-19:19', x => x.cast('f32').mul(0.5).round()),
   ofTwo('comparisons', 'a b#3', 'b#3', (x, y) => [x.notEqual(y), x.lessEqual(y), x.greater(y), x.equal(y), x.less(y)].reduce((sum, p, i) => sum.add(p.cast('i32').mul(2 ** i)), x)),
+  ofTwo('bools', 'a b?', 'b?', (x, y) => x.and(y.not()).xor(x.or(y)).maximum(x.minimum(y))),
   ofTwo('floorDiv of floats', 'a b~-9:9', 'b+', (x, y) => x.floorDiv(y).add(x.floorDiv(y.neg()))),
   over('any', 'a b?', (x, b) => x.any(b)), over('all', 'a b#0:9', (x, b) => x.all(b)),
+  over('argmax of bools', 'a b?', (x, b) => x.argmax(b).add(x.argmin(b).mul(10))), over('max of bools', 'a b?', (x, b) => x.max(b)), over('min of bools', 'a b?', (x, b) => x.min(b)),
   over('argmin with NaN', 'a b#-2:9', (x, b) => x.cast('f32').sqrt().argmin(b)),
 ]
 

@@ -1,27 +1,43 @@
 /** Types of results: elementwise ops. */
-import { isFloat } from '../../core/dtype.ts'
-import { agree, numbers, only, sameType, wrongDtype } from './checks.ts'
-import type { Infer } from '../node.ts'
+import { dtypes, isFloat } from '../../core/dtype.ts'
+import type { Site } from '../../core/errors.ts'
+import { agree, only, sameType, wrongDtype } from './checks.ts'
+import type { Infer, TensorType } from '../node.ts'
 import type { BinaryFn, ElementwiseAttrs, UnaryFn } from '../ops.ts'
 
-const bitwise: ReadonlySet<BinaryFn> = new Set<BinaryFn>(['and', 'or', 'xor', 'shiftLeft', 'shiftRight', 'shiftRightArithmetic'])
-const logical: ReadonlySet<BinaryFn> = new Set<BinaryFn>(['and', 'or', 'xor', 'max', 'min'])
-const bits: ReadonlySet<UnaryFn> = new Set<UnaryFn>(['not', 'popcount', 'leadingZeros'])
-const integersToo: ReadonlySet<UnaryFn> = new Set<UnaryFn>(['neg', 'abs', 'sign'])
+/** What an op takes, in words, and whether it takes this. */
+type Takes = readonly [words: string, takes: (t: TensorType) => boolean]
+const kindOf = (t: TensorType): string => dtypes[t.dtype].kind
+const anything: Takes = ['anything', () => true]
+const numbers: Takes = ['numbers', t => kindOf(t) !== 'bool']
+const floats: Takes = ['floats', t => isFloat(t.dtype)]
+const bits: Takes = ['booleans and integers', t => !isFloat(t.dtype)]
+const integers: Takes = ['integers', t => kindOf(t) === 'int' || kindOf(t) === 'uint']
+const signedIntegers: Takes = ['signed integers', t => kindOf(t) === 'int']
+const signed: Takes = ['floats and signed integers', t => isFloat(t.dtype) || kindOf(t) === 'int']
+
+const unary: { readonly [F in UnaryFn]: Takes } = {
+  neg: numbers, abs: signed, sign: signed, exp: floats, expm1: floats, log: floats, log1p: floats, logistic: floats, sqrt: floats, rsqrt: floats, cbrt: floats,
+  sin: floats, cos: floats, tan: floats, tanh: floats, erf: floats, erfInv: floats, floor: floats, ceil: floats, round: floats,
+  not: bits, popcount: integers, leadingZeros: integers,
+}
+const binary: { readonly [F in BinaryFn]: Takes } = {
+  add: numbers, sub: numbers, mul: numbers, div: numbers, rem: numbers, max: anything, min: anything, pow: numbers, atan2: floats, and: bits, or: bits, xor: bits,
+  shiftLeft: integers, shiftRight: integers, shiftRightArithmetic: signedIntegers,
+}
+function check(fn: string, [words, takes]: Takes, t: TensorType, site: Site | undefined): void {
+  if (!takes(t)) throw wrongDtype(fn, t, words, site)
+}
 
 export const elementwise: Infer<ElementwiseAttrs> = {
   unary: (a, inputs, site) => {
     const t = only(inputs)
-    if (bits.has(a.fn)) {
-      if (isFloat(t.dtype) || (a.fn !== 'not' && t.dtype === 'bool')) throw wrongDtype(a.fn, t, a.fn === 'not' ? 'booleans and integers' : 'integers', site)
-    } else if (!isFloat(t.dtype) && (t.dtype === 'bool' || !integersToo.has(a.fn))) throw wrongDtype(a.fn, t, integersToo.has(a.fn) ? 'numbers' : 'floats', site)
+    check(a.fn, unary[a.fn], t, site)
     return [t]
   },
   binary: (a, inputs, site) => {
     const t = sameType(a.fn, inputs, site)
-    if (bitwise.has(a.fn) && isFloat(t.dtype)) throw wrongDtype(a.fn, t, 'booleans and integers', site)
-    if (!logical.has(a.fn)) numbers(a.fn, t, site)
-    if (a.fn === 'atan2' && !isFloat(t.dtype)) throw wrongDtype(a.fn, t, 'floats', site)
+    check(a.fn, binary[a.fn], t, site)
     return [t]
   },
   compare: (_, inputs, site) => [{ shape: sameType('compare', inputs, site).shape, dtype: 'bool' }],
