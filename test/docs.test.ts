@@ -1,8 +1,11 @@
 /** Docs are run: the README's program is the example, the examples work, and what the README shows of their output is there. */
 import { spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import * as engine from '../src/index.ts'
+import * as nn from '../src/nn/index.ts'
+import { mistakes, printed, shownIn } from './support/guide.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string): string => readFileSync(`${root}/${path}`, 'utf8')
@@ -27,6 +30,28 @@ test.each(readdirSync(`${root}/examples`).filter(f => f.endsWith('.ts') && f !==
   const { status, stderr } = runExample(`examples/${file}`)
   expect(stderr).toBe('')
   expect(status).toBe(0)
+})
+
+test('the guide to the language runs, and prints what it shows', () => {
+  const shown = shownIn(read('docs/language.md'))
+  expect(shown.filter(b => b.output !== undefined).length).toBeGreaterThan(8)
+  const { outputs, stderr, status } = printed(shown)
+  expect(stderr).toBe('')
+  expect(status).toBe(0)
+  for (const [i, { code, output }] of shown.entries()) expect(outputs[i], code).toBe(output ?? '')
+})
+
+test('the guide names every function that is public', () => {
+  const named = new Set(read('docs/language.md').match(/^```ts$[\s\S]*?^```$|`[^`\n]+`/gm)?.join(' ').match(/\w+/g))
+  const methods = Object.getOwnPropertyNames(Object.getPrototypeOf(engine.full(0, [])) as object).filter(m => !['constructor', 'shape', 'dtype'].includes(m))
+  const functions = Object.entries({ ...engine, ...nn }).flatMap(([name, f]) => (/^[a-z]/.test(name) && typeof f === 'function' ? [name] : []))
+  expect([...methods, ...functions].filter(name => !named.has(name))).toEqual([])
+})
+
+test('the compiler accepts the guide', () => expect(mistakes(shownIn(read('docs/language.md')))).toEqual([]))
+
+test.each(readdirSync(`${root}/docs`, { recursive: true, encoding: 'utf8' }).filter(f => f.endsWith('.md')).map(f => [`docs/${f}`]).concat([['README.md'], ['CONTRIBUTING.md'], ['CHANGELOG.md']]))('the links of %s lead somewhere', file => {
+  for (const [, to = ''] of read(file).replace(/^```[\s\S]*?^```$/gm, '').matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)) expect(existsSync(new URL(to, `file://${root}/${file}`)), to).toBe(true)
 })
 
 test('every folder of the README\'s tree is there', () => {

@@ -93,7 +93,8 @@ export function stack<D extends string, N extends string>(tensors: readonly Tens
   const { name, size }: Dim = dim
   if (tensors.length !== size) throw new DimError({ code: 'size-differs', what: `stack: ${tensors.length} tensors along "${name}" of size ${size}`, fix: `give ${size} tensors, or a dim of size ${tensors.length}`, at: userSite() })
   const one = { name, size: 1 }
-  return concat<string, string>(tensors.map(t => tensor(make('mergeDims', [t.node], { from: [], into: one }))), name) as unknown as Tensor<D | N>
+  // First: so that each operand is copied in one piece.
+  return concat<string, string>(tensors.map(t => tensor(broadcastTo(make('mergeDims', [t.node], { from: [], into: one }), [one, ...t.shape]))), name) as unknown as Tensor<D | N>
 }
 
 /** Element `i` of a dim, which goes. @throws DimError when there is none */

@@ -104,7 +104,7 @@ class TensorOfNode implements AnyTensor {
   ceil(): Tensor<string> { return this.#unary('ceil') }
   round(): Tensor<string> { return this.#unary('round') }
   isNaN(): Tensor<string> { return this.notEqual(this) }
-  isFinite(): Tensor<string> { return this.abs().less(Infinity) }
+  isFinite(): Tensor<string> { return this.sub(this).equal(0) }
   reciprocal(): Tensor<string> {
     floats('reciprocal', this.dtype, this.shape, userSite())
     return tensor<string>(fullNode(1, this.shape, this.dtype)).div(loose(this))
@@ -116,19 +116,21 @@ class TensorOfNode implements AnyTensor {
   log2(): Tensor<string> { return this.log().mul(Math.LOG2E) }
   log10(): Tensor<string> { return this.log().mul(Math.LOG10E) }
   tan(): Tensor<string> { return this.#unary('tan') }
-  asin(): Tensor<string> { return this.atan2(this.#cofactor()) }
+  asin(): Tensor<string> { return this.atan2(this.#cofactor().add(1)).mul(2) }
   acos(): Tensor<string> { return this.#cofactor().atan2(loose(this)) }
   /** √(1 − x²), exact near ±1. */
   #cofactor(): Tensor<string> { return this.neg().add(1).mul(this.add(1)).sqrt() }
   atan(): Tensor<string> { return this.atan2(1) }
   sinh(): Tensor<string> { return this.expm1().sub(this.neg().expm1()).mul(0.5) }
-  cosh(): Tensor<string> { return this.exp().add(this.neg().exp()).mul(0.5) }
+  cosh(): Tensor<string> { return this.sub(Math.LN2).exp().add(this.neg().sub(Math.LN2).exp()) }
   asinh(): Tensor<string> {
-    // Near 0 as the atanh of x/√(1 + x²); elsewhere by logarithms, and beyond 2³⁰, where the square overflows, without it.
-    const [a, near] = [this.abs(), this.clamp(-1, 1)]
-    const middle = a.clamp(0.5, 2 ** 30)
-    const large = where(a.greater(2 ** 30), a.maximum(1).log().add(Math.LN2), middle.add(middle.square().add(1).sqrt()).log()).mul(this.sign())
-    return where(a.less(0.5), near.div(near.square().add(1).sqrt()).atanh(), large)
+    // log(a + √(a² + 1)) as log1p(a + a²/(1 + √(a² + 1))), exact near 0; where the square would overflow, as log 2a.
+    const most = this.dtype === 'f16' ? 2 ** 7 : 2 ** 30
+    const a = this.abs()
+    const [far, near] = [a.greater(most), a.minimum(most)]
+    const square = near.square()
+    const inner = near.add(square.div(square.add(1).sqrt().add(1)))
+    return where(far, a, inner).log1p().add(where(far, loose(full(Math.LN2, a.shape, a.dtype)), 0)).mul(this.sign())
   }
   acosh(): Tensor<string> {
     const [up, down] = [this.sub(1), this.add(1)]
@@ -164,8 +166,8 @@ class TensorOfNode implements AnyTensor {
   prod(...over: Dims): Tensor<string> {
     return this.#inSums(wide => this.#over(over, 'prod').reduce((x, dim) => tensor(make('reduce', [x.node], { kind: 'prod', over: [dim] })), wide))
   }
-  any(...over: Dims): Tensor<string> { return this.cast('bool').cast('i32').max(...over).equal(1) }
-  all(...over: Dims): Tensor<string> { return this.cast('bool').cast('i32').min(...over).equal(1) }
+  any(...over: Dims): Tensor<string> { return this.cast('bool').max(...over) }
+  all(...over: Dims): Tensor<string> { return this.cast('bool').min(...over) }
   #first(dim: string, best: Tensor<string>): Tensor<string> {
     const along = dimIn(this.shape, dim, 'argmax', userSite())
     // Where NaN is comes before where the extremum is: whether XLA's reductions keep a NaN depends on how they are vectorised.

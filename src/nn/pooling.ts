@@ -95,8 +95,20 @@ export const maxPool = <D extends string, const W extends readonly PoolWindow<D>
 /** The smallest element under each place of the windows; gradient and errors as `maxPool`. */
 export const minPool = <D extends string, const W extends readonly PoolWindow<D>[]>(x: Tensor<D>, windows: W): Tensor<Pooled<D, W>> => pool('minPool', 'min', x, windows)
 
+/** Windows that lie side by side and cover all are parts of a dim. */
+const isTiling = (s: Slide): boolean => s.size === s.stride && s.dilation === 1 && s.low === 0 && s.to.size * s.size === s.dim.size && s.size > 1
+
+function sums(x: Tensor<string>, all: readonly Slide[]): Tensor<string> {
+  const tiles = all.filter(isTiling)
+  const rest = all.filter(s => !isTiling(s)).reduceRight((y, s) => along(y, s, 'sum'), x)
+  if (tiles.length === 0) return rest
+  const part = (s: Slide): string => `${s.to.name}.window`
+  return tiles.reduce((y, s) => y.split(s.dim.name, [s.to, { name: part(s), size: s.size }] as readonly Dim[]), rest).sum(...tiles.map(part))
+}
+
 /** The sum under each place of the windows. @throws DimError as `maxPool` */
-export const sumPool = <D extends string, const W extends readonly PoolWindow<D>[]>(x: Tensor<D>, windows: W): Tensor<Pooled<D, W>> => pool('sumPool', 'sum', x, windows)
+export const sumPool = <D extends string, const W extends readonly PoolWindow<D>[]>(x: Tensor<D>, windows: W): Tensor<Pooled<D, W>> =>
+  tensor(sums(loose(x), slides('sumPool', loose(x), windows)).node)
 
 /** 1 / how many elements of the tensor each place sees along a dim. */
 function weights({ dim, to, size, stride, dilation, low }: Slide, like: Tensor<string>): Tensor<string> {
@@ -117,7 +129,7 @@ export function meanPool<D extends string, const W extends readonly PoolWindow<D
   floats('meanPool', x.dtype, x.shape, userSite())
   if (!['real', 'all'].includes(count)) throw new DimError({ code: 'option', what: `meanPool: count is ${String(count)}`, fix: 'give real or all', at: userSite() })
   const all = slides('meanPool', loose(x), windows)
-  const sum = all.reduceRight((y, s) => along(y, s, 'sum'), loose(x))
+  const sum = sums(loose(x), all)
   const uneven = count === 'real' ? all.filter(s => s.padded) : []
   const even = all.filter(s => !uneven.includes(s)).reduce((n, s) => n * s.size, 1)
   return tensor(uneven.reduce((y, s) => y.mul(weights(s, y)), even === 1 ? sum : sum.mul(1 / even)).node)

@@ -1,0 +1,52 @@
+/** A guide as a program: its ts blocks in order, in one file, and what each of them prints. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+/** Stands between what one block prints and what the next does. */
+const mark = '\u0001'
+
+export interface Shown {
+  readonly code: string
+  /** The block after it, where that is one of plain text: what it prints. */
+  readonly output: string | undefined
+}
+
+/** The ts blocks of a markdown text, each with the output that is shown of it. */
+export function shownIn(text: string): readonly Shown[] {
+  const fences = [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map(([, language = '', body = '']) => ({ language, body }))
+  return fences.flatMap(({ language, body }, i) => {
+    const next = fences[i + 1]
+    return language === 'ts' ? [{ code: body, output: next?.language === '' ? next.body : undefined }] : []
+  })
+}
+
+const sourceOf = (blocks: readonly Shown[]): string => blocks.map(b => `${b.code}console.log('${mark}')\n`).join('\n')
+
+/** In dist/, which git ignores: a file of the package finds the package by its own name. */
+function written<T>(blocks: readonly Shown[], f: (file: string) => T): T {
+  const folder = mkdtempSync(`${root}/dist/guide-`)
+  try {
+    const file = `${folder}/guide.mts`
+    writeFileSync(file, sourceOf(blocks))
+    return f(file)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** What each block prints, run as one program for which 'meshwork' is this repository's build. */
+export const printed = (blocks: readonly Shown[]): { readonly outputs: readonly string[]; readonly stderr: string; readonly status: number | null } => written(blocks, file => {
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', file], { cwd: root, encoding: 'utf8', timeout: 100_000 })
+  return { outputs: stdout.split(`${mark}\n`), stderr, status }
+})
+
+/** What the compiler has against the program. */
+export const mistakes = (blocks: readonly Shown[]): readonly string[] => written(blocks, file => {
+  const { config } = ts.readConfigFile(`${root}tsconfig.json`, path => ts.sys.readFile(path)) as { readonly config: unknown }
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
+  const program = ts.createProgram([file], options)
+  return ts.getPreEmitDiagnostics(program, program.getSourceFile(file)).map(d => ts.flattenDiagnosticMessageText(d.messageText, '\n'))
+})
