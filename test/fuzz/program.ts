@@ -100,7 +100,8 @@ export class Making {
   /** x with no two elements alike, however they were computed. */
   apart(x: T): T {
     const steps = x.shape.reduce<T>((sum, d, i) => this.wide(sum, loose(full(1, [d], this.dtype))).add(loose(iota(d)).cast(this.dtype).mul(1.37 + 2.91 * i ** 2)), this.ones([]))
-    return x.add(steps.sin().mul(0.7))
+    // Scaled, so that what was kept apart and negated cannot cancel what keeps it apart.
+    return x.mul(0.83).add(steps.sin().mul(0.7))
   }
   /** Rules for some of x's dims. */
   rules(x: T, n: number): Layout {
