@@ -7,6 +7,7 @@ export { broadcast, expectDims, full, iota, leavesOf, loose, mapTree, where, zip
 export { concat, index, pad, parts, reverse, roll, shift, slice, stack, unstack, type Range } from '../graph/rearrange.ts'
 export { cond } from '../graph/cond.ts'
 export { scan, type ScanOptions } from '../graph/scan.ts'
+export { withGradient } from '../graph/custom.ts'
 export { named } from '../graph/named.ts'
 export { whileLoop } from '../graph/while.ts'
 export { cummax, cummin, cumprod, cumsum, type Cumulative } from '../graph/cumulative.ts'
