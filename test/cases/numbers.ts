@@ -44,8 +44,8 @@ const others: readonly Case[] = [
 
 /** Where a derivative is no number in the branch that is not taken. */
 const masked: readonly Case[] = [
-  unary('where of where', x => where(x.greater(0), where(x.less(0.5), x.rsqrt(), x.reciprocal()), loose(x).mul(3))),
-  unary('where of a masked where', x => where(x.less(0.5), where(x.greater(0), x.mul(2).sqrt(), 0).exp(), 0)),
+  unary('where of where', x => where(x.greater(0.05), where(x.less(0.5), x.rsqrt(), x.reciprocal()), loose(x).mul(3))),
+  unary('where of a masked where', x => where(x.less(0.5), where(x.greater(0.05), x.mul(2).sqrt(), 0).exp(), 0)),
   unary('where acosh', x => where(x.greater(0.5), x.mul(3).acosh(), 0)),
   binary('where atan2', (x, y) => where(x.abs().greater(0.1), x.atan2(y.mul(0)), x)),
 ]

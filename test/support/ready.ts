@@ -10,7 +10,7 @@ import type { Tensor } from '../../src/graph/types.ts'
 import type { Case } from '../cases/index.ts'
 import { distinctLayouts, layoutsOf } from './layouts.ts'
 import { drawnOperand } from './operand.ts'
-import { drawn } from './values.ts'
+import { drawn, seedOf } from './values.ts'
 
 type Inputs = { readonly [name: string]: Tensor<string> }
 export interface Ready extends Pick<Case, 'tolerance'> {
@@ -26,13 +26,13 @@ export interface Ready extends Pick<Case, 'tolerance'> {
 }
 
 export function ready(c: Case, index: number): Ready {
-  const prefix = `c${index}_`
+  const [prefix, seed] = [`c${index}_`, seedOf(c.name)]
   const own = Object.fromEntries(Object.entries(c.dims).map(([name, size]) => [name, dim(`${prefix}${name}`, size)]))
-  const parsed = c.in.map((text, i) => drawnOperand(text, own, `${prefix}x${i}`, 100 * index + i))
+  const parsed = c.in.map((text, i) => drawnOperand(text, own, `${prefix}x${i}`, seed + i))
   const y = c.f(parsed.map(p => p.tensor), own)
   const weights = input(`${prefix}w`, y.shape) as Tensor<string>
   const inputs = Object.fromEntries([...parsed.map(p => p.tensor), weights].map((t, i) => [`i${i}`, t]))
-  const data = Object.fromEntries([...parsed.map(p => p.data), drawn(typeOf(weights.node), 100 * index + 99)].map((d, i) => [`i${i}`, d]))
+  const data = Object.fromEntries([...parsed.map(p => p.data), drawn(typeOf(weights.node), seed + 99)].map((d, i) => [`i${i}`, d]))
   const floats = parsed.map((p, i) => ({ key: `i${i}`, tensor: p.tensor })).filter(p => isFloat(p.tensor.dtype))
   const f = (given: Inputs): { [name: string]: AnyTensor } => {
     const operands = parsed.map((_, i) => given[`i${i}`] ?? weights)

@@ -7,6 +7,13 @@ import type { TensorType } from '../../src/graph/node.ts'
 /** In [0, 1), a pure function of its arguments. */
 export const draw = (seed: number, i: number): number => threefry2x32(seed, 11, i, 0) / 2 ** 32
 
+/** A seed of a name (FNV-1a), so that a case draws the same numbers whichever others run with it. */
+export function seedOf(name: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193)
+  return hash >>> 1
+}
+
 /** Host data of a type: floats in (low, high), (−1, 1) where nothing else is said; integers from `low`, else 0, up to below `below`. */
 export function drawn(type: TensorType, seed: number, { low, high, below }: { readonly low?: number; readonly high?: number; readonly below?: number } = {}): TypedArray {
   const data = hostArray(type.dtype, sizeOf(type.shape))
