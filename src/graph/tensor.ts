@@ -104,7 +104,10 @@ class TensorOfNode implements AnyTensor {
   ceil(): Tensor<string> { return this.#unary('ceil') }
   round(): Tensor<string> { return this.#unary('round') }
   isNaN(): Tensor<string> { return this.notEqual(this) }
-  isFinite(): Tensor<string> { return this.sub(this).equal(0) }
+  isFinite(): Tensor<string> {
+    // XLA's CPU backend is several times faster at two comparisons than at |x| < ∞ or x − x = 0. Every integer is finite.
+    return isFloat(this.dtype) ? this.less(Infinity).and(loose(this.greater(-Infinity))) : this.equal(this)
+  }
   reciprocal(): Tensor<string> {
     floats('reciprocal', this.dtype, this.shape, userSite())
     return tensor<string>(fullNode(1, this.shape, this.dtype)).div(loose(this))
