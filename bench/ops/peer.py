@@ -89,7 +89,7 @@ OPS = {
     'shift': lambda x: jnp.pad(x[:, :-1], ((0, 0), (1, 0))), 'roll': lambda x: jnp.roll(x, 7, 1), 'roll rows': lambda x: jnp.roll(x, 7, 0),
     'reverse': lambda x: jnp.flip(x, 1), 'reverse rows': lambda x: jnp.flip(x, 0), 'concat': lambda x, y: jnp.concatenate([x, y], 1),
     'concat rows': lambda x, y: jnp.concatenate([x, y]), 'stack': lambda x, y: jnp.stack([x, y]), 'add the transpose': lambda x, y: x + y.T,
-    'merge transposed': lambda x: jnp.transpose(x, (2, 0, 1)).reshape(16384, 64), 'split and reverse': lambda x: jnp.flip(x.reshape(1024, 32, 32), 1),
+    'merge transposed': lambda x: jnp.transpose(x, (1, 2, 0)).reshape(64, 16384), 'split and reverse': lambda x: jnp.flip(x.reshape(1024, 32, 32), 1),
     'broadcast': lambda x: jnp.broadcast_to(jnp.exp(x), SHAPE),
 
     'dot': jnp.matmul, 'dot, the right one transposed': lambda x, y: x @ y.T, 'dot, the left one transposed': lambda x, y: x.T @ y, 'dot with a vector': jnp.matmul,

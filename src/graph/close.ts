@@ -6,8 +6,8 @@ import type { Graph } from './ops.ts'
 
 /**
  * A graph of `outputs` whose inputs are `params` and then what the outputs use from outside (`captures`). Inside are the nodes
- * that depend on the params, and those in `made`. What depends on no input at all stays inside, too: it is cheaper made again
- * than carried.
+ * that depend on the params, and those in `made`. What depends on no input at all stays inside, too, and so do broadcasts of what
+ * comes from outside: they are cheaper made again than carried, at the size of all that they are broadcast to.
  */
 export function closeOver(
   params: readonly Node<'input'>[], outputs: readonly Node[], made: ReadonlySet<Node> = new Set(),
@@ -18,6 +18,11 @@ export function closeOver(
   for (const n of order) {
     if (n.op !== 'input' && (made.has(n) || n.inputs.some(i => inside.has(i)))) inside.add(n)
     else if (n.op !== 'input' && n.inputs.every(i => closed.has(i))) closed.add(n)
+  }
+  const used = new Set(outputs)
+  for (const n of order.toReversed()) {
+    if (n.op === 'broadcast' && used.has(n)) inside.add(n)
+    if (inside.has(n)) for (const i of n.inputs) used.add(i)
   }
   const outer = (n: Node): boolean => !inside.has(n) && !closed.has(n)
   const captures = [...new Set([...order.filter(n => inside.has(n)).flatMap(n => n.inputs), ...outputs].filter(outer))]

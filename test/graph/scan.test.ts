@@ -32,6 +32,13 @@ describe('closing over', () => {
     expect(body.inputs).toEqual([param])
   })
 
+  test('a broadcast of what comes from outside is made inside: what it is of is captured, not all its copies', () => {
+    const wide = inputNode('wide', 'compute', { shape: [b, a], dtype: 'f32' })
+    const { body, captures } = closeOver([wide], [tensor<'a' | 'b'>(wide).add(w.exp()).node])
+    expect(captures.map(n => n.op)).toEqual(['unary'])
+    expect(reachable(body.outputs).some(n => n.op === 'broadcast')).toBe(true)
+  })
+
   test('an output from outside is captured too, and a parameter may be an output', () => {
     const { body, captures } = closeOver([param], [w.node, param])
     expect(captures).toEqual([w.node])
