@@ -36,7 +36,7 @@ try {
 }
 const { programs, seed, plugin, json } = given
 const backend = await openBackend({ plugin, devices: 8, cache: false })
-let [done, refused, stopped, said] = [0, 0, false, 0]
+let [done, refused, noisy, stopped, said] = [0, 0, 0, false, 0]
 process.once('SIGINT', () => { stopped = true })
 const began = performance.now()
 const calls = new Map<string, number>()
@@ -50,7 +50,7 @@ const say = (line: string, last: boolean): void => {
 }
 const progress = (last = false): void => {
   const seconds = (performance.now() - began) / 1000
-  say(`${done} of ${programs} programs, ${refused} refused, ${(done / seconds).toFixed(1)}/s, ${Math.ceil((programs - done) / Math.max(done / seconds, 1e-9))} s left`, last)
+  say(`${done} of ${programs} programs, ${refused} refused, ${noisy} results lost in rounding, ${(done / seconds).toFixed(1)}/s, ${Math.ceil((programs - done) / Math.max(done / seconds, 1e-9))} s left`, last)
 }
 
 let found: { readonly seed: number; readonly program: Drawn; readonly wrong: string } | undefined
@@ -59,10 +59,11 @@ for (let first = 0; first < programs && !stopped && found === undefined; first +
   let failing = false
   const result = await fc.check(fc.asyncProperty(drawn, async p => {
     if (stopped) return
-    const { wrong, refused: no, calls: called } = await verdict([p], backend)
+    const { wrong, refused: no, noisy: loose = 0, calls: called } = await verdict([p], backend)
     if (!failing) {
       done++
       if (no === true) refused++
+      noisy += loose
       for (const c of called) calls.set(c, (calls.get(c) ?? 0) + 1)
       progress()
     }
@@ -75,6 +76,6 @@ for (let first = 0; first < programs && !stopped && found === undefined; first +
 }
 progress(true)
 await backend.close()
-if (json) process.stdout.write(`${JSON.stringify({ programs: done, refused, seconds: (performance.now() - began) / 1000, stopped, calls: Object.fromEntries(calls), found })}\n`)
+if (json) process.stdout.write(`${JSON.stringify({ programs: done, refused, noisy, seconds: (performance.now() - began) / 1000, stopped, calls: Object.fromEntries(calls), found })}\n`)
 else if (found !== undefined) process.stdout.write(`DIFFERENT (again by --seed ${found.seed} --programs ${perSeed})\n${found.wrong}\n${shown(found.program)}\n`)
 process.exitCode = found === undefined ? 0 : 1

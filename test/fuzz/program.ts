@@ -135,7 +135,7 @@ export interface Ready {
 }
 
 /** The same numbers for the same seed, evenly between −1 and 1. */
-function* numbers(seed: number): Generator<number> {
+export function* numbers(seed: number): Generator<number> {
   for (let state = seed * 2654435761 % 4294967296; ;) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
     yield state / 2147483648 - 1

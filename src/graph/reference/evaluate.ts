@@ -5,11 +5,11 @@ import type { Context } from './rule.ts'
 import { reference } from './table.ts'
 import type { Value } from './values.ts'
 
-/** The outputs' values, given the inputs' in their order. */
-export function evaluate(graph: Graph, inputs: readonly Value[]): Value[] {
+/** The outputs' values, given the inputs' in their order. Each value goes through `rounded` as it is made, also in loops. */
+export function evaluate(graph: Graph, inputs: readonly Value[], rounded: (v: Value) => Value = v => v): Value[] {
   const values = new Map<Node, readonly Value[]>()
   graph.inputs.forEach((n, i) => { const v = inputs[i]; if (v !== undefined) values.set(n, [v]) })
-  const context: Context = { run: (body, given) => evaluate(body as Graph, given) }
+  const context: Context = { run: (body, given) => evaluate(body as Graph, given, rounded) }
   const first = (n: Node): Value => {
     const v = n.op === 'project' ? values.get(operand(n, 0))?.[n.attrs.index] : values.get(n)?.[0]
     if (v === undefined) throw new Error(`op ${n.op} was not evaluated`)
@@ -17,7 +17,7 @@ export function evaluate(graph: Graph, inputs: readonly Value[]): Value[] {
   }
   for (const n of reachable(graph.outputs)) {
     if (n.op === 'project' || values.has(n)) continue
-    values.set(n, visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(reference, n, n.inputs.map(first), context))
+    values.set(n, visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(reference, n, n.inputs.map(first), context).map(rounded))
   }
   return graph.outputs.map(first)
 }
