@@ -26,10 +26,10 @@ export interface Drawn {
 
 export const meshes = [{ x: 1 }, { x: 2 }, { x: 2, y: 2 }, { x: 4 }, { x: 2, y: 4 }, { x: 2, y: 2, z: 2 }, { x: 3 }, { x: 6 }, { x: 3, y: 2 }]
 const letters = ['a', 'b', 'c', 'd', 'e']
-/** Dims that ops make: of any size. */
-const fresh = ['p', 'q', 'r', 's']
+/** Dims that ops make, of any size: two more than a tensor of four dims can have. */
+const fresh = ['p', 'q', 'r', 's', 't', 'u']
 const small = fc.nat(999)
-const rules = fc.array(fc.nat(11), { minLength: 4, maxLength: 4 })
+const rules = fc.array(fc.nat(12), { minLength: 4, maxLength: 4 })
 
 export const drawn: fc.Arbitrary<Drawn> = fc.record({
   steps: fc.array(fc.record({ op: small, x: small, y: small, dim: small, way: small }), { minLength: 3, maxLength: 30, size: 'max' }),
