@@ -203,8 +203,8 @@ def sort_with(x, y):
 
 
 def masked_log(x):
-    positive = jnp.where(x > 0, x, 1)
-    return jnp.where(x > 0, jnp.log(2 * positive) + jnp.sqrt(positive), 0)
+    positive = jnp.where(x > 0.05, x, 1)
+    return jnp.where(x > 0.05, jnp.log(2 * positive) + jnp.sqrt(positive), 0)
 
 
 def masked_root(x, y):
@@ -542,8 +542,8 @@ CASES = {
     'min of bools': ('a', lambda x: jnp.min(x, 1)),
     'argmax of bools': ('a', lambda x: jnp.argmax(x, 1) + 10 * jnp.argmin(x, 1)),
     'argmin with NaN': ('a', lambda x: jnp.argmin(jnp.sqrt(x.astype(jnp.float64)), 1)),
-    'where of where': ('a b', lambda x: jnp.where(x > 0, jnp.where(x < 0.5, safe(x) ** -0.5, 1 / safe(x)), 3 * x)),
-    'where of a masked where': ('a b', lambda x: jnp.where(x < 0.5, jnp.exp(jnp.where(x > 0, jnp.sqrt(2 * safe(x)), 0)), 0)),
+    'where of where': ('a b', lambda x: jnp.where(x > 0.05, jnp.where(x < 0.5, safe(x) ** -0.5, 1 / safe(x)), 3 * x)),
+    'where of a masked where': ('a b', lambda x: jnp.where(x < 0.5, jnp.exp(jnp.where(x > 0.05, jnp.sqrt(2 * safe(x)), 0)), 0)),
     'where acosh': ('a b', lambda x: jnp.where(x > 0.5, jnp.arccosh(jnp.where(x > 0.5, 3 * x, 2)), 0)),
     'where atan2': ('a b', lambda x, y: jnp.where(abs(x) > 0.1, jnp.arctan2(jnp.where(abs(x) > 0.1, x, 1), 0 * y), x)),
 }
