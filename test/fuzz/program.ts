@@ -21,8 +21,11 @@ export interface Drawn {
   readonly state: readonly number[] | null
   /** f64, in which a difference is a fault; else f32, without what jumps. */
   readonly sharp: boolean
+  /** The same program in f64, though it is not sharp. */
+  readonly wide?: true
   readonly seed: number
 }
+const dtypeOf = (p: Drawn): 'f64' | 'f32' => (p.sharp || p.wide === true ? 'f64' : 'f32')
 
 export const meshes = [{ x: 1 }, { x: 2 }, { x: 2, y: 2 }, { x: 4 }, { x: 2, y: 4 }, { x: 2, y: 2, z: 2 }, { x: 3 }, { x: 6 }, { x: 3, y: 2 }]
 const letters = ['a', 'b', 'c', 'd', 'e']
@@ -67,7 +70,7 @@ export class Making {
   constructor(p: Drawn, where: Mesh, prefix: string, given: readonly T[]) {
     this.mesh = where
     this.sharp = p.sharp
-    this.dtype = p.sharp ? 'f64' : 'f32'
+    this.dtype = dtypeOf(p)
     this.#prefix = prefix
     this.made = [...given]
     this.#dims = new Map(letters.map((l, i) => [`${prefix}${l}`, dim(`${prefix}${l}`, p.sizes[i] ?? 1)]))
@@ -145,7 +148,7 @@ export function* numbers(seed: number): Generator<number> {
 export function ready(p: Drawn, registry: { readonly [name: string]: Op }, prefix = ''): Ready {
   const where = mesh(meshes[p.mesh] ?? { x: 1 })
   const dims = letters.map((l, i) => dim(`${prefix}${l}`, p.sizes[i] ?? 1))
-  const dtype = p.sharp ? 'f64' : 'f32'
+  const dtype = dtypeOf(p)
   const of = (numbers: readonly number[]): Dim[] => numbers.flatMap(n => dims[n] ?? [])
   const ids = input(`${prefix}ids`, of(p.inputs[0]?.slice(0, 2) ?? []), 'i32') as T
   const given = [...p.inputs.map((n, i) => (i === 0 ? input(`${prefix}x${i}`, of(n), dtype) : param(`${prefix}x${i}`, of(n), dtype)) as T), ids]
@@ -153,7 +156,7 @@ export function ready(p: Drawn, registry: { readonly [name: string]: Op }, prefi
   const next = (): number => stream.next().value as number
   const data = given.map(t => {
     const drawn = Array.from({ length: sizeOf(t.shape) }, next)
-    return t.dtype === 'i32' ? Int32Array.from(drawn, v => Math.floor(v * 5 + 4)) : p.sharp ? Float64Array.from(drawn) : Float32Array.from(drawn)
+    return t.dtype === 'i32' ? Int32Array.from(drawn, v => Math.floor(v * 5 + 4)) : dtype === 'f64' ? Float64Array.from(drawn) : Float32Array.from(drawn)
   })
   const entries = Object.entries(registry)
   const calls = p.steps.map(s => entries[s.op % entries.length]?.[0] ?? '')
