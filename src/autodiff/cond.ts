@@ -5,7 +5,7 @@ import { inputNode } from '../graph/input.ts'
 import { fullNode } from '../graph/make.ts'
 import { dtypeOf, operand, shapeOf, typeOf, type Node } from '../graph/node.ts'
 import { pullback } from './pullback.ts'
-import type { Cotangents, Wanted } from './rules/rule.ts'
+import type { Cotangents, Wanted } from './vjps/vjp.ts'
 
 export function condVjp(n: Node<'cond'>, g: Cotangents, { wants, keep }: Wanted): Cotangents {
   const { yes, no } = n.attrs

@@ -1,7 +1,7 @@
 /** Gradients of a batch in parts, one after another: the memory of one part, the numbers and the collectives of the whole. */
 import { formatShape, nameOf, names, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
-import { sumsIn } from '../graph/halves.ts'
+import { sumsIn } from '../graph/half-precision.ts'
 import { scan } from '../graph/scan.ts'
 import { userSite } from '../core/site.ts'
 import { expectDims, full, iota, leavesOf, loose, mapTree, zipTrees } from '../graph/tensor.ts'

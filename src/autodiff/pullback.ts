@@ -3,8 +3,8 @@ import { isFloat } from '../core/dtype.ts'
 import { make } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, visit, type Node } from '../graph/node.ts'
 import type { Attrs } from '../graph/ops.ts'
-import type { Cotangents, Wanted } from './rules/rule.ts'
-import { rules } from './rules/table.ts'
+import type { Cotangents, Wanted } from './vjps/vjp.ts'
+import { vjps } from './vjps/table.ts'
 
 /** A node that a gradient goes through: integers and what is stopped let none. */
 const passes = (n: Node): boolean => n.op !== 'stopGradient' && n.results.some(r => isFloat(r.dtype))
@@ -34,7 +34,7 @@ export function pullback(roots: readonly Node[], given: Cotangents, wrt: readonl
   for (const n of reachable(roots).reverse()) {
     const g = found.get(n)
     if (g === undefined || n.op === 'project') continue
-    visit<Attrs, Cotangents, [Cotangents, Wanted], typeof n.op>(rules, n, g, wanted).forEach((d, i) => give(operand(n, i), d))
+    visit<Attrs, Cotangents, [Cotangents, Wanted], typeof n.op>(vjps, n, g, wanted).forEach((d, i) => give(operand(n, i), d))
   }
   return wrt.map(n => (n.op === 'project' ? found.get(operand(n, 0))?.[n.attrs.index] : found.get(n)?.[0]))
 }

@@ -12,7 +12,7 @@ import type { Tree } from '../graph/types.ts'
 import { keeper, type Remat } from './policy.ts'
 import { pullback } from './pullback.ts'
 import { residuals } from './residuals.ts'
-import type { Cotangents, Wanted } from './rules/rule.ts'
+import type { Cotangents, Wanted } from './vjps/vjp.ts'
 
 /**
  * `f`, of whose values the policy keeps some and the backward pass computes the others again. What depends on its arguments is

@@ -3,7 +3,7 @@
  * not, or should not, recompute. It shares its body's nodes with the loop it came from, so `mergeScans` makes one of both.
  */
 import { names } from '../core/dim.ts'
-import { converted, cotangentIn, sumsIn } from '../graph/halves.ts'
+import { converted, cotangentIn, sumsIn } from '../graph/half-precision.ts'
 import { inputNode } from '../graph/input.ts'
 import { fullNode, make, rewrite } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node, type TensorType } from '../graph/node.ts'
@@ -11,7 +11,7 @@ import { scanNodes } from '../graph/scan.ts'
 import { activeInputs } from './active.ts'
 import { pullback, sumOf } from './pullback.ts'
 import { residuals } from './residuals.ts'
-import type { Cotangents, Wanted } from './rules/rule.ts'
+import type { Cotangents, Wanted } from './vjps/vjp.ts'
 
 const zeros = (n: Node): Node => fullNode(0, shapeOf(n), dtypeOf(n))
 
@@ -43,7 +43,7 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted)
   const capturesFrom = carries + xs
   const dXs = body.inputs.map((p, i) => ({ i, d: i >= carries && i < capturesFrom ? cotangent(p) : undefined })).filter(x => x.d !== undefined)
   const dCaptures = body.inputs.map((p, i) => ({ i, p, d: i >= capturesFrom ? cotangent(p) : undefined })).filter(x => x.d !== undefined)
-  // Sums over all turns: of halves in f32.
+  // Sums over all turns: those of half precision in f32.
   const summed = (p: Node): TensorType => ({ shape: shapeOf(p), dtype: sumsIn(dtypeOf(p)) })
   const sums = dCaptures.map(({ p }, i) => inputNode(`d.sum${i}`, 'compute', summed(p)))
   const outputs = [

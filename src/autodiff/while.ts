@@ -3,7 +3,7 @@ import { isFloat } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { dtypeOf, type Node } from '../graph/node.ts'
 import { activeInputs } from './active.ts'
-import type { Cotangents, Wanted } from './rules/rule.ts'
+import type { Cotangents, Wanted } from './vjps/vjp.ts'
 
 /** @throws DimError where a gradient flows through the state. */
 export function whileVjp(n: Node<'while'>, g: Cotangents, { wants }: Wanted): Cotangents {

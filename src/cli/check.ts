@@ -2,7 +2,7 @@
 import { totalmem } from 'node:os'
 import { sizeOf } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
-import { localShape, rulesOf, splitOf, type Layout } from '../core/layout.ts'
+import { localShape, rulesOf, shardingOf, type Layout } from '../core/layout.ts'
 import { LayoutError, UsageError } from '../core/errors.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
 import { didYouMean, nearest } from '../core/nearest.ts'
@@ -65,7 +65,7 @@ export function checkRun(run: Run, onHost: boolean): number {
 
 /** Pretend devices and those of the CPU share one memory: without the check the system would end the process half-way. */
 function checkMemory(state: readonly Node<'input'>[], mesh: Mesh, run: Run): void {
-  const local = state.reduce((sum, n) => sum + sizeOf(localShape(shapeOf(n), splitOf(rulesOf(run, n.attrs.role), mesh, shapeOf(n), n.attrs.name), mesh)) * dtypes[dtypeOf(n)].bytes, 0)
+  const local = state.reduce((sum, n) => sum + sizeOf(localShape(shapeOf(n), shardingOf(rulesOf(run, n.attrs.role), mesh, shapeOf(n), n.attrs.name), mesh)) * dtypes[dtypeOf(n)].bytes, 0)
   // A container may have less than its machine; where it has no limit, this is 0, undefined or beyond all.
   const memory = Math.min(totalmem(), process.constrainedMemory() || Infinity)
   if (local * mesh.size <= memory) return

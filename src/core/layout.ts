@@ -20,8 +20,8 @@ export interface Layouts<D extends string = string, A extends string = string> {
   readonly state?: Layout<D, A>
 }
 
-/** How one tensor is split: dim name → axes. Dims that are whole are absent. */
-export type Split = ReadonlyMap<string, readonly string[]>
+/** How one tensor is sharded: dim name → axes. Dims that are not split over any axis are absent. */
+export type Sharding = ReadonlyMap<string, readonly string[]>
 
 /** A layout whose dims and axes the compiler checks: `layout(mesh, dims, { batch: 'batch' })`. */
 export const layout = <const A extends string, const N extends string>(
@@ -40,11 +40,11 @@ export function rulesOf(all: Layouts, role: Role): Layout {
 
 /**
  * How `rules` split a tensor of this shape. Dims that `derived` holds got their size from an op (a slice, a window): they
- * stay whole where their axes do not divide it.
+ * stay unsplit where their axes do not divide it.
  * @throws LayoutError when two dims of it lie on one axis, or an axis does not divide a size.
  */
-export function splitOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], what: string, at?: Site, derived: (d: Dim) => boolean = () => false): Split {
-  const split = new Map<string, readonly string[]>()
+export function shardingOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], what: string, at?: Site, derived: (d: Dim) => boolean = () => false): Sharding {
+  const sharding = new Map<string, readonly string[]>()
   const takenBy = new Map<string, string>()
   const problem = (code: string, text: string, fix: string): LayoutError => new LayoutError({
     code, what: `${what}: ${text}`, fix, at,
@@ -68,9 +68,9 @@ export function splitOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], what: 
       throw problem('does-not-divide', `dim "${d.name}" of size ${d.size} cannot be cut into ${parts} equal parts`,
         `make "${d.name}" a multiple of ${parts}, or use a smaller axis`)
     }
-    if (axes.length > 0) split.set(d.name, axes)
+    if (axes.length > 0) sharding.set(d.name, axes)
   }
-  return split
+  return sharding
 }
 
 /**
@@ -97,9 +97,9 @@ export function checkLayout(
 }
 
 /** The shape that one device holds. */
-export const localShape = (shape: readonly Dim[], split: Split, mesh: Mesh): Dim[] =>
-  shape.map(d => ({ name: d.name, size: d.size / partsOf(mesh, split.get(d.name) ?? []) }))
+export const localShape = (shape: readonly Dim[], sharding: Sharding, mesh: Mesh): Dim[] =>
+  shape.map(d => ({ name: d.name, size: d.size / partsOf(mesh, sharding.get(d.name) ?? []) }))
 
-/** Whether two splits are the same. */
-export const sameSplit = (a: Split, b: Split): boolean =>
+/** Whether two shardings are the same. */
+export const sameSharding = (a: Sharding, b: Sharding): boolean =>
   a.size === b.size && [...a].every(([name, axes]) => axes.join() === (b.get(name) ?? []).join())

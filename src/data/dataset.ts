@@ -41,7 +41,7 @@ const fewDocuments = 20
  * of the text where documents are few or of very unequal length. Neither the seed of a run nor its mesh has a say in it.
  * @throws DataError when the text cannot give both parts a batch.
  */
-export function split({ tokens, ends }: Packed, endOfText: number, shape?: BatchShape): Parts {
+export function holdOut({ tokens, ends }: Packed, endOfText: number, shape?: BatchShape): Parts {
   const needed = shape === undefined ? 1 : tokensNeeded(shape)
   const title = shape === undefined ? 'batch' : `batch of ${shape.batch} × ${shape.seq} tokens`
   requireTokens(tokens.length, 2 * needed, `the text is too short for one ${title} to train on and one held out`)

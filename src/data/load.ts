@@ -8,7 +8,7 @@ import { endOfText, trainBpe } from './bpe.ts'
 import { alphabet } from './bytes.ts'
 import { cachePath, readEntry, writeEntry, type Entry } from './cache.ts'
 import { defaultCorpus, readCorpus, type Corpus } from './corpus.ts'
-import { pack, split } from './dataset.ts'
+import { pack, holdOut } from './dataset.ts'
 import { createTokenizer, type Tokenizer } from './tokenizer.ts'
 import { countWords } from './words.ts'
 
@@ -63,7 +63,7 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   const kept = await readEntry(path)
   const { tokenizer, packed } = kept ?? await build(corpus, vocab, onProgress)
   const cacheProblem = kept === undefined ? await keep(path, { tokenizer, packed }) : undefined
-  const { train, heldOut } = split(packed, tokenizer.endOfText, shape)
+  const { train, heldOut } = holdOut(packed, tokenizer.endOfText, shape)
   return {
     name: corpus.name, identity: `${corpus.identity} ${vocab}`, licence: corpus.licence, tokenizer, documents: packed.ends.length, fromCache: kept !== undefined, cacheProblem,
     train: { tokens: train, batches: order => trainingBatches(train, order) },

@@ -1,9 +1,9 @@
 /** Arrays that lie over a mesh: one buffer a device, of which a process holds those of its own devices. */
 import { formatShape, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes, hostArray, isHalf, type DType, type TypedArray } from '../core/dtype.ts'
-import { halvesOf, numbersOf } from '../core/half.ts'
+import { halvesOf, numbersOf } from '../core/half-precision.ts'
 import { DimError } from '../core/errors.ts'
-import { localShape, sameSplit, type Split } from '../core/layout.ts'
+import { localShape, sameSharding, type Sharding } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Placement } from '../partition/local.ts'
 import type { Backend, DeviceBuffer } from '../runtime/backend.ts'
@@ -16,7 +16,7 @@ export class MeshArray {
   readonly shape: readonly Dim[]
   readonly dtype: DType
   readonly mesh: Mesh
-  readonly split: Split
+  readonly sharding: Sharding
   /** By device, those that this process can reach. */
   readonly pieces: ReadonlyMap<number, DeviceBuffer>
   readonly #processes: Processes
@@ -25,24 +25,24 @@ export class MeshArray {
     this.#processes = processes
     this.shape = placement.shape
     this.dtype = placement.dtype
-    this.split = placement.split
+    this.sharding = placement.sharding
     this.mesh = mesh
     this.pieces = pieces
   }
 
   /**
-   * The whole array on the host, in row-major order of `shape`, halves as f32. Where other processes hold parts of it, all must call this, and each
+   * The whole array on the host, in row-major order of `shape`, half precision as f32. Where other processes hold parts of it, all must call this, and each
    * gets the whole: for what is small.
    */
   async read(): Promise<TypedArray> { return numbersOf(await this.#bits(), this.dtype) }
 
-  /** As `read`, halves as their bits. */
+  /** As `read`, half-precision numbers as their bits. */
   async #bits(): Promise<TypedArray> {
-    const from = holders(this.shape, this.split, this.mesh)
+    const from = holders(this.shape, this.sharding, this.mesh)
     const here = this.pieces.keys().next().value
-    if (this.split.size === 0 && here !== undefined) return this.#piece(here).read()
+    if (this.sharding.size === 0 && here !== undefined) return this.#piece(here).read()
     const all = hostArray(this.dtype, sizeOf(this.shape))
-    const put = (device: number, part: TypedArray): void => paste(all, part, this.dtype, this.shape, this.split, this.mesh, device)
+    const put = (device: number, part: TypedArray): void => paste(all, part, this.dtype, this.shape, this.sharding, this.mesh, device)
     if (from.every(d => this.pieces.has(d))) {
       await Promise.all(from.map(async device => put(device, await this.#piece(device).read())))
       return all
@@ -70,10 +70,10 @@ export class MeshArray {
    * each stretch that is contiguous in the whole and in the part, with its places in both and its length, in elements.
    */
   async * ownParts(): AsyncGenerator<{ readonly data: TypedArray; readonly each: (copy: (global: number, local: number, length: number) => void) => void }> {
-    for (const device of holders(this.shape, this.split, this.mesh)) {
+    for (const device of holders(this.shape, this.sharding, this.mesh)) {
       const piece = this.pieces.get(device)
       if (piece === undefined) continue
-      const block = blockOf(this.shape, this.split, this.mesh, device)
+      const block = blockOf(this.shape, this.sharding, this.mesh, device)
       yield { data: await piece.read(), each: copy => stretches(this.shape, block, copy) }
     }
   }
@@ -90,9 +90,9 @@ export class MeshArray {
 /** Makes the host data of a part when asked, so that no process needs the whole. Row-major. */
 export type Source = (block: Block) => TypedArray | Promise<TypedArray>
 
-/** Lays host data over the mesh: the whole array, row-major in the placement's shape, or what makes a part of it. Floats are rounded to halves where those are wanted. */
+/** Lays host data over the mesh: the whole array, row-major in the placement's shape, or what makes a part of it. Floats are rounded to half precision where that is wanted. */
 export async function place(backend: Backend, mesh: Mesh, placement: Placement, data: TypedArray | Source, what: string): Promise<MeshArray> {
-  const { shape, dtype, split } = placement
+  const { shape, dtype, sharding } = placement
   const check = (given: TypedArray, elements: number, of: string): TypedArray => {
     if (given.length !== elements) {
       throw new DimError({ code: 'element-count', what: `${what}: ${given.length} elements given, ${elements} wanted`, details: { shape: of } })
@@ -105,14 +105,14 @@ export async function place(backend: Backend, mesh: Mesh, placement: Placement, 
   }
   const whole = typeof data === 'function' ? undefined : check(data, sizeOf(shape), formatShape(shape))
   const partOn = async (device: number): Promise<TypedArray> => {
-    if (typeof data !== 'function') return cut(whole ?? data, dtype, shape, split, mesh, device)
-    const block = blockOf(shape, split, mesh, device)
-    return check(await data(block), block.sizes.reduce((n, s) => n * s, 1), formatShape(localShape(shape, split, mesh)))
+    if (typeof data !== 'function') return cut(whole ?? data, dtype, shape, sharding, mesh, device)
+    const block = blockOf(shape, sharding, mesh, device)
+    return check(await data(block), block.sizes.reduce((n, s) => n * s, 1), formatShape(localShape(shape, sharding, mesh)))
   }
   // Devices that hold the same part share what is made for it.
   const made = new Map<string, Promise<TypedArray>>()
   const pieces = await Promise.all(backend.addressable.filter(d => d < mesh.size).map(async device => {
-    const { sizes, starts } = blockOf(shape, split, mesh, device)
+    const { sizes, starts } = blockOf(shape, sharding, mesh, device)
     const key = starts.join()
     const part = made.get(key) ?? partOn(device)
     made.set(key, part)
@@ -122,4 +122,4 @@ export async function place(backend: Backend, mesh: Mesh, placement: Placement, 
 }
 
 export const samePlacement = (a: Placement, b: Placement): boolean =>
-  a.dtype === b.dtype && formatShape(a.shape) === formatShape(b.shape) && sameSplit(a.split, b.split)
+  a.dtype === b.dtype && formatShape(a.shape) === formatShape(b.shape) && sameSharding(a.sharding, b.sharding)

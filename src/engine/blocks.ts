@@ -1,15 +1,15 @@
 /** Cutting a host array into the parts that devices hold, and putting it together again. */
 import { sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes, hostArray, type DType, type TypedArray } from '../core/dtype.ts'
-import { localShape, type Split } from '../core/layout.ts'
+import { localShape, type Sharding } from '../core/layout.ts'
 import { partOf, type Mesh } from '../core/mesh.ts'
 
 export interface Block { readonly sizes: readonly number[]; readonly starts: readonly number[] }
 
 /** Where in the global array a device's part lies. */
-export function blockOf(shape: readonly Dim[], split: Split, mesh: Mesh, device: number): Block {
-  const sizes = localShape(shape, split, mesh).map(d => d.size)
-  return { sizes, starts: shape.map((d, i) => partOf(mesh, split.get(d.name) ?? [], device) * (sizes[i] ?? 0)) }
+export function blockOf(shape: readonly Dim[], sharding: Sharding, mesh: Mesh, device: number): Block {
+  const sizes = localShape(shape, sharding, mesh).map(d => d.size)
+  return { sizes, starts: shape.map((d, i) => partOf(mesh, sharding.get(d.name) ?? [], device) * (sizes[i] ?? 0)) }
 }
 
 /** Calls `run(global offset, local offset, length)`, in elements, for each stretch that is contiguous in both. */
@@ -35,9 +35,9 @@ export function stretches(shape: readonly Dim[], { sizes, starts }: Block, run: 
 const bytesOf = (data: TypedArray): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 
 /** A device's part, as an array of its own. */
-export function cut(data: TypedArray, dtype: DType, shape: readonly Dim[], split: Split, mesh: Mesh, device: number): TypedArray {
-  if (split.size === 0) return data
-  const block = blockOf(shape, split, mesh, device)
+export function cut(data: TypedArray, dtype: DType, shape: readonly Dim[], sharding: Sharding, mesh: Mesh, device: number): TypedArray {
+  if (sharding.size === 0) return data
+  const block = blockOf(shape, sharding, mesh, device)
   const part = hostArray(dtype, block.sizes.reduce((n, s) => n * s, 1))
   const [from, to, width] = [bytesOf(data), bytesOf(part), dtypes[dtype].bytes]
   stretches(shape, block, (global, local, length) => to.set(from.subarray(global * width, (global + length) * width), local * width))
@@ -45,17 +45,17 @@ export function cut(data: TypedArray, dtype: DType, shape: readonly Dim[], split
 }
 
 /** Writes a device's part into the global array. */
-export function paste(into: TypedArray, part: TypedArray, dtype: DType, shape: readonly Dim[], split: Split, mesh: Mesh, device: number): void {
+export function paste(into: TypedArray, part: TypedArray, dtype: DType, shape: readonly Dim[], sharding: Sharding, mesh: Mesh, device: number): void {
   const [to, from, width] = [bytesOf(into), bytesOf(part), dtypes[dtype].bytes]
-  stretches(shape, blockOf(shape, split, mesh, device), (global, local, length) =>
+  stretches(shape, blockOf(shape, sharding, mesh, device), (global, local, length) =>
     to.set(from.subarray(local * width, (local + length) * width), global * width))
 }
 
 /** For each distinct part of a tensor, one device that holds it. */
-export function holders(shape: readonly Dim[], split: Split, mesh: Mesh): number[] {
+export function holders(shape: readonly Dim[], sharding: Sharding, mesh: Mesh): number[] {
   const seen = new Map<string, number>()
   for (let device = 0; device < mesh.size; device++) {
-    const key = blockOf(shape, split, mesh, device).starts.join()
+    const key = blockOf(shape, sharding, mesh, device).starts.join()
     if (!seen.has(key)) seen.set(key, device)
   }
   return [...seen.values()]

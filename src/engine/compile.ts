@@ -170,4 +170,4 @@ Promise<{ readonly buffers: readonly (readonly DeviceBuffer[])[]; readonly tempo
   return { buffers: backend.addressable.filter(d => d < mesh.size).map(device => arrays.map(a => present(a.pieces.get(device)))), temporary }
 }
 
-const describe = (p: Placement): string => `${p.dtype} ${formatShape(p.shape)}${[...p.split].map(([dim, axes]) => `, ${dim} → ${axes.join(', ')}`).join('')}`
+const describe = (p: Placement): string => `${p.dtype} ${formatShape(p.shape)}${[...p.sharding].map(([dim, axes]) => `, ${dim} → ${axes.join(', ')}`).join('')}`

@@ -1,10 +1,10 @@
 /** Sums, products and extrema of all elements up to each one, along a dim. */
 import { nameOf, type DimLike } from '../core/dim.ts'
-import { inSums } from './halves.ts'
+import { inSums } from './half-precision.ts'
 import { make } from './make.ts'
 import type { Node } from './node.ts'
 import type { CumulativeKind } from './ops.ts'
-import { reduceStart } from './reference/rule.ts'
+import { reduceStart } from './reference/evaluator.ts'
 import { shift } from './rearrange.ts'
 import { tensor } from './tensor.ts'
 import type { Tensor } from './types.ts'

@@ -2,7 +2,7 @@
 import { nameOf, names, sizeOf, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { dimIn } from './infer/checks.ts'
-import { dotNode, sumNode } from './halves.ts'
+import { dotNode, sumNode } from './half-precision.ts'
 import { broadcastTo } from './make.ts'
 import { shapeOf, type Node } from './node.ts'
 import { userSite } from '../core/site.ts'

@@ -5,7 +5,7 @@ import { DimError } from '../core/errors.ts'
 import type { Layout, Role } from '../core/layout.ts'
 import { treeOps } from '../core/tree.ts'
 import { isNearly } from './extremum.ts'
-import { dotNode, inSums, sumNode } from './halves.ts'
+import { dotNode, inSums, sumNode } from './half-precision.ts'
 import { broadcastTo, constantNode, fullNode, make, splatValue } from './make.ts'
 import { agree, dimIn, floats } from './infer/checks.ts'
 import { dtypeOf, shapeOf, type Node } from './node.ts'
@@ -53,7 +53,7 @@ class TensorOfNode implements AnyTensor {
   }
   #over(over: Dims, op: string): string[] { return over.length === 0 ? names(this.shape) : [...new Set(over.map(d => dimIn(this.shape, d, op, userSite()).name))] }
   #reduce(kind: ReduceKind, over: Dims): Tensor<string> { return tensor(make('reduce', [this.node], { kind, over: this.#over(over, kind) })) }
-  /** What sums: halves go through f32. */
+  /** What sums: half precision goes through f32. */
   #inSums(f: (x: Tensor<string>) => Tensor<string>): Tensor<string> { return tensor(inSums([this.node], ([x = this.node]) => f(tensor(x)).node)) }
 
   add(other: Other): Tensor<string> { return this.#binary('add', other) }

@@ -76,7 +76,7 @@ export type Gpt = Model<GptParams, GptBatch> & {
 
 /**
  * A GPT for batches of `batch` windows. Its weights rest in `precision.params` and meet activations in `precision.compute`; norms,
- * scores' softmax, sums and the loss of halves are f32.
+ * scores' softmax, sums and the loss of half-precision activations are f32.
  */
 export function gpt(config: GptConfig, batch: number, { params: rest, compute }: Precision = inFull): Gpt {
   const d = gptDims(config, batch)

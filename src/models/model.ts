@@ -3,7 +3,7 @@ import type { DType } from '../core/dtype.ts'
 import type { Key } from '../graph/random.ts'
 import type { Scalar, Tree } from '../graph/types.ts'
 
-/** What weights rest in, and what they and activations are computed with. What is summed of halves is f32, whatever these are. */
+/** What weights rest in, and what they and activations are computed with. What is summed of half-precision numbers is f32, whatever these are. */
 export interface Precision { readonly params: DType; readonly compute: DType }
 export const inFull: Precision = { params: 'f32', compute: 'f32' }
 

@@ -1,6 +1,6 @@
 /** Multi-head attention over named dims (Vaswani et al. 2017). */
 import type { Dim } from '../core/dim.ts'
-import { sumsIn } from '../graph/halves.ts'
+import { sumsIn } from '../graph/half-precision.ts'
 import { broadcast, iota, where } from '../graph/tensor.ts'
 import type { Tensor } from '../graph/types.ts'
 import { softmax } from './functional.ts'

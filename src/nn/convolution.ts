@@ -2,7 +2,7 @@
 import { nameOf, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { dimIn } from '../graph/infer/checks.ts'
-import { inSums } from '../graph/halves.ts'
+import { inSums } from '../graph/half-precision.ts'
 import { make } from '../graph/make.ts'
 import type { Node } from '../graph/node.ts'
 import type { Window, WindowAttrs } from '../graph/ops.ts'

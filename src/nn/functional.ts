@@ -4,11 +4,11 @@ import { DimError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
 import { dimIn, floats } from '../graph/infer/checks.ts'
-import { sumsIn } from '../graph/halves.ts'
+import { sumsIn } from '../graph/half-precision.ts'
 import { expectDims, full, iota, loose, tensor, where } from '../graph/tensor.ts'
 import type { Minus, Tensor } from '../graph/types.ts'
 
-/** Halves are widened, and the result is narrowed once. */
+/** Half-precision operands are widened, and the result is narrowed once. */
 const wide = <D extends string, E extends string>(x: Tensor<D>, f: (x: Tensor<D>) => Tensor<E>): Tensor<E> => f(x.cast(sumsIn(x.dtype))).cast(x.dtype)
 
 /** exp(x) / Σ exp(x) over one dim. Its gradient is p ⊙ (g − Σ g ⊙ p), whatever the shift by the maximum. */
@@ -37,7 +37,7 @@ export function logsumexp<D extends string, R extends D>(x: Tensor<D>, over: Dim
 
 /**
  * −log softmax(logits)[target] along `classes`. With `classes` split no device ever holds all logits: a maximum, a sum and
- * the target's logit are reduced instead. Gradient: softmax − one-hot. Of halves the result is f32: losses are.
+ * the target's logit are reduced instead. Gradient: softmax − one-hot. For half-precision logits the result is f32: losses are.
  * @param targets i32, without `classes`
  */
 export function crossEntropy<D extends string, C extends D>(logits: Tensor<D>, classes: DimLike<C>, targets: Tensor<Minus<D, C>>): Tensor<Minus<D, C>> {

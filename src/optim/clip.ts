@@ -1,5 +1,5 @@
 /** Clipping by the global norm (Pascanu et al. 2013). */
-import { sumsIn } from '../graph/halves.ts'
+import { sumsIn } from '../graph/half-precision.ts'
 import { constantNode } from '../graph/make.ts'
 import { leavesOf, loose, mapTree, tensor } from '../graph/tensor.ts'
 import type { Scalar, Tree } from '../graph/types.ts'
@@ -14,7 +14,7 @@ export function globalNorm(grads: Tree): Scalar {
   return total.sqrt()
 }
 
-/** The gradients, scaled down where their norm exceeds `limit`, halves as f32; and the norm before. */
+/** The gradients, scaled down where their norm exceeds `limit`, half precision as f32; and the norm before. */
 export function clipByGlobalNorm<T extends Tree>(grads: T, limit: number): { readonly clipped: T; readonly norm: Scalar } {
   const norm = globalNorm(grads)
   const scale = tensor<never>(constantNode(limit, norm.dtype)).div(norm.maximum(limit))

@@ -25,7 +25,7 @@ export function nextScale({ scale, since }: Scale, finite: Scalar, { growEvery }
   return { scale: where(finite, grown, scale.mul(0.5).maximum(least)), since: where(finite, where(grows.not(), counted, 0), 0) }
 }
 
-/** The gradients without the scale: halves as f32. */
+/** The gradients without the scale: half precision as f32. */
 export const unscaled = <P extends Tree>(grads: P, { scale }: Scale): P => mapTree(grads, g => {
   const wide = g.dtype === 'f64' ? g : g.cast('f32')
   return wide.div(scale.cast(wide.dtype))

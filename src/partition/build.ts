@@ -24,7 +24,7 @@ export const exchange = (c: Context, x: LocalNode, from: string, to: string, axe
 export const cut = (c: Context, x: LocalNode, dim: string, start: number, size: number): LocalNode =>
   start === 0 && size === sizeIn(x, dim) ? x : c.make('resample', [x], { dim, to: { name: dim, size }, start, step: 1, dilation: 1, fill: 0 }, x.site)
 
-/** This device's part of a dim that all hold whole; `start` is added to where it begins. */
+/** This device's part of a dim that all hold all of; `start` is added to where it begins. */
 export function ownPart(c: Context, x: LocalNode, dim: string, axes: Axes, where: { readonly block?: number; readonly size?: number; readonly start?: number } = {}): LocalNode {
   const { block = sizeIn(x, dim) / partsOf(c.mesh, axes), start = 0 } = where
   const { size = block } = where

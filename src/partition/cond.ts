@@ -1,20 +1,20 @@
 /**
- * The split rule of choices. All devices choose alike, as the predicate is whole, so a branch may hold collectives. Both
+ * The partition rule of choices. All devices choose alike, as the predicate is replicated, so a branch may hold collectives. Both
  * branches' results lie alike: as both do of themselves, else as the rules have it.
  */
-import { sameSplit } from '../core/layout.ts'
+import { sameSharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
 import type { Node } from '../graph/node.ts'
 import { enterAll, projected } from './bodies.ts'
-import { ready, relayout, samePartial, whole, type Context, type Partial, type Value } from './context.ts'
+import { ready, relayout, samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
 import { partitionNodes } from './partition.ts'
 
-export function condRule(n: Node<'cond'>, [predicate, ...operands]: readonly Value[], c: Context): readonly Value[] {
+export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonly Value[], c: Context): readonly Value[] {
   if (predicate === undefined) throw new Error('a choice has a predicate')
   const { yes, no } = n.attrs
   const chooses = ready(c, predicate)
   // What rests elsewhere moves only in the branch that needs it.
-  const captured = operands.map(v => whole(c, v))
+  const captured = operands.map(v => reduced(c, v))
   const { inputs, given } = enterAll(c, yes.inputs, captured)
   const [a = [], b = []] = [yes, no].map(branch => partitionNodes(branch.outputs, given, c))
   const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], [yes, no].map(branch => splatValue(branch.outputs[i] ?? n) === 0)))
@@ -28,8 +28,8 @@ function alike(c: Context, [yes, no]: readonly [Value, Value], zero: readonly bo
   const kept: Partial | undefined = samePartial(yes.partial, no.partial) ? yes.partial
     : zero[1] === true && yes.partial?.kind === 'sum' ? yes.partial : zero[0] === true && no.partial?.kind === 'sum' ? no.partial : undefined
   const resting = yes.resting !== undefined || no.resting !== undefined
-  if (kept !== undefined && !resting && sameSplit(yes.split, no.split)) return [{ ...yes, partial: kept }, { ...no, partial: kept }]
-  if (!resting && sameSplit(yes.split, no.split)) return [whole(c, yes), whole(c, no)]
+  if (kept !== undefined && !resting && sameSharding(yes.sharding, no.sharding)) return [{ ...yes, partial: kept }, { ...no, partial: kept }]
+  if (!resting && sameSharding(yes.sharding, no.sharding)) return [reduced(c, yes), reduced(c, no)]
   const target = c.target(yes.shape)
   return [relayout(c, yes, target), relayout(c, no, target)]
 }

@@ -1,6 +1,6 @@
-/** Values laid out over the mesh, and what ops ask of them: whole, where they are computed with, alike. */
+/** Values laid out over the mesh, and what ops ask of them: reduced, laid out as they are computed with, laid out alike. */
 import type { Dim } from '../core/dim.ts'
-import { rulesOf, sameSplit, splitOf, type Layout, type Layouts, type Role, type Split } from '../core/layout.ts'
+import { rulesOf, sameSharding, shardingOf, type Layout, type Layouts, type Role, type Sharding } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { interner, type Make, type Node } from '../graph/node.ts'
 import type { ReduceKind } from '../graph/ops.ts'
@@ -18,7 +18,7 @@ export interface Value {
   /** The global shape. */
   readonly shape: readonly Dim[]
   readonly node: LocalNode
-  readonly split: Split
+  readonly sharding: Sharding
   readonly partial?: Partial
   /** Laid out as tensors of this role rest, not as `layout` says: it moves before it is computed with. */
   readonly resting?: Role
@@ -31,34 +31,34 @@ export interface Value {
 export interface Context {
   readonly mesh: Mesh
   readonly make: Make<LocalAttrs>
-  /** Nodes whose values some user needed whole. */
+  /** Nodes whose values some user needed reduced, not partial. */
   readonly reduced: Set<Node>
   /** How the rules of a role split a shape. */
-  readonly target: (shape: readonly Dim[], role?: Role | Layout) => Split
+  readonly target: (shape: readonly Dim[], role?: Role | Layout) => Sharding
 }
 
 /** `derived` are the dims that got their sizes from ops: see `splitOf`. */
 export function newContext(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => boolean, reduced: Set<Node>): Context {
-  const target = (shape: readonly Dim[], role: Role | Layout = 'compute'): Split =>
-    splitOf(typeof role === 'string' ? rulesOf(layouts, role) : role, mesh, shape, 'relayout', undefined, derived)
+  const target = (shape: readonly Dim[], role: Role | Layout = 'compute'): Sharding =>
+    shardingOf(typeof role === 'string' ? rulesOf(layouts, role) : role, mesh, shape, 'relayout', undefined, derived)
   return { mesh, make: interner(localInfer, () => undefined), reduced, target }
 }
 
-const axesOf = (split: Split, name: string): readonly string[] => split.get(name) ?? []
+const axesOf = (sharding: Sharding, name: string): readonly string[] => sharding.get(name) ?? []
 const sameAxes = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((x, i) => x === b[i])
 export const samePartial = (a: Partial | undefined, b: Partial | undefined): boolean =>
   a === b || (a !== undefined && b !== undefined && a.kind === b.kind && [...a.axes].sort().join() === [...b.axes].sort().join())
 
-/** The same value without its addends' axes: all-reduced where it was partial. */
-export function whole(c: Context, v: Value): Value {
+/** The same value, no longer partial: all-reduced where it was. */
+export function reduced(c: Context, v: Value): Value {
   const { partial, anyPartial: _, ...rest } = v
   if (partial === undefined) return rest
   if (v.origin !== undefined) c.reduced.add(v.origin)
   return { ...rest, node: c.make('allReduce', [v.node], partial, v.node.site) }
 }
 
-/** The value as it is computed with: whole, and where it rests otherwise, moved to where `layout` has it. */
-export const ready = (c: Context, v: Value): Value => (v.resting === undefined ? whole(c, v) : relayout(c, v, c.target(v.shape)))
+/** The value as it is computed with: reduced, and where it rests otherwise, moved to where `layout` has it. */
+export const ready = (c: Context, v: Value): Value => (v.resting === undefined ? reduced(c, v) : relayout(c, v, c.target(v.shape)))
 /** Like `ready`, but what is partial stays so. */
 export const computable = (c: Context, v: Value): Value => (v.resting === undefined ? v : ready(c, v))
 
@@ -66,40 +66,40 @@ export const computable = (c: Context, v: Value): Value => (v.resting === undefi
  * Several values of overlapping dims, each shared dim laid out alike in all. Where they differ, broadcasts give way to what
  * was computed, and failing that the rules decide.
  */
-export function unified(c: Context, values: readonly Value[]): { readonly values: Value[]; readonly split: Split } {
+export function unified(c: Context, values: readonly Value[]): { readonly values: Value[]; readonly sharding: Sharding } {
   const firm = values.filter(v => v.node.op !== 'broadcast')
   const agreed = agreement(firm.length > 0 ? firm : values)
   const all = values.flatMap(v => v.shape)
   const shape = all.filter((d, i) => all.findIndex(e => e.name === d.name) === i)
-  const split = agreed ?? c.target(shape)
+  const sharding = agreed ?? c.target(shape)
   // A dim that only a broadcast has keeps that broadcast's layout, unless its axes are taken.
-  const full = new Map(split)
-  const taken = new Set([...split.values()].flat())
+  const full = new Map(sharding)
+  const taken = new Set([...sharding.values()].flat())
   for (const v of values) {
     for (const d of v.shape) {
-      const axes = axesOf(v.split, d.name)
+      const axes = axesOf(v.sharding, d.name)
       if (axes.length === 0 || firm.some(f => f.shape.some(e => e.name === d.name)) || axes.some(a => taken.has(a))) continue
       full.set(d.name, axes)
       for (const a of axes) taken.add(a)
     }
   }
   const moved = values.map(v => relayoutKeepingPartial(c, v, new Map([...full].filter(([name]) => v.shape.some(d => d.name === name)))))
-  return { values: moved, split: full }
+  return { values: moved, sharding: full }
 }
 
-const relayoutKeepingPartial = (c: Context, v: Value, to: Split): Value => (sameSplit(v.split, to) ? v : relayout(c, v, to))
+const relayoutKeepingPartial = (c: Context, v: Value, to: Sharding): Value => (sameSharding(v.sharding, to) ? v : relayout(c, v, to))
 
-function agreement(values: readonly Value[]): Split | undefined {
-  const split = new Map<string, readonly string[]>()
+function agreement(values: readonly Value[]): Sharding | undefined {
+  const sharding = new Map<string, readonly string[]>()
   const seen = new Set<string>()
   for (const v of values) {
     for (const d of v.shape) {
-      const axes = axesOf(v.split, d.name)
-      if (seen.has(d.name) && !sameAxes(axes, axesOf(split, d.name))) return undefined
+      const axes = axesOf(v.sharding, d.name)
+      if (seen.has(d.name) && !sameAxes(axes, axesOf(sharding, d.name))) return undefined
       seen.add(d.name)
-      if (axes.length > 0) split.set(d.name, axes)
+      if (axes.length > 0) sharding.set(d.name, axes)
     }
   }
-  const used = [...split.values()].flat()
-  return new Set(used).size === used.length ? split : undefined
+  const used = [...sharding.values()].flat()
+  return new Set(used).size === used.length ? sharding : undefined
 }

@@ -1,7 +1,7 @@
 /** The program of one device: the global ops on local sizes, the collectives written out, and which device this is. */
 import type { Dim } from '../core/dim.ts'
 import type { Mesh } from '../core/mesh.ts'
-import type { Split } from '../core/layout.ts'
+import type { Sharding } from '../core/layout.ts'
 import { describeControl, describeOp } from '../graph/describe.ts'
 import { bodyTypes } from '../graph/infer/control.ts'
 import { infer } from '../graph/infer/table.ts'
@@ -13,7 +13,7 @@ type Shared = Omit<Attrs, 'scan' | 'cond' | 'while' | 'recompute' | 'named' | 'r
 type Axes = readonly string[]
 
 export interface LocalAttrs extends Shared {
-  /** Of halves it may give f32. */
+  /** Of half-precision operands it may give f32. */
   dot: Attrs['dot'] & { readonly gives?: 'f32' }
   scan: { readonly over: Dim; readonly body: LocalBody; readonly carries: number; readonly xs: number; readonly reverse: boolean }
   cond: { readonly yes: LocalBody; readonly no: LocalBody }
@@ -26,7 +26,7 @@ export interface LocalAttrs extends Shared {
   allGather: { readonly dim: string; readonly axes: Axes; readonly parts: number }
   /** This device's part of `dim` of the sum along the axes. */
   reduceScatter: { readonly dim: string; readonly axes: Axes; readonly parts: number }
-  /** Dim `from` is whole afterwards and `to` cut: each device keeps its part of `to` and gets the others' parts of `from`. */
+  /** Dim `from` is no longer split afterwards, and `to` is: each device keeps its part of `to` and gets the others' parts of `from`. */
   allToAll: { readonly from: string; readonly to: string; readonly axes: Axes; readonly parts: number }
   /** Part `source` along the axes goes to part `target`, for each pair; devices that get nothing hold zeros. */
   permute: { readonly axes: Axes; readonly pairs: readonly (readonly [source: number, target: number])[] }
@@ -36,7 +36,7 @@ export type LocalTable<R, Args extends readonly unknown[] = []> = TableOf<LocalA
 export interface LocalBody { readonly inputs: readonly LocalNode<'input'>[]; readonly outputs: readonly LocalNode[] }
 
 /** How an array that enters or leaves the program lies over the mesh. */
-export interface Placement extends TensorType { readonly split: Split }
+export interface Placement extends TensorType { readonly sharding: Sharding }
 
 export interface LocalGraph extends LocalBody {
   readonly mesh: Mesh

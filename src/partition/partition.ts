@@ -1,21 +1,21 @@
 /** Graph + mesh + layout → the program of one device. */
 import { names, type Dim } from '../core/dim.ts'
 import { userSite } from '../core/site.ts'
-import { checkLayout, localShape, rulesOf, splitOf, type Layouts, type Role } from '../core/layout.ts'
+import { checkLayout, localShape, rulesOf, shardingOf, type Layouts, type Role } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
-import { newContext, whole, type Context, type Value } from './context.ts'
+import { newContext, reduced, type Context, type Value } from './context.ts'
 import type { LocalGraph, LocalNode, Placement } from './local.ts'
 import { optimized } from './passes/run.ts'
-import { rules } from './rules/table.ts'
+import { partitioners } from './ops/table.ts'
 
-/** The values of some nodes, given those of the inputs. Partial ones that any user needed whole are whole for all. */
+/** The values of some nodes, given those of the inputs. Partial ones that any user needed reduced are reduced for all. */
 export function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Context): Value[] {
   const values = new Map<Node, readonly Value[]>()
   const settled = (v: Value, n: Node): Value => {
     const own = { ...v, origin: n }
-    return c.reduced.has(n) ? whole(c, own) : own
+    return c.reduced.has(n) ? reduced(c, own) : own
   }
   for (const [n, v] of given) values.set(n, [settled(v, n)])
   const valueOf = (n: Node): Value => {
@@ -30,7 +30,7 @@ export function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, 
       if (v !== undefined) values.set(n, [settled(v, n)])
       continue
     }
-    const results = visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(rules, n, n.inputs.map(valueOf), c)
+    const results = visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(partitioners, n, n.inputs.map(valueOf), c)
     values.set(n, results.map(v => settled(v, n)))
   }
   return roots.map(valueOf)
@@ -66,13 +66,13 @@ export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: rea
   const derived = derivedDims(nodes)
   for (const n of nodes) {
     const what = n.op === 'input' ? n.attrs.name : n.op
-    for (const r of n.results) splitOf(compute, mesh, r.shape, what, n.site, derived)
+    for (const r of n.results) shardingOf(compute, mesh, r.shape, what, n.site, derived)
     if (n.op === 'relayout') {
       const { to } = n.attrs
       if (typeof to !== 'string') checkLayout(to, mesh, names(shapeOf(n)), { what, owner: 'the tensor', at: n.site })
-      splitOf(typeof to === 'string' ? rulesOf(layouts, to) : to, mesh, shapeOf(n), what, n.site, derived)
+      shardingOf(typeof to === 'string' ? rulesOf(layouts, to) : to, mesh, shapeOf(n), what, n.site, derived)
     }
-    if (n.op === 'input' && n.attrs.role !== 'compute') splitOf(rulesOf(layouts, n.attrs.role), mesh, shapeOf(n), what, n.site)
+    if (n.op === 'input' && n.attrs.role !== 'compute') shardingOf(rulesOf(layouts, n.attrs.role), mesh, shapeOf(n), what, n.site)
   }
   return derived
 }
@@ -97,15 +97,15 @@ function attempt(graph: Graph, c: Context, layouts: Layouts): LocalGraph {
   const inputPlacements: Placement[] = []
   for (const n of graph.inputs) {
     const role: Role = n.attrs.role
-    const split = splitOf(rulesOf(layouts, role), mesh, shapeOf(n), n.attrs.name, n.site)
-    const node = c.make('input', [], { ...n.attrs, type: { shape: localShape(shapeOf(n), split, mesh), dtype: dtypeOf(n) } }, n.site)
+    const sharding = shardingOf(rulesOf(layouts, role), mesh, shapeOf(n), n.attrs.name, n.site)
+    const node = c.make('input', [], { ...n.attrs, type: { shape: localShape(shapeOf(n), sharding, mesh), dtype: dtypeOf(n) } }, n.site)
     inputs.push(node)
-    inputPlacements.push({ shape: shapeOf(n), dtype: dtypeOf(n), split })
-    given.set(n, { shape: shapeOf(n), node, split, origin: n, ...(role === 'compute' ? {} : { resting: role }) })
+    inputPlacements.push({ shape: shapeOf(n), dtype: dtypeOf(n), sharding })
+    given.set(n, { shape: shapeOf(n), node, sharding, origin: n, ...(role === 'compute' ? {} : { resting: role }) })
   }
-  const outputs = partitionNodes(graph.outputs, given, c).map(v => whole(c, v))
+  const outputs = partitionNodes(graph.outputs, given, c).map(v => reduced(c, v))
   return {
     mesh, inputs, outputs: outputs.map(v => v.node), inputPlacements,
-    outputPlacements: outputs.map((v, i) => ({ shape: v.shape, dtype: dtypeOf(graph.outputs[i] ?? v.node), split: v.split })),
+    outputPlacements: outputs.map((v, i) => ({ shape: v.shape, dtype: dtypeOf(graph.outputs[i] ?? v.node), sharding: v.sharding })),
   }
 }

@@ -1,31 +1,31 @@
 /**
- * The split rule of loops. The body is split like any graph; what must be found is how the carries lie, since what comes in
+ * The partition rule of loops. The body is split like any graph; what must be found is how the carries lie, since what comes in
  * and what goes out must lie alike. A sum that starts at zero may stay partial all the way round, so that gradients
  * accumulated in a loop are reduced once, after it.
  */
-import { sameSplit, type Split } from '../core/layout.ts'
+import { sameSharding, type Sharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
 import { operand, reachable, type Node } from '../graph/node.ts'
 import { enter, projected } from './bodies.ts'
-import { ready, relayout, samePartial, whole, type Context, type Partial, type Value } from './context.ts'
+import { ready, relayout, samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
 import type { LocalNode } from './local.ts'
 import { partitionNodes } from './partition.ts'
 
 type CarryPartial = Partial | 'any' | undefined
 
-const without = (split: Split, name: string): Split => new Map([...split].filter(([dim]) => dim !== name))
+const without = (sharding: Sharding, name: string): Sharding => new Map([...sharding].filter(([dim]) => dim !== name))
 
-export function scanRule(n: Node<'scan'>, values: readonly Value[], c: Context): readonly Value[] {
+export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Context): readonly Value[] {
   const { body, carries, xs, over } = n.attrs
   const init = values.slice(0, carries).map(v => ready(c, v))
   // Walked tensors keep the layout they rest in and move slice by slice; only the dim walked over must be there.
   const walked = values.slice(carries, carries + xs).map(v => {
-    const there = whole(c, v)
-    if (!there.split.has(over.name)) return there
+    const there = reduced(c, v)
+    if (!there.sharding.has(over.name)) return there
     const { resting } = there
-    return { ...relayout(c, there, without(there.split, over.name)), ...(resting === undefined ? {} : { resting }) }
+    return { ...relayout(c, there, without(there.sharding, over.name)), ...(resting === undefined ? {} : { resting }) }
   })
-  const captured = values.slice(carries + xs).map(v => whole(c, v))
+  const captured = values.slice(carries + xs).map(v => reduced(c, v))
 
   const inputs: LocalNode<'input'>[] = []
   const inside = (p: Node<'input'>, v: Value, addends?: Pick<Value, 'partial' | 'anyPartial'>): Value => {
@@ -48,11 +48,11 @@ export function scanRule(n: Node<'scan'>, values: readonly Value[], c: Context):
     })
     const outputs = partitionNodes(body.outputs, given, c)
     return outputs.map((v, i) => {
-      // What is stacked and used in the body too is reduced there anyway: it is stacked whole, not reduced again afterwards.
-      if (i >= carries) return v.resting !== undefined ? ready(c, v) : used.has(body.outputs[i] ?? n) ? whole(c, v) : v
+      // What is stacked and used in the body too is reduced there anyway: it is stacked reduced, not reduced again afterwards.
+      if (i >= carries) return v.resting !== undefined ? ready(c, v) : used.has(body.outputs[i] ?? n) ? reduced(c, v) : v
       const want = partials[i]
-      const there = sameSplit(v.split, init[i]?.split ?? v.split) ? v : relayout(c, v, init[i]?.split ?? v.split)
-      return want === 'any' || samePartial(there.partial, want) ? there : whole(c, there)
+      const there = sameSharding(v.sharding, init[i]?.sharding ?? v.sharding) ? v : relayout(c, v, init[i]?.sharding ?? v.sharding)
+      return want === 'any' || samePartial(there.partial, want) ? there : reduced(c, there)
     })
   }
 

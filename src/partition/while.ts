@@ -1,14 +1,14 @@
-/** The split rule of loops of unknown length: the state is whole and lies as the rules have it, before and after every turn. */
+/** The partition rule of loops of unknown length: the state is reduced and lies as the layout has it, before and after every turn. */
 import type { Node } from '../graph/node.ts'
 import { enterAll, projected } from './bodies.ts'
-import { ready, relayout, whole, type Context, type Value } from './context.ts'
+import { ready, relayout, reduced, type Context, type Value } from './context.ts'
 import { partitionNodes } from './partition.ts'
 
-export function whileRule(n: Node<'while'>, values: readonly Value[], c: Context): readonly Value[] {
+export function partitionWhile(n: Node<'while'>, values: readonly Value[], c: Context): readonly Value[] {
   const { condition, body, carries } = n.attrs
   const placed = (v: Value): Value => relayout(c, v, c.target(v.shape))
   const init = values.slice(0, carries).map(placed)
-  const captured = values.slice(carries).map(v => whole(c, v))
+  const captured = values.slice(carries).map(v => reduced(c, v))
   const { inputs, given } = enterAll(c, body.inputs, [...init, ...captured])
   const next = partitionNodes(body.outputs, given, c).map(placed)
   const goesOn = partitionNodes(condition.outputs, given, c).map(v => ready(c, v))

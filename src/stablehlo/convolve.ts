@@ -60,7 +60,7 @@ const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 /** Σ over the taps of what stands under each, times its weight. */
 function depthwise(w: Writer, lhs: Ssa, rhs: Ssa, slides: readonly Slide[], groups: number): Ssa {
   const { dtype } = lhs
-  // Sums of halves are f32, as a convolution's are.
+  // Sums of half-precision numbers are f32, as a convolution's are.
   const wide = dtype === 'bf16' || dtype === 'f16' ? 'f32' : dtype
   const x = convert(w, padded(w, lhs, slides), wide)
   const weights = convert(w, w.reshape(rhs, [slides.reduce((n, s) => n * s.width, 1), groups, (rhs.sizes.at(-1) ?? 1) / groups]), wide)

@@ -3,7 +3,7 @@ import { isFloat, type DType } from '../core/dtype.ts'
 import { names } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import type { CumulativeKind } from '../graph/ops.ts'
-import { reduceStart } from '../graph/reference/rule.ts'
+import { reduceStart } from '../graph/reference/evaluator.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { i64s, type Ssa, type Writer } from './writer.ts'
 

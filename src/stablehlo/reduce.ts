@@ -2,7 +2,7 @@
 import type { DType } from '../core/dtype.ts'
 import { names } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
-import { reduceStart } from '../graph/reference/rule.ts'
+import { reduceStart } from '../graph/reference/evaluator.ts'
 import type { ReduceKind } from '../graph/ops.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'

@@ -11,11 +11,11 @@ export function deviceRows(step: Plan, mesh: Mesh, batch: number): DeviceRow[] {
   const state = step.inputs.filter(i => i.path.startsWith('0.'))
   const params = state.filter(i => i.path.startsWith('0.params.'))
   const tokens = step.inputs.find(i => i.path === '1.tokens' || i.path.startsWith('1.'))
-  const local = (p: (typeof state)[number]): number => sizeOf(localShape(p.placement.shape, p.placement.split, mesh))
+  const local = (p: (typeof state)[number]): number => sizeOf(localShape(p.placement.shape, p.placement.sharding, mesh))
   const parameters = params.reduce((n, p) => n + local(p), 0)
   const bytes = state.reduce((n, p) => n + local(p) * dtypes[p.placement.dtype].bytes, 0)
   const batchDim = tokens === undefined ? undefined : names(tokens.placement.shape)[0]
-  const axes = (batchDim === undefined ? undefined : tokens?.placement.split.get(batchDim)) ?? []
+  const axes = (batchDim === undefined ? undefined : tokens?.placement.sharding.get(batchDim)) ?? []
   const share = batch / partsOf(mesh, axes)
   return Array.from({ length: mesh.size }, (_, device) => {
     const from = partOf(mesh, axes, device) * share

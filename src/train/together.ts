@@ -24,7 +24,7 @@ export const requireSameData = (processes: Processes, data: Dataset): Promise<vo
 export function rowsHere(program: Pick<Program<never, never>, 'inputs'>, path: string, mesh: Mesh, backend: Backend): Rows {
   const placement = program.inputs.find(i => i.path === path)?.placement
   if (placement === undefined) throw new Error(`the program has no argument ${path}`)
-  const blocks = backend.addressable.filter(d => d < mesh.size).map(d => blockOf(placement.shape, placement.split, mesh, d))
+  const blocks = backend.addressable.filter(d => d < mesh.size).map(d => blockOf(placement.shape, placement.sharding, mesh, d))
   const starts = blocks.map(b => b.starts[0] ?? 0)
   return { from: Math.min(...starts), to: Math.max(...blocks.map((b, i) => (starts[i] ?? 0) + (b.sizes[0] ?? 1))) }
 }

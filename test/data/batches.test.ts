@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { DataError } from '../../src/core/errors.ts'
 import { fixedBatches, trainingBatches } from '../../src/data/batches.ts'
-import { pack, split, type Packed } from '../../src/data/dataset.ts'
+import { pack, holdOut, type Packed } from '../../src/data/dataset.ts'
 import { hash, permutation } from '../../src/data/shuffle.ts'
 import { createTokenizer } from '../../src/data/tokenizer.ts'
 import { trainBpe } from '../../src/data/bpe.ts'
@@ -133,7 +133,7 @@ describe('packing and splitting', () => {
   })
 
   test('many documents: whole ones, about 5 %, from all over', () => {
-    const { train, heldOut } = split(packed(Array<number>(400).fill(50)), 0)
+    const { train, heldOut } = holdOut(packed(Array<number>(400).fill(50)), 0)
     expect(train.length + heldOut.length).toBe(20_000)
     expect(heldOut.length).toBe(1000)
     const held = new Set(heldOut)
@@ -145,7 +145,7 @@ describe('packing and splitting', () => {
   test('few documents, or one that is nearly all: the tail', () => {
     for (const lengths of [[1000], [10_000, ...Array<number>(30).fill(1)]]) {
       const p = packed(lengths)
-      const { train, heldOut } = split(p, 77)
+      const { train, heldOut } = holdOut(p, 77)
       const least = Math.ceil(p.tokens.length * 0.05)
       expect(heldOut).toEqual(p.tokens.slice(-least))
       expect(train).toEqual(Uint16Array.of(...p.tokens.slice(0, -least), 77))
@@ -156,9 +156,9 @@ describe('packing and splitting', () => {
     fc.assert(fc.property(fc.array(fc.integer({ min: 2, max: 60 }), { minLength: 1, maxLength: 50 }), lengths => {
       const p = packed(lengths)
       const shape = { batch: 2, seq: 8 }
-      if (p.tokens.length < 34) expect(() => split(p, 0, shape)).toThrow(/too short for one batch of 2 × 8[^]*needed {2,}34/)
+      if (p.tokens.length < 34) expect(() => holdOut(p, 0, shape)).toThrow(/too short for one batch of 2 × 8[^]*needed {2,}34/)
       else {
-        const { train, heldOut } = split(p, 0, shape)
+        const { train, heldOut } = holdOut(p, 0, shape)
         expect(trainingBatches(train, { ...shape, seed: 0 }).windows).toBeGreaterThan(1)
         expect(fixedBatches(heldOut, shape).length).toBeGreaterThan(0)
       }

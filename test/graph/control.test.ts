@@ -51,7 +51,7 @@ describe('cond', () => {
     const p = plan((q, x, w) => cond(q, () => x.dot(w.rename(a, 'a2'), b).sum('a2'), () => x.sum(b)), [input('q', [], 'bool'), input('x', [a, b]), w], { mesh: mesh({ m: 2 }), layout: { b: 'm' } })
     expect(collectives(p.local).map(c => [c.kind, c.count, c.bytes])).toEqual([['all-reduce', 1, 8]])
     const sum = plan((q, x, w) => cond(q, () => x.mul(2).relayout({}), () => w.relayout({ a: 'm' })), [input('q', [], 'bool'), input('x', [a, b]), w], { mesh: mesh({ m: 2 }), layout: { b: 'm' } })
-    expect([...sum.local.outputPlacements[0]?.split ?? []]).toEqual([['b', ['m']]])
+    expect([...sum.local.outputPlacements[0]?.sharding ?? []]).toEqual([['b', ['m']]])
   })
 })
 

@@ -120,17 +120,17 @@ describe('relayouts', () => {
   })
 })
 
-describe('over a split dim', () => {
+describe('over a sharding dim', () => {
   const scores = input('scores', [batch, kvSeq]) as T
   const logits = input('logits', [batch, vocab]) as T
-  const split: Layouts = { layout: { batch: 'batch', kvSeq: 'model', vocab: 'model', embed: 'model' } }
+  const sharding: Layouts = { layout: { batch: 'batch', kvSeq: 'model', vocab: 'model', embed: 'model' } }
   test('softmax, logsumexp, layer norm and cross-entropy reduce a row at a time, never the rows', () => {
-    expect(costOf(one(s => softmax(s, kvSeq)), [scores], split)).toEqual(['all-reduce model 4', 'all-reduce model 4'])
-    expect(costOf(one(s => logsumexp(s, kvSeq)), [scores], split)).toEqual(['all-reduce model 4', 'all-reduce model 4'])
-    expect(costOf(one(x => layerNorm(x, embed, full(1, [embed]) as never, full(0, [embed]) as never)), [x], split)).toEqual(['all-reduce model 16', 'all-reduce model 16'])
-    expect(costOf(two((l, t) => crossEntropy(l, vocab, t as never)), [logits, input('t', [batch], 'i32') as T], split)).toEqual(['all-reduce model 4', 'all-reduce model 4', 'all-reduce model 4'])
+    expect(costOf(one(s => softmax(s, kvSeq)), [scores], sharding)).toEqual(['all-reduce model 4', 'all-reduce model 4'])
+    expect(costOf(one(s => logsumexp(s, kvSeq)), [scores], sharding)).toEqual(['all-reduce model 4', 'all-reduce model 4'])
+    expect(costOf(one(x => layerNorm(x, embed, full(1, [embed]) as never, full(0, [embed]) as never)), [x], sharding)).toEqual(['all-reduce model 16', 'all-reduce model 16'])
+    expect(costOf(two((l, t) => crossEntropy(l, vocab, t as never)), [logits, input('t', [batch], 'i32') as T], sharding)).toEqual(['all-reduce model 4', 'all-reduce model 4', 'all-reduce model 4'])
   })
-  test('rows of a split table: one all-reduce of what was looked up, none for its gradient', () => {
+  test('rows of a sharding table: one all-reduce of what was looked up, none for its gradient', () => {
     const table = param('table', [vocab, embed]) as T
     const ids = input('ids', [batch], 'i32') as T
     const rows: Layouts = { layout: { vocab: 'model' } }

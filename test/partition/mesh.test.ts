@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { dims } from '../../src/core/dim.ts'
 import { hostArray } from '../../src/core/dtype.ts'
-import { localShape, rulesOf, splitOf, type Split } from '../../src/core/layout.ts'
+import { localShape, rulesOf, shardingOf, type Sharding } from '../../src/core/layout.ts'
 import { formatMesh, mesh, partOf, partsOf, replicaGroups, strideOf } from '../../src/core/mesh.ts'
 import { cut, holders, paste } from '../../src/engine/blocks.ts'
 import { layoutsOf } from '../support/layouts.ts'
@@ -40,7 +40,7 @@ describe('rules', () => {
   })
   test('axes of size 1 and dims without a rule are whole', () => {
     const { a, b } = dims({ a: 4, b: 5 })
-    expect([...splitOf({ a: ['one', 'x'], b: 'one' }, mesh({ one: 1, x: 2 }), [a, b], 't')]).toEqual([['a', ['x']]])
+    expect([...shardingOf({ a: ['one', 'x'], b: 'one' }, mesh({ one: 1, x: 2 }), [a, b], 't')]).toEqual([['a', ['x']]])
     expect(localShape([a, b], new Map([['a', ['x']]]), mesh({ x: 2 }))).toEqual([{ name: 'a', size: 2 }, b])
   })
 })
@@ -48,27 +48,27 @@ describe('rules', () => {
 describe('cutting and pasting', () => {
   const meshes = [mesh({ x: 1 }), mesh({ x: 2 }), mesh({ x: 2, y: 2 }), mesh({ x: 2, y: 4 }), mesh({ x: 2, y: 2, z: 2 })]
   const shape = Object.values(dims({ a: 8, b: 4, c: 2 }))
-  const legal = meshes.flatMap(m => layoutsOf(shape, m).flatMap((layout): { readonly m: typeof m; readonly split: Split }[] => {
-    try { return [{ m, split: splitOf(layout, m, shape, 't') }] } catch { return [] }
+  const legal = meshes.flatMap(m => layoutsOf(shape, m).flatMap((layout): { readonly m: typeof m; readonly sharding: Sharding }[] => {
+    try { return [{ m, sharding: shardingOf(layout, m, shape, 't') }] } catch { return [] }
   }))
 
   test('the parts of any layout make the whole again, each element once', () => {
     expect(legal.length).toBeGreaterThan(100)
-    fc.assert(fc.property(fc.constantFrom(...legal), fc.constantFrom('f32', 'i32', 'bf16', 'u8'), ({ m, split }, dtype) => {
+    fc.assert(fc.property(fc.constantFrom(...legal), fc.constantFrom('f32', 'i32', 'bf16', 'u8'), ({ m, sharding }, dtype) => {
       const whole = hostArray(dtype, 64)
       for (let i = 0; i < 64; i++) whole[i] = i as never
       const again = hostArray(dtype, 64)
-      const from = holders(shape, split, m)
-      for (const device of from) paste(again, cut(whole, dtype, shape, split, m, device), dtype, shape, split, m, device)
+      const from = holders(shape, sharding, m)
+      for (const device of from) paste(again, cut(whole, dtype, shape, sharding, m, device), dtype, shape, sharding, m, device)
       expect([...again]).toEqual([...whole])
-      expect(from.length).toBe(partsOf(m, [...split.values()].flat()))
+      expect(from.length).toBe(partsOf(m, [...sharding.values()].flat()))
     }), { numRuns: 300, seed: 1 })
   })
-  test('devices that differ along no axis of the split hold the same', () => {
+  test('devices that differ along no axis of the sharding hold the same', () => {
     const m = mesh({ x: 2, y: 2 })
-    const split = new Map([['a', ['y']]])
+    const sharding = new Map([['a', ['y']]])
     const whole = Float32Array.from({ length: 64 }, (_, i) => i)
-    const parts = [0, 1, 2, 3].map(device => [...cut(whole, 'f32', shape, split, m, device)])
+    const parts = [0, 1, 2, 3].map(device => [...cut(whole, 'f32', shape, sharding, m, device)])
     expect(parts[0]).toEqual(parts[2])
     expect(parts[1]).toEqual(parts[3])
     expect(parts[0]).not.toEqual(parts[1])

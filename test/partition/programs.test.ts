@@ -134,7 +134,7 @@ test('values and gradients', async () => {
 
 const { a, b, c } = d
 const found: { readonly [what: string]: readonly [f: (x: T) => T, layout: Layout] } = {
-  'indices beyond a split table take its edge, and their gradient flows there': [x => x.take(b, iota(c).mul(3).sub(2)), { b: 'x' }],
+  'indices beyond a sharding table take its edge, and their gradient flows there': [x => x.take(b, iota(c).mul(3).sub(2)), { b: 'x' }],
   'rows and indices along one axis': [x => x.take(b, iota(c)), { b: 'x', c: 'x' }],
   'two partial sums, one of which moves before they are added': [
     x => scan(l, full(0, [l, a]) as T, { y: x.rename(b, l) }, (sum: T, { y }) => [sum.add(y), {}])[0].mul(x.rename(b, l)), { l: 'x' }],

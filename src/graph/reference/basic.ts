@@ -1,11 +1,11 @@
 /** What each op computes: values from outside, and what changes only how they are seen. */
 import { typeOf } from '../node.ts'
-import { at, get } from './rule.ts'
+import { at, get } from './evaluator.ts'
 import { empty, offsets, valueOf } from './values.ts'
 import type { BasicAttrs } from '../ops.ts'
-import type { Rules } from './rule.ts'
+import type { Evaluators } from './evaluator.ts'
 
-export const basic: Rules<BasicAttrs> = {
+export const basic: Evaluators<BasicAttrs> = {
   input: n => { throw new Error(`input "${n.attrs.name}" was given no value`) },
   constant: n => [valueOf(typeOf(n), [n.attrs.value])],
   iota: n => [valueOf(typeOf(n), Array.from({ length: n.attrs.dim.size }, (_, i) => i))],

@@ -1,14 +1,14 @@
 /** What each op computes: ops that sum over dims. */
 import { typeOf } from '../node.ts'
 import { binaryOf } from './elementwise.ts'
-import { at, get, reduceStart } from './rule.ts'
+import { at, get, reduceStart } from './evaluator.ts'
 import { empty, offsets } from './values.ts'
 import type { BinaryFn, ContractionAttrs, ReduceKind } from '../ops.ts'
-import type { Rules } from './rule.ts'
+import type { Evaluators } from './evaluator.ts'
 
 const folds: { readonly [K in ReduceKind]: BinaryFn } = { sum: 'add', prod: 'mul', max: 'max', min: 'min' }
 
-export const contraction: Rules<ContractionAttrs> = {
+export const contraction: Evaluators<ContractionAttrs> = {
   dot: (n, v) => {
     const [out, a, b] = [empty(typeOf(n)), at(v, 0), at(v, 1)]
     const walked = [...out.shape, ...a.shape.filter(d => n.attrs.over.includes(d.name))]

@@ -1,9 +1,9 @@
 /** What each op computes: loops. */
 import { empty, type Value } from './values.ts'
 import type { ControlAttrs } from '../ops.ts'
-import type { Rules } from './rule.ts'
+import type { Evaluators } from './evaluator.ts'
 
-export const control: Rules<ControlAttrs> = {
+export const control: Evaluators<ControlAttrs> = {
   scan: (n, v, context) => {
     const { over, carries, xs, body, reverse } = n.attrs
     const results = n.results.map(empty)

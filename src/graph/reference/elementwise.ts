@@ -4,10 +4,10 @@ import { erf, erfInv } from '../../core/special.ts'
 import { threefry2x32 } from '../../core/threefry.ts'
 import { typeOf } from '../node.ts'
 import { binaryInts, truncated, unaryInts, wrapped } from './integers.ts'
-import { at, get } from './rule.ts'
+import { at, get } from './evaluator.ts'
 import { empty, type Value } from './values.ts'
 import type { BinaryFn, Direction, ElementwiseAttrs, UnaryFn } from '../ops.ts'
-import type { Rules } from './rule.ts'
+import type { Evaluators } from './evaluator.ts'
 
 const onlyInts = (): never => { throw new Error('floats have no such op') }
 
@@ -45,7 +45,7 @@ const directions: { readonly [D in Direction]: (a: number, b: number) => boolean
   EQ: (a, b) => a === b, NE: (a, b) => a !== b, LT: (a, b) => a < b, LE: (a, b) => a <= b, GT: (a, b) => a > b, GE: (a, b) => a >= b,
 }
 
-export const elementwise: Rules<ElementwiseAttrs> = {
+export const elementwise: Evaluators<ElementwiseAttrs> = {
   unary: (n, [x]) => {
     const [out, a] = [empty(typeOf(n)), at([x as Value], 0)]
     const f = unaryOf(n.attrs.fn, a.dtype)

@@ -1,7 +1,7 @@
 /** The reference evaluator: one device, no layout, the judge of every other backend. */
 import { operand, reachable, visit, type Node } from '../node.ts'
 import type { Attrs, Graph } from '../ops.ts'
-import type { Context } from './rule.ts'
+import type { Context } from './evaluator.ts'
 import { reference } from './table.ts'
 import type { Value } from './values.ts'
 

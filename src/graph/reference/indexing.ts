@@ -2,11 +2,11 @@
 import { names, sizeOf } from '../../core/dim.ts'
 import { typeOf } from '../node.ts'
 import { isFloat } from '../../core/dtype.ts'
-import { at, get } from './rule.ts'
+import { at, get } from './evaluator.ts'
 import { lines, ranked } from './order.ts'
 import { empty, offsets, type Value } from './values.ts'
 import type { CumulativeKind, IndexingAttrs, ScatterKind } from '../ops.ts'
-import type { Rules } from './rule.ts'
+import type { Evaluators } from './evaluator.ts'
 
 const placing: { readonly [K in ScatterKind]: (old: number, update: number) => number } = {
   set: (_, update) => update, add: (old, update) => old + update, max: Math.max, min: Math.min,
@@ -22,7 +22,7 @@ const strideOf = (shape: Value['shape'], dim: string): number => sizeOf(shape.sl
 const sizeAlong = (v: Value, dim: string): number => v.shape.find(d => d.name === dim)?.size ?? 1
 const clampedStart = (start: Value, whole: number, part: number): number => Math.min(Math.max(get(start, 0), 0), whole - part)
 
-export const indexing: Rules<IndexingAttrs> = {
+export const indexing: Evaluators<IndexingAttrs> = {
   take: (n, v) => {
     const [out, table, indices] = [empty(typeOf(n)), at(v, 0), at(v, 1)]
     const size = table.shape.find(d => d.name === n.attrs.dim)?.size ?? 0

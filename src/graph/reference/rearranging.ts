@@ -2,7 +2,7 @@
 import { names, sizeOf, type Dim } from '../../core/dim.ts'
 import { typeOf } from '../node.ts'
 import type { RearrangingAttrs } from '../ops.ts'
-import { at, get, type Rules } from './rule.ts'
+import { at, get, type Evaluators } from './evaluator.ts'
 import { empty, offsets, type Value } from './values.ts'
 
 /** Each element of the result from one of the operand along a dim; `from` says which (undefined: none). */
@@ -25,7 +25,7 @@ function ordered(x: Value, shape: readonly Dim[]): Value {
   return out
 }
 
-export const rearranging: Rules<RearrangingAttrs> = {
+export const rearranging: Evaluators<RearrangingAttrs> = {
   splitDim: (n, v) => [{ ...typeOf(n), data: at(v, 0).data }],
   mergeDims: (n, v) => {
     const x = at(v, 0)

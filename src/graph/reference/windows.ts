@@ -4,10 +4,10 @@ import { dimIn } from '../infer/checks.ts'
 import { typeOf } from '../node.ts'
 import type { WindowAttrs } from '../ops.ts'
 import { convDims } from '../windows.ts'
-import { at, get, type Rules } from './rule.ts'
+import { at, get, type Evaluators } from './evaluator.ts'
 import { empty, offsets } from './values.ts'
 
-export const windows: Rules<WindowAttrs> = {
+export const windows: Evaluators<WindowAttrs> = {
   conv: (n, v) => {
     const [out, x, w] = [empty(typeOf(n)), at(v, 0), at(v, 1)]
     const slides = n.attrs.windows.map((s, i) => ({ ...s, place: `place ${i}`, weight: `weight ${i}`, from: dimIn(x.shape, s.x, 'conv').size, width: dimIn(w.shape, s.w, 'conv').size }))

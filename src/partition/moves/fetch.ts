@@ -18,9 +18,9 @@ export interface Interval {
   readonly wrap?: boolean
 }
 
-/** For a whole value split along `dim` in blocks of b: elements [part·b + start, part·b + start + size) on each device. */
+/** For a reduced value split along `dim` in blocks of b: elements [part·b + start, part·b + start + size) on each device. */
 export function fetch(c: Context, v: Value, dim: string, { start, size, fill = 0, wrap = false }: Interval): LocalNode {
-  const axes = v.split.get(dim) ?? []
+  const axes = v.sharding.get(dim) ?? []
   const parts = partsOf(c.mesh, axes)
   const block = sizeIn(v.node, dim)
   const first = Math.floor(start / block)
@@ -60,7 +60,7 @@ export function joined(c: Context, parts: readonly LocalNode[], dim: string): Lo
   return c.make('concat', parts, { dim: { name: dim, size: parts.reduce((n, p) => n + sizeIn(p, dim), 0) } }, first.site)
 }
 
-/** The same from the whole dim: gathered, filled up at both ends, cut out. */
+/** The same from all of the dim: gathered, filled up at both ends, cut out. */
 function fromAll(c: Context, x: LocalNode, dim: string, axes: readonly string[], { start, size, fill }: Required<Omit<Interval, 'wrap'>>): LocalNode {
   const block = sizeIn(x, dim)
   const all = gather(c, x, dim, axes)

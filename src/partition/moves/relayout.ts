@@ -1,22 +1,22 @@
 /** Values moved to another layout, by the cheapest moves. */
-import { localShape, sameSplit, type Split } from '../../core/layout.ts'
+import { localShape, sameSharding, type Sharding } from '../../core/layout.ts'
 import { partOf, partsOf, type Mesh } from '../../core/mesh.ts'
 import { dtypes, isFloat, isHalf } from '../../core/dtype.ts'
 import { dtypeOf, operand, shapeOf } from '../../graph/node.ts'
 import { exchange, gather, ownPart } from '../build.ts'
-import { whole, type Context, type Value } from '../context.ts'
+import { reduced, type Context, type Value } from '../context.ts'
 import type { LocalNode } from '../local.ts'
 import { cheapest, type Move } from './search.ts'
 
-const axesOf = (split: Split, name: string): readonly string[] => split.get(name) ?? []
+const axesOf = (sharding: Sharding, name: string): readonly string[] => sharding.get(name) ?? []
 const sameAxes = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((x, i) => x === b[i])
 
 /**
  * Pairs of parts along `axes` (all that either layout uses): who sends to whom so that each device holds what `after` gives
  * it. Copies of a block along unused axes pair off in order, so that every device sends once and receives once.
  */
-function permutation(mesh: Mesh, shape: readonly string[], before: Split, after: Split, axes: readonly string[]): (readonly [number, number])[] {
-  const blockOf = (split: Split, device: number): string => shape.map(d => partOf(mesh, axesOf(split, d), device)).join()
+function permutation(mesh: Mesh, shape: readonly string[], before: Sharding, after: Sharding, axes: readonly string[]): (readonly [number, number])[] {
+  const blockOf = (sharding: Sharding, device: number): string => shape.map(d => partOf(mesh, axesOf(sharding, d), device)).join()
   // One device for each part along the axes: coordinates along others are 0.
   const devices = new Map<number, number>()
   for (let d = mesh.size - 1; d >= 0; d--) devices.set(partOf(mesh, axes, d), d)
@@ -48,40 +48,40 @@ function apply(c: Context, v: Value, node: LocalNode, move: Move): LocalNode {
   return c.make('permute', [node], { axes, pairs: permutation(c.mesh, v.shape.map(d => d.name), move.before, move.after, axes) }, node.site)
 }
 
-/** The value whole and in another layout: a reduce-scatter where it is partial and wanted split, then the cheapest moves. */
-export function relayout(c: Context, v: Value, to: Split): Value {
+/** The value reduced and in another layout: a reduce-scatter where it is partial and wanted split, then the cheapest moves. */
+export function relayout(c: Context, v: Value, to: Sharding): Value {
   const { partial, resting: _, ...rest } = v
-  if (partial === undefined && sameSplit(v.split, to)) return rest
+  if (partial === undefined && sameSharding(v.sharding, to)) return rest
   const again = rebroadcast(c, v, to)
-  if (again !== undefined) return { ...rest, node: again, split: to }
+  if (again !== undefined) return { ...rest, node: again, sharding: to }
 
-  let { node, split } = v
+  let { node, sharding } = v
   let addends = partial?.axes ?? []
   if (partial?.kind === 'sum') {
     for (const [dim, axes] of to) {
-      const own = axesOf(split, dim)
+      const own = axesOf(sharding, dim)
       const more = axes.slice(own.length)
       if (more.length === 0 || !sameAxes(own, axes.slice(0, own.length)) || !more.every(a => addends.includes(a))) continue
       node = c.make('reduceScatter', [node], { dim, axes: more, parts: partsOf(c.mesh, more) }, node.site)
       addends = addends.filter(a => !more.includes(a))
-      split = new Map([...split, [dim, axes]])
+      sharding = new Map([...sharding, [dim, axes]])
     }
   }
   if (partial !== undefined && addends.length > 0) {
-    if (addends.length === partial.axes.length) return relayout(c, whole(c, v), to)
+    if (addends.length === partial.axes.length) return relayout(c, reduced(c, v), to)
     node = c.make('allReduce', [node], { kind: partial.kind, axes: addends }, node.site)
   }
-  if (sameSplit(split, to)) return { ...rest, node, split: to }
-  // What was widened from halves moves as halves.
+  if (sameSharding(sharding, to)) return { ...rest, node, sharding: to }
+  // What was widened from half precision moves in half precision.
   const half = node.op === 'convert' && isFloat(dtypeOf(node)) && isHalf(dtypeOf(operand(node, 0))) ? operand(node, 0) : undefined
-  const moved = cheapest(v.shape, dtypes[dtypeOf(half ?? node)].bytes, split, to, c.mesh).reduce((x, move) => apply(c, v, x, move), half ?? node)
-  return { ...rest, node: half === undefined ? moved : c.make('convert', [moved], { dtype: dtypeOf(node) }, node.site), split: to }
+  const moved = cheapest(v.shape, dtypes[dtypeOf(half ?? node)].bytes, sharding, to, c.mesh).reduce((x, move) => apply(c, v, x, move), half ?? node)
+  return { ...rest, node: half === undefined ? moved : c.make('convert', [moved], { dtype: dtypeOf(node) }, node.site), sharding: to }
 }
 
 /** A broadcast whose own dims do not move is made anew at the other layout: nothing needs cutting. */
-function rebroadcast(c: Context, v: Value, to: Split): LocalNode | undefined {
+function rebroadcast(c: Context, v: Value, to: Sharding): LocalNode | undefined {
   if (v.node.op !== 'broadcast' || v.partial !== undefined) return undefined
   const source = v.node.inputs[0]
-  if (source === undefined || shapeOf(source).some(d => !sameAxes(axesOf(v.split, d.name), axesOf(to, d.name)))) return undefined
+  if (source === undefined || shapeOf(source).some(d => !sameAxes(axesOf(v.sharding, d.name), axesOf(to, d.name)))) return undefined
   return c.make('broadcast', [source], { shape: localShape(v.shape, to, c.mesh) }, v.node.site)
 }

@@ -3,7 +3,7 @@
  * all-gathers, and whose lengths are the bytes that a device receives.
  */
 import { sizeOf, type Dim } from '../../core/dim.ts'
-import type { Split } from '../../core/layout.ts'
+import type { Sharding } from '../../core/layout.ts'
 import { axisOf, partsOf, type Mesh } from '../../core/mesh.ts'
 
 type Axes = readonly string[]
@@ -12,53 +12,53 @@ export type Move =
   | { readonly kind: 'gather'; readonly dim: string; readonly axes: Axes }
   | { readonly kind: 'exchange'; readonly from: string; readonly to: string; readonly axes: Axes }
   /** Each block goes from the device that `before` gives it to one that `after` gives it. */
-  | { readonly kind: 'permute'; readonly before: Split; readonly after: Split }
+  | { readonly kind: 'permute'; readonly before: Sharding; readonly after: Sharding }
 
 /** What a collective costs before its first byte, in bytes. */
 const latency = 4096
 /** Slices are copies: cheap, not free. */
 const copying = 1 / 64
 
-interface Step { readonly move: Move; readonly to: Split; readonly cost: number }
+interface Step { readonly move: Move; readonly to: Sharding; readonly cost: number }
 
-const key = (split: Split): string => [...split].filter(([, axes]) => axes.length > 0).map(([d, axes]) => `${d}:${axes.join('+')}`).sort().join(' ')
-const put = (split: Split, ...entries: readonly (readonly [string, Axes])[]): Split => {
-  const next = new Map(split)
+const key = (sharding: Sharding): string => [...sharding].filter(([, axes]) => axes.length > 0).map(([d, axes]) => `${d}:${axes.join('+')}`).sort().join(' ')
+const put = (sharding: Sharding, ...entries: readonly (readonly [string, Axes])[]): Sharding => {
+  const next = new Map(sharding)
   for (const [dim, axes] of entries) if (axes.length > 0) next.set(dim, axes); else next.delete(dim)
   return next
 }
 const permutations = (axes: Axes): Axes[] => (axes.length < 2 ? [axes] : axes.flatMap(a => permutations(axes.filter(b => b !== a)).map(rest => [a, ...rest])))
 
-function stepsFrom(split: Split, shape: readonly Dim[], mesh: Mesh, bytesOf: (split: Split) => number): Step[] {
-  const axesOf = (dim: string): Axes => split.get(dim) ?? []
+function stepsFrom(sharding: Sharding, shape: readonly Dim[], mesh: Mesh, bytesOf: (sharding: Sharding) => number): Step[] {
+  const axesOf = (dim: string): Axes => sharding.get(dim) ?? []
   const localSize = (d: Dim): number => d.size / partsOf(mesh, axesOf(d.name))
-  const used = new Set([...split.values()].flat())
+  const used = new Set([...sharding.values()].flat())
   const all = mesh.axes.filter(a => a.size > 1).map(a => a.name)
   const free = all.filter(a => !used.has(a))
-  const here = bytesOf(split)
+  const here = bytesOf(sharding)
   const steps: Step[] = []
-  const add = (move: Move, to: Split, cost: number): void => { steps.push({ move, to, cost }) }
+  const add = (move: Move, to: Sharding, cost: number): void => { steps.push({ move, to, cost }) }
   for (const d of shape) {
     const own = axesOf(d.name)
     for (const a of free) {
       if (localSize(d) % axisOf(mesh, a).size !== 0) continue
-      const to = put(split, [d.name, [...own, a]])
+      const to = put(sharding, [d.name, [...own, a]])
       add({ kind: 'slice', dim: d.name, axes: [a] }, to, 1 + bytesOf(to) * copying)
     }
     for (let kept = 0; kept < own.length; kept++) {
       const axes = own.slice(kept)
       const parts = partsOf(mesh, axes)
-      add({ kind: 'gather', dim: d.name, axes }, put(split, [d.name, own.slice(0, kept)]), latency + here * (parts - 1))
+      add({ kind: 'gather', dim: d.name, axes }, put(sharding, [d.name, own.slice(0, kept)]), latency + here * (parts - 1))
       for (const e of shape) {
         if (e.name === d.name || localSize(e) % parts !== 0) continue
-        const to = put(split, [d.name, own.slice(0, kept)], [e.name, [...axesOf(e.name), ...axes]])
+        const to = put(sharding, [d.name, own.slice(0, kept)], [e.name, [...axesOf(e.name), ...axes]])
         add({ kind: 'exchange', from: d.name, to: e.name, axes }, to, latency + here * (parts - 1) / parts)
       }
     }
     for (const order of permutations(own)) {
       if (order.join() !== own.join()) {
-        const to = put(split, [d.name, order])
-        add({ kind: 'permute', before: split, after: to }, to, latency + here)
+        const to = put(sharding, [d.name, order])
+        add({ kind: 'permute', before: sharding, after: to }, to, latency + here)
       }
     }
   }
@@ -66,18 +66,18 @@ function stepsFrom(split: Split, shape: readonly Dim[], mesh: Mesh, bytesOf: (sp
   for (const [i, a] of all.entries()) {
     for (const b of all.slice(i + 1)) {
       if (axisOf(mesh, a).size !== axisOf(mesh, b).size || (!used.has(a) && !used.has(b))) continue
-      const swapped = new Map([...split].map(([dim, axes]) => [dim, axes.map(x => (x === a ? b : x === b ? a : x))]))
-      add({ kind: 'permute', before: split, after: swapped }, swapped, latency + here)
+      const swapped = new Map([...sharding].map(([dim, axes]) => [dim, axes.map(x => (x === a ? b : x === b ? a : x))]))
+      add({ kind: 'permute', before: sharding, after: swapped }, swapped, latency + here)
     }
   }
   return steps
 }
 
 /** The moves from `from` to `to` for a tensor of this global shape whose elements take so many bytes (Dijkstra 1959). */
-export function cheapest(shape: readonly Dim[], bytes: number, from: Split, to: Split, mesh: Mesh): readonly Move[] {
-  const bytesOf = (split: Split): number => sizeOf(shape) * bytes / partsOf(mesh, [...split.values()].flat())
+export function cheapest(shape: readonly Dim[], bytes: number, from: Sharding, to: Sharding, mesh: Mesh): readonly Move[] {
+  const bytesOf = (sharding: Sharding): number => sizeOf(shape) * bytes / partsOf(mesh, [...sharding.values()].flat())
   const goal = key(to)
-  const best = new Map<string, { readonly split: Split; readonly cost: number; readonly moves: readonly Move[] }>([[key(from), { split: from, cost: 0, moves: [] }]])
+  const best = new Map<string, { readonly sharding: Sharding; readonly cost: number; readonly moves: readonly Move[] }>([[key(from), { sharding: from, cost: 0, moves: [] }]])
   const open = new Set(best.keys())
   for (;;) {
     let at: string | undefined
@@ -86,11 +86,11 @@ export function cheapest(shape: readonly Dim[], bytes: number, from: Split, to: 
     if (at === undefined || found === undefined) throw new Error(`no way leads from ${key(from)} to ${goal}`)
     if (at === goal) return found.moves
     open.delete(at)
-    for (const { move, to: next, cost } of stepsFrom(found.split, shape, mesh, bytesOf)) {
+    for (const { move, to: next, cost } of stepsFrom(found.sharding, shape, mesh, bytesOf)) {
       const k = key(next)
       const known = best.get(k)
       if (known !== undefined && known.cost <= found.cost + cost) continue
-      best.set(k, { split: next, cost: found.cost + cost, moves: [...found.moves, move] })
+      best.set(k, { sharding: next, cost: found.cost + cost, moves: [...found.moves, move] })
       open.add(k)
     }
   }

@@ -1,39 +1,39 @@
-/** A dim made whole on every device, as ops that work along it need it. */
-import type { Split } from '../../core/layout.ts'
+/** A dim freed of its axes, so that every device has all of it, as ops that work along it need it. */
+import type { Sharding } from '../../core/layout.ts'
 import { partsOf } from '../../core/mesh.ts'
 import type { Context, Value } from '../context.ts'
 import { relayout } from './relayout.ts'
 
 /**
- * How a value lies with `dim` whole: its axes on the largest other dim that they divide, which takes an all-to-all, or on none,
+ * How a value lies with `dim` not split: its axes on the largest other dim that they divide, which takes an all-to-all, or on none,
  * which takes an all-gather of every part.
  */
-export function vacated(c: Context, v: Pick<Value, 'shape' | 'split'>, dim: string, fixed: readonly string[] = []): Split {
-  const axes = v.split.get(dim)
-  if (axes === undefined) return v.split
-  const split = new Map(v.split)
-  split.delete(dim)
-  const localSize = (d: { readonly name: string; readonly size: number }): number => d.size / partsOf(c.mesh, v.split.get(d.name) ?? [])
+export function vacated(c: Context, v: Pick<Value, 'shape' | 'sharding'>, dim: string, fixed: readonly string[] = []): Sharding {
+  const axes = v.sharding.get(dim)
+  if (axes === undefined) return v.sharding
+  const sharding = new Map(v.sharding)
+  sharding.delete(dim)
+  const localSize = (d: { readonly name: string; readonly size: number }): number => d.size / partsOf(c.mesh, v.sharding.get(d.name) ?? [])
   const [widest] = v.shape.filter(d => d.name !== dim && !fixed.includes(d.name) && localSize(d) % partsOf(c.mesh, axes) === 0)
     .sort((a, b) => localSize(b) - localSize(a))
-  if (widest !== undefined) split.set(widest.name, [...(v.split.get(widest.name) ?? []), ...axes])
-  return split
+  if (widest !== undefined) sharding.set(widest.name, [...(v.sharding.get(widest.name) ?? []), ...axes])
+  return sharding
 }
 
-/** The value with `dim` whole on every device; its addends reduced. Dims in `fixed` do not take its axes over. */
+/** The value with `dim` not split, its addends reduced. Dims in `fixed` do not take its axes over. */
 export const vacate = (c: Context, v: Value, dim: string, fixed: readonly string[] = []): Value => relayout(c, v, vacated(c, v, dim, fixed))
 
 /** The value with these dims as the rules want them, where their axes are free; its others as they lie. */
 export function settle(c: Context, v: Value, dims: readonly string[]): Value {
   const want = c.target(v.shape)
-  const split = new Map([...v.split].filter(([name]) => !dims.includes(name)))
+  const sharding = new Map([...v.sharding].filter(([name]) => !dims.includes(name)))
   for (const name of dims) {
     const axes = want.get(name)
-    const taken = new Set([...split.values()].flat())
-    if (axes !== undefined && axes.every(a => !taken.has(a))) split.set(name, axes)
+    const taken = new Set([...sharding.values()].flat())
+    if (axes !== undefined && axes.every(a => !taken.has(a))) sharding.set(name, axes)
   }
-  const same = split.size === v.split.size && [...split].every(([name, axes]) => axes.join() === v.split.get(name)?.join())
-  return same ? v : relayout(c, v, split)
+  const same = sharding.size === v.sharding.size && [...sharding].every(([name, axes]) => axes.join() === v.sharding.get(name)?.join())
+  return same ? v : relayout(c, v, sharding)
 }
 
 /** After a dim was vacated: back to the layout that the rules give the result. */

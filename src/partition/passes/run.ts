@@ -2,7 +2,7 @@
 import type { Make } from '../../graph/node.ts'
 import { prune } from '../../graph/prune.ts'
 import type { LocalAttrs, LocalGraph } from '../local.ts'
-import { contractHalves } from './halves.ts'
+import { contractHalves } from './half-precision.ts'
 import { hoistGathers } from './hoist.ts'
 import { mergeSmall } from './merge.ts'
 import { applied, type Pass } from './rewrite.ts'

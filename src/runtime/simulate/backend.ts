@@ -7,7 +7,7 @@ import { compileModule, type Program } from './compile.ts'
 import { fromHost, toHost, type Store } from './element.ts'
 import { parseModule } from './parse.ts'
 import { formatType, sameType, type Module } from './program.ts'
-import type { Value } from './rule.ts'
+import type { Value } from './lowering.ts'
 import { sizeOf } from './strided.ts'
 
 /** Opens `devices` pretend devices. */

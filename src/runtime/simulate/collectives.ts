@@ -3,7 +3,7 @@ import { integer, rows } from './attributes.ts'
 import { elements, settle, type Cells, type Scalar, type Store } from './element.ts'
 import { check, only, sameType, type Op } from './program.ts'
 import { fold } from './region.ts'
-import type { Context, Rule, Step, Value } from './rule.ts'
+import type { Context, Lowering, Step, Value } from './lowering.ts'
 import { copier, sizeOf, stridesOf } from './strided.ts'
 
 type Group = readonly number[]
@@ -53,7 +53,7 @@ function reducer(op: Op): (stores: readonly Store[]) => Store {
   }
 }
 
-const allReduce: Rule = (op, context) => {
+const allReduce: Lowering = (op, context) => {
   const [groups, reduce] = [groupsOf(op, context, true), reducer(op)]
   check(op, op.operands.every(({ type }, i) => sameType(type, only(op, op.results, i).type)), 'operands and results differ in type')
   return withinGroups(op, groups, context.devices, (stores, _, group) => {
@@ -88,7 +88,7 @@ function groupSize(op: Op, groups: readonly Group[]): number {
   return length
 }
 
-const allGather: Rule = (op, context) => {
+const allGather: Lowering = (op, context) => {
   const [groups, dim] = [groupsOf(op, context, true), integer(op, 'all_gather_dim')]
   const members = groupSize(op, groups)
   const copies = op.operands.map(({ type }, r) => {
@@ -103,7 +103,7 @@ const allGather: Rule = (op, context) => {
   })
 }
 
-const reduceScatter: Rule = (op, context) => {
+const reduceScatter: Lowering = (op, context) => {
   const [groups, dim, reduce] = [groupsOf(op, context, true), integer(op, 'scatter_dimension'), reducer(op)]
   const members = groupSize(op, groups)
   checkResized(op, 0, { [dim]: n => n / members })
@@ -119,7 +119,7 @@ const reduceScatter: Rule = (op, context) => {
   })
 }
 
-const allToAll: Rule = (op, context) => {
+const allToAll: Lowering = (op, context) => {
   checkChannel(op)
   const groups = groupsOf(op, context, true)
   const [split, concat, parts] = [integer(op, 'split_dimension'), integer(op, 'concat_dimension'), integer(op, 'split_count')]
@@ -140,7 +140,7 @@ const allToAll: Rule = (op, context) => {
   }))
 }
 
-const collectivePermute: Rule = (op, { devices }) => {
+const collectivePermute: Lowering = (op, { devices }) => {
   checkChannel(op)
   const pairs = rows(op, 'source_target_pairs')
   for (const end of [0, 1]) {
@@ -155,21 +155,21 @@ const collectivePermute: Rule = (op, { devices }) => {
   return ([x]) => [Array.from({ length: devices }, (_, d) => x?.[sources.get(d) ?? -1] ?? zeros)]
 }
 
-const collectiveBroadcast: Rule = (op, context) => {
+const collectiveBroadcast: Lowering = (op, context) => {
   checkChannel(op)
   check(op, op.operands.every(({ type }, i) => sameType(type, only(op, op.results, i).type)), 'operands and results differ in type')
   return withinGroups(op, groupsOf(op, context, false), context.devices, (stores, _, group) => group.map(() => stores[0] as Store))
 }
 
 /** Which device this is, counted by `number`. */
-const numbered = (number: (device: number) => number): Rule => (op, { devices }) => {
+const numbered = (number: (device: number) => number): Lowering => (op, { devices }) => {
   const { type } = only(op, op.results)
   check(op, type.dtype === 'u32' && type.shape.length === 0, 'the result must be tensor<ui32>')
   const value: Value = Array.from({ length: devices }, (_, d) => Uint32Array.of(number(d)))
   return () => [value]
 }
 
-export const collectiveRules: readonly [string, Rule][] = [
+export const collectiveRules: readonly [string, Lowering][] = [
   ['all_reduce', allReduce], ['all_gather', allGather], ['reduce_scatter', reduceScatter], ['all_to_all', allToAll],
   ['collective_permute', collectivePermute], ['collective_broadcast', collectiveBroadcast],
   ['replica_id', numbered(d => d)], ['partition_id', numbered(() => 0)],

@@ -10,11 +10,11 @@ import { gatherRules } from './gather.ts'
 import { check, formatType, opError, sameType, sameTypes, type Block, type Func, type Module, type Op, type Typed } from './program.ts'
 import { reduceRules } from './reduce.ts'
 import { reduceWindowRules } from './reduce-window.ts'
-import type { Body, Context, Rule, Step, Value } from './rule.ts'
+import type { Body, Context, Lowering, Step, Value } from './lowering.ts'
 import { shapeRules } from './shape.ts'
 import { topKRules } from './top-k.ts'
 
-const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+const rules: ReadonlyMap<string, Lowering> = new Map<string, Lowering>([
   ...elementwiseRules, ...shapeRules, ...dotRules, ...convolutionRules, ...reduceRules, ...reduceWindowRules, ...gatherRules, ...controlRules,
   ...collectiveRules, ...topKRules,
 ])

@@ -3,7 +3,7 @@ import type { DType } from '../../core/dtype.ts'
 import { word } from './attributes.ts'
 import type { Scalar } from './element.ts'
 import { check, only, opError, sameTypes, type Block, type Op, type Typed } from './program.ts'
-import type { Body, Context, Rule, Value } from './rule.ts'
+import type { Body, Context, Lowering, Value } from './lowering.ts'
 
 /** The number that a choice hangs on, the same on every device. */
 function agreed(op: Op, value: Value | undefined, what: string): number {
@@ -24,7 +24,7 @@ function branch(op: Op, context: Context, block: Block): Body {
   return context.region(block)
 }
 
-const whileRule: Rule = (op, context) => {
+const whileRule: Lowering = (op, context) => {
   const [test, loop] = [only(op, op.regions), only(op, op.regions, 1)]
   check(op, [op.results, test.parameters, loop.parameters, loop.results].every(list => sameTypes(list, op.operands)),
     'operands, results and what its regions take and give must be of the same types')
@@ -37,14 +37,14 @@ const whileRule: Rule = (op, context) => {
   }
 }
 
-const ifRule: Rule = (op, context) => {
+const ifRule: Lowering = (op, context) => {
   checkChoice(op, only(op, op.operands), 'bool')
   const [yes, no] = [branch(op, context, only(op, op.regions)), branch(op, context, only(op, op.regions, 1))]
   return ([condition], run) => (agreed(op, condition, 'the branch to take') !== 0 ? yes : no)([], run)
 }
 
 /** An index that no branch has means the last. */
-const caseRule: Rule = (op, context) => {
+const caseRule: Lowering = (op, context) => {
   checkChoice(op, only(op, op.operands), 'i32')
   check(op, op.regions.length > 0, 'it has no branches')
   const branches = op.regions.map(block => branch(op, context, block))
@@ -55,8 +55,8 @@ const caseRule: Rule = (op, context) => {
   }
 }
 
-const call: Rule = (op, context) => context.call(op, word(op, 'callee'))
+const call: Lowering = (op, context) => context.call(op, word(op, 'callee'))
 
-export const controlRules: readonly [string, Rule][] = [
+export const controlRules: readonly [string, Lowering][] = [
   ['while', whileRule], ['if', ifRule], ['case', caseRule], ['func.call', call], ['optimization_barrier', () => operands => operands],
 ]

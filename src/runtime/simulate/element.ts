@@ -1,6 +1,6 @@
 /** How the interpreter holds arrays: f16 and bf16 as f32 numbers of their precision, the others as the host does. */
 import type { DType, TypedArray } from '../../core/dtype.ts'
-import { bf16Bits, bf16FromBits, f16Bits, f16FromBits, roundBf16, roundF16 } from '../../core/half.ts'
+import { bf16Bits, bf16FromBits, f16Bits, f16FromBits, roundBf16, roundF16 } from '../../core/half-precision.ts'
 
 /** One device's array. It is never written again once the op that made it is done, so devices and values may share it. */
 export type Store = Float64Array | Float32Array | BigInt64Array | Int32Array | Uint32Array | Int8Array | Uint8Array

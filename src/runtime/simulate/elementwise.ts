@@ -3,7 +3,7 @@ import { dtypes } from '../../core/dtype.ts'
 import { integer, word } from './attributes.ts'
 import { elements, fromHost, narrowOf, toHost, type Store } from './element.ts'
 import { check, only, sameShape, type Op } from './program.ts'
-import { perDeviceRules, type Rule } from './rule.ts'
+import { perDeviceLowerings, type Lowering } from './lowering.ts'
 import { scalarRules, type ScalarFunction } from './scalar.ts'
 import { offsets, sizeOf } from './strided.ts'
 
@@ -99,7 +99,7 @@ function iota(op: Op): () => Store {
   return () => store
 }
 
-export const elementwiseRules: readonly [string, Rule][] = [
-  ...perDeviceRules(Object.fromEntries([...scalarRules].map(([name, rule]) => [name, (op: Op) => elementwise(op, rule)]))),
-  ...perDeviceRules({ constant, iota, bitcast_convert: bitcast }),
+export const elementwiseRules: readonly [string, Lowering][] = [
+  ...perDeviceLowerings(Object.fromEntries([...scalarRules].map(([name, rule]) => [name, (op: Op) => elementwise(op, rule)]))),
+  ...perDeviceLowerings({ constant, iota, bitcast_convert: bitcast }),
 ]

@@ -3,7 +3,7 @@ import { integer, integers } from './attributes.ts'
 import { elements, narrowOf, type Cells, type Scalar, type Store } from './element.ts'
 import { check, only, sameType, type Op } from './program.ts'
 import { fold, together } from './region.ts'
-import { perDevice, type Kernel } from './rule.ts'
+import { perDevice, type Kernel } from './lowering.ts'
 import { copier, offsets, pick, sameList, sizeOf, stridesOf, without } from './strided.ts'
 
 /** One component of the index vectors: it moves the window along a dim of the array. */

@@ -3,7 +3,7 @@ import { integers } from './attributes.ts'
 import { elements, settle, type Scalar, type Store } from './element.ts'
 import { check, only, type Op } from './program.ts'
 import { fold } from './region.ts'
-import { perDevice, type Kernel } from './rule.ts'
+import { perDevice, type Kernel } from './lowering.ts'
 import { offsets, pick, range, sizeOf, stridesOf } from './strided.ts'
 
 const reduceWindow = (op: Op): Kernel => {

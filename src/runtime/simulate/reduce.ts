@@ -3,7 +3,7 @@ import { integer, integers } from './attributes.ts'
 import { elements, settle, type Cells, type Scalar, type Store } from './element.ts'
 import { check, only, type Op } from './program.ts'
 import { fold, together } from './region.ts'
-import { perDevice, type Kernel } from './rule.ts'
+import { perDevice, type Kernel } from './lowering.ts'
 import type { ScalarFunction } from './scalar.ts'
 import { offsets, pick, sameList, sizeOf, stridesOf, walk, without } from './strided.ts'
 

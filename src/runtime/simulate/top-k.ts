@@ -2,7 +2,7 @@
 import { integer } from './attributes.ts'
 import { elements, type Scalar } from './element.ts'
 import { check, only, type Op } from './program.ts'
-import { perDevice, type Kernel } from './rule.ts'
+import { perDevice, type Kernel } from './lowering.ts'
 import { sizeOf } from './strided.ts'
 
 const topK = (op: Op): Kernel => {

@@ -1,14 +1,14 @@
-/** Split rules: loops and choices. */
-import { condRule } from '../cond.ts'
-import { scanRule } from '../scan.ts'
-import { whileRule } from '../while.ts'
+/** Partition rules: loops and choices. */
+import { partitionCond } from '../cond.ts'
+import { partitionScan } from '../scan.ts'
+import { partitionWhile } from '../while.ts'
 import type { ControlAttrs } from '../../graph/ops.ts'
-import type { Rules } from './rule.ts'
+import type { Partitioners } from './partitioner.ts'
 
-export const control: Rules<ControlAttrs> = {
-  scan: (n, values, c) => scanRule(n, values, c),
-  cond: (n, values, c) => condRule(n, values, c),
-  while: (n, values, c) => whileRule(n, values, c),
+export const control: Partitioners<ControlAttrs> = {
+  scan: (n, values, c) => partitionScan(n, values, c),
+  cond: (n, values, c) => partitionCond(n, values, c),
+  while: (n, values, c) => partitionWhile(n, values, c),
   recompute: () => { throw new Error('what is recomputed is put in its place before partition') },
   // Whatever layout they have, addends and all.
   barrier: (n, values, c) => {

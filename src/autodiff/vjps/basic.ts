@@ -1,11 +1,11 @@
 /** Gradients: values from outside, and what changes only how they are seen. */
 import { names } from '../../core/dim.ts'
-import { sumNode } from '../../graph/halves.ts'
+import { sumNode } from '../../graph/half-precision.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
-import { none } from './rule.ts'
+import { none } from './vjp.ts'
 import type { BasicAttrs } from '../../graph/ops.ts'
-import type { Rules } from './rule.ts'
+import type { Vjps } from './vjp.ts'
 
 const sumTo = (g: Node, like: Node): Node => {
   const kept = new Set(names(shapeOf(like)))
@@ -13,7 +13,7 @@ const sumTo = (g: Node, like: Node): Node => {
   return broadcastTo(over.length === 0 ? g : sumNode(g, over), shapeOf(like))
 }
 
-export const basic: Rules<BasicAttrs> = {
+export const basic: Vjps<BasicAttrs> = {
   input: () => none,
   constant: () => none,
   iota: () => none,

@@ -4,9 +4,9 @@ import { recomputeVjp } from '../remat.ts'
 import { scanVjp } from '../scan.ts'
 import { whileVjp } from '../while.ts'
 import type { ControlAttrs } from '../../graph/ops.ts'
-import type { Rules } from './rule.ts'
+import type { Vjps } from './vjp.ts'
 
-export const control: Rules<ControlAttrs> = {
+export const control: Vjps<ControlAttrs> = {
   scan: (n, g, wanted) => scanVjp(n, g, wanted),
   cond: (n, g, wanted) => condVjp(n, g, wanted),
   while: (n, g, wanted) => whileVjp(n, g, wanted),

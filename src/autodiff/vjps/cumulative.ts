@@ -5,7 +5,7 @@ import { inputNode } from '../../graph/input.ts'
 import { broadcastTo, fullNode, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import { scanNodes } from '../../graph/scan.ts'
-import { t } from './rule.ts'
+import { t } from './vjp.ts'
 
 /**
  * dxⱼ = Pⱼ₋₁ rⱼ with Pⱼ₋₁ the product of what came before and rⱼ = gⱼ + xⱼ₊₁ rⱼ₊₁: a loop against the product's direction, and no

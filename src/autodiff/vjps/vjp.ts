@@ -10,4 +10,4 @@ export type Cotangents = readonly (Node | undefined)[]
 
 /** What a rule may ask: which operands anyone wants the gradient of, and which values of a loop's body are kept. */
 export interface Wanted { readonly wants: (input: Node) => boolean; readonly keep: (n: Node) => boolean }
-export type Rules<G> = TableFor<G, Cotangents, [Cotangents, Wanted]>
+export type Vjps<G> = TableFor<G, Cotangents, [Cotangents, Wanted]>

@@ -1,12 +1,12 @@
 /** Gradients: elementwise ops. */
 import { isFloat } from '../../core/dtype.ts'
-import { cotangentIn } from '../../graph/halves.ts'
+import { cotangentIn } from '../../graph/half-precision.ts'
 import { fullNode, make, splatValue } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import { full, tensor, where } from '../../graph/tensor.ts'
-import { none, t, type T } from './rule.ts'
+import { none, t, type T } from './vjp.ts'
 import type { BinaryFn, ElementwiseAttrs, UnaryFn } from '../../graph/ops.ts'
-import type { Rules } from './rule.ts'
+import type { Vjps } from './vjp.ts'
 
 /** dx from (g, x, f(x)). */
 const unary: { readonly [F in UnaryFn]: ((g: T, x: T, y: T) => T) | undefined } = {
@@ -62,7 +62,7 @@ function masked(g: Node, rule: (g: T) => Node): Node {
   return rule(t(g))
 }
 
-export const elementwise: Rules<ElementwiseAttrs> = {
+export const elementwise: Vjps<ElementwiseAttrs> = {
   unary: (n, [g]) => {
     const f = unary[n.attrs.fn]
     return g === undefined || f === undefined ? none : [masked(g, d => f(d, t(operand(n, 0)), t(n)).node)]

@@ -1,6 +1,6 @@
-/** Split rules: ops that look up or place elements by computed indices. */
+/** Partition rules: ops that look up or place elements by computed indices. */
 import { names, type Dim } from '../../core/dim.ts'
-import type { Split } from '../../core/layout.ts'
+import type { Sharding } from '../../core/layout.ts'
 import { partsOf } from '../../core/mesh.ts'
 import { shapeOf, type Node } from '../../graph/node.ts'
 import type { IndexingAttrs, ReduceKind, ScatterKind } from '../../graph/ops.ts'
@@ -10,7 +10,7 @@ import type { LocalNode } from '../local.ts'
 import { settle } from '../moves/vacate.ts'
 import { once } from './elementwise.ts'
 import { cumulative, sort, topK } from './order.ts'
-import { at, result, type Rules } from './rule.ts'
+import { at, result, type Partitioners } from './partitioner.ts'
 
 /** Where a dim is split, rows are looked up in the device's part; `inside` says which indices fall into it. */
 function localRows(c: Context, indices: LocalNode, rows: number, axes: readonly string[]): { readonly local: LocalNode; readonly inside: LocalNode } {
@@ -27,7 +27,7 @@ const broadcastLocal = (c: Context, n: LocalNode, shape: readonly Dim[]): LocalN
 const bounded = (c: Context, i: LocalNode, from: number, to: number): LocalNode =>
   c.make('binary', [c.make('binary', [i, constant(c, to, i)], { fn: 'min' }), constant(c, from, i)], { fn: 'max' })
 
-/** Each device looks up what it has and adds zero for the rest: no device needs the whole table. */
+/** Each device looks up what it has and adds zero for the rest: no device needs all of the table. */
 function lookedUp(c: Context, table: LocalNode, dim: string, indices: LocalNode, axes: readonly string[], site: Node['site']): { readonly node: LocalNode; readonly partial?: Partial } {
   if (axes.length === 0) return { node: c.make('take', [table, indices], { dim }, site) }
   const size = sizeIn(table, dim)
@@ -44,7 +44,7 @@ function apart(c: Context, v: Value, dim: string, indices: Value): { readonly v:
   const renamed = (name: string): string => (name === dim ? own : name)
   return {
     dim: own,
-    v: { ...v, shape: v.shape.map(d => ({ name: renamed(d.name), size: d.size })), split: new Map([...v.split].map(([name, axes]) => [renamed(name), axes])), node: c.make('rename', [v.node], { from: dim, to: own }) },
+    v: { ...v, shape: v.shape.map(d => ({ name: renamed(d.name), size: d.size })), sharding: new Map([...v.sharding].map(([name, axes]) => [renamed(name), axes])), node: c.make('rename', [v.node], { from: dim, to: own }) },
   }
 }
 
@@ -52,13 +52,13 @@ function take(n: Node<'take'>, values: readonly Value[], c: Context): readonly V
   const asked = ready(c, at(values, 1))
   const { v: rows, dim } = apart(c, ready(c, at(values, 0)), n.attrs.dim, asked)
   // Indices split along the rows' own axes are gathered first: every part of the table must see them all.
-  const along = new Set(rows.split.get(dim))
-  const seen = new Map([...asked.split].filter(([, axes]) => !axes.some(a => along.has(a))))
-  const clash = seen.size < asked.split.size
-  const { values: [table, indices], split } = unified(c, [rows, clash ? relayout(c, asked, seen) : asked])
+  const along = new Set(rows.sharding.get(dim))
+  const seen = new Map([...asked.sharding].filter(([, axes]) => !axes.some(a => along.has(a))))
+  const clash = seen.size < asked.sharding.size
+  const { values: [table, indices], sharding } = unified(c, [rows, clash ? relayout(c, asked, seen) : asked])
   if (table === undefined || indices === undefined) throw new Error('take has two operands')
-  const out = new Map([...split].filter(([name]) => name !== dim))
-  const { node, partial } = lookedUp(c, table.node, dim, indices.node, split.get(dim) ?? [], n.site)
+  const out = new Map([...sharding].filter(([name]) => name !== dim))
+  const { node, partial } = lookedUp(c, table.node, dim, indices.node, sharding.get(dim) ?? [], n.site)
   const found = result(n, node, out, partial)
   return clash ? found.map(v => relayout(c, v, c.target(v.shape))) : found
 }
@@ -71,33 +71,33 @@ function scatter(n: Node<'scatter'>, values: readonly Value[], c: Context): read
   const { v: target, dim } = apart(c, ready(c, at(values, 0)), n.attrs.dim, indices)
   const scattered = indices.shape.filter(d => !names(target.shape).includes(d.name))
   // Dims of the target lie as the target does; along others the indices may be split, where the order of updates is none.
-  const split = new Map(target.split)
-  const taken = new Set([...split.values()].flat())
+  const sharding = new Map(target.sharding)
+  const taken = new Set([...sharding.values()].flat())
   for (const d of kind === 'set' ? [] : scattered) {
-    const axes = (indices.split.get(d.name) ?? updates.split.get(d.name) ?? []).filter(a => !taken.has(a))
+    const axes = (indices.sharding.get(d.name) ?? updates.sharding.get(d.name) ?? []).filter(a => !taken.has(a))
     if (axes.length === 0) continue
-    split.set(d.name, axes)
+    sharding.set(d.name, axes)
     for (const a of axes) taken.add(a)
   }
-  const [i, u] = [indices, updates].map(v => relayout(c, v, new Map([...split].filter(([name]) => v.shape.some(d => d.name === name)))))
+  const [i, u] = [indices, updates].map(v => relayout(c, v, new Map([...sharding].filter(([name]) => v.shape.some(d => d.name === name)))))
   if (i === undefined || u === undefined) throw new Error('scatter has three operands')
-  const addends = scattered.flatMap(d => split.get(d.name) ?? [])
+  const addends = scattered.flatMap(d => sharding.get(d.name) ?? [])
   const reduced = sums[kind]
   const partial = addends.length === 0 || reduced === undefined ? undefined : { kind: reduced, axes: addends }
   const base = kind === 'add' ? once(c, target, addends) : target
-  const axes = target.split.get(dim) ?? []
+  const axes = target.sharding.get(dim) ?? []
   // Out of the device's part is out of range, and dropped.
   const local = axes.length === 0 ? i.node : localRows(c, i.node, sizeIn(target.node, dim), axes).local
   const placed = c.make('scatter', [base.node, local, u.node], { dim, kind }, n.site)
-  return result(n, dim === own ? c.make('rename', [placed], { from: own, to: n.attrs.dim }) : placed, new Map([...target.split].map(([name, a]) => [name === own ? n.attrs.dim : name, a])), partial)
+  return result(n, dim === own ? c.make('rename', [placed], { from: own, to: n.attrs.dim }) : placed, new Map([...target.sharding].map(([name, a]) => [name === own ? n.attrs.dim : name, a])), partial)
 }
 
 function scatterAdd(n: Node<'scatterAdd'>, values: readonly Value[], c: Context): readonly Value[] {
-  const { values: [indices, updates], split } = unified(c, values.map(v => ready(c, v)))
+  const { values: [indices, updates], sharding } = unified(c, values.map(v => ready(c, v)))
   if (indices === undefined || updates === undefined) throw new Error('scatterAdd has two operands')
   const contracted = names(indices.shape)
-  const out = new Map([...split].filter(([name]) => !contracted.includes(name)))
-  const addends = contracted.flatMap(name => split.get(name) ?? [])
+  const out = new Map([...sharding].filter(([name]) => !contracted.includes(name)))
+  const addends = contracted.flatMap(name => sharding.get(name) ?? [])
   const want = c.target(shapeOf(n)).get(n.attrs.dim.name) ?? []
   const taken = new Set([...addends, ...[...out.values()].flat()])
   const axes = want.every(a => !taken.has(a)) ? want : []
@@ -108,15 +108,15 @@ function scatterAdd(n: Node<'scatterAdd'>, values: readonly Value[], c: Context)
   return result(n, c.make('scatterAdd', [local, updates.node], { dim }, n.site), out, addends.length === 0 ? undefined : { kind: 'sum', axes: addends })
 }
 
-const without = (split: Split, dim: string): Split => new Map([...split].filter(([name]) => name !== dim))
+const without = (sharding: Sharding, dim: string): Sharding => new Map([...sharding].filter(([name]) => name !== dim))
 /** i32: where the window begins, so that all of it lies inside. */
 const begin = (c: Context, start: LocalNode, whole: number, part: number): LocalNode => bounded(c, start, 0, whole - part)
 
 function dynamicSlice(n: Node<'dynamicSlice'>, values: readonly Value[], c: Context): readonly Value[] {
   const { dim, to } = n.attrs
   const [x, start] = [ready(c, at(values, 0)), ready(c, at(values, 1))]
-  const axes = x.split.get(dim) ?? []
-  const out = without(x.split, dim)
+  const axes = x.sharding.get(dim) ?? []
+  const out = without(x.sharding, dim)
   if (axes.length === 0) return result(n, c.make('dynamicSlice', [x.node, start.node], n.attrs, n.site), out).map(r => settle(c, r, [to.name]))
   const first = begin(c, start.node, sizeIn(x.node, dim) * partsOf(c.mesh, axes), to.size)
   const counted = c.make('iota', [], { dim: to })
@@ -129,9 +129,9 @@ function dynamicSlice(n: Node<'dynamicSlice'>, values: readonly Value[], c: Cont
 function dynamicUpdate(n: Node<'dynamicUpdate'>, values: readonly Value[], c: Context): readonly Value[] {
   const { dim } = n.attrs
   const [x, start] = [ready(c, at(values, 0)), ready(c, at(values, 2))]
-  const update = relayout(c, ready(c, at(values, 1)), without(x.split, dim))
-  const axes = x.split.get(dim) ?? []
-  if (axes.length === 0) return result(n, c.make('dynamicUpdate', [x.node, update.node, start.node], n.attrs, n.site), x.split)
+  const update = relayout(c, ready(c, at(values, 1)), without(x.sharding, dim))
+  const axes = x.sharding.get(dim) ?? []
+  if (axes.length === 0) return result(n, c.make('dynamicUpdate', [x.node, update.node, start.node], n.attrs, n.site), x.sharding)
   // Each device asks, for every element that it holds, which one of the update goes there.
   const [block, size] = [sizeIn(x.node, dim), sizeIn(update.node, dim)]
   const first = begin(c, start.node, block * partsOf(c.mesh, axes), size)
@@ -143,10 +143,10 @@ function dynamicUpdate(n: Node<'dynamicUpdate'>, values: readonly Value[], c: Co
   const inside = c.make('binary', [from, to], { fn: 'and' })
   const shape = shapeOf(x.node)
   const taken = broadcastLocal(c, c.make('take', [update.node, bounded(c, index, 0, size - 1)], { dim }), shape)
-  return result(n, c.make('select', [broadcastLocal(c, inside, shape), taken, x.node], {}, n.site), x.split)
+  return result(n, c.make('select', [broadcastLocal(c, inside, shape), taken, x.node], {}, n.site), x.sharding)
 }
 
-export const indexing: Rules<IndexingAttrs> = {
+export const indexing: Partitioners<IndexingAttrs> = {
   take, scatter, scatterAdd, dynamicSlice, dynamicUpdate,
   sort: (n, values, c) => sort(n, values.map(v => ready(c, v)), c),
   topK: (n, values, c) => topK(n, ready(c, at(values, 0)), c),

@@ -1,19 +1,19 @@
-/** Split rules: elementwise ops. */
+/** Partition rules: elementwise ops. */
 import { dtypes, isFloat } from '../../core/dtype.ts'
 import { splatValue } from '../../graph/make.ts'
 import { dtypeOf, operand, type Node } from '../../graph/node.ts'
-import { computable, constant, partIndex, samePartial, unified, whole, type Context, type Partial, type Value } from '../context.ts'
-import { at, elementwise as alike, moving, result } from './rule.ts'
+import { computable, constant, partIndex, samePartial, unified, reduced, type Context, type Partial, type Value } from '../context.ts'
+import { at, elementwise as alike, moving, result } from './partitioner.ts'
 import type { BinaryFn, ElementwiseAttrs } from '../../graph/ops.ts'
-import type { Rules } from './rule.ts'
+import type { Partitioners } from './partitioner.ts'
 
 /** Sums of addends are addends of the sum; a scalar that is not partial becomes one, counted on the first device only. */
 function addition(n: Node<'binary'>, values: readonly Value[], c: Context): readonly Value[] {
   const [a, b] = [computable(c, at(values, 0)), computable(c, at(values, 1))]
   const partial = a.partial ?? b.partial
   if (partial === undefined || partial.kind !== 'sum' || (a.partial ?? partial).kind !== (b.partial ?? partial).kind) return plain(n, values, c)
-  const { values: [l = a, r = b], split } = unified(c, [a, b])
-  const sum = (x: Value, y: Value, over: Partial | undefined): readonly Value[] => result(n, c.make('binary', [x.node, y.node], n.attrs, n.site), split, over)
+  const { values: [l = a, r = b], sharding } = unified(c, [a, b])
+  const sum = (x: Value, y: Value, over: Partial | undefined): readonly Value[] => result(n, c.make('binary', [x.node, y.node], n.attrs, n.site), sharding, over)
   const zero = (v: Value, g: Node): boolean => v.anyPartial === true || splatValue(g) === 0
   // Moving to one layout may have reduced either.
   if (samePartial(l.partial, r.partial)) return sum(l, r, l.partial)
@@ -24,7 +24,7 @@ function addition(n: Node<'binary'>, values: readonly Value[], c: Context): read
   return sum(once(c, l, axes), once(c, r, axes), { kind: 'sum', axes })
 }
 
-/** A value partial over more axes: itself on the first device along those it was whole over, zero elsewhere. */
+/** A value partial over more axes: itself on the first device along those it was replicated over, zero elsewhere. */
 export function once(c: Context, v: Value, axes: readonly string[]): Value {
   const more = axes.filter(a => v.partial?.axes.includes(a) !== true)
   if (more.length === 0) return v
@@ -38,18 +38,18 @@ function scaling(n: Node<'binary'>, values: readonly Value[], c: Context): reado
   const [a, b] = [computable(c, at(values, 0)), computable(c, at(values, 1))]
   const scaled = splatValue(operand(n, 1)) !== undefined ? a : n.attrs.fn === 'mul' && splatValue(operand(n, 0)) !== undefined ? b : undefined
   if (scaled?.partial?.kind !== 'sum') return plain(n, values, c)
-  const { values: moved, split } = unified(c, [a, b])
-  return result(n, c.make('binary', moved.map(v => v.node), n.attrs, n.site), split, moved[scaled === a ? 0 : 1]?.partial)
+  const { values: moved, sharding } = unified(c, [a, b])
+  return result(n, c.make('binary', moved.map(v => v.node), n.attrs, n.site), sharding, moved[scaled === a ? 0 : 1]?.partial)
 }
 
 const plain: BinaryRule = (n, values, c) => alike(n, values, c, operands => c.make('binary', operands, n.attrs, n.site))
 type BinaryRule = (n: Node<'binary'>, values: readonly Value[], c: Context) => readonly Value[]
 const linear: { readonly [F in BinaryFn]?: BinaryRule } = { add: addition, sub: addition, mul: scaling, div: scaling }
 
-export const elementwise: Rules<ElementwiseAttrs> = {
+export const elementwise: Partitioners<ElementwiseAttrs> = {
   unary: (n, values, c) => {
     const v = computable(c, at(values, 0))
-    return n.attrs.fn === 'neg' && v.partial?.kind === 'sum' ? moving(n, v, c.make('unary', [v.node], n.attrs, n.site), v.split)
+    return n.attrs.fn === 'neg' && v.partial?.kind === 'sum' ? moving(n, v, c.make('unary', [v.node], n.attrs, n.site), v.sharding)
       : alike(n, values, c, operands => c.make('unary', operands, n.attrs, n.site))
   },
   binary: (n, values, c) => (linear[n.attrs.fn] ?? plain)(n, values, c),
@@ -64,8 +64,8 @@ export const elementwise: Rules<ElementwiseAttrs> = {
     const v = computable(c, given)
     // Addends may be widened before they are reduced, not narrowed.
     const wider = isFloat(dtypeOf(v.node)) && (n.attrs.dtype === 'f32' || n.attrs.dtype === 'f64')
-    const taken = wider ? v : whole(c, v)
-    return moving(n, taken, c.make('convert', [taken.node], n.attrs, n.site), v.split)
+    const taken = wider ? v : reduced(c, v)
+    return moving(n, taken, c.make('convert', [taken.node], n.attrs, n.site), v.sharding)
   },
   threefry: (n, values, c) => alike(n, values, c, operands => c.make('threefry', operands, n.attrs, n.site)),
 }

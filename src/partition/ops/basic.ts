@@ -1,46 +1,46 @@
-/** Split rules: values from outside, and what changes only how they are seen. */
+/** Partition rules: values from outside, and what changes only how they are seen. */
 import { localShape } from '../../core/layout.ts'
 import { partsOf } from '../../core/mesh.ts'
 import { shapeOf } from '../../graph/node.ts'
-import { binary, computable, constant, partIndex, relayout, whole } from '../context.ts'
-import { at, moving, result } from './rule.ts'
+import { binary, computable, constant, partIndex, relayout, reduced } from '../context.ts'
+import { at, moving, result } from './partitioner.ts'
 import type { BasicAttrs } from '../../graph/ops.ts'
-import type { Rules } from './rule.ts'
+import type { Partitioners } from './partitioner.ts'
 
-export const basic: Rules<BasicAttrs> = {
+export const basic: Partitioners<BasicAttrs> = {
   input: n => { throw new Error(`input "${n.attrs.name}" was not placed`) },
   constant: (n, _, c) => result(n, c.make('constant', [], n.attrs), new Map()),
   iota: (n, _, c) => {
-    const split = c.target(shapeOf(n))
-    const axes = split.get(n.attrs.dim.name) ?? []
+    const sharding = c.target(shapeOf(n))
+    const axes = sharding.get(n.attrs.dim.name) ?? []
     const size = n.attrs.dim.size / partsOf(c.mesh, axes)
     const local = c.make('iota', [], { dim: { name: n.attrs.dim.name, size } })
-    if (axes.length === 0) return result(n, local, split)
+    if (axes.length === 0) return result(n, local, sharding)
     const part = partIndex(c, axes)
     const start = binary(c, 'mul', part, constant(c, size, part))
-    return result(n, binary(c, 'add', local, c.make('broadcast', [start], { shape: shapeOf(local) })), split)
+    return result(n, binary(c, 'add', local, c.make('broadcast', [start], { shape: shapeOf(local) })), sharding)
   },
   broadcast: (n, values, c) => {
     const given = computable(c, at(values, 0))
     // Reduced before it grows; a mere reordering stays partial.
-    const v = given.shape.length === n.attrs.shape.length ? given : whole(c, given)
-    const split = new Map(v.split)
-    const taken = new Set([...split.values()].flat())
+    const v = given.shape.length === n.attrs.shape.length ? given : reduced(c, given)
+    const sharding = new Map(v.sharding)
+    const taken = new Set([...sharding.values()].flat())
     for (const [name, axes] of c.target(n.attrs.shape)) {
-      if (!v.shape.some(d => d.name === name) && axes.every(a => !taken.has(a))) split.set(name, axes)
+      if (!v.shape.some(d => d.name === name) && axes.every(a => !taken.has(a))) sharding.set(name, axes)
     }
-    return moving(n, v, c.make('broadcast', [v.node], { shape: localShape(n.attrs.shape, split, c.mesh) }, n.site), split)
+    return moving(n, v, c.make('broadcast', [v.node], { shape: localShape(n.attrs.shape, sharding, c.mesh) }, n.site), sharding)
   },
   rename: (n, values, c) => {
     const given = computable(c, at(values, 0))
     const { from, to } = n.attrs
     // The new name has rules of its own; what the old one held moves there first.
     const want = c.target(shapeOf(n)).get(to) ?? []
-    const others = new Map([...given.split].filter(([name]) => name !== from))
+    const others = new Map([...given.sharding].filter(([name]) => name !== from))
     const free = want.every(a => ![...others.values()].flat().includes(a))
     const before = new Map(others)
     if (want.length > 0 && free) before.set(from, want)
-    const same = (given.split.get(from) ?? []).join() === (before.get(from) ?? []).join()
+    const same = (given.sharding.get(from) ?? []).join() === (before.get(from) ?? []).join()
     const v = same ? given : relayout(c, given, before)
     return moving(n, v, c.make('rename', [v.node], n.attrs, n.site), new Map([...before].map(([name, axes]) => [name === from ? to : name, axes])))
   },

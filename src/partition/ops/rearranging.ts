@@ -1,79 +1,79 @@
-/** Split rules: ops that move elements to places known beforehand. */
+/** Partition rules: ops that move elements to places known beforehand. */
 import { names, type Dim } from '../../core/dim.ts'
-import { localShape, sameSplit, type Split } from '../../core/layout.ts'
+import { localShape, sameSharding, type Sharding } from '../../core/layout.ts'
 import { axisOf, partsOf, type Mesh } from '../../core/mesh.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
 import type { RearrangingAttrs } from '../../graph/ops.ts'
 import { sizeIn } from '../build.ts'
-import { computable, relayout, whole, type Context, type Value } from '../context.ts'
+import { computable, relayout, reduced, type Context, type Value } from '../context.ts'
 import type { LocalNode } from '../local.ts'
 import { blank, fetch } from '../moves/fetch.ts'
 import { restored, settle, vacate, vacated } from '../moves/vacate.ts'
-import { at, result, type Rules } from './rule.ts'
+import { at, result, type Partitioners } from './partitioner.ts'
 
 const named = (shape: readonly Dim[], name: string): Dim => shape.find(d => d.name === name) ?? { name, size: 1 }
-const without = (split: Split, gone: readonly string[]): Split => new Map([...split].filter(([name]) => !gone.includes(name)))
-const moved = (c: Context, v: Value, to: Split): Value => (sameSplit(v.split, to) ? v : relayout(c, v, to))
+const without = (sharding: Sharding, gone: readonly string[]): Sharding => new Map([...sharding].filter(([name]) => !gone.includes(name)))
+const moved = (c: Context, v: Value, to: Sharding): Value => (sameSharding(v.sharding, to) ? v : relayout(c, v, to))
 
 /** How several dims lie when they, as one dim in row-major order, take these axes; undefined where a block would not be one piece. */
-function distributed(axes: readonly string[], dims: readonly Dim[], mesh: Mesh): Split | undefined {
-  const split = new Map<string, readonly string[]>()
+function distributed(axes: readonly string[], dims: readonly Dim[], mesh: Mesh): Sharding | undefined {
+  const sharding = new Map<string, readonly string[]>()
   let k = 0
   for (const axis of axes) {
     for (;;) {
       const d = dims[k]
       if (d === undefined) return undefined
-      const own = split.get(d.name) ?? []
+      const own = sharding.get(d.name) ?? []
       const parts = partsOf(mesh, own)
-      if (d.size % (parts * axisOf(mesh, axis).size) === 0) { split.set(d.name, [...own, axis]); break }
+      if (d.size % (parts * axisOf(mesh, axis).size) === 0) { sharding.set(d.name, [...own, axis]); break }
       // Only a dim that is cut into single elements lets the next one be cut as well.
       if (parts !== d.size) return undefined
       k++
     }
   }
-  return split
+  return sharding
 }
 
 /** The axes that several dims take, as those of one dim made of them; undefined where they cannot be. */
-function together(dims: readonly Dim[], split: Split, mesh: Mesh): readonly string[] | undefined {
-  const axes = dims.flatMap(d => split.get(d.name) ?? [])
+function together(dims: readonly Dim[], sharding: Sharding, mesh: Mesh): readonly string[] | undefined {
+  const axes = dims.flatMap(d => sharding.get(d.name) ?? [])
   const spread = distributed(axes, dims, mesh)
-  return spread !== undefined && sameSplit(spread, new Map([...split].filter(([name]) => dims.some(d => d.name === name)))) ? axes : undefined
+  return spread !== undefined && sameSharding(spread, new Map([...sharding].filter(([name]) => dims.some(d => d.name === name)))) ? axes : undefined
 }
-const free = (axes: readonly string[], split: Split): boolean => axes.every(a => ![...split.values()].flat().includes(a))
+const free = (axes: readonly string[], sharding: Sharding): boolean => axes.every(a => ![...sharding.values()].flat().includes(a))
 
 function splitDim(n: Node<'splitDim'>, given: Value, c: Context): readonly Value[] {
   const { dim, into } = n.attrs
-  const others = without(given.split, [dim])
+  const others = without(given.sharding, [dim])
   const wanted = together(into, c.target(shapeOf(n)), c.mesh)
-  const held = given.split.get(dim) ?? []
+  const held = given.sharding.get(dim) ?? []
   // What the rules want of the parts, if one dim can hold it; else as much as both sides can.
   let axes = wanted !== undefined && free(wanted, others) ? wanted : held
   while (distributed(axes, into, c.mesh) === undefined) axes = axes.slice(0, -1)
   const v = moved(c, given, axes.length === 0 ? others : new Map([...others, [dim, axes]]))
-  const split = new Map([...others, ...(distributed(axes, into, c.mesh) ?? [])])
-  const node = c.make('splitDim', [v.node], { dim, into: localShape(into, split, c.mesh) }, n.site)
-  return result(n, node, split, v.partial).map(r => settle(c, r, names(into)))
+  const sharding = new Map([...others, ...(distributed(axes, into, c.mesh) ?? [])])
+  const node = c.make('splitDim', [v.node], { dim, into: localShape(into, sharding, c.mesh) }, n.site)
+  return result(n, node, sharding, v.partial).map(r => settle(c, r, names(into)))
 }
 
 function mergeDims(n: Node<'mergeDims'>, given: Value, c: Context): readonly Value[] {
   const { from, into } = n.attrs
   const dims = from.map(name => named(given.shape, name))
-  const others = without(given.split, from)
+  const others = without(given.sharding, from)
   const want = c.target(shapeOf(n)).get(into.name) ?? []
   const spread = free(want, others) ? distributed(want, dims, c.mesh) : undefined
-  let before: Split = given.split
+  let before: Sharding = given.sharding
   if (spread !== undefined) before = new Map([...others, ...spread])
-  else if (together(dims, given.split, c.mesh) === undefined) {
+  else if (together(dims, given.sharding, c.mesh) === undefined) {
     const [first] = dims
-    const axes = first === undefined ? [] : given.split.get(first.name) ?? []
+    const axes = first === undefined ? [] : given.sharding.get(first.name) ?? []
     before = axes.length === 0 || first === undefined ? others : new Map([...others, [first.name, axes]])
   }
   const v = moved(c, given, before)
   const axes = together(dims, before, c.mesh) ?? []
-  const split = axes.length === 0 ? others : new Map([...others, [into.name, axes]])
+  const sharding = axes.length === 0 ? others : new Map([...others, [into.name, axes]])
   const node = c.make('mergeDims', [v.node], { from, into: { name: into.name, size: into.size / partsOf(c.mesh, axes) } }, n.site)
-  return result(n, node, split, v.partial).map(r => settle(c, r, [into.name]))
+  return result(n, node, sharding, v.partial).map(r => settle(c, r, [into.name]))
 }
 
 /** What the device's block of the result is made of, in elements from the beginning of its block of the operand. */
@@ -84,13 +84,13 @@ function interval({ start, step, dilation }: RearrangingAttrs['resample'], size:
 
 function resample(n: Node<'resample'>, given: Value, c: Context): readonly Value[] {
   const { dim, to, start, step, dilation, fill } = n.attrs
-  const axes = given.split.get(dim) ?? []
+  const axes = given.sharding.get(dim) ?? []
   const local = (x: LocalNode, size: number, from: number): LocalNode => c.make('resample', [x], { ...n.attrs, to: { name: to.name, size }, start: from }, n.site)
   if (axes.length === 0) {
-    const v = fill === 0 ? given : whole(c, given)
-    return result(n, local(v.node, to.size, start), v.split, v.partial).map(r => settle(c, r, [to.name]))
+    const v = fill === 0 ? given : reduced(c, given)
+    return result(n, local(v.node, to.size, start), v.sharding, v.partial).map(r => settle(c, r, [to.name]))
   }
-  const v = whole(c, given)
+  const v = reduced(c, given)
   const parts = partsOf(c.mesh, axes)
   const [block, size] = [sizeIn(v.node, dim), to.size / parts]
   // Blocks of the result begin where blocks of the operand do, shifted alike: neighbours have what is missing.
@@ -98,19 +98,19 @@ function resample(n: Node<'resample'>, given: Value, c: Context): readonly Value
     const needed = interval(n.attrs, size)
     const node = needed.size <= 0 ? blank(c, v.node, dim, { name: to.name, size }, fill)
       : local(fetch(c, v, dim, { ...needed, fill }), size, start - needed.start * dilation)
-    const split = new Map([...v.split].map(([name, a]) => [name === dim ? to.name : name, a]))
-    return result(n, node, split).map(r => settle(c, r, to.name === dim ? [] : [to.name]))
+    const sharding = new Map([...v.sharding].map(([name, a]) => [name === dim ? to.name : name, a]))
+    return result(n, node, sharding).map(r => settle(c, r, to.name === dim ? [] : [to.name]))
   }
   const there = vacate(c, v, dim)
-  return result(n, local(there.node, to.size, start), there.split).map(r => restored(c, r))
+  return result(n, local(there.node, to.size, start), there.sharding).map(r => restored(c, r))
 }
 
 function reverse(n: Node<'reverse'>, v: Value, c: Context): readonly Value[] {
-  const axes = v.split.get(n.attrs.dim) ?? []
+  const axes = v.sharding.get(n.attrs.dim) ?? []
   const parts = partsOf(c.mesh, axes)
   const turned = c.make('reverse', [v.node], n.attrs, n.site)
   const node = parts === 1 ? turned : c.make('permute', [turned], { axes, pairs: Array.from({ length: parts }, (_, i) => [i, parts - 1 - i] as const) }, n.site)
-  return result(n, node, v.split, v.partial)
+  return result(n, node, v.sharding, v.partial)
 }
 
 function concat(n: Node<'concat'>, values: readonly Value[], c: Context): readonly Value[] {
@@ -118,29 +118,29 @@ function concat(n: Node<'concat'>, values: readonly Value[], c: Context): readon
   const [first] = values
   if (first === undefined) throw new Error('nothing to concatenate')
   const target = without(c.target(shapeOf(n)), [name])
-  const alike = values.every(v => sameSplit(without(v.split, [name]), without(first.split, [name])))
-  const split = alike ? vacated(c, values.find(v => v.split.has(name)) ?? first, name) : target
-  const parts = values.map(v => relayout(c, v, split).node)
-  return result(n, c.make('concat', parts, n.attrs, n.site), split).map(r => settle(c, relayoutIfBorrowed(c, r, target), [name]))
+  const alike = values.every(v => sameSharding(without(v.sharding, [name]), without(first.sharding, [name])))
+  const sharding = alike ? vacated(c, values.find(v => v.sharding.has(name)) ?? first, name) : target
+  const parts = values.map(v => relayout(c, v, sharding).node)
+  return result(n, c.make('concat', parts, n.attrs, n.site), sharding).map(r => settle(c, relayoutIfBorrowed(c, r, target), [name]))
 }
 /** Other dims that took the axes of the one in the way give them back. */
-const relayoutIfBorrowed = (c: Context, v: Value, target: Split): Value => (sameSplit(v.split, target) ? v : restored(c, v))
+const relayoutIfBorrowed = (c: Context, v: Value, target: Sharding): Value => (sameSharding(v.sharding, target) ? v : restored(c, v))
 
-export const rearranging: Rules<RearrangingAttrs> = {
+export const rearranging: Partitioners<RearrangingAttrs> = {
   splitDim: (n, values, c) => splitDim(n, computable(c, at(values, 0)), c),
   mergeDims: (n, values, c) => mergeDims(n, computable(c, at(values, 0)), c),
   resample: (n, values, c) => resample(n, computable(c, at(values, 0)), c),
   roll: (n, values, c) => {
     const v = computable(c, at(values, 0))
     const { dim, by } = n.attrs
-    if (!v.split.has(dim)) return result(n, c.make('roll', [v.node], n.attrs, n.site), v.split, v.partial)
-    const there = whole(c, v)
+    if (!v.sharding.has(dim)) return result(n, c.make('roll', [v.node], n.attrs, n.site), v.sharding, v.partial)
+    const there = reduced(c, v)
     const size = named(shapeOf(operand(n, 0)), dim).size
     // The shorter way round.
     const shift = ((by % size) + size) % size
     const start = shift * 2 > size ? size - shift : -shift
-    return result(n, fetch(c, there, dim, { start, size: sizeIn(there.node, dim), wrap: true }), there.split)
+    return result(n, fetch(c, there, dim, { start, size: sizeIn(there.node, dim), wrap: true }), there.sharding)
   },
   reverse: (n, values, c) => reverse(n, computable(c, at(values, 0)), c),
-  concat: (n, values, c) => concat(n, values.map(v => whole(c, computable(c, v))), c),
+  concat: (n, values, c) => concat(n, values.map(v => reduced(c, computable(c, v))), c),
 }

@@ -5,9 +5,9 @@ import { broadcastTo, make } from '../../graph/make.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
 import type { WindowAttrs } from '../../graph/ops.ts'
 import { convDims } from '../../graph/windows.ts'
-import { none, type Rules } from './rule.ts'
+import { none, type Vjps } from './vjp.ts'
 
-export const windows: Rules<WindowAttrs> = {
+export const windows: Vjps<WindowAttrs> = {
   /**
    * xd[s·stride + k·wDilation − low]: to x's element i flows g[s] · w[k] where s·stride = i·xDilation + low − k·wDilation, which
    * with k counted from the end is a window over g, stride and x's dilation exchanged; to w[k] flows x · g summed over s, a window

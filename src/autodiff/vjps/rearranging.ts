@@ -3,11 +3,11 @@ import { broadcastTo, make } from '../../graph/make.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
 import type { RearrangingAttrs } from '../../graph/ops.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
-import { none, type Rules } from './rule.ts'
+import { none, type Vjps } from './vjp.ts'
 
 const sized = (n: Node, dim: string): { readonly name: string; readonly size: number } => dimIn(shapeOf(n), dim, 'gradient')
 
-export const rearranging: Rules<RearrangingAttrs> = {
+export const rearranging: Vjps<RearrangingAttrs> = {
   splitDim: (n, [g]) => {
     if (g === undefined) return none
     const x = operand(n, 0)

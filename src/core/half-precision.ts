@@ -48,9 +48,9 @@ export function f16FromBits(bits: number): number {
   return bits & 0x8000 ? -size : size
 }
 
-/** Host data as numbers: halves, which are held as their bits, as f32. */
+/** Host data as numbers: half-precision ones, which are held as their bits, as f32. */
 export const numbersOf = (data: TypedArray, dtype: DType): TypedArray => (isHalf(dtype) ? Float32Array.from(data as Uint16Array, dtype === 'bf16' ? bf16FromBits : f16FromBits) : data)
 
-/** Numbers as the bits of the nearest halves. */
+/** Numbers as the bits of the nearest ones in half precision. */
 export const halvesOf = (numbers: Float32Array | Float64Array, dtype: 'bf16' | 'f16'): Uint16Array =>
   Uint16Array.from(numbers, dtype === 'bf16' ? x => bf16Bits(roundBf16(x)) : x => f16Bits(roundF16(x)))

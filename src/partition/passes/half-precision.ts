@@ -1,4 +1,4 @@
-/** A contraction of halves that were widened for it is one of halves that gives f32: the same products and sums, at half the reading. */
+/** A contraction of half-precision numbers that were widened for it is one in half precision that gives f32: the same products and sums, at half the reading. */
 import { isHalf } from '../../core/dtype.ts'
 import { dtypeOf, operand, reachable } from '../../graph/node.ts'
 import type { LocalNode } from '../local.ts'

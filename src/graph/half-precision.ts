@@ -13,13 +13,13 @@ export function converted(n: Node, dtype: DType): Node {
   return widened ? operand(n, 0) : make('convert', [n], { dtype })
 }
 
-/** A cotangent in another dtype. What was narrowed on its way is taken as it was: gradients are not rounded to a half in between. */
+/** A cotangent in another dtype. What was narrowed on its way is taken as it was: gradients are not rounded to half precision in between. */
 export const cotangentIn = (g: Node, dtype: DType): Node => (g.op === 'convert' && dtypeOf(operand(g, 0)) === dtype ? operand(g, 0) : converted(g, dtype))
 
 /**
- * What `f` makes of nodes of one dtype: of halves widened to f32, and what comes of it narrowed again. On a mesh addends are
- * reduced between the two, so that a half is rounded once whatever the mesh; where contractions of widened halves are
- * written, they are contractions of halves that give f32 (passes/halves.ts in src/partition).
+ * What `f` makes of nodes of one dtype: half-precision ones are widened to f32, and what comes of it is narrowed again. On a mesh addends are
+ * reduced between the two, so that the result is rounded once whatever the mesh; where contractions of widened operands are
+ * written, they are contractions of half-precision operands that give f32 (passes/half-precision.ts in src/partition).
  */
 export function inSums(nodes: readonly Node[], f: (wide: readonly Node[]) => Node): Node {
   const [first] = nodes

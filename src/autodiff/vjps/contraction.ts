@@ -1,13 +1,13 @@
 /** Gradients: ops that sum over dims. */
 import { names } from '../../core/dim.ts'
 import { isNearly } from '../../graph/extremum.ts'
-import { dotNode } from '../../graph/halves.ts'
+import { dotNode } from '../../graph/half-precision.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
-import { none, t, type T } from './rule.ts'
+import { none, t, type T } from './vjp.ts'
 import type { ContractionAttrs } from '../../graph/ops.ts'
-import type { Rules } from './rule.ts'
+import type { Vjps } from './vjp.ts'
 
 const missing = (from: Node, of: Node): string[] => names(shapeOf(of)).filter(d => !names(shapeOf(from)).includes(d))
 
@@ -21,7 +21,7 @@ function othersProduct(x: Node, over: readonly string[]): Node {
   return upTo(false).mul(upTo(true)).node
 }
 
-export const contraction: Rules<ContractionAttrs> = {
+export const contraction: Vjps<ContractionAttrs> = {
   dot: (n, [g], { wants }) => {
     if (g === undefined) return none
     const [a, b] = [operand(n, 0), operand(n, 1)]

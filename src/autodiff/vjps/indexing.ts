@@ -3,13 +3,13 @@ import { isFloat } from '../../core/dtype.ts'
 import { names } from '../../core/dim.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
 import { isNearly } from '../../graph/extremum.ts'
-import { inSums } from '../../graph/halves.ts'
+import { inSums } from '../../graph/half-precision.ts'
 import { broadcastTo, fullNode, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import type { CumulativeKind, IndexingAttrs, ScatterKind } from '../../graph/ops.ts'
 import { full, tensor, where } from '../../graph/tensor.ts'
 import { productGradient } from './cumulative.ts'
-import { none, t, type Cotangents, type Rules, type T } from './rule.ts'
+import { none, t, type Cotangents, type Vjps, type T } from './vjp.ts'
 
 const zeros = (like: Node): Node => fullNode(0, shapeOf(like), dtypeOf(like))
 const isIn = (indices: T, size: number): T => tensor(make('binary', [indices.greaterEqual(0).node, indices.less(size).node], { fn: 'and' }))
@@ -71,7 +71,7 @@ const cumulatives: { readonly [K in CumulativeKind]: (n: Node<'cumulative'>, g: 
   min: extremumGradient,
 }
 
-export const indexing: Rules<IndexingAttrs> = {
+export const indexing: Vjps<IndexingAttrs> = {
   take: (n, [g]) => {
     if (g === undefined) return none
     const [table, indices] = [operand(n, 0), operand(n, 1)]

@@ -23,13 +23,13 @@ export interface Context {
 }
 
 /** Everything that does not depend on the operands' values is done here, once. */
-export type Rule = (op: Op, context: Context) => Step
+export type Lowering = (op: Op, context: Context) => Step
 
 /** What one device does alone. */
 export type Kernel = (operands: readonly Store[]) => readonly Store[]
 
 /** An op without communication. Devices with the very same operands share the work and the results. */
-export const perDevice = (make: (op: Op) => Kernel): Rule => (op, { devices }) => {
+export const perDevice = (make: (op: Op) => Kernel): Lowering => (op, { devices }) => {
   const kernel = make(op)
   return operands => {
     const results: (readonly Store[])[] = []
@@ -49,7 +49,7 @@ function twinOf(operands: readonly Value[], device: number): number {
 }
 
 /** The rule of every op in a table of one-result kernels. */
-export const perDeviceRules = (table: Readonly<Record<string, (op: Op) => (operands: readonly Store[]) => Store>>): [string, Rule][] =>
+export const perDeviceLowerings = (table: Readonly<Record<string, (op: Op) => (operands: readonly Store[]) => Store>>): [string, Lowering][] =>
   Object.entries(table).map(([name, make]) => [name, perDevice(op => {
     const kernel = make(op)
     return operands => [kernel(operands)]

@@ -21,4 +21,4 @@ export const get = (v: Value, i: number): number => v.data[i] ?? Number.NaN
 
 /** `run` evaluates a loop's body: graph inputs' values in, outputs' values out. */
 export interface Context { readonly run: (graph: { readonly inputs: readonly object[]; readonly outputs: readonly object[] }, inputs: readonly Value[]) => Value[] }
-export type Rules<G> = TableFor<G, readonly Value[], [readonly Value[], Context]>
+export type Evaluators<G> = TableFor<G, readonly Value[], [readonly Value[], Context]>
