@@ -1,7 +1,7 @@
 /** The default: a small GPT on the State of the Union addresses, two ways over the batch and two over the model. */
-import { defineRun } from '../src/train/run.ts'
+import { defineRun, type Run } from '../src/train/run.ts'
 
-export default defineRun({
+const run: Run = defineRun({
   name: 'gpt-tiny',
   model: { vocab: 2048, seq: 128, layers: 4, embed: 128, heads: 4, headDim: 32, hidden: 512 },
   batch: 8,
@@ -12,3 +12,4 @@ export default defineRun({
   evalEvery: 500,
   sample: { prompt: 'The people', tokens: 80, temperature: 0.7 },
 })
+export default run

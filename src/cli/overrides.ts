@@ -32,7 +32,7 @@ function pairs(text: string, flag: string, shape: string): [string, string][] {
 const largestSeed = 2 ** 31 - 1
 
 /** A whole number in a range. @throws UsageError */
-export function wholeNumber(text: string, flag: string, least = 0, most = Number.MAX_SAFE_INTEGER): number {
+export function wholeNumber(text: string, flag: string, least = 0, most: number = Number.MAX_SAFE_INTEGER): number {
   const n = Number(text)
   if (/^\d+$/.test(text) && n >= least && n <= most) return n
   const bounds = `${least > 0 ? ` of at least ${least}` : ''}${n > most ? ` of at most ${most}` : ''}`

@@ -12,7 +12,7 @@ export interface Dim<out N extends string = string> {
 export type DimLike<N extends string> = N | Dim<N>
 
 /** Names of dims and of axes. */
-export const legalName = /^[A-Za-z_][\w.]*$/
+export const legalName: RegExp = /^[A-Za-z_][\w.]*$/
 
 /**
  * A dimension of `size` elements.

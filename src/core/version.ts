@@ -12,4 +12,4 @@ function read(): string {
   return 'unknown'
 }
 
-export const version = read()
+export const version: string = read()

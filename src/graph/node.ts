@@ -41,7 +41,7 @@ const isGraph = (value: unknown): boolean => typeof value === 'object' && value 
 export const bodiesOf = <A>(n: NodeOf<A>): readonly GraphOf<A>[] => namedBodies(n).map(([, body]) => body)
 
 /** The node with its bodies replaced; itself where none is. */
-export function withBodies<A>(make: Make<A>, n: NodeOf<A>, replace: (body: GraphOf<A>) => GraphOf<A>, inputs = n.inputs): NodeOf<A> {
+export function withBodies<A>(make: Make<A>, n: NodeOf<A>, replace: (body: GraphOf<A>) => GraphOf<A>, inputs: readonly NodeOf<A>[] = n.inputs): NodeOf<A> {
   const bodies = namedBodies(n).map(([name, body]) => [name, body, replace(body)] as const)
   if (inputs === n.inputs && bodies.every(([, before, after]) => before === after)) return n
   // What it replaces are graphs, by graphs.

@@ -32,7 +32,7 @@ export interface GeneratorOptions extends Layouts {
   readonly weights?: WeightBits
 }
 /** What weights become once they are loaded. */
-export const weightBits = { int8: { bits: 8 }, int4: { bits: 4 } } as const satisfies { readonly [name: string]: Quantize }
+export const weightBits: { readonly int8: Quantize; readonly int4: Quantize } = { int8: { bits: 8 }, int4: { bits: 4 } }
 export type WeightBits = keyof typeof weightBits
 
 /** What a run folder says of its model. @throws FileError */

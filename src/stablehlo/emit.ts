@@ -3,12 +3,13 @@ import type { LocalGraph, LocalNode } from '../partition/local.ts'
 import { communicates } from '../partition/collectives.ts'
 import { ranks } from './collectives/ranks.ts'
 import { replicas } from './collectives/replicas.ts'
+import type { CollectiveWriter } from './collectives/writer.ts'
 import { emitNodes } from './emit-nodes.ts'
 import { typeOfNode, typeText, Writer, type Ssa } from './writer.ts'
 
 /** Where a mesh's devices are: `replicas` of one program in one process, or one on each rank of several processes. */
-const writers = { replicas, ranks } as const
-export type DevicesAs = keyof typeof writers
+export type DevicesAs = 'replicas' | 'ranks'
+const writers: { readonly [K in DevicesAs]: CollectiveWriter } = { replicas, ranks }
 
 export interface EmitOptions {
   /** Parameter → result pairs whose memory is shared; they must be of one type. */

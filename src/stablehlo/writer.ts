@@ -38,7 +38,8 @@ export function literal(value: number, dtype: DType): string {
   if (!isFloat(dtype)) {
     // The largest i64 is no double; the nearest is one more.
     if (value >= 2 ** 63) return String(2n ** 63n - 1n)
-    return String((dtypes[dtype].kind === 'uint' ? BigInt.asUintN : BigInt.asIntN)(8 * dtypes[dtype].bytes, BigInt(Math.trunc(value))))
+    const [bits, x] = [8 * dtypes[dtype].bytes, BigInt(Math.trunc(value))]
+    return String(dtypes[dtype].kind === 'uint' ? BigInt.asUintN(bits, x) : BigInt.asIntN(bits, x))
   }
   if (!Number.isFinite(value)) return floatBits(value, dtype)
   const [mantissa = '0', exponent = '+0'] = value.toExponential().split('e')
@@ -67,7 +68,7 @@ export class Writer {
   /** That line as text; empty where none is known. */
   get place(): string { return this.#site === undefined ? '' : `${fileText(this.#site)}:${this.#site.line}:${this.#site.column}` }
 
-  readonly tokenType = tokenType
+  readonly tokenType: Type = tokenType
   startToken(): void { [this.#token] = this.ops('create_token', [], [tokenType], '', []) }
   takeToken(): Ssa {
     if (this.#token === undefined) throw new Error('no token was started')

@@ -10,7 +10,7 @@ import type { LocalAttrs, LocalNode } from '../local.ts'
 import { replaceNodes, type Pass } from './rewrite.ts'
 
 /** What is gathered before a loop is held until its end: larger tensors are gathered anew in every turn. */
-export const hoistBytes = 64 * 1024 * 1024
+export const hoistBytes: number = 64 * 1024 * 1024
 
 const bytesOf = (n: LocalNode): number => sizeOf(shapeOf(n)) * dtypes[dtypeOf(n)].bytes
 

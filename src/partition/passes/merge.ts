@@ -10,7 +10,7 @@ import type { LocalAttrs, LocalNode } from '../local.ts'
 import type { Pass } from './rewrite.ts'
 
 /** Larger ones, by what enters or by what comes out, are worth a collective of their own. */
-export const smallBytes = 16 * 1024
+export const smallBytes: number = 16 * 1024
 
 type Maker = Make<LocalAttrs>
 type Mergeable = 'allReduce' | 'allGather' | 'reduceScatter'

@@ -8,7 +8,7 @@ const HEAD = MAGIC.length + 32
 const SUFFIX = '.xla'
 
 /** When all entries together take more, the least recently used go. */
-export const DEFAULT_CACHE_BYTES = 512 << 20
+export const DEFAULT_CACHE_BYTES: number = 512 << 20
 
 const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest()
 

@@ -17,7 +17,7 @@ function roundEven(x: number): number {
 
 const bit = (x: boolean): number => (x ? 1 : 0)
 
-export const unary = {
+export const unary: Readonly<Record<string, Arithmetic<1>>> = {
   'chlo.erf': { float: erf }, 'chlo.erf_inv': { float: erfInv },
   abs: { float: Math.abs, int: Math.abs, big: x => (x < 0n ? -x : x) },
   cbrt: { float: Math.cbrt }, ceil: { float: Math.ceil }, cosine: { float: Math.cos }, exponential: { float: Math.exp },
@@ -29,7 +29,7 @@ export const unary = {
   rsqrt: { float: x => 1 / Math.sqrt(x) },
   sign: { float: Math.sign, int: Math.sign, big: x => (x > 0n ? 1n : x < 0n ? -1n : 0n) },
   sine: { float: Math.sin }, sqrt: { float: Math.sqrt }, tan: { float: Math.tan }, tanh: { float: Math.tanh },
-} satisfies Readonly<Record<string, Arithmetic<1>>>
+}
 
 /** JavaScript alone holds that 1 to an unknown power is unknown. */
 const powerFloat = (x: number, y: number): number => (x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y)
@@ -59,8 +59,11 @@ const or = (x: number, y: number): number => x | y
 const and = (x: number, y: number): number => x & y
 const xor = (x: number, y: number): number => x ^ y
 
+export type BinaryName =
+  | 'add' | 'subtract' | 'multiply' | 'divide' | 'remainder' | 'maximum' | 'minimum' | 'atan2' | 'power' | 'and' | 'or' | 'xor'
+
 /** Integers divide as in XLA: by zero gives all ones, and leaves the dividend as remainder. */
-export const binary = {
+export const binary: { readonly [K in BinaryName]: Arithmetic<2> } = {
   add: { float: (x, y) => x + y, int: (x, y) => x + y, big: (x, y) => x + y, bool: or },
   subtract: { float: (x, y) => x - y, int: (x, y) => x - y, big: (x, y) => x - y },
   multiply: { float: (x, y) => x * y, int: Math.imul, big: (x, y) => x * y, bool: and },
@@ -73,7 +76,7 @@ export const binary = {
   and: { int: and, big: (x, y) => x & y, bool: and },
   or: { int: or, big: (x, y) => x | y, bool: or },
   xor: { int: xor, big: (x, y) => x ^ y, bool: xor },
-} satisfies Readonly<Record<string, Arithmetic<2>>>
+}
 
 /** Shifts depend on the width: by it or more, counted without sign, they give 0, or copies of the sign bit. */
 export const shifts = (bits: number): Readonly<Record<string, Arithmetic<2>>> => {

@@ -90,7 +90,7 @@ class SimulateBackend implements Backend {
         details: { array: formatType(type) },
       })
     }
-    const copy = dtypes[type.dtype].view(data.slice().buffer as ArrayBuffer)
+    const copy = dtypes[type.dtype].view(data.slice().buffer)
     return new SimulatedBuffer(this, fromHost(copy, type.dtype), type, device)
   }
 

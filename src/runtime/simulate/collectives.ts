@@ -169,7 +169,7 @@ const numbered = (number: (device: number) => number): Lowering => (op, { device
   return () => [value]
 }
 
-export const collectiveRules: readonly [string, Lowering][] = [
+export const collectiveLowerings: readonly [string, Lowering][] = [
   ['all_reduce', allReduce], ['all_gather', allGather], ['reduce_scatter', reduceScatter], ['all_to_all', allToAll],
   ['collective_permute', collectivePermute], ['collective_broadcast', collectiveBroadcast],
   ['replica_id', numbered(d => d)], ['partition_id', numbered(() => 0)],

@@ -1,22 +1,22 @@
 /** Module → program: every value gets a place in a frame, every op a closure, and values are dropped after their last use. */
 import { PluginError } from '../../core/errors.ts'
 import type { BufferType } from '../backend.ts'
-import { collectiveRules } from './collectives.ts'
-import { controlRules } from './control.ts'
-import { convolutionRules } from './convolution.ts'
-import { dotRules } from './dot.ts'
-import { elementwiseRules } from './elementwise.ts'
-import { gatherRules } from './gather.ts'
+import { collectiveLowerings } from './collectives.ts'
+import { controlLowerings } from './control.ts'
+import { convolutionLowerings } from './convolution.ts'
+import { dotLowerings } from './dot.ts'
+import { elementwiseLowerings } from './elementwise.ts'
+import { gatherLowerings } from './gather.ts'
 import { check, formatType, opError, sameType, sameTypes, type Block, type Func, type Module, type Op, type Typed } from './program.ts'
-import { reduceRules } from './reduce.ts'
-import { reduceWindowRules } from './reduce-window.ts'
+import { reduceLowerings } from './reduce.ts'
+import { reduceWindowLowerings } from './reduce-window.ts'
 import type { Body, Context, Lowering, Step, Value } from './lowering.ts'
-import { shapeRules } from './shape.ts'
-import { topKRules } from './top-k.ts'
+import { shapeLowerings } from './shape.ts'
+import { topKLowerings } from './top-k.ts'
 
-const rules: ReadonlyMap<string, Lowering> = new Map<string, Lowering>([
-  ...elementwiseRules, ...shapeRules, ...dotRules, ...convolutionRules, ...reduceRules, ...reduceWindowRules, ...gatherRules, ...controlRules,
-  ...collectiveRules, ...topKRules,
+const lowerings: ReadonlyMap<string, Lowering> = new Map<string, Lowering>([
+  ...elementwiseLowerings, ...shapeLowerings, ...dotLowerings, ...convolutionLowerings, ...reduceLowerings, ...reduceWindowLowerings, ...gatherLowerings, ...controlLowerings,
+  ...collectiveLowerings, ...topKLowerings,
 ])
 
 export interface Program {
@@ -132,9 +132,9 @@ function compileBlock(block: Block, scope: Scope, context: Context): Body {
   const instructions = block.ops.map((op): Instruction => {
     scope.touched = new Set()
     const operands = op.operands.map(v => scope.slot(v, what => opError(op, 'program-types', what)))
-    const rule = rules.get(op.name)
-    if (rule === undefined) throw opError(op, 'unknown-op', 'the simulator does not know this op')
-    const step = rule(op, context)
+    const lower = lowerings.get(op.name)
+    if (lower === undefined) throw opError(op, 'unknown-op', 'the simulator does not know this op')
+    const step = lower(op, context)
     uses.push(scope.touched)
     return { step, operands, results: op.results.map(v => scope.define(v)), drops: [] }
   })

@@ -24,7 +24,7 @@ function branch(op: Op, context: Context, block: Block): Body {
   return context.region(block)
 }
 
-const whileRule: Lowering = (op, context) => {
+const lowerWhile: Lowering = (op, context) => {
   const [test, loop] = [only(op, op.regions), only(op, op.regions, 1)]
   check(op, [op.results, test.parameters, loop.parameters, loop.results].every(list => sameTypes(list, op.operands)),
     'operands, results and what its regions take and give must be of the same types')
@@ -37,14 +37,14 @@ const whileRule: Lowering = (op, context) => {
   }
 }
 
-const ifRule: Lowering = (op, context) => {
+const lowerIf: Lowering = (op, context) => {
   checkChoice(op, only(op, op.operands), 'bool')
   const [yes, no] = [branch(op, context, only(op, op.regions)), branch(op, context, only(op, op.regions, 1))]
   return ([condition], run) => (agreed(op, condition, 'the branch to take') !== 0 ? yes : no)([], run)
 }
 
 /** An index that no branch has means the last. */
-const caseRule: Lowering = (op, context) => {
+const lowerCase: Lowering = (op, context) => {
   checkChoice(op, only(op, op.operands), 'i32')
   check(op, op.regions.length > 0, 'it has no branches')
   const branches = op.regions.map(block => branch(op, context, block))
@@ -57,6 +57,6 @@ const caseRule: Lowering = (op, context) => {
 
 const call: Lowering = (op, context) => context.call(op, word(op, 'callee'))
 
-export const controlRules: readonly [string, Lowering][] = [
-  ['while', whileRule], ['if', ifRule], ['case', caseRule], ['func.call', call], ['optimization_barrier', () => operands => operands],
+export const controlLowerings: readonly [string, Lowering][] = [
+  ['while', lowerWhile], ['if', lowerIf], ['case', lowerCase], ['func.call', call], ['optimization_barrier', () => operands => operands],
 ]

@@ -2,7 +2,7 @@
 import { integer, integers, texts } from './attributes.ts'
 import { elements, settle, type Cells, type Scalar, type Store } from './element.ts'
 import { check, only, type Op } from './program.ts'
-import { perDeviceLowerings } from './lowering.ts'
+import { perDeviceLowerings, type Lowering } from './lowering.ts'
 import { pick, range, sameList, sizeOf, stridesOf, offsets } from './strided.ts'
 
 /** Where the dims of one side are. */
@@ -90,4 +90,4 @@ function convolution(op: Op): (operands: readonly Store[]) => Store {
   }
 }
 
-export const convolutionRules = perDeviceLowerings({ convolution })
+export const convolutionLowerings: readonly [string, Lowering][] = perDeviceLowerings({ convolution })

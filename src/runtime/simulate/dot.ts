@@ -2,7 +2,7 @@
 import { integers } from './attributes.ts'
 import { elements, settle, type Cells, type Store } from './element.ts'
 import { check, only, type Op } from './program.ts'
-import { perDeviceLowerings } from './lowering.ts'
+import { perDeviceLowerings, type Lowering } from './lowering.ts'
 import { copier, pick, range, sameList, sizeOf, stridesOf, without } from './strided.ts'
 
 /** `out[b][m][n] = Σ left[b][m][k] · right[b][n][k]` */
@@ -104,4 +104,4 @@ function dotGeneral(op: Op): (operands: readonly Store[]) => Store {
   }
 }
 
-export const dotRules = perDeviceLowerings({ dot_general: dotGeneral })
+export const dotLowerings: readonly [string, Lowering][] = perDeviceLowerings({ dot_general: dotGeneral })

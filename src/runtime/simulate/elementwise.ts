@@ -4,7 +4,7 @@ import { integer, word } from './attributes.ts'
 import { elements, fromHost, narrowOf, toHost, type Store } from './element.ts'
 import { check, only, sameShape, type Op } from './program.ts'
 import { perDeviceLowerings, type Lowering } from './lowering.ts'
-import { scalarRules, type ScalarFunction } from './scalar.ts'
+import { scalarFunctions, type ScalarFunction } from './scalar.ts'
 import { offsets, sizeOf } from './strided.ts'
 
 type Loop = (f: ScalarFunction, out: Store, ...operands: readonly Store[]) => void
@@ -19,6 +19,8 @@ const loops = new Map<string, Elementwise>()
 function newLoop(scalars: readonly boolean[]): Loop {
   const names = scalars.map((_, i) => `x${i}`)
   const reads = names.map((name, i) => `${name}[${scalars[i] ? '0' : 'i'}]`)
+  // Only names of ours get into the text.
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval
   return new Function('f', 'out', ...names, `for (let i = 0; i < out.length; i++) out[i] = f(${reads.join(', ')}) // ${loops.size}`) as Loop
 }
 
@@ -37,13 +39,13 @@ function checkDtypes(op: Op): void {
 }
 
 /** What is done to each element, and the loop that does it, shared by all ops alike. */
-function loopFor(op: Op, rule: (op: Op) => ScalarFunction, scalars: readonly boolean[]): Elementwise {
+function loopFor(op: Op, make: (op: Op) => ScalarFunction, scalars: readonly boolean[]): Elementwise {
   const { dtype } = only(op, op.results).type
   const kind = [word(op, 'comparison_direction', ''), word(op, 'compare_type', '')]
   const key = [op.name, ...kind, dtype, ...op.operands.map((v, i) => `${v.type.dtype}${scalars[i] ? ' scalar' : ''}`)].join(' ')
   const known = loops.get(key)
   if (known !== undefined) return known
-  const exact = rule(op)
+  const exact = make(op)
   check(op, exact.length === op.operands.length, `it takes ${exact.length} operands`)
   const narrow = narrowOf(dtype)
   // The 16-bit floats have no stores that round by themselves.
@@ -53,7 +55,7 @@ function loopFor(op: Op, rule: (op: Op) => ScalarFunction, scalars: readonly boo
   return made
 }
 
-function elementwise(op: Op, rule: (op: Op) => ScalarFunction): (operands: readonly Store[]) => Store {
+function elementwise(op: Op, make: (op: Op) => ScalarFunction): (operands: readonly Store[]) => Store {
   const { type } = only(op, op.results)
   const scalars = op.operands.map(({ type: t }, i) => {
     const scalar = t.shape.length === 0 && mayBeScalar[op.name]?.includes(i) === true
@@ -61,7 +63,7 @@ function elementwise(op: Op, rule: (op: Op) => ScalarFunction): (operands: reado
     return scalar
   })
   checkDtypes(op)
-  const { f, loop } = loopFor(op, rule, scalars)
+  const { f, loop } = loopFor(op, make, scalars)
   const length = sizeOf(type.shape)
   return operands => {
     const out = elements[type.dtype].make(length)
@@ -99,7 +101,7 @@ function iota(op: Op): () => Store {
   return () => store
 }
 
-export const elementwiseRules: readonly [string, Lowering][] = [
-  ...perDeviceLowerings(Object.fromEntries([...scalarRules].map(([name, rule]) => [name, (op: Op) => elementwise(op, rule)]))),
+export const elementwiseLowerings: readonly [string, Lowering][] = [
+  ...perDeviceLowerings(Object.fromEntries([...scalarFunctions].map(([name, make]) => [name, (op: Op) => elementwise(op, make)]))),
   ...perDeviceLowerings({ constant, iota, bitcast_convert: bitcast }),
 ]

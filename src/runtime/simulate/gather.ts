@@ -3,7 +3,7 @@ import { integer, integers } from './attributes.ts'
 import { elements, narrowOf, type Cells, type Scalar, type Store } from './element.ts'
 import { check, only, sameType, type Op } from './program.ts'
 import { fold, together } from './region.ts'
-import { perDevice, type Kernel } from './lowering.ts'
+import { perDevice, type Kernel, type Lowering } from './lowering.ts'
 import { copier, offsets, pick, sameList, sizeOf, stridesOf, without } from './strided.ts'
 
 /** One component of the index vectors: it moves the window along a dim of the array. */
@@ -130,4 +130,4 @@ function applier(op: Op): (outs: readonly Store[], to: number, updates: readonly
   }
 }
 
-export const gatherRules = [['gather', perDevice(gather)], ['scatter', perDevice(scatter)]] as const
+export const gatherLowerings: readonly [string, Lowering][] = [['gather', perDevice(gather)], ['scatter', perDevice(scatter)]]

@@ -1,4 +1,4 @@
-/** What the rule of an op is, and the two forms most rules take. */
+/** What the lowering of an op to a step is, and the two forms that most take. */
 import type { Store } from './element.ts'
 import type { Block, Op } from './program.ts'
 
@@ -48,7 +48,7 @@ function twinOf(operands: readonly Value[], device: number): number {
   return twin
 }
 
-/** The rule of every op in a table of one-result kernels. */
+/** The lowering of every op in a table of one-result kernels. */
 export const perDeviceLowerings = (table: Readonly<Record<string, (op: Op) => (operands: readonly Store[]) => Store>>): [string, Lowering][] =>
   Object.entries(table).map(([name, make]) => [name, perDevice(op => {
     const kernel = make(op)

@@ -3,7 +3,7 @@ import { integers } from './attributes.ts'
 import { elements, settle, type Scalar, type Store } from './element.ts'
 import { check, only, type Op } from './program.ts'
 import { fold } from './region.ts'
-import { perDevice, type Kernel } from './lowering.ts'
+import { perDevice, type Kernel, type Lowering } from './lowering.ts'
 import { offsets, pick, range, sizeOf, stridesOf } from './strided.ts'
 
 const reduceWindow = (op: Op): Kernel => {
@@ -35,4 +35,4 @@ const reduceWindow = (op: Op): Kernel => {
   }
 }
 
-export const reduceWindowRules = [['reduce_window', perDevice(reduceWindow)]] as const
+export const reduceWindowLowerings: readonly [string, Lowering][] = [['reduce_window', perDevice(reduceWindow)]]

@@ -3,7 +3,7 @@ import { integer, integers } from './attributes.ts'
 import { elements, settle, type Cells, type Scalar, type Store } from './element.ts'
 import { check, only, type Op } from './program.ts'
 import { fold, together } from './region.ts'
-import { perDevice, type Kernel } from './lowering.ts'
+import { perDevice, type Kernel, type Lowering } from './lowering.ts'
 import type { ScalarFunction } from './scalar.ts'
 import { offsets, pick, sameList, sizeOf, stridesOf, walk, without } from './strided.ts'
 
@@ -82,4 +82,4 @@ const sort = (op: Op): Kernel => {
   }
 }
 
-export const reduceRules = [['reduce', perDevice(reduce)], ['sort', perDevice(sort)]] as const
+export const reduceLowerings: readonly [string, Lowering][] = [['reduce', perDevice(reduce)], ['sort', perDevice(sort)]]

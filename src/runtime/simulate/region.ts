@@ -1,5 +1,5 @@
 /** Bodies of reductions, scatters and sorts: functions of single elements. */
-import type { binary } from './arithmetic.ts'
+import type { BinaryName } from './arithmetic.ts'
 import { narrowOf, type Scalar } from './element.ts'
 import { check, only, type Block, type Op, type Typed } from './program.ts'
 import { scalarFunction, type ScalarFunction } from './scalar.ts'
@@ -44,7 +44,7 @@ function soleOp({ parameters, ops, results }: Block): Op | undefined {
   const names = (list: readonly Typed[]): string => list.map(v => v.name).sort().join(' ')
   return names(op.operands) === names(parameters) && names(op.results) === names(results) ? op : undefined
 }
-const commuting = ['add', 'multiply', 'maximum', 'minimum', 'and', 'or', 'xor'] satisfies (keyof typeof binary)[]
+const commuting = ['add', 'multiply', 'maximum', 'minimum', 'and', 'or', 'xor'] satisfies BinaryName[]
 const commutes: ReadonlySet<string> = new Set(commuting)
 
 /** A body of two parameters as a function of two elements, not rounded where it is a single op. */

@@ -7,7 +7,7 @@ import { check, only, opError, type Op } from './program.ts'
 
 /** Missing operands are undefined and unread. Results still have to be rounded or wrapped around to their type. */
 export type ScalarFunction = (x: Scalar, y: Scalar, z: Scalar) => Scalar
-type Rule = (op: Op) => ScalarFunction
+type MakeScalar = (op: Op) => ScalarFunction
 
 const operandType = (op: Op, index = 0): DType => only(op, op.operands, index).type.dtype
 const resultType = (op: Op): DType => only(op, op.results).type.dtype
@@ -19,7 +19,7 @@ function arithmetic(op: Op, table: AnyArithmetic): ScalarFunction {
   return found as ScalarFunction
 }
 
-const compare: Rule = op => {
+const compare: MakeScalar = op => {
   const direction = word(op, 'comparison_direction')
   const found = directions[direction]
   check(op, found !== undefined, `comparison_direction is ${direction}`)
@@ -40,19 +40,19 @@ export function converter(from: DType, to: DType): (x: Scalar) => Scalar {
   return family === 'big' ? x => (Number(x) >= 2 ** 63 ? 2n ** 63n - 1n : BigInt(whole(x))) : whole
 }
 
-const clamp: Rule = op => {
+const clamp: MakeScalar = op => {
   const [max, min] = [arithmetic(op, binary.maximum), arithmetic(op, binary.minimum)]
   return (least, x, most) => min(max(x, least, 0), most, 0)
 }
 
-const rulesOf = (table: Readonly<Record<string, AnyArithmetic>>): [string, Rule][] =>
-  Object.entries(table).map(([name, rule]) => [name, op => arithmetic(op, rule)])
+const functionsOf = (table: Readonly<Record<string, AnyArithmetic>>): [string, MakeScalar][] =>
+  Object.entries(table).map(([name, entry]) => [name, op => arithmetic(op, entry)])
 
-export const scalarRules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
-  ...rulesOf(unary), ...rulesOf(binary),
-  ...Object.keys(shifts(32)).map((name): [string, Rule] =>
+export const scalarFunctions: ReadonlyMap<string, MakeScalar> = new Map<string, MakeScalar>([
+  ...functionsOf(unary), ...functionsOf(binary),
+  ...Object.keys(shifts(32)).map((name): [string, MakeScalar] =>
     [name, op => arithmetic(op, shifts(elements[operandType(op)].bits)[name] ?? {})]),
-  ...Object.keys(bitCounts(32)).map((name): [string, Rule] =>
+  ...Object.keys(bitCounts(32)).map((name): [string, MakeScalar] =>
     [name, op => arithmetic(op, bitCounts(elements[operandType(op)].bits)[name] ?? {})]),
   ['compare', compare],
   ['convert', op => converter(operandType(op), resultType(op))],
@@ -63,7 +63,7 @@ export const scalarRules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
 
 /** The function of an elementwise op. */
 export function scalarFunction(op: Op): ScalarFunction {
-  const rule = scalarRules.get(op.name)
-  if (rule === undefined) throw opError(op, 'unknown-op', 'it is not elementwise, so it cannot be in a reduction, a scatter or a sort')
-  return rule(op)
+  const make = scalarFunctions.get(op.name)
+  if (make === undefined) throw opError(op, 'unknown-op', 'it is not elementwise, so it cannot be in a reduction, a scatter or a sort')
+  return make(op)
 }

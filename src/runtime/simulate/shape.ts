@@ -2,7 +2,7 @@
 import { integer, integers } from './attributes.ts'
 import { elements, type Scalar, type Store } from './element.ts'
 import { check, only, sameType, type Op } from './program.ts'
-import { perDeviceLowerings } from './lowering.ts'
+import { perDeviceLowerings, type Lowering } from './lowering.ts'
 import { copier, pick, range, sameList, sizeOf, stridesOf } from './strided.ts'
 
 type Make = (op: Op) => (operands: readonly Store[]) => Store
@@ -148,7 +148,7 @@ const dynamicUpdateSlice: Make = op => {
   }
 }
 
-export const shapeRules = perDeviceLowerings({
+export const shapeLowerings: readonly [string, Lowering][] = perDeviceLowerings({
   broadcast_in_dim: broadcast, reshape, transpose, slice, reverse, concatenate, pad,
   dynamic_slice: dynamicSlice, dynamic_update_slice: dynamicUpdateSlice,
 })

@@ -2,7 +2,7 @@
 import { integer } from './attributes.ts'
 import { elements, type Scalar } from './element.ts'
 import { check, only, type Op } from './program.ts'
-import { perDevice, type Kernel } from './lowering.ts'
+import { perDevice, type Kernel, type Lowering } from './lowering.ts'
 import { sizeOf } from './strided.ts'
 
 const topK = (op: Op): Kernel => {
@@ -27,4 +27,4 @@ const topK = (op: Op): Kernel => {
   }
 }
 
-export const topKRules = [['chlo.top_k', perDevice(topK)]] as const
+export const topKLowerings: readonly [string, Lowering][] = [['chlo.top_k', perDevice(topK)]]
