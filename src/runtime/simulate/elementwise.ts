@@ -19,8 +19,6 @@ const loops = new Map<string, Elementwise>()
 function newLoop(scalars: readonly boolean[]): Loop {
   const names = scalars.map((_, i) => `x${i}`)
   const reads = names.map((name, i) => `${name}[${scalars[i] ? '0' : 'i'}]`)
-  // Only names of ours get into the text.
-  // eslint-disable-next-line @typescript-eslint/no-implied-eval
   return new Function('f', 'out', ...names, `for (let i = 0; i < out.length; i++) out[i] = f(${reads.join(', ')}) // ${loops.size}`) as Loop
 }
 
