@@ -1,7 +1,7 @@
 /** The safetensors format: a header in JSON, then every tensor's bytes. Read and written one tensor at a time. */
 import { open, type FileHandle } from 'node:fs/promises'
 import { z } from 'zod'
-import { writeAtomically } from '../core/atomic.ts'
+import { writeAtomically } from '../io/atomic.ts'
 import { dtypes, hostArray, type DType, type TypedArray } from '../core/dtype.ts'
 import { DimError, FileError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'

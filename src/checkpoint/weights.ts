@@ -1,6 +1,6 @@
 /** Parameters over a mesh ↔ one safetensors file: every process writes and reads what its own devices hold. */
 import { open, type FileHandle } from 'node:fs/promises'
-import { cannotWrite, isSystemError, writeAtomically } from '../core/atomic.ts'
+import { cannotWrite, isSystemError, writeAtomically } from '../io/atomic.ts'
 import { names, sizeOf } from '../core/dim.ts'
 import { dtypes, hostArray } from '../core/dtype.ts'
 import { FileError } from '../core/errors.ts'

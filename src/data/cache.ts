@@ -1,10 +1,10 @@
 /** Tokenised corpora in the user's cache folder: one file each, whole and unharmed or as good as not there. */
-import { createHash } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
-import { cannotWrite, isSystemError, writeFileAtomic } from '../core/atomic.ts'
-import { cacheRoot } from '../core/cache-root.ts'
+import { cannotWrite, isSystemError, writeFileAtomic } from '../io/atomic.ts'
+import { cacheRoot } from '../io/cache-root.ts'
+import { sha256 } from '../io/checksum.ts'
 import type { Packed } from './dataset.ts'
 import { formatTokenizer, parseTokenizer } from './tokenizer-json.ts'
 import type { Tokenizer } from './tokenizer.ts'
@@ -16,7 +16,7 @@ export interface Entry { readonly tokenizer: Tokenizer; readonly packed: Packed 
 
 /** Where the entry of a corpus with a vocabulary of that size lies; `root` instead of the user's cache folder. */
 export function cachePath(identity: string, vocab: number, root: string = cacheRoot()): string {
-  const key = createHash('sha256').update(JSON.stringify([codeVersion, identity, vocab])).digest('hex').slice(0, 32)
+  const key = sha256(JSON.stringify([codeVersion, identity, vocab])).slice(0, 32)
   return join(root, 'data', key)
 }
 
@@ -24,7 +24,6 @@ export function cachePath(identity: string, vocab: number, root: string = cacheR
 const headBytes = 256
 const headSchema = z.object({ json: z.int().positive(), width: z.union([z.literal(2), z.literal(4)]), sha256: z.string() })
 const bodySchema = z.object({ tokenizer: z.string(), ends: z.array(z.int().positive()) })
-const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 /** The entry, or undefined where there is none that is whole. */
 export async function readEntry(path: string): Promise<Entry | undefined> {
@@ -32,7 +31,7 @@ export async function readEntry(path: string): Promise<Entry | undefined> {
     const bytes = await readFile(path)
     const head = headSchema.parse(JSON.parse(bytes.toString('utf8', 0, headBytes)))
     const body = bytes.subarray(headBytes)
-    if (digest(body) !== head.sha256) return undefined
+    if (sha256(body) !== head.sha256) return undefined
     const { tokenizer, ends } = bodySchema.parse(JSON.parse(body.toString('utf8', 0, head.json)))
     const raw = new Uint8Array(body.subarray(Math.ceil(head.json / 8) * 8)).buffer
     const tokens = head.width === 2 ? new Uint16Array(raw) : new Uint32Array(raw)
@@ -48,7 +47,7 @@ export async function writeEntry(path: string, { tokenizer, packed: { tokens, en
   const json = Buffer.from(JSON.stringify({ tokenizer: formatTokenizer(tokenizer.model), ends }))
   const data = Buffer.from(tokens.buffer, tokens.byteOffset, tokens.byteLength)
   const body = Buffer.concat([json, Buffer.alloc(-json.length & 7, ' '), data])
-  const head = JSON.stringify({ json: json.length, width: tokens.BYTES_PER_ELEMENT, sha256: digest(body) }).padEnd(headBytes - 1)
+  const head = JSON.stringify({ json: json.length, width: tokens.BYTES_PER_ELEMENT, sha256: sha256(body) }).padEnd(headBytes - 1)
   await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => {
     throw isSystemError(cause) ? cannotWrite(path, cause) : cause
   })
