@@ -42,13 +42,14 @@ async function sizeOf(folder: string): Promise<number> {
 }
 
 async function cache(): Promise<Finding> {
-  const root = cacheRoot()
+  let root = 'none'
   try {
+    root = cacheRoot()
     await makeFolders(root)
     const probe = join(root, `.probe-${process.pid}`)
     await writeFile(probe, '').finally(() => rm(probe, { force: true }))
   } catch (e) {
-    return problem('cache', `${root}: ${e instanceof Error ? e.message : String(e)}`, 'set MESHWORK_CACHE_DIR to a folder that you may write to')
+    return problem('cache', e instanceof MeshworkError ? e.problem.what : `${root}: ${e instanceof Error ? e.message : String(e)}`, 'set MESHWORK_CACHE_DIR to a folder that you may write to')
   }
   const parts = ['plugins', 'executables', 'data', 'mpi']
   const sizes = await Promise.all(parts.map(p => sizeOf(join(root, p))))

@@ -1,23 +1,23 @@
 /** Tokenised corpora in the user's cache folder: one file each, whole and unharmed or as good as not there. */
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
-import { cannotWrite, isSystemError, writeFileAtomic } from '../io/atomic.ts'
-import { cacheRoot } from '../io/cache-root.ts'
+import { writeFileAtomic } from '../io/atomic.ts'
+import { cacheRoot, makeCacheFolder } from '../io/cache-root.ts'
 import { sha256 } from '../io/checksum.ts'
 import type { Packed } from './dataset.ts'
 import { formatTokenizer, parseTokenizer } from './tokenizer-json.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /** Raise it with any change of the words, the merges, the packing or this file: entries of before are then not found. */
-const codeVersion = 1
+const codeVersion = 2
 
 export interface Entry { readonly tokenizer: Tokenizer; readonly packed: Packed }
 
-/** Where the entry of a corpus with a vocabulary of that size lies; `root` instead of the user's cache folder. */
-export function cachePath(identity: string, vocab: number, root: string = cacheRoot()): string {
+/** Where the entry of a corpus with a vocabulary of that size lies; `given` instead of the user's cache folder. @throws FileError where there is no such folder. */
+export function cachePath(identity: string, vocab: number, given?: string): string {
   const key = sha256(JSON.stringify([codeVersion, identity, vocab])).slice(0, 32)
-  return join(root, 'data', key)
+  return join(cacheRoot(given), 'data', key)
 }
 
 // A line of JSON, padded to headBytes; then the body: `json` bytes of JSON, padded to a multiple of 8, then the tokens.
@@ -48,8 +48,6 @@ export async function writeEntry(path: string, { tokenizer, packed: { tokens, en
   const data = Buffer.from(tokens.buffer, tokens.byteOffset, tokens.byteLength)
   const body = Buffer.concat([json, Buffer.alloc(-json.length & 7, ' '), data])
   const head = JSON.stringify({ json: json.length, width: tokens.BYTES_PER_ELEMENT, sha256: sha256(body) }).padEnd(headBytes - 1)
-  await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => {
-    throw isSystemError(cause) ? cannotWrite(path, cause) : cause
-  })
+  await makeCacheFolder(dirname(path))
   await writeFileAtomic(path, Buffer.concat([Buffer.from(`${head}\n`), body]))
 }

@@ -1,11 +1,11 @@
 /** The native library: found in the cache, or built with the user's own MPI compiler. */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PluginError } from '../../core/errors.ts'
-import { cacheRoot } from '../../io/cache-root.ts'
+import { cacheRoot, makeCacheFolder } from '../../io/cache-root.ts'
 import { sha256Parts } from '../../io/checksum.ts'
 import { withLock } from '../../io/lock.ts'
 import type { Launch } from './environment.ts'
@@ -88,7 +88,7 @@ export async function buildLibrary(mpi: Mpi, { force = false }: { readonly force
   const folder = join(mpiCache(), folderName(mpi, hash))
   const path = join(folder, libraryName)
   if (!force && existsSync(path)) return { path, folder }
-  await mkdir(folder, { recursive: true })
+  await makeCacheFolder(folder)
   return withLock(folder, {}, async () => {
     if (!force && existsSync(path)) return { path, folder }
     const temporary = join(folder, `.${process.pid}.so`)
