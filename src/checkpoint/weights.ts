@@ -77,7 +77,7 @@ export async function loadWeights(file: string, wanted: readonly Named<Placement
       if (entry === undefined || entry.dtype !== value.dtype || entry.shape.join() !== shape.join()) {
         throw new FileError({
           code: 'weights', what: `${file}: the weights do not fit the model at "${path}"`, fix: 'use the run folder that the weights were written in',
-          details: { expected: `${value.dtype} [${shape.join(', ')}]`, found: entry === undefined ? 'nothing' : `${entry.dtype} [${entry.shape.join(', ')}]` },
+          details: { expected: `${value.dtype} [${shape.join(', ')}]`, found: entry === undefined ? 'nothing' : `${entry.dtype ?? entry.tag} [${entry.shape.join(', ')}]` },
         })
       }
       arrays.push(await place(backend, mesh, value, block => readBlock(source, path, value, block), path))
