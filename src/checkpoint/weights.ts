@@ -1,6 +1,6 @@
 /** Parameters over a mesh ↔ one safetensors file: every process writes and reads what its own devices hold. */
 import { open, type FileHandle } from 'node:fs/promises'
-import { cannotWrite, isSystemError, writeAtomically } from '../core/atomic.ts'
+import { cannotWrite, isSystemError, writeAtomically } from '../io/atomic.ts'
 import { names, sizeOf } from '../core/dim.ts'
 import { dtypes, hostArray } from '../core/dtype.ts'
 import { FileError } from '../core/errors.ts'
@@ -77,7 +77,7 @@ export async function loadWeights(file: string, wanted: readonly Named<Placement
       if (entry === undefined || entry.dtype !== value.dtype || entry.shape.join() !== shape.join()) {
         throw new FileError({
           code: 'weights', what: `${file}: the weights do not fit the model at "${path}"`, fix: 'use the run folder that the weights were written in',
-          details: { expected: `${value.dtype} [${shape.join(', ')}]`, found: entry === undefined ? 'nothing' : `${entry.dtype} [${entry.shape.join(', ')}]` },
+          details: { expected: `${value.dtype} [${shape.join(', ')}]`, found: entry === undefined ? 'nothing' : `${entry.dtype ?? entry.tag} [${entry.shape.join(', ')}]` },
         })
       }
       arrays.push(await place(backend, mesh, value, block => readBlock(source, path, value, block), path))

@@ -3,9 +3,9 @@ import { readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { cacheRoot } from '../core/cache-root.ts'
+import { cacheRoot } from '../io/cache-root.ts'
 import { MeshworkError } from '../core/errors.ts'
-import { makeFolders } from '../core/folders.ts'
+import { makeFolders } from '../io/folders.ts'
 import { isParallel } from '../runtime/job.ts'
 import { describeCompiler, findBuilt, installFix } from '../runtime/mpi/build.ts'
 import { inspectPlugin } from '../runtime/pjrt/index.ts'
@@ -42,13 +42,14 @@ async function sizeOf(folder: string): Promise<number> {
 }
 
 async function cache(): Promise<Finding> {
-  const root = cacheRoot()
+  let root = 'none'
   try {
+    root = cacheRoot()
     await makeFolders(root)
     const probe = join(root, `.probe-${process.pid}`)
     await writeFile(probe, '').finally(() => rm(probe, { force: true }))
   } catch (e) {
-    return problem('cache', `${root}: ${e instanceof Error ? e.message : String(e)}`, 'set MESHWORK_CACHE_DIR to a folder that you may write to')
+    return problem('cache', e instanceof MeshworkError ? e.problem.what : `${root}: ${e instanceof Error ? e.message : String(e)}`, 'set MESHWORK_CACHE_DIR to a folder that you may write to')
   }
   const parts = ['plugins', 'executables', 'data', 'mpi']
   const sizes = await Promise.all(parts.map(p => sizeOf(join(root, p))))

@@ -1,8 +1,9 @@
-/** Ctrl-C, SIGTERM and a reader that goes away: an orderly end where there is something to finish, else an end at once. */
+/** Ctrl-C, SIGTERM, a terminal that closes and a reader that goes away: an orderly end where there is something to finish, else an end at once. */
 import { FileError } from '../core/errors.ts'
+import { leaving } from '../io/leave.ts'
 
-/** Exit codes as shells have them: 128 and the signal's number. */
-const codes = { SIGINT: 130, SIGTERM: 143, SIGPIPE: 141 } as const
+/** Exit codes as shells have them: 128 and the signal's number. `output` is a disk that is full, or the like. */
+const codes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143, SIGPIPE: 141, output: 1 } as const
 type Cause = keyof typeof codes
 
 /** Thrown to leave a command that was interrupted: there is nothing more to say. */
@@ -29,23 +30,37 @@ export interface Interrupts {
   release(): void
 }
 
+/** Causes that may come again and again, and never ask to hurry: a pipe or disk fails at each write, and both the shell and the system tell of a terminal that closes. */
+const repeated: readonly Cause[] = ['SIGHUP', 'SIGPIPE', 'output']
+/** Of these there is nobody to tell, or it has been told. */
+const unsaid: readonly Cause[] = ['SIGPIPE', 'output']
+
 /** What is told that nobody reads stdout any more. */
 let active: ((cause: Cause) => void) | undefined
 
-/** Output that nobody reads ends the command without a word, as it ends other programs. */
+let gone = false
+/** At its end Node gives a terminal its settings back, and aborts where the terminal is no more. */
+function terminalIsGone(): void {
+  if (gone) return
+  gone = true
+  const leave = leaving()
+  process.once('exit', code => leave(code))
+}
+
+/** Output that nobody reads ends the command without a word, as it ends other programs; what is under way is finished where there is something to lose. */
 export function watchPipes(): void {
-  const ends: { readonly [code: string]: (() => void) | undefined } = {
-    EPIPE: () => { if (active === undefined) process.exit(codes.SIGPIPE); else active('SIGPIPE') },
-    // The terminal was closed, and whoever closed it let the command live.
-    EIO: () => {},
-  }
+  const end = (cause: Cause): void => { if (active === undefined) process.exit(codes[cause]); else active(cause) }
+  let told = false
   process.stdout.on('error', (e: NodeJS.ErrnoException) => {
-    const end = ends[e.code ?? '']
-    if (end !== undefined) return end()
+    if (e.code === 'EPIPE') return end('SIGPIPE')
+    // The terminal was closed, and whoever closed it let the command live.
+    if (e.code === 'EIO') return terminalIsGone()
+    if (told) return
+    told = true
     process.stderr.write(`${new FileError({ code: 'write', what: `the output cannot be written: ${e.message}`, fix: 'write it elsewhere, or make room' }).message}\n`)
-    process.exit(1)
+    end('output')
   })
-  process.stderr.on('error', () => {})
+  process.stderr.on('error', (e: NodeJS.ErrnoException) => { if (e.code === 'EIO') terminalIsGone() })
 }
 
 /** Begins in the mode `quit`. */
@@ -55,17 +70,17 @@ export function interrupts(): Interrupts {
   let finishing = false
   let tell = (): void => {}
   const on = (next: Cause): void => {
-    // Each write to a closed pipe fails again; it is one interruption.
-    if (next === 'SIGPIPE' && cause !== undefined) return
+    if (next === 'SIGHUP') terminalIsGone()
+    if (cause !== undefined && repeated.includes(next)) return
     if (!finishing || cause !== undefined) {
-      if (cause === undefined && next !== 'SIGPIPE') tell()
+      if (cause === undefined && !unsaid.includes(next)) tell()
       process.exit(codes[next])
     }
     cause = next
-    if (next !== 'SIGPIPE') tell()
+    if (!unsaid.includes(next)) tell()
     controller.abort()
   }
-  const signals = ['SIGINT', 'SIGTERM'] as const
+  const signals = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const
   const listen = (): void => { for (const s of signals) if (process.listenerCount(s, on) === 0) process.on(s, on) }
   const unlisten = (): void => { for (const s of signals) process.off(s, on) }
   const enter = (asFinishing: boolean, onFirst: () => void): void => {

@@ -41,7 +41,7 @@ Examples:
   $ mpirun -n 4 npx meshwork train gpt-tiny --batch 2 --model 2
   $ npx meshwork train my-recipe.ts --mesh replica=2,model=2 --layout batch=replica,hidden=model
 
-Ctrl-C (or SIGTERM) finishes the step, writes the run, and exits with 130 (143); a second one quits at once.`)
+Ctrl-C (SIGTERM, a terminal that closes) finishes the step, writes the run, and exits with 130 (143, 129); a second one quits at once.`)
   .action(async (recipe: string, flags: Flags) => {
     const run = applyFlags(await loadRecipe(recipe), flags)
     if (flags.out === '') throw new UsageError({ code: 'flag', what: '--out: the folder has no name', fix: 'for example --out runs/first' })

@@ -13,6 +13,23 @@ export interface TreeOps<T> {
   rebuild<U>(tree: unknown, leaves: readonly U[]): unknown
 }
 
+/**
+ * Leaves in the order of `paths`, which they may have in any: keys of an object have no order that means anything. Undefined where the
+ * paths are not the same ones. Leaves of one path (a key may hold a ".") keep their order.
+ */
+export function inOrderOf<L extends { readonly path: string }>(leaves: readonly L[], paths: readonly string[]): readonly L[] | undefined {
+  if (leaves.length !== paths.length) return undefined
+  if (leaves.every((leaf, i) => leaf.path === paths[i])) return leaves
+  const left = new Map<string, L[]>()
+  for (const leaf of leaves) {
+    const known = left.get(leaf.path)
+    if (known === undefined) left.set(leaf.path, [leaf])
+    else known.push(leaf)
+  }
+  const found = paths.map(path => left.get(path)?.shift())
+  return found.every(leaf => leaf !== undefined) ? found : undefined
+}
+
 const join = (path: string, key: string | number): string => (path === '' ? `${key}` : `${path}.${key}`)
 
 export function treeOps<T>(isLeaf: (x: unknown) => x is T, describe: string): TreeOps<T> {

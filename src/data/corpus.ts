@@ -1,10 +1,10 @@
 /** Where the text comes from: the default corpus, or the user's files. */
-import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { DataError } from '../core/errors.ts'
+import { sha256Parts } from '../io/checksum.ts'
 import { endOfText } from './bpe.ts'
 import { decodeText, readTextFile } from './text-file.ts'
 
@@ -55,13 +55,11 @@ export async function readCorpus(paths: readonly string[]): Promise<Corpus> {
   const files: Buffer[] = []
   for (const path of paths) files.push(await readTextFile(path))
   const names = paths.map(path => basename(path))
-  const hash = createHash('sha256')
-  // With the lengths, files that are cut elsewhere are other documents and so another corpus.
-  for (const bytes of files) hash.update(`${bytes.length}\n`).update(bytes)
   return {
     name: names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', '),
     licence: undefined,
-    identity: `sha256:${hash.digest('hex')}`,
+    // Each with its length: files that are cut elsewhere are other documents, and so another corpus.
+    identity: `sha256:${sha256Parts(files)}`,
     documents: async () => files.flatMap(bytes => decodeText(bytes).split(endOfText)).filter(text => text.trim() !== ''),
   }
 }

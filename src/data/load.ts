@@ -59,10 +59,10 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
     })
   }
   const corpus = files.length === 0 ? await defaultCorpus() : await readCorpus(files)
-  const path = cachePath(corpus.identity, vocab, options.cacheDir)
-  const kept = await readEntry(path)
+  const path = place(corpus, options)
+  const kept = path instanceof FileError ? undefined : await readEntry(path)
   const { tokenizer, packed } = kept ?? await build(corpus, vocab, onProgress)
-  const cacheProblem = kept === undefined ? await keep(path, { tokenizer, packed }) : undefined
+  const cacheProblem = path instanceof FileError ? path : kept === undefined ? await keep(path, { tokenizer, packed }) : undefined
   const { train, heldOut } = holdOut(packed, tokenizer.endOfText, shape)
   return {
     name: corpus.name, identity: `${corpus.identity} ${vocab}`, licence: corpus.licence, tokenizer, documents: packed.ends.length, fromCache: kept !== undefined, cacheProblem,
@@ -82,7 +82,17 @@ async function build(corpus: Corpus, vocab: number, onProgress: DatasetOptions['
   return { tokenizer, packed: pack(documents, tokenizer, tell('encode', documents.length)) }
 }
 
-/** A cache that cannot be written costs time, not the run. */
+// A cache that cannot be found or written costs time, not the run.
+
+function place({ identity }: Corpus, { vocab, cacheDir }: DatasetOptions): string | FileError {
+  try {
+    return cachePath(identity, vocab, cacheDir)
+  } catch (problem) {
+    if (problem instanceof FileError) return problem
+    throw problem
+  }
+}
+
 async function keep(path: string, entry: Entry): Promise<FileError | undefined> {
   try {
     await writeEntry(path, entry)

@@ -1,7 +1,7 @@
 /** tokenizer.json, the file in which Hugging Face's libraries keep a tokenizer: written for them, and read back. */
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
-import { writeFileAtomic } from '../core/atomic.ts'
+import { writeFileAtomic } from '../io/atomic.ts'
 import { DataError, FileError } from '../core/errors.ts'
 import { endOfText, type BpeModel } from './bpe.ts'
 import { alphabet, bytesOf } from './bytes.ts'

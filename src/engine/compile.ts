@@ -5,14 +5,14 @@ import { DimError, LayoutError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
-import { treeOps } from '../core/tree.ts'
+import { inOrderOf, treeOps } from '../core/tree.ts'
 import { mergeScans } from '../autodiff/merge-scans.ts'
 import { inlined } from '../autodiff/remat.ts'
 import { make } from '../graph/make.ts'
 import { reachable, type Node } from '../graph/node.ts'
 import type { Graph } from '../graph/ops.ts'
 import { prune } from '../graph/prune.ts'
-import { leavesOf } from '../graph/tensor.ts'
+import { isTensor, leavesOf } from '../graph/tensor.ts'
 import type { AnyTensor, Tree } from '../graph/types.ts'
 import { collectives, type Collective } from '../partition/collectives.ts'
 import type { LocalGraph, Placement } from '../partition/local.ts'
@@ -62,8 +62,7 @@ export interface Program<A extends readonly Tree[], R extends Tree> extends Plan
 
 const isGiven = (x: unknown): x is Leaf => x instanceof MeshArray || typeof x === 'number' || typeof x === 'function' || ArrayBuffer.isView(x)
 const givens = treeOps(isGiven, 'an array')
-const tensors = treeOps((x): x is AnyTensor => leafNode(x) !== undefined, 'a tensor')
-const leafNode = (x: unknown): Node | undefined => (typeof x === 'object' && x !== null && 'node' in x ? (x as AnyTensor).node : undefined)
+const tensors = treeOps(isTensor, 'a tensor')
 
 /** The function as a graph: its inputs are the arguments' leaves. @throws DimError where it uses an input that is no argument. */
 function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): { readonly graph: Graph; readonly result: R; readonly paths: string[] } {
@@ -150,9 +149,10 @@ function present(found: DeviceBuffer | undefined): DeviceBuffer {
 /** The arguments as buffers per device; host data is laid out first. */
 async function prepare(given: unknown, planned: Plan, { mesh, backend }: CompileOptions, donated: readonly number[]):
 Promise<{ readonly buffers: readonly (readonly DeviceBuffer[])[]; readonly temporary: readonly MeshArray[] }> {
-  const leaves = givens.flatten(given)
-  if (leaves.length !== planned.inputs.length || leaves.some((l, i) => l.path !== planned.inputs[i]?.path)) {
-    throw new DimError({ code: 'argument-form', what: 'the arguments have another form than the program was compiled for', details: { expected: planned.inputs.map(i => i.path).join(' '), given: leaves.map(l => l.path).join(' ') } })
+  const found = givens.flatten(given)
+  const leaves = inOrderOf(found, planned.inputs.map(i => i.path))
+  if (leaves === undefined) {
+    throw new DimError({ code: 'argument-form', what: 'the arguments have another form than the program was compiled for', details: { expected: planned.inputs.map(i => i.path).join(' '), given: found.map(l => l.path).join(' ') }, fix: 'give trees with the same keys as those it was compiled with' })
   }
   const temporary: MeshArray[] = []
   const arrays = await Promise.all(leaves.map(async ({ leaf, path }, i) => {

@@ -1,6 +1,7 @@
 /** What a loop hands from turn to turn, and what two branches both return: trees that must not change. */
 import { formatShape } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
+import { inOrderOf } from '../core/tree.ts'
 import { broadcastTo } from './make.ts'
 import { typeOf, type Node, type TensorType } from './node.ts'
 import { userSite } from '../core/site.ts'
@@ -12,10 +13,11 @@ const paths = (leaves: readonly { readonly path: string }[]): string => leaves.m
 
 export interface Difference { readonly what: string; readonly before: string; readonly after: string }
 
-/** How the second tree differs from the first in form, dtypes or dims; order of dims is no difference. */
+/** How the second tree differs from the first in form, dtypes or dims; the order of keys and of dims is no difference. */
 export function difference(before: Tree, after: Tree): Difference | undefined {
-  const [a, b] = [leavesOf(before), leavesOf(after)]
-  if (paths(a) !== paths(b)) return { what: 'form', before: paths(a), after: paths(b) }
+  const a = leavesOf(before)
+  const b = inOrderOf(leavesOf(after), a.map(l => l.path))
+  if (b === undefined) return { what: 'form', before: paths(a), after: paths(leavesOf(after)) }
   for (const [i, { path, leaf }] of a.entries()) {
     const [was, is] = [typeOf(leaf.node), typeOf(b[i]?.leaf.node ?? leaf.node)]
     const at = path || 'its only leaf'
@@ -25,10 +27,10 @@ export function difference(before: Tree, after: Tree): Difference | undefined {
   return undefined
 }
 
-/** The leaves of `after`, their dims in the order of those of `before`, a tree of the same form. */
+/** The leaves of `after` and their dims, both in the order of those of `before`, a tree of the same form. */
 export const alike = (before: Tree, after: Tree): Node[] => {
   const leaves = leavesOf(before)
-  return leavesOf(after).map(({ leaf }, i) => broadcastTo(leaf.node, leaves[i]?.leaf.shape ?? leaf.shape))
+  return (inOrderOf(leavesOf(after), leaves.map(l => l.path)) ?? []).map(({ leaf }, i) => broadcastTo(leaf.node, leaves[i]?.leaf.shape ?? leaf.shape))
 }
 
 /** The next state's leaves. @throws DimError where it differs from the last. */

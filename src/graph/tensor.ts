@@ -3,7 +3,7 @@ import { formatShape, nameOf, names, sizeOf, type Dim, type DimLike } from '../c
 import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import type { Layout, Role } from '../core/layout.ts'
-import { treeOps } from '../core/tree.ts'
+import { inOrderOf, treeOps } from '../core/tree.ts'
 import { isNearly } from './extremum.ts'
 import { dotNode, inSums, sumNode } from './half-precision.ts'
 import { broadcastTo, constantNode, fullNode, make, splatValue } from './make.ts'
@@ -212,11 +212,12 @@ export const mapTree = <T extends Tree>(tree: T, f: (leaf: Tensor<string>, path:
   trees.map(tree, (leaf, path) => tensor(nodeOf(f(loose(leaf), path)))) as T
 export const rebuildTree = <T extends Tree>(tree: T, leaves: readonly AnyTensor[]): T => trees.rebuild(tree, leaves) as T
 
-/** Two trees of one form, walked together. @throws DimError when their forms differ. */
+/** Two trees with the same keys, in any order, walked together; the result has the first one's. @throws DimError when their forms differ. */
 export function zipTrees<T extends Tree>(a: T, b: NoInfer<T>, f: (a: Tensor<string>, b: Tensor<string>, path: string) => AnyTensor): T {
-  const [left, right] = [leavesOf(a), leavesOf(b)]
-  if (left.length !== right.length || left.some((l, i) => l.path !== right[i]?.path)) {
-    throw new DimError({ code: 'tree-form', what: 'two trees of tensors have different forms', details: { left: left.map(l => l.path).join(' '), right: right.map(r => r.path).join(' ') }, fix: 'give trees with the same keys', at: userSite() })
+  const [left, others] = [leavesOf(a), leavesOf(b)]
+  const right = inOrderOf(others, left.map(l => l.path))
+  if (right === undefined) {
+    throw new DimError({ code: 'tree-form', what: 'two trees of tensors have different forms', details: { left: left.map(l => l.path).join(' '), right: others.map(r => r.path).join(' ') }, fix: 'give trees with the same keys', at: userSite() })
   }
   return rebuildTree(a, left.map((l, i) => f(loose(l.leaf), loose((right[i] ?? l).leaf), l.path)))
 }

@@ -1,9 +1,9 @@
 /** The run folder: what a run was, how it went, and what came out of it. */
 import { mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { cannotWrite, isSystemError } from '../core/atomic.ts'
+import { cannotWrite, isSystemError } from '../io/atomic.ts'
 import { FileError } from '../core/errors.ts'
-import { makeFolders, removeEmpty } from '../core/folders.ts'
+import { makeFolders, removeEmpty } from '../io/folders.ts'
 import type { EvalRow, StepRow } from './events.ts'
 import type { Run } from './run.ts'
 import { openEventFile } from './tensorboard.ts'

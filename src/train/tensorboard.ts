@@ -3,7 +3,7 @@ import { open, mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
-import { cannotWrite, isSystemError } from '../core/atomic.ts'
+import { cannotWrite, isSystemError } from '../io/atomic.ts'
 
 export interface EventFile extends AsyncDisposable {
   readonly path: string

@@ -1,7 +1,7 @@
 /** What the processes of a run must have in common, and which part of a batch is whose. */
 import type { Source } from '../engine/index.ts'
 import { blockOf, requireSame, type Backend, type Mesh, type Processes, type Program } from '../engine/index.ts'
-import { version } from '../core/version.ts'
+import { version } from '../io/version.ts'
 import type { Batch, Dataset, Rows } from '../data/index.ts'
 import type { Run } from './run.ts'
 

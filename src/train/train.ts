@@ -1,6 +1,6 @@
 /** Training: data, programs, the loop, and the folder that remains. */
 import { join } from 'node:path'
-import { writeFileAtomic } from '../core/atomic.ts'
+import { writeFileAtomic } from '../io/atomic.ts'
 import { saveWeights } from '../checkpoint/weights.ts'
 import { loadDataset, writeTokenizer, type Dataset } from '../data/index.ts'
 import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Backend, type Mesh, type Plan } from '../engine/index.ts'

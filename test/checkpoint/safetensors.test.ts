@@ -1,4 +1,5 @@
 /** safetensors: byte for byte what Python's library writes, and every kind of damage is one clear error. */
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -40,7 +41,7 @@ test('writes the bytes that Python writes', async () => {
 test('reads what Python wrote', async () => {
   writeFileSync(at('golden'), golden)
   await using file = await openSafetensors(at('golden'))
-  expect(file.metadata).toEqual({ format: 'np' })
+  expect(file.metadata).toEqual(new Map([['format', 'np']]))
   expect(file.tensors.size).toBe(tensors.length)
   for (const tensor of tensors) {
     expect(file.tensors.get(tensor.name)).toMatchObject({ dtype: tensor.dtype, shape: tensor.shape })
@@ -92,14 +93,68 @@ describe('what cannot be written', () => {
   })
 })
 
-describe('what cannot be read', () => {
-  const file = (header: unknown, data = 0, length?: number): Buffer => {
-    const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header))
-    const head = Buffer.alloc(8)
-    head.writeBigUInt64LE(BigInt(length ?? json.length))
-    return Buffer.concat([head, json, Buffer.alloc(data)])
+const file = (header: unknown, data = 0, length?: number): Buffer => {
+  const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header))
+  const head = Buffer.alloc(8)
+  head.writeBigUInt64LE(BigInt(length ?? json.length))
+  return Buffer.concat([head, json, Buffer.from(Array.from({ length: data }, (_, i) => i & 255))])
+}
+const entry = (begin: number, end: number, dtype = 'U8', shape = [end - begin]) => ({ dtype, shape, data_offsets: [begin, end] })
+
+describe('odd files', () => {
+  const opened = async (name: string, bytes: Uint8Array) => {
+    writeFileSync(at(name), bytes)
+    return openSafetensors(at(name))
   }
-  const entry = (begin: number, end: number, dtype = 'U8', shape = [end - begin]) => ({ dtype, shape, data_offsets: [begin, end] })
+
+  test('metadata of null, and none', async () => {
+    for (const header of [{ __metadata__: null, a: entry(0, 2) }, { a: entry(0, 2) }, { __metadata__: {}, a: entry(0, 2) }]) {
+      await using odd = await opened('null', file(header, 2))
+      expect([odd.metadata, await odd.read('a')]).toEqual([new Map(), Uint8Array.of(0, 1)])
+    }
+  })
+
+  test('dtypes that nobody asks for: the others are read, those are listed and refused', async () => {
+    const tags = ['F8_E4M3', 'F8_E5M2', 'F8_E8M0', 'I16', 'U16', 'U64', 'C64', 'F4', 'F6_E2M3']
+    const sizes = [4, 4, 4, 8, 8, 32, 32, 2, 3]
+    const begins = sizes.map((_, i) => sizes.slice(0, i).reduce((a, b) => a + b, 0))
+    const end = sizes.reduce((a, b) => a + b, 0)
+    const others = tags.map((tag, i) => [tag, entry(begins[i]!, begins[i]! + sizes[i]!, tag, [2, 2])] as const)
+    await using odd = await opened('dtypes', file(Object.fromEntries([...others, ['new', entry(end, end + 5, 'Q5_X', [8])], ['mine', entry(end + 5, end + 7)]]), end + 7))
+    expect(await odd.read('mine')).toEqual(Uint8Array.of(end + 5, end + 6))
+    expect([...odd.tensors].map(([name, { dtype, tag }]) => [name, dtype, tag])).toEqual([...tags.map(tag => [tag, undefined, tag]), ['new', undefined, 'Q5_X'], ['mine', 'u8', 'U8']])
+    for (const name of [...tags, 'new']) await expect(odd.read(name)).rejects.toThrow(/FileError\[tensor-dtype\] .* is of dtype (\w+), which cannot be read\n {2}fix {2}convert it/)
+  })
+
+  test('names that every object has, and numbers', async () => {
+    const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', '10', '2', '']
+    const tensors = names.map((name, i): HostTensor => ({ name, dtype: 'u8', shape: [1], data: Uint8Array.of(i) }))
+    await writeSafetensors(at('names'), tensors, Object.fromEntries(names.map(name => [name, `of ${name}`])))
+    await using odd = await openSafetensors(at('names'))
+    // In the order of their bytes, as Python writes them.
+    const written = [...readFileSync(at('names'), 'utf8').matchAll(/"([^"]*)":\{"dtype"/g)].map(([, name]) => name)
+    expect(written).toEqual(['', '10', '2', '__proto__', 'constructor', 'hasOwnProperty', 'toString'])
+    expect(odd.tensors.size).toBe(7)
+    for (const { name, data } of tensors) expect([await odd.read(name), odd.metadata.get(name)]).toEqual([data, `of ${name}`])
+    await expect(odd.read('valueOf')).rejects.toThrow(/has no tensor "valueOf"/)
+  })
+
+  test('offsets in another order than names, scalars, sizes of 0, spaces before and behind the header, fields that came later', async () => {
+    const header = { b: entry(4, 8, 'F32', []), none: entry(4, 4, 'I64', [3, 0]), vast: entry(0, 0, 'F32', [0, 2 ** 40, 2 ** 40]), a: { ...entry(0, 4), stride: [1] } }
+    await using odd = await opened('order', file(` ${JSON.stringify(header)}    `, 8))
+    expect(await odd.read('a')).toEqual(Uint8Array.of(0, 1, 2, 3))
+    expect(await odd.read('b')).toEqual(new Float32Array(Uint8Array.of(4, 5, 6, 7).buffer))
+    expect(await odd.read('none')).toEqual(new BigInt64Array())
+    expect(await odd.read('vast')).toEqual(new Float32Array())
+  })
+
+  test('a pipe, a device', async () => {
+    execFileSync('mkfifo', [at('pipe')])
+    for (const path of [at('pipe'), '/dev/null']) await expect(openSafetensors(path)).rejects.toThrow(/FileError\[read\] .*\n {2}reason +it is a pipe, a device or a socket/)
+  })
+})
+
+describe('what cannot be read', () => {
 
   test.each<[string, Uint8Array, RegExp]>([
     ['empty', new Uint8Array(), /0 bytes are too few/],
@@ -111,7 +166,9 @@ describe('what cannot be read', () => {
     ['an entry of another form', file({ a: { dtype: 'U8', shape: [1] } }, 1), /a\.data_offsets/],
     ['a negative size', file({ a: entry(0, 1, 'U8', [-1]) }, 1), /a\.shape\.0/],
     ['a fractional offset', file({ a: entry(0, 0.5) }, 1), /a\./],
-    ['an unknown dtype', file({ a: entry(0, 1, 'F8_E5M2') }, 1), /"a" is of dtype F8_E5M2/],
+    ['a dtype of other bits', file({ a: entry(0, 2, 'F8_E5M2', [1]) }, 2), /F8_E5M2\[1\] takes 1 bytes, not 2/],
+    ['an end before its beginning', file({ a: entry(4, 0, 'F3', [1]) }, 4), /"a" ends at byte 0, before it begins at 4/],
+    ['a size beyond all files', file({ a: entry(0, 0, 'F32', [2 ** 40, 2 ** 40]) }), /takes 4\.8\d+e\+24 bytes, not 0/],
     ['a shape of other bytes', file({ a: entry(0, 8, 'F32', [3]) }, 8), /F32\[3\] takes 12 bytes, not 8/],
     ['cut off', golden.subarray(0, -1), /"mask" ends at byte 52 of 51/],
     ['overlap', file({ a: entry(0, 4), b: entry(2, 6) }, 6), /"b" overlaps/],

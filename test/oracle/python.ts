@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { MeshworkError } from '../../src/core/errors.ts'
 import { cacheRoot } from '../../src/runtime/plugins/index.ts'
-import { withLock } from '../../src/runtime/lock.ts'
+import { withLock } from '../../src/io/lock.ts'
 
 export const torchVersion = '2.13.0'
 export const jaxVersion = '0.10.2'

@@ -1,11 +1,9 @@
 /** One device on each rank: a backend of this process's own device, and the other processes' beside it. */
-import { createHash } from 'node:crypto'
 import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
+import { sha256 } from '../../io/checksum.ts'
 import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable } from '../backend.ts'
 import { barrier, leadersFirst, queue, requireSame, type Processes } from '../processes.ts'
-
-const hash = (text: string): string => createHash('sha256').update(text).digest('hex')
 
 /** `local` is opened with the native library's handlers and one device. */
 export class MpiBackend implements Backend {
@@ -35,7 +33,7 @@ export class MpiBackend implements Backend {
   }
 
   private async compileAlike(request: CompileRequest): Promise<Executable> {
-    await requireSame(this.processes, 'comparing programs', { 'the program': hash(request.text), 'what it takes over': request.donated.join(' ') }, 'start all ranks with one recipe, one version and one kind of machine')
+    await requireSame(this.processes, 'comparing programs', { 'the program': sha256(request.text), 'what it takes over': request.donated.join(' ') }, 'start all ranks with one recipe, one version and one kind of machine')
     const executable = await leadersFirst(this.processes, 'compiling', () => this.local.compile({ ...request, devices: 1 }))
     // Here a slow compiler is waited for; within a program it would count as standing still.
     await barrier(this.processes, 'compiling')

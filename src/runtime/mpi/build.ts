@@ -1,13 +1,13 @@
 /** The native library: found in the cache, or built with the user's own MPI compiler. */
 import { execFile } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { cacheRoot } from '../../core/cache-root.ts'
 import { PluginError } from '../../core/errors.ts'
-import { withLock } from '../lock.ts'
+import { cacheRoot, makeCacheFolder } from '../../io/cache-root.ts'
+import { sha256Parts } from '../../io/checksum.ts'
+import { withLock } from '../../io/lock.ts'
 import type { Launch } from './environment.ts'
 
 /** With undefined symbols told now, not when it is loaded. */
@@ -74,9 +74,9 @@ function sourceFolder(): string {
 async function sources(): Promise<{ readonly files: readonly string[]; readonly hash: string }> {
   const folder = sourceFolder()
   const names = (await readdir(folder)).filter(f => /\.[ch]$/.test(f)).sort()
-  const hash = createHash('sha256').update(flags.join(' '))
-  for (const name of names) hash.update(`${name}\n`).update(await readFile(join(folder, name)))
-  return { files: names.filter(f => f.endsWith('.c')).map(f => join(folder, f)), hash: hash.digest('hex').slice(0, 12) }
+  const contents = await Promise.all(names.map(async name => [name, await readFile(join(folder, name))]))
+  const hash = sha256Parts([flags.join(' '), ...contents.flat()]).slice(0, 12)
+  return { files: names.filter(f => f.endsWith('.c')).map(f => join(folder, f)), hash }
 }
 
 const mpiCache = (): string => join(cacheRoot(), 'mpi')
@@ -88,7 +88,7 @@ export async function buildLibrary(mpi: Mpi, { force = false }: { readonly force
   const folder = join(mpiCache(), folderName(mpi, hash))
   const path = join(folder, libraryName)
   if (!force && existsSync(path)) return { path, folder }
-  await mkdir(folder, { recursive: true })
+  await makeCacheFolder(folder)
   return withLock(folder, {}, async () => {
     if (!force && existsSync(path)) return { path, folder }
     const temporary = join(folder, `.${process.pid}.so`)

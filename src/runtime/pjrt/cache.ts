@@ -1,7 +1,8 @@
 /** Compiled programs on disk. Whatever is wrong with the cache, the program is only compiled again. */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { sha256 } from '../../io/checksum.ts'
 
 const MAGIC = new TextEncoder().encode('MWX1')
 const HEAD = MAGIC.length + 32
@@ -10,17 +11,7 @@ const SUFFIX = '.xla'
 /** When all entries together take more, the least recently used go. */
 export const DEFAULT_CACHE_BYTES: number = 512 << 20
 
-const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest()
-
-/** A key over everything that decides the machine code; each part is length-prefixed, so that no two lists run together. */
-export function cacheKey(parts: readonly (string | Uint8Array)[]): string {
-  const hash = createHash('sha256')
-  for (const part of parts) {
-    const bytes = typeof part === 'string' ? new TextEncoder().encode(part) : part
-    hash.update(`${bytes.byteLength}:`).update(bytes)
-  }
-  return hash.digest('hex')
-}
+const digest = (bytes: Uint8Array): Buffer => Buffer.from(sha256(bytes), 'hex')
 
 export class ExecutableCache {
   private readonly dir: string
@@ -37,7 +28,7 @@ export class ExecutableCache {
     const file = await readFile(path).catch(() => undefined)
     if (file === undefined) return undefined
     const program = file.subarray(HEAD)
-    const whole = MAGIC.every((byte, i) => file[i] === byte) && sha256(program).equals(file.subarray(MAGIC.length, HEAD))
+    const whole = MAGIC.every((byte, i) => file[i] === byte) && digest(program).equals(file.subarray(MAGIC.length, HEAD))
     if (!whole) {
       await this.forget(key)
       return undefined
@@ -53,7 +44,7 @@ export class ExecutableCache {
     try {
       // What lies here is run as machine code: nobody else may write it.
       await mkdir(this.dir, { recursive: true, mode: 0o700 })
-      await writeFile(temporary, Buffer.concat([MAGIC, sha256(program), program]), { mode: 0o600 })
+      await writeFile(temporary, Buffer.concat([MAGIC, digest(program), program]), { mode: 0o600 })
       await rename(temporary, this.path(key))
       await this.prune()
     } catch {

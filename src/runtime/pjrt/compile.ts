@@ -1,8 +1,9 @@
 /** From program text to an executable, by way of the disk cache where there is one. */
 import { statSync } from 'node:fs'
 import { PluginError } from '../../core/errors.ts'
+import { sha256Parts } from '../../io/checksum.ts'
 import type { CompileRequest } from '../backend.ts'
-import { cacheKey, type ExecutableCache } from './cache.ts'
+import type { ExecutableCache } from './cache.ts'
 import { cpuFeatures } from './environment.ts'
 import { PjrtExecutable } from './executable.ts'
 import { Memory, Struct } from './memory.ts'
@@ -73,7 +74,7 @@ export function located(failure: unknown, text: string): unknown {
 function keyOf({ library, platform, devices }: Session, text: string, options: Uint8Array): string {
   const { size, mtimeMs } = statSync(library.path)
   const cpu = cpuFeatures()
-  return cacheKey([
+  return sha256Parts([
     'meshwork 1', library.path, `${size} ${mtimeMs}`, `${library.apiVersion.major}.${library.apiVersion.minor}`,
     platform.name, platform.version, String(devices.length), library.xlaFlags, process.arch, cpu.model, cpu.flags.join(' '), options, text,
   ])

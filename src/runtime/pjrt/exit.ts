@@ -2,7 +2,7 @@
 import { writeSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
-import koffi from 'koffi'
+import { leaving } from '../../io/leave.ts'
 
 /** What is in use now; at exit it decides how to leave. */
 const busy = new Set<unknown>()
@@ -16,7 +16,7 @@ export const markIdle = (work: unknown): void => { busy.delete(work) }
  */
 export function guardExit(): void {
   if (!isMainThread) return
-  const leave = koffi.load(null).func('_exit', 'void', ['int'])
+  const leave = leaving()
   let uncaught: { readonly error: unknown } | undefined
   process.on('uncaughtExceptionMonitor', (error) => { uncaught = { error } })
   process.once('exit', (code) => {

@@ -2,12 +2,13 @@
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { MeshworkError, PluginError } from '../../core/errors.ts'
+import { cacheRoot } from '../../io/cache-root.ts'
+import { sha256File } from '../../io/checksum.ts'
+import { withLock } from '../../io/lock.ts'
 import { candidates, type Candidate, type Machine } from './catalog.ts'
-import { withLock } from '../lock.ts'
-import { cacheRoot } from '../../core/cache-root.ts'
 import { installDir, pluginsDir } from './paths.ts'
 import { downloadWheel, isNotOffered, otherwise, type Progress } from './pip.ts'
-import { readStamp, sha256File, writeStamp } from './stamp.ts'
+import { readStamp, writeStamp } from './stamp.ts'
 import { extract } from './unzip.ts'
 
 export interface InstallOptions {

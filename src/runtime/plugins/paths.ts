@@ -1,6 +1,6 @@
 /** Where plugins and compiled programs lie in the user's cache folder. */
 import { join } from 'node:path'
-import { cacheRoot } from '../../core/cache-root.ts'
+import { cacheRoot } from '../../io/cache-root.ts'
 import type { Candidate } from './catalog.ts'
 
 /** Where compiled programs go: `openPjrt`'s `cacheDir`. */

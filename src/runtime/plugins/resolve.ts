@@ -2,12 +2,13 @@
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { PluginError } from '../../core/errors.ts'
+import { cacheRoot } from '../../io/cache-root.ts'
+import { sha256File } from '../../io/checksum.ts'
 import { candidates, catalog, type Candidate } from './catalog.ts'
 import { findInstalled } from './install.ts'
-import { cacheRoot } from '../../core/cache-root.ts'
 import { installDir } from './paths.ts'
 import { otherwise } from './pip.ts'
-import { readStamp, sha256File } from './stamp.ts'
+import { readStamp } from './stamp.ts'
 
 export interface Listed {
   readonly name: string

@@ -1,9 +1,7 @@
 /** The note beside an installed library that says what it must look like. */
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
+import { sha256File } from '../../io/checksum.ts'
 import type { Candidate } from './catalog.ts'
 
 export interface Stamp {
@@ -13,12 +11,6 @@ export interface Stamp {
   readonly library: string
   readonly bytes: number
   readonly sha256: string
-}
-
-export async function sha256File(path: string, signal?: AbortSignal): Promise<string> {
-  const hash = createHash('sha256')
-  await pipeline(createReadStream(path), hash, signal === undefined ? {} : { signal })
-  return hash.digest('hex')
 }
 
 export async function writeStamp(dir: string, candidate: Candidate): Promise<void> {

@@ -1,9 +1,9 @@
 /** writeFileAtomic: whole or not there, and nothing left beside it. */
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { writeAtomically, writeFileAtomic } from '../../src/core/atomic.ts'
+import { writeAtomically, writeFileAtomic } from '../../src/io/atomic.ts'
 import { FileError } from '../../src/core/errors.ts'
-import { temporaryFolder } from './temporary.ts'
+import { temporaryFolder } from '../data/temporary.ts'
 
 const folder = temporaryFolder()
 

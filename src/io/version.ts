@@ -1,7 +1,7 @@
 /** Meshwork's own version, from its package.json. */
 import { readFileSync } from 'node:fs'
 
-/** From dist/src/core and from src/core alike. */
+/** From dist/src/io and from src/io alike. */
 function read(): string {
   for (const up of ['../..', '../../..']) {
     try {

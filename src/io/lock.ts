@@ -1,8 +1,9 @@
 /** One process at a time in a folder. */
-import { mkdir, open } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import koffi from 'koffi'
+import { makeFolders } from './folders.ts'
 
 const LOCK_EX = 2
 const LOCK_NB = 4
@@ -18,7 +19,7 @@ export interface LockOptions {
  * where process numbers mean nothing, as between containers that share a home; the number in the file is for people.
  */
 export async function withLock<T>(dir: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
-  await mkdir(dir, { recursive: true })
+  await makeFolders(dir)
   const flock = koffi.load(null).func('flock', 'int', ['int', 'int']) as (fd: number, operation: number) => number
   const file = await open(join(dir, '.lock'), 'a+')
   try {

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { open, rename, rm, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { FileError } from './errors.ts'
+import { FileError } from '../core/errors.ts'
 
 /**
  * Puts `data` at `path`, replacing a file that is there. Whoever reads `path` sees the old bytes or the new, never a part.
