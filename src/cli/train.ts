@@ -1,7 +1,7 @@
 /** `meshwork train`: a recipe, trained, and what came of it. */
 import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
-import { readTextFile } from '../data/text-file.ts'
+import { checkedTextFile, type TextFile } from '../data/text-file.ts'
 import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
 import { openGenerator } from '../serve/generate.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
@@ -51,12 +51,13 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, writes the run, and 
     requireRanks(meshOfRun(run), flags.plugin)
     if (processes.rank === 0) await checkFolder(folder)
     // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
-    for (const path of run.data) await readTextFile(path)
+    const texts: TextFile[] = []
+    for (const path of run.data) texts.push(await checkedTextFile(path))
     const output = outputOf(processes, flags.json === true)
     const stops = interrupts()
     try {
       const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
-      await runTraining({ run, devices, folder, plugin, json: flags.json === true && processes.rank === 0 }, output, stops)
+      await runTraining({ run, texts, devices, folder, plugin, json: flags.json === true && processes.rank === 0 }, output, stops)
       process.exitCode = stops.code
     } finally {
       output.clear()
@@ -64,9 +65,9 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, writes the run, and 
     }
   })
 
-interface Job { readonly run: Run; readonly devices: number; readonly folder: FolderChoice; readonly plugin: string; readonly json: boolean }
+interface Job { readonly run: Run; readonly texts: readonly TextFile[]; readonly devices: number; readonly folder: FolderChoice; readonly plugin: string; readonly json: boolean }
 
-async function runTraining({ run, devices, folder, plugin, json }: Job, output: Output, stops: Interrupts): Promise<void> {
+async function runTraining({ run, texts, devices, folder, plugin, json }: Job, output: Output, stops: Interrupts): Promise<void> {
   const quit = (): void => stops.quit(() => output.note('stopped before the first step: nothing was written'))
   quit()
   output.status('starting')
@@ -77,7 +78,7 @@ async function runTraining({ run, devices, folder, plugin, json }: Job, output: 
     // Text is read and learnt from in one go, during which no handler would be called.
     stops.leaveToSystem()
     const result = await train(run, {
-      backend, folder, signal: stops.signal,
+      backend, folder, texts, signal: stops.signal,
       onEvent: event => {
         if (event.type === 'compiling') quit()
         if (event.type === 'started') stops.finish(() => output.status('stopping: what is under way is finished first (Ctrl-C again to quit at once)', true))

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { DataError } from '../core/errors.ts'
 import { sha256Parts } from '../io/checksum.ts'
 import { endOfText } from './bpe.ts'
-import { decodeText, readTextFile } from './text-file.ts'
+import { decodeText, readTextFile, type TextFile } from './text-file.ts'
 
 export interface Corpus {
   readonly name: string
@@ -51,10 +51,10 @@ export async function defaultCorpus(
  * The user's UTF-8 text files, in the order given. A file is one document, or several with `<|endoftext|>` between them.
  * @throws DataError when one is missing, a folder, unreadable, empty or not UTF-8.
  */
-export async function readCorpus(paths: readonly string[]): Promise<Corpus> {
+export async function readCorpus(given: readonly TextFile[]): Promise<Corpus> {
   const files: Buffer[] = []
-  for (const path of paths) files.push(await readTextFile(path))
-  const names = paths.map(path => basename(path))
+  for (const file of given) files.push(await readTextFile(file))
+  const names = given.map(file => basename(typeof file === 'string' ? file : file.path))
   return {
     name: names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', '),
     licence: undefined,

@@ -2,5 +2,6 @@
 export { type Batch, type BatchOrder, type BatchShape, type FixedOrder, type Rows, type Tokens, type TrainingOrder } from './batches.ts'
 export { endOfText } from './bpe.ts'
 export { loadDataset, type DataProgress, type Dataset, type DatasetOptions } from './load.ts'
+export type { TextFile } from './text-file.ts'
 export { parseTokenizer, readTokenizer, writeTokenizer } from './tokenizer-json.ts'
 export { type StreamDecoder, type Tokenizer } from './tokenizer.ts'

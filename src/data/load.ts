@@ -9,6 +9,7 @@ import { alphabet } from './bytes.ts'
 import { cachePath, readEntry, writeEntry, type Entry } from './cache.ts'
 import { defaultCorpus, readCorpus, type Corpus } from './corpus.ts'
 import { pack, holdOut } from './dataset.ts'
+import type { TextFile } from './text-file.ts'
 import { createTokenizer, type Tokenizer } from './tokenizer.ts'
 import { countWords } from './words.ts'
 
@@ -21,7 +22,7 @@ export interface DataProgress {
 
 export interface DatasetOptions {
   /** UTF-8 text files; none for the default corpus. */
-  readonly files?: readonly string[] | undefined
+  readonly files?: readonly TextFile[] | undefined
   /** Tokens of the vocabulary at most, from 257 (the bytes and `<|endoftext|>`) on. */
   readonly vocab: number
   /** What will be asked for: both parts then have a batch at least, or the error comes here. */

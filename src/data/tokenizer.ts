@@ -26,9 +26,8 @@ export interface StreamDecoder {
   end(): string
 }
 
-// Words repeat; this many distinct ones cover gigabytes of prose, and bound the memory on anything else.
-const cacheLimit = 1 << 18
-const longestCached = 64
+// Words repeat; distinct ones of so many characters cover gigabytes of prose, and bound the memory on anything else.
+const cachedCharacters = 1 << 21
 
 export function createTokenizer(model: BpeModel): Tokenizer {
   const special = new Map(model.special.map(id => [model.tokens[id] ?? '', id]))
@@ -37,15 +36,18 @@ export function createTokenizer(model: BpeModel): Tokenizer {
   const pattern = splitter([...special.keys()])
   const encodeWord = wordEncoder(model)
   const cache = new Map<string, readonly number[]>()
+  let characters = 0
 
   const lookUp = (w: string): readonly number[] => {
     const known = cache.get(w)
     if (known !== undefined) return known
     const ids = encodeWord(w)
-    if (w.length <= longestCached) {
-      if (cache.size >= cacheLimit) cache.clear()
-      cache.set(w, ids)
+    characters += w.length
+    if (characters > cachedCharacters) {
+      cache.clear()
+      characters = w.length
     }
+    cache.set(w, ids)
     return ids
   }
   const isSpecial = new Set(model.special)

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { saveWeights } from '../checkpoint/weights.ts'
-import { loadDataset, writeTokenizer, type Dataset } from '../data/index.ts'
+import { loadDataset, writeTokenizer, type Dataset, type TextFile } from '../data/index.ts'
 import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Backend, type Mesh, type Plan } from '../engine/index.ts'
 import { treeOps } from '../core/tree.ts'
 import { gpt, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
@@ -20,6 +20,8 @@ export interface TrainOptions {
   /** Once aborted, the step under way is finished and what a normal end writes is written; before the first step, nothing is. */
   readonly signal?: AbortSignal
   readonly onEvent?: (event: TrainEvent) => void
+  /** The run's `data`, where some of it was read before: a pipe gives its text only once. */
+  readonly texts?: readonly TextFile[]
 }
 export interface TrainResult {
   /** The run folder, where one was written. */
@@ -44,14 +46,14 @@ export const meshOfRun = (run: Run): Mesh => meshOf(run.mesh)
  * Trains a run. Under MPI every rank calls it with the same run: each reads and saves what its own device holds, all are told of the
  * events, and rank 0 writes what is one for all.
  */
-export async function train(run: Run, { backend, folder, signal, onEvent = () => {} }: TrainOptions): Promise<TrainResult> {
+export async function train(run: Run, { backend, folder, signal, onEvent = () => {}, texts = run.data }: TrainOptions): Promise<TrainResult> {
   const mesh = meshOfRun(run)
   const model = modelOf(run)
   const shape = { batch: run.batch, seq: run.model.seq }
   const { processes } = backend
   await requireSameRun(processes, run, backend)
   const data = await leadersFirst(processes, 'preparing the data', () => loadDataset({
-    files: run.data, vocab: run.model.vocab, shape,
+    files: texts, vocab: run.model.vocab, shape,
     onProgress: ({ stage, done, total }) => onEvent({ type: 'preparing', what: stages[stage], done, total }),
   }))
   await requireSameData(processes, data)

@@ -1,10 +1,12 @@
 /** loadDataset: end to end, and its cache. */
+import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { DataError, FileError, UsageError } from '../../src/core/errors.ts'
 import { endOfText, loadDataset, type DataProgress, type Dataset, type Tokens } from '../../src/data/index.ts'
+import { checkedTextFile } from '../../src/data/text-file.ts'
 import { temporaryFolder } from './temporary.ts'
 
 const folder = temporaryFolder()
@@ -47,6 +49,34 @@ test('the default corpus', async () => {
   const second = await loadDataset(options)
   expect([first.fromCache, second.fromCache]).toEqual([false, true])
   expect(content(second)).toEqual(content(first))
+})
+
+describe('text that comes through a pipe', () => {
+  const pipe = (name: string): string => {
+    execFileSync('mkfifo', [folder.at(name)])
+    // A shell writes into it: to open a pipe waits for its other end.
+    spawn('sh', ['-c', 'cat "$0" > "$1"', file, folder.at(name)], { stdio: 'ignore' }).unref()
+    return folder.at(name)
+  }
+
+  test('is read once, and is the text', async () => {
+    const piped = await loadDataset({ files: [pipe('one')], vocab: 300, cacheDir: folder.at('piped') })
+    const { identity } = await loadDataset({ files: [file], vocab: 300, cacheDir: folder.at('piped') })
+    expect([piped.identity, piped.name]).toEqual([identity, 'one'])
+  })
+
+  test('is kept by who checks it, and a file is not', async () => {
+    const kept = await checkedTextFile(pipe('two'))
+    expect(kept).toEqual({ path: folder.at('two'), bytes: readFileSync(file) })
+    expect(await checkedTextFile(file)).toBe(file)
+    const data = await loadDataset({ files: [kept, kept], vocab: 300, cacheDir: folder.at('piped') })
+    expect(data.documents).toBe(2)
+  })
+
+  test('does not come: said so', async () => {
+    const load = loadDataset({ files: ['/dev/null'], vocab: 300, cacheDir: folder.at('piped') })
+    await expect(load).rejects.toThrow(/DataError\[empty-text\] no text came from \/dev\/null[^]*gives its text once/)
+  })
 })
 
 describe('cache', () => {
