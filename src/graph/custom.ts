@@ -1,4 +1,5 @@
 /** Functions whose gradient is given, not derived. */
+import { ownLines } from '../core/site.ts'
 import { broadcastTo, make } from './make.ts'
 import { shapeOf } from './node.ts'
 import { loose, tensor } from './tensor.ts'
@@ -17,7 +18,7 @@ export function withGradient<D extends string>(
   const given = inputs.map(loose) as unknown as Ts
   const y = f(given)
   return tensor(make('customGradient', [y.node, ...inputs.map(i => i.node)], {
-    vjp: (g, result, ins) => vjp(tensor(g), tensor(result), ins.map(i => tensor<string>(i)) as unknown as Ts)
+    vjp: (g, result, ins) => ownLines(() => vjp(tensor(g), tensor(result), ins.map(i => tensor<string>(i)) as unknown as Ts))
       .map((d, i) => { const like = ins[i]; return like === undefined ? d.node : broadcastTo(d.node, shapeOf(like)) }),
   }))
 }

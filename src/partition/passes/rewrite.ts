@@ -8,21 +8,24 @@ export type Pass = (body: LocalBody, make: Make<LocalAttrs>) => ReadonlyMap<Loca
 /** The outputs again, each node replaced as said or made anew where an operand of it was. */
 export function replaceNodes(body: LocalBody, make: Make<LocalAttrs>, replaced: ReadonlyMap<LocalNode, LocalNode>): LocalNode[] {
   const images = new Map<LocalNode, LocalNode>()
-  const image = (n: LocalNode): LocalNode => images.get(n) ?? n
-  // What replaces a node may hold others that are replaced too: those are walked as well.
-  const through = (n: LocalNode): LocalNode => {
-    const known = images.get(n)
-    if (known !== undefined) return known
-    for (const m of reachable([n])) {
-      if (images.has(m)) continue
-      const other = replaced.get(m)
-      if (other !== undefined) { images.set(m, through(other)); continue }
-      const inputs = m.inputs.map(image)
-      images.set(m, inputs.some((x, i) => x !== m.inputs[i]) ? make(m.op, inputs, m.attrs, m.site) : m)
+  // What replaces a node may hold others that are replaced too: those are walked as well. Each node is seen twice, before and
+  // after what it waits for, so that the walk takes time in proportion to the graph, and no stack.
+  const entered = new Set<LocalNode>()
+  const stack = [...body.outputs]
+  for (let n = stack.at(-1); n !== undefined; n = stack.at(-1)) {
+    if (images.has(n)) { stack.pop(); continue }
+    const other = replaced.get(n)
+    const waits = other === undefined || other === n ? n.inputs : [other]
+    if (!entered.has(n)) {
+      entered.add(n)
+      for (const m of waits) if (!images.has(m)) stack.push(m)
+      continue
     }
-    return image(n)
+    stack.pop()
+    const inputs = waits.map(m => images.get(m) ?? m)
+    images.set(n, waits !== n.inputs ? inputs[0] ?? n : inputs.some((x, i) => x !== n.inputs[i]) ? make(n.op, inputs, n.attrs, n.site) : n)
   }
-  return body.outputs.map(through)
+  return body.outputs.map(n => images.get(n) ?? n)
 }
 
 /** A body after a pass, the bodies of its loops and choices after it too. */
@@ -41,7 +44,11 @@ export function applied(body: LocalBody, make: Make<LocalAttrs>, pass: Pass): Lo
 /** Who uses each node; outputs count as uses by nobody. */
 export function usersOf(body: LocalBody): ReadonlyMap<LocalNode, readonly (LocalNode | undefined)[]> {
   const users = new Map<LocalNode, (LocalNode | undefined)[]>()
-  const add = (n: LocalNode, user: LocalNode | undefined): void => { users.set(n, [...(users.get(n) ?? []), user]) }
+  const add = (n: LocalNode, user: LocalNode | undefined): void => {
+    const known = users.get(n)
+    if (known === undefined) users.set(n, [user])
+    else known.push(user)
+  }
   for (const n of reachable(body.outputs)) for (const i of n.inputs) add(i, n)
   for (const n of body.outputs) add(n, undefined)
   return users
