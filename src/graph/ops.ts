@@ -35,8 +35,8 @@ export interface BasicAttrs {
   stopGradient: Empty
   /** The same tensor, by a name that policies of recomputation know. */
   named: { readonly name: string }
-  /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`. */
-  customGradient: { readonly vjp: Vjp }
+  /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`; `elementwise` says that it does so element by element. */
+  customGradient: { readonly vjp: Vjp; readonly elementwise?: true }
 }
 
 /** Ops take operands of one shape, dims in the same order: `broadcast` makes them so. */
