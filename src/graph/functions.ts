@@ -1,22 +1,27 @@
 /** Functions of one number that XLA has no op for, or a worse one: right to a few last bits over the whole range of f32 and f64, slopes too. */
 import { make } from './make.ts'
 import { dtypeOf, type Node } from './node.ts'
-import { abs, add, atan2, choose, clamp, constantLike, div, exp, expOfSum, floor, greater, less, log, log1p, max, min, mul, neg, round, rsqrt, sign, smooth, sqrt, square, sub } from './smooth.ts'
+import { abs, add, atan2, choose, clamp, constantLike, div, exp, expOfSum, greater, less, log, log1p, max, min, mul, neg, round, rsqrt, sign, smooth, sqrt, square, sub } from './smooth.ts'
 
 const { LN2, LOG2E, LOG10E } = Math
 const isDouble = (x: Node): boolean => dtypeOf(x) === 'f64'
 
-/** ln 2 in two parts; whole numbers below 2⁸ (in f64, 2¹¹) times the first are exact. */
-const ln2Parts = (x: Node): readonly [high: number, low: number] =>
-  (isDouble(x) ? [6.93147180369123816490e-01, 1.90821492927058770002e-10] : [0.693145751953125, LN2 - 0.693145751953125])
+/** x to the nearest multiple of a power of two. */
+const onGrid = (x: Node, step: number): Node => mul(round(mul(x, 1 / step)), step)
 
-/** 2ˣ. The product x ln 2, once rounded, would be wrong in as many last bits as x has before its point. */
-export const exp2 = smooth(x => {
-  const [high, low] = ln2Parts(x)
+/** 2ˣ as e^(c ln 2) e^(…), c on a grid so coarse that c times the first bits of ln 2 is exact. */
+const power = (x: Node): Node => {
+  const [step, bits] = isDouble(x) ? [2 ** -12, 30] : [2 ** -4, 12]
   const near = clamp(x, -2000, 2000)
-  const whole = floor(near)
-  return expOfSum(mul(whole, high), add(mul(sub(near, whole), LN2), mul(whole, low)))
-}, (_, y) => mul(y, LN2))
+  const coarse = onGrid(near, step)
+  const high = Math.floor(LN2 * 2 ** bits) / 2 ** bits
+  return expOfSum(mul(coarse, high), add(mul(sub(near, coarse), LN2), mul(coarse, LN2 - high)))
+}
+export const exp2 = smooth(power, x => {
+  // ln 2 times the largest powers is a number where they are none.
+  const large = greater(x, 1)
+  return mul(power(choose(large, sub(x, 1), x)), choose(large, constantLike(2 * LN2, x), LN2))
+})
 
 export const log2 = smooth(x => mul(log(x), LOG2E), x => div(LOG2E, x))
 export const log10 = smooth(x => mul(log(x), LOG10E), x => div(LOG10E, x))
@@ -80,9 +85,10 @@ export const cbrt = smooth(x => {
   return mul(make('unary', [choose(tiny, mul(x, 2 ** 60), x)], { fn: 'cbrt' }), choose(tiny, constantLike(2 ** -20, x), 1))
 }, (_, y) => div(1, mul(square(y), 3)))
 
-/** e^(−x² / by), by a power of 2. The square, once rounded, would be wrong in as many last bits as it has before its point: so x is a multiple of 1/16, whose square is exact, and a rest. */
+/** e^(−x² / by), by a power of 2; x is a number on a grid so coarse that its square is exact, and a rest. */
 export function gaussian(x: Node, by: 1 | 2 = 1): Node {
-  const near = clamp(x, -40, 40)
-  const coarse = mul(round(mul(near, 16)), 1 / 16)
+  const [step, end] = isDouble(x) ? [2 ** -16, 40] : [2 ** -8, 15.5]
+  const near = clamp(x, -end, end)
+  const coarse = onGrid(near, step)
   return expOfSum(mul(mul(coarse, -1 / by), coarse), mul(mul(sub(coarse, near), add(coarse, near)), 1 / by))
 }

@@ -5,7 +5,7 @@ import type { Layout, Role } from '../core/layout.ts'
 import type { Node, TensorType } from './node.ts'
 
 export type UnaryFn =
-  | 'neg' | 'exp' | 'expm1' | 'log' | 'log1p' | 'tanh' | 'sqrt' | 'rsqrt' | 'cbrt' | 'abs' | 'sign' | 'sin' | 'cos' | 'tan' | 'logistic' | 'erf' | 'erfInv'
+  | 'neg' | 'exp' | 'expm1' | 'log' | 'log1p' | 'tanh' | 'sqrt' | 'rsqrt' | 'cbrt' | 'abs' | 'sign' | 'sin' | 'cos' | 'tan' | 'logistic' | 'erf' | 'erfc' | 'erfInv'
   | 'floor' | 'ceil' | 'round' | 'not' | 'popcount' | 'leadingZeros'
 export type BinaryFn =
   | 'add' | 'sub' | 'mul' | 'div' | 'rem' | 'max' | 'min' | 'pow' | 'atan2' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight' | 'shiftRightArithmetic'

@@ -27,12 +27,14 @@ export const square = (x: Node): Node => mul(x, x)
 export const clamp = (x: Node, low: number, high: number): Node => min(max(x, low), high)
 
 /**
- * eʰⁱᵍʰ⁺ˡᵒʷ: the sum of the two is rounded, and what rounding took from it is made up for. |high| ≥ |low|, and both are finite.
- * `high` must be a product without rounding error, as compilers may join a product and a sum into one op that rounds once.
+ * e^(high + low) for |low| < 0.04: the sum, rounded, would be wrong in as many last bits as it has before its point, so e^low is
+ * multiplied by, as its series. `high` must be the same wherever it is computed: made of sums and products that are exact, as
+ * compilers may round a product and a sum once or twice, and in each place otherwise.
  */
 export function expOfSum(high: Node, low: Node): Node {
-  const sum = add(high, low)
-  return mul(exp(sum), add(sub(low, sub(sum, high)), 1))
+  let series = add(mul(low, 1 / 4), 1)
+  for (const n of [3, 2, 1]) series = add(mul(mul(series, low), 1 / n), 1)
+  return mul(exp(high), series)
 }
 
 /** A function of one tensor, computed in f32 where it is a half and then rounded once; its gradient is g · slope(x, f(x)), computed so, too. */

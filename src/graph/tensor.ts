@@ -126,6 +126,7 @@ class TensorOfNode implements AnyTensor {
   acosh(): Tensor<string> { return this.#composed(functions.acosh, 'acosh') }
   atanh(): Tensor<string> { return this.#composed(functions.atanh, 'atanh') }
   erf(): Tensor<string> { return this.#unary('erf') }
+  erfc(): Tensor<string> { return this.#unary('erfc') }
   erfInv(): Tensor<string> { return this.#unary('erfInv') }
   neg(): Tensor<string> { return this.#unary('neg') }
   exp(): Tensor<string> { return this.#unary('exp') }

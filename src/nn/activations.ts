@@ -49,10 +49,12 @@ const far = 1e4
  * for the dtype where the product is not.
  */
 function exponentials(u: T): { readonly e: T; readonly fraction: T; readonly negative: T; readonly times: (y: T) => T } {
-  const negative = u.less(0)
-  const root = u.abs().mul(-0.5).exp()
-  const [e, factor] = [root.square(), where(negative, root, 1)]
-  return { e, fraction: e.add(1).reciprocal(), negative, times: y => y.mul(factor).mul(factor) }
+  const [a, negative] = [u.abs(), u.less(0)]
+  const by = u.dtype === 'f64' ? 512 : 64
+  const tiny = a.greater(by)
+  const [root, scale] = [where(tiny, a.sub(by), a).neg().exp(), where(tiny, loose(full(Math.exp(-by), u.shape, u.dtype)), 1)]
+  const e = root.mul(scale)
+  return { e, fraction: e.add(1).reciprocal(), negative, times: y => where(negative, y.mul(root).mul(scale), y) }
 }
 /** y σ(u). */
 const gated = (y: T, u: T): T => { const { fraction, times } = exponentials(u); return times(y).mul(fraction) }
@@ -92,8 +94,8 @@ const near = (x: T): T => x.clamp(-40, 40)
 /** x Φ(x), in the tanh form (Hendrycks and Gimpel 2016): GPT-2's. As x σ(√(8/π) (x + 0.044715 x³)): of 1 + tanh nothing would be left where x is small. */
 export const gelu: Same = smoothOf(x => gated(x.maximum(-40), bent(near(x))), x =>
   gatedSlope(bent(near(x)), near(x).square().mul(3 * scale * cubic).add(scale).mul(near(x))))
-/** Φ(x). */
-const cumulative = (x: T): T => x.mul(Math.SQRT1_2).erf().add(1).mul(0.5)
+/** Φ(x), by what erf leaves of 1: where x is small, 1 + erf would have no digits. */
+const cumulative = (x: T): T => x.mul(-Math.SQRT1_2).erfc().mul(0.5)
 /** x Φ(x), Φ by the error function (Hendrycks and Gimpel 2016). */
 export const geluExact: Same = smoothOf(x => x.maximum(-40).mul(cumulative(x)), x =>
   loose(tensor(gaussian(x.node, 2))).mul(near(x)).mul(1 / Math.sqrt(2 * Math.PI)).add(cumulative(x)))

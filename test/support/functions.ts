@@ -35,7 +35,7 @@ export const functions: readonly Function1[] = [
   one('cbrt', x => x.cbrt(), Math.cbrt, x => 1 / (3 * Math.cbrt(x) ** 2)), one('reciprocal', x => x.reciprocal(), x => 1 / x, x => -1 / x / x),
   one('square', x => x.square(), x => x * x, x => 2 * x),
   one('sigmoid', x => x.sigmoid(), sigmoid, x => sigmoid(x) * sigmoid(-x)),
-  one('erf', x => x.erf(), erf, x => 2 / sqrt(PI) * exp(-x * x)), one('erfInv', x => x.erfInv(), erfInv, x => sqrt(PI) / 2 * exp(erfInv(x) ** 2)),
+  one('erf', x => x.erf(), erf, x => 2 / sqrt(PI) * exp(-x * x)), one('erfc', x => x.erfc(), erfc, x => -2 / sqrt(PI) * exp(-x * x)), one('erfInv', x => x.erfInv(), erfInv, x => sqrt(PI) / 2 * exp(erfInv(x) ** 2)),
   one('sin', x => x.sin(), Math.sin, Math.cos), one('cos', x => x.cos(), Math.cos, x => -Math.sin(x)), one('tan', x => x.tan(), Math.tan, x => 1 / Math.cos(x) ** 2),
   one('asin', x => x.asin(), Math.asin, x => 1 / sqrt((1 - x) * (1 + x))), one('acos', x => x.acos(), Math.acos, x => -1 / sqrt((1 - x) * (1 + x))),
   one('atan', x => x.atan(), Math.atan, x => 1 / (1 + x * x)),

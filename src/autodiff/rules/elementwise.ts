@@ -32,6 +32,7 @@ const unary: { readonly [F in UnaryFn]: ((g: T, x: T, y: T) => T) | undefined } 
   cbrt: (g, _, y) => g.div(y.square().mul(3)),
   tan: (g, _, y) => g.mul(y.square().add(1)),
   erf: (g, x) => g.mul(tensor(gaussian(x.node))).mul(2 / Math.sqrt(Math.PI)),
+  erfc: (g, x) => g.mul(tensor(gaussian(x.node))).mul(-2 / Math.sqrt(Math.PI)),
   erfInv: (g, x) => g.mul(x.erfInv().square().exp()).mul(Math.sqrt(Math.PI) / 2),
   floor: undefined, ceil: undefined, round: undefined,
   not: undefined, popcount: undefined, leadingZeros: undefined,
