@@ -1,21 +1,27 @@
 /** The two 16-bit floats, which JavaScript has no arrays of: rounding to them, and their bits. */
 import { isHalf, type DType, type TypedArray } from './dtype.ts'
 
+const { abs, max, sign } = Math
 const float = new Float32Array(1)
 const word = new Uint32Array(float.buffer)
 const bitsOf = (x: number): number => { float[0] = x; return word[0] as number }
 const fromBits = (bits: number): number => { word[0] = bits; return float[0] as number }
 
-/** To the nearest bf16, ties to even: the upper half of an f32. */
+/**
+ * To the nearest bf16, ties to even: the upper half of an f32. What is no f32 is cut to one whose last bit is 1, which is
+ * no tie: rounded to an f32 first, it might become one.
+ */
 export function roundBf16(x: number): number {
-  const bits = bitsOf(x)
-  return Number.isNaN(x) ? x : fromBits(bits + 0x7fff + ((bits >>> 16) & 1) & 0xffff0000)
+  if (Number.isNaN(x)) return x
+  let bits = bitsOf(x)
+  const single = float[0] as number
+  if (single !== x) bits = (abs(single) > abs(x) ? bits - 1 : bits) | 1
+  return fromBits(bits + 0x7fff + ((bits >>> 16) & 1) & 0xffff0000)
 }
 /** Of a number that is a bf16 already. */
 export const bf16Bits = (x: number): number => (Number.isNaN(x) ? 0x7fc0 : bitsOf(x) >>> 16)
 export const bf16FromBits = (bits: number): number => fromBits(bits << 16)
 
-const { abs, max, sign } = Math
 /** The power of two that `x` lies at or above. */
 const exponent = (x: number): number => (bitsOf(x) >>> 23 & 0xff) - 127
 /** f16 has ten bits after the leading one, and no exponent below -14. */

@@ -27,6 +27,9 @@ export function erf(x: number): number {
   return x < 0 ? -y : y
 }
 
+/** 1 − erf(x), without the cancellation where x is large. */
+export const erfc = (x: number): number => (x < 2 ? 1 - erf(x) : x > 28 ? 0 : complement(x))
+
 /** The x whose erf is y: a first guess (Winitzki 2008) and Halley's steps, which near ±1 compare complements. */
 export function erfInv(y: number): number {
   const a = Math.abs(y)

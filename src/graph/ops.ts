@@ -5,7 +5,7 @@ import type { Layout, Role } from '../core/layout.ts'
 import type { NodeOf, TensorType } from './language.ts'
 
 export type UnaryFn =
-  | 'neg' | 'exp' | 'expm1' | 'log' | 'log1p' | 'tanh' | 'sqrt' | 'rsqrt' | 'cbrt' | 'abs' | 'sign' | 'sin' | 'cos' | 'tan' | 'logistic' | 'erf' | 'erfInv'
+  | 'neg' | 'exp' | 'expm1' | 'log' | 'log1p' | 'tanh' | 'sqrt' | 'rsqrt' | 'cbrt' | 'abs' | 'sign' | 'sin' | 'cos' | 'tan' | 'logistic' | 'erf' | 'erfc' | 'erfInv'
   | 'floor' | 'ceil' | 'round' | 'not' | 'popcount' | 'leadingZeros'
 export type BinaryFn =
   | 'add' | 'sub' | 'mul' | 'div' | 'rem' | 'max' | 'min' | 'pow' | 'atan2' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight' | 'shiftRightArithmetic'
@@ -38,8 +38,8 @@ export interface BasicAttrs {
   stopGradient: Empty
   /** The same tensor, by a name that policies of recomputation know. */
   named: { readonly name: string }
-  /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`. */
-  customGradient: { readonly vjp: Vjp }
+  /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`; `elementwise` says that it does so element by element. */
+  customGradient: { readonly vjp: Vjp; readonly elementwise?: true }
 }
 
 /** Ops take operands of one shape, dims in the same order: `broadcast` makes them so. */

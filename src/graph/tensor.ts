@@ -4,7 +4,9 @@ import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import type { Layout, Role } from '../core/layout.ts'
 import { inOrderOf, treeOps } from '../core/tree.ts'
+import { floorDiv, mod } from './division.ts'
 import { isNearly } from './extremum.ts'
+import * as functions from './functions.ts'
 import { dotNode, inSums, sumNode } from './half-precision.ts'
 import { broadcastTo, constantNode, fullNode, make, splatValue } from './make.ts'
 import { agree, dimIn, floats } from './infer/checks.ts'
@@ -64,16 +66,8 @@ class TensorOfNode implements AnyTensor {
   maximum(other: Other): Tensor<string> { return this.#binary('max', other) }
   minimum(other: Other): Tensor<string> { return this.#binary('min', other) }
   rem(other: Other): Tensor<string> { return this.#binary('rem', other) }
-  mod(other: Other): Tensor<string> {
-    const r = this.rem(other)
-    const zero = full(0, r.shape, r.dtype)
-    const wide = loose(tensor(broadcastTo(this.#other(other), r.shape)))
-    return where(r.notEqual(0).and(r.less(zero).xor(wide.less(zero))), r.add(wide), r)
-  }
-  floorDiv(other: Other): Tensor<string> {
-    if (isFloat(this.dtype)) return this.div(other).floor()
-    return this.sub(this.mod(other)).div(typeof other === 'number' ? other : loose(other))
-  }
+  mod(other: Other): Tensor<string> { return tensor(mod(...aligned('mod', this.node, this.#other(other)))) }
+  floorDiv(other: Other): Tensor<string> { return tensor(floorDiv(...aligned('floorDiv', this.node, this.#other(other)))) }
   // Of a constant 1, XLA 0.10.2 to 0.11.2 makes an atan that is wrong from 50 elements on (jax issue 39352); of 2 it does not.
   atan2(other: Other): Tensor<string> {
     const ones = (typeof other === 'number' ? other : splatValue(nodeOf(other))) === 1
@@ -112,35 +106,27 @@ class TensorOfNode implements AnyTensor {
     floats('reciprocal', this.dtype, this.shape, userSite())
     return tensor<string>(fullNode(1, this.shape, this.dtype)).div(loose(this))
   }
-  cbrt(): Tensor<string> { return this.#unary('cbrt') }
   expm1(): Tensor<string> { return this.#unary('expm1') }
   log1p(): Tensor<string> { return this.#unary('log1p') }
-  exp2(): Tensor<string> { return this.mul(Math.LN2).exp() }
-  log2(): Tensor<string> { return this.log().mul(Math.LOG2E) }
-  log10(): Tensor<string> { return this.log().mul(Math.LOG10E) }
+  #composed(f: (x: Node) => Node, fn: string): Tensor<string> {
+    floats(fn, this.dtype, this.shape, userSite())
+    return tensor(f(this.node))
+  }
+  exp2(): Tensor<string> { return this.#composed(functions.exp2, 'exp2') }
+  log2(): Tensor<string> { return this.#composed(functions.log2, 'log2') }
+  log10(): Tensor<string> { return this.#composed(functions.log10, 'log10') }
+  cbrt(): Tensor<string> { return this.#composed(functions.cbrt, 'cbrt') }
   tan(): Tensor<string> { return this.#unary('tan') }
-  asin(): Tensor<string> { return this.atan2(this.#cofactor().add(1)).mul(2) }
-  acos(): Tensor<string> { return this.#cofactor().atan2(loose(this)) }
-  /** √(1 − x²), exact near ±1. */
-  #cofactor(): Tensor<string> { return this.neg().add(1).mul(this.add(1)).sqrt() }
-  atan(): Tensor<string> { return this.atan2(1) }
-  sinh(): Tensor<string> { return this.expm1().sub(this.neg().expm1()).mul(0.5) }
-  cosh(): Tensor<string> { return this.sub(Math.LN2).exp().add(this.neg().sub(Math.LN2).exp()) }
-  asinh(): Tensor<string> {
-    // log(a + √(a² + 1)) as log1p(a + a²/(1 + √(a² + 1))), exact near 0; where the square would overflow, as log 2a.
-    const most = this.dtype === 'f16' ? 2 ** 7 : 2 ** 30
-    const a = this.abs()
-    const [far, near] = [a.greater(most), a.minimum(most)]
-    const square = near.square()
-    const inner = near.add(square.div(square.add(1).sqrt().add(1)))
-    return where(far, a, inner).log1p().add(where(far, loose(full(Math.LN2, a.shape, a.dtype)), 0)).mul(this.sign())
-  }
-  acosh(): Tensor<string> {
-    const [up, down] = [this.sub(1), this.add(1)]
-    return up.add(up.sqrt().mul(down.sqrt())).log1p()
-  }
-  atanh(): Tensor<string> { return this.log1p().sub(this.neg().log1p()).mul(0.5) }
+  asin(): Tensor<string> { return this.#composed(functions.asin, 'asin') }
+  acos(): Tensor<string> { return this.#composed(functions.acos, 'acos') }
+  atan(): Tensor<string> { return this.#composed(functions.atan, 'atan') }
+  sinh(): Tensor<string> { return this.#composed(functions.sinh, 'sinh') }
+  cosh(): Tensor<string> { return this.#composed(functions.cosh, 'cosh') }
+  asinh(): Tensor<string> { return this.#composed(functions.asinh, 'asinh') }
+  acosh(): Tensor<string> { return this.#composed(functions.acosh, 'acosh') }
+  atanh(): Tensor<string> { return this.#composed(functions.atanh, 'atanh') }
   erf(): Tensor<string> { return this.#unary('erf') }
+  erfc(): Tensor<string> { return this.#unary('erfc') }
   erfInv(): Tensor<string> { return this.#unary('erfInv') }
   neg(): Tensor<string> { return this.#unary('neg') }
   exp(): Tensor<string> { return this.#unary('exp') }
@@ -151,7 +137,8 @@ class TensorOfNode implements AnyTensor {
   abs(): Tensor<string> { return this.#unary('abs') }
   sin(): Tensor<string> { return this.#unary('sin') }
   cos(): Tensor<string> { return this.#unary('cos') }
-  sigmoid(): Tensor<string> { return this.#unary('logistic') }
+  /** XLA makes it of f16 by an exponential in f16, which from 11.1 on is infinite. */
+  sigmoid(): Tensor<string> { return this.#inSums(x => tensor(make('unary', [x.node], { fn: 'logistic' }))) }
   square(): Tensor<string> { return this.mul(this) }
   relu(): Tensor<string> { return this.maximum(0) }
   cast(dtype: DType): Tensor<string> { return dtype === this.dtype ? tensor(this.node) : tensor(make('convert', [this.node], { dtype })) }

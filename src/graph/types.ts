@@ -84,8 +84,9 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   asinh(): Tensor<D>
   acosh(): Tensor<D>
   atanh(): Tensor<D>
-  /** 2/√π ∫₀ˣ e^(−t²) dt, and its inverse. */
+  /** 2/√π ∫₀ˣ e^(−t²) dt, what it leaves of 1, and its inverse. */
   erf(): Tensor<D>
+  erfc(): Tensor<D>
   erfInv(): Tensor<D>
   neg(): Tensor<D>
   exp(): Tensor<D>

@@ -68,7 +68,3 @@ export function layerNorm<D extends string, R extends D>(x: Tensor<D>, over: Dim
   }, (g, y, [x]) => [g.sub(g.mean(dim)).sub(y.mul(g.mul(y).mean(dim))).mul(inverse(centered(x)))])
   return tensor(normal.mul(loose(gain).cast(normal.dtype)).add(loose(bias).cast(normal.dtype)).cast(x.dtype).node)
 }
-
-/** x Φ(x), in the tanh form (Hendrycks and Gimpel 2016): GPT-2's. */
-export const gelu = <D extends string>(x: Tensor<D>): Tensor<D> =>
-  x.mul(0.5).mul(x.square().mul(x).mul(0.044715).add(x).mul(Math.sqrt(2 / Math.PI)).tanh().add(1))

@@ -6,6 +6,7 @@ import type { BinaryFn, UnaryFn } from '../graph/ops.ts'
 import type { LocalTable } from '../partition/local.ts'
 import { emitCond } from './cond.ts'
 import { emitConv } from './conv.ts'
+import { emitConvert } from './convert.ts'
 import { emitDot } from './dot.ts'
 import { emitDynamicSlice, emitDynamicUpdate, emitScatter, emitScatterAdd, emitTake } from './indexing.ts'
 import { emitCumulative, emitSort, emitTopK } from './order.ts'
@@ -19,7 +20,7 @@ import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
 const unary: { readonly [F in UnaryFn]: string } = {
   neg: 'negate', exp: 'exponential', log: 'log', tanh: 'tanh', sqrt: 'sqrt', rsqrt: 'rsqrt', abs: 'abs', sign: 'sign', sin: 'sine',
-  cos: 'cosine', logistic: 'logistic', not: 'not', expm1: 'exponential_minus_one', log1p: 'log_plus_one', cbrt: 'cbrt', tan: 'tan', erf: 'chlo.erf',
+  cos: 'cosine', logistic: 'logistic', not: 'not', expm1: 'exponential_minus_one', log1p: 'log_plus_one', cbrt: 'cbrt', tan: 'tan', erf: 'chlo.erf', erfc: 'chlo.erfc',
   erfInv: 'chlo.erf_inv', floor: 'floor', ceil: 'ceil', round: 'round_nearest_even', popcount: 'popcnt', leadingZeros: 'count_leading_zeros',
 }
 const binary: { readonly [F in BinaryFn]: string } = {
@@ -52,7 +53,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   binary: (n, args, w) => [w.op(binary[n.attrs.fn], args, typeOfNode(n))],
   compare: (n, args, w) => [w.op('compare', args, typeOfNode(n), `comparison_direction = #stablehlo<comparison_direction ${n.attrs.direction}>`)],
   select: (n, args, w) => [w.op('select', args, typeOfNode(n))],
-  convert: (n, args, w) => [w.op('convert', args, typeOfNode(n))],
+  convert: (n, args, w) => [emitConvert(w, only(args), n.attrs.dtype)],
   broadcast: (n, args, w) => {
     const [from, to] = [names(shapeOf(operand(n, 0))), names(n.attrs.shape)]
     if (from.length === to.length) return [w.transpose(only(args), to.map(d => from.indexOf(d)))]

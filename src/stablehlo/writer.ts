@@ -43,7 +43,9 @@ export function literal(value: number, dtype: DType): string {
   }
   if (!Number.isFinite(value)) return floatBits(value, dtype)
   const [mantissa = '0', exponent = '+0'] = value.toExponential().split('e')
-  return `${mantissa.includes('.') ? mantissa : `${mantissa}.0`}e${exponent}`
+  // The text of a number in JavaScript has no sign where it is 0.
+  const sign = Object.is(value, -0) ? '-' : ''
+  return `${sign}${mantissa.includes('.') ? mantissa : `${mantissa}.0`}e${exponent}`
 }
 
 /** The last two parts of the path are enough to know a line by, and the same on every machine. */

@@ -3,6 +3,7 @@ import { names } from '../../core/dim.ts'
 import { sumNode } from '../../graph/half-precision.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
+import { masked } from './masked.ts'
 import { none } from './vjp.ts'
 import type { BasicAttrs } from '../../graph/ops.ts'
 import type { Vjps } from './vjp.ts'
@@ -22,5 +23,10 @@ export const basic: Vjps<BasicAttrs> = {
   relayout: (_, [g]) => [g],
   named: (_, [g]) => [g],
   stopGradient: () => none,
-  customGradient: (n, [g]) => (g === undefined ? none : [undefined, ...n.attrs.vjp(g, n, n.inputs.slice(1))]),
+  customGradient: (n, [g], { wants }) => {
+    if (g === undefined) return none
+    const [{ vjp, elementwise }, inputs] = [n.attrs, n.inputs.slice(1)]
+    if (elementwise !== true) return [undefined, ...vjp(g, n, inputs)]
+    return [undefined, ...inputs.map((x, i) => (wants(x) ? masked(g, d => vjp(d, n, inputs)[i] ?? d) : undefined))]
+  },
 }

@@ -18,7 +18,7 @@ const signed: Takes = ['floats and signed integers', t => isFloat(t.dtype) || ki
 
 const unary: { readonly [F in UnaryFn]: Takes } = {
   neg: numbers, abs: signed, sign: signed, exp: floats, expm1: floats, log: floats, log1p: floats, logistic: floats, sqrt: floats, rsqrt: floats, cbrt: floats,
-  sin: floats, cos: floats, tan: floats, tanh: floats, erf: floats, erfInv: floats, floor: floats, ceil: floats, round: floats,
+  sin: floats, cos: floats, tan: floats, tanh: floats, erf: floats, erfc: floats, erfInv: floats, floor: floats, ceil: floats, round: floats,
   not: bits, popcount: integers, leadingZeros: integers,
 }
 const binary: { readonly [F in BinaryFn]: Takes } = {

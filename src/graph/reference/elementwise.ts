@@ -1,6 +1,6 @@
 /** What each op computes: elementwise ops. */
 import { dtypes, isFloat, type DType } from '../../core/dtype.ts'
-import { erf, erfInv } from '../../core/special.ts'
+import { erf, erfc, erfInv } from '../../core/special.ts'
 import { threefry2x32 } from '../../core/threefry.ts'
 import { typeOf } from '../node.ts'
 import { binaryInts, truncated, unaryInts, wrapped } from './integers.ts'
@@ -14,7 +14,7 @@ const onlyInts = (): never => { throw new Error('floats have no such op') }
 /** Of floats. */
 const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
   neg: x => -x, abs: Math.abs, sign: Math.sign, exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p, logistic: x => 1 / (1 + Math.exp(-x)),
-  sqrt: Math.sqrt, rsqrt: x => 1 / Math.sqrt(x), cbrt: Math.cbrt, sin: Math.sin, cos: Math.cos, tan: Math.tan, tanh: Math.tanh, erf, erfInv,
+  sqrt: Math.sqrt, rsqrt: x => 1 / Math.sqrt(x), cbrt: Math.cbrt, sin: Math.sin, cos: Math.cos, tan: Math.tan, tanh: Math.tanh, erf, erfc, erfInv,
   floor: Math.floor, ceil: Math.ceil,
   round: x => { const down = Math.floor(x); return x - down === 0.5 ? down + Math.abs(down % 2) : Math.round(x) },
   not: onlyInts, popcount: onlyInts, leadingZeros: onlyInts,

@@ -1,5 +1,5 @@
 /** What the elementwise ops of one result type do to an element, by the arithmetic that the type takes. */
-import { erf, erfInv } from '../../core/special.ts'
+import { erf, erfc, erfInv } from '../../core/special.ts'
 import type { Family, Scalar } from './element.ts'
 
 type Real<A extends number> = A extends 1 ? (x: number) => number : (x: number, y: number) => number
@@ -18,7 +18,7 @@ function roundEven(x: number): number {
 const bit = (x: boolean): number => (x ? 1 : 0)
 
 export const unary: Readonly<Record<string, Arithmetic<1>>> = {
-  'chlo.erf': { float: erf }, 'chlo.erf_inv': { float: erfInv },
+  'chlo.erf': { float: erf }, 'chlo.erfc': { float: erfc }, 'chlo.erf_inv': { float: erfInv },
   abs: { float: Math.abs, int: Math.abs, big: x => (x < 0n ? -x : x) },
   cbrt: { float: Math.cbrt }, ceil: { float: Math.ceil }, cosine: { float: Math.cos }, exponential: { float: Math.exp },
   exponential_minus_one: { float: Math.expm1 }, floor: { float: Math.floor }, log: { float: Math.log }, log_plus_one: { float: Math.log1p },

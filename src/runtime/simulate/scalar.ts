@@ -26,10 +26,13 @@ const compare: MakeScalar = op => {
   return word(op, 'compare_type', 'NOTYPE') === 'TOTALORDER' ? found.total : found.own
 }
 
+/** Of an i64, 53 bits, the last of them 1 if anything was cut off: a double, which rounds to narrower floats as the integer does. */
+const cut = (x: bigint): bigint => (BigInt.asIntN(53, x) === x || (x & 0xfffn) === 0n ? x : x & ~0xfffn | 0x800n)
+
 /** Floats become integers as in XLA: the nearest one the type has towards zero, and 0 of NaN. */
 export function converter(from: DType, to: DType): (x: Scalar) => Scalar {
   const { family, bits } = elements[to]
-  if (family === 'float') return Number
+  if (family === 'float') return from === 'i64' && bits < 64 ? x => Number(cut(x as bigint)) : Number
   if (family === 'bool') return x => (x === 0 || x === 0n ? 0 : 1)
   if (elements[from].family !== 'float') {
     return family === 'big' ? BigInt : x => (typeof x === 'bigint' ? Number(BigInt.asIntN(32, x)) : x)
