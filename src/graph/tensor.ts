@@ -41,7 +41,7 @@ function nodeOf(x: AnyTensor | undefined): Node {
 type Other = AnyTensor | number
 type Dims = readonly DimLike<string>[]
 
-class TensorOfNode implements AnyTensor {
+class TensorOfNode implements Methods<Tensor<string>> {
   readonly node: Node
   constructor(node: Node) { this.node = node }
   get shape(): readonly Dim[] { return shapeOf(this.node) }
@@ -185,8 +185,18 @@ class TensorOfNode implements AnyTensor {
   stopGradient(): Tensor<string> { return tensor(make('stopGradient', [this.node], {})) }
 }
 
+// The class and the interface that users see list the same methods. `implements` finds what the class lacks, takes otherwise or returns
+// otherwise; `Held` finds what only the class has, and what takes fewer parameters than the interface says.
+/** An interface without its phantoms, the type parameters of its methods as wide as they may be. */
+type Methods<T> = { readonly [K in keyof T as K extends `~${string}` ? never : K]:
+  T[K] extends (...args: infer A extends readonly unknown[]) => infer R ? (...args: Loosened<A>) => R : T[K] }
+type Loosened<A extends readonly unknown[]> = { [I in keyof A]: A[I] extends infer P ? (P extends AnyTensor ? AnyTensor : P) : never }
+type Taken<F> = F extends (...args: infer A extends readonly unknown[]) => unknown ? A : F
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
+type Held<C, I> = { readonly [K in keyof C]: K extends keyof I ? (Same<Taken<C[K]>, Taken<I[K]>> extends true ? C[K] : never) : never }
+
 /** The tensor of a node. The compiler believes the dims. */
-export const tensor = <D extends string>(node: Node): Tensor<D> => new TensorOfNode(node) as unknown as Tensor<D>
+export const tensor = <D extends string>(node: Node): Tensor<D> => new TensorOfNode(node) satisfies Held<TensorOfNode, Methods<Tensor<string>>> as unknown as Tensor<D>
 
 export const isTensor = (x: unknown): x is AnyTensor => x instanceof TensorOfNode
 /** A tensor whose dims the compiler forgets: every name is accepted, run-time checks decide. */

@@ -107,33 +107,33 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   cast(dtype: DType): Tensor<D>
 
   /** Reductions run over the dims named, or over all where none is. */
-  sum<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
-  mean<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
-  max<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
-  min<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  sum<R extends D | Unsettled<D> = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  mean<R extends D | Unsettled<D> = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  max<R extends D | Unsettled<D> = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  min<R extends D | Unsettled<D> = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
 
-  prod<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  prod<R extends D | Unsettled<D> = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
   /** Whether any element, or every one, is not 0: bool. */
-  any<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
-  all<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  any<R extends D | Unsettled<D> = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  all<R extends D | Unsettled<D> = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
   /** Where the largest, or smallest, element of a dim is, i32: the first of equal ones; NaN counts as both. */
-  argmax<R extends D>(over: DimLike<R>): Tensor<Minus<D, R>>
-  argmin<R extends D>(over: DimLike<R>): Tensor<Minus<D, R>>
+  argmax<R extends D | Unsettled<D>>(over: DimLike<R>): Tensor<Minus<D, R>>
+  argmin<R extends D | Unsettled<D>>(over: DimLike<R>): Tensor<Minus<D, R>>
   /** The mean square distance from the mean, over all elements. */
-  variance<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
-  std<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  variance<R extends D | Unsettled<D> = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  std<R extends D | Unsettled<D> = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
   /** √ Σ x². */
-  norm<R extends D = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
+  norm<R extends D | Unsettled<D> = D>(...over: readonly DimLike<R>[]): Tensor<Minus<D, R>>
 
   /** Contract `over`, multiply elementwise along every other dim that both have. */
-  dot<E extends string, R extends D & E = never>(other: Tensor<E>, ...over: readonly DimLike<R>[]): Tensor<Minus<D | E, R>>
-  rename<From extends D, To extends string>(from: DimLike<From>, to: DimLike<To> & Fresh<To, Exclude<D, From>>): Tensor<Minus<D, From> | To>
+  dot<E extends string, R extends (D & E) | Unsettled<D | E> = never>(other: Tensor<E>, ...over: readonly DimLike<R>[]): Tensor<Minus<D | E, R>>
+  rename<From extends D | Unsettled<D>, To extends string>(from: DimLike<From>, to: DimLike<To> & Fresh<To, Exclude<D, From>>): Tensor<Minus<D, From> | To>
   /** One dim as several, row-major: the first is the major one, so `[blocks, block]` cuts a dim into blocks. */
-  split<R extends D, const Into extends readonly Dim[]>(dim: DimLike<R>, into: Into & Distinct<Into> & Fresh<Into[number]['name'], Exclude<D, R>>): Tensor<Minus<D, R> | Into[number]['name']>
+  split<R extends D | Unsettled<D>, const Into extends readonly Dim[]>(dim: DimLike<R>, into: Into & Distinct<Into> & Fresh<Into[number]['name'], Exclude<D, R>>): Tensor<Minus<D, R> | Into[number]['name']>
   /** Several dims as one, the first the major one. */
-  merge<R extends D, N extends string>(from: readonly DimLike<R>[], into: Dim<N> & Fresh<N, Exclude<D, R>>): Tensor<Minus<D, R> | N>
+  merge<R extends D | Unsettled<D>, N extends string>(from: readonly DimLike<R>[], into: Dim<N> & Fresh<N, Exclude<D, R>>): Tensor<Minus<D, R> | N>
   /** Rows of `dim` at the indices (i32, clamped into range). */
-  take<R extends D, E extends string>(dim: DimLike<R>, indices: Tensor<E>): Tensor<Minus<D, R> | E>
+  take<R extends D | Unsettled<D>, E extends string>(dim: DimLike<R>, indices: Tensor<E>): Tensor<Minus<D, R> | E>
 
   /** The same numbers laid out otherwise from here on: by rules on its dims, or as tensors of a role are. */
   relayout(to: Layout<D> | Role): Tensor<D>
@@ -142,8 +142,22 @@ export interface Tensor<in out D extends string> extends AnyTensor {
 }
 
 export type Scalar = Tensor<never>
-/** D without R; dims that are not known to the compiler stay unknown. */
-export type Minus<D extends string, R extends string> = string extends D ? string : Exclude<D, R>
+/** D without R; names that the compiler does not know, `string`, stay unknown. */
+export type Minus<D extends string, R extends string> = Exclude<D, Known<R>>
+type Known<R extends string> = [Names<R>] extends [never] ? never : R
+type Names<R extends string> = [R] extends [never] ? true : string extends R ? never : true
+
+/**
+ * Nothing where the names D are known, every name where they depend on type parameters: `R extends D | Unsettled<D>` asks for a dim of
+ * D. In a function over tensors of any dims, D may be `Minus<D, R>` or so, of which nobody can say yet whether it has a name; there
+ * every name will do, and the dims are checked when the function runs.
+ *
+ * How that is said. Where the compiler has a conditional type that it cannot decide yet and asks whether something fits, it asks it of
+ * both branches, but leaves out the first where the condition fails for the widest instance of its type parameters. `[X] extends [never]`
+ * fails there for every X that is not `never` then: so what is decided is the first branch or the second one, what is not is the second.
+ */
+export type Unsettled<D extends string> = [Widest<D>] extends [never] ? never : string
+type Widest<D extends string> = [string] extends [D] ? true : never
 export type DimsOf<T> = T extends Tensor<infer D> ? D : never
 
 /** Nothing is assignable to it, so the compiler prints it: the message, then the dims at fault. */
@@ -151,18 +165,23 @@ export interface DimError<Message extends string, At> { readonly '~error': Messa
 
 /** Broadcasting needs one side's dims to contain the other's. */
 export type Operand<D extends string, E extends string> = number | (Tensor<E> & Nested<D, E>)
-export type Nested<D extends string, E extends string> = [E] extends [D] ? unknown : [D] extends [E] ? unknown
-  : DimError<'neither side contains the other: broadcast one explicitly', { onlyLeft: Exclude<D, E>; onlyRight: Exclude<E, D> }>
+export type Nested<D extends string, E extends string> = [Fits<D, E>] extends [never]
+  ? DimError<'neither side contains the other: broadcast one explicitly', { onlyLeft: Exclude<D, E>; onlyRight: Exclude<E, D> }> : unknown
+type Fits<D extends string, E extends string> = [E] extends [D] ? true : [D] extends [E] ? true : never
 
-export type Fresh<N extends string, Taken extends string> =
-  string extends Taken ? unknown : [N & Taken] extends [never] ? unknown : DimError<'the tensor already has this dim', N & Taken>
+export type Fresh<N extends string, Taken extends string> = [Free<N, Taken>] extends [never] ? DimError<'the tensor already has this dim', N & Taken> : unknown
+type Free<N extends string, Taken extends string> = string extends Taken ? true : [N & Taken] extends [never] ? true : never
+
+/** D with the dim R under the name N: D itself where the name stays. */
+export type Renamed<D extends string, R extends string, N extends string> = [N] extends [R] ? D : Minus<D, R> | N
 
 /** The dims listed twice; tail-recursive, so long shapes are fine. */
 type Repeats<S extends readonly Dim[], Seen extends string = never, Found extends string = never> =
   S extends readonly [infer H extends Dim, ...infer T extends readonly Dim[]]
     ? Repeats<T, Seen | H['name'], H['name'] extends Seen ? Found | H['name'] : Found> : Found
 export type Distinct<S extends readonly Dim[]> =
-  string extends S[number]['name'] ? unknown : [Repeats<S>] extends [never] ? unknown : DimError<'this dim is listed twice', Repeats<S>>
+  string extends S[number]['name'] ? unknown : [Once<Repeats<S>>] extends [never] ? DimError<'this dim is listed twice', Repeats<S>> : unknown
+type Once<Repeated extends string> = [Repeated] extends [never] ? true : [string] extends [Repeated] ? true : never
 
 /** A new name for a dim, which no other dim of the tensor may have. */
 export interface As<N extends string, Taken extends string> { readonly as?: N & Fresh<N, Taken> }
