@@ -243,7 +243,7 @@ describe('contents', () => {
     expect(listed.length).toBeGreaterThan(100)
     const text = listed.filter(f => f !== self && /\.(ts|js|mjs|json|md|txt|py|yml|yaml|sh)$|^\.[^/]+$|^\.ci\//.test(f))
     expect(linesWith(text, /registry\.(npmjs|yarnpkg|npmmirror)|files\.pythonhosted\.org|pypi\.org\/simple|"resolved": "http/)).toEqual([])
-    expect(linesWith(text, /(^|[\s'"`(=:])\/(work|root|Users|mnt|nix)\/|[\s'"`(=:]\/home\/(?!me\/)/)).toEqual([])
+    expect(linesWith(text, /(^|[\s'"`(=:])\/(work|root|Users|mnt|nix)\/|[\s'"`(=:]\/home\/(?!me\b)/)).toEqual([])
   })
 })
 
