@@ -29,9 +29,11 @@ type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [k: string]: TreeOf<T> }
 export type Given<T> = Tree extends T ? TreeOf<Leaf> : T extends AnyTensor ? Leaf : { readonly [K in keyof T]: Given<T[K]> }
 /** Where a result has a tensor, an array. */
 export type Arrays<T> = Tree extends T ? TreeOf<MeshArray> : T extends AnyTensor ? MeshArray : { readonly [K in keyof T]: Arrays<T[K]> }
+/** Where an argument has a tensor, how an array lies that is given for it. */
+export type Placements<T> = Tree extends T ? TreeOf<Placement> : T extends AnyTensor ? Placement : { readonly [K in keyof T]: Placements<T[K]> }
 type GivenAll<A extends readonly unknown[]> = { readonly [K in keyof A]: Given<A[K]> }
 
-export interface CompileOptions extends Layouts {
+export interface CompileOptions<A extends readonly Tree[] = readonly Tree[]> extends Layouts {
   readonly mesh: Mesh
   readonly backend: Backend
   /** Dims that the layout may name though this program lacks them: another program of the same model has them. */
@@ -39,11 +41,11 @@ export interface CompileOptions extends Layouts {
   /** Positions of arguments whose arrays the program takes over, so that results of the same type lie in their place. */
   readonly donate?: readonly number[]
   /** Hears what the program will do, before it is compiled. */
-  readonly onPlan?: (plan: Plan) => void
+  readonly onPlan?: (plan: Plan<A>) => void
 }
 
 /** What a program will do, before and after it is compiled. */
-export interface Plan {
+export interface Plan<A extends readonly Tree[] = readonly Tree[]> {
   readonly graph: Graph
   /** The program of one device: print it with `printLocal`. */
   readonly local: LocalGraph
@@ -51,9 +53,11 @@ export interface Plan {
   readonly text: string
   readonly collectives: readonly Collective[]
   readonly inputs: readonly { readonly path: string; readonly placement: Placement }[]
+  /** The same in the form of the arguments. */
+  readonly placements: { readonly [I in keyof A]: Placements<A[I]> }
 }
 
-export interface Program<A extends readonly Tree[], R extends Tree> extends Plan {
+export interface Program<A extends readonly Tree[], R extends Tree> extends Plan<A> {
   (...args: GivenAll<A>): Promise<Arrays<R>>
   readonly memory: MemoryStats | undefined
   readonly fromCache: boolean
@@ -63,6 +67,8 @@ export interface Program<A extends readonly Tree[], R extends Tree> extends Plan
 const isGiven = (x: unknown): x is Leaf => x instanceof MeshArray || typeof x === 'number' || typeof x === 'function' || ArrayBuffer.isView(x)
 const givens = treeOps(isGiven, 'an array')
 const tensors = treeOps(isTensor, 'a tensor')
+/** Trees of placements: what a plan says of its arguments. */
+export const placementTrees = treeOps((x): x is Placement => typeof x === 'object' && x !== null && 'sharding' in x && x.sharding instanceof Map, 'a placement')
 
 /** The function as a graph: its inputs are the arguments' leaves. @throws DimError where it uses an input that is no argument. */
 function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): { readonly graph: Graph; readonly result: R; readonly paths: string[] } {
@@ -85,10 +91,10 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
 }
 
 /** `devicesAs` is how the text names devices: as the backend that will run it does. */
-export type PlanOptions = Omit<CompileOptions, 'backend'> & { readonly devicesAs?: Backend['devicesAs'] }
+export type PlanOptions = Omit<CompileOptions, 'backend' | 'onPlan'> & { readonly devicesAs?: Backend['devicesAs'] }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
-export function plan<const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: PlanOptions): Plan & { readonly donated: readonly number[]; readonly result: R } {
+export function plan<const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: PlanOptions): Plan<A> & { readonly donated: readonly number[]; readonly result: R } {
   const { graph, result, paths } = trace(f, args)
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
   const counts = args.map(a => leavesOf(a).length)
@@ -98,7 +104,7 @@ export function plan<const A extends readonly Tree[], R extends Tree>(f: (...arg
   const candidates = (options.donate ?? []).flatMap(arg => Array.from({ length: counts[arg] ?? 0 }, (_, i) => first(arg) + i))
   const pairs = donationPairs(local, candidates)
   const inputs = paths.map((path, i) => ({ path, placement: local.inputPlacements[i] })).filter((x): x is { path: string; placement: Placement } => x.placement !== undefined)
-  return { graph, local, text: emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs } }), collectives: collectives(local), inputs, donated: [...pairs.keys()], result }
+  return { graph, local, text: emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs } }), collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donated: [...pairs.keys()], result }
 }
 
 /**
@@ -106,7 +112,7 @@ export function plan<const A extends readonly Tree[], R extends Tree>(f: (...arg
  * program takes arrays, or host data, of the same form, and returns arrays in the form of `f`'s result.
  * @throws LayoutError, DimError before anything is compiled; PluginError when the compiler refuses.
  */
-export async function compile<const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: CompileOptions): Promise<Program<A, R>> {
+export async function compile<const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: CompileOptions<A>): Promise<Program<A, R>> {
   const { mesh, backend } = options
   if (mesh.size > backend.deviceCount) {
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
@@ -147,7 +153,7 @@ function present(found: DeviceBuffer | undefined): DeviceBuffer {
 }
 
 /** The arguments as buffers per device; host data is laid out first. */
-async function prepare(given: unknown, planned: Plan, { mesh, backend }: CompileOptions, donated: readonly number[]):
+async function prepare(given: unknown, planned: Pick<Plan, 'inputs'>, { mesh, backend }: Pick<CompileOptions, 'mesh' | 'backend'>, donated: readonly number[]):
 Promise<{ readonly buffers: readonly (readonly DeviceBuffer[])[]; readonly temporary: readonly MeshArray[] }> {
   const found = givens.flatten(given)
   const leaves = inOrderOf(found, planned.inputs.map(i => i.path))

@@ -1,24 +1,26 @@
 /** Functions whose gradient is given, not derived. */
-import { ownLines } from '../core/site.ts'
-import { broadcastTo, make } from './make.ts'
-import { shapeOf } from './node.ts'
-import { loose, tensor } from './tensor.ts'
-import type { AnyTensor, Tensor } from './types.ts'
-
-type T = Tensor<string>
-type Ts = readonly [T, T, T]
+import { DimError } from '../core/errors.ts'
+import { ownLines, userSite } from '../core/site.ts'
+import { cotangentsOf, type Cotangent } from './cotangents.ts'
+import { make } from './make.ts'
+import { isTensor, leavesOf, rebuildTree, tensor } from './tensor.ts'
+import type { Tensor, Tree } from './types.ts'
 
 /**
- * `f(inputs)`, with the cotangents of the inputs that `vjp` gives from the result's: an entry for each input, in order;
- * one that is absent gets none. Both see dims loosely; `vjp` may use the result and the inputs.
+ * `f(inputs)`, with the cotangents of the inputs that `vjp` gives from the result's: a tree like the inputs, a list for a list,
+ * `undefined` for those that get none, as integers do. `vjp` may use the result and the inputs. What `f` uses beside its inputs gets none.
+ * @throws DimError when `f` returns no tensor; and, once a gradient is asked for, where cotangents have another form, other dims or another dtype
  */
-export function withGradient<D extends string>(
-  inputs: readonly AnyTensor[], f: (inputs: Ts) => AnyTensor, vjp: (cotangent: T, result: T, inputs: Ts) => readonly AnyTensor[],
+export function withGradient<const I extends Tree, D extends string, const G extends Cotangent<I>>(
+  inputs: I, f: (inputs: I) => Tensor<D>, vjp: (cotangent: Tensor<D>, result: Tensor<D>, inputs: I) => G,
 ): Tensor<D> {
-  const given = inputs.map(loose) as unknown as Ts
-  const y = f(given)
-  return tensor(make('customGradient', [y.node, ...inputs.map(i => i.node)], {
-    vjp: (g, result, ins) => ownLines(() => vjp(tensor(g), tensor(result), ins.map(i => tensor<string>(i)) as unknown as Ts))
-      .map((d, i) => { const like = ins[i]; return like === undefined ? d.node : broadcastTo(d.node, shapeOf(like)) }),
+  const leaves = leavesOf(inputs).map(l => l.leaf.node)
+  const y = f(inputs)
+  if (!isTensor(y)) throw new DimError({ code: 'not-a-tensor', what: 'withGradient: the function returns no tensor', fix: 'return one tensor', at: userSite() })
+  return tensor(make('customGradient', [y.node, ...leaves], {
+    vjp: (g, result, given) => {
+      const seen = rebuildTree(inputs, given.map(n => tensor(n)))
+      return cotangentsOf('withGradient', seen, ownLines(() => vjp(tensor(g), tensor(result), seen)), result.site)
+    },
   }))
 }

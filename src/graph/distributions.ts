@@ -1,13 +1,13 @@
 /** Random numbers of other distributions, made of uniform ones. The same on every mesh. */
-import { nameOf, type Dim, type DimLike } from '../core/dim.ts'
+import type { Dim, DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { erf } from '../core/special.ts'
 import { numbers } from './infer/checks.ts'
 import { broadcastTo, make } from './make.ts'
 import { fold, randomBits, uniform, type Key } from './random.ts'
 import { userSite } from '../core/site.ts'
-import { full, iota, loose, tensor } from './tensor.ts'
-import type { Distinct, Minus, Scalar, Tensor } from './types.ts'
+import { full, iota, tensor } from './tensor.ts'
+import type { Distinct, Minus, Scalar, Tensor, Unsettled } from './types.ts'
 
 type Draw<S extends readonly Dim[]> = Tensor<S[number]['name']>
 
@@ -48,9 +48,8 @@ export function randomIntegers<const S extends readonly Dim[]>(key: Key, shape: 
 }
 
 /** Draws an index along a dim with the chances softmax(logits), i32: the largest of logits plus Gumbel noise (Maddison et al. 2014). */
-export function categorical<D extends string, R extends D>(key: Key, logits: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
-  const name: string = nameOf(over)
-  const noise: Tensor<string> = gumbel(fold(key, 4), logits.shape)
+export function categorical<D extends string, R extends D | Unsettled<D>>(key: Key, logits: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
+  const noise = gumbel(fold(key, 4), logits.shape)
   numbers('categorical', logits, userSite())
-  return tensor(loose(logits).cast('f32').add(noise).argmax(name).node)
+  return logits.cast('f32').add(noise).argmax(over)
 }

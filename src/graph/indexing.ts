@@ -10,7 +10,7 @@ import type { ScatterKind } from './ops.ts'
 import { index, slice } from './rearrange.ts'
 import { userSite } from '../core/site.ts'
 import { full, iota, loose, tensor } from './tensor.ts'
-import type { Fresh, Minus, Scalar, Tensor } from './types.ts'
+import type { Fresh, Minus, Scalar, Tensor, Unsettled } from './types.ts'
 
 /**
  * The target with updates written at the indices of one of its dims; indices out of range are dropped. Dims that target and
@@ -18,7 +18,7 @@ import type { Fresh, Minus, Scalar, Tensor } from './types.ts'
  * several updates for one element the last counts, in the order of the indices; `add`, `max` and `min` combine them all.
  * @throws DimError for indices that are not i32, and dims that do not fit
  */
-export function scatter<D extends string, R extends D, E extends string, U extends Exclude<D, R> | E>(
+export function scatter<D extends string, R extends D | Unsettled<D>, E extends string, U extends Exclude<D, R> | E>(
   target: Tensor<D>, dim: DimLike<R>, indices: Tensor<E>, updates: Tensor<U>, kind: ScatterKind = 'set',
 ): Tensor<D> {
   const name = nameOf(dim)
@@ -30,11 +30,11 @@ export function scatter<D extends string, R extends D, E extends string, U exten
 }
 
 /** As many elements of a dim as `to` has, from `start` on (an i32 scalar), which is moved so far that all of them lie inside. */
-export const dynamicSlice = <D extends string, R extends D, N extends string>(x: Tensor<D>, dim: DimLike<R>, start: Scalar, to: Dim<N> & Fresh<N, Exclude<D, R>>): Tensor<Minus<D, R> | N> =>
+export const dynamicSlice = <D extends string, R extends D | Unsettled<D>, N extends string>(x: Tensor<D>, dim: DimLike<R>, start: Scalar, to: Dim<N> & Fresh<N, Exclude<D, R>>): Tensor<Minus<D, R> | N> =>
   tensor(make('dynamicSlice', [x.node, start.node], { dim: nameOf(dim), to }))
 
 /** x with `update` in the place of as many elements of a dim, from `start` on, as `dynamicSlice` has it. A cache is written so. */
-export const dynamicUpdate = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, start: Scalar, update: Tensor<NoInfer<D>>): Tensor<D> =>
+export const dynamicUpdate = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, start: Scalar, update: Tensor<NoInfer<D>>): Tensor<D> =>
   tensor(make('dynamicUpdate', [x.node, inOrder(update.node, x.node), start.node], { dim: nameOf(dim) }))
 /** The node with its dims in another's order; where they are not the same ones, as it is. */
 const inOrder = (n: Node, like: Node): Node => {
@@ -49,11 +49,11 @@ export interface Order {
 const along = (n: Node, dim: string, op: string): Node => broadcastTo(make('iota', [], { dim: dimIn(shapeOf(n), dim, op, userSite()) }), shapeOf(n))
 
 /** Sorted along a dim; equal elements in their order, NaN as the largest. */
-export const sort = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, { descending = false }: Order = {}): Tensor<D> =>
+export const sort = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, { descending = false }: Order = {}): Tensor<D> =>
   tensor(make('project', [make('sort', [x.node], { dim: nameOf(dim), descending })], { index: 0 }))
 
 /** Sorted along a dim, and other tensors of the same dims in the same order. */
-export function sortWith<D extends string, R extends D, const O extends readonly Tensor<NoInfer<D>>[]>(
+export function sortWith<D extends string, R extends D | Unsettled<D>, const O extends readonly Tensor<NoInfer<D>>[]>(
   x: Tensor<D>, others: O, dim: DimLike<R>, { descending = false }: Order = {},
 ): readonly [Tensor<D>, ...{ readonly [K in keyof O]: Tensor<D> }] {
   const sorted = make('sort', [x.node, ...others.map(o => broadcastTo(o.node, x.shape))], { dim: nameOf(dim), descending })
@@ -61,21 +61,21 @@ export function sortWith<D extends string, R extends D, const O extends readonly
 }
 
 /** Where each element of the sorted dim was, i32. */
-export const argsort = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, { descending = false }: Order = {}): Tensor<D> =>
+export const argsort = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, { descending = false }: Order = {}): Tensor<D> =>
   tensor(make('project', [make('sort', [x.node, along(x.node, nameOf(dim), 'argsort')], { dim: nameOf(dim), descending })], { index: 1 }))
 
 /** The largest elements along a dim, as many as `k` has, the largest first, and where they were. */
-export function topK<D extends string, R extends D, N extends string>(x: Tensor<D>, dim: DimLike<R>, k: Dim<N> & Fresh<N, Exclude<D, R>>): { readonly values: Tensor<Minus<D, R> | N>; readonly indices: Tensor<Minus<D, R> | N> } {
+export function topK<D extends string, R extends D | Unsettled<D>, N extends string>(x: Tensor<D>, dim: DimLike<R>, k: Dim<N> & Fresh<N, Exclude<D, R>>): { readonly values: Tensor<Minus<D, R> | N>; readonly indices: Tensor<Minus<D, R> | N> } {
   const found = make('topK', [x.node], { dim: nameOf(dim), to: k })
   return { values: tensor(make('project', [found], { index: 0 })), indices: tensor(make('project', [found], { index: 1 })) }
 }
 
 /** The n-th smallest element along a dim, counted from 0; the n-th largest if `descending`. @throws DimError when there is none */
-export const nth = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, n: number, order: Order = {}): Tensor<Minus<D, R>> =>
+export const nth = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, n: number, order: Order = {}): Tensor<Minus<D, R>> =>
   index(sort(x, dim, order), dim, n)
 
 /** The middle element along a dim, or the mean of the middle two. */
-export function median<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>> {
+export function median<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>> {
   const { name, size } = dimIn(x.shape, dim, 'median', userSite())
   floats('median', x.dtype, x.shape, userSite())
   const sorted = sort(x, dim)

@@ -4,19 +4,18 @@ import type { DType } from '../core/dtype.ts'
 import type { Role } from '../core/layout.ts'
 import { make } from './make.ts'
 import type { Node, TensorType } from './node.ts'
+import type { Declaration } from './ops.ts'
 import { tensor } from './tensor.ts'
 import type { Distinct, Tensor } from './types.ts'
 
 // Two inputs are never the same one, however alike: each takes a number of its own.
 let serials = 0
-export const inputNode = (name: string, role: Role, type: TensorType): Node<'input'> => make('input', [], { name, role, serial: serials++, type })
+export const inputNode = (name: string, role: Role, type: TensorType, declared?: Declaration): Node<'input'> =>
+  make('input', [], { name, role, serial: serials++, type, ...(declared === undefined ? {} : { declared }) })
 
 /** Data given to a program: a batch, a seed, a learning rate. */
 export const input = <const S extends readonly Dim[]>(name: string, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> =>
   tensor(inputNode(name, 'compute', { shape, dtype }))
-/** A parameter: laid out by the `params` rules at rest, by `layout` where it is used. */
-export const param = <const S extends readonly Dim[]>(name: string, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> =>
-  tensor(inputNode(name, 'params', { shape, dtype }))
 /** A slot of an optimizer: laid out by the `state` rules. */
 export const slot = <const S extends readonly Dim[]>(name: string, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> =>
   tensor(inputNode(name, 'state', { shape, dtype }))

@@ -104,7 +104,5 @@ export function dropout<D extends string>(key: Key, x: Tensor<D>, rate: number):
   if (!(rate >= 0 && rate < 1)) throw option('rate', `dropout: the rate is ${rate}`, 'give a share of at least 0 and below 1')
   floats('dropout', x.dtype, x.shape, userSite())
   if (rate === 0) return x
-  const draw: Tensor<string> = uniform(key, x.shape)
-  const keep = tensor<D>(draw.greaterEqual(rate).node)
-  return where(keep, x.mul(1 / (1 - rate)), tensor<D>(full(0, x.shape, x.dtype).node))
+  return where(uniform(key, x.shape).greaterEqual(rate), x.mul(1 / (1 - rate)), full(0, x.shape, x.dtype))
 }

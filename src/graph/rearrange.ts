@@ -6,7 +6,7 @@ import { dimIn } from './infer/checks.ts'
 import type { Node } from './node.ts'
 import { userSite } from '../core/site.ts'
 import { tensor } from './tensor.ts'
-import type { AnyTensor, As, Fresh, Minus, Tensor } from './types.ts'
+import type { AnyTensor, As, Fresh, Minus, Renamed, Tensor, Unsettled } from './types.ts'
 
 /** What a slice takes. */
 export interface Range<N extends string = string> {
@@ -31,7 +31,7 @@ const sample = (x: AnyTensor, dim: string, to: Dim, start: number, more: { reado
  * Elements start, start + step, … below `end` of a dim.
  * @throws DimError when the range lies outside of the dim or is empty
  */
-export function slice<D extends string, R extends D, N extends string = R>(x: Tensor<D>, dim: DimLike<R>, range: Range<N> & As<N, Exclude<D, R>> = {}): Tensor<Minus<D, R> | N> {
+export function slice<D extends string, R extends D | Unsettled<D>, N extends string = R>(x: Tensor<D>, dim: DimLike<R>, range: Range<N> & As<N, Exclude<D, R>> = {}): Tensor<Renamed<D, R, N>> {
   const { name, size } = dimIn(x.shape, dim, 'slice', userSite())
   const { start = 0, end = size, step = 1 } = range
   whole(`slice along "${name}": start`, start, x, start >= 0 && start < size, `from 0 to ${size - 1}`)
@@ -44,9 +44,9 @@ export function slice<D extends string, R extends D, N extends string = R>(x: Te
  * The dim with `low` elements more before and `high` after; negative numbers cut off.
  * @throws DimError when nothing is left
  */
-export function pad<D extends string, R extends D, N extends string = R>(
+export function pad<D extends string, R extends D | Unsettled<D>, N extends string = R>(
   x: Tensor<D>, dim: DimLike<R>, low: number, high: number, { value = 0, as }: { readonly value?: number } & As<N, Exclude<D, R>> = {},
-): Tensor<Minus<D, R> | N> {
+): Tensor<Renamed<D, R, N>> {
   const { name, size } = dimIn(x.shape, dim, 'pad', userSite())
   whole(`pad along "${name}": low`, low, x, true, '')
   whole(`pad along "${name}": high`, high, x, size + low + high >= 1, `above ${-size - low}`)
@@ -54,26 +54,26 @@ export function pad<D extends string, R extends D, N extends string = R>(
 }
 
 /** result[j] = x[j − by] along a dim, `fill` where there is none. */
-export function shift<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, by: number, { fill = 0 }: { readonly fill?: number } = {}): Tensor<D> {
+export function shift<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, by: number, { fill = 0 }: { readonly fill?: number } = {}): Tensor<D> {
   const found = dimIn(x.shape, dim, 'shift', userSite())
   whole(`shift along "${found.name}": by`, by, x, true, '')
   return tensor(sample(x, found.name, found, -by, { fill }))
 }
 
 /** result[j] = x[(j − by) mod n] along a dim: what leaves at one end comes in at the other. Along a split dim a permute between neighbours. */
-export function roll<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, by: number): Tensor<D> {
+export function roll<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, by: number): Tensor<D> {
   whole(`roll along "${nameOf(dim)}": by`, by, x, true, '')
   return tensor(make('roll', [x.node], { dim: nameOf(dim), by }))
 }
 
 /** The last element along a dim first. */
-export const reverse = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>): Tensor<D> => tensor(make('reverse', [x.node], { dim: nameOf(dim) }))
+export const reverse = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>): Tensor<D> => tensor(make('reverse', [x.node], { dim: nameOf(dim) }))
 
 /**
  * Tensors of the same dims one after another along one of them, in which their sizes may differ.
  * @throws DimError when other dims or dtypes differ, or nothing is given
  */
-export function concat<D extends string, R extends D, N extends string = R>(tensors: readonly Tensor<D>[], dim: DimLike<R>, { as }: As<N, Exclude<D, R>> = {}): Tensor<Minus<D, R> | N> {
+export function concat<D extends string, R extends D | Unsettled<D>, N extends string = R>(tensors: readonly Tensor<D>[], dim: DimLike<R>, { as }: As<N, Exclude<D, R>> = {}): Tensor<Renamed<D, R, N>> {
   const [first] = tensors
   if (first === undefined) throw new DimError({ code: 'no-operands', what: 'concat: no tensors were given', fix: 'give at least one', at: userSite() })
   const name = nameOf(dim)
@@ -98,7 +98,7 @@ export function stack<D extends string, N extends string>(tensors: readonly Tens
 }
 
 /** Element `i` of a dim, which goes. @throws DimError when there is none */
-export function index<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>, i: number): Tensor<Minus<D, R>> {
+export function index<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, i: number): Tensor<Minus<D, R>> {
   const { name, size } = dimIn(x.shape, dim, 'index', userSite())
   whole(`index along "${name}"`, i, x, i >= 0 && i < size, `from 0 to ${size - 1}`)
   // Under a name that no layout has a rule for: a single element is split nowhere.
@@ -107,7 +107,7 @@ export function index<D extends string, R extends D>(x: Tensor<D>, dim: DimLike<
 }
 
 /** Every element of a dim, in order. */
-export const unstack = <D extends string, R extends D>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>>[] =>
+export const unstack = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>>[] =>
   Array.from({ length: dimIn(x.shape, dim, 'unstack', userSite()).size }, (_, i) => index(x, dim, i))
 
 /** So many tensors as there are sizes. */
@@ -119,7 +119,7 @@ type Times<T, N extends number, Made extends readonly T[] = readonly []> = Made[
  * A dim cut into parts of these sizes, or into so many equal ones.
  * @throws DimError when they do not add up to the dim's size
  */
-export function parts<D extends string, R extends D, const S extends number | readonly number[]>(x: Tensor<D>, dim: DimLike<R>, sizes: S): Parts<D, S> {
+export function parts<D extends string, R extends D | Unsettled<D>, const S extends number | readonly number[]>(x: Tensor<D>, dim: DimLike<R>, sizes: S): Parts<D, S> {
   const { name, size } = dimIn(x.shape, dim, 'parts', userSite())
   const equal = (n: number): readonly number[] => (Number.isSafeInteger(n) && n >= 1 && n <= size ? Array.from({ length: n }, () => size / n) : [])
   const list: readonly number[] = typeof sizes === 'number' ? equal(sizes) : sizes

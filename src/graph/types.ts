@@ -18,6 +18,9 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   readonly '~dims': D
   readonly '~has': { readonly [K in D]: true }
 
+  /** Ordered as it lies in memory; order means nothing else. */
+  readonly shape: readonly Dim<NoInfer<D>>[]
+
   add<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   sub<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   mul<E extends string = never>(other: Operand<D, E>): Tensor<D | E>

@@ -1,11 +1,12 @@
 /** A decoder-only Transformer as GPT-2 has it: pre-norm, learned positions, tied embedding (Radford et al. 2019). */
-import { dims, type Dim } from '../core/dim.ts'
+import { dims } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
-import { input, param } from '../graph/input.ts'
-import { dropout, fold, normal, type Key } from '../graph/random.ts'
+import { input } from '../graph/input.ts'
+import { initialisers, param } from '../graph/param.ts'
+import { dropout, fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
-import { full, iota, loose, mapTree } from '../graph/tensor.ts'
-import type { Distinct, Scalar, Tensor } from '../graph/types.ts'
+import { iota } from '../graph/tensor.ts'
+import type { Scalar, Tensor } from '../graph/types.ts'
 import { causalAttention } from '../nn/attention.ts'
 import { gelu } from '../nn/activations.ts'
 import { crossEntropy, layerNorm } from '../nn/functional.ts'
@@ -36,23 +37,25 @@ type Dims = ReturnType<typeof gptDims>
 
 /** Every parameter, layers stacked along `layers`. */
 const parameters = ({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims, dtype: DType) => {
-  const weight = <const S extends readonly Dim[]>(name: string, shape: S & Distinct<S>) => param(name, shape, dtype)
+  const [weight, gain, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: 1 }, { dtype, init: 0 }]
+  // Residual branches start smaller, so that the stream's variance does not grow with depth.
+  const branch = { ...weight, init: initialisers.normal(0.02 / Math.sqrt(2 * layers.size)) }
   return {
-    tokens: weight('tokens', [vocab, embed]),
-    positions: weight('positions', [seq, embed]),
+    tokens: param('tokens', [vocab, embed], weight),
+    positions: param('positions', [seq, embed], weight),
     blocks: {
-      norm1: { gain: weight('norm1.gain', [layers, embed]), bias: weight('norm1.bias', [layers, embed]) },
-      query: weight('query', [layers, embed, heads, headDim]),
-      key: weight('key', [layers, embed, heads, headDim]),
-      value: weight('value', [layers, embed, heads, headDim]),
-      out: weight('out', [layers, heads, headDim, embed]),
-      norm2: { gain: weight('norm2.gain', [layers, embed]), bias: weight('norm2.bias', [layers, embed]) },
-      up: weight('up', [layers, embed, hidden]),
-      upBias: weight('upBias', [layers, hidden]),
-      down: weight('down', [layers, hidden, embed]),
-      downBias: weight('downBias', [layers, embed]),
+      norm1: { gain: param('norm1.gain', [layers, embed], gain), bias: param('norm1.bias', [layers, embed], bias) },
+      query: param('query', [layers, embed, heads, headDim], weight),
+      key: param('key', [layers, embed, heads, headDim], weight),
+      value: param('value', [layers, embed, heads, headDim], weight),
+      out: param('out', [layers, heads, headDim, embed], branch),
+      norm2: { gain: param('norm2.gain', [layers, embed], gain), bias: param('norm2.bias', [layers, embed], bias) },
+      up: param('up', [layers, embed, hidden], weight),
+      upBias: param('upBias', [layers, hidden], bias),
+      down: param('down', [layers, hidden, embed], branch),
+      downBias: param('downBias', [layers, embed], bias),
     },
-    norm: { gain: weight('norm.gain', [embed]), bias: weight('norm.bias', [embed]) },
+    norm: { gain: param('norm.gain', [embed], gain), bias: param('norm.bias', [embed], bias) },
   }
 }
 export type GptParams = ReturnType<typeof parameters>
@@ -115,16 +118,5 @@ export function gpt(config: GptConfig, batch: number, { params: rest, compute }:
         up: quantize(blocks.up, d.embed, how), down: quantize(blocks.down, d.hidden, how),
       },
     }),
-    init: key => {
-      let draw = 0
-      // Residual branches start smaller, so that the stream's variance does not grow with depth.
-      const scaleOf = (path: string): number => (path === 'blocks.out' || path === 'blocks.down' ? 0.02 / Math.sqrt(2 * config.layers) : 0.02)
-      return mapTree(params, (p, path) => {
-        if (path.endsWith('gain')) return full(1, p.shape, rest)
-        if (path.endsWith('ias')) return full(0, p.shape, rest)
-        return loose(normal(fold(key, draw++), p.shape)).mul(scaleOf(path)).cast(rest)
-      })
-    },
-    decays: path => !path.endsWith('gain') && !path.endsWith('ias'),
   }
 }

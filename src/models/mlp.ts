@@ -1,8 +1,7 @@
 /** A perceptron with one hidden layer: the two-layer network of the Mesh-TensorFlow paper (Shazeer et al. 2018, section 3). */
 import { dims } from '../core/dim.ts'
-import { input, param } from '../graph/input.ts'
-import { fold, normal } from '../graph/random.ts'
-import { full, loose, mapTree } from '../graph/tensor.ts'
+import { input } from '../graph/input.ts'
+import { initialisers, param } from '../graph/param.ts'
 import type { Scalar, Tensor } from '../graph/types.ts'
 
 export interface MlpConfig { readonly inputs: number; readonly hidden: number; readonly outputs: number }
@@ -11,7 +10,9 @@ export interface MlpConfig { readonly inputs: number; readonly hidden: number; r
 export function mlp(config: MlpConfig, batch: number) {
   const d = dims({ batch, ...config })
   const params = {
-    in: param('in', [d.inputs, d.hidden]), bias: param('bias', [d.hidden]), out: param('out', [d.hidden, d.outputs]),
+    in: param('in', [d.inputs, d.hidden], { init: initialisers.lecunNormal([d.inputs]), decays: true }),
+    bias: param('bias', [d.hidden], { init: 0 }),
+    out: param('out', [d.hidden, d.outputs], { init: initialisers.lecunNormal([d.hidden]), decays: true }),
   }
   type Params = typeof params
   const batchOf = { x: input('x', [d.batch, d.inputs]), y: input('y', [d.batch, d.outputs]) }
@@ -20,10 +21,5 @@ export function mlp(config: MlpConfig, batch: number) {
   return {
     dims: d, params, batch: batchOf, tokensPerBatch: batch, forward,
     loss: (p: Params, { x, y }: typeof batchOf): Scalar => forward(p, x).sub(y).square().mean(),
-    init: (key: Parameters<typeof fold>[0]): Params => {
-      let draw = 0
-      return mapTree(params, (p, path) => (path === 'bias' ? full(0, p.shape) : loose(normal(fold(key, draw++), p.shape)).mul(1 / Math.sqrt(p.shape[0]?.size ?? 1))))
-    },
-    decays: (path: string): boolean => path !== 'bias',
   }
 }

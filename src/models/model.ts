@@ -8,14 +8,11 @@ export interface Precision { readonly params: DType; readonly compute: DType }
 export const inFull: Precision = { params: 'f32', compute: 'f32' }
 
 export interface Model<P extends Tree, B extends Tree> {
-  /** The parameters, as a program's arguments. */
+  /** The parameters, as a program's arguments: each declares what it is at first, and whether weight decay applies to it. */
   readonly params: P
   /** A batch, as a program's arguments. */
   readonly batch: B
   readonly tokensPerBatch: number
   /** The mean loss of a batch; with a key, as in training, dropout and all. */
   readonly loss: (params: P, batch: B, key?: Key) => Scalar
-  readonly init: (key: Key) => P
-  /** Whether weight decay applies to the parameter at this path. */
-  readonly decays: (path: string) => boolean
 }

@@ -68,7 +68,7 @@ function along(x: Tensor<string>, s: Slide, kind: Pooling): Tensor<string> {
   const places = Array.from({ length: s.size }, (_, k) => k)
   const pooled = (x: Tensor<string>): Tensor<string> => places.map(k => element(x, k)).reduce(combine[kind])
   if (kind === 'sum') return tensor(inSums([x.node], ([w = x.node]) => pooled(tensor(w)).node))
-  return withGradient<string>([x], ([x]) => pooled(x), (g, y, [x]) => {
+  return withGradient([x], ([x]) => pooled(x), (g, y, [x]) => {
     // Each place's cotangent goes to the first element that is the extremum; nothing is left of it for the others.
     let left = g
     const parts = places.map(k => {

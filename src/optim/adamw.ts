@@ -1,6 +1,7 @@
 /** AdamW (Loshchilov and Hutter 2019, algorithm 2; moments as Kingma and Ba 2015). */
 import type { DType } from '../core/dtype.ts'
 import { slot } from '../graph/input.ts'
+import { decaysOf } from '../graph/param.ts'
 import { full, leavesOf, mapTree, zipTrees } from '../graph/tensor.ts'
 import type { Scalar, Tree } from '../graph/types.ts'
 import { inFloats } from './schedule.ts'
@@ -27,12 +28,12 @@ export const zeroMoments = <P extends Tree>(params: P, dtype?: DType): Moments<P
 }
 
 /**
- * One update. `step` counts from 0; `decays` says by path which parameters weight decay applies to. The arithmetic lies
+ * One update. `step` counts from 0; `decays` says by path which parameters weight decay applies to: those that were declared so, unless said. The arithmetic lies
  * where the moments lie (`state`), and the new parameters move to where parameters rest (`params`). It is done in f32, or in f64
  * where parameters or moments are; each is rounded to its own dtype once.
  */
 export function adamw<P extends Tree>(
-  params: P, grads: P, moments: Moments<P>, step: Scalar, rate: Scalar, config: AdamWConfig, decays: (path: string) => boolean,
+  params: P, grads: P, moments: Moments<P>, step: Scalar, rate: Scalar, config: AdamWConfig, decays: (path: string) => boolean = decaysOf(params),
 ): { readonly params: P; readonly moments: Moments<P> } {
   const { beta1, beta2, epsilon, weightDecay } = config
   const t = inFloats(step).add(1)

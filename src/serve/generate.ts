@@ -5,7 +5,7 @@ import { FileError } from '../core/errors.ts'
 import { treeOps } from '../core/tree.ts'
 import { loadWeights } from '../checkpoint/weights.ts'
 import { readTokenizer, type Tokenizer } from '../data/index.ts'
-import { anyOf, compile, fromFirst, input, mapTree, mesh as meshOf, MeshArray, param, type Backend, type Layouts, type Placement, type Plan, type Scalar, type Source } from '../engine/index.ts'
+import { anyOf, compile, fromFirst, input, mapTree, mesh as meshOf, MeshArray, param, placementTrees, type Arrays, type Backend, type Layouts, type Placements, type Scalar, type Source, type Tree } from '../engine/index.ts'
 import { gpt, type Gpt, type GptBatch, type GptConfig, type GptParams, type GptWeights, type Precision, type Quantize } from '../models/index.ts'
 import { sampleToken } from './sample.ts'
 
@@ -73,18 +73,21 @@ export async function openGenerator(folder: string, { backend, mesh: axes, preci
   const next = (params: GptWeights, tokens: GptBatch['tokens'], at: Scalar) => model.next(params, tokens, at).relayout({}).cast('f32')
   const { processes } = backend
   const where = { ...layouts, mesh, backend, dims: model.dims }
-  const wantedBy = ({ inputs }: Plan): { readonly path: string; readonly value: Placement }[] => inputs.filter(i => i.path.startsWith('0.')).map(i => ({ path: i.path.slice(2), value: i.placement }))
-  const load = (wanted: ReturnType<typeof wantedBy>): Promise<MeshArray[]> => loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh)
+  /** The file's arrays, under the paths of a tree of placements. */
+  const load = async <T extends Tree>(placements: Placements<T>): Promise<Arrays<T>> => {
+    const wanted = placementTrees.flatten(placements).map(({ path, leaf }) => ({ path, value: leaf }))
+    return placementTrees.rebuild(placements, await loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh)) as Arrays<T>
+  }
   const program = await compile(next, [bits === undefined ? model.params : quantizedInputs(model, weightBits[bits]), model.batch.tokens, position] as const, where)
-  const weights = bits === undefined ? await load(wantedBy(program)) : await quantizedWeights()
+  const weights = bits === undefined ? await load<GptWeights>(program.placements[0]) : await quantizedWeights()
   /** Loaded whole, and made small on the devices. */
-  async function quantizedWeights(): Promise<MeshArray[]> {
+  async function quantizedWeights(): Promise<Arrays<GptWeights>> {
     const quantize = await compile((params: GptParams) => mapTree(model.quantized(params, weightBits[bits ?? 'int8']), p => p.relayout('params')), [model.params] as const, where)
-    const whole = await load(wantedBy(quantize))
+    const whole = await load<GptParams>(quantize.placements[0])
     try {
-      return arrays.flatten(await quantize(rebuild(whole, quantize.inputs) as never)).map(l => l.leaf)
+      return await quantize(whole)
     } finally {
-      for (const w of whole) w.dispose()
+      free(whole)
       quantize.dispose()
     }
   }
@@ -100,7 +103,7 @@ export async function openGenerator(folder: string, { backend, mesh: axes, preci
         return part
       }
       if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) break
-      const logits = await program(rebuild(weights, program.inputs) as never, filled, Math.max(0, window.length - 1)) as MeshArray
+      const logits = await program(weights, filled, Math.max(0, window.length - 1)) as MeshArray
       const values = await logits.read()
       logits.dispose()
       // Drawn once: on another kind of machine the last bits of the logits may differ.
@@ -116,26 +119,14 @@ export async function openGenerator(folder: string, { backend, mesh: axes, preci
   return {
     generate,
     dispose() {
-      for (const w of weights) w.dispose()
+      free(weights)
       program.dispose()
     },
   }
 }
 
 const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
+const free = (tree: unknown): void => { for (const { leaf } of arrays.flatten(tree)) leaf.dispose() }
 
 /** The arguments that stand for quantized weights. */
 const quantizedInputs = (model: Gpt, how: Quantize): GptWeights => mapTree(model.quantized(model.params, how), (leaf, path) => param(path, leaf.shape, leaf.dtype))
-
-/** The arrays as the tree that their paths name. */
-function rebuild(arrays: readonly MeshArray[], inputs: readonly { readonly path: string }[]): object {
-  const tree: { [key: string]: unknown } = {}
-  arrays.forEach((array, i) => {
-    const keys = (inputs[i]?.path ?? '').split('.').slice(1)
-    const last = keys.pop()
-    let at = tree
-    for (const key of keys) at = (at[key] ??= {}) as { [key: string]: unknown }
-    if (last !== undefined) at[last] = array
-  })
-  return tree
-}

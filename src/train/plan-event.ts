@@ -1,22 +1,21 @@
 /** What each device holds, from where the arrays of a step lie. */
-import { names, sizeOf } from '../core/dim.ts'
+import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
 import { localShape } from '../core/layout.ts'
 import { partOf, partsOf, type Mesh } from '../core/mesh.ts'
-import { totals, type Plan } from '../engine/index.ts'
+import { placementTrees, totals, type Placement, type Plan, type Tree } from '../engine/index.ts'
 import type { CollectiveRow, DeviceRow } from './events.ts'
+import type { StepPlan } from './program.ts'
 
-/** `step`'s first argument is the state, `params` its parameters' path prefix. */
-export function deviceRows(step: Plan, mesh: Mesh, batch: number): DeviceRow[] {
-  const state = step.inputs.filter(i => i.path.startsWith('0.'))
-  const params = state.filter(i => i.path.startsWith('0.params.'))
-  const tokens = step.inputs.find(i => i.path === '1.tokens' || i.path.startsWith('1.'))
-  const local = (p: (typeof state)[number]): number => sizeOf(localShape(p.placement.shape, p.placement.sharding, mesh))
-  const parameters = params.reduce((n, p) => n + local(p), 0)
-  const bytes = state.reduce((n, p) => n + local(p) * dtypes[p.placement.dtype].bytes, 0)
-  const batchDim = tokens === undefined ? undefined : names(tokens.placement.shape)[0]
-  const axes = (batchDim === undefined ? undefined : tokens?.placement.sharding.get(batchDim)) ?? []
-  const share = batch / partsOf(mesh, axes)
+const placementsIn = (tree: unknown): Placement[] => placementTrees.flatten(tree).map(l => l.leaf)
+
+/** `batch` is the dim of the batch's tensors that has an element for each example. */
+export function deviceRows<P extends Tree, B extends Tree>({ placements: [state, data] }: StepPlan<P, B>, mesh: Mesh, batch: Dim): DeviceRow[] {
+  const local = (p: Placement): number => sizeOf(localShape(p.shape, p.sharding, mesh))
+  const parameters = placementsIn(state.params).reduce((n, p) => n + local(p), 0)
+  const bytes = placementsIn(state).reduce((n, p) => n + local(p) * dtypes[p.dtype].bytes, 0)
+  const axes = placementsIn(data).find(p => names(p.shape).includes(batch.name))?.sharding.get(batch.name) ?? []
+  const share = batch.size / partsOf(mesh, axes)
   return Array.from({ length: mesh.size }, (_, device) => {
     const from = partOf(mesh, axes, device) * share
     return {
@@ -26,7 +25,6 @@ export function deviceRows(step: Plan, mesh: Mesh, batch: number): DeviceRow[] {
   })
 }
 
-export const collectiveRows = (step: Plan): CollectiveRow[] => totals(step.collectives).map(({ kind, axes, count, bytes }) => ({ kind, axes, count, bytes }))
+export const collectiveRows = (step: Pick<Plan, 'collectives'>): CollectiveRow[] => totals(step.collectives).map(({ kind, axes, count, bytes }) => ({ kind, axes, count, bytes }))
 
-export const parameterCount = (step: Plan): number =>
-  step.inputs.filter(i => i.path.startsWith('0.params.')).reduce((n, i) => n + sizeOf(i.placement.shape), 0)
+export const parameterCount = <P extends Tree, B extends Tree>({ placements: [state] }: StepPlan<P, B>): number => placementsIn(state.params).reduce((n, p) => n + sizeOf(p.shape), 0)

@@ -1,5 +1,5 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
-import { accumulate, compile, input, keyOf, mapTree, valueAndGrad, fold, type Arrays, type Backend, type Key, type Plan, type Program, type Remat, type Scalar, type Tree } from '../engine/index.ts'
+import { accumulate, compile, decaysOf, initialise as initialiseParams, input, keyOf, mapTree, valueAndGrad, fold, type Arrays, type Backend, type Key, type Plan, type Program, type Remat, type Scalar, type Tree } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import type { Layouts } from '../core/layout.ts'
@@ -34,7 +34,7 @@ export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>, { st
 
 /** Parameters drawn from a seed, moments at zero: every device makes its own part. */
 export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>, { stateDtype, lossScaling }: Kept = {}) => (seed: Scalar): TrainState<P> => {
-  const params = mapTree(model.init(keyOf(seed)), p => p.relayout('params'))
+  const params = mapTree(initialiseParams(model.params, keyOf(seed)), p => p.relayout('params'))
   return { params, moments: zeroMoments(params, stateDtype), step: seed.mul(0), ...(lossScaling === undefined ? {} : { scaling: initialScale(lossScaling) }) }
 }
 
@@ -53,7 +53,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   // Of f64 in f64.
   const time = state.step.cast(norm.dtype)
   const rate = warmupCosine(config.optimizer)(time)
-  const next = adamw(state.params, clipped, state.moments, time, rate, config.optimizer, model.decays)
+  const next = adamw(state.params, clipped, state.moments, time, rate, config.optimizer, decaysOf(model.params))
   const step = state.step.add(1)
   if (scaling === undefined || config.lossScaling === undefined) return { state: { ...next, step }, metrics: { loss: value, gradNorm: norm, learningRate: rate } }
   const finite = norm.isFinite()
@@ -74,16 +74,19 @@ export interface Trainer<P extends Tree, B extends Tree> {
 }
 export type StateArrays<P extends Tree> = Arrays<TrainState<P>>
 
-export interface CompileListener {
+/** What a step will do: of a state and a batch. */
+export type StepPlan<P extends Tree, B extends Tree> = Plan<readonly [TrainState<P>, B]>
+
+export interface CompileListener<P extends Tree, B extends Tree> {
   /** Hears of each program before it is compiled. */
   readonly onCompile?: (what: string) => void
   /** Hears what a step will do. */
-  readonly onPlan?: (step: Plan) => void
+  readonly onPlan?: (step: StepPlan<P, B>) => void
 }
 
 /** Compiles the three programs, one after another. */
 export async function compileTrainer<P extends Tree, B extends Tree>(
-  model: Model<P, B>, config: TrainerConfig, where: Where, { onCompile = () => {}, onPlan = () => {} }: CompileListener = {},
+  model: Model<P, B>, config: TrainerConfig, where: Where, { onCompile = () => {}, onPlan = () => {} }: CompileListener<P, B> = {},
 ): Promise<Trainer<P, B>> {
   onCompile('training step')
   const step = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0], onPlan })

@@ -1,6 +1,6 @@
 /** What the processes of a run must have in common, and which part of a batch is whose. */
 import type { Source } from '../engine/index.ts'
-import { blockOf, requireSame, type Backend, type Mesh, type Processes, type Program } from '../engine/index.ts'
+import { blockOf, requireSame, type Backend, type Mesh, type Placement, type Processes } from '../engine/index.ts'
 import { version } from '../io/version.ts'
 import type { Batch, Dataset, Rows } from '../data/index.ts'
 import type { Run } from './run.ts'
@@ -20,10 +20,8 @@ export function requireSameRun(processes: Processes, { data: _, ...run }: Run, b
 export const requireSameData = (processes: Processes, data: Dataset): Promise<void> =>
   requireSame(processes, 'comparing texts', { 'the text': data.identity, 'the tokenizer\'s size': String(data.tokenizer.vocab) }, 'give all ranks the same text: a disk that all hosts share, or equal copies')
 
-/** The windows of a global batch that this process's devices need. */
-export function rowsHere(program: Pick<Program<never, never>, 'inputs'>, path: string, mesh: Mesh, backend: Backend): Rows {
-  const placement = program.inputs.find(i => i.path === path)?.placement
-  if (placement === undefined) throw new Error(`the program has no argument ${path}`)
+/** The windows of a global batch that this process's devices need: rows of the tensor that lies so. */
+export function rowsHere(placement: Placement, mesh: Mesh, backend: Backend): Rows {
   const blocks = backend.addressable.filter(d => d < mesh.size).map(d => blockOf(placement.shape, placement.sharding, mesh, d))
   const starts = blocks.map(b => b.starts[0] ?? 0)
   return { from: Math.min(...starts), to: Math.max(...blocks.map((b, i) => (starts[i] ?? 0) + (b.sizes[0] ?? 1))) }

@@ -3,13 +3,13 @@ import { join } from 'node:path'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { saveWeights } from '../checkpoint/weights.ts'
 import { loadDataset, writeTokenizer, type Dataset, type TextFile } from '../data/index.ts'
-import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Backend, type Mesh, type Plan } from '../engine/index.ts'
+import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Backend, type Mesh } from '../engine/index.ts'
 import { treeOps } from '../core/tree.ts'
 import { gpt, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
 import { createFolder, type FolderChoice, type RunFolder } from './folder.ts'
 import type { EvalRow, TrainEvent } from './events.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
-import { compileTrainer, type StateArrays, type Trainer } from './program.ts'
+import { compileTrainer, type StateArrays, type StepPlan, type Trainer } from './program.ts'
 import type { Run } from './run.ts'
 import { requireSameData, requireSameRun, rowsHere, sources } from './together.ts'
 
@@ -66,9 +66,9 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
     optimizer: { ...rest, clip, peak: rate, steps: run.steps },
   }, where, {
     onCompile: what => onEvent({ type: 'compiling', what }),
-    onPlan: step => onEvent(planEvent(step, mesh, run, data, backend)),
+    onPlan: step => onEvent(planEvent(step, mesh, model, data, backend)),
   })
-  const rows = rowsHere(trainer.step, '1.tokens', mesh, backend)
+  const rows = rowsHere(trainer.step.placements[1].tokens, mesh, backend)
   const batches = data.train.batches({ ...shape, seed: run.seed, rows })
   const held = data.heldOut.batches({ ...shape, atMost: run.evalBatches, rows })
 
@@ -151,8 +151,8 @@ async function writeDescription(folder: string, run: Run, data: Dataset): Promis
   await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify({ architecture: 'gpt', ...run.model }, null, 2)}\n`)
 }
 
-const planEvent = (step: Plan, mesh: Mesh, run: Run, data: Dataset, backend: Backend): TrainEvent => ({
+const planEvent = (step: StepPlan<GptParams, GptBatch>, mesh: Mesh, model: Gpt, data: Dataset, backend: Backend): TrainEvent => ({
   type: 'plan', mesh: mesh.axes.map(({ name, size }) => ({ name, size })), backend: backend.description,
   data: { name: data.name, licence: data.licence ?? 'your own', tokens: data.train.tokens.length, heldOut: data.heldOut.tokens.length, vocab: data.tokenizer.vocab },
-  parameters: parameterCount(step), devices: deviceRows(step, mesh, run.batch), collectives: collectiveRows(step),
+  parameters: parameterCount(step), devices: deviceRows(step, mesh, model.dims.batch), collectives: collectiveRows(step),
 })

@@ -152,7 +152,7 @@ export const registry: { readonly [name: string]: Op } = {
     return [c.add(lacks.length === 0 ? loose(x) : loose(x).sum(...lacks)).mul(0.5), {}]
   }, { reverse: s.way % 2 === 0 })[0])),
   remat: two((x, y, s) => remat((p: T, q: T) => named(p.mul(q.sin()).sin(), 'kept').add(p).mul(0.5), s.way % 2 === 0 ? 'everything' : { keep: ['kept'] })(x, y)),
-  withGradient: one(x => withGradient<string>([x], ([x]) => x.sin(), (g, _, [x]) => [g.mul(x.cos())])),
+  withGradient: one(x => withGradient([x], ([x]) => x.sin(), (g, _, [x]) => [g.mul(x.cos())])),
   grad: two((x, y) => loose(grad((p: { x: T }) => scalar(p.x.mul(y).sin().sum()))({ x }).x)),
   valueAndGrad: along((x, d, s) => { const found = valueAndGrad((p: { x: T }) => scalar(p.x.sin().sum(d).square().mean()), { remat: s.way % 2 === 0 ? 'nothing' : 'everything' })({ x }); return [loose(found.value), loose(found.grads.x)] }),
   accumulate: along((x, d, s, m, size) => {

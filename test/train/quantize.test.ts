@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sizeOf } from '../../src/core/dim.ts'
 import { dtypes } from '../../src/core/dtype.ts'
 import { DimError } from '../../src/core/errors.ts'
-import { compile, dims, keyOf, leavesOf, mesh as meshOf, openBackend, type AnyTensor, type Backend, type Layout, type Scalar, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { compile, dims, initialise, keyOf, leavesOf, mesh as meshOf, openBackend, type AnyTensor, type Backend, type Layout, type Scalar, type Tensor, type Tree } from '../../src/engine/index.ts'
 import { gpt } from '../../src/models/index.ts'
 import { dequantize, quantize, type Quantize } from '../../src/nn/index.ts'
 import { given, leafValues } from '../graph/support.ts'
@@ -48,7 +48,7 @@ describe('a GPT', () => {
 
   async function logits(how: Quantize | undefined, sizes: { readonly [axis: string]: number }, layout: Layout): Promise<number[]> {
     const f = (seed: Scalar, ids: typeof model.batch.tokens): AnyTensor => {
-      const params = model.init(keyOf(seed))
+      const params = initialise(model.params, keyOf(seed))
       return model.logits(how === undefined ? params : model.quantized(params, how), ids).mul(10)
     }
     const seed = given([], [1]).tensor

@@ -9,7 +9,7 @@ import { typeOf, type TensorType, type Typed } from '../node.ts'
 export type Inputs = readonly Typed[]
 
 /** The dim of that name in a shape: its size may be another than the given dim's, where a slice or a window has changed it. @throws DimError with the nearest name */
-export function dimIn(shape: readonly Dim[], dim: DimLike<string>, op: string, site?: Site): Dim {
+export function dimIn<N extends string>(shape: readonly Dim<N>[], dim: DimLike<string>, op: string, site?: Site): Dim<N> {
   const name = nameOf(dim)
   const found = shape.find(d => d.name === name)
   if (found === undefined) {

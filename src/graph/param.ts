@@ -1,0 +1,98 @@
+/** Parameters: each declared once, with its dims, what it is at first, and whether weight decay applies to it. */
+import { formatShape, type Dim, type DimLike } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
+import { DimError } from '../core/errors.ts'
+import { didYouMean } from '../core/nearest.ts'
+import { userSite } from '../core/site.ts'
+import { truncatedNormal } from './distributions.ts'
+import { dimIn } from './infer/checks.ts'
+import { inputNode } from './input.ts'
+import type { Declaration, Initialiser } from './ops.ts'
+import { fold, normal, uniform, type Key } from './random.ts'
+import { broadcast, full, isTensor, leavesOf, mapTree, tensor } from './tensor.ts'
+import type { AnyTensor, Distinct, Tensor, Tree } from './types.ts'
+
+/** What a parameter is declared with. */
+export interface ParamOptions {
+  /** f32 unless said. */
+  readonly dtype?: DType
+  /** What it is at first; `initialise` needs it. */
+  readonly init?: Initialiser
+  /** Whether weight decay applies to it; it does not unless said. */
+  readonly decays?: boolean
+}
+
+/**
+ * A parameter: laid out by the `params` rules at rest, by `layout` where it is used. Its dtype alone may stand for the options.
+ * @throws DimError when an option is none, or the initial value no number
+ */
+export function param<const S extends readonly Dim[]>(name: string, shape: S & Distinct<S>, how: DType | ParamOptions = {}): Tensor<S[number]['name']> {
+  const { dtype = 'f32', init, decays = false, ...others }: ParamOptions = typeof how === 'string' ? { dtype: how } : how
+  const [unknown] = Object.keys(others)
+  const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `param "${name}": ${what}`, fix, at: userSite() })
+  if (unknown !== undefined) throw wrong(`there is no option "${unknown}"`, didYouMean(unknown, ['dtype', 'init', 'decays']))
+  if (init !== undefined && typeof init !== 'function' && typeof init !== 'number') throw wrong(`init is ${String(init)}`, 'give a number, or one of initialisers')
+  return tensor(inputNode(name, 'params', { shape, dtype }, { decays, ...(init === undefined ? {} : { init }) }))
+}
+
+/** The dims of a weight that initialisers count, in any order. */
+type Over = readonly DimLike<string>[]
+const sizes = (shape: readonly Dim[], over: Over): number => over.reduce((n, d) => n * dimIn(shape, d, 'initialiser', userSite()).size, 1)
+/** Drawn in f32, and rounded to the parameter's dtype once. */
+const drawn = (make: (key: Key, shape: readonly Dim[]) => AnyTensor) => (key: Key, shape: readonly Dim[], dtype: DType): AnyTensor => tensor<string>(make(key, shape).node).cast(dtype)
+const scaledNormal = (stdOf: (shape: readonly Dim[]) => number): Initialiser => drawn((key, shape) => normal(key, shape).mul(stdOf(shape)))
+
+/** What a parameter may be at first: numbers, or functions of a key. A weight's inputs are the dims that it is contracted over, its outputs those that it gives. */
+export const initialisers = {
+  zeros: 0,
+  ones: 1,
+  /** Normal with mean 0. */
+  normal: (std: number): Initialiser => scaledNormal(() => std),
+  /** Normal with mean 0, drawn again beyond two standard deviations. */
+  truncatedNormal: (std: number): Initialiser => drawn((key, shape) => truncatedNormal(key, shape).mul(std)),
+  /** Uniform in [low, high). */
+  uniform: (low: number, high: number): Initialiser => drawn((key, shape) => uniform(key, shape, { low, high })),
+  /** Normal with variance 1 / inputs, which keeps the variance of what passes (LeCun et al. 1998). */
+  lecunNormal: (inputs: Over): Initialiser => scaledNormal(shape => 1 / Math.sqrt(sizes(shape, inputs))),
+  /** Normal with variance 2 / inputs, for what `relu` follows (He et al. 2015). */
+  heNormal: (inputs: Over): Initialiser => scaledNormal(shape => Math.sqrt(2 / sizes(shape, inputs))),
+  /** Normal with variance 2 / (inputs + outputs) (Glorot and Bengio 2010). */
+  glorotNormal: (inputs: Over, outputs: Over): Initialiser => scaledNormal(shape => Math.sqrt(2 / (sizes(shape, inputs) + sizes(shape, outputs)))),
+} as const
+
+/** A leaf's declaration. @throws DimError when it is no parameter */
+function declarationOf(what: string, path: string, { node }: AnyTensor): Declaration {
+  if (node.op === 'input' && node.attrs.declared !== undefined) return node.attrs.declared
+  throw new DimError({ code: 'not-a-param', what: `${what}: ${path === '' ? 'the tensor' : `"${path}"`} is no parameter`, details: { tensor: `${node.op === 'input' ? 'input' : 'computed'} ${formatShape(tensor(node).shape)}` }, fix: 'give the tree that param() made', at: userSite() })
+}
+
+/**
+ * The parameters' first values, each as its declaration says. Of those that are drawn the n-th of the tree has the key `fold(key, n)`, n from 0.
+ * @throws DimError for what is no parameter or has no initialiser, and where an initialiser gives other dims or another dtype
+ */
+export function initialise<P extends Tree>(params: P, key: Key): P {
+  let draw = 0
+  return mapTree(params, (p, path) => {
+    const { init } = declarationOf('initialise', path, p)
+    const at = p.node.site
+    if (init === undefined) throw new DimError({ code: 'no-initialiser', what: `initialise: parameter ${path === '' ? '' : `"${path}" `}is declared without a first value`, fix: 'declare it with one: { init: 0 }, { init: initialisers.normal(0.02) }', at })
+    if (typeof init === 'number') return full(init, p.shape, p.dtype)
+    const value = init(fold(key, draw++), p.shape, p.dtype)
+    const fits = isTensor(value) && value.dtype === p.dtype && value.shape.length === p.shape.length && p.shape.every(d => value.shape.some(e => e.name === d.name && e.size === d.size))
+    if (fits) return broadcast(tensor<string>(value.node), p.shape)
+    throw new DimError({
+      code: 'initialiser', what: `initialise: the initialiser of ${path === '' ? 'the parameter' : `"${path}"`} gives something else`, fix: 'return a tensor of the dims and the dtype that it is given', at,
+      details: { expected: `${p.dtype} ${formatShape(p.shape)}`, found: isTensor(value) ? `${value.dtype} ${formatShape(value.shape)}` : String(value) },
+    })
+  })
+}
+
+/** Whether weight decay applies to the parameter at a path, as the parameters were declared. @throws DimError for what is no parameter, or a path that none has */
+export function decaysOf(params: Tree): (path: string) => boolean {
+  const declared = new Map(leavesOf(params).map(({ path, leaf }) => [path, declarationOf('decaysOf', path, leaf).decays]))
+  return path => {
+    const found = declared.get(path)
+    if (found === undefined) throw new DimError({ code: 'no-such-param', what: `decaysOf: there is no parameter "${path}"`, fix: didYouMean(path, [...declared.keys()]), at: userSite() })
+    return found
+  }
+}
