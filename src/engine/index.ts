@@ -1,7 +1,7 @@
 /** The door of the engine: the language a program is written in, and what makes it run. */
 export { dim, dims, type Dim, type DimLike } from '../core/dim.ts'
 export { mesh, type Mesh } from '../core/mesh.ts'
-export { layout, type Layout, type Layouts, type Role } from '../core/layout.ts'
+export { layout, type Layout, type LayoutFrom, type LayoutNames, type Layouts, type Role } from '../core/layout.ts'
 export { input, param, slot } from '../graph/input.ts'
 export { broadcast, expectDims, full, iota, leavesOf, loose, mapTree, where, zipTrees } from '../graph/tensor.ts'
 export { concat, index, pad, parts, reverse, roll, shift, slice, stack, unstack, type Range } from '../graph/rearrange.ts'

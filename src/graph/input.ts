@@ -1,7 +1,6 @@
 /** Inputs: the tensors that a program is given from outside. */
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
-import type { Role } from '../core/layout.ts'
 import { make } from './make.ts'
 import type { Node, TensorType } from './node.ts'
 import { tensor } from './tensor.ts'
@@ -9,11 +8,14 @@ import type { Distinct, Tensor } from './types.ts'
 
 // Two inputs are never the same one, however alike: each takes a number of its own.
 let serials = 0
-export const inputNode = (name: string, role: Role, type: TensorType): Node<'input'> => make('input', [], { name, role, serial: serials++, type })
+export const inputNode = (name: string, role: string, type: TensorType): Node<'input'> => make('input', [], { name, role, serial: serials++, type })
 
-/** Data given to a program: a batch, a seed, a learning rate. */
-export const input = <const S extends readonly Dim[]>(name: string, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> =>
-  tensor(inputNode(name, 'compute', { shape, dtype }))
+/**
+ * Data given to a program: a batch, a seed, a learning rate. What rests otherwise than activations lie, as a cache may, says in which
+ * layout: it is given so, and moved where it is computed with unless it is used where it rests.
+ */
+export const input = <const S extends readonly Dim[]>(name: string, shape: S & Distinct<S>, dtype: DType = 'f32', layout = 'compute'): Tensor<S[number]['name']> =>
+  tensor(inputNode(name, layout, { shape, dtype }))
 /** A parameter: laid out by the `params` rules at rest, by `layout` where it is used. */
 export const param = <const S extends readonly Dim[]>(name: string, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> =>
   tensor(inputNode(name, 'params', { shape, dtype }))

@@ -1,7 +1,7 @@
 /** The one list of ops. A new op is one line here; the compiler then names every table that lacks it. */
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
-import type { Layout, Role } from '../core/layout.ts'
+import type { Layout } from '../core/layout.ts'
 import type { Node, TensorType } from './node.ts'
 
 export type UnaryFn =
@@ -22,16 +22,16 @@ export type Vjp = (cotangent: Node, result: Node, inputs: readonly Node[]) => re
 
 /** Values from outside or out of nothing, and what changes only how a value is seen. */
 export interface BasicAttrs {
-  /** A value given from outside; `serial` keeps two inputs of one name apart. */
-  input: { readonly name: string; readonly role: Role; readonly serial: number; readonly type: TensorType }
+  /** A value given from outside, which rests in the layout that `role` names; `serial` keeps two inputs of one name apart. */
+  input: { readonly name: string; readonly role: string; readonly serial: number; readonly type: TensorType }
   constant: { readonly value: number; readonly dtype: DType }
   /** The global index along `dim`, i32. */
   iota: { readonly dim: Dim }
   /** To exactly this shape, which has all the operand's dims, in any order. */
   broadcast: { readonly shape: readonly Dim[] }
   rename: { readonly from: string; readonly to: string }
-  /** The same numbers, laid out by these rules or by those of a role. */
-  relayout: { readonly to: Layout | Role }
+  /** The same numbers, laid out by these rules or by the layout of this name. */
+  relayout: { readonly to: Layout | string }
   stopGradient: Empty
   /** The same tensor, by a name that policies of recomputation know. */
   named: { readonly name: string }
