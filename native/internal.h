@@ -11,7 +11,11 @@
 
 #pragma GCC visibility push(hidden)
 
-// life.c
+// The files come from the bottom up: each calls only those that stand before it here.
+
+enum { HOST_NAME = 256 };
+
+// base.c
 typedef struct {
   int open;
   int rank, size, local_rank, local_size;
@@ -23,14 +27,17 @@ typedef struct {
   MPI_Comm world;   // host-level collectives, and the parent of every group
   MPI_Comm local;   // the ranks of this host
   MPI_Comm watch;   // the watchdogs' own
+  char (*hosts)[HOST_NAME]; // of each rank; null while MPI is not open
 } Life;
 extern Life mw_life;
-
-// leave.c
-int mw_leave(void);
-
+double mw_now(void);
 int mw_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int mw_check(int code, const char *doing);
+
+// wait.c
+int mw_crowded(void); // more ranks than cores on this host
+int mw_wait(MPI_Request *request, int in_program);
+int mw_big_type(int64_t bytes, MPI_Datatype *type);
 
 // comm.c: the ranks that one collective joins, numbered as the dim takes them.
 typedef struct {
@@ -74,19 +81,6 @@ int mw_read_result(const FfiFrame *frame, Data *out);
 typedef int Collective(const Call *call, const Group *group);
 Collective mw_do_all_reduce, mw_do_all_gather, mw_do_reduce_scatter, mw_do_all_to_all, mw_do_permute;
 
-// wait.c
-int mw_crowded(void); // more ranks than cores on this host
-int mw_wait(MPI_Request *request, int in_program);
-int mw_big_type(int64_t bytes, MPI_Datatype *type);
-
-// watch.c
-double mw_now(void);
-int mw_watch_start(void);
-void mw_watch_enter(const char *what, size_t what_length, const char *at, size_t at_length, int patient);
-void mw_watch_leave(void);
-void mw_watch_quiet(void); // no more MPI calls by the monitor; it still sees to it that closing ends
-int mw_watch_drain(void);  // then: takes in what the other monitors have sent
-void mw_watch_end(void);
 // ping.c: the monitors' questions and answers
 enum { LABEL = 128 };
 typedef struct {
@@ -102,8 +96,20 @@ int mw_pings_missing(void);
 const Status *mw_pings_answer(int rank, double *age); // null: none in this round
 int mw_pings_drain(void);
 void mw_pings_end(void);
+
 // blame.c: who holds a collective up, as one message; 0 where no one does
 int mw_blame(const Status *own, int asked, char *text, size_t size);
+
+// watch.c
+int mw_watch_start(void);
+void mw_watch_enter(const char *what, size_t what_length, const char *at, size_t at_length, int patient);
+void mw_watch_leave(void);
+void mw_watch_quiet(void); // no more MPI calls by the monitor; it still sees to it that closing ends
+int mw_watch_drain(void);  // then: takes in what the other monitors have sent
+void mw_watch_end(void);
+
+// leave.c
+int mw_leave(void);
 
 #pragma GCC visibility pop
 

@@ -1,6 +1,5 @@
-// Waiting that leaves the core to others, and the collectives that Node itself calls, which all wait so.
+// Waiting that leaves the core to others, and types of any size.
 #include <sched.h>
-#include <string.h>
 #include <time.h>
 
 #include "internal.h"
@@ -59,49 +58,4 @@ int mw_big_type(int64_t bytes, MPI_Datatype *type) {
   failed = mw_check(MPI_Type_create_struct(2, counts, places, types, type), "MPI_Type_create_struct");
   MPI_Type_free(&types[0]);
   return failed || mw_check(MPI_Type_commit(type), "MPI_Type_commit");
-}
-
-static int ready(const char *call) { return mw_life.open ? 0 : mw_fail("%s: MPI is not open", call); }
-
-static void enter(const char *what) {
-  if (what == NULL) what = "";
-  mw_watch_enter(what, strlen(what), "", 0, 1);
-}
-
-int mw_allgather(const void *in, int64_t bytes, void *out, const char *what) {
-  if (ready("mw_allgather")) return 1;
-  if (bytes < 0) return mw_fail("mw_allgather: %lld bytes", (long long)bytes);
-  MPI_Datatype type = MPI_BYTE;
-  MPI_Request request;
-  const int big = bytes > mw_life.largest;
-  if (big && mw_big_type(bytes, &type)) return 1;
-  enter(what);
-  const int count = big ? 1 : (int)bytes;
-  int failed = mw_check(MPI_Iallgather(in, count, type, out, count, type, mw_life.world, &request), "MPI_Iallgather") || mw_wait(&request, 0);
-  mw_watch_leave();
-  if (big) MPI_Type_free(&type);
-  return failed;
-}
-
-int mw_bcast(void *data, int64_t bytes, int root, const char *what) {
-  if (ready("mw_bcast")) return 1;
-  if (bytes < 0 || root < 0 || root >= mw_life.size) return mw_fail("mw_bcast: %lld bytes from rank %d", (long long)bytes, root);
-  int failed = 0;
-  enter(what);
-  for (int64_t done = 0; done < bytes && !failed; done += mw_life.largest) {
-    const int64_t left = bytes - done;
-    MPI_Request request;
-    failed = mw_check(MPI_Ibcast((char *)data + done, (int)(left < mw_life.largest ? left : mw_life.largest), MPI_BYTE, root, mw_life.world, &request), "MPI_Ibcast") || mw_wait(&request, 0);
-  }
-  mw_watch_leave();
-  return failed;
-}
-
-int mw_barrier(int on_host, const char *what) {
-  if (ready("mw_barrier")) return 1;
-  enter(what);
-  MPI_Request request;
-  int failed = mw_check(MPI_Ibarrier(on_host ? mw_life.local : mw_life.world, &request), "MPI_Ibarrier") || mw_wait(&request, 0);
-  mw_watch_leave();
-  return failed;
 }

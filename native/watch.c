@@ -19,12 +19,6 @@ static int settled; // the monitor has seen QUIET and makes no more MPI calls
 static Status own;
 static double since;
 
-double mw_now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void label(char *into, const char *text, size_t length) {
   if (length >= LABEL) length = LABEL - 1;
   if (length > 0) memcpy(into, text, length);

@@ -127,6 +127,65 @@ describe('import arrows', () => {
   })
 })
 
+type Edges = ReadonlyMap<string, ReadonlySet<string>>
+const edgesOf = (pairs: readonly Import[]): Edges => {
+  const edges = new Map<string, Set<string>>()
+  for (const { file, to } of pairs) edges.set(file, (edges.get(file) ?? new Set()).add(to))
+  return edges
+}
+/** What lies on a circle: every file that comes back to itself, with the next file on its way there. */
+function circles(edges: Edges): string[] {
+  const reaches = (from: string, goal: string): boolean => {
+    const seen = new Set<string>()
+    const open = [from]
+    for (let at = open.pop(); at !== undefined; at = open.pop()) {
+      if (at === goal) return true
+      if (seen.has(at)) continue
+      seen.add(at)
+      open.push(...edges.get(at) ?? [])
+    }
+    return false
+  }
+  return [...edges].flatMap(([file, to]) => [...to].filter(next => reaches(next, file)).slice(0, 1).map(next => `${file} → ${next}`))
+}
+
+/** Calls of one C file's functions, and uses of its variables, in another: `file` knows `to`. Comments and strings do not count. */
+function usesInC(files: readonly { readonly file: string; readonly text: string }[]): Import[] {
+  const bare = files.map(({ file, text }) => ({ file, text: text.replace(/\/\/.*|\/\*[^]*?\*\/|"(?:[^"\\\n]|\\.)*"/g, '') }))
+  const owner = new Map(bare.flatMap(({ file, text }) =>
+    [...text.matchAll(/^(?!extern|static|typedef)[A-Za-z][\w *]*?\b(mw_\w+)\s*(?:\([^;{]*\)\s*\{|=|;)/gm)].map(m => [m[1] ?? '', file] as const)))
+  return bare.flatMap(({ file, text }) => [...text.matchAll(/\bmw_\w+/g)].flatMap(([name]) => {
+    const to = owner.get(name)
+    return to === undefined || to === file ? [] : [{ file, to }]
+  }))
+}
+
+describe('circles', () => {
+  test('the detector finds them', () => {
+    expect(circles(edgesOf([{ file: 'a', to: 'b' }, { file: 'b', to: 'c' }, { file: 'c', to: 'b' }, { file: 'd', to: 'd' }]))).toEqual(['b → c', 'c → b', 'd → d'])
+    const c = [
+      { file: 'a.c', text: 'int mw_state = 1;\nint mw_a(int x) {\n  return mw_b(x); // mw_c()\n}\n' },
+      { file: 'b.c', text: 'int mw_b(int x) {\n  return x + mw_state + own("mw_c(");\n}\n' },
+      { file: 'c.c', text: 'static int mw_own(void) { return 0; }\nint mw_c(void) {\n  return mw_b(1);\n}\n' },
+    ]
+    expect(circles(edgesOf(usesInC(c)))).toEqual(['a.c → b.c', 'b.c → a.c'])
+  })
+
+  // Types count too. A table that calls itself, for the bodies of loops, is handed the driver that walks it.
+  test('no file of src/ imports itself by way of others', () => {
+    expect(circles(edgesOf(within))).toEqual([])
+  })
+
+  test('the C files lie in layers, and so do their headers', () => {
+    const files = filesIn('native').filter(f => /\.[ch]$/.test(f)).map(file => ({ file, text: read(file) }))
+    const calls = usesInC(files.filter(f => f.file.endsWith('.c')))
+    expect(new Set(calls.map(u => u.file)).size).toBeGreaterThan(10)
+    expect(circles(edgesOf(calls))).toEqual([])
+    const includes = files.flatMap(({ file, text }) => [...text.matchAll(/^#include "([^"]+)"/gm)].map(m => ({ file, to: `native/${m[1]}` })))
+    expect(circles(edgesOf(includes))).toEqual([])
+  })
+})
+
 describe('sizes', () => {
   const sizes = written.map(file => ({ file, lines: read(file).trimEnd().split('\n').length })).sort((a, b) => a.lines - b.lines)
   const share = (s: number): number => sizes[Math.ceil(sizes.length * s) - 1]?.lines ?? Infinity

@@ -4,10 +4,9 @@ import { condNodes } from '../graph/cond.ts'
 import { inputNode } from '../graph/input.ts'
 import { fullNode } from '../graph/make.ts'
 import { dtypeOf, operand, shapeOf, typeOf, type Node } from '../graph/node.ts'
-import { pullback } from './pullback.ts'
 import type { Cotangents, Wanted } from './vjps/vjp.ts'
 
-export function condVjp(n: Node<'cond'>, g: Cotangents, { wants, keep }: Wanted): Cotangents {
+export function condVjp(n: Node<'cond'>, g: Cotangents, { wants, keep, pullback }: Wanted): Cotangents {
   const { yes, no } = n.attrs
   const active = yes.inputs.map((p, i) => ({ p, at: i + 1 })).filter(({ p, at }) => isFloat(dtypeOf(p)) && wants(operand(n, at)))
   const given = yes.outputs.flatMap((y, i) => { const d = g[i]; return d === undefined ? [] : [{ i, d, param: inputNode(`d.y${i}`, 'compute', typeOf(y)) }] })

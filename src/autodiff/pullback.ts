@@ -1,22 +1,10 @@
 /** Reverse mode: cotangents walk the graph from its results back to what is differentiated. */
 import { isFloat } from '../core/dtype.ts'
-import { make } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, visit, type Node } from '../graph/node.ts'
 import type { Attrs } from '../graph/ops.ts'
-import type { Cotangents, Wanted } from './vjps/vjp.ts'
+import { dependents } from './active.ts'
+import { sumOf, type Cotangents, type Wanted } from './vjps/vjp.ts'
 import { vjps } from './vjps/table.ts'
-
-/** A node that a gradient goes through: integers and what is stopped let none. */
-const passes = (n: Node): boolean => n.op !== 'stopGradient' && n.results.some(r => isFloat(r.dtype))
-
-/** Nodes through which a gradient may come from the roots to `wrt`. */
-export function dependents(roots: readonly Node[], wrt: readonly Node[]): Set<Node> {
-  const found = new Set<Node>(wrt)
-  for (const n of reachable(roots)) if (passes(n) && n.inputs.some(i => found.has(i))) found.add(n)
-  return found
-}
-
-export const sumOf = (a: Node | undefined, b: Node): Node => (a === undefined ? b : make('binary', [a, b], { fn: 'add' }))
 
 /** Cotangents of `wrt`, given those of `roots`; undefined where none flows. `keep` is for loops: see `remat.ts`. */
 export function pullback(roots: readonly Node[], given: Cotangents, wrt: readonly Node[], keep: (n: Node) => boolean): Cotangents {
@@ -30,7 +18,7 @@ export function pullback(roots: readonly Node[], given: Cotangents, wrt: readonl
     found.set(to, all)
   }
   roots.forEach((n, i) => give(n, given[i]))
-  const wanted: Wanted = { wants: n => active.has(n), keep }
+  const wanted: Wanted = { wants: n => active.has(n), keep, pullback }
   for (const n of reachable(roots).reverse()) {
     const g = found.get(n)
     if (g === undefined || n.op === 'project') continue

@@ -10,7 +10,6 @@ import { dtypeOf, operand, reachable, typeOf, withBodies, type Node } from '../g
 import { leavesOf, rebuildTree, tensor } from '../graph/tensor.ts'
 import type { Tree } from '../graph/types.ts'
 import { keeper, type Remat } from './policy.ts'
-import { pullback } from './pullback.ts'
 import { residuals } from './residuals.ts'
 import type { Cotangents, Wanted } from './vjps/vjp.ts'
 
@@ -29,7 +28,7 @@ export const remat = <const A extends readonly Tree[], R extends Tree>(f: (...ar
   return rebuildTree(result, outputs.map((_, index) => tensor(make('project', [made], { index }))))
 }
 
-export function recomputeVjp(n: Node<'recompute'>, g: Cotangents, { wants }: Wanted): Cotangents {
+export function recomputeVjp(n: Node<'recompute'>, g: Cotangents, { wants, pullback }: Wanted): Cotangents {
   const { body, keep } = n.attrs
   const active = body.inputs.filter((p, i) => wants(operand(n, i)) && isFloat(dtypeOf(p)))
   const flowing = body.outputs.flatMap((y, i) => { const d = g[i]; return d === undefined ? [] : [{ y, d, param: inputNode(`d.y${i}`, 'compute', typeOf(y)) }] })

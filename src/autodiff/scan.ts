@@ -9,9 +9,8 @@ import { fullNode, make, rewrite } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node, type TensorType } from '../graph/node.ts'
 import { scanNodes } from '../graph/scan.ts'
 import { activeInputs } from './active.ts'
-import { pullback, sumOf } from './pullback.ts'
 import { residuals } from './residuals.ts'
-import type { Cotangents, Wanted } from './vjps/vjp.ts'
+import { sumOf, type Cotangents, type Wanted } from './vjps/vjp.ts'
 
 const zeros = (n: Node): Node => fullNode(0, shapeOf(n), dtypeOf(n))
 
@@ -24,7 +23,7 @@ function renamed(n: Node, over: string): { readonly node: Node; readonly back: (
   return { node: make('rename', [n], { from: over, to }), back: m => make('rename', [m], { from: to, to: over }) }
 }
 
-export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep }: Wanted): Cotangents {
+export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback }: Wanted): Cotangents {
   const { body, carries, xs, over, reverse } = n.attrs
   const active = activeInputs(n, body, carries, wants)
   const carryIn = body.inputs.slice(0, carries)

@@ -2,24 +2,10 @@
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import type { Site } from '../core/errors.ts'
-import type { Attrs } from './ops.ts'
+import type { GraphOf, NodeOf, TensorType } from './language.ts'
+import type { Attrs, Node } from './ops.ts'
 
-export interface TensorType { readonly shape: readonly Dim[]; readonly dtype: DType }
-
-/** A node of a language whose ops and attributes are `A`: the global one (`Attrs`) or a device's. */
-export type NodeOf<A, K extends keyof A = keyof A> = {
-  [P in K]: {
-    /** Tells nodes apart; means nothing else. */
-    readonly id: number
-    readonly op: P
-    readonly inputs: readonly NodeOf<A>[]
-    readonly attrs: A[P]
-    /** One type for all ops but loops. */
-    readonly results: readonly TensorType[]
-    readonly site: Site | undefined
-  }
-}[K]
-export type Node<K extends keyof Attrs = keyof Attrs> = NodeOf<Attrs, K>
+export type { GraphOf, NodeOf, TensorType, Node }
 
 /** A pass: one rule for every op. */
 export type TableOf<A, R, Args extends readonly unknown[] = []> = { readonly [K in keyof A]: (n: NodeOf<A, K>, ...args: Args) => R }
@@ -30,9 +16,6 @@ export type TableFor<G, R, Args extends readonly unknown[] = []> = { readonly [K
 /** Applies the rule of the node's op: no cast, no switch. */
 export const visit = <A, R, Args extends readonly unknown[], K extends keyof A>(table: TableOf<A, R, Args>, n: NodeOf<A, K>, ...args: Args): R =>
   table[n.op](n, ...args)
-
-/** A closed graph in a language of ops. */
-export interface GraphOf<A> { readonly inputs: readonly NodeOf<A, 'input' & keyof A>[]; readonly outputs: readonly NodeOf<A>[] }
 
 /** The graphs that an op runs, by the names of its attributes: a loop's body, a choice's branches. Most ops have none. */
 export const namedBodies = <A>(n: NodeOf<A>): readonly (readonly [string, GraphOf<A>])[] =>

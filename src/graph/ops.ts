@@ -2,7 +2,7 @@
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
-import type { Node, TensorType } from './node.ts'
+import type { NodeOf, TensorType } from './language.ts'
 
 export type UnaryFn =
   | 'neg' | 'exp' | 'expm1' | 'log' | 'log1p' | 'tanh' | 'sqrt' | 'rsqrt' | 'cbrt' | 'abs' | 'sign' | 'sin' | 'cos' | 'tan' | 'logistic' | 'erf' | 'erfInv'
@@ -13,6 +13,9 @@ export type Direction = 'EQ' | 'NE' | 'LT' | 'LE' | 'GT' | 'GE'
 export type ScatterKind = 'set' | 'add' | 'max' | 'min'
 export type CumulativeKind = ReduceKind
 export type ReduceKind = 'sum' | 'prod' | 'max' | 'min'
+
+/** A node of the global language. */
+export type Node<K extends keyof Attrs = keyof Attrs> = NodeOf<Attrs, K>
 
 /** A graph closed over its inputs: a whole program, or the body of a loop. */
 export interface Graph { readonly inputs: readonly Node<'input'>[]; readonly outputs: readonly Node[] }

@@ -6,8 +6,9 @@ import { sameSharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
 import type { Node } from '../graph/node.ts'
 import { enterAll, projected } from './bodies.ts'
-import { ready, relayout, samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
-import { partitionNodes } from './partition.ts'
+import { samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
+import { relayout } from './moves/relayout.ts'
+import { ready } from './operands.ts'
 
 export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonly Value[], c: Context): readonly Value[] {
   if (predicate === undefined) throw new Error('a choice has a predicate')
@@ -16,7 +17,7 @@ export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonl
   // What rests elsewhere moves only in the branch that needs it.
   const captured = operands.map(v => reduced(c, v))
   const { inputs, given } = enterAll(c, yes.inputs, captured)
-  const [a = [], b = []] = [yes, no].map(branch => partitionNodes(branch.outputs, given, c))
+  const [a = [], b = []] = [yes, no].map(branch => c.partitionNodes(branch.outputs, given))
   const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], [yes, no].map(branch => splatValue(branch.outputs[i] ?? n) === 0)))
   const body = (side: 0 | 1): { readonly inputs: typeof inputs; readonly outputs: Value['node'][] } => ({ inputs, outputs: pairs.map(p => p[side].node) })
   const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1) }, n.site)

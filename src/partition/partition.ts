@@ -14,7 +14,7 @@ import { optimized } from './passes/run.ts'
 import { partitioners } from './ops/table.ts'
 
 /** The values of some nodes, given those of the inputs. Partial ones that any user needed reduced are reduced for all. */
-export function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Context): Value[] {
+function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Context): Value[] {
   const values = new Map<Node, readonly Value[]>()
   const settled = (v: Value, n: Node): Value => {
     const own = { ...v, origin: n }
@@ -99,7 +99,7 @@ export function partition(graph: Graph, mesh: Mesh, layouts: Layouts, dims: read
   // What one user needs reduced is reduced where it is made; each round can only find more of it.
   for (;;) {
     const before = reduced.size
-    const c = newContext(mesh, layouts, derived, reduced)
+    const c = newContext(mesh, layouts, derived, reduced, partitionNodes)
     const local = attempt(graph, c, layouts)
     if (reduced.size === before) return optimized(local, c.make)
   }

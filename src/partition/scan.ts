@@ -7,9 +7,10 @@ import { sameSharding, type Sharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
 import { operand, reachable, type Node } from '../graph/node.ts'
 import { enter, projected } from './bodies.ts'
-import { ready, relayout, samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
+import { samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
+import { relayout } from './moves/relayout.ts'
+import { ready } from './operands.ts'
 import type { LocalNode } from './local.ts'
-import { partitionNodes } from './partition.ts'
 
 type CarryPartial = Partial | 'any' | undefined
 
@@ -46,7 +47,7 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
       } else if (i < carries + xs && x !== undefined) given.set(p, inside(p, x))
       else if (capture !== undefined) given.set(p, inside(p, capture))
     })
-    const outputs = partitionNodes(body.outputs, given, c)
+    const outputs = c.partitionNodes(body.outputs, given)
     return outputs.map((v, i) => {
       // What is stacked and used in the body too is reduced there anyway: it is stacked reduced, not reduced again afterwards.
       if (i >= carries) return v.resting !== undefined ? ready(c, v) : used.has(body.outputs[i] ?? n) ? reduced(c, v) : v

@@ -1,7 +1,7 @@
 /** Choices: an `if` whose branches see the values around them. */
 import { communicates } from '../partition/collectives.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
-import { emitNodes, type Scope } from './emit-nodes.ts'
+import type { Scope } from './scope.ts'
 import { typeOfNode, type Ssa, type Writer } from './writer.ts'
 
 export function emitCond(n: LocalNode<'cond'>, [predicate, ...captures]: readonly Ssa[], w: Writer, scope: Scope): Ssa[] {
@@ -13,7 +13,7 @@ export function emitCond(n: LocalNode<'cond'>, [predicate, ...captures]: readonl
     for (const t of token) w.leaveToken(t)
     const given = new Map<LocalNode, Ssa>()
     body.inputs.forEach((p, i) => { const v = captures[i]; if (v !== undefined) given.set(p, v) })
-    const out = emitNodes(body.outputs, given, w, scope)
+    const out = scope.emitNodes(body.outputs, given, w, scope)
     w.return([...out, ...token.map(() => w.takeToken())])
   }
   const types = yes.outputs.map(typeOfNode)

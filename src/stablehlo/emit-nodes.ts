@@ -1,12 +1,9 @@
 /** Walks a device's program and writes each node by the table. */
-import type { Mesh } from '../core/mesh.ts'
 import { operand, reachable } from '../graph/node.ts'
 import { visitLocal, type LocalNode } from '../partition/local.ts'
-import type { CollectiveWriter } from './collectives/writer.ts'
+import type { Scope } from './scope.ts'
 import { table } from './table.ts'
 import type { Ssa, Writer } from './writer.ts'
-
-export interface Scope { readonly mesh: Mesh; readonly collectives: CollectiveWriter }
 
 /** The values of the roots, given those of the inputs. */
 export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalNode, Ssa>, w: Writer, scope: Scope): Ssa[] {

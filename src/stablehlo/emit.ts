@@ -23,7 +23,7 @@ export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 're
   const args: Ssa[] = graph.inputs.map((n, i) => ({ ...typeOfNode(n), name: `%arg${i}` }))
   const given = new Map<LocalNode, Ssa>(graph.inputs.map((n, i) => [n, args[i] ?? { ...typeOfNode(n), name: '%?' }]))
   if (collectives.ordered && communicates(graph)) w.startToken()
-  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives })
+  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives, emitNodes })
   const parameters = args.map((a, i) => {
     const to = donations.get(i)
     return `${a.name}: ${typeText(a)}${to === undefined ? '' : ` {tf.aliasing_output = ${to} : i32}`}`

@@ -2,7 +2,7 @@
 import { reachable } from '../graph/node.ts'
 import { communicates } from '../partition/collectives.ts'
 import type { LocalNode } from '../partition/local.ts'
-import { emitNodes, type Scope } from './emit-nodes.ts'
+import type { Scope } from './scope.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
 const scalar = { sizes: [] as readonly number[], dtype: 'i32' as const }
@@ -50,7 +50,7 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
       const v = reads[k]
       if (v !== undefined) given.set(p, i < carries + xs ? readSlice(w, v, index, zero) : v)
     })
-    const out = emitNodes(body.outputs, given, w, scope)
+    const out = scope.emitNodes(body.outputs, given, w, scope)
     w.at(site)
     const filled = ys.map((_, i) => {
       const [stack, value] = [rest[carries + i], out[carries + i]]

@@ -2,7 +2,7 @@
 import { reachable } from '../graph/node.ts'
 import { communicates } from '../partition/collectives.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
-import { emitNodes, type Scope } from './emit-nodes.ts'
+import type { Scope } from './scope.ts'
 import type { Ssa, Writer } from './writer.ts'
 
 export function emitWhile(n: LocalNode<'while'>, args: readonly Ssa[], w: Writer, scope: Scope): Ssa[] {
@@ -17,7 +17,7 @@ export function emitWhile(n: LocalNode<'while'>, args: readonly Ssa[], w: Writer
     const given = new Map<LocalNode, Ssa>()
     enters.forEach(({ p }, k) => { const v = block[k]; if (v !== undefined) given.set(p, v) })
     for (const t of block.slice(enters.length)) w.leaveToken(t)
-    const out = emitNodes(graph.outputs, given, w, scope)
+    const out = scope.emitNodes(graph.outputs, given, w, scope)
     w.at(n.site)
     w.return(results(out, block.slice(carries, enters.length)))
   }

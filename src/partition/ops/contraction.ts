@@ -1,5 +1,6 @@
 /** Partition rules: ops that sum over dims. */
-import { computable, ready, unified, reduced } from '../context.ts'
+import { reduced } from '../context.ts'
+import { computable, ready, unified } from '../operands.ts'
 import { at, result } from './partitioner.ts'
 import type { ContractionAttrs } from '../../graph/ops.ts'
 import type { Partitioners } from './partitioner.ts'

@@ -1,7 +1,8 @@
 /** What partition rules are given and give, and the few helpers they share. */
 import type { Sharding } from '../../core/layout.ts'
 import { shapeOf, type Node, type TableFor } from '../../graph/node.ts'
-import { ready, unified, type Context, type Partial, type Value } from '../context.ts'
+import type { Context, Partial, Value } from '../context.ts'
+import { ready, unified } from '../operands.ts'
 import type { LocalNode } from '../local.ts'
 
 export type Partitioners<G> = TableFor<G, readonly Value[], [readonly Value[], Context]>

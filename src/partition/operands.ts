@@ -1,0 +1,54 @@
+/** What ops ask of their operands: reduced, laid out as they are computed with, laid out alike. */
+import { sameSharding, type Sharding } from '../core/layout.ts'
+import { reduced, type Context, type Value } from './context.ts'
+import { relayout } from './moves/relayout.ts'
+
+const axesOf = (sharding: Sharding, name: string): readonly string[] => sharding.get(name) ?? []
+const sameAxes = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((x, i) => x === b[i])
+
+/** The value as it is computed with: reduced, and where it rests otherwise, moved to where `layout` has it. */
+export const ready = (c: Context, v: Value): Value => (v.resting === undefined ? reduced(c, v) : relayout(c, v, c.target(v.shape)))
+/** Like `ready`, but what is partial stays so. */
+export const computable = (c: Context, v: Value): Value => (v.resting === undefined ? v : ready(c, v))
+
+/**
+ * Several values of overlapping dims, each shared dim laid out alike in all. Where they differ, broadcasts give way to what
+ * was computed, and failing that the rules decide.
+ */
+export function unified(c: Context, values: readonly Value[]): { readonly values: Value[]; readonly sharding: Sharding } {
+  const firm = values.filter(v => v.node.op !== 'broadcast')
+  const agreed = agreement(firm.length > 0 ? firm : values)
+  const all = values.flatMap(v => v.shape)
+  const shape = all.filter((d, i) => all.findIndex(e => e.name === d.name) === i)
+  const sharding = agreed ?? c.target(shape)
+  // A dim that only a broadcast has keeps that broadcast's layout, unless its axes are taken.
+  const full = new Map(sharding)
+  const taken = new Set([...sharding.values()].flat())
+  for (const v of values) {
+    for (const d of v.shape) {
+      const axes = axesOf(v.sharding, d.name)
+      if (axes.length === 0 || firm.some(f => f.shape.some(e => e.name === d.name)) || axes.some(a => taken.has(a))) continue
+      full.set(d.name, axes)
+      for (const a of axes) taken.add(a)
+    }
+  }
+  const moved = values.map(v => relayoutKeepingPartial(c, v, new Map([...full].filter(([name]) => v.shape.some(d => d.name === name)))))
+  return { values: moved, sharding: full }
+}
+
+const relayoutKeepingPartial = (c: Context, v: Value, to: Sharding): Value => (sameSharding(v.sharding, to) ? v : relayout(c, v, to))
+
+function agreement(values: readonly Value[]): Sharding | undefined {
+  const sharding = new Map<string, readonly string[]>()
+  const seen = new Set<string>()
+  for (const v of values) {
+    for (const d of v.shape) {
+      const axes = axesOf(v.sharding, d.name)
+      if (seen.has(d.name) && !sameAxes(axes, axesOf(sharding, d.name))) return undefined
+      seen.add(d.name)
+      if (axes.length > 0) sharding.set(d.name, axes)
+    }
+  }
+  const used = [...sharding.values()].flat()
+  return new Set(used).size === used.length ? sharding : undefined
+}
