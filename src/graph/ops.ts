@@ -130,8 +130,11 @@ export interface WindowAttrs {
 
 /** Loops, and what they return. */
 export interface ControlAttrs {
-  /** (carries…, xs…, captures…) → (carries…, ys…): the body along `over`; see `scan`. */
-  scan: { readonly over: Dim; readonly body: Graph; readonly carries: number; readonly xs: number; readonly reverse: boolean }
+  /**
+   * (carries…, xs…, captures…) → (carries…, ys…): the body along `over`; see `scan`. A loop that `keepsCollectives` computes again
+   * what another one has computed, but for what a collective brought: that is kept.
+   */
+  scan: { readonly over: Dim; readonly body: Graph; readonly carries: number; readonly xs: number; readonly reverse: boolean; readonly keepsCollectives?: true }
   /** (predicate, captures…) → the results of the branch that the predicate, a bool scalar, chooses. Both have the captures as inputs. */
   cond: { readonly yes: Graph; readonly no: Graph }
   /** (carries…, captures…) → carries…: the body for as long as the condition, of the same inputs, gives true. */
