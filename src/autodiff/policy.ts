@@ -21,8 +21,11 @@ const isWeightContraction = (n: Node): boolean => {
   return names(shapeOf(operand(n, 0))).every(d => n.attrs.over.includes(d) || !right.includes(d))
 }
 
-/** Where the result of one is laid out otherwise, that is what is kept: the collective that moves it reduces it, too. */
-const isLaidContraction = (n: Node): boolean => isWeightContraction(n) || (n.op === 'relayout' && isWeightContraction(operand(n, 0)))
+/** Where the result of one, narrowed or not, is laid out otherwise, that is what is kept: the collective that moves it reduces it, too. */
+const isLaidContraction = (n: Node): boolean => {
+  const [x] = n.op === 'relayout' ? n.inputs : []
+  return isWeightContraction(n) || (x !== undefined && isWeightContraction(x.op === 'convert' ? operand(x, 0) : x))
+}
 
 const policies = {
   everything: () => false,

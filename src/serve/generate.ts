@@ -72,7 +72,7 @@ export async function openGenerator(folder: string, { backend, mesh: axes, preci
   // Every device gets all logits of its window: one is enough to draw from.
   const next = (params: GptWeights, tokens: GptBatch['tokens'], at: Scalar) => model.next(params, tokens, at).relayout({}).cast('f32')
   const { processes } = backend
-  const where = { ...layouts, mesh, backend, dims: model.dims }
+  const where = { ...layouts, uses: model.layouts, mesh, backend, dims: model.dims }
   const wantedBy = ({ inputs }: Plan): { readonly path: string; readonly value: Placement }[] => inputs.filter(i => i.path.startsWith('0.')).map(i => ({ path: i.path.slice(2), value: i.placement }))
   const load = (wanted: ReturnType<typeof wantedBy>): Promise<MeshArray[]> => loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh)
   const program = await compile(next, [bits === undefined ? model.params : quantizedInputs(model, weightBits[bits]), model.batch.tokens, position] as const, where)
