@@ -21,11 +21,20 @@ const isWeightContraction = (n: Node): boolean => {
   return names(shapeOf(operand(n, 0))).every(d => n.attrs.over.includes(d) || !right.includes(d))
 }
 
+/** Where the result of one, narrowed or not, is laid out otherwise, that is what is kept: the collective that moves it reduces it, too. */
+const isLaidContraction = (n: Node): boolean => {
+  const [x] = n.op === 'relayout' ? n.inputs : []
+  return isWeightContraction(n) || (x !== undefined && isWeightContraction(x.op === 'convert' ? operand(x, 0) : x))
+}
+
 const policies = {
   everything: () => false,
   nothing: () => true,
-  'all-but-contractions': isWeightContraction,
+  'all-but-contractions': isLaidContraction,
 } satisfies { readonly [policy: string]: Keep }
+
+/** Whether no collective is to be repeated: what partition finds to be one of the values that are computed again is kept, too. */
+export const keepsCollectives = (keep: Keep): boolean => keep === policies['all-but-contractions']
 
 const namesIn = (roots: readonly Node[]): string[] =>
   reachable(roots).flatMap(n => [...n.op === 'named' ? [n.attrs.name] : [], ...bodiesOf(n).flatMap(body => namesIn(body.outputs))])

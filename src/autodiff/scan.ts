@@ -9,6 +9,7 @@ import { fullNode, make, rewrite } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node, type TensorType } from '../graph/node.ts'
 import { scanNodes } from '../graph/scan.ts'
 import { activeInputs } from './active.ts'
+import { keepsCollectives } from './policy.ts'
 import { residuals } from './residuals.ts'
 import { sumOf, type Cotangents, type Wanted } from './vjps/vjp.ts'
 
@@ -73,7 +74,7 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback 
   ]
   const results = scanNodes(
     over, init, [...stacks, ...n.inputs.slice(carries, capturesFrom), ...ys.map(i => g[i] ?? n)],
-    [...dCarry, ...sums, ...savedParams, ...walkedParams, ...dYs], rewritten, !reverse,
+    [...dCarry, ...sums, ...savedParams, ...walkedParams, ...dYs], rewritten, { reverse: !reverse, keepsCollectives: keepsCollectives(keep) },
   )
   const cotangents: (Node | undefined)[] = []
   carryIndex.forEach((input, i) => { cotangents[input] = results[i] })

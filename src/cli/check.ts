@@ -2,16 +2,17 @@
 import { totalmem } from 'node:os'
 import { sizeOf } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
-import { localShape, rulesOf, shardingOf, type Layout } from '../core/layout.ts'
+import { localShape, shardingOf, type Layout, type Layouts } from '../core/layout.ts'
 import { LayoutError, UsageError } from '../core/errors.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
+import { rulesOf } from '../core/named-layouts.ts'
 import { didYouMean, nearest } from '../core/nearest.ts'
 import { leavesOf, type Tree } from '../engine/index.ts'
 import { dtypeOf, shapeOf, type Node } from '../graph/node.ts'
 import { checkGraph } from '../partition/partition.ts'
 import { stateOf } from '../train/program.ts'
 import type { Run } from '../train/run.ts'
-import { meshOfRun, modelOf } from '../train/train.ts'
+import { layoutsOf, meshOfRun, modelOf } from '../train/train.ts'
 import { formatBytes } from './format.ts'
 
 /** Every device has threads of its own in this one process. */
@@ -25,47 +26,50 @@ const without = (rules: Layout, axis: string): Layout =>
   Object.fromEntries(Object.entries(rules).filter(([, rule]) => ![rule].flat().includes(axis)))
 
 /** A rule for an axis that the mesh lacks: often the layout is the recipe's and the mesh the command line's. */
-function checkAxes(run: Run, mesh: Mesh): void {
+function checkAxes(run: Run, mesh: Mesh, setsFields: boolean): void {
   const axes = mesh.axes.map(a => a.name)
-  for (const kind of ['layout', 'params', 'state'] as const) {
-    for (const [dim, rule] of Object.entries(run[kind])) {
-      const axis = [rule].flat().find(a => !axes.includes(a))
+  const all = [['layout', run.layout], ['params', run.params], ['state', run.state], ...Object.entries(run.layouts).map(([name, rules]) => [`layouts.${name}`, rules] as const)] as const
+  for (const [field, rules] of all) {
+    for (const [dim, rule] of Object.entries(rules)) {
+      // What another layout but the first starts from is no rule.
+      const axis = field !== 'layout' && dim === 'from' ? undefined : [rule].flat().find(a => !axes.includes(a))
       if (axis === undefined) continue
       const rest = formatRules(without(run.layout, axis)) || 'DIM=AXIS'
-      const remedy = kind === 'layout' ? `give rules without it: --layout ${rest}` : `take the rules out: --set ${kind}='{}'`
+      const remedy = field === 'layout' ? `, or give rules without it: --layout ${rest}` : setsFields ? `, or take the rules out: --set ${field}='{}'` : ''
       const fix = nearest(axis, axes) === undefined
-        ? `add the axis, --mesh ${[...mesh.axes.map(a => `${a.name}=${a.size}`), `${axis}=1`].join(',')}, or ${remedy}` : didYouMean(axis, axes)
+        ? `add the axis, --mesh ${[...mesh.axes.map(a => `${a.name}=${a.size}`), `${axis}=1`].join(',')}${remedy}` : didYouMean(axis, axes)
       throw new LayoutError({
-        code: 'unknown-axis', what: `the ${kind === 'layout' ? 'layout' : `layout of ${kind}`} lays dim "${dim}" on axis "${axis}", which the mesh does not have`,
-        details: { mesh: formatMesh(mesh), rules: formatRules(run[kind]) }, fix,
+        code: 'unknown-axis', what: `the ${field === 'layout' ? 'layout' : `layout of ${field.replace('layouts.', '')}`} lays dim "${dim}" on axis "${axis}", which the mesh does not have`,
+        details: { mesh: formatMesh(mesh), rules: formatRules(rules) }, fix,
       })
     }
   }
 }
 
 /**
- * How many devices a run needs; `onHost` where they share this machine's memory.
+ * How many devices a run needs; `onHost` where they share this machine's memory, `setsFields` where the command has --set.
  * @throws LayoutError, UsageError when its mesh, layout or size cannot be.
  */
-export function checkRun(run: Run, onHost: boolean): number {
+export function checkRun(run: Run, { onHost, setsFields }: { readonly onHost: boolean; readonly setsFields: boolean }): number {
   const mesh = meshOfRun(run)
   if (mesh.size > mostDevices) {
     throw new UsageError({
       code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices; one process can hold ${mostDevices}`, fix: 'use a smaller mesh: --batch N --model N, or --mesh AXIS=N,…',
     })
   }
-  checkAxes(run, mesh)
+  checkAxes(run, mesh, setsFields)
   const model = modelOf(run)
   const inputsOf = (tree: Tree): Node<'input'>[] => leavesOf(tree).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
   const state = inputsOf(stateOf(model, { stateDtype: run.precision.state }))
-  checkGraph({ inputs: [...state, ...inputsOf(model.batch)], outputs: [] }, mesh, run, Object.values(model.dims))
-  if (onHost) checkMemory(state, mesh, run)
+  const layouts = layoutsOf(run, model)
+  checkGraph({ inputs: [...state, ...inputsOf(model.batch)], outputs: [model.loss(model.params, model.batch).node] }, mesh, layouts, Object.values(model.dims))
+  if (onHost) checkMemory(state, mesh, layouts)
   return mesh.size
 }
 
 /** Pretend devices and those of the CPU share one memory: without the check the system would end the process half-way. */
-function checkMemory(state: readonly Node<'input'>[], mesh: Mesh, run: Run): void {
-  const local = state.reduce((sum, n) => sum + sizeOf(localShape(shapeOf(n), shardingOf(rulesOf(run, n.attrs.role), mesh, shapeOf(n), n.attrs.name), mesh)) * dtypes[dtypeOf(n)].bytes, 0)
+function checkMemory(state: readonly Node<'input'>[], mesh: Mesh, layouts: Layouts): void {
+  const local = state.reduce((sum, n) => sum + sizeOf(localShape(shapeOf(n), shardingOf(rulesOf(layouts, n.attrs.role), mesh, shapeOf(n), n.attrs.name), mesh)) * dtypes[dtypeOf(n)].bytes, 0)
   // A container may have less than its machine; where it has no limit, this is 0, undefined or beyond all.
   const memory = Math.min(totalmem(), process.constrainedMemory() || Infinity)
   if (local * mesh.size <= memory) return

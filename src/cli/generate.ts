@@ -71,7 +71,7 @@ export const generateCommand = (): Command => new Command('generate')
     const weights = weightsOf(flags.weights)
     const { config } = await readRunFolder(folder)
     // A device group that splits the batch gets a window of its own.
-    const devices = checkRun({ ...run, model: config, batch: Object.values(run.mesh).reduce((n, size) => n * size, 1) }, false)
+    const devices = checkRun({ ...run, model: config, batch: Object.values(run.mesh).reduce((n, size) => n * size, 1) }, { onHost: false, setsFields: false })
     requireRanks(meshOfRun(run), flags.plugin)
     const output = outputOf(processes, flags.json === true)
     const stops = interrupts()
@@ -81,7 +81,7 @@ export const generateCommand = (): Command => new Command('generate')
       output.status('starting')
       const backend = await openBackend({ devices, plugin, backend: whereDevices() })
       try {
-        const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params, precision: run.precision, ...(weights === undefined ? {} : { weights }) })
+        const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, precision: run.precision, ...(weights === undefined ? {} : { weights }) })
         stops.finish()
         output.write(visible(options.prompt))
         let text = ''

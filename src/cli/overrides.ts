@@ -60,8 +60,9 @@ function parseValue(text: string, now: unknown): unknown {
   return Array.isArray(now) && typeof value === 'string' ? [value] : value
 }
 
-/** Rules and axes: records that take new keys. Every other object has all of its fields. */
-const open = ['mesh', 'layout', 'params', 'state']
+/** Axes, rules, and layouts of rules: records that take new keys. Every other object has all of its fields. */
+const takesKeys = (path: readonly string[]): boolean =>
+  path.length === 1 ? ['mesh', 'layout', 'params', 'state', 'layouts'].includes(path[0] ?? '') : path.length === 2 && path[0] === 'layouts'
 
 function setField(run: Fields, assignment: string): void {
   const at = assignment.indexOf('=')
@@ -70,15 +71,17 @@ function setField(run: Fields, assignment: string): void {
   const keys = path.split('.')
   const last = keys.pop() ?? ''
   const unknown = (key: string, fields: Fields): UsageError =>
-    new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix: didYouMean(key, Object.keys(fields)) })
+    new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix: keys[0] === 'layouts' ? 'a rule of a layout is layouts.NAME.DIM=AXIS' : didYouMean(key, Object.keys(fields)) })
   let fields = run
-  for (const key of keys) {
+  for (const [depth, key] of keys.entries()) {
+    // A layout that the run says nothing of begins with its first rule.
+    if (!Object.hasOwn(fields, key) && depth === 1 && keys[0] === 'layouts') Object.defineProperty(fields, key, { value: {}, enumerable: true, configurable: true, writable: true })
     const next = Object.hasOwn(fields, key) ? fields[key] : undefined
     if (next !== undefined && !isFields(next)) throw new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix: `"${key}" is a field with a value, such as ${JSON.stringify(next)}` })
     if (next === undefined) throw unknown(key, fields)
     fields = next
   }
-  if (!Object.hasOwn(fields, last) && !(keys.length === 1 && open.includes(keys[0] ?? ''))) throw unknown(last, fields)
+  if (!Object.hasOwn(fields, last) && !takesKeys(keys)) throw unknown(last, fields)
   Object.defineProperty(fields, last, { value: parseValue(assignment.slice(at + 1), fields[last]), enumerable: true, configurable: true, writable: true })
 }
 

@@ -25,7 +25,7 @@ export const trainCommand = (): Command => new Command('train')
   .option('--batch <n>', 'ways to split the batch (mesh axis "batch")')
   .option('--model <n>', 'ways to split the model (mesh axis "model")')
   .option('--mesh <axis=n,...>', 'the whole mesh')
-  .option('--layout <dim=axis,...>', 'which dim lies on which axis')
+  .option('--layout <dim=axis,...>', 'which dim lies on which axis; the other layouts are fields of the run')
   .option('--steps <n>', 'training steps')
   .option('--seed <n>', 'seed of the parameters, the order of the data and the dropout')
   .option('--data <file...>', 'your own UTF-8 text')
@@ -40,6 +40,8 @@ Examples:
   $ npx meshwork train gpt-tiny --data novel.txt --steps 200 --set model.layers=2
   $ mpirun -n 4 npx meshwork train gpt-tiny --batch 2 --model 2
   $ npx meshwork train my-recipe.ts --mesh replica=2,model=2 --layout batch=replica,hidden=model
+  $ npx meshwork train gpt-tiny --batch 2 --set params.embed=batch            parameters rest in parts (FSDP)
+  $ npx meshwork train gpt-tiny --model 2 --set layouts.residual.seq=model    sequence parallelism
 
 Ctrl-C (SIGTERM, a terminal that closes) finishes the step, writes the run, and exits with 130 (143, 129); a second one quits at once.`)
   .action(async (recipe: string, flags: Flags) => {
@@ -47,7 +49,7 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, writes the run, and 
     if (flags.out === '') throw new UsageError({ code: 'flag', what: '--out: the folder has no name', fix: 'for example --out runs/first' })
     const folder = flags.out ?? { parent: 'runs', name: run.name }
     const processes = await joinCommand(flags.backend)
-    const devices = checkRun(run, isOnHost(flags.plugin) && processes.count === 1)
+    const devices = checkRun(run, { onHost: isOnHost(flags.plugin) && processes.count === 1, setsFields: true })
     requireRanks(meshOfRun(run), flags.plugin)
     if (processes.rank === 0) await checkFolder(folder)
     // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
@@ -101,7 +103,7 @@ async function runTraining({ run, texts, devices, folder, plugin, json }: Job, o
 
 async function sample(run: Run, folder: string, backend: Backend, output: Output, signal: AbortSignal): Promise<string> {
   output.status('writing a sample')
-  const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params, precision: run.precision })
+  const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, precision: run.precision })
   let text = ''
   try {
     output.print('')

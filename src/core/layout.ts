@@ -8,16 +8,27 @@ import { didYouMean } from './nearest.ts'
 /** Dim → the axis, or the axes with the major one first, that it is split over. */
 export type Layout<D extends string = string, A extends string = string> = { readonly [K in D]?: A | readonly A[] | undefined }
 
-/** What a tensor is for decides which rules lay it out. */
+/** The layouts that every program has: of activations, of parameters at rest, of optimizer slots. A model may name others. */
 export type Role = 'compute' | 'params' | 'state'
 
-export interface Layouts<D extends string = string, A extends string = string> {
-  /** Activations, and parameters where they are used. */
+/** Rules on top of those of another layout, which `from` names; `undefined` takes a rule back. */
+export type LayoutFrom<D extends string = string, A extends string = string, N extends string = string> = Layout<D, A> & { readonly from?: Role | N }
+
+/** The layouts that a model names, and what each starts from unless a recipe says otherwise: `{ residual: 'compute' }`. */
+export type LayoutNames<N extends string = string> = { readonly [K in N]: string }
+
+/** What a program's tensors lie by; N are the names that its model uses. */
+export interface Layouts<D extends string = string, A extends string = string, N extends string = string> {
+  /** The layout `compute`: activations, and parameters where they are used. */
   readonly layout: Layout<D, A>
   /** Parameters at rest, on top of `layout`: `{ embed: 'batch' }` is ZeRO-3, also called FSDP. */
-  readonly params?: Layout<D, A>
+  readonly params?: LayoutFrom<D, A, NoInfer<N>>
   /** Optimizer slots, on top of `params`: `{ embed: 'batch' }` alone is ZeRO-1. */
-  readonly state?: Layout<D, A>
+  readonly state?: LayoutFrom<D, A, NoInfer<N>>
+  /** The layouts that the model names: `{ residual: { from: 'compute', seq: 'model' } }`. */
+  readonly layouts?: { readonly [K in NoInfer<N>]?: LayoutFrom<D, A, NoInfer<N>> }
+  /** The names that the model uses. Unless said, those of the program: then `layouts` gives a meaning to every one of them, and to no other. */
+  readonly uses?: LayoutNames<N>
 }
 
 /** How one tensor is sharded: dim name → axes. Dims that are not split over any axis are absent. */
@@ -28,28 +39,24 @@ export const layout = <const A extends string, const N extends string>(
   _mesh: Mesh<A>, _dims: { readonly [K in N]: Dim }, rules: { readonly [K in NoInfer<N>]?: NoInfer<A> | readonly NoInfer<A>[] },
 ): Layout<N, A> => rules
 
+/** In errors, which layout they are about: none is said where it is `compute`. */
+const layoutDetail = (name: string): { readonly layout?: string } => (name === 'compute' ? {} : { layout: name })
+
 const axesOf = (rule: string | readonly string[] | undefined): readonly string[] =>
   rule === undefined ? [] : typeof rule === 'string' ? [rule] : rule
 
-/** The rules of a role: each kind starts from the one before it. */
-export function rulesOf(all: Layouts, role: Role): Layout {
-  if (role === 'compute') return all.layout
-  const params = { ...all.layout, ...all.params }
-  return role === 'params' ? params : { ...params, ...all.state }
-}
-
 /**
  * How `rules` split a tensor of this shape. Dims that `derived` holds got their size from an op (a slice, a window): they
- * stay unsplit where their axes do not divide it.
+ * stay unsplit where their axes do not divide it. `layout` names the rules in errors, where they are not those of `compute`.
  * @throws LayoutError when two dims of it lie on one axis, or an axis does not divide a size.
  */
-export function shardingOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], what: string, at?: Site, derived: (d: Dim) => boolean = () => false): Sharding {
+export function shardingOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], what: string, at?: Site, derived: (d: Dim) => boolean = () => false, layout = 'compute'): Sharding {
   const sharding = new Map<string, readonly string[]>()
   const takenBy = new Map<string, string>()
   const problem = (code: string, text: string, fix: string): LayoutError => new LayoutError({
     code, what: `${what}: ${text}`, fix, at,
     details: {
-      tensor: formatShape(shape), mesh: formatMesh(mesh),
+      tensor: formatShape(shape), mesh: formatMesh(mesh), ...layoutDetail(layout),
       rules: shape.filter(d => axesOf(rules[d.name]).length > 0).map(d => `${d.name} → ${axesOf(rules[d.name]).join(', ')}`).join(', '),
     },
   })
@@ -74,24 +81,27 @@ export function shardingOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], wha
 }
 
 /**
- * Checks a layout against the mesh and every dim name that it may speak of, before anything is compiled.
+ * Checks rules against the mesh and every dim name that they may speak of, before anything is compiled. `layout` is the name
+ * that they have, where it is not `compute`.
  * @throws LayoutError for an unknown dim or axis, with the nearest name, or an axis twice in a dim.
  */
 export function checkLayout(
-  rules: Layout, mesh: Mesh, dimNames: Iterable<string>, { what, owner, at }: { readonly what: string; readonly owner: string; readonly at?: Site | undefined },
+  rules: Layout, mesh: Mesh, dimNames: Iterable<string>,
+  { what, owner, layout = 'compute', at }: { readonly what: string; readonly owner: string; readonly layout?: string; readonly at?: Site | undefined },
 ): void {
   const known = new Set(dimNames)
+  const details = layoutDetail(layout)
   for (const [dim, rule] of Object.entries(rules)) {
     if (!known.has(dim)) {
-      throw new LayoutError({ code: 'unknown-dim', what: `${what} names dim "${dim}", which ${owner} does not have`, fix: didYouMean(dim, known), at })
+      throw new LayoutError({ code: 'unknown-dim', what: `${what} names dim "${dim}", which ${owner} does not have`, details, fix: didYouMean(dim, known), at })
     }
     if (rule !== undefined && typeof rule !== 'string' && !Array.isArray(rule)) {
-      throw new LayoutError({ code: 'rule', what: `${what} lays dim "${dim}" on ${String(rule)}`, fix: 'name an axis of the mesh, or a list of axes', at })
+      throw new LayoutError({ code: 'rule', what: `${what} lays dim "${dim}" on ${String(rule)}`, details, fix: 'name an axis of the mesh, or a list of axes', at })
     }
     const axes = axesOf(rule)
-    for (const a of axes) axisOf(mesh, a, at)
+    for (const a of axes) axisOf(mesh, a, at, layout === 'compute' ? {} : { ...details, rule: `${dim} → ${axes.join(', ')}` })
     if (new Set(axes).size !== axes.length) {
-      throw new LayoutError({ code: 'axis-twice-in-dim', what: `${what} gives dim "${dim}" an axis twice: ${axes.join(', ')}`, fix: 'name each axis once', at })
+      throw new LayoutError({ code: 'axis-twice-in-dim', what: `${what} gives dim "${dim}" an axis twice: ${axes.join(', ')}`, details, fix: 'name each axis once', at })
     }
   }
 }

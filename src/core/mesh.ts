@@ -29,11 +29,11 @@ export function mesh<const S extends Record<string, number>>(sizes: S): Mesh<key
 
 export const formatMesh = (m: Mesh): string => m.axes.map(a => `${a.name}=${a.size}`).join(' × ') || 'one device'
 
-/** The axis of that name. @throws LayoutError with the nearest name. */
-export function axisOf(m: Mesh, name: string, at?: Site): Axis {
+/** The axis of that name. @throws LayoutError with the nearest name, and `details` of who asked. */
+export function axisOf(m: Mesh, name: string, at?: Site, details: Readonly<Record<string, string>> = {}): Axis {
   const found = m.axes.find(a => a.name === name)
   if (found === undefined) {
-    throw new LayoutError({ code: 'unknown-axis', what: `the mesh has no axis "${name}"`, fix: didYouMean(name, m.axes.map(a => a.name)), at })
+    throw new LayoutError({ code: 'unknown-axis', what: `the mesh has no axis "${name}"`, details, fix: didYouMean(name, m.axes.map(a => a.name)), at })
   }
   return found
 }

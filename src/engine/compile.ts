@@ -33,7 +33,7 @@ export type Arrays<T> = Tree extends T ? TreeOf<MeshArray> : T extends AnyTensor
 export type Placements<T> = Tree extends T ? TreeOf<Placement> : T extends AnyTensor ? Placement : { readonly [K in keyof T]: Placements<T[K]> }
 type GivenAll<A extends readonly unknown[]> = { readonly [K in keyof A]: Given<A[K]> }
 
-export interface CompileOptions<A extends readonly Tree[] = readonly Tree[]> extends Layouts {
+export interface CompileOptions<A extends readonly Tree[] = readonly Tree[], N extends string = string> extends Layouts<string, string, N> {
   readonly mesh: Mesh
   readonly backend: Backend
   /** Dims that the layout may name though this program lacks them: another program of the same model has them. */
@@ -91,10 +91,12 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
 }
 
 /** `devicesAs` is how the text names devices: as the backend that will run it does. */
-export type PlanOptions = Omit<CompileOptions, 'backend' | 'onPlan'> & { readonly devicesAs?: Backend['devicesAs'] }
+export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan'> & { readonly devicesAs?: Backend['devicesAs'] }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
-export function plan<const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: PlanOptions): Plan<A> & { readonly donated: readonly number[]; readonly result: R } {
+export function plan<const A extends readonly Tree[], R extends Tree, N extends string = string>(
+  f: (...args: A) => R, args: A, options: PlanOptions<N>,
+): Plan<A> & { readonly donated: readonly number[]; readonly result: R } {
   const { graph, result, paths } = trace(f, args)
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
   const counts = args.map(a => leavesOf(a).length)
@@ -112,7 +114,9 @@ export function plan<const A extends readonly Tree[], R extends Tree>(f: (...arg
  * program takes arrays, or host data, of the same form, and returns arrays in the form of `f`'s result.
  * @throws LayoutError, DimError before anything is compiled; PluginError when the compiler refuses.
  */
-export async function compile<const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: CompileOptions<A>): Promise<Program<A, R>> {
+export async function compile<const A extends readonly Tree[], R extends Tree, N extends string = string>(
+  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+): Promise<Program<A, R>> {
   const { mesh, backend } = options
   if (mesh.size > backend.deviceCount) {
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })

@@ -1,7 +1,7 @@
 /** The door of the engine: the language a program is written in, and what makes it run. */
 export { dim, dims, type Dim, type DimLike } from '../core/dim.ts'
 export { mesh, type Mesh } from '../core/mesh.ts'
-export { layout, type Layout, type Layouts, type Role } from '../core/layout.ts'
+export { layout, type Layout, type LayoutFrom, type LayoutNames, type Layouts, type Role } from '../core/layout.ts'
 export { input, slot } from '../graph/input.ts'
 export { decaysOf, initialise, initialisers, param, type ParamOptions } from '../graph/param.ts'
 export type { Initialiser } from '../graph/ops.ts'

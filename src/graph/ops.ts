@@ -1,7 +1,7 @@
 /** The one list of ops. A new op is one line here; the compiler then names every table that lacks it. */
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
-import type { Layout, Role } from '../core/layout.ts'
+import type { Layout } from '../core/layout.ts'
 import type { NodeOf, TensorType } from './language.ts'
 import type { Key } from './random.ts'
 import type { AnyTensor } from './types.ts'
@@ -32,16 +32,16 @@ export interface Declaration { readonly init?: Initialiser; readonly decays: boo
 
 /** Values from outside or out of nothing, and what changes only how a value is seen. */
 export interface BasicAttrs {
-  /** A value given from outside; `serial` keeps two inputs of one name apart. Parameters are `declared`. */
-  input: { readonly name: string; readonly role: Role; readonly serial: number; readonly type: TensorType; readonly declared?: Declaration }
+  /** A value given from outside, which rests in the layout that `role` names; `serial` keeps two inputs of one name apart. Parameters are `declared`. */
+  input: { readonly name: string; readonly role: string; readonly serial: number; readonly type: TensorType; readonly declared?: Declaration }
   constant: { readonly value: number; readonly dtype: DType }
   /** The global index along `dim`, i32. */
   iota: { readonly dim: Dim }
   /** To exactly this shape, which has all the operand's dims, in any order. */
   broadcast: { readonly shape: readonly Dim[] }
   rename: { readonly from: string; readonly to: string }
-  /** The same numbers, laid out by these rules or by those of a role. */
-  relayout: { readonly to: Layout | Role }
+  /** The same numbers, laid out by these rules or by the layout of this name. */
+  relayout: { readonly to: Layout | string }
   stopGradient: Empty
   /** The same tensor, by a name that policies of recomputation know. */
   named: { readonly name: string }
@@ -137,8 +137,11 @@ export interface WindowAttrs {
 
 /** Loops, and what they return. */
 export interface ControlAttrs {
-  /** (carries…, xs…, captures…) → (carries…, ys…): the body along `over`; see `scan`. */
-  scan: { readonly over: Dim; readonly body: Graph; readonly carries: number; readonly xs: number; readonly reverse: boolean }
+  /**
+   * (carries…, xs…, captures…) → (carries…, ys…): the body along `over`; see `scan`. A loop that `keepsCollectives` computes again
+   * what another one has computed, but for what a collective brought: that is kept.
+   */
+  scan: { readonly over: Dim; readonly body: Graph; readonly carries: number; readonly xs: number; readonly reverse: boolean; readonly keepsCollectives?: true }
   /** (predicate, captures…) → the results of the branch that the predicate, a bool scalar, chooses. Both have the captures as inputs. */
   cond: { readonly yes: Graph; readonly no: Graph }
   /** (carries…, captures…) → carries…: the body for as long as the condition, of the same inputs, gives true. */

@@ -16,11 +16,11 @@ export const sliceType = (n: Node, over: string): TensorType => ({ shape: shapeO
 
 /** The nodes of a scan's results: last carries, then stacked ys. */
 export function scanNodes(
-  over: Dim, carries: readonly Node[], xs: readonly Node[], params: readonly Node<'input'>[], outputs: readonly Node[], reverse = false,
+  over: Dim, carries: readonly Node[], xs: readonly Node[], params: readonly Node<'input'>[], outputs: readonly Node[], { reverse = false, keepsCollectives = false }: { readonly reverse?: boolean; readonly keepsCollectives?: boolean } = {},
 ): Node[] {
   const { body, captures } = closeOver(params, outputs)
   const leading = xs.map(x => broadcastTo(x, [over, ...shapeOf(x).filter(d => d.name !== over.name)]))
-  const loop = make('scan', [...carries, ...leading, ...captures], { over, body, carries: carries.length, xs: xs.length, reverse })
+  const loop = make('scan', [...carries, ...leading, ...captures], { over, body, carries: carries.length, xs: xs.length, reverse, ...(keepsCollectives ? { keepsCollectives } : {}) })
   return outputs.map((_, index) => make('project', [loop], { index }))
 }
 
@@ -57,6 +57,6 @@ export function scan<N extends string, C extends Tree, X extends Tree, Y extends
 
   const aligned = sameState(`scan over "${over.name}"`, 'carry', init, next)
   const outputs = [...aligned, ...leavesOf(ys).map(l => l.leaf.node)]
-  const results = scanNodes(over, carries.map(c => c.node), stacked.map(x => x.node), [...carryParams, ...xParams], outputs, reverse).map(n => tensor(n))
+  const results = scanNodes(over, carries.map(c => c.node), stacked.map(x => x.node), [...carryParams, ...xParams], outputs, { reverse }).map(n => tensor(n))
   return [rebuildTree(init, results.slice(0, carries.length)), rebuildTree(ys, results.slice(carries.length)) as With<Y, N>]
 }

@@ -2,7 +2,7 @@
 import { formatShape, nameOf, names, sizeOf, type Dim, type DimLike } from '../core/dim.ts'
 import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
-import type { Layout, Role } from '../core/layout.ts'
+import type { Layout } from '../core/layout.ts'
 import { inOrderOf, treeOps } from '../core/tree.ts'
 import { floorDiv, mod } from './division.ts'
 import { isNearly } from './extremum.ts'
@@ -181,7 +181,7 @@ class TensorOfNode implements Methods<Tensor<string>> {
   split(dim: DimLike<string>, into: readonly Dim[]): Tensor<string> { return tensor(make('splitDim', [this.node], { dim: nameOf(dim), into })) }
   merge(from: Dims, into: Dim): Tensor<string> { return tensor(make('mergeDims', [this.node], { from: from.map(nameOf), into })) }
   take(dim: DimLike<string>, indices: AnyTensor): Tensor<string> { return tensor(make('take', [this.node, nodeOf(indices)], { dim: nameOf(dim) })) }
-  relayout(to: Layout | Role): Tensor<string> { return tensor(make('relayout', [this.node], { to })) }
+  relayout(to: Layout | string): Tensor<string> { return tensor(make('relayout', [this.node], { to })) }
   stopGradient(): Tensor<string> { return tensor(make('stopGradient', [this.node], {})) }
 }
 

@@ -1,7 +1,7 @@
 /** The types a user writes: tensors that know the set of their dim names, trees of them, and the compiler's messages. */
 import type { Dim, DimLike } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
-import type { Layout, Role } from '../core/layout.ts'
+import type { Layout } from '../core/layout.ts'
 import type { Node } from './node.ts'
 
 /** A tensor whose dims the compiler does not know. */
@@ -138,8 +138,8 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   /** Rows of `dim` at the indices (i32, clamped into range). */
   take<R extends D | Unsettled<D>, E extends string>(dim: DimLike<R>, indices: Tensor<E>): Tensor<Minus<D, R> | E>
 
-  /** The same numbers laid out otherwise from here on: by rules on its dims, or as tensors of a role are. */
-  relayout(to: Layout<D> | Role): Tensor<D>
+  /** The same numbers laid out otherwise from here on: by rules on its dims, or by a layout that has a name (`compute`, `params`, `state`, or one that the model names). */
+  relayout(to: Layout<D> | string): Tensor<D>
   /** The same numbers; no gradient flows back. */
   stopGradient(): Tensor<D>
 }

@@ -29,6 +29,12 @@ export interface GptConfig {
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
 type Ids = Tensor<'batch' | 'seq'>
 
+/**
+ * The layouts that a GPT names. `residual` is that of the stream between the layers, and of what is done to it there: norms, dropout,
+ * sums. With `seq` on the axis that heads and `hidden` lie on, it is Megatron's sequence parallelism (Korthikanti et al. 2022).
+ */
+export const gptLayouts = { residual: 'compute' } as const
+
 /** The dims of a GPT, for layouts and for reading its tensors. */
 export const gptDims = (c: GptConfig, batch: number) => dims({
   batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, headDim: c.headDim, hidden: c.hidden, layers: c.layers,
@@ -69,6 +75,7 @@ export type GptWeights = Omit<GptParams, 'tokens' | 'blocks'> & {
 export type GptBatch = { readonly tokens: Ids; readonly targets: Ids }
 export type Gpt = Model<GptParams, GptBatch> & {
   readonly dims: Dims
+  readonly layouts: typeof gptLayouts
   /** batch seq vocab. */
   readonly logits: (params: GptWeights, tokens: Ids) => Tensor<'batch' | 'seq' | 'vocab'>
   /** The logits after the token at `position` (i32): batch vocab. */
@@ -86,24 +93,26 @@ export function gpt(config: GptConfig, batch: number, { params: rest, compute }:
   const d = gptDims(config, batch)
   const params = parameters(d, rest)
 
+  const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(x.relayout('residual'), d.embed, gain, bias).relayout('compute')
   const hidden = (p: GptWeights, tokens: Ids, key: Key | undefined): Stream => {
     const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
-    const embedded = drop(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest).add(p.positions).cast(compute), key, 0)
+    const embedded = drop(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest).relayout('residual').add(p.positions).cast(compute), key, 0)
     const [out] = scan(d.layers, embedded, { block: p.blocks, index: iota(d.layers) }, (x, { block, index }) => {
       const own = key === undefined ? undefined : fold(key, index)
       const weights = {
         query: weightIn(block.query, d.embed, compute), key: weightIn(block.key, d.embed, compute), value: weightIn(block.value, d.embed, compute), out: weightIn(block.out, d.headDim, compute),
       }
-      const attended = causalAttention(layerNorm(x, d.embed, block.norm1.gain, block.norm1.bias), weights, d)
+      const attended = causalAttention(norm(x, block.norm1), weights, d).relayout('residual')
       const y = x.add(drop(attended, own, 1))
-      const up = layerNorm(y, d.embed, block.norm2.gain, block.norm2.bias).dot(weightIn(block.up, d.embed, compute), d.embed).add(block.upBias.cast(compute))
-      return [y.add(drop(gelu(up).dot(weightIn(block.down, d.hidden, compute), d.hidden).add(block.downBias.cast(compute)), own, 2)), {}] as const
+      const up = norm(y, block.norm2).dot(weightIn(block.up, d.embed, compute), d.embed).add(block.upBias.cast(compute))
+      return [y.add(drop(gelu(up).dot(weightIn(block.down, d.hidden, compute), d.hidden).relayout('residual').add(block.downBias.cast(compute)), own, 2)), {}] as const
     })
-    return layerNorm(out, d.embed, p.norm.gain, p.norm.bias)
+    return norm(out, p.norm)
   }
   const logits = (p: GptWeights, tokens: Ids, key?: Key) => hidden(p, tokens, key).dot(weightIn(p.tokens, d.embed, compute), d.embed)
   return {
     dims: d,
+    layouts: gptLayouts,
     params,
     batch: { tokens: input('tokens', [d.batch, d.seq], 'i32'), targets: input('targets', [d.batch, d.seq], 'i32') },
     tokensPerBatch: batch * config.seq,

@@ -1,5 +1,6 @@
 /** What a trainer needs to know of a model. */
 import type { DType } from '../core/dtype.ts'
+import type { LayoutNames } from '../core/layout.ts'
 import type { Key } from '../graph/random.ts'
 import type { Scalar, Tree } from '../graph/types.ts'
 
@@ -13,6 +14,8 @@ export interface Model<P extends Tree, B extends Tree> {
   /** A batch, as a program's arguments. */
   readonly batch: B
   readonly tokensPerBatch: number
+  /** The layouts that it names, and what each starts from where a recipe does not say. */
+  readonly layouts?: LayoutNames
   /** The mean loss of a batch; with a key, as in training, dropout and all. */
   readonly loss: (params: P, batch: B, key?: Key) => Scalar
 }

@@ -1,7 +1,8 @@
 /** Values laid out over the mesh, and what the rules of all ops share while one graph is partitioned. */
 import type { Dim } from '../core/dim.ts'
-import { rulesOf, shardingOf, type Layout, type Layouts, type Role, type Sharding } from '../core/layout.ts'
+import { shardingOf, type Layout, type Layouts, type Sharding } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
+import { rulesOf } from '../core/named-layouts.ts'
 import { interner, type Make, type Node } from '../graph/node.ts'
 import type { ReduceKind } from '../graph/ops.ts'
 import { localInfer, type LocalAttrs, type LocalNode } from './local.ts'
@@ -16,8 +17,8 @@ export interface Value {
   readonly node: LocalNode
   readonly sharding: Sharding
   readonly partial?: Partial
-  /** Laid out as tensors of this role rest, not as `layout` says: it moves before it is computed with. */
-  readonly resting?: Role
+  /** It lies by the layout of this name, in which it rests, and moves before it is computed with. */
+  readonly resting?: string
   /** The global node it came from, so that what is reduced for one user is reduced for all. */
   readonly origin?: Node
   /** A zero that starts a sum: it may count as partial over any axes. */
@@ -29,8 +30,8 @@ export interface Context {
   readonly make: Make<LocalAttrs>
   /** Nodes whose values some user needed reduced, not partial. */
   readonly reduced: Set<Node>
-  /** How the rules of a role split a shape. */
-  readonly target: (shape: readonly Dim[], role?: Role | Layout) => Sharding
+  /** How a layout, `compute` unless said, splits a shape. */
+  readonly target: (shape: readonly Dim[], layout?: string | Layout) => Sharding
   /** The walk over a graph itself, for the bodies of loops and choices: the values of some nodes, given those of the inputs. */
   readonly partitionNodes: (roots: readonly Node[], given: ReadonlyMap<Node, Value>) => Value[]
 }
@@ -38,8 +39,14 @@ type Walk = (roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Context
 
 /** `derived` are the dims that got their sizes from ops: see `splitOf`. */
 export function newContext(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => boolean, reduced: Set<Node>, walk: Walk): Context {
-  const target = (shape: readonly Dim[], role: Role | Layout = 'compute'): Sharding =>
-    shardingOf(typeof role === 'string' ? rulesOf(layouts, role) : role, mesh, shape, 'relayout', undefined, derived)
+  const byName = new Map<string, Layout>()
+  const rules = (name: string): Layout => {
+    const found = byName.get(name) ?? rulesOf(layouts, name)
+    byName.set(name, found)
+    return found
+  }
+  const target = (shape: readonly Dim[], layout: string | Layout = 'compute'): Sharding =>
+    shardingOf(typeof layout === 'string' ? rules(layout) : layout, mesh, shape, 'relayout', undefined, derived)
   const c: Context = { mesh, make: interner(localInfer, () => undefined), reduced, target, partitionNodes: (roots, given) => walk(roots, given, c) }
   return c
 }

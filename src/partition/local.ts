@@ -15,7 +15,7 @@ type Axes = readonly string[]
 export interface LocalAttrs extends Shared {
   /** Of half-precision operands it may give f32. */
   dot: Attrs['dot'] & { readonly gives?: 'f32' }
-  scan: { readonly over: Dim; readonly body: LocalBody; readonly carries: number; readonly xs: number; readonly reverse: boolean }
+  scan: { readonly over: Dim; readonly body: LocalBody; readonly carries: number; readonly xs: number; readonly reverse: boolean; readonly keepsCollectives?: true }
   cond: { readonly yes: LocalBody; readonly no: LocalBody }
   while: { readonly condition: LocalBody; readonly body: LocalBody; readonly carries: number }
   /** Which part of a dim that takes these axes is this device's, i32. */

@@ -13,14 +13,15 @@ export const computable = (c: Context, v: Value): Value => (v.resting === undefi
 
 /**
  * Several values of overlapping dims, each shared dim laid out alike in all. Where they differ, broadcasts give way to what
- * was computed, and failing that the rules decide.
+ * was computed; of an op that works element by element (`elementwise`) the ones that are cut less give way to those that are cut
+ * more, which costs nothing; and failing that the rules decide.
  */
-export function unified(c: Context, values: readonly Value[]): { readonly values: Value[]; readonly sharding: Sharding } {
+export function unified(c: Context, values: readonly Value[], elementwise = false): { readonly values: Value[]; readonly sharding: Sharding } {
   const firm = values.filter(v => v.node.op !== 'broadcast')
   const agreed = agreement(firm.length > 0 ? firm : values)
   const all = values.flatMap(v => v.shape)
   const shape = all.filter((d, i) => all.findIndex(e => e.name === d.name) === i)
-  const sharding = agreed ?? c.target(shape)
+  const sharding = agreed ?? (elementwise ? finest(firm) : undefined) ?? c.target(shape)
   // A dim that only a broadcast has keeps that broadcast's layout, unless its axes are taken.
   const full = new Map(sharding)
   const taken = new Set([...sharding.values()].flat())
@@ -37,6 +38,21 @@ export function unified(c: Context, values: readonly Value[]): { readonly values
 }
 
 const relayoutKeepingPartial = (c: Context, v: Value, to: Sharding): Value => (sameSharding(v.sharding, to) ? v : relayout(c, v, to))
+
+/** The layout that all come to by taking their own parts: along each dim the axes of one begin with those of every other. */
+function finest(values: readonly Value[]): Sharding | undefined {
+  const sharding = new Map<string, readonly string[]>()
+  for (const v of values) {
+    for (const d of v.shape) {
+      const [axes, others] = [axesOf(v.sharding, d.name), axesOf(sharding, d.name)]
+      const [less, more] = axes.length < others.length ? [axes, others] : [others, axes]
+      if (!sameAxes(less, more.slice(0, less.length))) return undefined
+      if (more.length > 0) sharding.set(d.name, more)
+    }
+  }
+  const used = [...sharding.values()].flat()
+  return new Set(used).size === used.length ? sharding : undefined
+}
 
 function agreement(values: readonly Value[]): Sharding | undefined {
   const sharding = new Map<string, readonly string[]>()

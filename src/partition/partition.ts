@@ -1,8 +1,11 @@
 /** Graph + mesh + layout → the program of one device. */
 import { names, type Dim } from '../core/dim.ts'
+import { LayoutError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
-import { checkLayout, localShape, rulesOf, shardingOf, type Layouts, type Role } from '../core/layout.ts'
+import { checkLayout, localShape, shardingOf, type Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
+import { checkLayouts, layoutNames, rulesOf } from '../core/named-layouts.ts'
+import { didYouMean } from '../core/nearest.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { newContext, reduced, type Context, type Value } from './context.ts'
@@ -54,6 +57,9 @@ function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
   return d => found.has(key(d))
 }
 
+/** The name of the layout that a node speaks of. */
+const layoutNamed = (n: Node): string | undefined => (n.op === 'input' ? n.attrs.role : n.op === 'relayout' && typeof n.attrs.to === 'string' ? n.attrs.to : undefined)
+
 /**
  * Checks that the rules fit every tensor of the graph, and says which dims got their sizes from ops.
  * @throws LayoutError, which names the tensor, the rule and the user's line
@@ -61,7 +67,13 @@ function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
 export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): (d: Dim) => boolean {
   const nodes = [...graph.inputs, ...allNodes(graph.outputs)]
   const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)])
-  for (const rules of [layouts.layout, layouts.params ?? {}, layouts.state ?? {}]) checkLayout(rules, mesh, known, { what: 'the layout', owner: 'the model', at: userSite() })
+  const there = layoutNames(layouts)
+  for (const n of nodes) {
+    const name = layoutNamed(n)
+    if (name === undefined || there.includes(name)) continue
+    throw new LayoutError({ code: 'unknown-layout', what: `${n.op === 'input' ? n.attrs.name : n.op}: there is no layout "${name}"`, fix: didYouMean(name, there), at: n.site })
+  }
+  checkLayouts(layouts, mesh, known, nodes.flatMap(n => layoutNamed(n) ?? []), userSite())
   const compute = rulesOf(layouts, 'compute')
   const derived = derivedDims(nodes)
   for (const n of nodes) {
@@ -69,10 +81,13 @@ export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: rea
     for (const r of n.results) shardingOf(compute, mesh, r.shape, what, n.site, derived)
     if (n.op === 'relayout') {
       const { to } = n.attrs
-      if (typeof to !== 'string') checkLayout(to, mesh, names(shapeOf(n)), { what, owner: 'the tensor', at: n.site })
-      shardingOf(typeof to === 'string' ? rulesOf(layouts, to) : to, mesh, shapeOf(n), what, n.site, derived)
+      if (typeof to === 'string') shardingOf(rulesOf(layouts, to, n.site), mesh, shapeOf(n), what, n.site, derived, to)
+      else {
+        checkLayout(to, mesh, names(shapeOf(n)), { what, owner: 'the tensor', at: n.site })
+        shardingOf(to, mesh, shapeOf(n), what, n.site, derived)
+      }
     }
-    if (n.op === 'input' && n.attrs.role !== 'compute') shardingOf(rulesOf(layouts, n.attrs.role), mesh, shapeOf(n), what, n.site)
+    if (n.op === 'input' && n.attrs.role !== 'compute') shardingOf(rulesOf(layouts, n.attrs.role, n.site), mesh, shapeOf(n), what, n.site, undefined, n.attrs.role)
   }
   return derived
 }
@@ -96,8 +111,8 @@ function attempt(graph: Graph, c: Context, layouts: Layouts): LocalGraph {
   const inputs: LocalNode<'input'>[] = []
   const inputPlacements: Placement[] = []
   for (const n of graph.inputs) {
-    const role: Role = n.attrs.role
-    const sharding = shardingOf(rulesOf(layouts, role), mesh, shapeOf(n), n.attrs.name, n.site)
+    const { role } = n.attrs
+    const sharding = shardingOf(rulesOf(layouts, role), mesh, shapeOf(n), n.attrs.name, n.site, undefined, role)
     const node = c.make('input', [], { ...n.attrs, type: { shape: localShape(shapeOf(n), sharding, mesh), dtype: dtypeOf(n) } }, n.site)
     inputs.push(node)
     inputPlacements.push({ shape: shapeOf(n), dtype: dtypeOf(n), sharding })

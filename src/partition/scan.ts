@@ -76,7 +76,7 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
   outputs ??= attempt(partials)
 
   const loop = c.make('scan', [...init, ...walked, ...captured].map(v => v.node), {
-    over, carries, xs, reverse: n.attrs.reverse, body: { inputs: [...inputs], outputs: outputs.map(v => v.node) },
+    ...n.attrs, body: { inputs: [...inputs], outputs: outputs.map(v => v.node) },
   }, n.site)
   return projected(c, n, loop, outputs)
 }

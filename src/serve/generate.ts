@@ -72,7 +72,7 @@ export async function openGenerator(folder: string, { backend, mesh: axes, preci
   // Every device gets all logits of its window: one is enough to draw from.
   const next = (params: GptWeights, tokens: GptBatch['tokens'], at: Scalar) => model.next(params, tokens, at).relayout({}).cast('f32')
   const { processes } = backend
-  const where = { ...layouts, mesh, backend, dims: model.dims }
+  const where = { ...layouts, uses: model.layouts, mesh, backend, dims: model.dims }
   /** The file's arrays, under the paths of a tree of placements. */
   const load = async <T extends Tree>(placements: Placements<T>): Promise<Arrays<T>> => {
     const wanted = placementTrees.flatten(placements).map(({ path, leaf }) => ({ path, value: leaf }))

@@ -1,7 +1,7 @@
 /** A run: everything that training needs to know, checked by one schema whoever says it. */
 import { z } from 'zod'
-import type { Layout } from '../core/layout.ts'
-import type { gptDims } from '../models/gpt.ts'
+import type { Layout, LayoutFrom } from '../core/layout.ts'
+import type { gptDims, gptLayouts } from '../models/gpt.ts'
 import { UsageError } from '../core/errors.ts'
 import { fieldError } from './fields.ts'
 
@@ -28,10 +28,12 @@ export const runSchema = z.strictObject({
   seed: z.int().min(0).max(largest).default(0),
   mesh: z.record(axis, count).default({ batch: 1, model: 1 }),
   layout: rules.default({ batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' }),
-  /** Rules for parameters at rest, on top of `layout`. */
+  /** Rules for parameters at rest, on top of `layout`, or of another one that `from` names. */
   params: rules.default({}),
   /** Rules for optimizer slots, on top of `params`. */
   state: rules.default({}),
+  /** Those of the layouts that the model names, each on top of another: `{ residual: { from: 'compute', seq: 'model' } }`. */
+  layouts: z.record(z.string(), rules).default({}),
   precision: z.strictObject({
     /** Of the weights at rest, and in the run folder. */
     params: dtype.default('f32'),
@@ -67,13 +69,16 @@ export type Run = z.output<typeof runSchema>
 type RunInput = z.input<typeof runSchema>
 type Axes = { readonly [axis: string]: number }
 type ModelDim = keyof ReturnType<typeof gptDims>
+type ModelLayout = keyof typeof gptLayouts
+type Rules<M extends Axes> = LayoutFrom<ModelDim, NoInfer<keyof M & string>, ModelLayout>
 
-/** A run as a recipe writes it: its layout speaks of the model's dims and its own mesh's axes, or does not compile. */
-export type RunOf<M extends Axes> = Omit<RunInput, 'mesh' | 'layout' | 'params' | 'state'> & {
+/** A run as a recipe writes it: its layouts speak of the model's dims, its own mesh's axes and the names that the model uses, or it does not compile. */
+export type RunOf<M extends Axes> = Omit<RunInput, 'mesh' | 'layout' | 'params' | 'state' | 'layouts'> & {
   readonly mesh: M
   readonly layout?: Layout<ModelDim, NoInfer<keyof M & string>>
-  readonly params?: Layout<ModelDim, NoInfer<keyof M & string>>
-  readonly state?: Layout<ModelDim, NoInfer<keyof M & string>>
+  readonly params?: Rules<M>
+  readonly state?: Rules<M>
+  readonly layouts?: { readonly [K in ModelLayout]?: Rules<M> }
 }
 
 /** Checks a run and fills in what it leaves open. @throws UsageError naming the field. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { saveWeights } from '../checkpoint/weights.ts'
 import { loadDataset, writeTokenizer, type Dataset, type TextFile } from '../data/index.ts'
-import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Backend, type Mesh } from '../engine/index.ts'
+import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Backend, type Layouts, type Mesh } from '../engine/index.ts'
 import { treeOps } from '../core/tree.ts'
 import { gpt, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
 import { createFolder, type FolderChoice, type RunFolder } from './folder.ts'
@@ -39,6 +39,8 @@ const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array'
 
 /** The model of a run. */
 export const modelOf = (run: Run): Gpt => gpt(run.model, run.batch, run.precision)
+/** The layouts of a run, and the names that its model uses. */
+export const layoutsOf = ({ layout, params, state, layouts }: Run, model: Gpt): Layouts => ({ layout, params, state, layouts, uses: model.layouts })
 /** The mesh of a run. */
 export const meshOfRun = (run: Run): Mesh => meshOf(run.mesh)
 
@@ -58,7 +60,7 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
   }))
   await requireSameData(processes, data)
   if (data.cacheProblem !== undefined) onEvent({ type: 'warning', text: data.cacheProblem.message })
-  const where = { mesh, backend, dims: model.dims, layout: run.layout, params: run.params, state: run.state }
+  const where = { mesh, backend, dims: model.dims, ...layoutsOf(run, model) }
   const { rate, clip, ...rest } = run.optimizer
   const trainer = await compileTrainer(model, {
     seed: run.seed, remat: run.remat, microbatches: run.microbatches, stateDtype: run.precision.state,

@@ -19,7 +19,7 @@ export function productGradient(n: Node<'cumulative'>, g: Node): Node {
   const type = { shape: shapeOf(x).filter(d => d.name !== dim), dtype: dtypeOf(x) }
   const [carry, xj, gj] = [inputNode('carry', 'compute', type), inputNode('x', 'compute', type), inputNode('g', 'compute', type)]
   const r = t(gj).add(t(carry))
-  const [, rs] = scanNodes(along, [fullNode(0, type.shape, type.dtype)], [x, g], [carry, xj, gj], [t(xj).mul(r).node, r.node], !reverse)
+  const [, rs] = scanNodes(along, [fullNode(0, type.shape, type.dtype)], [x, g], [carry, xj, gj], [t(xj).mul(r).node, r.node], { reverse: !reverse })
   if (rs === undefined) throw new Error('the loop stacks one value')
   const inOrder = names(shapeOf(rs)).join() === names(shapeOf(x)).join() ? rs : broadcastTo(rs, shapeOf(x))
   return t(before).mul(t(inOrder)).node

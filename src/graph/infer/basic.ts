@@ -23,8 +23,10 @@ export const basic: Infer<BasicAttrs> = {
     return [{ shape: distinct(t.shape.map(d => (d.name === a.from ? { name: a.to, size: d.size } : d)), 'rename', site), dtype: t.dtype }]
   },
   relayout: (a, inputs, site) => {
-    if (typeof a.to !== 'object' && !['compute', 'params', 'state'].includes(a.to)) {
-      throw new LayoutError({ code: 'unknown-role', what: `relayout: there is no role ${String(a.to)}`, fix: 'give rules, or one of: compute, params, state', at: site })
+    // Which names there are is known where the program is compiled.
+    const to: unknown = a.to
+    if (typeof to !== 'string' && (typeof to !== 'object' || to === null || Array.isArray(to))) {
+      throw new LayoutError({ code: 'layout', what: `relayout: ${String(to)} is no layout`, fix: 'give rules, { DIM: \'AXIS\' }, or the name of a layout, such as \'params\'', at: site })
     }
     return [only(inputs)]
   },

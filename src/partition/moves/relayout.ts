@@ -6,6 +6,7 @@ import { dtypeOf, operand, shapeOf } from '../../graph/node.ts'
 import { exchange, gather, ownPart } from '../build.ts'
 import { reduced, type Context, type Value } from '../context.ts'
 import type { LocalNode } from '../local.ts'
+import { remade } from './remake.ts'
 import { cheapest, type Move } from './search.ts'
 
 const axesOf = (sharding: Sharding, name: string): readonly string[] => sharding.get(name) ?? []
@@ -40,7 +41,7 @@ function permutation(mesh: Mesh, shape: readonly string[], before: Sharding, aft
 }
 
 function apply(c: Context, v: Value, node: LocalNode, move: Move): LocalNode {
-  if (move.kind === 'slice') return ownPart(c, node, move.dim, move.axes)
+  if (move.kind === 'slice') return remade(c, node, move.dim, move.axes) ?? ownPart(c, node, move.dim, move.axes)
   if (move.kind === 'gather') return gather(c, node, move.dim, move.axes)
   if (move.kind === 'exchange') return exchange(c, node, move.from, move.to, move.axes)
   const used = new Set([...move.before.values(), ...move.after.values()].flat())

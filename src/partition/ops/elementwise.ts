@@ -14,7 +14,7 @@ function addition(n: Node<'binary'>, values: readonly Value[], c: Context): read
   const [a, b] = [computable(c, at(values, 0)), computable(c, at(values, 1))]
   const partial = a.partial ?? b.partial
   if (partial === undefined || partial.kind !== 'sum' || (a.partial ?? partial).kind !== (b.partial ?? partial).kind) return plain(n, values, c)
-  const { values: [l = a, r = b], sharding } = unified(c, [a, b])
+  const { values: [l = a, r = b], sharding } = unified(c, [a, b], true)
   const sum = (x: Value, y: Value, over: Partial | undefined): readonly Value[] => result(n, c.make('binary', [x.node, y.node], n.attrs, n.site), sharding, over)
   const zero = (v: Value, g: Node): boolean => v.anyPartial === true || splatValue(g) === 0
   // Moving to one layout may have reduced either.
@@ -40,7 +40,7 @@ function scaling(n: Node<'binary'>, values: readonly Value[], c: Context): reado
   const [a, b] = [computable(c, at(values, 0)), computable(c, at(values, 1))]
   const scaled = splatValue(operand(n, 1)) !== undefined ? a : n.attrs.fn === 'mul' && splatValue(operand(n, 0)) !== undefined ? b : undefined
   if (scaled?.partial?.kind !== 'sum') return plain(n, values, c)
-  const { values: moved, sharding } = unified(c, [a, b])
+  const { values: moved, sharding } = unified(c, [a, b], true)
   return result(n, c.make('binary', moved.map(v => v.node), n.attrs, n.site), sharding, moved[scaled === a ? 0 : 1]?.partial)
 }
 

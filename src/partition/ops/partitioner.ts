@@ -19,7 +19,7 @@ export type Build = (operands: readonly LocalNode[]) => LocalNode
 
 /** Elementwise on reduced values that lie alike. */
 export function elementwise(n: Node, values: readonly Value[], c: Context, build: Build): readonly Value[] {
-  const { values: moved, sharding } = unified(c, values.map(v => ready(c, v)))
+  const { values: moved, sharding } = unified(c, values.map(v => ready(c, v)), true)
   return result(n, build(moved.map(v => v.node)), sharding)
 }
 

@@ -5,6 +5,7 @@ import type { LocalAttrs, LocalGraph } from '../local.ts'
 import { contractHalves } from './half-precision.ts'
 import { hoistGathers } from './hoist.ts'
 import { mergeSmall } from './merge.ts'
+import { reuseCollectives } from './reuse.ts'
 import { applied, type Pass } from './rewrite.ts'
 import { scatterSums } from './scatter.ts'
 
@@ -12,7 +13,7 @@ type Maker = Make<LocalAttrs>
 const pruned = (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outputs: prune<LocalAttrs>(graph.outputs, make) })
 const over = (pass: Pass) => (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outputs: applied(graph, make, pass).outputs })
 
-// Parameters that a hoisted gather has taken out of a loop need not enter it any more.
-const passes = [pruned, over(hoistGathers), pruned, over(scatterSums), over(mergeSmall), over(contractHalves)]
+// What is read from a stack need not be computed, and parameters that a hoisted gather has taken out of a loop need not enter it any more.
+const passes = [pruned, over(reuseCollectives), over(hoistGathers), pruned, over(scatterSums), over(mergeSmall), over(contractHalves)]
 
 export const optimized = (graph: LocalGraph, make: Maker): LocalGraph => passes.reduce((g, pass) => pass(g, make), graph)
