@@ -49,17 +49,31 @@ const binary: { readonly [F in BinaryFn]: readonly [(g: T, a: T, b: T, y: T) => 
   and: undefined, or: undefined, xor: undefined, shiftLeft: undefined, shiftRight: undefined, shiftRightArithmetic: undefined,
 }
 
+const zerosLike = (like: Node): Node => fullNode(0, shapeOf(like), dtypeOf(like))
+const both = (a: Node, b: Node): Node => (a === b ? a : make('binary', [a, b], { fn: 'and' }))
+const condition = (p: Node, holds: boolean): Node => (holds ? p : make('unary', [p], { fn: 'not' }))
+
+/** A cotangent that is zero except where `p` is `holds`. */
+interface Masked { readonly p: Node; readonly holds: boolean; readonly value: Node }
+function maskedOf(g: Node): Masked | undefined {
+  if (g.op !== 'select') return undefined
+  const [p, yes, no] = [operand(g, 0), operand(g, 1), operand(g, 2)]
+  return splatValue(no) === 0 ? { p, holds: true, value: yes } : splatValue(yes) === 0 ? { p, holds: false, value: no } : undefined
+}
+/** The cotangent where `p` is `holds`, else zero. Of a masked one the two masks become one: however many a chain has, only one is outermost. */
+function mask(p: Node, holds: boolean, g: Node): Node {
+  const inner = maskedOf(g)
+  if (inner !== undefined) return make('select', [both(condition(inner.p, inner.holds), condition(p, holds)), inner.value, zerosLike(g)], {})
+  return make('select', holds ? [p, g, zerosLike(g)] : [p, zerosLike(g), g], {})
+}
+
 /**
- * A rule is linear in the cotangent, so what a `where` has masked may be masked after the rule as well as before it, however often. After it,
+ * A rule is linear in the cotangent, so what a `where` has masked may be masked after the rule as well as before it. After it,
  * what the rule gives where the operand was not chosen (1/0, say) is not seen.
  */
 function masked(g: Node, rule: (g: T) => Node): Node {
-  if (g.op !== 'select') return rule(t(g))
-  const [p, yes, no] = [operand(g, 0), operand(g, 1), operand(g, 2)]
-  const zero = (like: Node): Node => fullNode(0, shapeOf(like), dtypeOf(like))
-  if (splatValue(no) === 0) { const d = masked(yes, rule); return make('select', [p, d, zero(d)], {}) }
-  if (splatValue(yes) === 0) { const d = masked(no, rule); return make('select', [p, zero(d), d], {}) }
-  return rule(t(g))
+  const outer = maskedOf(g)
+  return outer === undefined ? rule(t(g)) : mask(outer.p, outer.holds, masked(outer.value, rule))
 }
 
 export const elementwise: Vjps<ElementwiseAttrs> = {
@@ -68,15 +82,14 @@ export const elementwise: Vjps<ElementwiseAttrs> = {
     return g === undefined || f === undefined ? none : [masked(g, d => f(d, t(operand(n, 0)), t(n)).node)]
   },
   binary: (n, [g], { wants }) => {
-    const both = binary[n.attrs.fn]
-    if (g === undefined || both === undefined) return none
-    return both.map((f, i) => (wants(operand(n, i)) ? masked(g, d => f(d, t(operand(n, 0)), t(operand(n, 1)), t(n)).node) : undefined))
+    const rules = binary[n.attrs.fn]
+    if (g === undefined || rules === undefined) return none
+    return rules.map((f, i) => (wants(operand(n, i)) ? masked(g, d => f(d, t(operand(n, 0)), t(operand(n, 1)), t(n)).node) : undefined))
   },
   compare: () => none,
   select: (n, [g]) => {
     if (g === undefined) return none
-    const [p, zero] = [operand(n, 0), fullNode(0, shapeOf(g), dtypeOf(g))]
-    return [undefined, make('select', [p, g, zero], {}), make('select', [p, zero, g], {})]
+    return [undefined, mask(operand(n, 0), true, g), mask(operand(n, 0), false, g)]
   },
   convert: (n, [g]) => {
     const from = dtypeOf(operand(n, 0))
