@@ -3,10 +3,10 @@ import { isFloat, type DType } from '../../core/dtype.ts'
 import { remGradient } from '../../graph/division.ts'
 import { gaussian } from '../../graph/functions.ts'
 import { converted, cotangentIn, sumsIn } from '../../graph/half-precision.ts'
-import { fullNode, make, splatValue } from '../../graph/make.ts'
-import { dtypeOf, operand, shapeOf } from '../../graph/node.ts'
+import { make, splatValue } from '../../graph/make.ts'
+import { dtypeOf, operand } from '../../graph/node.ts'
 import { full, loose, tensor, where } from '../../graph/tensor.ts'
-import { masked } from './masked.ts'
+import { mask, masked } from './masked.ts'
 import { none, t, type T } from './vjp.ts'
 import type { BinaryFn, ElementwiseAttrs, UnaryFn } from '../../graph/ops.ts'
 import type { Vjps } from './vjp.ts'
@@ -99,8 +99,7 @@ export const elementwise: Vjps<ElementwiseAttrs> = {
   compare: () => none,
   select: (n, [g]) => {
     if (g === undefined) return none
-    const [p, zero] = [operand(n, 0), fullNode(0, shapeOf(g), dtypeOf(g))]
-    return [undefined, make('select', [p, g, zero], {}), make('select', [p, zero, g], {})]
+    return [undefined, mask(operand(n, 0), true, g), mask(operand(n, 0), false, g)]
   },
   convert: (n, [g]) => {
     const from = dtypeOf(operand(n, 0))
