@@ -5,6 +5,7 @@ import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
 import { dimIn, floats } from '../graph/infer/checks.ts'
 import { sumsIn } from '../graph/halves.ts'
+import { broadcastTo } from '../graph/make.ts'
 import { expectDims, full, iota, loose, tensor, where } from '../graph/tensor.ts'
 import type { Minus, Tensor } from '../graph/types.ts'
 
@@ -26,13 +27,25 @@ export function logSoftmax<D extends string, R extends D>(x: Tensor<D>, over: Di
   return wide(x, x => withGradient([x], ([x]) => x.sub(logsumexp(x, dim)), (g, y) => [g.sub(y.exp().mul(g.sum(dim)))]))
 }
 
-/** log Σ exp(x) over one dim, safe for large x. */
+/**
+ * log Σ exp(x) over one dim, safe for large x: −∞ of nothing but −∞, +∞ where one is +∞. Gradient: softmax, which is 0 along a
+ * line of nothing but −∞, and 1 where x is +∞.
+ */
 export function logsumexp<D extends string, R extends D>(x: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
   const dim: string = nameOf(over)
   return wide(x, x => withGradient<Minus<D, R>>([x], ([x]) => {
     const top = x.max(dim).stopGradient()
-    return x.sub(top).exp().sum(dim).log().add(top)
-  }, (g, y, [x]) => [x.sub(y).exp().mul(g)]))
+    // Less an infinite maximum, an infinite number would be none; 0 does as well, as the sum is 0 or infinite anyway.
+    const shift = where(top.isFinite(), top, 0)
+    return x.sub(shift).exp().sum(dim).log().add(shift)
+  }, (g, y, [x]) => [sharesOf(x, y).mul(g)]))
+}
+
+/** e^(x − logsumexp(x)). */
+function sharesOf(x: Tensor<string>, y: Tensor<string>): Tensor<string> {
+  // Along a line of nothing but −∞ the difference is ∞ − ∞. A finite number in its place makes it −∞, and what is infinite with y, 0.
+  const wide = loose(tensor(broadcastTo(where(y.equal(-Infinity), loose(full(0, y.shape, y.dtype)), y).node, x.shape)))
+  return where(x.equal(wide), loose(full(0, x.shape, x.dtype)), x.sub(wide)).exp()
 }
 
 /**
