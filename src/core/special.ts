@@ -2,11 +2,17 @@
 
 const root = 2 / Math.sqrt(Math.PI)
 
-/** 1 − erf(x) for x ≥ 2, by its continued fraction (Abramowitz and Stegun 7.1.14), from the far end. */
+/** e^(−x²): the square of a rounded number is exact, and what rounding took from it is small. */
+function gaussian(x: number): number {
+  const coarse = Math.round(x * 2 ** 16) / 2 ** 16
+  return Math.exp(-coarse * coarse) * Math.exp((coarse - x) * (coarse + x))
+}
+
+/** 1 − erf(x) for x ≥ ½, by its continued fraction (Abramowitz and Stegun 7.1.14), from the far end. */
 function complement(x: number): number {
   let f = 0
-  for (let k = 60; k >= 1; k--) f = k / 2 / (x + f)
-  return Math.exp(-x * x) / ((x + f) * Math.sqrt(Math.PI))
+  for (let k = x < 2 ? 400 : 60; k >= 1; k--) f = k / 2 / (x + f)
+  return gaussian(x) / ((x + f) * Math.sqrt(Math.PI))
 }
 
 /** erf(x) = 2/√π e^(−x²) Σ 2ⁿ x^(2n+1) / (2n+1)!! (Abramowitz and Stegun 7.1.6): no term cancels another. */
@@ -28,7 +34,7 @@ export function erf(x: number): number {
 }
 
 /** 1 − erf(x), without the cancellation where x is large. */
-export const erfc = (x: number): number => (x < 2 ? 1 - erf(x) : x > 28 ? 0 : complement(x))
+export const erfc = (x: number): number => (x < 0.5 || Number.isNaN(x) ? 1 - erf(x) : x > 28 ? 0 : complement(x))
 
 /** The x whose erf is y: a first guess (Winitzki 2008) and Halley's steps, which near ±1 compare complements. */
 export function erfInv(y: number): number {

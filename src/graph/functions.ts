@@ -1,7 +1,8 @@
 /** Functions of one number that XLA has no op for, or a worse one: right to a few last bits over the whole range of f32 and f64, slopes too. */
 import { make } from './make.ts'
 import { dtypeOf, type Node } from './node.ts'
-import { abs, add, atan2, choose, clamp, constantLike, div, exp, expOfSum, greater, less, log, log1p, max, min, mul, neg, round, rsqrt, sign, smooth, sqrt, square, sub } from './smooth.ts'
+import type { Vjp } from './ops.ts'
+import { abs, add, atan2, choose, clamp, constantLike, div, equal, exp, expOfSum, greater, less, log, log1p, max, min, mul, neg, round, rsqrt, sign, smooth, sqrt, square, sub } from './smooth.ts'
 
 const { LN2, LOG2E, LOG10E } = Math
 const isDouble = (x: Node): boolean => dtypeOf(x) === 'f64'
@@ -9,13 +10,16 @@ const isDouble = (x: Node): boolean => dtypeOf(x) === 'f64'
 /** x to the nearest multiple of a power of two. */
 const onGrid = (x: Node, step: number): Node => mul(round(mul(x, 1 / step)), step)
 
+/** What ln 2 has beyond a double. */
+const moreOfLn2 = 2.3190468138462996e-17
+
 /** 2ˣ as e^(c ln 2) e^(…), c on a grid so coarse that c times the first bits of ln 2 is exact. */
 const power = (x: Node): Node => {
   const [step, bits] = isDouble(x) ? [2 ** -12, 30] : [2 ** -4, 12]
   const near = clamp(x, -2000, 2000)
   const coarse = onGrid(near, step)
   const high = Math.floor(LN2 * 2 ** bits) / 2 ** bits
-  return expOfSum(mul(coarse, high), add(mul(sub(near, coarse), LN2), mul(coarse, LN2 - high)))
+  return expOfSum(mul(coarse, high), add(mul(sub(near, coarse), LN2), mul(coarse, LN2 - high + moreOfLn2)))
 }
 export const exp2 = smooth(power, x => {
   // ln 2 times the largest powers is a number where they are none.
@@ -79,11 +83,18 @@ export const acos = smooth(x => atan2(sqrt(oneLessSquare(x)), x), x => neg(rsqrt
 // Of a constant 1, XLA 0.10.2 to 0.11.2 makes an atan that is wrong from 50 elements on (jax issue 39352); of 2 it does not.
 export const atan = smooth(x => atan2(mul(x, 2), constantLike(2, x)), x => div(1, add(square(x), 1)))
 
+/** √x of a sum of squares, 0 only where all of them are: its slope there is 0, so that theirs are, and not 0 · ∞. */
+export const norm = smooth(sqrt, (_, y) => choose(greater(y, 0), div(0.5, y), 0))
+const deviationGradient: Vjp = (g, y, [, mean = y]) => [mul(g, choose(greater(y, mul(abs(mean), isDouble(y) ? 2 ** -51 : 2 ** -22)), div(0.5, y), 0))]
+/** √variance. Of equal numbers the mean may be rounded, and its distance from them is no deviation: there the slope is 0, too. */
+export const deviation = (variance: Node, mean: Node): Node =>
+  make('customGradient', [sqrt(variance), variance, make('stopGradient', [mean], {})], { vjp: deviationGradient, elementwise: true })
+
 /** ∛x; XLA's is wrong below the normal numbers. */
 export const cbrt = smooth(x => {
   const tiny = less(abs(x), isDouble(x) ? 2 ** -1022 : 2 ** -126)
   return mul(make('unary', [choose(tiny, mul(x, 2 ** 60), x)], { fn: 'cbrt' }), choose(tiny, constantLike(2 ** -20, x), 1))
-}, (_, y) => div(1, mul(square(y), 3)))
+}, (x, y) => choose(equal(x, 0), constantLike(Infinity, x), mul(div(y, x), 1 / 3)))
 
 /** e^(−x² / by), by a power of 2; x is a number on a grid so coarse that its square is exact, and a rest. */
 export function gaussian(x: Node, by: 1 | 2 = 1): Node {

@@ -170,8 +170,8 @@ class TensorOfNode implements Methods<Tensor<string>> {
   argmax(over: DimLike<string>): Tensor<string> { return this.#first(nameOf(over), this.max(nameOf(over))) }
   argmin(over: DimLike<string>): Tensor<string> { return this.#first(nameOf(over), this.min(nameOf(over))) }
   variance(...over: Dims): Tensor<string> { return this.#inSums(x => x.sub(x.mean(...over)).square().mean(...over)) }
-  std(...over: Dims): Tensor<string> { return this.#inSums(x => x.variance(...over).sqrt()) }
-  norm(...over: Dims): Tensor<string> { return this.#inSums(x => x.square().sum(...over).sqrt()) }
+  std(...over: Dims): Tensor<string> { return this.#inSums(x => tensor(functions.deviation(x.variance(...over).node, x.mean(...over).node))) }
+  norm(...over: Dims): Tensor<string> { return this.#inSums(x => tensor(functions.norm(x.square().sum(...over).node))) }
 
   dot(other: AnyTensor, ...over: Dims): Tensor<string> { return tensor(dotNode(this.node, nodeOf(other), this.#both(other, over))) }
   #both(other: AnyTensor, over: Dims): string[] { return over.length === 0 ? [] : [...new Set(over.map(d => [this, other].map(t => dimIn(t.shape, d, 'dot', userSite()).name)[0] ?? nameOf(d)))] }

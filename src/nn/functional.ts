@@ -5,8 +5,9 @@ import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
 import { dimIn, floats } from '../graph/infer/checks.ts'
 import { sumsIn } from '../graph/half-precision.ts'
-import { expectDims, full, iota, where } from '../graph/tensor.ts'
-import type { Minus, Tensor, Unsettled } from '../graph/types.ts'
+import { broadcastTo } from '../graph/make.ts'
+import { expectDims, full, iota, loose, tensor, where } from '../graph/tensor.ts'
+import type { AnyTensor, Minus, Tensor, Unsettled } from '../graph/types.ts'
 
 /** Half-precision operands are widened, and the result is narrowed once. */
 const wide = <D extends string, E extends string>(x: Tensor<D>, f: (x: Tensor<D>) => Tensor<E>): Tensor<E> => f(x.cast(sumsIn(x.dtype))).cast(x.dtype)
@@ -24,12 +25,26 @@ export function logSoftmax<D extends string, R extends D | Unsettled<D>>(x: Tens
   return wide(x, x => withGradient([x], ([x]): Tensor<D> => x.sub(logsumexp(x, over)), (g, y) => [g.sub(y.exp().mul(g.sum(over)))]))
 }
 
-/** log Σ exp(x) over one dim, safe for large x. */
+/**
+ * log Σ exp(x) over one dim, safe for large x: −∞ of nothing but −∞, +∞ where one is +∞. Gradient: softmax, which is 0 along a
+ * line of nothing but −∞, and 1 where x is +∞.
+ */
 export function logsumexp<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
   return wide(x, x => withGradient([x], ([x]) => {
     const top = x.max(over).stopGradient()
-    return x.sub(top).exp().sum(over).log().add(top)
-  }, (g, y, [x]) => [x.sub(y).exp().mul(g)]))
+    // Less an infinite maximum, an infinite number would be NaN; 0 does as well, as the sum is 0 or infinite anyway.
+    const shift = where(top.isFinite(), top, 0)
+    return x.sub(shift).exp().sum(over).log().add(shift)
+  }, (g, y, [x]) => [sharesOf(x, y).mul(g)]))
+}
+
+/** e^(x − logsumexp(x)). */
+function sharesOf<D extends string>(x: Tensor<D>, y: AnyTensor): Tensor<D> {
+  // Along a line of nothing but −∞ the difference is ∞ − ∞. A finite number in its place makes it −∞, and what is infinite with y, 0.
+  const sums = loose(y)
+  const finite = where(sums.equal(-Infinity), loose(full(0, y.shape, y.dtype)), sums)
+  const like: Tensor<D> = tensor(broadcastTo(finite.node, x.shape))
+  return where(x.equal(like), tensor<D>(broadcastTo(full(0, [], x.dtype).node, x.shape)), x.sub(like)).exp()
 }
 
 /**

@@ -20,7 +20,7 @@ const cube = { a: 4, b: 8, c: 2 }
 
 export const elementwise: readonly Case[] = [
   unary('expm1', x => x.expm1()), unary('log1p', x => x.log1p(), '+'), unary('cbrt', x => x.cbrt(), '+'), unary('tan', x => x.tan()), unary('erf', x => x.erf()),
-  unary('erfInv', x => x.mul(0.9).erfInv()), unary('reciprocal', x => x.reciprocal(), '+'), unary('exp2', x => x.exp2()), unary('log2', x => x.log2(), '+'),
+  unary('erfc', x => x.mul(3).erfc()), unary('erfInv', x => x.mul(0.9).erfInv()), unary('reciprocal', x => x.reciprocal(), '+'), unary('exp2', x => x.exp2()), unary('log2', x => x.log2(), '+'),
   unary('log10', x => x.log10(), '+'), unary('asin', x => x.mul(0.9).asin()), unary('acos', x => x.mul(0.9).acos()), unary('atan', x => x.mul(3).atan()),
   { name: 'atan of many', dims: { a: 8, b: 64 }, in: ['a b'], f: x => at(x, 0).mul(3).atan() },
   unary('sinh', x => x.sinh()), unary('cosh', x => x.cosh()), unary('asinh', x => x.mul(3).asinh()), unary('acosh', x => x.add(1).acosh(), '+'),

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax, nn
 from jax.extend.random import threefry_2x32
-from jax.scipy.special import erf, erfinv, logsumexp
+from jax.scipy.special import erf, erfc, erfinv, logsumexp
 
 SPATIAL = 'WHD'
 
@@ -269,6 +269,7 @@ CASES = {
     'cbrt': same(jnp.cbrt),
     'tan': same(jnp.tan),
     'erf': same(erf),
+    'erfc': same(lambda x: erfc(3 * x)),
     'erfInv': same(lambda x: erfinv(0.9 * x)),
     'reciprocal': same(jnp.reciprocal),
     'exp2': same(jnp.exp2),

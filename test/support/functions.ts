@@ -9,6 +9,8 @@ export interface Function1 {
   readonly f: (x: T) => T
   readonly value: (x: number) => number
   readonly slope: (x: number) => number
+  /** Its slope goes through 0. */
+  readonly turns?: true
 }
 const { abs, exp, expm1, log1p, sqrt, PI, LN2, LN10 } = Math
 
@@ -27,7 +29,7 @@ const times = (x: number, y: number): number => (y === 0 ? 0 : x * y)
 const selus = { alpha: 1.6732632423543772, scale: 1.0507009873554805 }
 
 const one = (name: string, f: (x: T) => T, value: (x: number) => number, slope: (x: number) => number): Function1 => ({ name, f, value, slope })
-export const functions: readonly Function1[] = [
+const all: readonly Function1[] = [
   one('exp', x => x.exp(), exp, exp), one('expm1', x => x.expm1(), expm1, exp), one('exp2', x => x.exp2(), x => 2 ** x, x => 2 ** x * LN2),
   one('log', x => x.log(), Math.log, x => 1 / x), one('log1p', x => x.log1p(), log1p, x => 1 / (1 + x)),
   one('log2', x => x.log2(), Math.log2, x => 1 / (x * LN2)), one('log10', x => x.log10(), Math.log10, x => 1 / (x * LN10)),
@@ -56,3 +58,5 @@ export const functions: readonly Function1[] = [
   one('hardSigmoid', x => hardSigmoid(x), x => Math.min(Math.max(x + 3, 0), 6) / 6, x => (x > -3 && x < 3 ? 1 / 6 : 0)),
   one('hardSwish', x => hardSwish(x), x => times(x, Math.min(Math.max(x + 3, 0), 6) / 6), x => (x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5)),
 ]
+const turning = new Set(['silu', 'mish', 'gelu', 'geluExact'])
+export const functions: readonly Function1[] = all.map(f => (turning.has(f.name) ? { ...f, turns: true } : f))

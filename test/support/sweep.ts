@@ -30,39 +30,41 @@ export function singles(density: number, seed: number): Float32Array {
   return Float32Array.from(xs)
 }
 
-/** What programs make of the numbers, for each function: its values, and its slopes. */
-export async function swept(fs: readonly Function1[], dtype: Swept, xs: Float32Array | Float64Array, backend: Backend): Promise<{ value: ArrayLike<number>; slope: ArrayLike<number> }[]> {
-  const x = input('x', [dim('n', xs.length)], dtype) as T
-  const program = await compile((given: T) => fs.map(({ f }) => ({
-    value: f(given), slope: grad((p: T) => expectDims(f(p).sum(), []))(given),
-  })), [x], { mesh: mesh({}), layout: {}, backend })
-  const results = await program(xs)
-  const read = []
-  for (const { value, slope } of results) {
-    read.push({ value: Array.from(await value.read(), Number), slope: Array.from(await slope.read(), Number) })
+export interface Found { readonly value: ArrayLike<number>; readonly slope: ArrayLike<number> }
+/** What one program makes of the numbers of each function: its values, and its slopes. */
+export async function swept(fs: readonly Function1[], dtype: Swept, xs: readonly (Float32Array | Float64Array)[], backend: Backend): Promise<Found[]> {
+  const inputs = xs.map((x, i) => input(`x${i}`, [dim(`n${i}`, x.length)], dtype) as T)
+  const program = await compile((given: readonly T[]) => fs.map(({ f }, i) => {
+    const x = given[i] ?? inputs[0] as T
+    return { value: f(x), slope: grad((p: T) => expectDims(f(p).sum(), []))(x) }
+  }), [inputs], { mesh: mesh({}), layout: {}, backend })
+  const found: Found[] = []
+  for (const { value, slope } of await program([...xs])) {
+    found.push({ value: Array.from(await value.read(), Number), slope: Array.from(await slope.read(), Number) })
     value.dispose()
     slope.dispose()
   }
   program.dispose()
-  return read
+  return found
 }
 
 /** XLA sets numbers below the normal ones to 0, those given, those on the way and results. */
-function off(got: number, exact: (x: number) => number, x: number, dtype: Swept): number {
-  const least = 2 ** formats[dtype].least
-  const small = (y: number): boolean => dtype !== 'f16' && Math.abs(y) < 4 * least
-  const wanted = small(x) && Math.abs(x) < least ? [exact(x), exact(0), exact(-0)] : [exact(x)]
-  return Math.min(...wanted.map(e => (small(got) && small(e) ? 0 : ulpsOff(got, e, dtype))))
+function off(got: number, exact: number, least: number, dtype: Swept, floor: number): number {
+  const small = (y: number): boolean => dtype !== 'f16' && Math.abs(y) < least * 16
+  return small(got) && small(exact) ? 0 : ulpsOff(got, exact, dtype, floor)
 }
 
-export function worstOf(f: Function1, dtype: Swept, xs: ArrayLike<number>, got: { readonly value: ArrayLike<number>; readonly slope: ArrayLike<number> }): Worst[] {
-  return (['value', 'slope'] as const).map(of => {
-    let worst: Worst = { name: f.name, of, ulps: 0, x: 0, got: 0, exact: 0 }
-    for (let i = 0; i < xs.length; i++) {
-      const [x, y] = [xs[i] ?? NaN, got[of][i] ?? NaN]
-      const ulps = off(y, f[of], x, dtype)
-      if (ulps > worst.ulps) worst = { name: f.name, of, ulps, x, got: y, exact: f[of](x) }
-    }
-    return worst
-  })
+/** The number at which a program is furthest from what is exact, `exact` of the i-th number. */
+export function worstOf(f: Function1, of: 'value' | 'slope', dtype: Swept, xs: ArrayLike<number>, got: ArrayLike<number>, exact: (i: number) => number): Worst {
+  const least = 2 ** formats[dtype].least
+  // Where a slope goes through 0 no digits of it are left; what is then right is its distance from 0.
+  const floor = of === 'slope' && f.turns === true ? 1 / 4 : 0
+  let worst: Worst = { name: f.name, of, ulps: 0, x: 0, got: 0, exact: 0 }
+  for (let i = 0; i < xs.length; i++) {
+    const [x, y] = [xs[i] ?? NaN, got[i] ?? NaN]
+    const wanted = [exact(i), ...(dtype !== 'f16' && x !== 0 && Math.abs(x) < least ? [f[of](0), f[of](-0)] : [])]
+    const ulps = Math.min(...wanted.map(e => off(y, e, least, dtype, floor)))
+    if (!(ulps <= worst.ulps)) worst = { name: f.name, of, ulps, x, got: y, exact: wanted[0] ?? NaN }
+  }
+  return worst
 }

@@ -17,13 +17,13 @@ export function ulp(exact: number, dtype: Float): number {
   return 2 ** (Math.max(exponent, least) - bits)
 }
 
-/** How far a number of the dtype is from the exact one. */
-export function ulpsOff(got: number, exact: number, dtype: Float): number {
+/** How far a number of the dtype is from the exact one, in last places of that, or of `floor` if it is smaller. */
+export function ulpsOff(got: number, exact: number, dtype: Float, floor = 0): number {
   if (Number.isNaN(exact) || Number.isNaN(got)) return Number.isNaN(exact) && Number.isNaN(got) ? 0 : Infinity
   if (got === exact) return 0
   const { most, bits } = formats[dtype]
   const last = most * 2 ** -bits / 2
   // Infinity counts as the number that would come after the largest.
   const near = (x: number): number => (Math.abs(x) > most + last * 2 ? Math.sign(x) * (most + last) : x)
-  return Math.abs(near(got) - near(exact)) / (Math.abs(exact) > most ? last : ulp(exact, dtype))
+  return Math.abs(near(got) - near(exact)) / (Math.abs(exact) > most ? last : ulp(Math.max(Math.abs(exact), floor), dtype))
 }
