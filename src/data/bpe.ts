@@ -1,4 +1,5 @@
 /** Byte-level byte-pair encoding, learnt from text (Sennrich et al. 2016, over bytes as in GPT-2). */
+import type { AddedToken } from './added.ts'
 import { alphabet, byteToChar } from './bytes.ts'
 import { Heap } from './heap.ts'
 
@@ -6,12 +7,12 @@ import { Heap } from './heap.ts'
 export const endOfText = '<|endoftext|>'
 
 export interface BpeModel {
-  /** By id. Special tokens read as they are, all others in the byte-level alphabet. */
+  /** By id. Added tokens read as they are, all others in the byte-level alphabet. */
   readonly tokens: readonly string[]
   /** Pairs of ids; the earlier of two is applied first. */
   readonly merges: readonly (readonly [number, number])[]
-  /** Ids of the special tokens. */
-  readonly special: readonly number[]
+  /** Tokens that no merge makes: they are looked for in the text. */
+  readonly added: readonly AddedToken[]
 }
 
 export interface TrainOptions {
@@ -121,7 +122,7 @@ export function trainBpe(counts: ReadonlyMap<string, number>, { vocab, minCount 
     enqueue()
     onMerge?.(tokens.length)
   }
-  return { tokens, merges: [...merges.values()], special: [0] }
+  return { tokens, merges: [...merges.values()], added: [{ id: 0, special: true }] }
 }
 
 /** All words as byte ids in one array; word `w` is at starts[w], lengths[w] long, and occurs times[w] times. */

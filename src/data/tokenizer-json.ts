@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { DataError, FileError } from '../core/errors.ts'
+import type { AddedToken } from './added.ts'
 import { endOfText, type BpeModel } from './bpe.ts'
 import { alphabet, bytesOf } from './bytes.ts'
 import { createTokenizer, type Tokenizer } from './tokenizer.ts'
@@ -10,11 +11,12 @@ import { createTokenizer, type Tokenizer } from './tokenizer.ts'
 const byteLevel = { add_prefix_space: false, trim_offsets: true, use_regex: true }
 
 /** The text of the file. */
-export function formatTokenizer({ tokens, merges, special }: BpeModel): string {
-  const added = special.map(id => (
-    { id, content: tokens[id], single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }))
+export function formatTokenizer({ tokens, merges, added }: BpeModel): string {
   return `${JSON.stringify({
-    version: '1.0', truncation: null, padding: null, added_tokens: added, normalizer: null,
+    version: '1.0', truncation: null, padding: null,
+    added_tokens: added.map(({ id, special, singleWord = false, lstrip = false, rstrip = false, normalized = false }) => (
+      { id, content: tokens[id], single_word: singleWord, lstrip, rstrip, normalized, special })),
+    normalizer: null,
     pre_tokenizer: { type: 'ByteLevel', ...byteLevel }, post_processor: null, decoder: { type: 'ByteLevel', ...byteLevel },
     model: {
       type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null,
@@ -33,16 +35,31 @@ const id = z.int().nonnegative()
 // An absent option means the same as null, and the affix options as an empty string.
 const absent = z.union([z.null(), z.literal('')]).optional()
 const off = z.literal(false).nullish()
+const flag = z.boolean().default(false)
+/** Of what there is in the format, this says what is done here; what is not done must not be asked for. */
+const unused = z.null({ error: 'is not done here: set it to null in the file if it is not needed' }).optional()
+/** Options that only say how offsets into the text are told, which are not told here. */
+const offsets = { add_prefix_space: z.boolean().optional(), trim_offsets: z.boolean().optional(), use_regex: z.boolean().optional() }
+const asByteLevel = z.strictObject({ type: z.literal('ByteLevel'), ...offsets })
+/** A token may have the name of what every object has, which zod's records leave out. */
+const vocabulary = z.custom<object>(x => typeof x === 'object' && x !== null && !Array.isArray(x), 'expected an object')
 
-const schema = z.object({
-  added_tokens: z.array(z.object({ id, content: z.string().min(1), special: z.boolean() })),
-  normalizer: z.null().optional(),
-  pre_tokenizer: z.object({ type: z.literal('ByteLevel'), add_prefix_space: z.literal(false), use_regex: z.literal(true).optional() }),
-  decoder: z.object({ type: z.literal('ByteLevel') }),
-  model: z.object({
-    type: z.literal('BPE').optional(), dropout: z.null().optional(), continuing_subword_prefix: absent, end_of_word_suffix: absent,
+const schema = z.strictObject({
+  version: z.literal('1.0').optional(),
+  truncation: unused,
+  padding: unused,
+  added_tokens: z.array(z.strictObject({ id, content: z.string().min(1), single_word: flag, lstrip: flag, rstrip: flag, normalized: flag, special: flag })),
+  normalizer: unused,
+  pre_tokenizer: z.strictObject({ type: z.literal('ByteLevel'), ...offsets, add_prefix_space: z.literal(false), use_regex: z.literal(true).optional() }),
+  // It moves offsets, no more.
+  post_processor: asByteLevel.nullish(),
+  decoder: asByteLevel,
+  model: z.strictObject({
+    type: z.literal('BPE').optional(), dropout: z.union([z.null(), z.literal(0)]).optional(), continuing_subword_prefix: absent, end_of_word_suffix: absent,
     byte_fallback: off, ignore_merges: off,
-    vocab: z.record(z.string(), id),
+    // Every byte has a token, so none is unknown.
+    unk_token: z.string().nullish(), fuse_unk: z.boolean().nullish(),
+    vocab: vocabulary,
     merges: z.array(z.union([z.tuple([z.string(), z.string()]), z.string().regex(/^[^ ]+ [^ ]+$/)])),
   }),
 })
@@ -67,10 +84,15 @@ export function parseTokenizer(text: string, where: string): Tokenizer {
     const [issue] = parsed.error.issues
     throw refuse(issue === undefined ? 'unknown' : `${issue.path.join('.') || 'the whole'}: ${issue.message}`)
   }
-  const { added_tokens: added, model: { vocab, merges } } = parsed.data
+  const { added_tokens: given, model: { vocab, merges } } = parsed.data
 
-  const ids = new Map(Object.entries(vocab))
-  for (const { content, id } of added) {
+  const ids = new Map<string, number>()
+  for (const [token, value] of Object.entries(vocab) as [string, unknown][]) {
+    const known = id.safeParse(value)
+    if (known.data === undefined) throw refuse(`model.vocab: the id of "${token}" is ${JSON.stringify(value)}`)
+    ids.set(token, known.data)
+  }
+  for (const { content, id } of given) {
     if ((ids.get(content) ?? id) !== id) throw refuse(`${content} has the ids ${ids.get(content)} and ${id}`)
     ids.set(content, id)
   }
@@ -79,13 +101,14 @@ export function parseTokenizer(text: string, where: string): Tokenizer {
     if (id >= ids.size || tokens[id] !== undefined) throw refuse(`the ids are not 0 to ${ids.size - 1}, each once: "${token}" has ${id}`)
     tokens[id] = token
   }
-  const special = added.map(t => t.id)
-  const isSpecial = new Set(special)
-  const odd = tokens.find((token, id) => !isSpecial.has(id) && bytesOf(token) === undefined)
+  const added = given.map(({ id, special, single_word: singleWord, lstrip, rstrip, normalized }): AddedToken => (
+    { id, special, ...singleWord && { singleWord }, ...lstrip && { lstrip }, ...rstrip && { rstrip }, ...normalized && { normalized } }))
+  const isAdded = new Set(added.map(t => t.id))
+  const odd = tokens.find((token, id) => !isAdded.has(id) && bytesOf(token) === undefined)
   if (odd !== undefined) throw refuse(`the token "${odd}" is not in the byte-level alphabet`)
   const missing = alphabet.find(char => !ids.has(char))
   if (missing !== undefined) throw refuse(`no token for the byte "${missing}"`)
-  if (!special.includes(ids.get(endOfText) ?? -1)) throw refuse(`no special token ${endOfText}`)
+  if (!added.some(t => t.special && t.id === ids.get(endOfText))) throw refuse(`no special token ${endOfText}`)
 
   const pairs = merges.map((merge): readonly [number, number] => {
     const [left, right] = typeof merge === 'string' ? merge.split(' ') as [string, string] : merge
@@ -93,7 +116,7 @@ export function parseTokenizer(text: string, where: string): Tokenizer {
     if (a === undefined || b === undefined || !ids.has(left + right)) throw refuse(`the merge "${left} ${right}" has no tokens`)
     return [a, b]
   })
-  return createTokenizer({ tokens, merges: pairs, special })
+  return createTokenizer({ tokens, merges: pairs, added })
 }
 
 /** @throws FileError when there is no such file or it cannot be read; DataError as `parseTokenizer`. */

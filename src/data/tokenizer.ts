@@ -1,5 +1,6 @@
 /** Text ↔ token ids by a byte-level BPE model. */
 import { TextDecoder } from 'node:util'
+import { addedSplitter } from './added.ts'
 import { endOfText, type BpeModel } from './bpe.ts'
 import { byteToChar, bytesOf } from './bytes.ts'
 import { Heap } from './heap.ts'
@@ -11,7 +12,7 @@ export interface Tokenizer {
   readonly vocab: number
   /** The id of `<|endoftext|>`. */
   readonly endOfText: number
-  /** Ids of `text`. A special token spelt out in the text becomes its id, as in Hugging Face's libraries. */
+  /** Ids of `text`. An added token, special or not, that is spelt out in the text becomes its id, as in Hugging Face's libraries. */
   encode(text: string): Int32Array
   /** Text of `ids`; bytes that are no UTF-8 become U+FFFD. Special tokens are left out unless `special`. */
   decode(ids: Iterable<number>, options?: { readonly special?: boolean }): string
@@ -30,10 +31,10 @@ export interface StreamDecoder {
 const cachedCharacters = 1 << 21
 
 export function createTokenizer(model: BpeModel): Tokenizer {
-  const special = new Map(model.special.map(id => [model.tokens[id] ?? '', id]))
-  const end = special.get(endOfText)
+  const isSpecial = new Set(model.added.filter(t => t.special).map(t => t.id))
+  const end = [...isSpecial].find(id => model.tokens[id] === endOfText)
   if (end === undefined) throw new TypeError(`the model has no ${endOfText}`)
-  const pattern = splitter([...special.keys()])
+  const split = addedSplitter(model.added, model.tokens)
   const encodeWord = wordEncoder(model)
   const cache = new Map<string, readonly number[]>()
   let characters = 0
@@ -50,9 +51,10 @@ export function createTokenizer(model: BpeModel): Tokenizer {
     cache.set(w, ids)
     return ids
   }
-  const isSpecial = new Set(model.special)
-  const none = new Uint8Array()
-  const bytes = model.tokens.map((token, id) => isSpecial.has(id) ? none : bytesOf(token) ?? none)
+  // An added token stands for its own characters, also where these are all of the byte-level alphabet.
+  const asText = new Set(model.added.map(t => t.id))
+  const utf8 = new TextEncoder()
+  const bytes = model.tokens.map((token, id) => (asText.has(id) ? undefined : bytesOf(token)) ?? utf8.encode(token))
   const add = (text: TextDecoder, id: number, special = ''): string => {
     const piece = bytes[id]
     if (piece === undefined) throw new RangeError(`no token has id ${id}; there are ${bytes.length}`)
@@ -73,10 +75,9 @@ export function createTokenizer(model: BpeModel): Tokenizer {
         }
         for (let i = 0; i < ids.length; i++) out[n++] = ids[i] as number
       }
-      for (const part of text.split(pattern)) {
-        const id = special.get(part)
-        if (id !== undefined) put([id])
-        else for (const slice of words(part)) for (const w of slice) put(lookUp(w))
+      for (const part of split(text)) {
+        if (typeof part === 'number') put([part])
+        else for (const some of words(part)) for (const w of some) put(lookUp(w))
       }
       return out.slice(0, n)
     },
@@ -93,16 +94,9 @@ export function createTokenizer(model: BpeModel): Tokenizer {
   }
 }
 
-/** Cuts text around special tokens and keeps them; of two that start alike the longer wins. */
-function splitter(special: readonly string[]): RegExp {
-  const longestFirst = special.toSorted((a, b) => b.length - a.length)
-  return new RegExp(`(${longestFirst.map(s => s.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|')})`)
-}
-
 /** Merges a word's bytes: always the earliest merge there is, and of equal ones the leftmost. n log n in the word's length. */
-function wordEncoder({ tokens, merges, special }: BpeModel): (w: string) => number[] {
+function wordEncoder({ tokens, merges }: BpeModel): (w: string) => number[] {
   const ids = new Map(tokens.map((token, id) => [token, id]))
-  for (const id of special) ids.delete(tokens[id] ?? '')
   const idOfByte = byteToChar.map(char => ids.get(char) as number)
   const width = tokens.length
   const merged = merges.map(([a, b]) => ids.get(`${tokens[a]}${tokens[b]}`) as number)

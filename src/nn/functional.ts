@@ -7,7 +7,7 @@ import { dimIn, floats } from '../graph/infer/checks.ts'
 import { sumsIn } from '../graph/half-precision.ts'
 import { broadcastTo } from '../graph/make.ts'
 import { expectDims, full, iota, loose, tensor, where } from '../graph/tensor.ts'
-import type { AnyTensor, Minus, Tensor, Unsettled } from '../graph/types.ts'
+import type { AnyTensor, Minus, Scalar, Tensor, Unsettled } from '../graph/types.ts'
 
 /** Half-precision operands are widened, and the result is narrowed once. */
 const wide = <D extends string, E extends string>(x: Tensor<D>, f: (x: Tensor<D>) => Tensor<E>): Tensor<E> => f(x.cast(sumsIn(x.dtype))).cast(x.dtype)
@@ -47,22 +47,47 @@ function sharesOf<D extends string>(x: Tensor<D>, y: AnyTensor): Tensor<D> {
   return where(x.equal(like), tensor<D>(broadcastTo(full(0, [], x.dtype).node, x.shape)), x.sub(like)).exp()
 }
 
+export interface CrossEntropyOptions {
+  /** A target that does not count, whatever the logits: its loss and its gradient are 0. Often −100. `maskedMean` is the mean of those that count. */
+  readonly ignore?: number
+}
+
 /**
  * −log softmax(logits)[target] along `classes`. With `classes` split no device ever holds all logits: a maximum, a sum and
- * the target's logit are reduced instead. Gradient: softmax − one-hot. For half-precision logits the result is f32: losses are.
+ * the target's logit are reduced instead. Gradient: softmax − one-hot. For half-precision logits the result is f32: losses are. A target
+ * that is no class, and not to be ignored, gives NaN, and a gradient of NaN: programs cannot throw, and it must not count in silence.
  * @param targets i32, without `classes`
  */
-export function crossEntropy<D extends string, C extends D | Unsettled<D>>(logits: Tensor<D>, classes: DimLike<C>, targets: Tensor<Minus<D, C>>): Tensor<Minus<D, C>> {
+export function crossEntropy<D extends string, C extends D | Unsettled<D>>(
+  logits: Tensor<D>, classes: DimLike<C>, targets: Tensor<Minus<D, C>>, { ignore }: CrossEntropyOptions = {},
+): Tensor<Minus<D, C>> {
+  type Row = Tensor<Minus<D, C>>
   const whole = dimIn(logits.shape, classes, 'crossEntropy', userSite())
   floats('crossEntropy', logits.dtype, logits.shape, userSite())
   expectDims(targets, logits.shape.filter(d => d.name !== whole.name))
-  const hit = (target: Tensor<Minus<D, C>>, like: Tensor<D>): Tensor<D> => full(0, like.shape, 'i32').add(iota(whole)).equal(target)
-  return withGradient([logits.cast(sumsIn(logits.dtype)), targets], ([x, target]) =>
-    logsumexp(x, classes).sub(where(hit(target, x), x, 0).sum(classes)),
+  if (ignore !== undefined && (!Number.isInteger(ignore) || ignore !== (ignore | 0))) throw new DimError({ code: 'option', what: `crossEntropy: ignore is ${ignore}`, fix: 'give a whole number that i32 holds, such as -100', at: userSite() })
+  const isClass = (target: Row): Row => target.greaterEqual(0).and(target.less(whole.size))
+  /** What counts as it is, 0 for what is ignored, else NaN. */
+  const counted = (target: Row, x: Row): Row => {
+    const sound: Row = where(isClass(target), x, NaN)
+    return ignore === undefined ? sound : where(target.notEqual(ignore), sound, 0)
+  }
+  const hit = (target: Row, like: Tensor<D>): Tensor<D> => full(0, like.shape, 'i32').add(iota(whole)).equal(target)
+  return withGradient([logits.cast(sumsIn(logits.dtype)), targets], ([x, target]): Row =>
+    counted(target, logsumexp(x, classes).sub(where(hit(target, x), x, 0).sum(classes))),
   (g, _, [x, target]) => {
     const p = x.sub(logsumexp(x, classes)).exp()
-    return [where(hit(target, x), p.sub(1), p).mul(g), undefined]
+    const slope: Tensor<D> = where(hit(target, x), p.sub(1), p).mul(counted(target, g))
+    // Logits that do not count may be anything, NaN too.
+    return [ignore === undefined ? slope : where(target.notEqual(ignore), slope, 0), undefined]
   })
+}
+
+/** The mean of the elements where the mask holds, summed in f32 (of f64 in f64); NaN where it holds nowhere. On a mesh, of all devices' elements together. */
+export function maskedMean<D extends string>(x: Tensor<D>, mask: Tensor<NoInfer<D>>): Scalar {
+  expectDims(mask, x.shape)
+  const wide = x.cast(sumsIn(x.dtype))
+  return where(mask, wide, 0).sum().div(mask.cast(wide.dtype).sum()).cast(x.dtype)
 }
 
 /** @throws DimError where it is no small number */

@@ -1,6 +1,6 @@
 /** Cases: what a GPT needs. */
 import { broadcast, einsum, expectDims, full, iota, loose, scan, where } from '../../src/engine/index.ts'
-import { crossEntropy, dropout, gelu, keyOf, layerNorm, logsumexp, normal, softmax, uniform } from '../../src/nn/index.ts'
+import { crossEntropy, dropout, gelu, keyOf, layerNorm, logsumexp, maskedMean, normal, softmax, uniform } from '../../src/nn/index.ts'
 import { at, binary, dimOf, size4, unary, type Case, type T } from './case.ts'
 
 export const basic: readonly Case[] = [
@@ -35,6 +35,8 @@ export const basic: readonly Case[] = [
   { name: 'softmax', dims: { a: 4, c: 8 }, in: ['a c'], f: (x, d) => softmax(at(x, 0), dimOf(d, 'c')) },
   { name: 'logsumexp', dims: { a: 4, c: 8 }, in: ['a c'], f: (x, d) => logsumexp(at(x, 0), dimOf(d, 'c')) },
   { name: 'cross-entropy', dims: { a: 4, s: 2, c: 8 }, in: ['a s c', 'a s#8'], f: (x, d) => crossEntropy(at(x, 0), dimOf(d, 'c'), at(x, 1)) },
+  { name: 'cross-entropy of some', dims: { a: 4, s: 2, c: 8 }, in: ['a s c', 'a s#8'], f: (x, d) => crossEntropy(at(x, 0), dimOf(d, 'c'), at(x, 1), { ignore: 3 }) },
+  { name: 'cross-entropy, its mean over some', dims: { a: 4, s: 2, c: 8 }, in: ['a s c', 'a s#8'], f: (x, d) => maskedMean(crossEntropy(at(x, 0), dimOf(d, 'c'), at(x, 1).sub(1), { ignore: -1 }), at(x, 1).greater(0)) },
   { name: 'layer norm', dims: { a: 4, s: 2, e: 8 }, in: ['a s e', 'e', 'e'], f: (x, d) => layerNorm(at(x, 0), dimOf(d, 'e'), at(x, 1), at(x, 2)) },
   { name: 'uniform', dims: size4, in: [], f: (_, d) => uniform(keyOf(full(3, [], 'i32')), [dimOf(d, 'a'), dimOf(d, 'b')]), noGradient: true },
   { name: 'normal', dims: size4, in: [], f: (_, d) => normal(keyOf(full(5, [], 'i32')), [dimOf(d, 'a'), dimOf(d, 'b')]), noGradient: true },

@@ -1,6 +1,7 @@
 /** tokenizer.json: what is written is read back, the older spellings too; what is not ours is refused with a reason. */
 import { readFileSync } from 'node:fs'
-import { expect, test } from 'vitest'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
 import { DataError, FileError } from '../../src/core/errors.ts'
 import { formatTokenizer, parseTokenizer, readTokenizer, writeTokenizer } from '../../src/data/tokenizer-json.ts'
 import { temporaryFolder } from './temporary.ts'
@@ -42,6 +43,51 @@ test('merges as older files spell them', () => {
   expect(parseTokenizer(old, 'old').model).toEqual(theirs.model)
 })
 
+describe('added tokens', () => {
+  const golden = JSON.parse(readFileSync(new URL('golden/added.json', import.meta.url), 'utf8')) as {
+    added: { id: number; content: string; lstrip: boolean; rstrip: boolean; special: boolean }[]; cases: { text: string; ids: number[] }[]
+  }
+  const tokenizer = parseTokenizer(changed(json => { json.added_tokens = golden.added }), 'added')
+
+  test.each(golden.cases.map(c => [JSON.stringify(c.text), c] as const))('as Hugging Face: %s', (_, { text, ids }) => {
+    expect([...tokenizer.encode(text)]).toEqual(ids)
+  })
+
+  test('the text comes back, but for what is special and for white space that a token takes along', () => {
+    const [plain, shown] = [golden.added.filter(t => !t.lstrip && !t.rstrip && !t.special), golden.added.filter(t => !t.lstrip && !t.rstrip)].map(all => all.map(t => t.content))
+    const strips = golden.added.filter(t => t.lstrip || t.rstrip).map(t => t.content)
+    const of = (contents: string[]): fc.Arbitrary<string> => fc.array(fc.oneof(fc.constantFrom(...contents), fc.constantFrom(...' \n_.a9é漢'))).map(parts => parts.join(''))
+      .filter(text => !strips.some(s => text.includes(s)))
+    fc.assert(fc.property(of(plain!), text => { expect(tokenizer.decode(tokenizer.encode(text))).toBe(text) }), { numRuns: 300 })
+    fc.assert(fc.property(of(shown!), text => { expect(tokenizer.decode(tokenizer.encode(text), { special: true })).toBe(text) }), { numRuns: 300 })
+    const stream = tokenizer.stream()
+    expect([...tokenizer.encode('a漢字é<t4>w0 <t0>é')].map(id => stream.push(id)).join('') + stream.end()).toBe('a漢字é<t4>w0 é')
+  })
+
+  test('write, read', () => {
+    expect(parseTokenizer(formatTokenizer(tokenizer.model), 'again').model).toEqual(tokenizer.model)
+  })
+})
+
+test('a token by the name of what every object has', () => {
+  const odd = changed(json => {
+    const vocab = Object.entries(json.model.vocab)
+    json.model = { ...json.model, vocab: Object.fromEntries([...vocab, ['__', vocab.length], ['__proto__', vocab.length + 1], ['constructor', vocab.length + 2]]), merges: [...json.model.merges, ['_', '_']] }
+  })
+  const { model } = parseTokenizer(odd, 'odd')
+  expect(model.tokens.slice(-3)).toEqual(['__', '__proto__', 'constructor'])
+  expect(parseTokenizer(formatTokenizer(model), 'again').model).toEqual(model)
+})
+
+test('what GPT-2\'s own file has: options that change no token', () => {
+  const gpt2 = changed(json => {
+    json['post_processor'] = { type: 'ByteLevel', add_prefix_space: true, trim_offsets: false }
+    json['decoder'] = { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true }
+    Object.assign(json.model, { continuing_subword_prefix: '', end_of_word_suffix: '', fuse_unk: false, unk_token: '<|endoftext|>' })
+  })
+  expect(parseTokenizer(gpt2, 'gpt2').model).toEqual(theirs.model)
+})
+
 test.each<[string, string, RegExp]>([
   ['no JSON', '{', /not JSON/],
   ['another JSON', '[]', /the whole: .*expected object/i],
@@ -50,6 +96,20 @@ test.each<[string, string, RegExp]>([
   ['no pre-tokenizer', changed(json => { json.pre_tokenizer = null }), /pre_tokenizer/],
   ['a prefix space', changed(json => { json.pre_tokenizer!['add_prefix_space'] = true }), /add_prefix_space/],
   ['a normalizer', changed(json => { json['normalizer'] = { type: 'NFC' } }), /normalizer/],
+  ['a normalizer in a list', changed(json => { json['normalizer'] = { type: 'Sequence', normalizers: [{ type: 'Lowercase' }] } }), /normalizer: is not done here: set it to null/],
+  ['a template', changed(json => { json['post_processor'] = { type: 'TemplateProcessing', single: [], pair: [], special_tokens: {} } }), /post_processor/],
+  ['truncation', changed(json => { json['truncation'] = { direction: 'Right', max_length: 512, strategy: 'LongestFirst', stride: 0 } }), /truncation: is not done here: set it to null/],
+  ['padding', changed(json => { json['padding'] = { strategy: 'BatchLongest', direction: 'Right', pad_id: 0, pad_type_id: 0, pad_token: '!' } }), /padding: is not done here/],
+  ['a pre-tokenizer of several', changed(json => { json.pre_tokenizer = { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, { type: 'ByteLevel', add_prefix_space: false }] } }), /pre_tokenizer/],
+  ['a pre-tokenizer without words', changed(json => { json.pre_tokenizer!['use_regex'] = false }), /pre_tokenizer\.use_regex/],
+  ['another decoder', changed(json => { json['decoder'] = { type: 'Metaspace' } }), /decoder\.type/],
+  ['no decoder', changed(json => { json['decoder'] = null }), /decoder/],
+  ['words looked up before merges', changed(json => { json.model['ignore_merges'] = true }), /model\.ignore_merges/],
+  ['a prefix within words', changed(json => { json.model['continuing_subword_prefix'] = '##' }), /continuing_subword_prefix/],
+  ['an option that came later', changed(json => { json.model['lowercase'] = true }), /model: .*"lowercase"/],
+  ['an option of a token that came later', changed(json => { Object.assign(json.added_tokens[0]!, { regex: true }) }), /added_tokens\.0: .*"regex"/],
+  ['another version', changed(json => { json['version'] = '2.0' }), /version/],
+  ['an id that is none', changed(json => { json.model.vocab['Ġthe'] = -1 }), /model\.vocab: the id of "Ġthe" is -1/],
   ['dropout', changed(json => { json.model['dropout'] = 0.1 }), /model\.dropout/],
   ['bytes as a fallback', changed(json => { json.model['byte_fallback'] = true }), /byte_fallback/],
   ['a hole in the ids', changed(json => { json.model.vocab['Ġthe'] = 9999 }), /each once: "Ġthe" has 9999/],

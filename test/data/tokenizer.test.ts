@@ -6,7 +6,7 @@ import { trainBpe } from '../../src/data/bpe.ts'
 import { alphabet } from '../../src/data/bytes.ts'
 import { readTokenizer } from '../../src/data/tokenizer-json.ts'
 import { createTokenizer } from '../../src/data/tokenizer.ts'
-import { countWords, words } from '../../src/data/words.ts'
+import { countWords, longestWord, words } from '../../src/data/words.ts'
 
 const golden = (name: string): string => readFileSync(new URL(`golden/${name}`, import.meta.url), 'utf8')
 interface Golden {
@@ -73,15 +73,44 @@ describe('encoding', () => {
 })
 
 describe('words', () => {
-  test('join to the text, also across slices', () => {
-    fc.assert(fc.property(anyText, text => { expect([...words(text)].flat().join('')).toBe(text) }))
-    const long = `${golden('corpus.txt').repeat(30)}  \n ${'x'.repeat(70_000)}  y`
-    const slices = [...words(long)]
-    expect(slices.length).toBeGreaterThan(2)
-    expect(slices.flat().join('')).toBe(long)
+  // GPT-2's pattern as it stands there.
+  const pattern = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
+
+  test('are those of the pattern', () => {
+    const contracted = fc.array(fc.constantFrom('\'s', '\'t', '\'re', '\'v', '\'ll', '\'S', ' \'', 'a', '1', '!', ' ', '\n', '\ud83d', '\u{1d7d9}', '\u{20000}', 'e\u0301')).map(parts => parts.join(''))
+    fc.assert(fc.property(fc.oneof(anyText, contracted), text => { expect([...words(text)].flat()).toEqual(text.match(pattern) ?? []) }), { numRuns: 3000 })
+    const prose = golden('corpus.txt').repeat(20)
+    expect([...words(prose)].flat()).toEqual(prose.match(pattern))
   })
 
-  test('are cut at slices where they would be cut without', () => {
+  test.each([['letters', '\u65e5'], ['letters of two units', '\u{20000}'], ['spaces', ' '], ['line ends', '\n'], ['digits', '7'], ['marks', '.'], ['emoji', '\u{1f600}'], ['no letters at all', '\ud83d']])('of millions of %s are bounded', (_, char) => {
+    const text = char.repeat(3_000_000 / char.length)
+    const found = [...words(text)].flat()
+    expect(found.join('') === text).toBe(true)
+    expect(Math.max(...found.map(w => w.length))).toBeLessThanOrEqual(longestWord)
+    // No character is cut in two, and no piece is wasted.
+    expect(found.every(w => w.length >= longestWord - 1 || w === found.at(-1))).toBe(true)
+    expect(found.every(w => w.startsWith(char))).toBe(true)
+  })
+
+  test('at the bound: the space before a long word, and the last white space of a long run', () => {
+    const long = 'x'.repeat(longestWord)
+    expect([...words(` ${long}`)].flat()).toEqual([` ${long.slice(1)}`, 'x'])
+    expect([...words(`${long} y`)].flat()).toEqual([long, ' y'])
+    const blank = ' '.repeat(longestWord)
+    expect([...words(`${blank} y`)].flat()).toEqual([blank, ' y'])
+    expect([...words(`${blank}\ny`)].flat()).toEqual([blank, '\n', 'y'])
+  })
+
+  test('join to the text, also where they are many', () => {
+    fc.assert(fc.property(anyText, text => { expect([...words(text)].flat().join('')).toBe(text) }))
+    const long = `${golden('corpus.txt').repeat(30)}  \n ${'x'.repeat(70_000)}  y`
+    const batches = [...words(long)]
+    expect(batches.length).toBeGreaterThan(2)
+    expect(batches.flat().join('')).toBe(long)
+  })
+
+  test('are the same in a large text', () => {
     const unit = " we've  met\n\n 12 \u3000times…"
     const once = [...words(unit)].flat()
     const whole = [...words(unit.repeat(8000))].flat()

@@ -358,6 +358,8 @@ CASES = {
     'softmax': ('a c', lambda x: nn.softmax(x, axis=1)),
     'logsumexp': ('a', lambda x: logsumexp(x, 1)),
     'logSoftmax': ('a b', lambda x: nn.log_softmax(9 * x, axis=1)),
+    'cross-entropy of some': ('a s', lambda x, t: jnp.where(t == 3, 0, -jnp.take_along_axis(nn.log_softmax(x), t[..., None], 2)[..., 0])),
+    'cross-entropy, its mean over some': ('', lambda x, t: jnp.mean(-jnp.take_along_axis(nn.log_softmax(x), t[..., None] - 1, 2)[..., 0], where=t > 0)),
     'cross-entropy': ('a s', lambda x, t: -jnp.take_along_axis(nn.log_softmax(x), t[..., None], 2)[..., 0]),
     'layer norm': ('a s e', layer_norm),
     # Elements to places known beforehand.
