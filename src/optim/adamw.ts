@@ -2,8 +2,8 @@
 import type { DType } from '../core/dtype.ts'
 import { slot } from '../graph/input.ts'
 import { decaysOf } from '../graph/param.ts'
-import { full, leavesOf, mapTree, zipTrees } from '../graph/tensor.ts'
-import type { Scalar, Tree } from '../graph/types.ts'
+import { full, leavesOf, loose, mapTree, zipTrees } from '../graph/tensor.ts'
+import type { Scalar, Tensor, Tree } from '../graph/types.ts'
 import { inFloats } from './schedule.ts'
 
 export interface AdamWConfig {
@@ -36,13 +36,16 @@ export function adamw<P extends Tree>(
   params: P, grads: P, moments: Moments<P>, step: Scalar, rate: Scalar, config: AdamWConfig, decays: (path: string) => boolean = decaysOf(params),
 ): { readonly params: P; readonly moments: Moments<P> } {
   const { beta1, beta2, epsilon, weightDecay } = config
-  const t = inFloats(step).add(1)
-  const correction = (beta: number): Scalar => t.mul(Math.log(beta)).exp().neg().add(1)
   const dtype = leavesOf([params, moments]).some(l => l.leaf.dtype === 'f64') ? 'f64' : 'f32'
+  const t = inFloats(dtype === 'f64' ? step.cast(dtype) : step).add(1)
+  // 1 − βᵗ, which loses no digits where β is next to 1; log1p because 1 − β is exact there.
+  const correction = (beta: number): Scalar => t.mul(Math.log1p(beta - 1)).expm1().neg()
+  // β m + (1 − β) x, where a β that f32 cannot tell from its neighbours still gives the average its own length.
+  const average = (beta: number) => (m: Tensor<string>, x: Tensor<string>): Tensor<string> => m.add(loose(x.sub(loose(m))).mul(1 - beta))
   const wide = (tree: P): P => mapTree(tree, x => x.relayout('state').cast(dtype))
   const [g, p] = [wide(grads), wide(params)]
-  const first = zipTrees(wide(moments.first), g, (m, g) => m.mul(beta1).add(g.mul(1 - beta1)))
-  const second = zipTrees(wide(moments.second), g, (v, g) => v.mul(beta2).add(g.square().mul(1 - beta2)))
+  const first = zipTrees(wide(moments.first), g, average(beta1))
+  const second = zipTrees(wide(moments.second), g, (v, g) => average(beta2)(v, g.square()))
   const [c1, c2] = [correction(beta1).cast(dtype), correction(beta2).cast(dtype)]
   const directions = zipTrees(first, second, (m, v) => m.div(c1).div(v.div(c2).sqrt().add(epsilon)))
   const updated = zipTrees(p, directions, (at, d, path) => {

@@ -1,12 +1,12 @@
 /** Learning rates as functions of the step, computed in the program. */
-import { isFloat } from '../core/dtype.ts'
 import { tensor, where } from '../graph/tensor.ts'
 import type { Scalar } from '../graph/types.ts'
 
-/** Step (from 0) → learning rate: f32, or the step's dtype where that is a float. */
+/** Step (from 0) → learning rate: f32, or f64 where the step is. */
 export type Schedule = (step: Scalar) => Scalar
 
-export const inFloats = (step: Scalar): Scalar => (isFloat(step.dtype) ? step : step.cast('f32'))
+/** A half counts no further than to 256, or 2048. */
+export const inFloats = (step: Scalar): Scalar => (step.dtype === 'f64' ? step : step.cast('f32'))
 
 export interface WarmupCosine {
   readonly peak: number
@@ -22,8 +22,9 @@ export interface WarmupCosine {
 export const warmupCosine = ({ peak, warmup, steps, floor }: WarmupCosine): Schedule => step => {
   const t = inFloats(step)
   const rising = t.add(1).mul(peak / Math.max(1, warmup))
-  const progress = t.sub(warmup).div(Math.max(1, steps - warmup)).maximum(0).minimum(1)
-  const falling = progress.mul(Math.PI).cos().add(1).mul(0.5 * (1 - floor) * peak).add(floor * peak)
+  const left = t.neg().add(steps).div(Math.max(1, steps - warmup)).clamp(0, 1)
+  // (1 + cos(π − x)) / 2 as sin²(x / 2): towards the end 1 + cos would be what rounding leaves of it.
+  const falling = left.mul(Math.PI / 2).sin().square().mul((1 - floor) * peak).add(floor * peak)
   return tensor(where(t.less(warmup), rising, falling).node)
 }
 

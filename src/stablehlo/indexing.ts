@@ -1,9 +1,9 @@
 /** Gathers, scatters and windows at computed places. */
 import { names, sizeOf } from '../core/dim.ts'
 import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
-import type { ScatterKind } from '../graph/ops.ts'
+import type { ReduceKind, ScatterKind } from '../graph/ops.ts'
 import type { LocalNode } from '../partition/local.ts'
-import { addRegion } from './reduce.ts'
+import { combined, combiner } from './extrema.ts'
 import { i64s, sizesOf, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
 const range = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i)
@@ -34,10 +34,10 @@ export function emitScatterAdd(n: LocalNode<'scatterAdd'>, [indices, updates]: r
   const flatRows = w.reshape(rows, [count, ...rows.sizes.slice(rank)])
   const numbers = `update_window_dims = [${range(1, flatRows.sizes.length)}], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1`
   const attributes = `indices_are_sorted = false, scatter_dimension_numbers = #stablehlo.scatter<${numbers}>, unique_indices = false`
-  return w.op('scatter', [zeros, flatIndices, flatRows], result, attributes, addRegion(w, 'sum', result.dtype))
+  return w.op('scatter', [zeros, flatIndices, flatRows], result, attributes, combiner(w, 'sum', result.dtype))
 }
 
-const placing: { readonly [K in ScatterKind]: string | undefined } = { set: undefined, add: 'add', max: 'maximum', min: 'minimum' }
+const placing: { readonly [K in ScatterKind]: ReduceKind | undefined } = { set: undefined, add: 'sum', max: 'max', min: 'min' }
 
 export function emitScatter(n: LocalNode<'scatter'>, [target, indices, updates]: readonly Ssa[], w: Writer): Ssa {
   if (target === undefined || indices === undefined || updates === undefined) throw new Error('scatter has three operands')
@@ -59,8 +59,8 @@ export function emitScatter(n: LocalNode<'scatter'>, [target, indices, updates]:
   return w.op('scatter', [target, flatIndices, flatUpdates], typeOfNode(n), attributes, () => {
     const [old, update] = w.block([scalar, scalar])
     if (old === undefined || update === undefined) return
-    const op = placing[kind]
-    w.return([op === undefined ? update : w.op(op, [old, update], scalar)])
+    const how = placing[kind]
+    w.return([how === undefined ? update : combined(w, how, old, update)])
   })
 }
 

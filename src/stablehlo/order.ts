@@ -1,35 +1,11 @@
 /** Sorting, the largest elements, and cumulative sums and their like. */
-import { isFloat, type DType } from '../core/dtype.ts'
+import { isFloat } from '../core/dtype.ts'
 import { names } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
-import type { CumulativeKind } from '../graph/ops.ts'
 import { reduceStart } from '../graph/reference/evaluator.ts'
 import type { LocalNode } from '../partition/local.ts'
+import { combiner, compared, fromKey, keyOf, like, plain } from './extrema.ts'
 import { i64s, type Ssa, type Writer } from './writer.ts'
-
-const compared = (w: Writer, direction: string, a: Ssa, b: Ssa): Ssa =>
-  w.op('compare', [a, b], { sizes: a.sizes, dtype: 'bool' }, `comparison_direction = #stablehlo<comparison_direction ${direction}>`)
-const like = (x: Ssa, dtype: DType): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes: x.sizes, dtype })
-
-/** The bits of negative floats count down: turned round, bits have the order of what they stand for. Its own inverse. */
-function turned(w: Writer, bits: Ssa): Ssa {
-  const [zero, ones] = [w.constant(0, 'i32', bits.sizes), w.constant(2 ** 31 - 1, 'i32', bits.sizes)]
-  return w.op('select', [compared(w, 'LT', bits, zero), w.op('xor', [bits, ones], bits), bits], bits)
-}
-/** Floats with one NaN and one zero, which the total order of bits puts where they belong. */
-function plain(w: Writer, x: Ssa): Ssa {
-  const [zero, nan] = [w.constant(0, x.dtype, x.sizes), w.constant(NaN, x.dtype, x.sizes)]
-  return w.op('select', [compared(w, 'NE', x, x), nan, w.op('select', [compared(w, 'EQ', x, zero), zero, x], x)], x)
-}
-/** Integers in the order of the floats, NaN the largest. XLA sorts them in a sixth of the time that a comparator of floats takes. */
-function keyOf(w: Writer, x: Ssa): Ssa {
-  const wide = x.dtype === 'f32' ? x : w.op('convert', [x], like(x, 'f32'))
-  return turned(w, w.op('bitcast_convert', [plain(w, wide)], like(x, 'i32')))
-}
-function fromKey(w: Writer, key: Ssa, dtype: DType): Ssa {
-  const wide = w.op('bitcast_convert', [turned(w, key)], like(key, 'f32'))
-  return dtype === 'f32' ? wide : w.op('convert', [wide], like(key, dtype))
-}
 
 export function emitSort(n: LocalNode<'sort'>, [x, ...others]: readonly Ssa[], w: Writer): Ssa[] {
   if (x === undefined) throw new Error('sort has an operand')
@@ -62,8 +38,6 @@ export function emitTopK(n: LocalNode<'topK'>, [x]: readonly Ssa[], w: Writer): 
   return found.map(v => w.transpose(v, places.map(i => last.indexOf(i))))
 }
 
-const combining: { readonly [K in CumulativeKind]: string } = { sum: 'add', prod: 'multiply', max: 'maximum', min: 'minimum' }
-
 /** A window over all that comes before: XLA makes of it sums of blocks, of their sums, and so on. */
 export function emitCumulative(n: LocalNode<'cumulative'>, [x]: readonly Ssa[], w: Writer): Ssa {
   if (x === undefined) throw new Error('cumulative has an operand')
@@ -73,7 +47,6 @@ export function emitCumulative(n: LocalNode<'cumulative'>, [x]: readonly Ssa[], 
   const start = w.constant(reduceStart(kind, x.dtype), x.dtype)
   const beside = reverse ? [0, size - 1] : [size - 1, 0]
   const padding = `dense<[${x.sizes.map((_, i) => `[${(i === at ? beside : [0, 0]).join(', ')}]`).join(', ')}]> : tensor<${x.sizes.length}x2xi64>`
-  const scalar = { sizes: [], dtype: x.dtype }
   return w.op('reduce_window', [x, start], x, `padding = ${padding}, window_dimensions = ${i64s(x.sizes.map((_, i) => (i === at ? size : 1)))}`,
-    () => w.return([w.op(combining[kind], w.block([scalar, scalar]), scalar)]))
+    combiner(w, kind, x.dtype))
 }

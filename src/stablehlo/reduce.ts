@@ -1,23 +1,40 @@
 /** Reductions within a device. */
-import type { DType } from '../core/dtype.ts'
 import { names } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import { reduceStart } from '../graph/reference/evaluator.ts'
-import type { ReduceKind } from '../graph/ops.ts'
 import type { LocalNode } from '../partition/local.ts'
+import { combiner, isExtremum } from './extrema.ts'
+import { emitSlice } from './rearranging.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
-const reducers: { readonly [K in ReduceKind]: string } = { sum: 'add', prod: 'multiply', max: 'maximum', min: 'minimum' }
+/** Rows shorter than this are not worth cutting up. */
+const shortest = 128
 
-/** The body of a reduction: two scalars in, one out. */
-export const addRegion = (w: Writer, kind: ReduceKind, dtype: DType) => (): void => {
-  const scalar = { sizes: [], dtype }
-  w.return([w.op(reducers[kind], w.block([scalar, scalar]), scalar)])
+/**
+ * Where whole rows are reduced, first the extremum of some parts of each, elementwise: XLA:CPU vectorises that, and a reduction in
+ * words of our own not at all. The parts may overlap.
+ */
+function folded(w: Writer, x: Ssa, kind: 'max' | 'min', rows: number, row: number): Ssa {
+  const parts = row >= 256 ? 16 : 8
+  const size = Math.ceil(row / parts)
+  const flat = w.reshape(x, [rows, row])
+  return Array.from({ length: parts }, (_, i) => emitSlice(w, flat, 1, Math.min(i * size, row - size), size, 1))
+    .reduce((a, b) => w.op(kind === 'max' ? 'maximum' : 'minimum', [a, b], a))
 }
 
-export function emitReduce(n: LocalNode<'reduce'>, args: readonly Ssa[], w: Writer): Ssa {
+export function emitReduce(n: LocalNode<'reduce'>, [x]: readonly Ssa[], w: Writer): Ssa {
+  if (x === undefined) throw new Error('reduce has an operand')
   const type = typeOfNode(n)
+  const { kind } = n.attrs
   const shape = names(shapeOf(operand(n, 0)))
-  const start = w.constant(reduceStart(n.attrs.kind, type.dtype), type.dtype)
-  return w.op('reduce', [...args, start], type, `dimensions = ${i64s(n.attrs.over.map(d => shape.indexOf(d)).sort((a, b) => a - b))}`, addRegion(w, n.attrs.kind, type.dtype))
+  const over = n.attrs.over.map(d => shape.indexOf(d)).sort((a, b) => a - b)
+  const start = w.constant(reduceStart(kind, type.dtype), type.dtype)
+  const reduced = (v: Ssa, dims: readonly number[]): Ssa => w.op('reduce', [v, start], type, `dimensions = ${i64s(dims)}`, combiner(w, kind, type.dtype))
+  // Dims that are reduced and lie behind all others.
+  const last = shape.length - shape.findLastIndex((_, i) => !over.includes(i)) - 1
+  const kept = x.sizes.slice(0, shape.length - last)
+  const row = x.sizes.slice(shape.length - last).reduce((a, b) => a * b, 1)
+  if (!isExtremum(kind, type.dtype) || row < shortest) return reduced(x, over)
+  const parts = folded(w, x, kind, kept.reduce((a, b) => a * b, 1), row)
+  return reduced(w.reshape(parts, [...kept, parts.sizes[1] ?? 1]), [...over.filter(i => i < kept.length), kept.length])
 }

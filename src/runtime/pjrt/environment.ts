@@ -21,6 +21,8 @@ export function cpuFeatures(): { readonly model: string; readonly flags: readonl
 export const wantedFlags = (features: readonly string[]): string[] => [
   // Elementwise code runs two to four times as fast; XLA's own choice is 256 bits.
   ...features.includes('avx512f') ? ['--xla_cpu_prefer_vector_width=512'] : [],
+  // The larger of a number and NaN is NaN, as everywhere else; XLA's own choice drops it here and there.
+  '--xla_cpu_enable_fast_min_max=false',
   // XLA ends the process when a device waits 40 s for the others: many devices on few cores do that on a long step.
   '--xla_cpu_collective_call_terminate_timeout_seconds=3600', '--xla_cpu_collective_call_warn_stuck_timeout_seconds=300',
 ]

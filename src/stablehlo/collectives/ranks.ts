@@ -8,6 +8,7 @@ import type { Mesh } from '../../core/mesh.ts'
 import { shapeOf } from '../../graph/node.ts'
 import type { ReduceKind } from '../../graph/ops.ts'
 import { describeLocal, type LocalNode } from '../../partition/local.ts'
+import { betweenDevices } from '../extrema.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from '../writer.ts'
 import type { CollectiveWriter } from './writer.ts'
 
@@ -45,7 +46,7 @@ function move(w: Writer, x: Ssa, from: number, to: number): Ssa {
 export const ranks: CollectiveWriter = {
   ordered: true,
   device: w => w.op('custom_call', [], { sizes: [], dtype: 'u32' }, 'api_version = 4 : i32, call_target_name = "meshwork.device"'),
-  allReduce: (n, x, w, mesh) => call('all_reduce', n, x, typeOfNode(n), w, mesh, n.attrs.kind),
+  allReduce: (n, x, w, mesh) => betweenDevices(w, n.attrs.kind, x, v => call('all_reduce', n, v, v, w, mesh, n.attrs.kind)),
   allGather: (n, x, w, mesh) => {
     const at = names(shapeOf(n)).indexOf(n.attrs.dim)
     const parts = call('all_gather', n, x, { sizes: [n.attrs.parts, ...x.sizes], dtype: x.dtype }, w, mesh)

@@ -2,7 +2,7 @@
 import { names } from '../../core/dim.ts'
 import { replicaGroups, type Mesh } from '../../core/mesh.ts'
 import { shapeOf } from '../../graph/node.ts'
-import { addRegion } from '../reduce.ts'
+import { betweenDevices, combiner } from '../extrema.ts'
 import { typeOfNode } from '../writer.ts'
 import type { CollectiveWriter } from './writer.ts'
 
@@ -15,12 +15,12 @@ export const replicas: CollectiveWriter = {
   ordered: false,
   device: w => w.op('replica_id', [], { sizes: [], dtype: 'u32' }),
   allReduce: (n, x, w, mesh) =>
-    w.op('all_reduce', [x], typeOfNode(n), groupsText(mesh, n.attrs.axes), addRegion(w, n.attrs.kind, typeOfNode(n).dtype)),
+    betweenDevices(w, n.attrs.kind, x, v => w.op('all_reduce', [v], v, groupsText(mesh, n.attrs.axes), combiner(w, n.attrs.kind, v.dtype))),
   allGather: (n, x, w, mesh) =>
     w.op('all_gather', [x], typeOfNode(n), `all_gather_dim = ${names(shapeOf(n)).indexOf(n.attrs.dim)} : i64, ${groupsText(mesh, n.attrs.axes)}`),
   reduceScatter: (n, x, w, mesh) =>
     w.op('reduce_scatter', [x], typeOfNode(n), `${groupsText(mesh, n.attrs.axes)}, scatter_dimension = ${names(shapeOf(n)).indexOf(n.attrs.dim)} : i64`,
-      addRegion(w, 'sum', typeOfNode(n).dtype)),
+      combiner(w, 'sum', typeOfNode(n).dtype)),
   allToAll: (n, x, w, mesh) => {
     const at = (dim: string): number => names(shapeOf(n)).indexOf(dim)
     return w.op('all_to_all', [x], typeOfNode(n), `concat_dimension = ${at(n.attrs.from)} : i64, ${groupsText(mesh, n.attrs.axes)}, split_count = ${n.attrs.parts} : i64, split_dimension = ${at(n.attrs.to)} : i64`)
