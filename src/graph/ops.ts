@@ -3,8 +3,6 @@ import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
 import type { NodeOf, TensorType } from './language.ts'
-import type { Key } from './random.ts'
-import type { AnyTensor } from './types.ts'
 
 export type UnaryFn =
   | 'neg' | 'exp' | 'expm1' | 'log' | 'log1p' | 'tanh' | 'sqrt' | 'rsqrt' | 'cbrt' | 'abs' | 'sign' | 'sin' | 'cos' | 'tan' | 'logistic' | 'erf' | 'erfc' | 'erfInv'
@@ -25,10 +23,8 @@ export interface Graph { readonly inputs: readonly Node<'input'>[]; readonly out
 /** Cotangents of a function's inputs (undefined: none flows) from its result's. Its identity is part of the node. */
 export type Vjp = (cotangent: Node, result: Node, inputs: readonly Node[]) => readonly (Node | undefined)[]
 
-/** What a parameter is at first: one number everywhere, or what a key gives. */
-export type Initialiser = number | ((key: Key, shape: readonly Dim[], dtype: DType) => AnyTensor)
-/** What a parameter is declared with beside its name, dims and dtype. */
-export interface Declaration { readonly init?: Initialiser; readonly decays: boolean }
+/** What a parameter is declared with beside its name, dims and dtype. At first it is one number everywhere, or what the two words of a key give. */
+export interface Declaration { readonly init?: number | ((key: readonly [Node, Node]) => Node); readonly decays: boolean }
 
 /** Values from outside or out of nothing, and what changes only how a value is seen. */
 export interface BasicAttrs {

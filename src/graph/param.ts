@@ -7,10 +7,15 @@ import { userSite } from '../core/site.ts'
 import { truncatedNormal } from './distributions.ts'
 import { dimIn } from './infer/checks.ts'
 import { inputNode } from './input.ts'
-import type { Declaration, Initialiser } from './ops.ts'
+import { broadcastTo } from './make.ts'
+import type { Node } from './node.ts'
+import type { Declaration } from './ops.ts'
 import { fold, normal, uniform, type Key } from './random.ts'
-import { broadcast, full, isTensor, leavesOf, mapTree, tensor } from './tensor.ts'
+import { full, isTensor, leavesOf, mapTree, tensor } from './tensor.ts'
 import type { AnyTensor, Distinct, Tensor, Tree } from './types.ts'
+
+/** What a parameter is at first: one number everywhere, or what a function makes of a key, the dims and the dtype. */
+export type Initialiser = number | ((key: Key, shape: readonly Dim[], dtype: DType) => AnyTensor)
 
 /** What a parameter is declared with. */
 export interface ParamOptions {
@@ -32,7 +37,18 @@ export function param<const S extends readonly Dim[]>(name: string, shape: S & D
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `param "${name}": ${what}`, fix, at: userSite() })
   if (unknown !== undefined) throw wrong(`there is no option "${unknown}"`, didYouMean(unknown, ['dtype', 'init', 'decays']))
   if (init !== undefined && typeof init !== 'function' && typeof init !== 'number') throw wrong(`init is ${String(init)}`, 'give a number, or one of initialisers')
-  return tensor(inputNode(name, 'params', { shape, dtype }, { decays, ...(init === undefined ? {} : { init }) }))
+  return tensor(inputNode(name, 'params', { shape, dtype }, { decays, ...(init === undefined ? {} : { init: typeof init === 'number' ? init : first(name, init, shape, dtype) }) }))
+}
+
+/** What an initialiser gives, in the parameter's order of dims. @throws DimError when it gives other dims or another dtype */
+const first = (name: string, init: Exclude<Initialiser, number>, shape: readonly Dim[], dtype: DType) => ([word0, word1]: readonly [Node, Node]): Node => {
+  const value = init({ word0: tensor(word0), word1: tensor(word1) }, shape, dtype)
+  const fits = isTensor(value) && value.dtype === dtype && value.shape.length === shape.length && shape.every(d => value.shape.some(e => e.name === d.name && e.size === d.size))
+  if (fits) return broadcastTo(value.node, shape)
+  throw new DimError({
+    code: 'initialiser', what: `initialise: the initialiser of "${name}" gives something else`, fix: 'return a tensor of the dims and the dtype that it is given', at: userSite(),
+    details: { expected: `${dtype} ${formatShape(shape)}`, found: isTensor(value) ? `${value.dtype} ${formatShape(value.shape)}` : String(value) },
+  })
 }
 
 /** The dims of a weight that initialisers count, in any order. */
@@ -74,16 +90,10 @@ export function initialise<P extends Tree>(params: P, key: Key): P {
   let draw = 0
   return mapTree(params, (p, path) => {
     const { init } = declarationOf('initialise', path, p)
-    const at = p.node.site
-    if (init === undefined) throw new DimError({ code: 'no-initialiser', what: `initialise: parameter ${path === '' ? '' : `"${path}" `}is declared without a first value`, fix: 'declare it with one: { init: 0 }, { init: initialisers.normal(0.02) }', at })
+    if (init === undefined) throw new DimError({ code: 'no-initialiser', what: `initialise: parameter ${path === '' ? '' : `"${path}" `}is declared without a first value`, fix: 'declare it with one: { init: 0 }, { init: initialisers.normal(0.02) }', at: p.node.site })
     if (typeof init === 'number') return full(init, p.shape, p.dtype)
-    const value = init(fold(key, draw++), p.shape, p.dtype)
-    const fits = isTensor(value) && value.dtype === p.dtype && value.shape.length === p.shape.length && p.shape.every(d => value.shape.some(e => e.name === d.name && e.size === d.size))
-    if (fits) return broadcast(tensor<string>(value.node), p.shape)
-    throw new DimError({
-      code: 'initialiser', what: `initialise: the initialiser of ${path === '' ? 'the parameter' : `"${path}"`} gives something else`, fix: 'return a tensor of the dims and the dtype that it is given', at,
-      details: { expected: `${p.dtype} ${formatShape(p.shape)}`, found: isTensor(value) ? `${value.dtype} ${formatShape(value.shape)}` : String(value) },
-    })
+    const { word0, word1 } = fold(key, draw++)
+    return tensor(init([word0.node, word1.node]))
   })
 }
 

@@ -8,9 +8,7 @@ import { sumsIn } from '../graph/half-precision.ts'
 import { broadcastTo } from '../graph/make.ts'
 import { expectDims, full, iota, loose, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Minus, Scalar, Tensor, Unsettled } from '../graph/types.ts'
-
-/** Half-precision operands are widened, and the result is narrowed once. */
-const wide = <D extends string, E extends string>(x: Tensor<D>, f: (x: Tensor<D>) => Tensor<E>): Tensor<E> => f(x.cast(sumsIn(x.dtype))).cast(x.dtype)
+import { wide } from './wide.ts'
 
 /** exp(x) / Σ exp(x) over one dim. Its gradient is p ⊙ (g − Σ g ⊙ p), whatever the shift by the maximum. */
 export function softmax<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, over: DimLike<R>): Tensor<D> {
@@ -107,4 +105,13 @@ export function layerNorm<D extends string, R extends D | Unsettled<D>>(x: Tenso
     return c.mul(inverse(c))
   }, (g, y, [x]) => [g.sub(g.mean(over)).sub(y.mul(g.mul(y).mean(over))).mul(inverse(centered(x)))])
   return normal.mul(gain.cast(normal.dtype)).add(bias.cast(normal.dtype)).cast(x.dtype)
+}
+
+/** x / √(mean x² + ε) over one dim, times a gain (Zhang and Sennrich 2019). All of it in f32 where x is a half; the gain may be wider than x. */
+export function rmsNorm<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, over: DimLike<R>, gain: Tensor<NoInfer<R>>, epsilon = 1e-6): Tensor<D | R> {
+  expectDims(gain, [dimIn(x.shape, over, 'rmsNorm', userSite())])
+  smallNumber('rmsNorm', epsilon)
+  const inverse = (x: Tensor<D>): Tensor<Minus<D, R>> => x.square().mean(over).add(epsilon).rsqrt()
+  const normal = withGradient([x.cast(sumsIn(x.dtype))], ([x]): Tensor<D> => x.mul(inverse(x)), (g, y, [x]) => [g.sub(y.mul(g.mul(y).mean(over))).mul(inverse(x))])
+  return normal.mul(gain.cast(normal.dtype)).cast(x.dtype)
 }

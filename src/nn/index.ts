@@ -1,6 +1,8 @@
 /** Functions over tensors that models are made of. */
 export { celu, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, leakyRelu, logSigmoid, mish, relu, relu6, selu, silu, softplus } from './activations.ts'
-export { crossEntropy, layerNorm, logSoftmax, logsumexp, maskedMean, softmax, type CrossEntropyOptions } from './functional.ts'
+export { crossEntropy, layerNorm, logSoftmax, logsumexp, maskedMean, rmsNorm, softmax, type CrossEntropyOptions } from './functional.ts'
+export { lora, type Adapted } from './lora.ts'
+export { rotary, type Rotary } from './rotary.ts'
 export { causalAttention, type AttentionDims, type AttentionWeights } from './attention.ts'
 export { dropout, fold, keyOf, normal, randomBits, uniform, type Key } from '../graph/random.ts'
 export { conv, convTranspose, type ConvWindow, type Convolved } from './convolution.ts'
