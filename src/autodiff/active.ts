@@ -15,14 +15,28 @@ export function dependents(roots: readonly Node[], wrt: readonly Node[]): Set<No
 
 /** Which of the body's inputs, the loop's operands in turn, a gradient flows to: a carry counts as soon as anything active flows into it. */
 export function activeInputs(n: Node, body: Graph, carries: number, wants: (input: Node) => boolean): Set<Node> {
-  const active = new Set<Node>(body.inputs.filter((p, i) => wants(operand(n, i)) && isFloat(dtypeOf(p))))
-  for (let before = -1; before !== active.size;) {
-    before = active.size
-    const reached = dependents(body.outputs, [...active])
-    body.inputs.slice(0, carries).forEach((p, i) => {
-      const out = body.outputs[i]
-      if (out !== undefined && reached.has(out) && isFloat(dtypeOf(p))) active.add(p)
-    })
+  const users = new Map<Node, Node[]>()
+  for (const m of reachable(body.outputs)) {
+    for (const i of passes(m) ? m.inputs : []) {
+      const known = users.get(i)
+      if (known === undefined) users.set(i, [m])
+      else known.push(m)
+    }
   }
-  return active
+  const fedBy = new Map<Node, Node[]>()
+  body.inputs.slice(0, carries).forEach((p, i) => {
+    const out = body.outputs[i]
+    if (out !== undefined && isFloat(dtypeOf(p))) fedBy.set(out, [...fedBy.get(out) ?? [], p])
+  })
+  const given = body.inputs.filter((p, i) => wants(operand(n, i)) && isFloat(dtypeOf(p)))
+  const reached = new Set<Node>(given)
+  const open: Node[] = [...given]
+  for (let m = open.pop(); m !== undefined; m = open.pop()) {
+    for (const next of [...users.get(m) ?? [], ...fedBy.get(m) ?? []]) {
+      if (reached.has(next)) continue
+      reached.add(next)
+      open.push(next)
+    }
+  }
+  return new Set<Node>(body.inputs.filter(p => reached.has(p)))
 }

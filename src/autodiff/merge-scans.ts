@@ -1,7 +1,9 @@
 /** One loop of loops that differ only in what they stack: the forward pass as written and the one its gradient asked for. */
-import { make, rewrite } from '../graph/make.ts'
+import { inputNode } from '../graph/input.ts'
+import { make } from '../graph/make.ts'
 import { operand, reachable, withBodies, type Node } from '../graph/node.ts'
-import type { Graph } from '../graph/ops.ts'
+import type { Attrs, Graph } from '../graph/ops.ts'
+import { rewriter } from '../graph/rewrite.ts'
 
 const isScan = (n: Node): n is Node<'scan'> => n.op === 'scan'
 
@@ -17,21 +19,7 @@ export function mergeScans(outputs: readonly Node[]): Node[] {
     bodies.set(body, merged)
     return merged
   }
-  let roots = [...outputs]
-  // Merging a loop changes the operands of later ones, so one group is merged at a time, the earliest first.
-  for (let again = true; again;) {
-    again = false
-    const groups = new Map<string, Node<'scan'>[]>()
-    for (const n of reachable(roots).filter(isScan)) {
-      const { body, carries, over, reverse } = n.attrs
-      const key = [over.name, reverse, n.inputs.map(i => i.id), body.inputs.map(i => i.id), body.outputs.slice(0, carries).map(o => o.id)].join('|')
-      groups.set(key, [...(groups.get(key) ?? []), n])
-    }
-    const group = [...groups.values()].find(g => g.length > 1)
-    if (group === undefined) break
-    again = true
-    roots = mergeGroup(roots, group)
-  }
+  const roots = mergedLoops([...outputs])
   const replaced = new Map<Node, Node>()
   const order = reachable(roots)
   for (const n of order) {
@@ -41,25 +29,67 @@ export function mergeScans(outputs: readonly Node[]): Node[] {
   return replaced.size === 0 ? roots : rewriteLoops(roots, order, replaced)
 }
 
-function mergeGroup(roots: readonly Node[], group: readonly Node<'scan'>[]): Node[] {
-  const [first] = group
-  if (first === undefined) return [...roots]
-  const { carries, body } = first.attrs
-  const carried = body.outputs.slice(0, carries)
-  const stacked = [...new Set(group.flatMap(n => n.attrs.body.outputs.slice(carries)))]
-  const merged = make('scan', first.inputs, { ...first.attrs, body: { inputs: body.inputs, outputs: [...carried, ...stacked] } }, first.site)
-  const members = new Set<Node>(group)
+/** What loops must have in common to be one, but for what enters them. */
+function keyOf({ attrs: { body, carries, over, reverse } }: Node<'scan'>): string {
+  const ids = (nodes: readonly Node[]): string => nodes.map(n => n.id).join()
+  return `${over.name}|${reverse}|${ids(body.inputs)}|${ids(body.outputs.slice(0, carries))}`
+}
+
+/** Loops that are one, what enters them, and what stands for their results until all of them are known. */
+interface Group {
+  readonly first: Node<'scan'>
+  readonly inputs: readonly Node[]
+  readonly carried: Map<number, Node>
+  readonly stacked: Map<Node, Node>
+}
+
+/**
+ * What enters a loop may come out of others that become one, so loops are met in their order; what else a loop will stack is
+ * known at the end. Until then inputs that nobody gave stand for its results, and in the end its results for them.
+ */
+function mergedLoops(roots: Node[]): Node[] {
   const order = reachable(roots)
-  const replaced = new Map<Node, Node>()
-  for (const p of order) {
-    if (p.op !== 'project') continue
-    const loop = operand(p, 0)
-    if (!isScan(loop) || !members.has(loop)) continue
-    const y = loop.attrs.body.outputs[p.attrs.index]
-    const index = p.attrs.index < carries || y === undefined ? p.attrs.index : carries + stacked.indexOf(y)
-    replaced.set(p, make('project', [merged], { index }, p.site))
+  const counts = new Map<string, number>()
+  for (const n of order) if (isScan(n)) counts.set(keyOf(n), (counts.get(keyOf(n)) ?? 0) + 1)
+  if ([...counts.values()].every(count => count === 1)) return roots
+
+  const groups = new Map<string, Group>()
+  const groupOf = new Map<Node, Group>()
+  const images = new Map<Node, Node>()
+  const image = (n: Node): Node => images.get(n) ?? n
+  for (const n of order) {
+    if (isScan(n) && (counts.get(keyOf(n)) ?? 0) > 1) {
+      const inputs = n.inputs.map(image)
+      const key = `${keyOf(n)}|${inputs.map(i => i.id).join()}`
+      const group = groups.get(key) ?? { first: n, inputs, carried: new Map(), stacked: new Map() }
+      groups.set(key, group)
+      groupOf.set(n, group)
+      n.results.forEach((type, i) => {
+        const y = n.attrs.body.outputs[i]
+        if (i < n.attrs.carries) { if (!group.carried.has(i)) group.carried.set(i, inputNode('merged', 'compute', type)) }
+        else if (y !== undefined && !group.stacked.has(y)) group.stacked.set(y, inputNode('merged', 'compute', type))
+      })
+      continue
+    }
+    const loop = n.op === 'project' ? operand(n, 0) : undefined
+    const group = loop === undefined ? undefined : groupOf.get(loop)
+    if (n.op === 'project' && loop !== undefined && isScan(loop) && group !== undefined) {
+      const y = loop.attrs.body.outputs[n.attrs.index]
+      const stand = n.attrs.index < loop.attrs.carries ? group.carried.get(n.attrs.index) : y === undefined ? undefined : group.stacked.get(y)
+      if (stand !== undefined) images.set(n, stand)
+    } else if (n.inputs.some(i => images.has(i))) images.set(n, make(n.op, n.inputs.map(image), n.attrs, n.site))
   }
-  return rewrite(roots, order, replaced)
+
+  const results = new Map<Node, Node>()
+  const settled = rewriter<Attrs>(make, results)
+  for (const { first, inputs, carried, stacked } of groups.values()) {
+    const { body, carries } = first.attrs
+    const outputs = [...body.outputs.slice(0, carries), ...stacked.keys()]
+    const same = outputs.length === body.outputs.length && outputs.every((y, i) => y === body.outputs[i])
+    const merged = make('scan', inputs.map(settled), same ? first.attrs : { ...first.attrs, body: { inputs: body.inputs, outputs } }, first.site)
+    for (const [index, stand] of [...carried, ...[...stacked.values()].map((s, i) => [carries + i, s] as const)]) results.set(stand, make('project', [merged], { index }, first.site))
+  }
+  return roots.map(n => settled(image(n)))
 }
 
 /** Loops get new bodies and, where their operands changed too, both at once. */

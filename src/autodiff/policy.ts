@@ -40,10 +40,10 @@ const namesIn = (roots: readonly Node[]): string[] =>
   reachable(roots).flatMap(n => [...n.op === 'named' ? [n.attrs.name] : [], ...bodiesOf(n).flatMap(body => namesIn(body.outputs))])
 
 /**
- * What to keep of the values that lead to `roots`.
+ * What to keep of the values that lead to `roots`. Names may also be of what lies before them, at `further`.
  * @throws DimError for a name that no tensor has, and for offloading
  */
-export function keeper(policy: Remat, roots: readonly Node[]): Keep {
+export function keeper(policy: Remat, roots: readonly Node[], further: readonly Node[] = roots): Keep {
   const lists = typeof policy === 'object' && policy !== null ? Object.values(policy) : []
   if (typeof policy === 'string' ? !Object.hasOwn(policies, policy) : lists.length !== 1 || !lists.every(Array.isArray)) {
     throw new DimError({ code: 'option', what: `remat: there is no policy ${typeof policy === 'string' ? `"${policy}"` : JSON.stringify(policy)}`, fix: `give one of: ${Object.keys(policies).join(', ')}, or { keep: [names] }`, at: userSite() })
@@ -55,7 +55,8 @@ export function keeper(policy: Remat, roots: readonly Node[]): Keep {
       details: { offload: policy.offload.join(', ') }, fix: `keep them on the device, { keep: [${policy.offload.map(n => `'${n}'`).join(', ')}] }, or let them be computed again`,
     })
   }
-  const known = new Set(namesIn(roots))
+  const near = new Set(namesIn(roots))
+  const known = policy.keep.every(name => near.has(name)) ? near : new Set(namesIn(further))
   for (const name of policy.keep) {
     if (known.has(name)) continue
     throw new DimError({ code: 'unknown-name', what: `remat: no tensor is named "${name}"`, fix: known.size === 0 ? 'mark it with named(x, …)' : didYouMean(name, known), at: userSite() })

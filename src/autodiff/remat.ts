@@ -24,7 +24,7 @@ export const remat = <const A extends readonly Tree[], R extends Tree>(f: (...ar
   const result = f(...rebuildTree(args, params.map(n => tensor(n))))
   const outputs = leavesOf(result).map(l => l.leaf.node)
   const { body, captures } = closeOver(params, outputs)
-  const made = make('recompute', [...given, ...captures], { body, keep: keeper(policy, outputs) })
+  const made = make('recompute', [...given, ...captures], { body, keep: keeper(policy, body.outputs, outputs) })
   return rebuildTree(result, outputs.map((_, index) => tensor(make('project', [made], { index }))))
 }
 
@@ -50,9 +50,10 @@ export function recomputeVjp(n: Node<'recompute'>, g: Cotangents, { wants, pullb
   const results = rewrite(pulled, reachable(pulled), behind)
 
   const cotangents: (Node | undefined)[] = []
-  active.forEach((p, k) => {
-    const at = found[k] === undefined ? -1 : found.slice(0, k).filter(d => d !== undefined).length
-    if (at >= 0) cotangents[body.inputs.indexOf(p)] = results[at]
+  const inputs = new Map<Node, number>(body.inputs.map((p, i) => [p, i]))
+  active.filter((_, k) => found[k] !== undefined).forEach((p, k) => {
+    const i = inputs.get(p)
+    if (i !== undefined) cotangents[i] = results[k]
   })
   return cotangents
 }

@@ -29,7 +29,7 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback 
   const active = activeInputs(n, body, carries, wants)
   const carryIn = body.inputs.slice(0, carries)
   const live = carryIn.filter(p => active.has(p))
-  const carryIndex = live.map(p => carryIn.indexOf(p))
+  const carryIndex = carryIn.map((_, i) => i).filter(i => active.has(carryIn[i] ?? n))
 
   // The backward body: cotangents of the carries walk in, those of the ys are walked over.
   const dCarry = live.map((p, i) => inputNode(`d.carry${i}`, 'compute', typeOf(p)))
@@ -38,7 +38,8 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback 
   const roots = [...carryIndex, ...ys].map(i => body.outputs[i] ?? n)
   const wrt = [...active]
   const found = pullback(roots, [...dCarry, ...dYs], wrt, keep)
-  const cotangent = (p: Node | undefined): Node | undefined => (p === undefined ? undefined : found[wrt.indexOf(p)])
+  const flowing = new Map(wrt.map((p, i) => [p, found[i]]))
+  const cotangent = (p: Node): Node | undefined => flowing.get(p)
 
   const capturesFrom = carries + xs
   const dXs = body.inputs.map((p, i) => ({ i, d: i >= carries && i < capturesFrom ? cotangent(p) : undefined })).filter(x => x.d !== undefined)

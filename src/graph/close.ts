@@ -4,6 +4,15 @@ import { rewrite } from './make.ts'
 import { reachable, typeOf, type Node } from './node.ts'
 import type { Graph } from './ops.ts'
 
+// Whether a node depends on no input at all: it follows from the node alone.
+const independent = new WeakMap<Node, boolean>()
+function isIndependent(root: Node): boolean {
+  for (const n of reachable([root], m => !independent.has(m))) {
+    if (!independent.has(n)) independent.set(n, n.op !== 'input' && n.inputs.every(i => independent.get(i) === true))
+  }
+  return independent.get(root) === true
+}
+
 /**
  * A graph of `outputs` whose inputs are `params` and then what the outputs use from outside (`captures`). Inside are the nodes
  * that depend on the params, and those in `made`. What depends on no input at all stays inside, too, and so do broadcasts of what
@@ -12,12 +21,14 @@ import type { Graph } from './ops.ts'
 export function closeOver(
   params: readonly Node<'input'>[], outputs: readonly Node[], made: ReadonlySet<Node> = new Set(),
 ): { readonly body: Graph; readonly captures: readonly Node[] } {
-  const order = reachable(outputs)
+  // What was there before any param does not depend on them: nobody looks at all that led to it.
+  const oldest = params.reduce((id, p) => Math.min(id, p.id), Infinity)
+  const order = reachable(outputs, n => n.id > oldest || made.has(n) || n.op === 'broadcast')
   const inside = new Set<Node>(params)
   const closed = new Set<Node>()
   for (const n of order) {
     if (n.op !== 'input' && (made.has(n) || n.inputs.some(i => inside.has(i)))) inside.add(n)
-    else if (n.op !== 'input' && n.inputs.every(i => closed.has(i))) closed.add(n)
+    else if (isIndependent(n)) closed.add(n)
   }
   const used = new Set(outputs)
   for (const n of order.toReversed()) {

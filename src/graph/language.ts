@@ -8,7 +8,7 @@ export interface TensorType { readonly shape: readonly Dim[]; readonly dtype: DT
 /** A node of a language whose ops and attributes are `A`: the global one (`Attrs`) or a device's. */
 export type NodeOf<A, K extends keyof A = keyof A> = {
   [P in K]: {
-    /** Tells nodes apart; means nothing else. */
+    /** Tells nodes apart; a node's is larger than those of its operands. */
     readonly id: number
     readonly op: P
     readonly inputs: readonly NodeOf<A>[]

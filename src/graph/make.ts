@@ -4,7 +4,7 @@ import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { legal } from './infer/checks.ts'
 import { infer } from './infer/table.ts'
-import { interner, shapeOf, type Make, type Node } from './node.ts'
+import { interner, operand, shapeOf, type Make, type Node } from './node.ts'
 import type { Attrs } from './ops.ts'
 import { userSite } from '../core/site.ts'
 
@@ -44,8 +44,11 @@ export const broadcastTo = (n: Node, shape: readonly Dim[]): Node =>
 export const fullNode = (value: number, shape: readonly Dim[], dtype: DType): Node => broadcastTo(constantNode(value, dtype), shape)
 
 /** The value of a node that is one constant everywhere, broadcast or not. */
-export const splatValue = (n: Node): number | undefined =>
-  n.op === 'constant' ? n.attrs.value : n.op === 'broadcast' && n.inputs[0] !== undefined ? splatValue(n.inputs[0]) : undefined
+export function splatValue(n: Node): number | undefined {
+  let of = n
+  while (of.op === 'broadcast') of = operand(of, 0)
+  return of.op === 'constant' ? of.attrs.value : undefined
+}
 
 /** The roots again, with some nodes replaced by others and all that depends on them made anew. */
 export function rewrite(roots: readonly Node[], order: readonly Node[], replaced: Map<Node, Node>): Node[] {

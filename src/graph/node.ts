@@ -98,9 +98,10 @@ export function interner<A>(
 
 /**
  * Every node the roots need, operands before users, loop bodies not entered. The order follows from the graph alone, never
- * from what was made before it: the same program always reads, sums and compiles the same.
+ * from what was made before it: the same program always reads, sums and compiles the same. What only nodes
+ * outside of `within` need is left out.
  */
-export function reachable<A>(roots: readonly NodeOf<A>[]): NodeOf<A>[] {
+export function reachable<A>(roots: readonly NodeOf<A>[], within: (n: NodeOf<A>) => boolean = () => true): NodeOf<A>[] {
   const done = new Set<NodeOf<A>>()
   const entered = new Set<NodeOf<A>>()
   const stack = [...roots].reverse()
@@ -111,6 +112,7 @@ export function reachable<A>(roots: readonly NodeOf<A>[]): NodeOf<A>[] {
       continue
     }
     entered.add(n)
+    if (!within(n)) continue
     for (let i = n.inputs.length - 1; i >= 0; i--) {
       const input = n.inputs[i]
       if (input !== undefined && !entered.has(input)) stack.push(input)

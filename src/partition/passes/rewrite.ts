@@ -1,32 +1,14 @@
 /** Walks a device's program, loop bodies first, and makes again what a pass replaces. */
 import { reachable, withBodies, type Make } from '../../graph/node.ts'
+import { rewriter } from '../../graph/rewrite.ts'
 import type { LocalAttrs, LocalBody, LocalNode } from '../local.ts'
 
 /** A pass over one body whose inner bodies are done: some nodes and what stands for them. */
 export type Pass = (body: LocalBody, make: Make<LocalAttrs>) => ReadonlyMap<LocalNode, LocalNode>
 
-/** The outputs again, each node replaced as said or made anew where an operand of it was. */
-export function replaceNodes(body: LocalBody, make: Make<LocalAttrs>, replaced: ReadonlyMap<LocalNode, LocalNode>): LocalNode[] {
-  const images = new Map<LocalNode, LocalNode>()
-  // What replaces a node may hold others that are replaced too: those are walked as well. Each node is seen twice, before and
-  // after what it waits for, so that the walk takes time in proportion to the graph, and no stack.
-  const entered = new Set<LocalNode>()
-  const stack = [...body.outputs]
-  for (let n = stack.at(-1); n !== undefined; n = stack.at(-1)) {
-    if (images.has(n)) { stack.pop(); continue }
-    const other = replaced.get(n)
-    const waits = other === undefined || other === n ? n.inputs : [other]
-    if (!entered.has(n)) {
-      entered.add(n)
-      for (const m of waits) if (!images.has(m)) stack.push(m)
-      continue
-    }
-    stack.pop()
-    const inputs = waits.map(m => images.get(m) ?? m)
-    images.set(n, waits !== n.inputs ? inputs[0] ?? n : inputs.some((x, i) => x !== n.inputs[i]) ? make(n.op, inputs, n.attrs, n.site) : n)
-  }
-  return body.outputs.map(n => images.get(n) ?? n)
-}
+/** The outputs again, each node replaced as said or made anew where an operand of it was. What replaces a node may hold others that are replaced too. */
+export const replaceNodes = (body: LocalBody, make: Make<LocalAttrs>, replaced: ReadonlyMap<LocalNode, LocalNode>): LocalNode[] =>
+  body.outputs.map(rewriter<LocalAttrs>(make, new Map(), replaced))
 
 /** A body after a pass, the bodies of its loops and choices after it too. */
 export function applied(body: LocalBody, make: Make<LocalAttrs>, pass: Pass): LocalBody {
