@@ -8,7 +8,7 @@ function gaussian(x: number): number {
   return Math.exp(-coarse * coarse) * Math.exp((coarse - x) * (coarse + x))
 }
 
-/** 1 − erf(x) for x ≥ ½, by its continued fraction (Abramowitz and Stegun 7.1.14), from the far end. */
+/** 1 − erf(x) for x ≥ 1, by its continued fraction (Abramowitz and Stegun 7.1.14), from the far end. */
 function complement(x: number): number {
   let f = 0
   for (let k = x < 2 ? 400 : 60; k >= 1; k--) f = k / 2 / (x + f)
@@ -34,7 +34,7 @@ export function erf(x: number): number {
 }
 
 /** 1 − erf(x), without the cancellation where x is large. */
-export const erfc = (x: number): number => (x < 0.5 || Number.isNaN(x) ? 1 - erf(x) : x > 28 ? 0 : complement(x))
+export const erfc = (x: number): number => (x < 1 || Number.isNaN(x) ? 1 - erf(x) : x > 28 ? 0 : complement(x))
 
 /** The x whose erf is y: a first guess (Winitzki 2008) and Halley's steps, which near ±1 compare complements. */
 export function erfInv(y: number): number {

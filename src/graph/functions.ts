@@ -2,7 +2,7 @@
 import { make } from './make.ts'
 import { dtypeOf, type Node } from './node.ts'
 import type { Vjp } from './ops.ts'
-import { abs, add, atan2, choose, clamp, constantLike, div, equal, exp, expOfSum, greater, less, log, log1p, max, min, mul, neg, round, rsqrt, sign, smooth, sqrt, square, sub } from './smooth.ts'
+import { abs, add, atan2, choose, clamp, constantLike, div, exp, expOfSum, greater, less, log, log1p, max, min, mul, neg, round, rsqrt, sign, smooth, sqrt, square, sub } from './smooth.ts'
 
 const { LN2, LOG2E, LOG10E } = Math
 const isDouble = (x: Node): boolean => dtypeOf(x) === 'f64'
@@ -94,7 +94,7 @@ export const deviation = (variance: Node, mean: Node): Node =>
 export const cbrt = smooth(x => {
   const tiny = less(abs(x), isDouble(x) ? 2 ** -1022 : 2 ** -126)
   return mul(make('unary', [choose(tiny, mul(x, 2 ** 60), x)], { fn: 'cbrt' }), choose(tiny, constantLike(2 ** -20, x), 1))
-}, (x, y) => choose(equal(x, 0), constantLike(Infinity, x), mul(div(y, x), 1 / 3)))
+}, (_, y) => div(1, mul(square(y), 3)))
 
 /** e^(−x² / by), by a power of 2; x is a number on a grid so coarse that its square is exact, and a rest. */
 export function gaussian(x: Node, by: 1 | 2 = 1): Node {

@@ -26,16 +26,16 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   mul<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   /** Of integers: cut towards zero, and all bits 1 where the divisor is 0. Integers wrap around; booleans are no numbers. */
   div<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
-  /** Of integers to a power below 0: 0, but of ±1. */
+  /** Of integers to a power below 0: 0, but of 1 and −1. They wrap around. */
   pow<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   /** The larger of both, elementwise; `max` reduces. */
   maximum<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   minimum<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   /** The remainder with the sign of the dividend; of integers by 0, the dividend. */
   rem<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
-  /** The remainder with the sign of the divisor, as NumPy's. */
+  /** The remainder with the sign of the divisor, as NumPy's; of integers by 0, the dividend. */
   mod<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
-  /** The quotient rounded down. */
+  /** The quotient rounded down: a = b · (a // b) + a mod b, as NumPy has it; division by zero as `div`. It has no gradient. */
   floorDiv<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   /** The angle of the point (other, this), in (−π, π]. */
   atan2<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
@@ -106,7 +106,7 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   square(): Tensor<D>
   /** max(x, 0). */
   relu(): Tensor<D>
-  /** Floats become the nearest whole number of the type towards zero, NaN 0; wider integers lose their high bits. */
+  /** Floats become the nearest whole number of the type towards zero, NaN 0; wider integers lose their high bits; what becomes a float is rounded once. */
   cast(dtype: DType): Tensor<D>
 
   /** Reductions run over the dims named, or over all where none is. */

@@ -10,6 +10,7 @@ import { emitConvert } from './convert.ts'
 import { emitDot } from './dot.ts'
 import { emitDynamicSlice, emitDynamicUpdate, emitScatter, emitScatterAdd, emitTake } from './indexing.ts'
 import { emitCumulative, emitSort, emitTopK } from './order.ts'
+import { emitPower } from './power.ts'
 import { emitConcat, emitMerge, emitResample, emitReverse, emitRoll } from './rearranging.ts'
 import { emitReduce } from './reduce.ts'
 import { emitScan } from './scan.ts'
@@ -50,7 +51,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   constant: (n, _, w) => [w.constant(n.attrs.value, n.attrs.dtype)],
   iota: (n, _, w) => [w.op('iota', [], typeOfNode(n), 'iota_dimension = 0 : i64')],
   unary: (n, args, w) => [w.op(unary[n.attrs.fn], args, typeOfNode(n))],
-  binary: (n, args, w) => [w.op(binary[n.attrs.fn], args, typeOfNode(n))],
+  binary: (n, args, w) => [n.attrs.fn === 'pow' ? emitPower(n, args, w) : w.op(binary[n.attrs.fn], args, typeOfNode(n))],
   compare: (n, args, w) => [w.op('compare', args, typeOfNode(n), `comparison_direction = #stablehlo<comparison_direction ${n.attrs.direction}>`)],
   select: (n, args, w) => [w.op('select', args, typeOfNode(n))],
   convert: (n, args, w) => [emitConvert(w, only(args), n.attrs.dtype)],

@@ -1,7 +1,7 @@
 /** Distances between floats, in units of the last place of what is exact. */
 import type { DType } from '../../src/core/dtype.ts'
 
-type Float = Extract<DType, 'f64' | 'f32' | 'f16' | 'bf16'>
+export type Float = Extract<DType, 'f64' | 'f32' | 'f16' | 'bf16'>
 /** Bits after the leading one, the exponent of the least normal number, and the largest finite one. */
 export const formats: { readonly [D in Float]: { readonly bits: number; readonly least: number; readonly most: number } } = {
   f64: { bits: 52, least: -1022, most: Number.MAX_VALUE }, f32: { bits: 23, least: -126, most: (2 - 2 ** -23) * 2 ** 127 },

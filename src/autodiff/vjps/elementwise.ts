@@ -42,7 +42,7 @@ const unary: { readonly [F in UnaryFn]: ((g: T, x: T, y: T) => T) | undefined } 
 function powerSlope(a: T, b: T, y: T): T {
   const power = a.pow(b.sub(1))
   const known = splatValue(b.node)
-  if (known !== undefined && Math.fround(known - 1) + 1 === known) return known === 0 ? a.mul(0) : power.mul(known)
+  if (known !== undefined && Math.fround(known - 1) + 1 === known) return known === 0 ? loose(full(0, a.shape, a.dtype)) : power.mul(known)
   const size = y.abs()
   const fits: T = size.greater(2 ** -100).and(size.less(2 ** 100)).and(a.notEqual(0))
   return where(b.equal(0), loose(full(0, a.shape, a.dtype)), where(fits, y.div(a), power).mul(b))
