@@ -1,5 +1,6 @@
 /** Reverse mode: cotangents walk the graph from its results back to what is differentiated. */
 import { isFloat } from '../core/dtype.ts'
+import { cotangentIn, sumsIn } from '../graph/halves.ts'
 import { make } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, visit, type Node } from '../graph/node.ts'
 import type { Attrs } from '../graph/ops.ts'
@@ -16,7 +17,13 @@ export function dependents(roots: readonly Node[], wrt: readonly Node[]): Set<No
   return found
 }
 
-export const sumOf = (a: Node | undefined, b: Node): Node => (a === undefined ? b : make('binary', [a, b], { fn: 'add' }))
+/** Of halves added in f32: a sum of many is rounded once, as what was narrowed for one addition is taken as it was for the next. */
+export function sumOf(a: Node | undefined, b: Node): Node {
+  if (a === undefined) return b
+  const dtype = dtypeOf(b)
+  const sum = make('binary', [a, b].map(n => cotangentIn(n, sumsIn(dtype))), { fn: 'add' })
+  return sumsIn(dtype) === dtype ? sum : make('convert', [sum], { dtype })
+}
 
 /** Cotangents of `wrt`, given those of `roots`; undefined where none flows. `keep` is for loops: see `remat.ts`. */
 export function pullback(roots: readonly Node[], given: Cotangents, wrt: readonly Node[], keep: (n: Node) => boolean): Cotangents {

@@ -1,5 +1,5 @@
 /** Graph + mesh + layout → the program of one device. */
-import { names, type Dim } from '../core/dim.ts'
+import { isHidden, names, type Dim } from '../core/dim.ts'
 import { userSite } from '../core/site.ts'
 import { checkLayout, localShape, rulesOf, splitOf, type Layouts, type Role } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
@@ -41,15 +41,17 @@ export function allNodes(roots: readonly Node[]): Node[] {
   return reachable(roots).flatMap(n => [n, ...bodiesOf(n).flatMap(body => [...allNodes(body.outputs), ...body.inputs])])
 }
 
-/** Ops that give a dim another size. */
+/** Ops that give a dim another size; those of the second list where it keeps its name. */
 const resizing: ReadonlySet<string> = new Set(['resample', 'concat', 'conv', 'dynamicSlice', 'topK'])
+const regrouping: ReadonlySet<string> = new Set(['splitDim', 'mergeDims'])
 
 /** Which dims got their size from an op, not from the user. */
 function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
   const key = (d: Dim): string => `${d.name}=${d.size}`
-  const found = new Set(nodes.filter(n => resizing.has(n.op)).flatMap(n => {
-    const given = new Set(n.inputs.flatMap(i => shapeOf(i).map(key)))
-    return n.results.flatMap(r => r.shape.map(key)).filter(k => !given.has(k))
+  const found = new Set(nodes.filter(n => resizing.has(n.op) || regrouping.has(n.op)).flatMap(n => {
+    const given = n.inputs.flatMap(i => shapeOf(i))
+    const [before, had] = [new Set(given.map(key)), new Set(names(given))]
+    return n.results.flatMap(r => r.shape).filter(d => !before.has(key(d)) && (resizing.has(n.op) || had.has(d.name))).map(key)
   }))
   return d => found.has(key(d))
 }
@@ -60,7 +62,7 @@ function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
  */
 export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): (d: Dim) => boolean {
   const nodes = [...graph.inputs, ...allNodes(graph.outputs)]
-  const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)])
+  const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)].filter(name => !isHidden(name)))
   for (const rules of [layouts.layout, layouts.params ?? {}, layouts.state ?? {}]) checkLayout(rules, mesh, known, { what: 'the layout', owner: 'the model', at: userSite() })
   const compute = rulesOf(layouts, 'compute')
   const derived = derivedDims(nodes)
