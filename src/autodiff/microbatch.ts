@@ -1,10 +1,10 @@
 /** Gradients of a batch in parts, one after another: the memory of one part, the numbers and the collectives of the whole. */
-import { formatShape, nameOf, names, type Dim, type DimLike } from '../core/dim.ts'
+import { formatShape, hiddenName, nameOf, names, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
-import { sumsIn } from '../graph/half-precision.ts'
+import { cotangentIn, sumsIn } from '../graph/half-precision.ts'
 import { scan } from '../graph/scan.ts'
 import { userSite } from '../core/site.ts'
-import { expectDims, full, iota, leavesOf, loose, mapTree, zipTrees } from '../graph/tensor.ts'
+import { expectDims, full, iota, leavesOf, loose, mapTree, tensor, zipTrees } from '../graph/tensor.ts'
 import type { DimsIn, Scalar, Tensor, Tree } from '../graph/types.ts'
 
 export type LossAndGrads<P extends Tree> = { readonly value: Scalar; readonly grads: P }
@@ -39,7 +39,7 @@ export function accumulate<P extends Tree, B extends Tree>(
 ): LossAndGrads<P> {
   const name: string = nameOf(dim)
   const whole = checked(batch, name, parts)
-  const [rows, micro]: readonly [Dim, Dim] = [{ name, size: whole.size / parts }, { name: `${name}.micro`, size: parts }]
+  const [rows, micro]: readonly [Dim, Dim] = [{ name, size: whole.size / parts }, { name: hiddenName(name, 'micro'), size: parts }]
   // What lacks the dim is the same in every microbatch.
   const cut = leavesOf(batch).map(({ leaf }) => (names(leaf.shape).includes(name) ? loose(leaf).split(name, [rows, micro]) : undefined))
   const walked = cut.filter(x => x !== undefined)
@@ -52,7 +52,7 @@ export function accumulate<P extends Tree, B extends Tree>(
     const found: unknown = f(params, part, expectDims(x.index, []))
     leavesOf(found as Tree)
     const { value, grads } = found as LossAndGrads<P>
-    return [{ value: sum.value.add(expectDims(value, []).cast(sum.value.dtype)), grads: zipTrees(sum.grads, grads, (s, g) => s.add(expectDims(g, s.shape).cast(s.dtype))) }, {}]
+    return [{ value: sum.value.add(expectDims(value, []).cast(sum.value.dtype)), grads: zipTrees(sum.grads, grads, (s, g) => s.add(tensor(cotangentIn(expectDims(g, s.shape).node, s.dtype)))) }, {}]
   })
   const grads = zipTrees(params, sums.grads, (p, g) => g.mul(1 / parts).cast(p.dtype))
   return { value: expectDims(sums.value.mul(1 / parts), []), grads }

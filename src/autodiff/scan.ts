@@ -2,7 +2,7 @@
  * The gradient of a loop is a loop the other way. The forward loop is run with more ys: what the backward body needs and may
  * not, or should not, recompute. It shares its body's nodes with the loop it came from, so `mergeScans` makes one of both.
  */
-import { names } from '../core/dim.ts'
+import { hiddenName, names } from '../core/dim.ts'
 import { converted, cotangentIn, sumsIn } from '../graph/half-precision.ts'
 import { inputNode } from '../graph/input.ts'
 import { fullNode, make, rewrite } from '../graph/make.ts'
@@ -19,8 +19,8 @@ const zeros = (n: Node): Node => fullNode(0, shapeOf(n), dtypeOf(n))
 function renamed(n: Node, over: string): { readonly node: Node; readonly back: (n: Node) => Node } {
   const taken = new Set(names(shapeOf(n)))
   if (!taken.has(over)) return { node: n, back: m => m }
-  let to = `${over}.inner`
-  while (taken.has(to)) to += '.inner'
+  let to = hiddenName(over, 'inner')
+  while (taken.has(to)) to = hiddenName(to, 'inner')
   return { node: make('rename', [n], { from: over, to }), back: m => make('rename', [m], { from: to, to: over }) }
 }
 
@@ -32,23 +32,23 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback 
   const carryIndex = carryIn.map((_, i) => i).filter(i => active.has(carryIn[i] ?? n))
 
   // The backward body: cotangents of the carries walk in, those of the ys are walked over.
-  const dCarry = live.map((p, i) => inputNode(`d.carry${i}`, 'compute', typeOf(p)))
+  const summed = (p: Node): TensorType => ({ shape: shapeOf(p), dtype: sumsIn(dtypeOf(p)) })
+  // A carry's cotangent is a sum over all turns that used it: of halves in f32, as those of what all turns share.
+  const dCarry = live.map((p, i) => inputNode(`d.carry${i}`, 'compute', summed(p)))
   const ys = body.outputs.map((_, i) => i).filter(i => i >= carries && g[i] !== undefined)
   const dYs = ys.map(i => inputNode(`d.y${i - carries}`, 'compute', typeOf(body.outputs[i] ?? n)))
   const roots = [...carryIndex, ...ys].map(i => body.outputs[i] ?? n)
   const wrt = [...active]
-  const found = pullback(roots, [...dCarry, ...dYs], wrt, keep)
+  const found = pullback(roots, [...dCarry.map((d, i) => converted(d, dtypeOf(live[i] ?? d))), ...dYs], wrt, keep)
   const flowing = new Map(wrt.map((p, i) => [p, found[i]]))
   const cotangent = (p: Node): Node | undefined => flowing.get(p)
 
   const capturesFrom = carries + xs
   const dXs = body.inputs.map((p, i) => ({ i, d: i >= carries && i < capturesFrom ? cotangent(p) : undefined })).filter(x => x.d !== undefined)
   const dCaptures = body.inputs.map((p, i) => ({ i, p, d: i >= capturesFrom ? cotangent(p) : undefined })).filter(x => x.d !== undefined)
-  // Sums over all turns: those of half precision in f32.
-  const summed = (p: Node): TensorType => ({ shape: shapeOf(p), dtype: sumsIn(dtypeOf(p)) })
   const sums = dCaptures.map(({ p }, i) => inputNode(`d.sum${i}`, 'compute', summed(p)))
   const outputs = [
-    ...live.map(p => cotangent(p) ?? zeros(p)),
+    ...live.map(p => cotangentIn(cotangent(p) ?? zeros(p), summed(p).dtype)),
     ...dCaptures.map(({ d, p }, i) => sumOf(sums[i], cotangentIn(d ?? p, summed(p).dtype))),
     ...dXs.map(({ d, i }) => d ?? operand(n, i)),
   ]
@@ -70,7 +70,7 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback 
   const rewritten = rewrite(outputs, reachable(outputs), replaced)
 
   const init = [
-    ...live.map((p, i) => g[carryIndex[i] ?? 0] ?? zeros(p)),
+    ...live.map((p, i) => cotangentIn(g[carryIndex[i] ?? 0] ?? zeros(p), summed(p).dtype)),
     ...dCaptures.map(({ p }) => fullNode(0, shapeOf(p), summed(p).dtype)),
   ]
   const results = scanNodes(
@@ -78,7 +78,10 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback 
     [...dCarry, ...sums, ...savedParams, ...walkedParams, ...dYs], rewritten, { reverse: !reverse, keepsCollectives: keepsCollectives(keep) },
   )
   const cotangents: (Node | undefined)[] = []
-  carryIndex.forEach((input, i) => { cotangents[input] = results[i] })
+  carryIndex.forEach((input, i) => {
+    const sum = results[i]
+    cotangents[input] = sum === undefined ? undefined : converted(sum, dtypeOf(live[i] ?? sum))
+  })
   dCaptures.forEach(({ i, p }, k) => {
     const sum = results[live.length + k]
     cotangents[i] = sum === undefined ? undefined : converted(sum, dtypeOf(p))

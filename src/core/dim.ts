@@ -14,17 +14,22 @@ export type DimLike<N extends string> = N | Dim<N>
 /** Names of dims and of axes. */
 export const legalName: RegExp = /^[A-Za-z_][\w.]*$/
 
+/** A name for a dim that an op makes on its way, of a dim of the user's: nobody can write it, and no layout has a rule for it. */
+export const hiddenName = (of: string, what: string): string => `~${of.replace(/^~/, '')}.${what}`
+export const isHidden = (name: string): boolean => name.startsWith('~')
+const known = (name: string): boolean => legalName.test(isHidden(name) ? name.slice(1) : name)
+
 /**
  * A dimension of `size` elements.
  * @throws DimError when the name is not an identifier or the size not a positive integer.
  */
-export const dim = <N extends string>(name: N, size: number): Dim<N> => Object.freeze(legalDim({ name, size }))
+export const dim = <N extends string>(name: N, size: number): Dim<N> => Object.freeze(legalDim({ name, size }, name => legalName.test(name)))
 
 /** @throws DimError when it cannot be one. */
-export function legalDim<D extends Dim>(d: D): D {
+export function legalDim<D extends Dim>(d: D, legal: (name: string) => boolean = known): D {
   if (typeof d !== 'object' || d === null || typeof d.name !== 'string') throw notADim(d, 'a dim, with its size')
   const { name, size } = d
-  if (!legalName.test(name)) {
+  if (!legal(name)) {
     throw new DimError({ code: 'dim-name', what: `"${name}" cannot name a dim`, fix: 'use letters, digits, "_" and "."; begin with a letter', at: userSite() })
   }
   if (!Number.isSafeInteger(size) || size < 1) {

@@ -4,7 +4,7 @@ import { DimError } from '../core/errors.ts'
 import { erf } from '../core/special.ts'
 import { numbers } from './infer/checks.ts'
 import { broadcastTo, make } from './make.ts'
-import { fold, randomBits, uniform, type Key } from './random.ts'
+import { falls, fold, openUniform, randomBits, type Key } from './random.ts'
 import { userSite } from '../core/site.ts'
 import { full, iota, tensor } from './tensor.ts'
 import type { Distinct, Minus, Scalar, Tensor, Unsettled } from './types.ts'
@@ -19,35 +19,45 @@ export function splitKey<N extends string>(key: Key, dim: Dim<N>): { readonly wo
   return { word0: word(0xffffffff), word1: word(0xfffffffe) }
 }
 
-/** Uniform in (0, 1): never 0. */
-const open = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Draw<S> => uniform<S>(key, shape).add(2 ** -25)
-
 /** Standard normal, cut off outside of [low, high] (standard deviations; ±2 unless said): by the inverse of its distribution. */
 export function truncatedNormal<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, { low = -2, high = 2 }: { readonly low?: number; readonly high?: number } = {}): Draw<S> {
   const [from, to] = [erfOf(low), erfOf(high)]
   if (!(Math.fround(to) > Math.fround(from))) throw new DimError({ code: 'range', what: `truncatedNormal: next to no numbers lie in [${low}, ${high}]`, fix: 'give the lower bound first, and a range that is not so far out', at: userSite() })
-  return open<S>(key, shape).mul(to - from).add(from).erfInv().mul(Math.SQRT2).clamp(low, high)
+  // Rounding may reach ±1, whose inverse is infinite.
+  return openUniform<S>(key, shape).mul(to - from).add(from).clamp(-inside, inside).erfInv().mul(Math.SQRT2).clamp(low, high)
 }
+const inside = 1 - 2 ** -24
 const erfOf = (x: number): number => erf(x * Math.SQRT1_2)
 
-/** Whether a coin of this chance shows heads, bool. */
+/** Whether a coin of this chance, in steps of 2⁻³², shows heads, bool: never of chance 0, always of chance 1. */
 export const bernoulli = <const S extends readonly Dim[]>(key: Key, chance: number, shape: S & Distinct<S>): Draw<S> => {
   if (!(chance >= 0 && chance <= 1)) throw new DimError({ code: 'chance', what: `bernoulli: the chance is ${chance}`, fix: 'give a number from 0 to 1', at: userSite() })
-  return uniform<S>(key, shape).less(chance)
+  return falls<S>(key, chance, shape)
 }
-/** Rate 1. */
-export const exponential = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Draw<S> => open<S>(key, shape).log().neg()
-/** Standard Gumbel: −log(−log u). */
-export const gumbel = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Draw<S> => open<S>(key, shape).log().neg().log().neg()
+/** Rate 1; above 0, and finite. */
+export const exponential = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Draw<S> => openUniform<S>(key, shape).log().neg()
+/** Standard Gumbel: −log(−log u), always finite. */
+export const gumbel = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Draw<S> => openUniform<S>(key, shape).log().neg().log().neg()
 
-/** Whole numbers in [low, high), i32; a range that is no power of two favours some by at most (high − low) / 2³². @throws DimError when the range is empty */
+/**
+ * Whole numbers in [low, high), i32; a range that is no power of two favours some of them, by a share of at most 2⁻¹⁶.
+ * @throws DimError when the range is empty
+ */
 export function randomIntegers<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, low: number, high: number): Draw<S> {
   const fits = [low, high - 1].every(n => Number.isInteger(n) && n >= -(2 ** 31) && n < 2 ** 31)
-  if (!fits || !(high > low) || high - low > 2 ** 31 - 1) throw new DimError({ code: 'range', what: `randomIntegers: no whole numbers lie in [${low}, ${high})`, fix: 'give two i32, the lower one first, at most 2³¹ − 1 apart', at: userSite() })
-  return randomBits<S>(key, shape).rem(high - low).cast('i32').add(low)
+  if (!fits || !(high > low)) throw new DimError({ code: 'range', what: `randomIntegers: no whole numbers lie in [${low}, ${high})`, fix: 'give two i32, the lower one first', at: userSite() })
+  const size = high - low
+  const bits = randomBits<S>(key, shape)
+  if (size <= 2 ** 16) return bits.rem(size).cast('i32').add(low)
+  // The upper half of size times a word of 64 bits. Products wrap around at 2⁶⁴, which none of them reaches as what it is, unsigned.
+  const carried = randomBits<S>(fold(key, 5), shape).cast('i64').mul(size).shiftRight(32)
+  return bits.cast('i64').mul(size).add(carried).shiftRight(32).add(low).cast('i32')
 }
 
-/** Draws an index along a dim with the chances softmax(logits), i32: the largest of logits plus Gumbel noise (Maddison et al. 2014). */
+/**
+ * Draws an index along a dim with the chances softmax(logits), i32: the largest of logits plus Gumbel noise (Maddison et al. 2014). A logit of −∞
+ * is never drawn, unless all are: then it is the first. Where a logit is ∞ or NaN, the first such is drawn.
+ */
 export function categorical<D extends string, R extends D | Unsettled<D>>(key: Key, logits: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
   const noise = gumbel(fold(key, 4), logits.shape)
   numbers('categorical', logits, userSite())

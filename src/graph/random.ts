@@ -6,8 +6,10 @@ import { formatShape, type Dim } from '../core/dim.ts'
 import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { isDType } from '../core/range.ts'
+import { below, bitsOf, mostOf, spacing, upTo } from '../core/neighbours.ts'
 import { userSite } from '../core/site.ts'
 import { floats } from './infer/checks.ts'
+import { sumsIn } from './half-precision.ts'
 import { broadcastTo, constantNode, fullNode, make } from './make.ts'
 import { shapeOf, type Node } from './node.ts'
 import { full, loose, tensor, where } from './tensor.ts'
@@ -62,17 +64,50 @@ export interface UniformRange {
   readonly dtype?: DType
 }
 
-/** Uniform in [low, high): 24 random bits each, 53 for f64. */
+/**
+ * Uniform in [low, high), which is not reached in any dtype: 24 random bits each, 53 for f64, and of halves those 8 or 11 that
+ * they can hold from the first 1 on. Between 0 and 1 the chance to lie below any number of the dtype is that number.
+ */
 export function uniform<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, { low = 0, high = 1, dtype = 'f32' }: UniformRange = {}): Tensor<S[number]['name']> {
   float('uniform', dtype)
   if (!(low < high) || !Number.isFinite(high - low)) throw option('range', `uniform: no numbers lie in [${low}, ${high})`, 'give two finite numbers, the lower one first')
-  const words = (k: Key, drop: number): Tensor<string> => tensor(make('convert', [top(randomBits<S>(k, shape).node, drop)], { dtype: dtype === 'f64' ? 'f64' : 'f32' }))
-  const unit = dtype === 'f64' ? words(key, 6).mul(2 ** -26).add(words(fold(key, 3), 5).mul(2 ** -53)) : words(key, 8).mul(2 ** -24)
-  const scaled = low === 0 && high === 1 ? unit : unit.mul(high - low).add(low)
-  return tensor(scaled.cast(dtype).node)
+  const [first, last] = [upTo(low, dtype), below(high, dtype)]
+  if (!(first <= last)) throw option('range', `uniform: no ${dtype} lies in [${low}, ${high})`, 'give a wider range, or a dtype with more digits')
+  const wide = sumsIn(dtype)
+  const unit = dtype === 'f64' ? words(key, shape, 6, 'f64').mul(2 ** -26).add(words(fold(key, 3), shape, 5, 'f64').mul(2 ** -53)) : significant(words(key, shape, 8, 'u32'), bitsOf(dtype)).cast('f32').mul(2 ** -24)
+  if (first === 0 && high === 1) return tensor(unit.cast(dtype).node)
+  // What f32 cannot hold is drawn at a quarter of its size.
+  const scale = high - first > mostOf(wide) ? 4 : 1
+  const drawn = unit.mul((high - first) / scale)
+  // Cut to multiples of the last digit of the range's far end, whatever is added to them is exact: rounded, it could be the end itself.
+  const step = spacing(Math.max(Math.abs(first), Math.abs(last)), dtype) / scale
+  const scaled = first === 0 ? drawn : drawn.div(step).floor().mul(step).add(first / scale)
+  return tensor((scale === 1 ? scaled : scaled.mul(scale)).clamp(first, last).cast(dtype).node)
 }
-/** The words without their lowest bits. */
-const top = (bits: Node, drop: number): Node => make('binary', [bits, fullNode(drop, shapeOf(bits), 'u32')], { fn: 'shiftRight' })
+/** Random words without their lowest bits. */
+const words = (key: Key, shape: readonly Dim[], drop: number, dtype: DType): Tensor<string> => {
+  const bits: Tensor<string> = randomBits<readonly Dim[]>(key, shape)
+  const top: Tensor<string> = bits.shiftRight(drop)
+  return top.cast(dtype)
+}
+/** So many bits of each word from its first 1 on, the lower ones 0. Of 24 bits. */
+function significant(word: Tensor<string>, bits: number): Tensor<string> {
+  if (bits >= 24) return word
+  const drop = word.leadingZeros().cast('i32').neg().add(32 - bits).maximum(0).cast('u32')
+  return loose(word.shiftRight(loose(drop))).shiftLeft(loose(drop))
+}
+
+/** Uniform in (0, 1), neither end of it: odd multiples of 2⁻²⁴. */
+export const openUniform = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Tensor<S[number]['name']> =>
+  tensor(words(key, shape, 9, 'f32').add(0.5).mul(2 ** -23).node)
+
+/** Whether each element's word falls below a chance, which counts in steps of 2⁻³². */
+export function falls<const S extends readonly Dim[]>(key: Key, chance: number, shape: S & Distinct<S>): Tensor<S[number]['name']> {
+  const limit = Math.round(chance * 2 ** 32)
+  const bits = randomBits<S>(key, shape)
+  // 2³² is no u32, and above all of them.
+  return limit < 2 ** 32 ? bits.less(limit) : tensor(bits.equal(bits).node)
+}
 
 /** Standard normal (Box and Muller 1958); a float, f32 unless said. */
 export function normal<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> {
@@ -104,5 +139,5 @@ export function dropout<D extends string>(key: Key, x: Tensor<D>, rate: number):
   if (!(rate >= 0 && rate < 1)) throw option('rate', `dropout: the rate is ${rate}`, 'give a share of at least 0 and below 1')
   floats('dropout', x.dtype, x.shape, userSite())
   if (rate === 0) return x
-  return where(uniform(key, x.shape).greaterEqual(rate), x.mul(1 / (1 - rate)), full(0, x.shape, x.dtype))
+  return where(falls(key, rate, x.shape), full(0, x.shape, x.dtype), x.mul(1 / (1 - rate)))
 }

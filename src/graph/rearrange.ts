@@ -1,5 +1,5 @@
 /** Moving elements to places known beforehand: slices, padding, joining, rolling. Every one works along split dims too. */
-import { formatShape, nameOf, names, type Dim, type DimLike } from '../core/dim.ts'
+import { formatShape, hiddenName, nameOf, names, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { broadcastTo, make } from './make.ts'
 import { dimIn } from './infer/checks.ts'
@@ -92,9 +92,11 @@ export function concat<D extends string, R extends D | Unsettled<D>, N extends s
 export function stack<D extends string, N extends string>(tensors: readonly Tensor<D>[], dim: Dim<N> & Fresh<N, D>): Tensor<D | N> {
   const { name, size }: Dim = dim
   if (tensors.length !== size) throw new DimError({ code: 'size-differs', what: `stack: ${tensors.length} tensors along "${name}" of size ${size}`, fix: `give ${size} tensors, or a dim of size ${tensors.length}`, at: userSite() })
-  const one = { name, size: 1 }
+  // Under a name that no layout has a rule for: single elements cannot be split, all of them together can.
+  const one = { name: hiddenName(name, 'one'), size: 1 }
   // First: so that each operand is copied in one piece.
-  return concat<string, string>(tensors.map(t => tensor(broadcastTo(make('mergeDims', [t.node], { from: [], into: one }), [one, ...t.shape]))), name) as unknown as Tensor<D | N>
+  const all = concat<string, string>(tensors.map(t => tensor(broadcastTo(make('mergeDims', [t.node], { from: [], into: one }), [one, ...t.shape]))), one.name)
+  return tensor(make('rename', [all.node], { from: one.name, to: name }))
 }
 
 /** Element `i` of a dim, which goes. @throws DimError when there is none */
@@ -102,7 +104,7 @@ export function index<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>
   const { name, size } = dimIn(x.shape, dim, 'index', userSite())
   whole(`index along "${name}"`, i, x, i >= 0 && i < size, `from 0 to ${size - 1}`)
   // Under a name that no layout has a rule for: a single element is split nowhere.
-  const alone = `${name}.one`
+  const alone = hiddenName(name, 'one')
   return tensor(make('splitDim', [sample(x, name, { name: alone, size: 1 }, i)], { dim: alone, into: [] }))
 }
 

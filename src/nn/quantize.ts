@@ -1,5 +1,5 @@
 /** Weights of 8 or 4 bits, for inference: whole numbers, and for each group of them along a dim a scale (bf16). */
-import { nameOf, type Dim, type DimLike } from '../core/dim.ts'
+import { hiddenName, nameOf, type Dim, type DimLike } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
@@ -23,8 +23,8 @@ export interface Quantize {
 }
 
 const grouped = (x: Tensor<string>, { name, size }: Dim, groups: number): Tensor<string> =>
-  x.split(name, [{ name, size: groups }, { name: `${name}.group`, size: size / groups }] as readonly Dim[])
-const merged = (x: Tensor<string>, along: Dim, inner: string): Tensor<string> => x.merge([along.name, `${along.name}.${inner}`], along as Dim<never>)
+  x.split(name, [{ name, size: groups }, { name: hiddenName(name, 'group'), size: size / groups }] as readonly Dim[])
+const merged = (x: Tensor<string>, along: Dim, inner: string): Tensor<string> => x.merge([along.name, hiddenName(along.name, inner)], along as Dim<never>)
 
 /**
  * Each number as the nearest of 255 (8 bits) or 15 (4 bits) multiples of its group's scale, which the largest of the group decides:
@@ -42,7 +42,7 @@ export function quantize<D extends string, R extends D>(x: Tensor<D>, over: DimL
   if (bits === 4 && along.size % 2 !== 0) throw wrong('numbers of 4 bits lie in pairs', 'use 8 bits, or a dim of even size')
   const most = bits === 8 ? 127 : 7
   const groups = grouped(loose(x).cast('f32'), along, along.size / size)
-  const scale = groups.abs().max(`${along.name}.group`).mul(1 / most).cast('bf16')
+  const scale = groups.abs().max(hiddenName(along.name, 'group')).mul(1 / most).cast('bf16')
   const step = scale.cast('f32')
   const whole = merged(groups.div(where(step.equal(0), step.add(1), step)).round().clamp(-most, most), along, 'group')
   return { values: tensor(bits === 8 ? whole.cast('i8').node : paired(whole, along).node), scale: tensor(scale.node) }
@@ -50,8 +50,8 @@ export function quantize<D extends string, R extends D>(x: Tensor<D>, over: DimL
 
 /** Numbers from −7 to 7, two to a byte: the first in its low half, 8 more than it is. */
 function paired(whole: Tensor<string>, { name, size }: Dim): Tensor<string> {
-  const pairs = whole.add(8).cast('i32').split(name, [{ name, size: size / 2 }, { name: `${name}.pair`, size: 2 }] as readonly Dim[])
-  const [low, high] = [index(pairs, `${name}.pair`, 0), index(pairs, `${name}.pair`, 1)]
+  const pairs = whole.add(8).cast('i32').split(name, [{ name, size: size / 2 }, { name: hiddenName(name, 'pair'), size: 2 }] as readonly Dim[])
+  const [low, high] = [index(pairs, hiddenName(name, 'pair'), 0), index(pairs, hiddenName(name, 'pair'), 1)]
   return loose(loose(low).add(loose(high).mul(16))).cast('u8')
 }
 
@@ -60,7 +60,7 @@ export function dequantize<D extends string, R extends D>({ values, scale }: Qua
   const along: Dim = over
   const bytes = loose(values)
   const numbers = values.dtype === 'i8' ? bytes.cast('f32')
-    : merged(stack<string, string>([bytes.and(15), bytes.shiftRight(4)].map(half => half.cast('f32').sub(8)), { name: `${along.name}.pair`, size: 2 } as Dim<never>), along, 'pair')
+    : merged(stack<string, string>([bytes.and(15), bytes.shiftRight(4)].map(half => half.cast('f32').sub(8)), { name: hiddenName(along.name, 'pair'), size: 2 } as Dim<never>), along, 'pair')
   const step = loose(scale).cast('f32')
   return tensor(merged(grouped(numbers, along, dimIn(step.shape, along.name, 'dequantize', userSite()).size).mul(step), along, 'group').cast(dtype).node)
 }

@@ -1,5 +1,5 @@
 /** Graph + mesh + layout → the program of one device. */
-import { names, type Dim } from '../core/dim.ts'
+import { isHidden, names, type Dim } from '../core/dim.ts'
 import { LayoutError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { checkLayout, localShape, shardingOf, type Layouts } from '../core/layout.ts'
@@ -44,15 +44,17 @@ export function allNodes(roots: readonly Node[]): Node[] {
   return reachable(roots).flatMap(n => [n, ...bodiesOf(n).flatMap(body => [...allNodes(body.outputs), ...body.inputs])])
 }
 
-/** Ops that give a dim another size. */
+/** Ops that give a dim another size; those of the second list where it keeps its name. */
 const resizing: ReadonlySet<string> = new Set(['resample', 'concat', 'conv', 'dynamicSlice', 'topK'])
+const regrouping: ReadonlySet<string> = new Set(['splitDim', 'mergeDims'])
 
 /** Which dims got their size from an op, not from the user. */
 function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
   const key = (d: Dim): string => `${d.name}=${d.size}`
-  const found = new Set(nodes.filter(n => resizing.has(n.op)).flatMap(n => {
-    const given = new Set(n.inputs.flatMap(i => shapeOf(i).map(key)))
-    return n.results.flatMap(r => r.shape.map(key)).filter(k => !given.has(k))
+  const found = new Set(nodes.filter(n => resizing.has(n.op) || regrouping.has(n.op)).flatMap(n => {
+    const given = n.inputs.flatMap(i => shapeOf(i))
+    const [before, had] = [new Set(given.map(key)), new Set(names(given))]
+    return n.results.flatMap(r => r.shape).filter(d => !before.has(key(d)) && (resizing.has(n.op) || had.has(d.name))).map(key)
   }))
   return d => found.has(key(d))
 }
@@ -66,7 +68,7 @@ const layoutNamed = (n: Node): string | undefined => (n.op === 'input' ? n.attrs
  */
 export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): (d: Dim) => boolean {
   const nodes = [...graph.inputs, ...allNodes(graph.outputs)]
-  const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)])
+  const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)].filter(name => !isHidden(name)))
   const there = layoutNames(layouts)
   for (const n of nodes) {
     const name = layoutNamed(n)

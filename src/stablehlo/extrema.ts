@@ -35,18 +35,24 @@ function turned(w: Writer, bits: Ssa): Ssa {
   const sign = w.op('shift_right_arithmetic', [bits, by(63)], bits)
   return w.op('xor', [bits, w.op('shift_right_logical', [sign, by(1)], bits)], bits)
 }
-/** Floats with one zero and one NaN, which the total order of bits puts at the far end: below all others for a minimum. */
-export function plain(w: Writer, x: Ssa, kind: 'max' | 'min' = 'max'): Ssa {
-  const [zero, nan] = [w.constant(0, x.dtype, x.sizes), w.constant(NaN, x.dtype, x.sizes)]
-  const last = kind === 'max' ? nan : w.op('negate', [nan], x)
-  return w.op('select', [compared(w, 'NE', x, x), last, w.op('select', [compared(w, 'EQ', x, zero), zero, x], x)], x)
+/** Floats with one NaN, at the far end of the total order of bits: above all others for a maximum. */
+function oneNaN(w: Writer, x: Ssa, kind: 'max' | 'min', others = x): Ssa {
+  const nan = w.constant(NaN, x.dtype, x.sizes)
+  return w.op('select', [compared(w, 'NE', x, x), kind === 'max' ? nan : w.op('negate', [nan], x), others], x)
 }
-/** Integers in the order of the floats, NaN at the end: XLA sorts them in a sixth of the time that a comparator of floats takes. */
-export function keyOf(w: Writer, x: Ssa, kind: 'max' | 'min' = 'max'): Ssa {
+/** Floats with one zero and one NaN, which the total order of bits puts where they belong. */
+export function plain(w: Writer, x: Ssa): Ssa {
+  const zero = w.constant(0, x.dtype, x.sizes)
+  return oneNaN(w, x, 'max', w.op('select', [compared(w, 'EQ', x, zero), zero, x], x))
+}
+/** Integers in the order of the floats. */
+function ordered(w: Writer, x: Ssa, prepared: (x: Ssa) => Ssa): Ssa {
   const [wide, bits] = x.dtype === 'f64' ? ['f64', 'i64'] as const : ['f32', 'i32'] as const
   const widened = x.dtype === wide ? x : w.op('convert', [x], like(x, wide))
-  return turned(w, w.op('bitcast_convert', [plain(w, widened, kind)], like(x, bits)))
+  return turned(w, w.op('bitcast_convert', [prepared(widened)], like(x, bits)))
 }
+/** Integers in the order of the floats, NaN the largest: XLA sorts them in a sixth of the time that a comparator of floats takes. */
+export const keyOf = (w: Writer, x: Ssa): Ssa => ordered(w, x, v => plain(w, v))
 export function fromKey(w: Writer, key: Ssa, dtype: DType): Ssa {
   const wide = key.dtype === 'i64' ? 'f64' : 'f32'
   const found = w.op('bitcast_convert', [turned(w, key)], like(key, wide))
@@ -55,4 +61,4 @@ export function fromKey(w: Writer, key: Ssa, dtype: DType): Ssa {
 
 /** A reduction between devices, which knows only the plain ops: extrema of floats are those of integers in their order. */
 export const betweenDevices = (w: Writer, kind: ReduceKind, x: Ssa, reduce: (x: Ssa) => Ssa): Ssa =>
-  isExtremum(kind, x.dtype) ? fromKey(w, reduce(keyOf(w, x, kind)), x.dtype) : reduce(x)
+  isExtremum(kind, x.dtype) ? fromKey(w, reduce(ordered(w, x, v => oneNaN(w, v, kind))), x.dtype) : reduce(x)

@@ -1,10 +1,11 @@
 /** Gradients: ops that sum over dims. */
 import { names } from '../../core/dim.ts'
-import { isNearly } from '../../graph/extremum.ts'
-import { dotNode } from '../../graph/half-precision.ts'
+import { converted, cotangentIn, dotNode, sumsIn } from '../../graph/half-precision.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
+import { where } from '../../graph/tensor.ts'
+import { counting, weights } from './extremum.ts'
 import { none, t, type T } from './vjp.ts'
 import type { ContractionAttrs } from '../../graph/ops.ts'
 import type { Vjps } from './vjp.ts'
@@ -37,7 +38,10 @@ export const contraction: Vjps<ContractionAttrs> = {
     if (n.attrs.kind === 'sum') return [wide]
     if (n.attrs.kind === 'prod') return [t(wide).mul(t(othersProduct(x, n.attrs.over))).node]
     // Elements that tie for the extremum share its cotangent.
-    const hit = isNearly(t(x), t(broadcastTo(n, shapeOf(x)))).cast(dtypeOf(x))
-    return [t(wide).mul(hit).div(t(broadcastTo(hit.sum(...n.attrs.over).node, shapeOf(x)))).node]
+    const like = (y: T): T => t(broadcastTo(y.node, shapeOf(x)))
+    const weight = weights(t(x), like(t(n)))
+    const { least, count } = counting(weight.sum(...n.attrs.over))
+    const share = t(cotangentIn(g, sumsIn(dtypeOf(x)))).div(t(broadcastTo(count.node, shapeOf(g))))
+    return [converted(where(weight.greaterEqual(like(least)), like(share), 0).node, dtypeOf(x))]
   },
 }

@@ -2,13 +2,13 @@
 import { isFloat } from '../../core/dtype.ts'
 import { names } from '../../core/dim.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
-import { isNearly } from '../../graph/extremum.ts'
-import { inSums } from '../../graph/half-precision.ts'
+import { converted, cotangentIn, inSums } from '../../graph/half-precision.ts'
 import { broadcastTo, fullNode, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import type { CumulativeKind, IndexingAttrs, ScatterKind } from '../../graph/ops.ts'
 import { full, tensor, where } from '../../graph/tensor.ts'
 import { productGradient } from './cumulative.ts'
+import { counting, weights } from './extremum.ts'
 import { none, t, type Cotangents, type Vjps, type T } from './vjp.ts'
 
 const zeros = (like: Node): Node => fullNode(0, shapeOf(like), dtypeOf(like))
@@ -30,10 +30,13 @@ const byExtremum: ScatterRule = (n, g, indices, updates) => {
   const { dim } = n.attrs
   const target = operand(n, 0)
   // Whoever gave the extremum shares its cotangent.
-  const kept = isNearly(t(target), t(n)).cast(dtypeOf(target))
-  const gave = isNearly(t(updates), rowsAt(n, dim, indices, updates)).cast(dtypeOf(target))
-  const share = t(g).div(t(placed(kept.node, dim, indices.node, gave.node)))
-  return [share.mul(kept).node, undefined, rowsAt(share.node, dim, indices, updates).mul(gave).node]
+  const kept = weights(t(target), t(n))
+  const gave = weights(t(updates), rowsAt(n, dim, indices, updates))
+  const { least, count } = counting(t(placed(kept.node, dim, indices.node, gave.node)))
+  const share = t(cotangentIn(g, count.dtype)).div(count)
+  const theirs = rowsAt(share.node, dim, indices, updates)
+  const counted = (weight: T, from: T, shares: T): Node => converted(where(weight.greaterEqual(from), shares, 0).node, dtypeOf(target))
+  return [counted(kept, least, share), undefined, counted(gave, rowsAt(least.node, dim, indices, updates), theirs)]
 }
 const scatters: { readonly [K in ScatterKind]: ScatterRule } = {
   add: (n, g, indices, updates) => [g, undefined, rowsAt(g, n.attrs.dim, indices, updates).node],
@@ -58,7 +61,9 @@ function extremumGradient(n: Node<'cumulative'>, g: Node): Node {
   const x = operand(n, 0)
   const along = dimIn(shapeOf(x), dim, 'gradient')
   const before = make('resample', [n], { dim, to: along, start: reverse ? 1 : -1, step: 1, dilation: 1, fill: kind === 'max' ? -Infinity : Infinity })
-  const better = kind === 'max' ? t(before).less(t(x)) : t(x).less(t(before))
+  const beyond = kind === 'max' ? t(before).less(t(x)) : t(x).less(t(before))
+  // A NaN begins a run that never ends.
+  const better = t(x).isNaN().and(t(before).equal(t(before))).or(beyond)
   const first = t(counted(x, dim)).equal(reverse ? along.size - 1 : 0)
   const begins = tensor<string>(make('select', [first.node, first.node, better.node], {}))
   const began = make('cumulative', [where(begins, t(counted(x, dim)), reverse ? along.size - 1 : 0).node], { kind: reverse ? 'min' : 'max', dim, reverse })

@@ -61,7 +61,7 @@ export function legal(op: string, results: readonly TensorType[], site: Site | u
   for (const { shape, dtype } of results) {
     if (!isDType(dtype)) throw new DimError({ code: 'dtype', what: `there is no dtype ${String(dtype)}`, fix: didYouMean(String(dtype), Object.keys(dtypes)), at: site })
     if (!Array.isArray(shape)) throw new DimError({ code: 'not-a-dim', what: `${op}: the shape is ${String(shape)}`, fix: 'give a list of dims', at: site })
-    shape.forEach(legalDim)
+    for (const d of shape as readonly Dim[]) legalDim(d)
     distinct(shape, op, site)
   }
   return results
