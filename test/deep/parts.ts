@@ -59,7 +59,7 @@ function opParts(seed: number): Part[] {
 }
 
 const programs = 20_000
-const perPart = 50
+const perPart = 25
 const fuzzParts = (seed: number): Part[] => [
   ...Array.from({ length: programs / perPart }, (_, i): Part => {
     const own = Math.floor(draw(seed, 1_000_000 + i) * 2 ** 31)
@@ -74,6 +74,9 @@ const fuzzParts = (seed: number): Part[] => [
 const files: readonly (readonly [file: string, pattern: string])[] = [
   ['test/same-numbers.test.ts', 'simulate'], ['test/same-numbers.test.ts', 'cpu'],
   ...found.map(m => ['test/mpi/numbers.test.ts', m.name] as const),
+  ['test/cli/bad-input.test.ts', 'bad input'],
+  ...['failures', 'bad-input'].flatMap(file => found.map(m => [`test/mpi/${file}.test.ts`, m.name] as const)),
+  ...found.map(m => ['test/mpi/hosts.test.ts', m.name] as const),
   ...found.map(m => ['test/mpi/native.test.ts', m.name] as const),
 ]
 const fileParts = (): Part[] => files.map(([file, pattern]) => ({

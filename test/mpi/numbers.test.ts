@@ -6,10 +6,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { mesh } from '../../src/core/mesh.ts'
 import { openBackend } from '../../src/engine/index.ts'
 import { train } from '../../src/train/train.ts'
-import { all } from '../support/depth.ts'
 import { forms, small } from '../support/parallel-runs.ts'
 import { openJob, type Job } from './requests.ts'
-import { flavours, found } from './support.ts'
+import { flavours, takes } from './support.ts'
 
 const cache = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(cache, { recursive: true, force: true }))
@@ -27,8 +26,7 @@ describe.each(flavours)('$name', ({ mpi, missing }) => {
   })
   afterAll(async () => { await job?.close() })
 
-  // Where both MPIs are here each takes half of the forms, unless all are asked for.
-  const mine = onFour.filter((_, i) => all || mpi === undefined || found[i % found.length] === mpi)
+  const mine = onFour.filter((_, i) => takes(mpi, i))
   test('several forms are tried', () => { expect(mine.length).toBeGreaterThanOrEqual(3) })
   test.for(mine.map((form, i) => [JSON.stringify(form), form, i] as const))('%s', async ([, form, i], { skip }) => {
     if (job === undefined) return skip(missing)

@@ -9,7 +9,7 @@ import { meshText } from '../support/again.ts'
 import { drawnTrial, programsOf } from '../support/op-table.ts'
 import { seedOf } from '../support/values.ts'
 import { openJob, type Job } from './requests.ts'
-import { flavours, found, shortName } from './support.ts'
+import { flavours, shortName, takes } from './support.ts'
 
 const cache = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(cache, { recursive: true, force: true }))
@@ -20,8 +20,7 @@ describe.each(flavours)('$name', ({ mpi, missing, name }) => {
   beforeAll(() => { job = mpi === undefined ? undefined : openJob(mpi, 4, cache) })
   afterAll(async () => { await job?.close() })
 
-  // Where both MPIs are here each takes half of the cases, so that none is run twice.
-  const mine = cases.filter(c => mpi === undefined || found[seedOf(c.name) % found.length] === mpi)
+  const mine = cases.filter(c => takes(mpi, seedOf(c.name)))
   const pieces = meshes.flatMap((sizes, i) => programsOf(mine.filter(c => (seedOf(c.name) >> 4) % 2 === i).map(({ name }) => ({ name, layout: {} })), 12).map(some => ({ sizes, names: some.map(t => t.name) })))
   test.for(pieces.map(p => [meshText(p.sizes), p.names.join(', '), p] as const))('mesh %s: %s', async ([, , { sizes, names }], { skip }) => {
     if (job === undefined) return skip(missing)

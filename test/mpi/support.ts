@@ -1,6 +1,7 @@
 /** The MPIs of this machine, and jobs started under them. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { all } from '../support/depth.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const bin = `${root}bin/meshwork.js`
@@ -29,6 +30,9 @@ export const flavours: readonly { readonly name: Mpi['name']; readonly mpi: Mpi 
   name, mpi: found.find(m => m.name === name),
   missing: `no mpirun and mpicc of ${name}: apt-get install ${name === 'MPICH' ? 'mpich libmpich-dev' : 'openmpi-bin libopenmpi-dev'}`,
 }))
+
+/** Of things that do not depend on the MPI, each is tried under one of those that are here, in turn, or with `all` under every one. */
+export const takes = (mpi: Mpi | undefined, i: number): boolean => all || mpi === undefined || found[i % found.length] === mpi
 
 /** `openmpi`, `mpich`: as options name it. */
 export const shortName = ({ name }: Pick<Mpi, 'name'>): string => name.toLowerCase().replace(' ', '')
