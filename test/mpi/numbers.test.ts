@@ -7,7 +7,7 @@ import { mesh } from '../../src/core/mesh.ts'
 import { openBackend } from '../../src/engine/index.ts'
 import { train } from '../../src/train/train.ts'
 import { forms, small } from '../support/parallel-runs.ts'
-import { openJob, type Job } from './requests.ts'
+import { openedJob, type Job } from './requests.ts'
 import { flavours, takes } from './support.ts'
 
 const cache = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
@@ -19,7 +19,7 @@ describe.each(flavours)('$name', ({ mpi, missing }) => {
   let job: Job | undefined
   beforeAll(async () => {
     if (mpi === undefined) return
-    job = openJob(mpi, 4, cache)
+    job = await openedJob(mpi, 4, cache)
     const backend = await openBackend({ backend: 'local', cache: false })
     expected = (await train(small, { backend })).losses
     await backend.close()

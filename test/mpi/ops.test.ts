@@ -8,7 +8,7 @@ import { fixedSeed } from '../ops/table.ts'
 import { meshText } from '../support/again.ts'
 import { drawnTrial, programsOf } from '../support/op-table.ts'
 import { seedOf } from '../support/values.ts'
-import { openJob, type Job } from './requests.ts'
+import { openedJob, type Job } from './requests.ts'
 import { flavours, shortName, takes } from './support.ts'
 
 const cache = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
@@ -17,7 +17,7 @@ const meshes = [{ x: 4 }, { x: 2, y: 2 }] as const
 
 describe.each(flavours)('$name', ({ mpi, missing, name }) => {
   let job: Job | undefined
-  beforeAll(() => { job = mpi === undefined ? undefined : openJob(mpi, 4, cache) })
+  beforeAll(async () => { job = mpi === undefined ? undefined : await openedJob(mpi, 4, cache) })
   afterAll(async () => { await job?.close() })
 
   const mine = cases.filter(c => takes(mpi, seedOf(c.name)))

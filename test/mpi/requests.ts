@@ -7,6 +7,7 @@ import type { Trial } from '../support/op-table.ts'
 import { environment, watched, worker, type Mpi } from './support.ts'
 
 export type Request =
+  | { readonly task: 'nothing' }
   | { readonly task: 'ops'; readonly mesh: MeshSizes; readonly trials: readonly Trial[]; readonly where: string }
   | { readonly task: 'numbers'; readonly form: Partial<Run> }
   | { readonly task: 'throws' }
@@ -19,6 +20,13 @@ export interface Job {
   ask(request: Request): Promise<unknown>
   /** Resolves when all ranks have ended. */
   close(): Promise<void>
+}
+
+/** A job that has begun, so that its first request does not take longer than the others. */
+export async function openedJob(...how: Parameters<typeof openJob>): Promise<Job> {
+  const job = openJob(...how)
+  await job.ask({ task: 'nothing' })
+  return job
 }
 
 /** @param cache the folder in which the first rank leaves what it compiles, for the others. */

@@ -57,7 +57,7 @@ let given: Wanted
 try {
   given = wanted()
 } catch (e) {
-  process.stderr.write(`${e instanceof Error ? e.message : String(e)}\n\n${help}`)
+  process.stderr.write(`${e instanceof Error ? e.message : String(e)}\n  see npm run ops -- --help\n`)
   process.exit(2)
 }
 
