@@ -6,12 +6,13 @@ import { expect, test } from 'vitest'
 import * as engine from '../src/index.ts'
 import * as nn from '../src/nn/index.ts'
 import { mistakes, printed, shownIn } from './support/guide.ts'
+import { testLimit } from './support/limits.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string): string => readFileSync(`${root}/${path}`, 'utf8')
 const blocks = (text: string, language: string): string[] =>
   [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].filter(([, l]) => l === language).map(([, , body]) => body ?? '')
-const runExample = (file: string) => spawnSync(process.execPath, ['--import', 'tsx', file], { cwd: root, encoding: 'utf8', timeout: 100_000 })
+const runExample = (file: string) => spawnSync(process.execPath, ['--import', 'tsx', file], { cwd: root, encoding: 'utf8', timeout: testLimit })
 
 test('the README shows examples/two-layers.ts, and lines of what it prints', () => {
   const readme = read('README.md')

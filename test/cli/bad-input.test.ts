@@ -2,7 +2,8 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { pretendPip, run, small, temporaryPlace, text, type Ended } from './support.ts'
+import { all } from '../support/depth.ts'
+import { openServer, pretendPip, run, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
 
 // Two at a time: the machine may have no more cores.
 vi.setConfig({ maxConcurrency: 2 })
@@ -131,7 +132,10 @@ const cases: readonly Case[] = [
 const place = temporaryPlace()
 afterAll(() => { place.remove() })
 const filled = (value: string): string => value.replaceAll('$F', place.path)
-const start = (args: readonly string[], name: string, env: Readonly<Record<string, string>> = {}): Promise<Ended> => run(args.map(filled), {
+let server: Server
+beforeAll(() => { server = openServer() })
+afterAll(() => { server.close() })
+const start = (args: readonly string[], name: string, env: Readonly<Record<string, string>> = {}, as: Server['run'] = run): Promise<Ended> => as(args.map(filled), {
   cwd: place.folder(`cwd/${name.replace(/\W+/g, '-')}`),
   env: { MESHWORK_CACHE_DIR: join(place.path, 'caches/shared'), ...Object.fromEntries(Object.entries(env).map(([key, value]) => [key, filled(value)])) },
 })
@@ -195,10 +199,11 @@ function expectOneMessage(err: string): void {
   expect(rows.filter(row => /^\s+at /.test(row) && !/^ {2}at +(\S+:\d+:\d+|byte .*)$/.test(row)), err).toEqual([])
 }
 
+// In one process, but for a tenth; `npm run test:deep` gives each a process of its own.
 describe.concurrent('bad input', () => {
-  for (const { name, args, env, exit, says: [code, ...parts] } of cases) {
+  for (const [i, { name, args, env, exit, says: [code, ...parts] }] of cases.entries()) {
     it(name, async ({ expect }) => {
-      const { code: exitCode, err, out } = await start(args, name, env)
+      const { code: exitCode, err, out } = await start(args, name, env, all || i % 10 === 0 ? run : server.run)
       expect(err).toMatch(new RegExp(`^\\w+Error\\[(${code})\\] `))
       expectOneMessage(err)
       for (const part of parts) expect(err).toMatch(part)

@@ -1,10 +1,11 @@
 /** The built command in processes of its own, in a folder of its own, with what it needs to be quick. */
-import { spawn, type ChildProcessByStdio } from 'node:child_process'
+import { fork, spawn, type ChildProcessByStdio } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { queue } from '../../src/runtime/processes.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 const bin = join(root, 'bin', 'meshwork.js')
@@ -42,6 +43,27 @@ export function run(args: readonly string[], { cwd, env = {}, onStart = () => {}
     child.stderr.on('data', (chunk: Buffer) => { err += chunk.toString(); onOutput(out + err, child) })
     child.on('close', (code, signal) => { resolve({ code, signal, out, err }) })
   })
+}
+
+export interface Server {
+  /** What `run` gives of a command that is not interrupted, from a process that does one after another. */
+  readonly run: (args: readonly string[], options: Pick<RunOptions, 'cwd' | 'env'>) => Promise<Ended>
+  readonly close: () => void
+}
+
+/** A process that takes many commands: for those that end before they compute anything, of which a process each would cost a second. */
+export function openServer(): Server {
+  const child = fork(fileURLToPath(new URL('server.mjs', import.meta.url)), { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: environment({}) })
+  const inTurn = queue()
+  return {
+    run: (args, { cwd, env = {} }) => inTurn(() => new Promise((resolve, reject) => {
+      const onExit = (code: number | null, signal: NodeJS.Signals | null): void => { reject(new Error(`meshwork ${args.join(' ')} ended the process with ${signal ?? code}`)) }
+      child.once('exit', onExit)
+      child.once('message', (ended: Ended) => { child.off('exit', onExit); resolve(ended) })
+      child.send({ args, cwd, env: environment(env) })
+    })),
+    close: () => { child.kill() },
+  }
 }
 
 export interface Place {

@@ -1,10 +1,7 @@
 /** Random programs against the reference: `npm run fuzz -- --programs 20000 --seed 1`. */
-import { setImmediate } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import fc from 'fast-check'
 import { openBackend } from '../../src/engine/index.ts'
-import { shown, verdict } from './check.ts'
-import { drawn, type Drawn } from './program.ts'
+import { saidOf, search, type Found } from './search.ts'
 
 const help = `npm run fuzz -- [options]: programs drawn at random, laid out at random, against the reference evaluator
 
@@ -55,31 +52,22 @@ const progress = (last = false): void => {
   say(`${done} of ${programs} programs, ${refused} refused, ${noisy} judged in f64, ${(done / seconds).toFixed(1)}/s, ${Math.ceil((programs - done) / Math.max(done / seconds, 1e-9))} s left`, last)
 }
 
-let found: { readonly seed: number; readonly program: Drawn; readonly wrong: string } | undefined
+let found: Found | undefined
 for (let first = 0; first < programs && !stopped && found === undefined; first += perSeed) {
   const from = seed + first / perSeed
-  let failing = false
-  const result = await fc.check(fc.asyncProperty(drawn, async p => {
-    // Simulated devices never wait, and Ctrl-C is heard in between only.
-    await setImmediate()
-    if (stopped) return
-    const { wrong, refused: no, noisy: loose = 0, calls: called } = await verdict([p], backend)
-    if (!failing) {
+  found = await search(backend, from, Math.min(perSeed, programs - first), {
+    stopped: () => stopped,
+    onVerdict: ({ refused: no, noisy: loose = 0, calls: called }) => {
       done++
       if (no === true) refused++
       noisy += loose
       for (const c of called) calls.set(c, (calls.get(c) ?? 0) + 1)
       progress()
-    }
-    if (wrong === undefined) return
-    failing = true
-    throw new Error(wrong)
-  }), { seed: from, numRuns: Math.min(perSeed, programs - first), interruptAfterTimeLimit: 600_000 })
-  const [program] = result.counterexample ?? []
-  if (result.failed && program !== undefined) found = { seed: from, program, wrong: (result.errorInstance instanceof Error ? result.errorInstance.message : '') }
+    },
+  })
 }
 progress(true)
 await backend.close()
 if (json) process.stdout.write(`${JSON.stringify({ programs: done, refused, noisy, seconds: (performance.now() - began) / 1000, stopped, calls: Object.fromEntries(calls), found })}\n`)
-else if (found !== undefined) process.stdout.write(`DIFFERENT (again by --seed ${found.seed} --programs ${perSeed})\n${found.wrong}\n${shown(found.program)}\n`)
+else if (found !== undefined) process.stdout.write(`DIFFERENT\n${saidOf(found, Math.min(perSeed, programs), plugin)}\n`)
 process.exitCode = found === undefined ? 0 : 1

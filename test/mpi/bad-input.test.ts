@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { bin, flavours, found, mpirun, start, type Mpi } from './support.ts'
+import { bin, flavours, found, mpirun, start, takes, type Mpi } from './support.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -25,7 +25,7 @@ const cases: readonly Case[] = [
 ]
 
 describe.each(flavours)('$name', ({ name, mpi, missing }) => {
-  test.for(cases)('$what', async ({ ranks, command, says, code = 1, env }, { skip }) => {
+  test.for(cases.filter((_, i) => takes(mpi, i)))('$what', async ({ ranks, command, says, code = 1, env }, { skip }) => {
     if (mpi === undefined) return skip(missing)
     const ended = await mpirun(mpi, ranks, command, env === undefined ? {} : { env: env(mpi) })
     expect(ended.err).toMatch(says)

@@ -2,13 +2,15 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
-import { bin, flavours, mpirun, start, worker, type Ended, type Mpi } from './support.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, describe, expect, test, type TestFunction } from 'vitest'
+import { openJob } from './requests.ts'
+import { bin, flavours, mpirun, start, takes, type Ended, type Mpi } from './support.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 /** By this the processes of a test's job are found. */
-const mark = (name: string): Record<string, string> => ({ MESHWORK_TEST: `${process.pid}-${name}`, MESHWORK_MPI_TIMEOUT: '3' })
+const mark = (name: string): Record<string, string> => ({ MESHWORK_TEST: `${process.pid}-${name}` })
 
 interface Found { readonly pid: number; readonly rank: string | undefined }
 /** Processes that carry a mark, with their ranks. */
@@ -24,47 +26,51 @@ function marked(value: string): Found[] {
 
 const long = ['node', bin, 'train', 'gpt-tiny', '--steps', '100000', '--set', 'model.layers=1', 'model.embed=32', 'model.hidden=64', 'batch=4', 'model.vocab=300', 'model.seq=32']
 
-/** Starts a long run on four ranks and sends a signal to rank 2 once it trains. */
-function struck(mpi: Mpi, name: string, signal: NodeJS.Signals): Promise<Ended & { readonly after: number }> {
-  const env = mark(name)
-  let at = 0
+/** Starts a long run on four ranks and sends a signal to rank 2 once it trains. That it ends at all is told by the test's own limit. */
+function struck(mpi: Mpi, name: string, signal: NodeJS.Signals, limit: Readonly<Record<string, string>> = {}): Promise<Ended> {
+  const env = { ...mark(name), ...limit }
+  let sent = false
   return mpirun(mpi, 4, [...long, '--out', join(folder, name)], {
     env,
     onOutput: all => {
-      if (at !== 0 || !/step 1\/100000/.test(all)) return
-      at = performance.now()
-      for (const { pid, rank } of marked(env['MESHWORK_TEST'] ?? '')) if (rank === '2') process.kill(pid, signal)
+      if (sent || !/step 1\/100000/.test(all)) return
+      sent = true
+      for (const { pid, rank } of marked(env.MESHWORK_TEST ?? '')) if (rank === '2') process.kill(pid, signal)
     },
-  }).then(ended => ({ ...ended, after: (performance.now() - at) / 1000 }))
+  })
 }
 
 async function expectEnded(ended: Ended, name: string): Promise<void> {
   expect(ended.code, ended.err).not.toBe(0)
-  // The launcher is gone a moment before the last of what it has killed.
-  await expect.poll(() => marked(mark(name)['MESHWORK_TEST'] ?? ''), { timeout: 10_000 }).toEqual([])
+  await expectGone(name)
+}
+async function expectGone(name: string): Promise<void> {
+  // The launcher is gone a moment before the last of what it has killed; how long a moment is, a busy machine decides.
+  while (marked(mark(name)['MESHWORK_TEST'] ?? '').length > 0) await pause(20)
 }
 
 describe.each(flavours)('$name', ({ name: flavour, mpi, missing }) => {
+  // What the launcher and the library do, under each; what Meshwork does by itself, under one.
+  const once: (name: string, run: TestFunction) => void = takes(mpi, 0) ? test : () => undefined
+
   test('a rank that is killed', async ({ skip }) => {
     if (mpi === undefined) return skip(missing)
     const ended = await struck(mpi, `kill-${flavour}`, 'SIGKILL')
     await expectEnded(ended, `kill-${flavour}`)
-    expect(ended.after).toBeLessThan(30)
     // The launcher sees it first: Open MPI's names the rank, MPICH's the process and its host.
     expect(ended.out + ended.err).toMatch(/process rank 2 .* exited on signal 9|PID \d+ RUNNING AT/)
   })
 
   test('a rank that stands still', async ({ skip }) => {
     if (mpi === undefined) return skip(missing)
-    const ended = await struck(mpi, `stop-${flavour}`, 'SIGSTOP')
+    const ended = await struck(mpi, `stop-${flavour}`, 'SIGSTOP', { MESHWORK_MPI_TIMEOUT: '3' })
     await expectEnded(ended, `stop-${flavour}`)
-    expect(ended.after).toBeLessThan(30)
     expect(ended.err).toMatch(/JobError\[stuck-collective\] rank 2 \(host [^)]+\) does not answer/)
     // In a program's collective, with the line it comes from, or between two steps.
     expect(ended.err).toMatch(/waiting +rank \d .* in (all-reduce sum along (batch|model)\n +at +\w+\/[\w-]+\.[jt]s:\d+:\d+|whether to stop)/)
   })
 
-  test('SIGTERM to all, each at its own time: all stop after the same step, and the run is whole', async ({ skip }) => {
+  once('SIGTERM to all, each at its own time: all stop after the same step, and the run is whole', async ({ skip }) => {
     if (mpi === undefined) return skip(missing)
     const name = `term-${flavour}`
     const env = mark(name)
@@ -93,19 +99,17 @@ describe.each(flavours)('$name', ({ name: flavour, mpi, missing }) => {
 
   test('a rank that throws', async ({ skip }) => {
     if (mpi === undefined) return skip(missing)
-    const ended = await mpirun(mpi, 4, ['node', '--import', 'tsx', worker, 'throws', join(folder, 'cache')], { env: mark(`throw-${flavour}`) })
-    await expectEnded(ended, `throw-${flavour}`)
-    expect(ended.err).toMatch(/a fault of rank 2/)
-    expect(ended.seconds).toBeLessThan(60)
+    const job = openJob(mpi, 4, join(folder, 'cache'), mark(`throw-${flavour}`))
+    await expect(job.ask({ task: 'throws' })).rejects.toThrow(/ended with [1-9][^]*a fault of rank 2/)
+    await expectGone(`throw-${flavour}`)
   })
 
-  test('a rank with another seed', async ({ skip }) => {
+  once('a rank with another seed', async ({ skip }) => {
     if (mpi === undefined) return skip(missing)
     const out = ['--out', join(folder, `seed-${flavour}`)]
     const ended = await mpirun(mpi, 3, [...long, ...out, '--seed', '1', ':', '-n', '1', ...long, ...out, '--seed', '2'], { env: mark(`seed-${flavour}`) })
     await expectEnded(ended, `seed-${flavour}`)
     expect(ended.err).toMatch(/JobError\[ranks-differ\] rank 3 \(host [^)]+\) differs from rank 0 in run\.seed/)
     expect(ended.err.match(/JobError/g)).toHaveLength(1)
-    expect(ended.seconds).toBeLessThan(60)
   })
 })

@@ -32,9 +32,8 @@ describe.each(flavours)('$name', ({ name, mpi, missing }) => {
     ['absent', /JobError\[stuck-collective\] rank 1 \(host [^)]+\) is not in this collective/],
   ] as const)('a rank that is %s', async ([mode, says], { skip }) => {
     if (mpi === undefined) return skip(missing)
-    const { code, err, seconds } = await mpirun(mpi, 2, [program, mode, '1'])
+    const { code, err } = await mpirun(mpi, 2, [program, mode, '1'])
     expect(err).toMatch(says)
     expect(code).not.toBe(0)
-    expect(seconds).toBeLessThan(30)
   })
 })

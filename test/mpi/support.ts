@@ -1,6 +1,7 @@
 /** The MPIs of this machine, and jobs started under them. */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { all } from '../support/depth.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const bin = `${root}bin/meshwork.js`
@@ -30,7 +31,15 @@ export const flavours: readonly { readonly name: Mpi['name']; readonly mpi: Mpi 
   missing: `no mpirun and mpicc of ${name}: apt-get install ${name === 'MPICH' ? 'mpich libmpich-dev' : 'openmpi-bin libopenmpi-dev'}`,
 }))
 
-export interface Ended { readonly code: number | null; readonly out: string; readonly err: string; readonly seconds: number }
+/** Of things that do not depend on the MPI, each is tried under one of those that are here, in turn, or with `all` under every one. */
+export const takes = (mpi: Mpi | undefined, i: number): boolean => all || mpi === undefined || found[i % found.length] === mpi
+
+/** `openmpi`, `mpich`: as options name it. */
+export const shortName = ({ name }: Pick<Mpi, 'name'>): string => name.toLowerCase().replace(' ', '')
+/** The MPI that `mpi:NAME` means, where it is here. */
+export const flavourOf = (where: string): Mpi | undefined => found.find(m => where === `mpi:${shortName(m)}`)
+
+export interface Ended { readonly code: number | null; readonly out: string; readonly err: string }
 export interface JobOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
@@ -38,32 +47,36 @@ export interface JobOptions {
   readonly onOutput?: (all: string) => void
 }
 
-/** What lets root and more ranks than cores be. */
-export const leave: Readonly<Record<string, string>> = { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1', OMPI_MCA_rmaps_base_oversubscribe: '1' }
-/** The tester's own environment must not say that this is a job, nor which plugin. */
-const inherited = (): NodeJS.ProcessEnv =>
-  Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(OMPI_COMM|PMI|PMIX|SLURM|MESHWORK_MPI|XLA_FLAGS|PJRT_|NODE_OPTIONS|VITEST)/.test(name)))
+/** What lets root, more ranks than cores, and a rank that a busy machine keeps waiting be. Tests of ranks that stand still say how long themselves. */
+export const leave: Readonly<Record<string, string>> = {
+  OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1', OMPI_MCA_rmaps_base_oversubscribe: '1', MESHWORK_MPI_TIMEOUT: '600',
+}
+/** Of a process that is to start ranks, as if nobody had started this one. The tester's own environment must not say that this is a job, nor which plugin. */
+export const environment = (env: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv => ({
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(OMPI_COMM|PMI|PMIX|SLURM|MESHWORK_MPI|XLA_FLAGS|PJRT_|NODE_OPTIONS|VITEST)/.test(name))),
+  ...leave, ...env,
+})
 
-/** Every process that descends from a child is in its group, so that a test that fails leaves none. */
+/** What this process has started ends with it: a test that is given up must leave no ranks behind. */
+const children = new Set<ChildProcess>()
+process.on('exit', () => { for (const child of children) child.kill() })
+export function watched<C extends ChildProcess>(child: C): C {
+  children.add(child)
+  child.on('close', () => { children.delete(child) })
+  return child
+}
+
 export function start(command: string, args: readonly string[], { env = {}, cwd = root, onOutput = () => {} }: JobOptions = {}): Promise<Ended> {
-  const begun = performance.now()
-  const child = spawn(command, args, { cwd, env: { ...inherited(), ...leave, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = watched(spawn(command, args, { cwd, env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] }))
   return new Promise((resolve, reject) => {
     let [out, err] = ['', '']
     child.on('error', reject)
     child.stdout.on('data', (chunk: Buffer) => { out += chunk.toString(); onOutput(out + err) })
     child.stderr.on('data', (chunk: Buffer) => { err += chunk.toString(); onOutput(out + err) })
-    child.on('close', code => { resolve({ code, out, err, seconds: (performance.now() - begun) / 1000 }) })
+    child.on('close', code => { resolve({ code, out, err }) })
   })
 }
 
 /** One command on several ranks. */
 export const mpirun = (mpi: Mpi, ranks: number, command: readonly string[], options?: JobOptions): Promise<Ended> =>
   start(mpi.mpirun, ['-n', String(ranks), ...command], options)
-
-/** The JSON that rank 0 printed last. */
-export const resultOf = ({ out, err, code }: Ended): unknown => {
-  const line = out.trim().split('\n').at(-1) ?? ''
-  if (code !== 0) throw new Error(`exit ${code}\n${out}\n${err}`)
-  return JSON.parse(line)
-}

@@ -1,44 +1,39 @@
-/** What the tests run on every rank: `node --import tsx worker.ts TASK FOLDER [MOST]`. Rank 0 prints one line of JSON. */
-import { mesh } from '../../src/core/mesh.ts'
-import { openBackend } from '../../src/engine/index.ts'
-import { currentJob } from '../../src/runtime/job.ts'
+/** What the tests run on every rank: `node --import tsx worker.ts FOLDER` takes requests, a line of JSON each, from rank 0's input; rank 0 answers each with a line. */
+import { createInterface } from 'node:readline'
+import { fromFirst, openBackend } from '../../src/engine/index.ts'
 import { train } from '../../src/train/train.ts'
-import { wrongOn } from '../support/op-table.ts'
-import { forms, small } from '../support/parallel-runs.ts'
+import { wrongIn } from '../support/op-table.ts'
+import { small } from '../support/parallel-runs.ts'
+import { answerMark, type Request } from './requests.ts'
 
-const [task = '', cache = '', most = 'Infinity'] = process.argv.slice(2)
+const [cache = ''] = process.argv.slice(2)
+const backend = await openBackend({ cache })
+const { rank } = backend.processes
 
-const tasks: { readonly [name: string]: () => Promise<unknown> } = {
-  /** Losses of the small run in every form of parallelism that this many ranks can take. */
-  async numbers() {
-    const backend = await openBackend({ cache })
-    const found: { readonly form: string; readonly losses: readonly number[] }[] = []
-    for (const form of forms) {
-      if (mesh(form.mesh ?? {}).size !== backend.deviceCount || found.length === Number(most)) continue
-      const { losses, liveAfter } = await train({ ...small, ...form }, { backend })
-      if (liveAfter !== 0) throw new Error(`${liveAfter} buffers are left over`)
-      found.push({ form: JSON.stringify(form), losses })
-    }
-    await backend.close()
-    return found
-  },
-  /** The op table on both meshes of four. */
-  async ops() {
-    const backend = await openBackend({ cache })
-    const wrong = [...await wrongOn(mesh({ x: 4 }), backend, 2), ...await wrongOn(mesh({ x: 2, y: 2 }), backend, 2)]
-    await backend.close()
-    return wrong
-  },
-  /** An exception that nobody catches, in rank 2 alone, while the others are inside a program. */
-  async throws() {
-    const backend = await openBackend({ cache })
-    return train({ ...small, steps: 100_000, mesh: { batch: 2, model: 2 } }, {
-      backend, onEvent: e => { if (e.type === 'step' && e.step === 3 && backend.processes.rank === 2) throw new Error('a fault of rank 2') },
-    })
-  },
+async function answerOf(request: Request): Promise<unknown> {
+  if (request.task === 'nothing') return null
+  if (request.task === 'ops') return wrongIn(request.trials, request.mesh, backend, request.where)
+  if (request.task === 'numbers') {
+    const { losses, liveAfter } = await train({ ...small, ...request.form }, { backend })
+    if (liveAfter !== 0) throw new Error(`${liveAfter} buffers are left over`)
+    return losses
+  }
+  // An exception that nobody catches, in rank 2 alone, while the others are inside a program.
+  return train({ ...small, steps: 100_000, mesh: { batch: 2, model: 2 } }, {
+    backend, onEvent: e => { if (e.type === 'step' && e.step === 3 && rank === 2) throw new Error('a fault of rank 2') },
+  })
 }
 
-const work = tasks[task]
-if (work === undefined) throw new Error(`there is no task ${task}`)
-const result = await work()
-if (currentJob().rank === 0) process.stdout.write(`${JSON.stringify(result)}\n`)
+// Only rank 0 has an input; the others hear from it.
+const lines = rank === 0 ? createInterface({ input: process.stdin })[Symbol.asyncIterator]() : undefined
+const next = async (): Promise<Request | null> => {
+  const line = await lines?.next()
+  return line?.done === false ? JSON.parse(line.value) as Request : null
+}
+for (;;) {
+  const request = await fromFirst(backend.processes, 'the next request', next)
+  if (request === null) break
+  const answer = await answerOf(request)
+  if (rank === 0) process.stdout.write(`${answerMark}${JSON.stringify(answer)}\n`)
+}
+await backend.close()

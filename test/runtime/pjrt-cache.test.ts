@@ -2,13 +2,12 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { sha256Parts } from '../../src/io/checksum.ts'
 import { ExecutableCache } from '../../src/runtime/pjrt/cache.ts'
 import { allReduceProgram, donatingProgram, putVector, take, withBackend } from './pjrt-support.ts'
 
 // The first test may have to download the plugin.
-vi.setConfig({ testTimeout: 120_000 })
 
 let dir = ''
 beforeEach(async () => { dir = await mkdtemp(join(tmpdir(), 'meshwork-cache-')) })

@@ -3,12 +3,11 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { knownFlags, mergeFlags, wantedFlags } from '../../src/runtime/pjrt/environment.ts'
 import { loopProgram, pluginLibrary } from './pjrt-support.ts'
 
 // Each test starts Node and the plugin anew, perhaps on a busy machine.
-vi.setConfig({ testTimeout: 60_000 })
 
 let dir = ''
 beforeAll(async () => { dir = await mkdtemp(join(tmpdir(), 'meshwork-process-')) })

@@ -1,5 +1,5 @@
 /** The PJRT client on the CPU plugin: programs, buffers, donation, errors. */
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { dtypes, type DType, type TypedArray } from '../../src/core/dtype.ts'
 import { PluginError } from '../../src/core/errors.ts'
 import { PjrtBuffer } from '../../src/runtime/pjrt/buffer.ts'
@@ -7,9 +7,6 @@ import { inspectPlugin, openPjrt } from '../../src/runtime/pjrt/index.ts'
 import {
   addProgram, allReduceProgram, donatingProgram, free, loopProgram, pluginLibrary, putVector, take, withBackend,
 } from './pjrt-support.ts'
-
-// The first test may have to download the plugin.
-vi.setConfig({ testTimeout: 120_000 })
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 

@@ -12,10 +12,8 @@ import { installPlugin, listPlugins, pluginPath, resolvePlugin } from '../../src
 import { cacheRoot } from '../../src/io/cache-root.ts'
 import { verifyCandidate } from '../../src/runtime/plugins/resolve.ts'
 import { extract } from '../../src/runtime/plugins/unzip.ts'
+import { testLimit } from '../support/limits.ts'
 import { pluginLibrary } from './pjrt-support.ts'
-
-// The first one to need the real plugin may have to download it.
-vi.setConfig({ testTimeout: 120_000 })
 
 let dir = ''
 let cacheDir = ''
@@ -213,7 +211,7 @@ describe('interruptions', () => {
     await pretendPip(HALF)
     const candidate = await publish('one')
     const other = await installInOtherProcess(candidate)
-    await vi.waitUntil(() => stat(join(dir, 'pid')).then(() => true, () => false), { timeout: 20_000 })
+    await vi.waitUntil(() => stat(join(dir, 'pid')).then(() => true, () => false), { timeout: testLimit })
     const staged = (await inCache()).filter((name) => name.startsWith('.staging-'))
     expect(staged).toHaveLength(1)
 

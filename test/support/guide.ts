@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
+import { testLimit } from './limits.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Stands between what one block prints and what the next does. */
@@ -39,7 +40,7 @@ function written<T>(blocks: readonly Shown[], f: (file: string) => T): T {
 
 /** What each block prints, run as one program for which 'meshwork' is this repository's build. */
 export const printed = (blocks: readonly Shown[]): { readonly outputs: readonly string[]; readonly stderr: string; readonly status: number | null } => written(blocks, file => {
-  const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', file], { cwd: root, encoding: 'utf8', timeout: 100_000 })
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', file], { cwd: root, encoding: 'utf8', timeout: testLimit })
   return { outputs: stdout.split(`${mark}\n`), stderr, status }
 })
 

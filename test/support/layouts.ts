@@ -32,8 +32,41 @@ function pattern(layout: Layout, mesh: Mesh): string {
 /** One of the layouts of each pattern; `pick` says which. */
 export function distinctLayouts(layouts: readonly Layout[], mesh: Mesh, pick: number): Layout[] {
   const byPattern = new Map<string, Layout[]>()
-  for (const l of layouts) byPattern.set(pattern(l, mesh), [...(byPattern.get(pattern(l, mesh)) ?? []), l])
+  for (const l of layouts) {
+    const key = pattern(l, mesh)
+    const same = byPattern.get(key)
+    if (same === undefined) byPattern.set(key, [l])
+    else same.push(l)
+  }
   const chosen = [...byPattern.values()].map((same, i) => same[(pick + i) % same.length] ?? {})
   // Whoever takes only the first of them gets those that split most.
   return chosen.sort((a, b) => Object.values(b).flat().length - Object.values(a).flat().length)
+}
+
+/**
+ * A layout drawn at random, legal or not. Half of them lay each axis on one dim at most, which most tensors allow; the others
+ * choose for every dim by itself, so that each layout has its chance.
+ */
+export function drawnLayout(dims: readonly Dim[], mesh: Mesh, draw: () => number): Layout {
+  const names = mesh.axes.filter(a => a.size > 1).map(a => a.name)
+  const pickOf = <T>(from: readonly T[]): T | undefined => from[Math.floor(draw() * from.length)]
+  const rules: { [dim: string]: readonly string[] } = {}
+  const fits = (d: Dim, axes: readonly string[]): boolean => d.size % partsOf(mesh, axes) === 0
+  const add = (d: Dim, axis: string): void => {
+    const axes = draw() < 0.5 ? [axis, ...rules[d.name] ?? []] : [...rules[d.name] ?? [], axis]
+    if (axes.length <= 2) rules[d.name] = axes
+  }
+  if (draw() < 0.5) {
+    for (const axis of names) {
+      const d = draw() < 0.85 ? pickOf(dims.filter(e => fits(e, [...rules[e.name] ?? [], axis]))) : undefined
+      if (d !== undefined) add(d, axis)
+    }
+    return rules
+  }
+  for (const d of dims) {
+    for (const axis of names) {
+      if (draw() < 0.4 && fits(d, [...rules[d.name] ?? [], axis])) add(d, axis)
+    }
+  }
+  return rules
 }

@@ -50,7 +50,8 @@ export function ready(c: Case, index: number): Ready {
   return { name: c.name, ...(c.tolerance === undefined ? {} : { tolerance: c.tolerance }), dims: Object.values(own), prefix, inputs, data, f }
 }
 
-function isLegal(r: Ready, mesh: Mesh, layout: Layout): boolean {
+/** Whether every tensor of the case can lie so. */
+export function isLegal(r: Ready, mesh: Mesh, layout: Layout): boolean {
   try {
     plan(r.f, [r.inputs], { mesh, layout, dims: Object.fromEntries(r.dims.map(d => [d.name, d])) })
     return true

@@ -1,0 +1,86 @@
+/** What the deep run is made of: parts of some seconds each, the same list for the same seed. */
+import { fileURLToPath } from 'node:url'
+import { mesh as meshOf } from '../../src/core/mesh.ts'
+import { everyCase } from '../cases/index.ts'
+import { compiledMeshes } from '../fuzz/search.ts'
+import { found, shortName } from '../mpi/support.ts'
+import { meshText, type MeshSizes } from '../support/again.ts'
+import { meshes } from '../support/op-table.ts'
+import { draw } from '../support/values.ts'
+
+/** Some cases in every `of`-th of their legal layouts on a mesh. `where` is a plugin, or mpi:NAME. */
+export interface OpsPart { readonly kind: 'ops'; readonly where: string; readonly mesh: MeshSizes; readonly names: readonly string[]; readonly seed: number; readonly part: number; readonly of: number }
+/** Random programs, one after another on `simulate`, or a few as one by XLA. */
+export interface FuzzPart { readonly kind: 'fuzz'; readonly plugin: 'simulate' | 'cpu'; readonly seed: number; readonly programs: number; readonly mesh: number }
+/** A test file that takes a part of a product in `npm test`, and all of it here; of it the tests whose names match. */
+export interface FilePart { readonly kind: 'file'; readonly file: string; readonly pattern: string }
+
+export type Work = OpsPart | FuzzPart | FilePart
+export interface Part {
+  /** Unique, and without spaces: what `--part` takes. */
+  readonly id: string
+  /** What it counts to in the summary. */
+  readonly group: 'op table' | 'op table over MPI' | 'random programs' | 'test files'
+  readonly work: Work
+}
+
+export const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** A permutation that follows from the seed (Fisher and Yates). */
+export function shuffled<T>(items: readonly T[], seed: number): T[] {
+  const all = [...items]
+  for (let i = all.length - 1; i > 0; i--) {
+    const j = Math.floor(draw(seed, i) * (i + 1))
+    const [a, b] = [all[i], all[j]]
+    if (a !== undefined && b !== undefined) [all[i], all[j]] = [b, a]
+  }
+  return all
+}
+
+/** Into how many parts the layouts of some cases are cut, so that each takes about as long: meshes of more axes have more of them. */
+const slicesOf = (sizes: MeshSizes): number => [1, 1, 3, 10][Object.keys(sizes).length] ?? 10
+/** How many cases a part has: XLA compiles for as long as ten cases are interpreted. */
+const casesOf = (where: string): number => (where === 'simulate' ? 40 : where === 'cpu' ? 10 : 8)
+
+function opParts(seed: number): Part[] {
+  const names = shuffled(everyCase.map(c => c.name), seed)
+  const places = [...['simulate', 'cpu'].map(where => ({ where, on: meshes })), ...found.map(m => ({ where: `mpi:${shortName(m)}`, on: meshes.filter(sizes => meshOf(sizes).size === 4) }))]
+  return places.flatMap(({ where, on }) => on.flatMap(mesh => {
+    const [count, of] = [Math.ceil(names.length / casesOf(where)), slicesOf(mesh)]
+    return Array.from({ length: count * of }, (_, i): Part => {
+      const [chunk, part] = [Math.floor(i / of), i % of]
+      const some = names.slice(chunk * casesOf(where), (chunk + 1) * casesOf(where))
+      return {
+        id: `ops/${where}/${meshText(mesh)}/${chunk}.${part}`, group: where.startsWith('mpi') ? 'op table over MPI' : 'op table',
+        work: { kind: 'ops', where, mesh, names: some, seed, part, of },
+      }
+    })
+  }))
+}
+
+const programs = 20_000
+const perPart = 25
+const fuzzParts = (seed: number): Part[] => [
+  ...Array.from({ length: programs / perPart }, (_, i): Part => {
+    const own = Math.floor(draw(seed, 1_000_000 + i) * 2 ** 31)
+    return { id: `fuzz/simulate/${i}`, group: 'random programs', work: { kind: 'fuzz', plugin: 'simulate', seed: own, programs: perPart, mesh: 0 } }
+  }),
+  ...Array.from({ length: 40 }, (_, i): Part => {
+    const own = Math.floor(draw(seed, 2_000_000 + i) * 2 ** 31)
+    return { id: `fuzz/cpu/${i}`, group: 'random programs', work: { kind: 'fuzz', plugin: 'cpu', seed: own, programs: 1, mesh: compiledMeshes[i % compiledMeshes.length] ?? 0 } }
+  }),
+]
+
+const files: readonly (readonly [file: string, pattern: string])[] = [
+  ['test/same-numbers.test.ts', 'simulate'], ['test/same-numbers.test.ts', 'cpu'],
+  ...found.map(m => ['test/mpi/numbers.test.ts', m.name] as const),
+  ['test/cli/bad-input.test.ts', 'bad input'],
+  ...['failures', 'bad-input'].flatMap(file => found.map(m => [`test/mpi/${file}.test.ts`, m.name] as const)),
+  ...found.map(m => ['test/mpi/hosts.test.ts', m.name] as const),
+  ...found.map(m => ['test/mpi/native.test.ts', m.name] as const),
+]
+const fileParts = (): Part[] => files.map(([file, pattern]) => ({
+  id: `file/${file.replace(/^test\/|\.test\.ts$/g, '')}/${pattern.replace(/\W/g, '')}`, group: 'test files', work: { kind: 'file', file, pattern },
+}))
+
+export const partsOf = (seed: number): Part[] => shuffled([...opParts(seed), ...fuzzParts(seed), ...fileParts()], seed + 1)

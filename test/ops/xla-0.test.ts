@@ -1,0 +1,5 @@
+/** Half of the cases, each on one of the meshes in a layout drawn for it, forward and gradient, by XLA. */
+import { seedOf } from '../support/values.ts'
+import { meshOfCase, tableTests } from './table.ts'
+
+tableTests('cpu', 12, (name, sizes) => seedOf(name) % 2 === 0 && meshOfCase(name) === sizes)
