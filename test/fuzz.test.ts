@@ -48,7 +48,7 @@ describe.each([{ plugin: 'simulate' }, { plugin: 'cpu' }])('$plugin', ({ plugin 
 
 test('random programs call every function of the language', () => {
   // What gives values, runs programs or talks about them, and what is called with every program.
-  const others = ['DataError', 'DimError', 'FileError', 'LayoutError', 'MeshworkError', 'PluginError', 'UsageError', 'MeshArray', 'collectives', 'compile', 'dim', 'dims', 'fold', 'full', 'input', 'iota', 'keyOf', 'layout',
+  const others = ['DataError', 'DimError', 'FileError', 'LayoutError', 'MeshworkError', 'PluginError', 'UsageError', 'MeshArray', 'collectives', 'compile', 'decaysOf', 'dim', 'dims', 'fold', 'full', 'initialise', 'initialisers', 'input', 'iota', 'keyOf', 'layout',
     'mapTree', 'mesh', 'openBackend', 'param', 'place', 'plan', 'print', 'printLocal', 'slot', 'totals', 'zipTrees', 'causalAttention']
   const functions = [...Object.keys(language), ...Object.keys(nn)].filter(name => !others.includes(name))
   expect(functions.filter(name => !(name in registry))).toEqual([])
