@@ -6,8 +6,8 @@ export {
   randomIntegers, reverse, roll, scan, scatter, shift, slice, slot, sort, sortWith, splitKey, stack, topK, totals, truncatedNormal, uniform,
   unstack, valueAndGrad, where, zipTrees, type AnyTensor, type Arrays, type Backend, type BackendOptions, type Collective,
   type CompileOptions, type Cumulative, type Dim, type DimLike, type DimsOf, type Given, type GradOptions, type Initialiser, type Key, type Layout,
-  type LayoutFrom, type LayoutNames, type Layouts, type LocalGraph, type MemoryStats, type Mesh, type Order, type ParamOptions, type Placement, type Placements, type Plan, type Program, type Range, type Remat,
-  type Role, type Scalar, type Tensor, type Tree, type UniformRange,
+  type LayoutFrom, type LayoutNames, type Layouts, type LocalGraph, type MemoryStats, type Mesh, type Minus, type Order, type ParamOptions, type Placement, type Placements, type Plan, type Program, type Range, type Remat,
+  type Role, type Scalar, type Tensor, type Tree, type UniformRange, type Unsettled,
 } from './engine/index.ts'
 /** Control flow. */
 export { accumulate, cond, named, remat, vjp, whileLoop, withGradient, type Cotangent, type LossAndGrads, type ScanOptions } from './engine/index.ts'

@@ -44,7 +44,7 @@ test('random programs call every function of the language', () => {
   }
   expect(Object.keys(registry).filter(name => !called.has(name))).toEqual([])
   // What gives values, runs programs or talks about them, and what is called with every program.
-  const others = ['DataError', 'DimError', 'FileError', 'LayoutError', 'MeshworkError', 'PluginError', 'UsageError', 'MeshArray', 'collectives', 'compile', 'dim', 'dims', 'fold', 'full', 'input', 'iota', 'keyOf', 'layout',
+  const others = ['DataError', 'DimError', 'FileError', 'LayoutError', 'MeshworkError', 'PluginError', 'UsageError', 'MeshArray', 'collectives', 'compile', 'decaysOf', 'dim', 'dims', 'fold', 'full', 'initialise', 'initialisers', 'input', 'iota', 'keyOf', 'layout',
     'mapTree', 'mesh', 'openBackend', 'param', 'place', 'plan', 'print', 'printLocal', 'slot', 'totals', 'zipTrees', 'causalAttention']
   const functions = [...Object.keys(language), ...Object.keys(nn)].filter(name => !others.includes(name))
   expect(functions.filter(name => !(name in registry))).toEqual([])

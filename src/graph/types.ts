@@ -173,7 +173,7 @@ export type Nested<D extends string, E extends string> = [Fits<D, E>] extends [n
 type Fits<D extends string, E extends string> = [E] extends [D] ? true : [D] extends [E] ? true : never
 
 export type Fresh<N extends string, Taken extends string> = [Free<N, Taken>] extends [never] ? DimError<'the tensor already has this dim', N & Taken> : unknown
-type Free<N extends string, Taken extends string> = string extends Taken ? true : [N & Taken] extends [never] ? true : never
+type Free<N extends string, Taken extends string> = [string] extends [Taken] ? true : [N & Taken] extends [never] ? true : never
 
 /** D with the dim R under the name N: D itself where the name stays. */
 export type Renamed<D extends string, R extends string, N extends string> = [N] extends [R] ? D : Minus<D, R> | N

@@ -1,6 +1,6 @@
 /** Cases: what a GPT needs. */
 import { broadcast, einsum, expectDims, full, iota, loose, scan, where } from '../../src/engine/index.ts'
-import { crossEntropy, dropout, gelu, keyOf, layerNorm, logsumexp, maskedMean, normal, softmax, uniform } from '../../src/nn/index.ts'
+import { crossEntropy, dropout, gelu, keyOf, layerNorm, logsumexp, lora, maskedMean, normal, rmsNorm, rotary, softmax, uniform } from '../../src/nn/index.ts'
 import { at, binary, dimOf, size4, unary, type Case, type T } from './case.ts'
 
 export const basic: readonly Case[] = [
@@ -38,6 +38,10 @@ export const basic: readonly Case[] = [
   { name: 'cross-entropy of some', dims: { a: 4, s: 2, c: 8 }, in: ['a s c', 'a s#8'], f: (x, d) => crossEntropy(at(x, 0), dimOf(d, 'c'), at(x, 1), { ignore: 3 }) },
   { name: 'cross-entropy, its mean over some', dims: { a: 4, s: 2, c: 8 }, in: ['a s c', 'a s#8'], f: (x, d) => maskedMean(crossEntropy(at(x, 0), dimOf(d, 'c'), at(x, 1).sub(1), { ignore: -1 }), at(x, 1).greater(0)) },
   { name: 'layer norm', dims: { a: 4, s: 2, e: 8 }, in: ['a s e', 'e', 'e'], f: (x, d) => layerNorm(at(x, 0), dimOf(d, 'e'), at(x, 1), at(x, 2)) },
+  { name: 'rms norm', dims: { a: 4, e: 8 }, in: ['a e', 'e'], f: (x, d) => rmsNorm(at(x, 0), dimOf(d, 'e'), at(x, 1)) },
+  { name: 'rotary', dims: { s: 4, e: 8 }, in: ['s e'], f: (x, d) => rotary(at(x, 0), dimOf(d, 'e'), iota(dimOf(d, 's'))) },
+  { name: 'rotary of neighbours', dims: { s: 4, e: 8 }, in: ['s e'], f: (x, d) => rotary(at(x, 0), dimOf(d, 'e'), iota(dimOf(d, 's')), { base: 100, pairs: 'neighbours' }) },
+  { name: 'lora', dims: { a: 2, e: 4, h: 2, r: 2 }, in: ['a e', 'e h', 'e r', 'r h'], f: (x, d) => lora(at(x, 0), at(x, 1), { down: at(x, 2), up: at(x, 3) }, { over: [dimOf(d, 'e')], rank: dimOf(d, 'r'), scale: 0.5 }) },
   { name: 'uniform', dims: size4, in: [], f: (_, d) => uniform(keyOf(full(3, [], 'i32')), [dimOf(d, 'a'), dimOf(d, 'b')]), noGradient: true },
   { name: 'normal', dims: size4, in: [], f: (_, d) => normal(keyOf(full(5, [], 'i32')), [dimOf(d, 'a'), dimOf(d, 'b')]), noGradient: true },
   { name: 'dropout', dims: size4, in: ['a b'], f: x => dropout(keyOf(full(7, [], 'i32')), at(x, 0), 0.5) },

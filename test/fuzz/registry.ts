@@ -1,12 +1,12 @@
 /** What random programs are made of: a line for every function of the language. Values stay small; what jumps is kept from jumping. */
 import {
   accumulate, argsort, bernoulli, broadcast, categorical, concat, cond, cummax, cummin, cumprod, cumsum, dim, dynamicSlice, dynamicUpdate, einsum, expectDims, exponential, fold, full, grad, gumbel, index, iota, keyOf, loose, median,
-  named, normal, nth, oneHot, pad, parts, permutation, randomBits, randomIntegers, remat, reverse, roll, scan, scatter, shift, slice, sort, sortWith, splitKey, stack, topK, truncatedNormal, uniform, unstack, valueAndGrad, where, whileLoop, withGradient,
+  named, normal, nth, oneHot, pad, parts, permutation, randomBits, randomIntegers, remat, reverse, roll, scan, scatter, shift, slice, sort, sortWith, splitKey, stack, topK, truncatedNormal, uniform, unstack, valueAndGrad, vjp, where, whileLoop, withGradient,
   type Scalar,
 } from '../../src/engine/index.ts'
 import {
-  celu, conv, convTranspose, crossEntropy, dequantize, dropout, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, layerNorm, leakyRelu, logSigmoid, logSoftmax, logsumexp, maskedMean, maxPool, meanPool, minPool, mish, quantize,
-  relu, relu6, selu, silu, softmax, softplus, sumPool,
+  celu, conv, convTranspose, crossEntropy, dequantize, dropout, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, layerNorm, leakyRelu, logSigmoid, logSoftmax, logsumexp, lora, maskedMean, maxPool, meanPool, minPool, mish, quantize,
+  relu, relu6, rmsNorm, rotary, selu, silu, softmax, softplus, sumPool,
 } from '../../src/nn/index.ts'
 import type { Making, Op, Step, T } from './program.ts'
 
@@ -131,6 +131,12 @@ export const registry: { readonly [name: string]: Op } = {
   dequantize: along((x, d, s, m, size) => dequantize(quantize(x, d, { bits: s.way % 2 === 0 && size % 2 === 0 ? 4 : 8, group: s.y % 2 === 0 ? 1 : size }), dim(d, size), m.dtype).mul(0)),
   softmax: along((x, d) => softmax(x, d)), logsumexp: along((x, d) => logsumexp(x, d).mul(0.5)),
   layerNorm: along((x, d, _, m, size) => (size < 2 ? x : layerNorm(m.apart(x), dim(d, size), m.ones([dim(d, size)]), m.ones([dim(d, size)]), 0.1).mul(0.5))),
+  rmsNorm: along((x, d, _, m, size) => rmsNorm(x, dim(d, size), m.ones([dim(d, size)]), 0.1).mul(0.5)),
+  rotary: along((x, d, s, m, size) => (size % 2 === 0 ? rotary(x, d, loose(iota(m.of(x, s.y))), { base: 10, pairs: s.way % 2 === 0 ? 'halves' : 'neighbours' }) : x)),
+  lora: along((x, d, _, m, size) => {
+    const [over, rank] = [dim(d, size), dim('loraRank', 2)]
+    return lora(x, m.ones([over]), { down: m.ones([over, rank]), up: m.ones([rank]).mul(0.3) }, { over: [d], rank, scale: 0.5 }).mul(1 / size)
+  }),
   crossEntropy: along((x, d, _, m, size) => { const rest = x.shape.filter(e => e.name !== d); return crossEntropy(x, dim(d, size), m.wide(loose(full(Math.min(1, size - 1), [], m.dtype)), m.ones(rest)).cast('i32')).mul(0.3) as T }),
   maskedMean: along((x, d, s, m, size) => loose(maskedMean(x, m.wide(loose(iota(dim(d, size))).less(1 + s.way % size), x)))),
   cond: two((x, y, s, m) => cond(decided(m, s), () => x.sin().add(y).mul(0.5), () => y.mul(0.7))),
@@ -154,6 +160,7 @@ export const registry: { readonly [name: string]: Op } = {
   }, { reverse: s.way % 2 === 0 })[0])),
   remat: two((x, y, s) => remat((p: T, q: T) => named(p.mul(q.sin()).sin(), 'kept').add(p).mul(0.5), s.way % 2 === 0 ? 'everything' : { keep: ['kept'] })(x, y)),
   withGradient: one(x => withGradient([x], ([x]) => x.sin(), (g, _, [x]) => [g.mul(x.cos())])),
+  vjp: two((x, y) => { const { value, pull } = vjp((p: T) => p.mul(y).sin())(x); return [value, ...pull(value.cos())] }),
   grad: two((x, y) => loose(grad((p: { x: T }) => scalar(p.x.mul(y).sin().sum()))({ x }).x)),
   valueAndGrad: along((x, d, s) => { const found = valueAndGrad((p: { x: T }) => scalar(p.x.sin().sum(d).square().mean()), { remat: s.way % 2 === 0 ? 'nothing' : 'everything' })({ x }); return [loose(found.value), loose(found.grads.x)] }),
   accumulate: along((x, d, s, m, size) => {

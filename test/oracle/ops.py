@@ -222,6 +222,15 @@ def layer_norm(x, gain, bias):
     return nn.standardize(x, axis=-1, epsilon=1e-5) * gain + bias
 
 
+def turned(x, base, apart, together):
+    """Pairs of x (position, element) as complex numbers, each times e^(i position frequency)."""
+    pairs = x.shape[1] // 2
+    turns = jnp.exp(1j * jnp.arange(x.shape[0])[:, None] * base ** (-2. * jnp.arange(pairs) / x.shape[1])[None, :])
+    real, imaginary = apart(x)
+    z = (real + 1j * imaginary) * turns
+    return together(z.real, z.imag)
+
+
 def back_and_far(x):
     rows = x.shape[0]
     back = jnp.concatenate([x[:, 5:], jnp.full((rows, 5), 3.)], 1)
@@ -362,6 +371,10 @@ CASES = {
     'cross-entropy, its mean over some': ('', lambda x, t: jnp.mean(-jnp.take_along_axis(nn.log_softmax(x), t[..., None] - 1, 2)[..., 0], where=t > 0)),
     'cross-entropy': ('a s', lambda x, t: -jnp.take_along_axis(nn.log_softmax(x), t[..., None], 2)[..., 0]),
     'layer norm': ('a s e', layer_norm),
+    'rms norm': ('a e', lambda x, gain: x / jnp.sqrt(jnp.mean(x ** 2, axis=1, keepdims=True) + 1e-6) * gain),
+    'rotary': ('s e', lambda x: turned(x, 10000.0, lambda z: (z[..., :4], z[..., 4:]), lambda p, q: jnp.concatenate([p, q], axis=-1))),
+    'rotary of neighbours': ('s e', lambda x: turned(x, 100.0, lambda z: (z[..., 0::2], z[..., 1::2]), lambda p, q: jnp.stack([p, q], axis=-1).reshape(x.shape))),
+    'lora': ('a h', lambda x, w, down, up: x @ (w + 0.5 * down @ up)),
     # Elements to places known beforehand.
     'broadcast': ('a b c', lambda x: jnp.broadcast_to(x[None, :, None] ** 2, (4, 4, 2))),
     'reorder': ('a b c', jnp.exp),

@@ -49,7 +49,7 @@ function mistakesOf({ text }: ts.SourceFile, found: readonly ts.Diagnostic[]): {
   return { mistakes, elsewhere: said(-1, mistakes[0]?.start ?? text.length).map(messageOf) }
 }
 
-const names = ['good', 'tensors', 'layers', 'layouts', 'windows', 'control', 'elementwise', 'rearranging', 'indexing', 'random', 'functions', 'programs'] as const
+const names = ['good', 'tensors', 'layers', 'layouts', 'windows', 'control', 'elementwise', 'rearranging', 'indexing', 'random', 'functions', 'programs', 'generic'] as const
 const doors = ['src/index.ts', 'src/nn/index.ts']
 const program = ts.createProgram([...names.map(fixture), ...doors.map(d => `${root}${d}`)], options)
 const sourceOf = (path: string): ts.SourceFile => {
@@ -121,6 +121,37 @@ describe('the fixtures', () => {
   test('of every function and every method a wrong call is refused', () => {
     const refused = new Set(blamed.map(calledBy))
     expect(all.filter(s => !refused.has(declarationOf(s))).map(s => s.name)).toEqual([])
+  })
+})
+
+describe('the class of tensors and their interface', () => {
+  type Edit = readonly [file: 'types.ts' | 'tensor.ts', piece: string, instead: string]
+  /** What the compiler says in tensor.ts once pieces of both files are others. */
+  const saidOf = (...edits: readonly Edit[]): string => {
+    const at = (file: string): string => `${root}src/graph/${file}`
+    const texts = new Map(['types.ts', 'tensor.ts'].map(file => [at(file), sourceOf(at(file)).text]))
+    for (const [file, piece, instead] of edits) {
+      const text = texts.get(at(file)) ?? ''
+      expect(text).toContain(piece)
+      texts.set(at(file), text.replace(piece, instead))
+    }
+    const host = ts.createCompilerHost(options)
+    // All other files are read and parsed already.
+    const read = (name: string): ts.SourceFile | undefined => { const text = texts.get(name); return text === undefined ? program.getSourceFile(name) : ts.createSourceFile(name, text, ts.ScriptTarget.ES2023, true) }
+    const other = ts.createProgram([at('tensor.ts')], options, { ...host, getSourceFile: (name, version) => read(name) ?? host.getSourceFile(name, version) }, program)
+    return other.getSemanticDiagnostics(other.getSourceFile(at('tensor.ts'))).map(found => ts.flattenDiagnosticMessageText(found.messageText, '\n')).join('\n')
+  }
+  test('a method that one of them lacks does not compile', () => {
+    const said = saidOf(['types.ts', 'erfInv(): Tensor<D>', 'erfInv(): Tensor<D>\n  twice(): Tensor<D>'], ['tensor.ts', 'erfInv(): Tensor<string> {', 'thrice(): Tensor<string> { return this.mul(3) }\n  erfInv(): Tensor<string> {'])
+    expect(said).toContain("Property 'twice' is missing in type 'TensorOfNode'")
+    expect(said).toMatch(/does not satisfy the expected type 'Held<.*\n.*'thrice'/)
+  })
+  test('a method that takes fewer parameters, other ones, or returns something else does not compile', () => {
+    const said = saidOf(['types.ts', 'clamp(low: number, high: number)', 'clamp(low: number, high: number, steps: number)'], ['types.ts', '  neg(): Tensor<D>', '  neg(): boolean'],
+      ['tensor.ts', '  rename(from: DimLike<string>, to: DimLike<string>)', '  rename(from: DimLike<string>, to: string)'])
+    expect(said).toMatch(/does not satisfy the expected type 'Held<.*\n.*'clamp'/)
+    expect(said).toContain("Property 'neg' in type 'TensorOfNode' is not assignable")
+    expect(said).toContain("Property 'rename' in type 'TensorOfNode' is not assignable")
   })
 })
 
