@@ -4,7 +4,7 @@ import { LayoutError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { checkLayout, localShape, shardingOf, type Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
-import { checkLayouts, layoutNames, rulesOf } from '../core/named-layouts.ts'
+import { checkLayouts, isRole, layoutNames, rulesOf } from '../core/named-layouts.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
@@ -65,13 +65,20 @@ function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
 /** The name of the layout that a node speaks of. */
 const layoutNamed = (n: Node): string | undefined => (n.op === 'input' ? n.attrs.role : n.op === 'relayout' && typeof n.attrs.to === 'string' ? n.attrs.to : undefined)
 
+/** The layouts, and what those start from that only the program names. */
+const withNames = (layouts: Layouts, nodes: readonly Node[]): Layouts => {
+  const named = nodes.flatMap(n => (n.op === 'relayout' && typeof n.attrs.to === 'string' && n.attrs.otherwise !== undefined && !isRole(n.attrs.to) ? [[n.attrs.to, n.attrs.otherwise] as const] : []))
+  return named.length === 0 ? layouts : { ...layouts, uses: { ...Object.fromEntries(named), ...layouts.uses } }
+}
+
 /**
  * Checks that the rules fit every tensor of the graph, and says which dims got their sizes from ops.
  * @throws LayoutError, which names the tensor, the rule and the user's line
  */
-export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): (d: Dim) => boolean {
+export function checkGraph(graph: Graph, mesh: Mesh, given: Layouts, dims: readonly Dim[] = []): (d: Dim) => boolean {
   const nodes = [...graph.inputs, ...allNodes(graph.outputs)]
   const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)])
+  const layouts = withNames(given, nodes)
   const there = layoutNames(layouts)
   for (const n of nodes) {
     const name = layoutNamed(n)
@@ -117,8 +124,9 @@ function partitionedWith(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, 
  * What rests is moved to where it is computed with, except for uses that the whole program receives fewer bytes by when they meet it
  * where it rests: those that seem so are tried, one kind after another.
  */
-export function partition(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): LocalGraph {
-  const derived = checkGraph(graph, mesh, layouts, dims)
+export function partition(graph: Graph, mesh: Mesh, given: Layouts, dims: readonly Dim[] = []): LocalGraph {
+  const derived = checkGraph(graph, mesh, given, dims)
+  const layouts = withNames(given, allNodes(graph.outputs))
   let [best, atRest] = [partitionedWith(new Set(), graph, mesh, layouts, derived), new Set<string>()]
   const tried = new Set<string>()
   for (;;) {

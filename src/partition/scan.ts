@@ -37,8 +37,8 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
   }
 
   const used = new Set<Node>(reachable(body.outputs).flatMap(m => m.inputs))
-  // Where the carries come out of the body, if off the rules.
-  let lying: readonly (Sharding | undefined)[] = []
+  // How the carries lie as they come out of the body.
+  let lying: readonly Sharding[] = []
   const attempt = (partials: readonly CarryPartial[]): Value[] => {
     inputs.length = 0
     const given = new Map<Node, Value>()
@@ -51,7 +51,7 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
       else if (capture !== undefined) given.set(p, inside(p, capture))
     })
     const outputs = c.partitionNodes(body.outputs, given)
-    lying = outputs.slice(0, carries).map(v => (v.strayed ? v.sharding : undefined))
+    lying = outputs.slice(0, carries).map(v => v.sharding)
     return outputs.map((v, i) => {
       // What is stacked and used in the body too is reduced there anyway: it is stacked reduced, not reduced again afterwards.
       if (i >= carries) return v.resting !== undefined ? ready(c, v) : used.has(body.outputs[i] ?? n) ? reduced(c, v) : v
@@ -69,8 +69,8 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
   let outputs: Value[] | undefined
   if (zero.includes('any')) {
     let first = attempt(zero)
-    // A zero lies anywhere: sums of what is off the rules are made there.
-    const away = lying.map((to, i) => (zero[i] === 'any' && to !== undefined && !sameSharding(to, init[i]?.sharding ?? to) ? to : undefined))
+    // A zero lies anywhere: sums are made where what is added lies, and moved once, after the loop.
+    const away = lying.map((to, i) => (zero[i] === 'any' && !sameSharding(to, init[i]?.sharding ?? to) ? to : undefined))
     if (away.some(to => to !== undefined)) {
       forget()
       away.forEach((to, i) => { const v = init[i]; if (to !== undefined && v !== undefined) init[i] = { ...relayout(c, v, to), strayed: true } })
