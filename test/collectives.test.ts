@@ -67,12 +67,42 @@ function closedForm(config: GptConfig, b: number, m: number): Row[] {
   return [...tensorParallel, ...dataParallel]
 }
 
+/** The same with the residual stream split over `model` along the sequence (Megatron's sequence parallelism): each pair of all-reduces is an all-gather and a reduce-scatter. */
+function sequenceParallel(config: GptConfig, b: number, m: number): Row[] {
+  const tokens = (batch * config.seq) / b
+  const width = tokens * config.embed
+  const move = (kind: Row['kind'], count: number): Row => ({ kind, axes: ['model'], count, elements: kind === 'all-gather' ? width / m : width })
+  const gradients = localParameters(gpt(config, batch), m)
+  // What is applied to the device's own tokens gets its gradient from all devices; what is contracted between, from those along `batch`.
+  const onStream = gradients.filter(p => p.shape.every(d => d.name === 'embed' || d.name === 'layers'))
+  const positions = gradients.filter(p => p.path === 'positions').map(p => ({ ...p, elements: p.elements / m }))
+  const others = gradients.filter(p => !onStream.includes(p) && p.path !== 'positions')
+  const sum = (some: readonly { readonly elements: number }[]): number => some.reduce((n, p) => n + p.elements, 0)
+  const along = b === 1 ? 'model' : 'batch,model'
+  return [
+    // Two forward and two backward a layer; around the embedding and the head.
+    move('all-gather', 4 * config.layers + 2), move('reduce-scatter', 4 * config.layers + 2),
+    allReduce('model', 3, tokens), allReduce('model', 1, 1),
+    // The gradient of the positions, of which each device has those of its own tokens, is made whole.
+    { kind: 'all-gather', axes: ['model'], count: 1, elements: sum(positions) },
+    allReduce(along, 1, sum(onStream.filter(layered))), allReduce(along, 1, sum(onStream.filter(p => !layered(p)))),
+    ...b === 1 ? [] : [
+      ...[...others, ...positions].filter(p => !small(p)).map(p => allReduce('batch', 1, p.elements)),
+      allReduce('batch', 1, sum([...others, ...positions].filter(small))), allReduce('batch', 1, 1),
+    ],
+  ]
+}
+
 const meshes = [[1, 1], [2, 1], [1, 2], [2, 2], [4, 1], [1, 4], [2, 4]] as const
 const configs = { 'gpt-tiny': recipe.model, 'with dropout, 3 layers': { ...recipe.model, layers: 3, dropout: 0.1, heads: 8, headDim: 16 } }
 
 test.each(Object.entries(configs).flatMap(([name, config]) => meshes.map(([b, m]) => ({ name, config, b, m }))))('$name, batch $b × model $m', ({ config, b, m }) => {
   // Four heads are split over four devices at most.
   expect(rows(collectivesOf(config, b, m))).toEqual(rows(closedForm(config, b, m)))
+})
+
+test.each(Object.entries(configs).flatMap(([name, config]) => [[1, 2], [2, 2], [2, 4]].map(([b = 1, m = 1]) => ({ name, config, b, m }))))('sequence parallel $name, batch $b × model $m', ({ config, b, m }) => {
+  expect(rows(collectivesOf(config, b, m, { layouts: { residual: { from: 'compute', seq: 'model' } } }))).toEqual(rows(sequenceParallel(config, b, m)))
 })
 
 /** Small ones of a kind and a place as one; the others as they are. */

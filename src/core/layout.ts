@@ -27,7 +27,7 @@ export interface Layouts<D extends string = string, A extends string = string, N
   readonly state?: LayoutFrom<D, A, NoInfer<N>>
   /** The layouts that the model names: `{ residual: { from: 'compute', seq: 'model' } }`. */
   readonly layouts?: { readonly [K in NoInfer<N>]?: LayoutFrom<D, A, NoInfer<N>> }
-  /** The names that the model uses. Unless said, those of the program: then `layouts` gives a meaning to every one of them, and to no other. */
+  /** The names that the model uses, besides those that this program does: another program of the same model has them. */
   readonly uses?: LayoutNames<N>
 }
 

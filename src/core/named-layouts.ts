@@ -7,7 +7,7 @@ import { didYouMean } from './nearest.ts'
 
 /** What they start from unless they say otherwise. */
 const starts: { readonly [K in Role]: Role | undefined } = { compute: undefined, params: 'compute', state: 'params' }
-const isRole = (name: string): name is Role => Object.hasOwn(starts, name)
+export const isRole = (name: string): name is Role => Object.hasOwn(starts, name)
 
 const own = <T>(record: { readonly [name: string]: T | undefined } | undefined, name: string): T | undefined =>
   (record !== undefined && Object.hasOwn(record, name) ? record[name] : undefined)
@@ -56,20 +56,19 @@ export function rulesOf(all: Layouts, name: string, at?: Site): Layout {
 }
 
 /**
- * Checks every layout, used or not, against the mesh and the dims that it may speak of. `named` are the names that the program itself
- * uses, which count where nothing is said of the model.
+ * Checks every layout, used or not, against the mesh and the dims that it may speak of. `named` are the names that the program itself uses.
  * @throws LayoutError for a name that the model does not use, a start that is none, a circle; and see `checkLayout`
  */
 export function checkLayouts(all: Layouts, mesh: Mesh, dims: Iterable<string>, named: Iterable<string>, at?: Site): void {
   const known = new Set(dims)
-  const used = all.uses === undefined ? [...new Set(named)].filter(n => !isRole(n)) : Object.keys(all.uses)
+  const used = [...new Set([...Object.keys(all.uses ?? {}), ...named])].filter(n => !isRole(n))
   for (const name of [...Object.keys(all.layouts ?? {}), ...Object.keys(all.uses ?? {})]) {
     if (isRole(name)) {
       throw new LayoutError({ code: 'layout-name', what: `a model cannot name a layout "${name}": every program has one`, fix: `lay it by the option ${name === 'compute' ? 'layout' : name}, which stands beside layouts`, at })
     }
     if (!legalName.test(name)) throw new LayoutError({ code: 'layout-name', what: `"${name}" cannot name a layout`, fix: 'use letters, digits, "_" and "."; begin with a letter', at })
     if (!used.includes(name)) {
-      throw new LayoutError({ code: 'unknown-layout', what: `the ${all.uses === undefined ? 'program' : 'model'} uses no layout "${name}"`, fix: didYouMean(name, used), at })
+      throw new LayoutError({ code: 'unknown-layout', what: `the model uses no layout "${name}"`, fix: didYouMean(name, used), at })
     }
   }
   for (const name of layoutNames(all)) {

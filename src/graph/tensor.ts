@@ -181,7 +181,7 @@ class TensorOfNode implements Methods<Tensor<string>> {
   split(dim: DimLike<string>, into: readonly Dim[]): Tensor<string> { return tensor(make('splitDim', [this.node], { dim: nameOf(dim), into })) }
   merge(from: Dims, into: Dim): Tensor<string> { return tensor(make('mergeDims', [this.node], { from: from.map(nameOf), into })) }
   take(dim: DimLike<string>, indices: AnyTensor): Tensor<string> { return tensor(make('take', [this.node, nodeOf(indices)], { dim: nameOf(dim) })) }
-  relayout(to: Layout | string): Tensor<string> { return tensor(make('relayout', [this.node], { to })) }
+  relayout(to: Layout | string, otherwise?: string): Tensor<string> { return tensor(make('relayout', [this.node], { to, ...(otherwise === undefined ? {} : { otherwise }) })) }
   stopGradient(): Tensor<string> { return tensor(make('stopGradient', [this.node], {})) }
 }
 

@@ -138,8 +138,11 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   /** Rows of `dim` at the indices (i32, clamped into range). */
   take<R extends D | Unsettled<D>, E extends string>(dim: DimLike<R>, indices: Tensor<E>): Tensor<Minus<D, R> | E>
 
-  /** The same numbers laid out otherwise from here on: by rules on its dims, or by a layout that has a name (`compute`, `params`, `state`, or one that the model names). */
-  relayout(to: Layout<D> | string): Tensor<D>
+  /**
+   * The same numbers laid out otherwise from here on: by rules on its dims, or by a layout that has a name: `compute`, `params`, `state`, or
+   * one that the model names. What such a one means on a mesh is for a recipe to say; it is the layout `otherwise` where none does.
+   */
+  relayout(to: Layout<D> | string, otherwise?: string): Tensor<D>
   /** The same numbers; no gradient flows back. */
   stopGradient(): Tensor<D>
 }

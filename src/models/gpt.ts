@@ -93,19 +93,20 @@ export function gpt(config: GptConfig, batch: number, { params: rest, compute }:
   const d = gptDims(config, batch)
   const params = parameters(d, rest)
 
-  const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(x.relayout('residual'), d.embed, gain, bias).relayout('compute')
+  const residual = (x: Stream): Stream => x.relayout('residual', gptLayouts.residual)
+  const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(residual(x), d.embed, gain, bias).relayout('compute')
   const hidden = (p: GptWeights, tokens: Ids, key: Key | undefined): Stream => {
     const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
-    const embedded = drop(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest).relayout('residual').add(p.positions).cast(compute), key, 0)
+    const embedded = drop(residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest)).add(p.positions).cast(compute), key, 0)
     const [out] = scan(d.layers, embedded, { block: p.blocks, index: iota(d.layers) }, (x, { block, index }) => {
       const own = key === undefined ? undefined : fold(key, index)
       const weights = {
         query: weightIn(block.query, d.embed, compute), key: weightIn(block.key, d.embed, compute), value: weightIn(block.value, d.embed, compute), out: weightIn(block.out, d.headDim, compute),
       }
-      const attended = causalAttention(norm(x, block.norm1), weights, d).relayout('residual')
+      const attended = residual(causalAttention(norm(x, block.norm1), weights, d))
       const y = x.add(drop(attended, own, 1))
       const up = norm(y, block.norm2).dot(weightIn(block.up, d.embed, compute), d.embed).add(block.upBias.cast(compute))
-      return [y.add(drop(gelu(up).dot(weightIn(block.down, d.hidden, compute), d.hidden).relayout('residual').add(block.downBias.cast(compute)), own, 2)), {}] as const
+      return [y.add(drop(residual(gelu(up).dot(weightIn(block.down, d.hidden, compute), d.hidden)).add(block.downBias.cast(compute)), own, 2)), {}] as const
     })
     return norm(out, p.norm)
   }

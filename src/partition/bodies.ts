@@ -5,10 +5,10 @@ import type { Context, Value } from './context.ts'
 import type { LocalNode } from './local.ts'
 
 /** An input of a body on a device, and its value inside, of the layout of what enters; `addends` says what is partial in it. */
-export function enter(c: Context, p: Node<'input'>, { sharding, resting }: Value, addends: Pick<Value, 'partial' | 'anyPartial'> = {}): { readonly input: LocalNode<'input'>; readonly value: Value } {
+export function enter(c: Context, p: Node<'input'>, { sharding, resting, strayed }: Value, addends: Pick<Value, 'partial' | 'anyPartial'> = {}): { readonly input: LocalNode<'input'>; readonly value: Value } {
   const type = { shape: localShape(shapeOf(p), sharding, c.mesh), dtype: dtypeOf(p) }
   const input = c.make('input', [], { name: p.attrs.name, role: p.attrs.role, serial: p.attrs.serial, type })
-  return { input, value: { shape: shapeOf(p), node: input, sharding, origin: p, ...(resting === undefined ? {} : { resting }), ...addends } }
+  return { input, value: { shape: shapeOf(p), node: input, sharding, origin: p, ...(resting === undefined ? {} : { resting }), ...(strayed === undefined ? {} : { strayed }), ...addends } }
 }
 
 /** Several of them: the inputs, and the values inside by the global nodes they stand for. */
@@ -20,5 +20,5 @@ export function enterAll(c: Context, params: readonly Node<'input'>[], values: r
 /** The results of an op with bodies, lying as these do. */
 export const projected = (c: Context, n: Node, made: LocalNode, like: readonly Value[]): readonly Value[] => like.map((v, index) => ({
   shape: n.results[index]?.shape ?? v.shape, sharding: v.sharding, node: c.make('project', [made], { index }, n.site),
-  ...(v.partial === undefined ? {} : { partial: v.partial }),
+  ...(v.partial === undefined ? {} : { partial: v.partial }), ...(v.strayed === undefined ? {} : { strayed: v.strayed }),
 }))

@@ -52,6 +52,12 @@ export function collectives(graph: LocalGraph): Collective[] {
 }
 const bytesOf = (found: readonly Collective[]): number => found.reduce((sum, c) => sum + c.count * c.bytes, 0)
 
+/** What a collective costs before its first byte, in bytes. */
+export const latency = 4096
+/** Bytes that a device receives by all of them, by ring algorithms; a collective counts as so many more as it costs before its first. */
+export const received = (found: readonly Collective[]): number => found.reduce((sum, { kind, count, bytes, groupSize: n }) =>
+  sum + count * (latency + bytes * (kind === 'all-gather' ? n - 1 : kind === 'permute' ? 1 : (kind === 'all-reduce' ? 2 : 1) * (n - 1) / n)), 0)
+
 export interface CollectiveTotal { readonly kind: CollectiveKind; readonly axes: readonly string[]; readonly count: number; readonly bytes: number }
 
 /** Summed by kind and axes: how often a run, and bytes that enter on each device in all. */

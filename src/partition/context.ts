@@ -21,6 +21,8 @@ export interface Value {
   readonly resting?: string
   /** The global node it came from, so that what is reduced for one user is reduced for all. */
   readonly origin?: Node
+  /** It lies off the rules, because an operand was met where it rests. */
+  readonly strayed?: true
   /** A zero that starts a sum: it may count as partial over any axes. */
   readonly anyPartial?: true
 }
@@ -30,6 +32,10 @@ export interface Context {
   readonly make: Make<LocalAttrs>
   /** Nodes whose values some user needed reduced, not partial. */
   readonly reduced: Set<Node>
+  /** The uses (see `meet.ts`) of what rests that may be where it rests. */
+  readonly atRest: ReadonlySet<string>
+  /** Those that seemed less so. */
+  readonly tempted: Set<string>
   /** How a layout, `compute` unless said, splits a shape. */
   readonly target: (shape: readonly Dim[], layout?: string | Layout) => Sharding
   /** The walk over a graph itself, for the bodies of loops and choices: the values of some nodes, given those of the inputs. */
@@ -38,7 +44,7 @@ export interface Context {
 type Walk = (roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Context) => Value[]
 
 /** `derived` are the dims that got their sizes from ops: see `splitOf`. */
-export function newContext(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => boolean, reduced: Set<Node>, walk: Walk): Context {
+export function newContext(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => boolean, reduced: Set<Node>, atRest: ReadonlySet<string>, walk: Walk): Context {
   const byName = new Map<string, Layout>()
   const rules = (name: string): Layout => {
     const found = byName.get(name) ?? rulesOf(layouts, name)
@@ -47,7 +53,7 @@ export function newContext(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => bo
   }
   const target = (shape: readonly Dim[], layout: string | Layout = 'compute'): Sharding =>
     shardingOf(typeof layout === 'string' ? rules(layout) : layout, mesh, shape, 'relayout', undefined, derived)
-  const c: Context = { mesh, make: interner(localInfer, () => undefined), reduced, target, partitionNodes: (roots, given) => walk(roots, given, c) }
+  const c: Context = { mesh, make: interner(localInfer, () => undefined), reduced, atRest, tempted: new Set(), target, partitionNodes: (roots, given) => walk(roots, given, c) }
   return c
 }
 

@@ -7,7 +7,13 @@ const axesOf = (sharding: Sharding, name: string): readonly string[] => sharding
 const sameAxes = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((x, i) => x === b[i])
 
 /** The value as it is computed with: reduced, and where it rests otherwise, moved to where `layout` has it. */
-export const ready = (c: Context, v: Value): Value => (v.resting === undefined ? reduced(c, v) : relayout(c, v, c.target(v.shape)))
+export const ready = (c: Context, v: Value): Value => (v.resting === undefined ? landed(c, v) : relayout(c, v, c.target(v.shape)))
+/** The value reduced: one that lies off the rules by a reduce-scatter to where they want it, if they split it over the axes of its addends. */
+export function landed(c: Context, v: Value): Value {
+  if (v.strayed === undefined || v.partial === undefined) return reduced(c, v)
+  const home = c.target(v.shape)
+  return [...home.values()].flat().some(a => v.partial?.axes.includes(a)) ? relayout(c, v, home) : reduced(c, v)
+}
 /** Like `ready`, but what is partial stays so. */
 export const computable = (c: Context, v: Value): Value => (v.resting === undefined ? v : ready(c, v))
 
@@ -17,11 +23,16 @@ export const computable = (c: Context, v: Value): Value => (v.resting === undefi
  * more, which costs nothing; and failing that the rules decide.
  */
 export function unified(c: Context, values: readonly Value[], elementwise = false): { readonly values: Value[]; readonly sharding: Sharding } {
+  const sharding = agreed(c, values, elementwise)
+  return { values: values.map(v => relayoutKeepingPartial(c, v, new Map([...sharding].filter(([name]) => v.shape.some(d => d.name === name))))), sharding }
+}
+
+/** The layout that they come to. */
+export function agreed(c: Context, values: readonly Value[], elementwise = false): Sharding {
   const firm = values.filter(v => v.node.op !== 'broadcast')
-  const agreed = agreement(firm.length > 0 ? firm : values)
   const all = values.flatMap(v => v.shape)
   const shape = all.filter((d, i) => all.findIndex(e => e.name === d.name) === i)
-  const sharding = agreed ?? (elementwise ? finest(firm) : undefined) ?? c.target(shape)
+  const sharding = agreement(firm.length > 0 ? firm : values) ?? (elementwise ? finest(firm) : undefined) ?? c.target(shape)
   // A dim that only a broadcast has keeps that broadcast's layout, unless its axes are taken.
   const full = new Map(sharding)
   const taken = new Set([...sharding.values()].flat())
@@ -33,8 +44,7 @@ export function unified(c: Context, values: readonly Value[], elementwise = fals
       for (const a of axes) taken.add(a)
     }
   }
-  const moved = values.map(v => relayoutKeepingPartial(c, v, new Map([...full].filter(([name]) => v.shape.some(d => d.name === name)))))
-  return { values: moved, sharding: full }
+  return full
 }
 
 const relayoutKeepingPartial = (c: Context, v: Value, to: Sharding): Value => (sameSharding(v.sharding, to) ? v : relayout(c, v, to))

@@ -4,12 +4,15 @@ import { LayoutError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { checkLayout, localShape, shardingOf, type Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
-import { checkLayouts, layoutNames, rulesOf } from '../core/named-layouts.ts'
+import { checkLayouts, isRole, layoutNames, rulesOf } from '../core/named-layouts.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
+import { collectives, received } from './collectives.ts'
 import { newContext, reduced, type Context, type Value } from './context.ts'
 import type { LocalGraph, LocalNode, Placement } from './local.ts'
+import { home, wherever } from './meet.ts'
+import { landed } from './operands.ts'
 import { optimized } from './passes/run.ts'
 import { partitioners } from './ops/table.ts'
 
@@ -18,7 +21,7 @@ function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>,
   const values = new Map<Node, readonly Value[]>()
   const settled = (v: Value, n: Node): Value => {
     const own = { ...v, origin: n }
-    return c.reduced.has(n) ? reduced(c, own) : own
+    return c.reduced.has(n) ? landed(c, own) : own
   }
   for (const [n, v] of given) values.set(n, [settled(v, n)])
   const valueOf = (n: Node): Value => {
@@ -34,7 +37,9 @@ function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>,
       continue
     }
     const results = visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(partitioners, n, n.inputs.map(valueOf), c)
-    values.set(n, results.map(v => settled(v, n)))
+    // What came of something off the rules is off them too, unless it is told where to be.
+    const strays = n.op !== 'relayout' && n.inputs.some(i => valueOf(i).strayed)
+    values.set(n, results.map(v => settled(strays ? wherever(c, v) : v, n)))
   }
   return roots.map(valueOf)
 }
@@ -62,13 +67,20 @@ function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
 /** The name of the layout that a node speaks of. */
 const layoutNamed = (n: Node): string | undefined => (n.op === 'input' ? n.attrs.role : n.op === 'relayout' && typeof n.attrs.to === 'string' ? n.attrs.to : undefined)
 
+/** The layouts, and what those start from that only the program names. */
+const withNames = (layouts: Layouts, nodes: readonly Node[]): Layouts => {
+  const named = nodes.flatMap(n => (n.op === 'relayout' && typeof n.attrs.to === 'string' && n.attrs.otherwise !== undefined && !isRole(n.attrs.to) ? [[n.attrs.to, n.attrs.otherwise] as const] : []))
+  return named.length === 0 ? layouts : { ...layouts, uses: { ...Object.fromEntries(named), ...layouts.uses } }
+}
+
 /**
  * Checks that the rules fit every tensor of the graph, and says which dims got their sizes from ops.
  * @throws LayoutError, which names the tensor, the rule and the user's line
  */
-export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): (d: Dim) => boolean {
+export function checkGraph(graph: Graph, mesh: Mesh, given: Layouts, dims: readonly Dim[] = []): (d: Dim) => boolean {
   const nodes = [...graph.inputs, ...allNodes(graph.outputs)]
   const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)].filter(name => !isHidden(name)))
+  const layouts = withNames(given, nodes)
   const there = layoutNames(layouts)
   for (const n of nodes) {
     const name = layoutNamed(n)
@@ -94,18 +106,43 @@ export function checkGraph(graph: Graph, mesh: Mesh, layouts: Layouts, dims: rea
   return derived
 }
 
-/** The program that every device runs, all collectives in it. `dims` are those that the rules may name though this graph lacks them. */
-export function partition(graph: Graph, mesh: Mesh, layouts: Layouts, dims: readonly Dim[] = []): LocalGraph {
-  const derived = checkGraph(graph, mesh, layouts, dims)
+interface Partitioned { readonly local: LocalGraph; readonly cost: number; readonly tempted: ReadonlySet<string> }
+/** A program in which these uses of what rests are where it rests. */
+function partitionedWith(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, layouts: Layouts, derived: (d: Dim) => boolean): Partitioned {
   const reduced = new Set<Node>()
   // What one user needs reduced is reduced where it is made; each round can only find more of it.
   for (;;) {
     const before = reduced.size
-    const c = newContext(mesh, layouts, derived, reduced, partitionNodes)
+    const c = newContext(mesh, layouts, derived, reduced, atRest, partitionNodes)
     const local = attempt(graph, c, layouts)
-    if (reduced.size === before) return optimized(local, c.make)
+    if (reduced.size > before) continue
+    const done = optimized(local, c.make)
+    return { local: done, cost: received(collectives(done)), tempted: c.tempted }
   }
 }
+
+/**
+ * The program that every device runs, all collectives in it. `dims` are those that the rules may name though this graph lacks them.
+ * What rests is moved to where it is computed with, except for uses that the whole program receives fewer bytes by when they meet it
+ * where it rests: those that seem so are tried, one kind after another.
+ */
+export function partition(graph: Graph, mesh: Mesh, given: Layouts, dims: readonly Dim[] = []): LocalGraph {
+  const derived = checkGraph(graph, mesh, given, dims)
+  const layouts = withNames(given, allNodes(graph.outputs))
+  let [best, atRest] = [partitionedWith(new Set(), graph, mesh, layouts, derived), new Set<string>()]
+  const tried = new Set<string>()
+  for (;;) {
+    const open = [...best.tempted].filter(use => !atRest.has(use))
+    // Each alone, and then all together: the parts of one may need those of another.
+    const next = [...open.map(use => [use]), open].find(uses => uses.length > 0 && !tried.has(key(atRest, uses)))
+    if (next === undefined) return best.local
+    tried.add(key(atRest, next))
+    const more = new Set([...atRest, ...next])
+    const trial = partitionedWith(more, graph, mesh, layouts, derived)
+    if (trial.cost < best.cost) [best, atRest] = [trial, more]
+  }
+}
+const key = (uses: ReadonlySet<string>, more: readonly string[]): string => [...new Set([...uses, ...more])].sort().join(', ')
 
 function attempt(graph: Graph, c: Context, layouts: Layouts): LocalGraph {
   const { mesh } = c
@@ -120,7 +157,7 @@ function attempt(graph: Graph, c: Context, layouts: Layouts): LocalGraph {
     inputPlacements.push({ shape: shapeOf(n), dtype: dtypeOf(n), sharding })
     given.set(n, { shape: shapeOf(n), node, sharding, origin: n, ...(role === 'compute' ? {} : { resting: role }) })
   }
-  const outputs = partitionNodes(graph.outputs, given, c).map(v => reduced(c, v))
+  const outputs = partitionNodes(graph.outputs, given, c).map(v => home(c, reduced(c, v)))
   return {
     mesh, inputs, outputs: outputs.map(v => v.node), inputPlacements,
     outputPlacements: outputs.map((v, i) => ({ shape: v.shape, dtype: dtypeOf(graph.outputs[i] ?? v.node), sharding: v.sharding })),

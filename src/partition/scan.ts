@@ -11,6 +11,7 @@ import { samePartial, reduced, type Context, type Partial, type Value } from './
 import { relayout } from './moves/relayout.ts'
 import { ready } from './operands.ts'
 import type { LocalNode } from './local.ts'
+import { home } from './meet.ts'
 
 type CarryPartial = Partial | 'any' | undefined
 
@@ -18,7 +19,7 @@ const without = (sharding: Sharding, name: string): Sharding => new Map([...shar
 
 export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Context): readonly Value[] {
   const { body, carries, xs, over } = n.attrs
-  const init = values.slice(0, carries).map(v => ready(c, v))
+  const init = values.slice(0, carries).map(v => home(c, ready(c, v)))
   // Walked tensors keep the layout they rest in and move slice by slice; only the dim walked over must be there.
   const walked = values.slice(carries, carries + xs).map(v => {
     const there = reduced(c, v)
@@ -36,6 +37,8 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
   }
 
   const used = new Set<Node>(reachable(body.outputs).flatMap(m => m.inputs))
+  // How the carries lie as they come out of the body.
+  let lying: readonly Sharding[] = []
   const attempt = (partials: readonly CarryPartial[]): Value[] => {
     inputs.length = 0
     const given = new Map<Node, Value>()
@@ -48,6 +51,7 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
       else if (capture !== undefined) given.set(p, inside(p, capture))
     })
     const outputs = c.partitionNodes(body.outputs, given)
+    lying = outputs.slice(0, carries).map(v => v.sharding)
     return outputs.map((v, i) => {
       // What is stacked and used in the body too is reduced there anyway: it is stacked reduced, not reduced again afterwards.
       if (i >= carries) return v.resting !== undefined ? ready(c, v) : used.has(body.outputs[i] ?? n) ? reduced(c, v) : v
@@ -64,7 +68,15 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
   let partials: readonly CarryPartial[] = init.map(() => undefined)
   let outputs: Value[] | undefined
   if (zero.includes('any')) {
-    partials = attempt(zero).slice(0, carries).map((v, i) => (zero[i] === 'any' && v.partial?.kind === 'sum' ? v.partial : undefined))
+    let first = attempt(zero)
+    // A zero lies anywhere: sums are made where what is added lies, and moved once, after the loop.
+    const away = lying.map((to, i) => (zero[i] === 'any' && !sameSharding(to, init[i]?.sharding ?? to) ? to : undefined))
+    if (away.some(to => to !== undefined)) {
+      forget()
+      away.forEach((to, i) => { const v = init[i]; if (to !== undefined && v !== undefined) init[i] = { ...relayout(c, v, to), strayed: true } })
+      first = attempt(zero)
+    }
+    partials = first.slice(0, carries).map((v, i) => (zero[i] === 'any' && v.partial?.kind === 'sum' ? v.partial : undefined))
     forget()
     outputs = attempt(partials)
     if (outputs.slice(0, carries).some((v, i) => !samePartial(v.partial, partials[i] as Partial | undefined))) {

@@ -70,15 +70,14 @@ type RunInput = z.input<typeof runSchema>
 type Axes = { readonly [axis: string]: number }
 type ModelDim = keyof ReturnType<typeof gptDims>
 type ModelLayout = keyof typeof gptLayouts
-type Rules<M extends Axes> = LayoutFrom<ModelDim, NoInfer<keyof M & string>, ModelLayout>
 
 /** A run as a recipe writes it: its layouts speak of the model's dims, its own mesh's axes and the names that the model uses, or it does not compile. */
 export type RunOf<M extends Axes> = Omit<RunInput, 'mesh' | 'layout' | 'params' | 'state' | 'layouts'> & {
   readonly mesh: M
   readonly layout?: Layout<ModelDim, NoInfer<keyof M & string>>
-  readonly params?: Rules<M>
-  readonly state?: Rules<M>
-  readonly layouts?: { readonly [K in ModelLayout]?: Rules<M> }
+  readonly params?: LayoutFrom<ModelDim, NoInfer<keyof M & string>, ModelLayout>
+  readonly state?: LayoutFrom<ModelDim, NoInfer<keyof M & string>, ModelLayout>
+  readonly layouts?: { readonly [K in ModelLayout]?: LayoutFrom<ModelDim, NoInfer<keyof M & string>, ModelLayout> }
 }
 
 /** Checks a run and fills in what it leaves open. @throws UsageError naming the field. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { LayoutError } from '../../src/core/errors.ts'
-import { dims, input, mesh, param, plan, scan, slot, type AnyTensor, type Layouts, type Tensor } from '../../src/engine/index.ts'
+import { dims, input, mesh, param, plan, printLocal, scan, slot, type AnyTensor, type Layouts, type Tensor } from '../../src/engine/index.ts'
 
 type T = Tensor<string>
 const source = readFileSync(fileURLToPath(import.meta.url), 'utf8').split('\n')
@@ -124,5 +124,69 @@ describe('relayouts', () => {
     expect(refusal(to({ seq: 'model' }), [x], { layout: {} })).toMatch(new RegExp(`^LayoutError.does-not-divide. relayout: dim "seq" of size 6(.|\n)*${line.replace(/[()]/g, '\\$&')}$`))
     expect(refusal(to({ embed: 'model', batch: 'model' }), [x], { layout: {} })).toContain('[axis-used-twice] relayout: two dims lie on mesh axis "model"')
     expect(refusal(x => x.relayout('state'), [x], { layout: { embed: 'model' }, state: { batch: 'model' } })).toMatch(/\[axis-used-twice\] relayout: (.|\n)*at {6}relayout\('state'\)/)
+  })
+})
+
+describe('named layouts', () => {
+  const { batch, seq, embed } = dims({ batch: 8, seq: 8, embed: 16 })
+  const x = input('x', [batch, seq, embed]) as T
+  const norm = (x: T): T => x.relayout('residual').exp()
+  const where = (layouts: NonNullable<Layouts['layouts']>, more: object = {}): Layouts => ({ layout: { batch: 'batch' }, layouts, ...more })
+  const split = (l: Layouts, f = norm): string => printLocal(plan(f as (...args: readonly T[]) => AnyTensor, [x], { mesh: grid, ...l }).local).split('\n').at(-2) ?? ''
+  const message = (l: Layouts, f: (...args: T[]) => AnyTensor = norm): string => refusal(f, [x], l)
+
+  test('start from the one that they name, else from what the model says, else from compute', () => {
+    expect(split(where({ residual: { seq: 'model' } }))).toContain('[batch=4 seq=2 embed=16]')
+    expect(split(where({ residual: { from: 'compute', seq: 'model' } }))).toContain('[batch=4 seq=2 embed=16]')
+    expect(split(where({ residual: { from: 'params', seq: 'model' } }, { params: { batch: undefined } }))).toContain('[batch=8 seq=2 embed=16]')
+    expect(split(where({ residual: { from: 'scores', seq: 'model' }, scores: { batch: undefined } }, { uses: { scores: 'compute' } }))).toContain('[batch=8 seq=2 embed=16]')
+    expect(split(where({ residual: {} }, { params: { embed: 'model' }, uses: { residual: 'params' } }))).toContain('[batch=4 seq=8 embed=4]')
+    expect(split(where({ residual: { seq: 'model' } }, { params: { from: 'residual' } }), x => x.relayout('params').exp().add(x.relayout('residual')))).toContain('[batch=4 seq=2 embed=16]')
+  })
+  test('that a recipe does not speak of are what the model says, or an error', () => {
+    expect(split(where({}), x => x.relayout('residual', 'compute').exp())).toContain('[batch=4 seq=8 embed=16]')
+    expect(split(where({}, { params: { seq: 'model' } }), x => x.relayout('residual', 'params').exp())).toContain('[batch=4 seq=2 embed=16]')
+    expect(split(where({}, { uses: { residual: 'compute' } }))).toContain('[batch=4 seq=8 embed=16]')
+    expect(message(where({}))).toBe('LayoutError[unknown-layout] relayout: there is no layout "residual"\n  fix  there are: compute, params, state\n  at   relayout(\'residual\').exp()')
+    expect(message(where({}), x => x.relayout('parms'))).toContain('there is no layout "parms"\n  fix  did you mean "params"? there are: compute, params, state\n  at   relayout(\'parms\')')
+    expect(message(where({ residual: {} }), x => x.relayout('residual').relayout('residaul').exp())).toContain('there is no layout "residaul"\n  fix  did you mean "residual"?')
+    expect(refusal(k => k, [input('k', [batch], 'f32', 'cache') as T], where({}))).toContain('k: there is no layout "cache"')
+  })
+  test('that the model does not use are errors, with the nearest one', () => {
+    expect(message(where({ residual: {}, residaul: { seq: 'model' } }))).toBe(`LayoutError[unknown-layout] the model uses no layout "residaul"\n  fix  did you mean "residual"? there are: residual${place}`)
+    expect(message(where({ residual: {}, residaul: {} }, { uses: { scores: 'compute' } }))).toContain('did you mean "residual"? there are: scores, residual')
+    expect(plan(norm, [x], { mesh: grid, ...where({ residual: {}, scores: { seq: 'model' } }, { uses: { scores: 'compute' } }) }).collectives).toEqual([])
+  })
+  test('cannot start from nothing, or from themselves', () => {
+    expect(message(where({ residual: { from: 'compte' } }))).toBe(`LayoutError[unknown-layout] layout "residual" starts from "compte", which is no layout\n  fix  did you mean "compute"? there are: compute, params, state, residual${place}`)
+    expect(message(where({ residual: { from: 'scores' }, scores: { from: 'residual' } }, { uses: { scores: 'compute' } })))
+      .toBe(`LayoutError[layout-circle] layout "scores" starts from itself\n  from  scores → residual → scores\n  fix   let one of them start from compute: { from: 'compute', … }${place.replace('at ', 'at  ')}`)
+    expect(message({ layout: {}, params: { from: 'state' } }, same)).toContain('[layout-circle] layout "params" starts from itself\n  from  params → state → params')
+    expect(message(where({ residual: { from: 'residual' } }))).toContain('from  residual → residual')
+    expect(message(where({ residual: { from: ['batch'] } as never }))).toContain('[rule] layout "residual" starts from ["batch"]')
+  })
+  test('are checked like the others, and named in errors', () => {
+    expect(message(where({ residual: { sec: 'model' } }))).toBe(`LayoutError[unknown-dim] the layout names dim "sec", which the model does not have\n  layout  residual\n  fix     did you mean "seq"? there are: batch, seq, embed${place.replace('at ', 'at    ')}`)
+    expect(message(where({ residual: { seq: 'modle' } }))).toBe(`LayoutError[unknown-axis] the mesh has no axis "modle"\n  layout  residual\n  rule    seq → modle\n  fix     did you mean "model"? there are: batch, model${place.replace('at ', 'at    ')}`)
+    expect(message(where({ residual: { seq: ['model', 'model'] } }))).toContain('[axis-twice-in-dim]')
+    expect(message(where({ residual: { seq: 'model', embed: 'model' } }))).toBe([
+      'LayoutError[axis-used-twice] relayout: two dims lie on mesh axis "model"',
+      '  tensor  batch=8 seq=8 embed=16',
+      '  mesh    batch=2 × model=4',
+      '  layout  residual',
+      '  rules   batch → batch, seq → model, embed → model',
+      '  fix     drop the rule of "seq" or of "embed", or rename one of them before this op',
+      '  at      relayout(\'residual\').exp()',
+    ].join('\n'))
+    expect(message({ layout: {}, layouts: { params: { seq: 'model' } } }, same)).toContain('a model cannot name a layout "params": every program has one\n  fix  lay it by the option params, which stands beside layouts')
+    expect(message(where({ residual: 3 as never }))).toContain('[rule] layout "residual" is 3')
+    expect(message(where({ 'a b': {} }), same)).toContain('[layout-name] "a b" cannot name a layout')
+  })
+  test('what rests by one is given so', () => {
+    const cache = input('cache', [batch, seq, embed], 'f32', 'cache') as T
+    const p = plan((c: T, x: T) => [c.relayout('cache').mul(2), c.add(x)], [cache, x], { mesh: grid, ...where({ cache: { seq: 'model' } }) })
+    expect(p.inputs.map(i => [...i.placement.sharding])).toEqual([[['batch', ['batch']], ['seq', ['model']]], [['batch', ['batch']]]])
+    expect(p.local.outputPlacements.map(o => [...o.sharding])).toEqual([[['batch', ['batch']], ['seq', ['model']]], [['batch', ['batch']]]])
+    expect(p.collectives.map(c => c.kind)).toEqual(['all-gather'])
   })
 })

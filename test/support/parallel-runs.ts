@@ -17,5 +17,6 @@ export const forms: readonly Partial<Run>[] = [
   { mesh: { batch: 4, model: 1 }, params: { embed: 'batch' } },
   { mesh: { batch: 2, model: 2 }, state: { embed: 'batch' } },
   { mesh: { batch: 2, model: 2 }, layout: { batch: ['batch', 'model'] } },
+  { mesh: { batch: 2, model: 2 }, layouts: { residual: { from: 'compute', seq: 'model' } } },
   { mesh: { replica: 2, batch: 2, model: 2 }, layout: { batch: ['replica', 'batch'], heads: 'model', hidden: 'model', vocab: 'model' } },
 ]

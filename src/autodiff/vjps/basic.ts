@@ -23,10 +23,10 @@ const furthest = 64
  * What a tensor was last laid out by, as far as that can be read off the ops that lead to it: a cotangent lies as its tensor does, so
  * that a gather is a reduce-scatter on the way back and the other way round. Where it cannot, the partition rules decide.
  */
-function laidBy(n: Node): Attrs['relayout']['to'] | undefined {
+function laidBy(n: Node): Attrs['relayout'] | undefined {
   const seen = new Set<Node>([n])
   for (const m of seen) {
-    if (m.op === 'relayout') return m.attrs.to
+    if (m.op === 'relayout') return m.attrs
     if (seen.size > furthest) return undefined
     const alike = elementwise.has(m.op) || (m.op === 'broadcast' && shapeOf(operand(m, 0)).length === shapeOf(m).length)
     if (alike) for (const i of m.inputs) seen.add(i)
@@ -45,7 +45,7 @@ export const basic: Vjps<BasicAttrs> = {
     if (g === undefined || back === undefined) return [g]
     // What was narrowed on its way moves as it was, so that it is not rounded in between.
     const wide = g.op === 'convert' && dtypeOf(operand(g, 0)) === sumsIn(dtypeOf(g)) ? operand(g, 0) : g
-    return [converted(make('relayout', [wide], { to: back }, n.site), dtypeOf(g))]
+    return [converted(make('relayout', [wide], back, n.site), dtypeOf(g))]
   },
   named: (_, [g]) => [g],
   stopGradient: () => none,

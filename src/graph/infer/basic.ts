@@ -28,6 +28,10 @@ export const basic: Infer<BasicAttrs> = {
     if (typeof to !== 'string' && (typeof to !== 'object' || to === null || Array.isArray(to))) {
       throw new LayoutError({ code: 'layout', what: `relayout: ${String(to)} is no layout`, fix: 'give rules, { DIM: \'AXIS\' }, or the name of a layout, such as \'params\'', at: site })
     }
+    const otherwise: unknown = a.otherwise
+    if (otherwise !== undefined && typeof otherwise !== 'string') {
+      throw new LayoutError({ code: 'layout', what: `relayout: ${String(otherwise)} is no layout`, fix: 'name the layout that counts where a recipe does not say, such as \'compute\'', at: site })
+    }
     return [only(inputs)]
   },
   named: (_, inputs) => [only(inputs)],

@@ -51,9 +51,9 @@ function apply(c: Context, v: Value, node: LocalNode, move: Move): LocalNode {
 
 /** The value reduced and in another layout: a reduce-scatter where it is partial and wanted split, then the cheapest moves. */
 export function relayout(c: Context, v: Value, to: Sharding): Value {
-  const { partial, resting: _, ...rest } = v
+  const { partial, resting, strayed: _, ...rest } = v
   if (partial === undefined && sameSharding(v.sharding, to)) return rest
-  const again = rebroadcast(c, v, to)
+  const again = rebroadcast(c, v, to) ?? (resting === undefined ? undefined : movedBroadcast(c, v, to))
   if (again !== undefined) return { ...rest, node: again, sharding: to }
 
   let { node, sharding } = v
@@ -85,4 +85,14 @@ function rebroadcast(c: Context, v: Value, to: Sharding): LocalNode | undefined 
   const source = v.node.inputs[0]
   if (source === undefined || shapeOf(source).some(d => !sameAxes(axesOf(v.sharding, d.name), axesOf(to, d.name)))) return undefined
   return c.make('broadcast', [source], { shape: localShape(v.shape, to, c.mesh) }, v.node.site)
+}
+
+/** A broadcast of what rests elsewhere moves before it grows. */
+function movedBroadcast(c: Context, v: Value, to: Sharding): LocalNode | undefined {
+  if (v.node.op !== 'broadcast') return undefined
+  const node = operand(v.node, 0)
+  const own = new Set(shapeOf(node).map(d => d.name))
+  const within = (sharding: Sharding): Sharding => new Map([...sharding].filter(([name]) => own.has(name)))
+  const moved = relayout(c, { shape: v.shape.filter(d => own.has(d.name)), node, sharding: within(v.sharding) }, within(to))
+  return c.make('broadcast', [moved.node], { shape: localShape(v.shape, to, c.mesh) }, v.node.site)
 }

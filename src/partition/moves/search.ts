@@ -5,6 +5,7 @@
 import { sizeOf, type Dim } from '../../core/dim.ts'
 import type { Sharding } from '../../core/layout.ts'
 import { axisOf, partsOf, type Mesh } from '../../core/mesh.ts'
+import { latency } from '../collectives.ts'
 
 type Axes = readonly string[]
 export type Move =
@@ -14,8 +15,6 @@ export type Move =
   /** Each block goes from the device that `before` gives it to one that `after` gives it. */
   | { readonly kind: 'permute'; readonly before: Sharding; readonly after: Sharding }
 
-/** What a collective costs before its first byte, in bytes. */
-const latency = 4096
 /** Slices are copies: cheap, not free. */
 const copying = 1 / 64
 
@@ -74,7 +73,10 @@ function stepsFrom(sharding: Sharding, shape: readonly Dim[], mesh: Mesh, bytesO
 }
 
 /** The moves from `from` to `to` for a tensor of this global shape whose elements take so many bytes (Dijkstra 1959). */
-export function cheapest(shape: readonly Dim[], bytes: number, from: Sharding, to: Sharding, mesh: Mesh): readonly Move[] {
+export const cheapest = (shape: readonly Dim[], bytes: number, from: Sharding, to: Sharding, mesh: Mesh): readonly Move[] => route(shape, bytes, from, to, mesh).moves
+
+/** And what they cost. */
+export function route(shape: readonly Dim[], bytes: number, from: Sharding, to: Sharding, mesh: Mesh): { readonly moves: readonly Move[]; readonly cost: number } {
   const bytesOf = (sharding: Sharding): number => sizeOf(shape) * bytes / partsOf(mesh, [...sharding.values()].flat())
   const goal = key(to)
   const best = new Map<string, { readonly sharding: Sharding; readonly cost: number; readonly moves: readonly Move[] }>([[key(from), { sharding: from, cost: 0, moves: [] }]])
@@ -84,7 +86,7 @@ export function cheapest(shape: readonly Dim[], bytes: number, from: Sharding, t
     for (const k of open) if (at === undefined || (best.get(k)?.cost ?? Infinity) < (best.get(at)?.cost ?? Infinity)) at = k
     const found = at === undefined ? undefined : best.get(at)
     if (at === undefined || found === undefined) throw new Error(`no way leads from ${key(from)} to ${goal}`)
-    if (at === goal) return found.moves
+    if (at === goal) return found
     open.delete(at)
     for (const { move, to: next, cost } of stepsFrom(found.sharding, shape, mesh, bytesOf)) {
       const k = key(next)

@@ -3,9 +3,9 @@ import { localShape } from '../../core/layout.ts'
 import { partsOf } from '../../core/mesh.ts'
 import { shapeOf } from '../../graph/node.ts'
 import { binary, constant, partIndex } from '../build.ts'
-import { reduced } from '../context.ts'
+import { staysAtRest } from '../meet.ts'
 import { relayout } from '../moves/relayout.ts'
-import { computable } from '../operands.ts'
+import { computable, landed } from '../operands.ts'
 import { at, moving, result } from './partitioner.ts'
 import type { BasicAttrs } from '../../graph/ops.ts'
 import type { Partitioners } from './partitioner.ts'
@@ -24,15 +24,17 @@ export const basic: Partitioners<BasicAttrs> = {
     return result(n, binary(c, 'add', local, c.make('broadcast', [start], { shape: shapeOf(local) })), sharding)
   },
   broadcast: (n, values, c) => {
-    const given = computable(c, at(values, 0))
+    const rests = staysAtRest(c, at(values, 0))
+    const given = rests ? at(values, 0) : computable(c, at(values, 0))
     // Reduced before it grows; a mere reordering stays partial.
-    const v = given.shape.length === n.attrs.shape.length ? given : reduced(c, given)
+    const v = given.shape.length === n.attrs.shape.length ? given : landed(c, given)
     const sharding = new Map(v.sharding)
     const taken = new Set([...sharding.values()].flat())
     for (const [name, axes] of c.target(n.attrs.shape)) {
       if (!v.shape.some(d => d.name === name) && axes.every(a => !taken.has(a))) sharding.set(name, axes)
     }
-    return moving(n, v, c.make('broadcast', [v.node], { shape: localShape(n.attrs.shape, sharding, c.mesh) }, n.site), sharding)
+    const made = moving(n, v, c.make('broadcast', [v.node], { shape: localShape(n.attrs.shape, sharding, c.mesh) }, n.site), sharding)
+    return rests && v.resting !== undefined ? made.map(r => ({ ...r, resting: v.resting ?? 'compute' })) : made
   },
   rename: (n, values, c) => {
     const given = computable(c, at(values, 0))

@@ -3,9 +3,10 @@ import { dtypes, isFloat } from '../../core/dtype.ts'
 import { splatValue } from '../../graph/make.ts'
 import { dtypeOf, operand, type Node } from '../../graph/node.ts'
 import { constant, partIndex } from '../build.ts'
-import { samePartial, reduced, type Context, type Partial, type Value } from '../context.ts'
-import { computable, unified } from '../operands.ts'
-import { at, elementwise as alike, moving, result } from './partitioner.ts'
+import { samePartial, type Context, type Partial, type Value } from '../context.ts'
+import { met, staysAtRest } from '../meet.ts'
+import { computable, landed, unified } from '../operands.ts'
+import { at, elementwise as alike, meetingResult, moving, result } from './partitioner.ts'
 import type { BinaryFn, ElementwiseAttrs } from '../../graph/ops.ts'
 import type { Partitioners } from './partitioner.ts'
 
@@ -50,24 +51,29 @@ const linear: { readonly [F in BinaryFn]?: BinaryRule } = { add: addition, sub: 
 
 export const elementwise: Partitioners<ElementwiseAttrs> = {
   unary: (n, values, c) => {
-    const v = computable(c, at(values, 0))
+    const given = at(values, 0)
+    if (staysAtRest(c, given)) return [{ ...given, node: c.make('unary', [given.node], n.attrs, n.site) }]
+    const v = computable(c, given)
     return n.attrs.fn === 'neg' && v.partial?.kind === 'sum' ? moving(n, v, c.make('unary', [v.node], n.attrs, n.site), v.sharding)
       : alike(n, values, c, operands => c.make('unary', operands, n.attrs, n.site))
   },
-  binary: (n, values, c) => (linear[n.attrs.fn] ?? plain)(n, values, c),
+  binary: (n, values, c) => {
+    const meeting = met(c, values, [])
+    return meeting === undefined ? (linear[n.attrs.fn] ?? plain)(n, values, c) : meetingResult(c, n, c.make('binary', meeting.values.map(v => v.node), n.attrs, n.site), meeting)
+  },
   compare: (n, values, c) => alike(n, values, c, operands => c.make('compare', operands, n.attrs, n.site)),
   select: (n, values, c) => alike(n, values, c, operands => c.make('select', operands, n.attrs, n.site)),
   convert: (n, values, c) => {
     const given = at(values, 0)
     // What rests elsewhere is narrowed there, and moves when it is computed with.
-    if (given.resting !== undefined && dtypes[n.attrs.dtype].bytes < dtypes[dtypeOf(given.node)].bytes) {
+    if (given.resting !== undefined && (dtypes[n.attrs.dtype].bytes < dtypes[dtypeOf(given.node)].bytes || staysAtRest(c, given))) {
       return [{ ...given, node: c.make('convert', [given.node], n.attrs, n.site) }]
     }
     const v = computable(c, given)
     // Addends may be widened before they are reduced, not narrowed.
     const wider = isFloat(dtypeOf(v.node)) && (n.attrs.dtype === 'f32' || n.attrs.dtype === 'f64')
-    const taken = wider ? v : reduced(c, v)
-    return moving(n, taken, c.make('convert', [taken.node], n.attrs, n.site), v.sharding)
+    const taken = wider ? v : landed(c, v)
+    return moving(n, taken, c.make('convert', [taken.node], n.attrs, n.site), taken.sharding)
   },
   threefry: (n, values, c) => alike(n, values, c, operands => c.make('threefry', operands, n.attrs, n.site)),
 }

@@ -9,6 +9,7 @@ import type { Context, Partial, Value } from '../context.ts'
 import { relayout } from '../moves/relayout.ts'
 import { ready, unified } from '../operands.ts'
 import type { LocalNode } from '../local.ts'
+import { met, wherever } from '../meet.ts'
 import { settle } from '../moves/vacate.ts'
 import { once } from './elementwise.ts'
 import { cumulative, sort, topK } from './order.ts'
@@ -51,6 +52,19 @@ function apart(c: Context, v: Value, dim: string, indices: Value): { readonly v:
 }
 
 function take(n: Node<'take'>, values: readonly Value[], c: Context): readonly Value[] {
+  return takenAtRest(n, values, c) ?? taken(n, values, c)
+}
+
+/** Rows looked up where the table rests, and the indices moved to it. */
+function takenAtRest(n: Node<'take'>, values: readonly Value[], c: Context): readonly Value[] | undefined {
+  const { dim } = n.attrs
+  const meeting = at(values, 1).shape.some(d => d.name === dim) ? undefined : met(c, values, [dim], 'looked up')
+  if (meeting === undefined) return undefined
+  const { node, partial } = lookedUp(c, at(meeting.values, 0).node, dim, at(meeting.values, 1).node, meeting.sharding.get(dim) ?? [], n.site)
+  return result(n, node, new Map([...meeting.sharding].filter(([name]) => name !== dim)), partial).map(v => wherever(c, v))
+}
+
+function taken(n: Node<'take'>, values: readonly Value[], c: Context): readonly Value[] {
   const asked = ready(c, at(values, 1))
   const { v: rows, dim } = apart(c, ready(c, at(values, 0)), n.attrs.dim, asked)
   // Indices split along the rows' own axes are gathered first: every part of the table must see them all.

@@ -2,6 +2,7 @@
 import type { Sharding } from '../../core/layout.ts'
 import { shapeOf, type Node, type TableFor } from '../../graph/node.ts'
 import type { Context, Partial, Value } from '../context.ts'
+import { met, wherever, type Meeting } from '../meet.ts'
 import { ready, unified } from '../operands.ts'
 import type { LocalNode } from '../local.ts'
 
@@ -17,8 +18,14 @@ export const result = (n: Node, node: LocalNode, sharding: Sharding, partial?: P
 
 export type Build = (operands: readonly LocalNode[]) => LocalNode
 
+/** What an elementwise op makes of operands that met where one of them rests. */
+export const meetingResult = (c: Context, n: Node, node: LocalNode, { sharding, resting }: Meeting): readonly Value[] =>
+  result(n, node, sharding).map(v => wherever(c, resting === undefined ? v : { ...v, resting }))
+
 /** Elementwise on reduced values that lie alike. */
 export function elementwise(n: Node, values: readonly Value[], c: Context, build: Build): readonly Value[] {
+  const meeting = met(c, values, [])
+  if (meeting !== undefined) return meetingResult(c, n, build(meeting.values.map(v => v.node)), meeting)
   const { values: moved, sharding } = unified(c, values.map(v => ready(c, v)), true)
   return result(n, build(moved.map(v => v.node)), sharding)
 }
