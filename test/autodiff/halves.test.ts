@@ -1,0 +1,54 @@
+/** Cotangents of halves: however many places use a value, what they give is added in f32 and rounded once, on every mesh. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import {
+  accumulate, broadcast, compile, cond, dim, full, grad, input, mesh, openBackend, remat, scan, scatter, valueAndGrad, withGradient, type Backend, type Layout, type Scalar, type Tensor,
+} from '../../src/engine/index.ts'
+
+const [n, t, k, row] = [dim('n', 4), dim('t', 300), dim('k', 300), dim('row', 8)]
+type X = Tensor<'n'>
+const wide = (x: X): X => x.cast('f32')
+const zero = full(0, [n])
+const ones = full(1, [t], 'bf16')
+/** 45 uses, one of which weighs 256. */
+const written = (f: (i: number) => X): Scalar => Array.from({ length: 45 }, (_, i) => f(i).mul(i === 22 ? 256 : 1)).reduce((s, y) => s.add(y), zero).sum()
+
+/** Functions of a vector in bf16 whose gradient is 300 everywhere: in bf16 alone, 256 + 1 is 256. */
+const functions: { readonly [name: string]: (x: X) => Scalar } = {
+  'a loop written out': x => written(i => wide(x.add(i))),
+  'a scan that captures it': x => scan(t, zero, ones, (s, one) => [s.add(wide(x.mul(one))), {}] as const)[0].sum(),
+  'a scan that carries it': x => scan(t, { s: zero, x }, ones, (c, _) => [{ s: c.s.add(wide(c.x)), x: c.x }, {}] as const)[0].s.sum(),
+  'a scan that carries it and stacks': x => scan(t, x, ones, (c, one) => [c, { y: c.mul(one) }] as const)[1].y.cast('f32').sum(),
+  'choices': x => written(i => cond(full(i % 2, [], 'i32').equal(0), () => wide(x.add(i)), () => wide(x.sub(i)))),
+  'recomputed parts': x => written(i => remat((x: X) => wide(x.add(i)))(x)),
+  'gradients by rule': x => written(i => wide(withGradient<'n'>([x], ([x]) => x.add(i), g => [g]))),
+  'a broadcast': x => broadcast(x, [k, n]).cast('f32').sum(),
+  'a product': x => x.dot(full(1, [k], 'bf16')).cast('f32').sum(),
+  'a table of which one row is taken': x => broadcast(x, [dim('v', 2), n]).take('v', full(1, [k], 'i32')).cast('f32').sum(),
+  'a target written over': x => scatter(broadcast(x, [k, n]), k, full(1, [dim('i', 1)], 'i32'), full(0, [dim('i', 1), n], 'bf16'), 'add').cast('f32').sum(),
+}
+
+const layouts: readonly (readonly [Readonly<Record<string, number>>, Layout])[] = [[{}, {}], [{ m: 2 }, { n: 'm' }], [{ m: 2 }, { k: 'm', t: 'm', row: 'm' }]]
+let backend: Backend
+beforeAll(async () => { backend = await openBackend({ plugin: 'simulate', devices: 2 }) })
+afterAll(async () => { await backend.close() })
+
+test.each(layouts)('%j %j: 300 uses', async (sizes, layout) => {
+  const x = input('x', [n], 'bf16')
+  const program = await compile((x_: typeof x) => Object.fromEntries(Object.entries(functions).map(([name, f]) => [name, grad(f)(x_)])), [x] as const, { mesh: mesh(sizes), layout, backend, dims: { n, t, k, row } })
+  const found = await program(Float32Array.of(1, 1, 1, 1))
+  for (const name of Object.keys(functions)) {
+    const g = found[name]
+    expect([name, g?.dtype, ...await g?.read() ?? []]).toEqual([name, 'bf16', 300, 300, 300, 300])
+    g?.dispose()
+  }
+})
+
+test.each(layouts)('%j %j: microbatches are not rounded before they are added', async (sizes, layout) => {
+  const [x, b] = [input('x', [n], 'bf16'), input('b', [row], 'bf16')]
+  const program = await compile((x_: typeof x, b_: typeof b) => accumulate(
+    (p: typeof x, part: { readonly b: typeof b }) => valueAndGrad((p: typeof x) => p.dot(part.b).cast('f32').sum())(p), x_, { b: b_ }, row, 4).grads, [x, b] as const, { mesh: mesh(sizes), layout, backend, dims: { n, t, k, row } })
+  // The parts' gradients: 2 + 1/128 thrice, which bf16 rounds to 2, and 2 + 5/128.
+  const found = await program(new Float32Array(4), Float32Array.of(...[1, 1, 1, 5].map(e => 1 + e / 128), 1, 1, 1, 1))
+  expect([...await found.read()]).toEqual([2.015625, 2.015625, 2.015625, 2.015625])
+  found.dispose()
+})
