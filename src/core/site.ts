@@ -6,7 +6,16 @@ import type { Site } from './errors.ts'
 const root = fileURLToPath(new URL('..', import.meta.url))
 /** Built code names its frames by the sources where source maps are on, else as it lies in dist/. */
 const source = (file: string): string => file.replace('/dist/src/', '/src/')
-const ours = ['core', 'graph', 'autodiff', 'partition', 'stablehlo', 'engine', 'nn', 'optim', 'train', 'cli'].map(folder => source(`${root}${folder}/`))
+const ours = [
+  'core', 'io', 'graph', 'autodiff', 'partition', 'autolayout', 'stablehlo', 'runtime', 'engine', 'nn', 'optim', 'data', 'checkpoint', 'train', 'serve', 'cli',
+].map(folder => source(`${root}${folder}/`))
+/** Whether a user wrote the file, or could have: models count, the layers that carry them out and others' libraries do not. */
+function isUsers(file: string): boolean {
+  const here = source(file)
+  if (file.endsWith('/bin/meshwork.js') || ours.some(folder => here.startsWith(folder))) return false
+  // Meshwork itself may be installed there, and a model of it still is one.
+  return !here.includes('/node_modules/') || here.startsWith(source(root))
+}
 const frame = /\(?((?:file:\/\/)?\/[^():]+):(\d+):(\d+)\)?$/
 
 export function userSite(): Site | undefined {
@@ -18,7 +27,7 @@ export function userSite(): Site | undefined {
     const [, where, row, column] = frame.exec(line) ?? []
     if (where === undefined || line.includes('node:')) continue
     const file = where.startsWith('file:') ? fileURLToPath(where) : where
-    if (file.endsWith('/bin/meshwork.js') || ours.some(folder => source(file).startsWith(folder))) continue
+    if (!isUsers(file)) continue
     return Object.freeze({ file: relative(process.cwd(), file), line: Number(row), column: Number(column) })
   }
   return undefined
