@@ -89,13 +89,16 @@ async function runTraining({ run, texts, devices, folder, plugin, json }: Job, o
     })
     if (result.folder === undefined) return output.note('stopped before the first step: nothing was written')
     if (result.stopped) output.print(`stopped after ${result.steps} of ${run.steps} steps`)
-    if (!await anyOf(backend.processes, 'whether to stop', stops.code !== undefined)) {
+    // The loss is the same in all processes.
+    const drawn = result.evalLoss === undefined || Number.isFinite(result.evalLoss)
+    if (!drawn) output.note(`warning: the held-out loss is ${result.evalLoss}: from these weights no text can be drawn`)
+    else if (!await anyOf(backend.processes, 'whether to stop', stops.code !== undefined)) {
       const text = await sample(run, result.folder, backend, output, stops.signal)
       if (json) tell({ type: 'sample', prompt: run.sample.prompt, text })
     }
     if (result.evalLoss !== undefined) output.print(`held-out loss  ${result.evalLoss.toFixed(4)}`)
     output.print(`run            ${result.folder}`)
-    output.print(`more text      npx meshwork generate ${shellWord(result.folder)} --prompt ${shellWord(run.sample.prompt)}`)
+    if (drawn) output.print(`more text      npx meshwork generate ${shellWord(result.folder)} --prompt ${shellWord(run.sample.prompt)}`)
   } finally {
     await backend.close()
   }

@@ -7,16 +7,19 @@ const here = fileURLToPath(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
 /** Built code names its frames by the sources where source maps are on, else as it lies in dist/. */
 const source = (file: string): string => file.replace('/dist/src/', '/src/')
-const ours = ['core', 'graph', 'autodiff', 'partition', 'stablehlo', 'engine', 'nn', 'optim', 'train', 'cli'].map(folder => source(`${root}${folder}/`))
+const ours = [
+  'core', 'io', 'graph', 'autodiff', 'partition', 'autolayout', 'stablehlo', 'runtime', 'engine', 'nn', 'optim', 'data', 'checkpoint', 'train', 'serve', 'cli',
+].map(folder => source(`${root}${folder}/`))
 
 /** Frames name files by path or by URL. */
 const pathOf = (file: string): string => (file.startsWith('file:') ? fileURLToPath(file) : file)
 
-/** Whether a frame of this file is the user's, not ours, Node's or a package's. */
+/** Whether a user wrote the file, or could have: models count, the layers that carry them out and others' libraries do not. */
 function isUsers(file: string): boolean {
   const path = source(pathOf(file))
-  if (!path.startsWith('/')) return false
-  return !path.endsWith('/bin/meshwork.js') && !path.includes('/node_modules/') && !ours.some(folder => path.startsWith(folder))
+  if (!path.startsWith('/') || path.endsWith('/bin/meshwork.js') || ours.some(folder => path.startsWith(folder))) return false
+  // Meshwork itself may be installed there, and a model of it still is one.
+  return !path.includes('/node_modules/') || path.startsWith(source(root))
 }
 
 /** Most of the user's lines are a few frames up; gradients and loops inside of each other are deep. */

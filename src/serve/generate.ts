@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FileError } from '../core/errors.ts'
+import { numbersOf } from '../core/half-precision.ts'
 import { treeOps } from '../core/tree.ts'
 import { loadWeights } from '../checkpoint/weights.ts'
 import { readTokenizer, type Tokenizer } from '../data/index.ts'
@@ -107,7 +108,11 @@ export async function openGenerator(folder: string, { backend, mesh: axes, preci
       const values = await logits.read()
       logits.dispose()
       // Drawn once: on another kind of machine the last bits of the logits may differ.
-      const token = await fromFirst(processes, 'the next token', () => sampleToken(values.subarray(0, tokenizer.vocab) as Float32Array, temperature, seed, i))
+      const token = await fromFirst(processes, 'the next token', async () => {
+        const candidates = values.subarray(0, tokenizer.vocab) as Float32Array
+        if (!canDraw(candidates)) throw await notFinite(candidates, i, folder, weights)
+        return sampleToken(candidates, temperature, seed, i)
+      })
       if (token === tokenizer.endOfText) break
       ids.push(token)
       const piece = text.push(token)
@@ -123,6 +128,29 @@ export async function openGenerator(folder: string, { backend, mesh: axes, preci
       program.dispose()
     },
   }
+}
+
+/** Nothing can be drawn from logits of which one is NaN or infinitely likely, or all are impossible. */
+const canDraw = (logits: Float32Array): boolean => logits.every(x => x < Infinity) && logits.some(x => x > -Infinity)
+
+/** What is wrong with the model, looked for only now: weights that are not finite, or a computation that leaves its dtype's range. */
+async function notFinite(logits: Float32Array, step: number, folder: string, weights: Arrays<GptWeights>): Promise<FileError> {
+  const bad = logits.filter(x => !(x < Infinity)).length
+  const counts: string[] = []
+  for (const { path, leaf: array } of arrays.flatten(weights)) {
+    let [odd, all] = [0, 0]
+    for await (const { data } of array.ownParts()) {
+      for (const x of numbersOf(data, array.dtype)) if (!Number.isFinite(Number(x))) odd++
+      all += data.length
+    }
+    if (odd > 0) counts.push(`${path} ${odd} of ${all}`)
+  }
+  const shown = counts.length > 4 ? [...counts.slice(0, 4), `${counts.length - 4} more`] : counts
+  return new FileError({
+    code: 'not-finite', what: `${folder}: ${bad === 0 ? 'no token is possible' : `the model gives NaN or infinity for ${bad} of ${logits.length} tokens`} at token ${step + 1}: no text can be drawn`,
+    details: { weights: shown.length === 0 ? 'all finite' : `not finite: ${shown.join(', ')}` },
+    fix: shown.length === 0 ? 'the numbers leave the range of precision.compute: train the run with --set precision.compute=f32, or bf16' : 'the run diverged: train it again with a lower optimizer.rate, such as --set optimizer.rate=1e-4',
+  })
 }
 
 const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')

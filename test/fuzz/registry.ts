@@ -138,7 +138,7 @@ export const registry: { readonly [name: string]: Op } = {
     return lora(x, m.ones([over]), { down: m.ones([over, rank]), up: m.ones([rank]).mul(0.3) }, { over: [d], rank, scale: 0.5 }).mul(1 / size)
   }),
   crossEntropy: along((x, d, _, m, size) => { const rest = x.shape.filter(e => e.name !== d); return crossEntropy(x, dim(d, size), m.wide(loose(full(Math.min(1, size - 1), [], m.dtype)), m.ones(rest)).cast('i32')).mul(0.3) as T }),
-  maskedMean: along((x, d, s, m, size) => loose(maskedMean(x, m.wide(loose(iota(dim(d, size))).less(1 + s.way % size), x)))),
+  maskedMean: along((x, d, s, m, size) => loose(maskedMean(x, m.wide(loose(iota(dim(d, size))).cast(m.dtype), x).less(1 + s.way % size)))),
   cond: two((x, y, s, m) => cond(decided(m, s), () => x.sin().add(y).mul(0.5), () => y.mul(0.7))),
   'cond of sums': along((x, d, s, m) => cond(decided(m, s), () => x.sum(d).mul(0.5), () => x.mean(d).sin())),
   whileLoop: (m, s) => { const x = m.float(s.x).stopGradient(); return whileLoop(({ n }) => scalar(n.less(s.way % 4)), ({ n, x }) => ({ n: n.add(1), x: roll(x, m.pick(x.shape, s.dim)?.name ?? '', 1).sin() as T }), { n: loose(full(0, [], 'i32')), x: x.shape.length === 0 ? m.ones([m.base(s.dim)]) : x }).x },

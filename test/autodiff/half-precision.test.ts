@@ -20,7 +20,7 @@ const functions: { readonly [name: string]: (x: X) => Scalar } = {
   'a scan that carries it and stacks': x => scan(t, x, ones, (c, one) => [c, { y: c.mul(one) }] as const)[1].y.cast('f32').sum(),
   'choices': x => written(i => cond(full(i % 2, [], 'i32').equal(0), () => wide(x.add(i)), () => wide(x.sub(i)))),
   'recomputed parts': x => written(i => remat((x: X) => wide(x.add(i)))(x)),
-  'gradients by rule': x => written(i => wide(withGradient<'n'>([x], ([x]) => x.add(i), g => [g]))),
+  'gradients by rule': x => written(i => wide(withGradient([x], ([x]) => x.add(i), g => [g]))),
   'a broadcast': x => broadcast(x, [k, n]).cast('f32').sum(),
   'a product': x => x.dot(full(1, [k], 'bf16')).cast('f32').sum(),
   'a table of which one row is taken': x => broadcast(x, [dim('v', 2), n]).take('v', full(1, [k], 'i32')).cast('f32').sum(),
