@@ -37,7 +37,7 @@ export async function openBackend({ devices, plugin = 'cpu', cache, backend }: B
   const options = { library, name: plugin === 'cpu' ? 'cpu' : library, ...(cache === false ? {} : { cacheDir: cache ?? executableCacheDir() }) }
   if (native === undefined) return openPjrt({ ...options, devices: devices ?? 1 })
   const { MpiBackend } = await import('../runtime/mpi/backend.ts')
-  return new MpiBackend(await openPjrt({ ...options, devices: 1, handlers: native.handlers, threads: threadsPerRank(native.onHost) }), processes)
+  return new MpiBackend(await openPjrt({ ...options, devices: 1, handlers: native.handlers, inTurn: work => processes.inTurn(work), threads: threadsPerRank(native.onHost) }), processes)
 }
 
 /** Ranks of one host share its cores, unless the launcher has bound them: then the affinity says it already. */
