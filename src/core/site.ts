@@ -12,8 +12,14 @@ const frame = /\(?((?:file:\/\/)?\/[^():]+):(\d+):(\d+)\)?$/
 export function userSite(): Site | undefined {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 40
-  const lines = (new Error().stack ?? '').split('\n').slice(1)
+  const here = new Error()
   Error.stackTraceLimit = limit
+  return siteOf(here)
+}
+
+/** The user's line in the stack of an error that was made for this: making one costs little, looking through it much. */
+export function siteOf(here: Error): Site | undefined {
+  const lines = (here.stack ?? '').split('\n').slice(1)
   for (const line of lines) {
     const [, where, row, column] = frame.exec(line) ?? []
     if (where === undefined || line.includes('node:')) continue
