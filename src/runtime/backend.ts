@@ -81,5 +81,8 @@ export interface Backend {
   [Symbol.asyncDispose](): Promise<void>
 }
 
+/** Addresses of native functions through which the clients of several processes tell each other where they are. */
+export interface KeyValueStore { readonly get: bigint; readonly put: bigint; readonly tryGet: bigint }
+
 /** 0 … n−1. */
 export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)

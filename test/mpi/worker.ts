@@ -1,8 +1,10 @@
 /** What the tests run on every rank: `node --import tsx worker.ts TASK FOLDER [MOST]`. Rank 0 prints one line of JSON. */
 import { mesh } from '../../src/core/mesh.ts'
 import { openBackend } from '../../src/engine/index.ts'
-import { currentJob } from '../../src/runtime/job.ts'
+import { currentJob, joinJob, nativeParts } from '../../src/runtime/job.ts'
+import { openPjrt } from '../../src/runtime/pjrt/index.ts'
 import { train } from '../../src/train/train.ts'
+import { fakeOf } from '../runtime/fake-plugin.ts'
 import { wrongOn } from '../support/op-table.ts'
 import { forms, small } from '../support/parallel-runs.ts'
 
@@ -28,6 +30,16 @@ const tasks: { readonly [name: string]: () => Promise<unknown> } = {
     const wrong = [...await wrongOn(mesh({ x: 4 }), backend, 2), ...await wrongOn(mesh({ x: 2, y: 2 }), backend, 2)]
     await backend.close()
     return wrong
+  },
+  /** What a client that spans the ranks hears of the others while it is made; FAKE_PLUGIN is one. */
+  async store() {
+    const processes = await joinJob('mpi')
+    Object.assign(process.env, { FAKE_RANK: String(processes.rank), FAKE_COUNT: String(processes.count) })
+    const library = process.env['FAKE_PLUGIN'] ?? ''
+    const backend = await openPjrt({ library, devices: 1, node: { id: processes.rank, count: processes.count }, store: nativeParts()?.store, inTurn: work => processes.inTurn(work) })
+    const heard = await processes.exchange(new TextEncoder().encode(fakeOf(library).options()), 'what was heard')
+    await backend.close()
+    return heard.map(bytes => new TextDecoder().decode(bytes))
   },
   /** An exception that nobody catches, in rank 2 alone, while the others are inside a program. */
   async throws() {

@@ -2,6 +2,7 @@
 import { basename, dirname } from 'node:path'
 import { UsageError } from '../../core/errors.ts'
 import { didYouMean } from '../../core/nearest.ts'
+import type { KeyValueStore } from '../backend.ts'
 import { containsText } from './environment.ts'
 
 export type OptionValue = string | number | boolean | readonly number[]
@@ -10,16 +11,14 @@ type Kind = 'text' | 'whole' | 'float' | 'flag' | 'list'
 /** Which process this is of those whose clients are one; 0 of 1 unless told. */
 export interface Node { readonly id: number; readonly count: number }
 
-/** Addresses of native functions through which the clients of several processes tell each other where they are. */
-export interface KeyValueStore { readonly get: bigint; readonly put: bigint; readonly tryGet: bigint }
-
 export interface ClientOptions {
   /** Devices wanted. */
   readonly devices: number
   /** As the plugin names them; they win over Meshwork's own. */
   readonly client?: Readonly<Record<string, OptionValue>> | undefined
   readonly node?: Node | undefined
-  readonly store?: KeyValueStore | undefined
+  /** What clients that span processes find each other by; it is opened where the platform's do. */
+  readonly store?: (() => KeyValueStore) | undefined
 }
 
 interface Platform {
@@ -30,6 +29,8 @@ interface Platform {
   readonly options: Readonly<Record<string, Kind>>
   /** What it is told unless the user says otherwise. */
   readonly defaults: (wanted: ClientOptions, env: NodeJS.ProcessEnv) => Readonly<Record<string, OptionValue | undefined>>
+  /** Whether one client spans all processes, which find each other through a key-value store. */
+  readonly spans: boolean
   /** Whether XLA compiles for the host's CPU, and reads flags that begin with `xla_cpu_`. */
   readonly hostCode: boolean
 }
@@ -47,15 +48,15 @@ const gpu = {
     memory_fraction: number(env['XLA_CLIENT_MEM_FRACTION'] ?? env['XLA_PYTHON_CLIENT_MEM_FRACTION']),
     preallocate: env['XLA_PYTHON_CLIENT_PREALLOCATE'] === undefined ? undefined : !/^(0|false)$/i.test(env['XLA_PYTHON_CLIENT_PREALLOCATE']),
   }),
-  hostCode: false,
+  spans: true, hostCode: false,
 } as const satisfies Omit<Platform, 'name' | 'path'>
 
-const none = { options: {}, defaults: () => ({}), hostCode: false } as const satisfies Omit<Platform, 'name' | 'path'>
+const none = { options: {}, defaults: () => ({}), spans: false, hostCode: false } as const satisfies Omit<Platform, 'name' | 'path'>
 
 /** The option by which a CPU client is told how many devices it should pretend to have. */
 const deviceCount = 'cpu_device_count'
 const cpu: Platform = {
-  name: 'cpu', path: /cpu/i, options: { [deviceCount]: 'whole' }, defaults: ({ devices }) => ({ [deviceCount]: devices }), hostCode: true,
+  name: 'cpu', path: /cpu/i, options: { [deviceCount]: 'whole' }, defaults: ({ devices }) => ({ [deviceCount]: devices }), spans: false, hostCode: true,
 }
 
 /** The first whose name stands in the path: `xla_cuda13/xla_cuda_plugin.so`, `libtpu.so`. */

@@ -7,7 +7,7 @@ import { markBusy, markIdle } from './exit.ts'
 import type { PluginLibrary } from './library.ts'
 import { Struct, nativeText, nativeWords } from './memory.ts'
 import { namedValues } from './named.ts'
-import { clientOptions, type ClientOptions } from './platform.ts'
+import { clientOptions, platformOf, type ClientOptions } from './platform.ts'
 import type { PjrtRun } from './run.ts'
 
 /** Something that must be freed before its client is. */
@@ -62,7 +62,9 @@ export class Session {
   static async create(library: PluginLibrary, { inTurn, ...wanted }: SessionOptions): Promise<Session> {
     const options = namedValues(clientOptions(library.path, wanted))
     const args = new Struct('PJRT_Client_Create_Args').point('create_options', options).set('num_options', options.count)
-    const { store } = wanted
+    const { store: open } = wanted
+    // Opening it is a step of all processes, as an exchange is.
+    const store = open !== undefined && platformOf(library.path).spans ? await (inTurn ?? queue())(() => Promise.resolve(open())) : undefined
     if (store !== undefined) {
       args.set('kv_get_callback', store.get).set('kv_put_callback', store.put).set('kv_try_get_callback', store.tryGet)
     }
