@@ -52,11 +52,13 @@ export class MeshArray {
    * hold parts of it, all must call this, and each gets the whole: for what is small.
    * @throws DimError where it was disposed or donated; PluginError where the program that was to compute it failed.
    */
-  async read(): Promise<TypedArray> { return numbersOf(await this.bits(), this.dtype) }
-
-  /** As `read`, half-precision numbers as their bits. */
-  async bits(): Promise<TypedArray> {
+  async read(): Promise<TypedArray> {
     this.checkUsable('read')
+    return numbersOf(await this.bits(), this.dtype)
+  }
+
+  /** As `read`, half-precision numbers as their bits; also for a call that is taking it over. */
+  async bits(): Promise<TypedArray> {
     const here = this.#buffers()
     const [any] = here.values()
     if (this.sharding.size === 0 && any !== undefined) return any.read()

@@ -97,6 +97,7 @@ function truths(given: Uint8Array): Uint8Array {
     return false
   }
   const oddWords = (): boolean => {
+    if (words === 0) return false
     const four = new Uint32Array(given.buffer, given.byteOffset + head, words)
     for (let i = 0; i < four.length; i++) if (((four[i] as number) & 0xfefefefe) !== 0) return true
     return false
