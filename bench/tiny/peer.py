@@ -83,6 +83,19 @@ class Peer:
             ms.append((time.perf_counter() - start) * 1000)
         return {'ms': ms, 'losses': losses}
 
+    def loop(self, count):
+        losses, before = [], None
+        start = time.perf_counter()
+        for _ in range(count):
+            batch = self.batches[self.at % len(self.batches)]
+            self.at += 1
+            self.state, metrics = self.run(self.state, batch[0], batch[1])
+            if before is not None:
+                losses.append(float(before['loss']))
+            before = metrics
+        losses.append(float(before['loss']))
+        return {'ms': (time.perf_counter() - start) * 1000 / count, 'losses': losses}
+
     def close(self):
         return {'liveBuffers': 0}
 
