@@ -117,7 +117,7 @@ export async function compile<const A extends readonly Tree[], R extends Tree>(f
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
   }
   if (backend.devicesAs === 'ranks' && mesh.size !== backend.deviceCount) {
-    throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and there are ${backend.deviceCount} ranks, one device each`, fix: `start ${mesh.size} ranks, or use a mesh of ${backend.deviceCount}` })
+    throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
   const { donated, result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs })
   options.onPlan?.(planned)

@@ -2,7 +2,7 @@
 import { availableParallelism, cpus } from 'node:os'
 import { UsageError } from '../core/errors.ts'
 import type { Backend } from '../runtime/backend.ts'
-import { joinJob, nativeParts, type BackendChoice } from '../runtime/job.ts'
+import { joinJob, nativeParts, requireDevices, type BackendChoice } from '../runtime/job.ts'
 import type { OptionValue } from '../runtime/pjrt/platform.ts'
 
 export interface BackendOptions {
@@ -29,9 +29,7 @@ export async function openBackend({ devices, plugin = 'cpu', cache, client, back
   if (devices !== undefined && (!Number.isSafeInteger(devices) || devices < 1)) throw new UsageError({ code: 'devices', what: `${devices} devices asked for`, fix: 'a whole number, at least 1' })
   const processes = await joinJob(backend)
   const native = backend === 'local' ? undefined : nativeParts()
-  if (native !== undefined && devices !== undefined && devices !== processes.count) {
-    throw new UsageError({ code: 'ranks', what: `${devices} devices asked for, and there are ${processes.count} ranks, one device each`, fix: `start ${devices} ranks (mpirun -n ${devices}), or use a mesh of ${processes.count}` })
-  }
+  if (native !== undefined && devices !== undefined) requireDevices(devices, processes)
   // Loaded when asked for: a runtime brings its native parts along.
   if (plugin === 'simulate') {
     if (native !== undefined) throw new UsageError({ code: 'simulate-mpi', what: 'simulate has all its devices in one process', fix: 'use --backend local with it, or a plugin' })

@@ -26,6 +26,16 @@ export const isParallel = (): boolean => joined !== undefined
 /** What programs call; undefined where there is no other process. */
 export const nativeParts = (): Native | undefined => joined?.native
 
+/** How many devices a job's ranks have together: each has one. */
+export const devicesOf = ({ count }: Processes): number => count
+
+/** @throws UsageError where the job has not so many devices */
+export function requireDevices(devices: number, processes: Processes): void {
+  const { count } = processes
+  if (devices === devicesOf(processes)) return
+  throw new UsageError({ code: 'ranks', what: `${devices} devices asked for, and there are ${count} ranks, one device each`, fix: `start ${devices} ranks (mpirun -n ${devices}), or use a mesh of ${count}` })
+}
+
 /** Seconds that a rank may stay in a collective while others are not in it. */
 const defaultLimit = 30
 

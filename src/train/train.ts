@@ -7,7 +7,7 @@ import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Arrays,
 import { treeOps } from '../core/tree.ts'
 import { gpt, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
 import { createFolder, type FolderChoice, type RunFolder } from './folder.ts'
-import type { EvalRow, TrainEvent } from './events.ts'
+import type { EvalRow, StepRow, TrainEvent } from './events.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
 import { compileTrainer, type StateArrays, type StepResult, type Trainer } from './program.ts'
 import type { Run } from './run.ts'
@@ -35,6 +35,7 @@ export interface TrainResult {
 const stages = { count: 'data: counting words', learn: 'data: learning tokens', encode: 'data: encoding documents' } as const
 const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
 
+interface Launched { readonly step: number; readonly since: number; readonly metrics: Metrics }
 type Metrics = Arrays<StepResult<GptParams>['metrics']>
 const disposeAll = (tree: unknown): void => { for (const { leaf } of arrays.flatten(tree)) leaf.dispose() }
 
@@ -82,20 +83,25 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
   let saved: string | undefined
   let state: StateArrays<GptParams> | undefined
   /** The step that the devices compute, whose metrics have not been read. */
-  let underWay: { readonly step: number; readonly since: number; readonly metrics: Metrics } | undefined
+  let underWay: Launched | undefined
   let lastRead = 0
-  /** Waits for the step under way, and says how it went. */
-  const finish = async (): Promise<void> => {
-    if (underWay === undefined) return
-    const { step, since, metrics } = underWay
+  /** Waits for the step under way, and says how it went; another may have been launched behind it. */
+  const finish = async (next?: Launched): Promise<void> => {
+    const last = underWay
+    underWay = next
+    if (last === undefined) return
+    const { step, since, metrics } = last
     const { loss, gradNorm, learningRate, lossScale } = metrics
-    const row = {
-      step, loss: await loss.item(), gradNorm: await gradNorm.item(), learningRate: await learningRate.item(),
-      tokens: (step + 1) * model.tokensPerBatch, stepMs: performance.now() - Math.max(since, lastRead), ...(lossScale === undefined ? {} : { lossScale: await lossScale.item() }),
+    let row: StepRow
+    try {
+      row = {
+        step, loss: await loss.item(), gradNorm: await gradNorm.item(), learningRate: await learningRate.item(), tokens: (step + 1) * model.tokensPerBatch,
+        stepMs: performance.now() - Math.max(since, lastRead), ...(lossScale === undefined ? {} : { lossScale: await lossScale.item() }),
+      }
+    } finally {
+      disposeAll(metrics)
     }
     lastRead = performance.now()
-    underWay = undefined
-    disposeAll(metrics)
     if (row.lossScale !== undefined && !Number.isFinite(row.gradNorm)) onEvent({ type: 'skipped', step, lossScale: row.lossScale })
     if (!Number.isFinite(row.loss) && losses.every(Number.isFinite)) onEvent({ type: 'warning', text: `the loss of step ${step + 1} is ${row.loss}: the run diverged. Try a lower optimizer.rate` })
     losses.push(row.loss)
@@ -115,8 +121,7 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
       const result = await trainer.step(state, sources(batches.batch(step), rows, run.model.seq))
       state = result.state as StateArrays<GptParams>
       // The step before is looked at, and the next batch made, while the devices compute this one.
-      await finish()
-      underWay = { step, since: performance.now(), metrics: result.metrics as Metrics }
+      await finish({ step, since: performance.now(), metrics: result.metrics as Metrics })
       stop = await stopped()
       if (step + 1 === run.steps || stop || (step + 1) % run.evalEvery === 0) {
         await finish()

@@ -96,10 +96,11 @@ export class PjrtBuffer implements DeviceBuffer {
     const { bytes, view } = dtypes[this.dtype]
     const length = elements(this.shape)
     const target = new Memory(length * bytes)
-    const args = new Struct('PJRT_Buffer_ToHostBuffer_Args').set('src', this.handle)
+    const inline = length * bytes <= INLINE_BYTES
+    const args = (inline ? session.reading : new Struct('PJRT_Buffer_ToHostBuffer_Args')).set('src', this.handle)
       .point('host_layout', rowMajor(this.shape.length)).point('dst', target).set('dst_size', length * bytes)
     try {
-      const done = length * bytes <= INLINE_BYTES ? library.call(args) : await library.callAsync(args)
+      const done = inline ? library.call(args) : await library.callAsync(args)
       await awaitEvent(library, done.get('event'))
     } catch (failure) {
       throw await session.explain(run, failure)
@@ -129,12 +130,13 @@ export async function putBuffer(session: Session, data: TypedArray, type: Buffer
       details: { array: `${type.dtype}[${type.shape.join(',')}]` },
     })
   }
-  const dims = Memory.words(type.shape)
+  const dims = sizesOf(type.shape)
   const source = Memory.at(data)
-  const args = new Struct('PJRT_Client_BufferFromHostBuffer_Args').set('client', session.client)
+  const inline = size <= INLINE_BYTES
+  const args = (inline ? session.putting : new Struct('PJRT_Client_BufferFromHostBuffer_Args')).set('client', session.client)
     .point('data', source).set('type', bufferType[type.dtype]).point('dims', dims).set('num_dims', type.shape.length)
     .set('host_buffer_semantics', enums.PJRT_HostBufferSemantics.ImmutableOnlyDuringCall).set('device', session.device(device))
-  const made = size <= INLINE_BYTES ? session.library.call(args) : await session.library.callAsync(args)
+  const made = inline ? session.library.call(args) : await session.library.callAsync(args)
   const buffer = new PjrtBuffer(session, made.get('buffer'), type, device)
   try {
     await awaitEvent(session.library, made.get('done_with_host_buffer'))
@@ -145,11 +147,29 @@ export async function putBuffer(session: Session, data: TypedArray, type: Buffer
   return buffer
 }
 
-/** Says that the host wants rows last, whatever layout the device chose. */
-function rowMajor(rank: number): { readonly address: bigint; readonly kept: readonly unknown[] } {
+/** Sizes as a plugin reads them, made once for each shape. */
+const knownSizes = new Map<string, Memory>()
+function sizesOf(shape: readonly number[]): Memory {
+  const key = shape.join()
+  const known = knownSizes.get(key) ?? Memory.words(shape)
+  // Shapes that change with each call would pile up.
+  if (knownSizes.size > 1000) knownSizes.clear()
+  knownSizes.set(key, known)
+  return known
+}
+
+interface HostLayout { readonly address: bigint; readonly kept: readonly unknown[] }
+const rowMajors = new Map<number, HostLayout>()
+
+/** Says that the host wants rows last, whatever layout the device chose; made once for each rank. */
+function rowMajor(rank: number): HostLayout {
+  const known = rowMajors.get(rank)
+  if (known !== undefined) return known
   const order = Memory.words(Array.from({ length: rank }, (_, i) => rank - 1 - i))
   const tiled = new Struct('PJRT_Buffer_MemoryLayout_Tiled').point('minor_to_major', order).set('minor_to_major_size', rank)
   const layout = new Struct('PJRT_Buffer_MemoryLayout').set('type', enums.PJRT_Buffer_MemoryLayout_Type.Tiled)
   layout.memory.bytes.set(tiled.memory.bytes, structs.PJRT_Buffer_MemoryLayout.fields.tiled[0])
-  return { address: layout.address, kept: [layout, tiled] }
+  const made = { address: layout.address, kept: [layout, tiled] }
+  rowMajors.set(rank, made)
+  return made
 }

@@ -31,6 +31,9 @@ export class Session {
   readonly buffers = new Set<Owned>()
   readonly executables = new Set<Owned>()
   readonly failures = new Failures()
+  // Small copies are made at once, one after another: each fills the same struct.
+  readonly reading = new Struct('PJRT_Buffer_ToHostBuffer_Args')
+  readonly putting = new Struct('PJRT_Client_BufferFromHostBuffer_Args')
   /** Calls take their places here at once, and are admitted in their order. */
   readonly inLine = queue()
   readonly inTurn: Turns
