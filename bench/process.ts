@@ -1,5 +1,6 @@
 /** A worker process that is asked one thing at a time and idles in between, so that what is measured runs alone. */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { join, resolve } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { leave, type Mpi } from '../test/mpi/support.ts'
@@ -61,6 +62,14 @@ const here = (file: string): string => fileURLToPath(new URL(file, import.meta.u
 
 export const startOurs = (name: string, environment: Environment): Worker =>
   new Worker(name, process.execPath, ['--expose-gc', '--import', 'tsx', here('worker.ts')], environment)
+
+/** The worker of another checkout, with its own dependencies: what there was before a change. */
+export const startOther = (name: string, folder: string, environment: Environment): Worker =>
+  new Worker(name, process.execPath, ['--expose-gc', '--import', 'tsx', join(resolve(folder), 'bench', 'worker.ts')], environment)
+
+/** JAX on one device. */
+export const startJax = (name: string, python: string, environment: Environment): Worker =>
+  new Worker(name, python, [here('tiny/peer.py')], { ...environment, JAX_PLATFORMS: 'cpu', PYTHONDONTWRITEBYTECODE: '1' })
 
 /** The same worker on every rank. */
 export const startRanks = (name: string, mpi: Mpi, ranks: number, environment: Environment): Worker =>

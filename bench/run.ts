@@ -11,11 +11,13 @@ import type { Row, Section } from './measure.ts'
 import { memorySection } from './memory.ts'
 import { mpiSection } from './mpi/section.ts'
 import { opsSection } from './ops/section.ts'
+import { tinySection } from './tiny/section.ts'
 
 type Measure = (rounds: number, say: (line: string) => void) => Promise<Section>
 interface Entry { readonly measure: Measure; readonly rounds: number }
 const sections: { readonly [name: string]: Entry } = {
   gpt: { measure: gptSection, rounds: 12 },
+  tiny: { measure: tinySection, rounds: 15 },
   depth: { measure: depthSection, rounds: 5 },
   memory: { measure: memorySection, rounds: 1 },
   mpi: { measure: mpiSection, rounds: 5 },

@@ -26,6 +26,8 @@ export type Request =
   | { readonly do: 'save' }
   /** Trains, each step timed from its batch on the host to its loss on the host. */
   | { readonly do: 'steps'; readonly count: number }
+  /** Trains as `train` does: one step is under way while the last one's loss is read. Timed as a whole. */
+  | { readonly do: 'loop'; readonly count: number }
   /** Times one collective over all ranks, as a program runs it. */
   | { readonly do: 'collective' } & CollectiveTask
   /** Compiles the task's step anew, without a cache, and throws it away. */
@@ -38,6 +40,7 @@ export interface Answers {
   readonly open: { readonly runtime: string }
   readonly save: Record<string, never>
   readonly steps: { readonly ms: readonly number[]; readonly losses: readonly number[] }
+  readonly loop: { readonly ms: number; readonly losses: readonly number[] }
   readonly compile: { readonly ms: number }
   readonly collective: { readonly us: number }
   readonly memory: { readonly residentBytes: number; readonly liveBuffers: number }

@@ -85,6 +85,27 @@ const handlers: Handlers = {
     }
     return { ms, losses }
   },
+  loop: async ({ count }) => {
+    const o = current()
+    const losses: number[] = []
+    const start = performance.now()
+    let before: Awaited<ReturnType<typeof o.train>>['metrics'] | undefined
+    const read = async (metrics: typeof before): Promise<void> => {
+      if (metrics === undefined) return
+      losses.push(await metrics.loss.item())
+      for (const m of Object.values(metrics)) m.dispose()
+    }
+    for (let i = 0; i < count; i++) {
+      const batch = o.batches[o.at++ % o.batches.length]
+      if (batch === undefined) throw new Error('there are no batches')
+      const { state, metrics } = await o.train(o.state, batch)
+      o.state = state
+      await read(before)
+      before = metrics
+    }
+    await read(before)
+    return { ms: (performance.now() - start) / count, losses }
+  },
   collective: async request => {
     backend ??= await openBackend({ cache: false })
     collectives ??= new Collectives(backend)

@@ -13,12 +13,12 @@ const step = (weights_: typeof weights, x: typeof examples) => {
 
 const devices = mesh({ batch: 2, model: 2 })
 const backend = await openBackend({ devices: devices.size })
-const train = await compile(step, [weights, examples], { mesh: devices, backend, layout: layout(devices, d, { batch: 'batch', hidden: 'model' }) })
+const train = await compile(step, [weights, examples], { mesh: devices, backend, donate: [0], layout: layout(devices, d, { batch: 'batch', hidden: 'model' }) })
 console.log(printLocal(train.local))
 
 const random = (n: number) => Float32Array.from({ length: n }, () => Math.random() - 0.5)
 const x = random(32 * 16)
 let result = await train({ w: random(16 * 64), bias: random(64), v: random(64 * 16) }, x)
-for (let i = 0; i < 50; i++) result = await train(result.weights, x)
+for (let i = 0; i < 50; i++) result = await train(result.weights, x) // queued; old weights are donated, their memory is the new ones'
 console.log('loss', await result.loss.item())
 await backend.close()

@@ -47,6 +47,9 @@ typedef struct {
 const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axes, size_t axis_count);
 void mw_groups_free(void);
 
+// store.c
+int mw_store_close(void);
+
 // reduce.c
 enum { KIND_SUM, KIND_MAX, KIND_MIN, KIND_PROD, KINDS };
 typedef struct {

@@ -69,6 +69,7 @@ int mw_close(void) {
   if (!mw_life.open) return 0;
   // All are here before any monitor stops, and every ping is taken in before a peer finalises.
   int failed = mw_barrier(0, "close");
+  failed |= mw_store_close();
   mw_watch_quiet();
   failed |= mw_watch_drain();
   mw_life.open = 0;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "ffi.h"
+#include "pjrt_store.h"
 
 #pragma GCC visibility push(default)
 
@@ -28,6 +29,12 @@ const char *mw_host(int rank);
 int mw_allgather(const void *in, int64_t bytes, void *out, const char *what);
 int mw_bcast(void *data, int64_t bytes, int root, const char *what);
 int mw_barrier(int on_host, const char *what);
+
+// The store of all ranks that a plugin's client is made with; every rank opens it. The others are the plugin's callbacks, for any thread.
+int mw_store_open(void);
+void *mw_store_get(StoreGet *args);
+void *mw_store_try_get(StoreTryGet *args);
+void *mw_store_put(StorePut *args);
 
 // The largest element count given to one MPI call.
 void mw_set_largest(int64_t count);

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { UsageError } from '../core/errors.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { currentJob, isParallel, joinJob, type BackendChoice } from '../runtime/job.ts'
+import { currentJob, devicesOf, isParallel, joinJob, type BackendChoice } from '../runtime/job.ts'
 import { launchOf } from '../runtime/mpi/environment.ts'
 import type { Processes } from '../runtime/processes.ts'
 import { openOutput, silent, type Output } from './output.ts'
@@ -27,7 +27,7 @@ export function requireRanks(mesh: Mesh, plugin: string): void {
   if (!isParallel()) return
   const { count } = currentJob()
   if (plugin === 'simulate') throw new UsageError({ code: 'simulate-mpi', what: '--plugin simulate has all its devices in one process', fix: 'start it without mpirun, or add --backend local' })
-  if (mesh.size === count) return
+  if (mesh.size === devicesOf(currentJob())) return
   throw new UsageError({
     code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} device${mesh.size === 1 ? '' : 's'}, and ${count} rank${count === 1 ? ' was' : 's were'} started, one device each`,
     fix: `mpirun -n ${mesh.size}, or a mesh of ${count}: --batch N --model N; --backend local puts all devices in one process`,

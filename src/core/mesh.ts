@@ -29,6 +29,10 @@ export function mesh<const S extends Record<string, number>>(sizes: S): Mesh<key
 
 export const formatMesh = (m: Mesh): string => m.axes.map(a => `${a.name}=${a.size}`).join(' × ') || 'one device'
 
+/** Whether both arrange as many devices in one way, under the same names. */
+export const sameMesh = (a: Mesh, b: Mesh): boolean =>
+  a === b || (a.axes.length === b.axes.length && a.axes.every(({ name, size }, i) => name === b.axes[i]?.name && size === b.axes[i].size))
+
 /** The axis of that name. @throws LayoutError with the nearest name, and `details` of who asked. */
 export function axisOf(m: Mesh, name: string, at?: Site, details: Readonly<Record<string, string>> = {}): Axis {
   const found = m.axes.find(a => a.name === name)

@@ -42,6 +42,9 @@ function framesAbove(depth: number): readonly NodeJS.CallSite[] {
   }
 }
 
+const siteAt = (file: string, line: string | undefined, column: string | undefined): Site =>
+  Object.freeze({ file: relative(process.cwd(), pathOf(file)), line: Number(line), column: Number(column) })
+
 const frameText = /\(?((?:file:\/\/)?\/[^():]+):(\d+):(\d+)\)?$/
 /**
  * Frame `index` above `userSite` as whoever runs us (Node with source maps, tsx, a test runner) writes it: by the source, not by
@@ -56,7 +59,7 @@ function mapped(index: number): Site | undefined {
   Error.stackTraceLimit = stackTraceLimit
   const [, where, row, column] = frameText.exec(text ?? '') ?? []
   if (where === undefined || !isUsers(where)) return undefined
-  return Object.freeze({ file: relative(process.cwd(), pathOf(where)), line: Number(row), column: Number(column) })
+  return siteAt(where, row, column)
 }
 
 // What was found before: files are whose they are, and a place in a script is always the same place in its source.
@@ -64,7 +67,7 @@ const users = new Map<string, boolean>()
 const sites = new Map<string, Site | undefined>()
 
 /** The site of one of the frames, if its place is the user's. */
-function siteOf(frame: NodeJS.CallSite, index: number): Site | undefined {
+function siteOfFrame(frame: NodeJS.CallSite, index: number): Site | undefined {
   const file = frame.getFileName()
   if (file === null || file === undefined) return undefined
   let known = users.get(file)
@@ -107,10 +110,19 @@ export function userSite(): Site | undefined {
     const frames = framesAbove(depth)
     for (const [index, frame] of frames.entries()) {
       if (forward !== undefined && leavesOwn(frame)) return forward.site
-      const site = siteOf(frame, index)
+      const site = siteOfFrame(frame, index)
       if (site !== undefined) return site
     }
     if (frames.length < depth) break
   }
   return forward?.site
+}
+
+/** The user's line in the stack of an error that was made for this: making one costs little, looking through it much. */
+export function siteOf(here: Error): Site | undefined {
+  for (const line of (here.stack ?? '').split('\n').slice(1)) {
+    const [, where, row, column] = frameText.exec(line) ?? []
+    if (where !== undefined && isUsers(where)) return siteAt(where, row, column)
+  }
+  return undefined
 }

@@ -1,67 +1,90 @@
 /** Arrays that lie over a mesh: one buffer a device, of which a process holds those of its own devices. */
 import { formatShape, sizeOf, type Dim } from '../core/dim.ts'
-import { dtypes, hostArray, isHalf, type DType, type TypedArray } from '../core/dtype.ts'
-import { halvesOf, numbersOf } from '../core/half-precision.ts'
+import { dtypes, hostArray, type DType, type TypedArray } from '../core/dtype.ts'
+import { numbersOf } from '../core/half-precision.ts'
 import { DimError } from '../core/errors.ts'
 import { localShape, sameSharding, type Sharding } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Placement } from '../partition/local.ts'
 import type { Backend, DeviceBuffer } from '../runtime/backend.ts'
-import type { Processes } from '../runtime/processes.ts'
-import { blockOf, cut, holders, paste, stretches, type Block } from './blocks.ts'
+import { blockOf, holders, paste, stretches } from './blocks.ts'
+import { Held, watch, type Gone } from './held.ts'
 
-/** An array over a mesh. Free it with `dispose`; arguments that a program donates are freed by it. */
+/** The devices of a mesh whose buffers are in this process. */
+export const devicesHere = (backend: Backend, mesh: Mesh): readonly number[] => backend.addressable.filter(d => d < mesh.size)
+
+/**
+ * An array over a mesh; it may not have been computed yet. What it holds on the devices is freed by `dispose` (or `using`), by a program
+ * that it is donated to, or some time after the last reference to it is gone.
+ */
 export class MeshArray {
   /** Global, in memory order. */
   readonly shape: readonly Dim[]
   readonly dtype: DType
   readonly mesh: Mesh
   readonly sharding: Sharding
-  /** By device, those that this process can reach. */
-  readonly pieces: ReadonlyMap<number, DeviceBuffer>
-  readonly #processes: Processes
+  readonly backend: Backend
+  readonly #held: Held
 
-  constructor(placement: Placement, mesh: Mesh, pieces: ReadonlyMap<number, DeviceBuffer>, processes: Processes) {
-    this.#processes = processes
+  /** `buffers` are those of `devicesHere`. */
+  constructor(placement: Placement, mesh: Mesh, backend: Backend, buffers: readonly DeviceBuffer[]) {
     this.shape = placement.shape
     this.dtype = placement.dtype
     this.sharding = placement.sharding
     this.mesh = mesh
-    this.pieces = pieces
+    this.backend = backend
+    const elements = sizeOf(localShape(placement.shape, placement.sharding, mesh))
+    this.#held = new Held(buffers, elements * dtypes[placement.dtype].bytes * buffers.length)
+    watch(this, this.#held)
   }
 
-  /**
-   * The whole array on the host, in row-major order of `shape`, half precision as f32. Where other processes hold parts of it, all must call this, and each
-   * gets the whole: for what is small.
-   */
-  async read(): Promise<TypedArray> { return numbersOf(await this.#bits(), this.dtype) }
+  /** By device, those that this process can reach. They last as long as the array is not disposed. */
+  get pieces(): ReadonlyMap<number, DeviceBuffer> {
+    const { buffers } = this.#held
+    return new Map(devicesHere(this.backend, this.mesh).map((device, i) => [device, new Piece(this, present(buffers[i]))]))
+  }
 
-  /** As `read`, half-precision numbers as their bits. */
-  async #bits(): Promise<TypedArray> {
+  /** For programs that are given it. */
+  get held(): Held { return this.#held }
+
+  /**
+   * The whole array on the host, in row-major order of `shape`, half precision as f32, once it has been computed. Where other processes
+   * hold parts of it, all must call this, and each gets the whole: for what is small.
+   * @throws DimError where it was disposed or donated; PluginError where the program that was to compute it failed.
+   */
+  async read(): Promise<TypedArray> {
+    this.checkUsable('read')
+    return numbersOf(await this.bits(), this.dtype)
+  }
+
+  /** As `read`, half-precision numbers as their bits; also for a call that is taking it over. */
+  async bits(): Promise<TypedArray> {
+    const here = this.#buffers()
+    const [any] = here.values()
+    if (this.sharding.size === 0 && any !== undefined) return any.read()
     const from = holders(this.shape, this.sharding, this.mesh)
-    const here = this.pieces.keys().next().value
-    if (this.sharding.size === 0 && here !== undefined) return this.#piece(here).read()
     const all = hostArray(this.dtype, sizeOf(this.shape))
     const put = (device: number, part: TypedArray): void => paste(all, part, this.dtype, this.shape, this.sharding, this.mesh, device)
-    if (from.every(d => this.pieces.has(d))) {
-      await Promise.all(from.map(async device => put(device, await this.#piece(device).read())))
+    const parts = from.filter(d => here.has(d)).map(async device => [device, await present(here.get(device)).read()] as const)
+    if (parts.length === from.length) {
+      for (const [device, part] of await Promise.all(parts)) put(device, part)
       return all
     }
-    const mine = from.find(d => this.pieces.has(d))
-    const part = mine === undefined ? Promise.resolve(new Uint8Array()) : this.#piece(mine).read().then(p => new Uint8Array(p.buffer, p.byteOffset, p.byteLength))
-    // One device a process: its number is the process's rank.
-    const parts = await this.#processes.exchange(part, 'reading an array that lies over processes')
-    for (const device of from) {
-      const bytes = parts[device]
-      if (bytes !== undefined) put(device, dtypes[this.dtype].view(bytes.slice().buffer))
+    // A process gives the parts of its own devices, one after another.
+    const mine = Promise.all(parts).then(read => new Uint8Array(Buffer.concat(read.map(([, p]) => new Uint8Array(p.buffer, p.byteOffset, p.byteLength)))))
+    const given = await this.backend.processes.exchange(mine, 'reading an array that lies over processes')
+    const bytes = sizeOf(localShape(this.shape, this.sharding, this.mesh)) * dtypes[this.dtype].bytes
+    for (const [rank, theirs] of given.entries()) {
+      from.filter(d => this.backend.ownerOf(d) === rank).forEach((device, i) => put(device, dtypes[this.dtype].view(theirs.slice(i * bytes, (i + 1) * bytes).buffer)))
     }
     return all
   }
 
-  /** The only element of a scalar. */
+  /** The only element of a scalar, once it has been computed. @throws as `read` */
   async item(): Promise<number> {
     if (sizeOf(this.shape) !== 1) throw new DimError({ code: 'not-scalar', what: 'item: the array has more than one element', details: { array: formatShape(this.shape) }, fix: 'use read()' })
-    const [piece] = this.pieces.values()
+    this.checkUsable('item')
+    const [piece] = this.#held.buffers
     return piece === undefined ? NaN : Number(numbersOf(await piece.read(), this.dtype)[0])
   }
 
@@ -70,56 +93,63 @@ export class MeshArray {
    * each stretch that is contiguous in the whole and in the part, with its places in both and its length, in elements.
    */
   async * ownParts(): AsyncGenerator<{ readonly data: TypedArray; readonly each: (copy: (global: number, local: number, length: number) => void) => void }> {
-    for (const device of holders(this.shape, this.sharding, this.mesh)) {
-      const piece = this.pieces.get(device)
-      if (piece === undefined) continue
-      const block = blockOf(this.shape, this.sharding, this.mesh, device)
-      yield { data: await piece.read(), each: copy => stretches(this.shape, block, copy) }
+    this.checkUsable('ownParts')
+    const here = this.#buffers()
+    this.#held.hold()
+    try {
+      for (const device of holders(this.shape, this.sharding, this.mesh)) {
+        const piece = here.get(device)
+        if (piece === undefined) continue
+        const block = blockOf(this.shape, this.sharding, this.mesh, device)
+        yield { data: await piece.read(), each: copy => stretches(this.shape, block, copy) }
+      }
+    } finally {
+      this.#held.release()
     }
   }
 
-  dispose(): void { for (const p of this.pieces.values()) p.dispose() }
+  /** @throws DimError where it was disposed or donated */
+  checkUsable(what: string, at?: () => DimError['problem']['at']): void {
+    const { claimed } = this.#held
+    const gone: Gone | undefined = this.#held.gone ?? (claimed === undefined ? undefined : { how: 'donated', to: claimed })
+    if (gone === undefined) return
+    throw new DimError({
+      code: gone.how, what: `${what}: the array was ${gone.how === 'disposed' ? 'disposed' : `donated to a program, as its argument ${gone.to ?? ''}`}`,
+      details: { array: `${this.dtype} ${formatShape(this.shape)}` }, at: at?.(),
+      fix: gone.how === 'disposed' ? 'dispose it after its last use' : 'use the program\'s result, or compile it without donating this argument',
+    })
+  }
 
-  #piece(device: number): DeviceBuffer {
-    const p = this.pieces.get(device)
-    if (p === undefined) throw new Error(`the array has no piece on device ${device}`)
-    return p
+  /** Frees it as soon as what uses it now is done. May be called twice, and after a donation. */
+  dispose(): void { this.#held.end({ how: 'disposed' }) }
+  [Symbol.dispose](): void { this.dispose() }
+
+  #buffers(): ReadonlyMap<number, DeviceBuffer> {
+    return new Map(devicesHere(this.backend, this.mesh).map((device, i) => [device, present(this.#held.buffers[i])]))
   }
 }
 
-/** Makes the host data of a part when asked, so that no process needs the whole. Row-major. */
-export type Source = (block: Block) => TypedArray | Promise<TypedArray>
+/** A buffer of an array, which keeps the array: what it holds is freed when neither can be reached. */
+class Piece implements DeviceBuffer {
+  readonly array: MeshArray
+  readonly #buffer: DeviceBuffer
 
-/** Lays host data over the mesh: the whole array, row-major in the placement's shape, or what makes a part of it. Floats are rounded to half precision where that is wanted. */
-export async function place(backend: Backend, mesh: Mesh, placement: Placement, data: TypedArray | Source, what: string): Promise<MeshArray> {
-  const { shape, dtype, sharding } = placement
-  const check = (given: TypedArray, elements: number, of: string): TypedArray => {
-    if (given.length !== elements) {
-      throw new DimError({ code: 'element-count', what: `${what}: ${given.length} elements given, ${elements} wanted`, details: { shape: of } })
-    }
-    if (isHalf(dtype) && (given instanceof Float32Array || given instanceof Float64Array)) return halvesOf(given, dtype)
-    if (given.constructor !== hostArray(dtype, 0).constructor) {
-      throw new DimError({ code: 'dtype', what: `${what}: ${given.constructor.name} given for ${dtype}`, details: { shape: of }, fix: `give it as ${hostArray(dtype, 0).constructor.name}` })
-    }
-    return given
+  constructor(array: MeshArray, buffer: DeviceBuffer) {
+    this.array = array
+    this.#buffer = buffer
   }
-  const whole = typeof data === 'function' ? undefined : check(data, sizeOf(shape), formatShape(shape))
-  const partOn = async (device: number): Promise<TypedArray> => {
-    if (typeof data !== 'function') return cut(whole ?? data, dtype, shape, sharding, mesh, device)
-    const block = blockOf(shape, sharding, mesh, device)
-    return check(await data(block), block.sizes.reduce((n, s) => n * s, 1), formatShape(localShape(shape, sharding, mesh)))
-  }
-  // Devices that hold the same part share what is made for it.
-  const made = new Map<string, Promise<TypedArray>>()
-  const pieces = await Promise.all(backend.addressable.filter(d => d < mesh.size).map(async device => {
-    const { sizes, starts } = blockOf(shape, sharding, mesh, device)
-    const key = starts.join()
-    const part = made.get(key) ?? partOn(device)
-    made.set(key, part)
-    return [device, await backend.put(await part, { shape: sizes, dtype }, device)] as const
-  }))
-  return new MeshArray(placement, mesh, new Map(pieces), backend.processes)
+
+  get shape(): readonly number[] { return this.#buffer.shape }
+  get dtype(): DType { return this.#buffer.dtype }
+  get device(): number { return this.#buffer.device }
+  read(): Promise<TypedArray> { return this.#buffer.read() }
+  dispose(): void { this.#buffer.dispose() }
 }
 
-export const samePlacement = (a: Placement, b: Placement): boolean =>
-  a.dtype === b.dtype && formatShape(a.shape) === formatShape(b.shape) && sameSharding(a.sharding, b.sharding)
+export function present(found: DeviceBuffer | undefined): DeviceBuffer {
+  if (found === undefined) throw new Error('a device has no buffer')
+  return found
+}
+
+const sameShape = (a: readonly Dim[], b: readonly Dim[]): boolean => a.length === b.length && a.every(({ name, size }, i) => name === b[i]?.name && size === b[i].size)
+export const samePlacement = (a: Placement, b: Placement): boolean => a.dtype === b.dtype && sameShape(a.shape, b.shape) && sameSharding(a.sharding, b.sharding)

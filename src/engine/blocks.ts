@@ -60,3 +60,22 @@ export function holders(shape: readonly Dim[], sharding: Sharding, mesh: Mesh): 
   }
   return [...seen.values()]
 }
+
+/** The same array with its dims in another order in memory; itself where the order is the same. */
+export function reordered(data: TypedArray, dtype: DType, from: readonly Dim[], to: readonly Dim[]): TypedArray {
+  if (to.every((d, i) => d.name === from[i]?.name)) return data
+  const out = hostArray(dtype, sizeOf(to))
+  const strides = to.map(d => sizeOf(from.slice(from.findIndex(f => f.name === d.name) + 1)))
+  const walk = (dim: number, read: number, write: number): number => {
+    const d = to[dim]
+    if (d === undefined) {
+      out[write] = data[read] as never
+      return write + 1
+    }
+    let next = write
+    for (let i = 0; i < d.size; i++) next = walk(dim + 1, read + i * (strides[dim] ?? 0), next)
+    return next
+  }
+  walk(0, 0, 0)
+  return out
+}

@@ -1,11 +1,10 @@
 /** The one place where the stages meet: a function over tensors becomes a program over arrays. */
-import { formatShape, type Dim } from '../core/dim.ts'
-import { hostArray, isHalf, type TypedArray } from '../core/dtype.ts'
+import type { Dim } from '../core/dim.ts'
 import { DimError, LayoutError } from '../core/errors.ts'
-import { userSite } from '../core/site.ts'
+import { siteOf, userSite } from '../core/site.ts'
 import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
-import { inOrderOf, treeOps } from '../core/tree.ts'
+import { treeOps } from '../core/tree.ts'
 import { mergeScans } from '../autodiff/merge-scans.ts'
 import { inlined } from '../autodiff/remat.ts'
 import { make } from '../graph/make.ts'
@@ -17,13 +16,12 @@ import type { AnyTensor, Tree } from '../graph/types.ts'
 import { collectives, type Collective } from '../partition/collectives.ts'
 import type { LocalGraph, Placement } from '../partition/local.ts'
 import { partition } from '../partition/partition.ts'
-import type { Backend, DeviceBuffer, MemoryStats } from '../runtime/backend.ts'
-import { queue } from '../runtime/processes.ts'
+import type { Backend, MemoryStats } from '../runtime/backend.ts'
 import { emit } from '../stablehlo/emit.ts'
-import { MeshArray, place, samePlacement, type Source } from './array.ts'
+import { argumentsOf, type Leaf } from './arguments.ts'
+import { MeshArray, present } from './array.ts'
 import { donationPairs } from './donate.ts'
 
-type Leaf = MeshArray | TypedArray | Source | number
 type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [k: string]: TreeOf<T> }
 /** What may stand where an argument has a tensor: an array over the mesh, or host data that is laid out on the way in, or what makes them. */
 export type Given<T> = Tree extends T ? TreeOf<Leaf> : T extends AnyTensor ? Leaf : { readonly [K in keyof T]: Given<T[K]> }
@@ -58,14 +56,20 @@ export interface Plan<A extends readonly Tree[] = readonly Tree[]> {
 }
 
 export interface Program<A extends readonly Tree[], R extends Tree> extends Plan<A> {
+  /**
+   * Queues a run. Resolves to the results before they are computed: their `read()` and `item()` wait for them. Calls run in their order,
+   * whether or not they are awaited; where several are out already, the next resolves when one of them is done. An array of another
+   * mesh is moved.
+   * @throws DimError where an argument does not fit: then nothing has started, and arrays that it would have taken over are whole. What
+   * goes wrong on the devices is thrown by `read()` of the results, and of what is computed from them.
+   */
   (...args: GivenAll<A>): Promise<Arrays<R>>
   readonly memory: MemoryStats | undefined
   readonly fromCache: boolean
   dispose(): void
+  [Symbol.dispose](): void
 }
 
-const isGiven = (x: unknown): x is Leaf => x instanceof MeshArray || typeof x === 'number' || typeof x === 'function' || ArrayBuffer.isView(x)
-const givens = treeOps(isGiven, 'an array')
 const tensors = treeOps(isTensor, 'a tensor')
 /** Trees of placements: what a plan says of its arguments. */
 export const placementTrees = treeOps((x): x is Placement => typeof x === 'object' && x !== null && 'sharding' in x && x.sharding instanceof Map, 'a placement')
@@ -122,62 +126,25 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
   }
   if (backend.devicesAs === 'ranks' && mesh.size !== backend.deviceCount) {
-    throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and there are ${backend.deviceCount} ranks, one device each`, fix: `start ${mesh.size} ranks, or use a mesh of ${backend.deviceCount}` })
+    throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
   const { donated, result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs })
   options.onPlan?.(planned)
   const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
-  const devices = backend.addressable.filter(d => d < mesh.size)
-  const run = (...given: GivenAll<A>): Promise<Arrays<R>> => inOrder(backend, () => runOnce(given))
-  const runOnce = async (given: GivenAll<A>): Promise<Arrays<R>> => {
-    const { buffers, temporary } = await prepare(given, planned, options, donated)
+  const expected = { inputs: planned.inputs, donated: new Set(donated), mesh, backend }
+  const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
+    const here = new Error()
+    const at = (): ReturnType<typeof siteOf> => siteOf(here)
+    const args = argumentsOf(given, expected, at)
     try {
-      const out = await executable.execute(buffers)
-      const arrays = planned.local.outputPlacements.map((p, i) => new MeshArray(p, mesh, new Map(devices.map((d, k) => [d, present(out[k]?.[i])])), backend.processes))
+      const out = await executable.execute(args.buffers, { at })
+      args.accepted()
+      const arrays = planned.local.outputPlacements.map((p, i) => new MeshArray(p, mesh, backend, out.map(row => present(row[i]))))
       return tensors.rebuild(result, arrays) as Arrays<R>
     } finally {
-      for (const t of temporary) t.dispose()
+      args.release()
     }
   }
-  return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose: () => executable.dispose() })
+  const dispose = (): void => executable.dispose()
+  return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
 }
-
-const queues = new WeakMap<Backend, ReturnType<typeof queue>>()
-/** Between processes, programs run in the order of the calls, which is the same in all; not in that in which arguments get ready. */
-function inOrder<T>(backend: Backend, work: () => Promise<T>): Promise<T> {
-  if (backend.devicesAs !== 'ranks') return work()
-  const inTurn = queues.get(backend) ?? queue()
-  queues.set(backend, inTurn)
-  return inTurn(work)
-}
-
-function present(found: DeviceBuffer | undefined): DeviceBuffer {
-  if (found === undefined) throw new Error('a device has no buffer')
-  return found
-}
-
-/** The arguments as buffers per device; host data is laid out first. */
-async function prepare(given: unknown, planned: Pick<Plan, 'inputs'>, { mesh, backend }: Pick<CompileOptions, 'mesh' | 'backend'>, donated: readonly number[]):
-Promise<{ readonly buffers: readonly (readonly DeviceBuffer[])[]; readonly temporary: readonly MeshArray[] }> {
-  const found = givens.flatten(given)
-  const leaves = inOrderOf(found, planned.inputs.map(i => i.path))
-  if (leaves === undefined) {
-    throw new DimError({ code: 'argument-form', what: 'the arguments have another form than the program was compiled for', details: { expected: planned.inputs.map(i => i.path).join(' '), given: found.map(l => l.path).join(' ') }, fix: 'give trees with the same keys as those it was compiled with' })
-  }
-  const temporary: MeshArray[] = []
-  const arrays = await Promise.all(leaves.map(async ({ leaf, path }, i) => {
-    const placement = planned.inputs[i]?.placement
-    if (placement === undefined) throw new Error(`argument ${path} has no placement`)
-    if (leaf instanceof MeshArray) {
-      if (samePlacement(leaf, placement)) return leaf
-      throw new DimError({ code: 'placement', what: `argument ${path} lies otherwise than the program expects`, details: { expected: describe(placement), given: describe(leaf) }, fix: 'compile both programs with one layout' })
-    }
-    const data = typeof leaf !== 'number' ? leaf : isHalf(placement.dtype) ? Float32Array.of(leaf) : hostArray(placement.dtype, 1).fill(leaf as never)
-    const array = await place(backend, mesh, placement, data, `argument ${path}`)
-    if (!donated.includes(i)) temporary.push(array)
-    return array
-  }))
-  return { buffers: backend.addressable.filter(d => d < mesh.size).map(device => arrays.map(a => present(a.pieces.get(device)))), temporary }
-}
-
-const describe = (p: Placement): string => `${p.dtype} ${formatShape(p.shape)}${[...p.sharding].map(([dim, axes]) => `, ${dim} → ${axes.join(', ')}`).join('')}`

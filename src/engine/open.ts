@@ -2,7 +2,8 @@
 import { availableParallelism, cpus } from 'node:os'
 import { UsageError } from '../core/errors.ts'
 import type { Backend } from '../runtime/backend.ts'
-import { joinJob, nativeParts, type BackendChoice } from '../runtime/job.ts'
+import { joinJob, nativeParts, requireDevices, type BackendChoice } from '../runtime/job.ts'
+import type { OptionValue } from '../runtime/pjrt/platform.ts'
 
 export interface BackendOptions {
   /** Devices to ask for; 1 unless said otherwise, or as many as there are ranks. */
@@ -11,6 +12,11 @@ export interface BackendOptions {
   readonly plugin?: string
   /** Where compiled programs are kept; the user's cache folder unless said otherwise, `false` for nowhere. */
   readonly cache?: string | false
+  /**
+   * What the plugin's client is told, by the plugin's own names: of a GPU `memory_fraction`, `preallocate`, `allocator`, `visible_devices`, …
+   * Meshwork itself tells a CPU client how many devices to make, and clients that span processes which of them this is.
+   */
+  readonly client?: Readonly<Record<string, OptionValue>>
   /** Where the devices are: one on each rank of an MPI job, or all in this process; by how the process was started, unless said. */
   readonly backend?: BackendChoice
 }
@@ -19,25 +25,25 @@ export interface BackendOptions {
  * Opens a backend. A plugin must be installed (`npx meshwork plugins install cpu`); `simulate` needs none.
  * @throws PluginError, UsageError
  */
-export async function openBackend({ devices, plugin = 'cpu', cache, backend }: BackendOptions = {}): Promise<Backend> {
+export async function openBackend({ devices, plugin = 'cpu', cache, client, backend }: BackendOptions = {}): Promise<Backend> {
   if (devices !== undefined && (!Number.isSafeInteger(devices) || devices < 1)) throw new UsageError({ code: 'devices', what: `${devices} devices asked for`, fix: 'a whole number, at least 1' })
   const processes = await joinJob(backend)
   const native = backend === 'local' ? undefined : nativeParts()
-  if (native !== undefined && devices !== undefined && devices !== processes.count) {
-    throw new UsageError({ code: 'ranks', what: `${devices} devices asked for, and there are ${processes.count} ranks, one device each`, fix: `start ${devices} ranks (mpirun -n ${devices}), or use a mesh of ${processes.count}` })
-  }
+  if (native !== undefined && devices !== undefined) requireDevices(devices, processes)
   // Loaded when asked for: a runtime brings its native parts along.
   if (plugin === 'simulate') {
     if (native !== undefined) throw new UsageError({ code: 'simulate-mpi', what: 'simulate has all its devices in one process', fix: 'use --backend local with it, or a plugin' })
     const { openSimulate } = await import('../runtime/simulate/backend.ts')
+    if (client !== undefined) throw new UsageError({ code: 'client-option', what: 'simulate has no client to give options to', fix: 'leave out client, or use a plugin' })
     return openSimulate({ devices: devices ?? 1 })
   }
   const [{ openPjrt }, { executableCacheDir, resolvePlugin }] = await Promise.all([import('../runtime/pjrt/client.ts'), import('../runtime/plugins/index.ts')])
   const library = await resolvePlugin(plugin)
-  const options = { library, name: plugin === 'cpu' ? 'cpu' : library, ...(cache === false ? {} : { cacheDir: cache ?? executableCacheDir() }) }
+  const options = { library, client, name: plugin === 'cpu' ? 'cpu' : library, ...(cache === false ? {} : { cacheDir: cache ?? executableCacheDir() }) }
   if (native === undefined) return openPjrt({ ...options, devices: devices ?? 1 })
   const { MpiBackend } = await import('../runtime/mpi/backend.ts')
-  return new MpiBackend(await openPjrt({ ...options, devices: 1, handlers: native.handlers, threads: threadsPerRank(native.onHost) }), processes)
+  const among = { inTurn: <T>(work: () => Promise<T>) => processes.inTurn(work), node: { id: processes.rank, count: processes.count }, store: native.store }
+  return new MpiBackend(await openPjrt({ ...options, ...among, devices: 1, handlers: native.handlers, threads: threadsPerRank(native.onHost) }), processes)
 }
 
 /** Ranks of one host share its cores, unless the launcher has bound them: then the affinity says it already. */

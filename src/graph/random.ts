@@ -23,26 +23,37 @@ const threefry = (key: Key, counter0: Node, counter1: Node): Node => {
   return make('threefry', [broadcastTo(key.word0.node, shape), broadcastTo(key.word1.node, shape), counter0, counter1], {})
 }
 const option = (code: string, what: string, fix: string): DimError => new DimError({ code, what, fix, at: userSite() })
-/** @throws DimError for what is no whole number, one for all */
-function seedOf(what: string, seed: AnyTensor): Node {
+/** The words of a number, the second where it has 64 bits. @throws DimError for what is no whole number, one for all */
+function wordsOf(what: string, seed: AnyTensor): { readonly low: Node; readonly high?: Node } {
   const { node, dtype, shape } = seed
   if (node === undefined || isFloat(dtype) || dtype === 'bool' || shape.length > 0) throw option('seed', `${what} is ${node === undefined ? String(seed) : `${dtype} ${formatShape(shape)}`}`, 'give a scalar of integers')
-  return u32(node)
+  return dtype === 'i64' ? { low: u32(node), high: u32(make('binary', [node, constantNode(32, 'i64')], { fn: 'shiftRight' })) } : { low: u32(node) }
 }
 const float = (what: string, dtype: DType): void => {
   if (!isDType(dtype) || !isFloat(dtype)) throw option('dtype', `${what}: draws floats, not ${String(dtype)}`, 'cast what is drawn, or use randomIntegers')
 }
 const u32 = (n: Node): Node => make('convert', [n], { dtype: 'u32' })
 
-/** A key from a seed: any integer scalar. */
-export const keyOf = (seed: Scalar): Key => fold({ word0: tensor(seedOf('keyOf: the seed', seed)), word1: tensor(constantNode(0, 'u32')) }, 0)
+/** A key from a seed: any integer scalar, all of its bits. */
+export function keyOf(seed: Scalar): Key {
+  const { low, high = constantNode(0, 'u32') } = wordsOf('keyOf: the seed', seed)
+  return fold({ word0: tensor(low), word1: tensor(high) }, 0)
+}
 
-/** Another key, from this one and a number that tells it apart: a layer, a step, a use. */
+/** Another key, from this one and a number that tells it apart: a layer, a step, a use. A number below 2³² gives the same whatever dtype it has. */
 export function fold(key: Key, data: number | Scalar): Key {
   if (typeof data === 'number' && !(Number.isInteger(data) && data >= -(2 ** 31) && data < 2 ** 32)) throw option('seed', `fold: the number is ${data}`, 'give a whole number from −2³¹ to 2³² − 1')
-  const d = typeof data === 'number' ? constantNode(data >>> 0, 'u32') : seedOf('fold: the number', data)
-  const word = (i: number): Scalar => tensor(threefry(key, d, constantNode(i, 'u32')))
-  return { word0: word(0xffffffff), word1: word(0xfffffffe) }
+  const foldWord = (from: Key, word: Node): Key => {
+    const made = (i: number): Scalar => tensor(threefry(from, word, constantNode(i, 'u32')))
+    return { word0: made(0xffffffff), word1: made(0xfffffffe) }
+  }
+  const { low, high }: ReturnType<typeof wordsOf> = typeof data === 'number' ? { low: constantNode(data >>> 0, 'u32') } : wordsOf('fold: the number', data)
+  const short = foldWord(key, low)
+  if (high === undefined) return short
+  const long = foldWord(short, high)
+  const upper: Scalar = tensor(high)
+  const isShort = upper.equal(0)
+  return { word0: where(isShort, short.word0, long.word0), word1: where(isShort, short.word1, long.word1) }
 }
 
 /** u32 words, each from its global index: the first dim's in one counter, the row-major rest in the other. */

@@ -1,5 +1,6 @@
 /** What every runtime offers: StableHLO text in, device buffers in and out. It knows no graphs and no dims. */
 import type { DType, TypedArray } from '../core/dtype.ts'
+import type { CallSite } from './in-flight.ts'
 import type { Processes } from './processes.ts'
 
 /** Shape (row-major) and element type of one array on one device. */
@@ -9,7 +10,10 @@ export interface BufferType { readonly shape: readonly number[]; readonly dtype:
 export interface DeviceBuffer extends BufferType {
   /** Its number among those of this process. */
   readonly device: number
-  /** Copies the array to the host. Rejects if the buffer was disposed or donated. */
+  /**
+   * Copies the array to the host, once it has been computed. Rejects if the buffer was disposed or donated, and with what went wrong
+   * in the program that was to compute it or what it was computed from.
+   */
   read(): Promise<TypedArray>
   dispose(): void
 }
@@ -33,11 +37,22 @@ export interface Executable {
   /** Whether it came out of the disk cache. */
   readonly fromCache: boolean
   /**
-   * Runs the program on all devices: `args[i][parameter]` → `[i][result]`, `i` counting the backend's `addressable` devices.
-   * Resolves when each of them is done and never blocks Node's loop. Donated arguments are disposed, the others stay the caller's.
+   * Queues a run of the program on all devices: `args[i][parameter]` → `[i][result]`, `i` counting the backend's `addressable` devices.
+   * Runs are in the order of the calls, also where a call's arguments come later than those of the next. Resolves to the results' buffers
+   * before anything is computed; where `mostInFlight` runs are out already, when one of them is done. Never blocks Node's loop.
+   * Arguments may be disposed right after the call; donated ones are disposed by it, the others stay the caller's.
+   * Rejects where the arguments do not fit, and nothing has changed then; what goes wrong later is thrown by `read` of the results.
    */
-  execute(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]>
+  execute(args: Arguments | Promise<Arguments>, options?: ExecuteOptions): Promise<DeviceBuffer[][]>
   dispose(): void
+}
+
+/** By device and parameter. */
+export type Arguments = readonly (readonly DeviceBuffer[])[]
+
+export interface ExecuteOptions {
+  /** The user's line, which errors name. */
+  readonly at?: CallSite | undefined
 }
 
 export interface Backend {
@@ -54,13 +69,20 @@ export interface Backend {
   /** How a program tells devices apart and writes collectives: replicas in one process, or one device on each rank. */
   readonly devicesAs: 'replicas' | 'ranks'
   readonly processes: Processes
+  /** The rank of the process that holds a device. */
+  ownerOf(device: number): number
   compile(request: CompileRequest): Promise<Executable>
   /** Copies a host array to an addressable device. `data` may be reused once the promise resolves. */
   put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer>
   /** Buffers alive now: a leak test counts them. */
   liveBuffers(): number
+  /** Waits for what runs and frees everything. @throws what went wrong in a program whose results nobody has read. */
   close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
 }
+
+/** Addresses of native functions through which the clients of several processes tell each other where they are. */
+export interface KeyValueStore { readonly get: bigint; readonly put: bigint; readonly tryGet: bigint }
 
 /** 0 … n−1. */
 export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)

@@ -1,5 +1,6 @@
 /** Joining the other processes of a job, once. What is native is loaded only where there are others. */
 import { UsageError } from '../core/errors.ts'
+import type { KeyValueStore } from './backend.ts'
 import { launchOf } from './mpi/environment.ts'
 import { alone, type Processes } from './processes.ts'
 
@@ -9,7 +10,12 @@ export type BackendChoice = 'mpi' | 'local'
 /** The job of this process, once joined: MPI lets a process join one. */
 let joined: { readonly processes: Processes; readonly native: Native } | undefined
 
-export interface Native { readonly handlers: Readonly<Record<string, bigint>>; readonly onHost: number }
+export interface Native {
+  readonly handlers: Readonly<Record<string, bigint>>
+  readonly onHost: number
+  /** Opens what the clients of all ranks find each other by; every rank calls it. */
+  readonly store: () => KeyValueStore
+}
 
 /** The processes that were joined; before that, this one. */
 export const currentJob = (): Processes => joined?.processes ?? alone
@@ -19,6 +25,16 @@ export const isParallel = (): boolean => joined !== undefined
 
 /** What programs call; undefined where there is no other process. */
 export const nativeParts = (): Native | undefined => joined?.native
+
+/** How many devices a job's ranks have together: each has one. */
+export const devicesOf = ({ count }: Processes): number => count
+
+/** @throws UsageError where the job has not so many devices */
+export function requireDevices(devices: number, processes: Processes): void {
+  const { count } = processes
+  if (devices === devicesOf(processes)) return
+  throw new UsageError({ code: 'ranks', what: `${devices} devices asked for, and there are ${count} ranks, one device each`, fix: `start ${devices} ranks (mpirun -n ${devices}), or use a mesh of ${count}` })
+}
 
 /** Seconds that a rank may stay in a collective while others are not in it. */
 const defaultLimit = 30
@@ -45,6 +61,6 @@ export async function joinJob(choice?: BackendChoice, env: NodeJS.ProcessEnv = p
   const [{ libraryFor }, { loadMpi }, { MpiProcesses }] = await Promise.all([import('./mpi/build.ts'), import('./mpi/library.ts'), import('./mpi/processes.ts')])
   const library = loadMpi(await libraryFor(launch))
   const processes = new MpiProcesses(library, launch, limitOf(env))
-  joined = { processes, native: { handlers: library.handlers, onHost: processes.onHost } }
+  joined = { processes, native: { handlers: library.handlers, onHost: processes.onHost, store: () => library.store() } }
   return processes
 }

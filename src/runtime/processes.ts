@@ -15,6 +15,11 @@ export interface Processes {
    */
   exchange(bytes: Uint8Array | Promise<Uint8Array>, what: string): Promise<readonly Uint8Array[]>
   /**
+   * Does work at a place that is the same in all processes: after everything that was asked for before, exchanges and programs, and before
+   * what is asked for later.
+   */
+  inTurn<T>(work: () => Promise<T>): Promise<T>
+  /**
    * Tells the others that this process cannot go on. Resolves to whether it is the one that should say why: the first of those that
    * failed. Where the others do not listen, being inside a program, it is; then they have to be ended.
    */
@@ -29,6 +34,7 @@ export interface Processes {
 export const alone: Processes = {
   rank: 0, count: 1, hosts: ['here'], description: 'one process',
   exchange: async bytes => [await bytes],
+  inTurn: work => work(),
   fail: () => Promise.resolve(true),
   end: () => Promise.resolve(),
   abort: () => {},

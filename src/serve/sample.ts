@@ -12,7 +12,7 @@ export function sampleToken(logits: Float32Array, temperature: number, seed: num
   const top = logits[best] ?? 0
   const weights = Float64Array.from(logits, x => Math.exp((x - top) / temperature))
   const total = weights.reduce((sum, w) => sum + w, 0)
-  let left = (threefry2x32(seed >>> 0, 0, position, 0) / 2 ** 32) * total
+  let left = (threefry2x32(seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, position, 0) / 2 ** 32) * total
   for (let i = 0; i < weights.length; i++) {
     left -= weights[i] ?? 0
     if (left < 0) return i

@@ -3,13 +3,13 @@ import { join } from 'node:path'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { saveWeights } from '../checkpoint/weights.ts'
 import { loadDataset, writeTokenizer, type Dataset, type TextFile } from '../data/index.ts'
-import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Backend, type Layouts, type Mesh } from '../engine/index.ts'
+import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Arrays, type Backend, type Layouts, type Mesh } from '../engine/index.ts'
 import { treeOps } from '../core/tree.ts'
 import { gpt, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
 import { createFolder, type FolderChoice, type RunFolder } from './folder.ts'
-import type { EvalRow, TrainEvent } from './events.ts'
+import type { EvalRow, StepRow, TrainEvent } from './events.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
-import { compileTrainer, type StateArrays, type StepPlan, type Trainer } from './program.ts'
+import { compileTrainer, type StateArrays, type StepPlan, type StepResult, type Trainer } from './program.ts'
 import type { Run } from './run.ts'
 import { requireSameData, requireSameRun, rowsHere, sources } from './together.ts'
 
@@ -17,7 +17,7 @@ export interface TrainOptions {
   readonly backend: Backend
   /** Where the run is written; nothing is, where there is none. */
   readonly folder?: FolderChoice
-  /** Once aborted, the step under way is finished and what a normal end writes is written; before the first step, nothing is. */
+  /** Once aborted, what the devices have been given is finished and what a normal end writes is written; before the first step, nothing is. */
   readonly signal?: AbortSignal
   readonly onEvent?: (event: TrainEvent) => void
   /** The run's `data`, where some of it was read before: a pipe gives its text only once. */
@@ -36,6 +36,10 @@ export interface TrainResult {
 
 const stages = { count: 'data: counting words', learn: 'data: learning tokens', encode: 'data: encoding documents' } as const
 const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
+
+interface Launched { readonly step: number; readonly since: number; readonly metrics: Metrics }
+type Metrics = Arrays<StepResult<GptParams>['metrics']>
+const disposeAll = (tree: unknown): void => { for (const { leaf } of arrays.flatten(tree)) leaf.dispose() }
 
 /** The model of a run. */
 export const modelOf = (run: Run): Gpt => gpt(run.model, run.batch, run.precision)
@@ -82,6 +86,32 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
   let out: RunFolder | undefined
   let saved: string | undefined
   let state: StateArrays<GptParams> | undefined
+  /** The step that the devices compute, whose metrics have not been read. */
+  let underWay: Launched | undefined
+  let lastRead = 0
+  /** Waits for the step under way, and says how it went; another may have been launched behind it. */
+  const finish = async (next?: Launched): Promise<void> => {
+    const last = underWay
+    underWay = next
+    if (last === undefined) return
+    const { step, since, metrics } = last
+    const { loss, gradNorm, learningRate, lossScale } = metrics
+    let row: StepRow
+    try {
+      row = {
+        step, loss: await loss.item(), gradNorm: await gradNorm.item(), learningRate: await learningRate.item(), tokens: (step + 1) * model.tokensPerBatch,
+        stepMs: performance.now() - Math.max(since, lastRead), ...(lossScale === undefined ? {} : { lossScale: await lossScale.item() }),
+      }
+    } finally {
+      disposeAll(metrics)
+    }
+    lastRead = performance.now()
+    if (row.lossScale !== undefined && !Number.isFinite(row.gradNorm)) onEvent({ type: 'skipped', step, lossScale: row.lossScale })
+    if (!Number.isFinite(row.loss) && losses.every(Number.isFinite)) onEvent({ type: 'warning', text: `the loss of step ${step + 1} is ${row.loss}: the run diverged. Try a lower optimizer.rate` })
+    losses.push(row.loss)
+    await out?.step(row)
+    onEvent({ type: 'step', steps: run.steps, ...row })
+  }
   try {
     state = await trainer.init(run.seed) as StateArrays<GptParams>
     onEvent({ type: 'started', steps: run.steps })
@@ -92,22 +122,13 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
       return out.path
     })
     for (let step = 0; step < run.steps && !stop; step++) {
-      const start = performance.now()
       const result = await trainer.step(state, sources(batches.batch(step), rows, run.model.seq))
       state = result.state as StateArrays<GptParams>
-      const { loss, gradNorm, learningRate, lossScale } = result.metrics
-      const row = {
-        step, loss: await loss.item(), gradNorm: await gradNorm.item(), learningRate: await learningRate.item(),
-        tokens: (step + 1) * model.tokensPerBatch, stepMs: performance.now() - start, ...(lossScale === undefined ? {} : { lossScale: await lossScale.item() }),
-      }
-      for (const m of [loss, gradNorm, learningRate, lossScale]) m?.dispose()
-      if (row.lossScale !== undefined && !Number.isFinite(row.gradNorm)) onEvent({ type: 'skipped', step, lossScale: row.lossScale })
-      if (!Number.isFinite(row.loss) && losses.every(Number.isFinite)) onEvent({ type: 'warning', text: `the loss of step ${step + 1} is ${row.loss}: the run diverged. Try a lower optimizer.rate` })
-      losses.push(row.loss)
-      await out?.step(row)
-      onEvent({ type: 'step', steps: run.steps, ...row })
+      // The step before is looked at, and the next batch made, while the devices compute this one.
+      await finish({ step, since: performance.now(), metrics: result.metrics as Metrics })
       stop = await stopped()
       if (step + 1 === run.steps || stop || (step + 1) % run.evalEvery === 0) {
+        await finish()
         const evaluated: EvalRow = { step, evalLoss: await evaluate(trainer, state, held.map(b => sources(b, rows, run.model.seq)), stopped) }
         evalLoss = evaluated.evalLoss
         await out?.evaluated(evaluated)
@@ -122,7 +143,7 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
     }
   } finally {
     await (losses.length === 0 ? out?.discard() : out?.close())
-    for (const { leaf } of state === undefined ? [] : arrays.flatten(state)) leaf.dispose()
+    for (const tree of [state, underWay?.metrics]) if (tree !== undefined) disposeAll(tree)
     for (const program of [trainer.init, trainer.step, trainer.evaluate]) program.dispose()
   }
   return {
@@ -138,13 +159,19 @@ async function evaluate(
 ): Promise<number> {
   const start = performance.now()
   let [sum, count] = [0, 0]
-  for (const { tokens, targets } of batches) {
-    const loss = await trainer.evaluate(state.params, { tokens, targets }) as MeshArray
+  const add = async (loss: MeshArray): Promise<void> => {
     sum += await loss.item()
     loss.dispose()
+  }
+  let underWay: MeshArray | undefined
+  for (const { tokens, targets } of batches) {
+    const before = underWay
+    underWay = await trainer.evaluate(state.params, { tokens, targets }) as MeshArray
     count++
+    if (before !== undefined) await add(before)
     if (await stopped(performance.now() - start > longestLastEvaluation)) break
   }
+  if (underWay !== undefined) await add(underWay)
   return sum / count
 }
 

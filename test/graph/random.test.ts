@@ -81,6 +81,18 @@ describe('distributions', () => {
     }
   })
 
+  test('all 64 bits of a seed count, and of what is folded; a number that fits 32 gives the same in every dtype', () => {
+    const bits = (key: Key): string => valueOfTensor(randomBits(key, [dim('n', 4)])).join()
+    const wide = (seed: number) => full(seed, [], 'i64')
+    const seeds = [0, 7, 2 ** 32, 2 ** 32 + 7, 3 * 2 ** 40, -1, 2 ** 62, -(2 ** 63)]
+    expect(new Set([...seeds.map(s => bits(keyOf(wide(s)))), ...seeds.map(s => bits(fold(seeded(1), wide(s))))]).size).toBe(2 * seeds.length)
+    for (const seed of [0, 7, 2 ** 31 - 1]) {
+      expect([bits(keyOf(wide(seed))), bits(keyOf(full(seed, [], 'u32')))]).toEqual([bits(seeded(seed)), bits(seeded(seed))])
+      const folded = bits(fold(seeded(1), seed))
+      expect([bits(fold(seeded(1), wide(seed))), bits(fold(seeded(1), full(seed, [], 'i32')))]).toEqual([folded, folded])
+    }
+  })
+
   test('a word follows from its place alone: the same along a longer first dim', () => {
     const short = valueOfTensor(randomBits(seeded(6), [dim('rows', 3), dim('cols', 4)]))
     const long = valueOfTensor(randomBits(seeded(6), [dim('rows', 5), dim('cols', 4)]))

@@ -31,7 +31,7 @@ function pretend(hosts: readonly string[]): Processes[] {
   return hosts.map((_, rank): Processes => {
     let round = 0
     return {
-      rank, count: hosts.length, hosts, description: 'pretend', fail: () => Promise.resolve(true), end: () => Promise.resolve(), abort: () => undefined,
+      rank, count: hosts.length, hosts, description: 'pretend', fail: () => Promise.resolve(true), end: () => Promise.resolve(), abort: () => undefined, inTurn: work => work(),
       async exchange(bytes) {
         const mine = round++
         const given = await bytes

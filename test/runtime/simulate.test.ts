@@ -125,7 +125,8 @@ describe('programs', () => {
       expect(turned).toBe(false)
       now.mockImplementation(() => (time += 100))
       setImmediate(() => { turned = true })
-      await program.execute(args)
+      const results = await program.execute(args)
+      await results[0]?.[0]?.read()
       expect(turned).toBe(true)
     } finally {
       now.mockRestore()

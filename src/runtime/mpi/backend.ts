@@ -27,6 +27,9 @@ export class MpiBackend implements Backend {
     this.addressable = [processes.rank]
   }
 
+  /** A rank is a device. */
+  ownerOf(device: number): number { return device }
+
   /** A program that is not the same on all ranks would never end. @throws JobError when it is not. */
   compile(request: CompileRequest): Promise<Executable> {
     return this.inTurn(() => this.compileAlike(request))
@@ -47,4 +50,5 @@ export class MpiBackend implements Backend {
 
   liveBuffers(): number { return this.local.liveBuffers() }
   close(): Promise<void> { return this.local.close() }
+  [Symbol.asyncDispose](): Promise<void> { return this.close() }
 }

@@ -1,6 +1,7 @@
 /** The native library, loaded: functions of native/meshwork_mpi.h with promises around those that wait. */
 import koffi, { type LibraryHandle } from 'koffi'
 import { PluginError } from '../../core/errors.ts'
+import type { KeyValueStore } from '../backend.ts'
 
 type Failed = Error | null
 
@@ -21,6 +22,8 @@ export interface MpiLibrary {
   open(limitSeconds: number): { readonly rank: number; readonly size: number; readonly localSize: number; readonly hosts: readonly string[] }
   /** `mine` and everybody's, one after another; all ranks give equally many bytes. */
   allGather(mine: Uint8Array, all: Uint8Array, what: string): Promise<void>
+  /** What the clients of all ranks tell each other through; every rank calls it. @throws PluginError where this MPI is not made for threads. */
+  store(): KeyValueStore
   close(): void
   abort(code: number): void
 }
@@ -73,6 +76,11 @@ export function loadMpi(path: string): MpiLibrary {
         else resolve()
       })
     }),
+    store() {
+      if (number('mw_store_open') !== 0) throw problem()
+      const address = (symbol: string): bigint => lib.symbol(symbol, 'void') as bigint
+      return { get: address('mw_store_get'), put: address('mw_store_put'), tryGet: address('mw_store_try_get') }
+    },
     close: () => { close() },
     abort: code => { abort(code) },
   }

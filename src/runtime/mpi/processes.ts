@@ -27,7 +27,7 @@ export class MpiProcesses implements Processes {
   /** Set when all ranks know that this is the end: then each may leave with the code it likes. */
   private ended = false
   private uncaught: { readonly error: unknown } | undefined
-  private readonly inTurn = queue()
+  private readonly turns = queue()
 
   constructor(library: MpiLibrary, launch: Launch, limitSeconds: number) {
     this.library = library
@@ -46,6 +46,8 @@ export class MpiProcesses implements Processes {
       fix: 'use the mpirun of the MPI that the collectives were built with, or build with the other: MPICC=PATH npx meshwork mpi build',
     })
   }
+
+  inTurn<T>(work: () => Promise<T>): Promise<T> { return this.turns(work) }
 
   /** The whole exchange is one turn: every rank must meet the others in the same order. */
   exchange(bytes: Uint8Array | Promise<Uint8Array>, what: string): Promise<readonly Uint8Array[]> {

@@ -5,6 +5,7 @@ import type { BufferType, DeviceBuffer } from '../backend.ts'
 import { awaitEvent } from './event.ts'
 import { enums, structs } from './header.gen.ts'
 import { Memory, Struct } from './memory.ts'
+import type { PjrtRun } from './run.ts'
 import type { Session } from './session.ts'
 import { bufferType } from './types.ts'
 
@@ -18,22 +19,28 @@ export class PjrtBuffer implements DeviceBuffer {
   readonly dtype: DType
   readonly device: number
   private readonly session: Session
-  private readonly handle: bigint
+  /** What computes it; undefined for what came from the host. */
+  private readonly run: PjrtRun | undefined
+  /** The plugin's; 0 until its program has been launched, and for ever where that failed. */
+  private handle: bigint
   private alive = true
   private freed = false
-  private pins = 0
+  private pins: number
 
-  constructor(session: Session, handle: bigint, type: BufferType, device: number) {
+  /** A buffer that the plugin has made, or that a run will make: then `arrive` follows, and it is pinned until it does. */
+  constructor(session: Session, made: bigint | PjrtRun, type: BufferType, device: number) {
     this.session = session
-    this.handle = handle
+    this.handle = typeof made === 'bigint' ? made : 0n
+    this.run = typeof made === 'bigint' ? undefined : made
+    this.pins = typeof made === 'bigint' ? 0 : 1
     this.shape = type.shape
     this.dtype = type.dtype
     this.device = device
     session.buffers.add(this)
   }
 
-  /** The handle for a call that may outlast this turn of the loop; `unpin` must follow. */
-  pin(session: Session): bigint {
+  /** Keeps the memory until `unpin`, whatever becomes of the buffer. */
+  pin(session: Session): this {
     if (!this.alive || session !== this.session) {
       throw new PluginError({
         code: this.alive ? 'foreign-buffer' : 'disposed-buffer',
@@ -42,12 +49,27 @@ export class PjrtBuffer implements DeviceBuffer {
       })
     }
     this.pins++
-    return this.handle
+    return this
   }
 
   unpin(): void {
     this.pins--
     this.freeIfUnused()
+  }
+
+  /** The run that computes it, as long as it is not known how that came out. */
+  get source(): PjrtRun | undefined {
+    const { run } = this
+    return run === undefined || (run.settled && run.failure === undefined) ? undefined : run
+  }
+
+  /** What a launch is given; its run has been launched, well. */
+  get address(): bigint { return this.handle }
+
+  /** The run's launch is over: `handle` is what the plugin made, 0 where it did not. */
+  arrive(handle: bigint): void {
+    this.handle = handle
+    this.unpin()
   }
 
   /** Whether the plugin has taken the memory back, as after a donation; for tests. */
@@ -58,33 +80,44 @@ export class PjrtBuffer implements DeviceBuffer {
 
   read(): Promise<TypedArray> {
     return this.session.use(async () => {
-      const { library } = this.session
-      const handle = this.pin(this.session)
+      this.pin(this.session)
       try {
-        const { bytes, view } = dtypes[this.dtype]
-        const length = elements(this.shape)
-        const target = new Memory(length * bytes)
-        const args = new Struct('PJRT_Buffer_ToHostBuffer_Args').set('src', handle)
-          .point('host_layout', rowMajor(this.shape.length)).point('dst', target).set('dst_size', length * bytes)
-        const done = length * bytes <= INLINE_BYTES ? library.call(args) : await library.callAsync(args)
-        await awaitEvent(library, done.get('event'))
-        return view(target.view.buffer as ArrayBuffer, 0, length)
+        return await this.copy()
       } finally {
         this.unpin()
       }
     })
   }
 
+  private async copy(): Promise<TypedArray> {
+    const { session, session: { library }, run } = this
+    if (run !== undefined && !run.isLaunched) await run.launched
+    if (run?.failure !== undefined) throw session.failures.hear(run.failure)
+    const { bytes, view } = dtypes[this.dtype]
+    const length = elements(this.shape)
+    const target = new Memory(length * bytes)
+    const inline = length * bytes <= INLINE_BYTES
+    const args = (inline ? session.reading : new Struct('PJRT_Buffer_ToHostBuffer_Args')).set('src', this.handle)
+      .point('host_layout', rowMajor(this.shape.length)).point('dst', target).set('dst_size', length * bytes)
+    try {
+      const done = inline ? library.call(args) : await library.callAsync(args)
+      await awaitEvent(library, done.get('event'))
+    } catch (failure) {
+      throw await session.explain(run, failure)
+    }
+    return view(target.view.buffer as ArrayBuffer, 0, length)
+  }
+
   dispose(): void {
     this.alive = false
+    this.session.buffers.delete(this)
     this.freeIfUnused()
   }
 
   private freeIfUnused(): void {
     if (this.alive || this.freed || this.pins > 0) return
     this.freed = true
-    this.session.buffers.delete(this)
-    this.session.library.call(new Struct('PJRT_Buffer_Destroy_Args').set('buffer', this.handle))
+    if (this.handle !== 0n) this.session.library.destroyBuffer(this.handle)
   }
 }
 
@@ -97,12 +130,13 @@ export async function putBuffer(session: Session, data: TypedArray, type: Buffer
       details: { array: `${type.dtype}[${type.shape.join(',')}]` },
     })
   }
-  const dims = Memory.words(type.shape)
+  const dims = sizesOf(type.shape)
   const source = Memory.at(data)
-  const args = new Struct('PJRT_Client_BufferFromHostBuffer_Args').set('client', session.client)
+  const inline = size <= INLINE_BYTES
+  const args = (inline ? session.putting : new Struct('PJRT_Client_BufferFromHostBuffer_Args')).set('client', session.client)
     .point('data', source).set('type', bufferType[type.dtype]).point('dims', dims).set('num_dims', type.shape.length)
     .set('host_buffer_semantics', enums.PJRT_HostBufferSemantics.ImmutableOnlyDuringCall).set('device', session.device(device))
-  const made = size <= INLINE_BYTES ? session.library.call(args) : await session.library.callAsync(args)
+  const made = inline ? session.library.call(args) : await session.library.callAsync(args)
   const buffer = new PjrtBuffer(session, made.get('buffer'), type, device)
   try {
     await awaitEvent(session.library, made.get('done_with_host_buffer'))
@@ -113,11 +147,29 @@ export async function putBuffer(session: Session, data: TypedArray, type: Buffer
   return buffer
 }
 
-/** Says that the host wants rows last, whatever layout the device chose. */
-function rowMajor(rank: number): { readonly address: bigint; readonly kept: readonly unknown[] } {
+/** Sizes as a plugin reads them, made once for each shape. */
+const knownSizes = new Map<string, Memory>()
+function sizesOf(shape: readonly number[]): Memory {
+  const key = shape.join()
+  const known = knownSizes.get(key) ?? Memory.words(shape)
+  // Shapes that change with each call would pile up.
+  if (knownSizes.size > 1000) knownSizes.clear()
+  knownSizes.set(key, known)
+  return known
+}
+
+interface HostLayout { readonly address: bigint; readonly kept: readonly unknown[] }
+const rowMajors = new Map<number, HostLayout>()
+
+/** Says that the host wants rows last, whatever layout the device chose; made once for each rank. */
+function rowMajor(rank: number): HostLayout {
+  const known = rowMajors.get(rank)
+  if (known !== undefined) return known
   const order = Memory.words(Array.from({ length: rank }, (_, i) => rank - 1 - i))
   const tiled = new Struct('PJRT_Buffer_MemoryLayout_Tiled').point('minor_to_major', order).set('minor_to_major_size', rank)
   const layout = new Struct('PJRT_Buffer_MemoryLayout').set('type', enums.PJRT_Buffer_MemoryLayout_Type.Tiled)
   layout.memory.bytes.set(tiled.memory.bytes, structs.PJRT_Buffer_MemoryLayout.fields.tiled[0])
-  return { address: layout.address, kept: [layout, tiled] }
+  const made = { address: layout.address, kept: [layout, tiled] }
+  rowMajors.set(rank, made)
+  return made
 }

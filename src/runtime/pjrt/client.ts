@@ -9,9 +9,9 @@ import { ExecutableCache } from './cache.ts'
 import { compileProgram } from './compile.ts'
 import { registerHandlers, type Handlers } from './ffi.ts'
 import { loadPlugin, type PluginLibrary } from './library.ts'
-import { Session } from './session.ts'
+import { Session, type SessionOptions } from './session.ts'
 
-export interface PjrtOptions {
+export interface PjrtOptions extends Omit<SessionOptions, 'devices'> {
   /** Path of the plugin's shared library. */
   readonly library: string
   /** Devices wanted: a CPU plugin makes as many, another must have as many. */
@@ -20,7 +20,7 @@ export interface PjrtOptions {
   readonly cacheDir?: string | undefined
   /** What the user calls this backend; `cpu` unless told. */
   readonly name?: string | undefined
-  /** Native functions that programs call; with them, programs run one after another. */
+  /** Native functions that programs call. */
   readonly handlers?: Handlers | undefined
   /** Threads of a CPU plugin, for the whole process; its own choice unless told. PJRT_NPROC wins. */
   readonly threads?: number | undefined
@@ -29,7 +29,7 @@ export interface PjrtOptions {
 export async function openPjrt(options: PjrtOptions): Promise<Backend> {
   const library = loadPlugin(options.library, options.threads)
   if (options.handlers !== undefined) registerHandlers(library, options.handlers)
-  const session = await Session.create(library, options.devices, options.handlers !== undefined)
+  const session = await Session.create(library, options)
   if (session.devices.length < options.devices) {
     await session.close()
     throw new PluginError({
@@ -62,6 +62,8 @@ class PjrtBackend implements Backend {
     this.cache = options.cacheDir === undefined ? undefined : new ExecutableCache(options.cacheDir)
   }
 
+  ownerOf(): number { return this.processes.rank }
+
   compile(request: CompileRequest): Promise<Executable> {
     return this.session.use(() => compileProgram(this.session, request, this.cache))
   }
@@ -73,6 +75,7 @@ class PjrtBackend implements Backend {
   liveBuffers(): number { return this.session.buffers.size }
 
   close(): Promise<void> { return this.session.close() }
+  [Symbol.asyncDispose](): Promise<void> { return this.close() }
 }
 
 const nameOf = ({ path }: Pick<PluginLibrary, 'path'>): string => `${basename(dirname(path))}/${basename(path)}`

@@ -1,8 +1,9 @@
 /** From program text to an executable, by way of the disk cache where there is one. */
 import { statSync } from 'node:fs'
+import { dtypes, type DType } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
 import { sha256Parts } from '../../io/checksum.ts'
-import type { CompileRequest } from '../backend.ts'
+import type { BufferType, CompileRequest } from '../backend.ts'
 import type { ExecutableCache } from './cache.ts'
 import { cpuFeatures } from './environment.ts'
 import { PjrtExecutable } from './executable.ts'
@@ -14,8 +15,9 @@ export async function compileProgram(
   session: Session, request: CompileRequest, cache: ExecutableCache | undefined,
 ): Promise<PjrtExecutable> {
   const options = compileOptions(request.devices)
+  const parameters = parameterTypes(request.text)
   const load = (handle: bigint, fromCache: boolean): PjrtExecutable =>
-    new PjrtExecutable(session, handle, { devices: request.devices, donated: request.donated, fromCache })
+    new PjrtExecutable(session, handle, { devices: request.devices, donated: request.donated, parameters, fromCache })
   if (cache === undefined) return load(await compile(session, request.text, options), false)
   const key = keyOf(session, request.text, options)
   const stored = await cache.read(key)
@@ -30,6 +32,25 @@ export async function compileProgram(
   const program = await made.serialize()
   if (program !== undefined) await cache.write(key, program)
   return made
+}
+
+const dtypeNamed = new Map(Object.entries(dtypes).map(([dtype, { hlo }]) => [hlo, dtype as DType]))
+
+/** What `@main` takes, by its signature: plugins do not say, and refuse what does not fit on some devices and not on others. */
+export function parameterTypes(text: string): BufferType[] {
+  const from = /@main\s*\(/.exec(text)
+  if (from === null) return []
+  const start = from.index + from[0].length
+  // To the parenthesis that closes the list: attributes and locations may have some of their own.
+  let [end, depth] = [start, 1]
+  for (; end < text.length && depth > 0; end++) depth += text[end] === '(' ? 1 : text[end] === ')' ? -1 : 0
+  return [...text.slice(start, end).matchAll(/%[\w#]+\s*:\s*tensor<((?:\d+x)*)(\w+)>/g)].map(([, sizes = '', element = '']) => ({
+    shape: sizes.split('x').filter((size) => size !== '').map(Number), dtype: dtypeNamed.get(element) ?? unknownElement(element),
+  }))
+}
+
+function unknownElement(element: string): never {
+  throw new PluginError({ code: 'element-type', what: `the program has a parameter of type ${element}`, fix: `convert it to one of ${Object.keys(dtypes).join(', ')} first` })
 }
 
 async function compile(session: Session, text: string, options: Uint8Array): Promise<bigint> {

@@ -36,31 +36,42 @@ export function mergeFlags(users: string, ours: readonly string[]): string {
   return [given, ...ours.filter((flag) => !given.includes(nameOf(flag)))].filter((part) => part !== '').join(' ')
 }
 
-/** Those of `flags` that the library knows: XLA ends the process over an unknown one, so their names are looked for in the file. */
-export function knownFlags(library: string, flags: readonly string[]): string[] {
+/** Which of some short texts stand in a file. */
+function textsIn(path: string, texts: readonly string[]): ReadonlySet<string> {
   const overlap = 128
   const chunk = Buffer.alloc(4 << 20)
   const found = new Set<string>()
-  const file = openSync(library, 'r')
+  const file = openSync(path, 'r')
   try {
-    for (let at = 0; found.size < flags.length; at += chunk.length - overlap) {
+    for (let at = 0; found.size < texts.length; at += chunk.length - overlap) {
       const part = chunk.subarray(0, readSync(file, chunk, 0, chunk.length, at))
-      for (const flag of flags) if (!found.has(flag) && part.includes(nameOf(flag))) found.add(flag)
+      for (const text of texts) if (!found.has(text) && part.includes(text)) found.add(text)
       if (part.length < chunk.length) break
     }
   } finally {
     closeSync(file)
   }
-  return flags.filter((flag) => found.has(flag))
+  return found
 }
 
-/** Sets what XLA reads at load, and returns XLA_FLAGS. Through libc: in a worker thread `process.env` is only a copy. */
-export function prepareEnvironment(library: string, threads?: number): string {
+export const containsText = (file: string, text: string): boolean => textsIn(file, [text]).has(text)
+
+/** Those of `flags` that the library knows: XLA ends the process over an unknown one, so their names are looked for in the file. */
+export function knownFlags(library: string, flags: readonly string[]): string[] {
+  const found = textsIn(library, [...new Set(flags.map(nameOf))])
+  return flags.filter((flag) => found.has(nameOf(flag)))
+}
+
+/**
+ * Sets what XLA reads at load, and returns XLA_FLAGS; `hostCode` is whether it compiles for this CPU. Through libc: in a worker thread
+ * `process.env` is only a copy.
+ */
+export function prepareEnvironment(library: string, hostCode: boolean, threads?: number): string {
   const setenv = koffi.load(null).func('setenv', 'int', ['str', 'str', 'int'])
-  const flags = mergeFlags(process.env['XLA_FLAGS'] ?? '', knownFlags(library, wantedFlags(cpuFeatures().flags)))
+  const flags = mergeFlags(process.env['XLA_FLAGS'] ?? '', hostCode ? knownFlags(library, wantedFlags(cpuFeatures().flags)) : [])
   // Without overwriting: who has asked for more of XLA's log lines gets them.
   setenv('TF_CPP_MIN_LOG_LEVEL', '2', 0)
-  if (threads !== undefined) setenv('PJRT_NPROC', String(threads), 0)
+  if (threads !== undefined && hostCode) setenv('PJRT_NPROC', String(threads), 0)
   if (flags !== '') setenv('XLA_FLAGS', flags, 1)
   return flags
 }

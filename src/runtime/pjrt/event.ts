@@ -8,12 +8,14 @@ import { Struct } from './memory.ts'
  */
 export async function awaitEvent(library: PluginLibrary, event: bigint): Promise<void> {
   if (event === 0n) return
+  if (library.isReady(event)) {
+    library.consume(event)
+    return
+  }
   try {
-    const ready = library.call(new Struct('PJRT_Event_IsReady_Args').set('event', event)).number('is_ready') !== 0
-    if (ready) library.call(new Struct('PJRT_Event_Error_Args').set('event', event))
-    else await library.callAsync(new Struct('PJRT_Event_Await_Args').set('event', event))
+    await library.callAsync(new Struct('PJRT_Event_Await_Args').set('event', event))
   } finally {
-    library.call(new Struct('PJRT_Event_Destroy_Args').set('event', event))
+    library.destroyEvent(event)
   }
 }
 
@@ -23,3 +25,6 @@ export async function awaitEvents(library: PluginLibrary, events: readonly bigin
   for (const event of events) await awaitEvent(library, event).catch((failure: unknown) => { failures.push(failure) })
   if (failures.length > 0) throw failures[0]
 }
+
+/** Whether all are ready, failed or not. */
+export const eventsReady = (library: PluginLibrary, events: readonly bigint[]): boolean => events.every(event => library.isReady(event))

@@ -1,10 +1,10 @@
 /** A compiled program, loaded on its devices. */
 import koffi from 'koffi'
 import { PluginError } from '../../core/errors.ts'
-import type { BufferType, DeviceBuffer, Executable, MemoryStats } from '../backend.ts'
+import { range, type Arguments, type BufferType, type DeviceBuffer, type Executable, type ExecuteOptions, type MemoryStats } from '../backend.ts'
 import { PjrtBuffer } from './buffer.ts'
-import { awaitEvents } from './event.ts'
 import { Memory, Struct, nativeBytes, nativeWords } from './memory.ts'
+import { PjrtRun } from './run.ts'
 import type { Session } from './session.ts'
 import { dtypeOf } from './types.ts'
 
@@ -18,15 +18,18 @@ export class PjrtExecutable implements Executable {
   private readonly handle: bigint
   private readonly devices: number
   private readonly donated: ReadonlySet<number>
+  private readonly parameters: readonly BufferType[]
   private readonly options = new Struct('PJRT_ExecuteOptions')
+  private readonly frame: { readonly memory: Memory; readonly call: Struct<'PJRT_LoadedExecutable_Execute_Args'> }
   private alive = true
   private freed = false
   private running = 0
 
-  constructor(session: Session, handle: bigint, made: { devices: number; donated: readonly number[]; fromCache: boolean }) {
+  constructor(session: Session, handle: bigint, made: { devices: number; donated: readonly number[]; parameters: readonly BufferType[]; fromCache: boolean }) {
     this.session = session
     this.handle = handle
     this.devices = made.devices
+    this.parameters = made.parameters
     this.donated = new Set(made.donated)
     this.fromCache = made.fromCache
     session.executables.add(this)
@@ -34,6 +37,7 @@ export class PjrtExecutable implements Executable {
     try {
       this.results = resultTypes(session, executable)
       this.memory = memoryStats(session, executable)
+      this.frame = this.makeFrame()
     } catch (failure) {
       this.dispose()
       throw failure
@@ -42,8 +46,8 @@ export class PjrtExecutable implements Executable {
     }
   }
 
-  execute(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]> {
-    return this.session.use(() => this.run(args))
+  execute(args: Arguments | Promise<Arguments>, options: ExecuteOptions = {}): Promise<DeviceBuffer[][]> {
+    return this.session.use(() => this.start(args, options))
   }
 
   dispose(): void {
@@ -75,87 +79,137 @@ export class PjrtExecutable implements Executable {
     return this.session.library.call(args).get('executable')
   }
 
-  /** Takes hold of the arguments at once, so that they may be disposed right after the call; then waits its turn. */
-  private async run(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]> {
+  /** Takes its place among the calls at once, and hold of arguments that are there, so that they may be disposed right after the call. */
+  private start(args: Arguments | Promise<Arguments>, { at }: ExecuteOptions): Promise<DeviceBuffer[][]> {
     if (!this.alive) throw new PluginError({ code: 'disposed-executable', what: 'a program was run after it was disposed' })
-    this.checkArguments(args)
-    const pinned: PjrtBuffer[] = []
+    const { session } = this
+    const run = new PjrtRun(at)
+    const there = args instanceof Promise ? undefined : this.take(args)
     this.running++
-    try {
-      const handles = args.map((row) => row.map((buffer) => {
-        const handle = pin(buffer, this.session)
-        pinned.push(buffer as PjrtBuffer)
-        return handle
-      }))
-      const launch = (): Promise<DeviceBuffer[][]> => this.launch(handles, () => {
-        for (const row of args) row.forEach((buffer, i) => { if (this.donated.has(i)) buffer.dispose() })
-      })
-      return await (this.devices > 1 || this.session.serial ? this.session.exclusive(launch) : launch())
-    } finally {
-      for (const buffer of pinned) buffer.unpin()
+    const admitted = session.inLine(async () => {
+      const taken = there ?? this.take(await args)
+      await session.admit(run)
+      return { taken, results: range(this.devices).map((device) => this.results.map((type) => new PjrtBuffer(session, run, type, device))) }
+    })
+    const launched = session.inTurn(async () => {
+      const job = await admitted.catch(() => undefined)
+      if (job === undefined) return
+      await this.launch(run, job.taken, job.results)
+      if (session.oneByOne) await session.settle(run)
+    })
+    void session.use(() => launched.finally(() => {
       this.running--
       this.freeIfUnused()
-    }
+    }))
+    return admitted.then(({ results }) => results)
   }
 
-  private async launch(handles: readonly (readonly bigint[])[], launched: () => void): Promise<DeviceBuffer[][]> {
+  /** Pins the arguments, and takes donated ones from the caller. @throws PluginError where they do not fit; then nothing has changed. */
+  private take(args: Arguments): PjrtBuffer[][] {
+    this.checkArguments(args)
+    const pinned: PjrtBuffer[] = []
+    try {
+      for (const buffer of args.flat()) pinned.push(pinnedBy(buffer, this.session))
+    } catch (failure) {
+      for (const buffer of pinned) buffer.unpin()
+      throw failure
+    }
+    for (const row of args) for (const i of this.donated) row[i]?.dispose()
+    const width = args[0]?.length ?? 0
+    return args.map((_, device) => pinned.slice(device * width, (device + 1) * width))
+  }
+
+  /** Hands a run to the plugin, which takes it on before it is done. What goes wrong is the run's failure. */
+  private async launch(run: PjrtRun, args: readonly (readonly PjrtBuffer[])[], results: readonly (readonly PjrtBuffer[])[]): Promise<void> {
+    const { session } = this
+    const sources = new Set<PjrtRun>()
+    for (const row of args) for (const { source } of row) if (source !== undefined) sources.add(source)
+    const failed = [...sources].find((s) => s.failure !== undefined)
+    try {
+      if (failed !== undefined) run.failure = failed.failure
+      else {
+        run.sources = [...sources]
+        if (this.devices > 1) session.checkLaunches()
+        await this.call(run, args, results)
+      }
+    } catch (failure) {
+      run.failure = session.failures.keep(failure, run.at)
+    }
+    if (run.failure !== undefined) for (const buffer of results.flat()) buffer.arrive(0n)
+    for (const row of args) for (const buffer of row) buffer.unpin()
+    run.markLaunched()
+  }
+
+  private async call(run: PjrtRun, args: readonly (readonly PjrtBuffer[])[], results: readonly (readonly PjrtBuffer[])[]): Promise<void> {
     const { devices, session, session: { library } } = this
-    const parameters = handles[0]?.length ?? 0
+    const parameters = this.parameters.length
     const outputs = this.results.length
-    // One block: the two lists of rows, the events, then the rows themselves: arguments and results.
-    const memory = new Memory(8 * devices * (3 + parameters + outputs))
-    const put = (index: number, word: bigint): void => { memory.view.setBigUint64(index * 8, word, true) }
-    const addressOf = (index: number): bigint => memory.address + BigInt(index * 8)
-    const argumentAt = (device: number, i: number): number => 3 * devices + device * parameters + i
-    const resultAt = (device: number, i: number): number => 3 * devices + devices * parameters + device * outputs + i
-    handles.forEach((row, device) => {
-      put(device, addressOf(argumentAt(device, 0)))
-      put(devices + device, addressOf(resultAt(device, 0)))
-      row.forEach((handle, i) => { put(argumentAt(device, i), handle) })
+    const { memory, call } = this.frame
+    args.forEach((row, device) => {
+      row.forEach((buffer, i) => { memory.view.setBigUint64((3 * devices + device * parameters + i) * 8, buffer.address, true) })
     })
-    const call = new Struct('PJRT_LoadedExecutable_Execute_Args').set('executable', this.handle)
-      .point('options', this.options).point('argument_lists', memory).set('num_devices', devices).set('num_args', parameters)
-      .set('output_lists', addressOf(devices)).set('device_complete_events', addressOf(2 * devices))
     try {
       await library.callAsync(call)
     } catch (failure) {
       if (devices > 1) session.launchFailed(failure)
       throw failure
     }
-    launched()
-    const results = handles.map((_, device) => this.results.map((type, i) =>
-      new PjrtBuffer(session, memory.word(resultAt(device, i)), type, device)))
-    try {
-      await awaitEvents(library, handles.map((_, device) => memory.word(2 * devices + device)))
-    } catch (failure) {
-      for (const buffer of results.flat()) buffer.dispose()
-      throw failure
+    run.events = range(devices).map((device) => memory.word(2 * devices + device))
+    results.forEach((row, device) => {
+      row.forEach((buffer, i) => { buffer.arrive(memory.word(3 * devices + devices * parameters + device * outputs + i)) })
+    })
+  }
+
+  /** What every call is given, filled in anew; there is one call at a time. */
+  private makeFrame(): { readonly memory: Memory; readonly call: Struct<'PJRT_LoadedExecutable_Execute_Args'> } {
+    const { devices } = this
+    const [parameters, outputs] = [this.parameters.length, this.results.length]
+    // One block: the two lists of rows, the events, then the rows themselves: arguments and results.
+    const memory = new Memory(8 * devices * (3 + parameters + outputs))
+    const put = (index: number, word: bigint): void => { memory.view.setBigUint64(index * 8, word, true) }
+    const addressOf = (index: number): bigint => memory.address + BigInt(index * 8)
+    for (const device of range(devices)) {
+      put(device, addressOf(3 * devices + device * parameters))
+      put(devices + device, addressOf(3 * devices + devices * parameters + device * outputs))
     }
-    return results
+    const call = new Struct('PJRT_LoadedExecutable_Execute_Args').set('executable', this.handle)
+      .point('options', this.options).point('argument_lists', memory).set('num_devices', devices).set('num_args', parameters)
+      .set('output_lists', addressOf(devices)).set('device_complete_events', addressOf(2 * devices))
+    return { memory, call }
   }
 
   /**
-   * Every device must get the same: where only some devices refused their arguments, the others would wait for them in a
+   * Every device must get what the program takes: where only some devices refused their arguments, the others would wait for them in a
    * collective for ever.
    */
-  private checkArguments(args: readonly (readonly DeviceBuffer[])[]): void {
-    const first = args[0] ?? []
-    if (args.length !== this.devices || args.some((row) => row.length !== first.length)) {
+  private checkArguments(args: Arguments): void {
+    const { parameters } = this
+    if (args.length !== this.devices || args.some((row) => row.length !== parameters.length)) {
       throw new PluginError({
-        code: 'argument-lists', what: `the program was compiled for ${this.devices} devices with equal lists of arguments`,
+        code: 'argument-lists', what: `the program was compiled for ${this.devices} devices and ${parameters.length} arguments on each`,
         details: { 'arguments given': args.map((row, device) => `device ${device}: ${row.length}`).join(', ') },
       })
     }
+    const taken = new Set<DeviceBuffer>()
     args.forEach((row, device) => {
       row.forEach((buffer, i) => {
-        const model = first[i] ?? buffer
-        if (buffer.device === device && (buffer.shape === model.shape || typeText(buffer) === typeText(model))) return
-        throw new PluginError({
-          code: 'argument', what: `argument ${i} for device ${device} does not fit`,
-          details: {
-            given: `${typeText(buffer)} on device ${buffer.device}`, wanted: `${typeText(model)} on device ${device}, as for device 0`,
-          },
+        const wanted = parameters[i] ?? buffer
+        const problem = (code: string, what: string): PluginError => new PluginError({
+          code, what: `argument ${i} for device ${device} ${what}`,
+          details: { given: `${typeText(buffer)} on device ${buffer.device}`, wanted: `${typeText(wanted)} on device ${device}` },
         })
+        if (buffer.device !== device || (buffer.shape !== wanted.shape && typeText(buffer) !== typeText(wanted))) throw problem('argument', 'does not fit')
+        if (this.donated.has(i)) {
+          if (taken.has(buffer)) throw problem('donated-twice', 'is donated twice')
+          taken.add(buffer)
+        }
+      })
+    })
+    if (taken.size === 0) return
+    args.forEach((row, device) => {
+      row.forEach((buffer, i) => {
+        if (this.donated.has(i) || !taken.has(buffer)) return
+        throw new PluginError({ code: 'donated-twice', what: `argument ${i} for device ${device} is donated as another argument, too` })
       })
     })
   }
@@ -170,7 +224,7 @@ export class PjrtExecutable implements Executable {
 
 const typeText = ({ dtype, shape }: BufferType): string => `${dtype}[${shape.join(',')}]`
 
-function pin(buffer: DeviceBuffer, session: Session): bigint {
+function pinnedBy(buffer: DeviceBuffer, session: Session): PjrtBuffer {
   if (buffer instanceof PjrtBuffer) return buffer.pin(session)
   throw new PluginError({ code: 'foreign-buffer', what: 'a buffer of another backend was given' })
 }

@@ -4,11 +4,14 @@ import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { leaving } from '../../io/leave.ts'
 
-/** What is in use now; at exit it decides how to leave. */
-const busy = new Set<unknown>()
+/** A client, which may have work under way that nobody waits for. */
+interface Worker { atWork(): boolean }
 
-export const markBusy = (work: unknown): void => { busy.add(work) }
-export const markIdle = (work: unknown): void => { busy.delete(work) }
+/** What may be in use now; at exit it decides how to leave. */
+const busy = new Set<Worker>()
+
+export const markBusy = (work: Worker): void => { busy.add(work) }
+export const markIdle = (work: Worker): void => { busy.delete(work) }
 
 /**
  * Leaving in the middle of a step would first wait for it, since Node joins its thread pool, and then run the plugin's static
@@ -20,7 +23,7 @@ export function guardExit(): void {
   let uncaught: { readonly error: unknown } | undefined
   process.on('uncaughtExceptionMonitor', (error) => { uncaught = { error } })
   process.once('exit', (code) => {
-    if (busy.size === 0) return
+    if (![...busy].some(work => work.atWork())) return
     // Node would print it only after this.
     if (uncaught !== undefined) writeSync(2, `${inspect(uncaught.error)}\n`)
     leave(code)

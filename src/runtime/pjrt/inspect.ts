@@ -25,7 +25,7 @@ export async function inspectPlugin(path: string): Promise<PluginReport> {
     const list = library.call(new Struct('PJRT_Plugin_Attributes_Args'))
     Object.assign(attributes, Object.fromEntries(readNamedValues(list.get('attributes'), list.number('num_attributes'))))
   }
-  const session = await Session.create(library, 1)
+  const session = await Session.create(library, { devices: 1 })
   const report = {
     path: library.path, api: `${library.apiVersion.major}.${library.apiVersion.minor}`, platform: session.platform.name,
     platformVersion: session.platform.version, devices: session.devices.length,

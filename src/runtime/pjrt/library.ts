@@ -6,6 +6,7 @@ import { prepareEnvironment } from './environment.ts'
 import { guardExit } from './exit.ts'
 import { enums, slots } from './header.gen.ts'
 import { Struct, nativeText } from './memory.ts'
+import { platformOf } from './platform.ts'
 
 export type CallName = keyof typeof slots
 
@@ -33,6 +34,11 @@ export class PluginLibrary {
   private readonly functions = new Map<CallName, Native>()
   private readonly waiting: (() => void)[] = []
   private asyncCalls = 0
+  // These calls are made hundreds of times a step: each fills one struct again and again.
+  private readonly readiness = new Struct('PJRT_Event_IsReady_Args')
+  private readonly outcome = new Struct('PJRT_Event_Error_Args')
+  private readonly spent = new Struct('PJRT_Event_Destroy_Args')
+  private readonly freed = new Struct('PJRT_Buffer_Destroy_Args')
 
   constructor(path: string, xlaFlags: string, api: bigint) {
     this.path = path
@@ -88,6 +94,22 @@ export class PluginLibrary {
     }
   }
 
+  /** Whether an event has come, with or without an error; 0 is one that has. */
+  isReady(event: bigint): boolean { return event === 0n || this.call(this.readiness.set('event', event)).number('is_ready') !== 0 }
+
+  /** Frees an event that has come. @throws PluginError which it brought. */
+  consume(event: bigint): void {
+    if (event === 0n) return
+    try {
+      this.call(this.outcome.set('event', event))
+    } finally {
+      this.destroyEvent(event)
+    }
+  }
+
+  destroyEvent(event: bigint): void { this.call(this.spent.set('event', event)) }
+  destroyBuffer(buffer: bigint): void { this.call(this.freed.set('buffer', buffer)) }
+
   private native(name: CallName): Native {
     const found = this.functions.get(name)
     if (found !== undefined) return found
@@ -133,7 +155,7 @@ export function loadPlugin(path: string, threads?: number): PluginLibrary {
   }
   const known = loaded.get(real)
   if (known !== undefined) return known.library
-  const xlaFlags = prepareEnvironment(real, threads)
+  const xlaFlags = prepareEnvironment(real, platformOf(real).hostCode, threads)
   const handle = loadShared(real)
   const api = getApi(handle, real)
   const library = new PluginLibrary(real, xlaFlags, api)

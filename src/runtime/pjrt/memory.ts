@@ -42,7 +42,7 @@ export class Memory {
 export class Struct<S extends StructName> {
   readonly name: S
   readonly memory: Memory
-  private readonly kept: unknown[] = []
+  private readonly kept: Record<string, unknown> = {}
   private readonly fields: Readonly<Record<string, readonly [number, number]>>
 
   constructor(name: S) {
@@ -66,7 +66,7 @@ export class Struct<S extends StructName> {
 
   /** Points a field at memory of ours. */
   point(field: Field<S>, target: { readonly address: bigint }): this {
-    this.kept.push(target)
+    this.kept[field] = target
     return this.set(field, target.address)
   }
 

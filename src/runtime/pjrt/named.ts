@@ -1,5 +1,6 @@
 /** PJRT's key-value lists, both ways. */
 import { enums, structs } from './header.gen.ts'
+import type { TypedOption } from './platform.ts'
 import { Memory, nativeBytes, nativeText, nativeWords } from './memory.ts'
 
 const kind = enums.PJRT_NamedValue_Type
@@ -7,22 +8,51 @@ const { size, fields } = structs.PJRT_NamedValue
 
 export interface NamedValues { readonly address: bigint; readonly count: number; readonly kept: readonly unknown[] }
 
-/** A list of int64 options, in memory that lives as long as the object. */
-export function namedValues(values: Readonly<Record<string, number>>): NamedValues {
-  const entries = Object.entries(values)
-  const memory = new Memory(entries.length * size)
-  const names = entries.map(([name]) => Memory.of(new TextEncoder().encode(name)))
-  entries.forEach(([, value], i) => {
+/** A list of options, in memory that lives as long as the object. */
+export function namedValues(options: ReadonlyMap<string, TypedOption>): NamedValues {
+  const memory = new Memory(options.size * size)
+  const kept: Memory[] = [memory]
+  const keep = (made: Memory): Memory => {
+    kept.push(made)
+    return made
+  }
+  const text = (value: string): Memory => keep(Memory.of(new TextEncoder().encode(value)))
+  for (const [i, [option, { kind: of, value }]] of [...options].entries()) {
     const at = i * size
-    const name = names[i]
-    memory.view.setBigUint64(at + fields.struct_size[0], BigInt(size), true)
-    memory.view.setBigUint64(at + fields.name[0], name?.address ?? 0n, true)
-    memory.view.setBigUint64(at + fields.name_size[0], BigInt(name?.bytes.byteLength ?? 0), true)
-    memory.view.setInt32(at + fields.type[0], kind.Int64, true)
-    memory.view.setBigInt64(at + fields.int64_value[0], BigInt(value), true)
-    memory.view.setBigUint64(at + fields.value_size[0], 1n, true)
-  })
-  return { address: memory.address, count: entries.length, kept: [memory, names] }
+    const { view } = memory
+    const name = text(option)
+    view.setBigUint64(at + fields.struct_size[0], BigInt(size), true)
+    view.setBigUint64(at + fields.name[0], name.address, true)
+    view.setBigUint64(at + fields.name_size[0], BigInt(name.bytes.byteLength), true)
+    const put: { readonly [K in TypedOption['kind']]: () => readonly [type: number, length: number] } = {
+      text: () => {
+        const made = text(String(value))
+        view.setBigUint64(at + fields.string_value[0], made.address, true)
+        return [kind.String, made.bytes.byteLength]
+      },
+      whole: () => {
+        view.setBigInt64(at + fields.int64_value[0], BigInt(Number(value)), true)
+        return [kind.Int64, 1]
+      },
+      float: () => {
+        view.setFloat32(at + fields.float_value[0], Number(value), true)
+        return [kind.Float, 1]
+      },
+      flag: () => {
+        view.setUint8(at + fields.bool_value[0], value === true ? 1 : 0)
+        return [kind.Bool, 1]
+      },
+      list: () => {
+        const items = Array.isArray(value) ? value.map(Number) : []
+        view.setBigUint64(at + fields.int64_array_value[0], keep(Memory.words(items)).address, true)
+        return [kind.Int64List, items.length]
+      },
+    }
+    const [type, length] = put[of]()
+    view.setInt32(at + fields.type[0], type, true)
+    view.setBigUint64(at + fields.value_size[0], BigInt(length), true)
+  }
+  return { address: memory.address, count: options.size, kept }
 }
 
 /** Reads a list that the plugin owns; the stride is what the plugin says its own struct takes. */

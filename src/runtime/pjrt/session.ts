@@ -1,12 +1,27 @@
-/** One client of a plugin, and what is alive in it. */
+/** One client of a plugin, and what is alive and under way in it. */
 import { PluginError } from '../../core/errors.ts'
+import { Failures, mostInFlight } from '../in-flight.ts'
+import { queue } from '../processes.ts'
+import { awaitEvents, eventsReady } from './event.ts'
 import { markBusy, markIdle } from './exit.ts'
 import type { PluginLibrary } from './library.ts'
 import { Struct, nativeText, nativeWords } from './memory.ts'
 import { namedValues } from './named.ts'
+import { clientOptions, platformOf, type ClientOptions } from './platform.ts'
+import type { PjrtRun } from './run.ts'
 
 /** Something that must be freed before its client is. */
 export interface Owned { dispose(): void }
+
+type Turns = <T>(work: () => Promise<T>) => Promise<T>
+
+export interface SessionOptions extends ClientOptions {
+  /**
+   * Where programs talk to other processes: the turns that they take, in an order that all processes share. A turn then lasts until the
+   * program is done.
+   */
+  readonly inTurn?: Turns | undefined
+}
 
 export class Session {
   readonly library: PluginLibrary
@@ -15,15 +30,25 @@ export class Session {
   readonly platform: { readonly name: string; readonly version: string }
   readonly buffers = new Set<Owned>()
   readonly executables = new Set<Owned>()
-  /** Whether programs of one device, too, run one after another: those that talk to other processes. */
-  readonly serial: boolean
+  readonly failures = new Failures()
+  // Small copies are made at once, one after another: each fills the same struct.
+  readonly reading = new Struct('PJRT_Buffer_ToHostBuffer_Args')
+  readonly putting = new Struct('PJRT_Client_BufferFromHostBuffer_Args')
+  /** Calls take their places here at once, and are admitted in their order. */
+  readonly inLine = queue()
+  readonly inTurn: Turns
+  /** Whether one program waits for the other to be done. */
+  readonly oneByOne: boolean
   closed = false
   private failedLaunch: { readonly cause: unknown } | undefined
-  private lastTurn: Promise<unknown> = Promise.resolve()
   private readonly running = new Set<Promise<unknown>>()
+  /** Runs that were admitted and are not known to be done, the oldest first. */
+  private readonly out: PjrtRun[] = []
+  private readonly settling = queue()
 
-  constructor(library: PluginLibrary, client: bigint, serial = false) {
-    this.serial = serial
+  constructor(library: PluginLibrary, client: bigint, inTurn?: Turns) {
+    this.inTurn = inTurn ?? queue()
+    this.oneByOne = inTurn !== undefined
     this.library = library
     this.client = client
     const list = library.call(new Struct('PJRT_Client_AddressableDevices_Args').set('client', client))
@@ -36,11 +61,17 @@ export class Session {
     }
   }
 
-  /** Makes a client; `devices` is how many a CPU plugin should pretend to have. */
-  static async create(library: PluginLibrary, devices: number, serial = false): Promise<Session> {
-    const options = namedValues({ cpu_device_count: devices })
+  /** Makes a client, with the options that the plugin's platform knows. */
+  static async create(library: PluginLibrary, { inTurn, ...wanted }: SessionOptions): Promise<Session> {
+    const options = namedValues(clientOptions(library.path, wanted))
     const args = new Struct('PJRT_Client_Create_Args').point('create_options', options).set('num_options', options.count)
-    return new Session(library, (await library.callAsync(args)).get('client'), serial)
+    const { store: open } = wanted
+    // Opening it is a step of all processes, as an exchange is.
+    const store = open !== undefined && platformOf(library.path).spans ? await (inTurn ?? queue())(() => Promise.resolve(open())) : undefined
+    if (store !== undefined) {
+      args.set('kv_get_callback', store.get).set('kv_put_callback', store.put).set('kv_try_get_callback', store.tryGet)
+    }
+    return new Session(library, (await library.callAsync(args)).get('client'), inTurn)
   }
 
   device(index: number): bigint {
@@ -62,35 +93,91 @@ export class Session {
       return await running
     } finally {
       this.running.delete(running)
-      if (this.running.size === 0) markIdle(this)
+      if (this.running.size === 0 && this.out.length === 0) markIdle(this)
     }
   }
 
-  /**
-   * Runs programs of several devices one after another. Two at once could each hold some of the plugin's threads while
-   * their collectives wait for the others: XLA:CPU then stands still, and after a while ends the process.
-   */
-  exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.lastTurn.then(() => {
-      if (this.failedLaunch === undefined) return work()
-      throw new PluginError({
-        code: 'backend-broken', what: 'an earlier program could not be started on all devices, so no other can be',
-        fix: 'open the backend again', cause: this.failedLaunch.cause,
-      })
+  /** Whether the plugin's threads are at work; asked when the process ends. */
+  atWork(): boolean {
+    this.poll()
+    return this.running.size > 0 || this.out.length > 0
+  }
+
+  /** Takes a run on when there is room for it. */
+  async admit(run: PjrtRun): Promise<void> {
+    this.poll()
+    while (this.out.length >= mostInFlight) await this.settle(this.out[0])
+    this.out.push(run)
+  }
+
+  /** Waits until it is known how a run came out, and all before it. */
+  settle(run: PjrtRun | undefined): Promise<void> {
+    return this.settling(async () => {
+      while (run !== undefined && !run.settled) {
+        const [oldest] = this.out
+        if (oldest === undefined) return
+        await oldest.launched
+        const { events } = oldest
+        oldest.events = []
+        await awaitEvents(this.library, events).then(() => this.finish(oldest), (cause: unknown) => this.finish(oldest, { cause }))
+      }
     })
-    this.lastTurn = turn.catch(() => undefined)
-    return turn
+  }
+
+  /** Drops the oldest runs that are done, without waiting. */
+  private poll(): void {
+    for (let oldest = this.out[0]; oldest !== undefined && oldest.isLaunched; oldest = this.out[0]) {
+      const { events } = oldest
+      // Without events they are being awaited, or it was never launched.
+      if (events.length === 0 && oldest.failure === undefined) return
+      if (!eventsReady(this.library, events)) return
+      oldest.events = []
+      let failed: { readonly cause: unknown } | undefined
+      try { for (const event of events) this.library.consume(event) } catch (cause) { failed = { cause } }
+      this.finish(oldest, failed)
+    }
+  }
+
+  private finish(run: PjrtRun, failed?: { readonly cause: unknown }): void {
+    if (run.settled) return
+    run.settled = true
+    // What it was computed from went wrong first, and says why.
+    run.failure ??= run.sources.find(s => s.failure !== undefined)?.failure
+    if (failed !== undefined) run.failure ??= this.failures.keep(failed.cause, run.at)
+    run.sources = []
+    const at = this.out.indexOf(run)
+    if (at >= 0) this.out.splice(at, 1)
+    if (this.out.length === 0 && this.running.size === 0) markIdle(this)
+  }
+
+  /** What the user should hear of a failure that came up where a run's result was used. */
+  async explain(run: PjrtRun | undefined, failure: unknown): Promise<unknown> {
+    if (run === undefined) return failure
+    await this.settle(run)
+    return run.failure === undefined ? failure : this.failures.hear(run.failure)
+  }
+
+  /** Why no program of several devices can be launched any more. */
+  checkLaunches(): void {
+    if (this.failedLaunch === undefined) return
+    throw new PluginError({
+      code: 'backend-broken', what: 'an earlier program could not be started on all devices, so no other can be',
+      fix: 'open the backend again', cause: this.failedLaunch.cause,
+    })
   }
 
   /** PJRT 0.81's CPU client then waits for ever for the devices that did not start; nothing tells which plugins are better. */
   launchFailed(cause: unknown): void { this.failedLaunch = { cause } }
 
-  /** Waits for what runs, then frees buffers, executables and the client, in this order. */
+  /** Waits for what runs, then frees buffers, executables and the client, in this order. @throws a failure that nobody has heard of. */
   async close(): Promise<void> {
     if (this.closed) return
     this.closed = true
     while (this.running.size > 0) await Promise.allSettled(this.running)
+    await this.settle(this.out.at(-1))
+    markIdle(this)
     for (const owned of [...this.buffers, ...this.executables]) owned.dispose()
     await this.library.callAsync(new Struct('PJRT_Client_Destroy_Args').set('client', this.client))
+    this.failures.close()
   }
 }

@@ -1,8 +1,9 @@
 /** The backend `simulate`: StableHLO on pretend devices, in plain TypeScript, all in this process. */
 import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
-import { range, type Backend, type BufferType, type CompileRequest, type DeviceBuffer, type Executable } from '../backend.ts'
-import { alone } from '../processes.ts'
+import { range, type Arguments, type Backend, type BufferType, type CompileRequest, type DeviceBuffer, type Executable, type ExecuteOptions } from '../backend.ts'
+import { Failures, mostInFlight, type CallSite, type Failure } from '../in-flight.ts'
+import { alone, queue } from '../processes.ts'
 import { compileModule, type Program } from './compile.ts'
 import { fromHost, toHost, type Store } from './element.ts'
 import { parseModule } from './parse.ts'
@@ -19,16 +20,29 @@ export async function openSimulate({ devices }: { readonly devices: number }): P
   return new SimulateBackend(devices)
 }
 
+/** One run of a program, which may not be done. */
+class SimulatedRun {
+  readonly at: CallSite | undefined
+  failure: Failure | undefined
+  constructor(at: CallSite | undefined) { this.at = at }
+}
+
+/** What a buffer holds, or will hold when its run is done: nothing, if that fails. */
+type Contents = Store | Promise<Store | undefined>
+
 class SimulatedBuffer implements DeviceBuffer {
   readonly shape: readonly number[]
   readonly dtype: DType
   readonly device: number
   readonly owner: SimulateBackend
-  private store: Store | undefined
+  /** What computes it; undefined for what came from the host. */
+  readonly run: SimulatedRun | undefined
+  private held: Contents | undefined
 
-  constructor(owner: SimulateBackend, store: Store, type: BufferType, device: number) {
+  constructor(owner: SimulateBackend, held: Contents, type: BufferType, device: number, run?: SimulatedRun) {
     this.owner = owner
-    this.store = store
+    this.held = held
+    this.run = run
     this.shape = type.shape
     this.dtype = type.dtype
     this.device = device
@@ -36,18 +50,23 @@ class SimulatedBuffer implements DeviceBuffer {
   }
 
   /** What it holds. @throws PluginError when it holds nothing any more. */
-  contents(): Store {
-    if (this.store !== undefined) return this.store
+  contents(): Contents {
+    if (this.held !== undefined) return this.held
     throw new PluginError({
       code: 'disposed-buffer', what: 'a buffer was used after it was disposed or donated',
       details: { buffer: `${formatType(this)} on device ${this.device}` },
     })
   }
 
-  async read(): Promise<TypedArray> { return toHost(this.contents(), this.dtype) }
+  async read(): Promise<TypedArray> {
+    const store = await this.contents()
+    if (store !== undefined) return toHost(store, this.dtype)
+    if (this.run?.failure === undefined) throw new Error('a run ended without results')
+    throw this.owner.failures.hear(this.run.failure)
+  }
 
   dispose(): void {
-    this.store = undefined
+    this.held = undefined
     this.owner.buffers.delete(this)
   }
 }
@@ -61,6 +80,11 @@ class SimulateBackend implements Backend {
   readonly devicesAs = 'replicas'
   readonly processes = alone
   readonly buffers = new Set<SimulatedBuffer>()
+  readonly failures = new Failures()
+  /** Calls take their places at once, and are admitted in their order; so do runs. */
+  readonly inLine = queue()
+  readonly inTurn = queue()
+  private readonly out = new Set<Promise<unknown>>()
   private readonly runs = new Set<Promise<unknown>>()
   private closed = false
 
@@ -69,6 +93,8 @@ class SimulateBackend implements Backend {
     this.addressable = range(devices)
     this.description = `interpreter of StableHLO on ${devices} pretend device${devices === 1 ? '' : 's'}`
   }
+
+  ownerOf(): number { return this.processes.rank }
 
   async compile(request: CompileRequest): Promise<Executable> {
     this.checkOpen()
@@ -101,6 +127,23 @@ class SimulateBackend implements Backend {
     this.closed = true
     while (this.runs.size > 0) await Promise.allSettled(this.runs)
     for (const buffer of this.buffers) buffer.dispose()
+    this.failures.close()
+  }
+  [Symbol.asyncDispose](): Promise<void> { return this.close() }
+
+  /** Resolves when there is room for one more run. */
+  async room(): Promise<void> {
+    while (this.out.size >= mostInFlight) await Promise.race(this.out)
+  }
+
+  /** Does work that `close` waits for, and that takes a place among those that are out; it never rejects. */
+  launch(work: () => Promise<void>): void {
+    const turn = this.inTurn(work).finally(() => {
+      this.out.delete(turn)
+      this.runs.delete(turn)
+    })
+    this.out.add(turn)
+    this.runs.add(turn)
   }
 
   /** Does work that `close` waits for. */
@@ -146,24 +189,58 @@ class SimulatedExecutable implements Executable {
     this.donated = new Set(donated)
   }
 
-  execute(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]> {
-    return this.backend.use(() => this.run(args))
+  execute(args: Arguments | Promise<Arguments>, options: ExecuteOptions = {}): Promise<DeviceBuffer[][]> {
+    return this.backend.use(() => this.start(args, options))
   }
 
   dispose(): void { this.alive = false }
 
-  private async run(args: readonly (readonly DeviceBuffer[])[]): Promise<DeviceBuffer[][]> {
+  /** Takes its place among the calls at once, and what the arguments hold, if they are there. */
+  private async start(args: Arguments | Promise<Arguments>, { at }: ExecuteOptions): Promise<DeviceBuffer[][]> {
     if (!this.alive) throw new PluginError({ code: 'disposed-executable', what: 'a program was run after it was disposed' })
-    const stores = this.check(args)
-    const inputs = this.program.parameters.map((_, p): Value => stores.map(row => row[p] as Store))
-    args.forEach(row => { row.forEach((buffer, p) => { if (this.donated.has(p)) buffer.dispose() }) })
-    const results = await this.program.run(inputs)
-    return args.map((_, device) => results.map((value, r) =>
-      new SimulatedBuffer(this.backend, value[device] as Store, this.results[r] as BufferType, device)))
+    const { backend } = this
+    const there = args instanceof Promise ? undefined : this.take(args)
+    return backend.inLine(async () => {
+      const taken = there ?? this.take(await args)
+      await backend.room()
+      const run = new SimulatedRun(at)
+      let done = (_: readonly Value[] | undefined): void => {}
+      const made = new Promise<readonly Value[] | undefined>(resolve => { done = resolve })
+      backend.launch(async () => done(await this.run(run, taken)))
+      return Array.from({ length: this.devices }, (_, device) => this.results.map((type, r) =>
+        new SimulatedBuffer(backend, made.then(values => values?.[r]?.[device]), type, device, run)))
+    })
+  }
+
+  private take(args: Arguments): { readonly contents: Contents[][]; readonly runs: ReadonlySet<SimulatedRun> } {
+    const contents = this.check(args)
+    const runs = new Set<SimulatedRun>()
+    for (const row of args) {
+      row.forEach((buffer, p) => {
+        if (buffer instanceof SimulatedBuffer && buffer.run !== undefined) runs.add(buffer.run)
+        if (this.donated.has(p)) buffer.dispose()
+      })
+    }
+    return { contents, runs }
+  }
+
+  /** The results by number and device; undefined where it failed. */
+  private async run(run: SimulatedRun, { contents, runs }: ReturnType<SimulatedExecutable['take']>): Promise<readonly Value[] | undefined> {
+    // What the arguments were computed from has had its turn.
+    const stores = await Promise.all(contents.map(row => Promise.all(row)))
+    // What it was computed from went wrong first, and says why.
+    run.failure = [...runs].find(r => r.failure !== undefined)?.failure
+    if (run.failure !== undefined) return undefined
+    try {
+      return await this.program.run(this.program.parameters.map((_, p): Value => stores.map(row => row[p] as Store)))
+    } catch (failure) {
+      run.failure = this.backend.failures.keep(failure, run.at)
+      return undefined
+    }
   }
 
   /** What the arguments hold: `[device][parameter]`. */
-  private check(args: readonly (readonly DeviceBuffer[])[]): Store[][] {
+  private check(args: Arguments): Contents[][] {
     const { parameters } = this.program
     if (args.length !== this.devices || args.some(row => row.length !== parameters.length)) {
       throw new PluginError({

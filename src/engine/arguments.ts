@@ -1,0 +1,119 @@
+/** The arguments of one call: checked at once, and brought to where the program wants them. */
+import type { TypedArray } from '../core/dtype.ts'
+import { DimError } from '../core/errors.ts'
+import type { Mesh } from '../core/mesh.ts'
+import { inOrderOf, treeOps } from '../core/tree.ts'
+import type { Placement } from '../partition/local.ts'
+import type { Arguments, Backend, DeviceBuffer } from '../runtime/backend.ts'
+import type { CallSite } from '../runtime/in-flight.ts'
+import { MeshArray, present } from './array.ts'
+import { hostValues, type HostValue } from './host.ts'
+import { liesWell, moved } from './move.ts'
+import { lay, type Source } from './place.ts'
+
+/** An array over a mesh, host data, or what makes the host data of a part. */
+export type Leaf = MeshArray | HostValue | Source
+
+/** What a program expects of its callers. */
+export interface Expected {
+  readonly inputs: readonly { readonly path: string; readonly placement: Placement }[]
+  /** Which of them it takes over. */
+  readonly donated: ReadonlySet<number>
+  readonly mesh: Mesh
+  readonly backend: Backend
+}
+
+export interface CallArguments {
+  /** By device of this process and parameter; later, where something has to be brought there first. */
+  readonly buffers: Arguments | Promise<Arguments>
+  /** The program has taken them: donated arrays are gone. */
+  accepted(): void
+  /** Lets go of what was held for the call, whether or not it was accepted. */
+  release(): void
+}
+
+const isGiven = (x: unknown): x is Leaf => x instanceof MeshArray || ['number', 'bigint', 'boolean', 'function'].includes(typeof x) || ArrayBuffer.isView(x)
+const givens = treeOps(isGiven, 'an array')
+
+/** Checks everything that can be known before anything starts, so that a call that is refused has changed nothing. @throws DimError */
+export function argumentsOf(given: unknown, expected: Expected, at: CallSite): CallArguments {
+  const { inputs, donated, mesh, backend } = expected
+  const found = givens.flatten(given)
+  const leaves = inOrderOf(found, inputs.map(i => i.path))
+  if (leaves === undefined) {
+    throw new DimError({ code: 'argument-form', what: 'the arguments have another form than the program was compiled for', details: { expected: inputs.map(i => i.path).join(' '), given: found.map(l => l.path).join(' ') }, fix: 'give trees with the same keys as those it was compiled with', at: at() })
+  }
+  const held: MeshArray[] = []
+  const temporary: MeshArray[] = []
+  const moves = leaves.map(({ leaf, path }, i): MeshArray | (() => Promise<MeshArray>) => {
+    const placement = (inputs[i] as (typeof inputs)[number]).placement
+    const what = `argument ${path}`
+    if (leaf instanceof MeshArray) {
+      leaf.checkUsable(what, at)
+      held.push(leaf)
+      const target = { backend, mesh, placement, what, at }
+      return liesWell(leaf, target) ? leaf : () => moved(leaf, target)
+    }
+    const data: TypedArray | Source = typeof leaf === 'function' ? leaf : hostValues(leaf, { ...placement, what, at })
+    return () => lay(backend, mesh, placement, data, what, at)
+  })
+  checkDonations(leaves, donated, at)
+  for (const array of held) array.held.hold()
+  const claims = [...donated].flatMap(i => {
+    const leaf = leaves[i]?.leaf
+    return leaf instanceof MeshArray ? [{ held: leaf.held, to: inputs[i]?.path ?? '' }] : []
+  })
+  for (const { held: claimed, to } of claims) claimed.claimed = to
+
+  let released = false
+  const brought = async (move: () => Promise<MeshArray>): Promise<MeshArray> => {
+    const array = await move()
+    if (released) array.dispose()
+    temporary.push(array)
+    return array
+  }
+  const rows = (arrays: readonly MeshArray[]): Arguments =>
+    (arrays[0]?.held.buffers ?? backend.addressable.filter(d => d < mesh.size)).map((_, device): DeviceBuffer[] => arrays.map(a => present(a.held.buffers[device])))
+  const buffers = moves.every(m => m instanceof MeshArray) ? rows(moves) : all(moves.map(m => (m instanceof MeshArray ? m : brought(m)))).then(rows)
+  // Who runs the program hears of it; but a closed backend does not listen.
+  if (buffers instanceof Promise) buffers.catch(() => {})
+  return {
+    buffers,
+    accepted() { for (const { held: taken, to } of claims) taken.end({ how: 'donated', to }) },
+    release() {
+      released = true
+      for (const { held: claimed } of claims) claimed.claimed = undefined
+      for (const array of held) array.held.release()
+      // The program holds what it was given; what was brought there for it alone is no one else's.
+      for (const array of temporary) array.dispose()
+    },
+  }
+}
+
+/** As `Promise.all`, but waits for all also where one fails: what they make has to be freed. */
+async function all<T>(work: readonly (T | Promise<T>)[]): Promise<T[]> {
+  const ends = await Promise.allSettled(work)
+  const failed = ends.find(e => e.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
+  return ends.flatMap(e => (e.status === 'fulfilled' ? [e.value] : []))
+}
+
+/** What a program takes over can be nothing else of the same call. */
+function checkDonations(leaves: readonly { readonly path: string; readonly leaf: Leaf }[], donated: ReadonlySet<number>, at: CallSite): void {
+  if (donated.size === 0) return
+  const seen = new Map<Leaf, number>()
+  for (const [i, { leaf, path }] of leaves.entries()) {
+    if (!(leaf instanceof MeshArray)) continue
+    const before = seen.get(leaf)
+    if (before === undefined) {
+      seen.set(leaf, i)
+      continue
+    }
+    const taken = donated.has(before) ? leaves[before]?.path ?? '' : path
+    if (!donated.has(before) && !donated.has(i)) continue
+    throw new DimError({
+      code: 'donated-twice', what: `one array is argument ${leaves[before]?.path ?? ''} and argument ${path}, and the program takes over argument ${taken}`,
+      fix: 'give an array of its own for each, or compile the program without donating it', at: at(),
+    })
+  }
+}

@@ -1,0 +1,54 @@
+/** The loop of training: one step is under way while the last one's metrics are read; events keep their order, whatever ends the run. */
+import { expect, test } from 'vitest'
+import { openBackend, type Backend } from '../../src/engine/index.ts'
+import { train, type TrainResult } from '../../src/train/train.ts'
+import type { TrainEvent } from '../../src/train/events.ts'
+import { small } from '../support/parallel-runs.ts'
+
+/** Trains and tells what happened, in order: each launch of the step's program, and the events that have a step. */
+async function traced(steps: number, evalEvery: number, onEvent: (e: TrainEvent) => void = () => {}, signal?: AbortSignal): Promise<{ readonly log: readonly string[]; readonly result: TrainResult }> {
+  const log: string[] = []
+  await using backend = await openBackend({ plugin: 'simulate', devices: 1 })
+  let programs = 0
+  const watched: Backend = Object.assign(Object.create(backend) as Backend, {
+    compile: async (request: Parameters<Backend['compile']>[0]) => {
+      const program = await backend.compile(request)
+      // The step is compiled first.
+      if (programs++ > 0) return program
+      return Object.assign(Object.create(program) as typeof program, { execute: (...args: Parameters<typeof program.execute>) => { log.push('launch'); return program.execute(...args) }, dispose: () => program.dispose() })
+    },
+    liveBuffers: () => backend.liveBuffers(),
+    put: (...args: Parameters<Backend['put']>) => backend.put(...args),
+  })
+  const result = await train({ ...small, steps, evalEvery, evalBatches: 2 }, {
+    backend: watched, ...signal === undefined ? {} : { signal },
+    onEvent: e => {
+      if (e.type === 'step' || e.type === 'eval') log.push(`${e.type} ${e.step}`)
+      onEvent(e)
+    },
+  })
+  return { log, result }
+}
+
+test('the next step is launched before the last one is read, but for an evaluation, which follows its step', async () => {
+  const { log, result } = await traced(5, 2)
+  expect(log).toEqual([
+    'launch', 'launch', 'step 0', 'step 1', 'eval 1', 'launch', 'launch', 'step 2', 'step 3', 'eval 3', 'launch', 'step 4', 'eval 4',
+  ])
+  expect(result).toMatchObject({ steps: 5, stopped: false, liveAfter: 0 })
+  expect(result.losses).toHaveLength(5)
+})
+
+test('an interruption ends the run when what was launched has been read', async () => {
+  const stop = new AbortController()
+  const { log, result } = await traced(100, 50, e => { if (e.type === 'step' && e.step === 1) stop.abort() }, stop.signal)
+  expect(log.filter(l => l === 'launch')).toHaveLength(3)
+  expect(log.slice(-3)).toEqual(['step 1', 'step 2', 'eval 2'])
+  expect(result).toMatchObject({ steps: 3, stopped: true, liveAfter: 0 })
+})
+
+test('what a listener throws ends the run, and nothing is left over', async () => {
+  await using backend = await openBackend({ plugin: 'simulate', devices: 1 })
+  await expect(train({ ...small, steps: 5 }, { backend, onEvent: e => { if (e.type === 'step') throw new Error('no more') } })).rejects.toThrow('no more')
+  expect(backend.liveBuffers()).toBe(0)
+})
