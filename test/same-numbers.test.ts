@@ -1,10 +1,11 @@
-/** The sentence that rules everything: mesh and layout never change the numbers. One small run on every mesh and backend. */
+/** The sentence that rules everything: mesh and layout never change the numbers. One small run in every form of parallelism, on the backends in turn. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBackend, type Backend } from '../src/engine/index.ts'
 import { train } from '../src/train/train.ts'
+import { all } from './support/depth.ts'
 import { forms, small } from './support/parallel-runs.ts'
 
-describe.each(['simulate', 'cpu'])('%s', plugin => {
+describe.each([['simulate', 0], ['cpu', 1]] as const)('%s', (plugin, turn) => {
   let backend: Backend
   let expected: readonly number[]
   beforeAll(async () => {
@@ -17,7 +18,7 @@ describe.each(['simulate', 'cpu'])('%s', plugin => {
     expect(expected).toHaveLength(small.steps)
     expect(expected.at(-1)).toBeLessThan((expected[0] ?? 0) - 0.1)
   })
-  test.each(forms.map(m => [JSON.stringify(m), m] as const))('%s', async (_, change) => {
+  test.each(forms.filter((_, i) => all || i % 2 === turn).map(m => [JSON.stringify(m), m] as const))('%s', async (_, change) => {
     const { losses, liveAfter } = await train({ ...small, ...change }, { backend })
     expect(losses).toHaveLength(expected.length)
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - (expected[i] ?? 0)) / (expected[i] ?? 1)).toBeLessThan(1e-5)

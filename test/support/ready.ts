@@ -2,11 +2,13 @@
 import { dim, sizeOf, type Dim } from '../../src/core/dim.ts'
 import { isFloat, type TypedArray } from '../../src/core/dtype.ts'
 import { LayoutError } from '../../src/core/errors.ts'
-import type { Mesh } from '../../src/core/mesh.ts'
+import { mesh as meshOf, type Mesh } from '../../src/core/mesh.ts'
 import type { Layout } from '../../src/core/layout.ts'
 import { compile, expectDims, grad, input, loose, plan, type AnyTensor, type Backend, type MeshArray } from '../../src/engine/index.ts'
 import { typeOf } from '../../src/graph/node.ts'
+import type { Graph } from '../../src/graph/ops.ts'
 import type { Tensor } from '../../src/graph/types.ts'
+import { partition } from '../../src/partition/partition.ts'
 import type { Case } from '../cases/index.ts'
 import { distinctLayouts, layoutsOf } from './layouts.ts'
 import { drawnOperand } from './operand.ts'
@@ -50,10 +52,18 @@ export function ready(c: Case, index: number): Ready {
   return { name: c.name, ...(c.tolerance === undefined ? {} : { tolerance: c.tolerance }), dims: Object.values(own), prefix, inputs, data, f }
 }
 
+/** Traced once for all layouts. */
+const graphs = new WeakMap<Ready, Graph>()
+function graphOf(r: Ready): Graph {
+  const found = graphs.get(r) ?? plan(r.f, [r.inputs], { mesh: meshOf({}), layout: {} }).graph
+  graphs.set(r, found)
+  return found
+}
+
 /** Whether every tensor of the case can lie so. */
 export function isLegal(r: Ready, mesh: Mesh, layout: Layout): boolean {
   try {
-    plan(r.f, [r.inputs], { mesh, layout, dims: Object.fromEntries(r.dims.map(d => [d.name, d])) })
+    partition(graphOf(r), mesh, { layout }, r.dims)
     return true
   } catch (e) {
     if (e instanceof LayoutError) return false
