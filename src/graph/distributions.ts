@@ -49,11 +49,14 @@ export function randomIntegers<const S extends readonly Dim[]>(key: Key, shape: 
   const size = high - low
   const bits = randomBits<S>(key, shape)
   if (size <= 2 ** 16) return bits.rem(size).cast('i32').add(low)
-  // The upper half of size times a word of 64 bits. Products wrap around at 2⁶⁴, which none of them reaches as what it is, unsigned.
-  const lower: Tensor<string> = randomBits<readonly Dim[]>(fold(key, 5), shape)
-  const carried: Tensor<string> = lower.cast('i64').mul(size).shiftRight(32)
-  const upper: Tensor<string> = loose(bits).cast('i64').mul(size).add(carried)
-  return tensor(upper.shiftRight(32).add(low).cast('i32').node)
+  // What size times a fraction of 48 random bits is rounded down, 16 bits after another: no product outgrows what f64 holds exactly.
+  const more: Tensor<string> = randomBits<readonly Dim[]>(fold(key, 5), shape)
+  const sixteen = [more.shiftRight(16), loose(bits).and(0xffff), loose(bits).shiftRight(16)]
+  const drawn = sixteen.reduce<Tensor<string> | undefined>((carried, part) => {
+    const product = part.cast('i64').mul(size)
+    return (carried === undefined ? product : product.add(carried)).shiftRight(16)
+  }, undefined)
+  return tensor(loose(drawn ?? bits).add(low).cast('i32').node)
 }
 
 /**
