@@ -49,9 +49,12 @@ export function randomIntegers<const S extends readonly Dim[]>(key: Key, shape: 
   const size = high - low
   const bits = randomBits<S>(key, shape)
   if (size <= 2 ** 16) return bits.rem(size).cast('i32').add(low)
-  // The upper half of size times a word of 64 bits. Products wrap around at 2⁶⁴, which none of them reaches as what it is, unsigned.
-  const carried = randomBits<S>(fold(key, 5), shape).cast('i64').mul(size).shiftRight(32)
-  return bits.cast('i64').mul(size).add(carried).shiftRight(32).add(low).cast('i32')
+  // What size times a fraction of 48 random bits is rounded down, 16 bits after another: no product outgrows what f64 holds exactly.
+  const more = randomBits<S>(fold(key, 5), shape)
+  const scaled = (part: Draw<S>): Draw<S> => part.cast('i64').mul(size)
+  const first = scaled(more.shiftRight(16)).shiftRight(16)
+  const second = scaled(bits.and(0xffff)).add(first).shiftRight(16)
+  return scaled(bits.shiftRight(16)).add(second).shiftRight(16).add(low).cast('i32')
 }
 
 /**

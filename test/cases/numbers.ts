@@ -1,6 +1,8 @@
 /** Cases: what the dtypes that are not f32 make of ops, and derivatives at their edges. */
 import type { DType } from '../../src/core/dtype.ts'
-import { cummax, cummin, loose, where } from '../../src/engine/index.ts'
+import { cummax, cummin, dim, full, index, iota, loose, median, scatter, slice, sort, topK, where } from '../../src/engine/index.ts'
+import { dimIn } from '../../src/graph/infer/checks.ts'
+import { maxPool, minPool } from '../../src/nn/index.ts'
 import { at, binary, dimOf, size4, unary, type Case, type T } from './case.ts'
 
 const of = (name: string, operand: string, f: (x: T) => T): Case => ({ name, dims: size4, in: [operand], f: x => f(at(x, 0)), noGradient: true })
@@ -42,6 +44,33 @@ const others: readonly Case[] = [
   over('argmin with NaN', 'a b#-2:9', (x, b) => x.cast('f32').sqrt().argmin(b)),
 ]
 
+/** NaN as −7, which can be compared; of few numbers, the negative ones NaN. */
+const told = (x: T): T => where(x.isNaN().not(), x, -7).cast('f32')
+const odd = (name: string, f: (x: T, b: string) => T, dtypes: readonly DType[] = ['f32']): readonly Case[] =>
+  dtypes.map(dtype => over(`${dtype} ${name} with NaN`, 'a b#-2:19', (x, b) => told(f(x.cast('f32').sqrt().cast(dtype).cast('f32').round().cast(dtype), b))))
+const everyFloat = ['f32', 'f64', 'bf16', 'f16'] as const
+const rowOf = (x: T, b: string): T => loose(full(0, x.shape.filter(d => d.name !== b), 'i32'))
+const withNaN: readonly Case[] = [
+  ...odd('max', (x, b) => x.max(b), everyFloat), ...odd('min', (x, b) => x.min(b), everyFloat), ...odd('max of all', x => x.max()), ...odd('min of few', (x, b) => slice(x, b, { end: 2 }).min(b)),
+  ...odd('maximum', x => x.maximum(2)), ...odd('minimum', x => loose(full(2, x.shape, x.dtype)).minimum(x)), ...odd('clamp', x => x.clamp(1, 2)), ...odd('relu', x => x.relu()),
+  ...odd('cummax', (x, b) => cummax(x, b), ['f32', 'bf16']), ...odd('cummin in reverse', (x, b) => cummin(x, b, { reverse: true })),
+  ...odd('scatter max', (x, b) => scatter(x, b, rowOf(x, b).add(1), index(x, b, 0), 'max')), ...odd('scatter min', (x, b) => scatter(x, b, rowOf(x, b).add(1), index(x, b, 0), 'min')),
+  ...odd('maxPool', (x, b) => loose(maxPool(x, [{ dim: b, size: 3, stride: 1, padding: 1 }]))), ...odd('minPool', (x, b) => loose(minPool(x, [{ dim: b, size: 2 }]))),
+  ...odd('sort', (x, b) => sort(x, b), ['f32', 'f64']), ...odd('sort, descending', (x, b) => sort(x, b, { descending: true })), ...odd('median', (x, b) => median(x, b)),
+  ...odd('topK', (x, b) => loose(topK(x, b, dim(`${b}k`, 3)).values)), ...odd('argmax', (x, b) => x.argmax(b)),
+]
+
+/** Distinct numbers next to each other: 10⁷ and more, two last digits of f32 apart, whose order x does not change. */
+const near = (x: T, b: string): T => x.mul(0.4).add(loose(iota(dimIn(x.shape, b, 'near'))).mul(5).rem(8).cast('f32').mul(2).add(1e7))
+const close = (name: string, f: (x: T, b: string) => T): Case =>
+  // The sums are rounded to whole numbers, the gradients not at all.
+  ({ name: `${name} of neighbours`, dims: size4, in: ['a b'], f: (x, d) => f(near(at(x, 0), dimOf(d, 'b').name), dimOf(d, 'b').name).sub(1e7 - 20), tolerance: 0.2 })
+const neighbours: readonly Case[] = [
+  close('max', (x, b) => x.max(b)), close('min', (x, b) => x.min(b)), close('cummax', (x, b) => cummax(x, b)), close('maxPool', (x, b) => loose(maxPool(x, [{ dim: b, size: 4 }]))),
+  close('minPool', (x, b) => loose(minPool(x, [{ dim: b, size: 3, stride: 1, padding: 1 }]))),
+  close('scatter max', (x, b) => scatter(x, b, rowOf(x, b).add(3), loose(full(1e7 + 3, x.shape.filter(d => d.name !== b))), 'max')),
+]
+
 /** Where a derivative is no number in the branch that is not taken. */
 const masked: readonly Case[] = [
   unary('where of where', x => where(x.greater(0.05), where(x.less(0.5), x.rsqrt(), x.reciprocal()), loose(x).mul(3))),
@@ -50,4 +79,4 @@ const masked: readonly Case[] = [
   binary('where atan2', (x, y) => where(x.abs().greater(0.1), x.atan2(y.mul(0)), x)),
 ]
 
-export const numbers: readonly Case[] = [...integers, ...casts, ...others, ...masked]
+export const numbers: readonly Case[] = [...integers, ...casts, ...others, ...withNaN, ...neighbours, ...masked]

@@ -24,6 +24,7 @@ export const rearranging: readonly Case[] = [
   { name: 'concat', dims: { a: 4, b: 4 }, in: ['a b', 'b a'], f: (x, d) => concat([at(x, 0), at(x, 1), at(x, 0).exp()], dimOf(d, 'a'), { as: `${dimOf(d, 'a').name}c` }).square() },
   { name: 'concat of unequal', dims: { a: 8, b: 4 }, in: ['a b'], f: (x, d) => concat([slice(at(x, 0), dimOf(d, 'a'), { end: 3 }), at(x, 0), slice(at(x, 0), dimOf(d, 'a'), { start: 3 })], dimOf(d, 'a')).square() },
   { name: 'stack', dims: { a: 4, b: 4 }, in: ['a b', 'a b'], f: (x, d) => stack([at(x, 0), at(x, 1)], like(dimOf(d, 'a'), 's', 2)).exp() },
+  { name: 'stack along a dim that is split', dims: { a: 4, s: 4 }, in: ['a', 'a'], f: (x, d) => stack([at(x, 0), at(x, 1), at(x, 0).mul(at(x, 1)), at(x, 1).exp()], dimOf(d, 's')).square() },
   { name: 'unstack', dims: { a: 4, b: 4 }, in: ['a b'], f: (x, d) => unstack(at(x, 0), dimOf(d, 'a')).reduce((p, q) => p.mul(2).add(q.square())) },
   { name: 'index', dims: along, in: ['a b'], f: (x, d) => index(at(x, 0), dimOf(d, 'a'), 5).exp() },
   { name: 'parts', dims: along, in: ['a b'], f: (x, d) => { const [p, q] = parts(at(x, 0), dimOf(d, 'a'), 2); return at([p, q].filter(t => t !== undefined), 0).mul(at([p, q].filter(t => t !== undefined), 1)) } },

@@ -62,6 +62,7 @@ export const windows: readonly Case[] = [
   { name: 'pool min', dims: { n: 8, m: 4 }, in: ['n m'], f: (x, d) => minPool(at(x, 0), under(d, ['n', 2, { stride: 1 }], ['m', 3, { padding: [1, 1] }])).square() },
   { name: 'pool of integers', dims: { n: 8, m: 4 }, in: ['n m#9'], f: (x, d) => maxPool(at(x, 0), under(d, ['n', 3, { stride: 2, padding: 'same' }])).cast('f32'), noGradient: true },
   { name: 'pool sum', dims: { n: 8, c: 4 }, in: ['n c'], f: (x, d) => sumPool(at(x, 0), under(d, ['n', 3, { stride: 2, padding: 'same' }])).square() },
+  { name: 'pool sum of tiles, fewer than devices', dims: { n: 8, c: 4 }, in: ['n c'], f: (x, d) => sumPool(at(x, 0), under(d, ['n', 4])).square() },
   { name: 'pool mean', dims: { h: 8, w: 4 }, in: ['h w'], f: (x, d) => meanPool(at(x, 0), under(d, ['h', 3, { stride: 1, padding: 'same' }], ['w', 2])).square() },
   { name: 'pool mean with zeros', dims: { h: 8, w: 4 }, in: ['w h'], f: (x, d) => meanPool(at(x, 0), under(d, ['h', 4, { stride: 2, padding: 1 }], ['w', 3, { stride: 1, padding: 'same' }]), { count: 'all' }).square() },
 ]

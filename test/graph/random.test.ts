@@ -1,8 +1,13 @@
 /** Random numbers: the published vectors, the moments, and the same bits on every mesh. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { threefry2x32 } from '../../src/core/threefry.ts'
-import { compile, dim, dims, fold, full, input, keyOf, mesh, normal, openBackend, uniform, type Backend, type Key, type Layout } from '../../src/engine/index.ts'
-import { make } from '../../src/graph/make.ts'
+import {
+  bernoulli, compile, dim, dims, exponential, fold, full, gumbel, input, keyOf, mesh, normal, openBackend, randomIntegers, truncatedNormal, uniform, type AnyTensor, type Backend, type Key, type Layout,
+} from '../../src/engine/index.ts'
+import { downTo, mostOf } from '../../src/core/neighbours.ts'
+import type { DType } from '../../src/core/dtype.ts'
+import { make, rewrite } from '../../src/graph/make.ts'
+import { reachable, shapeOf, type Node } from '../../src/graph/node.ts'
 import { dropout, randomBits } from '../../src/nn/index.ts'
 import { tensor } from '../../src/graph/tensor.ts'
 import { given, valueOfTensor } from './support.ts'
@@ -17,6 +22,15 @@ const { n } = dims({ n: vectors.length })
 const columns = [0, 1, 2, 3].map(i => vectors.map(v => v[i] ?? 0))
 const published = vectors.map(v => v[4])
 const seeded = (seed: number): Key => keyOf(full(seed, [], 'i32'))
+/** The value of a tensor where every draw of its shape has these words. */
+function withWords(t: AnyTensor, words: readonly number[]): number[][] {
+  const given_ = given(t.shape, words, 'u32')
+  const order = reachable([t.node])
+  const drawn = order.filter(m => m.op === 'threefry' && shapeOf(m).length > 0)
+  expect(drawn.length).toBeGreaterThan(0)
+  const [replaced] = rewrite([t.node], order, new Map(drawn.map((m): [Node, Node] => [m, given_.tensor.node])))
+  return [valueOfTensor(tensor(replaced ?? t.node), given_)]
+}
 
 describe('Threefry-2x32-20', () => {
   test('in plain words', () => {
@@ -129,5 +143,38 @@ describe('on every mesh', () => {
 
   test.each(split)('%j %j: the same bits, no collective', async (sizes, layout) => {
     expect(await run(sizes, layout)).toEqual(await run({ x: 1 }, {}))
+  })
+})
+
+describe('no draw that cannot be', () => {
+  const { n } = dims({ n: 4 })
+  test.each([['bf16', 0, 1], ['f16', 0, 1], ['f32', 1000, 1001], ['bf16', -1, 1], ['f16', 3, 5], ['f32', -3e38, 3e38], ['f64', -1e-3, 1], ['f16', 1024, 70_000], ['f32', -2, -1]] as readonly (readonly [DType, number, number])[])(
+    '%s in [%d, %d): the last word gives the last number', async (dtype, low, high) => {
+      // A key of which every word is all ones is not found, so words are given in the place of what Threefry makes.
+      const drawn = uniform(seeded(1), [n], { dtype, low, high })
+      const words = [0, 1, 0x7fffffff, 0xffffffff]
+      const [values = []] = withWords(drawn, words)
+      expect(values.every(x => x >= low && x < high)).toBe(true)
+      expect(values).toEqual([...values].sort((a, b) => a - b))
+      expect(values[3]).toBeGreaterThan(Math.min(low + (high - low) * 0.98, mostOf(dtype) * 0.98))
+      expect(values.map(x => downTo(x, dtype))).toEqual(values)
+    })
+  test('uniform where there is next to nothing', () => {
+    expect(() => uniform(seeded(1), [n], { low: 1001, high: 1002, dtype: 'bf16' })).toThrow('no bf16 lies in [1001, 1002)')
+    expect(new Set(valueOfTensor(uniform(seeded(1), [n], { low: 1000, high: 1001, dtype: 'bf16' })))).toEqual(new Set([1000]))
+  })
+  test('others at the ends of their words', () => {
+    const ends = [0, 0xffffffff, 0, 0xffffffff]
+    for (const t of [normal(seeded(1), [n]), gumbel(seeded(1), [n]), exponential(seeded(1), [n]), truncatedNormal(seeded(1), [n]), truncatedNormal(seeded(1), [n], { low: 0, high: Infinity })]) {
+      const [values = []] = withWords(t, ends)
+      expect(values.every(Number.isFinite)).toBe(true)
+    }
+    expect(withWords(exponential(seeded(1), [n]), ends)[0]?.every(x => x > 0)).toBe(true)
+    expect(withWords(bernoulli(seeded(1), 0, [n]), ends)).toEqual([[0, 0, 0, 0]])
+    expect(withWords(bernoulli(seeded(1), 1, [n]), ends)).toEqual([[1, 1, 1, 1]])
+    expect(withWords(bernoulli(seeded(1), 1e-12, [n]), ends)).toEqual([[0, 0, 0, 0]])
+    expect(withWords(bernoulli(seeded(1), 1 - 2 ** -32, [n]), ends)).toEqual([[1, 0, 1, 0]])
+    expect(withWords(randomIntegers(seeded(1), [n], -(2 ** 31), 2 ** 31), ends)).toEqual([[-(2 ** 31), 2 ** 31 - 1, -(2 ** 31), 2 ** 31 - 1]])
+    expect(withWords(randomIntegers(seeded(1), [n], 7, 7 + 3 * 2 ** 29), ends)).toEqual([[7, 6 + 3 * 2 ** 29, 7, 6 + 3 * 2 ** 29]])
   })
 })
