@@ -12,7 +12,7 @@ import { checkGraph } from '../partition/partition.ts'
 import { stateOf } from '../train/program.ts'
 import type { Run } from '../train/run.ts'
 import { meshOfRun, modelOf } from '../train/train.ts'
-import { formatBytes } from './format.ts'
+import { formatBytes, shellWord } from './format.ts'
 
 /** Every device has threads of its own in this one process. */
 const mostDevices = 1024
@@ -20,27 +20,44 @@ const mostDevices = 1024
 const formatRules = (rules: Layout): string =>
   Object.entries(rules).flatMap(([dim, rule]) => (rule === undefined ? [] : [rule].flat().map(axis => `${dim}=${axis}`))).join(',')
 
-/** The rules without those that name `axis`. */
-const without = (rules: Layout, axis: string): Layout =>
-  Object.fromEntries(Object.entries(rules).filter(([, rule]) => ![rule].flat().includes(axis)))
+const axesOf = (rules: Layout): string[] => Object.values(rules).flat().filter(axis => axis !== undefined)
+/** The rules without those that name an axis of the list. */
+const without = (rules: Layout, axes: readonly string[]): Layout =>
+  Object.fromEntries(Object.entries(rules).filter(([, rule]) => ![rule].flat().some(axis => axis !== undefined && axes.includes(axis))))
+
+/** Flags that leave out all rules for axes that the mesh lacks. */
+function rulesWithout(run: Run, absent: readonly string[]): string {
+  return (['layout', 'params', 'state'] as const).filter(kind => axesOf(run[kind]).some(axis => absent.includes(axis))).map(kind => {
+    const rest = formatRules(without(run[kind], absent))
+    return kind === 'layout' && rest !== '' ? `--layout ${shellWord(rest)}` : `--set ${kind}='{}'`
+  }).join(' ')
+}
 
 /** A rule for an axis that the mesh lacks: often the layout is the recipe's and the mesh the command line's. */
 function checkAxes(run: Run, mesh: Mesh): void {
   const axes = mesh.axes.map(a => a.name)
+  const absent = [...new Set([run.layout, run.params, run.state].flatMap(axesOf))].filter(axis => !axes.includes(axis))
   for (const kind of ['layout', 'params', 'state'] as const) {
     for (const [dim, rule] of Object.entries(run[kind])) {
       const axis = [rule].flat().find(a => !axes.includes(a))
       if (axis === undefined) continue
-      const rest = formatRules(without(run.layout, axis)) || 'DIM=AXIS'
-      const remedy = kind === 'layout' ? `give rules without it: --layout ${rest}` : `take the rules out: --set ${kind}='{}'`
       const fix = nearest(axis, axes) === undefined
-        ? `add the axis, --mesh ${[...mesh.axes.map(a => `${a.name}=${a.size}`), `${axis}=1`].join(',')}, or ${remedy}` : didYouMean(axis, axes)
+        ? `add what is missing, --mesh ${shellWord([...mesh.axes.map(a => `${a.name}=${a.size}`), ...absent.map(name => `${name}=1`)].join(','))}, or give rules without it: ${rulesWithout(run, absent)}` : didYouMean(axis, axes)
       throw new LayoutError({
         code: 'unknown-axis', what: `the ${kind === 'layout' ? 'layout' : `layout of ${kind}`} lays dim "${dim}" on axis "${axis}", which the mesh does not have`,
         details: { mesh: formatMesh(mesh), rules: formatRules(run[kind]) }, fix,
       })
     }
   }
+}
+
+/** A mesh of the same axes that the run fits on: two ways along each, or one. */
+function smaller(run: Run, { axes }: Mesh): string {
+  const sized = (size: number): { [axis: string]: number } => Object.fromEntries(axes.map(a => [a.name, Math.min(a.size, size)]))
+  const fits = (mesh: { readonly [axis: string]: number }): boolean => {
+    try { return checkRun({ ...run, mesh }, false) > 0 } catch { return false }
+  }
+  return Object.entries(fits(sized(2)) ? sized(2) : sized(1)).map(([axis, n]) => `${axis}=${n}`).join(',')
 }
 
 /**
@@ -51,7 +68,7 @@ export function checkRun(run: Run, onHost: boolean): number {
   const mesh = meshOfRun(run)
   if (mesh.size > mostDevices) {
     throw new UsageError({
-      code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices; one process can hold ${mostDevices}`, fix: 'use a smaller mesh: --batch N --model N, or --mesh AXIS=N,…',
+      code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices; one process can hold ${mostDevices}`, fix: `use a smaller mesh, such as --mesh ${smaller(run, mesh)}`,
     })
   }
   checkAxes(run, mesh)
