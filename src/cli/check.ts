@@ -13,7 +13,7 @@ import { checkGraph } from '../partition/partition.ts'
 import { stateOf } from '../train/program.ts'
 import type { Run } from '../train/run.ts'
 import { layoutsOf, meshOfRun, modelOf } from '../train/train.ts'
-import { formatBytes } from './format.ts'
+import { formatBytes, shellWord } from './format.ts'
 
 /** Every device has threads of its own in this one process. */
 const mostDevices = 1024
@@ -21,29 +21,53 @@ const mostDevices = 1024
 const formatRules = (rules: Layout): string =>
   Object.entries(rules).flatMap(([dim, rule]) => (rule === undefined ? [] : [rule].flat().map(axis => `${dim}=${axis}`))).join(',')
 
-/** The rules without those that name `axis`. */
-const without = (rules: Layout, axis: string): Layout =>
-  Object.fromEntries(Object.entries(rules).filter(([, rule]) => ![rule].flat().includes(axis)))
+const axesOf = (rules: Layout): string[] => Object.values(rules).flat().filter(axis => axis !== undefined)
+/** The rules without those that name an axis of the list. */
+const without = (rules: Layout, axes: readonly string[]): Layout =>
+  Object.fromEntries(Object.entries(rules).filter(([, rule]) => ![rule].flat().some(axis => axis !== undefined && axes.includes(axis))))
+
+/** The rules of a run by the field that holds them. What a named layout starts from is no rule. */
+const rulesByField = (run: Run): readonly (readonly [field: string, rules: Layout])[] => [
+  ['layout', run.layout], ['params', run.params], ['state', run.state],
+  ...Object.entries(run.layouts).map(([name, { from: _, ...rules }]): readonly [string, Layout] => [`layouts.${name}`, rules]),
+]
+
+/** Flags that leave out all rules for axes that the mesh lacks. */
+function rulesWithout(run: Run, absent: readonly string[]): string {
+  return rulesByField(run).filter(([, rules]) => axesOf(rules).some(axis => absent.includes(axis))).map(([field, rules]) => {
+    const rest = formatRules(without(rules, absent))
+    return field === 'layout' && rest !== '' ? `--layout ${shellWord(rest)}` : `--set ${field}='{}'`
+  }).join(' ')
+}
 
 /** A rule for an axis that the mesh lacks: often the layout is the recipe's and the mesh the command line's. */
 function checkAxes(run: Run, mesh: Mesh, setsFields: boolean): void {
   const axes = mesh.axes.map(a => a.name)
-  const all = [['layout', run.layout], ['params', run.params], ['state', run.state], ...Object.entries(run.layouts).map(([name, rules]) => [`layouts.${name}`, rules] as const)] as const
-  for (const [field, rules] of all) {
+  const fields = rulesByField(run)
+  const absent = [...new Set(fields.flatMap(([, rules]) => axesOf(rules)))].filter(axis => !axes.includes(axis))
+  const onlyLayout = fields.every(([field, rules]) => field === 'layout' || !axesOf(rules).some(axis => absent.includes(axis)))
+  for (const [field, rules] of fields) {
     for (const [dim, rule] of Object.entries(rules)) {
-      // What another layout but the first starts from is no rule.
-      const axis = field !== 'layout' && dim === 'from' ? undefined : [rule].flat().find(a => !axes.includes(a))
+      const axis = [rule].flat().find(a => a !== undefined && !axes.includes(a))
       if (axis === undefined) continue
-      const rest = formatRules(without(run.layout, axis)) || 'DIM=AXIS'
-      const remedy = field === 'layout' ? `, or give rules without it: --layout ${rest}` : setsFields ? `, or take the rules out: --set ${field}='{}'` : ''
+      const added = shellWord([...mesh.axes.map(a => `${a.name}=${a.size}`), ...absent.map(name => `${name}=1`)].join(','))
       const fix = nearest(axis, axes) === undefined
-        ? `add the axis, --mesh ${[...mesh.axes.map(a => `${a.name}=${a.size}`), `${axis}=1`].join(',')}${remedy}` : didYouMean(axis, axes)
+        ? `add what is missing, --mesh ${added}${setsFields || onlyLayout ? `, or give rules without it: ${rulesWithout(run, absent)}` : ''}` : didYouMean(axis, axes)
       throw new LayoutError({
         code: 'unknown-axis', what: `the ${field === 'layout' ? 'layout' : `layout of ${field.replace('layouts.', '')}`} lays dim "${dim}" on axis "${axis}", which the mesh does not have`,
         details: { mesh: formatMesh(mesh), rules: formatRules(rules) }, fix,
       })
     }
   }
+}
+
+/** A mesh of the same axes that the run fits on: two ways along each, or one. */
+function smaller(run: Run, { axes }: Mesh): string {
+  const sized = (size: number): { [axis: string]: number } => Object.fromEntries(axes.map(a => [a.name, Math.min(a.size, size)]))
+  const fits = (mesh: { readonly [axis: string]: number }): boolean => {
+    try { return checkRun({ ...run, mesh }, { onHost: false, setsFields: false }) > 0 } catch { return false }
+  }
+  return Object.entries(fits(sized(2)) ? sized(2) : sized(1)).map(([axis, n]) => `${axis}=${n}`).join(',')
 }
 
 /**
@@ -54,7 +78,7 @@ export function checkRun(run: Run, { onHost, setsFields }: { readonly onHost: bo
   const mesh = meshOfRun(run)
   if (mesh.size > mostDevices) {
     throw new UsageError({
-      code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices; one process can hold ${mostDevices}`, fix: 'use a smaller mesh: --batch N --model N, or --mesh AXIS=N,…',
+      code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices; one process can hold ${mostDevices}`, fix: `use a smaller mesh, such as --mesh ${smaller(run, mesh)}`,
     })
   }
   checkAxes(run, mesh, setsFields)

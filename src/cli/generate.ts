@@ -21,7 +21,7 @@ interface Flags extends MeshFlags {
 /** The run of a folder in which everything is that a finished run leaves. @throws FileError */
 async function readRun(folder: string): Promise<Run> {
   const absent = (file: string, what: string, cause: unknown): FileError =>
-    new FileError({ code: 'no-run', what: `${folder} holds no ${what}`, details: { missing: join(folder, file) }, fix: 'give a folder that `meshwork train` named at its end', cause })
+    new FileError({ code: 'no-run', what: `${folder} holds no ${what}`, details: { missing: join(folder, file) }, fix: 'give a folder that `npx meshwork train` named at its end', cause })
   const file = join(folder, 'run.json')
   const text = await readFile(file, 'utf8').catch((e: unknown) => { throw absent('run.json', 'run', e) })
   for (const f of ['config.json', 'tokenizer.json', 'model.safetensors']) await stat(join(folder, f)).catch((e: unknown) => { throw absent(f, 'finished run', e) })

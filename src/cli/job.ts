@@ -30,7 +30,7 @@ export function requireRanks(mesh: Mesh, plugin: string): void {
   if (mesh.size === devicesOf(currentJob())) return
   throw new UsageError({
     code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} device${mesh.size === 1 ? '' : 's'}, and ${count} rank${count === 1 ? ' was' : 's were'} started, one device each`,
-    fix: `mpirun -n ${mesh.size}, or a mesh of ${count}: --batch N --model N; --backend local puts all devices in one process`,
+    fix: `mpirun -n ${mesh.size}, or a mesh of ${count}: --mesh ${mesh.axes.map(({ name }, i) => `${name}=${i === 0 ? count : 1}`).join(',') || `batch=${count}`}; --backend local puts all devices in one process`,
   })
 }
 

@@ -2,6 +2,7 @@
 import { UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { parseRun, type Run } from '../train/run.ts'
+import { shellWord } from './format.ts'
 
 export interface MeshFlags {
   readonly batch?: string
@@ -18,12 +19,14 @@ export interface RunFlags extends MeshFlags {
 
 const flagError = (what: string, fix: string): UsageError => new UsageError({ code: 'flag', what, fix })
 
-function pairs(text: string, flag: string, shape: string): [string, string][] {
+function pairs(text: string, flag: string, shape: string, example: string): [string, string][] {
   return text.split(',').map(part => {
     const [key, value, ...more] = part.split('=').map(s => s.trim())
     if (key === undefined || key === '' || value === undefined || value === '' || more.length > 0) {
-      throw flagError(`${flag}: "${part}" is not ${shape}`, `${flag} ${shape}, more of them with "," between and no space`)
+      throw flagError(`${flag}: "${part}" is not ${shape}`, `give ${flag} ${shape}, more of them with "," between and no space, such as ${flag} ${shellWord(example)}`)
     }
+    // No object can have a key of that name like any other.
+    if (key === '__proto__') throw flagError(`${flag}: "${key}" cannot be a name`, `give another, such as ${flag} ${shellWord(example)}`)
     return [key, value]
   })
 }
@@ -31,12 +34,12 @@ function pairs(text: string, flag: string, shape: string): [string, string][] {
 /** Seeds are 31 bits, here as in a run. */
 const largestSeed = 2 ** 31 - 1
 
-/** A whole number in a range. @throws UsageError */
-export function wholeNumber(text: string, flag: string, least = 0, most: number = Number.MAX_SAFE_INTEGER): number {
+/** A whole number in a range; `example` is a command line's part with a right one. @throws UsageError */
+export function wholeNumber(text: string, flag: string, least = 0, most: number = Number.MAX_SAFE_INTEGER, example = `${flag} ${Math.max(least, 2)}`): number {
   const n = Number(text)
   if (/^\d+$/.test(text) && n >= least && n <= most) return n
   const bounds = `${least > 0 ? ` of at least ${least}` : ''}${n > most ? ` of at most ${most}` : ''}`
-  throw flagError(`${flag}: "${text}" is not a whole number${bounds}`, `for example ${flag} ${Math.max(least, 2)}`)
+  throw flagError(`${flag}: "${text}" is not a whole number${bounds}`, `for example ${example}`)
 }
 
 export const seedOf = (text: string): number => wholeNumber(text, '--seed', 0, largestSeed)
@@ -77,7 +80,7 @@ function setField(run: Fields, assignment: string): void {
     // A layout that the run says nothing of begins with its first rule.
     if (!Object.hasOwn(fields, key) && depth === 1 && keys[0] === 'layouts') Object.defineProperty(fields, key, { value: {}, enumerable: true, configurable: true, writable: true })
     const next = Object.hasOwn(fields, key) ? fields[key] : undefined
-    if (next !== undefined && !isFields(next)) throw new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix: `"${key}" is a field with a value, such as ${JSON.stringify(next)}` })
+    if (next !== undefined && !isFields(next)) throw new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix: `"${key}" is a field with a value, such as --set ${shellWord(`${path.slice(0, path.indexOf(`${key}.`) + key.length)}=${typeof next === 'string' ? next : JSON.stringify(next)}`)}` })
     if (next === undefined) throw unknown(key, fields)
     fields = next
   }
@@ -89,33 +92,36 @@ const formatAxes = (axes: readonly (readonly [string, unknown])[]): string => ax
 
 /** The mesh that the flags ask for. */
 function meshOf(run: Run, { mesh, ...sizes }: MeshFlags): Fields {
-  const given = (['batch', 'model'] as const).flatMap(axis => (sizes[axis] === undefined ? [] : [[axis, sizes[axis]] as const]))
+  const given = (['batch', 'model'] as const).flatMap(axis => (sizes[axis] === undefined ? [] : [[axis, sizes[axis] ?? ''] as const]))
   if (mesh !== undefined) {
-    if (given.length > 0) throw flagError(`--mesh and ${given.map(([axis]) => `--${axis}`).join(' and ')} speak of the same thing`, 'give one of them: --batch N --model N is short for --mesh batch=N,model=N')
-    const axes = pairs(mesh, '--mesh', 'AXIS=N')
+    if (given.length > 0) throw flagError(`--mesh and ${given.map(([axis]) => `--${axis}`).join(' and ')} speak of the same thing`, `give one of them: --mesh ${shellWord(mesh)}, or ${given.map(([axis, n]) => `--${axis} ${shellWord(n)}`).join(' ')}`)
+    const axes = pairs(mesh, '--mesh', 'AXIS=N', formatAxes(Object.entries(run.mesh)) || 'batch=1')
+    // What is right in it stays in what is proposed.
+    const named = new Map(axes.map(([axis, n]) => [axis, /^[1-9]\d*$/.test(n) ? n : '1']))
+    const sound = formatAxes([...named, ...Object.keys(run.mesh).filter(axis => !named.has(axis)).map(axis => [axis, 1] as const)])
     const twice = axes.find(([axis], i) => axes.findIndex(([other]) => other === axis) !== i)
-    if (twice !== undefined) throw flagError(`--mesh: axis "${twice[0]}" is given twice`, 'name each axis once')
-    return Object.fromEntries(axes.map(([axis, n]) => [axis, wholeNumber(n, '--mesh', 1)]))
+    if (twice !== undefined) throw flagError(`--mesh: axis "${twice[0]}" is given twice`, `name each axis once, such as --mesh ${shellWord(sound)}`)
+    return Object.fromEntries(axes.map(([axis, n]) => [axis, wholeNumber(n, '--mesh', 1, Number.MAX_SAFE_INTEGER, `--mesh ${shellWord(sound)}`)]))
   }
   for (const [axis] of given) {
     if (Object.hasOwn(run.mesh, axis)) continue
-    const all = [...Object.entries(run.mesh), ...given.filter(([other]) => !Object.hasOwn(run.mesh, other))]
+    const all = [...Object.entries(run.mesh), ...given.filter(([other]) => !Object.hasOwn(run.mesh, other)).map(([other, n]) => [other, /^[1-9]\d*$/.test(n) ? n : 1] as const)]
     throw flagError(`--${axis}: the run's mesh has no axis "${axis}", it is ${formatAxes(Object.entries(run.mesh)) || 'one device'}`, `say the whole mesh, such as --mesh ${formatAxes(all)}, and lay a dim on the axis: --layout DIM=${axis}`)
   }
   return { ...run.mesh, ...Object.fromEntries(given.map(([axis, n]) => [axis, wholeNumber(n, `--${axis}`, 1)])) }
 }
 
 /** Rules in the order given; a dim named twice takes both axes, the first the major one. */
-function layoutOf(text: string): Fields {
+function layoutOf(text: string, now: Run['layout']): Fields {
   const layout = new Map<string, string[]>()
-  for (const [dim, axis] of pairs(text, '--layout', 'DIM=AXIS')) layout.set(dim, [...layout.get(dim) ?? [], axis])
+  for (const [dim, axis] of pairs(text, '--layout', 'DIM=AXIS', Object.entries(now).flatMap(([dim, rule]) => [rule].flat().map(axis => `${dim}=${axis}`)).join(',') || 'batch=batch')) layout.set(dim, [...layout.get(dim) ?? [], axis])
   return Object.fromEntries([...layout].map(([dim, axes]) => [dim, axes.length === 1 ? axes[0] : axes]))
 }
 
 /** The run with the flags' changes. @throws UsageError for a flag or field that is wrong. */
 export function applyFlags(run: Run, flags: RunFlags): Run {
   const fields: Fields = { ...structuredClone(run), mesh: meshOf(run, flags) }
-  if (flags.layout !== undefined) fields['layout'] = layoutOf(flags.layout)
+  if (flags.layout !== undefined) fields['layout'] = layoutOf(flags.layout, run.layout)
   if (flags.steps !== undefined) fields['steps'] = wholeNumber(flags.steps, '--steps', 1)
   if (flags.seed !== undefined) fields['seed'] = seedOf(flags.seed)
   if (flags.data !== undefined) fields['data'] = flags.data

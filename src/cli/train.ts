@@ -8,7 +8,7 @@ import { checkFolder, type FolderChoice } from '../train/folder.ts'
 import type { Run } from '../train/run.ts'
 import { meshOfRun, train } from '../train/train.ts'
 import { checkRun } from './check.ts'
-import { shellWord, visible } from './format.ts'
+import { shellPath, shellWord, visible } from './format.ts'
 import { interrupts, type Interrupts } from './interrupt.ts'
 import { backendOption, joinCommand, outputOf, requireRanks, whereDevices } from './job.ts'
 import type { Output } from './output.ts'
@@ -98,7 +98,7 @@ async function runTraining({ run, texts, devices, folder, plugin, json }: Job, o
     }
     if (result.evalLoss !== undefined) output.print(`held-out loss  ${result.evalLoss.toFixed(4)}`)
     output.print(`run            ${result.folder}`)
-    if (drawn) output.print(`more text      npx meshwork generate ${shellWord(result.folder)} --prompt ${shellWord(run.sample.prompt)}`)
+    if (drawn) output.print(`more text      npx meshwork generate ${shellPath(result.folder)} --prompt ${shellWord(run.sample.prompt)}`)
   } finally {
     await backend.close()
   }

@@ -5,6 +5,7 @@ import { basename, dirname } from 'node:path'
 import { DataError } from '../core/errors.ts'
 import { nearest } from '../core/nearest.ts'
 import { isSystemError } from '../io/atomic.ts'
+import { shellPath } from '../io/shell.ts'
 
 /** Strings of JavaScript end at 2^29 characters. */
 const largest = 2 ** 29 - 25
@@ -31,11 +32,12 @@ export async function readTextFile(file: TextFile): Promise<Buffer> {
   const bytes = await readAll(path).catch(async (cause: unknown) => { throw cause instanceof DataError ? cause : await unreadable(path, cause) })
   if (!isUtf8(bytes)) {
     const offset = firstBadByte(bytes)
+    const regular = await isRegular(path)
     const utf16 = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)
     throw new DataError({
       code: 'not-utf8', what: `${path} is not UTF-8 text`,
       details: { at: `byte ${offset} (0x${(bytes[offset] ?? 0).toString(16).padStart(2, '0')})` },
-      fix: `convert it${utf16 ? '' : ', if it is Latin-1'}: iconv -f ${utf16 ? 'UTF-16' : 'LATIN1'} -t UTF-8 "${path}" > utf8.txt`,
+      fix: `convert it${utf16 ? '' : ', if it is Latin-1'}: iconv -f ${utf16 ? 'UTF-16' : 'LATIN1'} -t UTF-8 ${regular ? `${shellPath(path)} > utf8.txt` : 'on its way through the pipe'}`,
     })
   }
   if (bytes.length === 0 && !await isRegular(path)) {
@@ -127,14 +129,17 @@ function firstBadByte(bytes: Uint8Array): number {
 async function unreadable(path: string, cause: unknown): Promise<DataError> {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
   if (code === 'ENOENT' || code === 'ENOTDIR') {
-    const near = nearest(basename(path), await readdir(dirname(path)).catch(() => []))
+    // Names in the system's own folders are no texts.
+    const names = /^\/(dev|proc|sys)\//.test(path) ? [] : await readdir(dirname(path)).catch(() => [])
+    const near = nearest(basename(path), names)
     return new DataError({
-      code: 'no-such-file', what: `there is no file ${path}`,
-      fix: near === undefined ? 'give the path of a text file' : `did you mean "${near}" in the same folder?`, cause,
+      code: 'no-such-file', what: `there is no file ${path}`, cause,
+      fix: path === '-' ? 'for what comes through a pipe: --data /dev/stdin' : near === undefined ? 'give the path of a text file' : `did you mean "${near}" in the same folder?`,
     })
   }
   if (code === 'EISDIR') {
-    const fix = 'name the files in it, as in --data FOLDER/*.txt'
+    const texts = (await readdir(path).catch(() => [])).filter(name => name.endsWith('.txt'))
+    const fix = `name the files in it, as in --data ${texts.length > 0 ? shellPath(path.replace(/\/+$/, '')) : 'FOLDER'}/*.txt`
     return new DataError({ code: 'is-folder', what: `${path} is a folder, not a text file`, fix, cause })
   }
   if (code === 'ERR_FS_FILE_TOO_LARGE') return tooLarge(path, cause)
@@ -146,5 +151,5 @@ async function unreadable(path: string, cause: unknown): Promise<DataError> {
 
 const tooLarge = (path: string, cause?: unknown): DataError => new DataError({
   code: 'file-too-large', what: `${path} is larger than one text may be`, details: { most: `${largest} bytes` },
-  fix: `split it and give all the parts: split -C 400M "${path}" part-`, cause,
+  fix: `split it and give all the parts: split -C 400M ${shellPath(path)} part-`, cause,
 })

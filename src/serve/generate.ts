@@ -39,7 +39,7 @@ export type WeightBits = keyof typeof weightBits
 /** What a run folder says of its model. @throws FileError */
 export async function readRunFolder(folder: string): Promise<{ readonly config: GptConfig; readonly tokenizer: Tokenizer }> {
   const text = await readFile(join(folder, 'config.json'), 'utf8').catch((e: unknown) => {
-    throw new FileError({ code: 'no-run', what: `${folder} holds no finished run`, details: { missing: join(folder, 'config.json') }, fix: 'give the folder that `meshwork train` named at its end', cause: e })
+    throw new FileError({ code: 'no-run', what: `${folder} holds no finished run`, details: { missing: join(folder, 'config.json') }, fix: 'give the folder that `npx meshwork train` named at its end', cause: e })
   })
   const config = parseConfig(text, join(folder, 'config.json'))
   return { config, tokenizer: await readTokenizer(join(folder, 'tokenizer.json')) }

@@ -3,8 +3,12 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { all } from '../support/depth.ts'
+import { reached, tried } from './accepts.ts'
+import { proposals, type Placeholders } from './proposals.ts'
 import { openServer, pretendPip, run, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
 
+// What is proposed is run up to here.
+vi.mock('../../src/engine/open.ts', () => ({ openBackend: () => Promise.reject(reached) }))
 // Two at a time: the machine may have no more cores.
 vi.setConfig({ maxConcurrency: 2 })
 
@@ -16,6 +20,8 @@ interface Case {
   readonly exit: 1 | 2
   /** The error's code and what its message holds. */
   readonly says: readonly [code: string, ...parts: (string | RegExp)[]]
+  /** What was printed by then; nothing unless said. */
+  readonly out?: string
 }
 
 const trainOn = (file: string, ...args: readonly string[]): string[] => ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', `$F/${file}`, '--steps', '2', ...args]
@@ -40,6 +46,18 @@ const cases: readonly Case[] = [
   { name: 'a --mesh without a size', args: train('--mesh', 'batch'), exit: 2, says: ['flag', '"batch" is not AXIS=N', '--mesh AXIS=N'] },
   { name: 'a --mesh whose size is no number', args: train('--mesh', 'batch=two'), exit: 2, says: ['flag', '"two" is not a whole number'] },
   { name: 'a --mesh with a size of 0', args: train('--mesh', 'batch=0'), exit: 2, says: ['flag', '"0" is not a whole number of at least 1'] },
+  { name: 'a --mesh with a size of 0 beside one that is right', args: train('--mesh', 'batch=0,model=2'), exit: 2, says: ['flag', '"0" is not a whole number of at least 1', '--mesh batch=1,model=2'] },
+  { name: 'a --mesh that is a number', args: train('--mesh', '2'), exit: 2, says: ['flag', '"2" is not AXIS=N', '--mesh batch=2,model=2'] },
+  { name: 'a --mesh without an axis', args: train('--mesh', '=2'), exit: 2, says: ['flag', '"=2" is not AXIS=N', '--mesh batch=2,model=2'] },
+  { name: 'a --mesh with a comma too many', args: train('--mesh', 'batch=2,'), exit: 2, says: ['flag', '"" is not AXIS=N', '--mesh batch=2,model=2'] },
+  { name: 'an empty --mesh', args: train('--mesh', ''), exit: 2, says: ['flag', '"" is not AXIS=N'] },
+  { name: 'a --mesh with a size that is no whole number', args: train('--mesh', 'batch=1.5'), exit: 2, says: ['flag', '"1.5" is not a whole number', '--mesh batch=1'] },
+  { name: 'a --mesh by the name of what every object has', args: train('--mesh', '__proto__=2'), exit: 2, says: ['flag', '"__proto__" cannot be a name'] },
+  { name: 'a rule of no other dims for an axis that --mesh lacks', args: train('--mesh', 'batch=2', '--layout', 'heads=model'), exit: 2, says: ['unknown-axis', '--mesh batch=2,model=1', '--set layout=\'{}\''] },
+  { name: 'rules of two kinds for an axis that --mesh lacks', args: train('--set', 'params.embed=batch', '--mesh', 'model=2'), exit: 2, says: ['unknown-axis', '--mesh model=2,batch=1', '--layout heads=model,hidden=model,vocab=model --set params=\'{}\''] },
+  { name: 'rules for two axes that --mesh lacks', args: train('--mesh', 'replica=2'), exit: 2, says: ['unknown-axis', '--mesh replica=2,batch=1,model=1', '--set layout=\'{}\''] },
+  { name: 'a rule for slots on an unknown axis', args: train('--set', 'state.embed=zero'), exit: 2, says: ['unknown-axis', 'layout of state', '--set state=\'{}\''] },
+  { name: 'a --layout that names dims that there are not', args: train('--layout', 'batch=batch,foo=model'), exit: 2, says: ['unknown-dim', '"foo"', 'there are: vocab'] },
   { name: 'a --mesh with an axis twice', args: train('--mesh', 'batch=2,batch=2'), exit: 2, says: ['flag', 'axis "batch" is given twice'] },
   { name: 'an axis with an odd name', args: train('--mesh', 'a b=2'), exit: 2, says: ['field', '"a b" cannot be a name'] },
   { name: 'both --mesh and --batch', args: train('--mesh', 'batch=2,model=1', '--batch', '2'), exit: 2, says: ['flag', '--mesh and --batch', 'give one of them'] },
@@ -54,6 +72,10 @@ const cases: readonly Case[] = [
   { name: 'a file of white space', args: trainOn('blank.txt'), exit: 1, says: ['empty-text', 'white space'] },
   { name: 'text that is not UTF-8', args: trainOn('latin1.txt'), exit: 1, says: ['not-utf8', 'byte 4', 'iconv'] },
   { name: 'text shorter than one batch', args: trainOn('tiny.txt'), exit: 1, says: ['text-too-short', 'batch of 4 × 16', 'smaller batch'] },
+
+  { name: 'a folder of texts as data', args: trainOn('texts'), exit: 1, says: ['is-folder', 'texts', /--data \S+\/texts\/\*\.txt/] },
+  { name: 'a device without text as data', args: ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', '/dev/null'], exit: 1, says: ['empty-text', 'no text came from /dev/null', 'gives its text once'] },
+  { name: '"-" as data', args: ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', '-'], exit: 1, says: ['no-such-file', '--data /dev/stdin'] },
 
   // Recipes and fields.
   { name: 'an unknown recipe', args: ['train', 'gpt-tinny'], exit: 2, says: ['unknown-recipe', '"gpt-tinny"', 'did you mean "gpt-tiny"?'] },
@@ -76,6 +98,11 @@ const cases: readonly Case[] = [
   { name: 'a number out of its range in --set', args: train('--set', 'optimizer.rate=-1'), exit: 2, says: ['field', 'optimizer.rate is -1', 'a number, above 0'] },
   { name: 'a word that is no choice in --set', args: train('--set', 'remat=some'), exit: 2, says: ['field', 'remat is "some"', 'all-but-contractions, everything, nothing'] },
 
+  { name: 'a field of a rate in --set', args: train('--set', 'optimizer.rate.x=2'), exit: 2, says: ['unknown-field', '--set optimizer.rate='] },
+  { name: 'a list for an object in --set', args: train('--set', 'model=[1]'), exit: 2, says: ['field', 'model is [1]'] },
+  { name: 'a setting without a name', args: train('--set', '=2'), exit: 2, says: ['flag', '"=2" is not KEY=VALUE'] },
+  { name: 'a field by the name of what every object has', args: train('--set', 'constructor=2'), exit: 2, says: ['unknown-field', '"constructor"'] },
+
   // Flags.
   { name: 'an unknown command', args: ['trian'], exit: 2, says: ['unknown-command', '"trian"', 'did you mean "train"?'] },
   { name: 'an unknown command of a group', args: ['plugins', 'instal', 'cpu'], exit: 2, says: ['unknown-command', 'did you mean "install"?'] },
@@ -89,6 +116,8 @@ const cases: readonly Case[] = [
   { name: '--steps -1', args: train('--steps', '-1'), exit: 2, says: ['flag', '--steps: "-1"'] },
   { name: '--steps beyond what a device counts', args: train('--steps', '3000000000'), exit: 2, says: ['field', 'steps is 3000000000', 'at most 2147483647'] },
   { name: '--seed that is no number', args: train('--seed', 'x'), exit: 2, says: ['flag', '--seed: "x"'] },
+
+  { name: '--backend that is none', args: train('--backend', 'locla'), exit: 2, says: ['flag', '"locla"', 'did you mean "local"?'] },
 
   // The run folder.
   { name: 'an --out that holds a run', args: train('--out', '$F/run'), exit: 1, says: ['run-exists', 'holds a run already', '--out'] },
@@ -118,6 +147,8 @@ const cases: readonly Case[] = [
   { name: 'a run.json that is none', args: generate('$F/brokenRun'), exit: 1, says: ['run-file', 'is not JSON'] },
   { name: 'weights that are cut off', args: generate('$F/cutWeights'), exit: 1, says: ['safetensors', 'model.safetensors'] },
   { name: 'weights that are something else', args: generate('$F/noWeights'), exit: 1, says: ['safetensors', 'model.safetensors'] },
+  { name: 'weights that are NaN', args: generate('$F/nanWeights', '--prompt', 'the'), exit: 1, says: ['not-finite', 'NaN or infinity for 300 of 300 tokens', /weights +not finite: \S+ \d+ of \d+/, 'lower optimizer.rate'], out: 'the' },
+  { name: 'a tokenizer that asks for what is not done', args: generate('$F/padded'), exit: 1, says: ['tokenizer-format', 'padding: is not done here'] },
   { name: 'a tokenizer that is none', args: generate('$F/brokenTokenizer'), exit: 1, says: ['tokenizer-format', 'tokenizer.json'] },
   { name: 'a config that does not fit', args: generate('$F/otherConfig'), exit: 1, says: ['weights', /expected +f32/] },
   { name: 'a config with a size that is none', args: generate('$F/badConfig'), exit: 1, says: ['config', '"embed"'] },
@@ -159,6 +190,9 @@ const damages: { readonly [folder: string]: readonly [file: string, change: (con
   brokenRun: ['run.json', () => '{'],
   cutWeights: ['model.safetensors', content => content.subarray(0, content.length - 1000)],
   noWeights: ['model.safetensors', content => content.map(byte => byte ^ 0xa5)],
+  // Only its header is left as it was.
+  nanWeights: ['model.safetensors', content => (content.length < 8 ? content : content.fill(0xff, 8 + Number(content.readBigUInt64LE())))],
+  padded: ['tokenizer.json', content => content.toString().replace('"padding":null', '"padding":{"pad_id":0}')],
   brokenTokenizer: ['tokenizer.json', () => '{"model": {}}'],
   otherConfig: ['config.json', content => content.toString().replace('"embed": 16', '"embed": 32')],
   badConfig: ['config.json', content => content.toString().replace('"embed": 16', '"embed": -16')],
@@ -169,6 +203,7 @@ beforeAll(async () => {
   place.file('text.txt', text)
   place.file('tiny.txt', 'the people of a nation')
   place.file('empty.txt', '')
+  place.file('texts/one.txt', text)
   place.file('blank.txt', ' \n\t\n')
   place.file('latin1.txt', Buffer.from('caf\xe9 and more', 'latin1'))
   place.file('configured/config.json', '{}')
@@ -199,16 +234,45 @@ function expectOneMessage(err: string): void {
   expect(rows.filter(row => /^\s+at /.test(row) && !/^ {2}at +(\S+:\d+:\d+|byte .*)$/.test(row)), err).toEqual([])
 }
 
+/** What the words in capitals of a fix can be, on this machine. There is no library of another plugin, nor an MPI to name. */
+const placeholders = (): Placeholders => ({ DIR: join(place.path, 'fresh'), FILE: join(place.path, 'text.txt'), FOLDER: join(place.path, 'texts'), N: '1', DIM: 'heads', PATH: undefined, MPICC: undefined })
+const messages = new Map<string, string>()
+
 // In one process, but for a tenth; `npm run test:deep` gives each a process of its own.
 describe.concurrent('bad input', () => {
-  for (const [i, { name, args, env, exit, says: [code, ...parts] }] of cases.entries()) {
+  for (const [i, { name, args, env, exit, says: [code, ...parts], out: printed = '' }] of cases.entries()) {
     it(name, async ({ expect }) => {
       const { code: exitCode, err, out } = await start(args, name, env, all || i % 10 === 0 ? run : server.run)
+      messages.set(name, err)
       expect(err).toMatch(new RegExp(`^\\w+Error\\[(${code})\\] `))
       expectOneMessage(err)
       for (const part of parts) expect(err).toMatch(part)
-      expect({ exitCode, out }).toEqual({ exitCode: exit, out: '' })
+      expect({ exitCode, out }).toEqual({ exitCode: exit, out: printed })
       expect(place.list(`cwd/${name.replace(/\W+/g, '-')}`)).toEqual([])
+    })
+  }
+})
+
+describe('what a fix proposes is accepted', () => {
+  /** As quick as it can be, and of plugins only what needs no network. */
+  const quick = (args: readonly string[]): string[] => {
+    const [command = ''] = args
+    if (args.includes('--help')) return [...args]
+    if (command === 'plugins' && !args.includes('simulate')) return [...args.filter(a => !a.startsWith('--')), '--help']
+    // What a shell would do: expand a pattern, and put a text into the pipe.
+    return (command === 'plugins' ? train('--plugin', 'simulate') : args).map(arg => arg.replace(/\/\*\.txt$/, '/one.txt').replace(/^\/dev\/stdin$/, '$F/text.txt'))
+  }
+  const proposing: string[] = []
+  afterAll(() => { expect(proposing.length).toBeGreaterThan(30) })
+
+  for (const { name, args } of cases) {
+    it(name, async () => {
+      const lines = proposals(messages.get(name) ?? '', args.map(filled), placeholders())
+      if (lines.length > 0) proposing.push(name)
+      for (const line of lines.map(quick)) {
+        const { accepted, message } = await tried(line.map(filled))
+        expect(accepted, `${messages.get(name)}\nfollowed: meshwork ${line.join(' ')}\n${message}`).toBe(true)
+      }
     })
   }
 })

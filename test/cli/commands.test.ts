@@ -1,4 +1,5 @@
 /** The commands as a user runs them: what they print, where, what they leave behind, and how they end. */
+import { execFileSync } from 'node:child_process'
 import { readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -119,6 +120,16 @@ export default run
   })
 })
 
+describe('names that a shell or a flag would take otherwise', () => {
+  it.each(['-x', 'it\'s $HOME', '-- naïve', 'a;b'])('the next step that train prints for --out %s runs as it stands', async folder => {
+    const { code, out, err } = await start([...train, '--steps', '1', '--batch', '1', '--model', '1', '--out', folder])
+    expect(code, err).toBe(0)
+    const line = /^more text +npx meshwork (generate .*)$/m.exec(out)?.[1] ?? ''
+    const shell = execFileSync('sh', ['-c', `"$0" "$1" ${line} --plugin simulate --tokens 1`, process.execPath, join(root, 'bin', 'meshwork.js')], { cwd: place.path, env: { ...process.env, MESHWORK_CACHE_DIR: cache }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+    expect(shell).toMatch(/^The people/)
+  })
+})
+
 describe('generate', () => {
   const generate = (...args: string[]): Promise<Ended> =>
     start(['generate', 'runs/a-run-of-mine-0', '--plugin', 'simulate', '--prompt', 'the people', '--tokens', '12', '--temperature', '1.5', ...args])
@@ -149,7 +160,7 @@ describe('an interruption', () => {
     return start(args, { ...options, onOutput: (all, child) => { if (!sent && seen.test(all)) sent = child.kill(signal) } })
   }
 
-  it.each([['SIGINT', 130], ['SIGTERM', 143]] as const)('by %s finishes the step, writes what a normal end writes, and exits with %i', async (signal, code) => {
+  it.each([['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const)('by %s finishes the step, writes what a normal end writes, and exits with %i', async (signal, code) => {
     const folder = `runs/${signal}`
     const ended = await interrupted([...train, '--steps', '100000', '--out', folder], /^step 1\//m, signal)
     expect(ended).toMatchObject({ code, signal: null })
@@ -157,6 +168,16 @@ describe('an interruption', () => {
     expect(ended.out).toMatch(/^held-out loss {2}\d/m)
     const steps = Number(/stopped after (\d+)/.exec(ended.out)?.[1])
     await expectRun(folder, steps, [steps - 1])
+  })
+
+  it('by a terminal that closes comes twice, from the shell and from the system: the run is still written', async () => {
+    let timer: NodeJS.Timeout | undefined
+    const ended = await start([...train, '--steps', '100000', '--out', 'runs/closed'], {
+      onOutput: (all, child) => { if (/^step 1\//m.test(all)) timer ??= setInterval(() => child.kill('SIGHUP'), 20) },
+    })
+    clearInterval(timer)
+    expect(ended).toMatchObject({ code: 129, signal: null })
+    expect(filesOf('runs/closed')).toEqual(everything)
   })
 
   it('a second time ends the process at once', async () => {

@@ -4,15 +4,15 @@ import { expect, test } from 'vitest'
 import { FileError } from '../../src/core/errors.ts'
 import { cacheRoot } from '../../src/io/cache-root.ts'
 
-const account = (): string => '/home/me'
+const account = (): string => '/accounts/me'
 const none = (): string => { throw new Error('no such account') }
 
 test.each<[NodeJS.ProcessEnv, string]>([
-  [{ HOME: '/home/me' }, '/home/me/.cache/meshwork'],
-  [{ HOME: '', XDG_CACHE_HOME: '', MESHWORK_CACHE_DIR: '' }, '/home/me/.cache/meshwork'],
-  [{}, '/home/me/.cache/meshwork'],
-  [{ HOME: '.' }, '/home/me/.cache/meshwork'],
-  [{ HOME: 'home' }, '/home/me/.cache/meshwork'],
+  [{ HOME: '/accounts/me' }, '/accounts/me/.cache/meshwork'],
+  [{ HOME: '', XDG_CACHE_HOME: '', MESHWORK_CACHE_DIR: '' }, '/accounts/me/.cache/meshwork'],
+  [{}, '/accounts/me/.cache/meshwork'],
+  [{ HOME: '.' }, '/accounts/me/.cache/meshwork'],
+  [{ HOME: 'home' }, '/accounts/me/.cache/meshwork'],
   [{ HOME: '/elsewhere', XDG_CACHE_HOME: 'cache' }, '/elsewhere/.cache/meshwork'],
   [{ HOME: '/elsewhere', XDG_CACHE_HOME: './cache' }, '/elsewhere/.cache/meshwork'],
   [{ HOME: '', XDG_CACHE_HOME: '/var/cache' }, '/var/cache/meshwork'],
@@ -26,7 +26,7 @@ test.each<[NodeJS.ProcessEnv, string]>([
 test('what is given goes before the environment', () => {
   expect(cacheRoot('/given', { MESHWORK_CACHE_DIR: '/scratch' }, account)).toBe('/given')
   expect(cacheRoot('given', {}, none)).toBe(join(process.cwd(), 'given'))
-  expect(cacheRoot('', { HOME: '/home/me' }, none)).toBe('/home/me/.cache/meshwork')
+  expect(cacheRoot('', { HOME: '/accounts/me' }, none)).toBe('/accounts/me/.cache/meshwork')
 })
 
 test.each([['no account', none], ['an account without a home', () => ''], ['an account whose home is no path', () => 'home']])('%s', (_, home) => {

@@ -171,7 +171,7 @@ export function loadPlugin(path: string, threads?: number): PluginLibrary {
   return library
 }
 
-export const pluginFix = 'run `meshwork plugins install cpu`, give another --plugin PATH, or use --plugin simulate'
+export const pluginFix = 'run `npx meshwork plugins install cpu`, give another --plugin PATH, or use --plugin simulate'
 
 const RTLD_NOW = 2
 const RTLD_NODELETE = 0x1000

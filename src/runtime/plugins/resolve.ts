@@ -44,7 +44,7 @@ export async function resolvePlugin(nameOrPath: string = 'cpu', cacheDir?: strin
   if (path !== undefined) return path
   throw new PluginError({
     code: 'not-installed', what: `the ${nameOrPath} plugin is not installed`, details: { folder: cacheRoot(cacheDir) },
-    fix: `meshwork plugins install ${nameOrPath}, give a library: --plugin PATH, ${otherwise}`,
+    fix: `npx meshwork plugins install ${nameOrPath}, give a library: --plugin PATH, ${otherwise}`,
   })
 }
 
@@ -53,7 +53,7 @@ async function existing(path: string, from: string): Promise<string> {
   if (found?.isFile() === true) return resolve(path)
   throw new PluginError({
     code: 'no-such-plugin', what: `there is no plugin library at ${path}`, details: { 'given by': from },
-    fix: `correct the path, use --plugin cpu after meshwork plugins install cpu, ${otherwise}`,
+    fix: `correct the path, use --plugin cpu after npx meshwork plugins install cpu, ${otherwise}`,
   })
 }
 
