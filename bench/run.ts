@@ -5,6 +5,7 @@ import { UsageError } from '../src/core/errors.ts'
 import { didYouMean } from '../src/core/nearest.ts'
 import { listPlugins } from '../src/runtime/plugins/index.ts'
 import { endWith } from '../test/oracle/main.ts'
+import { compileSection } from './compile.ts'
 import { depthSection } from './depth.ts'
 import { gptSection } from './gpt.ts'
 import type { Row, Section } from './measure.ts'
@@ -18,6 +19,7 @@ interface Entry { readonly measure: Measure; readonly rounds: number }
 const sections: { readonly [name: string]: Entry } = {
   gpt: { measure: gptSection, rounds: 12 },
   tiny: { measure: tinySection, rounds: 15 },
+  compile: { measure: compileSection, rounds: 5 },
   depth: { measure: depthSection, rounds: 5 },
   memory: { measure: memorySection, rounds: 1 },
   mpi: { measure: mpiSection, rounds: 5 },

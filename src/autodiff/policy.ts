@@ -6,8 +6,9 @@ import { bodiesOf, operand, reachable, shapeOf, type Node } from '../graph/node.
 import { userSite } from '../core/site.ts'
 
 /**
- * What is computed again: `everything`, so that only what enters is kept; `nothing`; `all-but-contractions` with weights, whose
- * collectives are then not repeated, while those of other ops are; or all but the tensors that `named` marks with one of the names to `keep`. To `offload` to
+ * What is computed again: `everything`, so that only what enters is kept; `nothing`; `all-but-contractions` with weights, which
+ * in the layers of a Transformer are what all-reduces follow, so that none of these is repeated. What only moves elements along a split dim
+ * (`roll`, `shift`, slices, `relayout`) is moved again: mark it with `named` to keep it. Or all but the tensors that `named` marks with one of the names to `keep`. To `offload` to
  * the host's memory is refused where a program is made: no platform that Meshwork runs on gives programs a memory space there.
  */
 export type Remat = 'everything' | 'nothing' | 'all-but-contractions' | { readonly keep: readonly string[] } | { readonly offload: readonly string[] }

@@ -81,11 +81,11 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
     if (leaf.node.op !== 'input') throw new DimError({ code: 'not-an-input', what: `compile: argument ${path} is computed, not given`, fix: 'make it with input(), param() or slot()', at: leaf.node.site })
     return leaf.node
   })
-  const twice = inputs.findIndex((n, i) => inputs.indexOf(n) !== i)
+  const known = new Set<Node>()
+  const twice = inputs.findIndex(n => known.size === known.add(n).size)
   if (twice >= 0) throw new DimError({ code: 'same-input', what: `compile: argument ${leaves[twice]?.path ?? ''} is the same tensor as argument ${leaves[inputs.indexOf(inputs[twice] as Node<'input'>)]?.path ?? ''}`, fix: 'make an input for each', at: inputs[twice]?.site })
   const result = f(...args)
   const outputs = prune(mergeScans(inlined(leavesOf(result).map(l => l.leaf.node))), make)
-  const known = new Set<Node>(inputs)
   for (const n of reachable(outputs)) {
     if (n.op === 'input' && !known.has(n)) {
       throw new DimError({ code: 'unbound-input', what: `compile: the program uses "${n.attrs.name}", which is not among its arguments`, fix: 'pass it as an argument', at: n.site })

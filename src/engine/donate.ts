@@ -9,14 +9,19 @@ const key = (n: LocalNode): string => `${dtypeOf(n)}[${formatShape(shapeOf(n))}]
 export function donationPairs(graph: LocalGraph, candidates: readonly number[]): Map<number, number> {
   const free = new Map<string, number[]>()
   // A result that is a parameter itself, or stands twice among the results, cannot take another's place.
-  const inputs = new Set<LocalNode>(graph.inputs)
+  const taken = new Set<LocalNode>(graph.inputs)
+  const results = new Set(graph.outputs)
   graph.outputs.forEach((n, i) => {
-    if (!inputs.has(n) && graph.outputs.indexOf(n) === i) free.set(key(n), [...(free.get(key(n)) ?? []), i])
+    if (taken.has(n)) return
+    taken.add(n)
+    const places = free.get(key(n))
+    if (places === undefined) free.set(key(n), [i])
+    else places.push(i)
   })
   const pairs = new Map<number, number>()
   for (const c of candidates) {
     const n = graph.inputs[c]
-    if (n === undefined || graph.outputs.includes(n)) continue
+    if (n === undefined || results.has(n)) continue
     const to = free.get(key(n))?.shift()
     if (to !== undefined) pairs.set(c, to)
   }

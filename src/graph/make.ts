@@ -8,13 +8,15 @@ import { interner, operand, shapeOf, type Make, type Node } from './node.ts'
 import type { Attrs } from './ops.ts'
 import { userSite } from '../core/site.ts'
 
-// Interning is not state that anyone can see: a node is what it is made of, whoever made it first.
+// One table for the whole process, held weakly: a node that nobody has any more leaves it. It can be seen in one place alone, the line of a
+// node that depends on no input, which is that of who made it first; such nodes bear no line in a program's text.
 const intern = interner(infer, userSite, (op, inputs) => {
   if (inputs.every(n => (n as Node | undefined)?.results !== undefined)) return
   throw new DimError({ code: 'not-a-tensor', what: `${op}: an operand is no tensor`, fix: 'make it one: input(), param(), full()', at: userSite() })
 }, legal)
 
-// Who is listening, innermost last; empty but while `madeBy` runs a function.
+// Who is listening, innermost last; empty but while `madeBy` runs a function. Branches of a choice are functions of no arguments: what they
+// make can be told in no other way.
 const listeners: Set<Node>[] = []
 
 export const make: Make<Attrs> = (op, inputs, attrs, site) => {

@@ -46,7 +46,18 @@ function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>,
 
 /** Every node of a graph, bodies of loops and choices included. */
 export function allNodes(roots: readonly Node[]): Node[] {
-  return reachable(roots).flatMap(n => [n, ...bodiesOf(n).flatMap(body => [...allNodes(body.outputs), ...body.inputs])])
+  const all: Node[] = []
+  const add = (graph: readonly Node[]): void => {
+    for (const n of reachable(graph)) {
+      all.push(n)
+      for (const body of bodiesOf(n)) {
+        add(body.outputs)
+        for (const p of body.inputs) all.push(p)
+      }
+    }
+  }
+  add(roots)
+  return all
 }
 
 /** Ops that give a dim another size; those of the second list where it keeps its name. */

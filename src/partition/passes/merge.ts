@@ -114,7 +114,9 @@ export const mergeSmall: Pass = (body, make) => {
     if (member === undefined) continue
     if (Math.max(bytesOf(operand(n, 0)), bytesOf(n)) > smallBytes) continue
     const key = `${depth.get(n)} ${member.key}`
-    groups.set(key, [...(groups.get(key) ?? []), member])
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [member])
+    else group.push(member)
   }
   const replaced = new Map<LocalNode, LocalNode>()
   for (const group of groups.values()) mergeGroup(group, make, replaced)
