@@ -22,7 +22,7 @@ describe.each([{ plugin: 'simulate' }, { plugin: 'cpu' }])('$plugin', ({ plugin 
     const asking = new Set(['max', 'min', 'maxPool', 'minPool', 'cummax', 'cummin', 'scatter', 'sort', 'sortWith', 'argsort', 'argmax', 'argmin', 'categorical', 'topK', 'nth', 'median'])
     const names = Object.keys(registry)
     test.each([0, 2, 4, 6])('mesh %i', async n => {
-      const programs = fc.sample(drawn, { numRuns: 12, seed: seed + n }).map((p): Drawn => ({ ...p, mesh: n, steps: p.steps.filter(s => !asking.has(names[s.op % names.length] ?? '')).slice(0, 8), params: null, state: null, seed: p.seed | 1 })).filter(isLegal).slice(0, 6)
+      const programs = fc.sample(drawn, { numRuns: 12, seed: seed + n }).map((p): Drawn => ({ ...p, mesh: n, steps: p.steps.filter(s => !asking.has(names[s.op % names.length] ?? '')).slice(0, 8), params: null, state: null, named: null, seed: p.seed | 1 })).filter(isLegal).slice(0, 6)
       expect(programs.length).toBe(6)
       const { wrong, refused } = await verdict(programs, backend)
       expect([wrong, refused], programs.map(shown).join('\n\n')).toEqual([undefined, undefined])
