@@ -19,6 +19,7 @@ describe('flags', () => {
     ['--mesh replaces all axes', { mesh: 'a=3,b=1' }, { mesh: { a: 3, b: 1 } }],
     ['--layout replaces all rules; a dim named twice takes both axes', { layout: 'batch=a,heads=m,batch=b' }, { layout: { batch: ['a', 'b'], heads: 'm' } }],
     ['--set adds axes and rules, and takes any JSON', { set: ['mesh.pipe=2', 'layout={"heads":"pipe"}', 'params.embed=batch'] }, { mesh: { batch: 2, model: 2, pipe: 2 }, layout: { heads: 'pipe' }, params: { embed: 'batch' } }],
+    ['--set adds rules to layouts that the model names', { set: ['layouts.residual.seq=model', 'layouts.residual.from=params'] }, { layouts: { residual: { seq: 'model', from: 'params' } } }],
     ['--set comes last', { steps: '7', set: ['steps=9'] }, { steps: 9 }],
     ['--set leaves text text, also where it looks like a number', { set: ['name=7', 'sample.prompt="7"', 'remat=nothing'] }, { name: '7', sample: { prompt: '7' }, remat: 'nothing' }],
     ['--set takes one file for a list of one', { set: ['data=novel.txt'] }, { data: ['novel.txt'] }],

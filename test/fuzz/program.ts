@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { dim, nameOf, sizeOf, type Dim } from '../../src/core/dim.ts'
 import { isFloat } from '../../src/core/dtype.ts'
 import { partsOf, type Mesh } from '../../src/core/mesh.ts'
-import { expectDims, full, grad, input, iota, loose, mesh, param, type AnyTensor, type Layout, type Scalar, type Tensor } from '../../src/engine/index.ts'
+import { expectDims, full, grad, input, iota, loose, mesh, param, type AnyTensor, type Layout, type Layouts, type Scalar, type Tensor } from '../../src/engine/index.ts'
 
 export type T = Tensor<string>
 /** Numbers that pick operands, dims and ways; each op takes what of them it can use. */
@@ -19,6 +19,8 @@ export interface Drawn {
   readonly layout: readonly number[]
   readonly params: readonly number[] | null
   readonly state: readonly number[] | null
+  /** The rules of a layout that the program names, and which one it starts from by its last number. */
+  readonly named: readonly number[] | null
   /** f64, in which a difference is a fault; else f32, without what jumps. */
   readonly sharp: boolean
   /** The same program in f64, though it is not sharp. */
@@ -39,7 +41,7 @@ export const drawn: fc.Arbitrary<Drawn> = fc.record({
   sizes: fc.array(fc.constantFrom(4, 2, 8, 4, 6, 2, 8, 3, 1), { minLength: 5, maxLength: 5 }),
   inputs: fc.array(fc.uniqueArray(fc.nat(4), { minLength: 1, maxLength: 3 }), { minLength: 2, maxLength: 4 }),
   mesh: fc.nat(meshes.length - 1), layout: rules,
-  params: fc.option(rules), state: fc.option(rules, { freq: 1 }),
+  params: fc.option(rules), state: fc.option(rules, { freq: 1 }), named: fc.option(rules),
   sharp: fc.nat(9).map(n => n !== 9), seed: fc.nat(1e6),
 })
 
@@ -106,6 +108,8 @@ export class Making {
     // Scaled, so that what was kept apart and negated cannot cancel what keeps it apart.
     return x.mul(0.83).add(steps.sin().mul(0.7))
   }
+  /** x as the layout that the program names has it. */
+  named(x: T): T { return x.relayout(`${this.#prefix}named`, 'compute') }
   /** Rules for some of x's dims. */
   rules(x: T, n: number): Layout {
     const free = this.mesh.axes.map(a => a.name)
@@ -130,6 +134,7 @@ export interface Ready {
   readonly layout: Layout
   readonly params?: Layout
   readonly state?: Layout
+  readonly layouts?: NonNullable<Layouts['layouts']>
   readonly dims: { readonly [name: string]: Dim }
   /** Every value of the program, and the gradients of a loss over all of them. */
   readonly f: (given: readonly T[]) => readonly AnyTensor[]
@@ -177,8 +182,9 @@ export function ready(p: Drawn, registry: { readonly [name: string]: Op }, prefi
   }
   const named = [...dims, ...fresh.map(n => dim(`${prefix}${n}`, 24))]
   const rules = (n: readonly number[]): Layout => layoutOf(p, where, n, named)
+  const from = ['compute', 'params', 'state'][(p.named?.[3] ?? 0) % 3] ?? 'compute'
   return {
-    drawn: p, mesh: where, given, data, f, calls, layout: rules(p.layout), ...(p.params === null ? {} : { params: rules(p.params) }), ...(p.state === null ? {} : { state: rules(p.state) }),
+    drawn: p, mesh: where, given, data, f, calls, layout: rules(p.layout), ...(p.params === null ? {} : { params: rules(p.params) }), ...(p.state === null ? {} : { state: rules(p.state) }), ...(p.named === null ? {} : { layouts: { [`${prefix}named`]: { from, ...rules(p.named) } } }),
     dims: Object.fromEntries(named.map(d => [nameOf(d), d])),
   }
 }
