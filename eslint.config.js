@@ -18,6 +18,8 @@ export default tseslint.config(
       '@typescript-eslint/no-empty-function': 'off',
       '@typescript-eslint/prefer-for-of': 'off',
       '@typescript-eslint/no-inferrable-types': 'off',
+      // What is exported says its type by itself, for isolatedDeclarations.
+      '@typescript-eslint/consistent-generic-constructors': 'off',
       // Its mending takes away assertions that the inference of other types rests on.
       '@typescript-eslint/no-unnecessary-type-assertion': 'off',
       // An interface's function may be async for other implementations' sake.

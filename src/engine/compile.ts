@@ -4,7 +4,7 @@ import { DimError, LayoutError } from '../core/errors.ts'
 import { siteOf, userSite } from '../core/site.ts'
 import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
-import { treeOps } from '../core/tree.ts'
+import { treeOps, type TreeOps } from '../core/tree.ts'
 import { mergeScans } from '../autodiff/merge-scans.ts'
 import { inlined } from '../autodiff/remat.ts'
 import { make } from '../graph/make.ts'
@@ -72,7 +72,7 @@ export interface Program<A extends readonly Tree[], R extends Tree> extends Plan
 
 const tensors = treeOps(isTensor, 'a tensor')
 /** Trees of placements: what a plan says of its arguments. */
-export const placementTrees = treeOps((x): x is Placement => typeof x === 'object' && x !== null && 'sharding' in x && x.sharding instanceof Map, 'a placement')
+export const placementTrees: TreeOps<Placement> = treeOps((x): x is Placement => typeof x === 'object' && x !== null && 'sharding' in x && x.sharding instanceof Map, 'a placement')
 
 /** The function as a graph: its inputs are the arguments' leaves. @throws DimError where it uses an input that is no argument. */
 function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): { readonly graph: Graph; readonly result: R; readonly paths: string[] } {

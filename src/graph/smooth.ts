@@ -12,16 +12,38 @@ function both(a: Operand, b: Operand): Node[] {
   if (typeof b !== 'number') return [constantLike(a, b), b]
   throw new Error('one operand must be a tensor')
 }
-const unary = (fn: UnaryFn) => (x: Node): Node => make('unary', [x], { fn })
-const binary = (fn: BinaryFn) => (a: Operand, b: Operand): Node => make('binary', both(a, b), { fn })
-const compare = (direction: Direction) => (a: Operand, b: Operand): Node => make('compare', both(a, b), { direction })
+export type OfOne = (x: Node) => Node
+export type OfTwo = (a: Operand, b: Operand) => Node
+const unary = (fn: UnaryFn): OfOne => (x: Node): Node => make('unary', [x], { fn })
+const binary = (fn: BinaryFn): OfTwo => (a: Operand, b: Operand): Node => make('binary', both(a, b), { fn })
+const compare = (direction: Direction): OfTwo => (a: Operand, b: Operand): Node => make('compare', both(a, b), { direction })
 
 // Operands have one shape: these are for what is computed from one tensor, element by element.
-export const [neg, abs, sign, floor, round] = [unary('neg'), unary('abs'), unary('sign'), unary('floor'), unary('round')]
-export const [exp, expm1, log, log1p, sqrt, rsqrt] = [unary('exp'), unary('expm1'), unary('log'), unary('log1p'), unary('sqrt'), unary('rsqrt')]
-export const [add, sub, mul, div, rem] = [binary('add'), binary('sub'), binary('mul'), binary('div'), binary('rem')]
-export const [max, min, atan2, and, xor] = [binary('max'), binary('min'), binary('atan2'), binary('and'), binary('xor')]
-export const [equal, notEqual, less, greater] = [compare('EQ'), compare('NE'), compare('LT'), compare('GT')]
+export const neg: OfOne = unary('neg')
+export const abs: OfOne = unary('abs')
+export const sign: OfOne = unary('sign')
+export const floor: OfOne = unary('floor')
+export const round: OfOne = unary('round')
+export const exp: OfOne = unary('exp')
+export const expm1: OfOne = unary('expm1')
+export const log: OfOne = unary('log')
+export const log1p: OfOne = unary('log1p')
+export const sqrt: OfOne = unary('sqrt')
+export const rsqrt: OfOne = unary('rsqrt')
+export const add: OfTwo = binary('add')
+export const sub: OfTwo = binary('sub')
+export const mul: OfTwo = binary('mul')
+export const div: OfTwo = binary('div')
+export const rem: OfTwo = binary('rem')
+export const max: OfTwo = binary('max')
+export const min: OfTwo = binary('min')
+export const atan2: OfTwo = binary('atan2')
+export const and: OfTwo = binary('and')
+export const xor: OfTwo = binary('xor')
+export const equal: OfTwo = compare('EQ')
+export const notEqual: OfTwo = compare('NE')
+export const less: OfTwo = compare('LT')
+export const greater: OfTwo = compare('GT')
 export const choose = (p: Node, yes: Operand, no: Operand): Node => make('select', [p, ...both(yes, no)], {})
 export const square = (x: Node): Node => mul(x, x)
 export const clamp = (x: Node, low: number, high: number): Node => min(max(x, low), high)
@@ -38,7 +60,7 @@ export function expOfSum(high: Node, low: Node): Node {
 }
 
 /** A function of one tensor, computed in f32 where it is a half and then rounded once; its gradient is g · slope(x, f(x)), computed so, too. */
-export function smooth(f: (x: Node) => Node, slope: (x: Node, y: Node) => Node): (x: Node) => Node {
+export function smooth(f: OfOne, slope: (x: Node, y: Node) => Node): OfOne {
   // One closure for all calls, so that equal calls are one node.
   const vjp: Vjp = (g, y, [x = y]) => {
     const dtype = sumsIn(dtypeOf(x))

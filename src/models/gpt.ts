@@ -1,5 +1,5 @@
 /** A decoder-only Transformer as GPT-2 has it: pre-norm, learned positions, tied embedding (Radford et al. 2019). */
-import { dims } from '../core/dim.ts'
+import { dims, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { input } from '../graph/input.ts'
 import { initialisers, param } from '../graph/param.ts'
@@ -33,16 +33,36 @@ type Ids = Tensor<'batch' | 'seq'>
  * The layouts that a GPT names. `residual` is that of the stream between the layers, and of what is done to it there: norms, dropout,
  * sums. With `seq` on the axis that heads and `hidden` lie on, it is Megatron's sequence parallelism (Korthikanti et al. 2022).
  */
-export const gptLayouts = { residual: 'compute' } as const
+export const gptLayouts: { readonly residual: 'compute' } = { residual: 'compute' }
 
+type Dims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
 /** The dims of a GPT, for layouts and for reading its tensors. */
-export const gptDims = (c: GptConfig, batch: number) => dims({
+export const gptDims = (c: GptConfig, batch: number): Dims => dims({
   batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, headDim: c.headDim, hidden: c.hidden, layers: c.layers,
 })
-type Dims = ReturnType<typeof gptDims>
 
+type Scaling = { readonly gain: Tensor<'embed'>; readonly bias: Tensor<'embed'> }
+type LayerScaling = { readonly gain: Tensor<'layers' | 'embed'>; readonly bias: Tensor<'layers' | 'embed'> }
+type Projection = Tensor<'layers' | 'embed' | 'heads' | 'headDim'>
 /** Every parameter, layers stacked along `layers`. */
-const parameters = ({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims, dtype: DType) => {
+export type GptParams = {
+  readonly tokens: Tensor<'vocab' | 'embed'>
+  readonly positions: Tensor<'seq' | 'embed'>
+  readonly blocks: {
+    readonly norm1: LayerScaling
+    readonly query: Projection
+    readonly key: Projection
+    readonly value: Projection
+    readonly out: Projection
+    readonly norm2: LayerScaling
+    readonly up: Tensor<'layers' | 'embed' | 'hidden'>
+    readonly upBias: Tensor<'layers' | 'hidden'>
+    readonly down: Tensor<'layers' | 'embed' | 'hidden'>
+    readonly downBias: Tensor<'layers' | 'embed'>
+  }
+  readonly norm: Scaling
+}
+function parameters({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims, dtype: DType): GptParams {
   const [weight, gain, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: 1 }, { dtype, init: 0 }]
   // Residual branches start smaller, so that the stream's variance does not grow with depth.
   const branch = { ...weight, init: initialisers.normal(0.02 / Math.sqrt(2 * layers.size)) }
@@ -64,7 +84,6 @@ const parameters = ({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims,
     norm: { gain: param('norm.gain', [embed], gain), bias: param('norm.bias', [embed], bias) },
   }
 }
-export type GptParams = ReturnType<typeof parameters>
 type Contracted = 'query' | 'key' | 'value' | 'out' | 'up' | 'down'
 /** The parameters, what is contracted whole or quantized: enough to infer with. */
 export type GptWeights = Omit<GptParams, 'tokens' | 'blocks'> & {

@@ -28,14 +28,14 @@ export class Session {
   readonly client: bigint
   readonly devices: readonly bigint[]
   readonly platform: { readonly name: string; readonly version: string }
-  readonly buffers = new Set<Owned>()
-  readonly executables = new Set<Owned>()
-  readonly failures = new Failures()
+  readonly buffers: Set<Owned> = new Set()
+  readonly executables: Set<Owned> = new Set()
+  readonly failures: Failures = new Failures()
   // Small copies are made at once, one after another: each fills the same struct.
-  readonly reading = new Struct('PJRT_Buffer_ToHostBuffer_Args')
-  readonly putting = new Struct('PJRT_Client_BufferFromHostBuffer_Args')
+  readonly reading: Struct<'PJRT_Buffer_ToHostBuffer_Args'> = new Struct('PJRT_Buffer_ToHostBuffer_Args')
+  readonly putting: Struct<'PJRT_Client_BufferFromHostBuffer_Args'> = new Struct('PJRT_Client_BufferFromHostBuffer_Args')
   /** Calls take their places here at once, and are admitted in their order. */
-  readonly inLine = queue()
+  readonly inLine: ReturnType<typeof queue> = queue()
   readonly inTurn: Turns
   /** Whether one program waits for the other to be done. */
   readonly oneByOne: boolean
