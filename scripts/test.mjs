@@ -18,7 +18,7 @@ function run(args, stdio) {
   })
 }
 // Ctrl-C reaches the children, too; this process ends with them.
-process.on('SIGINT', () => {})
+process.on('SIGINT', () => undefined)
 
 const types = await run([bin('tsc7', 'bin', 'tsc'), '-p', 'tsconfig.json', '--noEmit'], 'inherit')
 if (types.code !== 0) process.exit(types.code)
