@@ -12,7 +12,7 @@ import { draw } from '../support/values.ts'
 export interface OpsPart { readonly kind: 'ops'; readonly where: string; readonly mesh: MeshSizes; readonly names: readonly string[]; readonly seed: number; readonly part: number; readonly of: number }
 /** Random programs, one after another on `simulate`, or a few as one by XLA. */
 export interface FuzzPart { readonly kind: 'fuzz'; readonly plugin: 'simulate' | 'cpu'; readonly seed: number; readonly programs: number; readonly mesh: number }
-/** A test file that takes a part of a product in `npm test`, and all of it here; of it the tests whose names match. */
+/** A test file that takes a part of a product in `npm test`, and all of it here; of it the tests whose names match, or all with ''. */
 export interface FilePart { readonly kind: 'file'; readonly file: string; readonly pattern: string }
 
 export type Work = OpsPart | FuzzPart | FilePart
@@ -74,13 +74,13 @@ const fuzzParts = (seed: number): Part[] => [
 const files: readonly (readonly [file: string, pattern: string])[] = [
   ['test/same-numbers.test.ts', 'simulate'], ['test/same-numbers.test.ts', 'cpu'],
   ...found.map(m => ['test/mpi/numbers.test.ts', m.name] as const),
-  ['test/cli/bad-input.test.ts', 'bad input'],
+  ['test/cli/bad-input.test.ts', ''], ['test/train/precision.test.ts', ''], ['test/train/microbatches.test.ts', ''],
   ...['failures', 'bad-input'].flatMap(file => found.map(m => [`test/mpi/${file}.test.ts`, m.name] as const)),
   ...found.map(m => ['test/mpi/hosts.test.ts', m.name] as const),
   ...found.map(m => ['test/mpi/native.test.ts', m.name] as const),
 ]
 const fileParts = (): Part[] => files.map(([file, pattern]) => ({
-  id: `file/${file.replace(/^test\/|\.test\.ts$/g, '')}/${pattern.replace(/\W/g, '')}`, group: 'test files', work: { kind: 'file', file, pattern },
+  id: ['file', file.replace(/^test\/|\.test\.ts$/g, ''), pattern.replace(/\W/g, '')].filter(word => word !== '').join('/'), group: 'test files', work: { kind: 'file', file, pattern },
 }))
 
 export const partsOf = (seed: number): Part[] => shuffled([...opParts(seed), ...fuzzParts(seed), ...fileParts()], seed + 1)

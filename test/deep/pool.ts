@@ -83,14 +83,14 @@ class Jobs {
 
 /** All tests of a file whose names match. */
 function runFile({ file, pattern }: FilePart): Promise<readonly string[]> {
-  const args = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', file, '-t', pattern]
+  const args = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', file, ...pattern === '' ? [] : ['-t', pattern]]
   const child = watched(spawn(process.execPath, args, { cwd: root, env: { ...process.env, MESHWORK_DEPTH: 'all', NO_COLOR: '1' }, stdio: ['ignore', 'pipe', 'pipe'] }))
   let printed = ''
   const keep = (chunk: Buffer): void => { printed += chunk.toString() }
   child.stdout.on('data', keep)
   child.stderr.on('data', keep)
   return new Promise(resolve => {
-    child.on('close', code => { resolve(code === 0 ? [] : [`${printed.slice(-8000)}\n  again: MESHWORK_DEPTH=all npx vitest run ${file} -t '${pattern}'`]) })
+    child.on('close', code => { resolve(code === 0 ? [] : [`${printed.slice(-8000)}\n  again: MESHWORK_DEPTH=all npx vitest run ${file}${pattern === '' ? '' : ` -t '${pattern}'`}`]) })
   })
 }
 

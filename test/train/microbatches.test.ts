@@ -7,6 +7,7 @@ import { stateOf, trainStep } from '../../src/train/program.ts'
 import { defineRun } from '../../src/train/run.ts'
 import { train } from '../../src/train/train.ts'
 import { given, leafValues } from '../graph/support.ts'
+import { all } from '../support/depth.ts'
 import { forms, small } from '../support/parallel-runs.ts'
 
 const { batch, embed, hidden } = dims({ batch: 8, embed: 2, hidden: 3 })
@@ -100,5 +101,5 @@ describe('training in parts', () => {
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - (expected[i] ?? 0)) / (expected[i] ?? 1)).toBeLessThan(1e-5)
   }
   test.each([4, 8])('%i microbatches on one device', n => compare({ microbatches: n }))
-  test.each([2, 5, 6, 7, 9].flatMap(i => forms.slice(i, i + 1)).map(m => [JSON.stringify(m), m] as const))('two microbatches: %s', (_, change) => compare({ ...change, microbatches: 2 }))
+  test.each((all ? [2, 5, 6, 7, 9] : [5, 6, 9]).flatMap(i => forms.slice(i, i + 1)).map(m => [JSON.stringify(m), m] as const))('two microbatches: %s', (_, change) => compare({ ...change, microbatches: 2 }))
 })
