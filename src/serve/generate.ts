@@ -149,7 +149,7 @@ async function notFinite(logits: Float32Array, step: number, folder: string, wei
   return new FileError({
     code: 'not-finite', what: `${folder}: ${bad === 0 ? 'no token is possible' : `the model gives NaN or infinity for ${bad} of ${logits.length} tokens`} at token ${step + 1}: no text can be drawn`,
     details: { weights: shown.length === 0 ? 'all finite' : `not finite: ${shown.join(', ')}` },
-    fix: shown.length === 0 ? 'the numbers leave the range of precision.compute: train the run with --set precision.compute=f32, or bf16' : 'the run diverged: train it again with a lower optimizer.rate, such as --set optimizer.rate=1e-4',
+    fix: shown.length === 0 ? 'the numbers leave the range of precision.compute: train it again with another, f32 or bf16' : 'the run diverged: train it again with a lower optimizer.rate',
   })
 }
 
