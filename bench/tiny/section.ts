@@ -15,7 +15,7 @@ import { optimizer, type Task } from '../task.ts'
 const config = { vocab: 512, seq: 32, layers: 2, embed: 32, heads: 2, headDim: 16, hidden: 128, dropout: 0 }
 const [batch, batches] = [4, 8]
 /** Steps a visit, and those before the first: Node and Python optimise their own code meanwhile. */
-const [visit, warmup] = [100, 200]
+const [visit, warmup] = [100, 1500]
 const environment = environments['huge pages']
 const one = { batch: 1, model: 1 }
 const four = { batch: 2, model: 2 }

@@ -13,6 +13,9 @@ import { Held, watch, type Gone } from './held.ts'
 /** The devices of a mesh whose buffers are in this process. */
 export const devicesHere = (backend: Backend, mesh: Mesh): readonly number[] => backend.addressable.filter(d => d < mesh.size)
 
+/** What a device's part takes. */
+export const bytesOn = ({ shape, dtype, sharding }: Placement, mesh: Mesh): number => sizeOf(localShape(shape, sharding, mesh)) * dtypes[dtype].bytes
+
 /**
  * An array over a mesh; it may not have been computed yet. What it holds on the devices is freed by `dispose` (or `using`), by a program
  * that it is donated to, or some time after the last reference to it is gone.
@@ -26,15 +29,14 @@ export class MeshArray {
   readonly backend: Backend
   readonly #held: Held
 
-  /** `buffers` are those of `devicesHere`. */
-  constructor(placement: Placement, mesh: Mesh, backend: Backend, buffers: readonly DeviceBuffer[]) {
+  /** `buffers` are those of `devicesHere`, `bytes` what one of them takes. */
+  constructor(placement: Placement, mesh: Mesh, backend: Backend, buffers: readonly DeviceBuffer[], bytes = bytesOn(placement, mesh)) {
     this.shape = placement.shape
     this.dtype = placement.dtype
     this.sharding = placement.sharding
     this.mesh = mesh
     this.backend = backend
-    const elements = sizeOf(localShape(placement.shape, placement.sharding, mesh))
-    this.#held = new Held(buffers, elements * dtypes[placement.dtype].bytes * buffers.length)
+    this.#held = new Held(buffers, bytes * buffers.length)
     watch(this, this.#held)
   }
 
@@ -73,7 +75,7 @@ export class MeshArray {
     // A process gives the parts of its own devices, one after another.
     const mine = Promise.all(parts).then(read => new Uint8Array(Buffer.concat(read.map(([, p]) => new Uint8Array(p.buffer, p.byteOffset, p.byteLength)))))
     const given = await this.backend.processes.exchange(mine, 'reading an array that lies over processes')
-    const bytes = sizeOf(localShape(this.shape, this.sharding, this.mesh)) * dtypes[this.dtype].bytes
+    const bytes = bytesOn(this, this.mesh)
     for (const [rank, theirs] of given.entries()) {
       from.filter(d => this.backend.ownerOf(d) === rank).forEach((device, i) => put(device, dtypes[this.dtype].view(theirs.slice(i * bytes, (i + 1) * bytes).buffer)))
     }

@@ -19,7 +19,7 @@ import { partition } from '../partition/partition.ts'
 import type { Backend, MemoryStats } from '../runtime/backend.ts'
 import { emit } from '../stablehlo/emit.ts'
 import { argumentsOf, type Leaf } from './arguments.ts'
-import { MeshArray, present } from './array.ts'
+import { bytesOn, MeshArray, present } from './array.ts'
 import { donationPairs } from './donate.ts'
 
 type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [k: string]: TreeOf<T> }
@@ -131,6 +131,7 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
   const { donated, result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs })
   options.onPlan?.(planned)
   const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
+  const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))
   const expected = { inputs: planned.inputs, donated: new Set(donated), mesh, backend }
   const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
     const here = new Error()
@@ -139,7 +140,7 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
     try {
       const out = await executable.execute(args.buffers, { at })
       args.accepted()
-      const arrays = planned.local.outputPlacements.map((p, i) => new MeshArray(p, mesh, backend, out.map(row => present(row[i]))))
+      const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
       return tensors.rebuild(result, arrays) as Arrays<R>
     } finally {
       args.release()

@@ -191,27 +191,25 @@ export class PjrtExecutable implements Executable {
       })
     }
     const taken = new Set<DeviceBuffer>()
-    args.forEach((row, device) => {
-      row.forEach((buffer, i) => {
+    for (const [device, row] of args.entries()) {
+      for (const [i, buffer] of row.entries()) {
         const wanted = parameters[i] ?? buffer
-        const problem = (code: string, what: string): PluginError => new PluginError({
-          code, what: `argument ${i} for device ${device} ${what}`,
-          details: { given: `${typeText(buffer)} on device ${buffer.device}`, wanted: `${typeText(wanted)} on device ${device}` },
-        })
-        if (buffer.device !== device || (buffer.shape !== wanted.shape && typeText(buffer) !== typeText(wanted))) throw problem('argument', 'does not fit')
+        if (buffer.device !== device || !sameType(buffer, wanted)) {
+          throw new PluginError({
+            code: 'argument', what: `argument ${i} for device ${device} does not fit`,
+            details: { given: `${typeText(buffer)} on device ${buffer.device}`, wanted: `${typeText(wanted)} on device ${device}` },
+          })
+        }
         if (this.donated.has(i)) {
-          if (taken.has(buffer)) throw problem('donated-twice', 'is donated twice')
+          if (taken.has(buffer)) throw donatedTwice(i, device)
           taken.add(buffer)
         }
-      })
-    })
+      }
+    }
     if (taken.size === 0) return
-    args.forEach((row, device) => {
-      row.forEach((buffer, i) => {
-        if (this.donated.has(i) || !taken.has(buffer)) return
-        throw new PluginError({ code: 'donated-twice', what: `argument ${i} for device ${device} is donated as another argument, too` })
-      })
-    })
+    for (const [device, row] of args.entries()) {
+      for (const [i, buffer] of row.entries()) if (!this.donated.has(i) && taken.has(buffer)) throw donatedTwice(i, device)
+    }
   }
 
   private freeIfUnused(): void {
@@ -220,6 +218,15 @@ export class PjrtExecutable implements Executable {
     this.session.executables.delete(this)
     this.session.library.call(new Struct('PJRT_LoadedExecutable_Destroy_Args').set('executable', this.handle))
   }
+}
+
+const donatedTwice = (i: number, device: number): PluginError =>
+  new PluginError({ code: 'donated-twice', what: `argument ${i} for device ${device} is donated as another argument, too` })
+
+function sameType(a: BufferType, b: BufferType): boolean {
+  if (a.dtype !== b.dtype || a.shape.length !== b.shape.length) return false
+  for (let i = 0; i < a.shape.length; i++) if (a.shape[i] !== b.shape[i]) return false
+  return true
 }
 
 const typeText = ({ dtype, shape }: BufferType): string => `${dtype}[${shape.join(',')}]`

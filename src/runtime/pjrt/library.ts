@@ -31,7 +31,8 @@ export class PluginLibrary {
   /** XLA_FLAGS as the plugin read it. */
   readonly xlaFlags: string
   private readonly firstExtension: bigint
-  private readonly functions = new Map<CallName, Native>()
+  /** By the name of their arguments' struct, which is what a call has at hand. */
+  private readonly functions = new Map<`${CallName}_Args`, Native>()
   private readonly waiting: (() => void)[] = []
   private asyncCalls = 0
   // These calls are made hundreds of times a step: each fills one struct again and again.
@@ -51,11 +52,11 @@ export class PluginLibrary {
     const proto = koffi.proto('void *', ['void *'])
     for (const [name, at] of Object.entries(slots) as [CallName, number][]) {
       const pointer = at + 8 <= size ? table.getBigUint64(at, true) : 0n
-      if (pointer !== 0n) this.functions.set(name, koffi.decode(pointer, proto) as Native)
+      if (pointer !== 0n) this.functions.set(`${name}_Args`, koffi.decode(pointer, proto) as Native)
     }
   }
 
-  has(name: CallName): boolean { return this.functions.has(name) }
+  has(name: CallName): boolean { return this.functions.has(`${name}_Args`) }
 
   /** The address of what the plugin offers beyond the table: PJRT_Extension_Base is size, type, next. */
   extension(type: number): bigint | undefined {
@@ -69,22 +70,20 @@ export class PluginLibrary {
 
   /** Calls and returns the filled struct; for calls that return at once. */
   call<S extends `${CallName}_Args`>(args: Struct<S>): Struct<S> {
-    const name = callName(args)
-    const error = this.native(name)(args.address)
-    if (error !== null) throw this.failure(name, error)
+    const error = this.native(args.name)(args.address)
+    if (error !== null) throw this.failure(callName(args), error)
     return args
   }
 
   /** The same on a thread of libuv's pool, so that a long call leaves Node's loop free. */
   async callAsync<S extends `${CallName}_Args`>(args: Struct<S>): Promise<Struct<S>> {
-    const name = callName(args)
     while (this.asyncCalls >= MAX_ASYNC_CALLS) await new Promise<void>((resolve) => { this.waiting.push(resolve) })
     this.asyncCalls++
     try {
       return await new Promise((resolve, reject) => {
-        this.native(name).async(args.address, (failure, error) => {
+        this.native(args.name).async(args.address, (failure, error) => {
           if (failure !== null) reject(failure)
-          else if (error !== null) reject(this.failure(name, error))
+          else if (error !== null) reject(this.failure(callName(args), error))
           else resolve(args)
         })
       })
@@ -110,11 +109,11 @@ export class PluginLibrary {
   destroyEvent(event: bigint): void { this.call(this.spent.set('event', event)) }
   destroyBuffer(buffer: bigint): void { this.call(this.freed.set('buffer', buffer)) }
 
-  private native(name: CallName): Native {
+  private native(name: `${CallName}_Args`): Native {
     const found = this.functions.get(name)
     if (found !== undefined) return found
     throw new PluginError({
-      code: 'missing-call', what: `the plugin does not offer ${name}`,
+      code: 'missing-call', what: `the plugin does not offer ${callName({ name })}`,
       details: { plugin: this.path, api: `${this.apiVersion.major}.${this.apiVersion.minor}` },
       fix: 'use a newer plugin, or --plugin simulate',
     })
@@ -123,15 +122,15 @@ export class PluginLibrary {
   /** Reads an error's message and code, then frees it. */
   failure(call: string, error: bigint): PluginError {
     const text = new Struct('PJRT_Error_Message_Args').set('error', error)
-    this.native('PJRT_Error_Message')(text.address)
+    this.native('PJRT_Error_Message_Args')(text.address)
     const message = nativeText(text.get('message'), text.number('message_size'))
     let status = 'UNKNOWN'
     if (this.has('PJRT_Error_GetCode')) {
       const code = new Struct('PJRT_Error_GetCode_Args').set('error', error)
-      this.native('PJRT_Error_GetCode')(code.address)
+      this.native('PJRT_Error_GetCode_Args')(code.address)
       status = codeNames.get(code.number('code')) ?? status
     }
-    this.native('PJRT_Error_Destroy')(new Struct('PJRT_Error_Destroy_Args').set('error', error).address)
+    this.native('PJRT_Error_Destroy_Args')(new Struct('PJRT_Error_Destroy_Args').set('error', error).address)
     return new PluginError({
       code: status.toLowerCase().replaceAll('_', '-'),
       what: `${call.replace('PJRT_', '')}: ${message.trim() || status}`, details: { plugin: this.path },
