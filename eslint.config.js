@@ -18,6 +18,8 @@ export default tseslint.config(
       '@typescript-eslint/no-empty-function': 'off',
       '@typescript-eslint/prefer-for-of': 'off',
       '@typescript-eslint/no-inferrable-types': 'off',
+      // What may be a promise, or may be there already, is awaited on purpose.
+      '@typescript-eslint/await-thenable': 'off',
       // What is exported says its type by itself, for isolatedDeclarations.
       '@typescript-eslint/consistent-generic-constructors': 'off',
       // Its mending takes away assertions that the inference of other types rests on.

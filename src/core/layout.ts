@@ -42,6 +42,8 @@ export const layout = <const A extends string, const N extends string>(
 /** In errors, which layout they are about: none is said where it is `compute`. */
 const layoutDetail = (name: string): { readonly layout?: string } => (name === 'compute' ? {} : { layout: name })
 
+/** The rule of a dim; a dim may have the name of something that every object has. */
+const ruleOf = (rules: Layout, dim: string): Layout[string] => (Object.hasOwn(rules, dim) ? rules[dim] : undefined)
 const axesOf = (rule: string | readonly string[] | undefined): readonly string[] =>
   rule === undefined ? [] : typeof rule === 'string' ? [rule] : rule
 
@@ -57,11 +59,11 @@ export function shardingOf(rules: Layout, mesh: Mesh, shape: readonly Dim[], wha
     code, what: `${what}: ${text}`, fix, at,
     details: {
       tensor: formatShape(shape), mesh: formatMesh(mesh), ...layoutDetail(layout),
-      rules: shape.filter(d => axesOf(rules[d.name]).length > 0).map(d => `${d.name} → ${axesOf(rules[d.name]).join(', ')}`).join(', '),
+      rules: shape.filter(d => axesOf(ruleOf(rules, d.name)).length > 0).map(d => `${d.name} → ${axesOf(ruleOf(rules, d.name)).join(', ')}`).join(', '),
     },
   })
   for (const d of shape) {
-    const axes = axesOf(rules[d.name]).filter(a => axisOf(mesh, a).size > 1)
+    const axes = axesOf(ruleOf(rules, d.name)).filter(a => axisOf(mesh, a).size > 1)
     if (d.size % partsOf(mesh, axes) !== 0 && derived(d)) continue
     for (const a of axes) {
       const other = takenBy.get(a)
