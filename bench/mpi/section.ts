@@ -77,7 +77,7 @@ async function training(mpi: Mpi, folder: string, rounds: number, say: (line: st
   })
 }
 
-/** Each rank has one thread and the same share of work: two should take as long as one. */
+/** Each rank has one thread and the same amount of work, so two ranks should take as long as one. */
 async function scaling(mpi: Mpi, folder: string, rounds: number, say: (line: string) => void): Promise<Row[]> {
   const task = async (ranks: number): Promise<Task> => {
     const own = join(folder, `scaling-${ranks}`)

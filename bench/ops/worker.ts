@@ -16,7 +16,7 @@ import type { Answers, Request } from './task.ts'
 const backend = await openBackend({ devices: 1, cache: false })
 const where = { mesh: mesh({ x: 1 }), layout: {}, backend }
 
-/** So many turns, each of an operand that the turn before has changed in place: nothing can be computed once for all. */
+/** Runs so many turns. Each has an operand that the turn before has changed in place, so that nothing can be computed once for all turns. */
 function looped(c: Case, dims: Parameters<Case['f']>[1]) {
   return (turns: AnyTensor, operands: readonly T[]) => {
     const [first, ...others] = operands
@@ -44,7 +44,7 @@ async function open(name: string, folder: string) {
     [`x${i}`, { shape: tensor.shape.map(d => d.size), data: isFloat(tensor.dtype) ? data as Float32Array : Int32Array.from(data as ArrayLike<number>) }])
   const tensors: readonly Tensor<string>[] = drawn.map(d => d.tensor)
   const program = await compile(looped(c, dims), [input('turns', [], 'i32'), tensors] as const, { ...where, dims })
-  // On the device once and for all, as JAX's are.
+  // The operands are put on the device once, before the timing, as JAX's are.
   const keep = await compile((x: readonly Tensor<string>[]) => x.map(t => t.add(0)), [tensors] as const, { ...where, dims })
   const operands = await keep(drawn.map(d => d.data) as never) as readonly MeshArray[]
   keep.dispose()

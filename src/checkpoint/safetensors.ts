@@ -47,7 +47,7 @@ export function layoutFile<T extends Omit<HostTensor, 'data'>>(tensors: Iterable
     end += bytesOf(dtype, shape)
     header.set(name, { dtype: dtypes[dtype].safetensors, shape, data_offsets: [begins.at(-1), end] })
   }
-  // Not by way of an object, which would put names that are numbers first.
+  // A map, not an object: an object would order names that are numbers first.
   const json = Buffer.from(`{${[...header].map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(',')}}`)
   const head = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
   head.writeBigUInt64LE(BigInt(head.length - 8))
@@ -129,7 +129,7 @@ const damaged = (path: string, reason: string, cause?: unknown): FileError => ne
  * @throws FileError when it is missing, no regular file, cut off or damaged.
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  // Asked first: to open a pipe would wait for who writes into it.
+  // The kind of file is asked first, because opening a pipe would wait until somebody writes into it.
   const kind = await stat(path).catch((cause: unknown) => { throw cannotRead(path, cause) })
   if (!kind.isFile()) throw cannotRead(path, kind.isDirectory() ? 'it is a folder' : 'it is a pipe, a device or a socket, in which nothing can be looked up')
   const file = await open(path, 'r').catch((cause: unknown) => { throw cannotRead(path, cause) })
@@ -170,7 +170,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
 type RawEntry = z.infer<typeof entrySchema>
 interface Header { readonly metadata: ReadonlyMap<string, string>; readonly entries: ReadonlyMap<string, RawEntry> }
 
-/** Key by key, into maps: a tensor may have any name, also one that every object has. */
+/** JSON objects are read into maps, since a tensor may have any name, also one that every object has (`__proto__`). */
 function parseHeader(path: string, bytes: ArrayBuffer): Header {
   let json: unknown
   try {
@@ -202,7 +202,7 @@ function parseHeader(path: string, bytes: ArrayBuffer): Header {
 function checkEntry(path: string, name: string, { dtype: tag, shape, data_offsets: [begin, end] }: RawEntry): TensorEntry {
   const dtype = byTag.get(tag)
   const bits = dtype === undefined ? otherBits.get(tag) : 8 * dtypes[dtype].bytes
-  // Of a dtype that came after this was written, all that can be checked is where it lies.
+  // For a dtype that was added to the format later, only the place of the tensor can be checked.
   const wanted = bits === undefined ? end - begin : shape.includes(0) ? 0 : elements(shape) * bits / 8
   if (end < begin) throw damaged(path, `"${name}" ends at byte ${end}, before it begins at ${begin}`)
   if (end - begin !== wanted) throw damaged(path, `"${name}": ${tag}[${shape.join(', ')}] takes ${wanted} bytes, not ${end - begin}`)

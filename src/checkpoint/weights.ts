@@ -43,7 +43,7 @@ export async function saveWeights(file: string, arrays: readonly Named<MeshArray
     }
     await barrier(processes, 'writing weights')
   }
-  // Only now is it under its name.
+  // Only after this barrier does the file exist under its name.
   await barrier(processes, 'the weights\' file')
 }
 

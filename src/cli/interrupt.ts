@@ -32,7 +32,7 @@ export interface Interrupts {
 
 /** Causes that may come again and again, and never ask to hurry: a pipe or disk fails at each write, and both the shell and the system tell of a terminal that closes. */
 const repeated: readonly Cause[] = ['SIGHUP', 'SIGPIPE', 'output']
-/** Of these there is nobody to tell, or it has been told. */
+/** Interruptions that are not announced: there is nobody left to tell, or it has been told already. */
 const unsaid: readonly Cause[] = ['SIGPIPE', 'output']
 
 /** What is told that nobody reads stdout any more. */

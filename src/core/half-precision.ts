@@ -18,7 +18,7 @@ export function roundBf16(x: number): number {
   if (single !== x) bits = (abs(single) > abs(x) ? bits - 1 : bits) | 1
   return fromBits(bits + 0x7fff + ((bits >>> 16) & 1) & 0xffff0000)
 }
-/** Of a number that is a bf16 already. */
+/** The bits of a number that is a bf16 already. */
 export const bf16Bits = (x: number): number => (Number.isNaN(x) ? 0x7fc0 : bitsOf(x) >>> 16)
 export const bf16FromBits = (bits: number): number => fromBits(bits << 16)
 
@@ -36,7 +36,7 @@ export function roundF16(x: number): number {
   const step = spacing(size)
   return x < 0 ? -tieToEven(size / step) * step : tieToEven(size / step) * step
 }
-/** Of a number that is an f16 already. */
+/** The bits of a number that is an f16 already. */
 export function f16Bits(x: number): number {
   if (Number.isNaN(x)) return 0x7e00
   const signBit = x < 0 || Object.is(x, -0) ? 0x8000 : 0

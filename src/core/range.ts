@@ -2,7 +2,7 @@
 import { dtypes, isFloat, type DType } from './dtype.ts'
 
 const whole: { readonly [D in DType]?: readonly [low: number, high: number] } = {
-  // Beyond 2⁵³ a number of the host stands for its neighbours, too.
+  // Beyond 2⁵³ a JavaScript number stands for several integers, so the bounds are the nearest numbers that fit.
   i64: [-(2 ** 63), 2 ** 63], i32: [-(2 ** 31), 2 ** 31 - 1], u32: [0, 2 ** 32 - 1], i8: [-128, 127], u8: [0, 255], bool: [0, 1],
 }
 /** The lowest and the highest value. */

@@ -42,7 +42,7 @@ export function trainBpe(counts: ReadonlyMap<string, number>, { vocab, minCount 
   const ids = new Map(tokens.map((token, id) => [token, id]))
   const { symbols, starts, lengths, times } = spellWords(counts, ids)
 
-  // Keys stay small integers up to a vocabulary of 46,340; above that they are exact doubles.
+  // Up to a vocabulary of 46,340 these keys fit V8's small integers; above that they are doubles, which are still exact.
   const width = Math.max(vocab, tokens.length)
   const pairs = new Map<number, Pair>()
   const queue = new Heap<Candidate>((x, y) => x.count > y.count || (x.count === y.count && x.pair.key < y.pair.key))

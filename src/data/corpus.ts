@@ -58,7 +58,7 @@ export async function readCorpus(given: readonly TextFile[]): Promise<Corpus> {
   return {
     name: names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', '),
     licence: undefined,
-    // Each with its length: files that are cut elsewhere are other documents, and so another corpus.
+    // The length of each file is part of the identity: the same text cut into files elsewhere makes other documents, and so another corpus.
     identity: `sha256:${sha256Parts(files)}`,
     documents: async () => files.flatMap(bytes => decodeText(bytes).split(endOfText)).filter(text => text.trim() !== ''),
   }

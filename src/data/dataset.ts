@@ -46,7 +46,7 @@ export function holdOut({ tokens, ends }: Packed, endOfText: number, shape?: Bat
   const title = shape === undefined ? 'batch' : `batch of ${shape.batch} × ${shape.seq} tokens`
   requireTokens(tokens.length, 2 * needed, `the text is too short for one ${title} to train on and one held out`)
   const least = Math.max(needed, Math.min(Math.ceil(tokens.length * heldOutShare), heldOutMost))
-  // At the tail, the part to train on ends within a document and gets an end of its own.
+  // Where the tail of the text is held out, the part to train on is cut off within a document, so an end of text is added to it.
   return splitDocuments(tokens, ends, least, needed)
     ?? { train: join(tokens.subarray(0, -least), tokenLike(tokens, [endOfText])), heldOut: tokens.slice(-least) }
 }

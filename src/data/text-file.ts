@@ -7,7 +7,7 @@ import { nearest } from '../core/nearest.ts'
 import { isSystemError } from '../io/atomic.ts'
 import { shellPath } from '../io/shell.ts'
 
-/** Strings of JavaScript end at 2^29 characters. */
+/** A JavaScript string has at most 2^29 characters. */
 const largest = 2 ** 29 - 25
 
 /** A text file by its path, or with what was read from it: a pipe gives its text only once. */
@@ -98,7 +98,7 @@ async function readToEnd(file: FileHandle, path: string, expected: number): Prom
 /** Text without a byte order mark, its lines ending in \n alone. */
 export const decodeText = (bytes: Uint8Array): string => new TextDecoder('utf-8').decode(bytes).replaceAll('\r\n', '\n')
 
-/** Nearly always the start of a file decides. */
+/** Bytes that are looked at first: the start of a file nearly always shows whether it is UTF-8. */
 const isBlank = (bytes: Uint8Array): boolean =>
   new TextDecoder().decode(bytes.subarray(0, 4096), { stream: true }).trim() === '' && new TextDecoder().decode(bytes).trim() === ''
 

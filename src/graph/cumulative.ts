@@ -12,7 +12,7 @@ import type { Tensor, Unsettled } from './types.ts'
 export interface Cumulative {
   /** From the last element to the first. */
   readonly reverse?: boolean
-  /** Without the element itself: the first is what the sum of none is. */
+  /** Leaves the element itself out: the first result is the sum (or product, …) of no elements. */
   readonly exclusive?: boolean
 }
 

@@ -5,7 +5,7 @@ import { formatDims, printGraph } from './print.ts'
 
 const list = (items: readonly string[]): string => `[${items.join(' ')}]`
 
-/** Of ops with bodies in any language; printing shows the bodies. */
+/** How ops with bodies read, in the global language and in a device's. The bodies themselves are shown by the printing. */
 export const describeControl = {
   scan: (a: Pick<Attrs['scan'], 'over' | 'carries' | 'xs' | 'reverse'>): string => `scan over ${a.over.name}${a.reverse ? ' in reverse' : ''}, ${a.carries} carried, ${a.xs} walked`,
   cond: (): string => 'cond',

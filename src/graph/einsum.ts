@@ -14,7 +14,7 @@ type Shape = readonly Dim[]
 type Tree = number | readonly [Tree, Tree]
 interface Product { readonly tree: Tree; readonly shape: Shape; readonly cost: number }
 
-/** Beyond so many operands, the cheapest pair is multiplied again and again instead of trying every order. */
+/** With more operands than this, the cheapest pair is multiplied first, again and again, instead of trying every order. */
 const exhaustive = 8
 
 const union = (a: Shape, b: Shape): Shape => [...a, ...b.filter(d => !names(a).includes(d.name))]
@@ -26,7 +26,7 @@ function joined(a: Product, b: Product, needed: ReadonlySet<string>): Product {
 const neededOutside = (inside: readonly number[], shapes: readonly Shape[], kept: readonly string[]): ReadonlySet<string> =>
   new Set([...kept, ...shapes.flatMap((s, i) => (inside.includes(i) ? [] : names(s)))])
 
-/** Of all orders the one with the fewest multiplications: the best for every set of operands, from the best for its halves. */
+/** The order with the fewest multiplications, found by dynamic programming: the best order for a set of operands follows from the best ones for every way to cut it in two. */
 function best(shapes: readonly Shape[], kept: readonly string[]): Tree {
   const found: (Product | undefined)[] = []
   const members = (set: number): number[] => shapes.map((_, i) => i).filter(i => (set >> i) % 2 === 1)
@@ -40,7 +40,7 @@ function best(shapes: readonly Shape[], kept: readonly string[]): Tree {
     }
     for (let part = (set - 1) & set; part > 0; part = (part - 1) & set) {
       const [a, b] = [found[part], found[set ^ part]]
-      // Each pair of halves once.
+      // Every way to cut the set in two is tried once.
       if (part < (set ^ part) || a === undefined || b === undefined) continue
       const product = joined(b, a, needed)
       if (product.cost < (found[set]?.cost ?? Infinity)) found[set] = product

@@ -12,6 +12,6 @@ const last: { readonly [D in DType]?: number } = { f64: 2 ** -50, f32: 2 ** -21,
 export function isNearly(x: Tensor<string>, extremum: Tensor<string>): Tensor<string> {
   const same: Tensor<string> = x.equal(extremum)
   if (!isFloat(x.dtype)) return same
-  // Strictly less: next to infinity nothing is near.
+  // The comparison is strict, so that no finite number counts as near to infinity.
   return same.or(x.sub(extremum).abs().less(extremum.abs().mul(last[x.dtype] ?? 0)))
 }

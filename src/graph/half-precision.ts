@@ -6,14 +6,14 @@ import { dtypeOf, operand, type Node } from './node.ts'
 /** The dtype that sums of a dtype are computed in: f32 for bf16 and f16, its own for all others. */
 export const sumsIn = (dtype: DType): DType => (isHalf(dtype) ? 'f32' : dtype)
 
-/** The node in another dtype. What was only widened before is what it was. */
+/** The node converted to another dtype. A node that was only widened from that dtype is replaced by the one it was widened from. */
 export function converted(n: Node, dtype: DType): Node {
   if (dtypeOf(n) === dtype) return n
   const widened = n.op === 'convert' && dtypeOf(operand(n, 0)) === dtype && sumsIn(dtype) === dtypeOf(n)
   return widened ? operand(n, 0) : make('convert', [n], { dtype })
 }
 
-/** A cotangent in another dtype. What was narrowed on its way is taken as it was: gradients are not rounded to half precision in between. */
+/** A cotangent in another dtype. Where it was narrowed on its way, the wide one is taken, so that gradients are not rounded to half precision in between. */
 export const cotangentIn = (g: Node, dtype: DType): Node => (g.op === 'convert' && dtypeOf(operand(g, 0)) === dtype ? operand(g, 0) : converted(g, dtype))
 
 /**

@@ -66,9 +66,9 @@ export interface ContractionAttrs {
 
 /** What moves elements to places known beforehand. */
 export interface RearrangingAttrs {
-  /** One dim as several, row-major: the first of `into` is the major one. Into none, a dim of size 1 goes. */
+  /** One dim as several, row-major: the first of `into` is the major one. If `into` is empty, the dim, of size 1, disappears. */
   splitDim: { readonly dim: string; readonly into: readonly Dim[] }
-  /** Several dims as one, the first of `from` the major one, standing where that stood. Of none, a dim of size 1 comes. */
+  /** Several dims as one, the first of `from` the major one, standing where that stood. If `from` is empty, a new dim of size 1 appears. */
   mergeDims: { readonly from: readonly string[]; readonly into: Dim }
   /**
    * result[j] = xd[start + j·step] along `dim`, `xd` being the operand with `dilation` − 1 gaps between its elements; `fill`

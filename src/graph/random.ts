@@ -138,7 +138,7 @@ function cosOfTurns(u: Tensor<string>): Tensor<string> {
   const [first = 0, second = 0, ...others] = series(u.dtype === 'f64' ? 11 : 7).reverse()
   return others.reduce((sum: Tensor<string>, c) => sum.mul(square).add(c), square.mul(first).add(second)).mul(v)
 }
-/** Of sin(2πv): (−1)ᵏ (2π)²ᵏ⁺¹ / (2k + 1)!, k = 0, 1, … */
+/** The coefficients of the Taylor series of sin(2πv): (−1)ᵏ (2π)²ᵏ⁺¹ / (2k + 1)! for k = 0, 1, … */
 function series(terms: number): number[] {
   const found = [2 * Math.PI]
   for (let k = 1; k < terms; k++) found.push(-(found[k - 1] ?? 0) * (2 * Math.PI) ** 2 / (2 * k * (2 * k + 1)))

@@ -103,7 +103,7 @@ export function stack<D extends string, N extends string>(tensors: readonly Tens
 export function index<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, i: number): Tensor<Minus<D, R>> {
   const { name, size } = dimIn(x.shape, dim, 'index', userSite())
   whole(`index along "${name}"`, i, x, i >= 0 && i < size, `from 0 to ${size - 1}`)
-  // Under a name that no layout has a rule for: a single element is split nowhere.
+  // The dim gets a name that no layout can have a rule for, since a single element cannot be split.
   const alone = hiddenName(name, 'one')
   return tensor(make('splitDim', [sample(x, name, { name: alone, size: 1 }, i)], { dim: alone, into: [] }))
 }
@@ -112,7 +112,7 @@ export function index<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>
 export const unstack = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>>[] =>
   Array.from({ length: dimIn(x.shape, dim, 'unstack', userSite()).size }, (_, i) => index(x, dim, i))
 
-/** So many tensors as there are sizes. */
+/** One tensor for each size, of that size along the dim. */
 export type Parts<D extends string, S extends number | readonly number[]> = S extends readonly number[] ? { readonly [K in keyof S]: Tensor<D> }
   : S extends number ? (number extends S ? readonly Tensor<D>[] : Times<Tensor<D>, S>) : never
 type Times<T, N extends number, Made extends readonly T[] = readonly []> = Made['length'] extends N ? Made : Made['length'] extends 64 ? readonly T[] : Times<T, N, readonly [...Made, T]>

@@ -25,7 +25,7 @@ export function scanNodes(
 }
 
 export interface ScanOptions {
-  /** From the last slice to the first; what is stacked lies where its slice lay. */
+  /** Walks from the last slice to the first. What a turn stacks lies at the place of the slice that it was given. */
   readonly reverse?: boolean
 }
 

@@ -24,7 +24,7 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   add<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   sub<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   mul<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
-  /** Of integers: cut towards zero, and all bits 1 where the divisor is 0. Integers wrap around; booleans are no numbers. */
+  /** Integers are divided towards zero, and give all bits 1 where the divisor is 0. Arithmetic on integers wraps around; booleans are refused. */
   div<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   /** Of integers to a power below 0: 0, but of 1 and −1. They wrap around. */
   pow<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
@@ -39,11 +39,11 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   floorDiv<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   /** The angle of the point (other, this), in (−π, π]. */
   atan2<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
-  /** Of booleans, or bit by bit of integers. */
+  /** Logical for booleans, bit by bit for integers. */
   and<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   or<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   xor<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
-  /** Of integers. By the width or more, or by less than 0, a shift gives 0; `shiftRightArithmetic`, of signed ones, copies of the sign. */
+  /** For integers. Shifted by their width or more, or by less than 0, they give 0; `shiftRightArithmetic` of signed ones gives copies of the sign bit. */
   shiftLeft<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   shiftRight<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   shiftRightArithmetic<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
@@ -54,9 +54,9 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   less<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   greaterEqual<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
 
-  /** Not below `low`, not above `high`. */
+  /** The number itself, or `low` where it is below that, or `high` where it is above that. */
   clamp(low: number, high: number): Tensor<D>
-  /** Of booleans, or bit by bit of integers. */
+  /** Logical for booleans, bit by bit for integers. */
   not(): Tensor<D>
   /** Bits that are 1, of integers. */
   popcount(): Tensor<D>
@@ -66,7 +66,7 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   sign(): Tensor<D>
   floor(): Tensor<D>
   ceil(): Tensor<D>
-  /** To the nearest whole number; of two, to the even one. */
+  /** To the nearest whole number; halfway between two of them, to the even one. */
   round(): Tensor<D>
   isNaN(): Tensor<D>
   isFinite(): Tensor<D>

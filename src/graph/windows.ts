@@ -3,13 +3,13 @@ import { names, type Dim } from '../core/dim.ts'
 import type { WindowAttrs } from './ops.ts'
 
 export interface ConvDims {
-  /** Of x alone. */
+  /** Dims that only x has. */
   readonly batch: readonly Dim[]
-  /** Of both, not contracted: each group of channels has weights of its own. */
+  /** Dims that both operands have and that are not contracted: each group of channels has weights of its own. */
   readonly groups: readonly Dim[]
-  /** Of both, contracted. */
+  /** Dims that both operands have and that are contracted. */
   readonly over: readonly Dim[]
-  /** Of w alone. */
+  /** Dims that only w has. */
   readonly features: readonly Dim[]
 }
 

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 
 export const sha256 = (data: string | Uint8Array): string => createHash('sha256').update(data).digest('hex')
 
-/** Of several parts: each is preceded by its length, so that no two lists run together. A text counts as its UTF-8. */
+/** The checksum of several parts. Each is preceded by its length, so that two different lists never hash alike. Texts are hashed as UTF-8. */
 export function sha256Parts(parts: Iterable<string | Uint8Array>): string {
   const hash = createHash('sha256')
   for (const part of parts) {
@@ -15,7 +15,7 @@ export function sha256Parts(parts: Iterable<string | Uint8Array>): string {
   return hash.digest('hex')
 }
 
-/** Of a whole file, read as a stream. @throws the system's error, or the signal's reason. */
+/** The checksum of a file, read as a stream. @throws the system's error, or the signal's reason. */
 export async function sha256File(path: string, signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256')
   await pipeline(createReadStream(path), hash, signal === undefined ? {} : { signal })

@@ -13,7 +13,7 @@ export async function makeFolders(path: string): Promise<string[]> {
   const made: string[] = []
   for (const folder of missing) {
     await mkdir(folder).then(() => { made.push(folder) }, async (cause: unknown) => {
-      // Another process was quicker.
+      // Another process has made it in the meantime.
       if (isSystemError(cause) && cause.code === 'EEXIST') return
       await removeEmpty(made)
       throw cause

@@ -35,7 +35,7 @@ export function quantize<D extends string, R extends D>(x: Tensor<D>, over: DimL
   const along = dimIn(x.shape, over, 'quantize', userSite())
   floats('quantize', x.dtype, x.shape, userSite())
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `quantize along "${along.name}" of size ${along.size}: ${what}`, fix, at: userSite() })
-  // From a caller without types, too.
+  // Checked at run time because a caller may not be written in TypeScript.
   if (![8, 4].includes(bits)) throw wrong(`bits is ${String(bits)}`, 'give 8 or 4')
   const size = group ?? Math.min(32, along.size)
   if (!Number.isSafeInteger(size) || size < 1 || along.size % size !== 0) throw wrong(`groups of ${size} do not divide it`, 'give a group that does')

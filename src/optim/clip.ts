@@ -9,7 +9,7 @@ export function globalNorm(grads: Tree): Scalar {
   const leaves = leavesOf(grads)
   const dtype = leaves.some(l => l.leaf.dtype === 'f64') ? 'f64' : 'f32'
   let total: Scalar = tensor(constantNode(0, dtype))
-  // Widened first: the square of a half may be none.
+  // Half-precision gradients are widened first: the square of a small one would underflow to 0.
   for (const { leaf } of leaves) total = total.add(tensor<never>(loose(leaf).cast(dtype).square().sum().node))
   return total.sqrt()
 }

@@ -17,7 +17,7 @@ const [least, most] = [1, 2 ** 24]
 export const scaleInput = (): Scale => ({ scale: input('scale', []), since: input('since', [], 'i32') })
 export const initialScale = ({ initial }: LossScaling): Scale => ({ scale: full(initial, []), since: full(0, [], 'i32') })
 
-/** Half of it after a step that overflowed, twice after `growEvery` that did not. `finite` is a bool scalar. */
+/** The scale is halved after a step that overflowed, and doubled after `growEvery` steps in a row that did not. `finite` is a bool scalar. */
 export function nextScale({ scale, since }: Scale, finite: Scalar, { growEvery }: LossScaling): Scale {
   const counted = since.add(1)
   const grows = counted.greaterEqual(growEvery)

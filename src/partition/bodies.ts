@@ -11,7 +11,7 @@ export function enter(c: Context, p: Node<'input'>, { sharding, resting, strayed
   return { input, value: { shape: shapeOf(p), node: input, sharding, origin: p, ...(resting === undefined ? {} : { resting }), ...(strayed === undefined ? {} : { strayed }), ...addends } }
 }
 
-/** Several of them: the inputs, and the values inside by the global nodes they stand for. */
+/** The same for several inputs: the local inputs, and the values inside of the body by the global nodes that they stand for. */
 export function enterAll(c: Context, params: readonly Node<'input'>[], values: readonly Value[]): { readonly inputs: readonly LocalNode<'input'>[]; readonly given: ReadonlyMap<Node, Value> } {
   const entered = params.flatMap((p, i) => values.slice(i, i + 1).map(v => ({ p, ...enter(c, p, v) })))
   return { inputs: entered.map(e => e.input), given: new Map(entered.map(({ p, value }) => [p, value])) }

@@ -61,7 +61,7 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
     })
   }
 
-  // First ask what the sums that start at zero would be partial over, then hold them to it; failing that, reduce every time.
+  // First it is asked over which axes the sums that start at zero would be partial, then they are held to these; where that fails, they are reduced in every turn.
   const before = new Set(c.reduced)
   const forget = (): void => { for (const r of [...c.reduced]) if (!before.has(r)) c.reduced.delete(r) }
   const zero = init.map((v, i): CarryPartial => (v.partial === undefined && splatValue(operand(n, i)) === 0 ? 'any' : undefined))

@@ -21,7 +21,7 @@ export interface GenerateOptions {
   readonly signal?: AbortSignal
 }
 export interface Generator {
-  /** Under MPI every rank asks for the same text, and gets it. Pieces of text as they are made; whole characters only. */
+  /** Gives pieces of text as they are made, each of whole characters. Under MPI every rank must ask for the same text, and gets it. */
   generate(options: GenerateOptions): AsyncGenerator<string>
   dispose(): void
 }

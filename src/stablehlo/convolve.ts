@@ -92,11 +92,11 @@ function byTaps(w: Writer, lhs: Ssa, rhs: Ssa, [first, ...others]: readonly Slid
   return w.reshape(total, [batch, first.places, ...total.sizes.slice(1)])
 }
 
-/** For each of the first window's places a convolution by the others, what stands under it being a part of the channels. */
+/** One convolution over the other windows for each place of the first window; the elements under the first window count as channels. */
 function byPlaces(w: Writer, lhs: Ssa, rhs: Ssa, [first, ...others]: readonly Slide[]): Ssa {
   if (first === undefined) throw new Error('there is no window')
   const rank = lhs.sizes.length
-  // Both with the first window's dim right before the channels.
+  // In both operands the first window's dim is placed right before the channels.
   const x = w.transpose(padded(w, lhs, [first]), [0, ...range(rank - 3).map(i => i + 2), 1, rank - 1])
   const k = w.transpose(rhs, [...range(rank - 3).map(i => i + 1), 0, rank - 2, rank - 1])
   const merged = (v: Ssa, at: number): Ssa => w.reshape(v, [...v.sizes.slice(0, at), (v.sizes[at] ?? 1) * (v.sizes[at + 1] ?? 1), ...v.sizes.slice(at + 2)])

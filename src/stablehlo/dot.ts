@@ -30,7 +30,7 @@ export function emitDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: W
   const contracted = (d: Dim): boolean => n.attrs.over.includes(d.name)
   const shared = out.filter(d => names(a).includes(d.name) && names(b).includes(d.name))
   const own = (shape: readonly Dim[]): Dim[] => shape.filter(d => !contracted(d) && !shared.some(s => s.name === d.name))
-  // Both contract in one order: the larger operand's, so that it is the smaller one that moves.
+  // Both operands list the contracted dims in the order of the larger one, so that only the smaller one has to be transposed.
   const over = (sizeOf(a) >= sizeOf(b) ? a : b).filter(contracted)
   const l = arrange(w, left, a, shared, own(a), over, true)
   const r = arrange(w, right, b, shared, own(b), over, false)

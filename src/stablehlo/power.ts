@@ -26,7 +26,7 @@ export function emitPower(n: LocalNode<'binary'>, [base, exponent]: readonly Ssa
     left = op('shift_right_logical', left, one)
   }
   if (kind === 'uint') return result
-  // Of the numbers 1/xⁿ only those of ±1 are whole; the others are 0.
+  // 1/xⁿ is an integer only where x is 1 or −1; otherwise it is rounded towards zero, to 0.
   const minus = constant(-1)
   const inverse = select(compare('EQ', base, one), one, select(compare('EQ', base, minus), select(isOdd(exponent), minus, one), zero))
   return select(compare('LT', exponent, zero), inverse, result)

@@ -50,7 +50,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
   const placed = mapTree(scaling === undefined ? grads : unscaled(grads, scaling), g => g.relayout('state'))
   const { clipped, norm } = clipByGlobalNorm(placed, config.optimizer.clip)
-  // Of f64 in f64.
+  // Sums of f64 are f64.
   const time = state.step.cast(norm.dtype)
   const rate = warmupCosine(config.optimizer)(time)
   const next = adamw(state.params, clipped, state.moments, time, rate, config.optimizer, decaysOf(model.params))

@@ -9,7 +9,7 @@ import { at, binary, dimOf, size4, unary, type Case, type T } from './case.ts'
 
 /** Ops whose results have no gradient. */
 const plain = (name: string, f: (x: T, y: T) => T, range = ''): Case => ({ ...binary(name, f, range), noGradient: true })
-/** Of whole numbers in [−8, 8), the second operand not 0. */
+/** Cases on whole numbers in [−8, 8), with a second operand that is not 0. */
 const integers = (name: string, f: (x: T, y: T) => T): Case =>
   ({ name: `${name} of integers`, dims: size4, in: ['a b#16', 'a b#16'], f: x => f(at(x, 0).sub(8), where(at(x, 1).less(8), at(x, 1).sub(8), at(x, 1).sub(7))), noGradient: true })
 const bits = (name: string, f: (x: T, y: T) => T): Case =>

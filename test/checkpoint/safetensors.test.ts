@@ -131,7 +131,7 @@ describe('odd files', () => {
     const tensors = names.map((name, i): HostTensor => ({ name, dtype: 'u8', shape: [1], data: Uint8Array.of(i) }))
     await writeSafetensors(at('names'), tensors, Object.fromEntries(names.map(name => [name, `of ${name}`])))
     await using odd = await openSafetensors(at('names'))
-    // In the order of their bytes, as Python writes them.
+    // Names are ordered by their bytes, as Python's library does.
     const written = [...readFileSync(at('names'), 'utf8').matchAll(/"([^"]*)":\{"dtype"/g)].map(([, name]) => name)
     expect(written).toEqual(['', '10', '2', '__proto__', 'constructor', 'hasOwnProperty', 'toString'])
     expect(odd.tensors.size).toBe(7)

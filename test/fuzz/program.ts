@@ -10,7 +10,7 @@ export type T = Tensor<string>
 export interface Step { readonly op: number; readonly x: number; readonly y: number; readonly dim: number; readonly way: number }
 export interface Drawn {
   readonly steps: readonly Step[]
-  /** Of dims a to e. */
+  /** Tensors over dims a to e. */
   readonly sizes: readonly number[]
   /** The letters of each input's dims. */
   readonly inputs: readonly (readonly number[])[]

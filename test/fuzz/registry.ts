@@ -19,7 +19,7 @@ const along = (f: (x: T, dim: string, s: Step, m: Making, size: number) => T | r
   const d = m.of(x, s.dim)
   return f(x, d.name, s, m, d.size)
 }
-/** For what has other gradients, or other places, where elements are equal. */
+/** Operands without equal elements, for ops whose gradients or places depend on which of equal elements is meant. */
 const sharp = (f: (x: T, dim: string, s: Step, m: Making, size: number) => T | readonly T[]): Op => along((x, d, s, m, size) => (m.sharp ? f(m.apart(x), d, s, m, size) : x.neg()))
 const two = (f: (x: T, y: T, s: Step, m: Making) => T | readonly T[]): Op => (m, s) => {
   const x = m.float(s.x)
@@ -29,7 +29,7 @@ const two = (f: (x: T, y: T, s: Step, m: Making) => T | readonly T[]): Op => (m,
 }
 const start = (m: Making, s: Step): Scalar => scalar(m.ints(s.y).sum().mul(s.way % 3).sub(s.way % 7))
 const seeded = (s: Step): Parameters<typeof uniform>[0] => keyOf(scalar(full(s.way, [], 'i32')))
-/** Of f32 and therefore judged loosely: only in programs of f32. */
+/** Ops that exist in f32 only and are therefore judged loosely: they are drawn in programs of f32 only. */
 const loosely = (f: (key: Parameters<typeof uniform>[0], m: Making, s: Step) => T): Op => (m, s) => (m.sharp ? f(seeded(s), m, s).mul(0).cast('f64') : f(seeded(s), m, s).mul(0.1))
 /** Where its slope jumps, no element lies. */
 const kinked = (f: (x: T) => T): Op => one((x, _, m) => (m.sharp ? f(m.apart(x)) : x))

@@ -9,7 +9,7 @@ import { bin, flavours, mpirun, start, takes, type Ended, type Mpi } from './sup
 
 const folder = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
-/** By this the processes of a test's job are found. */
+/** Marks the processes of a test's job, so that they can be found. */
 const mark = (name: string): Record<string, string> => ({ MESHWORK_TEST: `${process.pid}-${name}` })
 
 interface Found { readonly pid: number; readonly rank: string | undefined }
@@ -88,7 +88,7 @@ describe.each(flavours)('$name', ({ name: flavour, mpi, missing }) => {
     await expectEnded(ended, name)
     expect(ended.out).toMatch(/stopped after \d+ of 100000 steps/)
     expect(readdirSync(out)).toEqual(expect.arrayContaining(['config.json', 'metrics.jsonl', 'model.safetensors', 'run.json', 'tokenizer.json']))
-    // On four ranks and on one device: the same words from the same weights.
+    // The same weights give the same words on four ranks and on one device.
     const generate = ['generate', out, '--prompt', 'The', '--tokens', '8', '--temperature', '0', '--json']
     const [four, one] = await Promise.all([
       mpirun(mpi, 4, ['node', bin, ...generate]), start('node', [bin, ...generate, '--batch', '1', '--model', '1']),

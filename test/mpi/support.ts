@@ -19,7 +19,7 @@ const versionOf = (command: string): string => {
   try { return execFileSync(command, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }) } catch { return '' }
 }
 
-/** Those that are there with their compiler. */
+/** The MPIs that are installed together with their compilers. */
 export const found: readonly Mpi[] = known.flatMap(({ name, says, commands }) => {
   const there = commands.find(([mpirun, mpicc]) => says.test(versionOf(mpirun)) && versionOf(mpicc) !== '')
   return there === undefined ? [] : [{ name, mpirun: there[0], mpicc: there[1] }]

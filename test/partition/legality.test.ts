@@ -23,7 +23,7 @@ function refusal(f: (...args: T[]) => AnyTensor, args: readonly T[], layouts: La
   }
   return 'legal'
 }
-/** Of what no op is to blame for, the line that asks for the program is named. */
+/** Where no op is to blame, the error names the line that asks for the program. */
 const place = '\n  at   plan(f as (...args: readonly T[]) => AnyTensor, args, { mesh: sizes, ...layouts })'
 const same = (x: T): T => x.exp()
 

@@ -48,7 +48,7 @@ const fitting = (x: T, to: Layout): Layout => {
     return [[e.name, wanted]]
   }))
 }
-/** Both with the dims of both. */
+/** Both tensors, broadcast to the dims of both. */
 const wide = (x: T, y: T): T => y.shape.every(e => has(x, e)) ? x : x.dot(full(1, y.shape.filter(e => !has(x, e))) as T)
 
 type Op = (x: T, y: T, dim: Dim, s: Step) => T

@@ -12,7 +12,7 @@ import type { Vjps } from './vjp.ts'
 
 const missing = (from: Node, of: Node): string[] => names(shapeOf(of)).filter(d => !names(shapeOf(from)).includes(d))
 
-/** For every element the product of the others along a dim: of those before it and of those after it. No division, so zeros do no harm. */
+/** For every element, the product of all others along a dim, made from the product of those before it and of those after it. Nothing is divided, so zeros do no harm. */
 function othersProduct(x: Node, over: readonly string[]): Node {
   const [dim, ...more] = over
   if (dim === undefined || more.length > 0) throw new Error('products run over one dim at a time')

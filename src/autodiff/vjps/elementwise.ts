@@ -61,7 +61,7 @@ function angleSlopes(a: T, b: T): { readonly da: T; readonly db: T } {
   return { da: where(steep, ratio, 1).mul(scale), db: where(steep, loose(full(1, a.shape, a.dtype)), ratio).mul(scale).neg() }
 }
 
-/** Each operand's own rule, from (g, a, b, f(a, b)). Where max and min tie, the right operand takes it all, so relu'(0) is 0. */
+/** The cotangent of each operand, from (g, a, b, f(a, b)). Where max and min tie, the right operand gets all of it, so that relu'(0) is 0. */
 const binary: { readonly [F in BinaryFn]: readonly [(g: T, a: T, b: T, y: T) => T, (g: T, a: T, b: T, y: T) => T] | undefined } = {
   add: [g => g, g => g],
   sub: [g => g, g => g.neg()],

@@ -42,7 +42,7 @@ const scatters: { readonly [K in ScatterKind]: ScatterRule } = {
   add: (n, g, indices, updates) => [g, undefined, rowsAt(g, n.attrs.dim, indices, updates).node],
   set: (n, g, indices, updates) => {
     const { dim } = n.attrs
-    // Of updates for one element only the last is in the result: each writes its number, and who finds its own there was it.
+    // Of several updates of one element only the last is in the result. To find it, each update writes its own number there: the one that reads it back was the last.
     const own = shapeOf(indices.node).filter(d => !names(shapeOf(n)).includes(d.name) || d.name === dim)
     const number = own.reduce((sum: T, d) => sum.mul(d.size).add(t(broadcastTo(make('iota', [], { dim: d }), own))), t(fullNode(0, own, 'i32')))
     const numbers = t(broadcastTo(number.node, shapeOf(updates)))
@@ -55,7 +55,7 @@ const scatters: { readonly [K in ScatterKind]: ScatterRule } = {
   min: byExtremum,
 }
 
-/** Each element of the result is one of the operand: the one that began the run in which it lies. */
+/** Each element of the result equals an element of the operand: the first one of the run of equal values in which it lies. */
 function extremumGradient(n: Node<'cumulative'>, g: Node): Node {
   const { kind, dim, reverse } = n.attrs
   const x = operand(n, 0)

@@ -7,7 +7,7 @@ import type { Infer, TensorType, Typed } from '../node.ts'
 import type { ControlAttrs } from '../ops.ts'
 
 interface Body { readonly outputs: readonly Typed[] }
-/** Of ops with bodies in any language. */
+/** The types of results of ops with bodies, in the global language and in a device's. */
 export const bodyTypes = {
   scan: (a: { readonly over: Dim; readonly body: Body; readonly carries: number }, _: readonly Typed[], site: Site | undefined): TensorType[] =>
     a.body.outputs.map((n, i) => (i < a.carries ? typeOf(n) : { shape: distinct([a.over, ...shapeOf(n)], `scan over "${a.over.name}": what is stacked`, site), dtype: dtypeOf(n) })),

@@ -11,7 +11,7 @@ import type { Evaluators } from './evaluator.ts'
 
 const onlyInts = (): never => { throw new Error('floats have no such op') }
 
-/** Of floats. */
+/** What each function does to a float. */
 const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
   neg: x => -x, abs: Math.abs, sign: Math.sign, exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p, logistic: x => 1 / (1 + Math.exp(-x)),
   sqrt: Math.sqrt, rsqrt: x => 1 / Math.sqrt(x), cbrt: Math.cbrt, sin: Math.sin, cos: Math.cos, tan: Math.tan, tanh: Math.tanh, erf, erfc, erfInv,
@@ -21,7 +21,7 @@ const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
 }
 const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => number } = {
   add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b, rem: (a, b) => a % b, max: Math.max, min: Math.min,
-  // JavaScript alone holds that 1 to an unknown power is unknown.
+  // In JavaScript alone 1 ** NaN is NaN; IEEE 754 and XLA say 1.
   pow: (a, b) => (a === 1 ? 1 : a ** b), atan2: Math.atan2,
   and: onlyInts, or: onlyInts, xor: onlyInts, shiftLeft: onlyInts, shiftRight: onlyInts, shiftRightArithmetic: onlyInts,
 }

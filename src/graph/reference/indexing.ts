@@ -15,7 +15,7 @@ const stepping: { readonly [K in CumulativeKind]: (sum: number, x: number) => nu
   sum: (a, b) => a + b, prod: (a, b) => a * b, max: Math.max, min: Math.min,
 }
 const copyOf = (v: Value): Value => ({ ...v, data: v.data.slice() })
-/** For every element of a shape, where it is counted in another one that shares its dims but `dim`, which counts as 0. */
+/** For every element of a shape, its offset in another shape that has the same dims but for `dim`, whose index is taken to be 0. */
 const besides = (walked: Value['shape'], of: Value['shape'], dim: string): Int32Array =>
   offsets(walked, of.map(d => (d.name === dim ? { name: '', size: d.size } : d)))
 const strideOf = (shape: Value['shape'], dim: string): number => sizeOf(shape.slice(names(shape).indexOf(dim) + 1))
@@ -50,7 +50,7 @@ export const indexing: Evaluators<IndexingAttrs> = {
     const { dim, kind } = n.attrs
     const [out, indices, updates] = [copyOf(at(v, 0)), at(v, 1), at(v, 2)]
     const [size, stride, place] = [sizeAlong(out, dim), strideOf(out.shape, dim), placing[kind]]
-    // In the order of the indices: it decides which of several updates counts.
+    // Updates are applied in the order of the indices, which decides which of several updates of one element counts.
     const walked = [...indices.shape, ...updates.shape.filter(d => !names(indices.shape).includes(d.name))]
     const [which, from, rest] = [offsets(walked, indices.shape), offsets(walked, updates.shape), besides(walked, out.shape, dim)]
     for (let i = 0; i < which.length; i++) {

@@ -11,7 +11,7 @@ const ones = (x: bigint): number => x.toString(2).replaceAll('0', '').length
 const far = (y: bigint, bits: number): boolean => y < 0n || y >= BigInt(bits)
 
 function power(x: bigint, y: bigint, bits: number): bigint {
-  // Of the numbers 1/xⁿ only those of ±1 are whole; the others are 0.
+  // 1/xⁿ is an integer only where x is 1 or −1; otherwise it is rounded towards zero, to 0.
   if (y < 0n) return x === 1n ? 1n : x === -1n ? (y % 2n === 0n ? 1n : -1n) : 0n
   let result = 1n
   for (let square = x, left = y; left > 0n; left >>= 1n, square = BigInt.asUintN(bits, square * square)) {

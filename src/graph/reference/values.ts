@@ -11,7 +11,7 @@ export function allocate(dtype: DType, length: number): Data {
   if (dtype === 'u32') return new Uint32Array(length)
   if (dtype === 'bool' || dtype === 'u8') return new Uint8Array(length)
   if (dtype === 'i8') return new Int8Array(length)
-  // i64 is exact up to 2⁵³ here.
+  // Values are doubles here, so i64 is exact only up to 2⁵³.
   return dtype === 'i64' ? new Float64Array(length) : new Int32Array(length)
 }
 

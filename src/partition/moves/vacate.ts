@@ -36,5 +36,5 @@ export function settle(c: Context, v: Value, dims: readonly string[]): Value {
   return same ? v : relayout(c, v, sharding)
 }
 
-/** After a dim was vacated: back to the layout that the rules give the result. */
+/** The result of an op for which a dim was vacated, moved back to the layout that the rules give it. */
 export const restored = (c: Context, v: Value): Value => relayout(c, v, c.target(v.shape))

@@ -26,7 +26,7 @@ export const basic: Partitioners<BasicAttrs> = {
   broadcast: (n, values, c) => {
     const rests = staysAtRest(c, at(values, 0))
     const given = rests ? at(values, 0) : computable(c, at(values, 0))
-    // Reduced before it grows; a mere reordering stays partial.
+    // A partial value is reduced before it is broadcast to more elements; where dims are only reordered it stays partial.
     const v = given.shape.length === n.attrs.shape.length ? given : landed(c, given)
     const sharding = new Map(v.sharding)
     const taken = new Set([...sharding.values()].flat())

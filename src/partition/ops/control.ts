@@ -10,7 +10,7 @@ export const control: Partitioners<ControlAttrs> = {
   cond: (n, values, c) => partitionCond(n, values, c),
   while: (n, values, c) => partitionWhile(n, values, c),
   recompute: () => { throw new Error('what is recomputed is put in its place before partition') },
-  // Whatever layout they have, addends and all.
+  // The operands keep whatever layout they have, and stay partial where they are.
   barrier: (n, values, c) => {
     const passed = c.make('barrier', values.map(v => v.node), {}, n.site)
     return values.map((v, index) => ({ ...v, node: c.make('project', [passed], { index }, n.site) }))

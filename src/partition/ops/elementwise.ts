@@ -65,12 +65,12 @@ export const elementwise: Partitioners<ElementwiseAttrs> = {
   select: (n, values, c) => alike(n, values, c, operands => c.make('select', operands, n.attrs, n.site)),
   convert: (n, values, c) => {
     const given = at(values, 0)
-    // What rests elsewhere is narrowed there, and moves when it is computed with.
+    // A parameter that rests in another layout is narrowed where it rests, and moves only when it is computed with.
     if (given.resting !== undefined && (dtypes[n.attrs.dtype].bytes < dtypes[dtypeOf(given.node)].bytes || staysAtRest(c, given))) {
       return [{ ...given, node: c.make('convert', [given.node], n.attrs, n.site) }]
     }
     const v = computable(c, given)
-    // Addends may be widened before they are reduced, not narrowed.
+    // A partial value may be widened before it is reduced, but not narrowed: each addend would be rounded.
     const wider = isFloat(dtypeOf(v.node)) && (n.attrs.dtype === 'f32' || n.attrs.dtype === 'f64')
     const taken = wider ? v : landed(c, v)
     return moving(n, taken, c.make('convert', [taken.node], n.attrs, n.site), taken.sharding)

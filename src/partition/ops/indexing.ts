@@ -39,7 +39,7 @@ function lookedUp(c: Context, table: LocalNode, dim: string, indices: LocalNode,
   return { node: c.make('select', [broadcastLocal(c, inside, shapeOf(looked)), looked, constant(c, 0, looked)], {}, site), partial: { kind: 'sum', axes } }
 }
 
-/** No user's dim is called so. */
+/** A name that no dim of a user can have. */
 const own = '~own'
 /** A dim that indices have too is another one: theirs counts results, this one counts rows. */
 function apart(c: Context, v: Value, dim: string, indices: Value): { readonly v: Value; readonly dim: string } {
@@ -102,7 +102,7 @@ function scatter(n: Node<'scatter'>, values: readonly Value[], c: Context): read
   const partial = addends.length === 0 || reduced === undefined ? undefined : { kind: reduced, axes: addends }
   const base = kind === 'add' ? once(c, target, addends) : target
   const axes = target.sharding.get(dim) ?? []
-  // Out of the device's part is out of range, and dropped.
+  // An index outside of the device's part is out of range for the local scatter, which drops it.
   const local = axes.length === 0 ? i.node : localRows(c, i.node, sizeIn(target.node, dim), axes).local
   const placed = c.make('scatter', [base.node, local, u.node], { dim, kind }, n.site)
   return result(n, dim === own ? c.make('rename', [placed], { from: own, to: n.attrs.dim }) : placed, new Map([...target.sharding].map(([name, a]) => [name === own ? n.attrs.dim : name, a])), partial)

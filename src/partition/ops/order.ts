@@ -47,7 +47,7 @@ export function topK(n: Node<'topK'>, x: Value, c: Context): readonly Value[] {
 
 const combining: { readonly [K in CumulativeKind]: BinaryFn } = { sum: 'add', prod: 'mul', max: 'max', min: 'min' }
 
-/** Each part on its own, then combined with what the parts before it come to: only these totals travel. */
+/** Each device accumulates its own part, and combines it with the totals of the parts before it. Only these totals are communicated. */
 export function cumulative(n: Node<'cumulative'>, x: Value, c: Context): readonly Value[] {
   const { dim, kind, reverse } = n.attrs
   const axes = x.sharding.get(dim) ?? []
@@ -57,7 +57,7 @@ export function cumulative(n: Node<'cumulative'>, x: Value, c: Context): readonl
   const one = { name: dim, size: 1 }
   const total = c.make('resample', [local], { dim, to: one, start: reverse ? 0 : block - 1, step: 1, dilation: 1, fill: 0 })
   const totals = c.make('cumulative', [gather(c, total, dim, axes)], n.attrs)
-  // Up to, and without, each part.
+  // For each part, the total of all parts before it.
   const fill = reduceStart(kind, dtypeOf(local))
   const before = c.make('resample', [totals], { dim, to: { name: dim, size: parts }, start: reverse ? 1 : -1, step: 1, dilation: 1, fill })
   const mine = c.make('splitDim', [c.make('dynamicSlice', [before, partIndex(c, axes)], { dim, to: one })], { dim, into: [] })

@@ -138,7 +138,7 @@ export const rearranging: Partitioners<RearrangingAttrs> = {
     if (!v.sharding.has(dim)) return result(n, c.make('roll', [v.node], n.attrs, n.site), v.sharding, v.partial)
     const there = reduced(c, v)
     const size = named(shapeOf(operand(n, 0)), dim).size
-    // The shorter way round.
+    // Elements travel the shorter way round the ring.
     const shift = ((by % size) + size) % size
     const start = shift * 2 > size ? size - shift : -shift
     return result(n, fetch(c, there, dim, { start, size: sizeIn(there.node, dim), wrap: true }), there.sharding)

@@ -14,7 +14,7 @@ export const smallBytes: number = 16 * 1024
 
 type Maker = Make<LocalAttrs>
 type Mergeable = 'allReduce' | 'allGather' | 'reduceScatter'
-/** No user's dim is called so. */
+/** A name that no dim of a user can have. */
 const [merged, part] = ['~merged', '~part']
 
 /** How many collectives each node waits for, one after another: those of one number never wait for each other. */
@@ -69,7 +69,7 @@ const gathering = (n: LocalNode<'allGather'>, make: Maker): Member => ({
   },
 })
 
-/** Each device's parts of all lie together before the sum. */
+/** The parts of all operands that go to one device are placed together before the sum. */
 const scattering = (n: LocalNode<'reduceScatter'>, make: Maker): Member => ({
   node: n, key: keyOf('scatter', n),
   entering: () => {

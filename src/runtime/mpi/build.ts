@@ -10,7 +10,7 @@ import { sha256Parts } from '../../io/checksum.ts'
 import { withLock } from '../../io/lock.ts'
 import type { Launch } from './environment.ts'
 
-/** With undefined symbols told now, not when it is loaded. */
+/** The linker reports undefined symbols at build time, not when the library is loaded. */
 const flags = ['-O3', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-Wl,-z,defs'] as const
 const libraryName = 'libmeshwork_mpi.so'
 export const installFix = 'install an MPI with its compiler: on Debian, apt-get install openmpi-bin libopenmpi-dev (or mpich libmpich-dev)'
@@ -120,7 +120,7 @@ export async function libraryFor(launch: Launch): Promise<string> {
   try {
     return (await buildLibrary(await findCompiler(launch))).path
   } catch (e) {
-    // Several were built, and no compiler tells which is meant: the loader will say if it does not fit.
+    // Several libraries were built, and no compiler is here to tell which one is meant. If the one that is taken does not fit, the loader says so.
     if (built[0] !== undefined) return built[0]
     throw e
   }

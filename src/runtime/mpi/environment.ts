@@ -19,7 +19,7 @@ const whole = (text: string | undefined): number | undefined => (text !== undefi
 
 interface Starter { readonly by: string; readonly flavour: Launch['flavour']; readonly rank: string; readonly size: string; readonly only?: string }
 
-/** In this order: what stands inside of another comes first. Hydra is MPICH's mpirun, and that of what is derived from it. */
+/** Launchers in the order in which they are looked for: one that may run inside another comes before it. Hydra is the mpirun of MPICH and of the MPIs derived from it. */
 const starters: readonly Starter[] = [
   { by: 'Open MPI\'s mpirun', flavour: 'Open MPI', rank: 'OMPI_COMM_WORLD_RANK', size: 'OMPI_COMM_WORLD_SIZE' },
   { by: 'Slurm with PMI', flavour: undefined, rank: 'PMI_RANK', size: 'PMI_SIZE', only: 'SLURM_STEP_ID' },

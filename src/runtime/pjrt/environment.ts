@@ -8,7 +8,7 @@ export function cpuFeatures(): { readonly model: string; readonly flags: readonl
   try {
     text = readFileSync('/proc/cpuinfo', 'utf8')
   } catch {
-    // Not Linux, or a locked-down container: then no flag is added, and the cache key says so little.
+    // This is not Linux, or the container hides the file: then no flag is added, and the cache key does not tell CPUs apart.
   }
   const line = (label: RegExp): string => label.exec(text)?.[1]?.trim() ?? ''
   return {
@@ -69,7 +69,7 @@ export function knownFlags(library: string, flags: readonly string[]): string[] 
 export function prepareEnvironment(library: string, hostCode: boolean, threads?: number): string {
   const setenv = koffi.load(null).func('setenv', 'int', ['str', 'str', 'int'])
   const flags = mergeFlags(process.env['XLA_FLAGS'] ?? '', hostCode ? knownFlags(library, wantedFlags(cpuFeatures().flags)) : [])
-  // Without overwriting: who has asked for more of XLA's log lines gets them.
+  // A variable that is set stays as it is, so that whoever asked for more of XLA's log lines gets them.
   setenv('TF_CPP_MIN_LOG_LEVEL', '2', 0)
   if (threads !== undefined && hostCode) setenv('PJRT_NPROC', String(threads), 0)
   if (flags !== '') setenv('XLA_FLAGS', flags, 1)

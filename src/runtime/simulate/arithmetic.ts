@@ -31,10 +31,10 @@ export const unary: Readonly<Record<string, Arithmetic<1>>> = {
   sine: { float: Math.sin }, sqrt: { float: Math.sqrt }, tan: { float: Math.tan }, tanh: { float: Math.tanh },
 }
 
-/** JavaScript alone holds that 1 to an unknown power is unknown. */
+/** In JavaScript alone 1 ** NaN is NaN; IEEE 754 and XLA say 1. */
 const powerFloat = (x: number, y: number): number => (x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y)
 
-/** By squaring; to a negative power only 1 and -1 have an integer's value. */
+/** Integer powers by repeated squaring. To a negative power only 1 and -1 give a nonzero integer. */
 function powerInt(base: number, exponent: number): number {
   if (exponent < 0) return base === 1 ? 1 : base === -1 ? (exponent % 2 === 0 ? 1 : -1) : 0
   let result = 1
@@ -52,7 +52,7 @@ function powerBig(base: bigint, exponent: bigint): bigint {
   return result
 }
 
-/** Of two only, whatever a caller passes more. Both keep NaN and hold 0 above -0, as IEEE's do. */
+/** Math.max and Math.min of exactly two operands, whatever else a caller passes. Both return NaN if either is NaN, and order 0 above -0, as IEEE 754 does. */
 const max = (x: number, y: number): number => Math.max(x, y)
 const min = (x: number, y: number): number => Math.min(x, y)
 const or = (x: number, y: number): number => x | y
@@ -110,7 +110,7 @@ const totalOrder = (x: number, y: number): number =>
 /** Only floats are compared so. */
 const total = (holds: (order: number) => boolean): Order => (x, y) => bit(holds(totalOrder(x as number, y as number)))
 
-/** Each direction over the numbers' own order, in which NaN equals nothing, and over the total one. */
+/** Each comparison in two orders: the numbers' own, in which NaN equals nothing, and the total order. */
 export const directions: Readonly<Record<string, { readonly own: Order; readonly total: Order }>> = {
   EQ: { own: (x, y) => bit(x === y), total: total(o => o === 0) },
   NE: { own: (x, y) => bit(x !== y), total: total(o => o !== 0) },

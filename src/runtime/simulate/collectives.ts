@@ -25,7 +25,7 @@ function checkChannel(op: Op): void {
     'with a channel it works across partitions, and there is one: leave out channel_handle')
 }
 
-/** From what the members of a group hold, what each of them gets. */
+/** What each member of a group gets, made from what all of them hold. */
 type Work = (held: readonly Store[], result: number, group: Group) => readonly Store[]
 
 /** What every member of each group gets from the group's operands; devices in no group get zeros. */

@@ -20,7 +20,7 @@ function sideOf(op: Op, name: string, shape: readonly number[], letters: string)
 const size = (s: Side, letter: string): number => s.shape[s.at(letter)] ?? 1
 const stride = (s: Side, letter: string): number => s.strides[s.at(letter)] ?? 0
 
-/** For each place of the windows and each element in them: where it lies in the left side, −1 outside. */
+/** For each place of the windows and each element in them, where that element lies in the left operand; −1 where it lies outside. */
 function meetings(op: Op, left: Side, right: Side, out: Side): Int32Array {
   const count = left.spatial.length
   const ones = range(count).map(() => 1)

@@ -20,7 +20,7 @@ export type Attributes = ReadonlyMap<string, Attribute>
 export interface Typed { readonly name: string; readonly type: BufferType }
 
 export interface Op {
-  /** Without the `stablehlo.` that almost all have. */
+  /** The op's name without the prefix `stablehlo.`, which almost all ops have. */
   readonly name: string
   readonly operands: readonly Typed[]
   readonly results: readonly Typed[]

@@ -2,7 +2,7 @@
 import type { Cells } from './element.ts'
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((n, size) => n * size, 1)
-/** Of a row-major array. */
+/** The strides of a row-major array. */
 export const stridesOf = (shape: readonly number[]): number[] => shape.map((_, i) => sizeOf(shape.slice(i + 1)))
 /** The elements of a list at these places. */
 export const pick = <T>(list: readonly T[], places: readonly number[]): T[] => places.map(i => list[i] as T)
