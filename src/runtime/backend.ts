@@ -1,6 +1,6 @@
 /** What every runtime offers: StableHLO text in, device buffers in and out. It knows no graphs and no dims. */
 import type { DType, TypedArray } from '../core/dtype.ts'
-import type { CallSite } from './in-flight.ts'
+import type { Site } from '../core/errors.ts'
 import type { Processes } from './processes.ts'
 
 /** Shape (row-major) and element type of one array on one device. */
@@ -49,6 +49,9 @@ export interface Executable {
 
 /** By device and parameter. */
 export type Arguments = readonly (readonly DeviceBuffer[])[]
+
+/** The user's line of a call, made out only where an error needs it. */
+export type CallSite = () => Site | undefined
 
 export interface ExecuteOptions {
   /** The user's line, which errors name. */

@@ -1,11 +1,9 @@
 /** How programs that were asked for and are not awaited come out: what went wrong is kept until somebody hears of it. */
-import { MeshworkError, PluginError, type Site } from '../core/errors.ts'
+import { MeshworkError, PluginError } from '../core/errors.ts'
+import type { CallSite } from './backend.ts'
 
 /** Programs that a backend takes on before it lets the next caller wait: enough to keep devices busy, and a bound on what their results hold. */
 export const mostInFlight = 8
-
-/** The user's line of a call, made out only where an error needs it. */
-export type CallSite = () => Site | undefined
 
 export interface Failure { readonly error: MeshworkError }
 

@@ -1,5 +1,6 @@
 /** One run of a program: asked for, launched, done. */
-import type { CallSite, Failure } from '../in-flight.ts'
+import type { CallSite } from '../backend.ts'
+import type { Failure } from '../in-flight.ts'
 
 export class PjrtRun {
   readonly at: CallSite | undefined

@@ -1,8 +1,8 @@
 /** The backend `simulate`: StableHLO on pretend devices, in plain TypeScript, all in this process. */
 import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
-import { range, type Arguments, type Backend, type BufferType, type CompileRequest, type DeviceBuffer, type Executable, type ExecuteOptions } from '../backend.ts'
-import { Failures, mostInFlight, type CallSite, type Failure } from '../in-flight.ts'
+import { range, type Arguments, type Backend, type BufferType, type CallSite, type CompileRequest, type DeviceBuffer, type Executable, type ExecuteOptions } from '../backend.ts'
+import { Failures, mostInFlight, type Failure } from '../in-flight.ts'
 import { alone, queue } from '../processes.ts'
 import { compileModule, type Program } from './compile.ts'
 import { fromHost, toHost, type Store } from './element.ts'
