@@ -28,7 +28,7 @@ export interface Tensor<in out D extends string> extends AnyTensor {
   div<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   /** Of integers to a power below 0: 0, but of 1 and −1. They wrap around. */
   pow<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
-  /** The larger of both, elementwise; `max` reduces. */
+  /** The larger of both, elementwise, NaN where either is; `max` reduces. */
   maximum<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   minimum<E extends string = never>(other: Operand<D, E>): Tensor<D | E>
   /** The remainder with the sign of the dividend; of integers by 0, the dividend. */

@@ -3,7 +3,11 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { LayoutError } from '../../src/core/errors.ts'
-import { dims, input, mesh, param, plan, printLocal, scan, slot, type AnyTensor, type Layouts, type Tensor } from '../../src/engine/index.ts'
+import type { Mesh } from '../../src/core/mesh.ts'
+import {
+  accumulate, concat, dim, dims, expectDims, full, index, input, loose, mesh, param, plan, printLocal, scan, slice, slot, stack, unstack, valueAndGrad, type AnyTensor, type Layouts, type Tensor,
+} from '../../src/engine/index.ts'
+import { dequantize, quantize, sumPool } from '../../src/nn/index.ts'
 
 type T = Tensor<string>
 const source = readFileSync(fileURLToPath(import.meta.url), 'utf8').split('\n')
@@ -14,7 +18,7 @@ const x = input('x', [batch, seq, embed]) as T
 const w = param('w', [embed, hidden]) as T
 
 /** The message, its line in this file replaced by what stands there from the column on. */
-function refusal(f: (...args: T[]) => AnyTensor, args: readonly T[], layouts: Layouts, sizes = grid): string {
+function refusal(f: (...args: T[]) => AnyTensor, args: readonly T[], layouts: Layouts, sizes: Mesh = grid): string {
   try {
     plan(f as (...args: readonly T[]) => AnyTensor, args, { mesh: sizes, ...layouts })
   } catch (e) {
@@ -188,5 +192,35 @@ describe('named layouts', () => {
     expect(p.inputs.map(i => [...i.placement.sharding])).toEqual([[['batch', ['batch']], ['seq', ['model']]], [['batch', ['batch']]]])
     expect(p.local.outputPlacements.map(o => [...o.sharding])).toEqual([[['batch', ['batch']], ['seq', ['model']]], [['batch', ['batch']]]])
     expect(p.collectives.map(c => c.kind)).toEqual(['all-gather'])
+  })
+})
+
+describe('dims that ops make on their way', () => {
+  const two = mesh({ m: 2 })
+  const n = dim('n', 12)
+  const v = input('v', [n]) as T
+  const legal = (f: (...args: T[]) => AnyTensor, args: readonly T[], layout: Layouts['layout']): string => refusal(f, args, { layout }, two)
+
+  test('are laid out as far as they can be, whatever their sizes', () => {
+    const [a, s] = [dim('a', 3), dim('s', 2)]
+    expect(legal((p, q) => stack([p, q] as never, s), [v, v.exp()].map((_, i) => input(`v${i}`, [n]) as T), { s: 'm' })).toBe('legal')
+    expect(legal(x => sumPool(x, [{ dim: 'n', size: 4 }]), [v], { n: 'm' })).toBe('legal')
+    expect(legal(x => quantize(x, 'n', { bits: 8, group: 4 }).scale, [v], { n: 'm' })).toBe('legal')
+    expect(legal(x => dequantize(quantize(x, 'n', { bits: 4, group: 12 }), n as never), [v], { n: 'm' })).toBe('legal')
+    expect(legal(x => accumulate((p: T, b: { readonly x: T }) => valueAndGrad((p: T) => expectDims(b.x.mul(p).mean(), []))(p), loose(full(1, [])), { x }, 'n', 4).grads, [v], { n: 'm' })).toBe('legal')
+    expect(legal(x => concat([slice(x, 'n', { end: 5 }), slice(x, 'n', { start: 3, end: 4 }), x], 'n'), [v], { n: 'm' })).toBe('legal')
+    // What the user made stays the user's.
+    expect(legal(x => x.split('n', [a, dim('b', 4)]), [v], { a: 'm' })).toContain('dim "a" of size 3 cannot be cut into 2 equal parts')
+  })
+
+  test('have names that no user can write, and none can meet', () => {
+    expect(() => dim('~n.one', 1)).toThrow('"~n.one" cannot name a dim')
+    expect(legal(x => index(x, 'n', 0), [v], { '~n.one': 'm' })).toContain('the layout names dim "~n.one", which the model does not have')
+    const taken = ['one', 'micro', 'window', 'group', 'pair', 'inner'].map(what => dim(`n.${what}`, 2))
+    const full_ = input('v', [n, ...taken]) as T
+    for (const f of [
+      (x: T) => index(x, 'n', 0), (x: T) => stack(unstack(x, 'n') as never, n), (x: T) => sumPool(x, [{ dim: 'n', size: 4 }]), (x: T) => dequantize(quantize(x, 'n', { bits: 4, group: 4 }), n as never),
+      (x: T) => accumulate((p: T, b: { readonly x: T }) => valueAndGrad((p: T) => expectDims(b.x.mul(p).mean(), []))(p), loose(full(1, [])), { x }, 'n', 4).grads,
+    ]) expect(legal(f, [full_], {})).toBe('legal')
   })
 })
