@@ -26,11 +26,11 @@ const axesOf = (rules: Layout): string[] => Object.values(rules).flat().filter(a
 const without = (rules: Layout, axes: readonly string[]): Layout =>
   Object.fromEntries(Object.entries(rules).filter(([, rule]) => ![rule].flat().some(axis => axis !== undefined && axes.includes(axis))))
 
-/** The rules of a run by the field that holds them. What a named layout starts from is no rule. */
-const rulesByField = (run: Run): readonly (readonly [field: string, rules: Layout])[] => [
-  ['layout', run.layout], ['params', run.params], ['state', run.state],
-  ...Object.entries(run.layouts).map(([name, { from: _, ...rules }]): readonly [string, Layout] => [`layouts.${name}`, rules]),
-]
+/** The rules of a run by the field that holds them. What a layout other than the first starts from is no rule. */
+const rulesByField = (run: Run): readonly (readonly [field: string, rules: Layout])[] => {
+  const others = [['params', run.params], ['state', run.state], ...Object.entries(run.layouts).map(([name, rules]) => [`layouts.${name}`, rules] as const)] as const
+  return [['layout', run.layout], ...others.map(([field, { from: _, ...rules }]): readonly [string, Layout] => [field, rules])]
+}
 
 /** Flags that leave out all rules for axes that the mesh lacks. */
 function rulesWithout(run: Run, absent: readonly string[]): string {

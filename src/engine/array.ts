@@ -30,7 +30,7 @@ export class MeshArray {
   readonly #held: Held
 
   /** `buffers` are those of `devicesHere`, `bytes` what one of them takes. */
-  constructor(placement: Placement, mesh: Mesh, backend: Backend, buffers: readonly DeviceBuffer[], bytes = bytesOn(placement, mesh)) {
+  constructor(placement: Placement, mesh: Mesh, backend: Backend, buffers: readonly DeviceBuffer[], bytes: number = bytesOn(placement, mesh)) {
     this.shape = placement.shape
     this.dtype = placement.dtype
     this.sharding = placement.sharding
