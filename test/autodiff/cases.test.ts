@@ -25,7 +25,8 @@ describe('finite differences', () => {
   })
 
   // What `stopGradient` gives is by design no derivative: the last test here has it.
-  test.each(differentiable.filter(c => c.name !== 'stopGradient').map(c => [c.name, c] as const))('%s', (_, c) => {
+  // Of numbers of 10⁷ a difference has too few digits left: extrema.test.ts says what these gradients are.
+  test.each(differentiable.filter(c => c.name !== 'stopGradient' && !c.name.endsWith(' of neighbours')).map(c => [c.name, c] as const))('%s', (_, c) => {
     for (const seed of [1, 2]) {
       const { dims, operands } = operandsOf(c, seedOf(c.name) + 1000 * seed)
       expect(gradientError(x => c.f(x, dims), operands, seed)).toBeLessThan(1e-6)
