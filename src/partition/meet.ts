@@ -2,11 +2,10 @@
  * What rests otherwise than it is computed with, used where it rests: the other operands move to meet it. That is done where it moves
  * fewer bytes than moving what rests: an op estimates both, and `partition` weighs whole programs.
  */
-import type { Dim } from '../core/dim.ts'
+import { sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes, isFloat, isHalf } from '../core/dtype.ts'
 import { sameSharding, type Sharding } from '../core/layout.ts'
 import { partsOf } from '../core/mesh.ts'
-import { sizeOf } from '../core/dim.ts'
 import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
 import { latency } from './collectives.ts'
 import { reduced, type Context, type Value } from './context.ts'
@@ -99,6 +98,14 @@ const subsets = (dims: readonly string[]): string[][] =>
 /** More dims than these do not rest otherwise at once. */
 const mostDims = 4
 
+/** How a value that rests lies with only these dims of it where they rest. */
+const partlyResting = (c: Context, v: Value, kept: readonly string[]): Sharding => {
+  const want = c.target(v.shape)
+  return new Map(v.shape.map(({ name }) => [name, axesOf(kept.includes(name) ? v.sharding : want, name)] as const).filter(([, axes]) => axes.length > 0))
+}
+/** What an op may do: keep these dims where they rest, and move the operands to this layout. */
+interface Way { readonly cost: number; readonly kept: readonly string[]; readonly sharding?: Sharding }
+
 export interface Meeting { readonly values: readonly Value[]; readonly sharding: Sharding; /** The result rests as its operands do. */ readonly resting?: string }
 
 /**
@@ -111,13 +118,12 @@ export function met(c: Context, values: readonly Value[], over: readonly string[
   const usual = values.map(({ resting, ...v }) => (resting === undefined ? v : { ...v, sharding: c.target(v.shape) }))
   const rules = agreed(c, usual, over.length === 0)
   const fetching = values.reduce((sum, v, i) => sum + costOf(c, v, usual[i]?.sharding ?? v.sharding), 0)
-  let [least, allowed]: { readonly cost: number; readonly kept: readonly string[]; readonly sharding?: Sharding }[] = [{ cost: fetching + costOfAll(c, usual, rules, over), kept: [] }, { cost: Infinity, kept: [] }]
-  if (least === undefined || allowed === undefined) return undefined
-  allowed = least
+  const gathering: Way = { cost: fetching + costOfAll(c, usual, rules, over), kept: [] }
+  let [least, allowed] = [gathering, gathering]
   const usesOf = (kept: readonly string[]): string[] => values.flatMap(v => restingDims(c, v).filter(d => kept.includes(d)).map(d => useOf(v, d, op)))
   for (const kept of subsets(dims)) {
-    const fixed = new Map(values.filter(v => v.resting !== undefined).map(v => [v, new Map(v.shape.map(({ name }) => [name, axesOf(kept.includes(name) ? v.sharding : c.target(v.shape), name)] as const).filter(([, axes]) => axes.length > 0))] as const))
-    const sharding = around(values, fixed)
+    const resting = values.filter(v => v.resting !== undefined).map(v => [v, partlyResting(c, v, kept)] as const)
+    const sharding = around(values, new Map(resting))
     if (sharding === undefined) continue
     const cost = costOfAll(c, values, sharding, over)
     if (cost < least.cost) least = { cost, kept, sharding }
@@ -131,7 +137,8 @@ export function met(c: Context, values: readonly Value[], over: readonly string[
     const { resting: _, ...own } = v
     return sameSharding(v.sharding, to) ? reduced(c, own) : relayout(c, v, to)
   })
-  const alone = over.length === 0 && kept.length === dims.length && values.every(v => v.resting !== undefined || shapeOf(v.node).length === 0 || (v.node.op === 'broadcast' && shapeOf(operand(v.node, 0)).length === 0))
+  const isNumber = (v: Value): boolean => shapeOf(v.node.op === 'broadcast' ? operand(v.node, 0) : v.node).length === 0
+  const alone = over.length === 0 && kept.length === dims.length && values.every(v => v.resting !== undefined || isNumber(v))
   const resting = alone ? values.find(v => v.resting !== undefined)?.resting : undefined
   return { values: moved, sharding, ...(resting === undefined ? {} : { resting }) }
 }
