@@ -2,7 +2,7 @@
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import koffi from 'koffi'
+import koffi from './koffi.ts'
 import { makeFolders } from './folders.ts'
 
 const LOCK_EX = 2

@@ -1,5 +1,5 @@
 /** The native library, loaded: functions of native/meshwork_mpi.h with promises around those that wait. */
-import koffi, { type LibraryHandle } from 'koffi'
+import koffi, { type LibraryHandle } from '../../io/koffi.ts'
 import { PluginError } from '../../core/errors.ts'
 import type { KeyValueStore } from '../backend.ts'
 

@@ -1,6 +1,6 @@
 /** What must stand in the C environment before a plugin is loaded. */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
-import koffi from 'koffi'
+import koffi from '../../io/koffi.ts'
 
 /** The lines of /proc/cpuinfo that decide what machine code runs here; empty where there is no such file. */
 export function cpuFeatures(): { readonly model: string; readonly flags: readonly string[] } {

@@ -1,5 +1,5 @@
 /** A compiled program, loaded on its devices. */
-import koffi from 'koffi'
+import koffi from '../../io/koffi.ts'
 import { PluginError } from '../../core/errors.ts'
 import { range, type Arguments, type BufferType, type DeviceBuffer, type Executable, type ExecuteOptions, type MemoryStats } from '../backend.ts'
 import { PjrtBuffer } from './buffer.ts'

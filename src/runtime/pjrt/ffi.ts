@@ -1,5 +1,5 @@
 /** Native functions that programs call by name: XLA's foreign functions, registered with a plugin. */
-import koffi from 'koffi'
+import koffi from '../../io/koffi.ts'
 import { PluginError } from '../../core/errors.ts'
 import type { PluginLibrary } from './library.ts'
 import { Memory } from './memory.ts'

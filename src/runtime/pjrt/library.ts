@@ -1,6 +1,6 @@
 /** A loaded plugin: its function table, called with packed structs, and its errors turned into ours. */
 import { realpathSync } from 'node:fs'
-import koffi, { type LibraryHandle } from 'koffi'
+import koffi, { type LibraryHandle } from '../../io/koffi.ts'
 import { PluginError } from '../../core/errors.ts'
 import { prepareEnvironment } from './environment.ts'
 import { guardExit } from './exit.ts'

@@ -1,5 +1,5 @@
 /** C structs and arrays in memory of ours, at addresses that stay put while they are referenced. */
-import koffi from 'koffi'
+import koffi from '../../io/koffi.ts'
 import { structs } from './header.gen.ts'
 
 export type StructName = keyof typeof structs
