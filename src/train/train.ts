@@ -1,5 +1,6 @@
 /** Training: data, programs, the loop, and the folder that remains. */
 import { join } from 'node:path'
+import { setImmediate as breathe } from 'node:timers/promises'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { saveWeights } from '../checkpoint/weights.ts'
 import { loadDataset, writeTokenizer, type Dataset, type TextFile } from '../data/index.ts'
@@ -114,6 +115,8 @@ export async function train(run: Run, { backend, folder, signal, onEvent = () =>
   }
   try {
     state = await trainer.init(run.seed) as StateArrays<GptParams>
+    // The loop turns, once to its end and once through, so that a signal that came while programs were compiled is heard before there is anything to lose.
+    for (let turn = 0; turn < 2; turn++) await breathe()
     onEvent({ type: 'started', steps: run.steps })
     // Only now: what fails before leaves no folder behind.
     let stop = await stopped()

@@ -73,10 +73,10 @@ describe('the process', () => {
     expect(ended).toMatchObject({ code: 1, signal: null, err: expect.stringContaining('Error: lost') as string })
   })
 
-  it('hears a signal in the middle of a run', async () => {
+  it('hears a signal while it waits for the result of a run', async () => {
     const ended = await runModule(`
       process.on('SIGINT', () => { console.log('heard'); process.exit(130) })
-      loop(${ENDLESS}); setTimeout(() => process.kill(process.pid, 'SIGINT'), 300)`)
+      loop(${ENDLESS}).then(([[y]]) => y.read()); setTimeout(() => process.kill(process.pid, 'SIGINT'), 300)`)
     expect(ended).toMatchObject({ code: 130, out: 'heard\n' })
   })
 
