@@ -1,7 +1,7 @@
 /** Vector-Jacobian products: a function's value, and the way back from a cotangent of the value to those of the arguments. */
 import { isFloat } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
-import { userSite } from '../core/site.ts'
+import { onBehalfOf, userSite } from '../core/site.ts'
 import { cotangentsOf, type Cotangent } from '../graph/cotangents.ts'
 import { inputNode } from '../graph/input.ts'
 import { fullNode, rewrite } from '../graph/make.ts'
@@ -30,7 +30,8 @@ export function pulled<A extends readonly Tree[], R extends Tree>(what: string, 
   if (integer !== undefined) {
     throw new DimError({ code: 'dtype', what: `${what}: ${nameOf(integer.path)} is ${integer.leaf.dtype}; only floats have gradients`, fix: 'leave it out of the arguments: let the function use it from outside', at: userSite() })
   }
-  const variables = leaves.map(({ path, leaf: { node } }) => inputNode(path, node.op === 'input' ? node.attrs.role : 'compute', typeOf(node)))
+  // What is summed up for an argument bears the line of the argument.
+  const variables = leaves.map(({ path, leaf: { node } }) => onBehalfOf(node.site, () => inputNode(path, node.op === 'input' ? node.attrs.role : 'compute', typeOf(node))))
   const result = f(...rebuildTree(primals, variables.map(n => tensor(n))))
   const roots = leavesOf(result).map(l => l.leaf.node)
   const given = new Map<Node, Node>(variables.map((v, i) => [v, leaves[i]?.leaf.node ?? v]))

@@ -9,7 +9,7 @@ import { shapeOf, type Node } from './node.ts'
 import type { ScatterKind } from './ops.ts'
 import { index, slice } from './rearrange.ts'
 import { userSite } from '../core/site.ts'
-import { full, iota, loose, tensor } from './tensor.ts'
+import { full, iota, loose, tensor, where } from './tensor.ts'
 import type { Fresh, Minus, Scalar, Tensor, Unsettled } from './types.ts'
 
 /**
@@ -74,14 +74,17 @@ export function topK<D extends string, R extends D | Unsettled<D>, N extends str
 export const nth = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, n: number, order: Order = {}): Tensor<Minus<D, R>> =>
   index(sort(x, dim, order), dim, n)
 
-/** The middle element along a dim, or the mean of the middle two. */
+/** The middle element along a dim, or the mean of the middle two; NaN where one is NaN, as in NumPy. */
 export function median<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>> {
   const { name, size } = dimIn(x.shape, dim, 'median', userSite())
   floats('median', x.dtype, x.shape, userSite())
   const sorted = sort(x, dim)
   const half = Math.floor(size / 2)
-  if (size % 2 === 1) return index(sorted, dim, half)
-  return tensor(slice<string, string>(loose(sorted), name, { start: half - 1, end: half + 1 }).mean(name).node)
+  // NaN is sorted to the end.
+  const last = index(sorted, dim, size - 1)
+  const middle: Tensor<Minus<D, R>> = size % 2 === 1 ? index(sorted, dim, half)
+    : tensor(slice<string, string>(loose(sorted), name, { start: half - 1, end: half + 1 }).mean(name).node)
+  return tensor(where(loose(last).isNaN(), loose(last), loose(middle)).node)
 }
 
 /** 1 where `classes` has the index, else 0; all 0 for indices out of range. */

@@ -248,6 +248,22 @@ def safe(x):
     return jnp.where(x > 0, x, 1)
 
 
+# NaN, told as −7; and numbers that are neighbours in f32.
+
+def with_nan(f, dims='a'):
+    """Of √x, x a few whole numbers of which some are negative, rounded; where the result is NaN, −7."""
+    def told(x):
+        y = f(jnp.round(jnp.sqrt(x.astype(jnp.float64))))
+        return jnp.where(jnp.isnan(y), -7, y)
+    return dims, told
+
+
+def of_neighbours(f, dims='a'):
+    def near(x):
+        return f(0.4 * x + jnp.arange(x.shape[1]) * 5 % 8 * 2 + 1e7) - (1e7 - 20)
+    return dims, near
+
+
 CASES = {
     # Elementwise.
     'neg': same(lambda x: -x),
@@ -562,4 +578,39 @@ CASES = {
     'where of a masked where': ('a b', lambda x: jnp.where(x < 0.5, jnp.exp(jnp.where(x > 0.05, jnp.sqrt(2 * safe(x)), 0)), 0)),
     'where acosh': ('a b', lambda x: jnp.where(x > 0.5, jnp.arccosh(jnp.where(x > 0.5, 3 * x, 2)), 0)),
     'where atan2': ('a b', lambda x, y: jnp.where(abs(x) > 0.1, jnp.arctan2(jnp.where(abs(x) > 0.1, x, 1), 0 * y), x)),
+    'stack along a dim that is split': ('s a', lambda x, y: jnp.stack([x, y, x * y, jnp.exp(y)]) ** 2),
+    'pool sum of tiles, fewer than devices': ('n c', lambda x: pool(lax.add, (4, 1))(x) ** 2),
+    'f32 max with NaN': with_nan(lambda x: x.max(1)),
+    'f64 max with NaN': with_nan(lambda x: x.max(1)),
+    'bf16 max with NaN': with_nan(lambda x: x.max(1)),
+    'f16 max with NaN': with_nan(lambda x: x.max(1)),
+    'f32 min with NaN': with_nan(lambda x: x.min(1)),
+    'f64 min with NaN': with_nan(lambda x: x.min(1)),
+    'bf16 min with NaN': with_nan(lambda x: x.min(1)),
+    'f16 min with NaN': with_nan(lambda x: x.min(1)),
+    'f32 max of all with NaN': with_nan(lambda x: x.max(), ''),
+    'f32 min of few with NaN': with_nan(lambda x: x[:, :2].min(1)),
+    'f32 maximum with NaN': with_nan(lambda x: jnp.maximum(x, 2), 'a b'),
+    'f32 minimum with NaN': with_nan(lambda x: jnp.minimum(x, 2), 'a b'),
+    'f32 clamp with NaN': with_nan(lambda x: jnp.clip(x, 1, 2), 'a b'),
+    'f32 relu with NaN': with_nan(lambda x: jnp.maximum(x, 0), 'a b'),
+    'f32 cummax with NaN': with_nan(lambda x: lax.cummax(x, 1), 'a b'),
+    'bf16 cummax with NaN': with_nan(lambda x: lax.cummax(x, 1), 'a b'),
+    'f32 cummin in reverse with NaN': with_nan(lambda x: lax.cummin(x, 1, reverse=True), 'a b'),
+    'f32 scatter max with NaN': with_nan(lambda x: x.at[:, 1].set(jnp.maximum(x[:, 1], x[:, 0])), 'a b'),
+    'f32 scatter min with NaN': with_nan(lambda x: x.at[:, 1].set(jnp.minimum(x[:, 1], x[:, 0])), 'a b'),
+    'f32 maxPool with NaN': with_nan(pool(lax.max, (1, 3), (1, 1), 'SAME'), 'a b'),
+    'f32 minPool with NaN': with_nan(pool(lax.min, (1, 2)), 'a b'),
+    'f32 sort with NaN': with_nan(lambda x: jnp.sort(x, 1), 'a b'),
+    'f64 sort with NaN': with_nan(lambda x: jnp.sort(x, 1), 'a b'),
+    'f32 sort, descending with NaN': with_nan(lambda x: jnp.sort(x, 1)[:, ::-1], 'a b'),
+    'f32 median with NaN': with_nan(lambda x: jnp.median(x, 1)),
+    'f32 topK with NaN': with_nan(lambda x: jnp.sort(x, 1)[:, :-4:-1], 'a bk'),
+    'f32 argmax with NaN': with_nan(lambda x: jnp.argmax(x, 1)),
+    'max of neighbours': of_neighbours(lambda x: x.max(1)),
+    'min of neighbours': of_neighbours(lambda x: x.min(1)),
+    'cummax of neighbours': of_neighbours(lambda x: lax.cummax(x, 1), 'a b'),
+    'maxPool of neighbours': of_neighbours(pool(lax.max, (1, 4)), 'a b'),
+    'minPool of neighbours': of_neighbours(pool(lax.min, (1, 3), (1, 1), 'SAME'), 'a b'),
+    'scatter max of neighbours': of_neighbours(lambda x: x.at[:, 3].set(jnp.maximum(x[:, 3], 1e7 + 3)), 'a b'),
 }
