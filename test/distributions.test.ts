@@ -1,5 +1,5 @@
 /**
- * Every distribution on XLA, counted on the device: no draw lies where none may, and the shares are those of the law. `MESHWORK_DRAWS=67108864` draws
+ * Every distribution on XLA, counted on the device: no draw lies where none may, and the shares are those of the law. `npm run test:deep` draws
  * 2²⁶ of each; the same draws come first, as they follow from the seed and the chunk alone.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -8,10 +8,11 @@ import {
 } from '../src/engine/index.ts'
 import type { DType } from '../src/core/dtype.ts'
 import { spacing } from '../src/core/neighbours.ts'
+import { all } from './support/depth.ts'
 
 type T = ReturnType<typeof loose>
 const chunk = dim('chunk', 2 ** 18)
-const draws = Number(process.env['MESHWORK_DRAWS'] ?? 2 ** 19)
+const draws = all ? 2 ** 26 : 2 ** 19
 /** Of the law; the last is for what lies where nothing may. */
 const cells = dim('cell', 17)
 const count = (p: AnyTensor): T => loose(loose(p).cast('i32').sum())
@@ -69,9 +70,9 @@ test.each(Object.entries(laws))('%s: no draw lies where none may, and as many as
     const cell = where(inside, law(wide(x)).mul(16).floor().cast('i32').maximum(0).minimum(15), 16)
     return [name, scatter(full(0, [cells], 'i32'), 'cell', cell, full(1, [chunk], 'i32') as never, 'add')]
   })))
-  for (const [name, all] of Object.entries(found)) {
-    const shares = all.slice(0, 16)
-    expect([name, all[16], shares.reduce((a, b) => a + b, 0)]).toEqual([name, 0, draws])
+  for (const [name, counts] of Object.entries(found)) {
+    const shares = counts.slice(0, 16)
+    expect([name, counts[16], shares.reduce((a, b) => a + b, 0)]).toEqual([name, 0, draws])
     // Halves are cut or rounded between the shares where they are not exact: a normal's share may be off by the chance of one number.
     const off = kind === 'normal' && (name === 'bf16' || name === 'f16') ? name : undefined
     const slack = off === undefined ? 0 : spacing(1, off) * draws / 2
@@ -79,7 +80,7 @@ test.each(Object.entries(laws))('%s: no draw lies where none may, and as many as
     // χ² of 15 degrees of freedom passes 60 less than once in a million draws.
     expect([name, squares.reduce((a, b) => a + b, 0) < 60, shares]).toEqual([name, true, shares])
   }
-}, 600_000)
+})
 
 test('classes and coins', async () => {
   const classes = dim('class', 4)
@@ -99,4 +100,4 @@ test('classes and coins', async () => {
   expect(found['classes']?.[1]).toBe(0)
   expect([[0, 0.25], [2, 0.5], [3, 0.25]].map(([c = 0, p = 0]) => near(found['classes']?.[c], p))).toEqual([true, true, true])
   expect([near(found['third']?.[0], 1 / 3), near(found['dropped']?.[0], 0.25), (found['rare']?.[0] ?? NaN) <= 3]).toEqual([true, true, true])
-}, 600_000)
+})

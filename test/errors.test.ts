@@ -160,6 +160,7 @@ describe('every mistake has its code', () => {
       ['maxPool along "seq": size is 1.5', () => maxPool(image, [{ dim: 'seq', size: 1.5 }])],
       ['maxPool along "seq": a window of 4 does not fit into 2 elements with padding 0 and 1', () => maxPool(image, [{ dim: 'seq', size: 4, padding: [0, 1] }])],
     ],
+    'not-a-tensor': [['a list of 3 is given for a tensor', () => x.add([1, 2, 3] as never)], ['a Float32Array of 100000 is given for a tensor', () => where(new Float32Array(100_000) as never, x, x)]],
     'no-operands': [['einsum has no operands', () => einsum([], [])]],
     'unexpected-dims': [['the tensor has other dims than expected', () => expectDims(x, [batch])]],
     'carry-changes': [['scan over "seq": the carry changes its dims at its only leaf', () => scan(seq, other, {}, c => [loose(c).sum() as never, {}])]],

@@ -2,6 +2,7 @@
 import type { Dim } from './dim.ts'
 import { formatShape } from './dim.ts'
 import { LayoutError, type Site } from './errors.ts'
+import { shown } from './shown.ts'
 import { axisOf, formatMesh, partsOf, type Mesh } from './mesh.ts'
 import { didYouMean } from './nearest.ts'
 
@@ -98,7 +99,7 @@ export function checkLayout(
       throw new LayoutError({ code: 'unknown-dim', what: `${what} names dim "${dim}", which ${owner} does not have`, details, fix: didYouMean(dim, known), at })
     }
     if (rule !== undefined && typeof rule !== 'string' && !Array.isArray(rule)) {
-      throw new LayoutError({ code: 'rule', what: `${what} lays dim "${dim}" on ${String(rule)}`, details, fix: 'name an axis of the mesh, or a list of axes', at })
+      throw new LayoutError({ code: 'rule', what: `${what} lays dim "${dim}" on ${shown(rule)}`, details, fix: 'name an axis of the mesh, or a list of axes', at })
     }
     const axes = axesOf(rule)
     for (const a of axes) axisOf(mesh, a, at, layout === 'compute' ? {} : { ...details, rule: `${dim} → ${axes.join(', ')}` })

@@ -1,5 +1,6 @@
 /** Trees of leaves: nested objects and arrays, as parameters and batches come. Leaves are told apart by a predicate. */
 import { DimError } from './errors.ts'
+import { shown } from './shown.ts'
 import { userSite } from './site.ts'
 
 export type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [key: string]: TreeOf<T> }
@@ -39,7 +40,7 @@ export function treeOps<T>(isLeaf: (x: unknown) => x is T, describe: string): Tr
     if (typeof tree === 'object' && tree !== null) {
       return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, map(t, f, join(path, k))]))
     }
-    throw new DimError({ code: 'not-a-leaf', what: `expected ${describe}${path === '' ? '' : ` at "${path}"`}, found ${tree === null ? 'null' : typeof tree}`, fix: 'give such leaves, in objects and arrays', at: userSite() })
+    throw new DimError({ code: 'not-a-leaf', what: `expected ${describe}${path === '' ? '' : ` at "${path}"`}, found ${shown(tree)}`, fix: 'give such leaves, in objects and arrays', at: userSite() })
   }
   return {
     map: (tree, f) => map(tree, f),

@@ -2,6 +2,7 @@
 import { formatShape } from '../core/dim.ts'
 import { isFloat } from '../core/dtype.ts'
 import { DimError, type Site } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import { broadcastTo } from './make.ts'
 import { dtypeOf, shapeOf, type Node } from './node.ts'
 import { isTensor, leavesOf } from './tensor.ts'
@@ -11,8 +12,7 @@ import type { AnyTensor, Tensor, Tree } from './types.ts'
 export type Cotangent<T> = Tree extends T ? SomeCotangent : undefined | (T extends Tensor<infer D> ? Tensor<D> : T extends AnyTensor ? T : { readonly [K in keyof T]: Cotangent<T[K]> })
 type SomeCotangent = undefined | AnyTensor | { readonly [k: string]: SomeCotangent } | readonly SomeCotangent[]
 
-const textOf = (x: unknown): string => (isTensor(x) ? `${x.dtype} ${formatShape(x.shape)}` : Array.isArray(x) ? `a list of ${x.length}`
-  : typeof x === 'object' && x !== null ? `an object with ${Object.keys(x).join(', ') || 'no keys'}` : String(x))
+const textOf = (x: unknown): string => (isTensor(x) ? `${x.dtype} ${formatShape(x.shape)}` : shown(x))
 
 /**
  * The cotangents of a tree's leaves, in their order, dims in the leaves' order.

@@ -2,6 +2,7 @@
 import { nameOf, names, type Dim, type DimLike } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import { dimIn, floats } from './infer/checks.ts'
 import { inSums } from './half-precision.ts'
 import { broadcastTo, make } from './make.ts'
@@ -22,7 +23,7 @@ export function scatter<D extends string, R extends D | Unsettled<D>, E extends 
   target: Tensor<D>, dim: DimLike<R>, indices: Tensor<E>, updates: Tensor<U>, kind: ScatterKind = 'set',
 ): Tensor<D> {
   const name = nameOf(dim)
-  if (!['set', 'add', 'max', 'min'].includes(kind)) throw new DimError({ code: 'option', what: `scatter: there is no kind ${String(kind)}`, fix: 'give one of: set, add, max, min', at: userSite() })
+  if (!['set', 'add', 'max', 'min'].includes(kind)) throw new DimError({ code: 'option', what: `scatter: there is no kind ${shown(kind)}`, fix: 'give one of: set, add, max, min', at: userSite() })
   const shape = [...indices.shape, ...target.shape.filter(d => d.name !== name && !names(indices.shape).includes(d.name))]
   const placed = (into: Node, from: Node): Node => make('scatter', [into, indices.node, broadcastTo(from, shape)], { dim: name, kind })
   if (kind !== 'add') return tensor(placed(target.node, updates.node))

@@ -2,6 +2,7 @@
 import { formatShape, type Dim, type DimLike } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { userSite } from '../core/site.ts'
 import { truncatedNormal } from './distributions.ts'
@@ -36,7 +37,7 @@ export function param<const S extends readonly Dim[]>(name: string, shape: S & D
   const [unknown] = Object.keys(others)
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `param "${name}": ${what}`, fix, at: userSite() })
   if (unknown !== undefined) throw wrong(`there is no option "${unknown}"`, didYouMean(unknown, ['dtype', 'init', 'decays']))
-  if (init !== undefined && typeof init !== 'function' && typeof init !== 'number') throw wrong(`init is ${String(init)}`, 'give a number, or one of initialisers')
+  if (init !== undefined && typeof init !== 'function' && typeof init !== 'number') throw wrong(`init is ${shown(init)}`, 'give a number, or one of initialisers')
   return tensor(inputNode(name, 'params', { shape, dtype }, { decays, ...(init === undefined ? {} : { init: typeof init === 'number' ? init : first(name, init, shape, dtype) }) }))
 }
 
@@ -47,7 +48,7 @@ const first = (name: string, init: Exclude<Initialiser, number>, shape: readonly
   if (fits) return broadcastTo(value.node, shape)
   throw new DimError({
     code: 'initialiser', what: `initialise: the initialiser of "${name}" gives something else`, fix: 'return a tensor of the dims and the dtype that it is given', at: userSite(),
-    details: { expected: `${dtype} ${formatShape(shape)}`, found: isTensor(value) ? `${value.dtype} ${formatShape(value.shape)}` : String(value) },
+    details: { expected: `${dtype} ${formatShape(shape)}`, found: isTensor(value) ? `${value.dtype} ${formatShape(value.shape)}` : shown(value) },
   })
 }
 

@@ -5,6 +5,7 @@
 import { formatShape, type Dim } from '../core/dim.ts'
 import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import { isDType } from '../core/range.ts'
 import { below, bitsOf, mostOf, spacing, upTo } from '../core/neighbours.ts'
 import { userSite } from '../core/site.ts'
@@ -30,7 +31,7 @@ function wordsOf(what: string, seed: AnyTensor): { readonly low: Node; readonly 
   return dtype === 'i64' ? { low: u32(node), high: u32(make('binary', [node, constantNode(32, 'i64')], { fn: 'shiftRight' })) } : { low: u32(node) }
 }
 const float = (what: string, dtype: DType): void => {
-  if (!isDType(dtype) || !isFloat(dtype)) throw option('dtype', `${what}: draws floats, not ${String(dtype)}`, 'cast what is drawn, or use randomIntegers')
+  if (!isDType(dtype) || !isFloat(dtype)) throw option('dtype', `${what}: draws floats, not ${shown(dtype)}`, 'cast what is drawn, or use randomIntegers')
 }
 const u32 = (n: Node): Node => make('convert', [n], { dtype: 'u32' })
 

@@ -2,6 +2,7 @@
 import { formatShape, nameOf, names, sizeOf, type Dim, type DimLike } from '../core/dim.ts'
 import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import type { Layout } from '../core/layout.ts'
 import { inOrderOf, treeOps } from '../core/tree.ts'
 import { floorDiv, mod } from './division.ts'
@@ -35,7 +36,7 @@ export function aligned(what: string, left: Node, right: Node): readonly [Node, 
 /** @throws DimError for what is no tensor: not every program is checked by the compiler. */
 function nodeOf(x: AnyTensor | undefined): Node {
   if (x?.node !== undefined) return x.node
-  throw new DimError({ code: 'not-a-tensor', what: `${typeof x === 'string' ? `"${String(x)}"` : String(x)} is given for a tensor`, fix: 'make it one: input(), param(), full()', at: userSite() })
+  throw new DimError({ code: 'not-a-tensor', what: `${shown(x)} is given for a tensor`, fix: 'make it one: input(), param(), full()', at: userSite() })
 }
 
 type Other = AnyTensor | number

@@ -4,6 +4,7 @@
  */
 import { hiddenName, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import { withGradient } from '../graph/custom.ts'
 import { dimIn, floats, numbers } from '../graph/infer/checks.ts'
 import { inSums, sumsIn } from '../graph/half-precision.ts'
@@ -130,7 +131,7 @@ function weights({ dim, to, size, stride, dilation, low }: Slide, like: Tensor<s
  */
 export function meanPool<D extends string, const W extends readonly PoolWindow<D>[]>(x: Tensor<D>, windows: W, { count = 'real' }: { readonly count?: 'real' | 'all' } = {}): Tensor<Pooled<D, W>> {
   floats('meanPool', x.dtype, x.shape, userSite())
-  if (!['real', 'all'].includes(count)) throw new DimError({ code: 'option', what: `meanPool: count is ${String(count)}`, fix: 'give real or all', at: userSite() })
+  if (!['real', 'all'].includes(count)) throw new DimError({ code: 'option', what: `meanPool: count is ${shown(count)}`, fix: 'give real or all', at: userSite() })
   const all = slides('meanPool', loose(x), windows)
   const sum = sums(loose(x), all)
   const uneven = count === 'real' ? all.filter(s => s.padded) : []

@@ -2,6 +2,7 @@
 import { hiddenName, nameOf, type Dim, type DimLike } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import { userSite } from '../core/site.ts'
 import { dimIn, floats } from '../graph/infer/checks.ts'
 import { index, stack } from '../graph/rearrange.ts'
@@ -36,7 +37,7 @@ export function quantize<D extends string, R extends D>(x: Tensor<D>, over: DimL
   floats('quantize', x.dtype, x.shape, userSite())
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `quantize along "${along.name}" of size ${along.size}: ${what}`, fix, at: userSite() })
   // Checked at run time because a caller may not be written in TypeScript.
-  if (![8, 4].includes(bits)) throw wrong(`bits is ${String(bits)}`, 'give 8 or 4')
+  if (![8, 4].includes(bits)) throw wrong(`bits is ${shown(bits)}`, 'give 8 or 4')
   const size = group ?? Math.min(32, along.size)
   if (!Number.isSafeInteger(size) || size < 1 || along.size % size !== 0) throw wrong(`groups of ${size} do not divide it`, 'give a group that does')
   if (bits === 4 && along.size % 2 !== 0) throw wrong('numbers of 4 bits lie in pairs', 'use 8 bits, or a dim of even size')

@@ -1,6 +1,7 @@
 /** Rotary position embedding (Su et al. 2021). */
 import { nameOf, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import { userSite } from '../core/site.ts'
 import { dimIn, floats } from '../graph/infer/checks.ts'
 import { roll, shift } from '../graph/rearrange.ts'
@@ -29,7 +30,7 @@ export function rotary<D extends string, R extends D | Unsettled<D>, P extends D
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `rotary: ${what}`, fix, at: userSite() })
   if (along.size % 2 !== 0) throw wrong(`dim "${along.name}" of size ${along.size} has no pairs`, 'make its size even')
   if (!(base > 0 && base < Infinity)) throw wrong(`base is ${base}`, 'give a number above 0')
-  if (!['halves', 'neighbours'].includes(pairs)) throw wrong(`pairs is ${String(pairs)}`, 'give halves or neighbours')
+  if (!['halves', 'neighbours'].includes(pairs)) throw wrong(`pairs is ${shown(pairs)}`, 'give halves or neighbours')
   const [half, halves] = [along.size / 2, pairs === 'halves']
   return wide(x, x => {
     const index = iota(along)

@@ -1,6 +1,7 @@
 /** Windows that slide along dims: padding, places, and the names of what results. */
 import { formatShape, type Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import { userSite } from '../core/site.ts'
 
 /**
@@ -26,7 +27,7 @@ export function margins(padding: Padding, size: number, span: number, stride: nu
   if (padding === 'valid') return [0, 0]
   if (typeof padding === 'number') return [padding, padding]
   if (Array.isArray(padding) && padding.length === 2) return padding as readonly [number, number]
-  if (padding !== 'same') throw new DimError({ code: 'window', what: `padding is ${String(padding)}`, fix: 'give same, valid, a number, or [before, after]', at: userSite() })
+  if (padding !== 'same') throw new DimError({ code: 'window', what: `padding is ${shown(padding)}`, fix: 'give same, valid, a number, or [before, after]', at: userSite() })
   const total = Math.max(0, (Math.ceil(size / stride) - 1) * stride + span - size)
   return [Math.floor(total / 2), Math.ceil(total / 2)]
 }

@@ -1,22 +1,22 @@
 /**
  * Elementwise functions over the whole range of each dtype, values and slopes, on both backends: within 4 last places, or as docs/numerics.md
- * says. MESHWORK_SWEEP says how densely, as a share of the halves; with 1, for all 65,536, every function is swept in every dtype on both backends, else
- * where it is likeliest to fail: MESHWORK_SWEEP=1 npx vitest run test/elementwise/functions.test.ts
+ * says. `npm run test:deep` sweeps all 65,536 halves, every function in every dtype on both backends; else a share of them is swept, and of the functions.
  */
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
+import { all } from '../support/depth.ts'
 import { functions, type Function1 } from '../support/functions.ts'
 import { halvesBy, singles, swept, worstOf, type Swept } from '../support/sweep.ts'
 import { boundOf, exceptions } from './bounds.ts'
 
-const share = Number(process.env['MESHWORK_SWEEP'] ?? 1 / 61)
+const share = all ? 1 : 1 / 61
 type Row = readonly [x: number, value: number, slope: number]
 /** By mpmath, in 700 digits: golden/make.py. */
 const golden = JSON.parse(readFileSync(new URL('golden/f64.json', import.meta.url), 'utf8')) as { readonly [name: string]: readonly Row[] }
 const doubles = functions.filter(f => golden[f.name] !== undefined)
 /** Compiling is what takes long. All are compiled in f32, which halves are computed in, too; in each of the others a third of them, another one each. */
-const sampled = (fs: readonly Function1[], which: number): readonly Function1[] => (share < 1 ? fs.filter((_, i) => i % 3 === which) : fs)
+const sampled = (fs: readonly Function1[], which: number): readonly Function1[] => (all ? fs : fs.filter((_, i) => i % 3 === which))
 
 interface Numbers { readonly of: readonly Function1[]; readonly xs: (f: Function1) => Float32Array | Float64Array; readonly exact: (f: Function1, of: 'value' | 'slope', x: number, i: number) => number }
 const computed = (fs: readonly Function1[], xs: Float32Array): Numbers => ({ of: fs, xs: () => xs, exact: (f, of, x) => f[of](x) })
@@ -51,5 +51,5 @@ describe.each(['cpu', 'simulate'])('%s', plugin => {
       return worst.ulps <= boundOf(f.name, dtype, of) ? [] : [`${f.name} ${of} at ${worst.x}: ${worst.got}, exactly ${worst.exact}, ${worst.ulps} last places off`]
     }))
     expect(wrong).toEqual([])
-  }, 1_200_000)
+  })
 })

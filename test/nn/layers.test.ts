@@ -95,7 +95,7 @@ describe('rotary', () => {
     const positions = iota(d.batch) as AnyTensor as T
     expect(code(() => rotary(x, 'seq' as string, positions))).toBe('option: rotary: dim "seq" of size 3 has no pairs')
     expect(code(() => rotary(x, 'batch' as string, iota(d.seq) as AnyTensor as T, { base: -1 }))).toBe('option: rotary: base is -1')
-    expect(code(() => rotary(x, 'batch' as string, iota(d.seq) as AnyTensor as T, { pairs: 'both' as never }))).toBe('option: rotary: pairs is both')
+    expect(code(() => rotary(x, 'batch' as string, iota(d.seq) as AnyTensor as T, { pairs: 'both' as never }))).toBe('option: rotary: pairs is "both"')
     expect(code(() => rotary(x.cast('i32'), 'batch' as string, iota(d.seq) as AnyTensor as T))).toContain('dtype: rotary')
     expect(code(() => rotary(x, 'hidden' as string, positions))).toBe('no-such-dim: rotary: the tensor has no dim "hidden"')
   })

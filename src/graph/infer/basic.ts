@@ -1,5 +1,6 @@
 /** Types of results: values from outside, and what changes only how they are seen. */
 import { LayoutError } from '../../core/errors.ts'
+import { shown } from '../../core/shown.ts'
 import { agree, constantOf, dimIn, distinct, only } from './checks.ts'
 import type { Infer } from '../node.ts'
 import type { BasicAttrs } from '../ops.ts'
@@ -26,11 +27,11 @@ export const basic: Infer<BasicAttrs> = {
     // Which names there are is known where the program is compiled.
     const to: unknown = a.to
     if (typeof to !== 'string' && (typeof to !== 'object' || to === null || Array.isArray(to))) {
-      throw new LayoutError({ code: 'layout', what: `relayout: ${String(to)} is no layout`, fix: 'give rules, { DIM: \'AXIS\' }, or the name of a layout, such as \'params\'', at: site })
+      throw new LayoutError({ code: 'layout', what: `relayout: ${shown(to)} is no layout`, fix: 'give rules, { DIM: \'AXIS\' }, or the name of a layout, such as \'params\'', at: site })
     }
     const otherwise: unknown = a.otherwise
     if (otherwise !== undefined && typeof otherwise !== 'string') {
-      throw new LayoutError({ code: 'layout', what: `relayout: ${String(otherwise)} is no layout`, fix: 'name the layout that counts where a recipe does not say, such as \'compute\'', at: site })
+      throw new LayoutError({ code: 'layout', what: `relayout: ${shown(otherwise)} is no layout`, fix: 'name the layout that counts where a recipe does not say, such as \'compute\'', at: site })
     }
     return [only(inputs)]
   },

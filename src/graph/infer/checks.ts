@@ -2,6 +2,7 @@
 import { formatShape, legalDim, nameOf, names, type Dim, type DimLike } from '../../core/dim.ts'
 import { dtypes, isFloat, type DType } from '../../core/dtype.ts'
 import { DimError, type Site } from '../../core/errors.ts'
+import { shown } from '../../core/shown.ts'
 import { holds, isDType, rangeOf } from '../../core/range.ts'
 import { didYouMean } from '../../core/nearest.ts'
 import { typeOf, type TensorType, type Typed } from '../node.ts'
@@ -59,8 +60,8 @@ export const only = (inputs: Inputs, i = 0): TensorType => {
 /** The results of an op; those of wrong dims or dtypes were given so by the user. */
 export function legal(op: string, results: readonly TensorType[], site: Site | undefined): readonly TensorType[] {
   for (const { shape, dtype } of results) {
-    if (!isDType(dtype)) throw new DimError({ code: 'dtype', what: `there is no dtype ${String(dtype)}`, fix: didYouMean(String(dtype), Object.keys(dtypes)), at: site })
-    if (!Array.isArray(shape)) throw new DimError({ code: 'not-a-dim', what: `${op}: the shape is ${String(shape)}`, fix: 'give a list of dims', at: site })
+    if (!isDType(dtype)) throw new DimError({ code: 'dtype', what: `there is no dtype ${shown(dtype)}`, fix: didYouMean(String(dtype), Object.keys(dtypes)), at: site })
+    if (!Array.isArray(shape)) throw new DimError({ code: 'not-a-dim', what: `${op}: the shape is ${shown(shape)}`, fix: 'give a list of dims', at: site })
     for (const d of shape as readonly Dim[]) legalDim(d)
     distinct(shape, op, site)
   }
@@ -71,7 +72,7 @@ export function constantOf(op: string, value: number, dtype: DType, site: Site |
   if (!isDType(dtype) || holds(dtype, value)) return
   const [low, high] = rangeOf(dtype)
   const range = dtype === 'bool' ? 'give 0 or 1' : `give a whole number from ${low} to ${high}, or cast the tensor`
-  throw new DimError({ code: 'value', what: `${op}: ${String(value)} is no ${dtype}`, fix: isFloat(dtype) ? 'give a number' : range, at: site })
+  throw new DimError({ code: 'value', what: `${op}: ${shown(value)} is no ${dtype}`, fix: isFloat(dtype) ? 'give a number' : range, at: site })
 }
 /** @throws DimError when the tensor is not of floats */
 export function floats(op: string, dtype: DType, shape: readonly Dim[], site: Site | undefined): void {
