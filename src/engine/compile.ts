@@ -21,6 +21,7 @@ import { emit } from '../stablehlo/emit.ts'
 import { argumentsOf, type Leaf } from './arguments.ts'
 import { bytesOn, MeshArray, present } from './array.ts'
 import { donationPairs } from './donate.ts'
+import { collected } from './held.ts'
 
 type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [k: string]: TreeOf<T> }
 /** What may stand where an argument has a tensor: an array over the mesh, or host data that is laid out on the way in, or what makes them. */
@@ -141,6 +142,7 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
       const out = await executable.execute(args.buffers, { at })
       args.accepted()
       const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
+      await collected()
       return tensors.rebuild(result, arrays) as Arrays<R>
     } finally {
       args.release()

@@ -51,7 +51,7 @@ const unreachable = new FinalizationRegistry<Held>(held => { held.end({ how: 'di
  * What all arrays hold. V8 does not know of it, and would let small objects that hold much lie for hours: when they hold twice as
  * much as after the last collection, it is asked for another.
  */
-const live = { bytes: 0, arrays: 0, collecting: false, most: { bytes: 128 * 2 ** 20, arrays: 20_000 } }
+const live = { bytes: 0, arrays: 0, collecting: undefined as Promise<void> | undefined, most: { bytes: 128 * 2 ** 20, arrays: 20_000 } }
 const least = { ...live.most }
 
 /** Frees what `array` holds once it cannot be reached. */
@@ -59,7 +59,7 @@ export function watch(array: object, held: Held): void {
   unreachable.register(array, held, held)
   live.bytes += held.bytes
   live.arrays++
-  if ((live.bytes > live.most.bytes || live.arrays > live.most.arrays) && !live.collecting) collect()
+  if ((live.bytes > live.most.bytes || live.arrays > live.most.arrays) && live.collecting === undefined) collect()
 }
 
 let collector: (() => void) | undefined
@@ -72,11 +72,16 @@ function collectGarbage(): void {
 }
 
 function collect(): void {
-  live.collecting = true
   collectGarbage()
   // What it found unreachable is freed when Node's loop turns.
-  setTimeout(() => {
-    live.collecting = false
-    live.most = { bytes: Math.max(least.bytes, 2 * live.bytes), arrays: Math.max(least.arrays, 2 * live.arrays) }
-  }, 0).unref()
+  live.collecting = new Promise(resolve => {
+    setTimeout(() => {
+      live.collecting = undefined
+      live.most = { bytes: Math.max(least.bytes, 2 * live.bytes), arrays: Math.max(least.arrays, 2 * live.arrays) }
+      resolve()
+    }, 0)
+  })
 }
+
+/** What makes arrays waits for this before it hands them out: a loop of short programs may never let Node's loop turn by itself. */
+export const collected = (): Promise<void> | undefined => live.collecting

@@ -6,6 +6,7 @@ import type { Placement } from '../partition/local.ts'
 import type { Backend, CallSite } from '../runtime/backend.ts'
 import { devicesHere, MeshArray } from './array.ts'
 import { blockOf, cut, type Block } from './blocks.ts'
+import { collected } from './held.ts'
 import { hostValues } from './host.ts'
 
 /** Makes the host data of a part when asked, so that no process needs the whole. Row-major. */
@@ -38,7 +39,11 @@ export async function lay(backend: Backend, mesh: Mesh, placement: Placement, da
   }))
   const buffers = puts.flatMap(p => (p.status === 'fulfilled' ? [p.value] : []))
   const failed = puts.find(p => p.status === 'rejected')
-  if (failed === undefined) return new MeshArray(placement, mesh, backend, buffers)
+  if (failed === undefined) {
+    const array = new MeshArray(placement, mesh, backend, buffers)
+    await collected()
+    return array
+  }
   for (const buffer of buffers) buffer.dispose()
   throw failed.reason
 }

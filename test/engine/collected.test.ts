@@ -32,6 +32,17 @@ test.each(['simulate', 'cpu'])('%s: a megabyte a turn that nobody frees stays be
   expect(most).toBeLessThan(250)
 })
 
+test('simulate: many short programs let timers and signals be heard', async () => {
+  const turns = await run(program('simulate', `
+    let turns = 0
+    const timer = setInterval(() => { turns++ }, 1)
+    const end = performance.now() + 500
+    while (performance.now() < end) await p(r)
+    clearInterval(timer)
+    console.log(turns)`))
+  expect(turns).toBeGreaterThan(2)
+})
+
 test('what can be reached is kept, also by a piece alone', async () => {
   const [live, kept, piece] = await run(program('simulate', `
     const kept = await p(r)

@@ -35,7 +35,9 @@ export function compileModule(module: Module, devices: number): Program {
   const compiler = new Compiler(module, devices)
   const body = compiler.compile(main)
   const types = (list: readonly Typed[]): BufferType[] => list.map(v => v.type)
-  const run: Program['run'] = inputs => body(inputs, { frame: [], breathe: breather() })
+  // One for all runs: many short ones must let the loop turn as a long one does.
+  const breathe = breather()
+  const run: Program['run'] = inputs => body(inputs, { frame: [], breathe })
   return { parameters: types(main.body.parameters), results: types(main.body.results), run }
 }
 
