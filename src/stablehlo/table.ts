@@ -15,7 +15,7 @@ import { emitConcat, emitMerge, emitResample, emitReverse, emitRoll } from './re
 import { emitReduce } from './reduce.ts'
 import { emitScan } from './scan.ts'
 import type { Scope } from './scope.ts'
-import { emitThreefry } from './threefry.ts'
+import { threefry } from './threefry.ts'
 import { emitWhile } from './while.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
@@ -78,7 +78,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   topK: (n, args, w) => emitTopK(n, args, w),
   cumulative: (n, args, w) => [emitCumulative(n, args, w)],
   scatterAdd: (n, args, w) => [emitScatterAdd(n, args, w)],
-  threefry: (n, args, w) => [emitThreefry(n, args, w)],
+  threefry: (_, args, w) => [threefry(args, w)],
   scan: (n, args, w, scope) => emitScan(n, args, w, scope),
   cond: (n, args, w, scope) => emitCond(n, args, w, scope),
   while: (n, args, w, scope) => emitWhile(n, args, w, scope),

@@ -1,12 +1,12 @@
 /** Threefry-2x32-20 as elementwise u32 ops (Salmon et al. 2011); the reference evaluator has it in plain words. */
-import type { LocalNode } from '../partition/local.ts'
-import { typeOfNode, type Ssa, type Writer } from './writer.ts'
+import type { Ssa, Writer } from './writer.ts'
 
 const rotations = [[13, 15, 26, 6], [17, 29, 16, 24]] as const
 
-export function emitThreefry(n: LocalNode<'threefry'>, [key0, key1, counter0, counter1]: readonly Ssa[], w: Writer): Ssa {
+/** The first word of each element's result, of operands of one shape. */
+export function threefry([key0, key1, counter0, counter1]: readonly Ssa[], w: Writer): Ssa {
   if (key0 === undefined || key1 === undefined || counter0 === undefined || counter1 === undefined) throw new Error('threefry has four operands')
-  const type = typeOfNode(n)
+  const type = key0
   const constant = (value: number): Ssa => w.constant(value, 'u32', type.sizes)
   const op = (name: string, a: Ssa, b: Ssa): Ssa => w.op(name, [a, b], type)
   const rotate = (x: Ssa, by: number): Ssa => op('or', op('shift_left', x, constant(by)), op('shift_right_logical', x, constant(32 - by)))

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { threefry2x32 } from '../../src/core/threefry.ts'
 import {
-  bernoulli, compile, dim, dims, exponential, fold, full, gumbel, input, keyOf, mesh, normal, openBackend, randomIntegers, truncatedNormal, uniform, type AnyTensor, type Backend, type Key, type Layout,
+  bernoulli, compile, dim, dims, exponential, fold, full, gumbel, input, keyOf, mesh, normal, openBackend, randomIntegers, scan, splitKey, truncatedNormal, uniform, type AnyTensor, type Backend, type Key, type Layout, type Scalar,
 } from '../../src/engine/index.ts'
 import { downTo, mostOf } from '../../src/core/neighbours.ts'
 import type { DType } from '../../src/core/dtype.ts'
@@ -47,6 +47,40 @@ describe('Threefry-2x32-20', () => {
     const result = await program(...columns.map(c => Uint32Array.from(c)))
     expect([...await result.read()]).toEqual(published)
     result.dispose()
+    await backend.close()
+  })
+})
+
+describe('keys', () => {
+  const { rows, cols, turns } = dims({ rows: 4, cols: 6, turns: 3 })
+  const seed = input('seed', [], 'i32')
+  const lone = (text: string): number => text.split('\n').filter(l => l.includes('optimization_barrier')).length
+
+  test('of one depth are computed as one vector, that XLA does not repeat where they are used', async () => {
+    const draws = (seed: Scalar) => {
+      const key = keyOf(seed)
+      const near = Array.from({ length: 5 }, (_, i) => randomBits(fold(key, i), [rows, cols]))
+      const far = randomBits(fold(fold(fold(key, 1), seed), 2), [rows])
+      return { near, far, here: randomBits(key, [cols]), walked: scan(turns, full(0, [rows], 'u32'), splitKey(key, turns), (sum, k) => [sum.add(randomBits(fold(k, 1), [rows])), {}])[0] }
+    }
+    const backend = await openBackend({ plugin: 'simulate', devices: 1 })
+    const program = await compile(draws, [seed], { mesh: mesh({}), layout: {}, backend })
+    // keyOf; the folds of it; those of a fold; those of that; and in the loop.
+    expect(lone(program.text)).toBe(5)
+    const got = await program(new Int32Array([7]))
+    const known = draws(full(7, [], 'i32'))
+    for (const [a, t] of [...got.near.map((a, i) => [a, known.near[i]] as const), [got.far, known.far] as const, [got.here, known.here] as const, [got.walked, known.walked] as const]) {
+      expect([...await a.read()]).toEqual(valueOfTensor(t ?? seed))
+    }
+    await backend.close()
+  })
+
+  test('that need other devices are left where they are', async () => {
+    const x = input('x', [rows], 'i32')
+    const backend = await openBackend({ plugin: 'simulate', devices: 2 })
+    const program = await compile(x => randomBits(fold(fold(keyOf(full(1, [], 'i32')), 3), x.sum()), [cols]), [x], { mesh: mesh({ x: 2 }), layout: { rows: 'x' }, backend })
+    const got = await program(new Int32Array([1, 2, 3, 4]))
+    expect([...await got.read()]).toEqual(valueOfTensor(randomBits(fold(fold(seeded(1), 3), 10), [cols])))
     await backend.close()
   })
 })
