@@ -1,5 +1,6 @@
 /** What is measured, as both sides are told it, and what they answer. */
 import type { GptConfig } from '../src/models/gpt.ts'
+import type { Remat } from '../src/engine/index.ts'
 import type { AdamWConfig, WarmupCosine } from '../src/optim/index.ts'
 
 export interface Task {
@@ -11,6 +12,8 @@ export interface Task {
   /** Where the batches lie, and the first weights: written by one side, read by the other. */
   readonly folder: string
   readonly batches: number
+  /** What the backward pass computes again; 'all-but-contractions' unless said. */
+  readonly remat?: Remat
 }
 
 /** `bytes`: of the larger buffer of a rank, f32. */

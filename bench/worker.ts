@@ -28,7 +28,7 @@ async function backendFor(task: Task): Promise<Backend> {
 async function programs(task: Task) {
   const model = gpt(task.config, task.batch)
   const where = { mesh: mesh(task.mesh), layout, backend: await backendFor(task), dims: model.dims }
-  const config = { optimizer: task.optimizer, seed: 0, remat: 'all-but-contractions' } as const
+  const config = { optimizer: task.optimizer, seed: 0, remat: task.remat ?? 'all-but-contractions' } as const
   return {
     step: () => compile(trainStep(model, config), [stateOf(model), model.batch] as const, { ...where, donate: [0] }),
     init: () => compile(initialise(model), [input('seed', [], 'i32')] as const, where),

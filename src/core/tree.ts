@@ -5,6 +5,9 @@ import { userSite } from './site.ts'
 
 export type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [key: string]: TreeOf<T> }
 
+/** What trees of one form have in common, keys and lengths: it reads and makes such trees again and again, without paths. */
+export type TreeForm = { readonly keys?: readonly string[]; readonly under: readonly TreeForm[] } | undefined
+
 export interface TreeOps<T> {
   /** Leaves with their paths (`blocks.q`), object keys in insertion order. */
   flatten(tree: unknown): { readonly path: string; readonly leaf: T }[]
@@ -12,6 +15,19 @@ export interface TreeOps<T> {
   map<U>(tree: unknown, f: (leaf: T, path: string) => U): unknown
   /** A tree of the same form with these leaves, in `flatten`'s order. */
   rebuild<U>(tree: unknown, leaves: readonly U[]): unknown
+  /** @throws DimError as the others, for what is neither a leaf nor holds such. */
+  formOf(tree: unknown): TreeForm
+  /** The leaves in the form's order, whatever order the keys have; undefined where the tree is of another form. */
+  read(form: TreeForm, tree: unknown): T[] | undefined
+}
+
+/** A tree of the form with these leaves. */
+export const build = <U>(form: TreeForm, leaves: readonly U[]): unknown => buildFrom(form, leaves.values())
+
+function buildFrom(form: TreeForm, leaves: Iterator<unknown>): unknown {
+  if (form === undefined) return leaves.next().value
+  const { keys, under } = form
+  return keys === undefined ? under.map(f => buildFrom(f, leaves)) : Object.fromEntries(under.map((f, i) => [keys[i], buildFrom(f, leaves)]))
 }
 
 /**
@@ -34,24 +50,43 @@ export function inOrderOf<L extends { readonly path: string }>(leaves: readonly 
 const join = (path: string, key: string | number): string => (path === '' ? `${key}` : `${path}.${key}`)
 
 export function treeOps<T>(isLeaf: (x: unknown) => x is T, describe: string): TreeOps<T> {
+  const notALeaf = (found: unknown, path: string): DimError =>
+    new DimError({ code: 'not-a-leaf', what: `expected ${describe}${path === '' ? '' : ` at "${path}"`}, found ${shown(found)}`, fix: 'give such leaves, in objects and arrays', at: userSite() })
   const map = <U>(tree: unknown, f: (leaf: T, path: string) => U, path = ''): unknown => {
     if (isLeaf(tree)) return f(tree, path)
     if (Array.isArray(tree)) return tree.map((t, i) => map(t, f, join(path, i)))
     if (typeof tree === 'object' && tree !== null) {
       return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, map(t, f, join(path, k))]))
     }
-    throw new DimError({ code: 'not-a-leaf', what: `expected ${describe}${path === '' ? '' : ` at "${path}"`}, found ${shown(tree)}`, fix: 'give such leaves, in objects and arrays', at: userSite() })
+    throw notALeaf(tree, path)
+  }
+  const formOf = (tree: unknown, path = ''): TreeForm => {
+    if (isLeaf(tree)) return undefined
+    if (Array.isArray(tree)) return { under: tree.map((t, i) => formOf(t, join(path, i))) }
+    if (typeof tree !== 'object' || tree === null) throw notALeaf(tree, path)
+    const entries = Object.entries(tree)
+    return { keys: entries.map(([k]) => k), under: entries.map(([k, t]) => formOf(t, join(path, k))) }
+  }
+  const reads = (form: TreeForm, tree: unknown, found: T[]): boolean => {
+    if (isLeaf(tree)) return form === undefined && found.push(tree) > 0
+    if (form === undefined || typeof tree !== 'object' || tree === null) return false
+    const { keys, under } = form
+    if (Array.isArray(tree)) return keys === undefined && tree.length === under.length && under.every((f, i) => reads(f, tree[i], found))
+    if (keys === undefined || Object.keys(tree).length !== keys.length) return false
+    return keys.every((key, i) => Object.hasOwn(tree, key) && reads(under[i], (tree as Record<string, unknown>)[key], found))
   }
   return {
     map: (tree, f) => map(tree, f),
+    formOf: tree => formOf(tree),
+    read(form, tree) {
+      const found: T[] = []
+      return reads(form, tree, found) ? found : undefined
+    },
     flatten(tree) {
       const found: { path: string; leaf: T }[] = []
       map(tree, (leaf, path) => { found.push({ path, leaf }) })
       return found
     },
-    rebuild(tree, leaves) {
-      let i = 0
-      return map(tree, () => leaves[i++])
-    },
+    rebuild: (tree, leaves) => build(formOf(tree), leaves),
   }
 }

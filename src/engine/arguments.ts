@@ -2,7 +2,7 @@
 import type { TypedArray } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import type { Mesh } from '../core/mesh.ts'
-import { inOrderOf, treeOps } from '../core/tree.ts'
+import { inOrderOf, treeOps, type TreeForm } from '../core/tree.ts'
 import type { Placement } from '../partition/local.ts'
 import type { Arguments, Backend, CallSite, DeviceBuffer } from '../runtime/backend.ts'
 import { MeshArray, present } from './array.ts'
@@ -15,11 +15,19 @@ export type Leaf = MeshArray | HostValue | Source
 
 /** What a program expects of its callers. */
 export interface Expected {
-  readonly inputs: readonly { readonly path: string; readonly placement: Placement }[]
+  readonly inputs: readonly ExpectedInput[]
+  readonly form: TreeForm
   /** Which of them it takes over. */
   readonly donated: ReadonlySet<number>
   readonly mesh: Mesh
   readonly backend: Backend
+}
+
+export interface ExpectedInput {
+  readonly path: string
+  readonly placement: Placement
+  /** Placements of arrays of the same mesh that fit it, found so far: a program is given the results of the same programs again and again. */
+  readonly fitting: WeakSet<Placement>
 }
 
 export interface CallArguments {
@@ -37,29 +45,33 @@ const givens = treeOps(isGiven, 'an array')
 /** Checks everything that can be known before anything starts, so that a call that is refused has changed nothing. @throws DimError */
 export function argumentsOf(given: unknown, expected: Expected, at: CallSite): CallArguments {
   const { inputs, donated, mesh, backend } = expected
-  const found = givens.flatten(given)
-  const leaves = inOrderOf(found, inputs.map(i => i.path))
+  const leaves = givens.read(expected.form, given) ?? inOrderOf(givens.flatten(given), inputs.map(i => i.path))?.map(l => l.leaf)
   if (leaves === undefined) {
+    const found = givens.flatten(given)
     throw new DimError({ code: 'argument-form', what: 'the arguments have another form than the program was compiled for', details: { expected: inputs.map(i => i.path).join(' '), given: found.map(l => l.path).join(' ') }, fix: 'give trees with the same keys as those it was compiled with', at: at() })
   }
   const held: MeshArray[] = []
   const temporary: MeshArray[] = []
-  const moves = leaves.map(({ leaf, path }, i): MeshArray | (() => Promise<MeshArray>) => {
-    const placement = (inputs[i] as (typeof inputs)[number]).placement
+  const moves = leaves.map((leaf, i): MeshArray | (() => Promise<MeshArray>) => {
+    const { path, placement, fitting } = inputs[i] as ExpectedInput
     const what = `argument ${path}`
     if (leaf instanceof MeshArray) {
       leaf.checkUsable(what, at)
       held.push(leaf)
+      const near = leaf.backend === backend && leaf.mesh === mesh
+      if (near && fitting.has(leaf.placement)) return leaf
       const target = { backend, mesh, placement, what, at }
-      return liesWell(leaf, target) ? leaf : () => moved(leaf, target)
+      if (!liesWell(leaf, target)) return () => moved(leaf, target)
+      if (near) fitting.add(leaf.placement)
+      return leaf
     }
     const data: TypedArray | Source = typeof leaf === 'function' ? leaf : hostValues(leaf, { ...placement, what, at })
     return () => lay(backend, mesh, placement, data, what, at)
   })
-  checkDonations(leaves, donated, at)
+  checkDonations(leaves, expected, at)
   for (const array of held) array.held.hold()
   const claims = [...donated].flatMap(i => {
-    const leaf = leaves[i]?.leaf
+    const leaf = leaves[i]
     return leaf instanceof MeshArray ? [{ held: leaf.held, to: inputs[i]?.path ?? '' }] : []
   })
   for (const { held: claimed, to } of claims) claimed.claimed = to
@@ -98,20 +110,21 @@ async function all<T>(work: readonly (T | Promise<T>)[]): Promise<T[]> {
 }
 
 /** What a program takes over can be nothing else of the same call. */
-function checkDonations(leaves: readonly { readonly path: string; readonly leaf: Leaf }[], donated: ReadonlySet<number>, at: CallSite): void {
+function checkDonations(leaves: readonly Leaf[], { inputs, donated }: Expected, at: CallSite): void {
   if (donated.size === 0) return
+  const pathOf = (i: number): string => inputs[i]?.path ?? ''
   const seen = new Map<Leaf, number>()
-  for (const [i, { leaf, path }] of leaves.entries()) {
+  for (const [i, leaf] of leaves.entries()) {
     if (!(leaf instanceof MeshArray)) continue
     const before = seen.get(leaf)
     if (before === undefined) {
       seen.set(leaf, i)
       continue
     }
-    const taken = donated.has(before) ? leaves[before]?.path ?? '' : path
+    const taken = pathOf(donated.has(before) ? before : i)
     if (!donated.has(before) && !donated.has(i)) continue
     throw new DimError({
-      code: 'donated-twice', what: `one array is argument ${leaves[before]?.path ?? ''} and argument ${path}, and the program takes over argument ${taken}`,
+      code: 'donated-twice', what: `one array is argument ${pathOf(before)} and argument ${pathOf(i)}, and the program takes over argument ${taken}`,
       fix: 'give an array of its own for each, or compile the program without donating it', at: at(),
     })
   }

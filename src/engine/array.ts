@@ -21,24 +21,24 @@ export const bytesOn = ({ shape, dtype, sharding }: Placement, mesh: Mesh): numb
  * that it is donated to, or some time after the last reference to it is gone.
  */
 export class MeshArray {
-  /** Global, in memory order. */
-  readonly shape: readonly Dim[]
-  readonly dtype: DType
+  readonly placement: Placement
   readonly mesh: Mesh
-  readonly sharding: Sharding
   readonly backend: Backend
   readonly #held: Held
 
   /** `buffers` are those of `devicesHere`, `bytes` what one of them takes. */
   constructor(placement: Placement, mesh: Mesh, backend: Backend, buffers: readonly DeviceBuffer[], bytes: number = bytesOn(placement, mesh)) {
-    this.shape = placement.shape
-    this.dtype = placement.dtype
-    this.sharding = placement.sharding
+    this.placement = placement
     this.mesh = mesh
     this.backend = backend
     this.#held = new Held(buffers, bytes * buffers.length)
     watch(this, this.#held)
   }
+
+  /** Global, in memory order. */
+  get shape(): readonly Dim[] { return this.placement.shape }
+  get dtype(): DType { return this.placement.dtype }
+  get sharding(): Sharding { return this.placement.sharding }
 
   /** By device, those that this process can reach. They last as long as the array is not disposed. */
   get pieces(): ReadonlyMap<number, DeviceBuffer> {

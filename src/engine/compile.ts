@@ -4,7 +4,7 @@ import { DimError, LayoutError } from '../core/errors.ts'
 import { siteOf, userSite } from '../core/site.ts'
 import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
-import { treeOps, type TreeOps } from '../core/tree.ts'
+import { build, treeOps, type TreeOps } from '../core/tree.ts'
 import { mergeScans } from '../autodiff/merge-scans.ts'
 import { inlined } from '../autodiff/remat.ts'
 import { make } from '../graph/make.ts'
@@ -133,7 +133,9 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
   options.onPlan?.(planned)
   const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
   const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))
-  const expected = { inputs: planned.inputs, donated: new Set(donated), mesh, backend }
+  const inputs = planned.inputs.map(i => ({ ...i, fitting: new WeakSet<Placement>() }))
+  const expected = { inputs, form: tensors.formOf(args), donated: new Set(donated), mesh, backend }
+  const form = tensors.formOf(result)
   const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
     const here = new Error()
     const at = (): ReturnType<typeof siteOf> => siteOf(here)
@@ -143,7 +145,7 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
       args.accepted()
       const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
       await collected()
-      return tensors.rebuild(result, arrays) as Arrays<R>
+      return build(form, arrays) as Arrays<R>
     } finally {
       args.release()
     }
