@@ -164,8 +164,9 @@ def while_loop(x, y):
 
 
 def microbatches(x, w):
+    # However many parts a batch is cut into.
     loss, grads = jax.value_and_grad(lambda w: jnp.mean(jnp.tanh(x @ w) ** 2))(w)
-    return grads + loss
+    return grads + loss + 2 * grads
 
 
 def remat(x, up, down):
