@@ -45,9 +45,18 @@ function moduleText({ target, from, to, more }: Form, ranks: number, times: numb
 `
 }
 
+interface Made { readonly program: Executable; readonly x: DeviceBuffer }
+
+/** A run is over when its result can be read; it is there to be read long before. */
+async function run({ program, x }: Made): Promise<void> {
+  const [[y] = []] = await program.execute([[x]])
+  await y?.read()
+  y?.dispose()
+}
+
 export class Collectives {
   readonly #backend: Backend
-  readonly #made = new Map<string, Promise<{ readonly program: Executable; readonly x: DeviceBuffer }>>()
+  readonly #made = new Map<string, Promise<Made>>()
 
   constructor(backend: Backend) { this.#backend = backend }
 
@@ -58,25 +67,22 @@ export class Collectives {
     this.#made.set(key, made)
     const { program, x } = await made
     const begin = performance.now()
-    const [[y] = []] = await program.execute([[x]])
-    const us = (performance.now() - begin) * 1000 / times
-    y?.dispose()
-    return us
+    await run({ program, x })
+    return (performance.now() - begin) * 1000 / times
   }
 
   dispose(): void {
     for (const made of this.#made.values()) void made.then(({ program, x }) => { x.dispose(); program.dispose() })
   }
 
-  async #make({ op, bytes, times }: CollectiveTask): Promise<{ readonly program: Executable; readonly x: DeviceBuffer }> {
+  async #make({ op, bytes, times }: CollectiveTask): Promise<Made> {
     const { deviceCount: ranks, processes: { rank } } = this.#backend
     const form = forms[op](bytes / 4, ranks)
     const program = await this.#backend.compile({ text: moduleText(form, ranks, times), devices: ranks, donated: [] })
     const shape = form.from
     const x = await this.#backend.put(new Float32Array(shape.reduce((n, s) => n * s, 1)), { shape, dtype: 'f32' }, rank)
     const made = { program, x }
-    const [[y] = []] = await program.execute([[x]])
-    y?.dispose()
+    await run(made)
     return made
   }
 }
