@@ -30,8 +30,7 @@ function looped(c: Case, dims: Parameters<Case['f']>[1]) {
       return { n: n.add(1), x: dynamicUpdate(x, major.name, full(0, [], 'i32'), slice<string, string>(x, major.name, { end: 1 }).add(noise)), y }
     }
     const start = { n: loose(full(0, [], 'i32')), x: first, y: loose(full(0, shape.shape, shape.dtype)) }
-    const { x, y } = whileLoop(({ n }) => expectDims(n.less(loose(turns)), []), body, start)
-    return { x, y }
+    return whileLoop(({ n }) => expectDims(n.less(loose(turns)), []), body, start)
   }
 }
 
@@ -49,7 +48,10 @@ async function open(name: string, folder: string) {
   const operands = await keep(drawn.map(d => d.data) as never) as readonly MeshArray[]
   keep.dispose()
   const call = async (turns: number): Promise<{ readonly x: MeshArray; readonly y: MeshArray }> => {
-    const out = await program(Int32Array.of(turns) as never, operands as never) as { readonly x: MeshArray; readonly y: MeshArray }
+    const { n, ...out } = await program(Int32Array.of(turns) as never, operands as never) as { readonly n: MeshArray; readonly x: MeshArray; readonly y: MeshArray }
+    // A run resolves before it is computed: it is over when one of its results can be read.
+    if (await n.item() !== turns) throw new Error(`${name} took other turns than ${turns}`)
+    n.dispose()
     return out
   }
   return { arrays: await writeArrays(folder, new Map(hosted)), call, operands, program }
