@@ -42,7 +42,7 @@ export type SlotsByLabel<T> = { readonly [K in keyof T]: T[K] extends { readonly
  * Each parameter by the transformation that `choose` names for it; slots lie under the labels. The first one's rate is what metrics show.
  * @throws UsageError for labels that there are not
  */
-export function byParameter<const T extends { readonly [label: string]: Transformation }>(choose: (parameter: Parameter) => NoInfer<keyof T & string>, by: T): Transformation<SlotsByLabel<T> & SlotSet> {
+export function byParameter<const T extends { readonly [label: string]: Transformation }>(choose: (parameter: Parameter) => NoInfer<keyof T & string>, by: T): Transformation<SlotsByLabel<T>> {
   checkValue('byParameter: what chooses', choose, aFunction)
   const labels = Object.keys(by)
   return grouped('byParameter', parameters => {
@@ -59,7 +59,7 @@ export function byParameter<const T extends { readonly [label: string]: Transfor
 /** The same, the parameters of each label found together. */
 export function grouped<const T extends { readonly [label: string]: Transformation }>(
   name: string, groups: (parameters: readonly Parameter[]) => ReadonlyMap<string, ReadonlySet<string>>, by: T,
-): Transformation<SlotsByLabel<T> & SlotSet> {
+): Transformation<SlotsByLabel<T>> {
   const parts = Object.entries<Transformation>(by)
   if (parts.length === 0) throw usage(`${name}: there is nothing to choose from`, 'give transformations by label: { muon: …, adamw: … }')
   for (const [label, of] of parts) {
@@ -83,5 +83,5 @@ export function grouped<const T extends { readonly [label: string]: Transformati
       })
       return { updates: Object.assign({}, ...next.map(([, n]) => n.updates)) as ByPath, slots: Object.fromEntries(next.map(([label, n]) => [label, n.slots])) }
     },
-  }) as Transformation<SlotsByLabel<T> & SlotSet>
+  }) as unknown as Transformation<SlotsByLabel<T>>
 }

@@ -28,12 +28,12 @@ const rateOf = (parts: readonly Transformation[]): { readonly rate?: Schedule } 
  * One after another: each is given the updates of the one before, the first the gradients. Their slots lie side by side, by their names.
  * @throws UsageError for what is no transformation, and where two call a slot by one name
  */
-export function chain<const T extends readonly Transformation[]>(...parts: T): Transformation<SlotsOf<T> & SlotSet> {
+export function chain<const T extends readonly Transformation[]>(...parts: T): Transformation<SlotsOf<T>> {
   return described({ name: 'chain', parts: parts.map(p => p?.description ?? null) }, ...parts)
 }
 
 /** A chain with a name and hyperparameters of its own. @throws UsageError as `chain` */
-export function described<const T extends readonly Transformation[]>(description: Description, ...parts: T): Transformation<SlotsOf<T> & SlotSet> {
+export function described<const T extends readonly Transformation[]>(description: Description, ...parts: T): Transformation<SlotsOf<T>> {
   for (const part of parts) checkValue(`${description.name}: a part`, part, aTransformation)
   const names = parts.map(slotNames)
   const twice = names.flat().find((name, i, all) => all.indexOf(name) !== i)
@@ -53,7 +53,7 @@ export function described<const T extends readonly Transformation[]>(description
       return { updates: now, slots: Object.assign({}, ...after) as SlotSet }
     },
   }
-  return transformation(rule) as Transformation<SlotsOf<T> & SlotSet>
+  return transformation(rule) as unknown as Transformation<SlotsOf<T>>
 }
 
 /** The same, its slots under a name, so that two of a kind fit in one chain. @throws UsageError for a name that cannot be one */

@@ -27,7 +27,7 @@ export interface Optimizer<S extends Tree = Tree> {
    * `declared` is: it says which of them decay.
    * @throws DimError where gradients or slots are not those of the parameters
    */
-  update<P extends Tree>(grads: P, slots: S, params: NoInfer<P>, step: Scalar, declared?: Tree): { readonly updates: P; readonly slots: S }
+  update<P extends Tree>(grads: NoInfer<P>, slots: S, params: P, step: Scalar, declared?: Tree): { readonly updates: P; readonly slots: S }
 }
 
 /** What a rule sees beside updates and slots. All is laid out as `state`. */
@@ -42,7 +42,7 @@ export interface Context {
 }
 
 /** How a transformation is written: over the parameters that it is given, by path. */
-export interface Rule<S extends SlotSet> {
+export interface Rule<S> {
   readonly description: Description
   readonly rate?: Schedule
   /** The slots for some parameters; of none, the same names without any. */
@@ -52,7 +52,7 @@ export interface Rule<S extends SlotSet> {
 }
 
 /** A step in making updates of gradients: what `chain` is made of. By itself it is an optimizer, too. */
-export type Transformation<S extends SlotSet = SlotSet> = Optimizer<Held<S>> & { readonly rule: Rule<S> }
+export type Transformation<S = SlotSet> = Optimizer<Held<S>> & { readonly rule: Rule<S> }
 
 /** Lies as `state`; what was laid so before is left as it is, so that equal sums stay one. */
 const asState = (x: Tensor<string>): Tensor<string> => (x.node.op === 'relayout' && x.node.attrs.to === 'state' ? x : x.relayout('state'))

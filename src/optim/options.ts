@@ -34,7 +34,7 @@ export function checkValue(what: string, value: unknown, { fits, fix }: Check): 
  * @throws UsageError for an option that there is not, one that is needed and not given, or a value that cannot be
  */
 export function checkOptions<O extends object>(what: string, options: O, checks: { readonly [K in keyof O]-?: Check }, needed: readonly (keyof O & string)[] = []): void {
-  checkValue(`${what}: the options`, options, given)
+  if (!given.fits(options)) throw usage(`${what}: ${shown(options)} is given for the options`, given.fix)
   const known = new Map(Object.entries<Check>(checks))
   for (const [name, value] of Object.entries(options) as [string, unknown][]) {
     const check = known.get(name)
