@@ -15,7 +15,7 @@ export const aTransformation: Check = { fits: x => typeof x === 'object' && x !=
 export const label: Check = { fits: x => typeof x === 'string' && /^[A-Za-z_]\w*$/.test(x), fix: 'use letters, digits and "_"; begin with a letter' }
 
 /** What all transformations of a list remember. */
-export type SlotsOf<T extends readonly unknown[]> = T extends readonly [{ readonly rule: Rule<infer A> }, ...infer R] ? A & SlotsOf<R> : Readonly<Record<never, never>>
+export type SlotsOf<T extends readonly unknown[]> = T extends readonly [{ readonly rule: Rule<infer A> }, ...infer R] ? A & SlotsOf<R> : unknown
 
 const slotNames = (of: Transformation): readonly string[] => Object.keys(of.rule.declare([]))
 /** The rates of several, which are multiplied. */
