@@ -1,14 +1,14 @@
 /** What is measured, as both sides are told it, and what they answer. */
 import type { GptConfig } from '../src/models/gpt.ts'
 import type { Remat } from '../src/engine/index.ts'
-import type { AdamWConfig, WarmupCosine } from '../src/optim/index.ts'
+import type { OptimizerConfig } from '../src/train/program.ts'
 
 export interface Task {
   readonly config: GptConfig
   /** Windows a step, all devices together. */
   readonly batch: number
   readonly mesh: { readonly batch: number; readonly model: number }
-  readonly optimizer: AdamWConfig & WarmupCosine & { readonly rate: number; readonly clip: number }
+  readonly optimizer: OptimizerConfig & { readonly rate: number }
   /** Where the batches lie, and the first weights: written by one side, read by the other. */
   readonly folder: string
   readonly batches: number

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import * as engine from '../src/index.ts'
 import * as nn from '../src/nn/index.ts'
+import * as optim from '../src/optim/index.ts'
 import { mistakes, printed, shownIn } from './support/guide.ts'
 import { testLimit } from './support/limits.ts'
 
@@ -33,13 +34,23 @@ test.each(readdirSync(`${root}/examples`).filter(f => f.endsWith('.ts') && f !==
   expect(status).toBe(0)
 })
 
-test('the guide to the language runs, and prints what it shows', () => {
-  const shown = shownIn(read('docs/language.md'))
-  expect(shown.filter(b => b.output !== undefined).length).toBeGreaterThan(8)
+/** The guides whose blocks are run, and how many of these at least say what they print. */
+const guides = [['language', 8], ['optimizers', 3]] as const
+
+test.each(guides)('the guide docs/%s.md runs, and prints what it shows', (name, least) => {
+  const shown = shownIn(read(`docs/${name}.md`))
+  expect(shown.filter(b => b.output !== undefined).length).toBeGreaterThan(least)
   const { outputs, stderr, status } = printed(shown)
   expect(stderr).toBe('')
   expect(status).toBe(0)
   for (const [i, { code, output }] of shown.entries()) expect(outputs[i], code).toBe(output ?? '')
+})
+
+test('the guide to optimizers names every one of their functions', () => {
+  const named = new Set(read('docs/optimizers.md').match(/^```ts$[\s\S]*?^```$|`[^`\n]+`/gm)?.join(' ').match(/\w+/g))
+  // Those of loss scaling are the language's: a part of precision.
+  const elsewhere = new Set(read('docs/language.md').match(/\w+/g))
+  expect(Object.keys(optim).filter(name => !named.has(name) && !elsewhere.has(name))).toEqual([])
 })
 
 test('the guide names every function that is public', () => {
@@ -49,7 +60,7 @@ test('the guide names every function that is public', () => {
   expect([...methods, ...functions].filter(name => !named.has(name))).toEqual([])
 })
 
-test('the compiler accepts the guide', () => expect(mistakes(shownIn(read('docs/language.md')))).toEqual([]))
+test.each(guides)('the compiler accepts docs/%s.md', name => expect(mistakes(shownIn(read(`docs/${name}.md`)))).toEqual([]))
 
 test.each(readdirSync(`${root}/docs`, { recursive: true, encoding: 'utf8' }).filter(f => f.endsWith('.md')).map(f => [`docs/${f}`]).concat([['README.md'], ['CONTRIBUTING.md'], ['CHANGELOG.md']]))('the links of %s lead somewhere', file => {
   for (const [, to = ''] of read(file).replace(/^```[\s\S]*?^```$/gm, '').matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)) expect(existsSync(new URL(to, `file://${root}/${file}`)), to).toBe(true)

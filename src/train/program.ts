@@ -1,14 +1,17 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
-import { accumulate, compile, decaysOf, initialise as initialiseParams, input, keyOf, mapTree, valueAndGrad, fold, type Arrays, type Backend, type Key, type Plan, type Program, type Remat, type Scalar, type Tree } from '../engine/index.ts'
+import { accumulate, compile, initialise as initialiseParams, input, keyOf, mapTree, valueAndGrad, fold, type Arrays, type Backend, type Key, type Plan, type Program, type Remat, type Scalar, type Tree } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import type { Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Model } from '../models/model.ts'
-import { adamw, chosen, clipByGlobalNorm, initialScale, momentsOf, nextScale, scaleInput, unscaled, warmupCosine, zeroMoments, type AdamWConfig, type LossScaling, type Moments, type Scale, type WarmupCosine } from '../optim/index.ts'
+import { adamw, applyUpdates, chain, chosen, clipByGlobalNorm, cosine, globalNorm, initialScale, nextScale, scaleInput, unscaled, withStateDtype, type AdamOptions, type Falling, type LossScaling, type Optimizer, type Scale, type Transformation } from '../optim/index.ts'
+
+/** AdamW on a cosine, of gradients clipped by their norm. */
+export type OptimizerConfig = Required<AdamOptions & Falling> & { readonly weightDecay: number; readonly clip: number }
 
 export interface TrainerConfig {
-  readonly optimizer: AdamWConfig & WarmupCosine & { readonly clip: number }
+  readonly optimizer: OptimizerConfig
   readonly seed: number
   readonly remat: Remat
   /** The dtype of the optimizer's slots; the parameters' unless said. */
@@ -19,7 +22,7 @@ export interface TrainerConfig {
   readonly microbatches?: number
 }
 /** Everything that a step takes over and gives back. */
-export type TrainState<P extends Tree> = { readonly params: P; readonly moments: Moments<P>; readonly step: Scalar; readonly scaling?: Scale }
+export type TrainState<P extends Tree> = { readonly params: P; readonly slots: Tree; readonly step: Scalar; readonly scaling?: Scale }
 export type StepResult<P extends Tree> = {
   readonly state: TrainState<P>
   /** `lossScale` is that of the next step. */
@@ -28,14 +31,20 @@ export type StepResult<P extends Tree> = {
 
 type Kept = Pick<TrainerConfig, 'stateDtype' | 'lossScaling'>
 
-export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>, { stateDtype, lossScaling }: Kept = {}): TrainState<P> => ({
-  params: model.params, moments: momentsOf(model.params, stateDtype), step: input('step', [], 'i32'), ...(lossScaling === undefined ? {} : { scaling: scaleInput() }),
+const optimizerOf = ({ clip, beta1, beta2, epsilon, weightDecay, peak, warmup, steps, floor }: OptimizerConfig): Transformation =>
+  chain(clipByGlobalNorm(clip), adamw({ rate: cosine({ peak, warmup, steps, floor }), beta1, beta2, epsilon, weightDecay }))
+const keptIn = (optimizer: Transformation, { stateDtype }: Kept): Optimizer => (stateDtype === undefined ? optimizer : withStateDtype(optimizer, stateDtype))
+/** What AdamW remembers, whatever its hyperparameters. */
+const remembers = (kept: Kept): Optimizer => keptIn(adamw({ rate: 0 }), kept)
+
+export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>, kept: Kept = {}): TrainState<P> => ({
+  params: model.params, slots: remembers(kept).slots(model.params), step: input('step', [], 'i32'), ...(kept.lossScaling === undefined ? {} : { scaling: scaleInput() }),
 })
 
-/** Parameters drawn from a seed, moments at zero: every device makes its own part. */
-export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>, { stateDtype, lossScaling }: Kept = {}) => (seed: Scalar): TrainState<P> => {
+/** Parameters drawn from a seed, and the slots that the optimizer has for them: every device makes its own part. */
+export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>, kept: Kept = {}) => (seed: Scalar): TrainState<P> => {
   const params = mapTree(initialiseParams(model.params, keyOf(seed)), p => p.relayout('params'))
-  return { params, moments: zeroMoments(params, stateDtype), step: seed.mul(0), ...(lossScaling === undefined ? {} : { scaling: initialScale(lossScaling) }) }
+  return { params, slots: remembers(kept).init(params), step: seed.mul(0), ...(kept.lossScaling === undefined ? {} : { scaling: initialScale(kept.lossScaling) }) }
 }
 
 /** One step of AdamW on the clipped gradient of the batch's mean loss. */
@@ -49,19 +58,21 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
     : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), state.params, batch, 'batch' as never, microbatches)
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
   const placed = mapTree(scaling === undefined ? grads : unscaled(grads, scaling), g => g.relayout('state'))
-  const { clipped, norm } = clipByGlobalNorm(placed, config.optimizer.clip)
+  const norm = globalNorm(placed)
   // Sums of f64 are f64.
   const time = state.step.cast(norm.dtype)
-  const rate = warmupCosine(config.optimizer)(time)
-  const next = adamw(state.params, clipped, state.moments, time, rate, config.optimizer, decaysOf(model.params))
+  const optimizer = keptIn(optimizerOf(config.optimizer), config)
+  const rate = optimizer.rate?.(time) ?? time.mul(0)
+  const { updates, slots: after } = optimizer.update(placed, state.slots, state.params, time, model.params)
+  const next = { params: applyUpdates(state.params, updates), slots: after }
   const step = state.step.add(1)
   if (scaling === undefined || config.lossScaling === undefined) return { state: { ...next, step }, metrics: { loss: value, gradNorm: norm, learningRate: rate } }
   const finite = norm.isFinite()
-  const after = nextScale(scaling, finite, config.lossScaling)
-  const { params, moments } = state
+  const rescaled = nextScale(scaling, finite, config.lossScaling)
+  const { params, slots } = state
   return {
-    state: { ...chosen(finite, next, { params, moments }), step, scaling: after },
-    metrics: { loss: value.div(scaling.scale.cast(value.dtype)), gradNorm: norm, learningRate: rate, lossScale: after.scale },
+    state: { ...chosen(finite, next, { params, slots }), step, scaling: rescaled },
+    metrics: { loss: value.div(scaling.scale.cast(value.dtype)), gradNorm: norm, learningRate: rate, lossScale: rescaled.scale },
   }
 }
 

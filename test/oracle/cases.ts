@@ -1,7 +1,7 @@
 /** What is judged: models small enough to print, different enough that no two sizes can be mistaken for each other. */
 import { threefry2x32 } from '../../src/core/threefry.ts'
 import type { GptConfig } from '../../src/models/gpt.ts'
-import type { AdamWConfig, WarmupCosine } from '../../src/optim/index.ts'
+import type { OptimizerConfig } from '../../src/train/program.ts'
 import type { Arrays, HostArray } from './exchange.ts'
 
 export interface Case {
@@ -12,7 +12,7 @@ export interface Case {
   readonly noise: number
   /** Training steps, each on a batch of its own. */
   readonly steps: number
-  readonly optimizer: AdamWConfig & WarmupCosine & { readonly rate: number; readonly clip: number }
+  readonly optimizer: OptimizerConfig & { readonly rate: number }
 }
 
 const optimizer = {

@@ -94,10 +94,10 @@ def optimizer(model, o, fused):
 
 
 def schedule(adamw, o):
-    """Linear warm-up to the rate, then a cosine down to a share of it."""
+    """Linear warm-up to the rate, then a cosine down to a share of it, there at the last step."""
     def share(step):
         if step < o['warmup']:
             return (step + 1) / o['warmup']
-        done = min(1.0, (step - o['warmup']) / (o['steps'] - o['warmup']))
+        done = min(1.0, (step + 1 - o['warmup']) / (o['steps'] - o['warmup']))
         return o['floor'] + (1 - o['floor']) * 0.5 * (1 + math.cos(math.pi * done))
     return torch.optim.lr_scheduler.LambdaLR(adamw, share)

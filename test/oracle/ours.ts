@@ -44,7 +44,7 @@ export async function initialWeights(c: Case, backend: Backend): Promise<Map<str
   const init = await compile(initialise(model), [input('seed', [], 'i32')] as const, where)
   const state = await init(7)
   const weights = await readTree(state.params)
-  await readTree([state.moments, state.step])
+  await readTree([state.slots, state.step])
   init.dispose()
   return weights
 }
@@ -84,7 +84,7 @@ export async function compute(c: Case, weights: Arrays, batch: number, model: nu
     at = next as Given<TrainState<GptParams>>
     if (i === c.steps - 1) {
       trained = await readTree(next.params)
-      await readTree([next.moments, next.step])
+      await readTree([next.slots, next.step])
     }
   }
   step.dispose()
