@@ -15,12 +15,12 @@ export interface HostTensor {
   readonly data: TypedArray | (() => TypedArray | Promise<TypedArray>)
 }
 
-const elements = (shape: readonly number[]): number => shape.reduce((n, size) => n * size, 1)
-const bytesOf = (dtype: DType, shape: readonly number[]): number => elements(shape) * dtypes[dtype].bytes
+export const elements = (shape: readonly number[]): number => shape.reduce((n, size) => n * size, 1)
+export const bytesOf = (dtype: DType, shape: readonly number[]): number => elements(shape) * dtypes[dtype].bytes
 
 // The order of Python's safetensors, which keeps every tensor aligned: equal tensors make equal files. Of one dtype, by the names' bytes.
 const order: readonly DType[] = ['i64', 'f64', 'f32', 'u32', 'i32', 'bf16', 'f16', 'i8', 'u8', 'bool']
-const byName = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
+export const byName = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
 
 export interface FileLayout<T> {
   /** What the file starts with. */

@@ -66,7 +66,7 @@ export const disk: Files = {
 }
 
 /** Writes all of it: a disk that fills up first takes less than it is given, without an error. @throws the system's error */
-export async function writeAll(file: OpenFile, bytes: Uint8Array, at: number): Promise<void> {
+export async function writeAll(file: Pick<OpenFile, 'write'>, bytes: Uint8Array, at: number): Promise<void> {
   for (let done = 0; done < bytes.byteLength;) {
     const taken = await file.write(bytes.subarray(done), at + done)
     if (taken === 0) throw Object.assign(new Error('EIO: a write took nothing'), { code: 'EIO', syscall: 'write' })

@@ -67,6 +67,8 @@ export function verified(file: Ranged, { size: chunk, crcs }: Chunks): Ranged {
     async read(into, at) {
       const end = at + into.byteLength
       if (end > file.size) throw damaged(file.path, `it ends at byte ${file.size}, and ${end} were to be read`)
+      // One read is under way while the checksums of the one before are computed.
+      let before = Promise.resolve()
       for (let index = Math.floor(at / chunk); index * chunk < end;) {
         const begin = index * chunk
         if (begin < at || begin + lengthOf(index) > end) {
@@ -80,10 +82,18 @@ export function verified(file: Ranged, { size: chunk, crcs }: Chunks): Ranged {
         let next = index
         while (next < index + perRead && next * chunk + lengthOf(next) <= end && next * chunk < end) next++
         const run = into.subarray(begin - at, Math.min(end, next * chunk) - at)
-        await file.read(run, begin)
-        for (let i = index; i < next; i++) check(i, run.subarray((i - index) * chunk, (i - index) * chunk + lengthOf(i)))
+        const reading = file.read(run, begin)
+        // Where the one before fails, nobody waits for this one.
+        reading.catch(() => {})
+        await before
+        const first = index
+        before = reading.then(() => {
+          for (let i = first; i < next; i++) check(i, run.subarray((i - first) * chunk, (i - first) * chunk + lengthOf(i)))
+        })
+        before.catch(() => {})
         index = next
       }
+      await before
     },
   }
 }
