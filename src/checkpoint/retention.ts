@@ -24,20 +24,21 @@ export function keptSteps(candidates: readonly Candidate[], { last, every, best 
 
 export interface Pruning {
   readonly kept: readonly Found[]
-  readonly removed: readonly Found[]
+  /** With the run that each is of. */
+  readonly removed: readonly (Found & { readonly runId: string })[]
   /** Those that do not verify, with the reason: they neither count nor go. */
   readonly unusable: readonly (Found & { readonly reason: string })[]
 }
 
 /** What retention would do; `runId` says whose checkpoints count, all where it is not given. */
 export async function planPruning(files: Files, folder: string, keep: Keep, runId?: string): Promise<Pruning> {
-  const usable: (Found & Candidate)[] = []
+  const usable: (Found & Candidate & { readonly runId: string })[] = []
   const unusable: (Found & { readonly reason: string })[] = []
   for (const found of await findCheckpoints(files, folder)) {
     try {
       const { step, heldOutLoss, runId: owner } = await readManifest(files, join(folder, found.name))
       if (step !== found.step) unusable.push({ ...found, reason: `it is of step ${step}` })
-      else if (runId === undefined || owner === runId) usable.push({ ...found, heldOutLoss })
+      else if (runId === undefined || owner === runId) usable.push({ ...found, heldOutLoss, runId: owner })
     } catch (e) {
       if (!(e instanceof FileError)) throw e
       unusable.push({ ...found, reason: e.problem.details?.['reason'] ?? e.problem.what })
@@ -45,7 +46,7 @@ export async function planPruning(files: Files, folder: string, keep: Keep, runI
   }
   const stay = keptSteps(usable, keep)
   const bare = ({ step, name }: Found): Found => ({ step, name })
-  return { kept: usable.filter(c => stay.has(c.step)).map(bare), removed: usable.filter(c => !stay.has(c.step)).map(bare), unusable }
+  return { kept: usable.filter(c => stay.has(c.step)).map(bare), removed: usable.filter(c => !stay.has(c.step)), unusable }
 }
 
 /** Takes away what retention does not keep. Resolves to the steps that went. */

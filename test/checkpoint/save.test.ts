@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseManifest } from '../../src/checkpoint/manifest.ts'
 import { openWeights } from '../../src/checkpoint/index.ts'
 import { crc } from '../../src/io/crc.ts'
-import { compile, dim, input, mesh, MeshArray, type Backend, type Scalar, type Tensor } from '../../src/engine/index.ts'
+import type { MeshArray} from '../../src/engine/index.ts';
+import { compile, dim, input, mesh, type Backend, type Scalar, type Tensor } from '../../src/engine/index.ts'
 import { MemoryFiles, systemError } from './memory-files.ts'
 import { arraysOf, bitsOf, byBatch, expectedBits, one, openIn, rankBackend, ranks, simulated, stateLeaves, stateOf, wantedOf, weightLeaves, where, type Setting } from './support.ts'
 

@@ -6,7 +6,7 @@ import { Checkpoints, type CheckpointEvent, type CheckpointOptions } from '../..
 import { mesh, MeshArray, openBackend, place, type Backend, type Mesh, type Placement, type Tree, type Placements } from '../../src/engine/index.ts'
 import type { BufferType, DeviceBuffer } from '../../src/runtime/backend.ts'
 import { alone, queue, type Processes } from '../../src/runtime/processes.ts'
-import { MemoryFiles } from './memory-files.ts'
+import type { MemoryFiles } from './memory-files.ts'
 
 /** dim → axes of each tensor, per mesh. */
 export interface Setting { readonly mesh: Mesh; readonly rules: { readonly [dim: string]: readonly string[] } }
