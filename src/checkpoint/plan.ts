@@ -57,7 +57,7 @@ export function indexOf(files: readonly { readonly name: string; readonly tensor
 
 /** What a file of tensors says of itself: `pt` is what Hugging Face's loaders insist on, and means no more than arrays in memory order. */
 export const metadataOf = (dims: readonly Named<readonly string[]>[]): Readonly<Record<string, string>> =>
-  ({ format: 'pt', ...Object.fromEntries(dims.map(({ path, value }) => [`dims.${path}`, value.join(' ')])) })
+  ({ format: 'pt', ...Object.fromEntries([...dims].sort((a, b) => byName(a.path, b.path)).map(({ path, value }) => [`dims.${path}`, value.join(' ')])) })
 
 type Entry = Shaped & { readonly array: MeshArray }
 

@@ -60,6 +60,15 @@ test('the bytes do not depend on the mesh, the layout or the number of processes
   expect(await saved(byBatch(4))).toEqual(first)
   expect(await saved({ mesh: mesh({ a: 2, b: 2 }), rules: { vocab: ['a'], heads: ['a'], embed: ['b'] } })).toEqual(first)
   expect(await saved({ mesh: mesh({ a: 2, b: 2 }), rules: { heads: ['b', 'a'], vocab: ['b', 'a'] } })).toEqual(first)
+  // Nor on the order of keys.
+  const turned = async (setting: Setting): Promise<Map<string, Buffer>> => {
+    const { files: fs, checkpoints } = await openIn(files(), { shardBytes: 300 })
+    const { weights, state, host } = await stateOf(setting, backend, 2)
+    await checkpoints.save(5, { weights: Object.fromEntries(Object.entries(weights).reverse()), state: Object.fromEntries(Object.entries(state).reverse()), host })
+    await checkpoints.finish()
+    return fs.all()
+  }
+  expect(await turned(one)).toEqual(first)
   for (const setting of [byBatch(4), byBatch(2), { mesh: mesh({ a: 2, b: 2 }), rules: { vocab: ['a'], embed: ['b'] } }]) {
     const fs = files()
     await Promise.all(ranks(setting.mesh.size).map(async processes => {
