@@ -98,7 +98,9 @@ test('each device reads the bytes that it needs, a chunk more at each end', asyn
     }
   }
   const rows = await count({ mesh: mesh({ m: 4 }), rules: { row: ['m'] } }, 2)
-  expect(await [...rows.array.pieces.values()][0]?.read()).toEqual(whole.slice(2 * whole.length / 4, 3 * whole.length / 4))
+  const part = await [...rows.array.pieces.values()][0]?.read()
+  const quarter = whole.byteLength / 4
+  expect(part !== undefined && Buffer.from(part.buffer).equals(Buffer.from(whole.buffer, 2 * quarter, quarter))).toBe(true)
   expect(rows.bytes).toBeLessThan(whole.byteLength / 4 + 3 * 2 ** 18)
   // Columns lie in every row: all is read, once.
   const columns = await count({ mesh: mesh({ m: 4 }), rules: { column: ['m'] } }, 1)

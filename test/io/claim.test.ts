@@ -44,7 +44,8 @@ describe.each<[string, KernelLock | undefined]>([['by the kernel\'s lock', undef
     await expect(claimFolder(path, lock)).rejects.toThrow(new RegExp(`in use by process ${process.pid} `))
     await claim.release()
     await claim.release()
-    expect((await claimFolder(path, lock)).from).toBeUndefined()
+    await using again = await claimFolder(path, lock)
+    expect(again.from).toBeUndefined()
   })
 })
 
