@@ -6,7 +6,7 @@ import type { PlannedFile } from './plan.ts'
 import type { Run } from './stage.ts'
 
 /** Bytes that one checksum is of: what a device that needs little of a tensor reads too much at each end. */
-export const chunkBytes = 2 ** 18
+export const chunkBytes: number = 2 ** 18
 const chunksOf = (size: number): number => Math.ceil(size / chunkBytes)
 
 /** Bytes that are given to the disk at once, so that Node's loop turns in between. */
