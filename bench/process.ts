@@ -86,6 +86,10 @@ export const startTorchMesh = (name: string, python: string, environment: Enviro
 export const startTorch = (name: string, python: string, environment: Environment): Worker =>
   new Worker(name, python, [here('peer.py')], { ...environment, PYTHONPATH: here('../test/oracle'), PYTHONDONTWRITEBYTECODE: '1' })
 
+/** Python's safetensors; `task` is a file. */
+export const startSafetensors = (name: string, python: string, task: string): Worker =>
+  new Worker(name, python, [here('checkpoint_peer.py'), task], { PYTHONDONTWRITEBYTECODE: '1' })
+
 /** Runs `work` with workers that are stopped whatever happens. */
 export async function withWorkers<T>(workers: readonly Worker[], work: () => Promise<T>): Promise<T> {
   try {

@@ -5,6 +5,7 @@ import { UsageError } from '../src/core/errors.ts'
 import { didYouMean } from '../src/core/nearest.ts'
 import { listPlugins } from '../src/runtime/plugins/index.ts'
 import { endWith } from '../test/oracle/main.ts'
+import { checkpointSection } from './checkpoint.ts'
 import { compileSection } from './compile.ts'
 import { depthSection } from './depth.ts'
 import { gptSection } from './gpt.ts'
@@ -24,6 +25,7 @@ const sections: { readonly [name: string]: Entry } = {
   memory: { measure: memorySection, rounds: 1 },
   mpi: { measure: mpiSection, rounds: 5 },
   ops: { measure: opsSection, rounds: 7 },
+  checkpoint: { measure: checkpointSection, rounds: 5 },
 }
 
 async function machine(): Promise<Readonly<Record<string, string | number>>> {

@@ -1,7 +1,8 @@
 /** The safetensors format: a header in JSON, then every tensor's bytes. Read and written one tensor at a time. */
-import { open, stat, type FileHandle } from 'node:fs/promises'
 import { z } from 'zod'
 import { writeAtomically } from '../io/atomic.ts'
+import { disk, type Files } from '../io/files.ts'
+import { openRanged, type Ranged } from '../io/ranged.ts'
 import { dtypes, hostArray, type DType, type TypedArray } from '../core/dtype.ts'
 import { DimError, FileError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
@@ -14,12 +15,12 @@ export interface HostTensor {
   readonly data: TypedArray | (() => TypedArray | Promise<TypedArray>)
 }
 
-const elements = (shape: readonly number[]): number => shape.reduce((n, size) => n * size, 1)
-const bytesOf = (dtype: DType, shape: readonly number[]): number => elements(shape) * dtypes[dtype].bytes
+export const elements = (shape: readonly number[]): number => shape.reduce((n, size) => n * size, 1)
+export const bytesOf = (dtype: DType, shape: readonly number[]): number => elements(shape) * dtypes[dtype].bytes
 
 // The order of Python's safetensors, which keeps every tensor aligned: equal tensors make equal files. Of one dtype, by the names' bytes.
 const order: readonly DType[] = ['i64', 'f64', 'f32', 'u32', 'i32', 'bf16', 'f16', 'i8', 'u8', 'bool']
-const byName = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
+export const byName = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
 
 export interface FileLayout<T> {
   /** What the file starts with. */
@@ -96,18 +97,20 @@ export interface TensorEntry {
 }
 
 export interface SafetensorsFile extends AsyncDisposable {
+  readonly path: string
   readonly tensors: ReadonlyMap<string, TensorEntry>
   readonly metadata: ReadonlyMap<string, string>
   /** A tensor's elements, row-major. @throws FileError when there is none of that name, it is of a dtype that Meshwork does not have, or the file cannot be read. */
   read(name: string): Promise<TypedArray>
   /** `length` elements from `first` on. @throws the same */
   readPart(name: string, first: number, length: number): Promise<TypedArray>
+  /** Fills `into` with a tensor's bytes from the `at`-th on. @throws the same */
+  readInto(name: string, into: Uint8Array, at: number): Promise<void>
   close(): Promise<void>
 }
 
 /** What Python's safetensors takes at most. */
 const largestHeader = 100_000_000
-const largestRead = 2 ** 30
 
 const size = z.int().nonnegative()
 const entrySchema = z.object({ dtype: z.string(), shape: z.array(size), data_offsets: z.tuple([size, size]) })
@@ -128,18 +131,17 @@ const damaged = (path: string, reason: string, cause?: unknown): FileError => ne
  * A tensor may be of a dtype that Meshwork does not have as long as it is not read.
  * @throws FileError when it is missing, no regular file, cut off or damaged.
  */
-export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  // The kind of file is asked first, because opening a pipe would wait until somebody writes into it.
-  const kind = await stat(path).catch((cause: unknown) => { throw cannotRead(path, cause) })
-  if (!kind.isFile()) throw cannotRead(path, kind.isDirectory() ? 'it is a folder' : 'it is a pipe, a device or a socket, in which nothing can be looked up')
-  const file = await open(path, 'r').catch((cause: unknown) => { throw cannotRead(path, cause) })
+export const openSafetensors = async (path: string, files: Files = disk): Promise<SafetensorsFile> => readSafetensors(await openRanged(files, path))
+
+/** The same of bytes that are read by ranges; it closes them. @throws FileError when they are cut off or damaged */
+export async function readSafetensors(file: Ranged): Promise<SafetensorsFile> {
+  const { path, size: total } = file
   try {
-    const { size: total } = await file.stat()
     if (total < 8) throw damaged(path, `${total} bytes are too few`)
-    const length = Number(Buffer.from(await readBytes(file, path, 0, 8)).readBigUInt64LE())
+    const length = Number(Buffer.from(await bytesFrom(file, 0, 8)).readBigUInt64LE())
     if (length > Math.min(total - 8, largestHeader)) throw damaged(path, `a header of ${length} bytes in a file of ${total}`)
     const start = 8 + length
-    const header = parseHeader(path, await readBytes(file, path, 8, length))
+    const header = parseHeader(path, await bytesFrom(file, 8, length))
     const tensors = new Map([...header.entries].map(([name, entry]) => [name, checkEntry(path, name, entry)]))
     checkRanges(path, tensors, total - start)
     const entryOf = (name: string): TensorEntry => {
@@ -147,17 +149,20 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       if (entry !== undefined) return entry
       throw new FileError({ code: 'no-such-tensor', what: `${path} has no tensor "${name}"`, fix: didYouMean(name, tensors.keys()) })
     }
+    const readable = (name: string): TensorEntry & { readonly dtype: DType } => {
+      const { dtype, ...entry } = entryOf(name)
+      if (dtype !== undefined) return { dtype, ...entry }
+      throw new FileError({ code: 'tensor-dtype', what: `${path}: "${name}" is of dtype ${entry.tag}, which cannot be read`, fix: `convert it to one of ${[...byTag.keys()].join(', ')}` })
+    }
     const readPart = async (name: string, first: number, length: number): Promise<TypedArray> => {
-      const { dtype, tag, begin } = entryOf(name)
-      if (dtype === undefined) {
-        throw new FileError({ code: 'tensor-dtype', what: `${path}: "${name}" is of dtype ${tag}, which cannot be read`, fix: `convert it to one of ${[...byTag.keys()].join(', ')}` })
-      }
+      const { dtype, begin } = readable(name)
       const { bytes, view } = dtypes[dtype]
-      return view(await readBytes(file, path, start + begin + first * bytes, length * bytes), 0, length)
+      return view(await bytesFrom(file, start + begin + first * bytes, length * bytes), 0, length)
     }
     return {
-      tensors, metadata: header.metadata, readPart,
+      path, tensors, metadata: header.metadata, readPart,
       read: async name => readPart(name, 0, elements(entryOf(name).shape)),
+      readInto: async (name, into, at) => file.read(into, start + readable(name).begin + at),
       close: () => file.close(),
       [Symbol.asyncDispose]: () => file.close(),
     }
@@ -165,6 +170,12 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     await file.close()
     throw error
   }
+}
+
+async function bytesFrom(file: Ranged, at: number, length: number): Promise<ArrayBuffer> {
+  const bytes = new Uint8Array(length)
+  await file.read(bytes, at)
+  return bytes.buffer
 }
 
 type RawEntry = z.infer<typeof entrySchema>
@@ -220,19 +231,3 @@ function checkRanges(path: string, tensors: ReadonlyMap<string, TensorEntry>, to
   }
   if (at !== total) throw damaged(path, `${total - at} bytes at the end belong to no tensor`)
 }
-
-async function readBytes(file: FileHandle, path: string, from: number, length: number): Promise<ArrayBuffer> {
-  const bytes = new Uint8Array(length)
-  for (let at = 0; at < length;) {
-    const { bytesRead } = await file.read(bytes, at, Math.min(length - at, largestRead), from + at)
-      .catch((cause: unknown) => { throw cannotRead(path, cause) })
-    if (bytesRead === 0) throw damaged(path, 'it became shorter while it was read')
-    at += bytesRead
-  }
-  return bytes.buffer
-}
-
-const cannotRead = (path: string, cause: unknown): FileError => new FileError({
-  code: 'read', what: `cannot read ${path}`, details: { reason: cause instanceof Error ? cause.message : String(cause) },
-  fix: 'give the path of a safetensors file', ...cause instanceof Error ? { cause } : {},
-})

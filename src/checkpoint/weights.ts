@@ -1,13 +1,17 @@
-/** Parameters over a mesh ↔ one safetensors file: every process writes and reads what its own devices hold. */
+/** Parameters over a mesh ↔ safetensors files: every process writes and reads what its own devices hold. */
 import { open, type FileHandle } from 'node:fs/promises'
 import { cannotWrite, isSystemError, writeAtomically } from '../io/atomic.ts'
-import { names, sizeOf } from '../core/dim.ts'
-import { dtypes, hostArray } from '../core/dtype.ts'
+import { names } from '../core/dim.ts'
 import { FileError } from '../core/errors.ts'
-import { barrier, fromFirst, place, stretches, type Backend, type Block, type Mesh, type MeshArray, type Placement, type Processes } from '../engine/index.ts'
-import { layoutFile, openSafetensors, type FileLayout, type SafetensorsFile } from './safetensors.ts'
+import { barrier, fromFirst, type Backend, type Mesh, type MeshArray, type Placement, type Processes } from '../engine/index.ts'
+import { writeAll, type OpenFile } from '../io/files.ts'
+import { compare, loadArrays, type Choice, type Fit } from './load.ts'
+import { metadataOf, type Named } from './plan.ts'
+import { layoutFile, type FileLayout } from './safetensors.ts'
+import { openFile, openWeights } from './source.ts'
+import { ownRuns } from './stage.ts'
 
-export interface Named<T> { readonly path: string; readonly value: T }
+export type { Named } from './plan.ts'
 
 type Entry = { readonly name: string; readonly dtype: MeshArray['dtype']; readonly shape: readonly number[]; readonly array: MeshArray }
 
@@ -17,9 +21,8 @@ type Entry = { readonly name: string; readonly dtype: MeshArray['dtype']; readon
  * @throws FileError when it cannot be written.
  */
 export async function saveWeights(file: string, arrays: readonly Named<MeshArray>[], processes: Processes): Promise<void> {
-  const dims = Object.fromEntries(arrays.map(({ path, value }) => [`dims.${path}`, names(value.shape).join(' ')]))
   const entries = arrays.map(({ path, value }): Entry => ({ name: path, dtype: value.dtype, shape: value.shape.map(d => d.size), array: value }))
-  const layout = layoutFile(entries, { format: 'meshwork', ...dims })
+  const layout = layoutFile(entries, metadataOf(arrays.map(({ path, value }) => ({ path, value: names(value.shape) }))))
   if (processes.rank === 0) {
     await writeAtomically(file, async (handle, temporary) => {
       await handle.write(layout.head)
@@ -48,65 +51,47 @@ export async function saveWeights(file: string, arrays: readonly Named<MeshArray
 }
 
 async function writeParts(handle: FileHandle, { places }: FileLayout<Entry>): Promise<void> {
-  for (const { tensor: { array, dtype }, begin } of places) {
-    const width = dtypes[dtype].bytes
-    for await (const { data, each } of array.ownParts()) {
-      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-      const writes: { readonly at: number; readonly from: number; readonly length: number }[] = []
-      each((global, local, length) => writes.push({ at: begin + global * width, from: local * width, length: length * width }))
-      for (const { at, from, length } of writes) await writeAll(handle, bytes.subarray(from, from + length), at)
-    }
+  const file: Pick<OpenFile, 'write'> = { write: async (bytes, at) => (await handle.write(bytes, 0, Math.min(bytes.byteLength, 2 ** 30), at)).bytesWritten }
+  for (const { tensor: { array }, begin } of places) {
+    for await (const { at, bytes } of ownRuns(array)) await writeAll(file, bytes, begin + at)
   }
-}
-
-async function writeAll(handle: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
-  for (let done = 0; done < bytes.byteLength;) done += (await handle.write(bytes, done, Math.min(bytes.byteLength - done, 2 ** 30), at + done)).bytesWritten
 }
 
 /**
- * Reads arrays and lays them over the mesh; a process reads the parts of its own devices.
+ * Reads arrays and lays them over the mesh; a process reads the parts of its own devices. The file may have more.
  * @throws FileError where one is missing or of another shape or dtype.
  */
 export async function loadWeights(file: string, wanted: readonly Named<Placement>[], backend: Backend, mesh: Mesh): Promise<MeshArray[]> {
-  const source = await openSafetensors(file)
-  try {
-    const arrays: MeshArray[] = []
-    for (const { path, value } of wanted) {
-      const entry = source.tensors.get(path)
-      const shape = value.shape.map(d => d.size)
-      if (entry === undefined || entry.dtype !== value.dtype || entry.shape.join() !== shape.join()) {
-        throw new FileError({
-          code: 'weights', what: `${file}: the weights do not fit the model at "${path}"`, fix: 'use the run folder that the weights were written in',
-          details: { expected: `${value.dtype} [${shape.join(', ')}]`, found: entry === undefined ? 'nothing' : `${entry.dtype ?? entry.tag} [${entry.shape.join(', ')}]` },
-        })
-      }
-      arrays.push(await place(backend, mesh, value, block => readBlock(source, path, value, block), path))
-    }
-    // A slow disk is waited for here, not within a program.
-    await barrier(backend.processes, 'reading weights')
-    return arrays
-  } finally {
-    await source.close()
-  }
+  await using source = await openFile(file)
+  compare(file, wanted, source, { cast: false, refuse: { missing: true, unexpected: false } })
+  const arrays = await loadArrays(source, wanted, backend, mesh)
+  // A slow disk is waited for here, not within a program.
+  await barrier(backend.processes, 'reading weights')
+  return arrays
 }
 
-/** Elements that one read may span: short stretches that lie close are read as one, with what is between them. */
-const longestSpan = 2 ** 18
+export interface Initial extends Fit {
+  /** By path. */
+  readonly arrays: ReadonlyMap<string, MeshArray>
+}
 
-async function readBlock(source: SafetensorsFile, path: string, { shape, dtype }: Placement, block: Block): Promise<ReturnType<typeof hostArray>> {
-  const part = hostArray(dtype, block.sizes.reduce((n, s) => n * s, 1))
-  if (part.length === sizeOf(shape)) return source.read(path)
-  const spans: { first: number; end: number; readonly pieces: { readonly global: number; readonly local: number; readonly length: number }[] }[] = []
-  stretches(shape, block, (global, local, length) => {
-    const last = spans.at(-1)
-    if (last !== undefined && global + length - last.first <= longestSpan) {
-      last.end = global + length
-      last.pieces.push({ global, local, length })
-    } else spans.push({ first: global, end: global + length, pieces: [{ global, local, length }] })
-  })
-  for (const { first, end, pieces } of spans) {
-    const read = await source.readPart(path, first, end - first)
-    for (const { global, local, length } of pieces) part.set(read.subarray(global - first, global - first + length) as never, local)
+/**
+ * Some of a model's arrays from other weights: a file, a folder in Hugging Face's layout, a checkpoint or a run's folder. `choice` says which
+ * names, all unless given. Floats of another dtype are rounded to what is asked for. All processes call it.
+ * @throws FileError where one of the chosen is of other dims, or none of them is there
+ */
+export async function loadInitial(path: string, wanted: readonly Named<Placement>[], choice: Choice, backend: Backend, mesh: Mesh): Promise<Initial> {
+  await using source = await openWeights(path)
+  const fit = compare(path, wanted, source, { cast: true, refuse: { missing: false, unexpected: false }, choice })
+  if (fit.loaded.length === 0) {
+    throw new FileError({
+      code: 'nothing-to-load', what: `${path} has none of the arrays that are to be loaded`,
+      details: { asked: fit.missing.slice(0, 8).join(', ') || 'no name of the model is chosen', has: [...source.tensors.keys()].slice(0, 8).join(', ') || 'none' },
+      fix: 'choose other names: * stands for any characters',
+    })
   }
-  return part
+  const named = new Set(fit.loaded)
+  const arrays = await loadArrays(source, wanted.filter(w => named.has(w.path)), backend, mesh)
+  await barrier(backend.processes, 'reading weights')
+  return { ...fit, arrays: new Map(fit.loaded.map((name, i) => [name, arrays[i] as MeshArray])) }
 }

@@ -23,11 +23,26 @@ export async function writeAtomically(path: string, write: (file: FileHandle, te
       await file.close()
     }
     await rename(temporary, path)
+    // Without it the new name may be lost with the power, although the bytes are not.
+    await syncFolder(dirname(path))
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => undefined)
     throw isSystemError(cause) ? cannotWrite(path, cause) : cause
   }
 }
+
+/** Resolves when the names in a folder are on the disk. */
+export async function syncFolder(path: string): Promise<void> {
+  try {
+    const folder = await open(path, 'r')
+    await folder.sync().finally(() => folder.close())
+  } catch (cause) {
+    if (!isSystemError(cause) || !noFolderSync.includes(cause.code)) throw cause
+  }
+}
+
+/** What a few file systems say on which folders cannot be synced, and a folder that may be written and not read. */
+const noFolderSync: readonly string[] = ['EINVAL', 'EPERM', 'ENOTSUP', 'EACCES']
 
 /** An error that the operating system gave: it has a code such as ENOENT. */
 export const isSystemError = (cause: unknown): cause is NodeJS.ErrnoException & { readonly code: string } =>

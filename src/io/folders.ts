@@ -2,6 +2,7 @@
 import { mkdir, rmdir, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { isSystemError } from './atomic.ts'
+import type { Files } from './files.ts'
 
 /**
  * Makes a folder and those above it that are not there. Resolves to the ones made, the outermost first.
@@ -20,6 +21,15 @@ export async function makeFolders(path: string): Promise<string[]> {
     })
   }
   return made
+}
+
+/** The same, by a file layer, so that they are there after a loss of power too. @throws the system's error */
+export async function makeParents(files: Files, path: string): Promise<void> {
+  if (await files.info(path) !== undefined) return
+  const above = dirname(path)
+  if (above !== path) await makeParents(files, above)
+  await files.makeFolder(path).catch((cause: unknown) => { if (!isSystemError(cause) || cause.code !== 'EEXIST') throw cause })
+  await files.syncFolder(above)
 }
 
 /** Takes folders away, the last first; one that holds something stays. */

@@ -14,18 +14,28 @@ export interface LockOptions {
   readonly onWait?: ((holder: string) => void) | undefined
 }
 
+/** The kernel's lock on an open file: whether this process has it now; undefined where the file system, or this machine, has no such lock. */
+export function tryLock(fd: number): boolean | undefined {
+  if (flock()(fd, LOCK_EX | LOCK_NB) === 0) return true
+  const code = koffi.errno()
+  if (code === koffi.os.errno['EAGAIN']) return false
+  if (['ENOLCK', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EINVAL'].some(name => koffi.os.errno[name] === code)) return undefined
+  throw new Error(`flock failed: errno ${code}`)
+}
+
+const flock = (): ((fd: number, operation: number) => number) => koffi.load(null).func('flock', 'int', ['int', 'int']) as (fd: number, operation: number) => number
+
 /**
  * Runs `work` while holding `dir/.lock`. The lock is the kernel's (flock), so it ends with its holder however that ends, also
  * where process numbers mean nothing, as between containers that share a home; the number in the file is for people.
  */
 export async function withLock<T>(dir: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
   await makeFolders(dir)
-  const flock = koffi.load(null).func('flock', 'int', ['int', 'int']) as (fd: number, operation: number) => number
   const file = await open(join(dir, '.lock'), 'a+')
   try {
     let told = false
-    while (flock(file.fd, LOCK_EX | LOCK_NB) !== 0) {
-      if (koffi.errno() !== koffi.os.errno['EAGAIN']) throw new Error(`flock failed on ${join(dir, '.lock')}: errno ${koffi.errno()}`)
+    for (let got = tryLock(file.fd); got !== true; got = tryLock(file.fd)) {
+      if (got === undefined) throw new Error(`the file system of ${join(dir, '.lock')} has no locks`)
       if (!told) options.onWait?.((await file.readFile('utf8')).trim())
       told = true
       await pause(100, undefined, options.signal === undefined ? {} : { signal: options.signal })

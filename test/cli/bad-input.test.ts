@@ -156,7 +156,7 @@ const cases: readonly Case[] = [
   { name: 'weights that are NaN', args: generate('$F/nanWeights', '--prompt', 'the'), exit: 1, says: ['not-finite', 'NaN or infinity for 300 of 300 tokens', /weights +not finite: \S+ \d+ of \d+/, 'lower optimizer.rate'], out: 'the' },
   { name: 'a tokenizer that asks for what is not done', args: generate('$F/padded'), exit: 1, says: ['tokenizer-format', 'padding: is not done here'] },
   { name: 'a tokenizer that is none', args: generate('$F/brokenTokenizer'), exit: 1, says: ['tokenizer-format', 'tokenizer.json'] },
-  { name: 'a config that does not fit', args: generate('$F/otherConfig'), exit: 1, says: ['weights', /expected +f32/] },
+  { name: 'a config that does not fit', args: generate('$F/otherConfig'), exit: 1, says: ['tensors-differ', /expected f32/] },
   { name: 'a config with a size that is none', args: generate('$F/badConfig'), exit: 1, says: ['config', '"embed"'] },
   { name: 'a mesh that does not divide the model', args: generate('$F/run', '--model', '3'), exit: 2, says: ['does-not-divide', 'into 3'] },
   { name: '--tokens 0', args: generate('$F/run', '--tokens', '0'), exit: 2, says: ['flag', '--tokens: "0"'] },

@@ -1,0 +1,141 @@
+/** Weights from wherever they lie into plain files as other tools have them: one file, or a folder in Hugging Face's layout; another dtype where asked. */
+import { randomBytes } from 'node:crypto'
+import { basename, dirname, join } from 'node:path'
+import { isFloat, dtypes, type DType } from '../core/dtype.ts'
+import { FileError } from '../core/errors.ts'
+import { cannotWrite, isSystemError } from '../io/atomic.ts'
+import { disk, readSmall, removeTree, writeAll, type Files } from '../io/files.ts'
+import { castHost, elementsOf } from './cast.ts'
+import { checkpointsName, openWeights, type Source, type SourceTensor } from './source.ts'
+import { defaultShard, indexName, indexOf, metadataOf, shards } from './plan.ts'
+import { bytesOf, elements, layoutFile } from './safetensors.ts'
+
+export interface ConvertOptions {
+  /** What floats become; as they are unless given. */
+  readonly dtype?: DType | undefined
+  /** Bytes of tensors that a file of a folder holds at most. */
+  readonly shardBytes?: number | undefined
+  /** Whether a file that is there may be replaced; it is, once the new one is whole. */
+  readonly force?: boolean | undefined
+  readonly onProgress?: (done: number, total: number) => void
+  readonly signal?: AbortSignal
+  readonly files?: Files
+}
+export interface Converted { readonly path: string; readonly files: readonly string[]; readonly tensors: number; readonly bytes: number }
+
+/** Bytes that are on the host at a time. */
+const piece = 8 * 2 ** 20
+
+/** Files that say what the weights are of, which lie beside them or in the run's folder. */
+const companions = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja']
+const largestCompanion = 2 ** 28
+
+interface Entry { readonly name: string; readonly dtype: DType; readonly from: DType; readonly shape: readonly number[]; readonly tensor: SourceTensor }
+
+/**
+ * `to` is a file where it ends in `.safetensors`, else a folder that is made. It may be what is read: it is replaced when all is written.
+ * @throws FileError where something cannot be read or written, or is there already; the signal's reason
+ */
+export async function convertWeights(from: string, to: string, options: ConvertOptions = {}): Promise<Converted> {
+  const { files = disk, dtype: wanted, shardBytes = defaultShard, force = false } = options
+  const single = to.endsWith('.safetensors')
+  await checkTarget(files, to, single, force)
+  await using source = await openWeights(from, files)
+  const entries = [...source.tensors].map(([name, tensor]): Entry => {
+    const { dtype, tag, shape } = tensor
+    if (dtype === undefined) throw new FileError({ code: 'tensor-dtype', what: `${from}: "${name}" is of dtype ${tag}, which cannot be read`, fix: 'convert it to another dtype with the tool that wrote it' })
+    return { name, from: dtype, dtype: wanted !== undefined && isFloat(dtype) ? wanted : dtype, shape, tensor }
+  })
+  const temporary = join(dirname(to), `.${basename(to)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`)
+  const progress = progressOf(entries, options)
+  try {
+    const written = single
+      ? [await writeOne(files, temporary, basename(to), entries, progress)]
+      : await writeFolder(files, temporary, entries, shardBytes, await foldersOf(source, files), progress)
+    await files.rename(temporary, to)
+    await files.syncFolder(dirname(to))
+    return { path: to, files: written.map(w => w.name), tensors: entries.length, bytes: written.reduce((n, w) => n + w.bytes, 0) }
+  } catch (cause) {
+    await removeTree(files, temporary).catch(() => undefined)
+    throw isSystemError(cause) ? cannotWrite(to, cause) : cause
+  }
+}
+
+type Progress = (bytes: number) => void
+function progressOf(entries: readonly Entry[], { onProgress = () => {}, signal }: ConvertOptions): Progress {
+  const total = entries.reduce((n, e) => n + bytesOf(e.from, e.shape), 0)
+  let done = 0
+  return bytes => {
+    signal?.throwIfAborted()
+    onProgress(done += bytes, total)
+  }
+}
+
+async function checkTarget(files: Files, to: string, single: boolean, force: boolean): Promise<void> {
+  const info = await files.info(to)
+  if (info === undefined || (single && force && info.kind === 'file')) return
+  if (!single && info.kind === 'folder' && (await files.list(to)).length === 0) return
+  throw new FileError({
+    code: 'out-exists', what: `${to} is there already`,
+    fix: single && info.kind === 'file' ? 'add --force to replace it, or give another name' : 'give another name: --out DIR, or --out DIR.safetensors for one file',
+  })
+}
+
+interface Written { readonly name: string; readonly bytes: number }
+
+async function writeOne(files: Files, path: string, name: string, entries: readonly Entry[], progress: Progress): Promise<Written> {
+  const { head, places, size } = layoutFile(entries, metadataOf(entries.flatMap(({ name: path, tensor: { dims } }) => (dims === undefined ? [] : [{ path, value: dims.map(d => d.name) }]))))
+  const file = await files.open(path, 'wx')
+  try {
+    await writeAll(file, head, 0)
+    for (const { tensor: { tensor, from, dtype, shape }, begin } of places) {
+      const [narrow, wide] = [dtypes[from].bytes, dtypes[dtype].bytes]
+      const [count, step] = [elements(shape), piece / 8]
+      for (let first = 0; first < count; first += step) {
+        const bytes = new Uint8Array(Math.min(step, count - first) * narrow)
+        await tensor.read(bytes, first * narrow)
+        const data = castHost(elementsOf(bytes, from), from, dtype)
+        await writeAll(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength), begin + first * wide)
+        progress(bytes.byteLength)
+      }
+    }
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  return { name, bytes: size }
+}
+
+async function writeFolder(files: Files, folder: string, entries: readonly Entry[], limit: number, beside: readonly string[], progress: Progress): Promise<Written[]> {
+  await files.makeFolder(folder)
+  const parts = shards('model', entries, limit)
+  const written: Written[] = []
+  for (const { name, tensors } of parts) written.push(await writeOne(files, join(folder, name), name, tensors, progress))
+  const texts: [string, Uint8Array][] = parts.length > 1 ? [[indexName, Buffer.from(indexOf(parts))]] : []
+  for (const name of companions) {
+    for (const other of beside) {
+      if ((await files.info(join(other, name)))?.kind !== 'file') continue
+      texts.push([name, await readSmall(files, join(other, name), largestCompanion)])
+      break
+    }
+  }
+  for (const [name, bytes] of texts) {
+    const file = await files.open(join(folder, name), 'wx')
+    try {
+      await writeAll(file, bytes, 0)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    written.push({ name, bytes: bytes.byteLength })
+  }
+  await files.syncFolder(folder)
+  return written
+}
+
+/** Where the companions of what is read may lie: beside it, and in the folder of a checkpoint's run. */
+async function foldersOf(source: Source, files: Files): Promise<string[]> {
+  const own = (await files.info(source.path))?.kind === 'folder' ? source.path : dirname(source.path)
+  const above = dirname(own)
+  return [own, ...basename(own).startsWith('step-') ? [basename(above) === checkpointsName ? dirname(above) : above] : []]
+}

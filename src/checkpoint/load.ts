@@ -1,0 +1,144 @@
+/** Arrays over a mesh from tensors in files, whatever mesh and layout they were written on: every process reads what its own devices hold. */
+import { formatShape, sizeOf, type Dim } from '../core/dim.ts'
+import { dtypes, hostArray, type TypedArray } from '../core/dtype.ts'
+import { FileError } from '../core/errors.ts'
+import { blockOf, place, stretches, type Backend, type Mesh, type MeshArray, type Placement } from '../engine/index.ts'
+import { canCast, castHost } from './cast.ts'
+import type { Named } from './plan.ts'
+import type { Source, SourceTensor } from './source.ts'
+
+/** How names of a file and of a model come together. */
+export interface Fit {
+  readonly loaded: readonly string[]
+  /** Asked for, and not in the file. */
+  readonly missing: readonly string[]
+  /** In the file, and not asked for. */
+  readonly unexpected: readonly string[]
+}
+
+/** Which names are meant: `*` stands for any characters. Everything where nothing is said. */
+export interface Choice { readonly only?: readonly string[] | undefined; readonly except?: readonly string[] | undefined }
+
+const asRegExp = (pattern: string): RegExp => new RegExp(`^${pattern.split('*').map(part => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&')).join('.*')}$`, 's')
+export function chosen({ only, except = [] }: Choice): (name: string) => boolean {
+  const [yes, no] = [only?.map(asRegExp), except.map(asRegExp)]
+  return name => (yes === undefined || yes.some(p => p.test(name))) && !no.some(p => p.test(name))
+}
+
+const some = (names: readonly string[]): string => `${names.slice(0, 8).join(', ')}${names.length > 8 ? `, and ${names.length - 8} more` : ''}`
+const described = (dtype: string, dims: readonly Dim[] | undefined, shape: readonly number[]): string => `${dtype} ${dims === undefined ? `[${shape.join(', ')}]` : formatShape(dims)}`
+
+/** What a tensor of a file has that an array does not take, in words; undefined where it fits. */
+function misfit(path: string, { shape, dtype }: Placement, found: SourceTensor, cast: boolean): string | undefined {
+  const sizes = shape.map(d => d.size).join()
+  const sameDims = found.shape.join() === sizes && (found.dims === undefined || found.dims.map(d => d.name).join() === shape.map(d => d.name).join())
+  const takes = found.dtype !== undefined && (cast ? canCast(found.dtype, dtype) : found.dtype === dtype)
+  if (sameDims && takes) return undefined
+  return `${path}: expected ${dtype} ${formatShape(shape)}, found ${described(found.dtype ?? found.tag, found.dims, found.shape)}`
+}
+
+export interface Expectation {
+  /** Whether floats may be of another dtype than asked for. */
+  readonly cast: boolean
+  /** What is refused: names that the file lacks, and names that it has too many. */
+  readonly refuse: { readonly missing: boolean; readonly unexpected: boolean }
+  readonly choice?: Choice
+}
+
+/**
+ * Compares names, dims and dtypes before anything is read.
+ * @throws FileError that names what is missing, unexpected (where that is refused) or differs in dims or dtype
+ */
+export function compare(what: string, wanted: readonly Named<Placement>[], source: Source, { cast, refuse, choice = {} }: Expectation): Fit {
+  const takes = chosen(choice)
+  const asked = wanted.filter(w => takes(w.path))
+  const known = new Set(wanted.map(w => w.path))
+  const fit: Fit = {
+    loaded: asked.filter(w => source.tensors.has(w.path)).map(w => w.path), missing: asked.filter(w => !source.tensors.has(w.path)).map(w => w.path),
+    unexpected: [...source.tensors.keys()].filter(name => takes(name) && !known.has(name)),
+  }
+  const differs = asked.flatMap(({ path, value }) => {
+    const found = source.tensors.get(path)
+    return (found === undefined ? undefined : misfit(path, value, found, cast)) ?? []
+  })
+  const [missing, unexpected] = [refuse.missing ? fit.missing : [], refuse.unexpected ? fit.unexpected : []]
+  if (differs.length + missing.length + unexpected.length === 0) return fit
+  throw new FileError({
+    code: 'tensors-differ', what: `${what} is not what is to be loaded`,
+    details: {
+      file: source.path, ...missing.length > 0 ? { missing: some(missing) } : {}, ...unexpected.length > 0 ? { unexpected: some(unexpected) } : {},
+      ...differs.length > 0 ? { differs: differs.slice(0, 4).concat(differs.length > 4 ? [`and ${differs.length - 4} more`] : []).join('; ') } : {},
+    },
+    fix: 'use the model that it was written from',
+  })
+}
+
+/** Bytes that are read at once: short stretches that lie close are read as one, with what is between them. */
+const longestSpan = 4 * 2 ** 20
+const widestGap = 2 ** 18
+
+interface Stretch { readonly part: Uint8Array; readonly global: number; readonly local: number; readonly length: number }
+interface Span { readonly begin: number; end: number; readonly stretches: Stretch[] }
+
+/** Reads the parts that devices hold, in bytes: each stretch of the tensor once, whoever shares it. */
+async function readParts(tensor: SourceTensor, wanted: readonly Stretch[]): Promise<void> {
+  const spans: Span[] = []
+  for (const stretch of [...wanted].sort((a, b) => a.global - b.global)) {
+    const last = spans.at(-1)
+    const end = stretch.global + stretch.length
+    if (last !== undefined && stretch.global - last.end <= widestGap && end - last.begin <= longestSpan) {
+      last.end = Math.max(last.end, end)
+      last.stretches.push(stretch)
+    } else spans.push({ begin: stretch.global, end, stretches: [stretch] })
+  }
+  for (const { begin, end, stretches: inside } of spans) {
+    const [only] = inside
+    if (inside.length === 1 && only !== undefined) {
+      await tensor.read(only.part.subarray(only.local, only.local + only.length), only.global)
+      continue
+    }
+    const bytes = new Uint8Array(end - begin)
+    await tensor.read(bytes, begin)
+    for (const { part, global, local, length } of inside) part.set(bytes.subarray(global - begin, global - begin + length), local)
+  }
+}
+
+/** One array. @throws FileError */
+export async function loadArray(tensor: SourceTensor, { path, value }: Named<Placement>, backend: Backend, mesh: Mesh): Promise<MeshArray> {
+  const { shape, dtype, sharding } = value
+  const stored = tensor.dtype ?? dtype
+  const width = dtypes[stored].bytes
+  const parts = new Map<string, TypedArray>()
+  const wanted: Stretch[] = []
+  for (const device of backend.addressable.filter(d => d < mesh.size)) {
+    const block = blockOf(shape, sharding, mesh, device)
+    const key = block.starts.join()
+    if (parts.has(key)) continue
+    const data = hostArray(stored, block.sizes.reduce((n, s) => n * s, 1))
+    parts.set(key, data)
+    const part = new Uint8Array(data.buffer)
+    // A part may be longer than one span: then it is read in several, each into its place.
+    const cut = (global: number, local: number, length: number): void => {
+      for (let at = 0; at < length; at += longestSpan) wanted.push({ part, global: global + at, local: local + at, length: Math.min(longestSpan, length - at) })
+    }
+    if (data.length === sizeOf(shape)) wanted.push({ part, global: 0, local: 0, length: part.byteLength })
+    else stretches(shape, block, (global, local, length) => { cut(global * width, local * width, length * width) })
+  }
+  await readParts(tensor, wanted)
+  return place(backend, mesh, value, ({ starts }) => castHost(parts.get(starts.join()) as TypedArray, stored, dtype), path)
+}
+
+/** Those of `wanted` that the source has, in their order; what was laid out is freed where one fails. @throws FileError */
+export async function loadArrays(source: Source, wanted: readonly Named<Placement>[], backend: Backend, mesh: Mesh): Promise<MeshArray[]> {
+  const arrays: MeshArray[] = []
+  try {
+    for (const each of wanted) {
+      const tensor = source.tensors.get(each.path)
+      if (tensor !== undefined) arrays.push(await loadArray(tensor, each, backend, mesh))
+    }
+    return arrays
+  } catch (e) {
+    for (const array of arrays) array.dispose()
+    throw e
+  }
+}
