@@ -174,6 +174,7 @@ export async function openAddress(url: string, version?: string, patience: Patie
   }
   return {
     name: url, size: total, version: is, ranged, near: false, read, stream,
+    readInto: (target, from) => read(from, from + target.length).then(bytes => { target.set(bytes) }),
     async fingerprint() {
       if (is !== undefined) return `server:${is}`
       const hash = createHash('sha256')

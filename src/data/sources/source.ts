@@ -12,6 +12,8 @@ export interface ByteSource {
   readonly near: boolean
   /** The bytes [from, to), all of them. @throws DataError when there are fewer, or they cannot be read. */
   read(from: number, to: number): Promise<Buffer>
+  /** The same into a part of an array, at once where the source is near. */
+  readInto(target: Uint8Array, from: number): Promise<void> | undefined
   /** All bytes in order. A chunk holds until the next one is asked for. @throws DataError */
   stream(): AsyncIterable<Buffer>
   /** Equal for equal content. */

@@ -16,6 +16,9 @@ export class ZstdFrames {
   #after: State = 'magic'
   #checksum = false
 
+  /** Bytes that all frames so far say they unpack to; undefined once one has not said. */
+  content: number | undefined = 0
+
   /** Whether the last frame ended where the bytes did. */
   get whole(): boolean { return this.#state === 'magic' && this.#held.length === 0 }
 
@@ -79,6 +82,7 @@ export class ZstdFrames {
     if (this.#held.length < this.#need) return
     if ((flags & 3) !== 0 && this.#number(1 + window, dictionary) !== 0) throw new Error('it needs a dictionary')
     const content = this.#number(1 + window + dictionary, size) + (size === 2 ? 256 : 0)
+    this.content = size === 0 || this.content === undefined ? undefined : this.content + content
     const base = 2 ** (10 + ((this.#held[1] ?? 0) >> 3))
     const asked = single ? content : base + base / 8 * ((this.#held[1] ?? 0) & 7)
     if (asked > largestWindow) throw new Error(`it wants a window of ${asked} bytes, more than ${largestWindow}: compress it without --long or --ultra`)

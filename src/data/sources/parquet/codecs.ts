@@ -2,6 +2,7 @@
 import { decompress as unzstd } from 'fzstd'
 import { compressors } from 'hyparquet-compressors'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import { ZstdFrames } from '../zstd-frames.ts'
 import { ParquetFault, varint } from './guard.ts'
 
 type Unpack = (bytes: Uint8Array, size: number) => Uint8Array
@@ -23,11 +24,11 @@ const codecs: { readonly [name: string]: Unpack } = {
   GZIP: (bytes, size) => gunzipSync(bytes, { maxOutputLength: Math.max(1, size) }),
   BROTLI: (bytes, size) => brotliDecompressSync(bytes, { maxOutputLength: Math.max(1, size) }),
   ZSTD(bytes, size) {
-    const page = new Uint8Array(size)
-    const made = unzstd(bytes, page)
-    // It gives the buffer back that it was given, full or not; with several frames, more.
-    if (made.length !== size) throw new ParquetFault('a page says two sizes of itself')
-    return made
+    const frames = new ZstdFrames()
+    frames.push(bytes)
+    if (frames.content !== undefined && frames.content !== size) throw new ParquetFault('a page says two sizes of itself')
+    // Where the frames say what they unpack to, the library allocates that; else it must not be left to.
+    return frames.content === undefined ? unzstd(bytes, new Uint8Array(size)) : unzstd(bytes)
   },
   LZ4(bytes, size) {
     if (size > (bytes.length + 1) * lz4Ratio) throw new ParquetFault('a page says two sizes of itself')
