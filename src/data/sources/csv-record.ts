@@ -11,6 +11,12 @@ export class CsvFault extends Error {
   }
 }
 
+/** The next place of a byte, or the end. */
+const placeIn = (bytes: Buffer, byte: number, from: number): number => {
+  const found = bytes.indexOf(byte, from)
+  return found < 0 ? bytes.length : found
+}
+
 /** Reads record after record into the same arrays. */
 export class CsvRecord {
   /** Fields of the record read last; where each begins and ends in the window, without its quotes, and whether quotes in it are doubled. */
@@ -87,13 +93,24 @@ export class CsvRecord {
 
   #unquoted(bytes: Buffer, from: number): number {
     const delimiter = this.#delimiter
-    let i = from
-    for (const { length } = bytes; i < length; i++) {
+    const { length } = bytes
+    const near = Math.min(length, from + 48)
+    for (let i = from; i < near; i++) {
       const byte = bytes[i]
-      if (byte === delimiter || byte === lineFeed) break
+      if (byte === delimiter || byte === lineFeed) return i
     }
-    return i
+    if (near === length) return length
+    // Long fields are searched, not walked over; what was found lies ahead until it is passed.
+    if (bytes !== this.#searched || near < this.#reached) [this.#searched, this.#feed, this.#next] = [bytes, -1, -1]
+    this.#reached = near
+    if (this.#feed < near) this.#feed = placeIn(bytes, lineFeed, near)
+    if (this.#next < near) this.#next = placeIn(bytes, delimiter, near)
+    return Math.min(this.#feed, this.#next)
   }
+  #searched: Buffer | undefined
+  #reached = 0
+  #feed = -1
+  #next = -1
 
   #field(from: number, to: number, doubled: boolean): void {
     this.from[this.count] = from

@@ -83,12 +83,42 @@ export class TarScanner implements Scanner {
   }
 }
 
+/** A record: where its members lie in the bytes, by their fields. */
+export interface TarRecord { readonly key: string; readonly fields: ReadonlyMap<string, readonly [from: number, to: number]> }
+
+/** The records in bytes that begin at `base` of an archive. @throws DataError for one with two members of a field, and for damage. */
+export function* tarRecords(bytes: Buffer, name: string, base: number): Generator<TarRecord> {
+  let open: { readonly key: string; readonly fields: Map<string, readonly [from: number, to: number]> } | undefined
+  for (let at = 0; at < bytes.length;) {
+    let member: Member | 'more' | 'end'
+    try {
+      member = memberAt(bytes, at, true)
+    } catch (cause) {
+      throw cause instanceof TarFault ? spoilt(name, base + at, cause) : cause
+    }
+    if (typeof member === 'string') break
+    const named = keyOf(member)
+    const to = member.content + member.size
+    if (to > bytes.length) throw spoilt(name, base + at, new TarFault('a member ends behind the archive'))
+    if (named !== undefined) {
+      if (open !== undefined && open.key !== named.key) {
+        yield open
+        open = undefined
+      }
+      open ??= { key: named.key, fields: new Map() }
+      if (open.fields.has(named.field)) throw fault({ code: 'two-members', what: `a record has two members .${named.field}`, at: `${name}:${named.key}`, fix: 'records next to each other need different names' })
+      open.fields.set(named.field, [member.content, to])
+    }
+    at = member.content + padded(member.size)
+  }
+  if (open !== undefined) yield open
+}
+
 /** @throws DataError for a record without the field, or with two of it. */
 export function* tarDocuments(bytes: Buffer, piece: Piece): Generator<Document> {
   const wanted = ((piece.format as Format).field ?? 'txt').toLowerCase()
-  let open: { readonly key: string; readonly fields: Map<string, readonly [from: number, to: number]> } | undefined
   let record = piece.first
-  const closed = ({ key, fields }: NonNullable<typeof open>): Document => {
+  for (const { key, fields } of tarRecords(bytes, piece.part, piece.from)) {
     const at = `${piece.part}:${key}`
     const place = fields.get(wanted)
     if (place === undefined) {
@@ -99,29 +129,6 @@ export function* tarDocuments(bytes: Buffer, piece: Piece): Generator<Document> 
     if (to - from > largestRecord) throw tooLong(`a member .${wanted}`, at)
     const content = bytes.subarray(from, to)
     const read = textReader(content, offset => `${at}.${wanted}, byte ${offset}`)
-    return { record: record++, at, content: read(markLength(content), content.length).replaceAll('\r\n', '\n') }
+    yield { record: record++, at, content: read(markLength(content), content.length).replaceAll('\r\n', '\n') }
   }
-  for (let at = 0; at < bytes.length;) {
-    let member: Member | 'more' | 'end'
-    try {
-      member = memberAt(bytes, at, true)
-    } catch (cause) {
-      throw cause instanceof TarFault ? spoilt(piece.part, piece.from + at, cause) : cause
-    }
-    if (typeof member === 'string') break
-    const named = keyOf(member)
-    const to = member.content + member.size
-    if (to > bytes.length) throw spoilt(piece.part, piece.from + at, new TarFault('a member ends behind the archive'))
-    if (named !== undefined) {
-      if (open !== undefined && open.key !== named.key) {
-        yield closed(open)
-        open = undefined
-      }
-      open ??= { key: named.key, fields: new Map() }
-      if (open.fields.has(named.field)) throw fault({ code: 'two-members', what: `a record has two members .${named.field}`, at: `${piece.part}:${named.key}`, fix: 'records next to each other need different names' })
-      open.fields.set(named.field, [member.content, to])
-    }
-    at = member.content + padded(member.size)
-  }
-  if (open !== undefined) yield closed(open)
 }

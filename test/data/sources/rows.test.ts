@@ -2,7 +2,7 @@
 import { closeSync, ftruncateSync, openSync, readFileSync, readdirSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { describe, expect, test } from 'vitest'
-import { joinRows, openCsvRows, openIdx, openNpy, openNpz, type Rows } from '../../../src/data/sources/rows/index.ts'
+import { joinRows, openCsvRows, openIdx, openNpy, openNpz, openTar, type Rows } from '../../../src/data/sources/rows/index.ts'
 import { temporaryFolder } from '../temporary.ts'
 import { expected, failure, fixture } from './support.ts'
 
@@ -143,4 +143,15 @@ describe('CSV', () => {
     expect(await of('')).toMatch(/has no record/)
     expect(await of('a\n1\n', { columns: { a: { from: 'a', count: 2 } } })).toMatch(/no column "a", and 1 behind it/)
   })
+})
+
+test('tar: members as bytes, by record', async () => {
+  const rows = await openTar(fixture('webdataset.tar'))
+  expect(rows.count).toBe(20)
+  const [last, first] = await rows.read([19, 0])
+  expect([last!.key, Object.keys(last!.fields)]).toEqual(['shard/0019', ['cls', 'json', 'txt']])
+  expect(Buffer.from(last!.fields['txt']!).toString()).toBe(expected.texts[19])
+  expect(JSON.parse(Buffer.from(first!.fields['json']!).toString())).toEqual({ n: 0 })
+  await expect(rows.read([20])).rejects.toThrow(RangeError)
+  await rows.close()
 })

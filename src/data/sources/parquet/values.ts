@@ -1,5 +1,5 @@
 /** Byte arrays of a Parquet page, in each encoding they have, as text. */
-import { isUtf8 } from 'node:buffer'
+import { isAscii, isUtf8 } from 'node:buffer'
 import { deltaBinaryUnpack } from 'hyparquet/src/delta.js'
 import { readRleBitPackedHybrid } from 'hyparquet/src/encoding.js'
 import { checkRuns, largestPage, ParquetFault, varint } from './guard.ts'
@@ -11,7 +11,9 @@ const viewOf = (bytes: Buffer): DataView => new DataView(bytes.buffer, bytes.byt
 /** @throws ParquetFault when it is not UTF-8 or not within the page. */
 function textAt(page: Buffer, from: number, to: number): string {
   if (to > page.length || to < from) throw new ParquetFault('a value ends behind its page')
-  if (!isUtf8(page.subarray(from, to))) throw new ParquetFault('a value is not UTF-8 text')
+  const bytes = page.subarray(from, to)
+  if (isAscii(bytes)) return page.toString('latin1', from, to)
+  if (!isUtf8(bytes)) throw new ParquetFault('a value is not UTF-8 text')
   return page.toString('utf8', from, to)
 }
 
