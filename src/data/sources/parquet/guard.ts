@@ -7,7 +7,7 @@
 export class ParquetFault extends Error {}
 
 /** Levels and values of a page at most; and its bytes, unpacked. */
-export const largestPage = { values: 2 ** 24, bytes: 2 ** 28 } as const
+export const largestPage: { readonly values: number; readonly bytes: number } = { values: 2 ** 24, bytes: 2 ** 28 }
 const deepest = 32
 
 /** A number of at most ten bytes, seven bits each, the low ones first: its value, and the place behind it. */
