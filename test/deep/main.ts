@@ -8,7 +8,7 @@ that is here; 20,000 random programs; every form of parallelism on each of them
 
   --minutes N    begin no part after so many minutes (default: no limit)
   --seed S       what parts, layouts and programs are drawn by (default: a fresh one, which is printed)
-  --part ID      only this part, as a failure names it; may be given often
+  --part ID      only this part, as a failure names it, or all whose names begin with ID where it ends in "/"; may be given often
   --workers N    how many parts run at once (default 2)
   --help
 
@@ -17,6 +17,7 @@ Exits with 1 after a failure, with 2 for wrong options, with 130 after Ctrl-C.
 Examples:
   npm run test:deep -- --minutes 20
   npm run test:deep -- --seed 7 --part ops/cpu/x=2,y=2/3.0
+  npm run test:deep -- --part ops/simulate/ --part ops/cpu/
 `
 
 interface Options { readonly minutes: number; readonly seed: number; readonly only: readonly string[]; readonly workers: number }
@@ -42,9 +43,10 @@ let parts: readonly Part[]
 try {
   given = options()
   const all = partsOf(given.seed)
-  const unknown = given.only.find(id => !all.some(p => p.id === id))
+  const isOf = (id: string, part: Part): boolean => (id.endsWith('/') ? part.id.startsWith(id) : part.id === id)
+  const unknown = given.only.find(id => !all.some(p => isOf(id, p)))
   if (unknown !== undefined) throw new Error(`--part: with seed ${given.seed} there is no "${unknown}"`)
-  parts = given.only.length === 0 ? all : all.filter(p => given.only.includes(p.id))
+  parts = given.only.length === 0 ? all : all.filter(p => given.only.some(id => isOf(id, p)))
 } catch (e) {
   process.stderr.write(`${e instanceof Error ? e.message : String(e)}\n  see npm run test:deep -- --help\n`)
   process.exit(2)
