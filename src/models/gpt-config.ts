@@ -1,6 +1,4 @@
 /** What there is to set of a GPT. */
-import { z } from 'zod'
-
 export interface GptConfig {
   readonly vocab: number
   /** Tokens in a window. */
@@ -22,15 +20,3 @@ export interface GptConfig {
   /** Whether targets of −100 do not count. They never count where documents are packed, or where attention is not causal. */
   readonly masked?: boolean | undefined
 }
-
-const count = z.int().min(1).max(2 ** 31 - 1)
-type Shape = { [F in 'vocab' | 'seq' | 'layers' | 'embed' | 'heads' | 'headDim' | 'hidden']: z.ZodInt } & {
-  dropout: z.ZodDefault<z.ZodNumber>
-  attention: z.ZodDefault<z.ZodEnum<{ causal: 'causal'; prefix: 'prefix'; bidirectional: 'bidirectional' }>>
-  packed: z.ZodDefault<z.ZodBoolean>
-  masked: z.ZodDefault<z.ZodBoolean>
-}
-export const gptSchema: z.ZodObject<Shape, z.core.$strict> = z.strictObject({
-  vocab: count, seq: count, layers: count, embed: count, heads: count, headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0),
-  attention: z.enum(['causal', 'prefix', 'bidirectional']).default('causal'), packed: z.boolean().default(false), masked: z.boolean().default(false),
-})

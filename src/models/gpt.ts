@@ -1,5 +1,4 @@
 /** A decoder-only Transformer as GPT-2 has it: pre-norm, learned positions, tied embedding (Radford et al. 2019). */
-import type { z } from 'zod'
 import { dims, sizeOf, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { input } from '../graph/input.ts'
@@ -13,8 +12,7 @@ import { selfAttention } from '../nn/attention.ts'
 import { gelu } from '../nn/activations.ts'
 import { crossEntropy, layerNorm, weightedMean } from '../nn/functional.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
-import { configurable, type Configurable } from './configurable.ts'
-import { gptSchema, type GptConfig } from './gpt-config.ts'
+import type { GptConfig } from './gpt-config.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
@@ -100,7 +98,7 @@ type Extra<C> = (C extends { readonly packed: true } ? 'segments' | 'positions' 
 export type GptBatchOf<C> = GptBatch & Pick<Extras, Extra<C>>
 type Inputs = { readonly tokens: Ids } & Partial<Extras>
 
-export type Gpt<B extends GptBatch = GptBatch> = Model<GptParams, B, keyof Dims> & {
+export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof Dims>, 'loss' | 'logits'> & {
   readonly dims: Dims
   readonly layouts: typeof gptLayouts
   readonly tokensPerBatch: number
@@ -177,7 +175,3 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   // Which of the extras there are is what the configuration's type says.
   return made as unknown as Gpt<GptBatchOf<C>>
 }
-
-/** A GPT as a recipe names it: `model: gptModel({ vocab: 2048, seq: 128, … })`. */
-export const gptModel: Configurable<z.output<typeof gptSchema>, z.input<typeof gptSchema>, Gpt> =
-  configurable({ name: 'gpt', schema: gptSchema, build: (config, { batch, precision }): Gpt => gpt<GptConfig>(config, batch, precision) })

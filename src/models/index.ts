@@ -1,6 +1,7 @@
 /** Models: functions over tensors and trees of parameters. */
-export { gpt, gptDims, gptLayouts, gptModel, type Gpt, type GptBatch, type GptBatchOf, type GptParams, type GptWeights } from './gpt.ts'
-export { gptSchema, type GptConfig } from './gpt-config.ts'
+export { gpt, gptDims, gptLayouts, type Gpt, type GptBatch, type GptBatchOf, type GptParams, type GptWeights } from './gpt.ts'
+export type { GptConfig } from './gpt-config.ts'
+export { gptModel, gptSchema } from './gpt-model.ts'
 export { convNet, convNetModel, convNetSchema, type ConvNet, type ConvNetBatch, type ConvNetConfig, type ConvNetParams } from './conv-net.ts'
 export { lstmModel, lstmSchema, lstmText, type LstmBatch, type LstmConfig, type LstmParams, type LstmText } from './lstm-text.ts'
 export { seq2seq, seq2seqModel, seq2seqSchema, type Seq2seq, type Seq2seqBatch, type Seq2seqConfig, type Seq2seqParams } from './seq2seq.ts'

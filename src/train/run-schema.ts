@@ -1,6 +1,6 @@
 /** What a run is: its type, and the schema that every run is checked by, which the compiler holds to it. */
 import { z } from 'zod'
-import { gptSchema } from '../models/gpt-config.ts'
+import { gptSchema } from '../models/gpt-model.ts'
 
 type Rules = { [dim: string]: string | string[] }
 
