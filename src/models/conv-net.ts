@@ -82,7 +82,7 @@ export function convNet(config: ConvNetConfig, batch: number, { params: dtype, c
     const maps = p.filters.reduce<Images>((x, { kernel, bias }) => {
       const windows = [{ dim: d.height, kernel: d.kernelHeight, padding: 'same' }, { dim: d.width, kernel: d.kernelWidth, padding: 'same' }] as const
       const found = conv(x, kernel.cast(compute), { over: [d.channels], windows }).add(bias.cast(compute)).relu()
-      const pooled = maxPool(found, [{ dim: d.height, size: sizeOf(found, 'height') > 1 ? 2 : 1 }, { dim: d.width, size: sizeOf(found, 'width') > 1 ? 2 : 1 }])
+      const pooled = maxPool(found, [{ dim: d.height, size: sizeAlong(found, 'height') > 1 ? 2 : 1 }, { dim: d.width, size: sizeAlong(found, 'width') > 1 ? 2 : 1 }])
       return pooled.rename(d.features, d.channels)
     }, images.cast('f32').mul(1 / config.brightest).cast(compute))
     // What is left of the image has dims of its own: rules for height and width are those of whole images.
@@ -101,7 +101,7 @@ export function convNet(config: ConvNetConfig, batch: number, { params: dtype, c
     },
   }
 }
-const sizeOf = (x: { readonly shape: readonly Dim[] }, name: string): number => x.shape.find(d => d.name === name)?.size ?? 1
+const sizeAlong = (x: { readonly shape: readonly Dim[] }, name: string): number => x.shape.find(d => d.name === name)?.size ?? 1
 
 /** A convolutional net as a recipe names it: `model: convNetModel({})` is for Fashion-MNIST. */
 export const convNetModel: Configurable<ConvNetConfig, ConvNetInput, ConvNet> =

@@ -6,7 +6,7 @@ import type { Outcome } from '../graph/outcome.ts'
 import { initialisers, param } from '../graph/param.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
-import { iota } from '../graph/tensor.ts'
+import { iota, tensor } from '../graph/tensor.ts'
 import type { Scalar, Tensor } from '../graph/types.ts'
 import { gelu } from '../nn/activations.ts'
 import { crossAttention, selfAttention } from '../nn/attention.ts'
@@ -49,13 +49,14 @@ export function seq2seq(config: Seq2seqConfig, batch: number, { params: dtype, c
   const d: Dims = dims({ batch, ...sizes, kvSource: config.source, kvTarget: config.target })
   const weight = { dtype, init: initialisers.normal(0.02), decays: true }
   const gain = { dtype, init: 1 }
+  const stacked = <L extends string, D extends string>(name: string, l: Dim<L>, rest: readonly Dim<D>[], how: typeof weight | typeof gain): Tensor<L | D> =>
+    tensor(param<readonly Dim[]>(name, [l, ...rest], how).node)
   const heads = <L extends string>(name: string, l: Dim<L>): Heads<L> => {
-    const project = (what: string): Tensor<L | 'embed' | 'heads' | 'headDim'> => param<readonly Dim[]>(`${name}.${what}`, [l, d.embed, d.heads, d.headDim], weight) as never
-    return { norm: param<readonly Dim[]>(`${name}.norm`, [l, d.embed], gain) as never, query: project('query'), key: project('key'), value: project('value'), out: project('out') }
+    const project = (what: string): Tensor<L | 'embed' | 'heads' | 'headDim'> => stacked(`${name}.${what}`, l, [d.embed, d.heads, d.headDim], weight)
+    return { norm: stacked(`${name}.norm`, l, [d.embed], gain), query: project('query'), key: project('key'), value: project('value'), out: project('out') }
   }
   const feed = <L extends string>(name: string, l: Dim<L>): FeedForward<L> => ({
-    norm: param<readonly Dim[]>(`${name}.norm`, [l, d.embed], gain) as never, up: param<readonly Dim[]>(`${name}.up`, [l, d.embed, d.hidden], weight) as never,
-    down: param<readonly Dim[]>(`${name}.down`, [l, d.hidden, d.embed], weight) as never,
+    norm: stacked(`${name}.norm`, l, [d.embed], gain), up: stacked(`${name}.up`, l, [d.embed, d.hidden], weight), down: stacked(`${name}.down`, l, [d.hidden, d.embed], weight),
   })
   const params: Seq2seqParams = {
     tokens: param('tokens', [d.vocab, d.embed], weight),
@@ -66,30 +67,26 @@ export function seq2seq(config: Seq2seqConfig, batch: number, { params: dtype, c
   const inCompute = (w: Heads<never>) => ({ query: w.query.cast(compute), key: w.key.cast(compute), value: w.value.cast(compute), out: w.out.cast(compute) })
   const drop = <D extends string>(key: Key | undefined, x: Tensor<D>, use: number): Tensor<D> => (key === undefined || rate === 0 ? x : dropout(fold(key, use), x, rate))
   const ofLayer = (key: Key | undefined, use: number, index: Scalar): Key | undefined => (key === undefined ? undefined : fold(fold(key, use), index))
-  const fed = <S extends 'source' | 'target'>(x: Tensor<'batch' | S | 'embed'>, w: FeedForward<never>): Tensor<'batch' | S | 'embed'> => {
-    const normed = rmsNorm(x, d.embed, w.norm)
-    return gelu(normed.dot(w.up.cast(compute), d.embed)).dot(w.down.cast(compute), d.hidden) as never
-  }
+  const fed = <S extends 'source' | 'target'>(x: Tensor<'batch' | S | 'embed'>, w: FeedForward<never>): Tensor<'batch' | S | 'embed'> =>
+    tensor(gelu(rmsNorm(x, d.embed, w.norm).dot(w.up.cast(compute), d.embed)).dot(w.down.cast(compute), d.hidden).node)
+  const between = <S extends string, T extends string>(seq: Dim<S>, kvSeq: Dim<T>) => ({ seq, kvSeq, embed: d.embed, heads: d.heads, headDim: d.headDim })
   const encode: Seq2seq['encode'] = (p, source, key) => {
-    const own = { seq: d.source, kvSeq: d.kvSource, embed: d.embed, heads: d.heads, headDim: d.headDim }
     const first = drop(key, p.tokens.take(d.vocab, source).add(p.positions.source).cast(compute), 0)
     const segments = source.notEqual(padding).cast('i32')
     const [last] = scan(d.encoderLayers, first, { self: p.encoder.self, feed: p.encoder.feed, index: iota(d.encoderLayers) }, (x, w) => {
       const k = ofLayer(key, 1, w.index)
-      const y = x.add(drop(k, selfAttention(rmsNorm(x, d.embed, w.self.norm), inCompute(w.self), own, { causal: false, segments }), 0))
+      const y = x.add(drop(k, selfAttention(rmsNorm(x, d.embed, w.self.norm), inCompute(w.self), between(d.source, d.kvSource), { causal: false, segments }), 0))
       return [y.add(drop(k, fed<'source'>(y, w.feed), 1)), {}] as const
     })
     return rmsNorm(last, d.embed, p.encoder.norm)
   }
   const logits = (p: Seq2seqParams, { source, target }: Omit<Seq2seqBatch, 'labels'>, key?: Key): Tensor<'batch' | 'target' | 'vocab'> => {
     const [memory, keep] = [encode(p, source, key), source.notEqual(padding)]
-    const [own, other] = [d.kvTarget, d.source].map(kvSeq => ({ seq: d.target, kvSeq, embed: d.embed, heads: d.heads, headDim: d.headDim })) as never as
-      [{ seq: Dim<'target'>; kvSeq: Dim<'kvTarget'>; embed: Dim<'embed'>; heads: Dim<'heads'>; headDim: Dim<'headDim'> }, { seq: Dim<'target'>; kvSeq: Dim<'source'>; embed: Dim<'embed'>; heads: Dim<'heads'>; headDim: Dim<'headDim'> }]
     const first = drop(key, p.tokens.take(d.vocab, target).add(p.positions.target).cast(compute), 2)
     const [last] = scan(d.decoderLayers, first, { self: p.decoder.self, cross: p.decoder.cross, feed: p.decoder.feed, index: iota(d.decoderLayers) }, (x, w) => {
       const k = ofLayer(key, 3, w.index)
-      const y = x.add(drop(k, selfAttention(rmsNorm(x, d.embed, w.self.norm), inCompute(w.self), own), 0))
-      const z = y.add(drop(k, crossAttention(rmsNorm(y, d.embed, w.cross.norm), memory, inCompute(w.cross), other, { keep }), 1))
+      const y = x.add(drop(k, selfAttention(rmsNorm(x, d.embed, w.self.norm), inCompute(w.self), between(d.target, d.kvTarget)), 0))
+      const z = y.add(drop(k, crossAttention(rmsNorm(y, d.embed, w.cross.norm), memory, inCompute(w.cross), between(d.target, d.source), { keep }), 1))
       return [z.add(drop(k, fed<'target'>(z, w.feed), 2)), {}] as const
     })
     return rmsNorm(last, d.embed, p.decoder.norm).dot(p.tokens.cast(compute), d.embed)
