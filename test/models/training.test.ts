@@ -6,9 +6,9 @@ import { initialise as initialState, stateOf, trainStep } from '../../src/train/
 import { draw } from '../support/values.ts'
 import { z } from 'zod'
 
-const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1, peak: 1e-2, warmup: 1, steps: 100, floor: 0.1 }
+const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1, peak: 0, warmup: 1, steps: 100, floor: 0.1 }
 type Data = { readonly [name: string]: Uint8Array | Int32Array | Float32Array }
-interface Trial { readonly model: Model<Tree, Tree>; readonly batch: Data; readonly meshes: readonly (readonly [{ readonly [axis: string]: number }, Layout])[]; readonly microbatches?: number }
+interface Trial { readonly model: Model<Tree, Tree>; readonly batch: Data; readonly meshes: readonly (readonly [{ readonly [axis: string]: number }, Layout])[]; readonly microbatches?: number; readonly rate?: number }
 const ids = (seed: number, n: number, below: number, from = 0): Int32Array => Int32Array.from({ length: n }, (_, i) => from + Math.floor(draw(seed, i) * (below - from)))
 const some = (x: Int32Array, every: number): Int32Array => x.map((t, i) => (i % every === 0 ? -100 : t))
 
@@ -21,7 +21,7 @@ const trials: { readonly [name: string]: Trial } = {
   'an LSTM, over the batch and its state': {
     model: lstmModel({ vocab: 16, seq: 5, layers: 2, embed: 8, dropout: 0.1 }).build({ batch: 4 }) as never,
     batch: { tokens: ids(3, 20, 16), targets: some(ids(4, 20, 16), 7) },
-    meshes: [[{ batch: 2, model: 2 }, { batch: 'batch', hidden: 'model', vocab: 'model' }]],
+    meshes: [[{ batch: 2, model: 2 }, { batch: 'batch', hidden: 'model', vocab: 'model' }]], rate: 3e-2,
   },
   'a sequence-to-sequence Transformer, over the batch and heads': {
     model: seq2seqModel({ vocab: 16, source: 6, target: 4, encoderLayers: 1, decoderLayers: 2, embed: 8, heads: 2, headDim: 4, hidden: 16, dropout: 0.1 }).build({ batch: 4 }) as never,
@@ -35,7 +35,7 @@ const trials: { readonly [name: string]: Trial } = {
   },
 }
 
-describe.each(Object.entries(trials))('%s', (_, { model, batch, meshes, microbatches = 1 }) => {
+describe.each(Object.entries(trials))('%s', (_, { model, batch, meshes, microbatches = 1, rate = 1e-2 }) => {
   let backend: Backend
   beforeAll(async () => { backend = await openBackend({ plugin: 'simulate', devices: 4 }) })
   afterAll(async () => { await backend.close() })
@@ -43,7 +43,7 @@ describe.each(Object.entries(trials))('%s', (_, { model, batch, meshes, microbat
   async function losses(sizes: { readonly [axis: string]: number }, layout: Layout): Promise<number[]> {
     const where = { mesh: meshOf(sizes), layout, backend, dims: model.dims, ...(model.layouts === undefined ? {} : { uses: model.layouts }) }
     const init = await compile(initialState(model), [input('seed', [], 'i32')] as const, where)
-    const step = await compile(trainStep(model, { optimizer, seed: 1, remat: 'all-but-contractions', microbatches }), [stateOf(model), model.batch] as const, { ...where, donate: [0] })
+    const step = await compile(trainStep(model, { optimizer: { ...optimizer, peak: rate }, seed: 1, remat: 'all-but-contractions', microbatches }), [stateOf(model), model.batch] as const, { ...where, donate: [0] })
     let state: Arrays<Tree> = await init(7)
     const found: number[] = []
     for (let i = 0; i < 8; i++) {
