@@ -1,5 +1,5 @@
 /** What is measured, as both sides are told it, and what they answer. */
-import type { GptConfig } from '../src/models/gpt.ts'
+import type { GptConfig } from '../src/models/gpt-config.ts'
 import type { Remat } from '../src/engine/index.ts'
 import type { OptimizerConfig } from '../src/train/program.ts'
 

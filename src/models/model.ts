@@ -1,21 +1,40 @@
 /** What a trainer needs to know of a model. */
+import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import type { LayoutNames } from '../core/layout.ts'
+import type { Outcome } from '../graph/outcome.ts'
 import type { Key } from '../graph/random.ts'
-import type { Scalar, Tree } from '../graph/types.ts'
+import type { AnyTensor, Tree } from '../graph/types.ts'
 
 /** What weights rest in, and what they and activations are computed with. What is summed of half-precision numbers is f32, whatever these are. */
 export interface Precision { readonly params: DType; readonly compute: DType }
 export const inFull: Precision = { params: 'f32', compute: 'f32' }
 
-export interface Model<P extends Tree, B extends Tree> {
+/** The dims of a model by their names. */
+export type ModelDims<D extends string = string> = { readonly [N in D]: Dim<N> }
+
+/** A model: P are its parameters, B is a batch, D the names of the dims that layouts lay, L the layouts that it names. */
+export interface Model<P extends Tree, B extends Tree, D extends string = string, L extends LayoutNames = LayoutNames> {
   /** The parameters, as a program's arguments: each declares what it is at first, and whether weight decay applies to it. */
   readonly params: P
-  /** A batch, as a program's arguments. */
+  /** A batch, as a program's arguments. Examples lie along the dim `batch`. */
   readonly batch: B
-  readonly tokensPerBatch: number
+  /** Every dim that a layout may have a rule for. */
+  readonly dims: ModelDims<D>
   /** The layouts that it names, and what each starts from where a recipe does not say. */
-  readonly layouts?: LayoutNames
-  /** The mean loss of a batch; with a key, as in training, dropout and all. */
-  readonly loss: (params: P, batch: B, key?: Key) => Scalar
+  readonly layouts?: L
+  /** Examples in a batch: windows of text, images, pairs of sequences. */
+  readonly itemsPerBatch: number
+  /** Tokens in a batch, of what consists of tokens: speeds are told by them. */
+  readonly tokensPerBatch?: number
+  /**
+   * The mean loss of a batch, over how many it is, and other means; with a key, as in training, dropout and all. Where some of a batch does
+   * not count the weight must be said: losses and gradients of microbatches, devices and batches are joined by it (`weightedMean` gives both).
+   */
+  readonly loss: (params: P, batch: B, key?: Key) => Outcome
+  /** What the loss is made of, before it is compared with what is wanted. */
+  readonly logits?: (params: P, batch: B) => AnyTensor
 }
+
+/** Some model, of whatever it is made and takes. */
+export type AnyModel = Pick<Model<Tree, Tree>, 'params' | 'batch' | 'dims' | 'layouts' | 'itemsPerBatch' | 'tokensPerBatch'> & { readonly loss: (params: never, batch: never, key?: Key) => Outcome }

@@ -7,6 +7,7 @@ import { dimIn, floats } from '../graph/infer/checks.ts'
 import { sumsIn } from '../graph/half-precision.ts'
 import { broadcastTo } from '../graph/make.ts'
 import { expectDims, full, iota, loose, tensor, where } from '../graph/tensor.ts'
+import { overWeight, type Weighted } from '../graph/outcome.ts'
 import type { AnyTensor, Minus, Scalar, Tensor, Unsettled } from '../graph/types.ts'
 import { wide } from './wide.ts'
 
@@ -86,6 +87,19 @@ export function maskedMean<D extends string>(x: Tensor<D>, mask: Tensor<NoInfer<
   expectDims(mask, x.shape)
   const wide = x.cast(sumsIn(x.dtype))
   return where(mask, wide, 0).sum().div(mask.cast(wide.dtype).sum()).cast(x.dtype)
+}
+
+/**
+ * The mean of the elements by weights of at least 0 (bools, integers or floats), and the sum of the weights: what a model's loss gives, so that
+ * means of microbatches and of batches can be joined. Elements of weight 0 may be anything, NaN too; where all are, the mean is 0. Summed in
+ * f32, of f64 in f64. On a mesh, of all devices' elements together.
+ */
+export function weightedMean<D extends string>(x: Tensor<D>, weights: Tensor<NoInfer<D>>): Weighted {
+  expectDims(weights, x.shape)
+  const wide = x.cast(sumsIn(x.dtype))
+  const by = weights.cast(wide.dtype).stopGradient()
+  const weight: Scalar = by.sum()
+  return { value: overWeight(where(by.equal(0), full(0, x.shape, wide.dtype), wide.mul(by)).sum(), weight), weight }
 }
 
 /** @throws DimError where it is no small number */

@@ -1,9 +1,12 @@
 /** Functions over tensors that models are made of. */
 export { celu, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, leakyRelu, logSigmoid, mish, relu, relu6, selu, silu, softplus } from './activations.ts'
-export { crossEntropy, layerNorm, logSoftmax, logsumexp, maskedMean, rmsNorm, softmax, type CrossEntropyOptions } from './functional.ts'
+export { crossEntropy, layerNorm, logSoftmax, logsumexp, maskedMean, rmsNorm, softmax, weightedMean, type CrossEntropyOptions } from './functional.ts'
 export { lora, type Adapted } from './lora.ts'
 export { rotary, type Rotary } from './rotary.ts'
-export { causalAttention, type AttentionDims, type AttentionWeights } from './attention.ts'
+export {
+  attention, causalAttention, crossAttention, selfAttention, type AttentionDims, type AttentionOptions, type AttentionWeights, type HeadDims, type HeadWeights, type SelfAttentionOptions,
+} from './attention.ts'
+export { lstm, lstmCell, type LstmDims, type LstmOptions, type LstmState, type LstmWeights } from './lstm.ts'
 export { dropout, fold, keyOf, normal, randomBits, uniform, type Key } from '../graph/random.ts'
 export { conv, convTranspose, type ConvWindow, type Convolved } from './convolution.ts'
 export { maxPool, meanPool, minPool, sumPool, type Pooled, type PoolWindow } from './pooling.ts'

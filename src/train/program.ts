@@ -1,9 +1,10 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
-import { accumulate, compile, initialise as initialiseParams, input, keyOf, mapTree, valueAndGrad, fold, type Arrays, type Backend, type Key, type Plan, type Program, type Remat, type Scalar, type Tree } from '../engine/index.ts'
+import { accumulate, compile, initialise as initialiseParams, input, keyOf, lossAndGrads, mapTree, fold, type Arrays, type Backend, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Weighted } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import type { Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
+import { evaluated } from '../models/evaluation.ts'
 import type { Model } from '../models/model.ts'
 import { adamw, applyUpdates, chain, chosen, clipByGlobalNorm, cosine, globalNorm, initialScale, nextScale, scaleInput, unscaled, withStateDtype, type AdamOptions, type Falling, type LossScaling, type Optimizer, type Scale, type Transformation } from '../optim/index.ts'
 
@@ -52,7 +53,10 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const key = fold(keyOf(state.step), config.seed)
   const { scaling } = state
   const scaled = (loss: Scalar): Scalar => (scaling === undefined ? loss : loss.mul(scaling.scale.cast(loss.dtype)))
-  const lossAndGrad = (params: P, part: B, own: Key): { value: Scalar; grads: P } => valueAndGrad((p: P) => scaled(model.loss(p, part, own)), { remat: config.remat })(params)
+  const lossAndGrad = (params: P, part: B, own: Key): LossAndGrads<P> => lossAndGrads((p: P) => {
+    const outcome = model.loss(p, part, own)
+    return { ...outcome, loss: scaled(outcome.loss) }
+  }, { remat: config.remat })(params)
   const { microbatches = 1 } = config
   const { value, grads } = microbatches === 1 ? lossAndGrad(state.params, batch, key)
     : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), state.params, batch, 'batch' as never, microbatches)
@@ -81,7 +85,8 @@ export interface Where extends Layouts { readonly mesh: Mesh; readonly backend: 
 export interface Trainer<P extends Tree, B extends Tree> {
   readonly init: Program<readonly [Scalar], TrainState<P>>
   readonly step: Program<readonly [TrainState<P>, B], StepResult<P>>
-  readonly evaluate: Program<readonly [P, B], Scalar>
+  /** Of a batch the loss and the model's metrics, each with its weight. */
+  readonly evaluate: Program<readonly [P, B], { readonly [name: string]: Weighted }>
 }
 export type StateArrays<P extends Tree> = Arrays<TrainState<P>>
 
@@ -104,6 +109,6 @@ export async function compileTrainer<P extends Tree, B extends Tree>(
   onCompile('initialisation')
   const init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
   onCompile('evaluation')
-  const evaluate = await compile((params: P, batch: B) => model.loss(params, batch), [model.params, model.batch] as const, where)
+  const evaluate = await compile(evaluated(model), [model.params, model.batch] as const, where)
   return { init, step, evaluate }
 }

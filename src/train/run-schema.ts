@@ -1,5 +1,6 @@
 /** What a run is: its type, and the schema that every run is checked by, which the compiler holds to it. */
 import { z } from 'zod'
+import { gptSchema } from '../models/gpt-model.ts'
 
 type Rules = { [dim: string]: string | string[] }
 
@@ -87,9 +88,8 @@ const rules = z.record(z.string(), z.union([z.string(), z.array(z.string())]))
 
 export const runSchema: z.ZodType<Run, RunInput> = z.strictObject({
   name: z.string().min(1),
-  model: z.strictObject({
-    vocab: z.int().min(264), seq: count, layers: count, embed: count, heads: count, headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0),
-  }),
+  // Streams of text have no documents to pack, no prefix and no targets that do not count. A tokenizer has every byte and a few tokens more.
+  model: gptSchema.omit({ attention: true, packed: true, masked: true }).extend({ vocab: z.int().min(264) }),
   batch: count,
   microbatches: count.default(1),
   steps: count,

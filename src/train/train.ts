@@ -6,7 +6,7 @@ import { saveWeights } from '../checkpoint/weights.ts'
 import { loadDataset, writeTokenizer, type Dataset, type TextFile } from '../data/index.ts'
 import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Arrays, type Backend, type Layouts, type Mesh } from '../engine/index.ts'
 import { treeOps } from '../core/tree.ts'
-import { gpt, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
+import { gpt, WeightedMeans, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
 import { createFolder, type FolderChoice, type RunFolder } from './folder.ts'
 import type { EvalRow, StepRow, TrainEvent } from './events.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
@@ -161,22 +161,22 @@ async function evaluate(
   trainer: Trainer<GptParams, GptBatch>, state: StateArrays<GptParams>, batches: readonly ReturnType<typeof sources>[], stopped: (also: boolean) => Promise<boolean>,
 ): Promise<number> {
   const start = performance.now()
-  let [sum, count] = [0, 0]
-  const add = async (loss: MeshArray): Promise<void> => {
-    sum += await loss.item()
-    loss.dispose()
+  const means = new WeightedMeans()
+  const add = async (found: Evaluated): Promise<void> => {
+    for (const [name, { value, weight }] of Object.entries(found)) means.add(name, { value: await value.item(), weight: await weight.item() })
+    disposeAll(found)
   }
-  let underWay: MeshArray | undefined
+  let underWay: Evaluated | undefined
   for (const { tokens, targets } of batches) {
     const before = underWay
-    underWay = await trainer.evaluate(state.params, { tokens, targets }) as MeshArray
-    count++
+    underWay = await trainer.evaluate(state.params, { tokens, targets }) as Evaluated
     if (before !== undefined) await add(before)
     if (await stopped(performance.now() - start > longestLastEvaluation)) break
   }
   if (underWay !== undefined) await add(underWay)
-  return sum / count
+  return means.mean('loss') ?? NaN
 }
+type Evaluated = { readonly [name: string]: { readonly value: MeshArray; readonly weight: MeshArray } }
 
 async function writeDescription(folder: string, run: Run, data: Dataset): Promise<void> {
   await writeTokenizer(join(folder, 'tokenizer.json'), data.tokenizer)

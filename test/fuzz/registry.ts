@@ -1,12 +1,12 @@
 /** What random programs are made of: a line for every function of the language. Values stay small; what jumps is kept from jumping. */
 import {
-  accumulate, argsort, bernoulli, broadcast, categorical, concat, cond, cummax, cummin, cumprod, cumsum, dim, dynamicSlice, dynamicUpdate, einsum, expectDims, exponential, fold, full, grad, gumbel, index, iota, keyOf, loose, median,
+  accumulate, argsort, bernoulli, broadcast, categorical, concat, cond, cummax, cummin, cumprod, cumsum, dim, dynamicSlice, dynamicUpdate, einsum, expectDims, exponential, fold, full, grad, gumbel, index, iota, keyOf, loose, lossAndGrads, median,
   named, normal, nth, oneHot, pad, parts, permutation, randomBits, randomIntegers, remat, reverse, roll, scan, scatter, shift, slice, sort, sortWith, splitKey, stack, topK, truncatedNormal, uniform, unstack, valueAndGrad, vjp, where, whileLoop, withGradient,
-  type Scalar,
+  type Dim, type Scalar,
 } from '../../src/engine/index.ts'
 import {
-  celu, conv, convTranspose, crossEntropy, dequantize, dropout, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, layerNorm, leakyRelu, logSigmoid, logSoftmax, logsumexp, lora, maskedMean, maxPool, meanPool, minPool, mish, quantize,
-  relu, relu6, rmsNorm, rotary, selu, silu, softmax, softplus, sumPool,
+  attention, celu, conv, convTranspose, crossAttention, crossEntropy, dequantize, dropout, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, layerNorm, leakyRelu, logSigmoid, logSoftmax, logsumexp, lora, lstm, lstmCell, maskedMean, maxPool, meanPool, minPool, mish, quantize,
+  relu, relu6, rmsNorm, rotary, selfAttention, selu, silu, softmax, softplus, sumPool, weightedMean,
 } from '../../src/nn/index.ts'
 import type { Making, Op, Step, T } from './program.ts'
 
@@ -49,6 +49,24 @@ const convolved = (f: typeof conv): Op => along((x, d, s, m, size) => {
   return f(x, weights, { over: s.way % 2 === 0 ? names : [], windows: [{ dim: d, kernel: k.name, padding: f === conv ? m.pick(padding, s.way) : 'valid', stride: 1 + s.x % 2 }] }) as T
 })
 const cumulated = (f: typeof cumsum): Op => along((x, d, s, m) => f(m.sharp ? m.apart(x).sin() : x, d, { reverse: s.way % 2 === 0, exclusive: f === cumsum || f === cumprod ? s.way % 3 === 0 : false }).mul(0.5))
+
+/** A dim more than x has, of constant weights: attention along `d`. */
+const attending = (x: T, d: string, m: Making, f: (x: T, w: { query: T; key: T; value: T; out: T }, d: { seq: Dim; kvSeq: Dim; embed: Dim; heads: Dim; headDim: Dim }) => T): T => {
+  if (x.shape.length > 3) return x
+  const [embed, heads, headDim] = [dim('attended', 2), dim('attendedHeads', 2), dim('attendedDim', 2)]
+  const size = x.shape.find(e => e.name === d)?.size ?? 1
+  const projection = (k: number): T => m.wide(loose(iota(embed)).cast(m.dtype).add(k), m.ones([embed, heads, headDim])).mul(loose(iota(headDim)).cast(m.dtype).add(0.5)).sin().mul(0.5) as T
+  const own = loose(broadcast(x, [embed])).mul(loose(iota(embed)).cast(m.dtype).add(0.5)) as T
+  return f(own, { query: projection(1), key: projection(2), value: projection(3), out: projection(4) }, { seq: dim(d, size), kvSeq: dim('keys', size), embed, heads, headDim }).sum(embed.name).mul(0.5)
+}
+/** The same for recurrence. */
+const recurring = (x: T, m: Making, f: (x: T, w: { input: T; past: T; bias: T }, d: { inputs: Dim; hidden: Dim; past: Dim; gates: Dim }) => T): T => {
+  if (x.shape.length > 3) return x
+  const [inputs, hidden, past, gates] = [dim('fed', 2), dim('kept', 2), dim('keptBefore', 2), dim('gates', 4)]
+  const weight = (from: Dim, k: number): T => m.wide(loose(iota(gates)).cast(m.dtype).add(k), m.ones([from, gates, hidden])).mul(loose(iota(from)).cast(m.dtype).add(0.5)).sin().mul(0.5) as T
+  const own = loose(broadcast(x, [inputs])).mul(loose(iota(inputs)).cast(m.dtype).add(0.5)) as T
+  return f(own, { input: weight(inputs, 1), past: weight(past, 2), bias: m.ones([gates, hidden]).mul(0.1) }, { inputs, hidden, past, gates }).sum(hidden.name).mul(0.5)
+}
 
 export const registry: { readonly [name: string]: Op } = {
   neg: one(x => x.neg()), tanh: one(x => x.tanh()), sin: one(x => x.sin()), cos: one(x => x.cos()), sigmoid: one(x => x.sigmoid()),
@@ -139,6 +157,22 @@ export const registry: { readonly [name: string]: Op } = {
   }),
   crossEntropy: along((x, d, _, m, size) => { const rest = x.shape.filter(e => e.name !== d); return crossEntropy(x, dim(d, size), m.wide(loose(full(Math.min(1, size - 1), [], m.dtype)), m.ones(rest)).cast('i32')).mul(0.3) as T }),
   maskedMean: along((x, d, s, m, size) => loose(maskedMean(x, m.wide(loose(iota(dim(d, size))).cast(m.dtype), x).less(1 + s.way % size)))),
+  weightedMean: along((x, d, s, m, size) => { const found = weightedMean(x, m.wide(loose(iota(dim(d, size))).cast(m.dtype), x).sub(s.way % size).abs()); return [loose(found.value), loose(found.weight).mul(0.01)] }),
+  attention: along((x, d, s, m, size) => {
+    const [key, seen] = [x.rename(d, 'keys' as never).sin(), loose(iota(dim('keys', size)))]
+    const over = m.free(s.way, 2, x)
+    const [q, k] = [x, key].map(t => loose(broadcast(t, [over])).mul(loose(iota(over)).cast(m.dtype).add(0.5)))
+    if (x.shape.length > 3 || q === undefined || k === undefined) return x
+    return attention(q, k, key, { headDim: over.name, kvSeq: 'keys' }, s.y % 3 === 0 ? {} : { visible: seen.lessEqual(s.way % size), isolate: s.y % 3 === 1 }) as T
+  }),
+  selfAttention: along((x, d, s, m, size) => attending(x, d, m, (own, w, dims) => selfAttention(own, w, dims, { causal: s.way % 2 === 0, ...(s.y % 2 === 0 ? { segments: m.wide(loose(iota(dim(d, size))).cast(m.dtype).mul(0.5).floor(), m.ones(own.shape.filter(e => e.name !== dims.embed.name))).cast('i32') } : {}) }))),
+  crossAttention: along((x, d, _, m) => attending(x, d, m, (own, w, dims) => crossAttention(own, own.rename(d, 'keys' as never).sin(), w, dims))),
+  lstm: along((x, d, s, m, size) => recurring(x, m, (own, w, dims) => loose(lstm(own, dim(d, size), w, dims, { reverse: s.way % 2 === 0 }).output))),
+  lstmCell: along((x, _, __, m) => recurring(x, m, (own, w, dims) => {
+    const rest = [...own.shape.filter(e => e.name !== dims.inputs.name), dims.hidden]
+    return loose(lstmCell(own, { hidden: m.ones(rest).mul(0.3), cell: m.ones(rest).mul(0.2) }, w, dims).cell)
+  })),
+  lossAndGrads: along((x, _, __, ___, size) => { const { value, grads } = lossAndGrads((p: { x: T }) => ({ loss: scalar(p.x.sin().mean()), weight: scalar(full(size, [])) }))({ x }); return [loose(value), loose(grads.x)] }),
   cond: two((x, y, s, m) => cond(decided(m, s), () => x.sin().add(y).mul(0.5), () => y.mul(0.7))),
   'cond of sums': along((x, d, s, m) => cond(decided(m, s), () => x.sum(d).mul(0.5), () => x.mean(d).sin())),
   whileLoop: (m, s) => { const x = m.float(s.x).stopGradient(); return whileLoop(({ n }) => scalar(n.less(s.way % 4)), ({ n, x }) => ({ n: n.add(1), x: roll(x, m.pick(x.shape, s.dim)?.name ?? '', 1).sin() as T }), { n: loose(full(0, [], 'i32')), x: x.shape.length === 0 ? m.ones([m.base(s.dim)]) : x }).x },

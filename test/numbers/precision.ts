@@ -14,7 +14,7 @@ interface Row { readonly what: string; readonly evalLoss: number; readonly diffe
 /** The loss of held-out text with a run's weights in so many bits. */
 async function lossIn(bits: 8 | 4, folder: string, backend: Backend): Promise<number> {
   const [model, mesh, shape] = [modelOf(recipe), meshOfRun(recipe), { batch: recipe.batch, seq: recipe.model.seq }]
-  const program = await compile((params: GptParams, batch: GptBatch) => model.loss(model.quantized(params, { bits }), batch), [model.params, model.batch] as const,
+  const program = await compile((params: GptParams, batch: GptBatch) => model.loss(model.quantized(params, { bits }), batch).loss, [model.params, model.batch] as const,
     { mesh, backend, layout: recipe.layout, dims: model.dims })
   const wanted = program.inputs.filter(i => i.path.startsWith('0.')).map(i => ({ path: i.path.slice(2), value: i.placement }))
   const weights = await loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh)

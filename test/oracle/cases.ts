@@ -1,6 +1,6 @@
 /** What is judged: models small enough to print, different enough that no two sizes can be mistaken for each other. */
 import { threefry2x32 } from '../../src/core/threefry.ts'
-import type { GptConfig } from '../../src/models/gpt.ts'
+import type { GptConfig } from '../../src/models/gpt-config.ts'
 import type { OptimizerConfig } from '../../src/train/program.ts'
 import type { Arrays, HostArray } from './exchange.ts'
 

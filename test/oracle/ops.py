@@ -265,7 +265,77 @@ def of_neighbours(f, dims='a'):
     return dims, near
 
 
+# Layers.
+
+def attend(q, k, v, seen=None):
+    """By jax.nn's own; what sees nothing gives 0."""
+    if seen is None:
+        return nn.dot_product_attention(q, k, v)
+    found = nn.dot_product_attention(q, k, v, mask=seen[:, None])
+    return jnp.where(seen.any(-1)[..., None, None], found, 0)
+
+
+def heads(x, memory, query, key, value, out, seen):
+    q, k, v = (jnp.einsum('bse,ehk->bshk', y, w) for y, w in ((x, query), (memory, key), (memory, value)))
+    return jnp.einsum('bshk,hke->bse', attend(q, k, v, seen), out)
+
+
+def earlier(n):
+    return jnp.tril(jnp.ones((1, n, n), bool))
+
+
+def of_documents(x, query, key, value, out, segments, prefix):
+    seen = (segments[:, :, None] == segments[:, None]) & (earlier(4) | (prefix == 1)[:, None])
+    return heads(x, x, query, key, value, out, seen)
+
+
+def lstm_step(x, h, c, w, past, bias):
+    i, f, g, o = jnp.moveaxis(jnp.einsum('bi,igh->bgh', x, w) + jnp.einsum('br,rgh->bgh', h, past) + bias, 1, 0)
+    c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
+    return nn.sigmoid(o) * jnp.tanh(c), c
+
+
+def lstm_all(x, w, past, bias):
+    h = c = jnp.zeros((x.shape[0], past.shape[0]), x.dtype)
+    out = []
+    for t in range(x.shape[1]):
+        h, c = lstm_step(x[:, t], h, c, w, past, bias)
+        out.append(h)
+    return jnp.stack(out, 1) + c[:, None]
+
+
+def lstm_back(x, w, past, bias, mask, h):
+    c, out = 2 * h, []
+    for t in reversed(range(x.shape[1])):
+        there = mask[:, t, None] > 0
+        h, c = (jnp.where(there, new, old) for new, old in zip(lstm_step(x[:, t], h, c, w, past, bias), (h, c)))
+        out.append(h)
+    return jnp.stack(out[::-1], 1)
+
+
+def lstm_once(x, w, past, bias, h, c):
+    h, c = lstm_step(x, h, c, w, past, bias)
+    return h * c
+
+
+def weighted_loss(x, w, n):
+    loss = lambda w: jnp.sum(jnp.tanh(x @ w) * n) / n.sum()
+    value, slope = jax.value_and_grad(loss)(w)
+    return slope * n.sum() + value
+
+
 CASES = {
+    'attention': ('b s h k', attend),
+    'attention to what is visible': ('b s h k', lambda q, k, v, seen: nn.dot_product_attention(q, k, v, bias=jnp.where(seen > -0.3, 0, -1e9)[None, None])),
+    'attention, isolated': ('b s h k', lambda q, k, v, seen: attend(q, k, v, seen > 0.1)),
+    'self-attention': ('b s e', lambda x, *w: heads(x, x, *w, earlier(4).repeat(2, 0))),
+    'self-attention of documents, with prefixes': ('b s e', of_documents),
+    'cross-attention': ('b s e', lambda x, query, key, value, out, memory, keep: heads(x, memory, query, key, value, out, jnp.broadcast_to((keep > 0)[:, None], (2, 4, 2)))),
+    'lstm': ('b s h', lstm_all),
+    'lstm of some steps, in reverse': ('b s h', lstm_back),
+    'lstm, one step': ('b h', lstm_once),
+    'weighted mean': ('', lambda x, n: jnp.average(x, weights=n) + n.sum() * 0.125),
+    'loss and gradients, scaled by what is summed': ('b', weighted_loss),
     # Elementwise.
     'neg': same(lambda x: -x),
     'exp': same(jnp.exp),

@@ -59,7 +59,7 @@ export async function compute(c: Case, weights: Arrays, batch: number, model: nu
     return { tokens: tokens.data, targets: targets.data } as Given<GptBatch>
   }
 
-  const lossAndGrads = (p: GptParams, b: GptBatch) => valueAndGrad((q: GptParams) => net.loss(q, b))(p)
+  const lossAndGrads = (p: GptParams, b: GptBatch) => valueAndGrad((q: GptParams) => net.loss(q, b).loss)(p)
   const gradient = await compile(lossAndGrads, [net.params, net.batch] as const, where)
   const { value, grads } = await gradient(given, windows(0))
   const loss = await value.item()

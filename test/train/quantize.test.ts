@@ -54,7 +54,7 @@ describe('a GPT', () => {
   const weights = treeOps(isTensor, 'a tensor').map(model.params, () => Float32Array.from(drawn.next().value ?? [])) as never
 
   async function logits(how: Quantize | undefined, sizes: { readonly [axis: string]: number }, layout: Layout): Promise<number[]> {
-    const program = await compile((params: typeof model.params, ids: typeof model.batch.tokens) => model.logits(how === undefined ? params : model.quantized(params, how), ids).mul(10),
+    const program = await compile((params: typeof model.params, ids: typeof model.batch.tokens) => model.logits(how === undefined ? params : model.quantized(params, how), { tokens: ids }).mul(10),
       [model.params, model.batch.tokens], { mesh: meshOf(sizes), backend, layout, dims: model.dims })
     using result = await program(weights, tokens)
     const read = Array.from(await result.read(), Number)

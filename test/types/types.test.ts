@@ -163,8 +163,8 @@ function instantiations(path: string): number {
   return (program as ts.Program & { readonly getInstantiationCount: () => number }).getInstantiationCount()
 }
 
-test('checking the GPT takes at most 4000 instantiations', () => {
+test('checking the GPT takes at most 5000 instantiations', () => {
   const count = instantiations(`${root}src/models/gpt.ts`)
   expect(count).toBeGreaterThan(500)
-  expect(count).toBeLessThanOrEqual(4000)
+  expect(count).toBeLessThanOrEqual(5000)
 })

@@ -1,7 +1,7 @@
 /** Partition rules: elementwise ops. */
 import { dtypes, isFloat } from '../../core/dtype.ts'
 import { splatValue } from '../../graph/make.ts'
-import { dtypeOf, operand, type Node } from '../../graph/node.ts'
+import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import { constant, partIndex } from '../build.ts'
 import { samePartial, type Context, type Partial, type Value } from '../context.ts'
 import { met, staysAtRest } from '../meet.ts'
@@ -36,14 +36,17 @@ export function once(c: Context, v: Value, axes: readonly string[]): Value {
   return { ...v, node: c.make('select', [here, v.node, constant(c, 0, v.node)], {}) }
 }
 
-/** Multiplying or dividing addends by a constant scales the sum. */
+/** Multiplying or dividing addends by one number, a constant or a scalar that every device has, scales the sum. */
 function scaling(n: Node<'binary'>, values: readonly Value[], c: Context): readonly Value[] {
   const [a, b] = [computable(c, at(values, 0)), computable(c, at(values, 1))]
-  const scaled = splatValue(operand(n, 1)) !== undefined ? a : n.attrs.fn === 'mul' && splatValue(operand(n, 0)) !== undefined ? b : undefined
-  if (scaled?.partial?.kind !== 'sum') return plain(n, values, c)
+  const isSum = (v: Value): boolean => v.partial?.kind === 'sum'
+  const scaled = isSum(a) && isOne(operand(n, 1), b) ? a : n.attrs.fn === 'mul' && isSum(b) && isOne(operand(n, 0), a) ? b : undefined
+  if (scaled === undefined) return plain(n, values, c)
   const { values: moved, sharding } = unified(c, [a, b], true)
   return result(n, c.make('binary', moved.map(v => v.node), n.attrs, n.site), sharding, moved[scaled === a ? 0 : 1]?.partial)
 }
+const isOne = (g: Node, v: Value): boolean => splatValue(g) !== undefined
+  || (v.partial === undefined && v.anyPartial !== true && (shapeOf(g).length === 0 || (g.op === 'broadcast' && shapeOf(operand(g, 0)).length === 0)))
 
 const plain: BinaryRule = (n, values, c) => alike(n, values, c, operands => c.make('binary', operands, n.attrs, n.site))
 type BinaryRule = (n: Node<'binary'>, values: readonly Value[], c: Context) => readonly Value[]

@@ -1,0 +1,22 @@
+/** What there is to set of a GPT. */
+export interface GptConfig {
+  readonly vocab: number
+  /** Tokens in a window. */
+  readonly seq: number
+  readonly layers: number
+  readonly embed: number
+  readonly heads: number
+  readonly headDim: number
+  readonly hidden: number
+  /** Share of activations zeroed in training. */
+  readonly dropout: number
+  /**
+   * What a token sees: those before it (`causal`, the default); the marked `prefix` of its sequence besides; or all, as to find tokens that
+   * were masked (`bidirectional`; Devlin et al. 2019).
+   */
+  readonly attention?: 'causal' | 'prefix' | 'bidirectional' | undefined
+  /** Windows of several documents: `segments` says whose a token is, `positions` where in it. Documents do not see each other. */
+  readonly packed?: boolean | undefined
+  /** Whether targets of −100 do not count. They never count where documents are packed, or where attention is not causal. */
+  readonly masked?: boolean | undefined
+}
