@@ -41,7 +41,7 @@ export interface LearnOptions {
 export async function learnTokenizer(parts: readonly DocumentPart[], { vocab, workers, bytes = learnBytes, pieceBytes, onProgress, signal }: LearnOptions): Promise<Tokenizer> {
   const total = parts.reduce((n, p) => n + (p.bytes ?? 0), 0)
   const share = Math.min(1, bytes / Math.max(1, total))
-  const pool = new WorkerPool<CountJob, Counts | number>({ kind: 'count', init: undefined }, workers)
+  const pool = new WorkerPool<CountJob, Counts | number>({ kind: 'count', init: undefined }, workers, wordCounter)
   async function* chosen(): AsyncGenerator<Piece> {
     for (const part of parts) {
       for await (const piece of part.pieces({ bytes: pieceBytes })) {
@@ -53,7 +53,7 @@ export async function learnTokenizer(parts: readonly DocumentPart[], { vocab, wo
   }
   try {
     let done = 0
-    const sized = inOrder(chosen(), 2 * workers, async piece => {
+    const sized = inOrder(chosen(), Math.max(1, 2 * workers), async piece => {
       const size = piece.to - piece.from
       await pool.run({ piece })
       return size

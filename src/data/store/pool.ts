@@ -26,9 +26,11 @@ function errorOf({ name, problem, stack }: Failure): Error {
 }
 
 /** From the sources, Node has to be taught TypeScript in each thread anew. */
-function entry(): { readonly file: URL; readonly execArgv: readonly string[] } {
-  if (!import.meta.url.endsWith('.ts')) return { file: new URL('./worker.js', import.meta.url), execArgv: [] }
-  return { file: new URL('./worker.ts', import.meta.url), execArgv: ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href] }
+function entry(): URL {
+  if (!import.meta.url.endsWith('.ts')) return new URL('./worker.js', import.meta.url)
+  const tsx = new URL('dist/esm/api/index.mjs', pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json')))
+  const program = `import { register } from ${JSON.stringify(tsx.href)}\nregister()\nawait import(${JSON.stringify(new URL('./worker.ts', import.meta.url).href)})`
+  return new URL(`data:text/javascript,${encodeURIComponent(program)}`)
 }
 
 interface Waiting { readonly resolve: (result: unknown) => void; readonly reject: (e: unknown) => void }
@@ -36,13 +38,16 @@ interface Member { readonly worker: Worker; readonly waiting: Map<number, Waitin
 
 export class WorkerPool<Job, Result> {
   readonly #members: Member[]
+  readonly #here: ((job: Job) => Promise<Result>) | undefined
   #next = 0
   #closing = false
 
-  constructor(task: Task, count: number) {
-    const { file, execArgv } = entry()
+  /** Without workers, `here` does the jobs in this thread: where there is little to do, starting one takes longer than that. */
+  constructor(task: Task, count: number, here: () => (job: Job) => Promise<Result>) {
+    this.#here = count === 0 ? here() : undefined
+    const file = entry()
     this.#members = Array.from({ length: count }, () => {
-      const worker = new Worker(file, { workerData: task, execArgv: [...execArgv], name: task.kind })
+      const worker = new Worker(file, { workerData: task, name: task.kind })
       const member: Member = { worker, waiting: new Map(), ended: undefined }
       worker.on('message', (reply: Reply) => {
         const waiting = member.waiting.get(reply.id)
@@ -68,6 +73,7 @@ export class WorkerPool<Job, Result> {
 
   /** Gives a job to the worker with the fewest, or to the one named. */
   run(job: Job, { transfer = [], worker }: { readonly transfer?: readonly TransferListItem[]; readonly worker?: number } = {}): Promise<Result> {
+    if (this.#here !== undefined) return this.#here(job)
     const member = worker === undefined ? this.#members.reduce((a, b) => (b.waiting.size < a.waiting.size ? b : a)) : this.#members[worker % this.size]
     if (member === undefined) throw new RangeError('the pool has no workers')
     return new Promise<Result>((resolve, reject) => {
@@ -81,6 +87,7 @@ export class WorkerPool<Job, Result> {
 
   /** The job on every worker. */
   all(job: Job): Promise<Result[]> {
+    if (this.#here !== undefined) return this.#here(job).then(result => [result])
     return Promise.all(this.#members.map((_, worker) => this.run(job, { worker })))
   }
 

@@ -1,7 +1,7 @@
 /** Batches made ahead of who takes them. The position is how many were taken: what has been made and not taken is made again by whoever goes on. */
 import type { Rows } from '../batches.ts'
 import { WorkerPool } from './pool.ts'
-import { fieldsOf, type BatchJob, type DataSource, type SourceSpec } from './source.ts'
+import { batchMaker, fieldsOf, type BatchJob, type DataSource, type SourceSpec } from './source.ts'
 
 export interface PrefetchOptions {
   /** The first step. */
@@ -33,7 +33,7 @@ type Made<B> = () => Promise<B>
 
 /** A source of stores is read in worker threads, any other where it is; a depth of 0 needs no threads. */
 export function prefetch<B>(source: DataSource<B> & { readonly spec?: SourceSpec }, { from = 0, rows, depth = 2, workers = 1 }: PrefetchOptions): Prefetcher<B> {
-  const threads = source.spec === undefined || depth === 0 ? undefined : inThreads<B>(source.spec, rows, depth, Math.min(workers, depth))
+  const threads = source.spec === undefined || depth === 0 ? undefined : inThreads<B>(source.spec, rows, depth, Math.max(1, Math.min(workers, depth)))
   const begin = threads?.begin ?? ((step: number): Made<B> => {
     const batch = Promise.resolve().then(() => source.batch(step, rows))
     batch.catch(() => undefined)
@@ -60,7 +60,7 @@ export function prefetch<B>(source: DataSource<B> & { readonly spec?: SourceSpec
 }
 
 function inThreads<B>(spec: SourceSpec, rows: Rows, depth: number, workers: number): { readonly begin: (step: number) => Made<B>; readonly close: () => Promise<void> } {
-  const pool = new WorkerPool<BatchJob, null>({ kind: 'batches', init: spec }, workers)
+  const pool = new WorkerPool<BatchJob, null>({ kind: 'batches', init: spec }, workers, () => { const make = batchMaker(spec); return job => Promise.resolve(make(job)) })
   const fields = fieldsOf(spec, rows.to - rows.from)
   const bytes = fields.reduce((n, f) => n + 4 * f.length, 0)
   const free = Array.from({ length: depth + 1 }, () => new SharedArrayBuffer(bytes))

@@ -11,7 +11,7 @@ import { openParts, type DocumentFormat, type DocumentPart, type Piece } from '.
 import { formatTokenizer, parseTokenizer, readTokenizer } from '../tokenizer-json.ts'
 import type { Tokenizer } from '../tokenizer.ts'
 import type { ChatRules } from '../tasks/chat.ts'
-import type { Encoded, Encoding } from './encode.ts'
+import { pieceEncoder, type Encoded, type Encoding } from './encode.ts'
 import { syncFolder } from './files.ts'
 import { finishStore } from './finish.ts'
 import { learnTokenizer } from './learn.ts'
@@ -19,8 +19,8 @@ import { files, readManifest, type Manifest, type Settings } from './manifest.ts
 import { typeFor } from './megatron.ts'
 import { readPlan, requireContinuable, requireSamePlan, writePlan, type Plan } from './plan.ts'
 import { inOrder, WorkerPool } from './pool.ts'
-import { fromRank0, oneRank, sumOver, type Ranks } from './ranks.ts'
-import { placedChunks, Segment, type Placed } from './segment.ts'
+import { barrier, fromRank0, oneRank, type Ranks } from './ranks.ts'
+import { mendSegments, placedChunks, Segment, type Placed } from './segment.ts'
 
 /** `done` and `total` in bytes of the files, in tokens while they are learnt. Without a total nobody knows how much there is, as of a pipe. */
 export interface PrepareProgress { readonly stage: 'count' | 'learn' | 'encode' | 'finish'; readonly done: number; readonly total: number | undefined; readonly tokens: number; readonly documents: number }
@@ -36,7 +36,7 @@ export interface PrepareOptions {
   readonly end?: string | null
   readonly format?: DocumentFormat
   readonly chat?: ChatRules
-  /** Threads that tokenise, in each process. */
+  /** Threads that tokenise, in each process; 0 for this one. As many as there are cores unless told. */
   readonly workers?: number
   /** Throws away what was begun before. */
   readonly restart?: boolean
@@ -110,10 +110,20 @@ async function run(job: Job): Promise<Prepared> {
     throw new DataError({ code: 'not-shared', what: `rank ${ranks.rank} does not see what rank 0 has written to ${work}`, fix: 'write the store to a folder that all machines share, or prepare it in one process' })
   }
   const tokenizer = await tokenizerOf(job)
-  const done = (await placedChunks(work)).filter(current(plan))
-  await ranks.exchange(new Uint8Array(), 'reading what is done')
-  await encodeAll(job, tokenizer, done)
-  await sumOver(ranks, 'tokenising', 0)
+  if (ranks.rank === 0) await mendSegments(work, ranks.count)
+  const segment = await Segment.open(join(work, `segment-${ranks.rank}`))
+  let done: readonly Placed[]
+  try {
+    // Nobody reads the ledgers before all of them are mended, or writes before all have been read.
+    await barrier(ranks, 'what is done')
+    done = (await placedChunks(work)).filter(current(plan))
+    await barrier(ranks, 'tokenising')
+    await encodeAll(job, tokenizer, done, segment)
+    await segment.sync()
+  } finally {
+    await segment.close()
+  }
+  await barrier(ranks, 'finishing')
   const manifest = await fromRank0(ranks, 'finishing the store', async () => {
     job.onProgress?.({ stage: 'finish', done: 0, total: undefined, tokens: 0, documents: 0 })
     const order = new Map(plan.parts.map((p, i) => [p.name, i]))
@@ -221,7 +231,7 @@ async function tokenizerOf({ given, work, ranks, parts, workers = availableParal
   return parseTokenizer(json, 'the tokenizer learnt')
 }
 
-async function encodeAll({ ranks, work, plan, parts, chat = defaultChat, workers = availableParallelism(), pieceBytes = defaultPiece, onProgress, signal }: Job, tokenizer: Tokenizer, done: readonly Placed[]): Promise<void> {
+async function encodeAll({ ranks, plan, parts, chat = defaultChat, workers = availableParallelism(), pieceBytes = defaultPiece, onProgress, signal }: Job, tokenizer: Tokenizer, done: readonly Placed[], segment: Segment): Promise<void> {
   const { begin, end } = plan.settings
   const encoding: Encoding = { tokenizer: formatTokenizer(tokenizer.model), begin, end, dtype: typeFor(tokenizer.vocab), chat }
   const ready = new Map(parts.map(p => [p.name, new Set<number>()]))
@@ -243,10 +253,9 @@ async function encodeAll({ ranks, work, plan, parts, chat = defaultChat, workers
       }
     }
   }
-  const segment = await Segment.open(join(work, `segment-${ranks.rank}`))
-  const pool = new WorkerPool<Piece, Encoded>({ kind: 'encode', init: encoding }, workers)
+  const pool = new WorkerPool<Piece, Encoded>({ kind: 'encode', init: encoding }, workers, () => pieceEncoder(encoding))
   try {
-    const chunks = inOrder(mine(), 2 * workers, async ({ piece, part }) => {
+    const chunks = inOrder(mine(), Math.max(1, 2 * workers), async ({ piece, part }) => {
       const { index, from, to, data } = piece
       // What was read by way of this thread is handed over, not copied.
       const transfer = data !== undefined && data.byteLength === data.buffer.byteLength ? [data.buffer as ArrayBuffer] : []
@@ -263,10 +272,8 @@ async function encodeAll({ ranks, work, plan, parts, chat = defaultChat, workers
       if (total !== undefined && told.done > total) total = undefined
       onProgress?.({ stage: 'encode', ...told, total })
     }
-    await segment.sync()
   } finally {
     await pool.close()
-    await segment.close()
   }
 }
 

@@ -18,9 +18,5 @@ export async function fromRank0<T>(ranks: Ranks, what: string, value: () => Prom
   return JSON.parse(new TextDecoder().decode(first)) as T
 }
 
-/** The sum of a number over all processes. */
-export async function sumOver(ranks: Ranks, what: string, mine: number): Promise<number> {
-  if (ranks.count === 1) return mine
-  const all = await ranks.exchange(new Uint8Array(Float64Array.of(mine).buffer), what)
-  return all.reduce((n, bytes) => n + (new Float64Array(bytes.slice().buffer)[0] ?? 0), 0)
-}
+/** Resolves when all have come here. */
+export const barrier = async (ranks: Ranks, what: string): Promise<void> => { if (ranks.count > 1) await ranks.exchange(none, what) }

@@ -60,10 +60,17 @@ function readLedger(folder: string): Ledger {
   return { chunks, ends: at, bytes, unsynced }
 }
 
+async function segmentsIn(work: string): Promise<readonly { readonly rank: number; readonly folder: string }[]> {
+  const names = (await readdir(work)).filter(n => /^segment-\d+$/.test(n))
+  return names.map(name => ({ rank: Number(name.slice(8)), folder: join(work, name) })).sort((a, b) => a.rank - b.rank)
+}
+
 /** The chunks of all segments in a folder, by whatever process they were made. */
-export async function placedChunks(work: string): Promise<Placed[]> {
-  const names = (await readdir(work)).filter(n => /^segment-\d+$/.test(n)).sort((a, b) => Number(a.slice(8)) - Number(b.slice(8)))
-  return names.flatMap(name => readLedger(join(work, name)).chunks)
+export const placedChunks = async (work: string): Promise<Placed[]> => (await segmentsIn(work)).flatMap(({ folder }) => readLedger(folder).chunks)
+
+/** Cuts off what is not whole in the segments of ranks that there were before and are no more. */
+export async function mendSegments(work: string, ranks: number): Promise<void> {
+  for (const { rank, folder } of await segmentsIn(work)) if (rank >= ranks) await (await Segment.open(folder)).close()
 }
 
 /** Bytes between two times of making sure that they are on the disk. */
