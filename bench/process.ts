@@ -86,6 +86,10 @@ export const startTorchMesh = (name: string, python: string, environment: Enviro
 export const startTorch = (name: string, python: string, environment: Environment): Worker =>
   new Worker(name, python, [here('peer.py')], { ...environment, PYTHONPATH: here('../test/oracle'), PYTHONDONTWRITEBYTECODE: '1' })
 
+/** Hugging Face's tokenizers. */
+export const startTokenizers = (name: string, python: string, environment: Environment): Worker =>
+  new Worker(name, python, [here('tokenize.py')], { ...environment, PYTHONDONTWRITEBYTECODE: '1' })
+
 /** Runs `work` with workers that are stopped whatever happens. */
 export async function withWorkers<T>(workers: readonly Worker[], work: () => Promise<T>): Promise<T> {
   try {

@@ -35,6 +35,9 @@ export function mixtureShares(weights: readonly number[], temperature = 1): read
   if (bad !== undefined) throw wrong(`a source cannot have weight ${bad}`, 'give numbers from 0 on')
   const largest = Math.max(0, ...weights)
   if (largest === 0) throw wrong('no source of the mixture has a weight above 0', 'give one of them a weight')
+  const total = weights.reduce((a, b) => a + b, 0)
+  // Undivided, so that 9 and 1 are nine tenths and one to the last bit.
+  if (temperature === 1 && total < Infinity) return weights.map(w => w / total)
   // By the largest first: a power of a count of tokens may be beyond all numbers.
   const powers = weights.map(w => (w === 0 ? 0 : (w / largest) ** (1 / temperature)))
   const sum = powers.reduce((a, b) => a + b, 0)

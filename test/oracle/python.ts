@@ -10,10 +10,12 @@ import { withLock } from '../../src/io/lock.ts'
 
 export const torchVersion = '2.13.0'
 export const jaxVersion = '0.10.2'
+export const tokenizersVersion = '0.23.3'
 interface Environment { readonly folder: string; readonly name: string; readonly packages: readonly string[]; readonly oldest: readonly [number, number] }
 // NumPy only carries bytes between files and the judge: any of these will do, so each Python finds one.
 const torch: Environment = { folder: `oracle-${torchVersion}`, name: 'PyTorch', packages: [`torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
 const jax: Environment = { folder: `oracle-jax-${jaxVersion}`, name: 'JAX', packages: [`jax==${jaxVersion}`, `jaxlib==${jaxVersion}`, 'numpy>=2.1,<3'], oldest: [3, 11] }
+const tokenizers: Environment = { folder: `oracle-tokenizers-${tokenizersVersion}`, name: 'tokenizers', packages: [`tokenizers==${tokenizersVersion}`], oldest: [3, 10] }
 
 /** No Python, or one that cannot be used. */
 export class PythonError extends MeshworkError {}
@@ -85,6 +87,7 @@ async function pythonOf(environment: Environment, say: Say): Promise<string> {
 
 export const torchPython = (say: Say): Promise<string> => pythonOf(torch, say)
 export const jaxPython = (say: Say): Promise<string> => pythonOf(jax, say)
+export const tokenizersPython = (say: Say): Promise<string> => pythonOf(tokenizers, say)
 
 async function must(what: string, fix: string, { code, output }: Ended): Promise<void> {
   if (code === 0) return
