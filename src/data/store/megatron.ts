@@ -100,16 +100,13 @@ function checkOffsets(file: number, path: string, starts: Float64Array, sequence
 }
 
 function documentStarts(file: number, path: string, sequenceStarts: Float64Array, sequences: number, entries: number, wrong: Wrong): Float64Array {
-  // Where each document is one sequence, as in what is prepared here, nothing is kept twice.
-  const same = entries === sequences + 1
-  const starts = same ? sequenceStarts : shared(entries)
+  const starts = shared(entries)
   let before = 0
   for (const [first, view] of blocks(file, path, headerBytes + 12 * sequences, entries, 8)) {
     for (let i = 0; i < view.byteLength / 8; i++) {
       const sequence = Number(view.getBigInt64(8 * i, true))
       const isEdge = first + i === 0 ? sequence === 0 : first + i === entries - 1 ? sequence === sequences : true
       if (sequence < before || sequence > sequences || !isEdge) throw wrong(`document ${first + i} begins with sequence ${sequence}`)
-      if (same && sequence !== first + i) throw wrong(`document ${first + i} begins with sequence ${sequence}`)
       starts[first + i] = sequenceStarts[sequence] as number
       before = sequence
     }

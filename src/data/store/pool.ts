@@ -47,7 +47,8 @@ export class WorkerPool<Job, Result> {
     this.#here = count === 0 ? here() : undefined
     const file = entry()
     this.#members = Array.from({ length: count }, () => {
-      const worker = new Worker(file, { workerData: task, name: task.kind })
+      // What Node itself was told, such as --input-type, is for the program it was started with.
+      const worker = new Worker(file, { workerData: task, name: task.kind, execArgv: [] })
       const member: Member = { worker, waiting: new Map(), ended: undefined }
       worker.on('message', (reply: Reply) => {
         const waiting = member.waiting.get(reply.id)

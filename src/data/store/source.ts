@@ -98,8 +98,8 @@ export function fieldsOf({ task, seq }: SourceSpec, rows: number): readonly { re
       { name: 'decoderInputs', type: 'i32', length: targets }, { name: 'targets', type: 'i32', length: targets }, { name: 'weights', type: 'f32', length: targets },
     ]
   }
-  const ints = ['tokens', 'targets', 'segments', 'positions', ...task.kind === 'prefix' ? ['prefix'] : []]
-  return [...ints.map(name => ({ name, type: 'i32' as const, length: n })), { name: 'weights', type: 'f32', length: n }]
+  const names = ['tokens', 'targets', 'weights', 'segments', 'positions', ...task.kind === 'prefix' ? ['prefix'] : []]
+  return names.map(name => ({ name, type: name === 'weights' ? 'f32' : 'i32', length: n }))
 }
 
 /** A batch to make, and where to put it. */

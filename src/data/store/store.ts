@@ -79,6 +79,13 @@ async function openBare(bare: string): Promise<Store> {
   return assemble(bare, undefined, type, starts, [])
 }
 
+async function tokenizerText(path: string, manifest: Manifest): Promise<string> {
+  const file = join(path, files.tokenizer)
+  const text = await readFile(file).catch((cause: unknown) => { throw harmed(file, cause instanceof Error ? cause.message : String(cause)) })
+  if (sha256(text) !== manifest.files.tokenizer.sha256) throw harmed(file, 'its checksum is another')
+  return text.toString('utf8')
+}
+
 /** Sums of what comes before each, and of all; shared. */
 function prefix(values: readonly number[]): Float64Array {
   const sums = new Float64Array(new SharedArrayBuffer(8 * (values.length + 1)))
@@ -153,14 +160,10 @@ function assemble(path: string, manifest: Manifest | undefined, type: TokenType,
       return { part: manifest.parts[chunks[chunk]?.part ?? 0]?.name ?? '', record, at }
     },
     async tokenizer() {
-      if (manifest === undefined) return undefined
-      const file = join(path, files.tokenizer)
-      const text = await readFile(file, 'utf8').catch((cause: unknown) => { throw harmed(file, cause instanceof Error ? cause.message : String(cause)) })
-      if (sha256(text) !== manifest.files.tokenizer.sha256) throw harmed(file, 'its checksum is another')
-      return parseTokenizer(text, file)
+      return manifest === undefined ? undefined : parseTokenizer(await tokenizerText(path, manifest), join(path, files.tokenizer))
     },
     async verify(onProgress = () => undefined) {
-      await this.tokenizer()
+      if (manifest !== undefined) await tokenizerText(path, manifest)
       const at = join(path, files.sources)
       const sources = manifest === undefined ? undefined : openToRead(at)
       try {

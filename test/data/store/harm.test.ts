@@ -3,6 +3,7 @@ import { cpSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync 
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { MeshworkError } from '../../../src/core/errors.ts'
+import { sha256 } from '../../../src/io/checksum.ts'
 import { openSource } from '../../../src/data/store/open-source.ts'
 import { openStore } from '../../../src/data/store/store.ts'
 import { temporaryFolder } from '../temporary.ts'
@@ -19,7 +20,7 @@ async function everything(path: string): Promise<string> {
   try {
     await opened.verify()
     const documents = Array.from({ length: opened.documents }, (_, d) => [[...opened.document(d)], [...opened.mask(d)], opened.source(d)])
-    return JSON.stringify([opened.manifest, documents, (await opened.tokenizer())?.model])
+    return JSON.stringify([opened.manifest, documents, sha256(readFileSync(join(path, 'tokenizer.json')))])
   } finally {
     opened.close()
   }
@@ -51,7 +52,8 @@ test('every byte', async () => {
     }
     writeFileSync(join(at.at('harmed'), file), bytes)
   }
-  expect(Object.keys(seen).sort()).toEqual(['found', 'same'])
+  expect(Object.keys(seen).filter(o => o !== 'found' && o !== 'same')).toEqual([])
+  expect(seen['found']).toBeGreaterThan(1000)
   expect(contentOf(at.at('harmed'))).toEqual(contentOf(store))
   rmSync(at.at('harmed'), { recursive: true })
 })

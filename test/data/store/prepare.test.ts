@@ -57,8 +57,8 @@ describe('the same bytes', () => {
   test('killed at ten moments', () => {
     const program = fileURLToPath(new URL('dying.mjs', import.meta.url))
     const out = at.at('killed')
-    const run = (n: number) => {
-      const { status, signal, stdout, stderr } = spawnSync(process.execPath, [program, String(n), JSON.stringify({ ...options, out, workers: 1 })], { encoding: 'utf8' })
+    const run = (n: number, workers = 0) => {
+      const { status, signal, stdout, stderr } = spawnSync(process.execPath, [program, String(n), JSON.stringify({ ...options, out, workers })], { encoding: 'utf8' })
       if (signal !== 'SIGKILL' && status !== 0) throw new Error(stderr)
       return signal === 'SIGKILL' ? undefined : JSON.parse(stdout) as { readonly calls: number; readonly resumed: number }
     }
@@ -71,7 +71,7 @@ describe('the same bytes', () => {
     let [kills, finished, resumed] = [0, 0, 0]
     while (kills < 10) {
       // Killed runs do less and less: now and then one comes to its end, and the next begins anew.
-      const ended = run(1 + draw(calls * 0.6))
+      const ended = run(1 + draw(calls * 0.6), kills % 3 === 0 ? 1 : 0)
       if (ended === undefined) {
         kills++
         // Nothing that looks like a store, before it is one.
