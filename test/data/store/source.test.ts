@@ -24,7 +24,7 @@ async function sourceOf<T extends Task>(options: Omit<Partial<SourceOptions<T>>,
 }
 const causal = { kind: 'causal' } as const
 
-const hashOf = (batch: AnyBatch): string => sha256Parts(Object.entries(batch).flatMap(([name, a]) => [name, new Uint8Array(a.buffer as ArrayBuffer, a.byteOffset, a.byteLength)]))
+const hashOf = (batch: AnyBatch): string => sha256Parts(Object.entries(batch as unknown as { readonly [field: string]: Int32Array | Float32Array }).flatMap(([name, a]) => [name, new Uint8Array(a.buffer as ArrayBuffer, a.byteOffset, a.byteLength)]))
 /** Rows of several batches under each other. */
 const stacked = (parts: readonly AnyBatch[]): AnyBatch => {
   const fields = Object.keys(parts[0] as AnyBatch)
