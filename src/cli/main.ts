@@ -6,6 +6,7 @@ import { currentJob } from '../runtime/job.ts'
 import { FailedElsewhere } from '../runtime/processes.ts'
 import { version } from '../io/version.ts'
 import { checkpointCommand } from './checkpoint.ts'
+import { dataCommand } from './data.ts'
 import { doctorCommand } from './doctor.ts'
 import { generateCommand } from './generate.ts'
 import { Stopped, watchPipes } from './interrupt.ts'
@@ -20,7 +21,7 @@ function program(): Command {
     .version(version)
     .option('--debug', 'print stack traces of errors')
     .addHelpText('after', '\nExample:\n  $ npx meshwork train gpt-tiny --batch 2 --model 2')
-  for (const command of [trainCommand(), generateCommand(), checkpointCommand(), doctorCommand(), pluginsCommand(), mpiCommand()]) root.addCommand(command)
+  for (const command of [trainCommand(), generateCommand(), checkpointCommand(), dataCommand(), doctorCommand(), pluginsCommand(), mpiCommand()]) root.addCommand(command)
   // Errors are ours to print, and the process ours to end.
   const quiet = (c: Command): void => {
     c.exitOverride().showSuggestionAfterError(false).configureOutput({ outputError: () => {} })

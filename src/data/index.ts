@@ -7,3 +7,8 @@ export { joinRows, openCsvRows, openIdx, openNpy, openNpz, openTar, type Column,
 export type { TextFile } from './text-file.ts'
 export { parseTokenizer, readTokenizer, writeTokenizer } from './tokenizer-json.ts'
 export { type StreamDecoder, type Tokenizer } from './tokenizer.ts'
+export { openSource, type RowDocument, type SourceOptions, type StoreSource } from './store/open-source.ts'
+export { prefetch, type Prefetcher, type PrefetchOptions, type Taken } from './store/prefetch.ts'
+export { prepareStore, type Prepared, type PrepareOptions, type PrepareProgress } from './store/prepare.ts'
+export { type Batches, type DataSource, type Task } from './store/source.ts'
+export { openStore, type DocumentSource, type Store } from './store/store.ts'

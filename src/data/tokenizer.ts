@@ -2,9 +2,8 @@
 import { TextDecoder } from 'node:util'
 import { addedSplitter } from './added.ts'
 import { endOfText, type BpeModel } from './bpe.ts'
-import { byteToChar, bytesOf } from './bytes.ts'
-import { Heap } from './heap.ts'
-import { words } from './words.ts'
+import { bytesOf } from './bytes.ts'
+import { ByteEncoder, TokenBuffer } from './tokenizer-bytes.ts'
 
 export interface Tokenizer {
   readonly model: BpeModel
@@ -14,6 +13,8 @@ export interface Tokenizer {
   readonly endOfText: number
   /** Ids of `text`. An added token, special or not, that is spelt out in the text becomes its id, as in Hugging Face's libraries. */
   encode(text: string): Int32Array
+  /** The same, appended to `out`: for many texts one after another. */
+  encodeInto(text: string, out: TokenBuffer): void
   /** Text of `ids`; bytes that are no UTF-8 become U+FFFD. Special tokens are left out unless `special`. */
   decode(ids: Iterable<number>, options?: { readonly special?: boolean }): string
   /** Decodes ids as they come. */
@@ -27,30 +28,12 @@ export interface StreamDecoder {
   end(): string
 }
 
-// Words repeat; distinct ones of so many characters cover gigabytes of prose, and bound the memory on anything else.
-const cachedCharacters = 1 << 21
-
 export function createTokenizer(model: BpeModel): Tokenizer {
   const isSpecial = new Set(model.added.filter(t => t.special).map(t => t.id))
   const end = [...isSpecial].find(id => model.tokens[id] === endOfText)
   if (end === undefined) throw new TypeError(`the model has no ${endOfText}`)
   const split = addedSplitter(model.added, model.tokens)
-  const encodeWord = wordEncoder(model)
-  const cache = new Map<string, readonly number[]>()
-  let characters = 0
-
-  const lookUp = (w: string): readonly number[] => {
-    const known = cache.get(w)
-    if (known !== undefined) return known
-    const ids = encodeWord(w)
-    characters += w.length
-    if (characters > cachedCharacters) {
-      cache.clear()
-      characters = w.length
-    }
-    cache.set(w, ids)
-    return ids
-  }
+  const encoder = new ByteEncoder(model)
   // An added token stands for its own characters, also where these are all of the byte-level alphabet.
   const asText = new Set(model.added.map(t => t.id))
   const utf8 = new TextEncoder()
@@ -65,21 +48,15 @@ export function createTokenizer(model: BpeModel): Tokenizer {
   return {
     model, vocab: model.tokens.length, endOfText: end,
     encode(text) {
-      let out = new Int32Array(Math.ceil(text.length / 3) + 16)
-      let n = 0
-      const put = (ids: readonly number[]): void => {
-        if (n + ids.length > out.length) {
-          const larger = new Int32Array(2 * out.length + ids.length)
-          larger.set(out)
-          out = larger
-        }
-        for (let i = 0; i < ids.length; i++) out[n++] = ids[i] as number
-      }
+      const out = new TokenBuffer(Math.ceil(text.length / 3) + 16)
+      this.encodeInto(text, out)
+      return out.data.slice(0, out.length)
+    },
+    encodeInto(text, out) {
       for (const part of split(text)) {
-        if (typeof part === 'number') put([part])
-        else for (const some of words(part)) for (const w of some) put(lookUp(w))
+        if (typeof part === 'number') out.push(part)
+        else encoder.encode(part, out)
       }
-      return out.slice(0, n)
     },
     decode(ids, options = {}) {
       const text = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -91,49 +68,5 @@ export function createTokenizer(model: BpeModel): Tokenizer {
       const text = new TextDecoder('utf-8', { ignoreBOM: true })
       return { push: id => add(text, id), end: () => text.decode() }
     },
-  }
-}
-
-/** Merges a word's bytes: always the earliest merge there is, and of equal ones the leftmost. n log n in the word's length. */
-function wordEncoder({ tokens, merges }: BpeModel): (w: string) => number[] {
-  const ids = new Map(tokens.map((token, id) => [token, id]))
-  const idOfByte = byteToChar.map(char => ids.get(char) as number)
-  const width = tokens.length
-  const merged = merges.map(([a, b]) => ids.get(`${tokens[a]}${tokens[b]}`) as number)
-  const ranks = new Map(merges.map(([a, b], rank) => [a * width + b, rank]))
-  const utf8 = new TextEncoder()
-  const positions = 2 ** 30
-
-  return w => {
-    const symbols = Array.from(utf8.encode(w), byte => idOfByte[byte] as number)
-    const size = symbols.length
-    if (size < 2) return symbols
-    // A linked list over the symbols; -1 marks one that was merged into its left neighbour.
-    const next = symbols.map((_, i) => i + 1)
-    const previous = symbols.map((_, i) => i - 1)
-    const queue = new Heap<number>((x, y) => x < y)
-    const rankAt = (i: number): number | undefined => {
-      const right = next[i] as number
-      return right >= size ? undefined : ranks.get((symbols[i] as number) * width + (symbols[right] as number))
-    }
-    const offer = (i: number): void => {
-      const rank = rankAt(i)
-      if (rank !== undefined) queue.push(rank * positions + i)
-    }
-    for (let i = 0; i + 1 < size; i++) offer(i)
-    for (let top = queue.pop(); top !== undefined; top = queue.pop()) {
-      const [rank, i] = [Math.floor(top / positions), top % positions]
-      if (symbols[i] === -1 || rankAt(i) !== rank) continue
-      const right = next[i] as number
-      const after = next[right] as number
-      symbols[i] = merged[rank] as number
-      symbols[right] = -1
-      next[i] = after
-      if (after < size) previous[after] = i
-      const before = previous[i] as number
-      if (before >= 0) offer(before)
-      offer(i)
-    }
-    return symbols.filter(s => s !== -1)
   }
 }

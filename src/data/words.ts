@@ -6,8 +6,8 @@
  */
 const contractions = ['\'s', '\'t', '\'re', '\'ve', '\'m', '\'ll', '\'d'] as const
 
-/** What a word is made of, besides one space before it. */
-const white = 1
+/** What a word is made of, besides one space before it: white space, letters, digits or other characters. */
+export const white = 1
 const letter = 2
 const digit = 3
 const other = 4
@@ -18,7 +18,8 @@ const digits = /\p{N}/u
 /** By code point; 0 where it has not been asked for yet. */
 const kinds = new Uint8Array(0x110000)
 
-function kindOf(codePoint: number): number {
+/** What kind of word a character is part of. */
+export function kindOf(codePoint: number): number {
   const known = kinds[codePoint] as number
   if (known !== 0) return known
   const char = String.fromCodePoint(codePoint)

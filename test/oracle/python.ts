@@ -11,6 +11,7 @@ import { withLock } from '../../src/io/lock.ts'
 export const torchVersion = '2.13.0'
 export const jaxVersion = '0.10.2'
 export const safetensorsVersion = '0.8.0'
+export const tokenizersVersion = '0.23.3'
 interface Environment { readonly folder: string; readonly name: string; readonly packages: readonly string[]; readonly oldest: readonly [number, number] }
 // NumPy only carries bytes between files and the judge: any of these will do, so each Python finds one.
 const torch: Environment = { folder: `oracle-${torchVersion}`, name: 'PyTorch', packages: [`torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
@@ -18,6 +19,7 @@ const jax: Environment = { folder: `oracle-jax-${jaxVersion}`, name: 'JAX', pack
 export const optaxVersion = '0.2.8'
 const optax: Environment = { folder: `oracle-optax-${optaxVersion}`, name: 'optax', packages: [`optax==${optaxVersion}`, `jax==${jaxVersion}`, `jaxlib==${jaxVersion}`, `torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 11] }
 const safetensors: Environment = { folder: `oracle-safetensors-${safetensorsVersion}`, name: 'safetensors', packages: [`safetensors==${safetensorsVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
+const tokenizers: Environment = { folder: `oracle-tokenizers-${tokenizersVersion}`, name: 'tokenizers', packages: [`tokenizers==${tokenizersVersion}`], oldest: [3, 10] }
 
 /** No Python, or one that cannot be used. */
 export class PythonError extends MeshworkError {}
@@ -92,6 +94,7 @@ export const jaxPython = (say: Say): Promise<string> => pythonOf(jax, say)
 /** With PyTorch in it, too. */
 export const optaxPython = (say: Say): Promise<string> => pythonOf(optax, say)
 export const safetensorsPython = (say: Say): Promise<string> => pythonOf(safetensors, say)
+export const tokenizersPython = (say: Say): Promise<string> => pythonOf(tokenizers, say)
 
 async function must(what: string, fix: string, { code, output }: Ended): Promise<void> {
   if (code === 0) return
