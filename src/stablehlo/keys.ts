@@ -1,6 +1,6 @@
 /**
  * Threefry ops on scalars, which is what keys are made of: those that do not wait for each other as one op on a vector. Written one by
- * one, XLA repeats each in every kernel that draws with it, and takes longer to compile them than all the rest of a program.
+ * one, XLA repeats each in every kernel that draws with it, and compiles them there again and again: more than half of what an initialisation took.
  */
 import { shapeOf, reachable } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'

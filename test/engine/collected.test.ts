@@ -32,7 +32,7 @@ test.each(['simulate', 'cpu'])('%s: a megabyte a turn that nobody frees stays be
   expect(most).toBeLessThan(250)
 })
 
-test('simulate: many short programs let timers and signals be heard', async () => {
+test('simulate: many short programs let the loop of Node turn', async () => {
   const turns = await run(program('simulate', `
     let turns = 0
     const timer = setInterval(() => { turns++ }, 1)
