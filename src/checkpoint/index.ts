@@ -6,3 +6,4 @@ export { loadInitial, loadWeights, saveWeights, type Initial, type Named } from 
 export { checkpointsName, newestIn, openWeights, type Opened, type Source, type SourceTensor } from './source.ts'
 export type { HostState, Json } from './host-state.ts'
 export type { Manifest } from './manifest.ts'
+export type { Choice } from './load.ts'

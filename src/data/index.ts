@@ -1,10 +1,10 @@
-/** Data: text → tokens → batches, the same for a seed on every mesh. */
-export { type Batch, type BatchOrder, type BatchShape, type FixedOrder, type Rows, type Tokens, type TrainingOrder } from './batches.ts'
+/** Data: text and arrays → batches, the same for a seed on every mesh. */
+export type { Rows } from './rows.ts'
 export { endOfText } from './bpe.ts'
 export { documentsOf, openParts, type Document, type DocumentFormat, type DocumentPart, type Message, type Piece } from './documents.ts'
-export { loadDataset, type DataProgress, type Dataset, type DatasetOptions } from './load.ts'
+export type { DataAbout, DataRequest, HeldOut, OpenableData, OpenData } from './part.ts'
 export { joinRows, openCsvRows, openIdx, openNpy, openNpz, openTar, type Column, type CsvColumn, type CsvRowsOptions, type MemberRows, type Members, type Rows as ArrayRows } from './sources/rows/index.ts'
-export type { TextFile } from './text-file.ts'
+export { maskedData, prefixData, spanData, textData, type TextConfig } from './text-data.ts'
 export { parseTokenizer, readTokenizer, writeTokenizer } from './tokenizer-json.ts'
 export { type StreamDecoder, type Tokenizer } from './tokenizer.ts'
 export { openSource, type RowDocument, type SourceOptions, type StoreSource } from './store/open-source.ts'

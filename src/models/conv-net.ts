@@ -91,7 +91,7 @@ export function convNet(config: ConvNetConfig, batch: number, { params: dtype, c
     return kept.dot(p.out.cast(compute), d.hidden).add(p.outBias.cast(compute))
   }
   return {
-    dims: d, params, itemsPerBatch: batch, logits,
+    dims: d, params, itemsPerBatch: batch, ignored: -100, logits,
     batch: { images: input('images', [d.batch, d.height, d.width, d.channels], 'u8'), labels: input('labels', [d.batch], 'i32') },
     loss: (p, { images, labels }, key): Outcome => {
       const found = logits(p, { images }, key)

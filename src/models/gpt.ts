@@ -159,6 +159,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
       tokens: ids('tokens'), targets: ids('targets'),
       ...(packed ? { segments: ids('segments'), positions: ids('positions') } : {}), ...(attention === 'prefix' ? { prefix: ids('prefix', 'bool') } : {}),
     },
+    ...(masked ? { ignored: ignore } : {}),
     itemsPerBatch: batch,
     tokensPerBatch: batch * config.seq,
     logits: (p, given) => logits(p, given),

@@ -68,7 +68,7 @@ export function lstmText(config: LstmConfig, batch: number, { params: dtype, com
     return last.dot(p.tokens.cast(compute), d.embed).add(p.bias.cast(compute))
   }
   return {
-    dims: d, params, itemsPerBatch: batch, tokensPerBatch: batch * config.seq, logits,
+    dims: d, params, itemsPerBatch: batch, ignored: -100, tokensPerBatch: batch * config.seq, logits,
     batch: { tokens: input('tokens', [d.batch, d.seq], 'i32'), targets: input('targets', [d.batch, d.seq], 'i32') },
     loss: (p, { tokens, targets }, key): Outcome => {
       const { value: loss, weight } = weightedMean(crossEntropy(logits(p, { tokens }, key), d.vocab, targets, { ignore: -100 }), targets.notEqual(-100))

@@ -25,6 +25,8 @@ export interface Model<P extends Tree, B extends Tree, D extends string = string
   readonly layouts?: L
   /** Examples in a batch: windows of text, images, pairs of sequences. */
   readonly itemsPerBatch: number
+  /** A target, or label, of this does not count; where it is not said all count. */
+  readonly ignored?: number
   /** Tokens in a batch, of what consists of tokens: speeds are told by them. */
   readonly tokensPerBatch?: number
   /**
@@ -37,4 +39,4 @@ export interface Model<P extends Tree, B extends Tree, D extends string = string
 }
 
 /** Some model, of whatever it is made and takes. */
-export type AnyModel = Pick<Model<Tree, Tree>, 'params' | 'batch' | 'dims' | 'layouts' | 'itemsPerBatch' | 'tokensPerBatch'> & { readonly loss: (params: never, batch: never, key?: Key) => Outcome }
+export type AnyModel = Pick<Model<Tree, Tree>, 'params' | 'batch' | 'dims' | 'layouts' | 'itemsPerBatch' | 'tokensPerBatch' | 'ignored'> & { readonly loss: (params: never, batch: never, key?: Key) => Outcome }

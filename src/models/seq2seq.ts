@@ -92,7 +92,7 @@ export function seq2seq(config: Seq2seqConfig, batch: number, { params: dtype, c
     return rmsNorm(last, d.embed, p.decoder.norm).dot(p.tokens.cast(compute), d.embed)
   }
   return {
-    dims: d, params, itemsPerBatch: batch, tokensPerBatch: batch * (config.source + config.target), encode, logits,
+    dims: d, params, itemsPerBatch: batch, ignored: -100, tokensPerBatch: batch * (config.source + config.target), encode, logits,
     batch: { source: input('source', [d.batch, d.source], 'i32'), target: input('target', [d.batch, d.target], 'i32'), labels: input('labels', [d.batch, d.target], 'i32') },
     loss: (p, { labels, ...given }, key): Outcome => {
       const { value: loss, weight } = weightedMean(crossEntropy(logits(p, given, key), d.vocab, labels, { ignore: -100 }), labels.notEqual(-100))

@@ -1,27 +1,37 @@
-/** The run folder: what a run was, how it went, and what came out of it. */
-import { mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
+/** The run folder: what a run is, who works in it, how far it is, and what came out of it. */
+import { randomBytes } from 'node:crypto'
+import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { cannotWrite, isSystemError } from '../io/atomic.ts'
 import { FileError } from '../core/errors.ts'
+import type { Plain } from '../core/plain.ts'
+import { cannotWrite, isSystemError, writeFileAtomic } from '../io/atomic.ts'
+import { claimFolder, type Claim } from '../io/claim.ts'
 import { makeFolders, removeEmpty } from '../io/folders.ts'
-import type { EvalRow, StepRow } from './events.ts'
-import type { Run } from './run.ts'
-import { openEventFile } from './tensorboard.ts'
+import { shellPath } from '../io/shell.ts'
+import { version } from '../io/version.ts'
+import { flatten } from './together.ts'
 
 /** A folder, or the next free `PARENT/NAME-N`. */
 export type FolderChoice = string | { readonly parent: string; readonly name: string }
 
-export interface RunFolder {
-  readonly path: string
-  step(row: StepRow): Promise<void>
-  evaluated(row: EvalRow): Promise<void>
-  close(): Promise<void>
-  /** Closes it and takes away what was written: a run that never made a step is none. */
-  discard(): Promise<void>
+/** What run.json says. */
+export interface RunFile {
+  /** Of this run, however often it is started. */
+  readonly id: string
+  readonly version: string
+  /** Where its values come from: a recipe's name, or the path of a file; none where a program made them. */
+  readonly recipe?: string | undefined
+  /** Its settings, and the configurations of its parts. */
+  readonly run: { readonly [field: string]: unknown }
+  /** What decides its numbers. */
+  readonly identity: Plain
 }
+/** How a run ended, or that it has not. */
+export interface Summary { readonly state: 'finished' | 'stopped' | 'failed'; readonly steps: number; readonly evalLoss?: number | string; readonly why?: string }
 
 /** What a run writes under fixed names. A folder that has one of them would lose it. */
-const ours = ['run.json', 'metrics.jsonl', 'model.safetensors', 'config.json', 'tokenizer.json']
+const ours = ['metrics.jsonl', 'model.safetensors', 'config.json', 'tokenizer.json', 'checkpoints']
+const [runName, summaryName, goodputName] = ['run.json', 'summary.json', 'goodput.jsonl']
 
 /** A run's name as part of a path: what is no letter, digit, ".", "_" or "-" becomes "-". */
 const fileName = (name: string): string => name.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[.-]+/, '').slice(0, 80) || 'run'
@@ -36,25 +46,48 @@ async function freeFolder({ parent, name }: Exclude<FolderChoice, string>): Prom
 const unusable = (path: string, why: string, cause?: unknown): FileError =>
   new FileError({ code: 'out-folder', what: `${path} cannot be a run folder: ${why}`, fix: 'give another folder: --out DIR', cause })
 
-async function checkEmpty(path: string): Promise<void> {
-  const files: string[] = await readdir(path).catch(async (cause: unknown) => {
+/** What a folder says of its run; undefined where there is none. @throws FileError where it cannot be read */
+export async function readRunFile(path: string): Promise<RunFile | undefined> {
+  const file = join(path, runName)
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    if (isSystemError(cause) && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR')) return undefined
+    throw cause
+  })
+  if (text === undefined) return undefined
+  const bad = (why: string, cause?: unknown): FileError => new FileError({ code: 'run-file', what: `${file} ${why}`, fix: 'give another folder, or remove this one', cause })
+  let found: Partial<RunFile> | null
+  try { found = JSON.parse(text) as Partial<RunFile> | null } catch (cause) { throw bad('is not JSON', cause) }
+  const { id, run, identity, recipe } = found ?? {}
+  if (typeof id !== 'string' || typeof run !== 'object' || run === null || identity === undefined || (recipe !== undefined && typeof recipe !== 'string')) throw bad('is not what a run writes')
+  return { id, run, identity, version: String(found?.version), ...(recipe === undefined ? {} : { recipe }) }
+}
+
+export async function readSummary(path: string): Promise<Summary | undefined> {
+  try { return JSON.parse(await readFile(join(path, summaryName), 'utf8')) as Summary } catch { return undefined }
+}
+
+/** Whether what is at a path is nothing, a run of ours, or neither. @throws FileError where it is neither, or finished */
+async function look(path: string, steps: number): Promise<RunFile | undefined> {
+  const names: string[] = await readdir(path).catch(async (cause: unknown) => {
     if (!isSystemError(cause)) throw cause
     if (cause.code === 'ENOENT') return []
     const file = cause.code === 'ENOTDIR' && await stat(path).then(() => true, () => false)
     throw unusable(path, file ? 'it is a file' : cause.code === 'ENOTDIR' ? 'a part of the path is a file' : cause.message, cause)
   })
-  const found = ours.find(f => files.includes(f))
-  if (found === undefined) return
-  throw new FileError({
-    code: 'run-exists', what: found === 'run.json' ? `${path} holds a run already` : `${path} holds a ${found} already, which a run would overwrite`,
-    fix: 'give another folder (--out DIR), or remove this one',
-  })
+  const file = names.includes(runName) ? await readRunFile(path) : undefined
+  const found = ours.find(f => names.includes(f))
+  if (file === undefined && found !== undefined) throw new FileError({ code: 'run-exists', what: `${path} holds a ${found} already, which a run would overwrite`, fix: 'give another folder (--out DIR), or remove this one' })
+  const summary = file === undefined ? undefined : await readSummary(path)
+  if (summary?.state === 'finished' && summary.steps >= steps) {
+    throw new FileError({ code: 'run-exists', what: `${path} holds a run that is finished, after ${summary.steps} steps`, fix: `give another folder (--out DIR), or remove this one: rm -r ${shellPath(path)}` })
+  }
+  return file
 }
 
-/** Checks, before anything long is done, that a run can be written here; nothing is left behind. @throws FileError */
-export async function checkFolder(choice: FolderChoice): Promise<void> {
+/** Checks, before anything long is done, that a run can be written here, or goes on here; nothing is left behind. @throws FileError */
+export async function checkFolder(choice: FolderChoice, steps: number): Promise<void> {
   const path = typeof choice === 'string' ? choice : await freeFolder(choice)
-  await checkEmpty(path)
+  await look(path, steps)
   try {
     const made = await makeFolders(path)
     const probe = join(path, `.probe-${process.pid}`)
@@ -64,14 +97,79 @@ export async function checkFolder(choice: FolderChoice): Promise<void> {
   }
 }
 
-interface Claim { readonly path: string; readonly made: readonly string[] }
+/** A run's folder that this process has to itself. */
+export class RunFolder {
+  readonly path: string
+  readonly file: RunFile
+  /** Whether the run has been here before. */
+  readonly again: boolean
+  private readonly made: readonly string[]
+  private readonly claim: Claim
 
-/** Makes the folder ours: of two runs that want it at the same time, one gets it. */
-async function claim(choice: FolderChoice): Promise<Claim> {
-  if (typeof choice === 'string') {
-    await checkEmpty(choice)
-    return { path: choice, made: await makeFolders(choice) }
+  private constructor(path: string, file: RunFile, again: boolean, made: readonly string[], claim: Claim) {
+    this.path = path
+    this.file = file
+    this.again = again
+    this.made = made
+    this.claim = claim
   }
+
+  /**
+   * Makes the folder, or takes the one of the same run that was interrupted.
+   * @throws FileError where another process has it, where it holds another run, naming the difference, or where it cannot be written
+   */
+  static async open(choice: FolderChoice, run: Omit<RunFile, 'id' | 'version'>, steps: number): Promise<RunFolder> {
+    const { path, made } = await place(choice).catch((cause: unknown) => {
+      throw isSystemError(cause) ? unusable(typeof choice === 'string' ? choice : choice.parent, cause.message, cause) : cause
+    })
+    const claim = await claimFolder(path)
+    try {
+      const before = await look(path, steps)
+      if (before !== undefined) requireSameRunFile(path, before, run)
+      const file: RunFile = { id: before?.id ?? randomBytes(6).toString('hex'), version, ...run }
+      await writeFileAtomic(join(path, runName), `${JSON.stringify(file, null, 2)}\n`)
+      await rm(join(path, summaryName), { force: true })
+      return new RunFolder(path, file, before !== undefined, made, claim)
+    } catch (e) {
+      await claim.release()
+      throw e
+    }
+  }
+
+  /** Where its checkpoints are. */
+  get checkpoints(): string { return join(this.path, 'checkpoints') }
+
+  async end(summary: Summary): Promise<void> {
+    await writeFileAtomic(join(this.path, summaryName), `${JSON.stringify(summary, (_, x: unknown) => (typeof x === 'number' && !Number.isFinite(x) ? String(x) : x), 2)}\n`)
+  }
+
+  /** Notes what time went into, by start of the run: the last line of each counts. */
+  async note(line: object): Promise<void> {
+    const file = join(this.path, goodputName)
+    await appendFile(file, `${JSON.stringify(line)}\n`).catch((cause: unknown) => { throw isSystemError(cause) ? cannotWrite(file, cause) : cause })
+  }
+  /** The lines that were noted, torn ones left out. */
+  async notes(): Promise<readonly unknown[]> {
+    const text = await readFile(join(this.path, goodputName), 'utf8').catch(() => '')
+    return text.split('\n').flatMap(line => { try { return line === '' ? [] : [JSON.parse(line) as unknown] } catch { return [] } })
+  }
+
+  release(): Promise<void> { return this.claim.release() }
+
+  /** Takes away what was written: a run that never made a step is none. */
+  async discard(): Promise<void> {
+    const events = (await readdir(this.path).catch(() => [])).filter(n => n.startsWith('events.out.tfevents.'))
+    for (const name of [runName, 'metrics.jsonl', goodputName, summaryName, ...events]) await rm(join(this.path, name), { force: true })
+    await this.claim.release()
+    await rm(join(this.path, '.lock'), { force: true })
+    await rm(join(this.path, 'checkpoints'), { recursive: true, force: true })
+    await removeEmpty(this.made)
+  }
+}
+
+/** The folder: of two runs that want a new one at the same time, each gets its own. */
+async function place(choice: FolderChoice): Promise<{ readonly path: string; readonly made: readonly string[] }> {
+  if (typeof choice === 'string') return { path: choice, made: await makeFolders(choice) }
   const above = await makeFolders(choice.parent)
   for (;;) {
     const path = await freeFolder(choice)
@@ -83,42 +181,13 @@ async function claim(choice: FolderChoice): Promise<Claim> {
   }
 }
 
-/** @throws FileError */
-export async function createFolder(choice: FolderChoice, run: Run): Promise<RunFolder> {
-  const { path, made } = await claim(choice).catch((cause: unknown) => {
-    throw isSystemError(cause) ? unusable(typeof choice === 'string' ? choice : choice.parent, cause.message, cause) : cause
+/** @throws FileError with the first difference */
+function requireSameRunFile(path: string, { identity: had }: RunFile, { identity: now }: Pick<RunFile, 'identity'>): void {
+  const [a, b] = [flatten(had, ''), flatten(JSON.parse(JSON.stringify(now)), '')]
+  const key = [...new Set([...Object.keys(a), ...Object.keys(b)])].find(k => a[k] !== b[k])
+  if (key === undefined) return
+  throw new FileError({
+    code: 'run-differs', what: `${path} holds another run: it differs in ${key}`, details: { there: a[key] ?? 'none', here: b[key] ?? 'none' },
+    fix: `go on with the same command line, or give another folder (--out DIR); to start from what was learnt there: --init-from ${shellPath(path)}`,
   })
-  await writeFile(join(path, 'run.json'), `${JSON.stringify(run, null, 2)}\n`, { flag: 'wx' }).catch((cause: unknown) => {
-    throw isSystemError(cause) ? cannotWrite(join(path, 'run.json'), cause) : cause
-  })
-  const metrics = await open(join(path, 'metrics.jsonl'), 'a')
-  const events = await openEventFile(path)
-  const line = (row: object): Promise<void> => metrics.appendFile(`${JSON.stringify(row)}\n`).catch((cause: unknown) => {
-    throw isSystemError(cause) ? cannotWrite(join(path, 'metrics.jsonl'), cause) : cause
-  })
-  const close = async (): Promise<void> => {
-    await events.close()
-    await metrics.close()
-  }
-  return {
-    path, close,
-    async step(row) {
-      await line(row)
-      events.scalar(row.step, 'train/loss', row.loss)
-      events.scalar(row.step, 'train/gradNorm', row.gradNorm)
-      events.scalar(row.step, 'train/learningRate', row.learningRate)
-      if (row.lossScale !== undefined) events.scalar(row.step, 'train/lossScale', row.lossScale)
-      events.scalar(row.step, 'train/stepMs', row.stepMs)
-    },
-    async evaluated(row) {
-      await line(row)
-      events.scalar(row.step, 'eval/loss', row.evalLoss)
-      await events.flush()
-    },
-    async discard() {
-      await close()
-      for (const file of ['run.json', 'metrics.jsonl'].map(f => join(path, f)).concat(events.path)) await rm(file, { force: true })
-      await removeEmpty(made)
-    },
-  }
 }

@@ -1,4 +1,8 @@
-/** The door of training: recipes are written with `defineRun`, and run with `train`. */
-export { defineRun, type Run, type RunOf } from './run.ts'
+/** The door of training: runs are values made by `defineRun`, and trained by `train`, or by `fit` without a folder. */
+export { defineRun, type HostBatch, type Hook, type Run, type RunData, type RunOf } from './run.ts'
+export { adamwCosine, type AdamwCosine, type OptimizerOptions } from './optimizers.ts'
 export { train, type TrainOptions, type TrainResult } from './train.ts'
-export type { CollectiveRow, DeviceRow, EvalRow, PlanEvent, StepRow, TrainEvent } from './events.ts'
+export { fit, type FitOptions, type FitResult, type Fitted } from './fit.ts'
+export type { Start } from './start.ts'
+export type { FolderChoice } from './folder.ts'
+export type { EvalRow, Goodput, PlanEvent, StepRow, StepTime, TrainEvent } from './events.ts'

@@ -1,5 +1,5 @@
 /** What each device holds, from where the arrays of a step lie. */
-import { names, sizeOf, type Dim } from '../core/dim.ts'
+import { names, sizeOf } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
 import { localShape } from '../core/layout.ts'
 import { partOf, partsOf, type Mesh } from '../core/mesh.ts'
@@ -9,17 +9,17 @@ import type { StepPlan } from './program.ts'
 
 const placementsIn = (tree: unknown): Placement[] => placementTrees.flatten(tree).map(l => l.leaf)
 
-/** `batch` is the dim of the batch's tensors that has an element for each example. */
-export function deviceRows<P extends Tree, B extends Tree>({ placements: [state, data] }: StepPlan<P, B>, mesh: Mesh, batch: Dim): DeviceRow[] {
+/** `examples` are those of a batch, along its dim "batch". */
+export function deviceRows<P extends Tree, B extends Tree>({ placements: [state, data] }: StepPlan<P, B>, mesh: Mesh, examples: number): DeviceRow[] {
   const local = (p: Placement): number => sizeOf(localShape(p.shape, p.sharding, mesh))
   const parameters = placementsIn(state.params).reduce((n, p) => n + local(p), 0)
   const bytes = placementsIn(state).reduce((n, p) => n + local(p) * dtypes[p.dtype].bytes, 0)
-  const axes = placementsIn(data).find(p => names(p.shape).includes(batch.name))?.sharding.get(batch.name) ?? []
-  const share = batch.size / partsOf(mesh, axes)
+  const axes = placementsIn(data).find(p => names(p.shape).includes('batch'))?.sharding.get('batch') ?? []
+  const share = examples / partsOf(mesh, axes)
   return Array.from({ length: mesh.size }, (_, device) => {
     const from = partOf(mesh, axes, device) * share
     return {
-      device, parameters, bytes, windows: [from, from + share] as const,
+      device, parameters, bytes, rows: [from, from + share] as const,
       coordinates: Object.fromEntries(mesh.axes.map(a => [a.name, partOf(mesh, [a.name], device)])),
     }
   })

@@ -1,82 +1,98 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
 import { accumulate, compile, initialise as initialiseParams, input, keyOf, lossAndGrads, mapTree, fold, type Arrays, type Backend, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Weighted } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
-import type { DType } from '../core/dtype.ts'
 import type { Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { evaluated } from '../models/evaluation.ts'
 import type { Model } from '../models/model.ts'
-import { adamw, applyUpdates, chain, chosen, clipByGlobalNorm, cosine, globalNorm, initialScale, nextScale, scaleInput, unscaled, withStateDtype, type AdamOptions, type Falling, type LossScaling, type Optimizer, type Scale, type Transformation } from '../optim/index.ts'
-
-/** AdamW on a cosine, of gradients clipped by their norm. */
-export type OptimizerConfig = Required<AdamOptions & Falling> & { readonly weightDecay: number; readonly clip: number }
+import { applyUpdates, chosen, globalNorm, initialScale, nextScale, scaleInput, unscaled, type LossScaling, type Optimizer, type Scale } from '../optim/index.ts'
+import { emptyHistory, historyInput, judged, type Guard, type History } from './guard.ts'
 
 export interface TrainerConfig {
-  readonly optimizer: OptimizerConfig
+  readonly optimizer: Optimizer
   readonly seed: number
   readonly remat: Remat
-  /** The dtype of the optimizer's slots; the parameters' unless said. */
-  readonly stateDtype?: DType
   /** Where gradients flow in f16: steps whose gradients overflow are left out, and the loss is scaled so that few do. */
   readonly lossScaling?: LossScaling
   /** Parts of a batch, along its dim `batch`, whose gradients are computed one after another and summed; 1 unless said otherwise. */
   readonly microbatches?: number
+  /** Which steps are bad, where the devices judge it; `undo` leaves everything but the metrics as it was before a bad step. */
+  readonly guard?: Guard & { readonly undo: boolean }
+  /** Whether the norms of updates and parameters are among the metrics; each costs a pass over the parameters. */
+  readonly norms?: boolean
 }
-/** Everything that a step takes over and gives back. */
-export type TrainState<P extends Tree> = { readonly params: P; readonly slots: Tree; readonly step: Scalar; readonly scaling?: Scale }
-export type StepResult<P extends Tree> = {
-  readonly state: TrainState<P>
-  /** `lossScale` is that of the next step. */
-  readonly metrics: { readonly loss: Scalar; readonly gradNorm: Scalar; readonly learningRate: Scalar; readonly lossScale?: Scalar }
+/** Everything that a step takes over and gives back: all that there is to know between two steps. */
+export type TrainState<P extends Tree> = { readonly params: P; readonly slots: Tree; readonly step: Scalar; readonly scaling?: Scale; readonly history?: History }
+export type StepMetrics = {
+  readonly loss: Scalar
+  readonly gradNorm: Scalar
+  readonly learningRate: Scalar
+  /** Of what is subtracted from the parameters, and of the parameters afterwards. */
+  readonly updateNorm?: Scalar
+  readonly paramNorm?: Scalar
+  /** That of the next step. */
+  readonly lossScale?: Scalar
+  /** i32: 1 where the guard found nothing wrong. */
+  readonly calm?: Scalar
 }
+export type StepResult<P extends Tree> = { readonly state: TrainState<P>; readonly metrics: StepMetrics }
 
-type Kept = Pick<TrainerConfig, 'stateDtype' | 'lossScaling'>
+/** What of a configuration says which leaves a state has. */
+type Kept = Pick<TrainerConfig, 'optimizer' | 'lossScaling' | 'guard'>
 
-const optimizerOf = ({ clip, beta1, beta2, epsilon, weightDecay, peak, warmup, steps, floor }: OptimizerConfig): Transformation =>
-  chain(clipByGlobalNorm(clip), adamw({ rate: cosine({ peak, warmup, steps, floor }), beta1, beta2, epsilon, weightDecay }))
-const keptIn = (optimizer: Transformation, { stateDtype }: Kept): Optimizer => (stateDtype === undefined ? optimizer : withStateDtype(optimizer, stateDtype))
-/** What AdamW remembers, whatever its hyperparameters. */
-const remembers = (kept: Kept): Optimizer => keptIn(adamw({ rate: 0 }), kept)
-
-export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>, kept: Kept = {}): TrainState<P> => ({
-  params: model.params, slots: remembers(kept).slots(model.params), step: input('step', [], 'i32'), ...(kept.lossScaling === undefined ? {} : { scaling: scaleInput() }),
+/** The state as a program's inputs. */
+export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>, { optimizer, lossScaling, guard }: Kept): TrainState<P> => ({
+  params: model.params, slots: optimizer.slots(model.params), step: input('step', [], 'i32'),
+  ...(lossScaling === undefined ? {} : { scaling: scaleInput() }), ...(guard === undefined ? {} : { history: historyInput() }),
 })
 
 /** Parameters drawn from a seed, and the slots that the optimizer has for them: every device makes its own part. */
-export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>, kept: Kept = {}) => (seed: Scalar): TrainState<P> => {
+export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>, { optimizer, lossScaling, guard }: Kept) => (seed: Scalar): TrainState<P> => {
   const params = mapTree(initialiseParams(model.params, keyOf(seed)), p => p.relayout('params'))
-  return { params, slots: remembers(kept).init(params), step: seed.mul(0), ...(kept.lossScaling === undefined ? {} : { scaling: initialScale(kept.lossScaling) }) }
+  return {
+    params, slots: optimizer.init(params), step: seed.mul(0),
+    ...(lossScaling === undefined ? {} : { scaling: initialScale(lossScaling) }), ...(guard === undefined ? {} : { history: emptyHistory() }),
+  }
 }
 
-/** One step of AdamW on the clipped gradient of the batch's mean loss. */
+/**
+ * One step of the optimizer on the gradient of the batch's mean loss. A step whose gradients overflow a scaled loss, or that a guard undoes, is none: parameters, slots,
+ * the step's number and the history are bit for bit what they were.
+ */
 export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, config: TrainerConfig) => (state: TrainState<P>, batch: B): StepResult<P> => {
   const key = fold(keyOf(state.step), config.seed)
-  const { scaling } = state
+  const { scaling, history } = state
+  const { optimizer, lossScaling, guard, microbatches = 1 } = config
   const scaled = (loss: Scalar): Scalar => (scaling === undefined ? loss : loss.mul(scaling.scale.cast(loss.dtype)))
   const lossAndGrad = (params: P, part: B, own: Key): LossAndGrads<P> => lossAndGrads((p: P) => {
     const outcome = model.loss(p, part, own)
     return { ...outcome, loss: scaled(outcome.loss) }
   }, { remat: config.remat })(params)
-  const { microbatches = 1 } = config
   const { value, grads } = microbatches === 1 ? lossAndGrad(state.params, batch, key)
     : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), state.params, batch, 'batch' as never, microbatches)
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
   const placed = mapTree(scaling === undefined ? grads : unscaled(grads, scaling), g => g.relayout('state'))
-  const norm = globalNorm(placed)
+  const gradNorm = globalNorm(placed)
   // Sums of f64 are f64.
-  const time = state.step.cast(norm.dtype)
-  const optimizer = keptIn(optimizerOf(config.optimizer), config)
-  const rate = optimizer.rate?.(time) ?? time.mul(0)
-  const { updates, slots: after } = optimizer.update(placed, state.slots, state.params, time, model.params)
-  const next = { params: applyUpdates(state.params, updates), slots: after }
-  const step = state.step.add(1)
-  if (scaling === undefined || config.lossScaling === undefined) return { state: { ...next, step }, metrics: { loss: value, gradNorm: norm, learningRate: rate } }
-  const finite = norm.isFinite()
-  const rescaled = nextScale(scaling, finite, config.lossScaling)
-  const { params, slots } = state
+  const time = state.step.cast(gradNorm.dtype)
+  const learningRate = optimizer.rate?.(time) ?? time.mul(0)
+  const { updates, slots } = optimizer.update(placed, state.slots, state.params, time, model.params)
+  const params = applyUpdates(state.params, updates)
+  const loss = scaling === undefined ? value : value.div(scaling.scale.cast(value.dtype))
+  const seen = guard === undefined || history === undefined ? undefined : judged({ loss, gradNorm }, history, guard)
+  const finite = scaling === undefined ? undefined : gradNorm.isFinite()
+  const undo = guard?.undo === true ? seen?.take : undefined
+  const take = finite === undefined || undo === undefined ? finite ?? undo : finite.and(undo)
+  const [before, after] = [{ params: state.params, slots: state.slots, step: state.step }, { params, slots, step: state.step.add(1) }]
+  const rescaled = scaling === undefined || finite === undefined || lossScaling === undefined ? undefined : nextScale(scaling, finite, lossScaling)
+  const next = take === undefined ? after : chosen(take, after, before)
+  const norms = config.norms === true ? { updateNorm: globalNorm(updates), paramNorm: globalNorm(next.params) } : {}
   return {
-    state: { ...chosen(finite, next, { params, slots }), step, scaling: rescaled },
-    metrics: { loss: value.div(scaling.scale.cast(value.dtype)), gradNorm: norm, learningRate: rate, lossScale: rescaled.scale },
+    state: { ...next, ...(rescaled === undefined ? {} : { scaling: rescaled }), ...(seen === undefined ? {} : { history: seen.history }) },
+    metrics: {
+      loss, gradNorm, learningRate, ...norms, ...(rescaled === undefined ? {} : { lossScale: rescaled.scale }),
+      ...(seen === undefined ? {} : { calm: seen.take.cast('i32') }),
+    },
   }
 }
 

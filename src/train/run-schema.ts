@@ -1,27 +1,17 @@
-/** What a run is: its type, and the schema that every run is checked by, which the compiler holds to it. */
+/** What every run says, whatever it trains: types, and the schema that every run is checked by, which the compiler holds to them. */
 import { z } from 'zod'
-import { gptSchema } from '../models/gpt-model.ts'
 
 type Rules = { [dim: string]: string | string[] }
+type Float = 'f32' | 'bf16' | 'f16' | 'f64'
 
-/** A run with nothing left open. */
-export interface Run {
+/** The settings of a run with nothing left open; its model, data and optimizer have configurations of their own. */
+export interface Settings {
   name: string
-  model: {
-    /** Tokens of the vocabulary at most: short text may need fewer. */
-    vocab: number
-    seq: number
-    layers: number
-    embed: number
-    heads: number
-    headDim: number
-    hidden: number
-    dropout: number
-  }
-  /** Windows of `seq` tokens a step, all devices together. */
+  /** Examples a step, all devices together. */
   batch: number
   /** Parts of a batch that are computed one after another: less memory, the same numbers but for dropout's. */
   microbatches: number
+  /** Steps, those that were left out or done again included. */
   steps: number
   seed: number
   mesh: { [axis: string]: number }
@@ -47,74 +37,80 @@ export interface Run {
       growEvery: number
     }
   }
-  optimizer: {
-    /** The highest learning rate. */
-    rate: number
-    warmup: number
-    floor: number
-    beta1: number
-    beta2: number
-    epsilon: number
-    weightDecay: number
-    clip: number
+  evaluation: {
+    /** Steps between held-out losses. The last step is always followed by one. */
+    every: number
+    /** Batches of it at most. */
+    batches: number
   }
-  /** UTF-8 text files; none: the State of the Union addresses. */
-  data: string[]
-  /** Steps between held-out losses. The last step is always followed by one. */
-  evalEvery: number
-  evalBatches: number
-  sample: { prompt: string; tokens: number; temperature: number }
+  checkpoint: {
+    /** Steps between checkpoints; 0 for none but that of an interruption. */
+    every: number
+    /** Which stay: the newest so many, those whose step is a multiple, and the so many with the least held-out loss. */
+    keep: { last: number; every?: number | undefined; best?: number | undefined }
+    /** Seconds from a SIGTERM until the process is ended by force: what cannot be saved within is not begun. */
+    deadline: number
+  }
+  guard: {
+    /**
+     * What is done about a step whose loss or gradient is no number, or leaps: the run stops; or the step is undone on every device (`skip`); or the run goes on from the
+     * last checkpoint without the batches since (`rewind`).
+     */
+    policy: 'stop' | 'skip' | 'rewind'
+    /** So many standard deviations above the mean is a leap; null: only what is no number is bad. */
+    spike: number | null
+    /** Steps that mean and deviation are taken over, and that have to be taken before a leap is one. */
+    over: number
+    after: number
+    /** Bad steps in a row, or rewinds in all, after which the run stops. */
+    limit: number
+  }
   /** What loops compute again in the backward pass. */
   remat: 'all-but-contractions' | 'everything' | 'nothing'
+  /** Text that is drawn at the end, of models that write text. */
+  sample: { prompt: string; tokens: number; temperature: number }
 }
-type Float = 'f32' | 'bf16' | 'f16' | 'f64'
 
-/** `T` with some of its fields left open. */
-type Open<T, K extends keyof T> = Omit<T, K> & { [F in K]?: T[F] | undefined }
-type OpenPrecision = Open<Omit<Run['precision'], 'lossScale'>, 'params' | 'compute' | 'state'> & { lossScale?: Open<Run['precision']['lossScale'], 'initial' | 'growEvery'> | undefined }
-/** A run as it may be given: what has a default may be left out. */
-export type RunInput =
-  Open<Omit<Run, 'model' | 'precision' | 'optimizer'>, 'microbatches' | 'seed' | 'mesh' | 'layout' | 'params' | 'state' | 'layouts' | 'data' | 'evalEvery' | 'evalBatches' | 'sample' | 'remat'>
-  & { model: Open<Run['model'], 'dropout'>; precision?: OpenPrecision | undefined; optimizer: Open<Run['optimizer'], Exclude<keyof Run['optimizer'], 'rate'>> }
+/** `T` with all of it left open, at any depth. */
+type Open<T> = T extends readonly unknown[] | string | number | boolean | null ? T : string extends keyof T ? T : { [K in keyof T]?: Open<T[K]> | undefined }
+/** Settings as they may be given: what has a default may be left out. */
+export type SettingsInput = Pick<Settings, 'name' | 'batch' | 'steps'> & Open<Omit<Settings, 'name' | 'batch' | 'steps'>>
 
 /** Steps are counted in i32 on the devices. */
 const largest = 2 ** 31 - 1
 const count = z.int().min(1).max(largest)
-const share = z.number().min(0).max(1)
-const decay = z.number().min(0).lt(1)
 const axis = z.string().regex(/^[A-Za-z_]\w*$/)
 const dtype = z.enum(['f32', 'bf16', 'f16', 'f64'])
 const rules = z.record(z.string(), z.union([z.string(), z.array(z.string())]))
 
-export const runSchema: z.ZodType<Run, RunInput> = z.strictObject({
+const lossScale = z.strictObject({ initial: z.number().min(1).max(2 ** 24).default(2 ** 16), growEvery: count.default(2000) })
+const precision = z.strictObject({ params: dtype.default('f32'), compute: dtype.default('f32'), state: dtype.default('f32'), lossScale: lossScale.prefault({}) })
+const evaluation = z.strictObject({ every: count.default(100), batches: count.default(8) })
+const keep = z.strictObject({ last: count.default(2), every: count.optional(), best: count.optional() })
+const checkpoint = z.strictObject({ every: z.int().min(0).max(largest).default(500), keep: keep.prefault({}), deadline: z.number().positive().max(86400).default(25) })
+const guard = z.strictObject({
+  policy: z.enum(['stop', 'skip', 'rewind']).default('stop'), spike: z.number().positive().nullable().default(null), over: count.default(128), after: count.default(128), limit: count.default(10),
+})
+const sample = z.strictObject({ prompt: z.string().min(1).default('The'), tokens: count.default(80), temperature: z.number().min(0).default(0.8) })
+
+const settings = {
   name: z.string().min(1),
-  // Streams of text have no documents to pack, no prefix and no targets that do not count. A tokenizer has every byte and a few tokens more.
-  model: gptSchema.omit({ attention: true, packed: true, masked: true }).extend({ vocab: z.int().min(264) }),
   batch: count,
   microbatches: count.default(1),
   steps: count,
   seed: z.int().min(0).max(largest).default(0),
   mesh: z.record(axis, count).default({ batch: 1, model: 1 }),
-  layout: rules.default({ batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' }),
+  layout: rules.default({ batch: 'batch' }),
   params: rules.default({}),
   state: rules.default({}),
   layouts: z.record(z.string(), rules).default({}),
-  precision: z.strictObject({
-    params: dtype.default('f32'),
-    compute: dtype.default('f32'),
-    state: dtype.default('f32'),
-    lossScale: z.strictObject({
-      initial: z.number().min(1).max(2 ** 24).default(2 ** 16),
-      growEvery: count.default(2000),
-    }).default({ initial: 2 ** 16, growEvery: 2000 }),
-  }).default({ params: 'f32', compute: 'f32', state: 'f32', lossScale: { initial: 2 ** 16, growEvery: 2000 } }),
-  optimizer: z.strictObject({
-    rate: z.number().positive(), warmup: z.int().min(0).max(largest).default(0), floor: share.default(0.1), beta1: decay.default(0.9), beta2: decay.default(0.95),
-    epsilon: z.number().positive().default(1e-8), weightDecay: z.number().min(0).default(0.1), clip: z.number().positive().default(1),
-  }),
-  data: z.array(z.string()).default([]),
-  evalEvery: count.default(100),
-  evalBatches: count.default(8),
-  sample: z.strictObject({ prompt: z.string().min(1), tokens: count, temperature: z.number().min(0) }).default({ prompt: 'The', tokens: 80, temperature: 0.8 }),
+  precision: precision.prefault({}),
+  evaluation: evaluation.prefault({}),
+  checkpoint: checkpoint.prefault({}),
+  guard: guard.prefault({}),
   remat: z.enum(['all-but-contractions', 'everything', 'nothing']).default('all-but-contractions'),
-})
+  sample: sample.prefault({}),
+} satisfies { readonly [K in keyof Settings]: z.ZodType<Settings[K]> }
+
+/** The schema of a run with such parts, each of which has one of its own. */
+export const runSchema = (parts: { readonly [name: string]: z.ZodType }): z.ZodType<Settings & { readonly [part: string]: unknown }> => z.strictObject({ ...settings, ...parts })

@@ -1,35 +1,128 @@
-/** A run: everything that training needs to know, checked by one schema whoever says it. */
-import type { Layout, LayoutFrom } from '../core/layout.ts'
-import type { gptDims, gptLayouts } from '../models/gpt.ts'
+/** A run: everything that training needs to know, as values that a TypeScript file exports. */
+import { z } from 'zod'
+import { isPart, type Part } from '../core/configurable.ts'
+import type { TypedArray } from '../core/dtype.ts'
+import { formatShape } from '../core/dim.ts'
 import { UsageError } from '../core/errors.ts'
+import type { Layout, LayoutFrom, LayoutNames, Layouts } from '../core/layout.ts'
+import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
+import type { Plain } from '../core/plain.ts'
+import type { OpenableData } from '../data/part.ts'
+import type { DataSource } from '../data/store/source.ts'
+import { leavesOf, type AnyTensor, type Tree } from '../engine/index.ts'
+import type { AnyModel, BuildOptions, Model } from '../models/index.ts'
+import { withStateDtype, type Optimizer, type Transformation } from '../optim/index.ts'
+import type { TrainEvent } from './events.ts'
 import { fieldError } from './fields.ts'
-import { runSchema, type Run, type RunInput } from './run-schema.ts'
+import type { OptimizerOptions } from './optimizers.ts'
+import { runSchema, type Settings, type SettingsInput } from './run-schema.ts'
 
-export type { Run } from './run-schema.ts'
+/** A batch as it lies in the memory of a host: where the model's has a tensor, an array of rows, one after another. */
+export type HostBatch<B> = B extends AnyTensor ? TypedArray : { readonly [K in keyof B]: HostBatch<B[K]> }
+/** What a run's data may be: ours, configured or not, or a source of one's own. */
+export type RunData<B> = DataSource<B> | OpenableData<B> | Part<OpenableData<B>, void>
+/** Hears everything that a run tells. What it throws ends the run. */
+export type Hook = (event: TrainEvent) => void
 
 type Axes = { readonly [axis: string]: number }
-type ModelDim = keyof ReturnType<typeof gptDims>
-type ModelLayout = keyof typeof gptLayouts
+type DimOf<M extends AnyModel> = keyof M['dims'] & string
+type LayoutOf<M extends AnyModel> = M extends { readonly layouts: infer L } ? keyof L & string : never
+type SomeOptimizer = Pick<Optimizer<never>, 'description'> & Partial<Pick<Optimizer<never>, 'rate'>> & { readonly slots: unknown; readonly init: unknown; readonly update: unknown }
 
-/** A run as a recipe writes it: its layouts speak of the model's dims, its own mesh's axes and the names that the model uses, or it does not compile. */
-export type RunOf<M extends Axes> = Omit<RunInput, 'mesh' | 'layout' | 'params' | 'state' | 'layouts'> & {
-  readonly mesh: M
-  readonly layout?: Layout<ModelDim, NoInfer<keyof M & string>>
-  readonly params?: LayoutFrom<ModelDim, NoInfer<keyof M & string>, ModelLayout>
-  readonly state?: LayoutFrom<ModelDim, NoInfer<keyof M & string>, ModelLayout>
-  readonly layouts?: { readonly [K in ModelLayout]?: LayoutFrom<ModelDim, NoInfer<keyof M & string>, ModelLayout> }
+/** A run as a recipe writes it: its layouts speak of the model's dims, its own mesh's axes and the names that the model uses, and its data gives what the model takes, or it does not compile. */
+export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mesh' | 'layout' | 'params' | 'state' | 'layouts' | 'batch'> & {
+  /** One of ours with its configuration, one's own by `configurable`, or a model as it is. */
+  readonly model: M | Part<M, BuildOptions>
+  readonly data: RunData<HostBatch<NoInfer<M>['batch']>>
+  /** Instead of what the data holds out. */
+  readonly heldOut?: DataSource<HostBatch<NoInfer<M>['batch']>>
+  readonly optimizer: SomeOptimizer | Part<Transformation, OptimizerOptions>
+  /** Examples a step; a model that is given as it is says so itself. */
+  readonly batch?: number
+  readonly mesh?: A
+  readonly layout?: Layout<NoInfer<DimOf<M>>, NoInfer<keyof A & string>>
+  readonly params?: LayoutFrom<NoInfer<DimOf<M>>, NoInfer<keyof A & string>, NoInfer<LayoutOf<M>>>
+  readonly state?: LayoutFrom<NoInfer<DimOf<M>>, NoInfer<keyof A & string>, NoInfer<LayoutOf<M>>>
+  readonly layouts?: { readonly [K in NoInfer<LayoutOf<M>>]?: LayoutFrom<NoInfer<DimOf<M>>, NoInfer<keyof A & string>, NoInfer<LayoutOf<M>>> }
+  readonly hooks?: readonly Hook[]
 }
 
-/** Checks a run and fills in what it leaves open. @throws UsageError naming the field. */
-export const defineRun = <const M extends Axes>(run: RunOf<M>): Run => parseRun(run, 'the recipe')
+/** A run with nothing left open. */
+export interface Run extends Settings {
+  readonly model: AnyModel | Part<AnyModel, BuildOptions>
+  readonly data: RunData<unknown>
+  readonly heldOut?: DataSource<unknown> | undefined
+  readonly optimizer: Optimizer | Part<Transformation, OptimizerOptions>
+  readonly hooks: readonly Hook[]
+}
 
-/** @throws UsageError naming the first field that is wrong; `where` says who gave the run. */
-export function parseRun(value: unknown, where: string): Run {
-  const parsed = runSchema.safeParse(value)
-  if (parsed.success) {
-    const { batch, microbatches } = parsed.data
-    if (batch % microbatches === 0) return parsed.data
-    throw new UsageError({ code: 'field', what: `${where}: microbatches is ${microbatches}, which does not divide batch, ${batch}`, fix: 'give it a number that does' })
-  }
-  throw fieldError(runSchema, value, parsed.error.issues[0], where)
+const parts = ['model', 'data', 'optimizer'] as const
+/** Those parts of a run that have a schema. */
+const configured = (run: Pick<Run, (typeof parts)[number]>): readonly (readonly [name: string, part: Part<unknown, never>])[] =>
+  parts.flatMap(name => { const part: unknown = run[name]; return isPart(part) ? [[name, part as Part<unknown, never>] as const] : [] })
+
+export const schemaOf = (run: Pick<Run, (typeof parts)[number]>): z.ZodType<Settings & { readonly [part: string]: unknown }> =>
+  runSchema(Object.fromEntries(configured(run).map(([name, part]) => [name, part.kind.schema as unknown as z.ZodType])))
+
+/** Checks a run and fills in what it leaves open. @throws UsageError naming the field. */
+export function defineRun<M extends AnyModel, const A extends Axes = { readonly batch: 1; readonly model: 1 }>(run: RunOf<M, A>): Run {
+  const { model, data, heldOut, optimizer, hooks = [], ...settings } = run
+  for (const part of parts) if (typeof run[part] !== 'object' || run[part] === null) throw new UsageError({ code: 'field', what: `the recipe: ${part} is ${run[part] === undefined ? 'missing' : 'none'}`, fix: needs[part] })
+  const given = { model, data, optimizer, hooks, ...(heldOut === undefined ? {} : { heldOut }) } as Pick<Run, 'model' | 'data' | 'optimizer' | 'hooks' | 'heldOut'>
+  const own = isPart(model) ? undefined : (model as AnyModel).itemsPerBatch
+  if (own !== undefined && settings.batch !== undefined && settings.batch !== own) throw new UsageError({ code: 'field', what: `the recipe: batch is ${settings.batch}, and the model is for batches of ${own}`, fix: 'leave batch out, or build the model for it' })
+  return checked(given, { ...settings, ...(own === undefined ? {} : { batch: own }), ...Object.fromEntries(configured(given).map(([name, part]) => [name, part.config])) }, 'the recipe')
+}
+const needs = {
+  model: 'give a model, such as gptModel({ … }) of meshwork/models', data: 'give what its batches come from, such as textData({ files: [\'novel.txt\'] })', optimizer: 'give an optimizer, such as adamwCosine({ rate: 1e-3 })',
+}
+
+/** The same run with other fields, all of them given as `fieldsOf` gives them. @throws UsageError naming the first field that is wrong; `where` says who gave them */
+export const withFields = (run: Run, fields: unknown, where: string): Run => checked(run, fields, where)
+
+function checked(given: Pick<Run, 'model' | 'data' | 'optimizer' | 'hooks' | 'heldOut'>, fields: unknown, where: string): Run {
+  const schema = schemaOf(given)
+  const parsed = schema.safeParse(fields)
+  if (!parsed.success) throw fieldError(schema, fields, parsed.error.issues[0], where)
+  const { batch, microbatches } = parsed.data
+  if (batch % microbatches !== 0) throw new UsageError({ code: 'field', what: `${where}: microbatches is ${microbatches}, which does not divide batch, ${batch}`, fix: 'give it a number that does' })
+  const built = Object.fromEntries(configured(given).map(([name, part]) => [name, part.with(parsed.data[name])]))
+  const run: Run = { ...given, ...parsed.data, ...built }
+  if (!isPart(given.model) && batch !== given.model.itemsPerBatch) throw new UsageError({ code: 'field', what: `${where}: batch is ${batch}, and the model is for batches of ${given.model.itemsPerBatch}`, fix: 'build the model for it: a model with a schema of its own can be' })
+  return run
+}
+
+const partNames: readonly string[] = [...parts, 'heldOut', 'hooks']
+/** The fields of a run as plain data: its settings, and the configurations of its parts. */
+export const fieldsOf = (run: Run): { readonly [field: string]: unknown } => ({
+  ...Object.fromEntries(Object.entries(run).filter(([name]) => !partNames.includes(name))), ...Object.fromEntries(configured(run).map(([name, part]) => [name, part.config])),
+})
+
+/** The model of a run. */
+export function modelOf({ model, batch, precision }: Run): Model<Tree, Tree> {
+  const built = isPart(model) ? model.build({ batch, precision }) : model
+  return built as unknown as Model<Tree, Tree>
+}
+
+/** The optimizer of a run, with its slots in the run's dtype. @throws UsageError where that cannot be */
+export function optimizerOf({ optimizer, steps, precision }: Run): Optimizer {
+  const built = isPart<Optimizer, OptimizerOptions>(optimizer) ? optimizer.build({ steps }) : optimizer
+  if ('rule' in built && precision.state !== precision.params) return withStateDtype(built as Transformation, precision.state) as Optimizer
+  if (precision.state !== precision.params && precision.state !== 'f32') throw new UsageError({ code: 'field', what: `precision.state is ${precision.state}, and the optimizer "${built.description.name}" is none that can be told`, fix: 'leave precision.state out: its slots say their dtype' })
+  return built
+}
+
+/** The layouts of a run, and the names that its model uses. */
+export const layoutsOf = ({ layout, params, state, layouts }: Run, { layouts: uses }: { readonly layouts?: LayoutNames }): Layouts => ({ layout, params, state, layouts, ...(uses === undefined ? {} : { uses }) })
+/** The mesh of a run. */
+export const meshOfRun = (run: Pick<Run, 'mesh'>): Mesh => meshOf(run.mesh)
+
+/** Fields that say where and how long a run is computed, or what is looked at: they change none of its numbers. */
+const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'layouts', 'steps', 'evaluation', 'checkpoint', 'sample']
+
+/** What decides a run's numbers, as plain data, but for what its data says itself: two runs with the same go on from each other's checkpoints. Neither mesh nor layout is in it. */
+export function identityOf(run: Run): { readonly [field: string]: Plain } {
+  const numbers = Object.entries(fieldsOf(run)).filter(([name]) => !changeable.includes(name) && name !== 'data') as [string, Plain][]
+  const declared = isPart(run.model) ? {} : { model: Object.fromEntries(leavesOf(modelOf(run).params).map(({ path, leaf }) => [path, `${leaf.dtype} ${formatShape(leaf.shape)}`])) }
+  return { ...Object.fromEntries(numbers), ...declared, optimizer: optimizerOf(run).description }
 }

@@ -1,5 +1,5 @@
 /** Scalars in TensorBoard's event files: TFRecord frames around Event messages. */
-import { open, mkdir } from 'node:fs/promises'
+import { mkdir, open, readdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
@@ -11,26 +11,39 @@ export interface EventFile extends AsyncDisposable {
   scalar(step: number, tag: string, value: number, wallTime?: number): void
   /** @throws FileError when the file cannot be written. */
   flush(): Promise<void>
+  /** Flushes, to the disk; resolves to the file's length. */
+  sync(): Promise<number>
+  /** Takes back what was noted behind a length that `sync` gave. */
+  cut(bytes: number): Promise<void>
   /** Flushes too. */
   close(): Promise<void>
 }
 
+/** How event files are called. */
+export const prefix = 'events.out.tfevents.'
+
 /**
- * A new event file in `dir`, which is made where it is not there. TensorBoard reads several in one folder as one run.
+ * The event file in `dir`, which is made where it is not there. With a length that is not 0, the file that is there goes on from it; TensorBoard, which reads a file
+ * as it grows, sees each step once.
  * @throws FileError when it cannot be made.
  */
-export async function openEventFile(dir: string): Promise<EventFile> {
+export async function openEventFile(dir: string, from = 0): Promise<EventFile> {
   const started = Date.now() / 1000
-  const { path, file } = await create(dir, `events.out.tfevents.${Math.floor(started)}.${hostname()}.${process.pid}`)
-  let pending: Uint8Array[] = [frame(event(started, w => w.tag(3, WireType.LengthDelimited).string('brain.Event:2')))]
+  const known = from === 0 ? undefined : (await readdir(dir).catch(() => [])).filter(name => name.startsWith(prefix)).sort()[0]
+  const { path, file } = known === undefined ? await create(dir, `${prefix}${Math.floor(started)}.${hostname()}.${process.pid}`) : await reopen(join(dir, known), from)
+  let pending: Uint8Array[] = known === undefined ? [frame(event(started, w => w.tag(3, WireType.LengthDelimited).string('brain.Event:2')))] : []
+  let length = known === undefined ? 0 : (await file.stat()).size
   // One write after another, so that frames never interleave; a failure goes to whoever flushed, and the next flush may try again.
   let last = Promise.resolve()
+  const failed = (cause: unknown): never => { throw isSystemError(cause) ? cannotWrite(path, cause) : cause }
   const flush = (): Promise<void> => {
     const bytes = Buffer.concat(pending)
     pending = []
-    const write = last.then(async () => { if (bytes.length > 0) await file.appendFile(bytes) }).catch((cause: unknown) => {
-      throw isSystemError(cause) ? cannotWrite(path, cause) : cause
-    })
+    const write = last.then(async () => {
+      if (bytes.length === 0) return
+      await file.appendFile(bytes)
+      length += bytes.length
+    }).catch(failed)
     last = write.catch(() => undefined)
     return write
   }
@@ -43,6 +56,16 @@ export async function openEventFile(dir: string): Promise<EventFile> {
   }
   return {
     path, flush, close, [Symbol.asyncDispose]: close,
+    async sync() {
+      await flush()
+      await file.datasync().catch(failed)
+      return length
+    },
+    async cut(bytes) {
+      await flush()
+      await file.truncate(bytes).catch(failed)
+      length = bytes
+    },
     scalar(step, tag, value, wallTime = Date.now() / 1000) {
       pending.push(frame(event(wallTime, w => {
         w.tag(2, WireType.Varint).int64(step)
@@ -52,6 +75,17 @@ export async function openEventFile(dir: string): Promise<EventFile> {
         w.tag(1, WireType.LengthDelimited).string(tag).tag(2, WireType.Bit32).float(Math.fround(value)).join().join()
       })))
     },
+  }
+}
+
+/** A file that is there, cut to a length. */
+async function reopen(path: string, length: number) {
+  try {
+    const file = await open(path, 'a')
+    await file.truncate(Math.min(length, (await file.stat()).size))
+    return { path, file }
+  } catch (cause) {
+    throw isSystemError(cause) ? cannotWrite(path, cause) : cause
   }
 }
 

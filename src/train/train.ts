@@ -1,190 +1,164 @@
-/** Training: data, programs, the loop, and the folder that remains. */
+/** Training into a run folder: it goes on where it was interrupted, and remains as what it was, how it went and what it learnt. */
 import { join } from 'node:path'
-import { setImmediate as breathe } from 'node:timers/promises'
+import { isPart } from '../core/configurable.ts'
+import { MeshworkError } from '../core/errors.ts'
+import { Checkpoints, saveWeights, type CheckpointEvent } from '../checkpoint/index.ts'
+import { writeTokenizer } from '../data/index.ts'
+import { anyOf, fromFirst } from '../engine/index.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
-import { saveWeights } from '../checkpoint/weights.ts'
-import { loadDataset, writeTokenizer, type Dataset, type TextFile } from '../data/index.ts'
-import { anyOf, fromFirst, leadersFirst, mesh as meshOf, MeshArray, type Arrays, type Backend, type Layouts, type Mesh } from '../engine/index.ts'
-import { treeOps } from '../core/tree.ts'
-import { gpt, WeightedMeans, type Gpt, type GptBatch, type GptParams } from '../models/index.ts'
-import { createFolder, type FolderChoice, type RunFolder } from './folder.ts'
-import type { EvalRow, StepRow, TrainEvent } from './events.ts'
-import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
-import { compileTrainer, type StateArrays, type StepPlan, type StepResult, type Trainer } from './program.ts'
-import type { Run } from './run.ts'
-import { requireSameData, requireSameRun, rowsHere, sources } from './together.ts'
+import { breathe } from './breathe.ts'
+import { Clock, joined } from './clock.ts'
+import { disposeAll, namedArrays } from './evaluate.ts'
+import type { TrainEvent } from './events.ts'
+import { firstState, listeners, resultOf, type FitOptions, type FitResult } from './fit.ts'
+import { RunFolder, type FolderChoice } from './folder.ts'
+import { RunKeeper, wantedOf, whole } from './keep.ts'
+import { Log } from './log.ts'
+import { Loop, type LoopResult, type Point } from './loop.ts'
+import { beginning, parseProgress } from './progress.ts'
+import { fieldsOf, identityOf, type Run } from './run.ts'
+import { openSession, type Session } from './session.ts'
+import { startFrom, type Start } from './start.ts'
+import { versions } from './together.ts'
 
-export interface TrainOptions {
-  readonly backend: Backend
-  /** Where the run is written; nothing is, where there is none. */
-  readonly folder?: FolderChoice
-  /** Once aborted, what the devices have been given is finished and what a normal end writes is written; before the first step, nothing is. */
-  readonly signal?: AbortSignal
-  readonly onEvent?: (event: TrainEvent) => void
-  /** The run's `data`, where some of it was read before: a pipe gives its text only once. */
-  readonly texts?: readonly TextFile[]
+export interface TrainOptions extends FitOptions {
+  /** Where the run is written: a folder, the next free one of a name, or none. */
+  readonly out?: FolderChoice | undefined
+  /** What a run that has not begun starts from, instead of its seed alone. */
+  readonly start?: Start | undefined
+  /** Where the run's values come from, for commands that need them again: a recipe's name or file. */
+  readonly recipe?: string | undefined
 }
-export interface TrainResult {
+export interface TrainResult extends FitResult {
   /** The run folder, where one was written. */
   readonly folder: string | undefined
-  readonly steps: number
-  readonly stopped: boolean
-  readonly losses: readonly number[]
-  readonly evalLoss: number | undefined
-  /** Live buffers of the backend before the state was freed and after. */
+  /** Live buffers of the backend once the state was freed. */
   readonly liveAfter: number
 }
 
-const stages = { count: 'data: counting words', learn: 'data: learning tokens', encode: 'data: encoding documents' } as const
-const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
-
-interface Launched { readonly step: number; readonly since: number; readonly metrics: Metrics }
-type Metrics = Arrays<StepResult<GptParams>['metrics']>
-const disposeAll = (tree: unknown): void => { for (const { leaf } of arrays.flatten(tree)) leaf.dispose() }
-
-/** The model of a run. */
-export const modelOf = (run: Run): Gpt => gpt(run.model, run.batch, run.precision)
-/** The layouts of a run, and the names that its model uses. */
-export const layoutsOf = ({ layout, params, state, layouts }: Run, model: Gpt): Layouts => ({ layout, params, state, layouts, uses: model.layouts })
-/** The mesh of a run. */
-export const meshOfRun = (run: Run): Mesh => meshOf(run.mesh)
+/** A run at work in its folder. `folder` and `log` are rank 0's. */
+interface Place { readonly path: string; readonly id: string; readonly folder: RunFolder | undefined; readonly again: boolean }
 
 /**
- * Trains a run. Under MPI every rank calls it with the same run: each reads and saves what its own device holds, all are told of the
- * events, and rank 0 writes what is one for all.
+ * Trains a run. Where its folder holds the same run, interrupted, it goes on from the newest checkpoint that is whole. Under MPI every rank calls it with the same run:
+ * each reads and saves what its own device holds, all are told of the events, and rank 0 writes what is one for all.
+ * @throws BadStep where the run's guard ends it; FileError where the folder holds another run or cannot be written; what is wrong with model, layout or data
  */
-export async function train(run: Run, { backend, folder, signal, onEvent = () => {}, texts = run.data }: TrainOptions): Promise<TrainResult> {
-  const mesh = meshOfRun(run)
-  const model = modelOf(run)
-  const shape = { batch: run.batch, seq: run.model.seq }
-  const { processes } = backend
-  await requireSameRun(processes, run, backend)
-  const data = await leadersFirst(processes, 'preparing the data', () => loadDataset({
-    files: texts, vocab: run.model.vocab, shape,
-    onProgress: ({ stage, done, total }) => onEvent({ type: 'preparing', what: stages[stage], done, total }),
-  }))
-  await requireSameData(processes, data)
-  if (data.cacheProblem !== undefined) onEvent({ type: 'warning', text: data.cacheProblem.message })
-  const where = { mesh, backend, dims: model.dims, ...layoutsOf(run, model) }
-  const { rate, clip, ...rest } = run.optimizer
-  const trainer = await compileTrainer(model, {
-    seed: run.seed, remat: run.remat, microbatches: run.microbatches, stateDtype: run.precision.state,
-    ...(run.precision.compute === 'f16' ? { lossScaling: run.precision.lossScale } : {}),
-    optimizer: { ...rest, clip, peak: rate, steps: run.steps },
-  }, where, {
-    onCompile: what => onEvent({ type: 'compiling', what }),
-    onPlan: step => onEvent(planEvent(step, mesh, model, data, backend)),
-  })
-  const rows = rowsHere(trainer.step.placements[1].tokens, mesh, backend)
-  const batches = data.train.batches({ ...shape, seed: run.seed, rows })
-  const held = data.heldOut.batches({ ...shape, atMost: run.evalBatches, rows })
-
-  const losses: number[] = []
-  // Processes hear of an interruption at different times: they stop after the same step.
-  const stopped = (also = true): Promise<boolean> => anyOf(processes, 'whether to stop', signal?.aborted === true && also)
-  let evalLoss: number | undefined
-  /** In rank 0 only. */
-  let out: RunFolder | undefined
-  let saved: string | undefined
-  let state: StateArrays<GptParams> | undefined
-  /** The step that the devices compute, whose metrics have not been read. */
-  let underWay: Launched | undefined
-  let lastRead = 0
-  /** Waits for the step under way, and says how it went; another may have been launched behind it. */
-  const finish = async (next?: Launched): Promise<void> => {
-    const last = underWay
-    underWay = next
-    if (last === undefined) return
-    const { step, since, metrics } = last
-    const { loss, gradNorm, learningRate, lossScale } = metrics
-    let row: StepRow
-    try {
-      row = {
-        step, loss: await loss.item(), gradNorm: await gradNorm.item(), learningRate: await learningRate.item(), tokens: (step + 1) * model.tokensPerBatch,
-        stepMs: performance.now() - Math.max(since, lastRead), ...(lossScale === undefined ? {} : { lossScale: await lossScale.item() }),
-      }
-    } finally {
-      disposeAll(metrics)
-    }
-    lastRead = performance.now()
-    if (row.lossScale !== undefined && !Number.isFinite(row.gradNorm)) onEvent({ type: 'skipped', step, lossScale: row.lossScale })
-    if (!Number.isFinite(row.loss) && losses.every(Number.isFinite)) onEvent({ type: 'warning', text: `the loss of step ${step + 1} is ${row.loss}: the run diverged. Try a lower optimizer.rate` })
-    losses.push(row.loss)
-    await out?.step(row)
-    onEvent({ type: 'step', steps: run.steps, ...row })
-  }
+export async function train(run: Run, options: TrainOptions): Promise<TrainResult> {
+  const { backend, signal, out, recipe, start } = options
+  const tell = listeners(run, options)
+  const clock = new Clock()
+  const session = await clock.time('starting', () => openSession(run, { backend, tell, signal }))
   try {
-    state = await trainer.init(run.seed) as StateArrays<GptParams>
-    // The loop turns, once to its end and once through, so that a signal that came while programs were compiled is heard before there is anything to lose.
-    for (let turn = 0; turn < 2; turn++) await breathe()
-    onEvent({ type: 'started', steps: run.steps })
+    const { processes } = backend
+    await breathe()
     // Only now: what fails before leaves no folder behind.
-    let stop = await stopped()
-    const path = folder === undefined || stop ? undefined : await fromFirst(processes, 'the run folder', async () => {
-      out = await createFolder(folder, run)
-      return out.path
+    if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) return { steps: 0, stopped: true, losses: [], evalLoss: undefined, folder: undefined, liveAfter: backend.liveBuffers() }
+    let folder: RunFolder | undefined
+    const place = out === undefined ? undefined : await fromFirst(processes, 'the run folder', async () => {
+      folder = await RunFolder.open(out, { run: fieldsOf(run), identity: { ...identityOf(run), data: session.data.identity ?? null }, ...(recipe === undefined ? {} : { recipe }) }, run.steps)
+      return { path: folder.path, id: folder.file.id, again: folder.again }
     })
-    for (let step = 0; step < run.steps && !stop; step++) {
-      const result = await trainer.step(state, sources(batches.batch(step), rows, run.model.seq))
-      state = result.state as StateArrays<GptParams>
-      // The step before is looked at, and the next batch made, while the devices compute this one.
-      await finish({ step, since: performance.now(), metrics: result.metrics as Metrics })
-      stop = await stopped()
-      if (step + 1 === run.steps || stop || (step + 1) % run.evalEvery === 0) {
-        await finish()
-        const evaluated: EvalRow = { step, evalLoss: await evaluate(trainer, state, held.map(b => sources(b, rows, run.model.seq)), stopped) }
-        evalLoss = evaluated.evalLoss
-        await out?.evaluated(evaluated)
-        onEvent({ type: 'eval', ...evaluated })
-      }
-    }
-    if (path !== undefined && losses.length > 0) {
-      if (out !== undefined) await writeDescription(path, run, data)
-      await saveWeights(join(path, 'model.safetensors'), arrays.flatten(state.params).map(({ path: name, leaf }) => ({ path: name, value: leaf })), processes)
-      onEvent({ type: 'saved', folder: path })
-      saved = path
+    try {
+      const result = await runIn(session, place === undefined ? undefined : { ...place, folder }, { ...options, start, tell, clock })
+      return { ...result, liveAfter: backend.liveBuffers() }
+    } catch (e) {
+      if (folder !== undefined) await ended(folder, e)
+      throw e
+    } finally {
+      await folder?.release()
     }
   } finally {
-    await (losses.length === 0 ? out?.discard() : out?.close())
-    for (const tree of [state, underWay?.metrics]) if (tree !== undefined) disposeAll(tree)
-    for (const program of [trainer.init, trainer.step, trainer.evaluate]) program.dispose()
-  }
-  return {
-    folder: saved, steps: losses.length, stopped: losses.length < run.steps, losses, evalLoss, liveAfter: backend.liveBuffers(),
+    await session.close()
   }
 }
 
-/** Who has asked for an end should not wait long for it: then the loss is of the held-out batches that there is time for. */
-const longestLastEvaluation = 5000
-
-async function evaluate(
-  trainer: Trainer<GptParams, GptBatch>, state: StateArrays<GptParams>, batches: readonly ReturnType<typeof sources>[], stopped: (also: boolean) => Promise<boolean>,
-): Promise<number> {
-  const start = performance.now()
-  const means = new WeightedMeans()
-  const add = async (found: Evaluated): Promise<void> => {
-    for (const [name, { value, weight }] of Object.entries(found)) means.add(name, { value: await value.item(), weight: await weight.item() })
-    disposeAll(found)
-  }
-  let underWay: Evaluated | undefined
-  for (const { tokens, targets } of batches) {
-    const before = underWay
-    underWay = await trainer.evaluate(state.params, { tokens, targets }) as Evaluated
-    if (before !== undefined) await add(before)
-    if (await stopped(performance.now() - start > longestLastEvaluation)) break
-  }
-  if (underWay !== undefined) await add(underWay)
-  return means.mean('loss') ?? NaN
-}
-type Evaluated = { readonly [name: string]: { readonly value: MeshArray; readonly weight: MeshArray } }
-
-async function writeDescription(folder: string, run: Run, data: Dataset): Promise<void> {
-  await writeTokenizer(join(folder, 'tokenizer.json'), data.tokenizer)
-  await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify({ architecture: 'gpt', ...run.model }, null, 2)}\n`)
+/** What a failure leaves: a note of it, or nothing where no step was made. */
+async function ended(folder: RunFolder, e: unknown): Promise<void> {
+  const rows = await folder.notes()
+  if (!folder.again && rows.length === 0) return folder.discard()
+  await folder.end({ state: 'failed', steps: 0, why: e instanceof MeshworkError ? e.problem.what : String(e) }).catch(() => undefined)
 }
 
-const planEvent = (step: StepPlan<GptParams, GptBatch>, mesh: Mesh, model: Gpt, data: Dataset, backend: Backend): TrainEvent => ({
-  type: 'plan', mesh: mesh.axes.map(({ name, size }) => ({ name, size })), backend: backend.description,
-  data: { name: data.name, licence: data.licence ?? 'your own', tokens: data.train.tokens.length, heldOut: data.heldOut.tokens.length, vocab: data.tokenizer.vocab },
-  parameters: parameterCount(step), devices: deviceRows(step, mesh, model.dims.batch), collectives: collectiveRows(step),
-})
+interface Job extends TrainOptions { readonly tell: (event: TrainEvent) => void; readonly clock: Clock }
+
+async function runIn(session: Session, place: Place | undefined, job: Job): Promise<Omit<TrainResult, 'liveAfter'>> {
+  const { run, backend, trainer, mesh, data } = session
+  const { clock, signal } = job
+  const { processes } = backend
+  const heard: CheckpointEvent[] = []
+  const checkpoints = place === undefined ? undefined : await Checkpoints.open({
+    folder: join(place.path, 'checkpoints'), runId: place.id, run: fieldsOf(run), versions: versions(backend), keep: run.checkpoint.keep, processes, onEvent: e => { heard.push(e) },
+  })
+  const [placements] = trainer.step.placements
+  const { point, from } = await clock.time('restoring', () => pointOf(session, checkpoints, job))
+  let loop: Loop | undefined
+  let log: Log | undefined
+  try {
+    if (place?.folder !== undefined) {
+      const opened = await Log.open(place.path, point.progress, place.again)
+      log = opened.log
+      for (const row of opened.lost) clock.add('lost', row.time.stepMs)
+    }
+    const tell = async (event: TrainEvent): Promise<void> => {
+      await log?.tell(event)
+      job.tell(event)
+    }
+    const began = Date.now()
+    const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed + clock.spent.lost }) }
+    const left = deadlineOf(run, signal)
+    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, backend, mesh, every: run.checkpoint.every, steps: run.steps, left, tell, onSave: note })
+    job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
+    if (run.guard.policy === 'rewind' && from === undefined) await keeper?.save(point, undefined)
+    loop = new Loop(session, point, { tell, clock, keeper, signal, lastEvaluation: () => left() / 2 })
+    const result = await loop.run()
+    try {
+      await clock.time('checkpoints', async () => keeper?.finish())
+      const saved = place !== undefined && result.progress.step > 0
+      if (saved) {
+        if (place.folder !== undefined) await writeDescription(place.path, run, data.tokenizer)
+        await saveWeights(join(place.path, 'model.safetensors'), namedArrays(result.state.params), processes)
+      }
+      await note()
+      if (place?.folder !== undefined) await finish(place.folder, result, saved, tell)
+      if (saved && place.folder === undefined) job.tell({ type: 'saved', folder: place.path })
+      return { ...resultOf(result), folder: saved ? place.path : undefined }
+    } finally {
+      disposeAll(result.state)
+    }
+  } finally {
+    if (loop === undefined) disposeAll(point.state)
+    await log?.close()
+  }
+}
+
+/** Where a run begins: at its newest checkpoint, at what it is to start from, or at its seed. */
+async function pointOf(session: Session, checkpoints: Checkpoints | undefined, { start, tell }: Job): Promise<{ readonly point: Point; readonly from: string | undefined }> {
+  const { backend, mesh, trainer } = session
+  const wanted = wantedOf(trainer.step.placements[0])
+  const restored = await checkpoints?.restore(wanted, backend, mesh)
+  if (restored !== undefined) return { point: { state: whole(restored.weights, restored.state), progress: parseProgress(restored.host, restored.path) }, from: restored.path }
+  if (start !== undefined) return startFrom(start, session, tell)
+  return { point: { state: await firstState(session), progress: beginning }, from: undefined }
+}
+
+/** How much time a run that was asked to end has left. */
+function deadlineOf({ checkpoint: { deadline } }: Run, signal: AbortSignal | undefined): () => number {
+  let asked: number | undefined = signal?.aborted === true ? performance.now() : undefined
+  signal?.addEventListener('abort', () => { asked ??= performance.now() }, { once: true })
+  return () => (asked === undefined ? Infinity : Math.max(0, asked + 1000 * deadline - performance.now()))
+}
+
+async function finish(folder: RunFolder, { progress, evalLoss, stopped }: LoopResult, saved: boolean, tell: (event: TrainEvent) => Promise<void>): Promise<void> {
+  if (!saved) return folder.discard()
+  await folder.end({ state: stopped ? 'stopped' : 'finished', steps: progress.step, ...(evalLoss === undefined ? {} : { evalLoss }) })
+  await tell({ type: 'saved', folder: folder.path })
+  type Note = Parameters<typeof joined>[0][number] & { readonly start: number }
+  const starts = new Map((await folder.notes() as readonly Note[]).map(n => [n.start, n]))
+  await tell({ type: 'goodput', ...joined([...starts.values()]) })
+}
+
+async function writeDescription(path: string, run: Run, tokenizer: Session['data']['tokenizer']): Promise<void> {
+  if (tokenizer !== undefined) await writeTokenizer(join(path, 'tokenizer.json'), tokenizer)
+  if (isPart<unknown, never>(run.model)) await writeFileAtomic(join(path, 'config.json'), `${JSON.stringify({ architecture: run.model.kind.name, ...run.model.config as object }, null, 2)}\n`)
+}

@@ -39,9 +39,12 @@ export async function openParts(names: readonly string[], options: { readonly fo
   if (options.format !== undefined) checkFormat(options.format)
   const files = await filesOf(names, options.format !== undefined)
   const parts: DocumentPart[] = []
-  for (const name of files) parts.push(await part(name, options.format ?? formatOf(name) ?? untold(name)))
+  for (const name of files) parts.push(await part(name, options.format ?? formatOf(name) ?? (isBare(name) ? { format: 'text' } : untold(name))))
   return parts
 }
+
+/** A name without an ending, such as LICENSE or /dev/stdin. */
+const isBare = (name: string): boolean => !isAddress(name) && !/\.[A-Za-z0-9]+$/.test(name)
 
 const untold = (name: string): never => {
   throw fault({

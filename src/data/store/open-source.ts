@@ -1,9 +1,9 @@
 /** Stores as a source of batches: what to learn from them, in which rows and shares, and which documents made a step. */
 import { DataError, UsageError } from '../../core/errors.ts'
-import type { Rows } from '../batches.ts'
+import type { Rows } from '../rows.ts'
 import { mixtureShares } from '../order.ts'
 import { spanShape, type SpanTask } from '../tasks/spans.ts'
-import { heldOutOf, placesOf, rowsOf, stretchesOf, tableOf, type HeldOut, type RowKind, type Stretch } from './row-table.ts'
+import { heldOutOf, placesOf, rangeOf, rowsOf, stretchesOf, tableOf, type HeldOut, type RowKind, type Stretch } from './row-table.ts'
 import { openReader, placesOfSteps, type Batches, type DataSource, type SourceSpec, type Task } from './source.ts'
 import { openStore, type DocumentSource, type Store } from './store.ts'
 
@@ -20,10 +20,12 @@ export interface SourceOptions<T extends Task> {
   /** `packed` unless told; for spans `windows`. */
   readonly rows?: RowKind
   readonly heldOut?: HeldOut
-  /** `train` unless told. What is held out comes in its own order, each row once, and of one store. */
-  readonly part?: 'train' | 'heldOut'
+  /** `train` unless told. What is held out, or `all` there is, comes in its own order, each row once, and of one store. */
+  readonly part?: 'train' | 'heldOut' | 'all'
   /** The id of a place that holds nothing; 0 unless told. It counts nowhere. */
   readonly pad?: number
+  /** The target of a place that does not count, in tasks whose targets lie beside tokens; `pad` unless told: then `weights` alone say so. */
+  readonly ignored?: number
   /** Of a store that has no tokenizer: ids are below it. */
   readonly vocab?: number
 }
@@ -63,7 +65,7 @@ export async function openSource<T extends Task>(options: SourceOptions<T>): Pro
   const kind = options.rows ?? (task.kind === 'spans' ? 'windows' : 'packed')
   if (task.kind === 'spans' && kind === 'packed') throw new UsageError({ code: 'source', what: 'spans are not made of packed rows', fix: 'rows: \'windows\', or \'padded\' for one document a row' })
   if (options.stores.length === 0) throw new UsageError({ code: 'source', what: 'there is no store', fix: 'name one' })
-  if (part === 'heldOut' && options.stores.length > 1) throw new UsageError({ code: 'source', what: `what is held out is measured store by store, and there are ${options.stores.length}`, fix: 'open a source for each' })
+  if (part !== 'train' && options.stores.length > 1) throw new UsageError({ code: 'source', what: `what is held out is measured store by store, and there are ${options.stores.length}`, fix: 'open a source for each' })
   const given = options.stores.map(s => (typeof s === 'string' ? { path: s } : s))
   const stores: Store[] = []
   try {
@@ -72,14 +74,15 @@ export async function openSource<T extends Task>(options: SourceOptions<T>): Pro
     const vocab = await vocabOf(stores, options.vocab)
     const { end, kept } = edgesOf(stores)
     const shape = task.kind === 'spans' ? { capacity: spanShape(seq, task).raw, overlap: 0 as const } : { capacity: seq, overlap: task.kind === 'masked' ? 0 as const : 1 as const }
-    const tables = stores.map((store, i) => {
-      const held = heldOutOf(store.starts, shares[i] === 0 ? { share: 0 } : heldOut)
-      return tableOf(store, kind, shape, d => (held[d] === 1) === (part === 'heldOut'))
+    const tables = stores.map((store, i): SourceSpec['stores'][number] => {
+      const held = part === 'all' ? new Uint8Array(store.documents) : heldOutOf(store.starts, shares[i] === 0 ? { share: 0 } : heldOut)
+      const table = tableOf(store, kind, shape, d => held === undefined || (held[d] === 1) === (part === 'heldOut'))
+      return { files: store.files, table, range: held === undefined ? rangeOf(rowsOf(table), heldOut, part === 'heldOut', store.path) : { from: 0, rows: rowsOf(table) } }
     })
     const added = addedIds(task, vocab, seq)
     const spec: SourceSpec = {
-      stores: stores.map((s, i) => ({ files: s.files, table: tables[i] as (typeof tables)[number] })), shares, batch, seq, seed, order: part === 'heldOut' ? 'fixed' : 'drawn',
-      task, ids: { pad, end, mask: added.mask, vocab, kept, sentinels: added.sentinels },
+      stores: tables, shares, batch, seq, seed, order: part === 'train' ? 'drawn' : 'fixed',
+      task, ids: { pad, end, mask: added.mask, vocab, kept, sentinels: added.sentinels, ...(options.ignored === undefined ? {} : { ignored: options.ignored }) },
     }
     return sourceOf(spec, stores, added.vocab) as StoreSource<Batches[T['kind']]>
   } catch (e) {
@@ -116,10 +119,10 @@ function sourceOf(spec: SourceSpec, stores: readonly Store[], vocab: number): St
   const reader = openReader(spec)
   const place = placesOfSteps(spec)
   const all = { from: 0, to: spec.batch }
-  const rows = spec.stores.map(s => rowsOf(s.table))
+  const rows = spec.stores.map(s => s.range.rows)
   const places = spec.stores.map(s => placesOf(s.table))
   // What a row holds on average, over the mixture.
-  const perRow = spec.shares.reduce((n, share, i) => n + share * (places[i] as number) / (rows[i] as number), 0)
+  const perRow = spec.shares.reduce((n, share, i) => n + share * (places[i] as number) / rowsOf((spec.stores[i] as SourceSpec['stores'][number]).table), 0)
   return {
     spec, stores, vocab, rows, shares: spec.shares, fill: perRow / (spec.stores[0]?.table.capacity ?? 1),
     batch: (step, of = all) => reader.batch(step, of),

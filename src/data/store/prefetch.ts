@@ -1,5 +1,5 @@
 /** Batches made ahead of who takes them. The position is how many were taken: what has been made and not taken is made again by whoever goes on. */
-import type { Rows } from '../batches.ts'
+import type { Rows } from '../rows.ts'
 import { WorkerPool } from './pool.ts'
 import { batchMaker, fieldsOf, type BatchJob, type DataSource, type SourceSpec } from './source.ts'
 

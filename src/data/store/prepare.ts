@@ -27,8 +27,8 @@ export interface PrepareProgress { readonly stage: 'count' | 'learn' | 'encode' 
 
 export interface PrepareOptions {
   readonly files: readonly string[]
-  /** The store's folder, which is not there before it is whole. */
-  readonly out: string
+  /** The store's folder, which is not there before it is whole; or a folder of stores, in which it has a name of its own by what it is made of. */
+  readonly out: string | { readonly cache: string }
   /** A tokenizer.json, or how many tokens to learn from the documents. */
   readonly tokenizer: { readonly path: string } | { readonly vocab: number }
   /** Tokens by name that each document begins and ends with; `<|endoftext|>` ends it unless told. */
@@ -65,8 +65,6 @@ const defaultPiece = 1 << 22
  */
 export async function prepareStore(options: PrepareOptions): Promise<Prepared> {
   const { out, ranks = oneRank, signal } = options
-  const folder = resolve(out)
-  const work = join(dirname(folder), `.${basename(folder)}.preparing`)
   if (options.files.length === 0) throw new UsageError({ code: 'no-files', what: 'there are no files to prepare', fix: 'name the files' })
   const parts = await openParts(options.files, options.format === undefined ? {} : { format: options.format })
   const twice = parts.find((p, i) => parts.findIndex(q => q.name === p.name) !== i)
@@ -75,7 +73,9 @@ export async function prepareStore(options: PrepareOptions): Promise<Prepared> {
   const plan: Plan = await fromRank0(ranks, 'what to prepare', async () => ({
     settings: settingsOf(options, given), parts: await Promise.all(parts.map(async p => ({ name: p.name, fingerprint: await p.fingerprint() }))),
   }))
-  const there = await fromRank0(ranks, 'whether the store is there', async () => await existing(folder, plan) ?? null)
+  const folder = resolve(typeof out === 'string' ? out : join(out.cache, sha256(JSON.stringify(contentOf(plan))).slice(0, 24)))
+  const work = join(dirname(folder), `.${basename(folder)}.preparing`)
+  const there = await fromRank0(ranks, 'whether the store is there', async () => await existing(folder, typeof out === 'string' ? plan : undefined) ?? null)
   if (there !== null) return { folder, manifest: there, made: false, resumed: 0 }
   const job: Job = { ...options, ranks, folder, work, plan, parts, given }
   try {
@@ -83,9 +83,12 @@ export async function prepareStore(options: PrepareOptions): Promise<Prepared> {
     if (ranks.rank > 0) return await run(job)
     return await withLock(work, { signal, onWait: options.onWait }, () => run(job))
   } catch (cause) {
-    throw isSystemError(cause) ? cannotWrite(out, cause) : cause
+    throw isSystemError(cause) ? cannotWrite(folder, cause) : cause
   }
 }
+
+/** What the tokens hang on: whatever its files are called, and wherever they lie. */
+const contentOf = ({ settings, parts }: Plan): object => ({ settings, parts: parts.map(p => p.fingerprint) })
 
 interface Job extends PrepareOptions {
   readonly ranks: Ranks
@@ -101,7 +104,7 @@ async function run(job: Job): Promise<Prepared> {
   const { ranks, folder, work, plan } = job
   const ready = await fromRank0(ranks, 'what there is to go on with', async () => {
     // Whoever held the lock before may have finished it.
-    const there = await existing(folder, plan)
+    const there = await existing(folder, typeof job.out === 'string' ? plan : undefined)
     if (there !== undefined) await clean(work, { all: true })
     return there ?? await begin(job) ?? null
   })
@@ -144,7 +147,7 @@ const current = ({ parts }: Plan) => {
 }
 
 /** The store that is there, if it is what is asked for. @throws DataError where something else is. */
-async function existing(folder: string, plan: Plan): Promise<Manifest | undefined> {
+async function existing(folder: string, plan: Plan | undefined): Promise<Manifest | undefined> {
   const names: readonly string[] = await readdir(folder).catch((cause: unknown) => {
     if (isSystemError(cause) && cause.code === 'ENOENT') return []
     if (isSystemError(cause) && cause.code === 'ENOTDIR') throw new DataError({ code: 'out-taken', what: `${folder} is a file`, fix: 'write to another folder', cause })
@@ -153,7 +156,7 @@ async function existing(folder: string, plan: Plan): Promise<Manifest | undefine
   if (names.length === 0) return undefined
   if (!names.includes(files.manifest)) throw new DataError({ code: 'out-taken', what: `${folder} holds something else than a store`, details: { holds: names.slice(0, 4).join(', ') }, fix: 'write to a folder that is not there yet' })
   const manifest = await readManifest(folder)
-  requireSamePlan(folder, manifest, plan)
+  if (plan !== undefined) requireSamePlan(folder, manifest, plan)
   return manifest
 }
 

@@ -25,10 +25,10 @@ export interface HeldOut {
 
 /**
  * Documents held out, drawn by a fixed key until they have the share of the tokens: a byte each, 1 for held out. Neither a seed nor a mesh has a say in it.
- * A document that would make it more than twice that is passed over.
- * @throws DataError where documents are too few to leave some for either part.
+ * A document that would make it more than twice that is passed over. Undefined where there are too few to leave some for either part.
+ * @throws DataError for a share that cannot be
  */
-export function heldOutOf(starts: Float64Array, { share = 0.05, most = 2 ** 20 }: HeldOut): Uint8Array {
+export function heldOutOf(starts: Float64Array, { share = 0.05, most = 2 ** 20 }: HeldOut): Uint8Array | undefined {
   const documents = starts.length - 1
   const held = new Uint8Array(documents)
   if (share === 0) return held
@@ -43,11 +43,17 @@ export function heldOutOf(starts: Float64Array, { share = 0.05, most = 2 ** 20 }
     held[d] = 1
     tokens += n
   }
-  if (documents > 1 && tokens > 0 && tokens < (starts[documents] as number)) return held
-  throw new DataError({
-    code: 'held-out', what: `of ${documents} document${documents === 1 ? '' : 's'} none can be held out`, details: { tokens: `${starts[documents]}`, share: `${share}` },
-    fix: 'give more documents, a larger share, or hold none out: heldOut: { share: 0 }',
-  })
+  return documents > 1 && tokens > 0 && tokens < (starts[documents] as number) ? held : undefined
+}
+
+/** Rows of a table: all of them, unless the last ones are held out, for lack of documents. */
+export interface RowRange { readonly from: number; readonly rows: number }
+
+/** The rows of either part where documents are too few: the last ones are held out, at least one. @throws DataError where there are not two */
+export function rangeOf(rows: number, { share = 0.05 }: HeldOut, heldOut: boolean, path: string): RowRange {
+  const held = Math.max(1, Math.round(rows * share))
+  if (rows < 2) throw new DataError({ code: 'text-too-short', what: `${path} has ${rows} row${rows === 1 ? '' : 's'}: none can be held out`, fix: 'give more text, ask for a shorter seq, or hold none out' })
+  return heldOut ? { from: rows - held, rows: held } : { from: 0, rows: rows - held }
 }
 
 /** @throws DataError where the part has no row. */

@@ -1,5 +1,5 @@
 /** Batches of stores: a pure function of step and rows, in any thread. */
-import type { Rows } from '../batches.ts'
+import type { Rows } from '../rows.ts'
 import { epochOrder, mixture, type Drawn, type Place } from '../order.ts'
 import { causalBatch, prefixBatch, type CausalBatch, type PrefixBatch } from '../tasks/causal.ts'
 import { maskedBatch, type MaskedBatch, type MaskedTask } from '../tasks/masked.ts'
@@ -7,7 +7,7 @@ import { drawsOf } from '../tasks/random.ts'
 import type { RowTokens } from '../tasks/rows.ts'
 import { spanBatch, spanShape, type SpanBatch, type SpanTask } from '../tasks/spans.ts'
 import { TokenReader, type TokenFiles } from './reader.ts'
-import { readRow, rowsOf, type RowTable } from './row-table.ts'
+import { readRow, type RowRange, type RowTable } from './row-table.ts'
 
 /**
  * Where batches come from; a user's own is this one function. `rows` are those of the global batch that are asked for: what a row holds hangs on the step
@@ -23,7 +23,7 @@ export type AnyBatch = Batches[TaskKind]
 
 /** A source as plain data: what a thread makes it from. */
 export interface SourceSpec {
-  readonly stores: readonly { readonly files: TokenFiles; readonly table: RowTable }[]
+  readonly stores: readonly { readonly files: TokenFiles; readonly table: RowTable; readonly range: RowRange }[]
   readonly shares: readonly number[]
   /** Rows of a step, in all. */
   readonly batch: number
@@ -32,7 +32,7 @@ export interface SourceSpec {
   /** `fixed`: the first store's rows as they are, each once, then empty ones. */
   readonly order: 'drawn' | 'fixed'
   readonly task: Task
-  readonly ids: { readonly pad: number; readonly end: number; readonly mask: number; readonly vocab: number; readonly kept: readonly number[]; readonly sentinels: readonly number[] }
+  readonly ids: { readonly pad: number; readonly end: number; readonly mask: number; readonly vocab: number; readonly kept: readonly number[]; readonly sentinels: readonly number[]; readonly ignored?: number }
 }
 
 /** A row of a step: the store, and the place in it. */
@@ -40,11 +40,12 @@ export interface RowPlace extends Drawn, Place {}
 
 /** Where each row of a step comes from; undefined behind the end of a fixed order. */
 export function placesOfSteps({ stores, shares, batch, seed, order }: SourceSpec): (step: number, row: number) => RowPlace | undefined {
-  const counts = stores.map(s => rowsOf(s.table))
+  const counts = stores.map(s => s.range.rows)
+  const firsts = stores.map(s => s.range.from)
   if (order === 'fixed') {
     return (step, row) => {
       const nth = step * batch + row
-      return nth < (counts[0] as number) ? { source: 0, nth, epoch: 0, row: nth } : undefined
+      return nth < (counts[0] as number) ? { source: 0, nth, epoch: 0, row: nth + (firsts[0] as number) } : undefined
     }
   }
   const draw = shares.length === 1 ? (nth: number): Drawn => ({ source: 0, nth }) : mixture(shares)
@@ -52,7 +53,7 @@ export function placesOfSteps({ stores, shares, batch, seed, order }: SourceSpec
   return (step, row) => {
     const drawn = draw(step * batch + row)
     const place = orders[drawn.source]?.(drawn.nth)
-    return place === undefined ? undefined : { ...drawn, ...place }
+    return place === undefined ? undefined : { ...drawn, ...place, row: place.row + (firsts[drawn.source] as number) }
   }
 }
 
@@ -62,6 +63,13 @@ const makers: { readonly [K in TaskKind]: Make } = {
   prefix: (rows, { seq, ids }) => prefixBatch(rows, seq, ids.pad),
   masked: (rows, { seq, ids, task }) => maskedBatch(rows, seq, ids.pad, task as MaskedTask, { mask: ids.mask, vocab: ids.vocab, kept: new Set(ids.kept) }),
   spans: (rows, { seq, ids, task }) => spanBatch(rows, seq, ids.pad, task as SpanTask, ids.sentinels, ids.end),
+}
+
+/** Where a place does not count, its target says so, too. */
+function withIgnored(batch: AnyBatch, { ids: { ignored } }: SourceSpec): AnyBatch {
+  const targets = 'labels' in batch ? batch.labels : batch.targets
+  if (ignored !== undefined) batch.weights.forEach((w, i) => { if (w === 0) targets[i] = ignored })
+  return batch
 }
 
 export interface SourceReader { batch(step: number, rows: Rows): AnyBatch; close(): void }
@@ -82,7 +90,7 @@ export function openReader(spec: SourceSpec): SourceReader {
         const reader = readers[place.source] ??= new TokenReader(store.files)
         rows.push(readRow(store.table, reader, place.row, () => drawsOf(spec.seed, place.source, place.epoch, place.row, 3)))
       }
-      return makers[spec.task.kind](rows, spec)
+      return withIgnored(makers[spec.task.kind](rows, spec), spec)
     },
     close() { for (const reader of readers.splice(0)) reader?.close() },
   }
@@ -94,8 +102,8 @@ export function fieldsOf({ task, seq }: SourceSpec, rows: number): readonly { re
   if (task.kind === 'spans') {
     const targets = rows * spanShape(seq, task).targets
     return [
-      { name: 'inputs', type: 'i32', length: n }, { name: 'inputWeights', type: 'f32', length: n },
-      { name: 'decoderInputs', type: 'i32', length: targets }, { name: 'targets', type: 'i32', length: targets }, { name: 'weights', type: 'f32', length: targets },
+      { name: 'source', type: 'i32', length: n }, { name: 'sourceWeights', type: 'f32', length: n },
+      { name: 'target', type: 'i32', length: targets }, { name: 'labels', type: 'i32', length: targets }, { name: 'weights', type: 'f32', length: targets },
     ]
   }
   const names = ['tokens', 'targets', 'weights', 'segments', 'positions', ...task.kind === 'prefix' ? ['prefix'] : []]

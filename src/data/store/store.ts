@@ -40,6 +40,10 @@ export interface Store {
   close(): void
 }
 
+/** What a store's tokens are, whatever its path: equal for equal documents, tokenizer and options. */
+export const storeIdentity = ({ manifest, documents, tokens }: Pick<Store, 'manifest' | 'documents' | 'tokens'>): { readonly documents: number; readonly tokens: number; readonly parts: readonly string[]; readonly tokenizer: string | null } =>
+  ({ documents, tokens, parts: manifest?.parts.map(p => p.fingerprint) ?? [], tokenizer: manifest?.files.tokenizer.sha256 ?? null })
+
 /**
  * Opens the folder that `prepareStore` wrote, or Megatron's files: `path` without `.bin` and `.idx`, or with one of them.
  * Sizes, index and table of chunks are checked now, tokens when they are first read.

@@ -13,14 +13,14 @@ export interface SpanTask {
   readonly sentinels?: readonly number[]
 }
 
-/** Inputs are [rows, seq], the others [rows, targetSeq], row-major. */
+/** `source` is [rows, seq], the others [rows, targetSeq], row-major. */
 export interface SpanBatch {
-  readonly inputs: Int32Array
-  /** 1 where there is an input. */
-  readonly inputWeights: Float32Array
-  /** What the decoder is given: the targets one place later, behind the padding. */
-  readonly decoderInputs: Int32Array
-  readonly targets: Int32Array
+  readonly source: Int32Array
+  /** 1 where there is a token. */
+  readonly sourceWeights: Float32Array
+  /** What the decoder is given: the labels one place later, behind the padding. */
+  readonly target: Int32Array
+  readonly labels: Int32Array
   readonly weights: Float32Array
 }
 
@@ -84,17 +84,17 @@ export function spanBatch(rows: readonly RowTokens[], seq: number, pad: number, 
   const { targets: width } = spanShape(seq, task)
   const size = rows.length * width
   const out = {
-    inputs: new Int32Array(rows.length * seq).fill(pad), inputWeights: new Float32Array(rows.length * seq),
-    decoderInputs: new Int32Array(size).fill(pad), targets: new Int32Array(size).fill(pad), weights: new Float32Array(size),
+    source: new Int32Array(rows.length * seq).fill(pad), sourceWeights: new Float32Array(rows.length * seq),
+    target: new Int32Array(size).fill(pad), labels: new Int32Array(size).fill(pad), weights: new Float32Array(size),
   }
   rows.forEach(({ segments: [segment], draws }, row) => {
     if (segment === undefined || segment.length < 2) return
     const { inputs, targets } = corrupt(segment.ids.subarray(0, segment.length), task, sentinels, end, draws())
-    out.inputs.set(inputs, row * seq)
-    out.inputWeights.fill(1, row * seq, row * seq + inputs.length)
-    out.targets.set(targets, row * width)
+    out.source.set(inputs, row * seq)
+    out.sourceWeights.fill(1, row * seq, row * seq + inputs.length)
+    out.labels.set(targets, row * width)
     out.weights.fill(1, row * width, row * width + targets.length)
-    out.decoderInputs.set(targets.slice(0, -1), row * width + 1)
+    out.target.set(targets.slice(0, -1), row * width + 1)
   })
   return out
 }

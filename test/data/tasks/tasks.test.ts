@@ -112,8 +112,8 @@ describe('spans', () => {
       const { raw, targets } = spanShape(seq, {})
       const ids = Int32Array.from({ length: raw }, (_, i) => i % 900 + 1)
       const b = spanBatch([row(3, segment([...ids], 0))], seq, 0, { kind: 'spans' }, sentinels, 999)
-      expect([b.inputs.length, b.targets.length, b.inputWeights.at(-1), b.weights.at(-1), b.inputs.at(-1), b.targets.at(-1)]).toEqual([seq, targets, 1, 1, 999, 999])
-      expect([...b.decoderInputs]).toEqual([0, ...b.targets.slice(0, -1)])
+      expect([b.source.length, b.labels.length, b.sourceWeights.at(-1), b.weights.at(-1), b.source.at(-1), b.labels.at(-1)]).toEqual([seq, targets, 1, 1, 999, 999])
+      expect([...b.target]).toEqual([0, ...b.labels.slice(0, -1)])
     }
   })
 

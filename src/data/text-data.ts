@@ -1,0 +1,168 @@
+/** Text as a run's data: files, tokenised once into a store that is kept, or stores that were made before; in shares, packed or not, for one task or another. */
+import { randomBytes } from 'node:crypto'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { mkdir, rm, stat } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { z } from 'zod'
+import { configurable, type Configurable } from '../core/configurable.ts'
+import { DataError, UsageError } from '../core/errors.ts'
+import type { Plain } from '../core/plain.ts'
+import { cacheRoot, makeCacheFolder } from '../io/cache-root.ts'
+import { defaultFiles, defaultLicence, defaultName } from './corpus.ts'
+import type { DataRequest, OpenableData, OpenData } from './part.ts'
+import { isAddress } from './sources/http.ts'
+import { openSource, type SourceOptions, type StoreSource } from './store/open-source.ts'
+import { prepareStore } from './store/prepare.ts'
+import { storeIdentity } from './store/store.ts'
+import type { Batches, Task } from './store/source.ts'
+import type { CausalBatch, PrefixBatch } from './tasks/causal.ts'
+import type { MaskedBatch } from './tasks/masked.ts'
+import type { SpanBatch } from './tasks/spans.ts'
+
+/** What there is to set of text. */
+export interface TextConfig {
+  /** Files, folders, patterns or addresses of text, JSONL, CSV, Parquet or tar; none and no `stores`: the State of the Union addresses. */
+  readonly files: readonly string[]
+  /** Stores of tokens that were prepared before, each with its weight in a mixture if it has one: `stores/web`, or `stores/web=3`. */
+  readonly stores: readonly string[]
+  /** Weights to the power 1 / temperature. */
+  readonly temperature: number
+  /** A tokenizer.json for `files`; one is learnt from them unless given. */
+  readonly tokenizer?: string | undefined
+  /** Tokens to learn; the model's vocabulary unless given. */
+  readonly vocab?: number | undefined
+  /** How documents become rows: as `openSource` says; `packed` for models that keep documents apart, else `windows`, unless given. */
+  readonly rows?: 'packed' | 'padded' | 'windows' | undefined
+  /** The share of tokens that is held out, in whole documents. */
+  readonly heldOut: number
+}
+type TextInput = { readonly [F in keyof TextConfig]?: TextConfig[F] | undefined }
+
+const shape = {
+  files: z.array(z.string()).default([]), stores: z.array(z.string()).default([]), temperature: z.number().positive().default(1), tokenizer: z.string().optional(),
+  vocab: z.int().min(258).max(2 ** 31 - 1).optional(), rows: z.enum(['packed', 'padded', 'windows']).optional(), heldOut: z.number().min(0).lt(1).default(0.05),
+}
+const textSchema: z.ZodType<TextConfig, TextInput> = z.strictObject(shape)
+
+/** The length of a row, by the model's tokens. */
+function seqOf({ fields }: DataRequest): number {
+  const [seq] = fields['tokens'] ?? fields['source'] ?? []
+  if (seq !== undefined) return seq
+  throw new UsageError({ code: 'data', what: `text gives tokens, and the model takes ${Object.keys(fields).join(', ')}`, fix: 'give the model data of its own kind: any object with batch(step, rows)' })
+}
+
+const weighted = (given: string): { readonly path: string; readonly weight?: number } => {
+  const [, path, weight] = /^(.+)=(\d+(?:\.\d+)?)$/.exec(given) ?? []
+  return path === undefined ? { path: given } : { path, weight: Number(weight) }
+}
+
+/** Pipes give their text once, and it is read twice: it is kept in a file until the store is made. */
+async function kept(files: readonly string[], folder: string): Promise<{ readonly files: readonly string[]; readonly clear: () => Promise<void> }> {
+  const spool = join(folder, `.pipe-${process.pid}-${randomBytes(4).toString('hex')}`)
+  const found: string[] = []
+  for (const [i, name] of files.entries()) {
+    const info = isAddress(name) ? undefined : await stat(name).catch(() => undefined)
+    if (info === undefined || info.isFile() || info.isDirectory()) { found.push(name); continue }
+    await mkdir(spool, { recursive: true })
+    const copy = join(spool, `${i}`)
+    await pipeline(createReadStream(name), createWriteStream(copy)).catch((cause: unknown) => { throw new DataError({ code: 'unreadable', what: `cannot read ${name}`, details: { reason: cause instanceof Error ? cause.message : String(cause) }, fix: 'write it into a file, and give that', cause }) })
+    found.push(copy)
+  }
+  return { files: found, clear: () => rm(spool, { recursive: true, force: true }) }
+}
+
+/** The folders of the stores that a configuration means: those of its files are made where they are not there yet. */
+async function storesOf({ files, stores, tokenizer, vocab }: TextConfig, request: DataRequest): Promise<readonly { readonly path: string; readonly weight?: number }[]> {
+  if (files.length === 0 && stores.length > 0) return stores.map(weighted)
+  const size = vocab ?? request.vocab
+  if (tokenizer === undefined && size === undefined) throw new UsageError({ code: 'data', what: 'how many tokens are to be learnt from the text is not said', fix: 'say data.vocab, or give data.tokenizer' })
+  const cache = join(cacheRoot(), 'stores')
+  await makeCacheFolder(cache)
+  const from = files.length === 0 ? { files: await defaultFiles(), clear: () => Promise.resolve() } : await kept(files, cache)
+  try {
+    const made = await prepareStore({
+      files: from.files, out: { cache }, tokenizer: tokenizer === undefined ? { vocab: size ?? 0 } : { path: tokenizer }, ranks: request.ranks, onProgress: request.onProgress,
+      onWait: holder => request.onNote(`waiting for another process that prepares the same text (${holder})`), ...(request.signal === undefined ? {} : { signal: request.signal }),
+    })
+    if (made.made) request.onNote(`the text was tokenised once, and is kept in ${made.folder}`)
+    return [{ path: made.folder }, ...stores.map(weighted)]
+  } finally {
+    await from.clear()
+  }
+}
+
+const open = <C extends TextConfig, T extends Task>(task: (config: C) => T) => (config: C): OpenableData<Batches[T['kind']]> => ({
+  async open(request): Promise<OpenData<Batches[T['kind']]>> {
+    const stores = await storesOf(config, request)
+    const common = {
+      batch: request.batch, seq: seqOf(request), seed: request.seed, task: task(config), temperature: config.temperature, heldOut: { share: config.heldOut },
+      ...(config.rows === undefined ? 'segments' in request.fields || task(config).kind === 'spans' ? {} : { rows: 'windows' as const } : { rows: config.rows }),
+      ...(request.ignored === undefined ? {} : { ignored: request.ignored }), ...(request.vocab === undefined ? {} : { vocab: request.vocab }),
+    } satisfies Partial<SourceOptions<T>>
+    const source = await openSource<T>({ ...common, stores })
+    const held = config.heldOut === 0 ? undefined : await openSource<T>({ ...common, stores: stores.slice(0, 1), part: 'heldOut' })
+    const close = (): void => { source.close(); held?.close() }
+    try {
+      requireVocab(source, request)
+      requireCounted(source, request)
+      return { ...source, heldOut: held === undefined ? undefined : { source: held, batches: heldOutBatches(held, request) }, ...await aboutOf(config, source, held), close }
+    } catch (e) {
+      close()
+      throw e
+    }
+  },
+})
+
+/** The last batch may have empty rows, for a model that leaves them out. */
+function heldOutBatches({ rows: [rows = 0], stores }: StoreSource<unknown>, { heldOut, batch, ignored }: DataRequest): number {
+  const whole = ignored === undefined ? Math.floor(rows / batch) : Math.ceil(rows / batch)
+  if (whole > 0) return Math.min(heldOut, whole)
+  throw new DataError({ code: 'text-too-short', what: `what is held out of ${stores[0]?.path ?? 'the text'} are ${rows} rows, and a batch has ${batch}`, fix: 'give more text, hold more out (data.heldOut), or ask for a smaller batch or a shorter seq' })
+}
+
+function requireVocab({ vocab, stores }: StoreSource<unknown>, request: DataRequest): void {
+  if (request.vocab === undefined || vocab <= request.vocab) return
+  throw new UsageError({ code: 'vocab', what: `the text's tokens are ${vocab}, and the model has a vocabulary of ${request.vocab}`, details: { store: stores[0]?.path ?? '' }, fix: `give the model a vocabulary of at least ${vocab}, or another tokenizer` })
+}
+
+/** A model that counts every target must not be given places that are none. */
+function requireCounted({ fill, stores }: StoreSource<unknown>, { ignored }: DataRequest): void {
+  if (ignored !== undefined || (fill > 1 - 1e-9 && stores.every(s => s.files.mask === null))) return
+  throw new UsageError({ code: 'targets', what: 'some places of the text are not to be learnt, and the model learns all of them', fix: 'use a model that leaves targets out, such as a GPT with masked or packed: true; or rows: \'windows\' of text without chats' })
+}
+
+async function aboutOf(config: TextConfig, source: StoreSource<unknown>, held: StoreSource<unknown> | undefined): Promise<Pick<OpenData<unknown>, 'about' | 'identity' | 'tokenizer'>> {
+  const isDefault = config.files.length === 0 && config.stores.length === 0
+  const names = (config.files.length > 0 ? config.files : source.stores.map(s => s.path)).map(n => basename(n))
+  const heldTokens = held === undefined ? 0 : (held.rows[0] ?? 0) * source.spec.seq
+  const tokens = source.stores.reduce((n, store) => n + store.tokens, 0)
+  const identity: Plain = { stores: source.stores.map(storeIdentity), shares: source.shares, seq: source.spec.seq, task: { ...source.spec.task } as Plain, rows: source.rows }
+  return {
+    identity, tokenizer: await source.stores.find(s => s.manifest !== undefined)?.tokenizer(),
+    about: {
+      name: isDefault ? defaultName : names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', '),
+      licence: isDefault ? defaultLicence : 'your own', tokens: tokens - heldTokens, rows: source.rows.reduce((a, b) => a + b, 0), heldOut: heldTokens, vocab: source.vocab,
+    },
+  }
+}
+
+/** Text to predict, token after token: `data: textData({ files: ['novel.txt'] })`. */
+export const textData: Configurable<TextConfig, TextInput, OpenableData<CausalBatch>, void> =
+  configurable({ name: 'text', schema: textSchema, build: open(() => ({ kind: 'causal' as const })) })
+/** The same with a prefix in each document that all of it sees. */
+export const prefixData: Configurable<TextConfig, TextInput, OpenableData<PrefixBatch>, void> =
+  configurable({ name: 'prefix', schema: textSchema, build: open(() => ({ kind: 'prefix' as const })) })
+
+interface MaskedConfig extends TextConfig { readonly share: number }
+const maskedSchema: z.ZodType<MaskedConfig, TextInput & { readonly share?: number | undefined }> = z.strictObject({ ...shape, share: z.number().gt(0).lt(1).default(0.15) })
+/** Text of which a `share` of the tokens is masked and to be found (Devlin et al. 2019). */
+export const maskedData: Configurable<MaskedConfig, TextInput & { readonly share?: number | undefined }, OpenableData<MaskedBatch>, void> =
+  configurable({ name: 'masked', schema: maskedSchema, build: open((config: MaskedConfig) => ({ kind: 'masked' as const, share: config.share })) })
+
+interface SpanConfig extends TextConfig { readonly density: number; readonly mean: number }
+type SpanInput = TextInput & { readonly density?: number | undefined; readonly mean?: number | undefined }
+const spanSchema: z.ZodType<SpanConfig, SpanInput> = z.strictObject({ ...shape, density: z.number().gt(0).lt(1).default(0.15), mean: z.number().min(1).default(3) })
+/** Text of which spans of `mean` tokens are to be found by a decoder (T5: Raffel et al. 2020). */
+export const spanData: Configurable<SpanConfig, SpanInput, OpenableData<SpanBatch>, void> =
+  configurable({ name: 'spans', schema: spanSchema, build: open((config: SpanConfig) => ({ kind: 'spans' as const, density: config.density, mean: config.mean })) })

@@ -1,0 +1,48 @@
+/** The loss and the metrics of held-out data: means over all that counts in it. */
+import { treeOps } from '../core/tree.ts'
+import type { DataSource, Rows } from '../data/index.ts'
+import { MeshArray, type Tree } from '../engine/index.ts'
+import { WeightedMeans, type Model } from '../models/index.ts'
+import { sourcesOf } from './feed.ts'
+import type { Trainer } from './program.ts'
+
+const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
+export const disposeAll = (tree: unknown): void => { for (const { leaf } of arrays.flatten(tree)) leaf.dispose() }
+/** The arrays of a tree under their paths. */
+export const namedArrays = (tree: unknown): { readonly path: string; readonly value: MeshArray }[] => arrays.flatten(tree).map(({ path, leaf }) => ({ path, value: leaf }))
+
+export interface EvaluateOptions {
+  readonly model: Model<Tree, Tree>
+  readonly evaluate: Trainer<Tree, Tree>['evaluate']
+  readonly rows: Rows
+  readonly source: DataSource<unknown>
+  readonly batches: number
+  /** Asked after each batch, in all processes alike: whether it is enough. */
+  readonly enough?: (done: number) => Promise<boolean>
+  /** Sees each batch as it is made. */
+  readonly onBatch?: (batch: unknown, index: number) => void
+}
+
+/** The next batch is made, and the last one's numbers are read, while the devices work. */
+export async function evaluateOn(params: unknown, { model, evaluate, rows, source, batches, enough, onBatch }: EvaluateOptions): Promise<WeightedMeans> {
+  const means = new WeightedMeans()
+  type Found = { readonly [name: string]: { readonly value: MeshArray; readonly weight: MeshArray } }
+  const add = async (found: Found): Promise<void> => {
+    try {
+      for (const [name, { value, weight }] of Object.entries(found)) means.add(name, { value: await value.item(), weight: await weight.item() })
+    } finally {
+      disposeAll(found)
+    }
+  }
+  let underWay: Found | undefined
+  for (let i = 0; i < batches; i++) {
+    const batch = await source.batch(i, rows)
+    onBatch?.(batch, i)
+    const before = underWay
+    underWay = await evaluate(params as never, sourcesOf(model.batch, batch, rows) as never) as Found
+    if (before !== undefined) await add(before)
+    if (await enough?.(i + 1) === true) break
+  }
+  if (underWay !== undefined) await add(underWay)
+  return means
+}

@@ -1,0 +1,83 @@
+/** A run that is open: its model on the devices, its data at hand, its programs compiled. */
+import { isPart } from '../core/configurable.ts'
+import type { DataAbout, DataRequest, OpenData, Rows } from '../data/index.ts'
+import { leadersFirst, type Backend, type Mesh, type Tree } from '../engine/index.ts'
+import type { Model } from '../models/index.ts'
+import type { TrainEvent } from './events.ts'
+import { rowFields, rowsHere } from './feed.ts'
+import { stepFlops } from './flops.ts'
+import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
+import { compileTrainer, type TrainerConfig, type Trainer } from './program.ts'
+import { layoutsOf, meshOfRun, modelOf, optimizerOf, type Run } from './run.ts'
+import { requireSameData, requireSameRun } from './together.ts'
+
+export interface Session {
+  readonly run: Run
+  readonly model: Model<Tree, Tree>
+  readonly mesh: Mesh
+  readonly backend: Backend
+  readonly data: OpenData<unknown>
+  readonly trainer: Trainer<Tree, Tree>
+  /** Those of a batch that this process's devices need. */
+  readonly rows: Rows
+  /** Of a training step. */
+  readonly flops: number
+  close(): Promise<void>
+}
+export interface SessionOptions {
+  readonly backend: Backend
+  readonly tell: (event: TrainEvent) => void
+  readonly signal?: AbortSignal | undefined
+}
+
+const stages = { count: 'data: counting words', learn: 'data: learning tokens', encode: 'data: encoding documents', finish: 'data: finishing the store' } as const
+
+/** Opens a run's data as the model wants it. Every process of a host finds what the first one has prepared. */
+export async function openData(run: Run, model: Pick<Model<Tree, Tree>, 'batch' | 'dims' | 'ignored'>, { backend: { processes }, tell, signal }: Pick<SessionOptions, 'tell' | 'signal'> & { readonly backend: Pick<Backend, 'processes'> }): Promise<OpenData<unknown>> {
+  const { data } = run
+  const source = isPart(data) ? data.build() : data
+  if (!('open' in source)) return source
+  const request: DataRequest = {
+    batch: run.batch, seed: run.seed, fields: rowFields(model.batch), vocab: model.dims['vocab']?.size, ignored: model.ignored, heldOut: run.evaluation.batches, signal,
+    ranks: { rank: 0, count: 1, exchange: async bytes => [await bytes] },
+    onProgress: ({ stage, done, total }) => tell({ type: 'preparing', what: stages[stage], done, total }), onNote: text => tell({ type: 'note', text }),
+  }
+  return leadersFirst(processes, 'preparing the data', () => source.open(request))
+}
+
+/** What the trainer is compiled with. */
+export const trainerConfig = (run: Run): TrainerConfig => ({
+  seed: run.seed, remat: run.remat, microbatches: run.microbatches, optimizer: optimizerOf(run), norms: true,
+  ...(run.precision.compute === 'f16' ? { lossScaling: run.precision.lossScale } : {}),
+  ...(run.guard.policy === 'skip' || run.guard.spike !== null ? { guard: { deviations: run.guard.spike ?? undefined, over: run.guard.over, after: run.guard.after, undo: run.guard.policy === 'skip' } } : {}),
+})
+
+/** Opens data and compiles programs. @throws what is wrong with any of them, and leaves nothing behind */
+export async function openSession(run: Run, options: SessionOptions): Promise<Session> {
+  const { backend, tell } = options
+  const mesh = meshOfRun(run)
+  const model = modelOf(run)
+  await requireSameRun(backend.processes, run, backend)
+  const data = await openData(run, model, options)
+  try {
+    await requireSameData(backend.processes, data.identity)
+    const where = { mesh, backend, dims: model.dims, ...layoutsOf(run, model) }
+    const flops = stepFlops(model)
+    const trainer = await compileTrainer(model, trainerConfig(run), where, {
+      onCompile: what => tell({ type: 'compiling', what }),
+      onPlan: step => tell({
+        type: 'plan', mesh: mesh.axes.map(({ name, size }) => ({ name, size })), backend: backend.description, data: data.about ?? unknown,
+        parameters: parameterCount(step), flops, devices: deviceRows(step, mesh, run.batch), collectives: collectiveRows(step),
+      }),
+    })
+    const close = async (): Promise<void> => {
+      for (const program of [trainer.init, trainer.step, trainer.evaluate]) program.dispose()
+      await data.close?.()
+    }
+    return { run, model, mesh, backend, data, trainer, rows: rowsHere(trainer.step.placements[1], mesh, backend), flops, close }
+  } catch (e) {
+    await data.close?.()
+    throw e
+  }
+}
+const unknown: DataAbout = { name: 'a source of its own', licence: 'your own' }

@@ -1,0 +1,52 @@
+/** What a run starts from that has not begun: another run's checkpoint, or weights of any kind. */
+import { loadInitial, newestIn, restoreFrom, type Choice } from '../checkpoint/index.ts'
+import { UsageError } from '../core/errors.ts'
+import { compile, fromFirst, mapTree, placementTrees, type Tree } from '../engine/index.ts'
+import { disk } from '../io/files.ts'
+import { disposeAll, namedArrays } from './evaluate.ts'
+import type { TrainEvent } from './events.ts'
+import { firstState } from './fit.ts'
+import { wantedOf, whole } from './keep.ts'
+import type { Point } from './loop.ts'
+import { beginning, parseProgress } from './progress.ts'
+import type { StateArrays } from './program.ts'
+import { layoutsOf, optimizerOf } from './run.ts'
+import type { Session } from './session.ts'
+
+export type Start =
+  /** A checkpoint, or the newest of a run's folder: weights, slots, step and place in the data. */
+  | { readonly resume: string }
+  /** Weights alone: a file, a folder in Hugging Face's layout, a checkpoint or a run's folder; `choice` says which names. */
+  | { readonly weights: string; readonly choice?: Choice }
+
+export async function startFrom(start: Start, session: Session, tell: (event: TrainEvent) => void): Promise<{ readonly point: Point; readonly from: string | undefined }> {
+  return 'resume' in start ? resumed(start.resume, session) : { point: await initialised(start.weights, start.choice ?? {}, session, tell), from: undefined }
+}
+
+async function resumed(path: string, { backend, mesh, trainer }: Session): Promise<{ readonly point: Point; readonly from: string }> {
+  const newest = await fromFirst(backend.processes, 'the checkpoint', async () => (await newestIn(path))?.path ?? null)
+  if (newest === null) throw new UsageError({ code: 'no-checkpoint', what: `there is no checkpoint at ${path}`, fix: 'give a checkpoint\'s folder, or that of a run that has one' })
+  const restored = await restoreFrom(newest, wantedOf(trainer.step.placements[0]), { files: disk, folder: newest, backend, mesh })
+  return { point: { state: whole(restored.weights, restored.state), progress: { ...parseProgress(restored.host, restored.path), metricsBytes: 0, eventsBytes: 0 } }, from: restored.path }
+}
+
+/** Weights from elsewhere; what they lack is drawn from the seed, and the optimizer's slots begin anew, as averages of the weights do. */
+async function initialised(path: string, choice: Choice, session: Session, tell: (event: TrainEvent) => void): Promise<Point> {
+  const { backend, mesh, trainer, model, run } = session
+  const placements = trainer.step.placements[0] as unknown as { readonly params: unknown }
+  const wanted = placementTrees.flatten(placements.params).map(({ path: name, leaf }) => ({ path: name, value: leaf }))
+  const state = await firstState(session)
+  const { arrays, loaded, missing, unexpected } = await loadInitial(path, wanted, choice, backend, mesh)
+  const some = (names: readonly string[]): string => (names.length > 8 ? `${names.slice(0, 8).join(', ')} and ${names.length - 8} more` : names.join(', '))
+  tell({ type: 'note', text: `from ${path}: ${loaded.length} of ${wanted.length} parameters loaded${missing.length > 0 ? `; drawn from the seed: ${some(missing)}` : ''}${unexpected.length > 0 ? `; left there: ${some(unexpected)}` : ''}` })
+  const drawn = new Map(namedArrays(state.params).map(({ path: name, value }) => [name, value]))
+  const params = placementTrees.rebuild(placements.params, wanted.map(w => arrays.get(w.path) ?? drawn.get(w.path)))
+  for (const name of arrays.keys()) drawn.get(name)?.dispose()
+  disposeAll(state.slots)
+  const slots = await compile((p: Tree) => optimizerOf(run).init(mapTree(p, x => x)), [model.params] as const, { mesh, backend, dims: model.dims, ...layoutsOf(run, model) })
+  try {
+    return { state: { ...state, params, slots: await slots(params as never) } as StateArrays<Tree>, progress: beginning }
+  } finally {
+    slots.dispose()
+  }
+}
