@@ -1,15 +1,18 @@
 /** The default: a small GPT on the State of the Union addresses, two ways over the batch and two over the model. */
-import { defineRun, type Run } from '../src/train/run.ts'
+import { textData } from '../src/data/index.ts'
+import { gptModel } from '../src/models/index.ts'
+import { adamwCosine, defineRun, type Run } from '../src/train/index.ts'
 
 const run: Run = defineRun({
   name: 'gpt-tiny',
-  model: { vocab: 2048, seq: 128, layers: 4, embed: 128, heads: 4, headDim: 32, hidden: 512 },
+  model: gptModel({ vocab: 2048, seq: 128, layers: 4, embed: 128, heads: 4, headDim: 32, hidden: 512 }),
+  data: textData({}),
   batch: 8,
   steps: 2200,
   mesh: { batch: 2, model: 2 },
   layout: { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' },
-  optimizer: { rate: 3e-3, warmup: 100 },
-  evalEvery: 500,
+  optimizer: adamwCosine({ rate: 3e-3, warmup: 100 }),
+  evaluation: { every: 500 },
   sample: { prompt: 'The people', tokens: 80, temperature: 0.7 },
 })
 export default run

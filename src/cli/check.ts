@@ -11,8 +11,8 @@ import { leavesOf, type Tree } from '../engine/index.ts'
 import { dtypeOf, shapeOf, type Node } from '../graph/node.ts'
 import { checkGraph } from '../partition/partition.ts'
 import { stateOf } from '../train/program.ts'
-import type { Run } from '../train/run.ts'
-import { layoutsOf, meshOfRun, modelOf } from '../train/train.ts'
+import { layoutsOf, meshOfRun, modelOf, type Run } from '../train/run.ts'
+import { trainerConfig } from '../train/session.ts'
 import { formatBytes, shellWord } from './format.ts'
 
 /** Every device has threads of its own in this one process. */
@@ -84,7 +84,7 @@ export function checkRun(run: Run, { onHost, setsFields }: { readonly onHost: bo
   checkAxes(run, mesh, setsFields)
   const model = modelOf(run)
   const inputsOf = (tree: Tree): Node<'input'>[] => leavesOf(tree).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
-  const state = inputsOf(stateOf(model, { stateDtype: run.precision.state }))
+  const state = inputsOf(stateOf(model, trainerConfig(run)))
   const layouts = layoutsOf(run, model)
   checkGraph({ inputs: [...state, ...inputsOf(model.batch)], outputs: [model.loss(model.params, model.batch).loss.node] }, mesh, layouts, Object.values(model.dims))
   if (onHost) checkMemory(state, mesh, layouts)

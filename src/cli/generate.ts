@@ -1,12 +1,14 @@
 /** `meshwork generate`: text from a run's weights, as it is made. */
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { FileError, UsageError } from '../core/errors.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
 import { openGenerator, readRunFolder, weightBits, type GenerateOptions, type WeightBits } from '../serve/generate.ts'
-import { parseRun, type Run } from '../train/run.ts'
-import { meshOfRun } from '../train/train.ts'
+import { gptModel } from '../models/index.ts'
+import { readRunFile } from '../train/folder.ts'
+import { adamwCosine } from '../train/optimizers.ts'
+import { meshOfRun, withFields, type Run } from '../train/run.ts'
 import { checkRun } from './check.ts'
 import { visible } from './format.ts'
 import { interrupts } from './interrupt.ts'
@@ -23,12 +25,17 @@ async function readRun(folder: string): Promise<Run> {
   const absent = (file: string, what: string, cause: unknown): FileError =>
     new FileError({ code: 'no-run', what: `${folder} holds no ${what}`, details: { missing: join(folder, file) }, fix: 'give a folder that `npx meshwork train` named at its end', cause })
   const file = join(folder, 'run.json')
-  const text = await readFile(file, 'utf8').catch((e: unknown) => { throw absent('run.json', 'run', e) })
+  const found = await readRunFile(folder)
+  if (found === undefined) throw absent('run.json', 'run', undefined)
   for (const f of ['config.json', 'tokenizer.json', 'model.safetensors']) await stat(join(folder, f)).catch((e: unknown) => { throw absent(f, 'finished run', e) })
-  try { return parseRun(JSON.parse(text), file) } catch (e) {
-    const reason = e instanceof SyntaxError ? 'is not JSON' : e instanceof UsageError ? `is no run of this version: ${e.problem.what.slice(file.length + 2)}` : undefined
-    if (reason === undefined) throw e
-    throw new FileError({ code: 'run-file', what: `${file} ${reason}`, fix: 'train the run again', cause: e })
+  // Of the run only its model, its mesh and its layouts are asked for.
+  const { config } = await readRunFolder(folder)
+  const { model: _, data: __, optimizer: ___, ...settings } = found.run
+  const optimizer = adamwCosine({ rate: 1 })
+  const parts = { model: gptModel(config), data: { batch: () => ({}) }, optimizer, hooks: [] }
+  try { return withFields(parts as unknown as Run, { ...settings, model: config, optimizer: optimizer.config }, file) } catch (e) {
+    if (!(e instanceof UsageError)) throw e
+    throw new FileError({ code: 'run-file', what: `${file} is no run of this version: ${e.problem.what.slice(file.length + 2)}`, fix: 'train the run again', cause: e })
   }
 }
 
@@ -69,9 +76,8 @@ export const generateCommand = (): Command => new Command('generate')
     const run = applyFlags(saved, Object.fromEntries(Object.entries({ batch, model, mesh, layout }).filter(([, v]) => v !== undefined)))
     const options = optionsOf({ ...flags }, run)
     const weights = weightsOf(flags.weights)
-    const { config } = await readRunFolder(folder)
     // A device group that splits the batch gets a window of its own.
-    const devices = checkRun({ ...run, model: config, batch: Object.values(run.mesh).reduce((n, size) => n * size, 1) }, { onHost: false, setsFields: false })
+    const devices = checkRun({ ...run, batch: Object.values(run.mesh).reduce((n, size) => n * size, 1) }, { onHost: false, setsFields: false })
     requireRanks(meshOfRun(run), flags.plugin)
     const output = outputOf(processes, flags.json === true)
     const stops = interrupts()

@@ -1,7 +1,8 @@
 /** Command-line flags that change a run: each turned into fields, which the run's schema then checks. */
 import { UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { parseRun, type Run } from '../train/run.ts'
+import { keysAt } from '../train/fields.ts'
+import { fieldsOf, schemaOf, withFields, type Run } from '../train/run.ts'
 import { shellWord } from './format.ts'
 
 export interface MeshFlags {
@@ -63,29 +64,29 @@ function parseValue(text: string, now: unknown): unknown {
   return Array.isArray(now) && typeof value === 'string' ? [value] : value
 }
 
-/** Axes, rules, and layouts of rules: records that take new keys. Every other object has all of its fields. */
-const takesKeys = (path: readonly string[]): boolean =>
-  path.length === 1 ? ['mesh', 'layout', 'params', 'state', 'layouts'].includes(path[0] ?? '') : path.length === 2 && path[0] === 'layouts'
-
-function setField(run: Fields, assignment: string): void {
+function setField(run: Fields, schema: ReturnType<typeof schemaOf>, assignment: string): void {
   const at = assignment.indexOf('=')
   if (at < 1) throw flagError(`--set: "${assignment}" is not KEY=VALUE`, 'for example --set model.layers=6; a recipe stands before the flags')
   const path = assignment.slice(0, at)
   const keys = path.split('.')
-  const last = keys.pop() ?? ''
-  const unknown = (key: string, fields: Fields): UsageError =>
-    new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix: keys[0] === 'layouts' ? 'a rule of a layout is layouts.NAME.DIM=AXIS' : didYouMean(key, Object.keys(fields)) })
+  const unknown = (fix: string): UsageError => new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix })
   let fields = run
   for (const [depth, key] of keys.entries()) {
-    // A layout that the run says nothing of begins with its first rule.
-    if (!Object.hasOwn(fields, key) && depth === 1 && keys[0] === 'layouts') Object.defineProperty(fields, key, { value: {}, enumerable: true, configurable: true, writable: true })
-    const next = Object.hasOwn(fields, key) ? fields[key] : undefined
-    if (next !== undefined && !isFields(next)) throw new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix: `"${key}" is a field with a value, such as --set ${shellWord(`${path.slice(0, path.indexOf(`${key}.`) + key.length)}=${typeof next === 'string' ? next : JSON.stringify(next)}`)}` })
-    if (next === undefined) throw unknown(key, fields)
-    fields = next
+    const known = keysAt(schema, keys.slice(0, depth))
+    const before = keys.slice(0, depth)
+    if (known === undefined) {
+      const value = before.reduce<unknown>((x, k) => (isFields(x) ? x[k] : undefined), run)
+      throw unknown(before[0] === 'layouts' ? 'a rule of a layout is layouts.NAME.DIM=AXIS' : `"${before.at(-1)}" is a field with a value, such as --set ${shellWord(`${before.join('.')}=${typeof value === 'string' ? value : JSON.stringify(value)}`)}`)
+    }
+    if (known !== 'any' && !known.includes(key)) throw unknown(didYouMean(key, known))
+    const last = depth === keys.length - 1
+    if (last && key !== '' && keysAt(schema, keys) === 'any' && keys[0] === 'layouts' && !assignment.slice(at + 1).trim().startsWith('{')) throw unknown('a rule of a layout is layouts.NAME.DIM=AXIS')
+    const now = Object.hasOwn(fields, key) ? fields[key] : undefined
+    const next: unknown = last ? parseValue(assignment.slice(at + 1), now) : isFields(now) ? now : {}
+    // A name may be that of something which every object has.
+    Object.defineProperty(fields, key, { value: next, enumerable: true, configurable: true, writable: true })
+    if (!last) fields = next as Fields
   }
-  if (!Object.hasOwn(fields, last) && !takesKeys(keys)) throw unknown(last, fields)
-  Object.defineProperty(fields, last, { value: parseValue(assignment.slice(at + 1), fields[last]), enumerable: true, configurable: true, writable: true })
 }
 
 const formatAxes = (axes: readonly (readonly [string, unknown])[]): string => axes.map(([axis, n]) => `${axis}=${String(n)}`).join(',')
@@ -120,11 +121,16 @@ function layoutOf(text: string, now: Run['layout']): Fields {
 
 /** The run with the flags' changes. @throws UsageError for a flag or field that is wrong. */
 export function applyFlags(run: Run, flags: RunFlags): Run {
-  const fields: Fields = { ...structuredClone(run), mesh: meshOf(run, flags) }
+  const fields: Fields = { ...structuredClone(fieldsOf(run)), mesh: meshOf(run, flags) }
+  const schema = schemaOf(run)
   if (flags.layout !== undefined) fields['layout'] = layoutOf(flags.layout, run.layout)
   if (flags.steps !== undefined) fields['steps'] = wholeNumber(flags.steps, '--steps', 1)
   if (flags.seed !== undefined) fields['seed'] = seedOf(flags.seed)
-  if (flags.data !== undefined) fields['data'] = flags.data
-  for (const assignment of flags.set ?? []) setField(fields, assignment)
-  return parseRun(fields, 'the command line')
+  if (flags.data !== undefined) {
+    const keys = keysAt(schema, ['data'])
+    if (keys === undefined || keys === 'any' || !keys.includes('files')) throw flagError('--data: the data of this run does not come from files that could be others', 'change the recipe')
+    fields['data'] = { ...fields['data'] as Fields, files: flags.data }
+  }
+  for (const assignment of flags.set ?? []) setField(fields, schema, assignment)
+  return withFields(run, fields, 'the command line')
 }

@@ -6,7 +6,7 @@ const box = (d: DeviceRow): string[] => [
   `device ${d.device}`,
   `${formatCount(d.parameters)} parameters`,
   formatBytes(d.bytes),
-  d.windows[1] - d.windows[0] === 1 ? `window ${d.windows[0]}` : `windows ${d.windows[0]}–${d.windows[1] - 1}`,
+  d.rows[1] - d.rows[0] === 1 ? `example ${d.rows[0]}` : `examples ${d.rows[0]}–${d.rows[1] - 1}`,
 ]
 
 const mostRows = 8
@@ -47,10 +47,15 @@ export function drawCollectives({ collectives }: Pick<PlanEvent, 'collectives'>)
   return ['collectives of one step, bytes entering on each device', ...formatTable(rows, 2).map(l => `  ${l}`)]
 }
 
+const amount = ({ tokens, rows, heldOut, vocab }: PlanEvent['data']): string => {
+  const parts = [tokens === undefined ? rows === undefined ? '' : `${formatInteger(rows)} rows` : `${formatInteger(tokens)} tokens`, heldOut === undefined ? '' : `${formatInteger(heldOut)} held out`, vocab === undefined ? '' : `vocabulary ${formatInteger(vocab)}`].filter(p => p !== '')
+  return parts.length === 0 ? '' : `: ${parts.join(', ')}`
+}
+
 export const drawPlan = (plan: PlanEvent, columns?: number): string[] => [
   `mesh    ${plan.mesh.map(a => `${a.name} ${a.size}`).join(' × ')}: ${plan.devices.length} device${plan.devices.length === 1 ? '' : 's'} of ${plan.backend}`,
   `model   ${formatInteger(plan.parameters)} parameters`,
-  `data    ${plan.data.name} (${plan.data.licence}): ${formatInteger(plan.data.tokens)} tokens, ${formatInteger(plan.data.heldOut)} held out, vocabulary ${formatInteger(plan.data.vocab)}`,
+  `data    ${plan.data.name} (${plan.data.licence})${amount(plan.data)}`,
   '',
   ...drawMesh(plan, columns),
   '',

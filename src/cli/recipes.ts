@@ -4,7 +4,7 @@ import { basename, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { UsageError, type Problem, type Site } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { parseRun, type Run } from '../train/run.ts'
+import { isRun, type Run } from '../train/run.ts'
 
 const folder = fileURLToPath(new URL('../../recipes', import.meta.url))
 const isSource = (name: string): boolean => /\.[jt]s$/.test(name) && !name.endsWith('.d.ts')
@@ -12,19 +12,28 @@ const isSource = (name: string): boolean => /\.[jt]s$/.test(name) && !name.endsW
 /** The recipes that come along. */
 const recipeNames = async (): Promise<string[]> => (await readdir(folder)).filter(isSource).map(f => f.replace(/\.[jt]s$/, '')).sort()
 
+/** A run, and where it can be found again: a recipe's name, or the whole path of a file. */
+export interface Loaded { readonly run: Run; readonly recipe: string }
+
 /** @throws UsageError for an unknown recipe, a file that is missing or fails, or one that exports no run. */
-export async function loadRecipe(nameOrFile: string): Promise<Run> {
+export async function loadRecipe(nameOrFile: string): Promise<Loaded> {
   if (!/\.[mc]?[jt]s$/.test(nameOrFile)) {
     const names = await recipeNames()
     if (!names.includes(nameOrFile)) throw new UsageError({ code: 'unknown-recipe', what: `there is no recipe "${nameOrFile}"`, fix: `${didYouMean(nameOrFile, names)}; or give a .ts file` })
     const file = (await readdir(folder)).find(f => isSource(f) && f.startsWith(`${nameOrFile}.`)) ?? ''
-    return runIn(await import(pathToFileURL(`${folder}/${file}`).href), nameOrFile)
+    return { run: runIn(await import(pathToFileURL(`${folder}/${file}`).href), nameOrFile), recipe: nameOrFile }
   }
   const file = resolve(nameOrFile)
   if (await stat(file).then(s => !s.isFile(), () => true)) throw new UsageError({ code: 'no-recipe-file', what: `there is no file ${nameOrFile}`, fix: 'give the path of a .ts file that exports a run' })
-  const { tsImport } = await import('tsx/esm/api')
-  const loaded: unknown = await tsImport(pathToFileURL(file).href, import.meta.url).catch((e: unknown) => { throw failure(e, nameOrFile, file) })
-  return runIn(loaded, nameOrFile)
+  // Whatever the file imports of Meshwork is what runs here, so that its models and ours are of one kind.
+  const { register } = await import('tsx/esm/api')
+  const unregister = register()
+  try {
+    const loaded: unknown = await import(pathToFileURL(file).href).catch((e: unknown) => { throw failure(e, nameOrFile, file) })
+    return { run: runIn(loaded, nameOrFile), recipe: file }
+  } finally {
+    await unregister()
+  }
 }
 
 function runIn(module: unknown, where: string): Run {
@@ -32,7 +41,8 @@ function runIn(module: unknown, where: string): Run {
   // A CommonJS project's file comes with its exports under one more `default`.
   if (typeof found === 'object' && found !== null && ('default' in found || '__esModule' in found)) found = (found as { readonly default?: unknown }).default
   if (found === undefined) throw new UsageError({ code: 'no-run', what: `${where} exports no run`, fix: 'export default defineRun({ … })' })
-  return parseRun(found, where)
+  if (isRun(found)) return found
+  throw new UsageError({ code: 'no-run', what: `what ${where} exports is no run`, fix: 'export default defineRun({ … }), of meshwork/train' })
 }
 
 /** What a recipe's loading threw, as one message that names the line. */

@@ -199,7 +199,10 @@ type Held<C, I> = { readonly [K in keyof C]: K extends keyof I ? (Same<Taken<C[K
 /** The tensor of a node. The compiler believes the dims. */
 export const tensor = <D extends string>(node: Node): Tensor<D> => new TensorOfNode(node) satisfies Held<TensorOfNode, Methods<Tensor<string>>> as unknown as Tensor<D>
 
-export const isTensor = (x: unknown): x is AnyTensor => x instanceof TensorOfNode
+/** Tells tensors apart from everything else, also those of another copy of Meshwork, which a recipe may have loaded. */
+const brand = Symbol.for('meshwork.tensor')
+Object.defineProperty(TensorOfNode.prototype, brand, { value: true })
+export const isTensor = (x: unknown): x is AnyTensor => typeof x === 'object' && x !== null && brand in x
 /** A tensor whose dims the compiler forgets: every name is accepted, run-time checks decide. */
 export const loose = (x: AnyTensor): Tensor<string> => tensor(x.node)
 

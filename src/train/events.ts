@@ -20,6 +20,8 @@ export interface PlanEvent {
   readonly parameters: number
   /** Floating-point operations of a training step, all devices together: of contractions and convolutions, forward and backward, nothing that is computed again. */
   readonly flops: number
+  /** What speeds are told in. */
+  readonly unit: 'tokens' | 'examples'
   readonly devices: readonly DeviceRow[]
   /** Of one training step. */
   readonly collectives: readonly CollectiveRow[]

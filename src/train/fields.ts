@@ -23,6 +23,14 @@ const kindAt = (schema: z.ZodType, path: Path): Kind => path.reduce<Kind>((kind,
   kind.properties?.[String(key)] ?? (kind.additionalProperties === false ? undefined : kind.additionalProperties) ?? kind.items ?? {},
 z.toJSONSchema(schema, { io: 'input' }) as Kind)
 
+/** The fields of the object at a path; "any" where it takes every name, undefined where there is no object. */
+export function keysAt(schema: z.ZodType, path: Path): readonly string[] | 'any' | undefined {
+  const found = kindAt(schema, path)
+  const kind = found.anyOf?.find(k => k.properties !== undefined) ?? found
+  if (kind.properties !== undefined) return Object.keys(kind.properties)
+  return kind.additionalProperties === undefined || kind.additionalProperties === false ? undefined : 'any'
+}
+
 const names: { readonly [type: string]: string } = { integer: 'a whole number', number: 'a number', string: 'text', boolean: 'true or false' }
 
 /** In words; `value` is what was given instead. */

@@ -77,6 +77,9 @@ const needs = {
   model: 'give a model, such as gptModel({ … }) of meshwork/models', data: 'give what its batches come from, such as textData({ files: [\'novel.txt\'] })', optimizer: 'give an optimizer, such as adamwCosine({ rate: 1e-3 })',
 }
 
+/** Whether a value was made by `defineRun`, as far as can be seen: a recipe's copy of Meshwork may be another one. */
+export const isRun = (x: unknown): x is Run => typeof x === 'object' && x !== null && ['name', 'model', 'data', 'optimizer', 'steps', 'guard', 'checkpoint', 'hooks'].every(field => field in x)
+
 /** The same run with other fields, all of them given as `fieldsOf` gives them. @throws UsageError naming the first field that is wrong; `where` says who gave them */
 export const withFields = (run: Run, fields: unknown, where: string): Run => checked(run, fields, where)
 

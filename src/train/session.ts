@@ -67,7 +67,7 @@ export async function openSession(run: Run, options: SessionOptions): Promise<Se
       onCompile: what => tell({ type: 'compiling', what }),
       onPlan: step => tell({
         type: 'plan', mesh: mesh.axes.map(({ name, size }) => ({ name, size })), backend: backend.description, data: data.about ?? unknown,
-        parameters: parameterCount(step), flops, devices: deviceRows(step, mesh, run.batch), collectives: collectiveRows(step),
+        parameters: parameterCount(step), flops, unit: model.tokensPerBatch === undefined ? 'examples' : 'tokens', devices: deviceRows(step, mesh, run.batch), collectives: collectiveRows(step),
       }),
     })
     const close = async (): Promise<void> => {
