@@ -36,9 +36,9 @@ const asBytes = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buffer as A
 /** @throws DataError when a document cannot be read, or a chat cannot be rendered. */
 export function pieceEncoder({ tokenizer: json, begin, end, dtype, chat }: Encoding): (piece: Piece) => Promise<Encoded> {
   const tokenizer = parseTokenizer(json, 'the tokenizer')
-  const out = new TokenBuffer(1 << 16)
   return async piece => {
-    out.length = 0
+    // Of this piece alone: while one is read from the disk, another is encoded.
+    const out = new TokenBuffer(1 << 16)
     const [lengths, sources]: [number[], string[]] = [[], []]
     let [empty, text] = [0, 0]
     let mask: Uint8Array | undefined

@@ -9,7 +9,7 @@ import { prepareStore } from '../../../src/data/store/prepare.ts'
 import { openStore } from '../../../src/data/store/store.ts'
 import { readTokenizer } from '../../../src/data/tokenizer-json.ts'
 import { temporaryFolder } from '../temporary.ts'
-import { contentOf, drawing, jsonLines, tokenizerPath } from './corpus.ts'
+import { contentOf, drawing, jsonLines, textOf, tokenizerPath } from './corpus.ts'
 
 const at = temporaryFolder()
 const first = at.file('first.jsonl', jsonLines(1, 300, 60))
@@ -52,6 +52,14 @@ describe('the same bytes', () => {
     expect(contentOf(at.at('three'))).toEqual(contentOf(calm.folder))
     expect(calm.manifest.parts.map(p => p.documents)).toEqual([300, 100, 2])
     expect(leftovers()).toEqual([])
+  })
+
+  test('of many files of text, which are read while others are encoded', async () => {
+    const draw = drawing(5)
+    const texts = Array.from({ length: 30 }, (_, i) => at.file(`many-${i}.txt`, textOf(draw, 2000 + draw(3000))))
+    const [one, two] = [await prepareStore({ files: texts, tokenizer, out: at.at('many-0'), workers: 0 }), await prepareStore({ files: texts, tokenizer, out: at.at('many-2'), workers: 2 })]
+    expect(contentOf(two.folder)).toEqual(contentOf(one.folder))
+    expect(new Set(one.manifest.parts.map(p => p.documents))).toEqual(new Set([1]))
   })
 
   test('killed at ten moments', () => {

@@ -163,7 +163,7 @@ describe('rows', () => {
     const b = source.batch(2, { from: 3, to: 4 })
     const [documents = []] = source.documentsOfStep(2, { from: 3, to: 4 })
     const text = documents.flatMap(d => [...(source.stores[0] as StoreSource<AnyBatch>['stores'][number]).document(d.document).subarray(d.from, d.from + d.length)])
-    expect(restore(b.inputs, b.targets, sentinels, 0)).toEqual(text)
+    expect(restore(b.source, b.labels, sentinels, 0)).toEqual(text)
     expect(source.vocab).toBe(500)
   })
 })
@@ -190,9 +190,15 @@ describe('held out', () => {
     expect([steps, empty.weights.every(w => w === 0), source.documentsOfStep(steps)]).toEqual([Math.ceil(rows / 6), true, [[], [], [], [], [], []]])
   })
 
-  test('one document leaves none to hold out', async () => {
+  test('of one document the last rows are held out, where there are two', async () => {
     const single = await makeStore(at, 'single', jsonLines(1, 1, 60))
-    await expect(sourceOf({ stores: [single], task: causal })).rejects.toThrow(/held-out[^]*share: 0/)
+    const options = { stores: [single], task: causal, batch: 1, seq: 8 }
+    const [train, held, all] = [await sourceOf(options), await sourceOf({ ...options, part: 'heldOut' }), await sourceOf({ ...options, part: 'all' })]
+    expect([held.rows, (train.rows[0] ?? 0) + 1]).toEqual([[1], all.rows[0]])
+    expect(hashOf(held.batch(0))).toBe(hashOf(all.batch((all.rows[0] ?? 0) - 1)))
+    const seen = new Set(Array.from({ length: train.rows[0] ?? 0 }, (_, step) => hashOf(train.batch(step))))
+    expect([seen.size, seen.has(hashOf(held.batch(0)))]).toEqual([train.rows[0], false])
+    await expect(sourceOf({ ...options, seq: 4096 })).rejects.toThrow(/text-too-short[^]*1 row/)
   })
 })
 
