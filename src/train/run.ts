@@ -18,7 +18,7 @@ import type { OptimizerOptions } from './optimizers.ts'
 import { runSchema, type Settings, type SettingsInput } from './run-schema.ts'
 
 /** A batch as it lies in the memory of a host: where the model's has a tensor, an array of rows, one after another. */
-export type HostBatch<B> = 0 extends 1 & B ? unknown : B extends AnyTensor ? TypedArray : { readonly [K in keyof B]: HostBatch<B[K]> }
+export type HostBatch<B> = Tree extends B ? unknown : B extends AnyTensor ? TypedArray : { readonly [K in keyof B]: HostBatch<B[K]> }
 /** What a run's data may be: ours, configured or not, or a source of one's own. */
 export type RunData<B> = DataSource<B> | OpenableData<B> | Part<OpenableData<B>, void>
 /** Hears everything that a run tells. What it throws ends the run. */
