@@ -67,7 +67,7 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint a
     requireRanks(meshOfRun(run), flags.plugin)
     const output = outputOf(processes, flags.json === true)
     if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
-    if (processes.rank === 0) await checkFolder(out, run.steps)
+    if (processes.rank === 0) await checkFolder(out, typeof run.steps === 'number' ? run.steps : Infinity)
     // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
     await checkFiles(run)
     const stops = interrupts()
@@ -113,7 +113,7 @@ async function runTraining({ run, recipe, start, devices, out, plugin, json }: J
       },
     })
     if (result.folder === undefined) return output.note('stopped before the first step: nothing was written')
-    if (result.stopped) output.print(`stopped after ${result.steps} of ${run.steps} steps: the same command with --out ${shellPath(result.folder)} goes on`)
+    if (result.stopped) output.print(`stopped after ${result.steps} of ${result.planned} steps: the same command with --out ${shellPath(result.folder)} goes on`)
     // The loss is the same in all processes.
     const drawn = writesText(run) && (result.evalLoss === undefined || Number.isFinite(result.evalLoss))
     if (result.evalLoss !== undefined && !Number.isFinite(result.evalLoss)) output.note(`warning: the held-out loss is ${result.evalLoss}: from these weights no text can be drawn`)
