@@ -4,6 +4,9 @@ import { MeshworkError } from '../../src/core/errors.ts'
 import type { TypedArray } from '../../src/core/dtype.ts'
 import { blockOf, dims, input, mesh as meshOf, openBackend, plan, type Backend, type Block, type Mesh, type Tree } from '../../src/engine/index.ts'
 import type { Sharding } from '../../src/core/layout.ts'
+import { alone } from '../../src/runtime/processes.ts'
+import type { Run } from '../../src/train/run.ts'
+import { openData } from '../../src/train/session.ts'
 import { rowFields, rowsHere, sourcesOf } from '../../src/train/feed.ts'
 
 const d = dims({ batch: 8, seq: 3, width: 4 })
@@ -24,10 +27,16 @@ const problemOf = (run: () => unknown): string => {
 }
 
 test('what a row has of each tensor', () => {
-  expect(rowFields(model)).toEqual({ 'pair.0': [3], 'pair.1.b.c': [], image: [4, 3] })
-  expect(rowFields(input('x', [d.batch]))).toEqual({ '': [] })
+  expect(rowFields(model)).toEqual({ 'pair.0': { dtype: 'i32', shape: [3] }, 'pair.1.b.c': { dtype: 'f32', shape: [] }, image: { dtype: 'u8', shape: [4, 3] } })
+  expect(rowFields(input('x', [d.batch]))).toEqual({ '': { dtype: 'f32', shape: [] } })
   expect(problemOf(() => rowFields({ x: input('x', [d.seq, d.batch]) }))).toBe('batch-dim: the model\'s batch has "x" of seq=3 batch=8')
   expect(problemOf(() => rowFields({ x: { y: input('x', []) } }))).toMatch(/batch-dim: the model's batch has "x.y"/)
+})
+
+test('a model whose rows lie otherwise is refused before any data is asked for', async () => {
+  const run = { data: { batch: () => { throw new Error('never') } } } as unknown as Run
+  const sideways = { batch: { x: input('x', [d.seq, d.batch]) }, dims: d }
+  await expect(openData(run, sideways, { backend: { processes: alone }, tell: () => {} })).rejects.toThrow(/DataError\[batch-dim\] the model's batch has "x" of seq=3 batch=8\n.*fix +let "batch" be the first dim/)
 })
 
 /** The rows that the devices of one process need, of a program that takes the batch. */
