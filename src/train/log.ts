@@ -1,5 +1,5 @@
 /** What is told of each step, in files: metrics.jsonl and TensorBoard's events. A run that goes on cuts them where its checkpoint was. */
-import { open, readdir, readFile, rm, type FileHandle } from 'node:fs/promises'
+import { open, readdir, rm, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cannotWrite, isSystemError } from '../io/atomic.ts'
 import type { EvalRow, StepRow, TrainEvent } from './events.ts'
@@ -27,13 +27,12 @@ export class Log {
   static async open(folder: string, { metricsBytes, eventsBytes }: Lengths, again: boolean): Promise<{ readonly log: Log; readonly lost: readonly StepRow[] }> {
     const path = join(folder, 'metrics.jsonl')
     try {
-      const before = await readFile(path).catch(() => Buffer.alloc(0))
-      const metrics = await open(path, 'a')
-      await metrics.truncate(Math.min(metricsBytes, before.length))
+      const metrics = await open(path, 'a+')
+      const { kept, behind } = await cutAt(metrics, metricsBytes)
       // What was told before the first checkpoint is told again, from the beginning.
       if (again && eventsBytes === 0) for (const old of (await readdir(folder)).filter(n => n.startsWith(prefix))) await rm(join(folder, old), { force: true })
       const events = await openEventFile(folder, eventsBytes)
-      return { log: new Log(path, metrics, events, Math.min(metricsBytes, before.length)), lost: rowsIn(before.subarray(metricsBytes)) }
+      return { log: new Log(path, metrics, events, kept), lost: rowsIn(behind) }
     } catch (cause) {
       throw isSystemError(cause) ? cannotWrite(path, cause) : cause
     }
@@ -82,6 +81,18 @@ export class Log {
     await this.events.close()
     await this.metrics.close()
   }
+}
+
+/** Cuts a file of lines, and says how long it is then, and what was behind. One that is shorter than it should be is cut behind its last whole line. */
+async function cutAt(file: FileHandle, length: number): Promise<{ readonly kept: number; readonly behind: Uint8Array }> {
+  const { size } = await file.stat()
+  const from = Math.min(length, size)
+  const [behind, end] = [Buffer.alloc(size - from), Buffer.alloc(size < length ? Math.min(size, 65536) : 0)]
+  await file.read(behind, 0, behind.length, from)
+  await file.read(end, 0, end.length, size - end.length)
+  const kept = size < length ? size - end.length + end.lastIndexOf(10) + 1 : from
+  await file.truncate(kept)
+  return { kept, behind }
 }
 
 /** The steps of a file's end, the last line of which may be torn. */

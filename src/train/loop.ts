@@ -127,13 +127,14 @@ export class Loop {
     if (last === undefined) return 'goes on'
     const { row, calm } = await this.read(last)
     this.losses.push(row.loss)
-    this.stepTimes.set(row.step, row.time.stepMs)
-    // The next batch was waited for meanwhile.
-    this.options.clock.add('steps', Math.max(0, row.time.stepMs - (next?.waited ?? 0)))
     const { run } = this.session
     const overflowed = row.lossScale !== undefined && Number.isFinite(row.loss) && !Number.isFinite(row.gradNorm)
     const bad = !overflowed && !(calm ?? (Number.isFinite(row.loss) && Number.isFinite(row.gradNorm)))
     const skipped = overflowed || (bad && run.guard.policy === 'skip')
+    // The next batch was waited for meanwhile.
+    const spent = Math.max(0, row.time.stepMs - (next?.waited ?? 0))
+    this.options.clock.add(skipped ? 'lost' : 'steps', spent)
+    if (run.guard.policy === 'rewind') this.stepTimes.set(row.step, skipped ? 0 : spent)
     await this.options.tell({ type: 'step', steps: run.steps, ...row, ...(skipped ? { skipped: true as const } : {}) })
     if (overflowed) await this.options.tell({ type: 'skipped', step: row.step, why: 'its gradients overflowed', ...(row.lossScale === undefined ? {} : { lossScale: row.lossScale }) })
     return bad ? this.judge(last, row) : 'goes on'

@@ -39,9 +39,10 @@ const stages = { count: 'data: counting words', learn: 'data: learning tokens', 
 export async function openData(run: Run, model: Pick<Model<Tree, Tree>, 'batch' | 'dims' | 'ignored'>, { backend: { processes }, tell, signal }: Pick<SessionOptions, 'tell' | 'signal'> & { readonly backend: Pick<Backend, 'processes'> }): Promise<OpenData<unknown>> {
   const { data } = run
   const source = isPart(data) ? data.build() : data
+  const fields = rowFields(model.batch)
   if (!('open' in source)) return source
   const request: DataRequest = {
-    batch: run.batch, seed: run.seed, fields: rowFields(model.batch), vocab: model.dims['vocab']?.size, ignored: model.ignored, heldOut: run.evaluation.batches, signal,
+    batch: run.batch, seed: run.seed, fields, vocab: model.dims['vocab']?.size, ignored: model.ignored, heldOut: run.evaluation.batches, signal,
     ranks: { rank: 0, count: 1, exchange: async bytes => [await bytes] },
     onProgress: ({ stage, done, total }) => tell({ type: 'preparing', what: stages[stage], done, total }), onNote: text => tell({ type: 'note', text }),
   }

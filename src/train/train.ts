@@ -99,14 +99,14 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     if (place?.folder !== undefined) {
       const opened = await Log.open(place.path, point.progress, place.again)
       log = opened.log
-      for (const row of opened.lost) clock.add('lost', row.time.stepMs)
+      for (const row of opened.lost) clock.lostBefore(row.time.stepMs)
     }
     const tell = async (event: TrainEvent): Promise<void> => {
       await log?.tell(event)
       job.tell(event)
     }
     const began = Date.now()
-    const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed + clock.spent.lost }) }
+    const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed }) }
     const left = deadlineOf(run, signal)
     const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, backend, mesh, every: run.checkpoint.every, steps: run.steps, left, tell, onSave: note })
     job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
