@@ -58,7 +58,7 @@ export async function readRunFile(path: string): Promise<RunFile | undefined> {
   let found: Partial<RunFile> | null
   try { found = JSON.parse(text) as Partial<RunFile> | null } catch (cause) { throw bad('is not JSON', cause) }
   const { id, run, identity, recipe } = found ?? {}
-  if (typeof id !== 'string' || typeof run !== 'object' || run === null || identity === undefined || (recipe !== undefined && typeof recipe !== 'string')) throw bad('is not what a run writes')
+  if (typeof id !== 'string' || typeof run !== 'object' || run === null || typeof identity !== 'object' || identity === null || (recipe !== undefined && typeof recipe !== 'string')) throw bad('is not what a run writes')
   return { id, run, identity, version: String(found?.version), ...(recipe === undefined ? {} : { recipe }) }
 }
 
@@ -84,10 +84,17 @@ async function look(path: string, steps: number): Promise<RunFile | undefined> {
   return file
 }
 
-/** Checks, before anything long is done, that a run can be written here, or goes on here; nothing is left behind. @throws FileError */
-export async function checkFolder(choice: FolderChoice, steps: number): Promise<void> {
+/**
+ * Checks, before anything long is done, that a run can be written here, or goes on here; nothing is left behind. `identity` is what is known of it by now: all but its data.
+ * @throws FileError
+ */
+export async function checkFolder(choice: FolderChoice, steps: number, identity: { readonly [field: string]: Plain }): Promise<void> {
   const path = typeof choice === 'string' ? choice : await freeFolder(choice)
-  await look(path, steps)
+  const before = await look(path, steps)
+  if (before !== undefined) {
+    const { data: _, ...had } = before.identity as { readonly [field: string]: Plain }
+    requireSameRunFile(path, { identity: had }, { identity })
+  }
   try {
     const made = await makeFolders(path)
     const probe = join(path, `.probe-${process.pid}`)
@@ -182,7 +189,7 @@ async function place(choice: FolderChoice): Promise<{ readonly path: string; rea
 }
 
 /** @throws FileError with the first difference */
-function requireSameRunFile(path: string, { identity: had }: RunFile, { identity: now }: Pick<RunFile, 'identity'>): void {
+function requireSameRunFile(path: string, { identity: had }: Pick<RunFile, 'identity'>, { identity: now }: Pick<RunFile, 'identity'>): void {
   const [a, b] = [flatten(had, ''), flatten(JSON.parse(JSON.stringify(now)), '')]
   const key = [...new Set([...Object.keys(a), ...Object.keys(b)])].find(k => a[k] !== b[k])
   if (key === undefined) return

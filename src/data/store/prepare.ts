@@ -17,7 +17,7 @@ import { finishStore } from './finish.ts'
 import { learnTokenizer } from './learn.ts'
 import { files, readManifest, type Manifest, type Settings } from './manifest.ts'
 import { typeFor } from './megatron.ts'
-import { readPlan, requireContinuable, requireSamePlan, writePlan, type Plan } from './plan.ts'
+import { differenceOf, readPlan, requireContinuable, requireSamePlan, writePlan, type Plan } from './plan.ts'
 import { inOrder, WorkerPool } from './pool.ts'
 import { barrier, fromRank0, oneRank, type Ranks } from './ranks.ts'
 import { mendSegments, placedChunks, Segment, type Placed } from './segment.ts'
@@ -161,9 +161,14 @@ async function existing(folder: string, plan: Plan | undefined): Promise<Manifes
 }
 
 /** Makes the working folder ready. Gives the manifest where all that was left to do was to move the store to its place. */
-async function begin({ work, folder, plan, restart = false }: Job): Promise<Manifest | undefined> {
+async function begin({ work, folder, plan, out, restart = false }: Job): Promise<Manifest | undefined> {
   if (restart) await clean(work, { all: true, keepLock: true })
-  const begun = await readPlan(work)
+  let begun = await readPlan(work)
+  // Where the name says what it is made of, files of other names have the same content: there is nothing to ask anybody.
+  if (begun !== undefined && typeof out !== 'string' && differenceOf(begun, plan) !== undefined) {
+    await clean(work, { all: true, keepLock: true })
+    begun = undefined
+  }
   if (begun !== undefined) requireContinuable(work, begun, plan)
   if (begun !== undefined && await stat(join(work, files.manifest)).then(() => true, () => false)) {
     const manifest = await readManifest(work)
