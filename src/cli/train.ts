@@ -95,7 +95,7 @@ const filesOf = ({ data }: Run): readonly string[] => (isPart(data) ? data.confi
 interface Job { readonly run: Run; readonly recipe: string; readonly start: Start | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean }
 
 async function runTraining({ run, recipe, start, devices, out, plugin, json }: Job, output: Output, stops: Interrupts): Promise<void> {
-  const quit = (): void => stops.quit(() => output.note('stopped before the first step'))
+  const quit = (): void => stops.quit(() => output.note('stopped before the first step: no run was written'))
   quit()
   output.status('starting')
   const backend = await openBackend({ devices, plugin, backend: whereDevices() })
@@ -109,7 +109,7 @@ async function runTraining({ run, recipe, start, devices, out, plugin, json }: J
         show(event)
       },
     })
-    if (result.folder === undefined) return output.note('stopped before the first step: nothing was written')
+    if (result.folder === undefined) return output.note('stopped before the first step: no run was written')
     if (result.stopped) output.print(`stopped after ${result.steps} of ${run.steps} steps: the same command with --out ${shellPath(result.folder)} goes on`)
     // The loss is the same in all processes.
     const drawn = writesText(run) && (result.evalLoss === undefined || Number.isFinite(result.evalLoss))
