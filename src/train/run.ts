@@ -1,5 +1,5 @@
 /** A run: everything that training needs to know, as values that a TypeScript file exports. */
-import { z } from 'zod'
+import type { z } from 'zod'
 import { isPart, type Part } from '../core/configurable.ts'
 import type { TypedArray } from '../core/dtype.ts'
 import { formatShape } from '../core/dim.ts'
@@ -25,9 +25,14 @@ export type RunData<B> = DataSource<B> | OpenableData<B> | Part<OpenableData<B>,
 export type Hook = (event: TrainEvent) => void
 
 type Axes = { readonly [axis: string]: number }
-type DimOf<M extends AnyModel> = keyof M['dims'] & string
-type LayoutOf<M extends AnyModel> = M extends { readonly layouts: infer L } ? keyof L & string : never
-type SomeOptimizer = Pick<Optimizer<never>, 'description'> & Partial<Pick<Optimizer<never>, 'rate'>> & { readonly slots: unknown; readonly init: unknown; readonly update: unknown }
+/** Rules over D, the dims of the model, A, the axes of the mesh, and N, the layouts that the model names. */
+interface RulesOf<D extends string, A extends string, N extends string> {
+  readonly layout?: Layout<D, A>
+  readonly params?: LayoutFrom<D, A, N>
+  readonly state?: LayoutFrom<D, A, N>
+  readonly layouts?: [N] extends [never] ? undefined : { readonly [K in N]?: LayoutFrom<D, A, N> }
+}
+type NamesOf<M extends AnyModel> = M extends { readonly layouts?: infer L } ? L : unknown
 
 /** A run as a recipe writes it: its layouts speak of the model's dims, its own mesh's axes and the names that the model uses, and its data gives what the model takes, or it does not compile. */
 export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mesh' | 'layout' | 'params' | 'state' | 'layouts' | 'batch'> & {
@@ -36,23 +41,19 @@ export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mes
   readonly data: RunData<HostBatch<NoInfer<M>['batch']>>
   /** Instead of what the data holds out. */
   readonly heldOut?: DataSource<HostBatch<NoInfer<M>['batch']>>
-  readonly optimizer: SomeOptimizer | Part<Transformation, OptimizerOptions>
+  readonly optimizer: Optimizer | Part<Optimizer, OptimizerOptions>
   /** Examples a step; a model that is given as it is says so itself. */
   readonly batch?: number
   readonly mesh?: A
-  readonly layout?: Layout<NoInfer<DimOf<M>>, NoInfer<keyof A & string>>
-  readonly params?: LayoutFrom<NoInfer<DimOf<M>>, NoInfer<keyof A & string>, NoInfer<LayoutOf<M>>>
-  readonly state?: LayoutFrom<NoInfer<DimOf<M>>, NoInfer<keyof A & string>, NoInfer<LayoutOf<M>>>
-  readonly layouts?: { readonly [K in NoInfer<LayoutOf<M>>]?: LayoutFrom<NoInfer<DimOf<M>>, NoInfer<keyof A & string>, NoInfer<LayoutOf<M>>> }
   readonly hooks?: readonly Hook[]
-}
+} & RulesOf<NoInfer<keyof M['dims'] & string>, NoInfer<keyof A & string>, NoInfer<keyof NamesOf<M> & string>>
 
 /** A run with nothing left open. */
 export interface Run extends Settings {
   readonly model: AnyModel | Part<AnyModel, BuildOptions>
   readonly data: RunData<unknown>
   readonly heldOut?: DataSource<unknown> | undefined
-  readonly optimizer: Optimizer | Part<Transformation, OptimizerOptions>
+  readonly optimizer: Optimizer | Part<Optimizer, OptimizerOptions>
   readonly hooks: readonly Hook[]
 }
 
