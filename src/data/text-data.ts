@@ -141,7 +141,7 @@ const open = <C extends TextConfig, T extends Task>(task: (config: C) => T) => (
   async open(request): Promise<OpenData<Batches[T['kind']]>> {
     const { stores, made } = await storesOf(config, request)
     const common = {
-      batch: request.batch, seq: seqOf(request), seed: request.seed, task: task(config), temperature: config.temperature, heldOut: { share: config.heldOut },
+      batch: request.batch, seq: seqOf(request), seed: request.seed, task: task(config), temperature: config.temperature, heldOut: { share: config.heldOut, rows: request.batch },
       ...(config.rows === undefined ? 'segments' in request.fields || task(config).kind === 'spans' ? {} : { rows: 'windows' as const } : { rows: config.rows }),
       ...(request.ignored === undefined ? {} : { ignored: request.ignored }), ...(request.vocab === undefined ? {} : { vocab: request.vocab }),
     } satisfies Partial<SourceOptions<T>>
