@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { isPart } from '../core/configurable.ts'
 import { UsageError } from '../core/errors.ts'
 import { checkFiles } from '../data/check.ts'
+import { formatOfText, type TextConfig } from '../data/text-data.ts'
 import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
 import { openGenerator } from '../serve/generate.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
@@ -69,7 +70,7 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint a
     if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
     if (processes.rank === 0) await checkFolder(out, run.steps, identityOf(run))
     // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
-    await checkFiles(filesOf(run))
+    await checkData(run)
     if (start !== undefined) await checkStart(start, run)
     const stops = interrupts()
     try {
@@ -89,8 +90,11 @@ function startOf({ resume, initFrom, only, except }: Flags): Start | undefined {
   return resume !== undefined ? { resume } : initFrom !== undefined ? { weights: initFrom, choice: { ...(only === undefined ? {} : { only }), ...(except === undefined ? {} : { except }) } } : undefined
 }
 
-/** The files that a run's data comes from. */
-const filesOf = ({ data }: Run): readonly string[] => (isPart(data) ? data.config as { readonly files?: readonly string[] } : {}).files ?? []
+/** What is wrong with the files that a run's data comes from, where it does. */
+async function checkData({ data }: Run): Promise<void> {
+  const { files = [], ...format } = isPart(data) ? data.config as Partial<TextConfig> : {}
+  if (files.length > 0) await checkFiles(files, formatOfText(format))
+}
 
 interface Job { readonly run: Run; readonly recipe: string; readonly start: Start | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean }
 

@@ -1,6 +1,6 @@
 /** What is wrong with files of documents, as far as their beginnings show it: told at once, before anything long is done with them. */
 import { DataError } from '../core/errors.ts'
-import { documentsOf, openParts, type DocumentPart } from './documents.ts'
+import { documentsOf, openParts, type DocumentFormat, type DocumentPart } from './documents.ts'
 import { isAddress } from './sources/http.ts'
 
 /** Files that are looked into, and how far: what comes later is told when it is read. */
@@ -10,10 +10,10 @@ const [mostFiles, firstBytes, mostBytes] = [32, 2 ** 18, 2 ** 24]
 const isDevice = (name: string): boolean => /^\/(dev|proc)\//.test(name)
 
 /** @throws DataError for what is not there, cannot be read, or has no text in it */
-export async function checkFiles(names: readonly string[]): Promise<void> {
+export async function checkFiles(names: readonly string[], format?: DocumentFormat): Promise<void> {
   const regular = names.filter(name => !isDevice(name))
   if (regular.length === 0) return
-  const parts = await openParts(regular)
+  const parts = await openParts(regular, format === undefined ? {} : { format })
   let text = parts.length > mostFiles || regular.length < names.length
   for (const part of parts.slice(0, mostFiles)) if (isAddress(part.name) || await hasText(part)) text = true
   if (!text) throw withoutText(parts)

@@ -10,7 +10,9 @@ import { DataError, UsageError } from '../core/errors.ts'
 import type { Plain } from '../core/plain.ts'
 import { cannotWrite, isSystemError } from '../io/atomic.ts'
 import { cacheRoot, makeCacheFolder } from '../io/cache-root.ts'
+import { endOfText } from './bpe.ts'
 import { defaultFiles, defaultLicence, defaultName } from './corpus.ts'
+import type { DocumentFormat } from './documents.ts'
 import type { DataRequest, OpenableData, OpenData } from './part.ts'
 import { openBytes } from './sources/byte-source.ts'
 import { isAddress } from './sources/http.ts'
@@ -26,6 +28,9 @@ import type { SpanBatch } from './tasks/spans.ts'
 export interface TextConfig {
   /** Files, folders, patterns or addresses of text, JSONL, CSV, Parquet or tar; none and no `stores`: the State of the Union addresses. */
   readonly files: readonly string[]
+  /** What `files` are, where their names do not tell; and the field, column or member that holds the text, `text` unless given. */
+  readonly format?: (typeof formats)[number] | undefined
+  readonly field?: string | undefined
   /** Stores of tokens that were prepared before, each with its weight in a mixture if it has one: `stores/web`, or `stores/web=3`. */
   readonly stores: readonly string[]
   /** Weights to the power 1 / temperature. */
@@ -41,11 +46,19 @@ export interface TextConfig {
 }
 type TextInput = { readonly [F in keyof TextConfig]?: TextConfig[F] | undefined }
 
+const formats = ['text', 'jsonl', 'parquet', 'csv', 'tar'] as const
 const shape = {
-  files: z.array(z.string()).default([]), stores: z.array(z.string()).default([]), temperature: z.number().positive().default(1), tokenizer: z.string().optional(),
+  files: z.array(z.string()).default([]), format: z.enum(formats).optional(), field: z.string().optional(), stores: z.array(z.string()).default([]), temperature: z.number().positive().default(1), tokenizer: z.string().optional(),
   vocab: z.int().min(258).max(2 ** 31 - 1).optional(), rows: z.enum(['packed', 'padded', 'windows']).optional(), heldOut: z.number().min(0).lt(1).default(0.05),
 }
 const textSchema: z.ZodType<TextConfig, TextInput> = z.strictObject(shape)
+
+/** How a configuration's files are read; undefined where their names say so. @throws UsageError for a field of no format that is given */
+export function formatOfText({ format, field }: Pick<TextConfig, 'format' | 'field'>): DocumentFormat | undefined {
+  if (format === undefined && field === undefined) return undefined
+  if (format === undefined || (format === 'text' && field !== undefined)) throw new UsageError({ code: 'data', what: `data.field is "${field}", and ${format === undefined ? 'data.format is not given' : 'plain text has no fields'}`, fix: 'say what the files are: --set data.format=jsonl, or parquet, csv, tar' })
+  return format === 'text' ? { format, separator: endOfText } : { format, ...(field === undefined ? {} : { field }) }
+}
 
 /** The length of a row, by the model's tokens. */
 function seqOf({ fields }: DataRequest): number {
@@ -109,7 +122,9 @@ async function kept(files: readonly string[], folder: string): Promise<Kept> {
 }
 
 /** The folders of the stores that a configuration means: those of its files are made where they are not there yet. */
-async function storesOf({ files, stores, tokenizer, vocab }: TextConfig, request: DataRequest): Promise<{ readonly stores: readonly { readonly path: string; readonly weight?: number }[]; readonly made?: string }> {
+async function storesOf(config: TextConfig, request: DataRequest): Promise<{ readonly stores: readonly { readonly path: string; readonly weight?: number }[]; readonly made?: string }> {
+  const { files, stores, tokenizer, vocab } = config
+  const format = formatOfText(config)
   if (files.length === 0 && stores.length > 0) return { stores: stores.map(weighted) }
   const size = vocab ?? request.vocab
   if (tokenizer === undefined && size === undefined) throw new UsageError({ code: 'data', what: 'how many tokens are to be learnt from the text is not said', fix: 'say data.vocab, or give data.tokenizer' })
@@ -118,7 +133,7 @@ async function storesOf({ files, stores, tokenizer, vocab }: TextConfig, request
   const from: Kept = files.length === 0 ? { files: await defaultFiles(), clear: () => Promise.resolve(), named: e => e } : await kept(files, cache)
   try {
     const make = (): Promise<Prepared> => prepareStore({
-      files: from.files, out: { cache }, tokenizer: tokenizer === undefined ? { vocab: size ?? 0 } : { path: tokenizer }, ranks: request.ranks, onProgress: request.onProgress,
+      files: from.files, out: { cache }, tokenizer: tokenizer === undefined ? { vocab: size ?? 0 } : { path: tokenizer }, ranks: request.ranks, onProgress: request.onProgress, ...(format === undefined ? {} : { format }),
       onWait: holder => request.onNote(`waiting for another process that prepares the same text (${holder})`), ...(request.signal === undefined ? {} : { signal: request.signal }),
     })
     let made = await make()
