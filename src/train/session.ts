@@ -75,8 +75,7 @@ export async function openSession(given: Run, options: SessionOptions): Promise<
         parameters: parameterCount(step), flops, unit: model.tokensPerBatch === undefined ? 'examples' : 'tokens', devices: deviceRows(step, mesh, run.batch), collectives: collectiveRows(step),
       }),
     })
-    tell({ type: 'compiling', what: 'the best matrix multiplication, to compare with' })
-    const peak = await peakOf(backend, mesh, run.precision.compute)
+    const peak = await peakOf(backend, mesh, run.precision.compute, () => tell({ type: 'compiling', what: 'the best matrix multiplication, to compare with' }))
     const close = async (): Promise<void> => {
       for (const program of [trainer.init, trainer.step, trainer.evaluate, trainer.averages]) program?.dispose()
       await data.close?.()
