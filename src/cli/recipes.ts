@@ -1,6 +1,7 @@
 /** Finding a run: by a recipe's name, or in a TypeScript file of the user's. */
 import { readdir, stat } from 'node:fs/promises'
-import { basename, resolve } from 'node:path'
+import { register as registerHook } from 'node:module'
+import { basename, extname, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { UsageError, type Problem, type Site } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
@@ -28,6 +29,7 @@ export async function loadRecipe(nameOrFile: string): Promise<Loaded> {
   // Whatever the file imports of Meshwork is what runs here, so that its models and ours are of one kind.
   const { register } = await import('tsx/esm/api')
   const unregister = register()
+  registerHook(`./as-module${extname(fileURLToPath(import.meta.url))}`, import.meta.url)
   try {
     const loaded: unknown = await import(pathToFileURL(file).href).catch((e: unknown) => { throw failure(e, nameOrFile, file) })
     return { run: runIn(loaded, nameOrFile), recipe: file }
