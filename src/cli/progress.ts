@@ -29,7 +29,7 @@ export function trainingProgress(output: Output): (event: TrainEvent) => void {
       const ms = times.length === 0 ? e.time.stepMs : times.reduce((a, b) => a + b, 0) / times.length
       const rate = e.time.perSecond * e.time.stepMs / ms
       const done = e.step + 1
-      output.status(`step ${done}/${e.steps}  loss ${e.loss.toFixed(4)}  ${formatInteger(rate)} ${unit}/s${e.time.ofPeak === undefined ? '' : `  ${(100 * e.time.ofPeak).toFixed(0)} % of peak`}  ${formatDuration((e.steps - done) * ms / 1000)} left`, done === 1 || done === e.steps)
+      output.status(`step ${done}/${e.steps}  loss ${e.loss.toFixed(4)}  ${formatInteger(rate)} ${unit}/s${e.time.ofPeak === undefined ? '' : `  ${(100 * e.time.ofPeak * e.time.stepMs / ms).toFixed(0)} % of peak`}  ${formatDuration((e.steps - done) * ms / 1000)} left`, done === 1 || done === e.steps)
     },
     skipped: e => output.note(`step ${e.step + 1} was left out: ${e.why}${e.lossScale === undefined ? '' : `; the loss is now multiplied by ${formatInteger(e.lossScale)}`}${of(e.documents)}`),
     rewind: e => output.note(`step ${e.step + 1} is bad: ${e.why}; the run is back behind step ${e.to}, and goes on after the batches since${of(e.documents)}`),

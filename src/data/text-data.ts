@@ -13,8 +13,8 @@ import { defaultFiles, defaultLicence, defaultName } from './corpus.ts'
 import type { DataRequest, OpenableData, OpenData } from './part.ts'
 import { isAddress } from './sources/http.ts'
 import { openSource, type SourceOptions, type StoreSource } from './store/open-source.ts'
-import { prepareStore } from './store/prepare.ts'
-import { storeIdentity } from './store/store.ts'
+import { prepareStore, type Prepared } from './store/prepare.ts'
+import { openStore, storeIdentity } from './store/store.ts'
 import type { Batches, Task } from './store/source.ts'
 import type { CausalBatch, PrefixBatch } from './tasks/causal.ts'
 import type { MaskedBatch } from './tasks/masked.ts'
@@ -81,10 +81,18 @@ async function storesOf({ files, stores, tokenizer, vocab }: TextConfig, request
   await makeCacheFolder(cache)
   const from = files.length === 0 ? { files: await defaultFiles(), clear: () => Promise.resolve() } : await kept(files, cache)
   try {
-    const made = await prepareStore({
+    const make = (): Promise<Prepared> => prepareStore({
       files: from.files, out: { cache }, tokenizer: tokenizer === undefined ? { vocab: size ?? 0 } : { path: tokenizer }, ranks: request.ranks, onProgress: request.onProgress,
       onWait: holder => request.onNote(`waiting for another process that prepares the same text (${holder})`), ...(request.signal === undefined ? {} : { signal: request.signal }),
     })
+    let made = await make()
+    const harm = made.made ? undefined : await openStore(made.folder).then(s => { s.close() }, (e: unknown) => { if (e instanceof DataError) return e; throw e })
+    if (harm !== undefined) {
+      // What is kept can always be made again.
+      request.onNote(`${harm.problem.what}: the text is tokenised again`)
+      await rm(made.folder, { recursive: true, force: true })
+      made = await make()
+    }
     if (made.made) request.onNote(`the text was tokenised once, and is kept in ${made.folder}`)
     return [{ path: made.folder }, ...stores.map(weighted)]
   } finally {

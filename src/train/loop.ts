@@ -140,7 +140,7 @@ export class Loop {
   }
 
   private async read({ step, since, waited, metrics }: Launched): Promise<{ readonly row: StepRow; readonly calm: boolean | undefined }> {
-    const { model, flops } = this.session
+    const { model, flops, peak } = this.session
     try {
       const value = async (name: keyof StepMetrics): Promise<number> => await metrics[name]?.item() ?? NaN
       const [loss, gradNorm, updateNorm, paramNorm, learningRate] = [await value('loss'), await value('gradNorm'), await value('updateNorm'), await value('paramNorm'), await value('learningRate')]
@@ -151,7 +151,7 @@ export class Loop {
       const each = model.tokensPerBatch ?? model.itemsPerBatch
       const row: StepRow = {
         step, loss, gradNorm, updateNorm, paramNorm, learningRate, seen: (step + 1) * each, ...lossScale,
-        time: { stepMs, dataWaitMs: waited, perSecond: each / stepMs * 1000, flopsPerSecond: flops / stepMs * 1000 },
+        time: { stepMs, dataWaitMs: waited, perSecond: each / stepMs * 1000, flopsPerSecond: flops / stepMs * 1000, ...(peak === undefined ? {} : { ofPeak: flops / stepMs * 1000 / peak }) },
       }
       return { row, calm }
     } finally {

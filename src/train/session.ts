@@ -6,6 +6,7 @@ import type { Model } from '../models/index.ts'
 import type { TrainEvent } from './events.ts'
 import { rowFields, rowsHere } from './feed.ts'
 import { stepFlops } from './flops.ts'
+import { peakOf } from './peak.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
 import { compileTrainer, type TrainerConfig, type Trainer } from './program.ts'
 import { layoutsOf, meshOfRun, modelOf, optimizerOf, type Run } from './run.ts'
@@ -22,6 +23,8 @@ export interface Session {
   readonly rows: Rows
   /** Of a training step. */
   readonly flops: number
+  /** A second, of the best matrix multiplication on these devices; undefined where nobody asks for speed. */
+  readonly peak: number | undefined
   close(): Promise<void>
 }
 export interface SessionOptions {
@@ -70,11 +73,13 @@ export async function openSession(run: Run, options: SessionOptions): Promise<Se
         parameters: parameterCount(step), flops, unit: model.tokensPerBatch === undefined ? 'examples' : 'tokens', devices: deviceRows(step, mesh, run.batch), collectives: collectiveRows(step),
       }),
     })
+    tell({ type: 'compiling', what: 'the best matrix multiplication, to compare with' })
+    const peak = await peakOf(backend, mesh, run.precision.compute)
     const close = async (): Promise<void> => {
       for (const program of [trainer.init, trainer.step, trainer.evaluate]) program.dispose()
       await data.close?.()
     }
-    return { run, model, mesh, backend, data, trainer, rows: rowsHere(trainer.step.placements[1], mesh, backend), flops, close }
+    return { run, model, mesh, backend, data, trainer, rows: rowsHere(trainer.step.placements[1], mesh, backend), flops, peak, close }
   } catch (e) {
     await data.close?.()
     throw e
