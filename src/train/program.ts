@@ -85,7 +85,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const take = finite === undefined || undo === undefined ? finite ?? undo : finite.and(undo)
   const [before, after] = [{ params: state.params, slots: state.slots, step: state.step }, { params, slots, step: state.step.add(1) }]
   const rescaled = scaling === undefined || finite === undefined || lossScaling === undefined ? undefined : nextScale(scaling, finite, lossScaling)
-  const next = take === undefined ? after : chosen(take, after, before)
+  const next = take === undefined ? after : atRest(chosen(take, atRest(after), atRest(before)))
   const norms = config.norms === true ? { updateNorm: globalNorm(updates), paramNorm: globalNorm(next.params) } : {}
   return {
     state: { ...next, ...(rescaled === undefined ? {} : { scaling: rescaled }), ...(seen === undefined ? {} : { history: seen.history }) },
@@ -95,6 +95,10 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
     },
   }
 }
+
+/** Parameters and slots as they rest between two steps. A choice between two that is told nothing gathers both, and leaves what it chose gathered. */
+const atRest = <P extends Tree>({ params, slots, step }: Pick<TrainState<P>, 'params' | 'slots' | 'step'>): Pick<TrainState<P>, 'params' | 'slots' | 'step'> =>
+  ({ params: mapTree(params, p => p.relayout('params')), slots: mapTree(slots, s => s.relayout('state')), step })
 
 export interface Where extends Layouts { readonly mesh: Mesh; readonly backend: Backend; readonly dims: { readonly [name: string]: Dim } }
 
