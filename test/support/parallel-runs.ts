@@ -1,14 +1,16 @@
 /** One small run, and the ways to split it: what must not change its numbers. */
 import { fileURLToPath } from 'node:url'
-import { defineRun, type Run } from '../../src/train/run.ts'
+import { textData } from '../../src/data/index.ts'
+import { gptModel } from '../../src/models/index.ts'
+import { adamwCosine, defineRun, type Run } from '../../src/train/index.ts'
 
 // This repository's own words: a text that is there on every machine.
 const text = fileURLToPath(new URL('../../LICENSE', import.meta.url))
 /** A small run of one device. */
-export const small = defineRun({
-  name: 'small', batch: 8, steps: 8, seed: 3, evalEvery: 4, evalBatches: 1, data: [text],
-  model: { vocab: 272, seq: 16, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32, dropout: 0.1 },
-  mesh: { batch: 1, model: 1 }, optimizer: { rate: 3e-3, warmup: 2 },
+export const small: Run = defineRun({
+  name: 'small', batch: 8, steps: 8, seed: 3, evaluation: { every: 4, batches: 1 }, data: textData({ files: [text] }),
+  model: gptModel({ vocab: 272, seq: 16, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32, dropout: 0.1 }),
+  mesh: { batch: 1, model: 1 }, layout: { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' }, optimizer: adamwCosine({ rate: 3e-3, warmup: 2 }),
 })
 /** The forms of parallelism: meshes and layouts of the same run. */
 export const forms: readonly Partial<Run>[] = [
