@@ -86,6 +86,12 @@ export const startTorchMesh = (name: string, python: string, environment: Enviro
 export const startTorch = (name: string, python: string, environment: Environment): Worker =>
   new Worker(name, python, [here('peer.py')], { ...environment, PYTHONPATH: here('../test/oracle'), PYTHONDONTWRITEBYTECODE: '1' })
 
+/** Whole runs of the trainer, and the same in PyTorch. */
+export const startTrainer = (name: string, environment: Environment): Worker =>
+  new Worker(name, process.execPath, ['--import', 'tsx', here('train/worker.ts')], environment)
+export const startTorchLoop = (name: string, python: string, environment: Environment): Worker =>
+  new Worker(name, python, [here('train/peer.py')], { ...environment, PYTHONPATH: here('../test/oracle'), PYTHONDONTWRITEBYTECODE: '1' })
+
 /** Python's safetensors; `task` is a file. */
 export const startSafetensors = (name: string, python: string, task: string): Worker =>
   new Worker(name, python, [here('checkpoint_peer.py'), task], { PYTHONDONTWRITEBYTECODE: '1' })

@@ -15,6 +15,7 @@ import { memorySection } from './memory.ts'
 import { mpiSection } from './mpi/section.ts'
 import { opsSection } from './ops/section.ts'
 import { tinySection } from './tiny/section.ts'
+import { trainSection } from './train/section.ts'
 import { tokenizeSection } from './tokenize.ts'
 
 type Measure = (rounds: number, say: (line: string) => void) => Promise<Section>
@@ -29,6 +30,7 @@ const sections: { readonly [name: string]: Entry } = {
   mpi: { measure: mpiSection, rounds: 5 },
   ops: { measure: opsSection, rounds: 7 },
   checkpoint: { measure: checkpointSection, rounds: 5 },
+  train: { measure: trainSection, rounds: 7 },
   tokenize: { measure: tokenizeSection, rounds: 7 },
 }
 

@@ -1,14 +1,14 @@
 /** What is measured, as both sides are told it, and what they answer. */
 import type { GptConfig } from '../src/models/gpt-config.ts'
 import type { Remat } from '../src/engine/index.ts'
-import type { OptimizerConfig } from '../src/train/program.ts'
+import type { PlainOptimizer } from '../test/oracle/cases.ts'
 
 export interface Task {
   readonly config: GptConfig
   /** Windows a step, all devices together. */
   readonly batch: number
   readonly mesh: { readonly batch: number; readonly model: number }
-  readonly optimizer: OptimizerConfig & { readonly rate: number }
+  readonly optimizer: PlainOptimizer
   /** Where the batches lie, and the first weights: written by one side, read by the other. */
   readonly folder: string
   readonly batches: number
@@ -50,6 +50,6 @@ export interface Answers {
   readonly close: { readonly liveBuffers: number }
 }
 
-export const optimizer = {
-  rate: 3e-4, peak: 3e-4, warmup: 10, steps: 10_000, floor: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1,
+export const optimizer: PlainOptimizer = {
+  rate: 3e-4, warmup: 10, steps: 10_000, floor: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1,
 }

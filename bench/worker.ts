@@ -8,6 +8,7 @@ import { compile, fromFirst, input, MeshArray, openBackend, type Backend, type G
 import { gpt, type GptBatch, type GptParams } from '../src/models/gpt.ts'
 import { joinJob } from '../src/runtime/job.ts'
 import { initialise, stateOf, trainStep, type TrainState } from '../src/train/program.ts'
+import { optimizerOf } from '../test/oracle/cases.ts'
 import { writeArrays } from '../test/oracle/exchange.ts'
 import { Collectives } from './mpi/collectives.ts'
 import type { Answers, Request, Task } from './task.ts'
@@ -28,10 +29,10 @@ async function backendFor(task: Task): Promise<Backend> {
 async function programs(task: Task) {
   const model = gpt(task.config, task.batch)
   const where = { mesh: mesh(task.mesh), layout, backend: await backendFor(task), dims: model.dims }
-  const config = { optimizer: task.optimizer, seed: 0, remat: task.remat ?? 'all-but-contractions' } as const
+  const config = { optimizer: optimizerOf(task.optimizer), seed: 0, remat: task.remat ?? 'all-but-contractions' } as const
   return {
-    step: () => compile(trainStep(model, config), [stateOf(model), model.batch] as const, { ...where, donate: [0] }),
-    init: () => compile(initialise(model), [input('seed', [], 'i32')] as const, where),
+    step: () => compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0] }),
+    init: () => compile(initialise(model, config), [input('seed', [], 'i32')] as const, where),
   }
 }
 

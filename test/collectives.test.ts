@@ -7,17 +7,19 @@ import { smallBytes } from '../src/partition/passes/merge.ts'
 import { gpt, type Gpt, type GptConfig } from '../src/models/index.ts'
 import { leavesOf } from '../src/engine/index.ts'
 import { stateOf, trainStep } from '../src/train/program.ts'
+import { fieldsOf, optimizerOf } from '../src/train/run.ts'
 import recipe from '../recipes/gpt-tiny.ts'
 
 const batch = 16
 const layout = { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' }
-const { rate, ...rest } = recipe.optimizer
-const optimizer = { ...rest, peak: rate, steps: 100 }
+const optimizer = optimizerOf({ ...recipe, steps: 100 })
+// The recipe's model.
+const tiny = fieldsOf(recipe)['model'] as GptConfig
 
 function collectivesOf(config: GptConfig, b: number, m: number, more: Omit<Layouts, 'layout'> = {}): readonly Collective[] {
   const model = gpt(config, batch)
   const step = trainStep(model, { seed: 0, remat: 'all-but-contractions', optimizer })
-  return plan(step, [stateOf(model), model.batch] as const, { mesh: meshOf({ batch: b, model: m }), layout, ...more, dims: model.dims }).collectives
+  return plan(step, [stateOf(model, { optimizer }), model.batch] as const, { mesh: meshOf({ batch: b, model: m }), layout, ...more, dims: model.dims }).collectives
 }
 
 /** `kind along axes: times × elements each`, sorted. */
@@ -94,7 +96,7 @@ function sequenceParallel(config: GptConfig, b: number, m: number): Row[] {
 }
 
 const meshes = [[1, 1], [2, 1], [1, 2], [2, 2], [4, 1], [1, 4], [2, 4]] as const
-const configs = { 'gpt-tiny': recipe.model, 'with dropout, 3 layers': { ...recipe.model, layers: 3, dropout: 0.1, heads: 8, headDim: 16 } }
+const configs = { 'gpt-tiny': tiny, 'with dropout, 3 layers': { ...tiny, layers: 3, dropout: 0.1, heads: 8, headDim: 16 } }
 
 test.each(Object.entries(configs).flatMap(([name, config]) => meshes.map(([b, m]) => ({ name, config, b, m }))))('$name, batch $b × model $m', ({ config, b, m }) => {
   // Four heads are split over four devices at most.
@@ -119,8 +121,8 @@ const rowsOf = (kind: Row['kind'], count: (p: Held) => number, elements: (p: Hel
 type Held = ReturnType<typeof localParameters>[number]
 
 test.each([2, 4])('FSDP over %i: parameters gathered where they are used, gradients reduce-scattered', b => {
-  const { layers } = recipe.model
-  const held = localParameters(gpt(recipe.model, batch), 1)
+  const { layers } = tiny
+  const held = localParameters(gpt(tiny, batch), 1)
   const resting = held.filter(p => p.shape.some(d => d.name === 'embed'))
   const times = (p: Held): number => (layered(p) ? layers : 1)
   const perTime = (p: Held): number => p.elements / times(p)
@@ -134,11 +136,11 @@ test.each([2, 4])('FSDP over %i: parameters gathered where they are used, gradie
     // The loss, and the norm of gradients that are split.
     allReduce('batch', 2, 1),
   ]
-  expect(rows(collectivesOf(recipe.model, b, 1, { params: { embed: 'batch' } }))).toEqual(rows(expected))
+  expect(rows(collectivesOf(tiny, b, 1, { params: { embed: 'batch' } }))).toEqual(rows(expected))
 })
 
 test.each([2, 4])('ZeRO-1 over %i: gradients reduce-scattered, new parameters gathered once', b => {
-  const held = localParameters(gpt(recipe.model, batch), 1)
+  const held = localParameters(gpt(tiny, batch), 1)
   const split = held.filter(p => p.shape.some(d => d.name === 'embed'))
   const whole = (p: Held): number => p.elements
   // New parameters are there at the same time, in layers or not.
@@ -150,5 +152,5 @@ test.each([2, 4])('ZeRO-1 over %i: gradients reduce-scattered, new parameters ga
     ...rowsOf('all-reduce', () => 1, whole, held.filter(p => !split.includes(p)), whole),
     allReduce('batch', 2, 1),
   ]
-  expect(rows(collectivesOf(recipe.model, b, 1, { state: { embed: 'batch' } }))).toEqual(rows(expected))
+  expect(rows(collectivesOf(tiny, b, 1, { state: { embed: 'batch' } }))).toEqual(rows(expected))
 })

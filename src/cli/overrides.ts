@@ -1,7 +1,7 @@
 /** Command-line flags that change a run: each turned into fields, which the run's schema then checks. */
 import { UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { keysAt } from '../train/fields.ts'
+import { keysAt } from '../core/fields.ts'
 import { fieldsOf, schemaOf, withFields, type Run } from '../train/run.ts'
 import { shellWord } from './format.ts'
 

@@ -50,7 +50,7 @@ function failure(thrown: unknown, name: string, file: string): UsageError {
   const at = siteIn(thrown, file, name)
   // The recipe's own copy of Meshwork has error classes of its own.
   const problem = thrown instanceof Error && 'problem' in thrown ? thrown.problem as Problem : undefined
-  if (problem !== undefined) return new UsageError({ ...problem, what: problem.what.replace(/^the recipe:/, `${name}:`), at: problem.at ?? at, cause: thrown })
+  if (problem !== undefined) return new UsageError({ ...problem, what: `${name}: ${problem.what.replace(/^the recipe: /, '')}`, at: problem.at ?? at, cause: thrown })
   const text = thrown instanceof Error ? thrown.message : String(thrown)
   const missing = thrown instanceof Error && 'code' in thrown && /ERR_MODULE_NOT_FOUND|MODULE_NOT_FOUND/.test(String(thrown.code)) && text.includes('meshwork')
   // A syntax error comes as esbuild's report: a heading, then `FILE:3:5: ERROR: what`.

@@ -1,9 +1,12 @@
 /** Data: text and arrays → batches, the same for a seed on every mesh. */
 export type { Rows } from './rows.ts'
+export { arrayData, type ArrayBatch, type ArrayFiles, type OpenedArrays, type SomeRows } from './array-data.ts'
 export { endOfText } from './bpe.ts'
 export { documentsOf, openParts, type Document, type DocumentFormat, type DocumentPart, type Message, type Piece } from './documents.ts'
 export type { DataAbout, DataRequest, HeldOut, OpenableData, OpenData } from './part.ts'
-export { joinRows, openCsvRows, openIdx, openNpy, openNpz, openTar, type Column, type CsvColumn, type CsvRowsOptions, type MemberRows, type Members, type Rows as ArrayRows } from './sources/rows/index.ts'
+export { joinRows, openArrayFiles, openCsvRows, openIdx, openNpy, openNpz, openTar, type Column, type CsvColumn, type CsvRowsOptions, type MemberRows, type Members, type Rows as ArrayRows } from './sources/rows/index.ts'
+export { epochOrder, type Place } from './order.ts'
+export { hash, permutation } from './shuffle.ts'
 export { maskedData, prefixData, spanData, textData, type TextConfig } from './text-data.ts'
 export { parseTokenizer, readTokenizer, writeTokenizer } from './tokenizer-json.ts'
 export { type StreamDecoder, type Tokenizer } from './tokenizer.ts'

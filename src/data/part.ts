@@ -1,6 +1,7 @@
 /** Data as a run has it: what is asked of it once the model is known, and what it is when it is open. */
 import type { Plain } from '../core/plain.ts'
 import type { Rows } from './rows.ts'
+import type { Column } from './sources/rows/types.ts'
 import type { DataSource } from './store/source.ts'
 import type { Ranks } from './store/ranks.ts'
 import type { PrepareProgress } from './store/prepare.ts'
@@ -14,7 +15,7 @@ export interface DataRequest {
   readonly batch: number
   readonly seed: number
   /** The tensors of a batch that the model takes, by path: what a row has of each. */
-  readonly fields: { readonly [path: string]: readonly number[] }
+  readonly fields: { readonly [path: string]: Column }
   /** Ids are below it, where the model has a vocabulary. */
   readonly vocab: number | undefined
   /** A target of this does not count for the model; undefined where all count. */

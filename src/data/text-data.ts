@@ -47,7 +47,7 @@ const textSchema: z.ZodType<TextConfig, TextInput> = z.strictObject(shape)
 
 /** The length of a row, by the model's tokens. */
 function seqOf({ fields }: DataRequest): number {
-  const [seq] = fields['tokens'] ?? fields['source'] ?? []
+  const [seq] = (fields['tokens'] ?? fields['source'])?.shape ?? []
   if (seq !== undefined) return seq
   throw new UsageError({ code: 'data', what: `text gives tokens, and the model takes ${Object.keys(fields).join(', ')}`, fix: 'give the model data of its own kind: any object with batch(step, rows)' })
 }

@@ -15,5 +15,5 @@ export type Configured<C, I, M> = core.Configured<C, I, M, BuildOptions>
 /** A kind of model as a recipe calls it. */
 export type Configurable<C, I, M> = core.Configurable<C, I, M, BuildOptions>
 
-/** Makes a kind of model configurable: a function from a configuration to what a recipe's `model` is. It throws zod's error for a configuration that does not fit the schema. */
+/** Makes a kind of model configurable: a function from a configuration to what a recipe's `model` is. It throws a UsageError that names the field of a configuration that does not fit the schema. */
 export const configurable = <C, I, M extends AnyModel>(kind: ModelKind<C, I, M>): Configurable<C, I, M> => core.configurable(kind)

@@ -1,8 +1,8 @@
 /** A GPT as a recipe names it: its schema, and how it is built. */
 import { z } from 'zod'
-import { configurable, type Configurable } from './configurable.ts'
+import { configurable, type Configurable, type Configured } from './configurable.ts'
 import type { GptConfig } from './gpt-config.ts'
-import { gpt, type Gpt } from './gpt.ts'
+import { gpt, type Gpt, type GptBatch, type GptBatchOf } from './gpt.ts'
 
 const count = z.int().min(1).max(2 ** 31 - 1)
 type Shape = { [F in 'vocab' | 'seq' | 'layers' | 'embed' | 'heads' | 'headDim' | 'hidden']: z.ZodInt } & {
@@ -16,6 +16,13 @@ export const gptSchema: z.ZodObject<Shape, z.core.$strict> = z.strictObject({
   attention: z.enum(['causal', 'prefix', 'bidirectional']).default('causal'), packed: z.boolean().default(false), masked: z.boolean().default(false),
 })
 
+type Whole = z.output<typeof gptSchema>
+type Given = z.input<typeof gptSchema>
+type Attention = Whole['attention']
+/** What it takes in a batch; where a configuration is not known to the compiler, what all of them take. */
+type BatchOf<P extends boolean, A extends Attention> = [P, A] extends [false, 'causal' | 'bidirectional'] ? GptBatch : GptBatchOf<{ readonly packed: P; readonly attention: A }>
+type GptOf = Pick<Configurable<Whole, Given, Gpt>, 'kind'>
+  & (<const P extends boolean = false, const A extends Attention = 'causal'>(config: Omit<Given, 'packed' | 'attention'> & { readonly packed?: P | undefined; readonly attention?: A | undefined }) => Configured<Whole, Given, Gpt<BatchOf<P, A>>>)
+
 /** `model: gptModel({ vocab: 2048, seq: 128, … })`. */
-export const gptModel: Configurable<z.output<typeof gptSchema>, z.input<typeof gptSchema>, Gpt> =
-  configurable({ name: 'gpt', schema: gptSchema, build: (config, { batch, precision }): Gpt => gpt<GptConfig>(config, batch, precision) })
+export const gptModel: GptOf = configurable({ name: 'gpt', schema: gptSchema, build: (config, { batch, precision }): Gpt => gpt<GptConfig>(config, batch, precision) }) as unknown as GptOf

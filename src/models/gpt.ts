@@ -98,7 +98,7 @@ type Extra<C> = (C extends { readonly packed: true } ? 'segments' | 'positions' 
 export type GptBatchOf<C> = GptBatch & Pick<Extras, Extra<C>>
 type Inputs = { readonly tokens: Ids } & Partial<Extras>
 
-export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof Dims>, 'loss' | 'logits'> & {
+export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof Dims, typeof gptLayouts>, 'loss' | 'logits'> & {
   readonly dims: Dims
   readonly layouts: typeof gptLayouts
   readonly tokensPerBatch: number

@@ -13,8 +13,8 @@ export const inFull: Precision = { params: 'f32', compute: 'f32' }
 /** The dims of a model by their names. */
 export type ModelDims<D extends string = string> = { readonly [N in D]: Dim<N> }
 
-/** A model: P are its parameters, B is a batch, D the names of the dims that layouts lay, L the layouts that it names. */
-export interface Model<P extends Tree, B extends Tree, D extends string = string, L extends LayoutNames = LayoutNames> {
+/** A model: P are its parameters, B is a batch, D the names of the dims that layouts lay, L the layouts that it names, none unless said. */
+export interface Model<P extends Tree, B extends Tree, D extends string = string, L extends LayoutNames = LayoutNames<never>> {
   /** The parameters, as a program's arguments: each declares what it is at first, and whether weight decay applies to it. */
   readonly params: P
   /** A batch, as a program's arguments. Examples lie along the dim `batch`. */
@@ -39,4 +39,4 @@ export interface Model<P extends Tree, B extends Tree, D extends string = string
 }
 
 /** Some model, of whatever it is made and takes. */
-export type AnyModel = Pick<Model<Tree, Tree>, 'params' | 'batch' | 'dims' | 'layouts' | 'itemsPerBatch' | 'tokensPerBatch' | 'ignored'> & { readonly loss: (params: never, batch: never, key?: Key) => Outcome }
+export type AnyModel = Pick<Model<Tree, Tree, string, LayoutNames>, 'params' | 'batch' | 'dims' | 'layouts' | 'itemsPerBatch' | 'tokensPerBatch' | 'ignored'> & { readonly loss: (params: never, batch: never, key?: Key) => Outcome }

@@ -6,6 +6,7 @@ import { numbersOf } from '../core/half-precision.ts'
 import { treeOps } from '../core/tree.ts'
 import { loadWeights } from '../checkpoint/weights.ts'
 import { readTokenizer, type Tokenizer } from '../data/index.ts'
+import type { LayoutNames } from '../core/layout.ts'
 import { anyOf, compile, fromFirst, input, mapTree, mesh as meshOf, MeshArray, param, placementTrees, type Arrays, type Backend, type Layouts, type Placements, type Scalar, type Source, type Tree } from '../engine/index.ts'
 import { gpt, type Gpt, type GptBatch, type GptConfig, type GptParams, type GptWeights, type Precision, type Quantize } from '../models/index.ts'
 import { sampleToken } from './sample.ts'
@@ -73,7 +74,8 @@ export async function openGenerator(folder: string, { backend, mesh: axes, preci
   // Every device gets all logits of its window: one is enough to draw from.
   const next = (params: GptWeights, tokens: GptBatch['tokens'], at: Scalar) => model.next(params, tokens, at).relayout({}).cast('f32')
   const { processes } = backend
-  const where = { ...layouts, uses: model.layouts, mesh, backend, dims: model.dims }
+  const uses: LayoutNames = model.layouts
+  const where = { ...layouts, uses, mesh, backend, dims: model.dims }
   /** The file's arrays, under the paths of a tree of placements. */
   const load = async <T extends Tree>(placements: Placements<T>): Promise<Arrays<T>> => {
     const wanted = placementTrees.flatten(placements).map(({ path, leaf }) => ({ path, value: leaf }))

@@ -4,14 +4,14 @@ import type { TypedArray } from '../core/dtype.ts'
 import { DataError } from '../core/errors.ts'
 import { shown } from '../core/shown.ts'
 import { treeOps } from '../core/tree.ts'
-import type { Rows } from '../data/index.ts'
+import type { Column, Rows } from '../data/index.ts'
 import { blockOf, leavesOf, placementTrees, stretches, type AnyTensor, type Backend, type Mesh, type Placement, type Source, type Tree } from '../engine/index.ts'
 
 /** What a row has of each of a batch's tensors, by path. @throws DataError where a tensor's first dim is not `batch` */
-export function rowFields(batch: Tree): { readonly [path: string]: readonly number[] } {
+export function rowFields(batch: Tree): { readonly [path: string]: Column } {
   return Object.fromEntries(leavesOf(batch).map(({ path, leaf }) => {
     const [first, ...others] = leaf.shape
-    if (first?.name === 'batch') return [path, others.map(d => d.size)]
+    if (first?.name === 'batch') return [path, { dtype: leaf.dtype, shape: others.map(d => d.size) }]
     throw new DataError({ code: 'batch-dim', what: `the model's batch has "${path}" of ${formatShape(leaf.shape)}`, fix: 'let "batch" be the first dim of each tensor: rows lie one after another in what data gives' })
   }))
 }

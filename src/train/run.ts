@@ -1,9 +1,10 @@
 /** A run: everything that training needs to know, as values that a TypeScript file exports. */
-import { z } from 'zod'
+import type { z } from 'zod'
 import { isPart, type Part } from '../core/configurable.ts'
 import type { TypedArray } from '../core/dtype.ts'
 import { formatShape } from '../core/dim.ts'
 import { UsageError } from '../core/errors.ts'
+import { fieldError } from '../core/fields.ts'
 import type { Layout, LayoutFrom, LayoutNames, Layouts } from '../core/layout.ts'
 import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import type { Plain } from '../core/plain.ts'
@@ -13,21 +14,25 @@ import { leavesOf, type AnyTensor, type Tree } from '../engine/index.ts'
 import type { AnyModel, BuildOptions, Model } from '../models/index.ts'
 import { withStateDtype, type Optimizer, type Transformation } from '../optim/index.ts'
 import type { TrainEvent } from './events.ts'
-import { fieldError } from './fields.ts'
 import type { OptimizerOptions } from './optimizers.ts'
 import { runSchema, type Settings, type SettingsInput } from './run-schema.ts'
 
 /** A batch as it lies in the memory of a host: where the model's has a tensor, an array of rows, one after another. */
-export type HostBatch<B> = 0 extends 1 & B ? unknown : B extends AnyTensor ? TypedArray : { readonly [K in keyof B]: HostBatch<B[K]> }
+export type HostBatch<B> = Tree extends B ? unknown : B extends AnyTensor ? TypedArray : { readonly [K in keyof B]: HostBatch<B[K]> }
 /** What a run's data may be: ours, configured or not, or a source of one's own. */
 export type RunData<B> = DataSource<B> | OpenableData<B> | Part<OpenableData<B>, void>
 /** Hears everything that a run tells. What it throws ends the run. */
 export type Hook = (event: TrainEvent) => void
 
 type Axes = { readonly [axis: string]: number }
-type DimOf<M extends AnyModel> = keyof M['dims'] & string
-type LayoutOf<M extends AnyModel> = M extends { readonly layouts: infer L } ? keyof L & string : never
-type SomeOptimizer = Pick<Optimizer<never>, 'description'> & Partial<Pick<Optimizer<never>, 'rate'>> & { readonly slots: unknown; readonly init: unknown; readonly update: unknown }
+/** Rules over D, the dims of the model, A, the axes of the mesh, and N, the layouts that the model names. */
+interface RulesOf<D extends string, A extends string, N extends string> {
+  readonly layout?: Layout<D, A>
+  readonly params?: LayoutFrom<D, A, N>
+  readonly state?: LayoutFrom<D, A, N>
+  readonly layouts?: [N] extends [never] ? undefined : { readonly [K in N]?: LayoutFrom<D, A, N> }
+}
+type NamesOf<M extends AnyModel> = M extends { readonly layouts?: infer L } ? L : unknown
 
 /** A run as a recipe writes it: its layouts speak of the model's dims, its own mesh's axes and the names that the model uses, and its data gives what the model takes, or it does not compile. */
 export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mesh' | 'layout' | 'params' | 'state' | 'layouts' | 'batch'> & {
@@ -36,23 +41,19 @@ export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mes
   readonly data: RunData<HostBatch<NoInfer<M>['batch']>>
   /** Instead of what the data holds out. */
   readonly heldOut?: DataSource<HostBatch<NoInfer<M>['batch']>>
-  readonly optimizer: SomeOptimizer | Part<Transformation, OptimizerOptions>
+  readonly optimizer: Optimizer | Part<Optimizer, OptimizerOptions>
   /** Examples a step; a model that is given as it is says so itself. */
   readonly batch?: number
   readonly mesh?: A
-  readonly layout?: Layout<NoInfer<DimOf<M>>, NoInfer<keyof A & string>>
-  readonly params?: LayoutFrom<NoInfer<DimOf<M>>, NoInfer<keyof A & string>, NoInfer<LayoutOf<M>>>
-  readonly state?: LayoutFrom<NoInfer<DimOf<M>>, NoInfer<keyof A & string>, NoInfer<LayoutOf<M>>>
-  readonly layouts?: { readonly [K in NoInfer<LayoutOf<M>>]?: LayoutFrom<NoInfer<DimOf<M>>, NoInfer<keyof A & string>, NoInfer<LayoutOf<M>>> }
   readonly hooks?: readonly Hook[]
-}
+} & RulesOf<NoInfer<keyof M['dims'] & string>, NoInfer<keyof A & string>, NoInfer<keyof NamesOf<M> & string>>
 
 /** A run with nothing left open. */
 export interface Run extends Settings {
   readonly model: AnyModel | Part<AnyModel, BuildOptions>
   readonly data: RunData<unknown>
   readonly heldOut?: DataSource<unknown> | undefined
-  readonly optimizer: Optimizer | Part<Transformation, OptimizerOptions>
+  readonly optimizer: Optimizer | Part<Optimizer, OptimizerOptions>
   readonly hooks: readonly Hook[]
 }
 

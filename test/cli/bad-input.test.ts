@@ -73,13 +73,12 @@ const cases: readonly Case[] = [
 
   // The text.
   { name: 'a missing data file', args: trainOn('texd.txt'), exit: 1, says: ['no-such-file', 'texd.txt', 'did you mean "text.txt"'] },
-  { name: 'a folder as data', args: trainOn('recipes'), exit: 1, says: ['is-folder', 'recipes', '*.txt'] },
+  { name: 'a folder as data', args: trainOn('recipes'), exit: 1, says: ['empty-folder', 'recipes', '.txt'] },
   { name: 'an empty file', args: trainOn('empty.txt'), exit: 1, says: ['empty-text', 'is empty'] },
   { name: 'a file of white space', args: trainOn('blank.txt'), exit: 1, says: ['empty-text', 'white space'] },
   { name: 'text that is not UTF-8', args: trainOn('latin1.txt'), exit: 1, says: ['not-utf8', 'byte 4', 'iconv'] },
   { name: 'text shorter than one batch', args: trainOn('tiny.txt'), exit: 1, says: ['text-too-short', 'batch of 4 × 16', 'smaller batch'] },
 
-  { name: 'a folder of texts as data', args: trainOn('texts'), exit: 1, says: ['is-folder', 'texts', /--data \S+\/texts\/\*\.txt/] },
   { name: 'a device without text as data', args: ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', '/dev/null'], exit: 1, says: ['empty-text', 'no text came from /dev/null', 'gives its text once'] },
   { name: '"-" as data', args: ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', '-'], exit: 1, says: ['no-such-file', '--data /dev/stdin'] },
 
@@ -88,12 +87,13 @@ const cases: readonly Case[] = [
   { name: 'a missing recipe file', args: recipe('nowhere.ts'), exit: 2, says: ['no-recipe-file', 'nowhere.ts'] },
   { name: 'a folder as a recipe file', args: recipe('folder.ts'), exit: 2, says: ['no-recipe-file', 'folder.ts'] },
   { name: 'a recipe without a run', args: recipe('none.ts'), exit: 2, says: ['no-run', 'exports no run', 'export default'] },
-  { name: 'a recipe whose run is no object', args: recipe('three.ts'), exit: 2, says: ['field', 'the run is 3', 'model, batch, microbatches, steps'] },
+  { name: 'a recipe whose run is no object', args: recipe('three.ts'), exit: 2, says: ['no-run', 'what \\S+three.ts exports is no run', 'defineRun'] },
+  { name: 'a recipe whose run is an object of its own', args: recipe('object.ts'), exit: 2, says: ['no-run', 'object.ts exports is no run', 'defineRun'] },
   { name: 'a recipe with a syntax error', args: recipe('syntax.ts'), exit: 2, says: ['recipe-fails', 'Unexpected "="', 'syntax.ts:2:'] },
   { name: 'a recipe that throws', args: recipe('throws.ts'), exit: 2, says: ['recipe-fails', 'boom', 'throws.ts:1:'] },
   { name: 'a recipe that imports what is not there', args: recipe('imports.ts'), exit: 2, says: ['recipe-fails', 'nowhere-at-all'] },
   { name: 'a recipe with a field of a wrong type', args: recipe('wrong.ts'), exit: 2, says: ['field', 'wrong.ts: steps is "many"', 'a whole number, at least 1'] },
-  { name: 'a recipe with a field missing', args: recipe('lacks.ts'), exit: 2, says: ['field', 'model.heads is missing'] },
+  { name: 'a recipe with a field missing', args: recipe('lacks.ts'), exit: 2, says: ['field', 'lacks.ts: gpt: heads is missing', 'a whole number, at least 1', 'lacks.ts:4:'] },
   { name: 'a recipe with an unknown field', args: recipe('unknown.ts'), exit: 2, says: ['unknown-field', '"stepz"', 'did you mean "steps"?'] },
   { name: 'an unknown field in --set', args: train('--set', 'model.layer=2'), exit: 2, says: ['unknown-field', '"model.layer"', 'did you mean "layers"?'] },
   { name: 'an unknown group of fields in --set', args: train('--set', 'modl.layers=2'), exit: 2, says: ['unknown-field', '"modl.layers"', 'did you mean "model"?'] },
@@ -178,16 +178,23 @@ const start = (args: readonly string[], name: string, env: Readonly<Record<strin
 })
 
 const model = 'vocab: 300, seq: 16, layers: 1, embed: 16, headDim: 8, hidden: 32'
+/** A recipe with some of its fields, as source. */
+const defined = (fields: { readonly [field: string]: string }): string => `import { textData } from 'meshwork/data'
+import { gptModel } from 'meshwork/models'
+import { adamwCosine, defineRun } from 'meshwork/train'
+export default defineRun({ ${Object.entries({ name: '\'x\'', model: `gptModel({ ${model}, heads: 2 })`, data: 'textData({})', optimizer: 'adamwCosine({ rate: 1e-3 })', batch: '4', steps: '2', ...fields }).map(([field, value]) => `${field}: ${value}`).join(', ')} })
+`
 const recipes: { readonly [file: string]: string } = {
   'none.ts': 'export const run = 3\n',
   'three.ts': 'export default 3\n',
   'syntax.ts': 'export default {\n  steps: = 3,\n}\n',
   'throws.ts': 'throw new Error(\'boom\')\n',
   'imports.ts': 'import x from \'nowhere-at-all\'\nexport default x\n',
-  'wrong.ts': `export default { name: 'x', model: { ${model}, heads: 2 }, batch: 4, steps: 'many', optimizer: { rate: 1e-3 } }\n`,
-  'lacks.ts': `export default { name: 'x', model: { ${model} }, batch: 4, steps: 2, optimizer: { rate: 1e-3 } }\n`,
-  'unknown.ts': `export default { name: 'x', model: { ${model}, heads: 2 }, batch: 4, steps: 2, stepz: 2, optimizer: { rate: 1e-3 } }\n`,
-  'replica.ts': `export default { name: 'x', model: { ${model}, heads: 2 }, batch: 4, steps: 2, mesh: { replica: 2 }, layout: { batch: 'replica' }, optimizer: { rate: 1e-3 } }\n`,
+  'object.ts': 'export default { name: \'x\', steps: 3 }\n',
+  'wrong.ts': defined({ steps: '\'many\'' }),
+  'lacks.ts': defined({ model: `gptModel({ ${model} })` }),
+  'unknown.ts': defined({ stepz: '2' }),
+  'replica.ts': defined({ mesh: '{ replica: 2 }', layout: '{ batch: \'replica\' }' }),
 }
 
 /** Copies of a good run, each with one thing wrong. */
@@ -214,7 +221,7 @@ beforeAll(async () => {
   place.file('latin1.txt', Buffer.from('caf\xe9 and more', 'latin1'))
   place.file('configured/config.json', '{}')
   for (const [file, content] of Object.entries(recipes)) place.file(`recipes/${file}`, content)
-  place.file('recipes/package.json', '{ "type": "module" }')
+  place.project('recipes', 'module')
   place.folder('recipes/folder.ts')
   place.folder('pips/none')
   pretendPip(place, 'pips/offline', 'echo "WARNING: Retrying after NewConnectionError: Temporary failure in name resolution" >&2; echo "ERROR: none" >&2; exit 1')

@@ -1,6 +1,6 @@
 /** The commands as a user runs them: what they print, where, what they leave behind, and how they end. */
 import { execFileSync } from 'node:child_process'
-import { readFileSync, symlinkSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
@@ -19,8 +19,9 @@ const train = ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 
 const read = (...path: string[]): string => readFileSync(join(place.path, ...path), 'utf8')
 
 const escape = String.fromCharCode(27)
-const stepKeys = ['step', 'loss', 'gradNorm', 'learningRate', 'tokens', 'stepMs']
-const evalKeys = ['step', 'evalLoss']
+const stepKeys = ['step', 'loss', 'gradNorm', 'updateNorm', 'paramNorm', 'learningRate', 'seen', 'time']
+const timeKeys = ['stepMs', 'dataWaitMs', 'perSecond', 'flopsPerSecond']
+const evalKeys = ['step', 'evalLoss', 'metrics']
 const everything = ['config.json', 'events.out.tfevents', 'metrics.jsonl', 'model.safetensors', 'run.json', 'tokenizer.json']
 const filesOf = (folder: string): string[] => place.list(folder).map(f => f.replace(/(tfevents).*/, '$1'))
 
@@ -50,7 +51,7 @@ afterAll(() => { server.close() })
 beforeAll(async () => {
   server = openServer()
   place.file('text.txt', text)
-  first = await start([...train, '--steps', '6', '--seed', '3', '--set', 'evalEvery=4', 'name=a run/of mine'])
+  first = await start([...train, '--steps', '6', '--seed', '3', '--set', 'evaluation.every=4', 'name=a run/of mine'])
 })
 
 describe('train', () => {
@@ -100,16 +101,16 @@ describe('train', () => {
   })
 
   it.each(['module', 'commonjs'])('trains a recipe in a project of its own, of type %s', async type => {
-    const cwd = place.folder(`project-${type}`)
-    place.file(`project-${type}/package.json`, JSON.stringify({ type }))
-    symlinkSync(root, join(place.folder(`project-${type}/node_modules`), 'meshwork'))
+    const cwd = place.project(`project-${type}`, type)
     place.file(`project-${type}/steps.ts`, 'export const steps: number = 2\n')
-    place.file(`project-${type}/mine.ts`, `import { defineRun, type Run } from 'meshwork/train'
+    place.file(`project-${type}/mine.ts`, `import { textData } from 'meshwork/data'
+import { gptModel } from 'meshwork/models'
+import { adamwCosine, defineRun, type Run } from 'meshwork/train'
 import { steps } from './steps.ts'
 const run: Run = defineRun({
-  name: 'mine', model: { vocab: 300, seq: 16, layers: 1, embed: 16, heads: 2, headDim: 8, hidden: 32 }, batch: 4, steps,
-  mesh: { replica: 2, model: 1 }, layout: { batch: 'replica', heads: 'model' }, optimizer: { rate: 1e-3 },
-  data: ['../text.txt'], evalBatches: 2, sample: { prompt: 'the', tokens: 2, temperature: 1 },
+  name: 'mine', model: gptModel({ vocab: 300, seq: 16, layers: 1, embed: 16, heads: 2, headDim: 8, hidden: 32 }), batch: 4, steps,
+  mesh: { replica: 2, model: 1 }, layout: { batch: 'replica', heads: 'model' }, optimizer: adamwCosine({ rate: 1e-3 }),
+  data: textData({ files: ['../text.txt'] }), evaluation: { batches: 2 }, sample: { prompt: 'the', tokens: 2, temperature: 1 },
 })
 export default run
 `)

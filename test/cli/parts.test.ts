@@ -6,15 +6,19 @@ import { openOutput } from '../../src/cli/output.ts'
 import { applyFlags, type RunFlags } from '../../src/cli/overrides.ts'
 import { compile, dims, input, mesh, type Backend } from '../../src/engine/index.ts'
 import { alone } from '../../src/runtime/processes.ts'
-import { defineRun } from '../../src/train/index.ts'
+import { textData } from '../../src/data/index.ts'
+import { gptModel } from '../../src/models/index.ts'
+import { adamwCosine, defineRun } from '../../src/train/index.ts'
+import { fieldsOf } from '../../src/train/run.ts'
 
 const base = defineRun({
-  name: 'base', model: { vocab: 512, seq: 32, layers: 1, embed: 32, heads: 2, headDim: 16, hidden: 64 }, batch: 4, steps: 5, mesh: { batch: 2, model: 2 }, optimizer: { rate: 1e-3 },
+  name: 'base', model: gptModel({ vocab: 512, seq: 32, layers: 1, embed: 32, heads: 2, headDim: 16, hidden: 64 }), data: textData({}), batch: 4, steps: 5,
+  mesh: { batch: 2, model: 2 }, optimizer: adamwCosine({ rate: 1e-3 }),
 })
 
 describe('flags', () => {
   it.each<[string, RunFlags, object]>([
-    ['none change nothing', {}, base],
+    ['none change nothing', {}, fieldsOf(base)],
     ['--batch and --model change one axis each', { batch: '4' }, { mesh: { batch: 4, model: 2 } }],
     ['--mesh replaces all axes', { mesh: 'a=3,b=1' }, { mesh: { a: 3, b: 1 } }],
     ['--layout replaces all rules; a dim named twice takes both axes', { layout: 'batch=a,heads=m,batch=b' }, { layout: { batch: ['a', 'b'], heads: 'm' } }],
@@ -22,15 +26,17 @@ describe('flags', () => {
     ['--set adds rules to layouts that the model names', { set: ['layouts.residual.seq=model', 'layouts.residual.from=params'] }, { layouts: { residual: { seq: 'model', from: 'params' } } }],
     ['--set comes last', { steps: '7', set: ['steps=9'] }, { steps: 9 }],
     ['--set leaves text text, also where it looks like a number', { set: ['name=7', 'sample.prompt="7"', 'remat=nothing'] }, { name: '7', sample: { prompt: '7' }, remat: 'nothing' }],
-    ['--set takes one file for a list of one', { set: ['data=novel.txt'] }, { data: ['novel.txt'] }],
+    ['--set takes one file for a list of one', { set: ['data.files=novel.txt'] }, { data: { files: ['novel.txt'] } }],
     ['--set keeps "=" in a value', { set: ['sample.prompt=a=b'] }, { sample: { prompt: 'a=b' } }],
-    ['--data replaces the text', { data: ['a.txt', 'b.txt'] }, { data: ['a.txt', 'b.txt'] }],
-  ])('%s', (_name, flags, expected) => { expect(applyFlags(base, flags)).toMatchObject(expected) })
+    ['--data replaces the text', { data: ['a.txt', 'b.txt'] }, { data: { files: ['a.txt', 'b.txt'] } }],
+    ['--set reaches the parts of a part, and what has no value yet', { set: ['checkpoint.keep.every=100', 'guard.spike=6', 'optimizer.length=10', 'data.rows=packed'] }, { checkpoint: { keep: { every: 100 } }, guard: { spike: 6 }, optimizer: { length: 10 }, data: { rows: 'packed' } }],
+    ['--set takes null for nothing', { set: ['guard.spike=null'] }, { guard: { spike: null } }],
+  ])('%s', (_name, flags, expected) => { expect(fieldsOf(applyFlags(base, flags))).toMatchObject(expected) })
 
   it('leaves the recipe as it was', () => {
-    const before = structuredClone(base)
+    const before = structuredClone(fieldsOf(base))
     applyFlags(base, { batch: '8', set: ['model.layers=3', 'mesh.batch=4'] })
-    expect(base).toEqual(before)
+    expect(fieldsOf(base)).toEqual(before)
   })
 })
 
@@ -54,7 +60,7 @@ describe('the mesh as a picture', () => {
     const coordinate = (device: number, i: number): number => Math.floor(device / sizes.slice(i + 1).reduce((n, s) => n * s, 1)) % (sizes[i] ?? 1)
     return {
       mesh: axes, devices: Array.from({ length: count }, (_, device) => ({
-        device, coordinates: Object.fromEntries(axes.map((a, i) => [a.name, coordinate(device, i)])), parameters: 10, bytes: 120, windows: [0, 1] as const,
+        device, coordinates: Object.fromEntries(axes.map((a, i) => [a.name, coordinate(device, i)])), parameters: 10, bytes: 120, rows: [0, 1] as const,
       })),
     }
   }

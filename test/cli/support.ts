@@ -1,6 +1,6 @@
 /** The built command in processes of its own, in a folder of its own, with what it needs to be quick. */
 import { fork, spawn, type ChildProcessByStdio } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -13,7 +13,7 @@ const bin = join(root, 'bin', 'meshwork.js')
 /** A model that a laptop's interpreter trains in no time. */
 export const small = [
   '--set', 'model.layers=1', 'model.embed=16', 'model.heads=2', 'model.headDim=8', 'model.hidden=32', 'model.vocab=300', 'model.seq=16',
-  'batch=4', 'evalBatches=2', 'sample.tokens=4',
+  'batch=4', 'evaluation.batches=2', 'sample.tokens=4',
 ]
 const words = 'the people of a nation hold these words to be their own and shall keep them'.split(' ')
 /** Text in which every word comes often, about 12 KB. */
@@ -72,7 +72,9 @@ export interface Place {
   file(name: string, content: string | Uint8Array, mode?: number): string
   /** A new empty folder. */
   folder(name: string): string
-  /** All files and folders below, sorted. */
+  /** A folder that imports Meshwork as a project that has installed it does. */
+  project(name: string, type: string): string
+  /** All files and folders below, sorted; what links lead to is elsewhere. */
   list(under?: string): string[]
   remove(): void
 }
@@ -92,10 +94,18 @@ export function temporaryPlace(): Place {
       mkdirSync(join(path, name), { recursive: true })
       return join(path, name)
     },
-    list: (under = '') => readdirSync(join(path, under), { recursive: true }).map(String).sort(),
+    project(name, type) {
+      this.file(`${name}/package.json`, JSON.stringify({ type }))
+      symlinkSync(root, join(this.folder(`${name}/node_modules`), 'meshwork'))
+      return join(path, name)
+    },
+    list: (under = '') => namesBelow(join(path, under)).sort(),
     remove: () => { rmSync(path, { recursive: true, force: true }) },
   }
 }
+
+const namesBelow = (folder: string): string[] => readdirSync(folder, { withFileTypes: true })
+  .flatMap(e => [e.name, ...e.isDirectory() ? namesBelow(join(folder, e.name)).map(below => join(e.name, below)) : []])
 
 /** A python3 whose pip does what `download` says, in shell, in which $target is pip's -d. The folder it lies in, for PATH. */
 export function pretendPip(place: Place, name: string, download: string): string {

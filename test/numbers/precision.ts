@@ -2,20 +2,22 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { compile, openBackend, type Backend, type MeshArray } from '../../src/engine/index.ts'
+import { compile, openBackend, type Backend } from '../../src/engine/index.ts'
 import { loadWeights } from '../../src/checkpoint/weights.ts'
-import { loadDataset } from '../../src/data/index.ts'
-import type { GptBatch, GptParams } from '../../src/models/index.ts'
-import { meshOfRun, modelOf, train } from '../../src/train/train.ts'
+import { evaluated, gpt, type GptBatch, type GptConfig, type GptParams } from '../../src/models/index.ts'
+import { evaluateOn } from '../../src/train/evaluate.ts'
+import { fieldsOf, layoutsOf, meshOfRun } from '../../src/train/run.ts'
+import { openData } from '../../src/train/session.ts'
+import { train } from '../../src/train/train.ts'
 import recipe from '../../recipes/gpt-tiny.ts'
 
 interface Row { readonly what: string; readonly evalLoss: number; readonly difference: number; readonly limit: number }
 
 /** The loss of held-out text with a run's weights in so many bits. */
 async function lossIn(bits: 8 | 4, folder: string, backend: Backend): Promise<number> {
-  const [model, mesh, shape] = [modelOf(recipe), meshOfRun(recipe), { batch: recipe.batch, seq: recipe.model.seq }]
-  const program = await compile((params: GptParams, batch: GptBatch) => model.loss(model.quantized(params, { bits }), batch).loss, [model.params, model.batch] as const,
-    { mesh, backend, layout: recipe.layout, dims: model.dims })
+  const [model, mesh] = [gpt(fieldsOf(recipe)['model'] as GptConfig, recipe.batch), meshOfRun(recipe)]
+  const program = await compile((params: GptParams, batch: GptBatch) => evaluated({ loss: (p: GptParams, b: GptBatch) => model.loss(model.quantized(p, { bits }), b) })(params, batch), [model.params, model.batch] as const,
+    { mesh, backend, dims: model.dims, ...layoutsOf(recipe, model) })
   const wanted = program.inputs.filter(i => i.path.startsWith('0.')).map(i => ({ path: i.path.slice(2), value: i.placement }))
   const weights = await loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh)
   const params: { [path: string]: object } = {}
@@ -24,16 +26,13 @@ async function lossIn(bits: 8 | 4, folder: string, backend: Backend): Promise<nu
     const inner = keys.slice(0, -1).reduce<{ [key: string]: object }>((at, key) => (at[key] ??= {}) as { [key: string]: object }, params)
     inner[keys.at(-1) ?? ''] = w
   })
-  const { heldOut } = await loadDataset({ files: [], vocab: recipe.model.vocab, shape })
-  const losses: number[] = []
-  for (const { tokens, targets } of heldOut.batches({ ...shape, atMost: recipe.evalBatches })) {
-    const loss = await program(params as never, { tokens, targets }) as MeshArray
-    losses.push(await loss.item())
-    loss.dispose()
-  }
+  const data = await openData(recipe, model, { backend, tell: () => {} })
+  if (data.heldOut === undefined) throw new Error('nothing is held out')
+  const means = await evaluateOn(params, { model: model as never, evaluate: program as never, rows: { from: 0, to: recipe.batch }, ...data.heldOut })
+  await data.close?.()
   for (const w of weights) w.dispose()
   program.dispose()
-  return losses.reduce((a, b) => a + b, 0) / losses.length
+  return means.mean('loss') ?? NaN
 }
 
 export async function precisionRows(say: (line: string) => void): Promise<Row[]> {
@@ -48,7 +47,7 @@ export async function precisionRows(say: (line: string) => void): Promise<Row[]>
     for (const compute of ['f32', 'bf16', 'f16'] as const) {
       say(`computed in ${compute}: ${recipe.steps} steps`)
       const run = { ...recipe, precision: { ...recipe.precision, compute } }
-      const { evalLoss } = await train(run, { backend, ...(compute === 'f32' ? { folder: join(folder, 'run') } : {}) })
+      const { evalLoss } = await train(run, { backend, ...(compute === 'f32' ? { out: join(folder, 'run') } : {}) })
       add(`computed in ${compute}`, evalLoss ?? NaN, 0.01)
     }
     for (const bits of [8, 4] as const) add(`f32, weights in ${bits} bits`, await lossIn(bits, join(folder, 'run'), backend), bits === 8 ? 0.01 : 0.05)

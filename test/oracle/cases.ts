@@ -1,8 +1,14 @@
 /** What is judged: models small enough to print, different enough that no two sizes can be mistaken for each other. */
 import { threefry2x32 } from '../../src/core/threefry.ts'
 import type { GptConfig } from '../../src/models/gpt-config.ts'
-import type { OptimizerConfig } from '../../src/train/program.ts'
+import { adamwCosine, type AdamwCosine } from '../../src/train/optimizers.ts'
+import type { Transformation } from '../../src/optim/index.ts'
 import type { Arrays, HostArray } from './exchange.ts'
+
+/** AdamW on a cosine of `steps`, as both sides are told it. */
+export type PlainOptimizer = Omit<AdamwCosine, 'length'> & { readonly steps: number }
+/** The same as ours. */
+export const optimizerOf = ({ steps, ...config }: PlainOptimizer): Transformation => adamwCosine(config).build({ steps })
 
 export interface Case {
   readonly name: string
@@ -12,11 +18,11 @@ export interface Case {
   readonly noise: number
   /** Training steps, each on a batch of its own. */
   readonly steps: number
-  readonly optimizer: OptimizerConfig & { readonly rate: number }
+  readonly optimizer: PlainOptimizer
 }
 
-const optimizer = {
-  rate: 2e-3, peak: 2e-3, warmup: 2, steps: 8, floor: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 0.5,
+const optimizer: PlainOptimizer = {
+  rate: 2e-3, warmup: 2, steps: 8, floor: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 0.5,
 }
 
 export const cases: readonly Case[] = [

@@ -7,7 +7,7 @@ import {
 import { isTensor } from '../../src/graph/tensor.ts'
 import { gpt, type GptBatch, type GptParams } from '../../src/models/gpt.ts'
 import { initialise, stateOf, trainStep, type TrainState } from '../../src/train/program.ts'
-import { batchOf, type Case } from './cases.ts'
+import { batchOf, optimizerOf, type Case } from './cases.ts'
 import type { Arrays, HostArray } from './exchange.ts'
 
 const layout = { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' } as const
@@ -41,7 +41,7 @@ async function readTree(tree: unknown): Promise<Map<string, HostArray>> {
 export async function initialWeights(c: Case, backend: Backend): Promise<Map<string, HostArray>> {
   const model = gpt(c.config, c.batch)
   const where = { mesh: mesh({ batch: 1, model: 1 }), layout, backend, dims: model.dims }
-  const init = await compile(initialise(model), [input('seed', [], 'i32')] as const, where)
+  const init = await compile(initialise(model, { optimizer: optimizerOf(c.optimizer) }), [input('seed', [], 'i32')] as const, where)
   const state = await init(7)
   const weights = await readTree(state.params)
   await readTree([state.slots, state.step])
@@ -67,8 +67,8 @@ export async function compute(c: Case, weights: Arrays, batch: number, model: nu
   const gradients = await readTree(grads)
   gradient.dispose()
 
-  const state = stateOf(net)
-  const config = { optimizer: c.optimizer, seed: 0, remat: 'all-but-contractions' } as const
+  const config = { optimizer: optimizerOf(c.optimizer), seed: 0, remat: 'all-but-contractions' } as const
+  const state = stateOf(net, config)
   const step = await compile(trainStep(net, config), [state, net.batch] as const, { ...where, donate: [0] })
   const sizes = new Map(leavesOf(state).map(({ path, leaf }) => [path, leaf.shape.reduce((n, d) => n * d.size, 1)]))
   const start = hostTree(state, path => path === 'step' ? new Int32Array(1)

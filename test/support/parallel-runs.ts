@@ -6,12 +6,15 @@ import { adamwCosine, defineRun, type Run } from '../../src/train/index.ts'
 
 // This repository's own words: a text that is there on every machine.
 const text = fileURLToPath(new URL('../../LICENSE', import.meta.url))
-/** A small run of one device. */
-export const small: Run = defineRun({
+const run = (dropout: number): Run => defineRun({
   name: 'small', batch: 8, steps: 8, seed: 3, evaluation: { every: 4, batches: 1 }, data: textData({ files: [text] }),
-  model: gptModel({ vocab: 272, seq: 16, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32, dropout: 0.1 }),
+  model: gptModel({ vocab: 272, seq: 16, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32, dropout }),
   mesh: { batch: 1, model: 1 }, layout: { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' }, optimizer: adamwCosine({ rate: 3e-3, warmup: 2 }),
 })
+/** A small run of one device. */
+export const small: Run = run(0.1)
+/** The same without dropout. */
+export const dry: Run = run(0)
 /** The forms of parallelism: meshes and layouts of the same run. */
 export const forms: readonly Partial<Run>[] = [
   { mesh: { batch: 2, model: 1 } }, { mesh: { batch: 1, model: 2 } }, { mesh: { batch: 2, model: 2 } }, { mesh: { batch: 4, model: 1 } },

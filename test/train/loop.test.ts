@@ -6,7 +6,7 @@ import type { TrainEvent } from '../../src/train/events.ts'
 import { small } from '../support/parallel-runs.ts'
 
 /** Trains and tells what happened, in order: each launch of the step's program, and the events that have a step. */
-async function traced(steps: number, evalEvery: number, onEvent: (e: TrainEvent) => void = () => {}, signal?: AbortSignal): Promise<{ readonly log: readonly string[]; readonly result: TrainResult }> {
+async function traced(steps: number, every: number, onEvent: (e: TrainEvent) => void = () => {}, signal?: AbortSignal): Promise<{ readonly log: readonly string[]; readonly result: TrainResult }> {
   const log: string[] = []
   await using backend = await openBackend({ plugin: 'simulate', devices: 1 })
   let programs = 0
@@ -20,7 +20,7 @@ async function traced(steps: number, evalEvery: number, onEvent: (e: TrainEvent)
     liveBuffers: () => backend.liveBuffers(),
     put: (...args: Parameters<Backend['put']>) => backend.put(...args),
   })
-  const result = await train({ ...small, steps, evalEvery, evalBatches: 2 }, {
+  const result = await train({ ...small, steps, evaluation: { every, batches: 2 } }, {
     backend: watched, ...signal === undefined ? {} : { signal },
     onEvent: e => {
       if (e.type === 'step' || e.type === 'eval') log.push(`${e.type} ${e.step}`)

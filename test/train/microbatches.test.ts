@@ -4,11 +4,12 @@ import { DimError } from '../../src/core/errors.ts'
 import { accumulate, dims, expectDims, input, loose, mesh as meshOf, openBackend, param, plan, totals, valueAndGrad, type Backend, type CollectiveTotal, type Layouts, type Tensor } from '../../src/engine/index.ts'
 import { gpt } from '../../src/models/index.ts'
 import { stateOf, trainStep } from '../../src/train/program.ts'
-import { defineRun } from '../../src/train/run.ts'
+import { adamwCosine } from '../../src/train/optimizers.ts'
+import { defineRun, type Run } from '../../src/train/run.ts'
 import { train } from '../../src/train/train.ts'
 import { given, leafValues } from '../graph/support.ts'
 import { all } from '../support/depth.ts'
-import { forms, small } from '../support/parallel-runs.ts'
+import { dry, forms, small } from '../support/parallel-runs.ts'
 
 const { batch, embed, hidden } = dims({ batch: 8, embed: 2, hidden: 3 })
 type X = Tensor<'batch' | 'embed'>
@@ -58,7 +59,7 @@ function expectNoMore(found: readonly CollectiveTotal[], than: readonly Collecti
 
 describe('a training step', () => {
   const model = gpt({ vocab: 64, seq: 8, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32, dropout: 0 }, 8)
-  const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1, peak: 1e-3, warmup: 1, steps: 10, floor: 0.1 }
+  const optimizer = adamwCosine({ rate: 1e-3, warmup: 1 }).build({ steps: 10 })
   const known = new Map<string, CollectiveTotal[]>()
   const collectives = (microbatches: number, layouts: Layouts): CollectiveTotal[] => {
     const key = JSON.stringify([microbatches, layouts])
@@ -67,7 +68,7 @@ describe('a training step', () => {
     return found
   }
   const planned = (microbatches: number, layouts: Layouts): CollectiveTotal[] => totals(plan(trainStep(model, { seed: 0, remat: 'all-but-contractions', optimizer, microbatches }),
-    [stateOf(model), model.batch] as const, { mesh: meshOf({ batch: 2, model: 2 }), ...layouts, dims: model.dims }).collectives)
+    [stateOf(model, { optimizer }), model.batch] as const, { mesh: meshOf({ batch: 2, model: 2 }), ...layouts, dims: model.dims }).collectives)
 
   const layouts = [{ batch: 'batch' }, { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' }]
   test.each(layouts.flatMap(layout => [2, 4].map(n => [n, layout] as const)))('%i reduce along the data axis what is reduced of the whole batch: %j', (n, layout) => {
@@ -83,20 +84,20 @@ describe('a training step', () => {
 })
 
 test('a run whose batch cannot be cut so is refused before anything is read', () => {
-  expect(() => defineRun({ name: 'odd', batch: 8, microbatches: 3, steps: 1, model: small.model, mesh: { batch: 1 }, optimizer: { rate: 1e-3 } })).toThrow('the recipe: microbatches is 3, which does not divide batch, 8')
+  expect(() => defineRun({ name: 'odd', batch: 8, microbatches: 3, steps: 1, model: small.model, data: small.data, mesh: { batch: 1 }, optimizer: small.optimizer })).toThrow('the recipe: microbatches is 3, which does not divide batch, 8')
 })
 
 describe.each(['simulate', 'cpu'])('training in parts on %s', plugin => {
   let backend: Backend
   let expected: readonly number[]
-  const dry = { ...small, steps: 4, model: { ...small.model, dropout: 0 } }
+  const short: Run = { ...dry, steps: 4 }
   beforeAll(async () => {
     backend = await openBackend({ plugin, devices: 8, cache: false })
-    expected = (await train(dry, { backend })).losses
+    expected = (await train(short, { backend })).losses
   })
   afterAll(async () => { await backend.close() })
-  const compare = async (change: Partial<typeof dry>): Promise<void> => {
-    const { losses } = await train({ ...dry, ...change }, { backend })
+  const compare = async (change: Partial<Run>): Promise<void> => {
+    const { losses } = await train({ ...short, ...change }, { backend })
     expect(losses).toHaveLength(expected.length)
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - (expected[i] ?? 0)) / (expected[i] ?? 1)).toBeLessThan(1e-5)
   }

@@ -2,6 +2,7 @@
 import { dtypes, hostArray, type DType, type TypedArray } from '../../../core/dtype.ts'
 import { fault } from '../faults.ts'
 import type { ByteSource } from '../source.ts'
+import { openAll } from './spool.ts'
 import type { Column, Rows } from './types.ts'
 
 /** How an element is written: bytes of one, which of them comes first, and what it becomes. */
@@ -32,21 +33,33 @@ export function checkSize(name: string, size: number, from: number, bytes: numbe
   }
 }
 
+/** Files with an array each, opened by `one`. @throws DataError when one cannot be, or they differ in length; then none stays open */
+export async function openArrays<N extends string>(files: { readonly [C in N]: string }, one: (source: ByteSource, name: string) => Promise<ArrayAt>): Promise<Rows<N>> {
+  const arrays = await openAll(files, one)
+  try {
+    return arrayRows(arrays)
+  } catch (cause) {
+    for (const { source } of Object.values<ArrayAt>(arrays)) await source.close()
+    throw cause
+  }
+}
+
 /** Several arrays with the same first dim, as rows. @throws DataError when they differ. */
-export function arrayRows(arrays: { readonly [name: string]: ArrayAt }): Rows {
-  const all = Object.entries(arrays)
+export function arrayRows<N extends string>(arrays: { readonly [C in N]: ArrayAt }): Rows<N> {
+  const all = Object.entries<ArrayAt>(arrays) as [N, ArrayAt][]
   const count = all[0]?.[1].count ?? 0
   const odd = all.find(([, a]) => a.count !== count)
   if (odd !== undefined) throw fault({ code: 'lengths-differ', what: `"${all[0]?.[0] ?? ''}" has ${count} rows, "${odd[0]}" ${odd[1].count}`, fix: 'arrays that go together have the same first dim: name those that do' })
-  const columns: { readonly [name: string]: Column } = Object.fromEntries(all.map(([name, { written: { dtype }, shape }]) => [name, { dtype, shape }]))
+  const columns = Object.fromEntries(all.map(([name, { written: { dtype }, shape }]) => [name, { dtype, shape }])) as { readonly [C in N]: Column }
   return {
-    count, columns,
+    count, columns, ...(all[0] === undefined ? {} : { name: all[0][1].source.name }),
     async read(rows) {
       checkRows(rows, count)
       const found: [string, TypedArray][] = []
       for (const [name, array] of all) found.push([name, await readRows(array, rows)])
-      return Object.fromEntries(found)
+      return Object.fromEntries(found) as { readonly [C in N]: TypedArray }
     },
+    fingerprint: async () => (await Promise.all(all.map(([, { source }]) => source.fingerprint()))).join(' '),
     close: async () => { for (const [, { source }] of all) await source.close() },
   }
 }

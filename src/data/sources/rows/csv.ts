@@ -9,17 +9,17 @@ import type { ByteSource } from '../source.ts'
 import { markLength, textReader } from '../utf8.ts'
 import { checkRows } from './array.ts'
 import { openUnpacked } from './spool.ts'
-import type { Rows } from './types.ts'
+import type { Column, Rows } from './types.ts'
 
 export type CsvDType = Exclude<DType, 'bf16' | 'f16' | 'i64' | 'bool'>
 /** Fields next to each other: where they begin, by name or by place from 0, and how many; without a count it is one number, not a list. */
 export interface CsvColumn { readonly from: string | number; readonly count?: number; readonly dtype?: CsvDType }
-export interface CsvRowsOptions {
+export interface CsvRowsOptions<N extends string = string> {
   readonly delimiter?: string
   /** Whether the first record names the columns. Without it they go by their places. */
   readonly header?: boolean
   /** Columns of the rows; without it each of the file's is one, in f32. */
-  readonly columns?: { readonly [name: string]: CsvColumn }
+  readonly columns?: { readonly [C in N]: CsvColumn }
 }
 
 const step = 64
@@ -28,7 +28,7 @@ interface Index { readonly names: readonly string[] | undefined; readonly width:
 interface Field { readonly name: string; readonly from: number; readonly count: number; readonly dtype: CsvDType }
 
 /** @throws DataError when it cannot be read, lacks a column, or has a record of another width. Numbers are looked at when they are read. */
-export async function openCsvRows(name: string, options: CsvRowsOptions = {}): Promise<Rows> {
+export async function openCsvRows<N extends string = string>(name: string, options: CsvRowsOptions<N> = {}): Promise<Rows<N>> {
   const delimiter = delimiterOf(options)
   const source = await openUnpacked(name)
   try {
@@ -36,7 +36,8 @@ export async function openCsvRows(name: string, options: CsvRowsOptions = {}): P
     const fields = fieldsOf(name, index, options)
     return {
       count: index.count,
-      columns: Object.fromEntries(fields.map(f => [f.name, { dtype: f.dtype, shape: columnCount(f, options) }])),
+      columns: Object.fromEntries(fields.map(f => [f.name, { dtype: f.dtype, shape: columnCount(f, options) }])) as { readonly [C in N]: Column },
+      name,
       async read(rows) {
         checkRows(rows, index.count)
         const arrays = fields.map(f => hostArray(f.dtype, rows.length * f.count) as Exclude<TypedArray, BigInt64Array>)
@@ -46,8 +47,9 @@ export async function openCsvRows(name: string, options: CsvRowsOptions = {}): P
           blocks.set(block, [...blocks.get(block) ?? [], i])
         })
         for (const [block, places] of blocks) await readBlock(source, index, delimiter, block, places, rows, fields, arrays)
-        return Object.fromEntries(fields.map((f, i) => [f.name, arrays[i] as TypedArray]))
+        return Object.fromEntries(fields.map((f, i) => [f.name, arrays[i] as TypedArray])) as { readonly [C in N]: TypedArray }
       },
+      fingerprint: () => source.fingerprint(),
       close: () => source.close(),
     }
   } catch (cause) {
@@ -69,7 +71,7 @@ function fieldsOf(name: string, { names, width }: Index, { columns }: CsvRowsOpt
       return { name: column, from, count: 1, dtype: 'f32' }
     })
   }
-  return Object.entries(columns).map(([column, { from: begin, count = 1, dtype = 'f32' }]) => {
+  return Object.entries<CsvColumn>(columns).map(([column, { from: begin, count = 1, dtype = 'f32' }]) => {
     const from = typeof begin === 'number' ? begin : all.indexOf(begin)
     if (typeof begin === 'string' && from >= 0) twice(begin)
     if (!Number.isInteger(from) || from < 0 || from + count > width || count < 1) throw fault({ code: 'no-field', what: `there is no column ${typeof begin === 'string' ? `"${begin}"` : begin}${count > 1 ? `, and ${count - 1} behind it` : ''}`, at: name, details: { columns: String(width) }, fix: didYouMean(String(begin), all.slice(0, 12)) })

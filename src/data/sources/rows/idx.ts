@@ -1,8 +1,7 @@
 /** IDX, the format of MNIST: a big-endian array with its type and its dims in front. */
 import { fault } from '../faults.ts'
 import type { ByteSource } from '../source.ts'
-import { arrayRows, checkSize, elements, type ArrayAt, type Written } from './array.ts'
-import { openAll } from './spool.ts'
+import { checkSize, elements, openArrays, type ArrayAt, type Written } from './array.ts'
 import type { Rows } from './types.ts'
 
 const kinds: { readonly [code: number]: Written } = {
@@ -14,11 +13,12 @@ const kinds: { readonly [code: number]: Written } = {
  * Rows of one array in each file, compressed by gzip or not: `{ image: 'train-images-idx3-ubyte.gz', label: 'train-labels-idx1-ubyte.gz' }`.
  * @throws DataError when one is none, or they have different first dims.
  */
-export async function openIdx(files: { readonly [column: string]: string }): Promise<Rows> {
-  return arrayRows(await openAll(files, idxAt))
+export async function openIdx<N extends string>(files: { readonly [C in N]: string }): Promise<Rows<N>> {
+  return openArrays(files, idxAt)
 }
 
-async function idxAt(source: ByteSource, name: string): Promise<ArrayAt> {
+/** The array that a file is. @throws DataError */
+export async function idxAt(source: ByteSource, name: string): Promise<ArrayAt> {
   const size = source.size ?? 0
   const bad = (what: string) => fault({ code: 'bad-idx', what, at: name, fix: 'it is damaged or no IDX file: fetch it again' })
   const head = await source.read(0, Math.min(4, size))

@@ -1,5 +1,6 @@
 /** Arrays of numbers in files, read by row. */
 export { openCsvRows, type CsvColumn, type CsvDType, type CsvRowsOptions } from './csv.ts'
+export { openArrayFiles } from './files.ts'
 export { openIdx } from './idx.ts'
 export { openNpy } from './npy.ts'
 export { openNpz } from './npz.ts'

@@ -1,8 +1,7 @@
 /** NumPy's .npy (format versions 1 to 3): the header, and rows of arrays of numbers. */
 import { fault } from '../faults.ts'
 import type { ByteSource } from '../source.ts'
-import { arrayRows, checkSize, elements, type ArrayAt, type Written } from './array.ts'
-import { openAll } from './spool.ts'
+import { checkSize, elements, openArrays, type ArrayAt, type Written } from './array.ts'
 import type { Rows } from './types.ts'
 
 const kinds: { readonly [code: string]: Omit<Written, 'big'> } = {
@@ -14,8 +13,8 @@ const kinds: { readonly [code: string]: Omit<Written, 'big'> } = {
 const longestHeader = 2 ** 16
 
 /** Rows of one array in each file, `{ x: 'x.npy', y: 'y.npy' }`, all of the same length. @throws DataError */
-export async function openNpy(files: { readonly [column: string]: string }): Promise<Rows> {
-  return arrayRows(await openAll(files, source => npyAt(source, 0, source.size ?? 0, source.name)))
+export async function openNpy<N extends string>(files: { readonly [C in N]: string }): Promise<Rows<N>> {
+  return openArrays(files, source => npyAt(source, 0, source.size ?? 0, source.name))
 }
 
 const bad = (name: string, what: string, fix = 'it is damaged or no .npy: write it again with np.save') => fault({ code: 'bad-npy', what, at: name, fix })

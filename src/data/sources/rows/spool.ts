@@ -55,16 +55,16 @@ async function sniffed(name: string, source: ByteSource): Promise<AsyncIterable<
 }
 
 /** Opens several, and closes those that are open already when one cannot be. */
-export async function openAll<T>(names: { readonly [column: string]: string }, one: (source: ByteSource, name: string) => Promise<T>): Promise<{ readonly [column: string]: T }> {
+export async function openAll<N extends string, T>(names: { readonly [C in N]: string }, one: (source: ByteSource, name: string) => Promise<T>): Promise<{ readonly [C in N]: T }> {
   const opened: ByteSource[] = []
   const found: [string, T][] = []
   try {
-    for (const [column, name] of Object.entries(names)) {
+    for (const [column, name] of Object.entries<string>(names)) {
       const source = await openUnpacked(name)
       opened.push(source)
       found.push([column, await one(source, name)])
     }
-    return Object.fromEntries(found)
+    return Object.fromEntries(found) as { readonly [C in N]: T }
   } catch (cause) {
     for (const source of opened) await source.close()
     throw cause

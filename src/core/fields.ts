@@ -1,7 +1,11 @@
-/** What is wrong with a field of a run, said as the schema has it: where, what was given, what is wanted. */
-import { z } from 'zod'
-import { UsageError } from '../core/errors.ts'
-import { didYouMean } from '../core/nearest.ts'
+/** What is wrong with a field of a configuration, said as its schema has it: where, what was given, what is wanted. */
+import { UsageError } from './errors.ts'
+import { didYouMean } from './nearest.ts'
+
+/** As much of zod's schemas as messages need; one that cannot tell what it is made of has its own words. */
+export interface Described { readonly toJSONSchema?: (params: { readonly io: 'input' }) => unknown }
+/** One of a schema's complaints. */
+export interface Issue { readonly code?: string | undefined; readonly path: readonly PropertyKey[]; readonly message: string; readonly keys?: readonly string[] }
 
 /** The parts of JSON Schema that zod writes for a run. */
 interface Kind {
@@ -19,12 +23,12 @@ interface Kind {
 type Path = readonly PropertyKey[]
 
 /** The schema of the field at a path, as far as the path goes. */
-const kindAt = (schema: z.ZodType, path: Path): Kind => path.reduce<Kind>((kind, key) =>
+const kindAt = (schema: Described, path: Path): Kind => path.reduce<Kind>((kind, key) =>
   kind.properties?.[String(key)] ?? (kind.additionalProperties === false ? undefined : kind.additionalProperties) ?? kind.items ?? {},
-z.toJSONSchema(schema, { io: 'input' }) as Kind)
+(schema.toJSONSchema?.({ io: 'input' }) ?? {}) as Kind)
 
 /** The fields of the object at a path; "any" where it takes every name, undefined where there is no object. */
-export function keysAt(schema: z.ZodType, path: Path): readonly string[] | 'any' | undefined {
+export function keysAt(schema: Described, path: Path): readonly string[] | 'any' | undefined {
   const found = kindAt(schema, path)
   const kind = found.anyOf?.find(k => k.properties !== undefined) ?? found
   if (kind.properties !== undefined) return Object.keys(kind.properties)
@@ -55,21 +59,23 @@ const show = (value: unknown): string => {
   return text.length > 60 ? `${text.slice(0, 57)}…` : text
 }
 
-/** The first of a schema's complaints about `value`, which `where` gave. */
-export function fieldError(schema: z.ZodType, value: unknown, issue: z.core.$ZodIssue | undefined, where: string): UsageError {
+/** The first of a schema's complaints about `value`, which `where` gave; `whole` is what `value` is. */
+export function fieldError(schema: Described, value: unknown, issue: Issue | undefined, where: string, whole = 'run', cause?: unknown): UsageError {
   const path = issue?.path ?? []
+  const caused = cause === undefined ? {} : { cause }
   if (issue?.code === 'unrecognized_keys') {
-    const [key = ''] = issue.keys
+    const [key = ''] = issue.keys ?? []
     const known = Object.keys(kindAt(schema, path).properties ?? {})
-    return new UsageError({ code: 'unknown-field', what: `${where}: a run has no field "${[...path, key].map(String).join('.')}"`, fix: didYouMean(key, known) })
+    return new UsageError({ code: 'unknown-field', what: `${where}: a ${whole} has no field "${[...path, key].map(String).join('.')}"`, fix: didYouMean(key, known), ...caused })
   }
   const field = path.map(String).join('.')
   if (issue?.code === 'invalid_key') {
-    return new UsageError({ code: 'field', what: `${where}: ${field}: ${show(path.at(-1))} cannot be a name here`, fix: 'use letters, digits and "_", and begin with no digit' })
+    return new UsageError({ code: 'field', what: `${where}: ${field}: ${show(path.at(-1))} cannot be a name here`, fix: 'use letters, digits and "_", and begin with no digit', ...caused })
   }
   const given = valueAt(value, path)
-  return new UsageError({
-    code: 'field', what: `${where}: ${field === '' ? 'the run' : field} is ${given === undefined ? 'missing' : show(given)}`,
-    fix: `give ${field === '' ? 'it' : field} ${describeKind(kindAt(schema, path), given)}`,
-  })
+  const kind = kindAt(schema, path)
+  const [is, it] = [`${where}: ${field === '' ? `the ${whole}` : field} is ${given === undefined ? 'missing' : show(given)}`, field === '' ? 'it' : field]
+  // What a schema says in words of its own is of no kind.
+  if (issue?.code === 'custom' || Object.keys(kind).length === 0) return new UsageError({ code: 'field', what: is, fix: issue?.message ?? `give ${it} another value`, ...caused })
+  return new UsageError({ code: 'field', what: is, fix: `give ${it} ${describeKind(kind, given)}`, ...caused })
 }
