@@ -33,6 +33,8 @@ export interface KeeperOptions {
   readonly backend: Backend
   readonly mesh: Mesh
   readonly every: number
+  /** Whether the best are kept: then there is one of each step that is evaluated. */
+  readonly best: boolean
   readonly steps: number
   /** Milliseconds that are left to a run that has been asked to end. */
   readonly left: () => number
@@ -56,9 +58,10 @@ export class RunKeeper implements Keeper {
     else if (event.type === 'warning') await tell({ type: 'warning', text: event.text })
   }
 
-  due(done: number): boolean {
-    const { every, steps } = this.options
-    return every > 0 && (done % every === 0 || done === steps)
+  due(done: number, evaluated: boolean): boolean {
+    const { every, steps, best } = this.options
+    // A held-out loss is of the step that it was measured behind.
+    return every > 0 && (done % every === 0 || done === steps || (best && evaluated))
   }
 
   async poll(): Promise<void> {

@@ -107,7 +107,7 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     const began = Date.now()
     const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed + clock.spent.lost }) }
     const left = deadlineOf(run, signal)
-    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, backend, mesh, every: run.checkpoint.every, steps: run.steps, left, tell, onSave: note })
+    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, backend, mesh, every: run.checkpoint.every, best: run.checkpoint.keep.best !== undefined, steps: run.steps, left, tell, onSave: note })
     job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
     if (run.guard.policy === 'rewind' && from === undefined) await keeper?.save(point, undefined)
     loop = new Loop(session, point, { tell, clock, keeper, signal, lastEvaluation: () => left() / 2 })
