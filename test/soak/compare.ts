@@ -58,11 +58,12 @@ export function disorder(scalars: readonly Scalar[]): string | undefined {
 }
 
 const digest = (path: string): string => (existsSync(path) ? createHash('sha256').update(readFileSync(path)).digest('hex') : 'none')
-/** The newest checkpoint's tensors; its manifest has the run's own id. */
-function tensorsOf(folder: string): { readonly [file: string]: string } {
+/** Hashes of a checkpoint's tensors, of the newest unless a step is given; its manifest has the run's own id. */
+export function tensorsOf(folder: string, step?: number): { readonly [file: string]: string } {
   const at = join(folder, 'checkpoints')
   const newest = readdirSync(at).filter(n => /^step-\d+$/.test(n)).sort((a, b) => Number(b.slice(5)) - Number(a.slice(5)))[0] ?? ''
-  return Object.fromEntries(readdirSync(join(at, newest)).filter(n => n.endsWith('.safetensors')).sort().map(n => [`${newest}/${n}`, digest(join(at, newest, n))]))
+  const name = step === undefined ? newest : `step-${step}`
+  return Object.fromEntries(readdirSync(join(at, name)).filter(n => n.endsWith('.safetensors')).sort().map(n => [`${name}/${n}`, digest(join(at, name, n))]))
 }
 
 /** The first difference between two lists, in words. */
