@@ -202,7 +202,8 @@ export class Loop {
     await this.batches.close()
     const { state, progress } = await clock.time('restoring', () => keeper.rewind())
     this.state = state
-    this.progress = { ...progress, batch: rewound.batch + 1, rewinds: progress.rewinds + 1 }
+    // What the checkpoint says of rewinds is from before them.
+    this.progress = { ...progress, batch: rewound.batch + 1, rewinds: this.progress.rewinds + 1 }
     for (let step = progress.step; step <= rewound.step; step++) clock.lose(this.stepTimes.get(step) ?? 0)
     this.losses.length = Math.max(0, this.losses.length - (rewound.step + 1 - progress.step))
     this.batches = this.batchesFrom(this.progress.batch)
