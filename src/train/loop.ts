@@ -6,7 +6,7 @@ import { anyOf, type Arrays, type Tree } from '../engine/index.ts'
 import { MeshworkError } from '../core/errors.ts'
 import { prefetch, type Prefetcher, type RowDocument } from '../data/index.ts'
 import type { Clock } from './clock.ts'
-import { disposeAll, evaluateOn } from './evaluate.ts'
+import { disposeAll, evaluateOn, withWeights } from './evaluate.ts'
 import type { EvalRow, StepRow, TrainEvent } from './events.ts'
 import { sourcesOf } from './feed.ts'
 import { recently, type Progress } from './progress.ts'
@@ -223,11 +223,11 @@ export class Loop {
     if (held === undefined) return
     const start = performance.now()
     const most = ending ? lastEvaluation() : Infinity
-    const means = await clock.time('evaluation', () => evaluateOn(this.state.params, {
+    const means = await clock.time('evaluation', () => withWeights(trainer, this.state, params => evaluateOn(params, {
       model, evaluate: trainer.evaluate, rows, ...held,
       // Who has asked for an end should not wait long for it: then the loss is of the held-out batches that there is time for.
       enough: () => this.asked(performance.now() - start > Math.min(most, longestLastEvaluation)),
-    }))
+    })))
     this.lastRead = performance.now()
     this.evalLoss = means.mean('loss') ?? NaN
     const metrics = Object.fromEntries(means.names().filter(n => n !== 'loss').map(n => [n, means.mean(n) ?? NaN]))
