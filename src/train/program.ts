@@ -5,7 +5,7 @@ import type { Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { evaluated } from '../models/evaluation.ts'
 import type { Model } from '../models/model.ts'
-import { applyUpdates, chosen, globalNorm, initialScale, nextScale, scaleInput, unscaled, type LossScaling, type Optimizer, type Scale } from '../optim/index.ts'
+import { applyUpdates, averagesIn, chosen, globalNorm, hasAverages, initialScale, nextScale, scaleInput, unscaled, type LossScaling, type Optimizer, type Scale } from '../optim/index.ts'
 import { emptyHistory, historyInput, judged, type Guard, type History } from './guard.ts'
 
 export interface TrainerConfig {
@@ -107,6 +107,8 @@ export interface Trainer<P extends Tree, B extends Tree> {
   readonly step: Program<readonly [TrainState<P>, B], StepResult<P>>
   /** Of a batch the loss and the model's metrics, each with its weight. */
   readonly evaluate: Program<readonly [P, B], { readonly [name: string]: Weighted }>
+  /** The averages of the parameters, where the optimizer keeps them: what is evaluated, and written in the end. */
+  readonly averages: Program<readonly [P, Tree], P> | undefined
 }
 export type StateArrays<P extends Tree> = Arrays<TrainState<P>>
 
@@ -130,5 +132,7 @@ export async function compileTrainer<P extends Tree, B extends Tree>(
   const init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
   onCompile('evaluation')
   const evaluate = await compile(evaluated(model), [model.params, model.batch] as const, where)
-  return { init, step, evaluate }
+  const slots = config.optimizer.slots(model.params)
+  const averages = hasAverages(slots) ? await compile((params: P, s: Tree) => averagesIn(params, s), [model.params, slots] as const, where) : undefined
+  return { init, step, evaluate, averages }
 }
