@@ -93,7 +93,7 @@ async function look(path: string, steps: number): Promise<RunFile | undefined> {
 export async function checkFolder(choice: FolderChoice, run: Run): Promise<void> {
   const path = typeof choice === 'string' ? choice : await freeFolder(choice)
   const isCounted = typeof run.steps === 'number'
-  const before = await look(path, isCounted ? run.steps : Infinity)
+  const before = await look(path, typeof run.steps === 'number' ? run.steps : Infinity)
   if (before !== undefined) {
     // A schedule may hang on the length.
     const known = ({ data: _, optimizer, ...rest }: { readonly [field: string]: Plain }): Plain => ({ ...rest, ...(isCounted && optimizer !== undefined ? { optimizer } : {}) })

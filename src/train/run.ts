@@ -137,8 +137,8 @@ export const layoutsOf = ({ layout, params, state, layouts }: Run, { layouts: us
 /** The mesh of a run. */
 export const meshOfRun = (run: Pick<Run, 'mesh'>): Mesh => meshOf(run.mesh)
 
-/** Fields that say where and how long a run is computed, or what is looked at: they change none of its numbers. */
-const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'layouts', 'steps', 'evaluation', 'checkpoint', 'sample']
+/** Fields that say where and how long a run is computed, or what is looked at: they change none of its numbers, but that a guard says what becomes of a bad step, for which a run may be gone on with. */
+const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'layouts', 'steps', 'evaluation', 'checkpoint', 'guard', 'sample']
 
 /** What decides a run's numbers, as plain data, but for what its data says itself: two runs with the same go on from each other's checkpoints. Neither mesh nor layout is in it. */
 export function identityOf(run: Run): { readonly [field: string]: Plain } {

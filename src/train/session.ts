@@ -53,7 +53,8 @@ export async function openData(run: Run, model: Pick<Model<Tree, Tree>, 'batch' 
 export const trainerConfig = (run: Run): TrainerConfig => ({
   seed: run.seed, remat: run.remat, microbatches: run.microbatches, optimizer: optimizerOf(run), norms: true,
   ...(run.precision.compute === 'f16' ? { lossScaling: run.precision.lossScale } : {}),
-  ...(run.guard.policy === 'skip' || run.guard.spike !== null ? { guard: { deviations: run.guard.spike ?? undefined, over: run.guard.over, after: run.guard.after, undo: run.guard.policy === 'skip' } } : {}),
+  // Whatever the policy, so that a run goes on from its checkpoints with another one.
+  guard: { deviations: run.guard.spike ?? undefined, over: run.guard.over, after: run.guard.after, undo: run.guard.policy === 'skip' },
 })
 
 /** Opens data and compiles programs. @throws what is wrong with any of them, and leaves nothing behind */

@@ -1,7 +1,7 @@
 /** Training into a run folder: it goes on where it was interrupted, and remains as what it was, how it went and what it learnt. */
 import { join } from 'node:path'
 import { isPart } from '../core/configurable.ts'
-import { MeshworkError } from '../core/errors.ts'
+import { FileError, MeshworkError } from '../core/errors.ts'
 import { Checkpoints, saveWeights, type CheckpointEvent } from '../checkpoint/index.ts'
 import { writeTokenizer } from '../data/index.ts'
 import { anyOf, fromFirst } from '../engine/index.ts'
@@ -60,11 +60,17 @@ export async function train(given: Run, options: TrainOptions): Promise<TrainRes
       folder = await RunFolder.open(out, { run: fieldsOf(run), identity: { ...identityOf(run), data: session.data.identity ?? null }, ...(recipe === undefined ? {} : { recipe }) }, run.steps)
       return { path: folder.path, id: folder.file.id, again: folder.again }
     })
+    let reached = 0
+    const noted = (event: TrainEvent): void => {
+      if (event.type === 'started') reached = event.from
+      if (event.type === 'step') reached = event.step + 1
+      tell(event)
+    }
     try {
-      const result = await runIn(session, place === undefined ? undefined : { ...place, folder }, { ...options, start, tell, clock })
+      const result = await runIn(session, place === undefined ? undefined : { ...place, folder }, { ...options, start, tell: noted, clock })
       return { ...result, liveAfter: backend.liveBuffers() }
     } catch (e) {
-      if (folder !== undefined) await ended(folder, e)
+      if (folder !== undefined) await ended(folder, reached, e)
       throw e
     } finally {
       await folder?.release()
@@ -75,10 +81,9 @@ export async function train(given: Run, options: TrainOptions): Promise<TrainRes
 }
 
 /** What a failure leaves: a note of it, or nothing where no step was made. */
-async function ended(folder: RunFolder, e: unknown): Promise<void> {
-  const rows = await folder.notes()
-  if (!folder.again && rows.length === 0) return folder.discard()
-  await folder.end({ state: 'failed', steps: 0, why: e instanceof MeshworkError ? e.problem.what : String(e) }).catch(() => undefined)
+async function ended(folder: RunFolder, steps: number, e: unknown): Promise<void> {
+  if (!folder.again && steps === 0) return folder.discard()
+  await folder.end({ state: 'failed', steps, why: e instanceof MeshworkError ? e.problem.what : String(e) }).catch(() => undefined)
 }
 
 interface Job extends TrainOptions { readonly tell: (event: TrainEvent) => void; readonly clock: Clock }
@@ -92,7 +97,7 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     folder: join(place.path, 'checkpoints'), runId: place.id, run: fieldsOf(run), versions: versions(backend), keep: run.checkpoint.keep, processes, onEvent: e => { heard.push(e) },
   })
   const [placements] = trainer.step.placements
-  const { point, from } = await clock.time('restoring', () => pointOf(session, checkpoints, job))
+  const { point, from, own } = await clock.time('restoring', () => pointOf(session, checkpoints, job))
   let loop: Loop | undefined
   let log: Log | undefined
   try {
@@ -102,15 +107,17 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
       for (const row of opened.lost) clock.lostBefore(row.time.stepMs)
     }
     const tell = async (event: TrainEvent): Promise<void> => {
-      await log?.tell(event)
+      const problem = await log?.tell(event)
       job.tell(event)
+      if (problem !== undefined) job.tell({ type: 'warning', text: `${problem.problem.what}: what is told of steps is kept until there is room` })
     }
     const began = Date.now()
-    const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed }) }
+    // Where there is no room for it, there is none for more than that, of which there is word.
+    const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed }).catch((e: unknown) => { if (!(e instanceof FileError)) throw e }) }
     const left = deadlineOf(run, signal)
-    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, backend, mesh, every: run.checkpoint.every, steps: run.steps, left, tell, onSave: note })
+    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, backend, mesh, every: run.checkpoint.every, best: run.checkpoint.keep.best !== undefined, steps: run.steps, left, tell, onSave: note })
     job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
-    if (run.guard.policy === 'rewind' && from === undefined) await keeper?.save(point, undefined)
+    if (run.guard.policy === 'rewind' && !own) await keeper?.save(point, undefined)
     loop = new Loop(session, point, { tell, clock, keeper, signal, lastEvaluation: () => left() / 2 })
     const result = await loop.run()
     try {
@@ -127,6 +134,10 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     } finally {
       disposeAll(result.state)
     }
+  } catch (e) {
+    // What is being written belongs to a folder that others may take next; processes of a job are ended instead.
+    if (processes.count === 1) await checkpoints?.finish().catch(() => undefined)
+    throw e
   } finally {
     if (loop === undefined) disposeAll(point.state)
     await log?.close()
@@ -134,13 +145,13 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
 }
 
 /** Where a run begins: at its newest checkpoint, at what it is to start from, or at its seed. */
-async function pointOf(session: Session, checkpoints: Checkpoints | undefined, { start, tell }: Job): Promise<{ readonly point: Point; readonly from: string | undefined }> {
+async function pointOf(session: Session, checkpoints: Checkpoints | undefined, { start, tell }: Job): Promise<{ readonly point: Point; readonly from: string | undefined; /** Whether it is one of its own checkpoints. */ readonly own: boolean }> {
   const { backend, mesh, trainer } = session
   const wanted = wantedOf(trainer.step.placements[0])
   const restored = await checkpoints?.restore(wanted, backend, mesh)
-  if (restored !== undefined) return { point: { state: whole(restored.weights, restored.state), progress: parseProgress(restored.host, restored.path) }, from: restored.path }
-  if (start !== undefined) return startFrom(start, session, tell)
-  return { point: { state: await firstState(session), progress: beginning }, from: undefined }
+  if (restored !== undefined) return { point: { state: whole(restored.weights, restored.state), progress: parseProgress(restored.host, restored.path) }, from: restored.path, own: true }
+  if (start !== undefined) return { ...await startFrom(start, session, tell), own: false }
+  return { point: { state: await firstState(session), progress: beginning }, from: undefined, own: false }
 }
 
 /** How much time a run that was asked to end has left. */
