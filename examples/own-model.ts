@@ -56,7 +56,7 @@ const points = (seed: number): DataSource<{ points: Float32Array; labels: Int32A
       const draw = (use: number): number => hash(seed, step, row, use) / 2 ** 32
       const arm = Math.floor(arms * draw(0))
       const radius = Math.sqrt(draw(1))
-      const angle = 2 * Math.PI * (arm / arms + 1.5 * radius) + 0.3 * (draw(2) + draw(3) - 1)
+      const angle = 2 * Math.PI * (arm / arms + 2.5 * radius) + 1.2 * (draw(2) + draw(3) - 1)
       labels[row - from] = arm
       points.set([3 * radius * Math.cos(angle), 3 * radius * Math.sin(angle)], 2 * (row - from))
     }

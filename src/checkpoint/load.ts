@@ -28,8 +28,11 @@ export function chosen({ only, except = [] }: Choice): (name: string) => boolean
 const some = (names: readonly string[]): string => `${names.slice(0, 8).join(', ')}${names.length > 8 ? `, and ${names.length - 8} more` : ''}`
 const described = (dtype: string, dims: readonly Dim[] | undefined, shape: readonly number[]): string => `${dtype} ${dims === undefined ? `[${shape.join(', ')}]` : formatShape(dims)}`
 
+/** What an array is, wherever it lies. */
+type Asked = Pick<Placement, 'shape' | 'dtype'> & Partial<Placement>
+
 /** What a tensor of a file has that an array does not take, in words; undefined where it fits. */
-function misfit(path: string, { shape, dtype }: Placement, found: SourceTensor, cast: boolean): string | undefined {
+function misfit(path: string, { shape, dtype }: Asked, found: SourceTensor, cast: boolean): string | undefined {
   const sizes = shape.map(d => d.size).join()
   const sameDims = found.shape.join() === sizes && (found.dims === undefined || found.dims.map(d => d.name).join() === shape.map(d => d.name).join())
   const takes = found.dtype !== undefined && (cast ? canCast(found.dtype, dtype) : found.dtype === dtype)
@@ -49,7 +52,7 @@ export interface Expectation {
  * Compares names, dims and dtypes before anything is read.
  * @throws FileError that names what is missing, unexpected (where that is refused) or differs in dims or dtype
  */
-export function compare(what: string, wanted: readonly Named<Placement>[], source: Source, { cast, refuse, choice = {} }: Expectation): Fit {
+export function compare(what: string, wanted: readonly Named<Asked>[], source: Source, { cast, refuse, choice = {} }: Expectation): Fit {
   const takes = chosen(choice)
   const asked = wanted.filter(w => takes(w.path))
   const known = new Set(wanted.map(w => w.path))

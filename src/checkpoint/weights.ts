@@ -8,7 +8,7 @@ import { writeAll, type OpenFile } from '../io/files.ts'
 import { compare, loadArrays, type Choice, type Fit } from './load.ts'
 import { metadataOf, type Named } from './plan.ts'
 import { layoutFile, type FileLayout } from './safetensors.ts'
-import { openFile, openWeights } from './source.ts'
+import { openFile, openWeights, type Source } from './source.ts'
 import { ownRuns } from './stage.ts'
 
 export type { Named } from './plan.ts'
@@ -82,6 +82,20 @@ export interface Initial extends Fit {
  */
 export async function loadInitial(path: string, wanted: readonly Named<Placement>[], choice: Choice, backend: Backend, mesh: Mesh): Promise<Initial> {
   await using source = await openWeights(path)
+  const fit = fitOf(path, wanted, source, choice)
+  const named = new Set(fit.loaded)
+  const arrays = await loadArrays(source, wanted.filter(w => named.has(w.path)), backend, mesh)
+  await barrier(backend.processes, 'reading weights')
+  return { ...fit, arrays: new Map(fit.loaded.map((name, i) => [name, arrays[i] as MeshArray])) }
+}
+
+/** What `loadInitial` would load, found out without devices. @throws FileError as it would */
+export async function checkInitial(path: string, wanted: readonly Named<Pick<Placement, 'shape' | 'dtype'>>[], choice: Choice): Promise<Fit> {
+  await using source = await openWeights(path)
+  return fitOf(path, wanted, source, choice)
+}
+
+function fitOf(path: string, wanted: readonly Named<Pick<Placement, 'shape' | 'dtype'>>[], source: Source, choice: Choice): Fit {
   const fit = compare(path, wanted, source, { cast: true, refuse: { missing: false, unexpected: false }, choice })
   if (fit.loaded.length === 0) {
     throw new FileError({
@@ -90,8 +104,5 @@ export async function loadInitial(path: string, wanted: readonly Named<Placement
       fix: 'choose other names: * stands for any characters',
     })
   }
-  const named = new Set(fit.loaded)
-  const arrays = await loadArrays(source, wanted.filter(w => named.has(w.path)), backend, mesh)
-  await barrier(backend.processes, 'reading weights')
-  return { ...fit, arrays: new Map(fit.loaded.map((name, i) => [name, arrays[i] as MeshArray])) }
+  return fit
 }

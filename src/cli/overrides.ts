@@ -70,17 +70,21 @@ function setField(run: Fields, schema: ReturnType<typeof schemaOf>, assignment: 
   const path = assignment.slice(0, at)
   const keys = path.split('.')
   const unknown = (fix: string): UsageError => new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix })
-  let fields = run
   for (const [depth, key] of keys.entries()) {
-    const known = keysAt(schema, keys.slice(0, depth))
     const before = keys.slice(0, depth)
+    const known = keysAt(schema, before)
     if (known === undefined) {
       const value = before.reduce<unknown>((x, k) => (isFields(x) ? x[k] : undefined), run)
-      throw unknown(before[0] === 'layouts' ? 'a rule of a layout is layouts.NAME.DIM=AXIS' : `"${before.at(-1)}" is a field with a value, such as --set ${shellWord(`${before.join('.')}=${typeof value === 'string' ? value : JSON.stringify(value)}`)}`)
+      throw unknown(before[0] === 'layouts' ? 'a rule of a layout is layouts.NAME.DIM=AXIS' : `"${before.at(-1)}" is a field with a value, such as --set ${shellWord(`${before.join('.')}=${typeof value === 'string' ? value : value === undefined ? 'VALUE' : JSON.stringify(value)}`)}`)
     }
-    if (known !== 'any' && !known.includes(key)) throw unknown(didYouMean(key, known))
+    if (known === 'any' || known.includes(key)) continue
+    if (depth > 0 || !['model', 'data', 'optimizer'].includes(key)) throw unknown(didYouMean(key, known))
+    throw new UsageError({ code: 'unknown-field', what: `--set: the run's ${key} has no fields: its recipe gives it as it is`, fix: 'change the recipe, or let it be made from a configuration (configurable, of meshwork/models)' })
+  }
+  if (keys[0] === 'layouts' && keysAt(schema, keys) === 'any' && !assignment.slice(at + 1).trim().startsWith('{')) throw unknown('a rule of a layout is layouts.NAME.DIM=AXIS')
+  let fields = run
+  for (const [depth, key] of keys.entries()) {
     const last = depth === keys.length - 1
-    if (last && key !== '' && keysAt(schema, keys) === 'any' && keys[0] === 'layouts' && !assignment.slice(at + 1).trim().startsWith('{')) throw unknown('a rule of a layout is layouts.NAME.DIM=AXIS')
     const now = Object.hasOwn(fields, key) ? fields[key] : undefined
     const next: unknown = last ? parseValue(assignment.slice(at + 1), now) : isFields(now) ? now : {}
     // A name may be that of something which every object has.

@@ -1,6 +1,7 @@
 /** Finding a run: by a recipe's name, or in a TypeScript file of the user's. */
 import { readdir, stat } from 'node:fs/promises'
-import { basename, resolve } from 'node:path'
+import { register as registerHook } from 'node:module'
+import { basename, extname, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { UsageError, type Problem, type Site } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
@@ -15,6 +16,9 @@ const recipeNames = async (): Promise<string[]> => (await readdir(folder)).filte
 /** A run, and where it can be found again: a recipe's name, or the whole path of a file. */
 export interface Loaded { readonly run: Run; readonly recipe: string }
 
+/** Hooks of the loader cannot be taken back, and one is enough. */
+let hooked = false
+
 /** @throws UsageError for an unknown recipe, a file that is missing or fails, or one that exports no run. */
 export async function loadRecipe(nameOrFile: string): Promise<Loaded> {
   if (!/\.[mc]?[jt]s$/.test(nameOrFile)) {
@@ -28,6 +32,8 @@ export async function loadRecipe(nameOrFile: string): Promise<Loaded> {
   // Whatever the file imports of Meshwork is what runs here, so that its models and ours are of one kind.
   const { register } = await import('tsx/esm/api')
   const unregister = register()
+  if (!hooked) registerHook(`./as-module${extname(fileURLToPath(import.meta.url))}`, import.meta.url)
+  hooked = true
   try {
     const loaded: unknown = await import(pathToFileURL(file).href).catch((e: unknown) => { throw failure(e, nameOrFile, file) })
     return { run: runIn(loaded, nameOrFile), recipe: file }

@@ -2,12 +2,13 @@
 import { Command } from 'commander'
 import { isPart } from '../core/configurable.ts'
 import { UsageError } from '../core/errors.ts'
-import { openParts } from '../data/index.ts'
+import { checkFiles } from '../data/check.ts'
+import { formatOfText, type TextConfig } from '../data/text-data.ts'
 import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
 import { openGenerator } from '../serve/generate.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
 import { meshOfRun, type Run } from '../train/run.ts'
-import type { Start } from '../train/start.ts'
+import { checkStart, type Start } from '../train/start.ts'
 import { train } from '../train/train.ts'
 import { checkRun } from './check.ts'
 import { shellPath, shellWord, visible } from './format.ts'
@@ -67,9 +68,10 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint a
     requireRanks(meshOfRun(run), flags.plugin)
     const output = outputOf(processes, flags.json === true)
     if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
-    if (processes.rank === 0) await checkFolder(out, run.steps)
+    if (processes.rank === 0) await checkFolder(out, run)
     // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
-    await checkFiles(run)
+    await checkData(run)
+    if (start !== undefined) await checkStart(start, run)
     const stops = interrupts()
     try {
       const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
@@ -88,17 +90,16 @@ function startOf({ resume, initFrom, only, except }: Flags): Start | undefined {
   return resume !== undefined ? { resume } : initFrom !== undefined ? { weights: initFrom, choice: { ...(only === undefined ? {} : { only }), ...(except === undefined ? {} : { except }) } } : undefined
 }
 
-/** What is wrong with a run's files can be told before anything is done with them. A pipe is not looked into: it gives its bytes once. */
-async function checkFiles({ data }: Run): Promise<void> {
-  const { files = [] } = isPart(data) ? data.config as { readonly files?: readonly string[] } : {}
-  const regular = files.filter(name => !/^\/(dev|proc)\//.test(name))
-  if (regular.length > 0) await openParts(regular)
+/** What is wrong with the files that a run's data comes from, where it does. */
+async function checkData({ data }: Run): Promise<void> {
+  const { files = [], ...format } = isPart(data) ? data.config as Partial<TextConfig> : {}
+  if (files.length > 0) await checkFiles(files, formatOfText(format))
 }
 
 interface Job { readonly run: Run; readonly recipe: string; readonly start: Start | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean }
 
 async function runTraining({ run, recipe, start, devices, out, plugin, json }: Job, output: Output, stops: Interrupts): Promise<void> {
-  const quit = (): void => stops.quit(() => output.note('stopped before the first step'))
+  const quit = (): void => stops.quit(() => output.note('stopped before the first step: no run was written'))
   quit()
   output.status('starting')
   const backend = await openBackend({ devices, plugin, backend: whereDevices() })
@@ -112,8 +113,8 @@ async function runTraining({ run, recipe, start, devices, out, plugin, json }: J
         show(event)
       },
     })
-    if (result.folder === undefined) return output.note('stopped before the first step: nothing was written')
-    if (result.stopped) output.print(`stopped after ${result.steps} of ${run.steps} steps: the same command with --out ${shellPath(result.folder)} goes on`)
+    if (result.folder === undefined) return output.note('stopped before the first step: no run was written')
+    if (result.stopped) output.print(`stopped after ${result.steps} of ${result.planned} steps: the same command with --out ${shellPath(result.folder)} goes on`)
     // The loss is the same in all processes.
     const drawn = writesText(run) && (result.evalLoss === undefined || Number.isFinite(result.evalLoss))
     if (result.evalLoss !== undefined && !Number.isFinite(result.evalLoss)) output.note(`warning: the held-out loss is ${result.evalLoss}: from these weights no text can be drawn`)

@@ -35,7 +35,7 @@ export function keysAt(schema: Described, path: Path): readonly string[] | 'any'
   return kind.additionalProperties === undefined || kind.additionalProperties === false ? undefined : 'any'
 }
 
-const names: { readonly [type: string]: string } = { integer: 'a whole number', number: 'a number', string: 'text', boolean: 'true or false' }
+const names: { readonly [type: string]: string } = { integer: 'a whole number', number: 'a number', string: 'text', boolean: 'true or false', null: 'null' }
 
 /** In words; `value` is what was given instead. */
 function describeKind(kind: Kind, value?: unknown): string {

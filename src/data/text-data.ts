@@ -1,6 +1,6 @@
 /** Text as a run's data: files, tokenised once into a store that is kept, or stores that were made before; in shares, packed or not, for one task or another. */
 import { randomBytes } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createWriteStream } from 'node:fs'
 import { mkdir, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -8,9 +8,13 @@ import { z } from 'zod'
 import { configurable, type Configurable } from '../core/configurable.ts'
 import { DataError, UsageError } from '../core/errors.ts'
 import type { Plain } from '../core/plain.ts'
+import { cannotWrite, isSystemError } from '../io/atomic.ts'
 import { cacheRoot, makeCacheFolder } from '../io/cache-root.ts'
+import { endOfText } from './bpe.ts'
 import { defaultFiles, defaultLicence, defaultName } from './corpus.ts'
+import type { DocumentFormat } from './documents.ts'
 import type { DataRequest, OpenableData, OpenData } from './part.ts'
+import { openBytes } from './sources/byte-source.ts'
 import { isAddress } from './sources/http.ts'
 import { openSource, type SourceOptions, type StoreSource } from './store/open-source.ts'
 import { prepareStore, type Prepared } from './store/prepare.ts'
@@ -24,6 +28,9 @@ import type { SpanBatch } from './tasks/spans.ts'
 export interface TextConfig {
   /** Files, folders, patterns or addresses of text, JSONL, CSV, Parquet or tar; none and no `stores`: the State of the Union addresses. */
   readonly files: readonly string[]
+  /** What `files` are, where their names do not tell; and the field, column or member that holds the text, `text` unless given. */
+  readonly format?: (typeof formats)[number] | undefined
+  readonly field?: string | undefined
   /** Stores of tokens that were prepared before, each with its weight in a mixture if it has one: `stores/web`, or `stores/web=3`. */
   readonly stores: readonly string[]
   /** Weights to the power 1 / temperature. */
@@ -39,11 +46,19 @@ export interface TextConfig {
 }
 type TextInput = { readonly [F in keyof TextConfig]?: TextConfig[F] | undefined }
 
+const formats = ['text', 'jsonl', 'parquet', 'csv', 'tar'] as const
 const shape = {
-  files: z.array(z.string()).default([]), stores: z.array(z.string()).default([]), temperature: z.number().positive().default(1), tokenizer: z.string().optional(),
+  files: z.array(z.string()).default([]), format: z.enum(formats).optional(), field: z.string().optional(), stores: z.array(z.string()).default([]), temperature: z.number().positive().default(1), tokenizer: z.string().optional(),
   vocab: z.int().min(258).max(2 ** 31 - 1).optional(), rows: z.enum(['packed', 'padded', 'windows']).optional(), heldOut: z.number().min(0).lt(1).default(0.05),
 }
 const textSchema: z.ZodType<TextConfig, TextInput> = z.strictObject(shape)
+
+/** How a configuration's files are read; undefined where their names say so. @throws UsageError for a field of no format that is given */
+export function formatOfText({ format, field }: Pick<TextConfig, 'format' | 'field'>): DocumentFormat | undefined {
+  if (format === undefined && field === undefined) return undefined
+  if (format === undefined || (format === 'text' && field !== undefined)) throw new UsageError({ code: 'data', what: `data.field is "${field}", and ${format === undefined ? 'data.format is not given' : 'plain text has no fields'}`, fix: 'say what the files are: --set data.format=jsonl, or parquet, csv, tar' })
+  return format === 'text' ? { format, separator: endOfText } : { format, ...(field === undefined ? {} : { field }) }
+}
 
 /** The length of a row, by the model's tokens. */
 function seqOf({ fields }: DataRequest): number {
@@ -57,32 +72,68 @@ const weighted = (given: string): { readonly path: string; readonly weight?: num
   return path === undefined ? { path: given } : { path, weight: Number(weight) }
 }
 
+interface Kept {
+  readonly files: readonly string[]
+  readonly clear: () => Promise<void>
+  /** An error about a copy as one about what was given. */
+  readonly named: (e: unknown) => unknown
+}
+
 /** Pipes give their text once, and it is read twice: it is kept in a file until the store is made. */
-async function kept(files: readonly string[], folder: string): Promise<{ readonly files: readonly string[]; readonly clear: () => Promise<void> }> {
+async function kept(files: readonly string[], folder: string): Promise<Kept> {
   const spool = join(folder, `.pipe-${process.pid}-${randomBytes(4).toString('hex')}`)
+  const clear = (): Promise<void> => rm(spool, { recursive: true, force: true })
   const found: string[] = []
-  for (const [i, name] of files.entries()) {
-    const info = isAddress(name) ? undefined : await stat(name).catch(() => undefined)
-    if (info === undefined || info.isFile() || info.isDirectory()) { found.push(name); continue }
-    await mkdir(spool, { recursive: true })
-    const copy = join(spool, `${i}`)
-    await pipeline(createReadStream(name), createWriteStream(copy)).catch((cause: unknown) => { throw new DataError({ code: 'unreadable', what: `cannot read ${name}`, details: { reason: cause instanceof Error ? cause.message : String(cause) }, fix: 'write it into a file, and give that', cause }) })
-    found.push(copy)
+  try {
+    await copy()
+  } catch (e) {
+    await clear()
+    throw e
   }
-  return { files: found, clear: () => rm(spool, { recursive: true, force: true }) }
+  return {
+    files: found, clear,
+    named(e) {
+      if (!(e instanceof DataError)) return e
+      const named = (text: string): string => found.reduce((t, at, i) => t.replaceAll(at, files[i] ?? at), text)
+      const { what, details = {}, fix, ...rest } = e.problem
+      return new DataError({ ...rest, what: named(what), details: Object.fromEntries(Object.entries(details).map(([k, v]) => [k, named(v)])), ...(fix === undefined ? {} : { fix: named(fix) }), cause: e })
+    },
+  }
+  async function copy(): Promise<void> {
+    for (const [i, name] of files.entries()) {
+      const info = isAddress(name) ? undefined : await stat(name).catch(() => undefined)
+      if (info === undefined || info.isFile() || info.isDirectory()) { found.push(name); continue }
+      await mkdir(spool, { recursive: true })
+      const at = join(spool, `${i}`)
+      const source = await openBytes(name)
+      try {
+        await pipeline(source.stream(), createWriteStream(at))
+      } catch (cause) {
+        throw isSystemError(cause) ? cannotWrite(at, cause) : cause
+      } finally {
+        await source.close()
+      }
+      if ((await stat(at)).size === 0) {
+        throw new DataError({ code: 'empty-text', what: `no text came from ${name}, which is no file on a disk`, fix: 'a pipe gives its text once, and to one process: give it once, or write the text into a file and give that' })
+      }
+      found.push(at)
+    }
+  }
 }
 
 /** The folders of the stores that a configuration means: those of its files are made where they are not there yet. */
-async function storesOf({ files, stores, tokenizer, vocab }: TextConfig, request: DataRequest): Promise<readonly { readonly path: string; readonly weight?: number }[]> {
-  if (files.length === 0 && stores.length > 0) return stores.map(weighted)
+async function storesOf(config: TextConfig, request: DataRequest): Promise<{ readonly stores: readonly { readonly path: string; readonly weight?: number }[]; readonly made?: string }> {
+  const { files, stores, tokenizer, vocab } = config
+  const format = formatOfText(config)
+  if (files.length === 0 && stores.length > 0) return { stores: stores.map(weighted) }
   const size = vocab ?? request.vocab
   if (tokenizer === undefined && size === undefined) throw new UsageError({ code: 'data', what: 'how many tokens are to be learnt from the text is not said', fix: 'say data.vocab, or give data.tokenizer' })
   const cache = join(cacheRoot(), 'stores')
   await makeCacheFolder(cache)
-  const from = files.length === 0 ? { files: await defaultFiles(), clear: () => Promise.resolve() } : await kept(files, cache)
+  const from: Kept = files.length === 0 ? { files: await defaultFiles(), clear: () => Promise.resolve(), named: e => e } : await kept(files, cache)
   try {
     const make = (): Promise<Prepared> => prepareStore({
-      files: from.files, out: { cache }, tokenizer: tokenizer === undefined ? { vocab: size ?? 0 } : { path: tokenizer }, ranks: request.ranks, onProgress: request.onProgress,
+      files: from.files, out: { cache }, tokenizer: tokenizer === undefined ? { vocab: size ?? 0 } : { path: tokenizer }, ranks: request.ranks, onProgress: request.onProgress, ...(format === undefined ? {} : { format }),
       onWait: holder => request.onNote(`waiting for another process that prepares the same text (${holder})`), ...(request.signal === undefined ? {} : { signal: request.signal }),
     })
     let made = await make()
@@ -93,8 +144,9 @@ async function storesOf({ files, stores, tokenizer, vocab }: TextConfig, request
       await rm(made.folder, { recursive: true, force: true })
       made = await make()
     }
-    if (made.made) request.onNote(`the text was tokenised once, and is kept in ${made.folder}`)
-    return [{ path: made.folder }, ...stores.map(weighted)]
+    return { stores: [{ path: made.folder }, ...stores.map(weighted)], ...(made.made ? { made: made.folder } : {}) }
+  } catch (e) {
+    throw from.named(e)
   } finally {
     await from.clear()
   }
@@ -102,19 +154,21 @@ async function storesOf({ files, stores, tokenizer, vocab }: TextConfig, request
 
 const open = <C extends TextConfig, T extends Task>(task: (config: C) => T) => (config: C): OpenableData<Batches[T['kind']]> => ({
   async open(request): Promise<OpenData<Batches[T['kind']]>> {
-    const stores = await storesOf(config, request)
+    const { stores, made } = await storesOf(config, request)
     const common = {
-      batch: request.batch, seq: seqOf(request), seed: request.seed, task: task(config), temperature: config.temperature, heldOut: { share: config.heldOut },
+      batch: request.batch, seq: seqOf(request), seed: request.seed, task: task(config), temperature: config.temperature, heldOut: { share: config.heldOut, rows: request.batch },
       ...(config.rows === undefined ? 'segments' in request.fields || task(config).kind === 'spans' ? {} : { rows: 'windows' as const } : { rows: config.rows }),
       ...(request.ignored === undefined ? {} : { ignored: request.ignored }), ...(request.vocab === undefined ? {} : { vocab: request.vocab }),
     } satisfies Partial<SourceOptions<T>>
-    const source = await openSource<T>({ ...common, stores })
-    const held = config.heldOut === 0 ? undefined : await openSource<T>({ ...common, stores: stores.slice(0, 1), part: 'heldOut' })
+    const opened = (options: SourceOptions<T>): Promise<StoreSource<Batches[T['kind']]>> => openSource<T>(options).catch((e: unknown) => { throw e instanceof DataError && e.code === 'text-too-short' ? tooShort(request, config, stores.reduce((t, { path }) => t.replaceAll(path, 'it'), e.problem.what), e) : e })
+    const source = await opened({ ...common, stores })
+    const held = config.heldOut === 0 ? undefined : await opened({ ...common, stores: stores.slice(0, 1), part: 'heldOut' })
     const close = (): void => { source.close(); held?.close() }
     try {
       requireVocab(source, request)
       requireCounted(source, request)
-      return { ...source, heldOut: held === undefined ? undefined : { source: held, batches: heldOutBatches(held, request) }, ...await aboutOf(config, source, held), close }
+      if (made !== undefined) request.onNote(`the text was tokenised once, and is kept in ${made}`)
+      return { ...source, heldOut: held === undefined ? undefined : { source: held, batches: heldOutBatches(held, request, config) }, ...await aboutOf(config, source, held), close }
     } catch (e) {
       close()
       throw e
@@ -123,11 +177,17 @@ const open = <C extends TextConfig, T extends Task>(task: (config: C) => T) => (
 })
 
 /** The last batch may have empty rows, for a model that leaves them out. */
-function heldOutBatches({ rows: [rows = 0], stores }: StoreSource<unknown>, { heldOut, batch, ignored }: DataRequest): number {
+function heldOutBatches({ rows: [rows = 0] }: StoreSource<unknown>, request: DataRequest, config: TextConfig): number {
+  const { heldOut, batch, ignored } = request
   const whole = ignored === undefined ? Math.floor(rows / batch) : Math.ceil(rows / batch)
   if (whole > 0) return Math.min(heldOut, whole)
-  throw new DataError({ code: 'text-too-short', what: `what is held out of ${stores[0]?.path ?? 'the text'} are ${rows} rows, and a batch has ${batch}`, fix: 'give more text, hold more out (data.heldOut), or ask for a smaller batch or a shorter seq' })
+  throw tooShort(request, config, `what is held out are ${rows} rows, and a batch has ${batch}`)
 }
+
+const tooShort = (request: DataRequest, config: TextConfig, reason: string, cause?: DataError): DataError => new DataError({
+  code: 'text-too-short', what: `the text is too short for a batch of ${request.batch} × ${seqOf(request)} tokens to train on${config.heldOut === 0 ? '' : ' and one held out'}`,
+  details: { text: namesOf(config), reason, ...cause?.problem.details }, fix: `give more text, ${config.heldOut === 0 ? '' : 'hold more out (data.heldOut), '}or ask for a smaller batch or a shorter seq`, cause,
+})
 
 function requireVocab({ vocab, stores }: StoreSource<unknown>, request: DataRequest): void {
   if (request.vocab === undefined || vocab <= request.vocab) return
@@ -140,16 +200,22 @@ function requireCounted({ fill, stores }: StoreSource<unknown>, { ignored }: Dat
   throw new UsageError({ code: 'targets', what: 'some places of the text are not to be learnt, and the model learns all of them', fix: 'use a model that leaves targets out, such as a GPT with masked or packed: true; or rows: \'windows\' of text without chats' })
 }
 
+/** What a configuration is called. */
+function namesOf({ files, stores }: TextConfig): string {
+  if (files.length === 0 && stores.length === 0) return defaultName
+  const names = [...files, ...stores.map(s => weighted(s).path)].map(n => basename(n))
+  return names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ')
+}
+
 async function aboutOf(config: TextConfig, source: StoreSource<unknown>, held: StoreSource<unknown> | undefined): Promise<Pick<OpenData<unknown>, 'about' | 'identity' | 'tokenizer'>> {
   const isDefault = config.files.length === 0 && config.stores.length === 0
-  const names = (config.files.length > 0 ? config.files : source.stores.map(s => s.path)).map(n => basename(n))
   const heldTokens = held === undefined ? 0 : (held.rows[0] ?? 0) * source.spec.seq
   const tokens = source.stores.reduce((n, store) => n + store.tokens, 0)
   const identity: Plain = { stores: source.stores.map(storeIdentity), shares: source.shares, seq: source.spec.seq, task: { ...source.spec.task } as Plain, rows: source.rows }
   return {
     identity, tokenizer: await source.stores.find(s => s.manifest !== undefined)?.tokenizer(),
     about: {
-      name: isDefault ? defaultName : names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', '),
+      name: namesOf(config),
       licence: isDefault ? defaultLicence : 'your own', tokens: tokens - heldTokens, rows: source.rows.reduce((a, b) => a + b, 0), heldOut: heldTokens, vocab: source.vocab,
     },
   }

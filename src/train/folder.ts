@@ -9,6 +9,7 @@ import { claimFolder, type Claim } from '../io/claim.ts'
 import { makeFolders, removeEmpty } from '../io/folders.ts'
 import { shellPath } from '../io/shell.ts'
 import { version } from '../io/version.ts'
+import { identityOf, type Run } from './run.ts'
 import { flatten } from './together.ts'
 
 /** A folder, or the next free `PARENT/NAME-N`. */
@@ -58,7 +59,7 @@ export async function readRunFile(path: string): Promise<RunFile | undefined> {
   let found: Partial<RunFile> | null
   try { found = JSON.parse(text) as Partial<RunFile> | null } catch (cause) { throw bad('is not JSON', cause) }
   const { id, run, identity, recipe } = found ?? {}
-  if (typeof id !== 'string' || typeof run !== 'object' || run === null || identity === undefined || (recipe !== undefined && typeof recipe !== 'string')) throw bad('is not what a run writes')
+  if (typeof id !== 'string' || typeof run !== 'object' || run === null || typeof identity !== 'object' || identity === null || (recipe !== undefined && typeof recipe !== 'string')) throw bad('is not what a run writes')
   return { id, run, identity, version: String(found?.version), ...(recipe === undefined ? {} : { recipe }) }
 }
 
@@ -84,10 +85,20 @@ async function look(path: string, steps: number): Promise<RunFile | undefined> {
   return file
 }
 
-/** Checks, before anything long is done, that a run can be written here, or goes on here; nothing is left behind. @throws FileError */
-export async function checkFolder(choice: FolderChoice, steps: number): Promise<void> {
+/**
+ * Checks, before anything long is done, that a run can be written here, or goes on here; nothing is left behind. Of its data, and of a length that is not counted
+ * yet, nothing is known by now.
+ * @throws FileError
+ */
+export async function checkFolder(choice: FolderChoice, run: Run): Promise<void> {
   const path = typeof choice === 'string' ? choice : await freeFolder(choice)
-  await look(path, steps)
+  const isCounted = typeof run.steps === 'number'
+  const before = await look(path, typeof run.steps === 'number' ? run.steps : Infinity)
+  if (before !== undefined) {
+    // A schedule may hang on the length.
+    const known = ({ data: _, optimizer, ...rest }: { readonly [field: string]: Plain }): Plain => ({ ...rest, ...(isCounted && optimizer !== undefined ? { optimizer } : {}) })
+    requireSameRunFile(path, { identity: known(before.identity as { readonly [field: string]: Plain }) }, { identity: known(identityOf(run)) })
+  }
   try {
     const made = await makeFolders(path)
     const probe = join(path, `.probe-${process.pid}`)
@@ -182,7 +193,7 @@ async function place(choice: FolderChoice): Promise<{ readonly path: string; rea
 }
 
 /** @throws FileError with the first difference */
-function requireSameRunFile(path: string, { identity: had }: RunFile, { identity: now }: Pick<RunFile, 'identity'>): void {
+function requireSameRunFile(path: string, { identity: had }: Pick<RunFile, 'identity'>, { identity: now }: Pick<RunFile, 'identity'>): void {
   const [a, b] = [flatten(had, ''), flatten(JSON.parse(JSON.stringify(now)), '')]
   const key = [...new Set([...Object.keys(a), ...Object.keys(b)])].find(k => a[k] !== b[k])
   if (key === undefined) return

@@ -34,13 +34,12 @@ export class Log {
   static async open(folder: string, { metricsBytes, eventsBytes }: Lengths, again: boolean): Promise<{ readonly log: Log; readonly lost: readonly StepRow[] }> {
     const path = join(folder, 'metrics.jsonl')
     try {
-      const before = await readFile(path).catch(() => Buffer.alloc(0))
-      const metrics = await open(path, 'a')
-      await metrics.truncate(Math.min(metricsBytes, before.length))
+      const metrics = await open(path, 'a+')
+      const { kept, behind } = await cutAt(metrics, metricsBytes)
       // What was told before the first checkpoint is told again, from the beginning.
       if (again && eventsBytes === 0) for (const old of (await readdir(folder)).filter(n => n.startsWith(prefix))) await rm(join(folder, old), { force: true })
       const events = await openEventFile(folder, eventsBytes)
-      return { log: new Log(path, metrics, events, Math.min(metricsBytes, before.length)), lost: rowsIn(before.subarray(metricsBytes)) }
+      return { log: new Log(path, metrics, events, kept), lost: rowsIn(behind) }
     } catch (cause) {
       throw isSystemError(cause) ? cannotWrite(path, cause) : cause
     }
@@ -118,6 +117,18 @@ export class Log {
       await this.events.close().finally(() => this.metrics.close())
     }
   }
+}
+
+/** Cuts a file of lines, and says how long it is then, and what was behind. One that is shorter than it should be is cut behind its last whole line. */
+async function cutAt(file: FileHandle, length: number): Promise<{ readonly kept: number; readonly behind: Uint8Array }> {
+  const { size } = await file.stat()
+  const from = Math.min(length, size)
+  const [behind, end] = [Buffer.alloc(size - from), Buffer.alloc(size < length ? Math.min(size, 65536) : 0)]
+  await file.read(behind, 0, behind.length, from)
+  await file.read(end, 0, end.length, size - end.length)
+  const kept = size < length ? size - end.length + end.lastIndexOf(10) + 1 : from
+  await file.truncate(kept)
+  return { kept, behind }
 }
 
 /** What metrics.jsonl says of an event. */

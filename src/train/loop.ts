@@ -6,7 +6,7 @@ import { anyOf, type Arrays, type Tree } from '../engine/index.ts'
 import { MeshworkError } from '../core/errors.ts'
 import { prefetch, type HeldOut, type Prefetcher, type RowDocument, type Taken } from '../data/index.ts'
 import type { Clock } from './clock.ts'
-import { disposeAll, evaluateOn } from './evaluate.ts'
+import { disposeAll, evaluateOn, withWeights } from './evaluate.ts'
 import type { EvalRow, StepRow, TrainEvent } from './events.ts'
 import { sourcesOf } from './feed.ts'
 import { recently, type Progress } from './progress.ts'
@@ -161,13 +161,14 @@ export class Loop {
     if (last === undefined) return 'goes on'
     const { row, calm } = await this.read(last)
     this.losses.push(row.loss)
-    this.stepTimes.set(row.step, row.time.stepMs)
-    // The next batch was waited for meanwhile.
-    this.options.clock.add('steps', Math.max(0, row.time.stepMs - (next?.waited ?? 0)))
     const { run } = this.session
     const overflowed = row.lossScale !== undefined && Number.isFinite(row.loss) && !Number.isFinite(row.gradNorm)
     const bad = !overflowed && !(calm ?? (Number.isFinite(row.loss) && Number.isFinite(row.gradNorm)))
     const skipped = overflowed || (bad && run.guard.policy === 'skip')
+    // The next batch was waited for meanwhile.
+    const spent = Math.max(0, row.time.stepMs - (next?.waited ?? 0))
+    this.options.clock.add(skipped ? 'lost' : 'steps', spent)
+    if (run.guard.policy === 'rewind') this.stepTimes.set(row.step, skipped ? 0 : spent)
     await this.options.tell({ type: 'step', steps: run.steps, ...row, ...(skipped ? { skipped: true as const } : {}) })
     if (overflowed) await this.options.tell({ type: 'skipped', step: row.step, why: 'its gradients overflowed', ...(row.lossScale === undefined ? {} : { lossScale: row.lossScale }) })
     return bad ? this.judge(last, row) : 'goes on'
@@ -262,14 +263,14 @@ export class Loop {
     const start = performance.now()
     const most = ending ? Math.min(lastEvaluation(), longestLastEvaluation) : 0
     let whole = true
-    const means = await clock.time('evaluation', () => evaluateOn(this.state.params, {
+    const means = await clock.time('evaluation', () => withWeights(trainer, this.state, params => evaluateOn(params, {
       model, evaluate: trainer.evaluate, rows, ...heldOut,
       // Who has asked for an end should not wait long for it: then the loss is of the held-out batches that there is time for.
       enough: async done => {
         whole = done === heldOut.batches || !await this.asked(performance.now() - start >= most)
         return !whole
       },
-    }))
+    })))
     this.lastRead = performance.now()
     if (!whole && !ending) return false
     const { step } = this.progress

@@ -16,9 +16,9 @@ const rounds = 5
 
 /**
  * Floating-point operations a second of square matrices, one pair on each device of the mesh. Measured once on a machine, and kept; undefined for the interpreter,
- * of which speed is not asked. All processes call it.
+ * of which speed is not asked. `onMeasure` is called before it is measured. All processes call it.
  */
-export async function peakOf(backend: Backend, mesh: Mesh, dtype: DType): Promise<number | undefined> {
+export async function peakOf(backend: Backend, mesh: Mesh, dtype: DType, onMeasure: () => void = () => undefined): Promise<number | undefined> {
   const { processes, plugin, description } = backend
   if (plugin === 'simulate') return undefined
   const file = (): string => join(cacheRoot(), 'peaks', `${sha256(JSON.stringify([plugin, description, cpus()[0]?.model, cpus().length, mesh.size, dtype])).slice(0, 24)}.json`)
@@ -27,6 +27,7 @@ export async function peakOf(backend: Backend, mesh: Mesh, dtype: DType): Promis
     return typeof flops === 'number' && flops > 0 ? flops : null
   })
   if (known !== null) return known
+  onMeasure()
   const flops = await measured(backend, mesh, dtype)
   if (processes.rank === 0) {
     // Who cannot write it measures again.

@@ -9,11 +9,11 @@ import { stepFlops } from './flops.ts'
 import { peakOf } from './peak.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
 import { compileTrainer, type TrainerConfig, type Trainer } from './program.ts'
-import { layoutsOf, meshOfRun, modelOf, optimizerOf, type Run } from './run.ts'
+import { counted, layoutsOf, meshOfRun, modelOf, optimizerOf, type CountedRun, type Run } from './run.ts'
 import { requireSameData, requireSameRun } from './together.ts'
 
 export interface Session {
-  readonly run: Run
+  readonly run: CountedRun
   readonly model: Model<Tree, Tree>
   readonly mesh: Mesh
   readonly backend: Backend
@@ -39,9 +39,10 @@ const stages = { count: 'data: counting words', learn: 'data: learning tokens', 
 export async function openData(run: Run, model: Pick<Model<Tree, Tree>, 'batch' | 'dims' | 'ignored'>, { backend: { processes }, tell, signal }: Pick<SessionOptions, 'tell' | 'signal'> & { readonly backend: Pick<Backend, 'processes'> }): Promise<OpenData<unknown>> {
   const { data } = run
   const source = isPart(data) ? data.build() : data
+  const fields = rowFields(model.batch)
   if (!('open' in source)) return source
   const request: DataRequest = {
-    batch: run.batch, seed: run.seed, fields: rowFields(model.batch), vocab: model.dims['vocab']?.size, ignored: model.ignored, heldOut: run.evaluation.batches, signal,
+    batch: run.batch, seed: run.seed, fields, vocab: model.dims['vocab']?.size, ignored: model.ignored, heldOut: run.evaluation.batches, signal,
     ranks: { rank: 0, count: 1, exchange: async bytes => [await bytes] },
     onProgress: ({ stage, done, total }) => tell({ type: 'preparing', what: stages[stage], done, total }), onNote: text => tell({ type: 'note', text }),
   }
@@ -57,13 +58,14 @@ export const trainerConfig = (run: Run): TrainerConfig => ({
 })
 
 /** Opens data and compiles programs. @throws what is wrong with any of them, and leaves nothing behind */
-export async function openSession(run: Run, options: SessionOptions): Promise<Session> {
+export async function openSession(given: Run, options: SessionOptions): Promise<Session> {
   const { backend, tell } = options
-  const mesh = meshOfRun(run)
-  const model = modelOf(run)
-  await requireSameRun(backend.processes, run, backend)
-  const data = await openData(run, model, options)
+  const mesh = meshOfRun(given)
+  const model = modelOf(given)
+  await requireSameRun(backend.processes, given, backend)
+  const data = await openData(given, model, options)
   try {
+    const run = counted(given, model, data)
     await requireSameData(backend.processes, data.identity)
     const where = { mesh, backend, dims: model.dims, ...layoutsOf(run, model) }
     const flops = stepFlops(model)
@@ -74,10 +76,9 @@ export async function openSession(run: Run, options: SessionOptions): Promise<Se
         parameters: parameterCount(step), flops, unit: model.tokensPerBatch === undefined ? 'examples' : 'tokens', devices: deviceRows(step, mesh, run.batch), collectives: collectiveRows(step),
       }),
     })
-    tell({ type: 'compiling', what: 'the best matrix multiplication, to compare with' })
-    const peak = await peakOf(backend, mesh, run.precision.compute)
+    const peak = await peakOf(backend, mesh, run.precision.compute, () => tell({ type: 'compiling', what: 'the best matrix multiplication, to compare with' }))
     const close = async (): Promise<void> => {
-      for (const program of [trainer.init, trainer.step, trainer.evaluate]) program.dispose()
+      for (const program of [trainer.init, trainer.step, trainer.evaluate, trainer.averages]) program?.dispose()
       await data.close?.()
     }
     return { run, model, mesh, backend, data, trainer, rows: rowsHere(trainer.step.placements[1], mesh, backend), flops, peak, close }

@@ -1,7 +1,7 @@
 /** What a run starts from that has not begun: another run's checkpoint, or weights of any kind. */
-import { loadInitial, newestIn, restoreFrom, type Choice } from '../checkpoint/index.ts'
+import { checkInitial, loadInitial, newestIn, restoreFrom, type Choice } from '../checkpoint/index.ts'
 import { UsageError } from '../core/errors.ts'
-import { compile, fromFirst, mapTree, placementTrees, type Tree } from '../engine/index.ts'
+import { compile, fromFirst, leavesOf, mapTree, placementTrees, type Tree } from '../engine/index.ts'
 import { disk } from '../io/files.ts'
 import { disposeAll, namedArrays } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
@@ -10,7 +10,7 @@ import { wantedOf, whole } from './keep.ts'
 import type { Point } from './loop.ts'
 import { beginning, parseProgress } from './progress.ts'
 import type { StateArrays } from './program.ts'
-import { layoutsOf, optimizerOf } from './run.ts'
+import { layoutsOf, modelOf, optimizerOf, type Run } from './run.ts'
 import type { Session } from './session.ts'
 
 export type Start =
@@ -23,9 +23,20 @@ export async function startFrom(start: Start, session: Session, tell: (event: Tr
   return 'resume' in start ? resumed(start.resume, session) : { point: await initialised(start.weights, start.choice ?? {}, session, tell), from: undefined }
 }
 
+/** Whether there is what a run is to start from, and whether it fits: told before anything long is done. @throws UsageError, FileError */
+export async function checkStart(start: Start, run: Run): Promise<void> {
+  if ('resume' in start) await checkpointAt(start.resume)
+  else await checkInitial(start.weights, leavesOf(modelOf(run).params).map(({ path, leaf }) => ({ path, value: { shape: leaf.shape, dtype: leaf.dtype } })), start.choice ?? {})
+}
+
+async function checkpointAt(path: string): Promise<string> {
+  const newest = await newestIn(path)
+  if (newest === undefined) throw new UsageError({ code: 'no-checkpoint', what: `there is no checkpoint at ${path}`, fix: 'give a checkpoint\'s folder, or that of a run that has one; for weights alone: --init-from' })
+  return newest.path
+}
+
 async function resumed(path: string, { backend, mesh, trainer }: Session): Promise<{ readonly point: Point; readonly from: string }> {
-  const newest = await fromFirst(backend.processes, 'the checkpoint', async () => (await newestIn(path))?.path ?? null)
-  if (newest === null) throw new UsageError({ code: 'no-checkpoint', what: `there is no checkpoint at ${path}`, fix: 'give a checkpoint\'s folder, or that of a run that has one' })
+  const newest = await fromFirst(backend.processes, 'the checkpoint', () => checkpointAt(path))
   const restored = await restoreFrom(newest, wantedOf(trainer.step.placements[0]), { files: disk, folder: newest, backend, mesh })
   return { point: { state: whole(restored.weights, restored.state), progress: { ...parseProgress(restored.host, restored.path), metricsBytes: 0, eventsBytes: 0 } }, from: restored.path }
 }

@@ -8,7 +8,7 @@ import { anyOf, fromFirst } from '../engine/index.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { breathe } from './breathe.ts'
 import { Clock, joined } from './clock.ts'
-import { disposeAll, namedArrays } from './evaluate.ts'
+import { disposeAll, namedArrays, withWeights } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
 import { firstState, listeners, resultOf, type FitOptions, type FitResult } from './fit.ts'
 import { RunFolder, type FolderChoice } from './folder.ts'
@@ -44,16 +44,17 @@ interface Place { readonly path: string; readonly id: string; readonly folder: R
  * each reads and saves what its own device holds, all are told of the events, and rank 0 writes what is one for all.
  * @throws BadStep where the run's guard ends it; FileError where the folder holds another run or cannot be written; what is wrong with model, layout or data
  */
-export async function train(run: Run, options: TrainOptions): Promise<TrainResult> {
+export async function train(given: Run, options: TrainOptions): Promise<TrainResult> {
   const { backend, signal, out, recipe, start } = options
-  const tell = listeners(run, options)
+  const tell = listeners(given, options)
   const clock = new Clock()
-  const session = await clock.time('starting', () => openSession(run, { backend, tell, signal }))
+  const session = await clock.time('starting', () => openSession(given, { backend, tell, signal }))
+  const { run } = session
   try {
     const { processes } = backend
     await breathe()
     // Only now: what fails before leaves no folder behind.
-    if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) return { steps: 0, stopped: true, losses: [], evalLoss: undefined, folder: undefined, liveAfter: backend.liveBuffers() }
+    if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) return { steps: 0, planned: run.steps, stopped: true, losses: [], evalLoss: undefined, folder: undefined, liveAfter: backend.liveBuffers() }
     let folder: RunFolder | undefined
     const place = out === undefined ? undefined : await fromFirst(processes, 'the run folder', async () => {
       folder = await RunFolder.open(out, { run: fieldsOf(run), identity: { ...identityOf(run), data: session.data.identity ?? null }, ...(recipe === undefined ? {} : { recipe }) }, run.steps)
@@ -103,7 +104,7 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     if (place?.folder !== undefined) {
       const opened = await Log.open(place.path, point.progress, place.again)
       log = opened.log
-      for (const row of opened.lost) clock.add('lost', row.time.stepMs)
+      for (const row of opened.lost) clock.lostBefore(row.time.stepMs)
     }
     const tell = async (event: TrainEvent): Promise<void> => {
       const problem = await log?.tell(event)
@@ -112,7 +113,7 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     }
     const began = Date.now()
     // Where there is no room for it, there is none for more than that, of which there is word.
-    const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed + clock.spent.lost }).catch((e: unknown) => { if (!(e instanceof FileError)) throw e }) }
+    const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed }).catch((e: unknown) => { if (!(e instanceof FileError)) throw e }) }
     const left = deadlineOf(run, signal)
     const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, backend, mesh, every: run.checkpoint.every, best: run.checkpoint.keep.best !== undefined, steps: run.steps, left, tell, onSave: note })
     job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
@@ -124,12 +125,12 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
       const saved = place !== undefined && result.progress.step > 0
       if (saved) {
         if (place.folder !== undefined) await writeDescription(place.path, run, data.tokenizer)
-        await saveWeights(join(place.path, 'model.safetensors'), namedArrays(result.state.params), processes)
+        await withWeights(trainer, result.state, params => saveWeights(join(place.path, 'model.safetensors'), namedArrays(params), processes))
       }
       await note()
       if (place?.folder !== undefined) await finish(place.folder, result, saved, tell)
       if (saved && place.folder === undefined) job.tell({ type: 'saved', folder: place.path })
-      return { ...resultOf(result), folder: saved ? place.path : undefined }
+      return { ...resultOf(result, run.steps), folder: saved ? place.path : undefined }
     } finally {
       disposeAll(result.state)
     }

@@ -22,18 +22,23 @@ const escape = String.fromCharCode(27)
 const stepKeys = ['step', 'loss', 'gradNorm', 'updateNorm', 'paramNorm', 'learningRate', 'seen', 'time']
 const timeKeys = ['stepMs', 'dataWaitMs', 'perSecond', 'flopsPerSecond']
 const evalKeys = ['step', 'evalLoss', 'metrics']
-const everything = ['config.json', 'events.out.tfevents', 'metrics.jsonl', 'model.safetensors', 'run.json', 'tokenizer.json']
-const filesOf = (folder: string): string[] => place.list(folder).map(f => f.replace(/(tfevents).*/, '$1'))
+const everything = ['.lock', 'checkpoints', 'config.json', 'events.out.tfevents', 'goodput.jsonl', 'metrics.jsonl', 'model.safetensors', 'run.json', 'summary.json', 'tokenizer.json']
+/** A run's files, without those of its checkpoints. */
+const filesOf = (folder: string): string[] => place.list(folder).filter(f => !f.startsWith('checkpoints/')).map(f => f.replace(/(tfevents).*/, '$1'))
+const checkpointsOf = (folder: string): string[] => place.list(`${folder}/checkpoints`)
+const checkpointOf = (step: number): string[] => ['', '/manifest.json', '/model.safetensors', '/state.safetensors'].map(file => `step-${step}${file}`)
 
 /** What a run folder must hold after `steps` steps with these held-out losses. */
 async function expectRun(folder: string, steps: number, heldOut: readonly number[]): Promise<void> {
   expect(filesOf(folder)).toEqual(everything)
+  expect(checkpointsOf(folder)).toEqual(checkpointOf(steps))
+  expect(read(folder, '.lock')).toBe('')
   const lines = jsonLines(read(folder, 'metrics.jsonl'))
   const metrics = lines.filter(line => 'loss' in line)
   expect(metrics.map(line => line['step'])).toEqual(Array.from({ length: steps }, (_, i) => i))
-  for (const line of metrics) expect(Object.keys(line)).toEqual(stepKeys)
-  expect(metrics.map(line => line['tokens'])).toEqual(Array.from({ length: steps }, (_, i) => (i + 1) * 4 * 16))
-  for (const value of metrics.flatMap(line => Object.values(line))) expect(value).toBeTypeOf('number')
+  for (const line of metrics) expect([Object.keys(line), Object.keys(line['time'] as object)]).toEqual([stepKeys, timeKeys])
+  expect(metrics.map(line => line['seen'])).toEqual(Array.from({ length: steps }, (_, i) => (i + 1) * 4 * 16))
+  for (const value of metrics.flatMap(({ time, ...line }) => [...Object.values(line), ...Object.values(time as object)])) expect(value).toBeTypeOf('number')
   const evaluated = lines.filter(line => 'evalLoss' in line)
   expect(evaluated.map(line => line['step'])).toEqual(heldOut)
   for (const line of evaluated) expect(Object.keys(line)).toEqual(evalKeys)
@@ -58,9 +63,10 @@ describe('train', () => {
   it('writes the run folder, named after the run, as a path can be', async () => {
     expect(first).toMatchObject({ code: 0 })
     await expectRun('runs/a-run-of-mine-0', 6, [3, 5])
-    expect(JSON.parse(read('runs/a-run-of-mine-0/run.json'))).toMatchObject({
-      name: 'a run/of mine', steps: 6, seed: 3, batch: 4, data: ['text.txt'], mesh: { batch: 2, model: 2 }, model: { layers: 1, vocab: 300 },
-    })
+    expect(JSON.parse(read('runs/a-run-of-mine-0/run.json'))).toMatchObject({ recipe: 'gpt-tiny', run: {
+      name: 'a run/of mine', steps: 6, seed: 3, batch: 4, data: { files: ['text.txt'] }, mesh: { batch: 2, model: 2 }, model: { layers: 1, vocab: 300 },
+    } })
+    expect(JSON.parse(read('runs/a-run-of-mine-0/summary.json'))).toEqual({ state: 'finished', steps: 6, evalLoss: expect.any(Number) as number })
   })
 
   it('prints plain lines in a pipe: mesh, collectives, losses, a sample, and where the run lies', () => {
@@ -79,7 +85,7 @@ describe('train', () => {
     const { code, out, err } = await start([...train, '--steps', '2', '--json', '--out', 'deep/er/json'])
     expect({ code, err }).toEqual({ code: 0, err: '' })
     const events = jsonLines(out)
-    expect(events.map(e => e['type'])).toEqual(['compiling', 'plan', 'compiling', 'compiling', 'started', 'step', 'step', 'eval', 'saved', 'sample'])
+    expect(events.map(e => e['type'])).toEqual(['compiling', 'plan', 'compiling', 'compiling', 'started', 'step', 'step', 'eval', 'checkpoint', 'saved', 'goodput', 'sample'])
     expect(events.find(e => e['type'] === 'plan')).toMatchObject({ mesh: [{ name: 'batch', size: 2 }, { name: 'model', size: 2 }], data: { name: 'text.txt' } })
     expect(events.find(e => e['type'] === 'saved')).toEqual({ type: 'saved', folder: 'deep/er/json' })
     await expectRun('deep/er/json', 2, [1])
@@ -87,10 +93,10 @@ describe('train', () => {
 
   it('takes an --out that is an empty folder, and any field by --set, also the mesh', async () => {
     const out = place.folder('given')
-    const { code, err } = await start([...train, '--steps', '1', '--out', out, '--set', 'mesh.batch=4', 'optimizer.rate=1e-4', 'sample.prompt=7', 'data=text.txt', 'layout.heads=["model"]'])
+    const { code, err } = await start([...train, '--steps', '1', '--out', out, '--set', 'mesh.batch=4', 'optimizer.rate=1e-4', 'sample.prompt=7', 'data.files=text.txt', 'layout.heads=["model"]'])
     expect(code, err).toBe(0)
     await expectRun('given', 1, [0])
-    expect(JSON.parse(read('given/run.json'))).toMatchObject({ mesh: { batch: 4, model: 2 }, optimizer: { rate: 1e-4 }, sample: { prompt: '7' }, data: ['text.txt'], layout: { heads: ['model'] } })
+    expect(JSON.parse(read('given/run.json'))).toMatchObject({ run: { mesh: { batch: 4, model: 2 }, optimizer: { rate: 1e-4 }, sample: { prompt: '7' }, data: { files: ['text.txt'] }, layout: { heads: ['model'] } } })
   })
 
   it('gives two that start at once a folder each', async () => {
@@ -165,7 +171,7 @@ describe('an interruption', () => {
     const folder = `runs/${signal}`
     const ended = await interrupted([...train, '--steps', '100000', '--out', folder], /^step 1\//m, signal)
     expect(ended).toMatchObject({ code, signal: null })
-    expect(ended.out).toMatch(/^stopped after \d+ of 100000 steps$/m)
+    expect(ended.out).toMatch(new RegExp(`^stopped after \\d+ of 100000 steps: the same command with --out ${folder} goes on$`, 'm'))
     expect(ended.out).toMatch(/^held-out loss {2}\d/m)
     const steps = Number(/stopped after (\d+)/.exec(ended.out)?.[1])
     await expectRun(folder, steps, [steps - 1])
@@ -203,7 +209,7 @@ process.stderr.write = function (text, ...rest) {
 `)
     const ended = await start([...train, '--steps', '100000', '--out', 'runs/early'], { env: { NODE_OPTIONS: `--import file://${itself}` } })
     expect(ended).toMatchObject({ code: 130, signal: null })
-    expect(ended.err).toContain('nothing was written')
+    expect(ended.err).toContain('no run was written')
     expect(place.list('runs').filter(f => f.startsWith('early'))).toEqual([])
   })
 

@@ -153,6 +153,6 @@ async function unreadable(name: string, cause: unknown): Promise<DataError> {
   const near = nearest(basename(name), names)
   return fault({
     code: 'no-such-file', what: `there is no file ${name}`, cause,
-    fix: name === '-' ? 'for what comes through a pipe: /dev/stdin' : near === undefined ? 'give the path of a file, a folder, a pattern or an address' : `did you mean "${near}" in the same folder?`,
+    fix: name === '-' ? 'for what comes through a pipe: /dev/stdin, as in --data /dev/stdin' : near === undefined ? 'give the path of a file, a folder, a pattern or an address' : `did you mean "${near}" in the same folder?`,
   })
 }

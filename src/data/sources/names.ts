@@ -34,7 +34,7 @@ export async function filesOf(names: readonly string[], anyFormat: boolean): Pro
   for (const name of names) files.push(...await behind(name, anyFormat))
   const seen = new Set<string>()
   for (const file of files) {
-    if (seen.has(file)) throw fault({ code: 'named-twice', what: `${file} is named twice`, fix: 'name each file once' })
+    if (seen.has(file)) throw fault({ code: 'named-twice', what: `${file} is named twice`, fix: 'name each file once; to see its documents more often, train for more epochs' })
     seen.add(file)
   }
   return files

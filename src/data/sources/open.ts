@@ -39,19 +39,25 @@ export async function openParts(names: readonly string[], options: { readonly fo
   if (options.format !== undefined) checkFormat(options.format)
   const files = await filesOf(names, options.format !== undefined)
   const parts: DocumentPart[] = []
-  for (const name of files) parts.push(await part(name, options.format ?? formatOf(name) ?? (isBare(name) ? { format: 'text' } : untold(name))))
+  for (const name of files) {
+    const format = options.format ?? formatOf(name) ?? (isBare(name) ? { format: 'text' } as const : undefined)
+    if (format === undefined) {
+      // What is not there needs no format.
+      await (await openBytes(name)).close()
+      throw untold(name)
+    }
+    parts.push(await part(name, format))
+  }
   return parts
 }
 
 /** A name without an ending, such as LICENSE or /dev/stdin. */
 const isBare = (name: string): boolean => !isAddress(name) && !/\.[A-Za-z0-9]+$/.test(name)
 
-const untold = (name: string): never => {
-  throw fault({
-    code: 'no-format', what: `the name ${name} does not tell its format`,
-    fix: /\.json$/i.test(name) ? 'if it has an object a line, call it .jsonl or give the format jsonl; a list of objects becomes that by jq -c .[]' : 'give the format: text, jsonl, parquet, csv or tar',
-  })
-}
+const untold = (name: string): DataError => fault({
+  code: 'no-format', what: `the name ${name} does not tell its format`,
+  fix: /\.json$/i.test(name) ? 'if it has an object a line, call it .jsonl or give the format jsonl; a list of objects becomes that by jq -c .[]' : 'give the format (text, jsonl, parquet, csv or tar): --format text of data prepare, --set data.format=text of a run',
+})
 
 const known = ['text', 'jsonl', 'parquet', 'csv', 'tar']
 function checkFormat(format: DocumentFormat): void {

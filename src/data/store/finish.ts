@@ -32,7 +32,7 @@ export async function finishStore({ work, chunks, parts, settings, tokenizer, dt
   }))
   const sum = (of: (c: Chunk) => number, over: readonly Chunk[] = table): number => over.reduce((n, c) => n + of(c), 0)
   const [tokens, documents, masks] = [sum(c => c.tokens), sum(c => c.documents), sum(c => c.mask)]
-  if (documents === 0) throw new DataError({ code: 'no-documents', what: 'the files hold no document with text in it', details: { files: parts.map(p => p.name).slice(0, 5).join(', '), empty: `${sum(c => c.empty)}` }, fix: 'give files with text, or name the field that holds it' })
+  if (documents === 0) throw new DataError({ code: 'no-documents', what: `${parts.length === 1 ? parts[0]?.name ?? '' : 'the files'} hold${parts.length === 1 ? 's' : ''} no document with text in it`, details: { files: parts.map(p => p.name).slice(0, 5).join(', '), empty: `${sum(c => c.empty)}` }, fix: 'give files with text, or name the field that holds it' })
   await gather(work, chunks, 'tokens', files.tokens)
   await gather(work, chunks, 'sources', files.sources)
   await rm(join(work, files.mask), { force: true })

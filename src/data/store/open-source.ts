@@ -75,7 +75,7 @@ export async function openSource<T extends Task>(options: SourceOptions<T>): Pro
     const { end, kept } = edgesOf(stores)
     const shape = task.kind === 'spans' ? { capacity: spanShape(seq, task).raw, overlap: 0 as const } : { capacity: seq, overlap: task.kind === 'masked' ? 0 as const : 1 as const }
     const tables = stores.map((store, i): SourceSpec['stores'][number] => {
-      const held = part === 'all' ? new Uint8Array(store.documents) : heldOutOf(store.starts, shares[i] === 0 ? { share: 0 } : heldOut)
+      const held = part === 'all' ? new Uint8Array(store.documents) : heldOutOf(store.starts, shares[i] === 0 ? { share: 0 } : heldOut, heldOut.rows === undefined ? 1 : heldOut.rows * shape.capacity + shape.overlap)
       const table = tableOf(store, kind, shape, d => held === undefined || (held[d] === 1) === (part === 'heldOut'))
       return { files: store.files, table, range: held === undefined ? rangeOf(rowsOf(table), heldOut, part === 'heldOut', store.path) : { from: 0, rows: rowsOf(table) } }
     })

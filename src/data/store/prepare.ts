@@ -17,7 +17,7 @@ import { finishStore } from './finish.ts'
 import { learnTokenizer } from './learn.ts'
 import { files, readManifest, type Manifest, type Settings } from './manifest.ts'
 import { typeFor } from './megatron.ts'
-import { readPlan, requireContinuable, requireSamePlan, writePlan, type Plan } from './plan.ts'
+import { differenceOf, readPlan, requireContinuable, requireSamePlan, writePlan, type Plan } from './plan.ts'
 import { inOrder, WorkerPool } from './pool.ts'
 import { barrier, fromRank0, oneRank, type Ranks } from './ranks.ts'
 import { mendSegments, placedChunks, Segment, type Placed } from './segment.ts'
@@ -67,8 +67,6 @@ export async function prepareStore(options: PrepareOptions): Promise<Prepared> {
   const { out, ranks = oneRank, signal } = options
   if (options.files.length === 0) throw new UsageError({ code: 'no-files', what: 'there are no files to prepare', fix: 'name the files' })
   const parts = await openParts(options.files, options.format === undefined ? {} : { format: options.format })
-  const twice = parts.find((p, i) => parts.findIndex(q => q.name === p.name) !== i)
-  if (twice !== undefined) throw new UsageError({ code: 'file-twice', what: `${twice.name} is given twice`, fix: 'give each file once; to see its documents more often, train for more epochs' })
   const given = 'path' in options.tokenizer ? await readTokenizer(options.tokenizer.path) : checkedVocab(options.tokenizer.vocab)
   const plan: Plan = await fromRank0(ranks, 'what to prepare', async () => ({
     settings: settingsOf(options, given), parts: await Promise.all(parts.map(async p => ({ name: p.name, fingerprint: await p.fingerprint() }))),
@@ -161,9 +159,14 @@ async function existing(folder: string, plan: Plan | undefined): Promise<Manifes
 }
 
 /** Makes the working folder ready. Gives the manifest where all that was left to do was to move the store to its place. */
-async function begin({ work, folder, plan, restart = false }: Job): Promise<Manifest | undefined> {
+async function begin({ work, folder, plan, out, restart = false }: Job): Promise<Manifest | undefined> {
   if (restart) await clean(work, { all: true, keepLock: true })
-  const begun = await readPlan(work)
+  let begun = await readPlan(work)
+  // Where the name says what it is made of, files of other names have the same content: there is nothing to ask anybody.
+  if (begun !== undefined && typeof out !== 'string' && differenceOf(begun, plan) !== undefined) {
+    await clean(work, { all: true, keepLock: true })
+    begun = undefined
+  }
   if (begun !== undefined) requireContinuable(work, begun, plan)
   if (begun !== undefined && await stat(join(work, files.manifest)).then(() => true, () => false)) {
     const manifest = await readManifest(work)

@@ -21,19 +21,22 @@ export interface HeldOut {
   readonly share?: number
   /** Tokens at most, about: more tell no more of a loss. 2^20 unless told. */
   readonly most?: number
+  /** Rows at least, of a text that is short: more than the share then, as long as there are as many to train on. */
+  readonly rows?: number
 }
 
 /**
  * Documents held out, drawn by a fixed key until they have the share of the tokens: a byte each, 1 for held out. Neither a seed nor a mesh has a say in it.
- * A document that would make it more than twice that is passed over. Undefined where there are too few to leave some for either part.
+ * A document that would make it more than twice that is passed over. Undefined where there are too few to leave `needed` tokens for either part.
  * @throws DataError for a share that cannot be
  */
-export function heldOutOf(starts: Float64Array, { share = 0.05, most = 2 ** 20 }: HeldOut): Uint8Array | undefined {
+export function heldOutOf(starts: Float64Array, { share = 0.05, most = 2 ** 20 }: HeldOut, needed = 1): Uint8Array | undefined {
   const documents = starts.length - 1
   const held = new Uint8Array(documents)
   if (share === 0) return held
   if (!(share > 0 && share < 1)) throw new DataError({ code: 'held-out', what: `a share of ${share} cannot be held out`, fix: 'give a number from 0 to below 1' })
-  const least = Math.min(Math.ceil((starts[documents] as number) * share), most)
+  const all = starts[documents] as number
+  const least = Math.max(needed, Math.min(Math.ceil(all * share), most))
   const at = permutation(documents, 0)
   let tokens = 0
   for (let i = 0; i < documents && tokens < least; i++) {
@@ -43,15 +46,15 @@ export function heldOutOf(starts: Float64Array, { share = 0.05, most = 2 ** 20 }
     held[d] = 1
     tokens += n
   }
-  return documents > 1 && tokens > 0 && tokens < (starts[documents] as number) ? held : undefined
+  return documents > 1 && tokens >= needed && all - tokens >= needed ? held : undefined
 }
 
 /** Rows of a table: all of them, unless the last ones are held out, for lack of documents. */
 export interface RowRange { readonly from: number; readonly rows: number }
 
 /** The rows of either part where documents are too few: the last ones are held out, at least one. @throws DataError where there are not two */
-export function rangeOf(rows: number, { share = 0.05 }: HeldOut, heldOut: boolean, path: string): RowRange {
-  const held = Math.max(1, Math.round(rows * share))
+export function rangeOf(rows: number, { share = 0.05, rows: least = 1 }: HeldOut, heldOut: boolean, path: string): RowRange {
+  const held = Math.max(Math.min(least, Math.floor(rows / 2)), Math.max(1, Math.round(rows * share)))
   if (rows < 2) throw new DataError({ code: 'text-too-short', what: `${path} has ${rows} row${rows === 1 ? '' : 's'}: none can be held out`, fix: 'give more text, ask for a shorter seq, or hold none out' })
   return heldOut ? { from: rows - held, rows: held } : { from: 0, rows: rows - held }
 }
