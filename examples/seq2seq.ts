@@ -37,10 +37,10 @@ const run: Run = defineRun({
   data: sorting(1),
   heldOut: sorting(2),
   batch: 64,
-  steps: 1500,
+  steps: 1000,
   optimizer: adamwCosine({ rate: 2e-3, warmup: 100 }),
   mesh: { batch: 2, model: 2 },
   layout: { batch: 'batch', heads: 'model', hidden: 'model' },
-  evaluation: { every: 500, batches: 8 },
+  evaluation: { every: 250, batches: 8 },
 })
 export default run

@@ -11,9 +11,12 @@ const compiled = (i: number): boolean => i % 4 === 1
 describe.each(['simulate', 'cpu'])('%s', plugin => {
   let backend: Backend
   let expected: readonly number[]
+  let heldOut: number
   beforeAll(async () => {
     backend = await openBackend({ plugin, devices: 8, cache: false })
-    expected = (await train(small, { backend })).losses
+    const { losses, evalLoss } = await train(small, { backend })
+    expected = losses
+    heldOut = evalLoss ?? NaN
   })
   afterAll(async () => { await backend.close() })
 
@@ -22,9 +25,10 @@ describe.each(['simulate', 'cpu'])('%s', plugin => {
     expect(expected.at(-1)).toBeLessThan((expected[0] ?? 0) - 0.1)
   })
   test.each(forms.filter((_, i) => all || compiled(i) === (plugin === 'cpu')).map(m => [JSON.stringify(m), m] as const))('%s', async (_, change) => {
-    const { losses, liveAfter } = await train({ ...small, ...change }, { backend })
+    const { losses, evalLoss, liveAfter } = await train({ ...small, ...change }, { backend })
     expect(losses).toHaveLength(expected.length)
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - (expected[i] ?? 0)) / (expected[i] ?? 1)).toBeLessThan(1e-5)
+    expect(Math.abs((evalLoss ?? NaN) - heldOut) / heldOut).toBeLessThan(1e-5)
     expect(liveAfter).toBe(0)
   })
 })

@@ -1,7 +1,7 @@
 /** Finding a run: by a recipe's name, or in a TypeScript file of the user's. */
 import { readdir, stat } from 'node:fs/promises'
-import { register as registerHooks } from 'node:module'
-import { basename, resolve } from 'node:path'
+import { register as registerHook } from 'node:module'
+import { basename, extname, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { UsageError, type Problem, type Site } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
@@ -16,11 +16,7 @@ const recipeNames = async (): Promise<string[]> => (await readdir(folder)).filte
 /** A run, and where it can be found again: a recipe's name, or the whole path of a file. */
 export interface Loaded { readonly run: Run; readonly recipe: string }
 
-/** TypeScript of a CommonJS project is a module, too: required, it would have a copy of Meshwork of its own. */
-const asModules = `export async function resolve(specifier, context, next) {
-  const found = await next(specifier, context)
-  return found.format === 'commonjs' && /\\.ts(\\?|$)/.test(found.url) ? { ...found, format: 'module' } : found
-}`
+/** Hooks of the loader cannot be taken back, and one is enough. */
 let hooked = false
 
 /** @throws UsageError for an unknown recipe, a file that is missing or fails, or one that exports no run. */
@@ -36,7 +32,7 @@ export async function loadRecipe(nameOrFile: string): Promise<Loaded> {
   // Whatever the file imports of Meshwork is what runs here, so that its models and ours are of one kind.
   const { register } = await import('tsx/esm/api')
   const unregister = register()
-  if (!hooked) registerHooks(`data:text/javascript,${encodeURIComponent(asModules)}`)
+  if (!hooked) registerHook(`./as-module${extname(fileURLToPath(import.meta.url))}`, import.meta.url)
   hooked = true
   try {
     const loaded: unknown = await import(pathToFileURL(file).href).catch((e: unknown) => { throw failure(e, nameOrFile, file) })

@@ -5,7 +5,7 @@ import { UsageError } from '../core/errors.ts'
 import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
 import { openGenerator } from '../serve/generate.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
-import { identityOf, meshOfRun, type Run } from '../train/run.ts'
+import { meshOfRun, type Run } from '../train/run.ts'
 import { checkStart, type Start } from '../train/start.ts'
 import { train } from '../train/train.ts'
 import { checkRun } from './check.ts'
@@ -67,7 +67,7 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint a
     requireRanks(meshOfRun(run), flags.plugin)
     const output = outputOf(processes, flags.json === true)
     if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
-    if (processes.rank === 0) await checkFolder(out, run.steps, identityOf(run))
+    if (processes.rank === 0) await checkFolder(out, run)
     // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
     await checkData(run)
     if (start !== undefined) await checkStart(start, run)
@@ -107,7 +107,7 @@ async function runTraining({ run, recipe, start, devices, out, plugin, json }: J
       },
     })
     if (result.folder === undefined) return output.note('stopped before the first step: no run was written')
-    if (result.stopped) output.print(`stopped after ${result.steps} of ${run.steps} steps: the same command with --out ${shellPath(result.folder)} goes on`)
+    if (result.stopped) output.print(`stopped after ${result.steps} of ${result.planned} steps: the same command with --out ${shellPath(result.folder)} goes on`)
     // The loss is the same in all processes.
     const drawn = writesText(run) && (result.evalLoss === undefined || Number.isFinite(result.evalLoss))
     if (result.evalLoss !== undefined && !Number.isFinite(result.evalLoss)) output.note(`warning: the held-out loss is ${result.evalLoss}: from these weights no text can be drawn`)

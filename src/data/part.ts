@@ -44,6 +44,8 @@ export interface OpenData<B> extends DataSource<B> {
   readonly identity?: Plain
   readonly about?: DataAbout
   readonly tokenizer?: Tokenizer | undefined
+  /** Steps that make so many epochs, at least. */
+  stepsFor?(length: { readonly epochs: number }): number
   /** What any thread can make it from again, so that batches are made in threads of their own. */
   readonly spec?: SourceSpec
   /** The documents that made each of the rows of a step. */

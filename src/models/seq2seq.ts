@@ -95,8 +95,9 @@ export function seq2seq(config: Seq2seqConfig, batch: number, { params: dtype, c
     dims: d, params, itemsPerBatch: batch, ignored: -100, tokensPerBatch: batch * (config.source + config.target), encode, logits,
     batch: { source: input('source', [d.batch, d.source], 'i32'), target: input('target', [d.batch, d.target], 'i32'), labels: input('labels', [d.batch, d.target], 'i32') },
     loss: (p, { labels, ...given }, key): Outcome => {
-      const { value: loss, weight } = weightedMean(crossEntropy(logits(p, given, key), d.vocab, labels, { ignore: -100 }), labels.notEqual(-100))
-      return { loss, weight }
+      const [found, counts] = [logits(p, given, key), labels.notEqual(-100)]
+      const { value: loss, weight } = weightedMean(crossEntropy(found, d.vocab, labels, { ignore: -100 }), counts)
+      return { loss, weight, metrics: { accuracy: weightedMean(found.argmax(d.vocab).equal(labels).cast('f32'), counts) } }
     },
   }
 }

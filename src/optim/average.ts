@@ -45,21 +45,25 @@ export function averageParameters(options: AverageOptions = {}): Transformation<
   })
 }
 
+/** The averages that lie in some slots. */
+function findAverages(slots: Tree): Tree[] {
+  if ('node' in slots || Array.isArray(slots)) return []
+  const entries = slots as { readonly [name: string]: Tree }
+  const { average, averaged } = entries
+  if (average !== undefined && averaged !== undefined && 'node' in averaged) return [average]
+  return Object.values(entries).flatMap(findAverages)
+}
+
+/** Whether `averagesIn` finds averages in these slots. */
+export const hasAverages = (slots: Tree): boolean => findAverages(slots).length === 1
+
 /**
  * The averages as parameters: a tree like `params`, in their dtypes, where parameters rest. What is not averaged, as it is frozen, is the parameter itself.
  * @param slots those of an optimizer that has `averageParameters` in its chain, at any depth but once
  * @throws DimError where there are no averages, or more than one
  */
 export function averagesIn<P extends Tree>(params: P, slots: Tree): P {
-  const found: Tree[] = []
-  const look = (x: Tree): void => {
-    if ('node' in x || Array.isArray(x)) return
-    const entries = x as { readonly [name: string]: Tree }
-    const { average, averaged } = entries
-    if (average !== undefined && averaged !== undefined && 'node' in averaged) found.push(average)
-    else for (const inner of Object.values(entries)) look(inner)
-  }
-  look(slots)
+  const found = findAverages(slots)
   const [tree] = found
   if (tree === undefined || found.length > 1) throw new DimError({ code: 'no-average', what: `averagesIn: the slots hold ${found.length} averages of parameters`, fix: 'put averageParameters() last in the chain, once', at: userSite() })
   const by = new Map(leavesOf(tree).map(l => [l.path, l.leaf]))

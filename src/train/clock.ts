@@ -7,6 +7,7 @@ type Spent = { [B in Bucket]: number }
 export class Clock {
   readonly spent: Spent = { steps: 0, dataWait: 0, starting: 0, evaluation: 0, checkpoints: 0, restoring: 0, lost: 0 }
   readonly #began = performance.now()
+  #before = 0
 
   add(bucket: Bucket, ms: number): void { this.spent[bucket] += ms }
   /** Of work that a bucket is for. */
@@ -19,8 +20,13 @@ export class Clock {
     this.spent.steps -= ms
     this.spent.lost += ms
   }
-  /** Of this start of the run. */
-  get elapsed(): number { return performance.now() - this.#began }
+  /** What the start before took for steps that were lost with its process, and that it could not note any more. */
+  lostBefore(ms: number): void {
+    this.spent.lost += ms
+    this.#before += ms
+  }
+  /** Of this start of the run, and what was lost before it. */
+  get elapsed(): number { return performance.now() - this.#began + this.#before }
 }
 
 /** Spans of time of several starts of one run, as one. */

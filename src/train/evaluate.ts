@@ -4,12 +4,23 @@ import type { DataSource, Rows } from '../data/index.ts'
 import { MeshArray, type Tree } from '../engine/index.ts'
 import { WeightedMeans, type Model } from '../models/index.ts'
 import { sourcesOf } from './feed.ts'
-import type { Trainer } from './program.ts'
+import type { StateArrays, Trainer } from './program.ts'
 
 const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
 export const disposeAll = (tree: unknown): void => { for (const { leaf } of arrays.flatten(tree)) leaf.dispose() }
 /** The arrays of a tree under their paths. */
 export const namedArrays = (tree: unknown): { readonly path: string; readonly value: MeshArray }[] => arrays.flatten(tree).map(({ path, leaf }) => ({ path, value: leaf }))
+
+/** The parameters that are evaluated and written: averages, where the optimizer keeps them. `work` may use them until it is done. */
+export async function withWeights<T>({ averages }: Pick<Trainer<Tree, Tree>, 'averages'>, { params, slots }: StateArrays<Tree>, work: (params: unknown) => Promise<T>): Promise<T> {
+  if (averages === undefined) return work(params)
+  const found = await averages(params as never, slots as never)
+  try {
+    return await work(found)
+  } finally {
+    disposeAll(found)
+  }
+}
 
 export interface EvaluateOptions {
   readonly model: Model<Tree, Tree>

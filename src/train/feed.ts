@@ -23,16 +23,20 @@ export function rowsHere(placements: unknown, mesh: Mesh, backend: Backend): Row
   return { from: Math.min(...blocks.map(b => b.starts[0] ?? 0)), to: Math.max(...blocks.map(b => (b.starts[0] ?? 0) + (b.sizes[0] ?? 1))) }
 }
 
-const tensors = treeOps((x): x is AnyTensor => typeof x === 'object' && x !== null && 'node' in x, 'a tensor')
-const at = (batch: unknown, path: string): unknown => path.split('.').reduce<unknown>((x, key) => (typeof x === 'object' && x !== null && Object.hasOwn(x, key) ? (x as { readonly [k: string]: unknown })[key] : undefined), batch)
+const isTensor = (x: unknown): x is AnyTensor => typeof x === 'object' && x !== null && 'node' in x
+const tensors = treeOps(isTensor, 'a tensor')
+const under = (batch: unknown, key: string): unknown => (typeof batch === 'object' && batch !== null && Object.hasOwn(batch, key) ? (batch as { readonly [k: string]: unknown })[key] : undefined)
+/** What a batch has where the model has its tensors, in their order. Keys may hold any letters: it is walked, not looked up by path. */
+const foundIn = (inputs: unknown, batch: unknown): unknown[] => (isTensor(inputs) ? [batch] : Object.entries(inputs as object).flatMap(([key, tree]) => foundIn(tree, under(batch, key))))
 
 /**
  * A batch's rows as what programs are given: each device takes its rows and its part of them. What the model does not take may be there too.
  * @throws DataError naming the tensor that is missing or of another size
  */
 export function sourcesOf(inputs: Tree, batch: unknown, rows: Rows): unknown {
-  const given = new Map(leavesOf(inputs).map(({ path, leaf }) => {
-    const found = at(batch, path)
+  const all = foundIn(inputs, batch)
+  const given = leavesOf(inputs).map(({ path, leaf }, nth) => {
+    const found = all[nth]
     const rowSize = sizeOf(leaf.shape.slice(1))
     const what = (text: string): DataError => new DataError({
       code: 'batch-field', what: `the data's batch ${text}`, details: { 'the model takes': `${path} ${formatShape(leaf.shape)}, ${leaf.dtype}`, rows: `${rows.to - rows.from}` }, fix: 'give an array with the rows one after another',
@@ -48,7 +52,7 @@ export function sourcesOf(inputs: Tree, batch: unknown, rows: Rows): unknown {
       stretches(leaf.shape, block, (global, local, length) => { out.set(values.subarray(global - before, global - before + length) as never, local) })
       return out
     }
-    return [path, part] as const
-  }))
-  return tensors.map(inputs, (_, path) => given.get(path))
+    return part
+  })
+  return tensors.rebuild(inputs, given)
 }

@@ -22,6 +22,8 @@ export interface FitOptions {
 export interface FitResult {
   /** Steps behind the run, those of before included. */
   readonly steps: number
+  /** Steps that the run is to have. */
+  readonly planned: number
   readonly stopped: boolean
   /** Of the steps that this call took. */
   readonly losses: readonly number[]
@@ -33,7 +35,7 @@ export interface Fitted extends FitResult, Disposable {
   dispose(): void
 }
 
-export const resultOf = ({ losses, evalLoss, stopped, progress }: LoopResult): FitResult => ({ steps: progress.step, stopped, losses, evalLoss })
+export const resultOf = ({ losses, evalLoss, stopped, progress }: LoopResult, planned: number): FitResult => ({ steps: progress.step, planned, stopped, losses, evalLoss })
 
 /** Everybody who hears of a run: the run's own hooks, and who called. */
 export const listeners = ({ hooks }: Run, { onStep, onEvent }: Pick<FitOptions, 'onStep' | 'onEvent'>) => (event: TrainEvent): void => {
@@ -53,13 +55,13 @@ export async function fit(run: Run, options: FitOptions): Promise<Fitted> {
   try {
     const state = await firstState(session)
     await breathe()
-    tell({ type: 'started', steps: run.steps, from: 0 })
+    tell({ type: 'started', steps: session.run.steps, from: 0 })
     const loop = new Loop(session, { state, progress: beginning }, { clock, signal: options.signal, tell: event => Promise.resolve(tell(event)) })
     const result = await loop.run()
     const { params, ...rest } = result.state
     disposeAll(rest)
     const dispose = (): void => disposeAll(params)
-    return { ...resultOf(result), params, dispose, [Symbol.dispose]: dispose }
+    return { ...resultOf(result, session.run.steps), params, dispose, [Symbol.dispose]: dispose }
   } finally {
     await session.close()
   }

@@ -9,6 +9,7 @@ import { claimFolder, type Claim } from '../io/claim.ts'
 import { makeFolders, removeEmpty } from '../io/folders.ts'
 import { shellPath } from '../io/shell.ts'
 import { version } from '../io/version.ts'
+import { identityOf, type Run } from './run.ts'
 import { flatten } from './together.ts'
 
 /** A folder, or the next free `PARENT/NAME-N`. */
@@ -85,15 +86,18 @@ async function look(path: string, steps: number): Promise<RunFile | undefined> {
 }
 
 /**
- * Checks, before anything long is done, that a run can be written here, or goes on here; nothing is left behind. `identity` is what is known of it by now: all but its data.
+ * Checks, before anything long is done, that a run can be written here, or goes on here; nothing is left behind. Of its data, and of a length that is not counted
+ * yet, nothing is known by now.
  * @throws FileError
  */
-export async function checkFolder(choice: FolderChoice, steps: number, identity: { readonly [field: string]: Plain }): Promise<void> {
+export async function checkFolder(choice: FolderChoice, run: Run): Promise<void> {
   const path = typeof choice === 'string' ? choice : await freeFolder(choice)
-  const before = await look(path, steps)
+  const isCounted = typeof run.steps === 'number'
+  const before = await look(path, typeof run.steps === 'number' ? run.steps : Infinity)
   if (before !== undefined) {
-    const { data: _, ...had } = before.identity as { readonly [field: string]: Plain }
-    requireSameRunFile(path, { identity: had }, { identity })
+    // A schedule may hang on the length.
+    const known = ({ data: _, optimizer, ...rest }: { readonly [field: string]: Plain }): Plain => ({ ...rest, ...(isCounted && optimizer !== undefined ? { optimizer } : {}) })
+    requireSameRunFile(path, { identity: known(before.identity as { readonly [field: string]: Plain }) }, { identity: known(identityOf(run)) })
   }
   try {
     const made = await makeFolders(path)

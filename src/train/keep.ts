@@ -1,6 +1,6 @@
 /** What keeps a run: its checkpoints, and with them where its files were. */
 import type { CheckpointEvent, Checkpoints } from '../checkpoint/index.ts'
-import { MeshworkError } from '../core/errors.ts'
+import { FileError, MeshworkError } from '../core/errors.ts'
 import { hostArray } from '../core/dtype.ts'
 import { fromFirst, place, placementTrees, type Arrays, type Backend, type Mesh, type MeshArray, type Placements, type Tree } from '../engine/index.ts'
 import type { Clock } from './clock.ts'
@@ -33,6 +33,8 @@ export interface KeeperOptions {
   readonly backend: Backend
   readonly mesh: Mesh
   readonly every: number
+  /** Whether the best are kept: then there is one of each step that is evaluated. */
+  readonly best: boolean
   readonly steps: number
   /** Milliseconds that are left to a run that has been asked to end. */
   readonly left: () => number
@@ -52,13 +54,17 @@ export class RunKeeper implements Keeper {
     if (event.type === 'saved') {
       this.longest = Math.max(this.longest, event.totalMs)
       await tell({ type: 'checkpoint', step: event.step, path: event.path, bytes: event.bytes, waitMs: event.waitMs + event.copyMs, totalMs: event.totalMs })
-    } else if (event.type === 'failed') await tell({ type: 'warning', text: `the checkpoint of step ${event.step} could not be written, those of before are there: ${event.error.problem.what}${event.error.problem.details?.['reason'] === undefined ? '' : ` (${event.error.problem.details['reason']})`}` })
+    } else if (event.type === 'failed') {
+      const { what, details: { reason = 'it is not known why', needed, free } = {} } = event.error.problem
+      await tell({ type: 'warning', text: `${what}, those of before are there: ${reason}${needed === undefined ? '' : ` (it needs ${needed}, free: ${free})`}` })
+    }
     else if (event.type === 'warning') await tell({ type: 'warning', text: event.text })
   }
 
-  due(done: number): boolean {
-    const { every, steps } = this.options
-    return every > 0 && (done % every === 0 || done === steps)
+  due(done: number, evaluated: boolean): boolean {
+    const { every, steps, best } = this.options
+    // A held-out loss is of the step that it was measured behind.
+    return every > 0 && (done % every === 0 || done === steps || (best && evaluated))
   }
 
   async poll(): Promise<void> {
@@ -80,7 +86,16 @@ export class RunKeeper implements Keeper {
       await tell({ type: 'warning', text: `there are ${Math.max(0, Math.round(time / 1000))} s left, and a checkpoint takes ${Math.ceil(expected / 1000)} s: the last one stays the newest` })
       return
     }
-    const lengths = await fromFirst(processes, 'the lengths of the files', async () => await log?.sync() ?? { metricsBytes: 0, eventsBytes: 0 })
+    const lengths = await fromFirst(processes, 'the lengths of the files', async () => {
+      try {
+        return await log?.sync() ?? { metricsBytes: 0, eventsBytes: 0 }
+      } catch (e) {
+        if (!(e instanceof FileError)) throw e
+        return { problem: e.problem.what }
+      }
+    })
+    // A checkpoint of a run whose log is not on the disk could not be gone on from to the same log.
+    if ('problem' in lengths) return tell({ type: 'warning', text: `there is no checkpoint of step ${progress.step}, those of before are there: ${lengths.problem}` })
     await onSave()
     await checkpoints.save(progress.step, { ...halves(state), host: { ...progress, ...lengths } }, heldOutLoss === undefined ? {} : { heldOutLoss })
     await this.tellAll()

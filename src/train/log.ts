@@ -1,6 +1,7 @@
 /** What is told of each step, in files: metrics.jsonl and TensorBoard's events. A run that goes on cuts them where its checkpoint was. */
 import { open, readdir, readFile, rm, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
+import { FileError } from '../core/errors.ts'
 import { cannotWrite, isSystemError } from '../io/atomic.ts'
 import type { EvalRow, StepRow, TrainEvent } from './events.ts'
 import { openEventFile, prefix, type EventFile } from './tensorboard.ts'
@@ -10,11 +11,16 @@ export interface Lengths { readonly metricsBytes: number; readonly eventsBytes: 
 /** A row as JSON. Numbers that JSON lacks are text: "NaN", "Infinity". */
 export const jsonLine = (row: object): string => `${JSON.stringify(row, (_, x: unknown) => (typeof x === 'number' && !Number.isFinite(x) ? String(x) : x))}\n`
 
+/**
+ * What cannot be written for now, as the disk is full, is kept and written later, whole lines in their order: a run does not end by it before its own end.
+ */
 export class Log {
   private readonly path: string
   private readonly metrics: FileHandle
   private readonly events: EventFile
   private length: number
+  private waiting: Buffer[] = []
+  private ill = false
 
   private constructor(path: string, metrics: FileHandle, events: EventFile, length: number) {
     this.path = path
@@ -27,61 +33,108 @@ export class Log {
   static async open(folder: string, { metricsBytes, eventsBytes }: Lengths, again: boolean): Promise<{ readonly log: Log; readonly lost: readonly StepRow[] }> {
     const path = join(folder, 'metrics.jsonl')
     try {
-      const before = await readFile(path).catch(() => Buffer.alloc(0))
-      const metrics = await open(path, 'a')
-      await metrics.truncate(Math.min(metricsBytes, before.length))
+      const metrics = await open(path, 'a+')
+      const { kept, behind } = await cutAt(metrics, metricsBytes)
       // What was told before the first checkpoint is told again, from the beginning.
       if (again && eventsBytes === 0) for (const old of (await readdir(folder)).filter(n => n.startsWith(prefix))) await rm(join(folder, old), { force: true })
       const events = await openEventFile(folder, eventsBytes)
-      return { log: new Log(path, metrics, events, Math.min(metricsBytes, before.length)), lost: rowsIn(before.subarray(metricsBytes)) }
+      return { log: new Log(path, metrics, events, kept), lost: rowsIn(behind) }
     } catch (cause) {
       throw isSystemError(cause) ? cannotWrite(path, cause) : cause
     }
   }
 
-  async tell(event: TrainEvent): Promise<void> {
-    if (event.type === 'step') await this.step(event)
-    else if (event.type === 'eval') await this.evaluated(event)
-    else if (event.type === 'rewind' || event.type === 'skipped') await this.write(event)
+  /** Resolves to why it cannot be written for now, the first time that it cannot. */
+  async tell(event: TrainEvent): Promise<FileError | undefined> {
+    const row = rowOf(event)
+    if (row === undefined) return undefined
+    if (event.type === 'step') this.drawStep(event)
+    if (event.type === 'eval') this.drawEvaluation(event)
+    this.waiting.push(Buffer.from(jsonLine(row)))
+    try {
+      await this.write()
+      if (event.type === 'eval') await this.events.flush()
+      this.ill = false
+      return undefined
+    } catch (e) {
+      if (!(e instanceof FileError)) throw e
+      const first = !this.ill
+      this.ill = true
+      return first ? e : undefined
+    }
   }
 
-  private async write(row: object): Promise<void> {
-    const line = Buffer.from(jsonLine(row))
-    await this.metrics.appendFile(line).catch((cause: unknown) => { throw isSystemError(cause) ? cannotWrite(this.path, cause) : cause })
-    this.length += line.length
+  /** Lines that wait, as far as there is room. @throws FileError */
+  private async write(): Promise<void> {
+    const bytes = Buffer.concat(this.waiting)
+    if (bytes.length === 0) return
+    try {
+      await this.metrics.appendFile(bytes)
+    } catch (cause) {
+      // A disk that fills up first takes a part.
+      await this.metrics.truncate(this.length).catch(() => undefined)
+      throw isSystemError(cause) ? cannotWrite(this.path, cause) : cause
+    }
+    this.waiting = []
+    this.length += bytes.length
   }
 
-  private async step({ type: _, steps: __, ...row }: StepRow & { readonly type: 'step'; readonly steps: number }): Promise<void> {
-    await this.write(row)
-    const { step, loss, gradNorm, updateNorm, paramNorm, learningRate, lossScale, time } = row
+  private drawStep({ step, loss, gradNorm, updateNorm, paramNorm, learningRate, lossScale, time }: StepRow): void {
     for (const [tag, value] of Object.entries({ loss, gradNorm, updateNorm, paramNorm, learningRate, ...(lossScale === undefined ? {} : { lossScale }) })) this.events.scalar(step, `train/${tag}`, value)
     for (const [tag, value] of Object.entries(time)) this.events.scalar(step, `time/${tag}`, value as number)
   }
 
-  private async evaluated({ type: _, ...row }: EvalRow & { readonly type: 'eval' }): Promise<void> {
-    await this.write(row)
-    this.events.scalar(row.step, 'eval/loss', row.evalLoss)
-    for (const [name, value] of Object.entries(row.metrics)) this.events.scalar(row.step, `eval/${name}`, value)
-    await this.events.flush()
+  private drawEvaluation({ step, evalLoss, metrics }: EvalRow): void {
+    this.events.scalar(step, 'eval/loss', evalLoss)
+    for (const [name, value] of Object.entries(metrics)) this.events.scalar(step, `eval/${name}`, value)
   }
 
-  /** Puts both on the disk, and says how long they are. */
+  /** Puts both on the disk, and says how long they are. @throws FileError where there is no room for them */
   async sync(): Promise<Lengths> {
+    await this.write()
     await this.metrics.datasync()
     return { metricsBytes: this.length, eventsBytes: await this.events.sync() }
   }
 
-  /** Takes back what was told since. */
+  /** Takes back what was told since, but that the run went back. */
   async cut({ metricsBytes, eventsBytes }: Lengths): Promise<void> {
+    const told = Buffer.concat([(await readFile(this.path)).subarray(metricsBytes), ...this.waiting]).toString().split('\n')
     await this.metrics.truncate(metricsBytes)
     this.length = metricsBytes
+    this.waiting = told.filter(line => line.startsWith('{"type":"rewind"')).map(line => Buffer.from(`${line}\n`))
     await this.events.cut(eventsBytes)
   }
 
+  /** @throws FileError where what waits cannot be written now either */
   async close(): Promise<void> {
-    await this.events.close()
-    await this.metrics.close()
+    try {
+      await this.write()
+    } finally {
+      await this.events.close().finally(() => this.metrics.close())
+    }
   }
+}
+
+/** Cuts a file of lines, and says how long it is then, and what was behind. One that is shorter than it should be is cut behind its last whole line. */
+async function cutAt(file: FileHandle, length: number): Promise<{ readonly kept: number; readonly behind: Uint8Array }> {
+  const { size } = await file.stat()
+  const from = Math.min(length, size)
+  const [behind, end] = [Buffer.alloc(size - from), Buffer.alloc(size < length ? Math.min(size, 65536) : 0)]
+  await file.read(behind, 0, behind.length, from)
+  await file.read(end, 0, end.length, size - end.length)
+  const kept = size < length ? size - end.length + end.lastIndexOf(10) + 1 : from
+  await file.truncate(kept)
+  return { kept, behind }
+}
+
+/** What metrics.jsonl says of an event. */
+function rowOf(event: TrainEvent): object | undefined {
+  if (event.type === 'rewind' || event.type === 'skipped') return event
+  if (event.type !== 'step' && event.type !== 'eval') return undefined
+  const { type: _, ...row } = event
+  if (!('steps' in row)) return row
+  const { steps: __, ...rest } = row
+  return rest
 }
 
 /** The steps of a file's end, the last line of which may be torn. */

@@ -4,9 +4,9 @@
  */
 import { anyOf, type Arrays, type Tree } from '../engine/index.ts'
 import { MeshworkError } from '../core/errors.ts'
-import { prefetch, type Prefetcher, type RowDocument } from '../data/index.ts'
+import { prefetch, type HeldOut, type Prefetcher, type RowDocument, type Taken } from '../data/index.ts'
 import type { Clock } from './clock.ts'
-import { disposeAll, evaluateOn } from './evaluate.ts'
+import { disposeAll, evaluateOn, withWeights } from './evaluate.ts'
 import type { EvalRow, StepRow, TrainEvent } from './events.ts'
 import { sourcesOf } from './feed.ts'
 import { recently, type Progress } from './progress.ts'
@@ -18,8 +18,8 @@ export interface Point { readonly state: StateArrays<Tree>; readonly progress: P
 
 /** What keeps the states of a run, for a loop that has something to keep them in. */
 export interface Keeper {
-  /** Whether a checkpoint is due behind so many steps. */
-  due(done: number): boolean
+  /** Whether a checkpoint is due behind so many steps, `evaluated` or not. */
+  due(done: number, evaluated: boolean): boolean
   /** Called once a step. */
   poll(): Promise<void>
   save(point: Point, heldOutLoss: number | undefined): Promise<void>
@@ -58,6 +58,10 @@ export class Loop {
   /** The step that the devices compute, whose numbers have not been read. */
   private underWay: Launched | undefined
   private lastRead = 0
+  /** Behind which step the run was when this loop took it over, and where it was saved last. */
+  private readonly began: number
+  private saved: number
+  /** What a last evaluation of a run that was asked to end has found of it. */
   private evalLoss: number | undefined
 
   constructor(session: Session, from: Point, options: LoopOptions) {
@@ -65,6 +69,8 @@ export class Loop {
     this.options = options
     this.state = from.state
     this.progress = from.progress
+    this.began = this.saved = from.progress.step
+    this.evalLoss = from.progress.evaluated?.loss
     this.batches = this.batchesFrom(from.progress.batch)
   }
 
@@ -74,21 +80,25 @@ export class Loop {
     const { keeper } = this.options
     try {
       let stop = await this.asked()
-      while (this.progress.step < run.steps && !stop) {
-        if (await this.launch() === 'rewind') { await this.rewind(); continue }
-        stop = await this.asked()
-        const done = this.progress.step
-        const [last, evaluates, saves] = [done === run.steps, done % run.evaluation.every === 0, keeper?.due(done) === true]
+      for (;;) {
+        const { step } = this.progress
+        const last = step >= run.steps
+        const evaluates = this.evaluationDue()
+        const saves = step > this.saved && keeper?.due(step, evaluates) === true
         if (last || stop || evaluates || saves) {
           if (await this.finish() === 'rewind') { await this.rewind(); continue }
+          if (evaluates && !stop) stop = !await this.evaluate()
           // What was asked to end saves first what would be lost.
-          if (stop) await this.save()
-          if (last || stop || evaluates) await this.evaluate(stop)
-          if (!stop && saves) await this.save()
+          if (saves || (stop && step > this.saved)) await this.save()
+          if (stop && step > this.began) await this.evaluate(true)
         }
         await keeper?.poll()
+        if (last || stop) break
+        const batch = await this.nextBatch()
+        stop = await this.asked()
+        if (!stop && batch !== undefined && await this.launch(batch) === 'rewind') await this.rewind()
       }
-      return { state: this.state, progress: this.progress, losses: this.losses, evalLoss: this.evalLoss, stopped: this.progress.step < run.steps }
+      return { state: this.state, progress: this.progress, losses: this.losses, evalLoss: this.evalLoss, stopped: this.progress.step < run.steps || this.evaluationDue() }
     } catch (e) {
       disposeAll(this.state)
       throw e
@@ -96,6 +106,18 @@ export class Loop {
       if (this.underWay !== undefined) disposeAll(this.underWay.metrics)
       await this.batches.close()
     }
+  }
+
+  private get heldOut(): HeldOut<unknown> | undefined {
+    const { run, data } = this.session
+    return run.heldOut === undefined ? data.heldOut : { source: run.heldOut, batches: run.evaluation.batches }
+  }
+
+  /** Whether there is an evaluation to make behind the last step. */
+  private evaluationDue(): boolean {
+    const { run } = this.session
+    const { step, evaluated } = this.progress
+    return this.heldOut !== undefined && step > 0 && (step >= run.steps || step % run.evaluation.every === 0) && evaluated?.step !== step
   }
 
   private batchesFrom(batch: number): Prefetcher<unknown> {
@@ -108,10 +130,22 @@ export class Loop {
     return anyOf(this.session.backend.processes, 'whether to stop', this.options.signal?.aborted === true && also)
   }
 
-  private async launch(): Promise<Verdict> {
+  /** The next batch; or none, where the run is asked to end while it is waited for. */
+  private async nextBatch(): Promise<Taken<unknown> | undefined> {
+    const { signal } = this.options
+    if (signal?.aborted === true) return undefined
+    const taken = this.batches.next()
+    if (signal === undefined) return taken
+    taken.catch(() => undefined)
+    let hear = (): void => {}
+    const aborted = new Promise<undefined>(resolve => { hear = () => { resolve(undefined) } })
+    signal.addEventListener('abort', hear, { once: true })
+    try { return await Promise.race([taken, aborted]) } finally { signal.removeEventListener('abort', hear) }
+  }
+
+  private async launch({ batch, waited }: Taken<unknown>): Promise<Verdict> {
     const { model, trainer, rows } = this.session
     const { step, batch: next } = this.progress
-    const { batch, waited } = await this.batches.next()
     this.options.clock.add('dataWait', waited)
     const result = await trainer.step(this.state as never, sourcesOf(model.batch, batch, rows) as never)
     this.state = result.state as StateArrays<Tree>
@@ -127,13 +161,14 @@ export class Loop {
     if (last === undefined) return 'goes on'
     const { row, calm } = await this.read(last)
     this.losses.push(row.loss)
-    this.stepTimes.set(row.step, row.time.stepMs)
-    // The next batch was waited for meanwhile.
-    this.options.clock.add('steps', Math.max(0, row.time.stepMs - (next?.waited ?? 0)))
     const { run } = this.session
     const overflowed = row.lossScale !== undefined && Number.isFinite(row.loss) && !Number.isFinite(row.gradNorm)
     const bad = !overflowed && !(calm ?? (Number.isFinite(row.loss) && Number.isFinite(row.gradNorm)))
     const skipped = overflowed || (bad && run.guard.policy === 'skip')
+    // The next batch was waited for meanwhile.
+    const spent = Math.max(0, row.time.stepMs - (next?.waited ?? 0))
+    this.options.clock.add(skipped ? 'lost' : 'steps', spent)
+    if (run.guard.policy === 'rewind') this.stepTimes.set(row.step, skipped ? 0 : spent)
     await this.options.tell({ type: 'step', steps: run.steps, ...row, ...(skipped ? { skipped: true as const } : {}) })
     if (overflowed) await this.options.tell({ type: 'skipped', step: row.step, why: 'its gradients overflowed', ...(row.lossScale === undefined ? {} : { lossScale: row.lossScale }) })
     return bad ? this.judge(last, row) : 'goes on'
@@ -201,7 +236,10 @@ export class Loop {
     await this.batches.close()
     const { state, progress } = await clock.time('restoring', () => keeper.rewind())
     this.state = state
-    this.progress = { ...progress, batch: rewound.batch + 1, rewinds: progress.rewinds + 1 }
+    // Counted on from here: a run that goes back to the same checkpoint again and again is to end.
+    this.progress = { ...progress, batch: rewound.batch + 1, rewinds: this.progress.rewinds + 1 }
+    this.saved = progress.step
+    this.evalLoss = progress.evaluated?.loss
     for (let step = progress.step; step <= rewound.step; step++) clock.lose(this.stepTimes.get(step) ?? 0)
     this.losses.length = Math.max(0, this.losses.length - (rewound.step + 1 - progress.step))
     this.batches = this.batchesFrom(this.progress.batch)
@@ -210,26 +248,37 @@ export class Loop {
 
   private async save(): Promise<void> {
     const { keeper, clock } = this.options
-    await clock.time('checkpoints', async () => keeper?.save({ state: this.state, progress: this.progress }, this.evalLoss))
+    const { step, evaluated } = this.progress
+    await clock.time('checkpoints', async () => keeper?.save({ state: this.state, progress: this.progress }, evaluated?.step === step ? evaluated.loss : undefined))
+    this.saved = step
   }
 
-  private async evaluate(ending: boolean): Promise<void> {
+  /** Measures on what is held out and tells of it. False where the run is asked to end meanwhile: then there is nothing to tell; the evaluation that is due is made by whoever goes on. */
+  private async evaluate(ending = false): Promise<boolean> {
     const { clock, tell, lastEvaluation = () => longestLastEvaluation } = this.options
-    const { run, model, trainer, rows, data } = this.session
-    const held = run.heldOut === undefined ? data.heldOut : { source: run.heldOut, batches: run.evaluation.batches }
-    if (held === undefined) return
+    const { model, trainer, rows } = this.session
+    const { heldOut } = this
+    if (heldOut === undefined) return true
     const start = performance.now()
-    const most = ending ? lastEvaluation() : Infinity
-    const means = await clock.time('evaluation', () => evaluateOn(this.state.params, {
-      model, evaluate: trainer.evaluate, rows, ...held,
+    const most = ending ? Math.min(lastEvaluation(), longestLastEvaluation) : 0
+    let whole = true
+    const means = await clock.time('evaluation', () => withWeights(trainer, this.state, params => evaluateOn(params, {
+      model, evaluate: trainer.evaluate, rows, ...heldOut,
       // Who has asked for an end should not wait long for it: then the loss is of the held-out batches that there is time for.
-      enough: () => this.asked(performance.now() - start > Math.min(most, longestLastEvaluation)),
-    }))
+      enough: async done => {
+        whole = done === heldOut.batches || !await this.asked(performance.now() - start >= most)
+        return !whole
+      },
+    })))
     this.lastRead = performance.now()
+    if (!whole && !ending) return false
+    const { step } = this.progress
     this.evalLoss = means.mean('loss') ?? NaN
+    if (whole) this.progress = { ...this.progress, evaluated: { step, loss: this.evalLoss } }
     const metrics = Object.fromEntries(means.names().filter(n => n !== 'loss').map(n => [n, means.mean(n) ?? NaN]))
-    const row: EvalRow = { step: this.progress.step - 1, evalLoss: this.evalLoss, metrics }
+    const row: EvalRow = { step: step - 1, evalLoss: this.evalLoss, metrics }
     await tell({ type: 'eval', ...row })
+    return true
   }
 }
 const longestLastEvaluation = 5000

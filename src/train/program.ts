@@ -5,7 +5,7 @@ import type { Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { evaluated } from '../models/evaluation.ts'
 import type { Model } from '../models/model.ts'
-import { applyUpdates, chosen, globalNorm, initialScale, nextScale, scaleInput, unscaled, type LossScaling, type Optimizer, type Scale } from '../optim/index.ts'
+import { applyUpdates, averagesIn, chosen, globalNorm, hasAverages, initialScale, nextScale, scaleInput, unscaled, type LossScaling, type Optimizer, type Scale } from '../optim/index.ts'
 import { emptyHistory, historyInput, judged, type Guard, type History } from './guard.ts'
 
 export interface TrainerConfig {
@@ -85,7 +85,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const take = finite === undefined || undo === undefined ? finite ?? undo : finite.and(undo)
   const [before, after] = [{ params: state.params, slots: state.slots, step: state.step }, { params, slots, step: state.step.add(1) }]
   const rescaled = scaling === undefined || finite === undefined || lossScaling === undefined ? undefined : nextScale(scaling, finite, lossScaling)
-  const next = take === undefined ? after : chosen(take, after, before)
+  const next = take === undefined ? after : atRest(chosen(take, atRest(after), atRest(before)))
   const norms = config.norms === true ? { updateNorm: globalNorm(updates), paramNorm: globalNorm(next.params) } : {}
   return {
     state: { ...next, ...(rescaled === undefined ? {} : { scaling: rescaled }), ...(seen === undefined ? {} : { history: seen.history }) },
@@ -96,6 +96,10 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   }
 }
 
+/** Parameters and slots as they rest between two steps. A choice between two that is told nothing gathers both, and leaves what it chose gathered. */
+const atRest = <P extends Tree>({ params, slots, step }: Pick<TrainState<P>, 'params' | 'slots' | 'step'>): Pick<TrainState<P>, 'params' | 'slots' | 'step'> =>
+  ({ params: mapTree(params, p => p.relayout('params')), slots: mapTree(slots, s => s.relayout('state')), step })
+
 export interface Where extends Layouts { readonly mesh: Mesh; readonly backend: Backend; readonly dims: { readonly [name: string]: Dim } }
 
 export interface Trainer<P extends Tree, B extends Tree> {
@@ -103,6 +107,8 @@ export interface Trainer<P extends Tree, B extends Tree> {
   readonly step: Program<readonly [TrainState<P>, B], StepResult<P>>
   /** Of a batch the loss and the model's metrics, each with its weight. */
   readonly evaluate: Program<readonly [P, B], { readonly [name: string]: Weighted }>
+  /** The averages of the parameters, where the optimizer keeps them: what is evaluated, and written in the end. */
+  readonly averages: Program<readonly [P, Tree], P> | undefined
 }
 export type StateArrays<P extends Tree> = Arrays<TrainState<P>>
 
@@ -126,5 +132,7 @@ export async function compileTrainer<P extends Tree, B extends Tree>(
   const init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
   onCompile('evaluation')
   const evaluate = await compile(evaluated(model), [model.params, model.batch] as const, where)
-  return { init, step, evaluate }
+  const slots = config.optimizer.slots(model.params)
+  const averages = hasAverages(slots) ? await compile((params: P, s: Tree) => averagesIn(params, s), [model.params, slots] as const, where) : undefined
+  return { init, step, evaluate, averages }
 }

@@ -3,6 +3,8 @@ import { z } from 'zod'
 
 type Rules = { [dim: string]: string | string[] }
 type Float = 'f32' | 'bf16' | 'f16' | 'f64'
+/** How long a run is. */
+export type Length = number | { epochs: number } | { tokens: number }
 
 /** The settings of a run with nothing left open; its model, data and optimizer have configurations of their own. */
 export interface Settings {
@@ -11,8 +13,8 @@ export interface Settings {
   batch: number
   /** Parts of a batch that are computed one after another: less memory, the same numbers but for dropout's. */
   microbatches: number
-  /** Steps, those that were left out or done again included. */
-  steps: number
+  /** Steps, those that were left out included; or so many epochs of the data, or so many tokens (examples, of what has none). */
+  steps: Length
   seed: number
   mesh: { [axis: string]: number }
   layout: Rules
@@ -97,7 +99,7 @@ const settings = {
   name: z.string().min(1),
   batch: count,
   microbatches: count.default(1),
-  steps: count,
+  steps: z.union([count, z.strictObject({ epochs: z.number().positive() }), z.strictObject({ tokens: z.int().min(1) })]),
   seed: z.int().min(0).max(largest).default(0),
   mesh: z.record(axis, count).default({ batch: 1, model: 1 }),
   layout: rules.default({ batch: 'batch' }),

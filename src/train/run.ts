@@ -8,7 +8,7 @@ import { fieldError } from '../core/fields.ts'
 import type { Layout, LayoutFrom, LayoutNames, Layouts } from '../core/layout.ts'
 import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import type { Plain } from '../core/plain.ts'
-import type { OpenableData } from '../data/part.ts'
+import type { OpenableData, OpenData } from '../data/part.ts'
 import type { DataSource } from '../data/store/source.ts'
 import { leavesOf, type AnyTensor, type Tree } from '../engine/index.ts'
 import type { AnyModel, BuildOptions, Model } from '../models/index.ts'
@@ -108,8 +108,24 @@ export function modelOf({ model, batch, precision }: Run): Model<Tree, Tree> {
   return built as unknown as Model<Tree, Tree>
 }
 
-/** The optimizer of a run, with its slots in the run's dtype. @throws UsageError where that cannot be */
-export function optimizerOf({ optimizer, steps, precision }: Run): Optimizer {
+/** A run whose number of steps is known. */
+export type CountedRun = Run & { readonly steps: number }
+
+/**
+ * The run with its steps counted: a budget of tokens by the model's batch, epochs by what the data says of itself.
+ * @throws UsageError where the data does not know what an epoch is
+ */
+export function counted(run: Run, { tokensPerBatch, itemsPerBatch }: Pick<AnyModel, 'tokensPerBatch' | 'itemsPerBatch'>, data: Pick<OpenData<unknown>, 'stepsFor'>): CountedRun {
+  const { steps } = run
+  if (typeof steps === 'number') return { ...run, steps }
+  if ('tokens' in steps) return { ...run, steps: Math.ceil(steps.tokens / (tokensPerBatch ?? itemsPerBatch)) }
+  if (data.stepsFor === undefined) throw new UsageError({ code: 'field', what: 'steps is said in epochs, and the data does not say how long one is', fix: 'give a number of steps, or the data a stepsFor({ epochs })' })
+  return { ...run, steps: data.stepsFor({ epochs: steps.epochs }) }
+}
+
+/** The optimizer of a run, with its slots in the run's dtype; where the run's steps are not counted yet, with a schedule of one step. @throws UsageError where that cannot be */
+export function optimizerOf({ optimizer, steps: length, precision }: Run): Optimizer {
+  const steps = typeof length === 'number' ? length : 1
   const built = isPart<Optimizer, OptimizerOptions>(optimizer) ? optimizer.build({ steps }) : optimizer
   if ('rule' in built && precision.state !== precision.params) return withStateDtype(built as Transformation, precision.state) as Optimizer
   if (precision.state !== precision.params && precision.state !== 'f32') throw new UsageError({ code: 'field', what: `precision.state is ${precision.state}, and the optimizer "${built.description.name}" is none that can be told`, fix: 'leave precision.state out: its slots say their dtype' })
@@ -121,8 +137,8 @@ export const layoutsOf = ({ layout, params, state, layouts }: Run, { layouts: us
 /** The mesh of a run. */
 export const meshOfRun = (run: Pick<Run, 'mesh'>): Mesh => meshOf(run.mesh)
 
-/** Fields that say where and how long a run is computed, or what is looked at: they change none of its numbers. */
-const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'layouts', 'steps', 'evaluation', 'checkpoint', 'sample']
+/** Fields that say where and how long a run is computed, or what is looked at: they change none of its numbers, but that a guard says what becomes of a bad step, for which a run may be gone on with. */
+const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'layouts', 'steps', 'evaluation', 'checkpoint', 'guard', 'sample']
 
 /** What decides a run's numbers, as plain data, but for what its data says itself: two runs with the same go on from each other's checkpoints. Neither mesh nor layout is in it. */
 export function identityOf(run: Run): { readonly [field: string]: Plain } {

@@ -9,11 +9,11 @@ import { stepFlops } from './flops.ts'
 import { peakOf } from './peak.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
 import { compileTrainer, type TrainerConfig, type Trainer } from './program.ts'
-import { layoutsOf, meshOfRun, modelOf, optimizerOf, type Run } from './run.ts'
+import { counted, layoutsOf, meshOfRun, modelOf, optimizerOf, type CountedRun, type Run } from './run.ts'
 import { requireSameData, requireSameRun } from './together.ts'
 
 export interface Session {
-  readonly run: Run
+  readonly run: CountedRun
   readonly model: Model<Tree, Tree>
   readonly mesh: Mesh
   readonly backend: Backend
@@ -39,6 +39,7 @@ const stages = { count: 'data: counting words', learn: 'data: learning tokens', 
 export async function openData(run: Run, model: Pick<Model<Tree, Tree>, 'batch' | 'dims' | 'ignored'>, { backend: { processes }, tell, signal }: Pick<SessionOptions, 'tell' | 'signal'> & { readonly backend: Pick<Backend, 'processes'> }): Promise<OpenData<unknown>> {
   const { data } = run
   const source = isPart(data) ? data.build() : data
+  rowFields(model.batch)
   if (!('open' in source)) return source
   return leadersFirst(processes, 'preparing the data', () => source.open(dataRequest(run, model, { tell, signal })))
 }
@@ -54,17 +55,19 @@ export const dataRequest = (run: Pick<Run, 'batch' | 'seed' | 'evaluation'>, mod
 export const trainerConfig = (run: Run): TrainerConfig => ({
   seed: run.seed, remat: run.remat, microbatches: run.microbatches, optimizer: optimizerOf(run), norms: true,
   ...(run.precision.compute === 'f16' ? { lossScaling: run.precision.lossScale } : {}),
-  ...(run.guard.policy === 'skip' || run.guard.spike !== null ? { guard: { deviations: run.guard.spike ?? undefined, over: run.guard.over, after: run.guard.after, undo: run.guard.policy === 'skip' } } : {}),
+  // Whatever the policy, so that a run goes on from its checkpoints with another one.
+  guard: { deviations: run.guard.spike ?? undefined, over: run.guard.over, after: run.guard.after, undo: run.guard.policy === 'skip' },
 })
 
 /** Opens data and compiles programs. @throws what is wrong with any of them, and leaves nothing behind */
-export async function openSession(run: Run, options: SessionOptions): Promise<Session> {
+export async function openSession(given: Run, options: SessionOptions): Promise<Session> {
   const { backend, tell } = options
-  const mesh = meshOfRun(run)
-  const model = modelOf(run)
-  await requireSameRun(backend.processes, run, backend)
-  const data = await openData(run, model, options)
+  const mesh = meshOfRun(given)
+  const model = modelOf(given)
+  await requireSameRun(backend.processes, given, backend)
+  const data = await openData(given, model, options)
   try {
+    const run = counted(given, model, data)
     await requireSameData(backend.processes, data.identity)
     const where = { mesh, backend, dims: model.dims, ...layoutsOf(run, model) }
     const flops = stepFlops(model)
@@ -77,7 +80,7 @@ export async function openSession(run: Run, options: SessionOptions): Promise<Se
     })
     const peak = await peakOf(backend, mesh, run.precision.compute, () => tell({ type: 'compiling', what: 'the best matrix multiplication, to compare with' }))
     const close = async (): Promise<void> => {
-      for (const program of [trainer.init, trainer.step, trainer.evaluate]) program.dispose()
+      for (const program of [trainer.init, trainer.step, trainer.evaluate, trainer.averages]) program?.dispose()
       await data.close?.()
     }
     return { run, model, mesh, backend, data, trainer, rows: rowsHere(trainer.step.placements[1], mesh, backend), flops, peak, close }

@@ -41,7 +41,12 @@ export async function openEventFile(dir: string, from = 0): Promise<EventFile> {
     pending = []
     const write = last.then(async () => {
       if (bytes.length === 0) return
-      await file.appendFile(bytes)
+      await file.appendFile(bytes).catch(async (cause: unknown) => {
+        // A disk that fills up first takes a part; what it did not take whole is for the next flush.
+        await file.truncate(length).catch(() => undefined)
+        pending = [bytes, ...pending]
+        throw cause
+      })
       length += bytes.length
     }).catch(failed)
     last = write.catch(() => undefined)
@@ -62,7 +67,8 @@ export async function openEventFile(dir: string, from = 0): Promise<EventFile> {
       return length
     },
     async cut(bytes) {
-      await flush()
+      await last
+      pending = []
       await file.truncate(bytes).catch(failed)
       length = bytes
     },

@@ -1,14 +1,14 @@
 /** Training into a run folder: it goes on where it was interrupted, and remains as what it was, how it went and what it learnt. */
 import { join } from 'node:path'
 import { isPart } from '../core/configurable.ts'
-import { MeshworkError } from '../core/errors.ts'
+import { FileError, MeshworkError } from '../core/errors.ts'
 import { Checkpoints, saveWeights, type CheckpointEvent } from '../checkpoint/index.ts'
 import { writeTokenizer } from '../data/index.ts'
 import { anyOf, fromFirst } from '../engine/index.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { breathe } from './breathe.ts'
 import { Clock, joined } from './clock.ts'
-import { disposeAll, namedArrays } from './evaluate.ts'
+import { disposeAll, namedArrays, withWeights } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
 import { firstState, listeners, resultOf, type FitOptions, type FitResult } from './fit.ts'
 import { RunFolder, type FolderChoice } from './folder.ts'
@@ -44,26 +44,33 @@ interface Place { readonly path: string; readonly id: string; readonly folder: R
  * each reads and saves what its own device holds, all are told of the events, and rank 0 writes what is one for all.
  * @throws BadStep where the run's guard ends it; FileError where the folder holds another run or cannot be written; what is wrong with model, layout or data
  */
-export async function train(run: Run, options: TrainOptions): Promise<TrainResult> {
+export async function train(given: Run, options: TrainOptions): Promise<TrainResult> {
   const { backend, signal, out, recipe, start } = options
-  const tell = listeners(run, options)
+  const tell = listeners(given, options)
   const clock = new Clock()
-  const session = await clock.time('starting', () => openSession(run, { backend, tell, signal }))
+  const session = await clock.time('starting', () => openSession(given, { backend, tell, signal }))
+  const { run } = session
   try {
     const { processes } = backend
     await breathe()
     // Only now: what fails before leaves no folder behind.
-    if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) return { steps: 0, stopped: true, losses: [], evalLoss: undefined, folder: undefined, liveAfter: backend.liveBuffers() }
+    if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) return { steps: 0, planned: run.steps, stopped: true, losses: [], evalLoss: undefined, folder: undefined, liveAfter: backend.liveBuffers() }
     let folder: RunFolder | undefined
     const place = out === undefined ? undefined : await fromFirst(processes, 'the run folder', async () => {
       folder = await RunFolder.open(out, { run: fieldsOf(run), identity: { ...identityOf(run), data: session.data.identity ?? null }, ...(recipe === undefined ? {} : { recipe }) }, run.steps)
       return { path: folder.path, id: folder.file.id, again: folder.again }
     })
+    let reached = 0
+    const noted = (event: TrainEvent): void => {
+      if (event.type === 'started') reached = event.from
+      if (event.type === 'step') reached = event.step + 1
+      tell(event)
+    }
     try {
-      const result = await runIn(session, place === undefined ? undefined : { ...place, folder }, { ...options, start, tell, clock })
+      const result = await runIn(session, place === undefined ? undefined : { ...place, folder }, { ...options, start, tell: noted, clock })
       return { ...result, liveAfter: backend.liveBuffers() }
     } catch (e) {
-      if (folder !== undefined) await ended(folder, e)
+      if (folder !== undefined) await ended(folder, reached, e)
       throw e
     } finally {
       await folder?.release()
@@ -74,10 +81,9 @@ export async function train(run: Run, options: TrainOptions): Promise<TrainResul
 }
 
 /** What a failure leaves: a note of it, or nothing where no step was made. */
-async function ended(folder: RunFolder, e: unknown): Promise<void> {
-  const rows = await folder.notes()
-  if (!folder.again && rows.length === 0) return folder.discard()
-  await folder.end({ state: 'failed', steps: 0, why: e instanceof MeshworkError ? e.problem.what : String(e) }).catch(() => undefined)
+async function ended(folder: RunFolder, steps: number, e: unknown): Promise<void> {
+  if (!folder.again && steps === 0) return folder.discard()
+  await folder.end({ state: 'failed', steps, why: e instanceof MeshworkError ? e.problem.what : String(e) }).catch(() => undefined)
 }
 
 interface Job extends TrainOptions { readonly tell: (event: TrainEvent) => void; readonly clock: Clock }
@@ -91,25 +97,27 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     folder: join(place.path, 'checkpoints'), runId: place.id, run: fieldsOf(run), versions: versions(backend), keep: run.checkpoint.keep, processes, onEvent: e => { heard.push(e) },
   })
   const [placements] = trainer.step.placements
-  const { point, from } = await clock.time('restoring', () => pointOf(session, checkpoints, job))
+  const { point, from, own } = await clock.time('restoring', () => pointOf(session, checkpoints, job))
   let loop: Loop | undefined
   let log: Log | undefined
   try {
     if (place?.folder !== undefined) {
       const opened = await Log.open(place.path, point.progress, place.again)
       log = opened.log
-      for (const row of opened.lost) clock.add('lost', row.time.stepMs)
+      for (const row of opened.lost) clock.lostBefore(row.time.stepMs)
     }
     const tell = async (event: TrainEvent): Promise<void> => {
-      await log?.tell(event)
+      const problem = await log?.tell(event)
       job.tell(event)
+      if (problem !== undefined) job.tell({ type: 'warning', text: `${problem.problem.what}: what is told of steps is kept until there is room` })
     }
     const began = Date.now()
-    const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed + clock.spent.lost }) }
+    // Where there is no room for it, there is none for more than that, of which there is word.
+    const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed }).catch((e: unknown) => { if (!(e instanceof FileError)) throw e }) }
     const left = deadlineOf(run, signal)
-    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, backend, mesh, every: run.checkpoint.every, steps: run.steps, left, tell, onSave: note })
+    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, backend, mesh, every: run.checkpoint.every, best: run.checkpoint.keep.best !== undefined, steps: run.steps, left, tell, onSave: note })
     job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
-    if (run.guard.policy === 'rewind' && from === undefined) await keeper?.save(point, undefined)
+    if (run.guard.policy === 'rewind' && !own) await keeper?.save(point, undefined)
     loop = new Loop(session, point, { tell, clock, keeper, signal, lastEvaluation: () => left() / 2 })
     const result = await loop.run()
     try {
@@ -117,15 +125,19 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
       const saved = place !== undefined && result.progress.step > 0
       if (saved) {
         if (place.folder !== undefined) await writeDescription(place.path, run, data.tokenizer)
-        await saveWeights(join(place.path, 'model.safetensors'), namedArrays(result.state.params), processes)
+        await withWeights(trainer, result.state, params => saveWeights(join(place.path, 'model.safetensors'), namedArrays(params), processes))
       }
       await note()
       if (place?.folder !== undefined) await finish(place.folder, result, saved, tell)
       if (saved && place.folder === undefined) job.tell({ type: 'saved', folder: place.path })
-      return { ...resultOf(result), folder: saved ? place.path : undefined }
+      return { ...resultOf(result, run.steps), folder: saved ? place.path : undefined }
     } finally {
       disposeAll(result.state)
     }
+  } catch (e) {
+    // What is being written belongs to a folder that others may take next; processes of a job are ended instead.
+    if (processes.count === 1) await checkpoints?.finish().catch(() => undefined)
+    throw e
   } finally {
     if (loop === undefined) disposeAll(point.state)
     await log?.close()
@@ -133,13 +145,13 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
 }
 
 /** Where a run begins: at its newest checkpoint, at what it is to start from, or at its seed. */
-async function pointOf(session: Session, checkpoints: Checkpoints | undefined, { start, tell }: Job): Promise<{ readonly point: Point; readonly from: string | undefined }> {
+async function pointOf(session: Session, checkpoints: Checkpoints | undefined, { start, tell }: Job): Promise<{ readonly point: Point; readonly from: string | undefined; /** Whether it is one of its own checkpoints. */ readonly own: boolean }> {
   const { backend, mesh, trainer } = session
   const wanted = wantedOf(trainer.step.placements[0])
   const restored = await checkpoints?.restore(wanted, backend, mesh)
-  if (restored !== undefined) return { point: { state: whole(restored.weights, restored.state), progress: parseProgress(restored.host, restored.path) }, from: restored.path }
-  if (start !== undefined) return startFrom(start, session, tell)
-  return { point: { state: await firstState(session), progress: beginning }, from: undefined }
+  if (restored !== undefined) return { point: { state: whole(restored.weights, restored.state), progress: parseProgress(restored.host, restored.path) }, from: restored.path, own: true }
+  if (start !== undefined) return { ...await startFrom(start, session, tell), own: false }
+  return { point: { state: await firstState(session), progress: beginning }, from: undefined, own: false }
 }
 
 /** How much time a run that was asked to end has left. */

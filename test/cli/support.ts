@@ -72,8 +72,8 @@ export interface Place {
   file(name: string, content: string | Uint8Array, mode?: number): string
   /** A new empty folder. */
   folder(name: string): string
-  /** A folder that imports Meshwork as a project that has installed it does. */
-  project(name: string, type: string): string
+  /** A folder that imports Meshwork as a project that has installed it does; without a type it has no package.json. */
+  project(name: string, type?: string): string
   /** All files and folders below, sorted; what links lead to is elsewhere. */
   list(under?: string): string[]
   remove(): void
@@ -95,7 +95,7 @@ export function temporaryPlace(): Place {
       return join(path, name)
     },
     project(name, type) {
-      this.file(`${name}/package.json`, JSON.stringify({ type }))
+      if (type !== undefined) this.file(`${name}/package.json`, JSON.stringify({ type }))
       symlinkSync(root, join(this.folder(`${name}/node_modules`), 'meshwork'))
       return join(path, name)
     },

@@ -3,18 +3,20 @@ import { fileURLToPath } from 'node:url'
 import { textData } from '../../src/data/index.ts'
 import { gptModel } from '../../src/models/index.ts'
 import { adamwCosine, defineRun, type Run } from '../../src/train/index.ts'
+import type { CountedRun } from '../../src/train/run.ts'
 
 // This repository's own words: a text that is there on every machine.
 const text = fileURLToPath(new URL('../../LICENSE', import.meta.url))
-const run = (dropout: number): Run => defineRun({
-  name: 'small', batch: 8, steps: 8, seed: 3, evaluation: { every: 4, batches: 1 }, data: textData({ files: [text] }),
+const steps = 8
+const run = (dropout: number): CountedRun => ({ ...defineRun({
+  name: 'small', batch: 8, steps, seed: 3, evaluation: { every: 4, batches: 1 }, data: textData({ files: [text] }),
   model: gptModel({ vocab: 272, seq: 16, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32, dropout }),
   mesh: { batch: 1, model: 1 }, layout: { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' }, optimizer: adamwCosine({ rate: 3e-3, warmup: 2 }),
-})
+}), steps })
 /** A small run of one device. */
-export const small: Run = run(0.1)
+export const small: CountedRun = run(0.1)
 /** The same without dropout. */
-export const dry: Run = run(0)
+export const dry: CountedRun = run(0)
 /** The forms of parallelism: meshes and layouts of the same run. */
 export const forms: readonly Partial<Run>[] = [
   { mesh: { batch: 2, model: 1 } }, { mesh: { batch: 1, model: 2 } }, { mesh: { batch: 2, model: 2 } }, { mesh: { batch: 4, model: 1 } },
