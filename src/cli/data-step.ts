@@ -7,7 +7,7 @@ import type { RowDocument } from '../data/index.ts'
 import { alone } from '../runtime/processes.ts'
 import { batchOfStep, type StepOf } from '../train/batch-of-step.ts'
 import { differenceOf, type RunFile } from '../train/folder.ts'
-import { modelOf } from '../train/run.ts'
+import { counted, modelOf } from '../train/run.ts'
 import { openData } from '../train/session.ts'
 import { checkData } from './data-files.ts'
 import { formatInteger, visible } from './format.ts'
@@ -25,11 +25,13 @@ export interface StepFlags { readonly step?: string; readonly recipe?: string; r
 export async function showStep(folder: string, { step: given, recipe, json }: StepFlags, output: Output): Promise<void> {
   if (given === undefined) throw new UsageError({ code: 'flag', what: `${folder} is a run, and which of its steps to show is not said`, fix: 'for example --step 1' })
   const { run, file } = await savedRun(folder, recipe)
-  const step = wholeNumber(given, '--step', 1, typeof run.steps === 'number' ? run.steps : undefined)
+  wholeNumber(given, '--step', 1)
   await checkData(run)
-  const data = await openData(run, modelOf(run), { backend: { processes: alone }, tell: json === true ? () => undefined : trainingProgress(output) })
+  const model = modelOf(run)
+  const data = await openData(run, model, { backend: { processes: alone }, tell: json === true ? () => undefined : trainingProgress(output) })
   try {
     requireSameData(folder, file, data.identity)
+    const step = wholeNumber(given, '--step', 1, counted(run, model, data).steps)
     if (data.documentsOfStep === undefined) throw new UsageError({ code: 'no-documents', what: 'the data of this run does not say what its rows are made of', fix: 'give it a function documentsOfStep(step, rows)' })
     const found = await batchOfStep(folder, step - 1)
     const rows = data.documentsOfStep(found.batch)
