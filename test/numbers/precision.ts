@@ -45,7 +45,7 @@ export async function precisionRows(say: (line: string) => void): Promise<Row[]>
   }
   try {
     for (const compute of ['f32', 'bf16', 'f16'] as const) {
-      say(`computed in ${compute}: ${recipe.steps} steps`)
+      say(`computed in ${compute}: ${String(recipe.steps)} steps`)
       const run = { ...recipe, precision: { ...recipe.precision, compute } }
       const { evalLoss } = await train(run, { backend, ...(compute === 'f32' ? { out: join(folder, 'run') } : {}) })
       add(`computed in ${compute}`, evalLoss ?? NaN, 0.01)

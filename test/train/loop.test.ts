@@ -4,6 +4,9 @@ import { openBackend, type Backend } from '../../src/engine/index.ts'
 import { train, type TrainResult } from '../../src/train/train.ts'
 import type { TrainEvent } from '../../src/train/events.ts'
 import { small } from '../support/parallel-runs.ts'
+import { of, runFolder, stepsOf, tiny, tinyData, trained } from './tiny.ts'
+
+const at = runFolder()
 
 /** Trains and tells what happened, in order: each launch of the step's program, and the events that have a step. */
 async function traced(steps: number, every: number, onEvent: (e: TrainEvent) => void = () => {}, signal?: AbortSignal): Promise<{ readonly log: readonly string[]; readonly result: TrainResult }> {
@@ -51,4 +54,14 @@ test('what a listener throws ends the run, and nothing is left over', async () =
   await using backend = await openBackend({ plugin: 'simulate', devices: 1 })
   await expect(train({ ...small, steps: 5 }, { backend, onEvent: e => { if (e.type === 'step') throw new Error('no more') } })).rejects.toThrow('no more')
   expect(backend.liveBuffers()).toBe(0)
+})
+
+test.each(['skip', 'rewind'] as const)('steps that guard.policy=%s leaves out, or takes back, are time that was lost', async policy => {
+  const { events } = await trained({ ...tiny, data: tinyData([{ step: 7, value: NaN }]), guard: { ...tiny.guard, policy } }, { out: at(policy) })
+  const lost = stepsOf(events).filter((e, nth) => (policy === 'skip' ? e.skipped === true : nth >= 5 && nth <= 7))
+  const [spent] = of(events, 'goodput')
+  expect(lost).toHaveLength(policy === 'skip' ? 1 : 3)
+  expect(spent?.lost).toBeGreaterThan(0)
+  expect(spent?.lost).toBeLessThanOrEqual(lost.reduce((n, e) => n + e.time.stepMs, 0))
+  expect(spent?.starts).toBe(1)
 })
