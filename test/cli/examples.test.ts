@@ -18,7 +18,7 @@ const small: { readonly [name: string]: Small } = {
     set: [`data.train=${digits('train')}`, `data.heldOut=${digits('test')}`, 'model.height=8', 'model.width=8', 'model.brightest=16', 'model.features=[4,8]', 'model.hidden=16', 'evaluation.batches=2'],
     said: ['batch 2 × line 2: 4 devices', '1,437 rows', /permute +along line/, /accuracy 0\.\d{4}/], metrics: ['accuracy'],
   },
-  lstm: { flags: ['--data', 'text.txt'], set: ['model.vocab=300', 'model.seq=8', 'model.embed=16', 'evaluation.batches=1'], said: [/text\.txt \(your own\): [\d,]+ tokens/], metrics: [] },
+  lstm: { flags: ['--data', 'text.txt', '--batch', '2', '--model', '2'], set: ['model.vocab=300', 'model.seq=8', 'model.embed=16', 'evaluation.batches=1'], said: ['batch 2 × model 2: 4 devices', /text\.txt \(your own\): [\d,]+ tokens/], metrics: [] },
   seq2seq: {
     set: ['model.embed=16', 'model.headDim=4', 'model.hidden=16', 'model.encoderLayers=1', 'model.decoderLayers=1', 'evaluation.batches=1'], said: ['a source of its own', 'tokens/s'], metrics: ['accuracy'],
   },
