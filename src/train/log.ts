@@ -1,5 +1,5 @@
 /** What is told of each step, in files: metrics.jsonl and TensorBoard's events. A run that goes on cuts them where its checkpoint was. */
-import { open, readdir, readFile, rm, type FileHandle } from 'node:fs/promises'
+import { open, readdir, rm, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FileError } from '../core/errors.ts'
 import { cannotWrite, isSystemError } from '../io/atomic.ts'
@@ -102,9 +102,9 @@ export class Log {
 
   /** Takes back what was told since, but that the run went back. */
   async cut({ metricsBytes, eventsBytes }: Lengths): Promise<void> {
-    const told = Buffer.concat([(await readFile(this.path)).subarray(metricsBytes), ...this.waiting]).toString().split('\n')
-    await this.metrics.truncate(metricsBytes)
-    this.length = metricsBytes
+    const { kept, behind } = await cutAt(this.metrics, metricsBytes)
+    const told = Buffer.concat([behind, ...this.waiting]).toString().split('\n')
+    this.length = kept
     this.waiting = told.filter(line => line.startsWith('{"type":"rewind"')).map(line => Buffer.from(`${line}\n`))
     await this.events.cut(eventsBytes)
   }
