@@ -97,7 +97,8 @@ export function interrupts(): Interrupts {
     quit(onFirst = () => {}) { enter(false, onFirst) },
     leaveToSystem: unlisten,
     release() {
-      unlisten()
+      // What comes again while an interrupted process ends must not make it another end than the one that it says.
+      if (cause === undefined) unlisten()
       active = undefined
     },
   }
