@@ -67,10 +67,7 @@ export async function prepareStore(options: PrepareOptions): Promise<Prepared> {
   const { out, ranks = oneRank, signal } = options
   const folder = resolve(out)
   const work = join(dirname(folder), `.${basename(folder)}.preparing`)
-  if (options.files.length === 0) throw new UsageError({ code: 'no-files', what: 'there are no files to prepare', fix: 'name the files' })
   const parts = await openParts(options.files, options.format === undefined ? {} : { format: options.format })
-  const twice = parts.find((p, i) => parts.findIndex(q => q.name === p.name) !== i)
-  if (twice !== undefined) throw new UsageError({ code: 'file-twice', what: `${twice.name} is given twice`, fix: 'give each file once; to see its documents more often, train for more epochs' })
   const given = 'path' in options.tokenizer ? await readTokenizer(options.tokenizer.path) : checkedVocab(options.tokenizer.vocab)
   const plan: Plan = await fromRank0(ranks, 'what to prepare', async () => ({
     settings: settingsOf(options, given), parts: await Promise.all(parts.map(async p => ({ name: p.name, fingerprint: await p.fingerprint() }))),
