@@ -57,8 +57,10 @@ Examples:
     const processes = await joinCommand(undefined)
     const output = outputOf(processes, flags.json === true)
     const stops = interrupts()
-    // What is done is on the disk at any moment: there is nothing to finish, but for the word that says so.
-    stops.finish(() => output.note(`stopped: what is done is kept, and the same command goes on from there`))
+    // What is done is on the disk at any moment: there is nothing to finish, and a server may keep it waiting for minutes. Only other processes must be told.
+    const tell = (): void => output.note('stopped: what is done is kept, and the same command goes on from there')
+    if (processes.count === 1) stops.quit(tell)
+    else stops.finish(tell)
     try {
       const workers = options.workers ?? Math.max(1, Math.floor(availableParallelism() / sharing(processes)))
       const made = await prepareStore({

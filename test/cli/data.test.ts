@@ -1,5 +1,7 @@
 /** `meshwork data`: what it prints, what can be wrong, and an interruption. */
 import { existsSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { jsonLines, tokenizerPath } from '../data/store/corpus.ts'
@@ -94,24 +96,26 @@ it('a store shown on a terminal moves no cursor', async () => {
   expect((await meshwork('data', 'show', '$F/odd')).out).not.toContain('\u001b')
 })
 
-it('SIGTERM ends it with 143; the same command goes on', async () => {
-  place.file('large.jsonl', jsonLines(5, 60_000, 60))
-  const args = ['data', 'prepare', 'large.jsonl', '--out', 'large', '--workers', '1', ...given]
-  const stopped = await run(args, { cwd: place.path, ...stopOn('.large.preparing/plan.json') })
-  expect([stopped.code, existsSync(join(place.path, 'large'))]).toEqual([143, false])
-  const again = await run(args, { cwd: place.path })
-  expect([again.code, existsSync(join(place.path, 'large', 'manifest.json')), existsSync(join(place.path, '.large.preparing'))]).toEqual([0, true, false])
-})
-
-/** Sends SIGTERM as soon as a file is there: the command has begun by then. */
-function stopOn(file: string): { readonly onStart: NonNullable<Parameters<typeof run>[1]['onStart']> } {
-  return {
-    onStart: child => {
-      const look = (): void => {
-        if (existsSync(join(place.path, file))) child.kill('SIGTERM')
-        else if (child.exitCode === null) setImmediate(look)
-      }
-      look()
-    },
+it('SIGTERM ends it with 143 in the middle of its work, and while a server keeps it waiting; the same command goes on', async () => {
+  const body = Buffer.from(jsonLines(5, 200, 60))
+  // What is called when half of the text has gone out and the rest does not come; once there is nothing to call, all of it comes.
+  let halfway: (() => void) | undefined
+  const host = createServer((request, response) => {
+    response.writeHead(200, { etag: '"one"', 'content-length': body.length })
+    // The first byte alone is asked for to learn of the whole.
+    if (halfway === undefined || request.headers.range !== undefined) response.end(body)
+    else response.write(body.subarray(0, body.length / 2), halfway)
+  })
+  await new Promise<void>(resolve => { host.listen(0, '127.0.0.1', resolve) })
+  const args = ['data', 'prepare', `http://127.0.0.1:${(host.address() as AddressInfo).port}/slow.jsonl`, '--out', 'slow', '--workers', '1', ...given]
+  try {
+    const stopped = await run(args, { cwd: place.path, onStart: child => { halfway = () => { child.kill('SIGTERM') } } })
+    expect([stopped.code, stopped.err, existsSync(join(place.path, 'slow'))]).toEqual([143, expect.stringContaining('stopped: what is done is kept'), false])
+    halfway = undefined
+    const again = await run(args, { cwd: place.path })
+    expect([again.code, existsSync(join(place.path, 'slow', 'manifest.json')), existsSync(join(place.path, '.slow.preparing'))]).toEqual([0, true, false])
+  } finally {
+    host.closeAllConnections()
+    host.close()
   }
-}
+})

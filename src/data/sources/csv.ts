@@ -1,5 +1,5 @@
 /** CSV as documents: a column of text, found by the name in the first record. */
-import type { DataError } from '../../core/errors.ts'
+import { UsageError, type DataError } from '../../core/errors.ts'
 import { didYouMean } from '../../core/nearest.ts'
 import { CsvFault, CsvRecord } from './csv-record.ts'
 import { linesIn, type Scanner } from './cut.ts'
@@ -12,7 +12,7 @@ type Format = Extract<DocumentFormat, { readonly format: 'csv' }>
 /** The delimiter of a format. @throws DataError when it is not one ASCII character, or is one that has another meaning. */
 export function delimiterOf({ delimiter = ',' }: { readonly delimiter?: string }): string {
   if (delimiter.length === 1 && delimiter.charCodeAt(0) < 128 && !'"\r\n'.includes(delimiter)) return delimiter
-  throw fault({ code: 'delimiter', what: `${JSON.stringify(delimiter)} cannot be the delimiter of a CSV file`, fix: 'it is one ASCII character, such as , or ; or \\t' })
+  throw new UsageError({ code: 'delimiter', what: `${JSON.stringify(delimiter)} cannot be the delimiter of a CSV file`, fix: 'it is one ASCII character, such as , or ; or \\t' })
 }
 
 export const csvFault = (cause: unknown, bytes: Buffer, name: string, line: number, from: number): unknown => cause instanceof CsvFault ? fault({

@@ -1,6 +1,7 @@
 /** Names to files: folders, patterns and lists in braces, in an order that does not depend on the file system. And formats by name. */
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { UsageError } from '../../core/errors.ts'
 import { fault } from './faults.ts'
 import { isAddress } from './http.ts'
 import type { DocumentFormat } from './types.ts'
@@ -27,14 +28,14 @@ const byCode = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
 /**
  * The files behind names, each named once. In folders, files whose names begin with a dot or tell no format are passed over, unless the format is given.
- * @throws DataError for what is not there, a pattern or folder without a file, a file named twice.
+ * @throws DataError for what is not there, a pattern or folder without a file; UsageError for a file named twice.
  */
 export async function filesOf(names: readonly string[], anyFormat: boolean): Promise<readonly string[]> {
   const files: string[] = []
   for (const name of names) files.push(...await behind(name, anyFormat))
   const seen = new Set<string>()
   for (const file of files) {
-    if (seen.has(file)) throw fault({ code: 'named-twice', what: `${file} is named twice`, fix: 'name each file once; to see its documents more often, train for more epochs' })
+    if (seen.has(file)) throw new UsageError({ code: 'file-twice', what: `${file} is named twice`, fix: 'name each file once; to see its documents more often, train for more epochs' })
     seen.add(file)
   }
   return files

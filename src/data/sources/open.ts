@@ -1,5 +1,5 @@
 /** The parts behind names, and their pieces. */
-import type { DataError } from '../../core/errors.ts'
+import { UsageError, type DataError } from '../../core/errors.ts'
 import { didYouMean } from '../../core/nearest.ts'
 import { openBytes, withBytes } from './byte-source.ts'
 import { compressionOf, decompressed, type Compression } from './compressed.ts'
@@ -32,22 +32,14 @@ const pieceBytes = 2 ** 20
 /**
  * The parts behind names: files, folders, globs, addresses, in an order that does not depend on the file system: that of the names, and
  * within a folder or pattern that of the paths' code units. `shard-{000..099}.tar` stands for a hundred files or addresses.
- * @throws DataError for what is not there, is named twice, or does not tell its format.
+ * @throws DataError for what is not there or does not tell its format; UsageError for what is named twice, and a format that there is not.
  */
 export async function openParts(names: readonly string[], options: { readonly format?: DocumentFormat } = {}): Promise<readonly DocumentPart[]> {
-  if (names.length === 0) throw fault({ code: 'no-data', what: 'no data is named', fix: 'name files, folders, patterns or addresses' })
+  if (names.length === 0) throw new UsageError({ code: 'no-files', what: 'no data is named', fix: 'name files, folders, patterns or addresses' })
   if (options.format !== undefined) checkFormat(options.format)
   const files = await filesOf(names, options.format !== undefined)
   const parts: DocumentPart[] = []
-  for (const name of files) {
-    const format = options.format ?? formatOf(name) ?? (isBare(name) ? { format: 'text' } as const : undefined)
-    if (format === undefined) {
-      // What is not there needs no format.
-      await (await openBytes(name)).close()
-      throw untold(name)
-    }
-    parts.push(await part(name, format))
-  }
+  for (const name of files) parts.push(await part(name, options.format))
   return parts
 }
 
@@ -61,14 +53,19 @@ const untold = (name: string): DataError => fault({
 
 const known = ['text', 'jsonl', 'parquet', 'csv', 'tar']
 function checkFormat(format: DocumentFormat): void {
-  if (!known.includes(format.format)) throw fault({ code: 'no-format', what: `there is no format "${String(format.format)}"`, fix: didYouMean(String(format.format), known) })
+  if (!known.includes(format.format)) throw new UsageError({ code: 'no-format', what: `there is no format "${String(format.format)}"`, fix: didYouMean(String(format.format), known) })
   if (format.format === 'csv') delimiterOf(format)
-  if (format.format === 'text' && (format.separator === '' || format.separator?.includes('\n'))) throw fault({ code: 'separator', what: 'a separator is a line with something on it', fix: 'give a line such as <|endoftext|>' })
+  if (format.format === 'text' && (format.separator === '' || format.separator?.includes('\n'))) throw new UsageError({ code: 'separator', what: 'a separator is a line with something on it', fix: 'give a line such as <|endoftext|>' })
 }
 
-async function part(name: string, format: DocumentFormat): Promise<DocumentPart> {
-  // It is opened for its size, and to tell at once what is not there. A pipe stays open: it has been begun.
+async function part(name: string, given: DocumentFormat | undefined): Promise<DocumentPart> {
+  // It is opened for its size, and to tell at once what is not there, before anything else of it. A pipe stays open: it has been begun.
   const opened = await openBytes(name)
+  const format = given ?? formatOf(name) ?? (isBare(name) ? { format: 'text' } as const : undefined)
+  if (format === undefined) {
+    await opened.close()
+    throw untold(name)
+  }
   const pipe = !opened.ranged && !isAddress(name) ? opened : undefined
   if (pipe === undefined) await opened.close()
   const use = <R>(go: (source: ByteSource) => Promise<R>): Promise<R> => pipe === undefined ? withBytes(name, opened.version, go) : go(pipe)

@@ -1,4 +1,4 @@
-/** Worker threads that are given one job after another, and their results in the order of the jobs. */
+/** Worker threads that do one job after another, and their results in the order of the jobs. */
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { Worker, type TransferListItem } from 'node:worker_threads'
@@ -33,6 +33,16 @@ function entry(): URL {
   return new URL(`data:text/javascript,${encodeURIComponent(program)}`)
 }
 
+/** One job after another: what does them keeps buffers and counts from one to the next, and a file's bytes are waited for in between. */
+export function oneByOne<Job, Result>(work: (job: Job) => Promise<Result>): (job: Job) => Promise<Result> {
+  let before: Promise<void> = Promise.resolve()
+  return job => {
+    const result = before.then(() => work(job))
+    before = result.then(() => undefined, () => undefined)
+    return result
+  }
+}
+
 interface Waiting { readonly resolve: (result: unknown) => void; readonly reject: (e: unknown) => void }
 interface Member { readonly worker: Worker; readonly waiting: Map<number, Waiting>; ended: Error | undefined }
 
@@ -44,7 +54,7 @@ export class WorkerPool<Job, Result> {
 
   /** Without workers, `here` does the jobs in this thread: where there is little to do, starting one takes longer than that. */
   constructor(task: Task, count: number, here: () => (job: Job) => Promise<Result>) {
-    this.#here = count === 0 ? here() : undefined
+    this.#here = count === 0 ? oneByOne(here()) : undefined
     const file = entry()
     this.#members = Array.from({ length: count }, () => {
       // What Node itself was told, such as --input-type, is for the program it was started with.

@@ -3,11 +3,11 @@ import { parentPort, workerData, type TransferListItem } from 'node:worker_threa
 import { batchMaker, type BatchJob, type SourceSpec } from './source.ts'
 import { pieceEncoder, type Encoding } from './encode.ts'
 import { wordCounter, type CountJob } from './learn.ts'
-import { failureOf, type Reply, type Request, type Task } from './pool.ts'
+import { failureOf, oneByOne, type Reply, type Request, type Task } from './pool.ts'
 import type { Piece } from '../documents.ts'
 
 interface Done { readonly result: unknown; readonly transfer?: readonly TransferListItem[] }
-type Handler = (job: unknown) => Promise<Done> | Done
+type Handler = (job: unknown) => Promise<Done>
 
 const buffersOf = (views: readonly Uint8Array[]): ArrayBuffer[] => views.map(v => v.buffer as ArrayBuffer).filter(b => b.byteLength > 0)
 
@@ -25,8 +25,14 @@ const makers: { readonly [kind: string]: (init: unknown) => Handler } = {
   },
   batches: init => {
     const make = batchMaker(init as SourceSpec)
-    return job => ({ result: make(job as BatchJob) })
+    return async job => ({ result: make(job as BatchJob) })
   },
+}
+
+function handlerOf({ kind, init }: Task): Handler {
+  const make = makers[kind]
+  if (make === undefined) throw new Error(`there is no worker "${kind}"`)
+  return oneByOne(make(init))
 }
 
 const { kind, init } = workerData as Task
@@ -35,8 +41,7 @@ parentPort?.on('message', ({ id, job }: Request) => {
   const reply = (r: Reply, transfer: readonly TransferListItem[] = []): void => parentPort?.postMessage(r, [...transfer])
   void (async () => {
     try {
-      handler ??= makers[kind]?.(init)
-      if (handler === undefined) throw new Error(`there is no worker "${kind}"`)
+      handler ??= handlerOf({ kind, init })
       const { result, transfer } = await handler(job)
       reply({ id, result }, transfer)
     } catch (e) {

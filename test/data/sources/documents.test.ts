@@ -178,16 +178,16 @@ describe('bad input', () => {
     ['too few fields', 'o.csv', 'id,text\n1,a\n2\n', /a record has 1 field, the first line 2\n {2}in +.*o\.csv:3/],
     ['an open quote', 'p.csv', 'id,text\n1,"a\nb\n', /a quote is opened and never closed[^]*p\.csv:2/],
     ['text behind a quote', 'q.csv', 'id,text\n1,"a"b\n', /text follows a closing quote[^]*q\.csv:2/],
-    ['a delimiter of two characters', 'r.csv', 'text', /cannot be the delimiter/, { format: 'csv', delimiter: '::' }],
+    ['a delimiter of two characters', 'r.csv', 'text', /^UsageError\[delimiter\] .*cannot be the delimiter/, { format: 'csv', delimiter: '::' }],
     ['not gzip', 's.jsonl.gz', jsonl('a'), /not compressed by gzip/],
     ['gzip cut off', 't.jsonl.gz', gzipSync(jsonl('a', 'b')).subarray(0, -9), /data-ends\].*t\.jsonl\.gz is cut off/],
     ['gzip spoilt', 'u.jsonl.gz', gzipSync(jsonl('a'.repeat(99))).fill(0x55, 12, 18), /spoilt-archive\].*cannot be decompressed/],
     ['rubbish behind gzip', 'v.jsonl.gz', Buffer.concat([gzipSync(jsonl('a')), Buffer.from('rubbish')]), /cannot be decompressed/],
     ['an empty .gz', 'w.jsonl.gz', '', /w\.jsonl\.gz is empty/],
-    ['a name without a format', 'x.dat', 'a', /does not tell its format[^]*text, jsonl, parquet, csv or tar/],
+    ['a name without a format', 'x.dat', 'a', /^DataError\[no-format\] .* does not tell its format[^]*text, jsonl, parquet, csv or tar/],
     ['.json', 'y.json', '[]', /jq -c/],
-    ['an empty separator', 'z.txt', 'a', /a separator is a line/, { format: 'text', separator: '' }],
-    ['no format', 'z.txt', 'a', /there is no format "jsnl"[^]*did you mean "jsonl"/, { format: 'jsnl' } as unknown as DocumentFormat],
+    ['an empty separator', 'z.txt', 'a', /^UsageError\[separator\] a separator is a line/, { format: 'text', separator: '' }],
+    ['no format', 'z.txt', 'a', /^UsageError\[no-format\] there is no format "jsnl"[^]*did you mean "jsonl"/, { format: 'jsnl' } as unknown as DocumentFormat],
   ]
   for (const [what, name, content, says, format] of table) {
     test(what, async () => { expect(await failure(documents(folder.file(name, content), format === undefined ? {} : { format }))).toMatch(says) })

@@ -22,6 +22,8 @@ async function survives<T>(name: string, bytes: Uint8Array, read: (path: string)
   const path = folder.at(name)
   let whole = 0
   const before = process.memoryUsage().rss
+  writeFileSync(path, bytes)
+  right(await read(path), Buffer.from(bytes))
   for (let nth = 0; nth < count * share; nth++) {
     const bad = mutated(bytes, 7, nth)
     writeFileSync(path, bad)
@@ -79,8 +81,8 @@ describe('mutations', () => {
   })
 
   test('tar', async () => {
-    // Fewer members and smaller padding: most bytes of an archive mean nothing.
-    await survives('a.tar', readFileSync(fixture('webdataset.tar')).subarray(0, 4 * 3 * 1024), read(), areDocuments, { share: 1 / 2 })
+    // Its first four records, each three members of a header and a block, but that one text is empty and has none: most bytes of a whole archive are zeros at its end.
+    await survives('a.tar', readFileSync(fixture('webdataset.tar')).subarray(0, 4 * 3 * 1024 - 512), read(), areDocuments, { share: 1 / 2 })
     await survives('pax.tar', readFileSync(fixture('pax.tar')), read({ format: 'tar', field: 'tags.txt' }), areDocuments, { share: 1 / 2 })
   })
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DataError } from '../../../src/core/errors.ts'
+import { MeshworkError } from '../../../src/core/errors.ts'
 import { documentsOf, openParts, type Document, type DocumentFormat, type DocumentPart, type Message, type Piece } from '../../../src/data/documents.ts'
 
 export const fixtures = fileURLToPath(new URL('fixtures/', import.meta.url))
@@ -39,7 +39,7 @@ export const contents = async (...args: Parameters<typeof documents>): Promise<u
 /** The error that a promise ends in, as the user sees it. */
 export async function failure(promise: Promise<unknown>): Promise<string> {
   const error = await promise.then(() => undefined, (e: unknown) => e)
-  if (!(error instanceof DataError)) throw new Error(`no DataError: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+  if (!(error instanceof MeshworkError)) throw new Error(`no error of ours: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
   if (error.problem.fix === undefined) throw new Error(`no fix: ${error.message}`)
   return error.message
 }
