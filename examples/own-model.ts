@@ -10,7 +10,7 @@ import { crossEntropy, dropout, gelu, rmsNorm } from 'meshwork/nn'
 import { addDecayedWeights, chain, clipByGlobalNorm, scaleByAdam, scaleByRate, warmupStableDecay } from 'meshwork/optim'
 import { defineRun, type Hook, type Run } from 'meshwork/train'
 
-// ——— The model: what there is to set, dims, parameters, a batch, and the loss.
+// The model: what there is to set, dims, parameters, a batch, and the loss.
 const schema = z.strictObject({
   arms: z.int().min(2).default(3), width: z.int().min(1).default(64), depth: z.int().min(1).default(4), dropout: z.number().min(0).max(0.9).default(0.05),
 })
@@ -46,7 +46,7 @@ function spirals({ arms, width, depth, dropout: share }: z.infer<typeof schema>,
 }
 const spiralModel = configurable({ name: 'spirals', schema, build: (config: z.infer<typeof schema>, { batch, precision }) => spirals(config, batch, precision) })
 
-// ——— The data: any object with batch(step, rows). What a row holds hangs on step and row alone.
+// The data: any object with batch(step, rows). What a row holds hangs on step and row alone.
 const arms = 3
 const points = (seed: number): DataSource<{ points: Float32Array; labels: Int32Array }> => ({
   batch(step, { from, to }) {
@@ -64,7 +64,7 @@ const points = (seed: number): DataSource<{ points: Float32Array; labels: Int32A
   },
 })
 
-// ——— A hook hears all that the run tells. What it throws would end the run.
+// A hook hears all that the run tells. What it throws would end the run.
 let best = 0
 const telling: Hook = event => {
   const accuracy = event.type === 'eval' ? event.metrics['accuracy'] : undefined

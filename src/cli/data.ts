@@ -8,6 +8,7 @@ import { prepareStore, type PrepareProgress, type Prepared } from '../data/store
 import { openStore, type Store } from '../data/store/store.ts'
 import type { Tokenizer } from '../data/tokenizer.ts'
 import { currentJob } from '../runtime/job.ts'
+import { isRunFolder, showStep, type StepFlags } from './data-step.ts'
 import { formatBytes, formatCount, formatDuration, formatInteger, shellPath, visible } from './format.ts'
 import { interrupts } from './interrupt.ts'
 import { joinCommand, outputOf } from './job.ts'
@@ -145,17 +146,25 @@ function summary(out: string, { manifest, made, resumed }: Prepared): string[] {
   ]
 }
 
-interface ShowFlags { readonly doc?: string; readonly verify?: boolean; readonly json?: boolean }
+interface ShowFlags extends StepFlags { readonly doc?: string; readonly verify?: boolean }
 
 const showCommand = (): Command => new Command('show')
-  .description('What a store holds: documents, tokens, the tokenizer, a sample. Megatron\'s files, too: their name without .bin and .idx.')
-  .argument('<store>', 'the store\'s folder')
+  .description('What a store holds: documents, tokens, the tokenizer, a sample. Megatron\'s files, too: their name without .bin and .idx. Of a run: the documents that made a step.')
+  .argument('<path>', 'the folder of a store or of a run')
   .option('--doc <n>', 'one document, counted from 0')
   .option('--verify', 'read all of it, and compare it with its checksums')
+  .option('--step <n>', 'of a run: the step, counted from 1 as it is printed')
+  .option('--recipe <file>', 'of a run: the recipe that it was made with, where it is not where it was')
   .option('--json', 'print as JSON')
-  .addHelpText('after', '\nExamples:\n  $ npx meshwork data show stores/corpus\n  $ npx meshwork data show stores/corpus --doc 17 --json\n  $ npx meshwork data show megatron/my-corpus_text_document')
+  .addHelpText('after', '\nExamples:\n  $ npx meshwork data show stores/corpus\n  $ npx meshwork data show stores/corpus --doc 17 --json\n  $ npx meshwork data show megatron/my-corpus_text_document\n  $ npx meshwork data show runs/gpt-tiny-0 --step 120')
   .action(async (path: string, flags: ShowFlags) => {
     const output = openOutput()
+    const [ofRun, ofStore] = [['step', 'recipe'] as const, ['doc', 'verify'] as const].map(names => names.find(name => flags[name] !== undefined))
+    if (await isRunFolder(path)) {
+      if (ofStore !== undefined) throw new UsageError({ code: 'flag', what: `--${ofStore}: ${path} is a run, and no store`, fix: 'give a store, or a step of the run: --step 1' })
+      return showStep(path, flags, output)
+    }
+    if (ofRun !== undefined) throw new UsageError({ code: 'flag', what: `--${ofRun}: ${path} holds no run: it has no run.json`, fix: 'give a folder that `npx meshwork train` named at its end' })
     const store = await openStore(path)
     try {
       const doc = flags.doc === undefined ? undefined : wholeNumber(flags.doc, '--doc', 0)

@@ -2,8 +2,6 @@
 import { Command } from 'commander'
 import { isPart } from '../core/configurable.ts'
 import { UsageError } from '../core/errors.ts'
-import { checkFiles } from '../data/check.ts'
-import { formatOfText, type TextConfig } from '../data/text-data.ts'
 import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
 import { openGenerator } from '../serve/generate.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
@@ -11,6 +9,7 @@ import { meshOfRun, type Run } from '../train/run.ts'
 import { checkStart, type Start } from '../train/start.ts'
 import { train } from '../train/train.ts'
 import { checkRun } from './check.ts'
+import { checkData } from './data-files.ts'
 import { shellPath, shellWord, visible } from './format.ts'
 import { interrupts, type Interrupts } from './interrupt.ts'
 import { backendOption, joinCommand, outputOf, requireRanks, whereDevices } from './job.ts'
@@ -88,12 +87,6 @@ function startOf({ resume, initFrom, only, except }: Flags): Start | undefined {
   if (resume !== undefined && initFrom !== undefined) throw new UsageError({ code: 'flag', what: '--resume and --init-from are given, and a run starts from one thing', fix: 'give one: --resume goes on with a run, --init-from begins one with its weights' })
   if (initFrom === undefined && (only ?? except) !== undefined) throw new UsageError({ code: 'flag', what: `--${only === undefined ? 'except' : 'only'} chooses from what --init-from loads, which is not given`, fix: 'add --init-from PATH' })
   return resume !== undefined ? { resume } : initFrom !== undefined ? { weights: initFrom, choice: { ...(only === undefined ? {} : { only }), ...(except === undefined ? {} : { except }) } } : undefined
-}
-
-/** What is wrong with the files that a run's data comes from, where it does. */
-async function checkData({ data }: Run): Promise<void> {
-  const { files = [], ...format } = isPart(data) ? data.config as Partial<TextConfig> : {}
-  if (files.length > 0) await checkFiles(files, formatOfText(format))
 }
 
 interface Job { readonly run: Run; readonly recipe: string; readonly start: Start | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean }

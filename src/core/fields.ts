@@ -39,7 +39,7 @@ const names: { readonly [type: string]: string } = { integer: 'a whole number', 
 
 /** In words; `value` is what was given instead. */
 function describeKind(kind: Kind, value?: unknown): string {
-  if (kind.anyOf !== undefined) return kind.anyOf.map(k => describeKind(k)).join(', or ')
+  if (kind.anyOf !== undefined) return kind.anyOf.map(k => describeKind(k, value)).join(', or ')
   if (kind.enum !== undefined) return `one of ${kind.enum.join(', ')}`
   if (kind.type === 'array') return `a list [${describeKind(kind.items ?? {})}, …]`
   if (kind.properties !== undefined) return `an object with ${Object.keys(kind.properties).join(', ')}`

@@ -123,7 +123,7 @@ function heldOutOf(rows: ArrayRows, request: DataRequest, labels: string | undef
   const batches = labels === undefined ? Math.floor(rows.count / size) : Math.ceil(rows.count / size)
   if (batches === 0) throw new DataError({ code: 'few-rows', what: `held out are ${rows.count} rows, and a batch has ${size}`, details: { in: rows.name ?? 'the rows' }, fix: 'hold out more, or ask for a smaller batch' })
   return {
-    batches: Math.min(batches, heldOut),
+    batches: Math.min(batches, heldOut), count: rows.count,
     source: {
       async batch(step, { from, to }) {
         const count = Math.max(0, Math.min(to, rows.count - step * size) - from)

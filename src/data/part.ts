@@ -30,7 +30,12 @@ export interface DataRequest {
 }
 
 /** Data that is measured on: always the same batches, in their order. */
-export interface HeldOut<B> { readonly source: DataSource<B>; readonly batches: number }
+export interface HeldOut<B> {
+  readonly source: DataSource<B>
+  readonly batches: number
+  /** Rows there are, where that is known. Where there are more than the batches have, those that fill no batch come behind them. */
+  readonly count?: number
+}
 
 /** A source that is open. Only `batch` is needed: that is what a source of one's own is. */
 export interface OpenData<B> extends DataSource<B> {
@@ -51,4 +56,8 @@ export interface OpenData<B> extends DataSource<B> {
 export interface DataAbout { readonly name: string; readonly licence: string; readonly tokens?: number; readonly rows?: number; readonly heldOut?: number; readonly vocab?: number }
 
 /** Data that has to be opened first: what ours are, and what one's own may be. */
-export interface OpenableData<B> { open(request: DataRequest): Promise<OpenData<B>> }
+export interface OpenableData<B> {
+  open(request: DataRequest): Promise<OpenData<B>>
+  /** Other files in the same form, all of them and each row once, as what is held out; tokens are those of a tokenizer.json. */
+  readonly whole?: (files: readonly string[], tokenizer: string, request: DataRequest) => Promise<OpenData<B>>
+}

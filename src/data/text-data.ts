@@ -152,23 +152,42 @@ async function storesOf(config: TextConfig, request: DataRequest): Promise<{ rea
   }
 }
 
+/** What of a source's options does not hang on which part of the stores is read. */
+const common = <T extends Task>(config: TextConfig, task: T, request: DataRequest) => ({
+  batch: request.batch, seq: seqOf(request), seed: request.seed, task, temperature: config.temperature, heldOut: { share: config.heldOut, rows: request.batch },
+  ...(config.rows === undefined ? 'segments' in request.fields || task.kind === 'spans' ? {} : { rows: 'windows' as const } : { rows: config.rows }),
+  ...(request.ignored === undefined ? {} : { ignored: request.ignored }), ...(request.vocab === undefined ? {} : { vocab: request.vocab }),
+}) satisfies Partial<SourceOptions<T>>
+
 const open = <C extends TextConfig, T extends Task>(task: (config: C) => T) => (config: C): OpenableData<Batches[T['kind']]> => ({
+  async whole(files, tokenizer, request): Promise<OpenData<Batches[T['kind']]>> {
+    const all: TextConfig = { ...config, files, stores: [], tokenizer, vocab: undefined, heldOut: 0 }
+    const { stores } = await storesOf(all, request)
+    const source = await openSource<T>({ ...common(config, task(config), request), stores, part: 'all' }).catch((e: unknown) => {
+      if (!(e instanceof DataError) || e.code !== 'text-too-short') throw e
+      throw new DataError({ code: 'text-too-short', what: `${namesOf(all)} has not one row of ${seqOf(request)} tokens`, details: e.problem.details ?? {}, fix: 'give more text: what fills no row of the model is not measured', cause: e })
+    })
+    try {
+      requireVocab(source, request)
+      requireCounted(source, request)
+      return { ...source, heldOut: { source, batches: wholeBatches(source, request), count: source.rows[0] ?? 0 }, ...await aboutOf(all, source, undefined), close: () => source.close() }
+    } catch (e) {
+      source.close()
+      throw e
+    }
+  },
   async open(request): Promise<OpenData<Batches[T['kind']]>> {
     const { stores, made } = await storesOf(config, request)
-    const common = {
-      batch: request.batch, seq: seqOf(request), seed: request.seed, task: task(config), temperature: config.temperature, heldOut: { share: config.heldOut, rows: request.batch },
-      ...(config.rows === undefined ? 'segments' in request.fields || task(config).kind === 'spans' ? {} : { rows: 'windows' as const } : { rows: config.rows }),
-      ...(request.ignored === undefined ? {} : { ignored: request.ignored }), ...(request.vocab === undefined ? {} : { vocab: request.vocab }),
-    } satisfies Partial<SourceOptions<T>>
+    const shared = common(config, task(config), request)
     const opened = (options: SourceOptions<T>): Promise<StoreSource<Batches[T['kind']]>> => openSource<T>(options).catch((e: unknown) => { throw e instanceof DataError && e.code === 'text-too-short' ? tooShort(request, config, stores.reduce((t, { path }) => t.replaceAll(path, 'it'), e.problem.what), e) : e })
-    const source = await opened({ ...common, stores })
-    const held = config.heldOut === 0 ? undefined : await opened({ ...common, stores: stores.slice(0, 1), part: 'heldOut' })
+    const source = await opened({ ...shared, stores })
+    const held = config.heldOut === 0 ? undefined : await opened({ ...shared, stores: stores.slice(0, 1), part: 'heldOut' })
     const close = (): void => { source.close(); held?.close() }
     try {
       requireVocab(source, request)
       requireCounted(source, request)
       if (made !== undefined) request.onNote(`the text was tokenised once, and is kept in ${made}`)
-      return { ...source, heldOut: held === undefined ? undefined : { source: held, batches: heldOutBatches(held, request, config) }, ...await aboutOf(config, source, held), close }
+      return { ...source, heldOut: held === undefined ? undefined : { source: held, batches: heldOutBatches(held, request, config), count: held.rows[0] ?? 0 }, ...await aboutOf(config, source, held), close }
     } catch (e) {
       close()
       throw e
@@ -177,11 +196,12 @@ const open = <C extends TextConfig, T extends Task>(task: (config: C) => T) => (
 })
 
 /** The last batch may have empty rows, for a model that leaves them out. */
-function heldOutBatches({ rows: [rows = 0] }: StoreSource<unknown>, request: DataRequest, config: TextConfig): number {
-  const { heldOut, batch, ignored } = request
-  const whole = ignored === undefined ? Math.floor(rows / batch) : Math.ceil(rows / batch)
-  if (whole > 0) return Math.min(heldOut, whole)
-  throw tooShort(request, config, `what is held out are ${rows} rows, and a batch has ${batch}`)
+const wholeBatches = ({ rows: [rows = 0] }: StoreSource<unknown>, { batch, ignored }: DataRequest): number => (ignored === undefined ? Math.floor(rows / batch) : Math.ceil(rows / batch))
+
+function heldOutBatches(source: StoreSource<unknown>, request: DataRequest, config: TextConfig): number {
+  const whole = wholeBatches(source, request)
+  if (whole > 0) return Math.min(request.heldOut, whole)
+  throw tooShort(request, config, `what is held out are ${source.rows[0] ?? 0} rows, and a batch has ${request.batch}`)
 }
 
 const tooShort = (request: DataRequest, config: TextConfig, reason: string, cause?: DataError): DataError => new DataError({

@@ -30,17 +30,18 @@ export interface EvaluateOptions {
   readonly batches: number
   /** Asked after each batch, in all processes alike: whether it is enough. */
   readonly enough?: (done: number) => Promise<boolean>
-  /** Sees each batch as it is made. */
-  readonly onBatch?: (batch: unknown, index: number) => void
+  /** What is added to; nothing yet unless given. */
+  readonly means?: WeightedMeans
+  /** What each weight is multiplied by: of batches that are smaller than others and do not say so. */
+  readonly share?: number
 }
 
 /** The next batch is made, and the last one's numbers are read, while the devices work. */
-export async function evaluateOn(params: unknown, { model, evaluate, rows, source, batches, enough, onBatch }: EvaluateOptions): Promise<WeightedMeans> {
-  const means = new WeightedMeans()
+export async function evaluateOn(params: unknown, { model, evaluate, rows, source, batches, enough, means = new WeightedMeans(), share = 1 }: EvaluateOptions): Promise<WeightedMeans> {
   type Found = { readonly [name: string]: { readonly value: MeshArray; readonly weight: MeshArray } }
   const add = async (found: Found): Promise<void> => {
     try {
-      for (const [name, { value, weight }] of Object.entries(found)) means.add(name, { value: await value.item(), weight: await weight.item() })
+      for (const [name, { value, weight }] of Object.entries(found)) means.add(name, { value: await value.item(), weight: await weight.item() * share })
     } finally {
       disposeAll(found)
     }
@@ -48,7 +49,6 @@ export async function evaluateOn(params: unknown, { model, evaluate, rows, sourc
   let underWay: Found | undefined
   for (let i = 0; i < batches; i++) {
     const batch = await source.batch(i, rows)
-    onBatch?.(batch, i)
     const before = underWay
     underWay = await evaluate(params as never, sourcesOf(model.batch, batch, rows) as never) as Found
     if (before !== undefined) await add(before)

@@ -89,8 +89,8 @@ export type TrainEvent =
   | { readonly type: 'step'; readonly steps: number } & StepRow
   /** The step was left out: its gradients overflowed the loss scale, or it was bad and the run's guard says `skip`. */
   | { readonly type: 'skipped'; readonly step: number; readonly why: string; readonly documents?: readonly string[]; readonly lossScale?: number }
-  /** The run went back to a checkpoint, and goes on without the batches since. */
-  | { readonly type: 'rewind'; readonly step: number; readonly to: number; readonly why: string; readonly documents?: readonly string[] }
+  /** The run went back to a checkpoint, behind step `to`, and goes on without the batches since: with batch `batch`. */
+  | { readonly type: 'rewind'; readonly step: number; readonly to: number; readonly batch: number; readonly why: string; readonly documents?: readonly string[] }
   | { readonly type: 'eval' } & EvalRow
   | { readonly type: 'checkpoint'; readonly step: number; readonly path: string; readonly bytes: number; readonly waitMs: number; readonly totalMs: number }
   | { readonly type: 'saved'; readonly folder: string }

@@ -192,13 +192,19 @@ async function place(choice: FolderChoice): Promise<{ readonly path: string; rea
   }
 }
 
-/** @throws FileError with the first difference */
-function requireSameRunFile(path: string, { identity: had }: Pick<RunFile, 'identity'>, { identity: now }: Pick<RunFile, 'identity'>): void {
+/** The first thing in which two identities differ, and what each has there; undefined where they are the same. */
+export function differenceOf(had: Plain, now: Plain): { readonly in: string; readonly there: string; readonly here: string } | undefined {
   const [a, b] = [flatten(had, ''), flatten(JSON.parse(JSON.stringify(now)), '')]
   const key = [...new Set([...Object.keys(a), ...Object.keys(b)])].find(k => a[k] !== b[k])
-  if (key === undefined) return
+  return key === undefined ? undefined : { in: key, there: a[key] ?? 'none', here: b[key] ?? 'none' }
+}
+
+/** @throws FileError with the first difference */
+function requireSameRunFile(path: string, { identity: had }: Pick<RunFile, 'identity'>, { identity: now }: Pick<RunFile, 'identity'>): void {
+  const found = differenceOf(had, now)
+  if (found === undefined) return
   throw new FileError({
-    code: 'run-differs', what: `${path} holds another run: it differs in ${key}`, details: { there: a[key] ?? 'none', here: b[key] ?? 'none' },
+    code: 'run-differs', what: `${path} holds another run: it differs in ${found.in}`, details: { there: found.there, here: found.here },
     fix: `go on with the same command line, or give another folder (--out DIR); to start from what was learnt there: --init-from ${shellPath(path)}`,
   })
 }

@@ -243,8 +243,7 @@ export class Loop {
     for (let step = progress.step; step <= rewound.step; step++) clock.lose(this.stepTimes.get(step) ?? 0)
     this.losses.length = Math.max(0, this.losses.length - (rewound.step + 1 - progress.step))
     this.batches = this.batchesFrom(this.progress.batch)
-    const { batch: _, ...told } = rewound
-    await tell({ type: 'rewind', to: progress.step, ...told })
+    await tell({ type: 'rewind', to: progress.step, ...rewound, batch: this.progress.batch })
   }
 
   private async save(): Promise<void> {

@@ -39,15 +39,18 @@ const stages = { count: 'data: counting words', learn: 'data: learning tokens', 
 export async function openData(run: Run, model: Pick<Model<Tree, Tree>, 'batch' | 'dims' | 'ignored'>, { backend: { processes }, tell, signal }: Pick<SessionOptions, 'tell' | 'signal'> & { readonly backend: Pick<Backend, 'processes'> }): Promise<OpenData<unknown>> {
   const { data } = run
   const source = isPart(data) ? data.build() : data
-  const fields = rowFields(model.batch)
+  // What the model takes is wrong whatever the data.
+  rowFields(model.batch)
   if (!('open' in source)) return source
-  const request: DataRequest = {
-    batch: run.batch, seed: run.seed, fields, vocab: model.dims['vocab']?.size, ignored: model.ignored, heldOut: run.evaluation.batches, signal,
-    ranks: { rank: 0, count: 1, exchange: async bytes => [await bytes] },
-    onProgress: ({ stage, done, total }) => tell({ type: 'preparing', what: stages[stage], done, total }), onNote: text => tell({ type: 'note', text }),
-  }
-  return leadersFirst(processes, 'preparing the data', () => source.open(request))
+  return leadersFirst(processes, 'preparing the data', () => source.open(dataRequest(run, model, { tell, signal })))
 }
+
+/** What a run asks of its data. */
+export const dataRequest = (run: Pick<Run, 'batch' | 'seed' | 'evaluation'>, model: Pick<Model<Tree, Tree>, 'batch' | 'dims' | 'ignored'>, { tell, signal }: Pick<SessionOptions, 'tell' | 'signal'>): DataRequest => ({
+  batch: run.batch, seed: run.seed, fields: rowFields(model.batch), vocab: model.dims['vocab']?.size, ignored: model.ignored, heldOut: run.evaluation.batches, signal,
+  ranks: { rank: 0, count: 1, exchange: async bytes => [await bytes] },
+  onProgress: ({ stage, done, total }) => tell({ type: 'preparing', what: stages[stage], done, total }), onNote: text => tell({ type: 'note', text }),
+})
 
 /** What the trainer is compiled with. */
 export const trainerConfig = (run: Run): TrainerConfig => ({
