@@ -1,4 +1,4 @@
-// Loaded before a program (`node --import`): kills its process, by SIGKILL, where SOAK_KILL says; or counts, into SOAK_COUNTS, the moments there are.
+// Loaded before a program (`node --import`): sends its process a signal, SIGKILL unless told, where SOAK_KILL says; or counts, into SOAK_COUNTS, the moments there are.
 //   {"at": "prepare" | "save" | "log", "n", "step"}  at the n-th call that changes files of that kind, of the save of that step; a line of the log is then written by half
 //   {"at": "step" | "eval" | "compiling", "n"}  when the run tells of it: of that step, or the n-th time
 //   {"at": "time" | "compile", "n"}  n ms after the program has begun, or after it has begun to compile, whatever it does then
@@ -11,9 +11,9 @@ const { SOAK_KILL: asked, SOAK_COUNTS: counting, SOAK_DEAD: dead = '', OMPI_COMM
 const rank = Number(open ?? mpich ?? 0)
 const moments = (asked === undefined ? [] : JSON.parse(asked)).map((moment, i) => ({ ...moment, i })).filter(moment => (moment.rank ?? 0) === rank)
 const { writeFileSync } = fs
-const die = ({ i }) => {
+const die = ({ i, signal = 'SIGKILL' }) => {
   writeFileSync(dead, `${i}`)
-  process.kill(process.pid, 'SIGKILL')
+  process.kill(process.pid, signal)
 }
 /** From a thread: this one may be busy with native code. */
 const dieAfter = ({ i, n }) => {

@@ -1,14 +1,15 @@
 /** Runs that are killed again and again, each time at a moment drawn from a seed, and go on until they end as the undisturbed run did. */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { cacheRoot } from '../../src/io/cache-root.ts'
 import { environment, watched } from '../mpi/support.ts'
 import { differences } from './compare.ts'
 
 /** A moment, as dying.mjs is told it. */
-export interface Kill { readonly at: 'prepare' | 'save' | 'log' | 'step' | 'eval' | 'compiling' | 'compile' | 'time'; readonly n: number; readonly step?: number; readonly rank?: number }
+export interface Kill { readonly at: 'prepare' | 'save' | 'log' | 'step' | 'eval' | 'compiling' | 'compile' | 'time'; readonly n: number; readonly step?: number; readonly rank?: number; /** SIGKILL unless given. */ readonly signal?: 'SIGTERM' }
 export interface SoakOptions {
   /** Of the same run into that folder. */
   readonly command: (out: string) => readonly string[]
@@ -73,9 +74,18 @@ export function moments(draw: (n: number) => number, { steps, ranks }: Pick<Soak
   return all ? [...kills, save(steps)] : kills
 }
 
-interface Ended { /** By which of the moments. */ readonly killed: number | undefined; readonly code: number | null; readonly from: number | undefined; readonly out: string; readonly err: string }
+/** A cache of its own, in which data is made anew; plugins and the like are those that there are. */
+export function freshCache(round: string): void {
+  const cache = join(round, 'cache')
+  mkdirSync(cache, { recursive: true })
+  for (const name of ['plugins', 'mpi', 'peaks']) if (existsSync(join(cacheRoot(), name))) symlinkSync(join(cacheRoot(), name), join(cache, name))
+}
 
-async function start(options: SoakOptions, out: string, round: string, env: Readonly<Record<string, string>>): Promise<Ended> {
+export interface Ended { /** By which of the moments. */ readonly killed: number | undefined; readonly code: number | null; readonly from: number | undefined; readonly out: string; readonly err: string }
+
+export type StartOptions = Pick<SoakOptions, 'command' | 'folder' | 'steps' | 'ranks'>
+/** Starts the run once, in a folder that has a cache, and waits for its end. */
+export async function start(options: StartOptions, out: string, round: string, env: Readonly<Record<string, string>>): Promise<Ended> {
   const dead = join(round, 'dead')
   rmSync(dead, { force: true })
   const mark = `${process.pid}-${round}`
@@ -122,7 +132,7 @@ export async function soak(options: SoakOptions): Promise<Report> {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'text.txt'), soakText(seed, steps))
   const calmRound = join(folder, 'calm')
-  mkdirSync(calmRound, { recursive: true })
+  freshCache(calmRound)
   const calm = join(calmRound, 'run')
   const first = await start(options, calm, calmRound, { SOAK_COUNTS: join(calmRound, 'counts') })
   if (first.code !== 0) throw new Error(`the undisturbed run ended with ${first.code}:\n${first.err}`)
@@ -135,7 +145,7 @@ export async function soak(options: SoakOptions): Promise<Report> {
   let [killed, rounds, starts] = [0, 0, 0]
   while (killed < kills) {
     const at = join(folder, `round-${rounds++}`)
-    mkdirSync(at)
+    freshCache(at)
     const out = join(at, 'run')
     const plan = moments(draw, options, { counts, epoch }, kills > 10)
     let ended = false
