@@ -38,7 +38,7 @@ describe('bad input', () => {
     { name: 'no --out', args: ['data', 'prepare', '$F/corpus.jsonl'], exit: 2, says: ['missing-mandatory-option-value', '--out'] },
     { name: 'an --out without a name', args: prepare('--out', ''), exit: 2, says: ['flag', '--out'] },
     { name: 'a missing file', args: ['data', 'prepare', '$F/corpus.json', '--out', '$F/x'], exit: 1, says: ['no-such-file', 'corpus.json'] },
-    { name: 'a file given twice', args: ['data', 'prepare', '$F/corpus.jsonl', '$F/corpus.jsonl', '--out', '$F/x'], exit: 1, says: ['named-twice', 'corpus.jsonl', 'epochs'] },
+    { name: 'a file given twice', args: ['data', 'prepare', '$F/corpus.jsonl', '$F/corpus.jsonl', '--out', '$F/x'], exit: 2, says: ['file-twice', 'corpus.jsonl', 'epochs'] },
     { name: 'a line that is no JSON', args: ['data', 'prepare', '$F/bad.jsonl', '--out', '$F/x', ...given], exit: 1, says: [/bad\.jsonl:2/] },
     { name: 'a field that is not there', args: ['data', 'prepare', '$F/other.jsonl', '--out', '$F/x', ...given], exit: 1, says: [/other\.jsonl:1/] },
     { name: 'nothing in the files', args: ['data', 'prepare', '$F/blank.jsonl', '--out', '$F/x', ...given], exit: 1, says: ['no-documents', 'blank.jsonl'] },
