@@ -25,7 +25,7 @@ export interface StepFlags { readonly step?: string; readonly recipe?: string; r
 export async function showStep(folder: string, { step: given, recipe, json }: StepFlags, output: Output): Promise<void> {
   if (given === undefined) throw new UsageError({ code: 'flag', what: `${folder} is a run, and which of its steps to show is not said`, fix: 'for example --step 1' })
   const { run, file } = await savedRun(folder, recipe)
-  const step = wholeNumber(given, '--step', 1, run.steps)
+  const step = wholeNumber(given, '--step', 1, typeof run.steps === 'number' ? run.steps : undefined)
   await checkData(run)
   const data = await openData(run, modelOf(run), { backend: { processes: alone }, tell: json === true ? () => undefined : trainingProgress(output) })
   try {

@@ -27,7 +27,7 @@ test('a line of each step, evaluation, skipped step and rewind; nothing of all e
   expect(lost).toEqual([])
   const told: TrainEvent[] = [
     step(0), { type: 'note', text: 'a word' }, { type: 'eval', step: 0, evalLoss: 4.5, metrics: { accuracy: 0.25 } }, step(1, { skipped: true, lossScale: 8 }),
-    { type: 'skipped', step: 1, why: 'its loss is NaN', documents: ['a.txt:3'] }, { type: 'saved', folder }, { type: 'rewind', step: 1, to: 0, why: 'its loss leaps' },
+    { type: 'skipped', step: 1, why: 'its loss is NaN', documents: ['a.txt:3'] }, { type: 'saved', folder }, { type: 'rewind', step: 1, to: 0, batch: 2, why: 'its loss leaps' },
   ]
   for (const e of told) await log.tell(e)
   await log.close()

@@ -1,6 +1,9 @@
 /** The loop of training: one step is under way while the last one's metrics are read; events keep their order, whatever ends the run. */
 import { expect, test } from 'vitest'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
+import { adamw } from '../../src/optim/index.ts'
+import { namedArrays } from '../../src/train/evaluate.ts'
+import { fit } from '../../src/train/fit.ts'
 import { train, type TrainResult } from '../../src/train/train.ts'
 import type { TrainEvent } from '../../src/train/events.ts'
 import { small } from '../support/parallel-runs.ts'
@@ -64,4 +67,17 @@ test.each(['skip', 'rewind'] as const)('steps that guard.policy=%s leaves out, o
   expect(spent?.lost).toBeGreaterThan(0)
   expect(spent?.lost).toBeLessThanOrEqual(lost.reduce((n, e) => n + e.time.stepMs, 0))
   expect(spent?.starts).toBe(1)
+})
+
+test('fit gives the parameters that the last step left', async () => {
+  await using backend = await openBackend({ plugin: 'simulate', devices: 1 })
+  const values = async (steps: number): Promise<number[]> => {
+    using fitted = await fit({ ...small, steps, optimizer: adamw({ rate: 1e-2 }) }, { backend })
+    const all: number[] = []
+    for (const { value } of namedArrays(fitted.params)) all.push(...Array.from(await value.read(), Number))
+    return all
+  }
+  const [one, two] = [await values(1), await values(2)]
+  expect([two.length, two.every(Number.isFinite), two.every((x, i) => x === one[i])]).toEqual([one.length, true, false])
+  expect(backend.liveBuffers()).toBe(0)
 })
