@@ -91,6 +91,7 @@ const opener = (openers: Openers, config: Common<string>): OpenableData<ArrayBat
         identity: { train: await identityOf(train.rows), heldOut: held === undefined ? null : await identityOf(held.rows) },
         about: { name: config.name ?? part, licence: config.licence ?? 'your own', rows: train.rows.count },
         documentsOfStep: (step, rows = { from: 0, to: request.batch }) => rowsOf(step, rows).map(row => [{ store: part, document: row, from: 0, length: 1, source: { part, record: row, at: `${part} row ${row}` } }]),
+        stepsFor: ({ epochs }) => Math.ceil(epochs * train.rows.count / request.batch),
         close,
       }
     } catch (e) {

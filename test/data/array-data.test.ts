@@ -77,6 +77,10 @@ describe('the order', () => {
     expect(Array.from(batch['images']!)).toEqual(Array.from(batch['labels']!).flatMap(i => Array<number>(6).fill(i)))
   }))
 
+  test('an epoch is over with the step that takes its last row', () => using(open(), async data => {
+    expect([1, 4, 0.5].map(epochs => data.stepsFor?.({ epochs }))).toEqual([3, 11, 2])
+  }))
+
   test('the rows of a step have names', () => using(open(), async data => {
     const named = (rows?: { from: number; to: number }): unknown => data.documentsOfStep?.(2, rows).map(([only, ...more]) => [only?.source?.at, more.length])
     const taken = (await labelsOf(data, 2)).map(row => [`images.idx.gz row ${row}`, 0])
