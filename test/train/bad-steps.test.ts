@@ -108,7 +108,7 @@ describe('rewind', () => {
     const asked: { readonly step: number }[] = []
     const { events, steps, losses, evalLoss } = await trained({ ...run, data: tinyData([nan], asked as never) }, { out: at('told') })
     expect([steps, losses.length]).toEqual([20, 20])
-    expect(of(events, 'rewind')).toEqual([{ type: 'rewind', step: 12, to: 10, why: 'its loss is NaN', documents: documents(12) }])
+    expect(of(events, 'rewind')).toEqual([{ type: 'rewind', step: 12, to: 10, batch: 13, why: 'its loss is NaN', documents: documents(12) }])
     // Batches 10 to 12 are passed over: behind the rewind, step 10 has batch 13.
     expect([...new Set(asked.map(a => a.step))]).toEqual(expect.arrayContaining([13, 22]))
     const rows = metricsOf(at('told'))
