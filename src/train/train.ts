@@ -48,13 +48,19 @@ export async function train(given: Run, options: TrainOptions): Promise<TrainRes
   const { backend, signal, out, recipe, start } = options
   const tell = listeners(given, options)
   const clock = new Clock()
-  const session = await clock.time('starting', () => openSession(given, { backend, tell, signal }))
+  // Only what a step has been made of is a run: who asks for an end before that gets none, and data that is being prepared is gone on with the next time.
+  const none = (planned: number): TrainResult => ({ steps: 0, planned, stopped: true, losses: [], evalLoss: undefined, folder: undefined, liveAfter: backend.liveBuffers() })
+  const session = await clock.time('starting', () => openSession(given, { backend, tell, signal })).catch((e: unknown) => {
+    if (signal?.aborted === true && e === signal.reason && backend.processes.count === 1) return undefined
+    throw e
+  })
+  if (session === undefined) return none(typeof given.steps === 'number' ? given.steps : 0)
   const { run } = session
   try {
     const { processes } = backend
     await breathe()
     // Only now: what fails before leaves no folder behind.
-    if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) return { steps: 0, planned: run.steps, stopped: true, losses: [], evalLoss: undefined, folder: undefined, liveAfter: backend.liveBuffers() }
+    if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) return none(run.steps)
     let folder: RunFolder | undefined
     const place = out === undefined ? undefined : await fromFirst(processes, 'the run folder', async () => {
       folder = await RunFolder.open(out, { run: fieldsOf(run), identity: { ...identityOf(run), data: session.data.identity ?? null }, ...(recipe === undefined ? {} : { recipe }) }, run.steps)

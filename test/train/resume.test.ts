@@ -58,6 +58,15 @@ describe('the same mesh: bit for bit', () => {
     }
   })
 
+  test('asked to end while data is prepared or programs are compiled: nothing is left of it', async () => {
+    for (const type of ['preparing', 'compiling']) {
+      const out = at(`before ${type}`)
+      const ended = await stopped({ ...tiny, data: { open: async request => { request.onProgress({ stage: 'encode', done: 0, total: 1, tokens: 0, documents: 0 }); request.signal?.throwIfAborted(); return tinyData() } } }, out, e => e.type === type)
+      expect(ended).toMatchObject({ steps: 0, planned: 20, stopped: true, folder: undefined, liveAfter: 0 })
+      expect(existsSync(out)).toBe(false)
+    }
+  })
+
   test('killed three times within one epoch, and before anything new was saved', async () => {
     const out = at('killed')
     for (const n of [2, 7, 8, 9, 11]) await killedAt(tiny, out, step(n))
