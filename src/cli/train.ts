@@ -66,11 +66,11 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint a
     const devices = checkRun(run, { onHost: isOnHost(flags.plugin) && processes.count === 1, setsFields: true })
     requireRanks(meshOfRun(run), flags.plugin)
     const output = outputOf(processes, flags.json === true)
-    if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
     if (processes.rank === 0) await checkFolder(out, run)
     // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
     await checkData(run)
     if (start !== undefined) await checkStart(start, run)
+    if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
     const stops = interrupts()
     try {
       const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))

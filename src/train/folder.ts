@@ -2,10 +2,11 @@
 import { randomBytes } from 'node:crypto'
 import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { newestIn } from '../checkpoint/index.ts'
 import { FileError } from '../core/errors.ts'
 import type { Plain } from '../core/plain.ts'
 import { cannotWrite, isSystemError, writeFileAtomic } from '../io/atomic.ts'
-import { claimFolder, type Claim } from '../io/claim.ts'
+import { claimFolder, claimName, type Claim } from '../io/claim.ts'
 import { makeFolders, removeEmpty } from '../io/folders.ts'
 import { shellPath } from '../io/shell.ts'
 import { version } from '../io/version.ts'
@@ -94,7 +95,10 @@ export async function checkFolder(choice: FolderChoice, run: Run): Promise<void>
   const path = typeof choice === 'string' ? choice : await freeFolder(choice)
   const isCounted = typeof run.steps === 'number'
   const before = await look(path, typeof run.steps === 'number' ? run.steps : Infinity)
+  // A folder that a run has had: who has it now is told, and that none of its checkpoints can be used.
+  if (await stat(join(path, claimName)).then(() => true, () => false)) await (await claimFolder(path)).release()
   if (before !== undefined) {
+    await newestIn(path)
     // A schedule may hang on the length.
     const known = ({ data: _, optimizer, ...rest }: { readonly [field: string]: Plain }): Plain => ({ ...rest, ...(isCounted && optimizer !== undefined ? { optimizer } : {}) })
     requireSameRunFile(path, { identity: known(before.identity as { readonly [field: string]: Plain }) }, { identity: known(identityOf(run)) })
