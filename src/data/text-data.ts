@@ -16,7 +16,7 @@ import type { DocumentFormat } from './documents.ts'
 import type { DataRequest, OpenableData, OpenData } from './part.ts'
 import { openBytes } from './sources/byte-source.ts'
 import { isAddress } from './sources/http.ts'
-import { openSource, type SourceOptions, type StoreSource } from './store/open-source.ts'
+import { idsAdded, openSource, type SourceOptions, type StoreSource } from './store/open-source.ts'
 import { prepareStore, type Prepared } from './store/prepare.ts'
 import { openStore, storeIdentity } from './store/store.ts'
 import type { Batches, Task } from './store/source.ts'
@@ -56,7 +56,7 @@ const textSchema: z.ZodType<TextConfig, TextInput> = z.strictObject(shape)
 /** How a configuration's files are read; undefined where their names say so. @throws UsageError for a field of no format that is given */
 export function formatOfText({ format, field }: Pick<TextConfig, 'format' | 'field'>): DocumentFormat | undefined {
   if (format === undefined && field === undefined) return undefined
-  if (format === undefined || (format === 'text' && field !== undefined)) throw new UsageError({ code: 'data', what: `data.field is "${field}", and ${format === undefined ? 'data.format is not given' : 'plain text has no fields'}`, fix: 'say what the files are: --set data.format=jsonl, or parquet, csv, tar' })
+  if (format === undefined || (format === 'text' && field !== undefined)) throw new UsageError({ code: 'data', what: `data.field is "${field}", and ${format === undefined ? 'data.format is not given' : 'plain text has no fields'}`, fix: 'say in data.format what the files are: jsonl, parquet, csv or tar' })
   return format === 'text' ? { format, separator: endOfText } : { format, ...(field === undefined ? {} : { field }) }
 }
 
@@ -122,11 +122,12 @@ async function kept(files: readonly string[], folder: string): Promise<Kept> {
 }
 
 /** The folders of the stores that a configuration means: those of its files are made where they are not there yet. */
-async function storesOf(config: TextConfig, request: DataRequest): Promise<{ readonly stores: readonly { readonly path: string; readonly weight?: number }[]; readonly made?: string }> {
+async function storesOf(config: TextConfig, task: Task, request: DataRequest): Promise<{ readonly stores: readonly { readonly path: string; readonly weight?: number }[]; readonly made?: string }> {
   const { files, stores, tokenizer, vocab } = config
   const format = formatOfText(config)
   if (files.length === 0 && stores.length > 0) return { stores: stores.map(weighted) }
-  const size = vocab ?? request.vocab
+  // What the task adds behind the tokenizer's tokens has to have a place in the model, too.
+  const size = vocab ?? (request.vocab === undefined ? undefined : request.vocab - idsAdded(task, seqOf(request)))
   if (tokenizer === undefined && size === undefined) throw new UsageError({ code: 'data', what: 'how many tokens are to be learnt from the text is not said', fix: 'say data.vocab, or give data.tokenizer' })
   const cache = join(cacheRoot(), 'stores')
   await makeCacheFolder(cache)
@@ -162,7 +163,7 @@ const common = <T extends Task>(config: TextConfig, task: T, request: DataReques
 const open = <C extends TextConfig, T extends Task>(task: (config: C) => T) => (config: C): OpenableData<Batches[T['kind']]> => ({
   async whole(files, tokenizer, request): Promise<OpenData<Batches[T['kind']]>> {
     const all: TextConfig = { ...config, files, stores: [], tokenizer, vocab: undefined, heldOut: 0 }
-    const { stores } = await storesOf(all, request)
+    const { stores } = await storesOf(all, task(config), request)
     const source = await openSource<T>({ ...common(config, task(config), request), stores, part: 'all' }).catch((e: unknown) => {
       if (!(e instanceof DataError) || e.code !== 'text-too-short') throw e
       throw new DataError({ code: 'text-too-short', what: `${namesOf(all)} has not one row of ${seqOf(request)} tokens`, details: e.problem.details ?? {}, fix: 'give more text: what fills no row of the model is not measured', cause: e })
@@ -177,7 +178,7 @@ const open = <C extends TextConfig, T extends Task>(task: (config: C) => T) => (
     }
   },
   async open(request): Promise<OpenData<Batches[T['kind']]>> {
-    const { stores, made } = await storesOf(config, request)
+    const { stores, made } = await storesOf(config, task(config), request)
     const shared = common(config, task(config), request)
     const opened = (options: SourceOptions<T>): Promise<StoreSource<Batches[T['kind']]>> => openSource<T>(options).catch((e: unknown) => { throw e instanceof DataError && e.code === 'text-too-short' ? tooShort(request, config, stores.reduce((t, { path }) => t.replaceAll(path, 'it'), e.problem.what), e) : e })
     const source = await opened({ ...shared, stores })

@@ -58,7 +58,8 @@ export function proposals(message: string, args: readonly string[], placeholders
   for (const alternative of advice.split(/,? or |; | after /)) {
     const command = /npx meshwork ([^,;`]+)/.exec(alternative)?.[1]
     if (command !== undefined) {
-      found.push(wordsOf(command))
+      const words = wordsOf(command)
+      if (!words.some(word => word in placeholders)) found.push(words)
       continue
     }
     let next: string[] | undefined
