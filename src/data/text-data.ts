@@ -19,6 +19,7 @@ import { isAddress } from './sources/http.ts'
 import { idsAdded, openSource, type SourceOptions, type StoreSource } from './store/open-source.ts'
 import { prepareStore, type Prepared } from './store/prepare.ts'
 import { openStore, storeIdentity } from './store/store.ts'
+import { readTokenizer } from './tokenizer-json.ts'
 import type { Batches, Task } from './store/source.ts'
 import type { CausalBatch, PrefixBatch } from './tasks/causal.ts'
 import type { MaskedBatch } from './tasks/masked.ts'
@@ -129,6 +130,7 @@ async function storesOf(config: TextConfig, task: Task, request: DataRequest): P
   // What the task adds behind the tokenizer's tokens has to have a place in the model, too.
   const size = vocab ?? (request.vocab === undefined ? undefined : request.vocab - idsAdded(task, seqOf(request)))
   if (tokenizer === undefined && size === undefined) throw new UsageError({ code: 'data', what: 'how many tokens are to be learnt from the text is not said', fix: 'say data.vocab, or give data.tokenizer' })
+  if (tokenizer !== undefined && request.vocab !== undefined) requireRoom((await readTokenizer(tokenizer)).vocab + idsAdded(task, seqOf(request)), request.vocab, { tokenizer })
   const cache = join(cacheRoot(), 'stores')
   await makeCacheFolder(cache)
   const from: Kept = files.length === 0 ? { files: await defaultFiles(), clear: () => Promise.resolve(), named: e => e } : await kept(files, cache)
@@ -211,8 +213,10 @@ const tooShort = (request: DataRequest, config: TextConfig, reason: string, caus
 })
 
 function requireVocab({ vocab, stores }: StoreSource<unknown>, request: DataRequest): void {
-  if (request.vocab === undefined || vocab <= request.vocab) return
-  throw new UsageError({ code: 'vocab', what: `the text's tokens are ${vocab}, and the model has a vocabulary of ${request.vocab}`, details: { store: stores[0]?.path ?? '' }, fix: `give the model a vocabulary of at least ${vocab}, or another tokenizer` })
+  if (request.vocab !== undefined) requireRoom(vocab, request.vocab, { store: stores[0]?.path ?? '' })
+}
+function requireRoom(vocab: number, has: number, details: { readonly [of: string]: string }): void {
+  if (vocab > has) throw new UsageError({ code: 'vocab', what: `the text's tokens are ${vocab}, and the model has a vocabulary of ${has}`, details, fix: `give the model a vocabulary of at least ${vocab}, or another tokenizer` })
 }
 
 /** A model that counts every target must not be given places that are none. */

@@ -210,6 +210,6 @@ function requireSameRunFile(path: string, { identity: had }: Pick<RunFile, 'iden
   if (found === undefined) return
   throw new FileError({
     code: 'run-differs', what: `${path} holds another run: it differs in ${found.in}`, details: { there: found.there, here: found.here },
-    fix: `go on with the same command line, or give another folder: --out DIR; to start from what was learnt there: --out DIR --init-from ${shellPath(path)}`,
+    fix: `go on with the same command line, or give another folder: --out DIR${found.in.startsWith('model') ? '' : `; to start from what was learnt there: --out DIR --init-from ${shellPath(path)}`}`,
   })
 }

@@ -179,8 +179,8 @@ const cases: readonly Case[] = [
 
   // The run folder.
   { name: 'an --out that holds a run', args: train('--out', '$F/run'), exit: 1, says: ['run-exists', 'finished, after 2 steps', '--out'] },
-  { name: 'an --out that holds another run', args: train('--out', '$F/stopped', '--set', 'model.layers=2'), exit: 1, says: ['run-differs', 'it differs in model.layers', /there +1/, /here +2/, '--init-from'] },
-  { name: 'an --out that holds a run with another seed', args: train('--out', '$F/stopped', '--seed', '5'), exit: 1, says: ['run-differs', 'it differs in seed'] },
+  { name: 'an --out that holds another run', args: train('--out', '$F/stopped', '--set', 'model.layers=2'), exit: 1, says: ['run-differs', 'it differs in model.layers', /there +1/, /here +2/, '--out'] },
+  { name: 'an --out that holds a run with another seed', args: train('--out', '$F/stopped', '--seed', '5'), exit: 1, says: ['run-differs', 'it differs in seed', '--init-from'] },
   { name: 'an --out that holds a run of other text', args: train('--out', '$F/stopped', '--set', 'data.heldOut=0.3'), exit: 1, says: ['run-differs', 'it differs in data.rows'] },
   { name: 'an --out that holds a run that goes on elsewhere', args: train('--out', '$F/claimed'), exit: 1, says: ['folder-taken', `process ${process.pid} on ${hostname()}`] },
   { name: 'an --out with a run.json that is none', args: train('--out', '$F/brokenRun'), exit: 1, says: ['run-file', 'is not JSON'] },
