@@ -17,7 +17,7 @@ beforeAll(async () => {
   server = openServer()
   place.file('text.txt', text)
   place.file('texts/one.txt', text)
-  trained = await run([...train, '--set', 'batch=2', 'evaluation.batches=100', 'data.heldOut=0.065', '--data', 'texts', '--steps', '3', '--out', 'run', '--batch', '2', '--model', '1'], { cwd: place.path, env })
+  trained = await run([...train, '--set', 'batch=2', 'evaluation.batches=100', '--data', 'texts', '--steps', '3', '--out', 'run', '--batch', '2', '--model', '1'], { cwd: place.path, env })
 })
 afterAll(() => {
   server.close()
