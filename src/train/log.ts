@@ -20,6 +20,7 @@ export class Log {
   private readonly events: EventFile
   private length: number
   private waiting: Buffer[] = []
+  /** Whether that has been told, and nothing since was wholly written. */
   private ill = false
 
   private constructor(path: string, metrics: FileHandle, events: EventFile, length: number) {
@@ -53,7 +54,8 @@ export class Log {
     this.waiting.push(Buffer.from(jsonLine(row)))
     try {
       await this.write()
-      if (event.type === 'eval') await this.events.flush()
+      if (event.type !== 'eval') return undefined
+      await this.events.flush()
       this.ill = false
       return undefined
     } catch (e) {
@@ -93,7 +95,9 @@ export class Log {
   async sync(): Promise<Lengths> {
     await this.write()
     await this.metrics.datasync()
-    return { metricsBytes: this.length, eventsBytes: await this.events.sync() }
+    const eventsBytes = await this.events.sync()
+    this.ill = false
+    return { metricsBytes: this.length, eventsBytes }
   }
 
   /** Takes back what was told since, but that the run went back. */

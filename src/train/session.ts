@@ -42,6 +42,7 @@ const stages = { count: 'data: counting words', learn: 'data: learning tokens', 
 export async function openData(run: Run, model: Pick<Model<Tree, Tree>, 'batch' | 'dims' | 'ignored'>, { backend: { processes }, tell, signal }: Pick<SessionOptions, 'tell' | 'signal'> & { readonly backend: Pick<Backend, 'processes'> }): Promise<OpenData<unknown>> {
   const { data } = run
   const source = isPart(data) ? data.build() : data
+  // What the model takes is wrong whatever the data.
   rowFields(model.batch)
   if (!('open' in source)) return source
   return leadersFirst(processes, 'preparing the data', () => source.open(dataRequest(run, model, { tell, signal })))

@@ -1,9 +1,15 @@
 /** The loop of training: one step is under way while the last one's metrics are read; events keep their order, whatever ends the run. */
 import { expect, test } from 'vitest'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
+import { adamw } from '../../src/optim/index.ts'
+import { namedArrays } from '../../src/train/evaluate.ts'
+import { fit } from '../../src/train/fit.ts'
 import { train, type TrainResult } from '../../src/train/train.ts'
 import type { TrainEvent } from '../../src/train/events.ts'
 import { small } from '../support/parallel-runs.ts'
+import { of, runFolder, stepsOf, tiny, tinyData, trained } from './tiny.ts'
+
+const at = runFolder()
 
 /** Trains and tells what happened, in order: each launch of the step's program, and the events that have a step. */
 async function traced(steps: number, every: number, onEvent: (e: TrainEvent) => void = () => {}, signal?: AbortSignal): Promise<{ readonly log: readonly string[]; readonly result: TrainResult }> {
@@ -50,5 +56,28 @@ test('an interruption ends the run when what was launched has been read', async 
 test('what a listener throws ends the run, and nothing is left over', async () => {
   await using backend = await openBackend({ plugin: 'simulate', devices: 1 })
   await expect(train({ ...small, steps: 5 }, { backend, onEvent: e => { if (e.type === 'step') throw new Error('no more') } })).rejects.toThrow('no more')
+  expect(backend.liveBuffers()).toBe(0)
+})
+
+test.each(['skip', 'rewind'] as const)('steps that guard.policy=%s leaves out, or takes back, are time that was lost', async policy => {
+  const { events } = await trained({ ...tiny, data: tinyData([{ step: 7, value: NaN }]), guard: { ...tiny.guard, policy } }, { out: at(policy) })
+  const lost = stepsOf(events).filter((e, nth) => (policy === 'skip' ? e.skipped === true : nth >= 5 && nth <= 7))
+  const [spent] = of(events, 'goodput')
+  expect(lost).toHaveLength(policy === 'skip' ? 1 : 3)
+  expect(spent?.lost).toBeGreaterThan(0)
+  expect(spent?.lost).toBeLessThanOrEqual(lost.reduce((n, e) => n + e.time.stepMs, 0))
+  expect(spent?.starts).toBe(1)
+})
+
+test('fit gives the parameters that the last step left', async () => {
+  await using backend = await openBackend({ plugin: 'simulate', devices: 1 })
+  const values = async (steps: number): Promise<number[]> => {
+    using fitted = await fit({ ...small, steps, optimizer: adamw({ rate: 1e-2 }) }, { backend })
+    const all: number[] = []
+    for (const { value } of namedArrays(fitted.params)) all.push(...Array.from(await value.read(), Number))
+    return all
+  }
+  const [one, two] = [await values(1), await values(2)]
+  expect([two.length, two.every(Number.isFinite), two.every((x, i) => x === one[i])]).toEqual([one.length, true, false])
   expect(backend.liveBuffers()).toBe(0)
 })
