@@ -98,6 +98,8 @@ export function interrupts(): Interrupts {
     leaveToSystem: unlisten,
     release() {
       unlisten()
+      // Told of a second time, while what is left of the process ends: the exit code is that of the first.
+      if (cause === 'SIGHUP') process.on('SIGHUP', () => undefined)
       active = undefined
     },
   }
