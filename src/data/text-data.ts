@@ -1,6 +1,6 @@
 /** Text as a run's data: files, tokenised once into a store that is kept, or stores that were made before; in shares, packed or not, for one task or another. */
 import { randomBytes } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, rmSync } from 'node:fs'
 import { mkdir, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -83,7 +83,13 @@ interface Kept {
 /** Pipes give their text once, and it is read twice: it is kept in a file until the store is made. */
 async function kept(files: readonly string[], folder: string): Promise<Kept> {
   const spool = join(folder, `.pipe-${process.pid}-${randomBytes(4).toString('hex')}`)
-  const clear = (): Promise<void> => rm(spool, { recursive: true, force: true })
+  // Also where the process is told to end at once.
+  const onExit = (): void => rmSync(spool, { recursive: true, force: true })
+  process.once('exit', onExit)
+  const clear = async (): Promise<void> => {
+    process.off('exit', onExit)
+    await rm(spool, { recursive: true, force: true })
+  }
   const found: string[] = []
   try {
     await copy()
