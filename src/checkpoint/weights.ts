@@ -89,6 +89,12 @@ export async function loadInitial(path: string, wanted: readonly Named<Placement
   return { ...fit, arrays: new Map(fit.loaded.map((name, i) => [name, arrays[i] as MeshArray])) }
 }
 
+/** Whether a checkpoint's weights are those of a model, found out without devices. @throws FileError where some are missing, too many or of other dims */
+export async function checkWeights(checkpoint: string, wanted: readonly Named<Pick<Placement, 'shape' | 'dtype'>>[]): Promise<void> {
+  await using source = await openWeights(checkpoint)
+  compare(`the checkpoint ${checkpoint} (weights)`, wanted, source, { cast: false, refuse: { missing: true, unexpected: true } })
+}
+
 /** What `loadInitial` would load, found out without devices. @throws FileError as it would */
 export async function checkInitial(path: string, wanted: readonly Named<Pick<Placement, 'shape' | 'dtype'>>[], choice: Choice): Promise<Fit> {
   await using source = await openWeights(path)

@@ -163,7 +163,7 @@ const showCommand = (): Command => new Command('show')
     const output = openOutput()
     const [ofRun, ofStore] = [['step', 'recipe'] as const, ['doc', 'verify'] as const].map(names => names.find(name => flags[name] !== undefined))
     if (await isRunFolder(path)) {
-      if (ofStore !== undefined) throw new UsageError({ code: 'flag', what: `--${ofStore}: ${path} is a run, and no store`, fix: 'give a store, or a step of the run: --step 1' })
+      if (ofStore !== undefined) throw new UsageError({ code: 'flag', what: `--${ofStore}: ${path} is a run, and no store`, fix: 'give a store; of a run a step can be shown' })
       return showStep(path, flags, output)
     }
     if (ofRun !== undefined) throw new UsageError({ code: 'flag', what: `--${ofRun}: ${path} holds no run: it has no run.json`, fix: 'give a folder that `npx meshwork train` named at its end' })

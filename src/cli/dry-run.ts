@@ -1,4 +1,4 @@
-/** `meshwork train --dry-run`: what would run, found out without devices, data or a folder. */
+/** `meshwork train --dry-run`: what would run, found out without devices and without making anything. */
 import { plan } from '../engine/index.ts'
 import type { PlanEvent } from '../train/events.ts'
 import { stepFlops } from '../train/flops.ts'

@@ -1,6 +1,5 @@
 /** A run that was made before, by its folder: its recipe's values, with the fields that it was made with. */
 import { FileError, UsageError } from '../core/errors.ts'
-import { shellPath } from '../io/shell.ts'
 import { readRunFile, type RunFile } from '../train/folder.ts'
 import { withFields, type Run } from '../train/run.ts'
 import { loadRecipe } from './recipes.ts'
@@ -12,15 +11,15 @@ export async function savedRun(folder: string, recipe: string | undefined): Prom
   const file = await readRunFile(folder)
   if (file === undefined) throw new FileError({ code: 'no-run', what: `${folder} holds no run: it has no run.json`, fix: 'give a folder that `npx meshwork train` named at its end' })
   const from = recipe ?? file.recipe
-  if (from === undefined) throw new UsageError({ code: 'no-recipe', what: `${folder}/run.json names no recipe: a program made the run`, fix: 'give the file that exports it: --recipe FILE.ts' })
+  if (from === undefined) throw new UsageError({ code: 'no-recipe', what: `${folder}/run.json names no recipe: a program made the run`, fix: 'give the file that exports it, or a recipe\'s name: --recipe RECIPE' })
   const { run } = await loadRecipe(from).catch((e: unknown) => {
     if (recipe !== undefined || !(e instanceof UsageError) || (e.code !== 'no-recipe-file' && e.code !== 'unknown-recipe')) throw e
-    throw new UsageError({ code: 'no-recipe', what: `the recipe of ${folder} is not where it was: ${from}`, fix: 'give the file that exports the run: --recipe FILE.ts', cause: e })
+    throw new UsageError({ code: 'no-recipe', what: `the recipe of ${folder} is not where it was: ${from}`, fix: 'give the file that exports the run: --recipe RECIPE', cause: e })
   })
   try {
     return { run: withFields(run, file.run, `${folder}/run.json`), file }
   } catch (e) {
     if (!(e instanceof UsageError)) throw e
-    throw new UsageError({ code: 'recipe-differs', what: `${from} is not the recipe that ${folder} was made with: ${e.problem.what.replace(/^[^:]*: /, '')}`, fix: `give the one that it was made with: --recipe FILE.ts; run.json in ${shellPath(folder)} has its fields`, cause: e })
+    throw new UsageError({ code: 'recipe-differs', what: `${from} is not the recipe that ${folder} was made with: ${e.problem.what.replace(/^[^:]*: /, '')}`, fix: 'give the one that it was made with: --recipe RECIPE', cause: e })
   }
 }

@@ -66,11 +66,11 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint a
     const devices = checkRun(run, { onHost: isOnHost(flags.plugin) && processes.count === 1, setsFields: true })
     requireRanks(meshOfRun(run), flags.plugin)
     const output = outputOf(processes, flags.json === true)
-    if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
     if (processes.rank === 0) await checkFolder(out, run)
     // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
     await checkData(run)
     if (start !== undefined) await checkStart(start, run)
+    if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
     const stops = interrupts()
     try {
       const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
@@ -84,7 +84,7 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint a
 
 /** @throws UsageError where a run is to start from two things */
 function startOf({ resume, initFrom, only, except }: Flags): Start | undefined {
-  if (resume !== undefined && initFrom !== undefined) throw new UsageError({ code: 'flag', what: '--resume and --init-from are given, and a run starts from one thing', fix: 'give one: --resume goes on with a run, --init-from begins one with its weights' })
+  if (resume !== undefined && initFrom !== undefined) throw new UsageError({ code: 'flag', what: '--resume and --init-from are given, and a run starts from one thing', fix: 'give one of them: the first goes on with a run, the second begins one with its weights' })
   if (initFrom === undefined && (only ?? except) !== undefined) throw new UsageError({ code: 'flag', what: `--${only === undefined ? 'except' : 'only'} chooses from what --init-from loads, which is not given`, fix: 'add --init-from PATH' })
   return resume !== undefined ? { resume } : initFrom !== undefined ? { weights: initFrom, choice: { ...(only === undefined ? {} : { only }), ...(except === undefined ? {} : { except }) } } : undefined
 }

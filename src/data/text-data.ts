@@ -1,6 +1,6 @@
 /** Text as a run's data: files, tokenised once into a store that is kept, or stores that were made before; in shares, packed or not, for one task or another. */
 import { randomBytes } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, rmSync } from 'node:fs'
 import { mkdir, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -16,9 +16,10 @@ import type { DocumentFormat } from './documents.ts'
 import type { DataRequest, OpenableData, OpenData } from './part.ts'
 import { openBytes } from './sources/byte-source.ts'
 import { isAddress } from './sources/http.ts'
-import { openSource, type SourceOptions, type StoreSource } from './store/open-source.ts'
+import { idsAdded, openSource, type SourceOptions, type StoreSource } from './store/open-source.ts'
 import { prepareStore, type Prepared } from './store/prepare.ts'
 import { openStore, storeIdentity } from './store/store.ts'
+import { readTokenizer } from './tokenizer-json.ts'
 import type { Batches, Task } from './store/source.ts'
 import type { CausalBatch, PrefixBatch } from './tasks/causal.ts'
 import type { MaskedBatch } from './tasks/masked.ts'
@@ -56,7 +57,7 @@ const textSchema: z.ZodType<TextConfig, TextInput> = z.strictObject(shape)
 /** How a configuration's files are read; undefined where their names say so. @throws UsageError for a field of no format that is given */
 export function formatOfText({ format, field }: Pick<TextConfig, 'format' | 'field'>): DocumentFormat | undefined {
   if (format === undefined && field === undefined) return undefined
-  if (format === undefined || (format === 'text' && field !== undefined)) throw new UsageError({ code: 'data', what: `data.field is "${field}", and ${format === undefined ? 'data.format is not given' : 'plain text has no fields'}`, fix: 'say what the files are: --set data.format=jsonl, or parquet, csv, tar' })
+  if (format === undefined || (format === 'text' && field !== undefined)) throw new UsageError({ code: 'data', what: `data.field is "${field}", and ${format === undefined ? 'data.format is not given' : 'plain text has no fields'}`, fix: 'say in data.format what the files are: jsonl, parquet, csv or tar' })
   return format === 'text' ? { format, separator: endOfText } : { format, ...(field === undefined ? {} : { field }) }
 }
 
@@ -82,7 +83,13 @@ interface Kept {
 /** Pipes give their text once, and it is read twice: it is kept in a file until the store is made. */
 async function kept(files: readonly string[], folder: string): Promise<Kept> {
   const spool = join(folder, `.pipe-${process.pid}-${randomBytes(4).toString('hex')}`)
-  const clear = (): Promise<void> => rm(spool, { recursive: true, force: true })
+  // Also where the process is told to end at once.
+  const onExit = (): void => rmSync(spool, { recursive: true, force: true })
+  process.once('exit', onExit)
+  const clear = async (): Promise<void> => {
+    process.off('exit', onExit)
+    await rm(spool, { recursive: true, force: true })
+  }
   const found: string[] = []
   try {
     await copy()
@@ -122,12 +129,14 @@ async function kept(files: readonly string[], folder: string): Promise<Kept> {
 }
 
 /** The folders of the stores that a configuration means: those of its files are made where they are not there yet. */
-async function storesOf(config: TextConfig, request: DataRequest): Promise<{ readonly stores: readonly { readonly path: string; readonly weight?: number }[]; readonly made?: string }> {
+async function storesOf(config: TextConfig, task: Task, request: DataRequest): Promise<{ readonly stores: readonly { readonly path: string; readonly weight?: number }[]; readonly made?: string }> {
   const { files, stores, tokenizer, vocab } = config
   const format = formatOfText(config)
   if (files.length === 0 && stores.length > 0) return { stores: stores.map(weighted) }
-  const size = vocab ?? request.vocab
+  // What the task adds behind the tokenizer's tokens has to have a place in the model, too.
+  const size = vocab ?? (request.vocab === undefined ? undefined : request.vocab - idsAdded(task, seqOf(request)))
   if (tokenizer === undefined && size === undefined) throw new UsageError({ code: 'data', what: 'how many tokens are to be learnt from the text is not said', fix: 'say data.vocab, or give data.tokenizer' })
+  if (tokenizer !== undefined && request.vocab !== undefined) requireRoom((await readTokenizer(tokenizer)).vocab + idsAdded(task, seqOf(request)), request.vocab, { tokenizer })
   const cache = join(cacheRoot(), 'stores')
   await makeCacheFolder(cache)
   const from: Kept = files.length === 0 ? { files: await defaultFiles(), clear: () => Promise.resolve(), named: e => e } : await kept(files, cache)
@@ -162,7 +171,7 @@ const common = <T extends Task>(config: TextConfig, task: T, request: DataReques
 const open = <C extends TextConfig, T extends Task>(task: (config: C) => T) => (config: C): OpenableData<Batches[T['kind']]> => ({
   async whole(files, tokenizer, request): Promise<OpenData<Batches[T['kind']]>> {
     const all: TextConfig = { ...config, files, stores: [], tokenizer, vocab: undefined, heldOut: 0 }
-    const { stores } = await storesOf(all, request)
+    const { stores } = await storesOf(all, task(config), request)
     const source = await openSource<T>({ ...common(config, task(config), request), stores, part: 'all' }).catch((e: unknown) => {
       if (!(e instanceof DataError) || e.code !== 'text-too-short') throw e
       throw new DataError({ code: 'text-too-short', what: `${namesOf(all)} has not one row of ${seqOf(request)} tokens`, details: e.problem.details ?? {}, fix: 'give more text: what fills no row of the model is not measured', cause: e })
@@ -177,7 +186,7 @@ const open = <C extends TextConfig, T extends Task>(task: (config: C) => T) => (
     }
   },
   async open(request): Promise<OpenData<Batches[T['kind']]>> {
-    const { stores, made } = await storesOf(config, request)
+    const { stores, made } = await storesOf(config, task(config), request)
     const shared = common(config, task(config), request)
     const opened = (options: SourceOptions<T>): Promise<StoreSource<Batches[T['kind']]>> => openSource<T>(options).catch((e: unknown) => { throw e instanceof DataError && e.code === 'text-too-short' ? tooShort(request, config, stores.reduce((t, { path }) => t.replaceAll(path, 'it'), e.problem.what), e) : e })
     const source = await opened({ ...shared, stores })
@@ -210,8 +219,10 @@ const tooShort = (request: DataRequest, config: TextConfig, reason: string, caus
 })
 
 function requireVocab({ vocab, stores }: StoreSource<unknown>, request: DataRequest): void {
-  if (request.vocab === undefined || vocab <= request.vocab) return
-  throw new UsageError({ code: 'vocab', what: `the text's tokens are ${vocab}, and the model has a vocabulary of ${request.vocab}`, details: { store: stores[0]?.path ?? '' }, fix: `give the model a vocabulary of at least ${vocab}, or another tokenizer` })
+  if (request.vocab !== undefined) requireRoom(vocab, request.vocab, { store: stores[0]?.path ?? '' })
+}
+function requireRoom(vocab: number, has: number, details: { readonly [of: string]: string }): void {
+  if (vocab > has) throw new UsageError({ code: 'vocab', what: `the text's tokens are ${vocab}, and the model has a vocabulary of ${has}`, details, fix: `give the model a vocabulary of at least ${vocab}, or another tokenizer` })
 }
 
 /** A model that counts every target must not be given places that are none. */

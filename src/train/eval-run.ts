@@ -1,20 +1,18 @@
 /** A run's model, measured on what the run holds out, or on other files: each row once. */
 import { join } from 'node:path'
-import { stat } from 'node:fs/promises'
 import { isPart } from '../core/configurable.ts'
-import { DataError, FileError, UsageError } from '../core/errors.ts'
+import { DataError, UsageError } from '../core/errors.ts'
 import type { Layout, LayoutFrom } from '../core/layout.ts'
-import { partsOf, type Mesh } from '../core/mesh.ts'
-import { loadInitial, newestIn } from '../checkpoint/index.ts'
+import { partsOf } from '../core/mesh.ts'
 import { tokenBytes } from '../data/token-bytes.ts'
 import { readTokenizer, type HeldOut, type OpenData, type Rows } from '../data/index.ts'
-import { compile, fromFirst, leadersFirst, placementTrees, type Arrays, type Backend, type Placements, type Tree } from '../engine/index.ts'
+import { compile, fromFirst, leadersFirst, type Backend, type Tree } from '../engine/index.ts'
 import { evaluated, WeightedMeans } from '../models/evaluation.ts'
 import type { Model } from '../models/index.ts'
 import { disposeAll, evaluateOn } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
 import { rowsHere } from './feed.ts'
-import { readSummary } from './folder.ts'
+import { loadMeasured, weightsOf } from './eval-weights.ts'
 import type { Trainer } from './program.ts'
 import { layoutsOf, meshOfRun, modelOf, type Run } from './run.ts'
 import { dataRequest, openData } from './session.ts'
@@ -64,18 +62,6 @@ export async function evaluateRun(run: Run, options: EvalOptions): Promise<Evalu
   } finally {
     await data.close?.()
   }
-}
-
-/** Of a run that has ended what it has left; of one that goes on, or was killed, the newest checkpoint. */
-async function weightsOf(folder: string): Promise<string> {
-  const file = join(folder, 'model.safetensors')
-  const there = await stat(file).then(s => s.isFile(), () => false)
-  const ended = (await readSummary(folder))?.state
-  if (there && (ended === 'finished' || ended === 'stopped')) return file
-  const newest = await newestIn(folder)
-  if (newest !== undefined) return newest.path
-  if (there) return file
-  throw new FileError({ code: 'no-weights', what: `${folder} holds no weights: neither model.safetensors nor a checkpoint`, fix: 'let the run make a step first' })
 }
 
 /** What is measured on, open. */
@@ -141,7 +127,7 @@ async function pass(run: Run, model: Model<Tree, Tree>, { backend, weights, held
   const evaluate = await compile(evaluated(model), [model.params, model.batch] as const, { mesh, backend, dims: model.dims, ...layoutsOf(run, model) })
   try {
     const [placements, batchPlacements] = evaluate.placements
-    const params = await load(weights, placements, backend, mesh)
+    const params = await loadMeasured(weights, run, model, placements, backend, mesh)
     const all: Rows = { from: 0, to: run.batch }
     const rows = rowsHere(batchPlacements, mesh, backend)
     // A model that says no weight says it of a whole batch.
@@ -162,17 +148,6 @@ async function pass(run: Run, model: Model<Tree, Tree>, { backend, weights, held
   } finally {
     evaluate.dispose()
   }
-}
-
-/** All parameters of a model. @throws FileError where one is not there, or of other dims */
-async function load(path: string, placements: Placements<Tree>, backend: Backend, mesh: Mesh): Promise<Arrays<Tree>> {
-  const wanted = placementTrees.flatten(placements).map(({ path: name, leaf }) => ({ path: name, value: leaf }))
-  const { arrays, missing } = await loadInitial(path, wanted, {}, backend, mesh)
-  if (missing.length > 0) {
-    disposeAll([...arrays.values()])
-    throw new FileError({ code: 'tensors-differ', what: `${path} lacks parameters of the run's model`, details: { missing: missing.slice(0, 8).join(', ') }, fix: 'use the model that they were written from' })
-  }
-  return placementTrees.rebuild(placements, wanted.map(w => arrays.get(w.path))) as Arrays<Tree>
 }
 
 /** Counts targets and the bytes of text that they stand for, of batches that say which of their targets count. */

@@ -2,10 +2,11 @@
 import { randomBytes } from 'node:crypto'
 import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { newestIn } from '../checkpoint/index.ts'
 import { FileError } from '../core/errors.ts'
 import type { Plain } from '../core/plain.ts'
 import { cannotWrite, isSystemError, writeFileAtomic } from '../io/atomic.ts'
-import { claimFolder, type Claim } from '../io/claim.ts'
+import { claimFolder, claimName, type Claim } from '../io/claim.ts'
 import { makeFolders, removeEmpty } from '../io/folders.ts'
 import { shellPath } from '../io/shell.ts'
 import { version } from '../io/version.ts'
@@ -86,18 +87,22 @@ async function look(path: string, steps: number): Promise<RunFile | undefined> {
 }
 
 /**
- * Checks, before anything long is done, that a run can be written here, or goes on here; nothing is left behind. Of its data, and of a length that is not counted
- * yet, nothing is known by now.
+ * Checks, before anything long is done, that a run can be written here, or goes on here; nothing is left behind. Of a length that is not counted yet, and of
+ * data of which `identity` is not given, nothing is known by now.
  * @throws FileError
  */
-export async function checkFolder(choice: FolderChoice, run: Run): Promise<void> {
+export async function checkFolder(choice: FolderChoice, run: Run, identity?: Plain): Promise<void> {
   const path = typeof choice === 'string' ? choice : await freeFolder(choice)
   const isCounted = typeof run.steps === 'number'
   const before = await look(path, typeof run.steps === 'number' ? run.steps : Infinity)
+  // A folder that a run has had: who has it now is told, and that none of its checkpoints can be used.
+  if (await stat(join(path, claimName)).then(() => true, () => false)) await (await claimFolder(path)).release()
   if (before !== undefined) {
+    await newestIn(path)
     // A schedule may hang on the length.
-    const known = ({ data: _, optimizer, ...rest }: { readonly [field: string]: Plain }): Plain => ({ ...rest, ...(isCounted && optimizer !== undefined ? { optimizer } : {}) })
-    requireSameRunFile(path, { identity: known(before.identity as { readonly [field: string]: Plain }) }, { identity: known(identityOf(run)) })
+    const known = ({ data = null, optimizer, ...rest }: { readonly [field: string]: Plain }): Plain =>
+      ({ ...rest, ...(identity === undefined ? {} : { data }), ...(isCounted && optimizer !== undefined ? { optimizer } : {}) })
+    requireSameRunFile(path, { identity: known(before.identity as { readonly [field: string]: Plain }) }, { identity: known({ ...identityOf(run), data: identity ?? null }) })
   }
   try {
     const made = await makeFolders(path)
@@ -205,6 +210,6 @@ function requireSameRunFile(path: string, { identity: had }: Pick<RunFile, 'iden
   if (found === undefined) return
   throw new FileError({
     code: 'run-differs', what: `${path} holds another run: it differs in ${found.in}`, details: { there: found.there, here: found.here },
-    fix: `go on with the same command line, or give another folder (--out DIR); to start from what was learnt there: --init-from ${shellPath(path)}`,
+    fix: `go on with the same command line, or give another folder: --out DIR${found.in.startsWith('model') ? '' : `; to start from what was learnt there: --out DIR --init-from ${shellPath(path)}`}`,
   })
 }

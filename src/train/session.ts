@@ -1,5 +1,6 @@
 /** A run that is open: its model on the devices, its data at hand, its programs compiled. */
 import { isPart } from '../core/configurable.ts'
+import type { Plain } from '../core/plain.ts'
 import type { DataAbout, DataRequest, OpenData, Rows } from '../data/index.ts'
 import { leadersFirst, type Backend, type Mesh, type Tree } from '../engine/index.ts'
 import type { Model } from '../models/index.ts'
@@ -31,6 +32,8 @@ export interface SessionOptions {
   readonly backend: Backend
   readonly tell: (event: TrainEvent) => void
   readonly signal?: AbortSignal | undefined
+  /** Called with the run, its steps counted, and what its data says of itself, before anything is compiled. */
+  readonly onData?: (run: CountedRun, identity: Plain | undefined) => Promise<void>
 }
 
 const stages = { count: 'data: counting words', learn: 'data: learning tokens', encode: 'data: encoding documents', finish: 'data: finishing the store' } as const
@@ -70,6 +73,7 @@ export async function openSession(given: Run, options: SessionOptions): Promise<
   try {
     const run = counted(given, model, data)
     await requireSameData(backend.processes, data.identity)
+    await options.onData?.(run, data.identity)
     const where = { mesh, backend, dims: model.dims, ...layoutsOf(run, model) }
     const flops = stepFlops(model)
     const trainer = await compileTrainer(model, trainerConfig(run), where, {

@@ -1,5 +1,5 @@
 /** What a run starts from that has not begun: another run's checkpoint, or weights of any kind. */
-import { checkInitial, loadInitial, newestIn, restoreFrom, type Choice } from '../checkpoint/index.ts'
+import { checkInitial, checkWeights, loadInitial, newestIn, restoreFrom, type Choice } from '../checkpoint/index.ts'
 import { UsageError } from '../core/errors.ts'
 import { compile, fromFirst, leavesOf, mapTree, placementTrees, type Tree } from '../engine/index.ts'
 import { disk } from '../io/files.ts'
@@ -25,8 +25,9 @@ export async function startFrom(start: Start, session: Session, tell: (event: Tr
 
 /** Whether there is what a run is to start from, and whether it fits: told before anything long is done. @throws UsageError, FileError */
 export async function checkStart(start: Start, run: Run): Promise<void> {
-  if ('resume' in start) await checkpointAt(start.resume)
-  else await checkInitial(start.weights, leavesOf(modelOf(run).params).map(({ path, leaf }) => ({ path, value: { shape: leaf.shape, dtype: leaf.dtype } })), start.choice ?? {})
+  const wanted = leavesOf(modelOf(run).params).map(({ path, leaf }) => ({ path, value: { shape: leaf.shape, dtype: leaf.dtype } }))
+  if ('resume' in start) await checkWeights(await checkpointAt(start.resume), wanted)
+  else await checkInitial(start.weights, wanted, start.choice ?? {})
 }
 
 async function checkpointAt(path: string): Promise<string> {

@@ -5,8 +5,8 @@ import { version } from '../io/version.ts'
 import { fieldsOf, identityOf, type Run } from './run.ts'
 
 type Fields = { [path: string]: string }
-/** The leaves of plain data, by path. */
-export const flatten = (value: unknown, path: string): Fields => (typeof value === 'object' && value !== null && !Array.isArray(value)
+/** The leaves of plain data, by path; a list of what has no parts is one. */
+export const flatten = (value: unknown, path: string): Fields => (typeof value === 'object' && value !== null && (!Array.isArray(value) || value.some(v => typeof v === 'object' && v !== null))
   ? Object.entries(value).reduce<Fields>((all, [key, v]) => ({ ...all, ...flatten(v, path === '' ? key : `${path}.${key}`) }), {})
   : { [path]: JSON.stringify(value) })
 

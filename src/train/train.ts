@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { isPart } from '../core/configurable.ts'
 import { FileError, MeshworkError } from '../core/errors.ts'
+import type { Plain } from '../core/plain.ts'
 import { Checkpoints, saveWeights, type CheckpointEvent } from '../checkpoint/index.ts'
 import { writeTokenizer } from '../data/index.ts'
 import { anyOf, fromFirst } from '../engine/index.ts'
@@ -11,7 +12,7 @@ import { Clock, joined } from './clock.ts'
 import { disposeAll, namedArrays, withWeights } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
 import { firstState, listeners, resultOf, type FitOptions, type FitResult } from './fit.ts'
-import { RunFolder, type FolderChoice } from './folder.ts'
+import { checkFolder, RunFolder, type FolderChoice } from './folder.ts'
 import { RunKeeper, wantedOf, whole } from './keep.ts'
 import { Log } from './log.ts'
 import { Loop, type LoopResult, type Point } from './loop.ts'
@@ -48,9 +49,13 @@ export async function train(given: Run, options: TrainOptions): Promise<TrainRes
   const { backend, signal, out, recipe, start } = options
   const tell = listeners(given, options)
   const clock = new Clock()
+  // A folder with a run on other data is refused before programs are compiled.
+  const onData = async (run: Run, identity: Plain | undefined): Promise<void> => {
+    if (out !== undefined) await fromFirst(backend.processes, 'the run folder', async () => { await checkFolder(out, run, identity ?? null); return null })
+  }
   // Only what a step has been made of is a run: who asks for an end before that gets none, and data that is being prepared is gone on with the next time.
   const none = (planned: number): TrainResult => ({ steps: 0, planned, stopped: true, losses: [], evalLoss: undefined, folder: undefined, liveAfter: backend.liveBuffers() })
-  const session = await clock.time('starting', () => openSession(given, { backend, tell, signal })).catch((e: unknown) => {
+  const session = await clock.time('starting', () => openSession(given, { backend, tell, signal, onData })).catch((e: unknown) => {
     if (signal?.aborted === true && e === signal.reason && backend.processes.count === 1) return undefined
     throw e
   })

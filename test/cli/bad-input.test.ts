@@ -1,7 +1,9 @@
 /** What the user can get wrong: each is one message with its fix, the right exit code, and nothing half-written. */
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { claimFolder, type Claim } from '../../src/io/claim.ts'
 import { all } from '../support/depth.ts'
 import { reached, tried } from './accepts.ts'
 import { proposals, type Placeholders } from './proposals.ts'
@@ -28,6 +30,7 @@ const trainOn = (file: string, ...args: readonly string[]): string[] => ['train'
 const train = (...args: readonly string[]): string[] => trainOn('text.txt', ...args)
 const recipe = (file: string): string[] => ['train', `$F/recipes/${file}`, '--plugin', 'simulate']
 const generate = (...args: readonly string[]): string[] => ['generate', '--plugin', 'simulate', '--tokens', '2', ...args]
+const measure = (...args: readonly string[]): string[] => ['eval', ...args, '--plugin', 'simulate']
 const onCpu = ['train', 'gpt-tiny', '--data', '$F/text.txt']
 const noPlugin = { PATH: '$F/pips/none', MESHWORK_CACHE_DIR: '$F/caches/none' }
 
@@ -109,6 +112,55 @@ const cases: readonly Case[] = [
   { name: 'a setting without a name', args: train('--set', '=2'), exit: 2, says: ['flag', '"=2" is not KEY=VALUE'] },
   { name: 'a field by the name of what every object has', args: train('--set', 'constructor=2'), exit: 2, says: ['unknown-field', '"constructor"'] },
 
+  // Fields of a run's parts.
+  { name: 'an unknown field of checkpoints', args: train('--set', 'checkpoint.evry=5'), exit: 2, says: ['unknown-field', '"checkpoint.evry"', 'did you mean "every"?'] },
+  { name: 'text for steps between checkpoints', args: train('--set', 'checkpoint.every=often'), exit: 2, says: ['field', 'checkpoint.every is "often"', 'a whole number, at least 0'] },
+  { name: 'a number for which checkpoints stay', args: train('--set', 'checkpoint.keep=3'), exit: 2, says: ['field', 'checkpoint.keep is 3', 'an object with last, every, best'] },
+  { name: 'no checkpoint that stays', args: train('--set', 'checkpoint.keep.last=0'), exit: 2, says: ['field', 'checkpoint.keep.last is 0', 'at least 1'] },
+  { name: 'an unknown field of which checkpoints stay', args: train('--set', 'checkpoint.keep.lasst=2'), exit: 2, says: ['unknown-field', 'did you mean "last"?'] },
+  { name: 'no time to end in', args: train('--set', 'checkpoint.deadline=0'), exit: 2, says: ['field', 'checkpoint.deadline is 0', 'a number, above 0'] },
+  { name: 'a policy that there is not', args: train('--set', 'guard.policy=skp'), exit: 2, says: ['field', 'guard.policy is "skp"', 'stop, skip, rewind'] },
+  { name: 'an unknown field of the guard', args: train('--set', 'guard.polcy=skip'), exit: 2, says: ['unknown-field', 'did you mean "policy"?'] },
+  { name: 'text for a spike', args: train('--set', 'guard.spike=high'), exit: 2, says: ['field', 'guard.spike is "high"', 'a number, above 0, or null'] },
+  { name: 'a spike below 0', args: train('--set', 'guard.spike=-1'), exit: 2, says: ['field', 'guard.spike is -1', 'a number, above 0, or null'] },
+  { name: 'no bad step at all', args: train('--set', 'guard.limit=0'), exit: 2, says: ['field', 'guard.limit is 0', 'at least 1'] },
+  { name: 'an evaluation every 0 steps', args: train('--set', 'evaluation.every=0'), exit: 2, says: ['field', 'evaluation.every is 0', 'at least 1'] },
+  { name: 'an unknown field of evaluations', args: train('--set', 'evaluation.batch=2'), exit: 2, says: ['unknown-field', 'did you mean "batches"?'] },
+  { name: 'microbatches that do not divide the batch', args: train('--set', 'microbatches=3'), exit: 2, says: ['field', 'microbatches is 3, which does not divide batch, 4'] },
+  { name: 'all of the text held out', args: train('--set', 'data.heldOut=1'), exit: 2, says: ['field', 'data.heldOut is 1', 'at least 0 and below 1'] },
+  { name: 'an unknown field of the data', args: train('--set', 'data.heldout=0.1'), exit: 2, says: ['unknown-field', 'did you mean "heldOut"?'] },
+  { name: 'rows of a kind that there is not', args: train('--set', 'data.rows=packd'), exit: 2, says: ['field', 'data.rows is "packd"', 'packed, padded, windows'] },
+  { name: 'a vocabulary without room for the bytes', args: train('--set', 'data.vocab=10'), exit: 2, says: ['field', 'data.vocab is 10', 'at least 258'] },
+  { name: 'a vocabulary that the model has not', args: train('--set', 'data.tokenizer=$F/run/tokenizer.json', '--set', 'model.vocab=260'), exit: 2, says: ['vocab', 'a vocabulary of 260', 'at least 300'] },
+  { name: 'a tokenizer that is not there', args: train('--set', 'data.tokenizer=$F/tok.json'), exit: 1, says: ['read', 'tok.json'] },
+  { name: 'a format that there is not', args: train('--set', 'data.format=jsnl'), exit: 2, says: ['field', 'data.format is "jsnl"', 'text, jsonl, parquet, csv, tar'] },
+  { name: 'a field of the data without a format', args: train('--set', 'data.field=body'), exit: 2, says: ['data', 'data.field is "body", and data.format is not given', 'data.format'] },
+  { name: 'a format that the files do not have', args: train('--set', 'data.format=jsonl'), exit: 1, says: ['not-json', /text\.txt:1/] },
+  { name: 'a file whose name tells no format', args: trainOn('notes.md'), exit: 1, says: ['no-format', 'notes.md', '--set data.format=text'] },
+  { name: 'a file named twice', args: train('--data', '$F/text.txt', '$F/text.txt'), exit: 1, says: ['named-twice', 'text.txt', 'epochs'] },
+  { name: 'a store that is none', args: train('--set', 'data.files=[]', 'data.stores=["$F/texts"]'), exit: 1, says: ['no-store', 'texts'] },
+  { name: 'a temperature of 0', args: train('--set', 'data.temperature=0'), exit: 2, says: ['field', 'data.temperature is 0', 'a number, above 0'] },
+  { name: 'a warm-up below 0', args: train('--set', 'optimizer.warmup=-1'), exit: 2, says: ['field', 'optimizer.warmup is -1', 'at least 0'] },
+  { name: 'a floor above 1', args: train('--set', 'optimizer.floor=2'), exit: 2, says: ['field', 'optimizer.floor is 2', 'at most 1'] },
+  { name: 'an unknown field of the optimizer', args: train('--set', 'optimizer.warmpu=2'), exit: 2, says: ['unknown-field', 'did you mean "warmup"?'] },
+  { name: 'a field of a part that has none', args: [...recipe('own.ts'), '--set', 'data.files=x.txt'], exit: 2, says: ['unknown-field', 'the run\'s data has no fields', 'change the recipe'] },
+  { name: 'files for data that is a function', args: [...recipe('own.ts'), '--data', '$F/text.txt'], exit: 2, says: ['flag', '--data', 'change the recipe'] },
+
+  // What a run starts from.
+  { name: 'a checkpoint that is not there', args: train('--resume', '$F/nowhere'), exit: 2, says: ['no-checkpoint', 'nowhere'] },
+  { name: 'a checkpoint of no run', args: train('--resume', '$F/texts'), exit: 2, says: ['no-checkpoint', 'texts'] },
+  { name: 'a checkpoint of another model', args: train('--resume', '$F/run', '--set', 'model.hidden=64'), exit: 1, says: ['tensors-differ', 'step-2', /expected f32 .*hidden=64/] },
+  { name: 'a checkpoint that cannot be used', args: train('--resume', '$F/spoilt'), exit: 1, says: ['no-usable-checkpoint', 'step-2'] },
+  { name: 'weights that are not there', args: train('--init-from', '$F/nowhere'), exit: 1, says: ['read', 'nowhere', 'check the path'] },
+  { name: 'a folder without weights', args: train('--init-from', '$F/texts'), exit: 1, says: ['no-weights', 'model.safetensors'] },
+  { name: 'weights of something else', args: train('--init-from', '$F/text.txt'), exit: 1, says: ['safetensors', 'text.txt'] },
+  { name: 'weights of another model', args: train('--init-from', '$F/run', '--set', 'model.embed=32'), exit: 1, says: ['tensors-differ', /expected f32 .*embed=32/] },
+  { name: 'no weight of the names that are asked for', args: train('--init-from', '$F/run', '--only', 'decoder.*'), exit: 1, says: ['nothing-to-load', 'blocks'] },
+  { name: 'all weights left out', args: train('--init-from', '$F/run', '--except', '*'), exit: 1, says: ['nothing-to-load', 'no name of the model is chosen'] },
+  { name: 'two things to start from', args: train('--resume', '$F/run', '--init-from', '$F/run'), exit: 2, says: ['flag', '--resume and --init-from'] },
+  { name: 'a choice of what is not loaded', args: train('--only', 'blocks.*'), exit: 2, says: ['flag', '--only', 'add --init-from'] },
+  { name: 'names to leave out of what is not loaded', args: train('--except', 'blocks.*'), exit: 2, says: ['flag', '--except', 'add --init-from'] },
+
   // Flags.
   { name: 'an unknown command', args: ['trian'], exit: 2, says: ['unknown-command', '"trian"', 'did you mean "train"?'] },
   { name: 'an unknown command of a group', args: ['plugins', 'instal', 'cpu'], exit: 2, says: ['unknown-command', 'did you mean "install"?'] },
@@ -127,6 +179,13 @@ const cases: readonly Case[] = [
 
   // The run folder.
   { name: 'an --out that holds a run', args: train('--out', '$F/run'), exit: 1, says: ['run-exists', 'finished, after 2 steps', '--out'] },
+  { name: 'an --out that holds another run', args: train('--out', '$F/stopped', '--set', 'model.layers=2'), exit: 1, says: ['run-differs', 'it differs in model.layers', /there +1/, /here +2/, '--out'] },
+  { name: 'an --out that holds a run with another seed', args: train('--out', '$F/stopped', '--seed', '5'), exit: 1, says: ['run-differs', 'it differs in seed', '--init-from'] },
+  { name: 'an --out that holds a run of other text', args: train('--out', '$F/stopped', '--set', 'data.heldOut=0.3'), exit: 1, says: ['run-differs', 'it differs in data.rows'] },
+  { name: 'an --out that holds a run that goes on elsewhere', args: train('--out', '$F/claimed'), exit: 1, says: ['folder-taken', `process ${process.pid} on ${hostname()}`] },
+  { name: 'an --out with a run.json that is none', args: train('--out', '$F/brokenRun'), exit: 1, says: ['run-file', 'is not JSON'] },
+  { name: 'an --out with a run.json of something else', args: train('--out', '$F/emptyRun'), exit: 1, says: ['run-file', 'is not what a run writes'] },
+  { name: 'an --out whose checkpoints cannot be used', args: train('--out', '$F/spoilt'), exit: 1, says: ['no-usable-checkpoint', 'none can be used', 'step-2', 'move them away'] },
   { name: 'an --out that holds what a run would overwrite', args: train('--out', '$F/configured'), exit: 1, says: ['run-exists', 'config.json'] },
   { name: 'an --out that is a file', args: train('--out', '$F/text.txt'), exit: 1, says: ['out-folder', 'it is a file', '--out'] },
   { name: 'an --out below a file', args: train('--out', '$F/text.txt/run'), exit: 1, says: ['out-folder', 'a part of the path is a file'] },
@@ -164,6 +223,31 @@ const cases: readonly Case[] = [
   { name: '--temperature hot', args: generate('$F/run', '--temperature', 'hot'), exit: 2, says: ['flag', '--temperature: "hot"'] },
   { name: 'weights of bits that there are not', args: generate('$F/run', '--weights', 'int3'), exit: 2, says: ['flag', '--weights: "int3"', 'int8, int4'] },
   { name: 'a temperature below 0', args: generate('$F/run', '--temperature=-1'), exit: 2, says: ['flag', '--temperature: "-1"'] },
+
+  // Measuring.
+  { name: 'a run to measure that is not there', args: measure('$F/nowhere'), exit: 1, says: ['no-run', 'nowhere', 'run.json'] },
+  { name: 'a run to measure whose run.json is none', args: measure('$F/brokenRun'), exit: 1, says: ['run-file', 'is not JSON'] },
+  { name: 'a run to measure that a program made', args: measure('$F/programRun'), exit: 2, says: ['no-recipe', 'names no recipe', '--recipe'] },
+  { name: 'a run to measure whose recipe is gone', args: measure('$F/goneRun'), exit: 2, says: ['no-recipe', 'gone.ts', '--recipe'] },
+  { name: 'a recipe that the run was not made with', args: measure('$F/run', '--recipe', '$F/recipes/own.ts'), exit: 2, says: ['recipe-differs', 'own.ts', 'model'] },
+  { name: 'a recipe to measure with that is not there', args: measure('$F/run', '--recipe', 'nowhere.ts'), exit: 2, says: ['no-recipe-file', 'nowhere.ts'] },
+  { name: 'files to measure on that are not there', args: measure('$F/run', '--data', '$F/texd.txt'), exit: 1, says: ['no-such-file', 'did you mean "text.txt"'] },
+  { name: 'an empty file to measure on', args: measure('$F/run', '--data', '$F/empty.txt'), exit: 1, says: ['empty-text', 'is empty'] },
+  { name: 'a file to measure on without a row', args: measure('$F/run', '--data', '$F/word.txt'), exit: 1, says: ['text-too-short', 'word.txt has not one row of 16 tokens'] },
+  { name: 'a run to measure that has lost its weights', args: measure('$F/bare'), exit: 1, says: ['no-weights', 'bare holds no weights'] },
+  { name: 'a run to measure on files that has lost its tokenizer', args: measure('$F/bare', '--data', '$F/text.txt'), exit: 1, says: ['no-weights|read', 'bare'] },
+  { name: 'a run to measure whose weights are cut off', args: measure('$F/cutWeights', '--json'), exit: 1, says: ['safetensors', 'model.safetensors'] },
+  { name: 'a mesh that does not divide the model to measure', args: measure('$F/run', '--model', '3'), exit: 2, says: ['does-not-divide', 'into 3'] },
+
+  // The documents of a step.
+  { name: 'a run of which no step is named', args: ['data', 'show', '$F/run'], exit: 2, says: ['flag', 'is a run', '--step 1'] },
+  { name: 'step 0 of a run', args: ['data', 'show', '$F/run', '--step', '0'], exit: 2, says: ['flag', '--step: "0"', 'at least 1'] },
+  { name: 'a step that the run has not', args: ['data', 'show', '$F/run', '--step', '3'], exit: 2, says: ['flag', '--step: "3"', 'at most 2'] },
+  { name: 'a document of a run', args: ['data', 'show', '$F/run', '--doc', '1'], exit: 2, says: ['flag', '--doc', 'is a run, and no store'] },
+  { name: 'a step of what is no run', args: ['data', 'show', '$F/texts', '--step', '1'], exit: 2, says: ['flag', 'texts', 'run.json'] },
+  { name: 'a step of a run whose data has changed', args: ['data', 'show', '$F/otherRows', '--step', '1'], exit: 1, says: ['data-differs', 'it differs in rows', 'bring back'] },
+  { name: 'a step of a run whose recipe is gone', args: ['data', 'show', '$F/goneRun', '--step', '1'], exit: 2, says: ['no-recipe', 'gone.ts', '--recipe'] },
+  { name: 'a step of a run whose text is gone', args: ['data', 'show', '$F/lostText', '--step', '1'], exit: 1, says: ['no-such-file', 'texd.txt'] },
 ]
 
 const place = temporaryPlace()
@@ -194,6 +278,14 @@ const recipes: { readonly [file: string]: string } = {
   'wrong.ts': defined({ steps: '\'many\'' }),
   'lacks.ts': defined({ model: `gptModel({ ${model} })` }),
   'unknown.ts': defined({ stepz: '2' }),
+  'own.ts': `import { hiddenModel } from './model.ts'
+import { adamwCosine, defineRun } from 'meshwork/train'
+export default defineRun({ name: 'own', model: hiddenModel, data: { batch: () => ({ x: new Float32Array(8) }) }, steps: 2, optimizer: adamwCosine({ rate: 1e-3 }), layout: {} })
+`,
+  'model.ts': `import { dims, input, param } from 'meshwork'
+const d = dims({ batch: 4, x: 2 })
+export const hiddenModel = { dims: d, itemsPerBatch: 4, params: { w: param('w', [d.x]) }, batch: { x: input('x', [d.batch, d.x]) }, loss: (p: any, b: any) => ({ loss: b.x.mul(p.w).square().mean() }) }
+`,
   'replica.ts': defined({ mesh: '{ replica: 2 }', layout: '{ batch: \'replica\' }' }),
 }
 
@@ -201,6 +293,14 @@ const recipes: { readonly [file: string]: string } = {
 const damages: { readonly [folder: string]: readonly [file: string, change: (content: Buffer) => string | Uint8Array | undefined] } = {
   half: ['model.safetensors', () => undefined],
   brokenRun: ['run.json', () => '{'],
+  emptyRun: ['run.json', () => '{}'],
+  programRun: ['run.json', content => content.toString().replace(/,\s*"recipe": "gpt-tiny"/, '')],
+  goneRun: ['run.json', content => content.toString().replace('"recipe": "gpt-tiny"', '"recipe": "/nowhere/gone.ts"')],
+  otherRows: ['run.json', content => content.toString().replace('"heldOut": 0.05', '"heldOut": 0.3')],
+  lostText: ['run.json', content => content.toString().replace('/text.txt"', '/texd.txt"')],
+  stopped: ['summary.json', () => undefined],
+  claimed: ['summary.json', () => undefined],
+  spoilt: ['summary.json', () => undefined],
   cutWeights: ['model.safetensors', content => content.subarray(0, content.length - 1000)],
   noWeights: ['model.safetensors', content => content.map(byte => byte ^ 0xa5)],
   // Only its header is left as it was.
@@ -212,10 +312,13 @@ const damages: { readonly [folder: string]: readonly [file: string, change: (con
 }
 
 let before: string[] = []
+let claim: Claim | undefined
 beforeAll(async () => {
   place.file('text.txt', text)
   place.file('tiny.txt', 'the people of a nation')
   place.file('empty.txt', '')
+  place.file('word.txt', 'the')
+  place.file('notes.md', text)
   place.file('texts/one.txt', text)
   place.file('blank.txt', ' \n\t\n')
   place.file('latin1.txt', Buffer.from('caf\xe9 and more', 'latin1'))
@@ -233,8 +336,13 @@ beforeAll(async () => {
     const damaged = change(readFileSync(join(place.path, 'run', file)))
     if (damaged !== undefined) writeFileSync(join(place.path, folder, file), damaged)
   }
+  writeFileSync(join(place.path, 'spoilt/checkpoints/step-2/manifest.json'), '{')
+  cpSync(join(place.path, 'run'), join(place.path, 'bare'), { recursive: true })
+  for (const name of ['checkpoints', 'model.safetensors', 'tokenizer.json']) rmSync(join(place.path, 'bare', name), { recursive: true })
+  claim = await claimFolder(join(place.path, 'claimed'))
   before = fixtures()
 })
+afterAll(() => claim?.release())
 /** Everything but the folders that commands are started in, and the cache of texts and locks. */
 const fixtures = (): string[] => place.list().filter(path => !/^(cwd|caches)(\/|$)/.test(path))
 
@@ -248,7 +356,7 @@ function expectOneMessage(err: string): void {
 }
 
 /** What the words in capitals of a fix can be, on this machine. There is no library of another plugin, nor an MPI to name. */
-const placeholders = (): Placeholders => ({ DIR: join(place.path, 'fresh'), FILE: join(place.path, 'text.txt'), FOLDER: join(place.path, 'texts'), N: '1', DIM: 'heads', PATH: undefined, MPICC: undefined })
+const placeholders = (): Placeholders => ({ DIR: join(place.path, 'fresh'), FILE: join(place.path, 'text.txt'), FOLDER: join(place.path, 'texts'), N: '1', DIM: 'heads', RECIPE: 'gpt-tiny', VALUE: undefined, FILES: undefined, STORE: undefined, PATH: undefined, MPICC: undefined })
 const messages = new Map<string, string>()
 const proposing: string[] = []
 

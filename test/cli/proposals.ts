@@ -12,7 +12,7 @@ const wordsOf = (text: string): string[] => [...text.matchAll(/(?:[^\s'"`]|'[^']
 const rivals: { readonly [flag: string]: readonly string[] } = { '--mesh': ['--batch', '--model'], '--batch': ['--mesh'], '--model': ['--mesh'] }
 
 /** Flags that take several values. */
-const many: readonly string[] = ['--data', '--set']
+const many: readonly string[] = ['--data', '--set', '--only', '--except']
 
 /** Takes a flag and its values out of a command line. */
 function without(args: readonly string[], flag: string): string[] {
@@ -58,14 +58,15 @@ export function proposals(message: string, args: readonly string[], placeholders
   for (const alternative of advice.split(/,? or |; | after /)) {
     const command = /npx meshwork ([^,;`]+)/.exec(alternative)?.[1]
     if (command !== undefined) {
-      found.push(wordsOf(command))
+      const words = wordsOf(command)
+      if (!words.some(word => word in placeholders)) found.push(words)
       continue
     }
     let next: string[] | undefined
     const words = wordsOf(alternative)
     for (let i = 0; i < words.length; i++) {
       const flag = words[i] ?? ''
-      if (!/^--[a-z]+$/.test(flag)) continue
+      if (!/^--[a-z][a-z-]*$/.test(flag) || words[i + 1] === undefined) continue
       const value = (words[i + 1] ?? '').replaceAll(/[A-Z]{2,}|\bN\b/g, word => placeholders[word] ?? (word in placeholders ? '?' : word))
       if (value.includes('?')) continue
       const rest = [flag, ...rivals[flag] ?? []].reduce<string[]>((all, f) => (f === '--set' ? all : without(all, f)), next ?? [...args])

@@ -102,7 +102,15 @@ describe('files', () => {
 test('a run of examples has no perplexity, and its loss is weighted by what counts', async () => {
   const { evalLoss } = await trained(tiny, { out: at('tiny') })
   const found = await evaluateRun(tiny, { backend, folder: at('tiny'), tell: () => undefined })
-  expect(found).toEqual({ task: 'own', examples: 16, loss: evalLoss, metrics: {}, weights: at('tiny/model.safetensors') })
+  expect(found).toEqual({ task: 'own', examples: found.examples, loss: evalLoss, metrics: {}, weights: at('tiny/model.safetensors') })
+  // Of two batches of eight rows, some of which count thrice or not at all.
+  expect(found.examples).toBe(16)
+  // Its optimizer keeps averages, which are what is measured, of a checkpoint too.
+  rmSync(at('tiny/summary.json'))
+  expect(await evaluateRun(tiny, { backend, folder: at('tiny'), tell: () => undefined })).toEqual({ ...found, weights: at('tiny/checkpoints/step-20') })
+  const laid = await evaluateRun({ ...tiny, mesh: { batch: 1, model: 2 }, state: { embed: 'model' } }, { backend, folder: at('tiny'), tell: () => undefined })
+  expect(laid.loss).toBeCloseTo(evalLoss ?? NaN, 6)
+  expect(backend.liveBuffers()).toBe(0)
 })
 
 test('the batch of a step, where the run went past some', async () => {

@@ -48,7 +48,7 @@ const isBare = (name: string): boolean => !isAddress(name) && !/\.[A-Za-z0-9]+$/
 
 const untold = (name: string): DataError => fault({
   code: 'no-format', what: `the name ${name} does not tell its format`,
-  fix: /\.json$/i.test(name) ? 'if it has an object a line, call it .jsonl or give the format jsonl; a list of objects becomes that by jq -c .[]' : 'give the format (text, jsonl, parquet, csv or tar): --format text of data prepare, --set data.format=text of a run',
+  fix: /\.json$/i.test(name) ? 'if it has an object a line, call it .jsonl or give the format jsonl; a list of objects becomes that by jq -c .[]' : 'give the format, one of text, jsonl, parquet, csv or tar: for a run --set data.format=text; data prepare has a flag for it',
 })
 
 const known = ['text', 'jsonl', 'parquet', 'csv', 'tar']

@@ -94,7 +94,8 @@ export async function openSource<T extends Task>(options: SourceOptions<T>): Pro
 async function vocabOf(stores: readonly Store[], given: number | undefined): Promise<number> {
   const known = [...new Set(stores.flatMap(s => s.manifest?.files.tokenizer.sha256 ?? []))]
   if (known.length > 1) throw new DataError({ code: 'tokenizers-differ', what: 'the stores were not made by one tokenizer', details: { stores: stores.map(s => s.path).join(', ') }, fix: 'prepare all of them with --tokenizer of the first' })
-  const vocab = given ?? stores.find(s => s.manifest !== undefined)?.manifest?.vocab
+  // What a store says of itself is so, whatever was thought.
+  const vocab = stores.find(s => s.manifest !== undefined)?.manifest?.vocab ?? given
   if (vocab !== undefined) return vocab
   return Promise.reject(new UsageError({ code: 'source', what: `${stores[0]?.path} does not say how many ids its tokenizer has`, fix: 'say so: vocab' }))
 }
@@ -112,6 +113,8 @@ function addedIds(task: Task, vocab: number, seq: number): { readonly mask: numb
   const sentinels = task.sentinels ?? Array.from({ length: Math.max(spanCount, spansIn(seq, task)) }, (_, i) => vocab + i)
   return { mask: 0, sentinels, vocab: Math.max(vocab, ...sentinels.map(s => s + 1)) }
 }
+/** Ids that a task needs behind those of the tokenizer. */
+export const idsAdded = (task: Task, seq: number): number => addedIds(task, 0, seq).vocab
 /** At most so many spans does a row have. */
 const spansIn = (seq: number, task: SpanTask): number => Math.ceil(spanShape(seq, task).targets / 2)
 

@@ -1,0 +1,64 @@
+/** The parameters that a run's folder has to measure: what it ended with, or those of its newest checkpoint; averages, where the optimizer keeps them. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { FileError } from '../core/errors.ts'
+import type { Mesh } from '../core/mesh.ts'
+import { loadInitial, newestIn } from '../checkpoint/index.ts'
+import { loadArrays } from '../checkpoint/load.ts'
+import { openGroup } from '../checkpoint/source.ts'
+import { barrier, compile, placementTrees, type Arrays, type Backend, type Placements, type Tree } from '../engine/index.ts'
+import { averagesIn, hasAverages } from '../optim/index.ts'
+import type { Model } from '../models/index.ts'
+import { disposeAll } from './evaluate.ts'
+import { readSummary } from './folder.ts'
+import { layoutsOf, optimizerOf, type Run } from './run.ts'
+
+/** Of a run that has ended what it has left; of one that goes on, or was killed, the newest checkpoint. @throws FileError where there is neither */
+export async function weightsOf(folder: string): Promise<string> {
+  const file = join(folder, 'model.safetensors')
+  const there = await stat(file).then(s => s.isFile(), () => false)
+  const ended = (await readSummary(folder))?.state
+  if (there && (ended === 'finished' || ended === 'stopped')) return file
+  const newest = await newestIn(folder)
+  if (newest !== undefined) return newest.path
+  if (there) return file
+  throw new FileError({ code: 'no-weights', what: `${folder} holds no weights: neither model.safetensors nor a checkpoint`, fix: 'let the run make a step first' })
+}
+
+/** What is evaluated at `path`, laid as `placements` say. All processes call it. @throws FileError where a parameter is not there, or of other dims */
+export async function loadMeasured(path: string, run: Run, model: Model<Tree, Tree>, placements: Placements<Tree>, backend: Backend, mesh: Mesh): Promise<Arrays<Tree>> {
+  const slots = optimizerOf(run).slots(model.params)
+  // A file has the averages already.
+  const checkpoint = hasAverages(slots) && (await stat(path)).isDirectory() ? await newestIn(path) : undefined
+  if (checkpoint === undefined) return load(path, placements, backend, mesh)
+  const averages = await compile((params: Tree, s: Tree) => averagesIn(params, s), [model.params, slots] as const, { mesh, backend, dims: model.dims, ...layoutsOf(run, model) })
+  try {
+    const [ofParams, ofSlots] = averages.placements
+    const params = await load(path, ofParams, backend, mesh)
+    try {
+      const state = await stateOf(checkpoint, ofSlots, backend, mesh)
+      try { return await averages(params, state as never) } finally { disposeAll(state) }
+    } finally {
+      disposeAll(params)
+    }
+  } finally {
+    averages.dispose()
+  }
+}
+
+async function load(path: string, placements: Placements<Tree>, backend: Backend, mesh: Mesh): Promise<Arrays<Tree>> {
+  const wanted = placementTrees.flatten(placements).map(({ path: name, leaf }) => ({ path: name, value: leaf }))
+  const { arrays, missing } = await loadInitial(path, wanted, {}, backend, mesh)
+  if (missing.length === 0) return placementTrees.rebuild(placements, wanted.map(w => arrays.get(w.path))) as Arrays<Tree>
+  disposeAll([...arrays.values()])
+  throw new FileError({ code: 'tensors-differ', what: `${path} lacks parameters of the run's model`, details: { missing: missing.slice(0, 8).join(', ') }, fix: 'use the model that they were written from' })
+}
+
+/** The slots of a checkpoint. */
+async function stateOf({ path, manifest }: NonNullable<Awaited<ReturnType<typeof newestIn>>>, placements: Placements<Tree>, backend: Backend, mesh: Mesh): Promise<Arrays<Tree>> {
+  await using source = await openGroup(path, manifest, 'state')
+  const wanted = placementTrees.flatten(placements).map(({ path: name, leaf }) => ({ path: `slots.${name}`, value: leaf }))
+  const arrays = await loadArrays(source, wanted, backend, mesh)
+  await barrier(backend.processes, 'reading slots')
+  return placementTrees.rebuild(placements, arrays) as Arrays<Tree>
+}
