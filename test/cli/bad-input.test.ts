@@ -137,7 +137,7 @@ const cases: readonly Case[] = [
   { name: 'a field of the data without a format', args: train('--set', 'data.field=body'), exit: 2, says: ['data', 'data.field is "body", and data.format is not given', 'data.format'] },
   { name: 'a format that the files do not have', args: train('--set', 'data.format=jsonl'), exit: 1, says: ['not-json', /text\.txt:1/] },
   { name: 'a file whose name tells no format', args: trainOn('notes.md'), exit: 1, says: ['no-format', 'notes.md', '--set data.format=text'] },
-  { name: 'a file named twice', args: train('--data', '$F/text.txt', '$F/text.txt'), exit: 1, says: ['named-twice', 'text.txt', 'epochs'] },
+  { name: 'a file named twice', args: train('--data', '$F/text.txt', '$F/text.txt'), exit: 1, says: ['file-twice', 'text.txt', 'epochs'] },
   { name: 'a store that is none', args: train('--set', 'data.files=[]', 'data.stores=["$F/texts"]'), exit: 1, says: ['no-store', 'texts'] },
   { name: 'a temperature of 0', args: train('--set', 'data.temperature=0'), exit: 2, says: ['field', 'data.temperature is 0', 'a number, above 0'] },
   { name: 'a warm-up below 0', args: train('--set', 'optimizer.warmup=-1'), exit: 2, says: ['field', 'optimizer.warmup is -1', 'at least 0'] },
