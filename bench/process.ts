@@ -94,10 +94,10 @@ export const startTorchLoop = (name: string, python: string, environment: Enviro
 
 /** Python's safetensors; `task` is a file. */
 export const startSafetensors = (name: string, python: string, task: string): Worker =>
-  new Worker(name, python, [here('checkpoint_peer.py'), task], { PYTHONDONTWRITEBYTECODE: '1' })
+  new Worker(name, python, [here('checkpoint/peer.py'), task], { PYTHONDONTWRITEBYTECODE: '1' })
 /** Hugging Face's tokenizers. */
 export const startTokenizers = (name: string, python: string, environment: Environment): Worker =>
-  new Worker(name, python, [here('tokenize.py')], { ...environment, PYTHONDONTWRITEBYTECODE: '1' })
+  new Worker(name, python, [here('tokenize/peer.py')], { ...environment, PYTHONDONTWRITEBYTECODE: '1' })
 
 /** Runs `work` with workers that are stopped whatever happens. */
 export async function withWorkers<T>(workers: readonly Worker[], work: () => Promise<T>): Promise<T> {

@@ -5,7 +5,7 @@ import { UsageError } from '../src/core/errors.ts'
 import { didYouMean } from '../src/core/nearest.ts'
 import { listPlugins } from '../src/runtime/plugins/index.ts'
 import { endWith } from '../test/oracle/main.ts'
-import { checkpointSection } from './checkpoint.ts'
+import { checkpointSection } from './checkpoint/section.ts'
 import { compileSection } from './compile.ts'
 import { dataSection } from './data.ts'
 import { depthSection } from './depth.ts'
@@ -16,7 +16,7 @@ import { mpiSection } from './mpi/section.ts'
 import { opsSection } from './ops/section.ts'
 import { tinySection } from './tiny/section.ts'
 import { trainSection } from './train/section.ts'
-import { tokenizeSection } from './tokenize.ts'
+import { tokenizeSection } from './tokenize/section.ts'
 
 type Measure = (rounds: number, say: (line: string) => void) => Promise<Section>
 interface Entry { readonly measure: Measure; readonly rounds: number }

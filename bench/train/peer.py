@@ -29,7 +29,10 @@ class Peer:
         self.model, self.settings = gpt.GPT(config), optimizer
         self.adamw = gpt.optimizer(self.model, optimizer, fused=True)
         self.schedule = gpt.schedule(self.adamw, optimizer)
-        loader = torch.utils.data.DataLoader(Windows(tokens, config['seq']), batch_size=batch, shuffle=True, num_workers=1, drop_last=True)
+        windows = Windows(tokens, config['seq'])
+        # One epoch that no bench comes to the end of: starting workers anew between epochs is not what is compared.
+        endless = torch.utils.data.RandomSampler(windows, num_samples=1_000_000)
+        loader = torch.utils.data.DataLoader(windows, batch_size=batch, sampler=endless, num_workers=1, drop_last=True)
         self.batches = iter(loader)
         return {'runtime': f'PyTorch {torch.__version__} eager, {torch.get_num_threads()} threads'}
 

@@ -11,6 +11,7 @@ import { planCheckpoint } from './plan.ts'
 import { prune, type Keep } from './retention.ts'
 import { restoreNewest, type Restored, type RestoreOptions, type Wanted } from './restore.ts'
 import { Save, type SaveResult } from './save.ts'
+import { Staging } from './stage.ts'
 
 /** What is saved: trees of arrays over the mesh, under the paths that they have there. */
 export interface CheckpointState {
@@ -62,6 +63,7 @@ const named = (tree: unknown) => arrays.flatten(tree).map(({ path, leaf }) => ({
 export class Checkpoints implements AsyncDisposable {
   private readonly options: CheckpointOptions
   private readonly files: Files
+  private readonly staging = new Staging()
   private underWay: UnderWay | undefined
 
   private constructor(options: CheckpointOptions) {
@@ -105,7 +107,7 @@ export class Checkpoints implements AsyncDisposable {
     const plan = planCheckpoint({ weights: named(weights), state: named(state) }, shardBytes)
     const described = { step, runId, heldOutLoss, versions, run: encodeHost(run, 'run'), host: encodeHost(host) }
     const retire = async () => ({ steps: keep === undefined ? [] : await prune(this.files, folder, keep, runId) })
-    const save = new Save({ files: this.files, folder, runId, processes }, plan, described, retire)
+    const save = new Save({ files: this.files, folder, runId, processes, staging: this.staging }, plan, described, retire)
     const result = await save.begin()
     const copyMs = performance.now() - began - waitMs
     if (result === undefined) this.underWay = { save, began, waitMs, copyMs }

@@ -1,11 +1,12 @@
 /** Arrays over a mesh from tensors in files, whatever mesh and layout they were written on: every process reads what its own devices hold. */
 import { formatShape, sizeOf, type Dim } from '../core/dim.ts'
-import { dtypes, hostArray, type TypedArray } from '../core/dtype.ts'
+import { dtypes, type TypedArray } from '../core/dtype.ts'
 import { FileError } from '../core/errors.ts'
 import { blockOf, place, stretches, type Backend, type Mesh, type MeshArray, type Placement } from '../engine/index.ts'
 import { canCast, castHost } from './cast.ts'
 import type { Named } from './plan.ts'
 import type { Source, SourceTensor } from './source.ts'
+import { Staging } from './stage.ts'
 
 /** How names of a file and of a model come together. */
 export interface Fit {
@@ -106,18 +107,19 @@ async function readParts(tensor: SourceTensor, wanted: readonly Stretch[]): Prom
   }
 }
 
-/** One array. @throws FileError */
-export async function loadArray(tensor: SourceTensor, { path, value }: Named<Placement>, backend: Backend, mesh: Mesh): Promise<MeshArray> {
-  const { shape, dtype, sharding } = value
+/** What this process's devices hold of an array, in `staging`'s memory: by where it begins. @throws FileError */
+async function readArray(tensor: SourceTensor, { shape, dtype, sharding }: Placement, backend: Backend, mesh: Mesh, staging: Staging): Promise<ReadonlyMap<string, TypedArray>> {
+  staging.restart()
   const stored = tensor.dtype ?? dtype
-  const width = dtypes[stored].bytes
+  const { bytes: width, view } = dtypes[stored]
   const parts = new Map<string, TypedArray>()
   const wanted: Stretch[] = []
   for (const device of backend.addressable.filter(d => d < mesh.size)) {
     const block = blockOf(shape, sharding, mesh, device)
     const key = block.starts.join()
     if (parts.has(key)) continue
-    const data = hostArray(stored, block.sizes.reduce((n, s) => n * s, 1))
+    const length = block.sizes.reduce((n, s) => n * s, 1)
+    const data = view(staging.take(length * width), 0, length)
     parts.set(key, data)
     const part = new Uint8Array(data.buffer)
     // A part may be longer than one span: then it is read in several, each into its place.
@@ -128,19 +130,33 @@ export async function loadArray(tensor: SourceTensor, { path, value }: Named<Pla
     else stretches(shape, block, (global, local, length) => { cut(global * width, local * width, length * width) })
   }
   await readParts(tensor, wanted)
-  return place(backend, mesh, value, ({ starts }) => castHost(parts.get(starts.join()) as TypedArray, stored, dtype), path)
+  return parts
 }
 
-/** Those of `wanted` that the source has, in their order; what was laid out is freed where one fails. @throws FileError */
+/**
+ * Those of `wanted` that the source has, in their order; what was laid out is freed where one fails. The next one is read while one is copied to the
+ * devices, so that two are in memory at a time.
+ * @throws FileError
+ */
 export async function loadArrays(source: Source, wanted: readonly Named<Placement>[], backend: Backend, mesh: Mesh): Promise<MeshArray[]> {
   const arrays: MeshArray[] = []
+  let [staging, other] = [new Staging(), new Staging()]
+  let placing = Promise.resolve()
   try {
-    for (const each of wanted) {
-      const tensor = source.tensors.get(each.path)
-      if (tensor !== undefined) arrays.push(await loadArray(tensor, each, backend, mesh))
+    for (const { path, value } of wanted) {
+      const tensor = source.tensors.get(path)
+      if (tensor === undefined) continue
+      const parts = await readArray(tensor, value, backend, mesh, staging)
+      await placing
+      placing = place(backend, mesh, value, ({ starts }) => castHost(parts.get(starts.join()) as TypedArray, tensor.dtype ?? value.dtype, value.dtype), path).then(array => { arrays.push(array) })
+      // It is waited for behind the next one's reading.
+      placing.catch(() => {})
+      ;[staging, other] = [other, staging]
     }
+    await placing
     return arrays
   } catch (e) {
+    await placing.catch(() => undefined)
     for (const array of arrays) array.dispose()
     throw e
   }

@@ -14,10 +14,10 @@ import { reasonOf, saveFailed, type Reason } from './failure.ts'
 import { publish, stepName, temporaryName } from './folder.ts'
 import { formatManifest, manifestName, type Manifest } from './manifest.ts'
 import type { CheckpointPlan, PlannedTensor } from './plan.ts'
-import { stage, type Run } from './stage.ts'
+import { stage, type Run, type Staging } from './stage.ts'
 import { chunkBytes, chunkLength, createFiles, joined, packed, unpacked, writeRuns, type Contributions } from './write.ts'
 
-export interface Place { readonly files: Files; readonly folder: string; readonly runId: string; readonly processes: Processes }
+export interface Place { readonly files: Files; readonly folder: string; readonly runId: string; readonly processes: Processes; readonly staging: Staging }
 /** What a manifest says that is not known from the arrays. */
 export type Described = Omit<Manifest, 'chunk' | 'files' | 'tensors'>
 
@@ -80,7 +80,7 @@ export class Save {
     if (refused !== null) return this.failure(refused, 0, cause)
     let runs: Run[][]
     try {
-      runs = await stage(this.plan.files, this.places, processes.rank)
+      runs = await stage(this.plan.files, this.places, processes.rank, this.place.staging)
       this.places = []
     } catch (e) {
       if (processes.count === 1) await removeTree(files, this.temporary).catch(() => undefined)

@@ -10,33 +10,52 @@ export interface Run { readonly at: number; readonly bytes: Uint8Array }
 /** A tensor of which all parts are here is put together, if it has no more bytes: what one array can hold. */
 const largestWhole = 2 ** 31
 
+/** Memory for copies, the same for every save of a run: pages that are new to the process cost the system several times what copying into them does. */
+export class Staging {
+  private readonly kept: ArrayBuffer[] = []
+  private taken = 0
+
+  /** What was taken may be overwritten from now on. */
+  restart(): void { this.taken = 0 }
+
+  take(bytes: number): ArrayBuffer {
+    const found = this.kept[this.taken]
+    const memory = found?.byteLength === bytes ? found : new ArrayBuffer(bytes)
+    this.kept[this.taken++] = memory
+    return memory
+  }
+}
+
 /**
  * The bytes of an array that are this process's to write, with the places in the array where they belong: over all processes, every byte once.
  * They are copies: what a backend gives for the host may be the device's own memory, which the next step is donated.
  */
-export async function* ownRuns(array: MeshArray): AsyncGenerator<Run> {
+export async function* ownRuns(array: MeshArray, staging: Staging): AsyncGenerator<Run> {
   const width = dtypes[array.dtype].bytes
   const size = sizeOf(array.shape) * width
-  const whole = array.backend.processes.count === 1 && size <= largestWhole ? new Uint8Array(size) : undefined
-  for await (const { data, each } of array.ownParts()) {
-    const part = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-    if (whole !== undefined) {
-      each((global, local, length) => { whole.set(part.subarray(local * width, (local + length) * width), global * width) })
-      continue
-    }
-    const copy = part.slice()
+  const whole = array.sharding.size > 0 && array.backend.processes.count === 1 && size <= largestWhole ? new Uint8Array(staging.take(size)) : undefined
+  let part: ArrayBuffer | undefined
+  // Parts that are put together are read one after another, into the same memory.
+  const memory = (bytes: number): ArrayBuffer => { part = whole === undefined ? staging.take(bytes) : part ?? staging.take(bytes); return part }
+  for await (const { data, each } of array.ownParts(memory)) {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
     const runs: Run[] = []
-    each((global, local, length) => { runs.push({ at: global * width, bytes: copy.subarray(local * width, (local + length) * width) }) })
+    each((global, local, length) => {
+      const run = bytes.subarray(local * width, (local + length) * width)
+      if (whole === undefined) runs.push({ at: global * width, bytes: run })
+      else whole.set(run, global * width)
+    })
     yield* runs
   }
   if (whole !== undefined && size > 0) yield { at: 0, bytes: whole }
 }
 
-/** By file of the plan, in rising order. Heads are rank 0's. */
-export async function stage(files: readonly PlannedFile[], places: readonly PlannedTensor<MeshArray>[], rank: number): Promise<Run[][]> {
+/** By file of the plan, in rising order. Heads are rank 0's. What was staged before is overwritten. */
+export async function stage(files: readonly PlannedFile[], places: readonly PlannedTensor<MeshArray>[], rank: number, staging: Staging): Promise<Run[][]> {
+  staging.restart()
   const runs = files.map((f): Run[] => (rank === 0 ? [{ at: 0, bytes: f.head }] : []))
   for (const { array, file, begin } of places) {
-    for await (const { at, bytes } of ownRuns(array)) runs[file]?.push({ at: begin + at, bytes })
+    for await (const { at, bytes } of ownRuns(array, staging)) runs[file]?.push({ at: begin + at, bytes })
   }
   return runs
 }

@@ -9,7 +9,7 @@ import { compare, loadArrays, type Choice, type Fit } from './load.ts'
 import { metadataOf, type Named } from './plan.ts'
 import { layoutFile, type FileLayout } from './safetensors.ts'
 import { openFile, openWeights, type Source } from './source.ts'
-import { ownRuns } from './stage.ts'
+import { ownRuns, Staging } from './stage.ts'
 
 export type { Named } from './plan.ts'
 
@@ -52,8 +52,10 @@ export async function saveWeights(file: string, arrays: readonly Named<MeshArray
 
 async function writeParts(handle: FileHandle, { places }: FileLayout<Entry>): Promise<void> {
   const file: Pick<OpenFile, 'write'> = { write: async (bytes, at) => (await handle.write(bytes, 0, Math.min(bytes.byteLength, 2 ** 30), at)).bytesWritten }
+  const staging = new Staging()
   for (const { tensor: { array }, begin } of places) {
-    for await (const { at, bytes } of ownRuns(array)) await writeAll(file, bytes, begin + at)
+    staging.restart()
+    for await (const { at, bytes } of ownRuns(array, staging)) await writeAll(file, bytes, begin + at)
   }
 }
 

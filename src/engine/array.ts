@@ -92,9 +92,10 @@ export class MeshArray {
 
   /**
    * The parts of the array that are this process's to save, one at a time: over all processes, every part once. `copy` is called for
-   * each stretch that is contiguous in the whole and in the part, with its places in both and its length, in elements.
+   * each stretch that is contiguous in the whole and in the part, with its places in both and its length, in elements. A part is in memory of its
+   * own, or in what `memory` gives for so many bytes.
    */
-  async * ownParts(): AsyncGenerator<{ readonly data: TypedArray; readonly each: (copy: (global: number, local: number, length: number) => void) => void }> {
+  async * ownParts(memory?: (bytes: number) => ArrayBuffer): AsyncGenerator<{ readonly data: TypedArray; readonly each: (copy: (global: number, local: number, length: number) => void) => void }> {
     this.checkUsable('ownParts')
     const here = this.#buffers()
     this.#held.hold()
@@ -103,7 +104,7 @@ export class MeshArray {
         const piece = here.get(device)
         if (piece === undefined) continue
         const block = blockOf(this.shape, this.sharding, this.mesh, device)
-        yield { data: await piece.read(), each: copy => stretches(this.shape, block, copy) }
+        yield { data: await piece.read(memory?.(bytesOn(this, this.mesh))), each: copy => stretches(this.shape, block, copy) }
       }
     } finally {
       this.#held.release()
@@ -144,7 +145,7 @@ class Piece implements DeviceBuffer {
   get shape(): readonly number[] { return this.#buffer.shape }
   get dtype(): DType { return this.#buffer.dtype }
   get device(): number { return this.#buffer.device }
-  read(): Promise<TypedArray> { return this.#buffer.read() }
+  read(into?: ArrayBuffer): Promise<TypedArray> { return this.#buffer.read(into) }
   dispose(): void { this.#buffer.dispose() }
 }
 

@@ -13,8 +13,9 @@ export interface DeviceBuffer extends BufferType {
   /**
    * Copies the array to the host, once it has been computed. Rejects if the buffer was disposed or donated, and with what went wrong
    * in the program that was to compute it or what it was computed from.
+   * `into`: memory for its bytes, all of an `ArrayBuffer`, of which the result is a view; it is not to be touched before.
    */
-  read(): Promise<TypedArray>
+  read(into?: ArrayBuffer): Promise<TypedArray>
   dispose(): void
 }
 

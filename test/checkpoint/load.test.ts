@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { dim } from '../../src/core/dim.ts'
 import { hostArray } from '../../src/core/dtype.ts'
 import { castHost } from '../../src/checkpoint/cast.ts'
-import { chosen, compare, loadArray, loadArrays } from '../../src/checkpoint/load.ts'
+import { chosen, compare, loadArrays } from '../../src/checkpoint/load.ts'
 import { restoreNewest } from '../../src/checkpoint/restore.ts'
 import { loadInitial, loadWeights, saveWeights, openWeights } from '../../src/checkpoint/index.ts'
 import { writeSafetensors } from '../../src/checkpoint/safetensors.ts'
@@ -91,8 +91,8 @@ test('each device reads the bytes that it needs, a chunk more at each end', asyn
     }
     try {
       await using source = await openWeights(`${where}/step-1`, files)
-      const array = await loadArray(source.tensors.get('w')!, { path: 'w', value: placementOf(leaf, setting) }, rankBackend(processes[rank]!), setting.mesh)
-      return { bytes, array }
+      const [array] = await loadArrays(source, [{ path: 'w', value: placementOf(leaf, setting) }], rankBackend(processes[rank]!), setting.mesh)
+      return { bytes, array: array! }
     } finally {
       files.open = open
     }

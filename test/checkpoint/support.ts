@@ -140,7 +140,11 @@ export function rankBackend(processes: Processes): Backend {
       this.dtype = dtype
       this.memory = memory
     }
-    async read(): Promise<TypedArray> { return this.memory }
+    async read(into?: ArrayBuffer): Promise<TypedArray> {
+      if (into === undefined) return this.memory
+      new Uint8Array(into).set(new Uint8Array(this.memory.buffer, this.memory.byteOffset, this.memory.byteLength))
+      return dtypes[this.dtype].view(into, 0, this.memory.length)
+    }
     dispose(): void { new Uint8Array(this.memory.buffer).fill(0xee) }
   }
   return {

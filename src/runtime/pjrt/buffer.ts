@@ -78,24 +78,24 @@ export class PjrtBuffer implements DeviceBuffer {
     return this.session.library.call(new Struct('PJRT_Buffer_IsDeleted_Args').set('buffer', this.handle)).number('is_deleted') !== 0
   }
 
-  read(): Promise<TypedArray> {
+  read(into?: ArrayBuffer): Promise<TypedArray> {
     return this.session.use(async () => {
       this.pin(this.session)
       try {
-        return await this.copy()
+        return await this.copy(into)
       } finally {
         this.unpin()
       }
     })
   }
 
-  private async copy(): Promise<TypedArray> {
+  private async copy(into: ArrayBuffer | undefined): Promise<TypedArray> {
     const { session, session: { library }, run } = this
     if (run !== undefined && !run.isLaunched) await run.launched
     if (run?.failure !== undefined) throw session.failures.hear(run.failure)
     const { bytes, view } = dtypes[this.dtype]
     const length = elements(this.shape)
-    const target = new Memory(length * bytes)
+    const target = into === undefined ? new Memory(length * bytes) : Memory.at(new Uint8Array(into, 0, length * bytes))
     const inline = length * bytes <= INLINE_BYTES
     const args = (inline ? session.reading : new Struct('PJRT_Buffer_ToHostBuffer_Args')).set('src', this.handle)
       .point('host_layout', rowMajor(this.shape.length)).point('dst', target).set('dst_size', length * bytes)

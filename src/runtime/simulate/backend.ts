@@ -58,9 +58,14 @@ class SimulatedBuffer implements DeviceBuffer {
     })
   }
 
-  async read(): Promise<TypedArray> {
+  async read(into?: ArrayBuffer): Promise<TypedArray> {
     const store = await this.contents()
-    if (store !== undefined) return toHost(store, this.dtype)
+    if (store !== undefined) {
+      const data = toHost(store, this.dtype)
+      if (into === undefined) return data
+      new Uint8Array(into).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+      return dtypes[this.dtype].view(into, 0, data.length)
+    }
     if (this.run?.failure === undefined) throw new Error('a run ended without results')
     throw this.owner.failures.hear(this.run.failure)
   }

@@ -2,12 +2,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Checkpoints } from '../src/checkpoint/index.ts'
-import { dim, mesh, openBackend, place, type MeshArray, type Placement } from '../src/engine/index.ts'
-import { alone } from '../src/runtime/processes.ts'
-import { safetensorsPython } from '../test/oracle/python.ts'
-import { interleave, median, ratio, row, timesOf, type Section } from './measure.ts'
-import { startSafetensors, withWorkers } from './process.ts'
+import { Checkpoints } from '../../src/checkpoint/index.ts'
+import { dim, mesh, openBackend, place, type MeshArray, type Placement } from '../../src/engine/index.ts'
+import { alone } from '../../src/runtime/processes.ts'
+import { safetensorsPython } from '../../test/oracle/python.ts'
+import { interleave, median, ratio, row, timesOf, type Section } from '../measure.ts'
+import { startSafetensors, withWorkers } from '../process.ts'
 
 const [tensors, rows, columns] = [12, 1024, 4096]
 const bytes = tensors * rows * columns * 4
@@ -17,7 +17,7 @@ export async function checkpointSection(rounds: number, say: (line: string) => v
   const python = await safetensorsPython(say)
   const folder = await mkdtemp(join(process.env['MESHWORK_BENCH_DIR'] ?? tmpdir(), 'meshwork-bench-'))
   const where = mesh({})
-  const backend = await openBackend({ devices: 1, plugin: 'simulate' })
+  const backend = await openBackend({ devices: 1 })
   const placement: Placement = { shape: [dim('row', rows), dim('column', columns)], dtype: 'f32', sharding: new Map() }
   const names = Array.from({ length: tensors }, (_, i) => `w${i}`)
   const weights: { [name: string]: MeshArray } = {}

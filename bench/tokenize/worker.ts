@@ -1,8 +1,8 @@
 /** A thread that encodes its share of the documents whenever it is asked. */
 import { readFileSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
-import { TokenBuffer } from '../src/data/tokenizer-bytes.ts'
-import { readTokenizer } from '../src/data/tokenizer-json.ts'
+import { TokenBuffer } from '../../src/data/tokenizer-bytes.ts'
+import { readTokenizer } from '../../src/data/tokenizer-json.ts'
 
 interface Share { readonly tokenizer: string; readonly documents: string; readonly share: number; readonly of: number }
 

@@ -5,13 +5,13 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Worker as Thread } from 'node:worker_threads'
-import { trainBpe } from '../src/data/bpe.ts'
-import { formatTokenizer } from '../src/data/tokenizer-json.ts'
-import { createTokenizer } from '../src/data/tokenizer.ts'
-import { countWords } from '../src/data/words.ts'
-import { tokenizersPython, tokenizersVersion } from '../test/oracle/python.ts'
-import { interleave, ratio, row, timesOf, type Section } from './measure.ts'
-import { startTokenizers, withWorkers } from './process.ts'
+import { trainBpe } from '../../src/data/bpe.ts'
+import { formatTokenizer } from '../../src/data/tokenizer-json.ts'
+import { createTokenizer } from '../../src/data/tokenizer.ts'
+import { countWords } from '../../src/data/words.ts'
+import { tokenizersPython, tokenizersVersion } from '../../test/oracle/python.ts'
+import { interleave, ratio, row, timesOf, type Section } from '../measure.ts'
+import { startTokenizers, withWorkers } from '../process.ts'
 
 const vocab = 8192
 
@@ -27,7 +27,7 @@ async function encoders(count: number, tokenizer: string, documents: string) {
   const program = `
     import { register } from ${JSON.stringify(new URL('dist/esm/api/index.mjs', pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json'))).href)}
     register()
-    const { encodeShare } = await import(${JSON.stringify(new URL('tokenize-worker.ts', import.meta.url).href)})
+    const { encodeShare } = await import(${JSON.stringify(new URL('worker.ts', import.meta.url).href)})
     await encodeShare()`
   const threads = Array.from({ length: count }, (_, i) => new Thread(new URL(`data:text/javascript,${encodeURIComponent(program)}`), { workerData: { tokenizer, documents, share: i, of: count } }))
   const asked = (t: Thread): Promise<number> => new Promise((resolve, reject) => {
