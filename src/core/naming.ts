@@ -1,0 +1,31 @@
+/** How a model's parameters lie in files that other tools write and read: under other names, a tensor for each layer, several parameters in one tensor. */
+
+/**
+ * One parameter in the files. Its elements keep their order, so that every device reads only the bytes it needs: a parameter's dims are declared in the
+ * order in which the files have them.
+ */
+export interface StoredAs {
+  /** The tensor's name. `{d}` stands for the index along the parameter's first dim d, of which each index has a tensor of its own: `model.layers.{layers}.mlp.up_proj.weight`. */
+  readonly name: string
+  /** The tensor's axes, each of one or several of the parameter's remaining dims, all in their order: `[['heads', 'headDim'], ['embed']]`. Each dim is an axis of its own unless said; `[]` is an axis of size 1. */
+  readonly axes?: readonly (readonly string[])[]
+  /** Where the parameter is but a part of the tensor: along which of its axes, from which index on, of how many. */
+  readonly part?: { readonly axis: number; readonly from: number; readonly of: number }
+}
+
+/** A model's parameters in files of another tool. */
+export interface Naming {
+  /** By the parameters' paths; a string is the name of a tensor that is the parameter. */
+  readonly parameters: { readonly [path: string]: StoredAs | string }
+  /** What all names begin with, and files of a part of the model leave out: `model.`, `bert.`. */
+  readonly prefix?: string
+  /** Tensors of the other tool's model that ours leaves out because they hold nothing but zeros, with their shapes: written so, and refused where they hold anything else. */
+  readonly zeros?: { readonly [name: string]: readonly number[] }
+  /** Names, with `*` for any characters, of tensors that say nothing: masks, positions that count up, a copy of what is tied. */
+  readonly idle?: readonly string[]
+}
+
+/** Of a dim's name in a tensor's name. */
+export const indexed = /\{(\w+)\}/
+
+export const storedAs = (stored: StoredAs | string): StoredAs => (typeof stored === 'string' ? { name: stored } : stored)
