@@ -26,6 +26,6 @@ export interface Naming {
 }
 
 /** Of a dim's name in a tensor's name. */
-export const indexed = /\{(\w+)\}/
+export const indexed: RegExp = /\{(\w+)\}/
 
 export const storedAs = (stored: StoredAs | string): StoredAs => (typeof stored === 'string' ? { name: stored } : stored)
