@@ -4,8 +4,10 @@ export { crossEntropy, layerNorm, logSoftmax, logsumexp, maskedMean, rmsNorm, so
 export { lora, type Adapted } from './lora.ts'
 export { rotary, type Rotary } from './rotary.ts'
 export {
-  attention, causalAttention, crossAttention, selfAttention, type AttentionDims, type AttentionOptions, type AttentionWeights, type HeadDims, type HeadWeights, type SelfAttentionOptions,
+  attention, causalAttention, crossAttention, selfAttention, type AttentionDims, type AttentionOptions, type AttentionWeights, type HeadDims, type HeadWeights, type ScoreOptions, type SelfAttentionOptions,
 } from './attention.ts'
+export { softCapped } from './scores.ts'
+export { seeing, type Seeing, type Visibility } from './visible.ts'
 export { lstm, lstmCell, type LstmDims, type LstmOptions, type LstmState, type LstmWeights } from './lstm.ts'
 export { dropout, fold, keyOf, normal, randomBits, uniform, type Key } from '../graph/random.ts'
 export { conv, convTranspose, type ConvWindow, type Convolved } from './convolution.ts'
