@@ -7,7 +7,7 @@ import type { BertConfig } from './bert.ts'
 import { configurable, type Configurable, type Given } from './configurable.ts'
 import { activationNames } from './encoder-blocks.ts'
 
-type Defaulted = 'positions' | 'types' | 'activation' | 'epsilon' | 'dropout'
+type Defaulted = 'positions' | 'types' | 'activation' | 'epsilon' | 'dropout' | 'attentionDropout'
 export type BertMaskedInput = Given<BertMaskedConfig, Defaulted | 'padded' | 'paired' | 'packed' | 'tied'>
 export type BertClassifierInput = Given<BertClassifierConfig, Defaulted | 'paired' | 'classifierDropout' | 'poolerDropout'>
 export type BertEmbedderInput = Given<BertEmbedderConfig, Defaulted | 'pooling' | 'normalised' | 'pooler' | 'scale'>
@@ -16,7 +16,7 @@ const count = z.int().min(1).max(2 ** 31 - 1)
 const rate = z.number().min(0).max(0.9)
 const encoder = {
   vocab: count, seq: count, layers: count, embed: count, heads: count, hidden: count, positions: count.default(512), types: count.default(2),
-  activation: z.enum(activationNames).default('gelu'), epsilon: z.number().min(0).default(1e-12), dropout: rate.default(0), padding: z.int().min(0).optional(),
+  activation: z.enum(activationNames).default('gelu'), epsilon: z.number().min(0).default(1e-12), dropout: rate.default(0), attentionDropout: rate.default(0), padding: z.int().min(0).optional(),
 }
 /** What no field says alone. */
 const whole = <S extends z.ZodType<BertConfig>>(schema: S): S => schema.superRefine((c: BertConfig, context) => {
@@ -27,6 +27,8 @@ const whole = <S extends z.ZodType<BertConfig>>(schema: S): S => schema.superRef
 })
 export const bertMaskedSchema: z.ZodType<BertMaskedConfig, BertMaskedInput> = whole(z.strictObject({
   ...encoder, padded: z.boolean().default(false), paired: z.boolean().default(false), packed: z.boolean().default(false), tied: z.boolean().default(true), headActivation: z.enum(activationNames).optional(),
+}).superRefine((c, context) => {
+  if (c.packed && c.padded) context.addIssue({ code: 'custom', path: ['padded'], message: 'in packed windows padding is a segment like others: set one of both' })
 }))
 export const bertClassifierSchema: z.ZodType<BertClassifierConfig, BertClassifierInput> = whole(z.strictObject({
   ...encoder, classes: count, paired: z.boolean().default(false), classifierDropout: rate.default(0), poolerDropout: z.boolean().default(false),

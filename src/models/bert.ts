@@ -6,9 +6,8 @@ import { input } from '../graph/input.ts'
 import { initialisers, param } from '../graph/param.ts'
 import { index, slice } from '../graph/rearrange.ts'
 import { fold, type Key } from '../graph/random.ts'
-import { broadcast } from '../graph/tensor.ts'
 import type { Tensor } from '../graph/types.ts'
-import { dropped, encoded, encoderBlocks, encoderLayouts, norm, seenBy, type Activation, type BlockDims, type EncoderBlocks, type Scaling, type Stream } from './encoder-blocks.ts'
+import { dropped, encoded, encoderBlocks, encoderLayouts, norm, type Activation, type BlockDims, type EncoderBlocks, type Scaling, type Stream } from './encoder-blocks.ts'
 import type { Model } from './model.ts'
 
 /** What there is to set of the encoder. */
@@ -30,6 +29,8 @@ export interface BertConfig {
   readonly epsilon: number
   /** Share of activations zeroed in training. */
   readonly dropout: number
+  /** Share zeroed in training of what attention takes. */
+  readonly attentionDropout: number
   /** RoBERTa's padding token: positions count the tokens that are none, from the one behind its id on. Positions are places, from 0 on, where there is none. */
   readonly padding?: number | undefined
 }
@@ -96,10 +97,7 @@ export function bertEncoded(config: BertConfig, d: BertDims, compute: DType, p: 
   const found = placed(d, p, given, config.padding)
   const typed: Stream = types === undefined ? found.add(index(e.types, d.types, 0)) : found.add(e.types.take(d.types, types))
   const first = dropped(norm(typed.cast(compute), d.embed, e.norm, config.epsilon), key, 0, config.dropout)
-  const kept = mask === undefined ? undefined : seenBy(mask, d.seq)
-  const own = segments === undefined ? undefined : broadcast<'batch' | 'seq', readonly [Dim<'kvSeq'>]>(segments, [d.kvSeq]).equal(seenBy(segments, d.seq))
-  const visible = kept === undefined ? own : own === undefined ? kept : kept.and(own)
-  const options = { norms: 'after', activation: config.activation, epsilon: config.epsilon, compute, dropout: config.dropout, ...(visible === undefined ? {} : { visible }) } as const
+  const options = { norms: 'after', activation: config.activation, epsilon: config.epsilon, compute, dropout: config.dropout, attentionDropout: config.attentionDropout, ...(mask === undefined ? {} : { keep: mask }), ...(segments === undefined ? {} : { segments }) } as const
   return encoded(first, blocks, d, key === undefined ? undefined : fold(key, 1), options)
 }
 

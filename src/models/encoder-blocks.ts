@@ -4,10 +4,10 @@ import type { DType } from '../core/dtype.ts'
 import { initialisers, param } from '../graph/param.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
-import { broadcast, iota, loose, tensor } from '../graph/tensor.ts'
+import { iota } from '../graph/tensor.ts'
 import type { Tensor } from '../graph/types.ts'
 import { gelu, geluExact, relu, silu } from '../nn/activations.ts'
-import { attention } from '../nn/attention.ts'
+import { crossAttention, selfAttention } from '../nn/attention.ts'
 import { layerNorm } from '../nn/functional.ts'
 
 export type Stream = Tensor<'batch' | 'seq' | 'embed'>
@@ -63,30 +63,32 @@ export interface EncoderOptions {
   readonly activation: Activation
   readonly epsilon: number
   readonly compute: DType
-  /** Shares zeroed in training: of what is added to the stream, and of what queries take of values. */
+  /** Shares zeroed in training: of what is added to the stream, and of what is taken of values. */
   readonly dropout: number
-  /** What sees what, over `batch`, `seq` and `kvSeq`; everything unless said. What is not seen changes no bit. */
-  readonly visible?: Tensor<'batch' | 'seq' | 'kvSeq'>
+  readonly attentionDropout: number
+  /** Bools: what is no padding. What is padding is not seen, and changes no bit. */
+  readonly keep?: Tensor<'batch' | 'seq'>
+  /** Which document a place belongs to, where there is no `keep`. Documents do not see each other. */
+  readonly segments?: Tensor<'batch' | 'seq'>
 }
 
 export const norm = (x: Stream, embed: Dim<'embed'>, { gain, bias }: Scaling, epsilon: number): Stream => layerNorm(residual(x), embed, gain, bias, epsilon)
 export const dropped = <D extends string>(x: Tensor<D>, key: Key | undefined, use: number, rate: number): Tensor<D> => (key === undefined || rate === 0 ? x : dropout(fold(key, use), x, rate))
 
 /** The stream after all layers. */
-export function encoded(first: Stream, blocks: EncoderBlocks, d: BlockDims, key: Key | undefined, { norms, activation, epsilon, compute, visible, dropout: rate }: EncoderOptions): Stream {
+export function encoded(first: Stream, blocks: EncoderBlocks, d: BlockDims, key: Key | undefined, { norms, activation, epsilon, compute, keep, segments, dropout: rate, attentionDropout }: EncoderOptions): Stream {
   const before = norms === 'before'
-  const seen = visible === undefined ? {} : { visible, isolate: true }
   const [last] = scan(d.layers, residual(first), { block: blocks, index: iota(d.layers) }, (x, { block: w, index }) => {
     const own = key === undefined ? undefined : fold(key, index)
+    const biases = w.queryBias === undefined || w.keyBias === undefined || w.valueBias === undefined ? {}
+      : { queryBias: w.queryBias.cast(compute), keyBias: w.keyBias.cast(compute), valueBias: w.valueBias.cast(compute) }
+    const weights = { query: w.query.cast(compute), key: w.key.cast(compute), value: w.value.cast(compute), out: w.out.cast(compute), ...biases }
     const attended = (y: Stream): Stream => {
       const here = y.relayout('compute')
-      const made = <S extends 'seq' | 'kvSeq'>(from: Tensor<'batch' | S | 'embed'>, weight: Tensor<'heads' | 'headDim' | 'embed'>, bias: Tensor<'heads' | 'headDim'> | undefined): Tensor<'batch' | S | 'heads' | 'headDim'> => {
-        const found = loose(from.dot(weight.cast(compute), d.embed))
-        return tensor((bias === undefined ? found : found.add(loose(bias.cast(compute)))).node)
-      }
-      const there = here.rename(d.seq, d.kvSeq)
-      const found = attention(made(here, w.query, w.queryBias), made(there, w.key, w.keyBias), made(there, w.value, w.valueBias), d, seen)
-      return residual(found.dot(w.out.cast(compute), d.heads, d.headDim)).add(w.outBias.cast(compute))
+      const dropout = own === undefined || attentionDropout === 0 ? undefined : { key: fold(own, 2), rate: attentionDropout }
+      const found = keep === undefined ? selfAttention(here, weights, d, { causal: false, dropout, ...(segments === undefined ? {} : { segments }) })
+        : crossAttention(here, here.rename(d.seq, d.kvSeq), weights, d, { keep: keep.rename(d.seq, d.kvSeq), dropout })
+      return residual(found).add(w.outBias.cast(compute))
     }
     const fed = (y: Stream): Stream => {
       const up = activations[activation](y.relayout('compute').dot(w.up.cast(compute), d.embed).add(w.upBias.cast(compute)))
@@ -100,6 +102,3 @@ export function encoded(first: Stream, blocks: EncoderBlocks, d: BlockDims, key:
   })
   return last
 }
-
-/** What sees what where some tokens are padding: all see all that is none. */
-export const seenBy = (keep: Tensor<'batch' | 'seq'>, seq: Dim<'seq'>): Tensor<'batch' | 'seq' | 'kvSeq'> => broadcast(keep.rename('seq', 'kvSeq'), [seq])

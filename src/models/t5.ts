@@ -87,6 +87,7 @@ export function t5(config: T5Config, batch: number, { params: dtype, compute }: 
   const d: Dims = dims({ batch, vocab, source, target, encoderLayers, decoderLayers, embed, heads, headDim, hidden, buckets, kvSource: source, kvTarget: target })
   const inCompute = (w: Heads<never>) => ({ query: w.query.cast(compute), key: w.key.cast(compute), value: w.value.cast(compute), out: w.out.cast(compute) })
   const drop = <D extends string>(key: Key | undefined, x: Tensor<D>, use: number): Tensor<D> => dropped(x, key, use, rate)
+  const less = (key: Key | undefined, use: number) => (key === undefined || rate === 0 ? {} : { dropout: { key: fold(key, use), rate } })
   const ofLayer = (key: Key | undefined, use: number, index: Scalar): Key | undefined => (key === undefined ? undefined : fold(fold(key, use), index))
   const norm = <S extends string>(x: Tensor<'batch' | S | 'embed'>, gain: Tensor<'embed'>): Tensor<'batch' | S | 'embed'> => rmsNorm<'batch' | S | 'embed', 'embed'>(x, d.embed, gain, epsilon)
   const fed = <S extends 'source' | 'target'>(x: Tensor<'batch' | S | 'embed'>, w: FeedForward<never>, key: Key | undefined): Tensor<'batch' | S | 'embed'> => {
@@ -105,7 +106,7 @@ export function t5(config: T5Config, batch: number, { params: dtype, compute }: 
     const [last] = scan(d.encoderLayers, first, { self: p.encoder.self, feed: p.encoder.feed, index: iota(d.encoderLayers) }, (x, w) => {
       const k = ofLayer(key, 1, w.index)
       const here = norm<'source'>(x, w.self.norm)
-      const y = x.add(drop(k, crossAttention(here, here.rename(d.source, d.kvSource), inCompute(w.self), between(d.source, d.kvSource), { keep, bias, scale: 1 }), 0))
+      const y = x.add(drop(k, crossAttention(here, here.rename(d.source, d.kvSource), inCompute(w.self), between(d.source, d.kvSource), { keep, bias, scale: 1, ...less(k, 4) }), 0))
       return [y.add(drop(k, fed<'source'>(y, w.feed, k), 1)), {}] as const
     })
     return drop(key, norm<'source'>(last, p.encoder.norm), 4)
@@ -116,8 +117,8 @@ export function t5(config: T5Config, batch: number, { params: dtype, compute }: 
     const bias = biasOf(p.decoder.bias, d.target, d.kvTarget, false)
     const [last] = scan(d.decoderLayers, first, { self: p.decoder.self, cross: p.decoder.cross, feed: p.decoder.feed, index: iota(d.decoderLayers) }, (x, w) => {
       const k = ofLayer(key, 3, w.index)
-      const y = x.add(drop(k, selfAttention(norm<'target'>(x, w.self.norm), inCompute(w.self), between(d.target, d.kvTarget), { bias, scale: 1 }), 0))
-      const z = y.add(drop(k, crossAttention(norm<'target'>(y, w.cross.norm), memory, inCompute(w.cross), between(d.target, d.source), { keep, scale: 1 }), 1))
+      const y = x.add(drop(k, selfAttention(norm<'target'>(x, w.self.norm), inCompute(w.self), between(d.target, d.kvTarget), { bias, scale: 1, ...less(k, 4) }), 0))
+      const z = y.add(drop(k, crossAttention(norm<'target'>(y, w.cross.norm), memory, inCompute(w.cross), between(d.target, d.source), { keep, scale: 1, ...less(k, 5) }), 1))
       return [z.add(drop(k, fed<'target'>(z, w.feed, k), 2)), {}] as const
     })
     const found = drop(key, norm<'target'>(last, p.decoder.norm), 5)

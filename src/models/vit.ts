@@ -20,16 +20,17 @@ export type VitConfig = ImageConfig & { readonly [F in Count]: number } & {
   readonly activation: Activation
   /** Of layer norms. */
   readonly epsilon: number
-  /** Share of activations zeroed in training. */
+  /** Shares zeroed in training: of activations, and of what attention takes. */
   readonly dropout: number
+  readonly attentionDropout: number
   /** Whether queries, keys and values have biases. */
   readonly biases: boolean
 }
-export type VitInput = Given<VitConfig, 'brightest' | 'mean' | 'std' | 'channels' | 'activation' | 'epsilon' | 'dropout' | 'biases'>
+export type VitInput = Given<VitConfig, 'brightest' | 'mean' | 'std' | 'channels' | 'activation' | 'epsilon' | 'dropout' | 'attentionDropout' | 'biases'>
 const count = z.int().min(1).max(2 ** 31 - 1)
 export const vitSchema: z.ZodType<VitConfig, VitInput> = z.strictObject({
   ...imageFields, classes: count, patchHeight: count, patchWidth: count, layers: count, embed: count, heads: count, hidden: count,
-  activation: z.enum(activationNames).default('gelu'), epsilon: z.number().min(0).default(1e-12), dropout: z.number().min(0).max(0.9).default(0), biases: z.boolean().default(true),
+  activation: z.enum(activationNames).default('gelu'), epsilon: z.number().min(0).default(1e-12), dropout: z.number().min(0).max(0.9).default(0), attentionDropout: z.number().min(0).max(0.9).default(0), biases: z.boolean().default(true),
 }).superRefine((c, context) => {
   const divides = (path: string, part: number, what: string, whole: number): void => {
     if (whole % part !== 0) context.addIssue({ code: 'custom', path: [path], message: `${what} of ${whole} is not made of parts of ${part}: give a number that divides it` })
@@ -71,11 +72,11 @@ export function vit(config: VitConfig, batch: number, { params: dtype, compute }
   })
   const [weight, bias] = [{ dtype, init: initialisers.truncatedNormal(0.02), decays: true }, { dtype, init: 0 }]
   const logits = (p: VitParams, { images }: Pick<VitBatch, 'images'>, key?: Key): Tensor<'batch' | 'classes'> => {
-    const cut = pixelsOf(images, config, compute).split(d.height, [d.rows, d.patchHeight]).split(d.width, [d.columns, d.patchWidth])
+    const cut = pixelsOf(images, config, d.channels, compute).split(d.height, [d.rows, d.patchHeight]).split(d.width, [d.columns, d.patchWidth])
     const patches = cut.dot(p.patches.cast(compute), d.channels, d.patchHeight, d.patchWidth).add(p.patchesBias.cast(compute)).merge([d.rows, d.columns], d.tokens)
     const first = broadcast<'embed', readonly Dim<'batch' | 'tokens'>[]>(p.first.cast(compute), [...images.shape.filter((e): e is Dim<'batch'> => e.name === 'batch'), { name: 'tokens', size: 1 }] as never)
     const placed = concat([first, patches], d.tokens, { as: 'seq' }).add(p.positions.cast(compute))
-    const options = { norms: 'before', activation: config.activation, epsilon: config.epsilon, compute, dropout: config.dropout } as const
+    const options = { norms: 'before', activation: config.activation, epsilon: config.epsilon, compute, dropout: config.dropout, attentionDropout: config.attentionDropout } as const
     const last = encoded(dropped(placed, key, 0, config.dropout), p.blocks, d, key === undefined ? undefined : fold(key, 1), options)
     return layerNorm(index(last, d.seq, 0), d.embed, p.norm.gain, p.norm.bias, config.epsilon).dot(p.out.cast(compute), d.embed).add(p.outBias.cast(compute))
   }
