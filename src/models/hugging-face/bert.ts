@@ -84,10 +84,10 @@ export const maskedArchitecture = (family: Family): Architecture<BertMaskedConfi
     },
     toConfig: c => configThere(family, `${family.class}ForMaskedLM`, c, { tie_word_embeddings: c.tied }),
     names: c => naming(family, {
-      'head.transform': `${transform}.weight`, 'head.transformBias': `${transform}.bias`, 'head.norm.gain': `${norm}.weight`, 'head.norm.bias': `${norm}.bias`, 'head.bias': bias,
-      ...(c.tied ? {} : { 'head.out': `${out}.weight` }),
+      'head.transform': `${transform}.weight`, 'head.transformBias': `${transform}.bias`, 'head.norm.gain': `${norm}.weight`, 'head.norm.bias': `${norm}.bias`, 
+      ...(c.tied ? { 'head.bias': bias } : { 'head.bias': `${out}.bias`, 'head.out': `${out}.weight` }),
       // What tells whether one sentence follows another, and what only classifiers read, is not part of this model.
-    }, [`${out}.bias`, ...(c.tied ? [`${out}.weight`] : []), 'cls.seq_relationship.*', `${family.modelType}.pooler.*`]),
+    }, [...(c.tied ? [`${out}.bias`, `${out}.weight`] : [bias]), 'cls.seq_relationship.*', `${family.modelType}.pooler.*`]),
   }
 }
 

@@ -36,8 +36,9 @@ export const t5There: Architecture<T5Config, T5Input, T5> = {
       epsilon: c.number('layer_norm_epsilon', 1e-6), padding: c.count('pad_token_id', 0, 0), dropout: c.rate('dropout_rate', 0.1),
     }
     c.only('decoder_start_token_id', found.padding ?? 0)
+    c.only('scale_decoder_outputs', found.tied ?? true)
     // Of what was before positions were relative, of other heads, and of what `feed_forward_proj` says.
-    c.idle('n_positions', 'classifier_dropout', 'dense_act_fn', 'is_gated_act', 'scale_decoder_outputs')
+    c.idle('n_positions', 'classifier_dropout', 'dense_act_fn', 'is_gated_act')
     c.done()
     return found
   },
