@@ -2,6 +2,7 @@
 export { celu, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, leakyRelu, logSigmoid, mish, relu, relu6, selu, silu, softplus } from './activations.ts'
 export { crossEntropy, layerNorm, logSoftmax, logsumexp, maskedMean, rmsNorm, softmax, weightedMean, type CrossEntropyOptions } from './functional.ts'
 export { lora, type Adapted } from './lora.ts'
+export { rotaryFrequencies, type Frequencies, type RotaryConfig, type RotaryScaling } from './frequencies.ts'
 export { rotary, type Rotary } from './rotary.ts'
 export {
   attention, causalAttention, crossAttention, selfAttention, type AttentionDims, type AttentionOptions, type AttentionWeights, type HeadDims, type HeadWeights, type ScoreOptions, type SelfAttentionOptions,
