@@ -5,13 +5,9 @@ import type { BertEmbedder, BertEmbedderConfig } from '../bert-embedder.ts'
 import type { BertMasked, BertMaskedConfig } from '../bert-masked.ts'
 import { bertClassifierModel, bertEmbedderModel, bertMaskedModel, type BertClassifierInput, type BertEmbedderInput, type BertMaskedInput } from '../bert-model.ts'
 import type { BertConfig } from '../bert.ts'
-import type { Activation } from '../encoder-blocks.ts'
 import type { Architecture, JsonObject, Wanted } from './architecture.ts'
-import { ConfigReader } from './reading.ts'
-
-/** Activations by their names there; what is written is the first of each. */
-export const activationsThere: { readonly [name: string]: Activation } = { gelu: 'gelu', gelu_new: 'geluTanh', gelu_pytorch_tanh: 'geluTanh', relu: 'relu', silu: 'silu', swish: 'silu' }
-export const activationThere = (ours: Activation): string => Object.keys(activationsThere).find(name => activationsThere[name] === ours) ?? ours
+import { activationOf, activationThere, classesOf, classesThere, headsOf, idOf, rateOf } from './classes.ts'
+import { settingsOf, type Settings } from './settings.ts'
 
 type Names = { [path: string]: StoredAs | string }
 /** The layers' tensors below a prefix that ends in the layer's number. */
@@ -29,7 +25,7 @@ export const blockNames = (layer: string, by: { readonly attention: string; read
 }
 
 /** How BERT and RoBERTa differ there. */
-interface Family { readonly modelType: 'bert' | 'roberta'; readonly title: string; readonly class: 'Bert' | 'Roberta' }
+interface Family { readonly modelType: 'bert' | 'roberta'; readonly class: 'Bert' | 'Roberta' }
 const encoderNames = (prefix: string): Names => ({
   'embeddings.tokens': `${prefix}.embeddings.word_embeddings.weight`, 'embeddings.positions': `${prefix}.embeddings.position_embeddings.weight`, 'embeddings.types': `${prefix}.embeddings.token_type_embeddings.weight`,
   'embeddings.norm.gain': `${prefix}.embeddings.LayerNorm.weight`, 'embeddings.norm.bias': `${prefix}.embeddings.LayerNorm.bias`,
@@ -40,23 +36,18 @@ const naming = ({ modelType }: Family, own: Names, idle: readonly string[] = [])
 })
 const dense = (path: string, name: string): Names => ({ [`${path}.weight`]: `${name}.weight`, [`${path}.bias`]: `${name}.bias` })
 
-function encoderOf(c: ConfigReader, { modelType }: Family, { seq }: Pick<Wanted, 'seq'>): BertConfig {
+function encoderOf(c: Settings, { modelType }: Family, { seq }: Pick<Wanted, 'seq'>): BertConfig {
   c.only('position_embedding_type', 'absolute')
   c.only('is_decoder', false)
   c.only('add_cross_attention', false)
-  c.only('cross_attention_hidden_size')
   c.only('is_encoder_decoder', false)
-  c.only('tie_encoder_decoder', false)
-  c.only('pruned_heads', {})
-  const padding = modelType === 'roberta' ? c.count('pad_token_id', 1, 0) : undefined
-  const [embed, heads] = [c.count('hidden_size'), c.count('num_attention_heads')]
-  if (embed % heads !== 0) throw c.wrong('num_attention_heads', `a number that divides hidden_size, ${embed}`)
+  const padding = modelType === 'roberta' ? idOf(c, 'pad_token_id', 1) : undefined
   const positions = c.count('max_position_embeddings', 512)
   const most = positions - (padding === undefined ? 0 : padding + 1)
-  if (seq > most) throw c.wrong('max_position_embeddings', `at least ${seq + positions - most} for windows of ${seq} tokens; take windows of at most ${most}`)
+  if (seq > most) throw c.wrong('max_position_embeddings', `take windows of at most ${most} tokens, not ${seq}`)
   return {
-    vocab: c.count('vocab_size'), seq, layers: c.count('num_hidden_layers'), embed, heads, hidden: c.count('intermediate_size'), positions, types: c.count('type_vocab_size', 2),
-    activation: c.oneOf('hidden_act', activationsThere, 'gelu'), epsilon: c.number('layer_norm_eps', 1e-12), dropout: c.rate('hidden_dropout_prob', 0.1), attentionDropout: c.rate('attention_probs_dropout_prob', 0.1),
+    vocab: c.count('vocab_size'), seq, layers: c.count('num_hidden_layers'), ...headsOf(c), hidden: c.count('intermediate_size'), positions, types: c.count('type_vocab_size', 2),
+    activation: activationOf(c, 'hidden_act', 'gelu'), epsilon: c.number('layer_norm_eps', 1e-12), dropout: rateOf(c, 'hidden_dropout_prob', 0.1), attentionDropout: rateOf(c, 'attention_probs_dropout_prob', 0.1),
     ...(padding === undefined ? {} : { padding }),
   }
 }
@@ -73,12 +64,12 @@ export const maskedArchitecture = (family: Family): Architecture<BertMaskedConfi
   return {
     modelType: family.modelType, classes: [`${family.class}ForMaskedLM`], kind: bertMaskedModel,
     fromConfig: (config, wanted) => {
-      const c = new ConfigReader(config, `${family.title} that finds masked tokens`)
+      const c = settingsOf(config, family.modelType)
       const found: BertMaskedInput = {
         // RoBERTa's head has the function that BERT has in all layers.
         ...encoderOf(c, family, wanted), tied: c.flag('tie_word_embeddings', true), packed: wanted.packed ?? false, ...(family.modelType === 'roberta' ? { headActivation: 'gelu' } : {}),
       }
-      c.idle('classifier_dropout')
+      c.ignore('classifier_dropout')
       c.done()
       return found
     },
@@ -95,22 +86,14 @@ export const maskedArchitecture = (family: Family): Architecture<BertMaskedConfi
 export const classifierArchitecture = (family: Family): Architecture<BertClassifierConfig, BertClassifierInput, BertClassifier> => ({
   modelType: family.modelType, classes: [`${family.class}ForSequenceClassification`], kind: bertClassifierModel,
   fromConfig: (config, wanted) => {
-    const c = new ConfigReader(config, `${family.title} that tells classes`)
-    c.only('problem_type', 'single_label_classification')
+    const c = settingsOf(config, family.modelType)
     const encoder = encoderOf(c, family, wanted)
-    const classes = c.labels()
-    if (classes < 2) throw c.wrong('id2label', 'two labels or more: a number is not computed')
-    const found: BertClassifierInput = { ...encoder, classes, paired: encoder.types > 1, classifierDropout: c.rate('classifier_dropout', encoder.dropout), poolerDropout: family.modelType === 'roberta' }
-    c.idle('tie_word_embeddings')
+    const found: BertClassifierInput = { ...encoder, classes: classesOf(c), paired: encoder.types > 1, classifierDropout: rateOf(c, 'classifier_dropout', encoder.dropout), poolerDropout: family.modelType === 'roberta' }
+    c.ignore('tie_word_embeddings')
     c.done()
     return found
   },
-  toConfig: c => {
-    const labels = Array.from({ length: c.classes }, (_, i) => `LABEL_${i}`)
-    return configThere(family, `${family.class}ForSequenceClassification`, c, {
-      classifier_dropout: c.classifierDropout, problem_type: 'single_label_classification', id2label: Object.fromEntries(labels.map((l, i) => [String(i), l])), label2id: Object.fromEntries(labels.map((l, i) => [l, i])),
-    })
-  },
+  toConfig: c => configThere(family, `${family.class}ForSequenceClassification`, c, { classifier_dropout: c.classifierDropout, ...classesThere(c.classes) }),
   names: () => naming(family, family.modelType === 'bert'
     ? { ...dense('pooler', 'bert.pooler.dense'), out: 'classifier.weight', outBias: 'classifier.bias' }
     : { ...dense('pooler', 'classifier.dense'), out: 'classifier.out_proj.weight', outBias: 'classifier.out_proj.bias' }),
@@ -120,9 +103,9 @@ export const classifierArchitecture = (family: Family): Architecture<BertClassif
 export const embedderArchitecture = (family: Family): Architecture<BertEmbedderConfig, BertEmbedderInput, BertEmbedder> => ({
   modelType: family.modelType, classes: [`${family.class}Model`], kind: bertEmbedderModel,
   fromConfig: (config, wanted) => {
-    const c = new ConfigReader(config, family.title)
+    const c = settingsOf(config, family.modelType)
     const found: BertEmbedderInput = { ...encoderOf(c, family, wanted), pooler: true }
-    c.idle('tie_word_embeddings', 'classifier_dropout')
+    c.ignore('tie_word_embeddings', 'classifier_dropout')
     c.done()
     return found
   },
@@ -130,7 +113,7 @@ export const embedderArchitecture = (family: Family): Architecture<BertEmbedderC
   names: c => naming(family, c.pooler ? dense('pooler', `${family.modelType}.pooler.dense`) : {}),
 })
 
-const family: Family = { modelType: 'bert', title: 'BERT', class: 'Bert' }
+const family: Family = { modelType: 'bert', class: 'Bert' }
 export const bertMaskedThere: Architecture<BertMaskedConfig, BertMaskedInput, BertMasked> = maskedArchitecture(family)
 export const bertClassifierThere: Architecture<BertClassifierConfig, BertClassifierInput, BertClassifier> = classifierArchitecture(family)
 export const bertEmbedderThere: Architecture<BertEmbedderConfig, BertEmbedderInput, BertEmbedder> = embedderArchitecture(family)

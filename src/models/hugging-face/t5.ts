@@ -3,8 +3,8 @@ import type { StoredAs } from '../../core/naming.ts'
 import { t5Model, type T5Input } from '../t5-model.ts'
 import type { T5, T5Config } from '../t5.ts'
 import type { Architecture } from './architecture.ts'
-import { activationsThere, activationThere } from './bert.ts'
-import { ConfigReader } from './reading.ts'
+import { activationNamed, activationsThere, activationThere, idOf, rateOf } from './classes.ts'
+import { settingsOf } from './settings.ts'
 
 type Names = { readonly [path: string]: StoredAs | string }
 const heads = (path: string, layer: string, norm: string): Names => ({
@@ -19,26 +19,23 @@ const feed = (path: string, layer: string, gated: boolean): Names => ({
 export const t5There: Architecture<T5Config, T5Input, T5> = {
   modelType: 't5', classes: ['T5ForConditionalGeneration', 'T5WithLMHeadModel'], kind: t5Model,
   fromConfig: (config, { seq }) => {
-    const c = new ConfigReader(config, 'T5')
+    const c = settingsOf(config, 't5')
     c.only('is_encoder_decoder', true)
     c.only('is_decoder', false)
-    c.only('tie_encoder_decoder', false)
-    c.only('pruned_heads', {})
-    const projection = c.text('feed_forward_proj', 'relu')
+    const projection = c.oneOf('feed_forward_proj', [...activationsThere, ...activationsThere.map(name => `gated-${name}`)], 'relu')
     const gated = projection.startsWith('gated-')
     // What the files call gated-gelu is the approximation.
-    const activation = projection === 'gated-gelu' ? 'geluTanh' : activationsThere[gated ? projection.slice('gated-'.length) : projection]
-    if (activation === undefined) throw c.wrong('feed_forward_proj', `one of ${Object.keys(activationsThere).join(', ')}, or of these behind "gated-": others are not computed`)
+    const activation = projection === 'gated-gelu' ? 'geluTanh' : activationNamed(projection.replace('gated-', '')) ?? 'relu'
     const layers = c.count('num_layers')
     const found: T5Input = {
       vocab: c.count('vocab_size'), source: seq, target: seq, encoderLayers: layers, decoderLayers: c.count('num_decoder_layers', layers), embed: c.count('d_model'), heads: c.count('num_heads'), headDim: c.count('d_kv'), hidden: c.count('d_ff'),
       buckets: c.count('relative_attention_num_buckets', 32), farthest: c.count('relative_attention_max_distance', 128), gated, activation, tied: c.flag('tie_word_embeddings', true),
-      epsilon: c.number('layer_norm_epsilon', 1e-6), padding: c.count('pad_token_id', 0, 0), dropout: c.rate('dropout_rate', 0.1),
+      epsilon: c.number('layer_norm_epsilon', 1e-6), padding: idOf(c, 'pad_token_id', 0), dropout: rateOf(c, 'dropout_rate', 0.1),
     }
     c.only('decoder_start_token_id', found.padding ?? 0)
     c.only('scale_decoder_outputs', found.tied ?? true)
     // Of what was before positions were relative, of other heads, and of what `feed_forward_proj` says.
-    c.idle('n_positions', 'classifier_dropout', 'dense_act_fn', 'is_gated_act')
+    c.ignore('n_positions', 'classifier_dropout', 'dense_act_fn', 'is_gated_act')
     c.done()
     return found
   },
