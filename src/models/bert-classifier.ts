@@ -3,6 +3,7 @@ import type { Dim } from '../core/dim.ts'
 import { input } from '../graph/input.ts'
 import type { Key } from '../graph/random.ts'
 import type { Tensor } from '../graph/types.ts'
+import { linear } from '../nn/linear.ts'
 import { bertCommon, bertDims, bertEncoded, bertInputs, bertParams, firstOf, pooled, poolerOf, weightOf, zerosOf, type Bert, type BertConfig, type BertDims, type BertInputs, type BertParams, type Pooler } from './bert.ts'
 import { classOutcome, ignored } from './class-outcome.ts'
 import { dropped } from './encoder-blocks.ts'
@@ -30,10 +31,10 @@ export function bertClassifier(config: BertClassifierConfig, batch: number, { pa
   const logits = (p: BertClassifierParams, given: BertInputs, key?: Key): Tensor<'batch' | 'classes'> => {
     const drop = <D extends string>(x: Tensor<D>, use: number): Tensor<D> => dropped(x, key, use, config.classifierDropout)
     const first = firstOf(bertEncoded(config, d, compute, p, given, key), d)
-    return drop(pooled(config.poolerDropout ? drop(first, 2) : first, p.pooler, d), 3).dot(p.out.cast(compute), d.pooled).add(p.outBias.cast(compute))
+    return linear(drop(pooled(config.poolerDropout ? drop(first, 2) : first, p.pooler, d), 3), p.out, d.pooled).add(p.outBias.cast(compute))
   }
   return {
-    ...bertCommon(d), ignored, logits,
+    ...bertCommon(d, { 'pooler.weight': ['embed'], out: ['pooled'] }), ignored, logits,
     params: { ...bertParams(d, dtype), pooler: poolerOf(d, dtype), out: weightOf('out', [d.classes, d.pooled], dtype), outBias: zerosOf('outBias', d.classes, dtype) },
     batch: { ...bertInputs(d, { mask: true, types: config.paired }), mask: input('mask', [d.batch, d.seq], 'bool'), labels: input('labels', [d.batch], 'i32') },
     loss: (p, { labels, ...given }, key) => classOutcome(logits(p, given, key), d.classes, labels, key),

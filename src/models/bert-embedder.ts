@@ -47,7 +47,7 @@ export function bertEmbedder(config: BertEmbedderConfig, batch: number, { params
     return config.normalised ? length(vector) : vector
   }
   return {
-    ...bertCommon(d), vectors,
+    ...bertCommon(d, config.pooling === 'pooler' ? { 'pooler.weight': ['embed'] } : {}), vectors,
     params: { ...bertParams(d, dtype), ...(config.pooler ? { pooler: poolerOf(d, dtype) } : {}) },
     batch: { ...bertInputs(d, { mask: true }), mask: input('mask', [d.batch, d.seq], 'bool'), others: input('others', [d.batch, d.seq], 'i32'), othersMask: input('othersMask', [d.batch, d.seq], 'bool') },
     loss: (p, { others, othersMask, ...given }, key) => {

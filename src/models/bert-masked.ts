@@ -3,6 +3,7 @@ import { input } from '../graph/input.ts'
 import type { Key } from '../graph/random.ts'
 import type { Tensor } from '../graph/types.ts'
 import { layerNorm } from '../nn/functional.ts'
+import { linear } from '../nn/linear.ts'
 import { bertCommon, bertDims, bertEncoded, bertInputs, bertParams, scalingOf, weightOf, zerosOf, type Bert, type BertConfig, type BertInputs, type BertParams } from './bert.ts'
 import { classOutcome, ignored } from './class-outcome.ts'
 import { activations, type Activation, type Scaling } from './encoder-blocks.ts'
@@ -43,12 +44,12 @@ export function bertMasked(config: BertMaskedConfig, batch: number, { params: dt
   const d = bertDims(config, batch)
   const logits = (p: BertMaskedParams, given: BertInputs, key?: Key): Tensor<'batch' | 'seq' | 'vocab'> => {
     const { head } = p
-    const turned = activations[config.headActivation ?? config.activation](bertEncoded(config, d, compute, p, given, key).dot(head.transform.cast(compute), d.embed).add(head.transformBias.cast(compute)))
+    const turned = activations[config.headActivation ?? config.activation](linear(bertEncoded(config, d, compute, p, given, key), head.transform, d.embed).add(head.transformBias.cast(compute)))
     const normed = layerNorm(turned, d.pooled, head.norm.gain, head.norm.bias, config.epsilon).rename(d.pooled, d.embed)
     return normed.dot((head.out ?? p.embeddings.tokens).cast(compute), d.embed).add(head.bias.cast(compute))
   }
   return {
-    ...bertCommon(d), ignored, logits,
+    ...bertCommon(d, { 'head.transform': ['embed'] }), ignored, logits,
     params: {
       ...bertParams(d, dtype),
       head: {

@@ -7,7 +7,8 @@ import { initialisers, param } from '../graph/param.ts'
 import { index, slice } from '../graph/rearrange.ts'
 import { fold, type Key } from '../graph/random.ts'
 import type { Tensor } from '../graph/types.ts'
-import { dropped, encoded, encoderBlocks, encoderLayouts, norm, type Activation, type BlockDims, type EncoderBlocks, type Scaling, type Stream } from './encoder-blocks.ts'
+import { linear } from '../nn/linear.ts'
+import { dropped, encoded, blocksLinear, encoderBlocks, encoderLayouts, norm, type Activation, type BlockDims, type EncoderBlocks, type Scaling, type Stream } from './encoder-blocks.ts'
 import type { Model } from './model.ts'
 
 /** What there is to set of the encoder. */
@@ -101,13 +102,13 @@ export function bertEncoded(config: BertConfig, d: BertDims, compute: DType, p: 
   return encoded(first, blocks, d, key === undefined ? undefined : fold(key, 1), options)
 }
 
-type Ours<D> = { readonly dims: D; readonly layouts: typeof encoderLayouts; readonly tokensPerBatch: number }
+type Ours<D> = { readonly dims: D; readonly linear: { readonly [path: string]: readonly string[] }; readonly layouts: typeof encoderLayouts; readonly tokensPerBatch: number }
 /** A model on top of the encoder. */
 export type Bert<P extends BertParams, B extends BertInputs, D extends BertDims = BertDims> = Omit<Model<P, B, string & keyof D, typeof encoderLayouts>, keyof Ours<D>> & Ours<D>
-export const bertCommon = <D extends BertDims>(d: D): Ours<D> & { readonly itemsPerBatch: number } => ({ dims: d, layouts: encoderLayouts, itemsPerBatch: d.batch.size, tokensPerBatch: d.batch.size * d.seq.size })
+export const bertCommon = <D extends BertDims>(d: D, linear: { readonly [path: string]: readonly string[] } = {}): Ours<D> & { readonly itemsPerBatch: number } => ({ dims: d, linear: { ...blocksLinear, ...linear }, layouts: encoderLayouts, itemsPerBatch: d.batch.size, tokensPerBatch: d.batch.size * d.seq.size })
 
 /** What the first token says of its text, through a layer of its own. */
 export type Pooler = { readonly weight: Tensor<'pooled' | 'embed'>; readonly bias: Tensor<'pooled'> }
 export const poolerOf = (d: BertDims, dtype: DType): Pooler => ({ weight: weightOf('pooler.weight', [d.pooled, d.embed], dtype), bias: zerosOf('pooler.bias', d.pooled, dtype) })
 export const firstOf = (x: Stream, d: BertDims): Tensor<'batch' | 'embed'> => index(x, d.seq, 0)
-export const pooled = (x: Tensor<'batch' | 'embed'>, { weight, bias }: Pooler, d: BertDims): Tensor<'batch' | 'pooled'> => x.dot(weight.cast(x.dtype), d.embed).add(bias.cast(x.dtype)).tanh()
+export const pooled = (x: Tensor<'batch' | 'embed'>, { weight, bias }: Pooler, d: BertDims): Tensor<'batch' | 'pooled'> => linear(x, weight, d.embed).add(bias.cast(x.dtype)).tanh()

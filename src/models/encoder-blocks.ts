@@ -7,8 +7,10 @@ import { scan } from '../graph/scan.ts'
 import { iota } from '../graph/tensor.ts'
 import type { Tensor } from '../graph/types.ts'
 import { gelu, geluExact, relu, silu } from '../nn/activations.ts'
-import { crossAttention, selfAttention } from '../nn/attention.ts'
 import { layerNorm } from '../nn/functional.ts'
+import { linear } from '../nn/linear.ts'
+import { keeping, seeing } from '../nn/visible.ts'
+import { heads, headsLinear } from './heads.ts'
 
 export type Stream = Tensor<'batch' | 'seq' | 'embed'>
 export type BlockDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
@@ -57,6 +59,9 @@ export function encoderBlocks({ layers, embed, heads, headDim, hidden }: BlockDi
   }
 }
 
+/** What is linear in them, by the paths of a model that has them as `blocks`. */
+export const blocksLinear: { readonly [path: string]: readonly string[] } = { ...headsLinear('blocks'), 'blocks.up': ['embed'], 'blocks.down': ['hidden'] }
+
 export interface EncoderOptions {
   /** Where the norms are: before attention and the feed-forward net, or after their sums with the stream. */
   readonly norms: 'before' | 'after'
@@ -78,21 +83,18 @@ export const dropped = <D extends string>(x: Tensor<D>, key: Key | undefined, us
 /** The stream after all layers. */
 export function encoded(first: Stream, blocks: EncoderBlocks, d: BlockDims, key: Key | undefined, { norms, activation, epsilon, compute, keep, segments, dropout: rate, attentionDropout }: EncoderOptions): Stream {
   const before = norms === 'before'
+  const visible = keep !== undefined ? keeping(d.seq, d.kvSeq, keep.rename(d.seq, d.kvSeq)) : segments === undefined ? undefined : seeing(d.seq, d.kvSeq, { causal: false, segments })
   const [last] = scan(d.layers, residual(first), { block: blocks, index: iota(d.layers) }, (x, { block: w, index }) => {
     const own = key === undefined ? undefined : fold(key, index)
-    const biases = w.queryBias === undefined || w.keyBias === undefined || w.valueBias === undefined ? {}
-      : { queryBias: w.queryBias.cast(compute), keyBias: w.keyBias.cast(compute), valueBias: w.valueBias.cast(compute) }
-    const weights = { query: w.query.cast(compute), key: w.key.cast(compute), value: w.value.cast(compute), out: w.out.cast(compute), ...biases }
     const attended = (y: Stream): Stream => {
       const here = y.relayout('compute')
       const dropout = own === undefined || attentionDropout === 0 ? undefined : { key: fold(own, 2), rate: attentionDropout }
-      const found = keep === undefined ? selfAttention(here, weights, d, { causal: false, dropout, ...(segments === undefined ? {} : { segments }) })
-        : crossAttention(here, here.rename(d.seq, d.kvSeq), weights, d, { keep: keep.rename(d.seq, d.kvSeq), dropout })
+      const found = heads(here, here.rename(d.seq, d.kvSeq), w, d, compute, { dropout, ...(visible === undefined ? {} : { visible }) })
       return residual(found).add(w.outBias.cast(compute))
     }
     const fed = (y: Stream): Stream => {
-      const up = activations[activation](y.relayout('compute').dot(w.up.cast(compute), d.embed).add(w.upBias.cast(compute)))
-      return residual(up.dot(w.down.cast(compute), d.hidden)).add(w.downBias.cast(compute))
+      const up = activations[activation](linear(y.relayout('compute'), w.up, d.embed).add(w.upBias.cast(compute)))
+      return residual(linear(up, w.down, d.hidden)).add(w.downBias.cast(compute))
     }
     const scaled = (y: Stream, by: Scaling): Stream => norm(y, d.embed, by, epsilon)
     const attend = x.add(dropped(attended(before ? scaled(x, w.norm1) : x), own, 0, rate))

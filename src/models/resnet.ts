@@ -23,6 +23,7 @@ export type ResnetConfig = ImageConfig & {
   readonly depths: readonly number[]
   /** Blocks of three convolutions, which look around in a quarter of the features; else of two. */
   readonly bottleneck: boolean
+  /** Behind the first convolution and behind each block; inside of blocks it is relu. */
   readonly activation: Activation
   /** Whether the first stage, too, halves the image. */
   readonly firstHalves: boolean
@@ -58,18 +59,18 @@ export type Resnet = Model<ResnetParams, ResnetBatch, keyof Dims> & {
 }
 
 /** Strides of a block's convolutions, and the size of their kernels. */
-export interface ResnetLayer { readonly from: number; readonly to: number; readonly kernel: number; readonly stride: number; readonly active: boolean }
+export interface ResnetLayer { readonly from: number; readonly to: number; readonly kernel: number; readonly stride: number }
 export interface ResnetBlock { readonly layers: readonly ResnetLayer[]; readonly shortcut: ResnetLayer | undefined }
 /** What a net of a configuration consists of. */
 export function resnetBlocks(c: ResnetConfig): readonly (readonly ResnetBlock[])[] {
   return c.features.map((to, stage) => Array.from({ length: c.depths[stage] ?? 1 }, (_, i): ResnetBlock => {
     const from = i > 0 ? to : c.features[stage - 1] ?? c.stem
     const stride = i === 0 && (stage > 0 || c.firstHalves) ? 2 : 1
-    const layer = (from: number, to: number, kernel: number, stride: number, active = true): ResnetLayer => ({ from, to, kernel, stride, active })
+    const layer = (from: number, to: number, kernel: number, stride: number): ResnetLayer => ({ from, to, kernel, stride })
     const inner = to / 4
     return {
-      layers: c.bottleneck ? [layer(from, inner, 1, c.earlyStride ? stride : 1), layer(inner, inner, 3, c.earlyStride ? 1 : stride), layer(inner, to, 1, 1, false)] : [layer(from, to, 3, stride), layer(to, to, 3, 1, false)],
-      shortcut: from !== to || stride !== 1 ? layer(from, to, 1, stride, false) : undefined,
+      layers: c.bottleneck ? [layer(from, inner, 1, c.earlyStride ? stride : 1), layer(inner, inner, 3, c.earlyStride ? 1 : stride), layer(inner, to, 1, 1)] : [layer(from, to, 3, stride), layer(to, to, 3, 1)],
+      shortcut: from !== to || stride !== 1 ? layer(from, to, 1, stride) : undefined,
     }
   }))
 }
@@ -78,7 +79,7 @@ export function resnetBlocks(c: ResnetConfig): readonly (readonly ResnetBlock[])
 export function resnet(config: ResnetConfig, batch: number, { params: dtype, compute }: Precision = inFull): Resnet {
   const d: Dims = dims({ batch, height: config.height, width: config.width, channels: config.channels, features: config.stem, kernelHeight: 7, kernelWidth: 7, classes: config.classes })
   const blocks = resnetBlocks(config)
-  const stem: ResnetLayer = { from: config.channels, to: config.stem, kernel: 7, stride: 2, active: true }
+  const stem: ResnetLayer = { from: config.channels, to: config.stem, kernel: 7, stride: 2 }
   const act = activations[config.activation]
   const layerOf = (name: string, { from, to, kernel: size }: ResnetLayer): Layer => {
     const [features, channels, kernelHeight, kernelWidth] = [{ name: 'features', size: to }, { name: 'channels', size: from }, { name: 'kernelHeight', size }, { name: 'kernelWidth', size }] as const
@@ -90,18 +91,18 @@ export function resnet(config: ResnetConfig, batch: number, { params: dtype, com
     }
   }
   const found = (p: ResnetParams, { images }: Pick<ResnetBatch, 'images'>, key: Key | undefined, updates: { [path: string]: AnyTensor } = {}): Tensor<'batch' | 'classes'> => {
-    const applied = (x: Maps, w: Layer, { kernel: size, stride, active }: ResnetLayer, path: string): Maps => {
+    const applied = (x: Maps, w: Layer, { kernel: size, stride }: ResnetLayer, path: string): Maps => {
       const window = { stride, padding: Math.floor(size / 2) }
       const maps = conv(x, w.kernel.cast(compute), { over: ['channels'], windows: [{ dim: 'height', kernel: 'kernelHeight', ...window }, { dim: 'width', kernel: 'kernelWidth', ...window }] })
       const { value, statistics } = batchNorm(maps, 'features', w.norm, { training: key !== undefined && !config.frozenStatistics, momentum: config.momentum })
       if (statistics !== undefined) Object.assign(updates, { [`${path}.norm.mean`]: statistics.mean, [`${path}.norm.variance`]: statistics.variance })
-      return (active ? act(value) : value).rename('features', 'channels')
+      return value.rename('features', 'channels')
     }
-    const first = applied(pixelsOf(images, config, d.channels, compute), p.stem, stem, 'stem')
+    const first = act(applied(pixelsOf(images, config, d.channels, compute), p.stem, stem, 'stem'))
     const pool = { size: 3, stride: 2, padding: 1 }
     const start: Maps = maxPool(first, [{ dim: 'height', ...pool }, { dim: 'width', ...pool }])
     const last = p.stages.flatMap((stage, s) => stage.map((block, b) => ({ block, how: blocks[s]?.[b], path: `stages.${s}.${b}` }))).reduce<Maps>((x, { block, how, path }) => {
-      const branch = block.layers.reduce<Maps>((y, w, i) => applied(y, w, how?.layers[i] ?? stem, `${path}.layers.${i}`), x)
+      const branch = block.layers.reduce<Maps>((y, w, i) => applied(i === 0 ? y : y.relu(), w, how?.layers[i] ?? stem, `${path}.layers.${i}`), x)
       return act(branch.add(block.shortcut === undefined ? x : applied(x, block.shortcut, how?.shortcut ?? stem, `${path}.shortcut`)))
     }, start)
     return last.mean('height', 'width').dot(p.out.cast(compute), 'channels').add(p.outBias.cast(compute))

@@ -8,9 +8,10 @@ import { concat, index } from '../graph/rearrange.ts'
 import { broadcast } from '../graph/tensor.ts'
 import type { Tensor } from '../graph/types.ts'
 import { layerNorm } from '../nn/functional.ts'
+import { linear } from '../nn/linear.ts'
 import { classOutcome, ignored } from './class-outcome.ts'
 import { configurable, type Configurable, type Given } from './configurable.ts'
-import { activationNames, dropped, encoded, encoderBlocks, encoderLayouts, type Activation, type BlockDims, type EncoderBlocks, type Scaling } from './encoder-blocks.ts'
+import { activationNames, blocksLinear, dropped, encoded, encoderBlocks, encoderLayouts, type Activation, type BlockDims, type EncoderBlocks, type Scaling } from './encoder-blocks.ts'
 import { imageFields, imageShape, pixelsOf, type ImageConfig } from './images.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 
@@ -78,10 +79,10 @@ export function vit(config: VitConfig, batch: number, { params: dtype, compute }
     const placed = concat([first, patches], d.tokens, { as: 'seq' }).add(p.positions.cast(compute))
     const options = { norms: 'before', activation: config.activation, epsilon: config.epsilon, compute, dropout: config.dropout, attentionDropout: config.attentionDropout } as const
     const last = encoded(dropped(placed, key, 0, config.dropout), p.blocks, d, key === undefined ? undefined : fold(key, 1), options)
-    return layerNorm(index(last, d.seq, 0), d.embed, p.norm.gain, p.norm.bias, config.epsilon).dot(p.out.cast(compute), d.embed).add(p.outBias.cast(compute))
+    return linear(layerNorm(index(last, d.seq, 0), d.embed, p.norm.gain, p.norm.bias, config.epsilon), p.out, d.embed).add(p.outBias.cast(compute))
   }
   return {
-    dims: d, layouts: encoderLayouts, itemsPerBatch: batch, ignored, logits,
+    dims: d, linear: { ...blocksLinear, out: ['embed'] }, layouts: encoderLayouts, itemsPerBatch: batch, ignored, logits,
     params: {
       patches: param('patches', [d.embed, d.channels, d.patchHeight, d.patchWidth], weight), patchesBias: param('patchesBias', [d.embed], bias),
       first: param('first', [d.embed], { ...weight, decays: false }), positions: param('positions', [d.seq, d.embed], { ...weight, decays: false }),

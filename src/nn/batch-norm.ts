@@ -20,7 +20,7 @@ export interface BatchNorm {
 
 /**
  * (x − mean) / √(variance + ε) for each element of a dim, times a gain, plus a bias, with means over all other dims; in f32 where x is a half. In training the statistics are
- * those of x, on a mesh of all devices' parts together, and the running ones that follow are given as `statistics`: their variance is the unbiased one, as PyTorch's.
+ * those of x, on a mesh of all devices' parts together, and the running ones that follow are given as `statistics`: their variance is the unbiased one, as PyTorch's. Running statistics have no gradient.
  * @throws DimError when a dim is missing, or an option is none
  */
 export function batchNorm<D extends string, R extends D | Unsettled<D>>(
@@ -35,9 +35,9 @@ export function batchNorm<D extends string, R extends D | Unsettled<D>>(
   const wide = loose(x).cast(sumsIn(x.dtype))
   const others = x.shape.filter(d => d.name !== along.name)
   const means = (y: Tensor<string>): Tensor<string> => (others.length === 0 ? y : tensor(y.mean(...others.map(d => d.name)).node))
-  const center = training ? means(wide) : loose(mean).cast(wide.dtype)
+  const center = training ? means(wide) : loose(mean).stopGradient().cast(wide.dtype)
   const centered = wide.sub(center)
-  const spread = training ? means(centered.square()) : loose(variance).cast(wide.dtype)
+  const spread = training ? means(centered.square()) : loose(variance).stopGradient().cast(wide.dtype)
   const value = centered.mul(spread.add(epsilon).rsqrt()).mul(loose(gain).cast(wide.dtype)).add(loose(bias).cast(wide.dtype)).cast(x.dtype)
   if (!training) return { value: tensor(value.node) }
   const items = others.reduce((n, d) => n * d.size, 1)

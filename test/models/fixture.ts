@@ -3,11 +3,12 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
 import { mesh as meshOf } from '../../src/core/mesh.ts'
+import { storedAs } from '../../src/core/naming.ts'
 import { treeOps } from '../../src/core/tree.ts'
 import { isTensor } from '../../src/graph/tensor.ts'
 import type { Layout } from '../../src/core/layout.ts'
 import { storedTensors, eachRun, type StoredTensor } from '../../src/checkpoint/stored.ts'
-import { compile, leavesOf, lossAndGrads, MeshArray, openBackend, type AnyTensor, type Given, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { compile, leavesOf, lossAndGrads, MeshArray, openBackend, type AnyTensor, type Given, type Key, type Tensor, type Tree } from '../../src/engine/index.ts'
 import type { Architecture, JsonObject } from '../../src/models/hugging-face/architecture.ts'
 import type { AnyModel, Model } from '../../src/models/index.ts'
 import { valuesOf, type Operand } from '../graph/support.ts'
@@ -47,10 +48,10 @@ export interface Fixture {
 }
 
 /** The model that the file's config.json says, for what the file gives it. */
-export function fixture<C, I, M extends AnyModel>(name: string, there: Architecture<C, I, M>, seq: number, batch = 4): Fixture {
+export function fixture<C, I, M extends AnyModel>(name: string, there: Architecture<C, I, M>, seq: number, key?: Key): Fixture {
   const file = fixtureFile(name)
   const configured = there.kind({ ...there.fromConfig(file.config, { seq }), ...file.options } as I)
-  const model = configured.build({ batch }) as AnyModel & Pick<Model<Tree, Tree>, 'loss'>
+  const model = configured.build({ batch: 4 }) as AnyModel & Pick<Model<Tree, Tree>, 'loss'>
   const leaves = leavesOf(model.params)
   const stored = storedTensors(there.names(configured.config), leaves.map(({ path, leaf }) => ({ path, value: leaf })))
   const nameIn = (whole: string): string => {
@@ -65,7 +66,7 @@ export function fixture<C, I, M extends AnyModel>(name: string, there: Architect
   eachPiece((path, at, tensor, from, length) => { values.get(path)?.set(file.weights[tensor]?.data.slice(from, from + length) ?? [], at) })
   const dataOf = (path: string): Float64Array => values.get(path) ?? new Float64Array(0)
   const given = (path: string): readonly number[] => file.given[path]?.data ?? []
-  const loss = (p: Tree, b: Tree) => lossAndGrads((q: Tree) => model.loss(q as never, b as never))(p)
+  const loss = (p: Tree, b: Tree) => lossAndGrads((q: Tree) => model.loss(q as never, b as never, key))(p)
   /** The largest error of the gradients by name, of those of the file. */
   const gradientErrors = (found: ReadonlyMap<string, ArrayLike<number>>): [string, number][] => {
     const joined = new Map<string, number[]>()
@@ -79,18 +80,22 @@ export function fixture<C, I, M extends AnyModel>(name: string, there: Architect
   return {
     file, model, stored,
     exactly({ logits, called = 'logits', within = 1e-8 }) {
-      const { value, grads } = loss(model.params, model.batch)
+      const { value, grads, updates = {} } = loss(model.params, model.batch)
       const operands: Operand[] = [
         ...leaves.map(({ path, leaf }) => ({ tensor: leaf as Tensor<string>, data: dataOf(path) })),
         ...leavesOf(model.batch).map(({ path, leaf }) => ({ tensor: leaf as Tensor<string>, data: given(path) })),
       ]
-      const grad = leavesOf(grads)
-      const [foundLogits = [], foundLoss = [], ...foundGrads] = valuesOf([logits(model as never), value, ...grad.map(g => g.leaf)], operands)
+      const [grad, kept] = [leavesOf(grads), leavesOf(updates)]
+      const [foundLogits = [], foundLoss = [], ...rest] = valuesOf([logits(model as never), value, ...grad.map(g => g.leaf), ...kept.map(k => k.leaf)], operands)
+      const foundGrads = rest.slice(0, grad.length)
       expect(apart(foundLogits, file.results[called] ?? [NaN]), called).toBeLessThan(within)
       expect(apart(foundLoss, file.results['loss'] ?? [NaN]), 'loss').toBeLessThan(within)
       const errors = gradientErrors(new Map(grad.map((g, i) => [g.path, foundGrads[i] ?? []])))
       expect(errors.filter(([, e]) => !(e < 10 * within))).toEqual([])
       expect(errors.length).toBeGreaterThan(10)
+      const [names, wanted] = [there.names(configured.config).parameters, Object.keys(file.results).filter(name => name.includes('running_'))]
+      expect(kept.map(k => storedAs(names[k.path] ?? '').name).sort()).toEqual(wanted.sort())
+      for (const [i, { path }] of kept.entries()) expect(apart(rest[grad.length + i] ?? [], file.results[storedAs(names[path] ?? '').name] ?? [NaN]), path).toBeLessThan(within)
     },
     async onMesh(sizes, layout) {
       await using backend = await openBackend({ plugin: 'simulate', devices: sizes.batch * sizes.model })

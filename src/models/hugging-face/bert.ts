@@ -56,6 +56,9 @@ const configThere = ({ modelType }: Family, architecture: string, c: BertConfig,
   hidden_dropout_prob: c.dropout, attention_probs_dropout_prob: c.attentionDropout, max_position_embeddings: c.positions, type_vocab_size: c.types, layer_norm_eps: c.epsilon, pad_token_id: c.padding ?? 0, ...own,
 })
 
+/** RoBERTa's are those whose positions begin behind a padding token. */
+const isOf = ({ modelType }: Family, c: BertConfig): boolean => (c.padding !== undefined) === (modelType === 'roberta')
+
 /** Finds masked tokens. */
 export const maskedArchitecture = (family: Family): Architecture<BertMaskedConfig, BertMaskedInput, BertMasked> => {
   const [transform, norm, bias, out] = family.modelType === 'bert'
@@ -73,6 +76,7 @@ export const maskedArchitecture = (family: Family): Architecture<BertMaskedConfi
       c.done()
       return found
     },
+    isOf: c => isOf(family, c),
     toConfig: c => configThere(family, `${family.class}ForMaskedLM`, c, { tie_word_embeddings: c.tied }),
     names: c => naming(family, {
       'head.transform': `${transform}.weight`, 'head.transformBias': `${transform}.bias`, 'head.norm.gain': `${norm}.weight`, 'head.norm.bias': `${norm}.bias`, 
@@ -93,6 +97,7 @@ export const classifierArchitecture = (family: Family): Architecture<BertClassif
     c.done()
     return found
   },
+  isOf: c => isOf(family, c),
   toConfig: c => configThere(family, `${family.class}ForSequenceClassification`, c, { classifier_dropout: c.classifierDropout, ...classesThere(c.classes) }),
   names: () => naming(family, family.modelType === 'bert'
     ? { ...dense('pooler', 'bert.pooler.dense'), out: 'classifier.weight', outBias: 'classifier.bias' }
@@ -109,11 +114,12 @@ export const embedderArchitecture = (family: Family): Architecture<BertEmbedderC
     c.done()
     return found
   },
+  isOf: c => isOf(family, c),
   toConfig: c => configThere(family, `${family.class}Model`, c),
   names: c => naming(family, c.pooler ? dense('pooler', `${family.modelType}.pooler.dense`) : {}),
 })
 
 const family: Family = { modelType: 'bert', class: 'Bert' }
-export const bertMaskedThere: Architecture<BertMaskedConfig, BertMaskedInput, BertMasked> = maskedArchitecture(family)
-export const bertClassifierThere: Architecture<BertClassifierConfig, BertClassifierInput, BertClassifier> = classifierArchitecture(family)
-export const bertEmbedderThere: Architecture<BertEmbedderConfig, BertEmbedderInput, BertEmbedder> = embedderArchitecture(family)
+export const bertMaskedArchitecture: Architecture<BertMaskedConfig, BertMaskedInput, BertMasked> = maskedArchitecture(family)
+export const bertClassifierArchitecture: Architecture<BertClassifierConfig, BertClassifierInput, BertClassifier> = classifierArchitecture(family)
+export const bertEmbedderArchitecture: Architecture<BertEmbedderConfig, BertEmbedderInput, BertEmbedder> = embedderArchitecture(family)

@@ -7,6 +7,6 @@ import type { Architecture } from './architecture.ts'
 import { classifierArchitecture, embedderArchitecture, maskedArchitecture } from './bert.ts'
 
 const family = { modelType: 'roberta', class: 'Roberta' } as const
-export const robertaMaskedThere: Architecture<BertMaskedConfig, BertMaskedInput, BertMasked> = maskedArchitecture(family)
-export const robertaClassifierThere: Architecture<BertClassifierConfig, BertClassifierInput, BertClassifier> = classifierArchitecture(family)
-export const robertaEmbedderThere: Architecture<BertEmbedderConfig, BertEmbedderInput, BertEmbedder> = embedderArchitecture(family)
+export const robertaMaskedArchitecture: Architecture<BertMaskedConfig, BertMaskedInput, BertMasked> = maskedArchitecture(family)
+export const robertaClassifierArchitecture: Architecture<BertClassifierConfig, BertClassifierInput, BertClassifier> = classifierArchitecture(family)
+export const robertaEmbedderArchitecture: Architecture<BertEmbedderConfig, BertEmbedderInput, BertEmbedder> = embedderArchitecture(family)

@@ -16,7 +16,7 @@ const feed = (path: string, layer: string, gated: boolean): Names => ({
   [`${path}.down`]: `${layer}.DenseReluDense.wo.weight`, [`${path}.norm`]: `${layer}.layer_norm.weight`,
 })
 
-export const t5There: Architecture<T5Config, T5Input, T5> = {
+export const t5Architecture: Architecture<T5Config, T5Input, T5> = {
   modelType: 't5', classes: ['T5ForConditionalGeneration', 'T5WithLMHeadModel'], kind: t5Model,
   fromConfig: (config, { seq }) => {
     const c = settingsOf(config, 't5')
@@ -48,7 +48,7 @@ export const t5There: Architecture<T5Config, T5Input, T5> = {
     }
   },
   names: c => {
-    const [e, d] = ['encoder.block.{encoderLayers}.layer', 'decoder.block.{decoderLayers}.layer']
+    const [e, d] = ['encoder.block.{layers}.layer', 'decoder.block.{layers}.layer']
     return {
       parameters: {
         tokens: 'shared.weight', ...(c.tied ? {} : { out: 'lm_head.weight' }),

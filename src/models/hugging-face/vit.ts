@@ -5,7 +5,7 @@ import { blockNames } from './bert.ts'
 import { activationOf, activationThere, classesOf, classesThere, headsOf, heightAndWidth, rateOf } from './classes.ts'
 import { settingsOf } from './settings.ts'
 
-export const vitThere: Architecture<VitConfig, VitInput, Vit> = {
+export const vitArchitecture: Architecture<VitConfig, VitInput, Vit> = {
   modelType: 'vit', classes: ['ViTForImageClassification'], kind: vitModel,
   fromConfig: config => {
     const c = settingsOf(config, 'vit')

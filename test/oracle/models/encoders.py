@@ -201,7 +201,7 @@ def resnet():
                 results |= {k: v.clone() for k, v in model.named_buffers() if 'running' in k}
             return results
         config = hf.ResNetConfig(num_channels=3, embedding_size=4, hidden_sizes=sizes, depths=[2, 1], layer_type=layer, downsample_in_first_stage=first, downsample_in_bottleneck=early, num_labels=3)
-        case(name, hf.ResNetForImageClassification(config), {'images': images, 'labels': labels}, compute, {'mean': mean, 'std': std})
+        case(name, hf.ResNetForImageClassification(config), {'images': images, 'labels': labels}, compute, {'height': 20, 'width': 16, 'mean': mean, 'std': std})
 
 
 for judge in (bert, roberta, t5, vit, resnet):
