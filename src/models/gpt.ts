@@ -1,31 +1,30 @@
 /** A decoder-only Transformer as GPT-2 has it: pre-norm, learned positions, tied embedding (Radford et al. 2019). */
-import { dims, sizeOf, type Dim } from '../core/dim.ts'
+import { dims, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { input } from '../graph/input.ts'
 import { initialisers, param } from '../graph/param.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
 import type { Outcome } from '../graph/outcome.ts'
-import { full, iota } from '../graph/tensor.ts'
+import { iota } from '../graph/tensor.ts'
 import type { Scalar, Tensor } from '../graph/types.ts'
 import { selfAttention } from '../nn/attention.ts'
 import { gelu } from '../nn/activations.ts'
-import { crossEntropy, layerNorm, weightedMean } from '../nn/functional.ts'
+import { layerNorm } from '../nn/functional.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
 import { inFull, type Model, type Precision } from './model.ts'
+import { ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
+
+export type { GptBatch, GptBatchOf } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
-type Ids = Tensor<'batch' | 'seq'>
 
 /**
  * The layouts that a GPT names. `residual` is that of the stream between the layers, and of what is done to it there: norms, dropout,
  * sums. With `seq` on the axis that heads and `hidden` lie on, it is Megatron's sequence parallelism (Korthikanti et al. 2022).
  */
 export const gptLayouts: { readonly residual: 'compute' } = { residual: 'compute' }
-
-/** A target that does not count. */
-const ignore = -100
 
 type Dims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
 /** The dims of a GPT, for layouts and for reading its tensors. */
@@ -83,21 +82,6 @@ export type GptWeights = Omit<GptParams, 'tokens' | 'blocks'> & {
   readonly blocks: Omit<GptParams['blocks'], Contracted> & { readonly [K in Contracted]: GptParams['blocks'][K] extends Tensor<infer D> ? Weight<D> : never }
 }
 
-/** `targets` of −100 do not count, where the configuration says so. */
-export type GptBatch = { readonly tokens: Ids; readonly targets: Ids }
-type Extras = {
-  /** Of each token the document in its window: any numbers, equal within a document. Tokens that fill up a window are a document, too. */
-  readonly segments: Ids
-  /** Of each token its place in its document, from 0. */
-  readonly positions: Ids
-  /** Bools: tokens that all of their document see. */
-  readonly prefix: Ids
-}
-type Extra<C> = (C extends { readonly packed: true } ? 'segments' | 'positions' : never) | (C extends { readonly attention: 'prefix' } ? 'prefix' : never)
-/** What a GPT of a configuration takes. */
-export type GptBatchOf<C> = GptBatch & Pick<Extras, Extra<C>>
-type Inputs = { readonly tokens: Ids } & Partial<Extras>
-
 export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof Dims, typeof gptLayouts>, 'loss' | 'logits'> & {
   readonly dims: Dims
   readonly layouts: typeof gptLayouts
@@ -141,15 +125,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     return norm(out, p.norm)
   }
   const logits = (p: GptWeights, given: Inputs, key?: Key) => hidden(p, given, key).dot(weightIn(p.tokens, d.embed, compute), d.embed)
-  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => {
-    const found = logits(p, given, config.dropout > 0 ? key : undefined)
-    const losses = crossEntropy(found, d.vocab, targets, masked ? { ignore } : {})
-    const counts = targets.notEqual(ignore)
-    const { value, weight } = masked ? weightedMean(losses, counts) : { value: losses.mean(), weight: full(sizeOf(targets.shape), []) }
-    if (key !== undefined) return { loss: value, weight }
-    const right = found.argmax(d.vocab).equal(targets).cast('f32')
-    return { loss: value, weight, metrics: { accuracy: masked ? weightedMean(right, counts) : { value: right.mean() } } }
-  }
+  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => nextTokenLoss(logits(p, given, config.dropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined })
   const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
   const made: Gpt<GptBatch & Partial<Extras>> = {
     dims: d,
