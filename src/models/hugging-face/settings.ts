@@ -46,6 +46,8 @@ export interface Settings {
   readonly within: (key: string) => Settings | undefined
   /** Whether there is such a key, with a value other than null. */
   readonly has: (key: string) => boolean
+  /** Whether there is such a key, though it be null. */
+  readonly given: (key: string) => boolean
   /** Keys whose values are of no matter here, though elsewhere they may be. */
   readonly ignore: (...keys: readonly string[]) => void
   /** Refuses a value other than these of a key that is there: nothing else is computed. */
@@ -97,6 +99,7 @@ export function settingsOf(config: JsonObject, modelType: string, where = 'confi
       return inner
     },
     has: key => Object.hasOwn(config, key) && config[key] !== null && config[key] !== undefined,
+    given: key => Object.hasOwn(config, key),
     ignore: (...keys) => { for (const key of keys) asked.add(key) },
     only: (key, ...values) => {
       const value = at(key)
