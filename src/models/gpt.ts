@@ -6,6 +6,7 @@ import { initialisers, param } from '../graph/param.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
 import type { Outcome } from '../graph/outcome.ts'
+import { slice } from '../graph/rearrange.ts'
 import { iota } from '../graph/tensor.ts'
 import type { Scalar, Tensor } from '../graph/types.ts'
 import { selfAttention } from '../nn/attention.ts'
@@ -50,16 +51,20 @@ export type GptParams = {
     readonly upBias: Tensor<'layers' | 'hidden'>
     readonly down: Tensor<'layers' | 'embed' | 'hidden'>
     readonly downBias: Tensor<'layers' | 'embed'>
+    readonly queryBias?: Tensor<'layers' | 'heads' | 'headDim'>
+    readonly keyBias?: Tensor<'layers' | 'heads' | 'headDim'>
+    readonly valueBias?: Tensor<'layers' | 'heads' | 'headDim'>
+    readonly outBias?: Tensor<'layers' | 'embed'>
   }
   readonly norm: Scaling
 }
-function parameters({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims, dtype: DType): GptParams {
+function parameters({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims, { biases, places }: GptConfig, dtype: DType): GptParams {
   const [weight, gain, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: 1 }, { dtype, init: 0 }]
   // Residual branches start smaller, so that the stream's variance does not grow with depth.
   const branch = { ...weight, init: initialisers.normal(0.02 / Math.sqrt(2 * layers.size)) }
   return {
     tokens: param('tokens', [vocab, embed], weight),
-    positions: param('positions', [seq, embed], weight),
+    positions: param('positions', [{ ...seq, size: places ?? seq.size }, embed], weight),
     blocks: {
       norm1: { gain: param('norm1.gain', [layers, embed], gain), bias: param('norm1.bias', [layers, embed], bias) },
       query: param('query', [layers, embed, heads, headDim], weight),
@@ -71,6 +76,9 @@ function parameters({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims,
       upBias: param('upBias', [layers, hidden], bias),
       down: param('down', [layers, hidden, embed], branch),
       downBias: param('downBias', [layers, embed], bias),
+      ...(biases === 'all' ? {
+        queryBias: param('queryBias', [layers, heads, headDim], bias), keyBias: param('keyBias', [layers, heads, headDim], bias), valueBias: param('valueBias', [layers, heads, headDim], bias), outBias: param('outBias', [layers, embed], bias),
+      } : {}),
     },
     norm: { gain: param('norm.gain', [embed], gain), bias: param('norm.bias', [embed], bias) },
   }
@@ -81,6 +89,10 @@ export type GptWeights = Omit<GptParams, 'tokens' | 'blocks'> & {
   readonly tokens: Weight<'vocab' | 'embed'>
   readonly blocks: Omit<GptParams['blocks'], Contracted> & { readonly [K in Contracted]: GptParams['blocks'][K] extends Tensor<infer D> ? Weight<D> : never }
 }
+
+type Biases = { readonly queryBias?: Tensor<'heads' | 'headDim'>; readonly keyBias?: Tensor<'heads' | 'headDim'>; readonly valueBias?: Tensor<'heads' | 'headDim'>; readonly outBias?: Tensor<'embed'> }
+const biasesOf = ({ queryBias, keyBias, valueBias, outBias }: Biases, compute: DType): Biases => (queryBias === undefined || keyBias === undefined || valueBias === undefined || outBias === undefined ? {}
+  : { queryBias: queryBias.cast(compute), keyBias: keyBias.cast(compute), valueBias: valueBias.cast(compute), outBias: outBias.cast(compute) })
 
 export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof Dims, typeof gptLayouts>, 'loss' | 'logits'> & {
   readonly dims: Dims
@@ -103,7 +115,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   const { attention = 'causal', packed = false }: GptConfig = config
   const masked = config.masked === true || packed || attention !== 'causal'
   const d = gptDims(config, batch)
-  const params = parameters(d, rest)
+  const params = parameters(d, config, rest)
 
   const residual = (x: Stream): Stream => x.relayout('residual', gptLayouts.residual)
   const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(residual(x), d.embed, gain, bias).relayout('compute')
@@ -111,11 +123,12 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     const seen = { causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
     const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
     const found = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
-    const embedded = drop((positions === undefined ? found.add(p.positions) : found.add(residual(p.positions.take(d.seq, positions)))).cast(compute), key, 0)
+    const embedded = drop((positions === undefined ? found.add(slice(p.positions, d.seq, { end: d.seq.size })) : found.add(residual(p.positions.take(d.seq, positions)))).cast(compute), key, 0)
     const [out] = scan(d.layers, embedded, { block: p.blocks, index: iota(d.layers) }, (x, { block, index }) => {
       const own = key === undefined ? undefined : fold(key, index)
       const weights = {
         query: weightIn(block.query, d.embed, compute), key: weightIn(block.key, d.embed, compute), value: weightIn(block.value, d.embed, compute), out: weightIn(block.out, d.headDim, compute),
+        ...biasesOf(block, compute),
       }
       const attended = residual(selfAttention(norm(x, block.norm1), weights, d, seen))
       const y = x.add(drop(attended, own, 1))

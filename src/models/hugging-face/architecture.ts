@@ -1,6 +1,7 @@
 /** What joins a model of ours to the same model as Hugging Face's tools know it: its configuration and its tensors' names, in both directions. */
+import type { Schema } from '../../core/configurable.ts'
 import type { Naming } from '../../core/naming.ts'
-import type { Configurable } from '../configurable.ts'
+import type { BuildOptions, Configurable } from '../configurable.ts'
 import type { AnyModel } from '../model.ts'
 
 /** A value of JSON. */
@@ -33,8 +34,8 @@ export interface Architecture<C, I, M extends AnyModel> {
   readonly toConfig: (config: C) => JsonObject
   readonly names: (config: C) => Naming
 }
-/** Some architecture. */
+/** Some architecture: its configurations are what its own schema makes of something. */
 export type AnyArchitecture = Omit<Architecture<never, never, AnyModel>, 'kind' | 'fromConfig'> & {
-  readonly kind: Pick<Configurable<never, never, AnyModel>, 'kind'>
+  readonly kind: { readonly kind: { readonly name: string; readonly schema: Schema<unknown, unknown>; readonly build: (config: never, options: BuildOptions) => AnyModel } }
   readonly fromConfig: (config: JsonObject, wanted: Wanted) => unknown
 }

@@ -26,7 +26,7 @@ export interface Decoder {
   readonly defaults?: { readonly base?: number; readonly positions?: number; readonly tied?: boolean; readonly epsilon?: number; readonly kvHeads?: number; readonly headDim?: number; readonly activation?: string }
   /** The key of the activation. */
   readonly activationKey?: string
-  /** Of the second norm in a layer. */
+  /** Whether it may turn a share of each head. */
   readonly partial?: boolean
 }
 
@@ -87,11 +87,10 @@ function read(d: Decoder, config: JsonObject, { seq, packed = false, masked = fa
   const kvHeads = s.count('num_key_value_heads', defaults.kvHeads ?? heads)
   if (heads % kvHeads !== 0) throw s.wrong('num_key_value_heads', `give it a number that divides num_attention_heads, which is ${heads}`)
   const original = d.partial === true ? s.count('original_max_position_embeddings', positions) : undefined
-  if (d.partial !== true) s.only('partial_rotary_factor', 1)
   // A rate of dropout says how a model was trained, not what it computes; that of attention's shares there is no other word for.
   s.ignore('attention_dropout')
   const own = d.own?.(s, { layers, embed, heads, headDim }) ?? {}
-  const rope = own.rope ?? ropeOf(s, { positions, original, headDim, base: defaults.base ?? 10000, share: 1 })
+  const rope = own.rope ?? ropeOf(s, { positions, original, headDim, base: defaults.base ?? 10000, partial: d.partial })
   const found: LlamaGiven = {
     ...fixed,
     vocab: s.count('vocab_size'), seq, layers, embed, heads, kvHeads, headDim, hidden: s.count('intermediate_size'),

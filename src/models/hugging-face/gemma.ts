@@ -7,22 +7,25 @@ import { ropeOf, scalingToConfig } from './rope.ts'
 import type { Settings } from './settings.ts'
 
 const fixed: Partial<LlamaConfig> = { norms: 'both', gainsFromOne: true }
-const may: readonly (keyof LlamaConfig)[] = ['attentionBiases', 'scale', 'scoreCap', 'logitCap', 'embedScale', 'window', 'unwindowed']
+const may: readonly (keyof LlamaConfig)[] = ['attentionBiases', 'scale', 'logitCap', 'embedScale', 'window', 'unwindowed']
 const cap = (s: Settings, key: string, fallback?: number): number | undefined => (s.given(key) && !s.has(key) ? undefined : s.has(key) || fallback !== undefined ? s.number(key, fallback) : undefined)
 
 const shared = (s: Settings, embed: number): Partial<LlamaConfig> => {
   s.only('use_bidirectional_attention', false)
   return { attentionBiases: s.flag('attention_bias', false) ? 'all' : 'none', scale: s.number('query_pre_attn_scalar', 256) ** -0.5, embedScale: Math.sqrt(embed) }
 }
+/** What scores are divided by, squared: as a whole number where it is one, as transformers takes no other. */
+function scalarOf({ scale, headDim }: LlamaConfig): number {
+  const found = scale === undefined ? headDim : scale ** -2
+  return Math.abs(found - Math.round(found)) < 1e-6 * found ? Math.round(found) : found
+}
 const toConfig = (c: LlamaConfig): JsonObject => ({
-  // As a whole number where it is one: transformers takes no other.
-  attention_bias: c.attentionBiases === 'all', query_pre_attn_scalar: Math.abs((c.scale ?? c.headDim ** -0.5) ** -2 - Math.round((c.scale ?? c.headDim ** -0.5) ** -2)) < 1e-6 ? Math.round((c.scale ?? c.headDim ** -0.5) ** -2) : (c.scale ?? 1) ** -2,
-  sliding_window: c.window ?? c.seq, layer_types: layerTypes(c), final_logit_softcapping: c.logitCap ?? null, attn_logit_softcapping: c.scoreCap ?? null,
+  attention_bias: c.attentionBiases === 'all', query_pre_attn_scalar: scalarOf(c), sliding_window: c.window ?? c.seq, layer_types: layerTypes(c), final_logit_softcapping: c.logitCap ?? null, attn_logit_softcapping: c.scoreCap ?? null,
 })
 type GemmaArchitecture = Architecture<LlamaConfig, LlamaGiven, Llama>
 
 export const gemma2Architecture: GemmaArchitecture = decoder({
-  modelType: 'gemma2', classes: ['Gemma2ForCausalLM'], activationKey: 'hidden_activation', fixed, may, defaults: { positions: 8192, kvHeads: 4, headDim: 256, tied: true, activation: 'gelu_pytorch_tanh' },
+  modelType: 'gemma2', classes: ['Gemma2ForCausalLM'], activationKey: 'hidden_activation', fixed, may: [...may, 'scoreCap'], defaults: { positions: 8192, kvHeads: 4, headDim: 256, tied: true, activation: 'gelu_pytorch_tanh' },
   own: (s, { layers, embed }) => {
     const [scoreCap, logitCap] = [cap(s, 'attn_logit_softcapping', 50), cap(s, 'final_logit_softcapping', 30)]
     // The activation was once said under the key that others have, wrongly.
@@ -41,16 +44,15 @@ export const gemma3Architecture: GemmaArchitecture = decoder({
     // Scores have no cap in this architecture, whatever the key says; only one that says so is taken.
     s.only('attn_logit_softcapping')
     const windows = windowOf(s, layers, 'sliding_window', i => (i + 1) % every !== 0, { fallback: 4096 })
-    const told = { positions: s.count('max_position_embeddings', 131072), headDim, share: 1 }
+    const told = { positions: s.count('max_position_embeddings', 131072), headDim }
     const local = ropeOf(s, { ...told, base: 10000, baseKey: 'rope_local_base_freq', layers: 'sliding_attention' })
     const rope = ropeOf(s, { ...told, base: 1000000, layers: 'full_attention' })
     return { ...shared(s, embed), logitCap: cap(s, 'final_logit_softcapping'), ...windows, rope, ...(windows.window === undefined ? {} : { localRope: local }) }
   },
   ownToConfig: c => {
-    const { attn_logit_softcapping, ...rest } = toConfig(c)
     const local = c.localRope ?? c.rope
     return {
-      ...rest, attn_logit_softcapping: attn_logit_softcapping ?? null, rope_local_base_freq: local.base,
+      ...toConfig(c), rope_local_base_freq: local.base,
       ...(local.scaling === undefined ? {} : { rope_parameters: { full_attention: { rope_theta: c.rope.base, rope_type: 'default', ...(c.rope.scaling === undefined ? {} : scalingToConfig(c.rope.scaling)) }, sliding_attention: { rope_theta: local.base, ...scalingToConfig(local.scaling) } } }),
     }
   },
