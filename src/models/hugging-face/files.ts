@@ -5,7 +5,7 @@ import { leavesOf } from '../../graph/tensor.ts'
 import { loraName, type LoraConfig } from '../lora-model.ts'
 import type { AnyModel } from '../model.ts'
 import type { JsonObject } from './architecture.ts'
-import { architectureOf } from './index.ts'
+import { architectureOf } from './registry.ts'
 
 export interface ModelFiles { readonly naming: Naming; readonly config: JsonObject }
 

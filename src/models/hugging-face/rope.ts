@@ -12,7 +12,8 @@ interface Told {
   readonly original?: number | undefined
   readonly headDim: number
   readonly base: number
-  readonly share: number
+  /** Whether a share of each head may be turned. */
+  readonly partial?: boolean | undefined
   /** The key of the base in the older form. */
   readonly baseKey?: string
   /** Under which name of the newer form the settings lie, where layers differ. */
@@ -54,15 +55,17 @@ function scalingOf(s: Settings, { positions, original: before, headDim }: Told, 
 
 /** What the configuration says of rotary positions. @throws UsageError for a kind of scaling that is not computed */
 export function ropeOf(s: Settings, told: Told): Rope {
-  const { baseKey = 'rope_theta', layers } = told
+  const { baseKey = 'rope_theta', layers, partial = false } = told
   const parameters = s.within('rope_parameters')
   const newer = parameters === undefined || layers === undefined ? parameters : parameters.within(layers) ?? parameters
   const base = s.number(baseKey, told.base)
-  const share = s.number('partial_rotary_factor', told.share)
+  if (!partial) s.only('partial_rotary_factor', 1)
+  const share = s.number('partial_rotary_factor', 1)
   // Where layers differ only those that see everything are scaled, in the older form.
   const older = baseKey === 'rope_theta' ? s.within('rope_scaling') : undefined
   const from = older ?? newer
   if (from === undefined) return { base, share }
+  if (!partial) from.only('partial_rotary_factor', 1)
   const part = from.number('partial_rotary_factor', share)
   const scaling = scalingOf(from, told, part)
   return { base: from.number('rope_theta', base), share: part, ...(scaling === undefined ? {} : { scaling }) }

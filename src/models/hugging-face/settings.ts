@@ -48,6 +48,8 @@ export interface Settings {
   readonly raw: (key: string) => Json | undefined
   /** Whether there is such a key, with a value other than null. */
   readonly has: (key: string) => boolean
+  /** Whether there is such a key, though it be null. */
+  readonly given: (key: string) => boolean
   /** Keys whose values are of no matter here, though elsewhere they may be. */
   readonly ignore: (...keys: readonly string[]) => void
   /** Refuses a value other than these of a key that is there: nothing else is computed. */
@@ -61,7 +63,7 @@ export interface Settings {
 /** Every method throws a UsageError that names the key. `where` is what the keys lie in: `config.json`. */
 export function settingsOf(config: JsonObject, modelType: string, where = 'config.json'): Settings {
   const asked = new Set<string>()
-  const nested: Settings[] = []
+  const nested = new Map<string, Settings>()
   const at = (key: string): Json | undefined => {
     asked.add(key)
     return Object.hasOwn(config, key) ? config[key] ?? undefined : undefined
@@ -94,20 +96,21 @@ export function settingsOf(config: JsonObject, modelType: string, where = 'confi
       const value = at(key)
       if (value === undefined) return undefined
       if (!isObject(value)) throw wrong(key, 'give it an object')
-      const inner = settingsOf(value, modelType, `${where}: ${key}`)
-      nested.push(inner)
+      const inner = nested.get(key) ?? settingsOf(value, modelType, `${where}: ${key}`)
+      nested.set(key, inner)
       return inner
     },
     has: key => Object.hasOwn(config, key) && config[key] !== null && config[key] !== undefined,
+    given: key => Object.hasOwn(config, key),
     ignore: (...keys) => { for (const key of keys) asked.add(key) },
     only: (key, ...values) => {
       const value = at(key)
-      if (value !== undefined && !values.some(v => v === value)) throw wrong(key, `it can only be ${values.map(told).join(' or ')}: nothing else is computed`)
+      if (value !== undefined && !values.some(v => v === value)) throw wrong(key, values.length === 0 ? 'take it away: it is not computed' : `it can only be ${values.map(told).join(' or ')}: nothing else is computed`)
     },
     done: () => {
       const left = Object.keys(config).find(key => !asked.has(key) && !idle.has(key) && config[key] !== null)
       if (left !== undefined) throw wrong(left, 'this option is not computed: take it away only if the model is the same without it')
-      for (const inner of nested) inner.done()
+      for (const inner of nested.values()) inner.done()
     },
   }
   return found
