@@ -29,10 +29,11 @@ const arrows: { readonly [folder: string]: readonly string[] } = {
   nn: ['graph', 'core'],
   optim: ['graph', 'core'],
   models: ['nn', 'graph', 'core'],
+  formats: ['io', 'core'],
   data: ['io', 'core'],
-  checkpoint: ['engine', 'io', 'core'],
-  train: ['engine', 'optim', 'data', 'checkpoint', 'models', 'io', 'core'],
-  serve: ['engine', 'optim', 'data', 'checkpoint', 'models', 'io', 'core'],
+  checkpoint: ['engine', 'formats', 'io', 'core'],
+  train: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'io', 'core'],
+  serve: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'io', 'core'],
   dashboard: ['train'],
 }
 /** The command line may import all of them; nothing imports it. */
