@@ -1,6 +1,7 @@
 /** The checkpoints of a run, as a trainer uses them: save, look once a step, restore. All processes call everything, in one order. */
 import { treeOps } from '../core/tree.ts'
 import { FileError, UsageError } from '../core/errors.ts'
+import type { Naming } from '../core/naming.ts'
 import { fromFirst, MeshArray, type Backend, type Mesh, type Processes, type Tree } from '../engine/index.ts'
 import { isSystemError } from '../io/atomic.ts'
 import { disk, type Files } from '../io/files.ts'
@@ -42,6 +43,8 @@ export interface CheckpointOptions {
   /** All stay unless given. */
   readonly keep?: Keep | undefined
   readonly processes: Processes
+  /** Under which names the weights are written; under their paths unless given. */
+  readonly naming?: Naming | undefined
   readonly onEvent?: ((event: CheckpointEvent) => void) | undefined
   /** Bytes of tensors that a file holds at most. */
   readonly shardBytes?: number | undefined
@@ -103,8 +106,8 @@ export class Checkpoints implements AsyncDisposable {
     const began = performance.now()
     await this.finish()
     const waitMs = performance.now() - began
-    const { folder, runId, run, versions, processes, shardBytes, keep } = this.options
-    const plan = planCheckpoint({ weights: named(weights), state: named(state) }, shardBytes)
+    const { folder, runId, run, versions, processes, shardBytes, keep, naming } = this.options
+    const plan = planCheckpoint({ weights: named(weights), state: named(state) }, shardBytes, naming)
     const described = { step, runId, heldOutLoss, versions, run: encodeHost(run, 'run'), host: encodeHost(host) }
     const retire = async () => ({ steps: keep === undefined ? [] : await prune(this.files, folder, keep, runId) })
     const save = new Save({ files: this.files, folder, runId, processes, staging: this.staging }, plan, described, retire)

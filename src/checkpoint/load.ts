@@ -81,11 +81,11 @@ export function compare(what: string, wanted: readonly Named<Asked>[], source: S
 const longestSpan = 4 * 2 ** 20
 const widestGap = 2 ** 18
 
-interface Stretch { readonly part: Uint8Array; readonly global: number; readonly local: number; readonly length: number }
+export interface Stretch { readonly part: Uint8Array; readonly global: number; readonly local: number; readonly length: number }
 interface Span { readonly begin: number; end: number; readonly stretches: Stretch[] }
 
 /** Reads the parts that devices hold, in bytes: each stretch of the tensor once, whoever shares it. */
-async function readParts(tensor: SourceTensor, wanted: readonly Stretch[]): Promise<void> {
+export async function readParts(tensor: SourceTensor, wanted: readonly Stretch[]): Promise<void> {
   const spans: Span[] = []
   for (const stretch of [...wanted].sort((a, b) => a.global - b.global)) {
     const last = spans.at(-1)

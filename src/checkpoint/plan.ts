@@ -2,12 +2,14 @@
  * Which tensor of a checkpoint lies where: weights in Hugging Face's layout (one `model.safetensors`, or several with an index), all other arrays in
  * files whose names no loader of weights takes for its own. Nothing of it depends on the mesh, the layout or the number of processes.
  */
-import { names } from '../core/dim.ts'
-import type { DType } from '../core/dtype.ts'
+import { names, sizeOf, type Dim } from '../core/dim.ts'
+import { dtypes, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
+import type { Naming } from '../core/naming.ts'
 import type { MeshArray } from '../engine/index.ts'
 import type { Group, TensorRecord } from './manifest.ts'
 import { byName, bytesOf, layoutFile } from './safetensors.ts'
+import { storedTensors, type StoredPiece, type StoredTensor } from './stored.ts'
 
 export interface Named<T> { readonly path: string; readonly value: T }
 
@@ -20,7 +22,17 @@ export const defaultShard = 5e9
 
 /** A part of a file that is the same for all: the head of a file of tensors, or all of a small one. */
 export interface PlannedFile { readonly name: string; readonly size: number; readonly head: Uint8Array }
-export interface PlannedTensor<A> { readonly array: A; /** The number of its file. */ readonly file: number; /** The byte where it begins. */ readonly begin: number }
+export interface PlannedTensor<A> { readonly array: A; readonly parts: readonly PlannedPart[] }
+/** Where some of an array's bytes go: those of one tensor of a file. */
+export interface PlannedPart {
+  /** The number of its file. */
+  readonly file: number
+  /** The byte where the tensor begins, and how many it has. */
+  readonly begin: number
+  readonly size: number
+  /** In bytes. */
+  readonly piece: StoredPiece
+}
 export interface CheckpointPlan<A> {
   readonly files: readonly PlannedFile[]
   readonly places: readonly PlannedTensor<A>[]
@@ -59,10 +71,42 @@ export function indexOf(files: readonly { readonly name: string; readonly tensor
 export const metadataOf = (dims: readonly Named<readonly string[]>[]): Readonly<Record<string, string>> =>
   ({ format: 'pt', ...Object.fromEntries([...dims].sort((a, b) => byName(a.path, b.path)).map(({ path, value }) => [`dims.${path}`, value.join(' ')])) })
 
-type Entry = Shaped & { readonly array: MeshArray }
+type Entry = Shaped & { readonly axes: readonly Dim[]; readonly pieces: readonly StoredPiece[] }
 
-/** @throws DimError where two arrays of a group have one path */
-export function planCheckpoint(groups: { readonly [G in Group]: readonly Named<MeshArray>[] }, limit: number = defaultShard): CheckpointPlan<MeshArray> {
+/** Each array a tensor under its own path. */
+const asTheyAre = (arrays: readonly Named<MeshArray>[]): StoredTensor[] => arrays.map(({ path, value: { dtype, shape } }) => {
+  const count = sizeOf(shape)
+  return { name: path, dtype, axes: shape, pieces: [{ path, from: 0, count, run: count, stride: count, offset: 0 }] }
+})
+
+export interface Laid<A> {
+  readonly files: readonly (PlannedFile & { readonly tensors: readonly (Shaped & { readonly axes: readonly Dim[] })[] })[]
+  readonly places: readonly PlannedTensor<A>[]
+}
+
+/** Arrays in files of at most `limit` bytes each, numbered from `first` on; under the names of other tools where there is a naming. @throws DimError where it does not fit */
+export function layOut(stem: string, arrays: readonly Named<MeshArray>[], limit: number, naming?: Naming, first = 0): Laid<MeshArray> {
+  const stored = naming === undefined ? asTheyAre(arrays) : storedTensors(naming, arrays)
+  const parts = new Map<string, PlannedPart[]>()
+  const files = shards(stem, stored.map((t): Entry => ({ ...t, shape: t.axes.map(d => d.size) })), limit).map(({ name, tensors }, i) => {
+    // Dims of tensors that are named as other tools do are theirs, and not said.
+    const laid = layoutFile(tensors, metadataOf(naming === undefined ? tensors.map(t => ({ path: t.name, value: names(t.axes) })) : []))
+    for (const { tensor, begin } of laid.places) {
+      const width = dtypes[tensor.dtype].bytes
+      for (const { path, from, count, run, stride, offset } of tensor.pieces) {
+        const piece = { path, from: from * width, count: count * width, run: run * width, stride: stride * width, offset: offset * width }
+        const own = parts.get(path) ?? []
+        own.push({ file: first + i, begin, size: bytesOf(tensor.dtype, tensor.shape), piece })
+        parts.set(path, own)
+      }
+    }
+    return { name, size: laid.size, head: laid.head, tensors: laid.places.map(({ tensor: { name, dtype, shape, axes } }) => ({ name, dtype, shape, axes })) }
+  })
+  return { files, places: arrays.map(({ path, value }) => ({ array: value, parts: parts.get(path) ?? [] })) }
+}
+
+/** @throws DimError where two arrays of a group have one path, or the naming does not fit the weights */
+export function planCheckpoint(groups: { readonly [G in Group]: readonly Named<MeshArray>[] }, limit: number = defaultShard, naming?: Naming): CheckpointPlan<MeshArray> {
   const files: PlannedFile[] = []
   const places: PlannedTensor<MeshArray>[] = []
   const tensors: TensorRecord[] = []
@@ -72,17 +116,14 @@ export function planCheckpoint(groups: { readonly [G in Group]: readonly Named<M
       if (paths.has(path)) throw new DimError({ code: 'tensor-name', what: `two arrays of a checkpoint's ${group} have the path "${path}"`, fix: 'rename one: a "." in a key reads as a step of the path' })
       paths.add(path)
     }
-    const parts = shards(stems[group], groups[group].map(({ path, value }): Entry => ({ name: path, dtype: value.dtype, shape: value.shape.map(d => d.size), array: value })), limit)
-    for (const { name, tensors: own } of parts) {
-      const laid = layoutFile(own, metadataOf(own.map(t => ({ path: t.name, value: names(t.array.shape) }))))
-      for (const { tensor, begin } of laid.places) {
-        places.push({ array: tensor.array, file: files.length, begin })
-        tensors.push({ group, path: tensor.name, dtype: tensor.dtype, dims: tensor.array.shape.map(d => ({ name: d.name, size: d.size })), file: name })
-      }
-      files.push({ name, size: laid.size, head: laid.head })
+    const laid = layOut(stems[group], groups[group], limit, group === 'weights' ? naming : undefined, files.length)
+    places.push(...laid.places)
+    for (const { name, size, head, tensors: own } of laid.files) {
+      files.push({ name, size, head })
+      tensors.push(...own.map(t => ({ group, path: t.name, dtype: t.dtype, dims: t.axes.map(d => ({ name: d.name, size: d.size })), file: name })))
     }
-    if (group === 'weights' && parts.length > 1) {
-      const head = Buffer.from(indexOf(parts))
+    if (group === 'weights' && laid.files.length > 1) {
+      const head = Buffer.from(indexOf(laid.files))
       files.push({ name: indexName, size: head.byteLength, head })
     }
   }

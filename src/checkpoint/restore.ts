@@ -1,16 +1,23 @@
 /** The newest checkpoint that is whole, on whatever mesh, layout and number of processes. */
 import { join } from 'node:path'
 import { FileError, type MeshworkError } from '../core/errors.ts'
+import type { Naming } from '../core/naming.ts'
 import { fromFirst, placementTrees, type Arrays, type Backend, type Mesh, type MeshArray, type Placements, type Tree } from '../engine/index.ts'
 import type { Files } from '../io/files.ts'
 import { findCheckpoints, readManifest } from './folder.ts'
 import { decodeHost, type HostState, type Json } from './host-state.ts'
 import { compare, loadArrays } from './load.ts'
+import { byPaths } from './renamed.ts'
 import type { Manifest } from './manifest.ts'
 import { noneUsable, openGroup } from './source.ts'
 
 /** Where the arrays of a checkpoint are to lie. */
-export interface Wanted<W extends Tree, S extends Tree> { readonly weights: Placements<W>; readonly state: Placements<S> }
+export interface Wanted<W extends Tree, S extends Tree> {
+  readonly weights: Placements<W>
+  readonly state: Placements<S>
+  /** Under which names the weights lie; under their paths unless given. */
+  readonly naming?: Naming | undefined
+}
 
 export interface Restored<W extends Tree, S extends Tree> {
   readonly step: number
@@ -39,9 +46,10 @@ const isDamage = (e: unknown): e is FileError => e instanceof FileError && ['dam
 const reasonOf = (e: MeshworkError): string => (e.problem.details?.['reason'] === undefined ? e.problem.what : `${e.problem.what}: ${e.problem.details['reason']}`)
 
 /** One group's arrays as a tree of the form that was wanted. */
-async function loadTree<T extends Tree>(folder: string, manifest: Manifest, group: 'weights' | 'state', wanted: Placements<T>, { files, backend, mesh }: Where, cast: boolean): Promise<Arrays<T>> {
-  await using source = await openGroup(folder, manifest, group, files)
+async function loadTree<T extends Tree>(folder: string, manifest: Manifest, group: 'weights' | 'state', wanted: Placements<T>, { files, backend, mesh }: Where, cast: boolean, naming?: Naming): Promise<Arrays<T>> {
+  await using opened = await openGroup(folder, manifest, group, files)
   const leaves = placementTrees.flatten(wanted).map(({ path, leaf }) => ({ path, value: leaf }))
+  const source = await byPaths(opened, naming, leaves, { missing: true, unexpected: true })
   compare(`the checkpoint ${folder} (${group})`, leaves, source, { cast, refuse: { missing: true, unexpected: true } })
   return placementTrees.rebuild(wanted, await loadArrays(source, leaves, backend, mesh)) as Arrays<T>
 }
@@ -55,7 +63,7 @@ function disposeAll(tree: unknown): void {
 /** A checkpoint in this process. @throws FileError */
 async function load<W extends Tree, S extends Tree>(path: string, wanted: Wanted<W, S>, where: Where, cast: boolean): Promise<Omit<Restored<W, S>, 'skipped'>> {
   const manifest = await readManifest(where.files, path)
-  const weights = await loadTree<W>(path, manifest, 'weights', wanted.weights, where, cast)
+  const weights = await loadTree<W>(path, manifest, 'weights', wanted.weights, where, cast, wanted.naming)
   try {
     const state = await loadTree<S>(path, manifest, 'state', wanted.state, where, cast)
     const { step, runId, run, versions, heldOutLoss } = manifest

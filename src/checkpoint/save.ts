@@ -80,7 +80,7 @@ export class Save {
     if (refused !== null) return this.failure(refused, 0, cause)
     let runs: Run[][]
     try {
-      runs = await stage(this.plan.files, this.places, processes.rank, this.place.staging)
+      runs = await stage(this.plan.files, this.places, processes, this.place.staging)
       this.places = []
     } catch (e) {
       if (processes.count === 1) await removeTree(files, this.temporary).catch(() => undefined)

@@ -1,8 +1,9 @@
 /** Copies of what this process has to write: taken off the devices at once, written whenever the disk comes to it. */
 import { sizeOf } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
-import type { MeshArray } from '../engine/index.ts'
-import type { PlannedFile, PlannedTensor } from './plan.ts'
+import type { MeshArray, Processes } from '../engine/index.ts'
+import type { PlannedFile, PlannedPart, PlannedTensor } from './plan.ts'
+import { eachRun } from './stored.ts'
 
 /** Bytes of a file, in memory that is nobody else's. */
 export interface Run { readonly at: number; readonly bytes: Uint8Array }
@@ -50,12 +51,39 @@ export async function* ownRuns(array: MeshArray, staging: Staging): AsyncGenerat
   if (whole !== undefined && size > 0) yield { at: 0, bytes: whole }
 }
 
-/** By file of the plan, in rising order. Heads are rank 0's. What was staged before is overwritten. */
-export async function stage(files: readonly PlannedFile[], places: readonly PlannedTensor<MeshArray>[], rank: number, staging: Staging): Promise<Run[][]> {
+/**
+ * By file of the plan. Heads are rank 0's. What was staged before is overwritten. A tensor that an array lies scattered in is put together
+ * where one process has all of it: it is written at once.
+ */
+export async function stage(files: readonly PlannedFile[], places: readonly PlannedTensor<MeshArray>[], { rank, count }: Pick<Processes, 'rank' | 'count'>, staging: Staging): Promise<Run[][]> {
   staging.restart()
   const runs = files.map((f): Run[] => (rank === 0 ? [{ at: 0, bytes: f.head }] : []))
-  for (const { array, file, begin } of places) {
-    for await (const { at, bytes } of ownRuns(array, staging)) runs[file]?.push({ at: begin + at, bytes })
+  const whole = new Map<string, Uint8Array>()
+  const wholeOf = ({ file, begin, size }: PlannedPart): Uint8Array => {
+    const key = `${file} ${begin}`
+    const found = whole.get(key)
+    if (found !== undefined) return found
+    // What no array has of it is 0.
+    const made = new Uint8Array(staging.take(size)).fill(0)
+    whole.set(key, made)
+    runs[file]?.push({ at: begin, bytes: made })
+    return made
+  }
+  for (const { array, parts } of places) {
+    for await (const { at, bytes } of ownRuns(array, staging)) {
+      for (const part of parts) {
+        const { piece, file, begin } = part
+        const [first, last] = [Math.max(at, piece.from), Math.min(at + bytes.byteLength, piece.from + piece.count)]
+        if (first >= last) continue
+        const scattered = count === 1 && piece.run < piece.count ? wholeOf(part) : undefined
+        eachRun(piece, first - piece.from, last - piece.from, (inPiece, inTensor, length) => {
+          const from = piece.from + inPiece - at
+          const run = bytes.subarray(from, from + length)
+          if (scattered === undefined) runs[file]?.push({ at: begin + inTensor, bytes: run })
+          else scattered.set(run, inTensor)
+        })
+      }
+    }
   }
   return runs
 }

@@ -1,34 +1,30 @@
 /** Parameters over a mesh ↔ safetensors files: every process writes and reads what its own devices hold. */
 import { open, type FileHandle } from 'node:fs/promises'
 import { cannotWrite, isSystemError, writeAtomically } from '../io/atomic.ts'
-import { names } from '../core/dim.ts'
 import { FileError } from '../core/errors.ts'
+import type { Naming } from '../core/naming.ts'
 import { barrier, fromFirst, type Backend, type Mesh, type MeshArray, type Placement, type Processes } from '../engine/index.ts'
 import { writeAll, type OpenFile } from '../io/files.ts'
 import { compare, loadArrays, type Choice, type Fit } from './load.ts'
-import { metadataOf, type Named } from './plan.ts'
-import { layoutFile, type FileLayout } from './safetensors.ts'
+import { byPaths } from './renamed.ts'
+import { layOut, type Named, type PlannedFile, type PlannedTensor } from './plan.ts'
 import { openFile, openWeights, type Source } from './source.ts'
-import { ownRuns, Staging } from './stage.ts'
+import { stage, Staging } from './stage.ts'
 
 export type { Named } from './plan.ts'
 
-type Entry = { readonly name: string; readonly dtype: MeshArray['dtype']; readonly shape: readonly number[]; readonly array: MeshArray }
-
 /**
- * Writes the arrays under their paths, whole, whatever the mesh. The dims' names go into the metadata. All processes call it; the
+ * Writes the arrays, whole, whatever the mesh: under their paths, with the dims' names in the metadata, or as a naming says. All processes call it; the
  * file's folder must be one that all of them see.
  * @throws FileError when it cannot be written.
  */
-export async function saveWeights(file: string, arrays: readonly Named<MeshArray>[], processes: Processes): Promise<void> {
-  const entries = arrays.map(({ path, value }): Entry => ({ name: path, dtype: value.dtype, shape: value.shape.map(d => d.size), array: value }))
-  const layout = layoutFile(entries, metadataOf(arrays.map(({ path, value }) => ({ path, value: names(value.shape) }))))
+export async function saveWeights(file: string, arrays: readonly Named<MeshArray>[], processes: Processes, naming?: Naming): Promise<void> {
+  const { files: [layout = { name: '', size: 0, head: new Uint8Array() }], places } = layOut('model', arrays, Infinity, naming)
   if (processes.rank === 0) {
     await writeAtomically(file, async (handle, temporary) => {
-      await handle.write(layout.head)
       await handle.truncate(layout.size)
       await fromFirst(processes, 'the weights\' file', () => temporary)
-      await writeParts(handle, layout)
+      await writeParts(handle, layout, places, processes)
       await barrier(processes, 'writing weights')
     })
   } else {
@@ -37,7 +33,7 @@ export async function saveWeights(file: string, arrays: readonly Named<MeshArray
       throw new FileError({ code: 'not-shared', what: `rank ${processes.rank} (host ${processes.hosts[processes.rank]}) does not see the file that rank 0 writes`, details: { file: temporary }, fix: 'give a run folder on a disk that all hosts share: --out DIR', cause })
     })
     try {
-      await writeParts(handle, layout)
+      await writeParts(handle, layout, places, processes)
       await handle.sync()
     } catch (cause) {
       throw isSystemError(cause) ? cannotWrite(file, cause) : cause
@@ -50,12 +46,25 @@ export async function saveWeights(file: string, arrays: readonly Named<MeshArray
   await barrier(processes, 'the weights\' file')
 }
 
-async function writeParts(handle: FileHandle, { places }: FileLayout<Entry>): Promise<void> {
+/** Arrays that lie in the same tensors, together: what one process has in memory at a time. */
+function sharing(places: readonly PlannedTensor<MeshArray>[]): PlannedTensor<MeshArray>[][] {
+  const groups: PlannedTensor<MeshArray>[][] = []
+  const groupOf = new Map<number, PlannedTensor<MeshArray>[]>()
+  for (const place of places) {
+    const group = place.parts.map(p => groupOf.get(p.begin)).find(g => g !== undefined) ?? []
+    if (group.length === 0) groups.push(group)
+    group.push(place)
+    for (const { begin } of place.parts) groupOf.set(begin, group)
+  }
+  return groups
+}
+
+async function writeParts(handle: FileHandle, layout: PlannedFile, places: readonly PlannedTensor<MeshArray>[], processes: Processes): Promise<void> {
   const file: Pick<OpenFile, 'write'> = { write: async (bytes, at) => (await handle.write(bytes, 0, Math.min(bytes.byteLength, 2 ** 30), at)).bytesWritten }
   const staging = new Staging()
-  for (const { tensor: { array }, begin } of places) {
-    staging.restart()
-    for await (const { at, bytes } of ownRuns(array, staging)) await writeAll(file, bytes, begin + at)
+  for (const group of places.length === 0 ? [[]] : sharing(places)) {
+    const [runs = []] = await stage([layout], group, processes, staging)
+    for (const { at, bytes } of runs) await writeAll(file, bytes, at)
   }
 }
 
@@ -63,14 +72,18 @@ async function writeParts(handle: FileHandle, { places }: FileLayout<Entry>): Pr
  * Reads arrays and lays them over the mesh; a process reads the parts of its own devices. The file may have more.
  * @throws FileError where one is missing or of another shape or dtype.
  */
-export async function loadWeights(file: string, wanted: readonly Named<Placement>[], backend: Backend, mesh: Mesh): Promise<MeshArray[]> {
-  await using source = await openFile(file)
+export async function loadWeights(file: string, wanted: readonly Named<Placement>[], backend: Backend, mesh: Mesh, naming?: Naming): Promise<MeshArray[]> {
+  await using opened = await openFile(file)
+  const source = await byPaths(opened, naming, wanted, { missing: true, unexpected: false })
   compare(file, wanted, source, { cast: false, refuse: { missing: true, unexpected: false } })
   const arrays = await loadArrays(source, wanted, backend, mesh)
   // A slow disk is waited for here, not within a program.
   await barrier(backend.processes, 'reading weights')
   return arrays
 }
+
+/** What is to be loaded in part may lack tensors, and have others. */
+const lenient = { missing: false, unexpected: false }
 
 export interface Initial extends Fit {
   /** By path. */
@@ -79,11 +92,13 @@ export interface Initial extends Fit {
 
 /**
  * Some of a model's arrays from other weights: a file, a folder in Hugging Face's layout, a checkpoint or a run's folder. `choice` says which
- * names, all unless given. Floats of another dtype are rounded to what is asked for. All processes call it.
+ * names, all unless given. Floats of another dtype are rounded to what is asked for. `naming` is that of all the model's parameters, which `wanted` are. All
+ * processes call it.
  * @throws FileError where one of the chosen is of other dims, or none of them is there
  */
-export async function loadInitial(path: string, wanted: readonly Named<Placement>[], choice: Choice, backend: Backend, mesh: Mesh): Promise<Initial> {
-  await using source = await openWeights(path)
+export async function loadInitial(path: string, wanted: readonly Named<Placement>[], choice: Choice, backend: Backend, mesh: Mesh, naming?: Naming): Promise<Initial> {
+  await using opened = await openWeights(path)
+  const source = await byPaths(opened, naming, wanted, lenient)
   const fit = fitOf(path, wanted, source, choice)
   const named = new Set(fit.loaded)
   const arrays = await loadArrays(source, wanted.filter(w => named.has(w.path)), backend, mesh)
@@ -92,14 +107,16 @@ export async function loadInitial(path: string, wanted: readonly Named<Placement
 }
 
 /** Whether a checkpoint's weights are those of a model, found out without devices. @throws FileError where some are missing, too many or of other dims */
-export async function checkWeights(checkpoint: string, wanted: readonly Named<Pick<Placement, 'shape' | 'dtype'>>[]): Promise<void> {
-  await using source = await openWeights(checkpoint)
+export async function checkWeights(checkpoint: string, wanted: readonly Named<Pick<Placement, 'shape' | 'dtype'>>[], naming?: Naming): Promise<void> {
+  await using opened = await openWeights(checkpoint)
+  const source = await byPaths(opened, naming, wanted, { missing: true, unexpected: true })
   compare(`the checkpoint ${checkpoint} (weights)`, wanted, source, { cast: false, refuse: { missing: true, unexpected: true } })
 }
 
 /** What `loadInitial` would load, found out without devices. @throws FileError as it would */
-export async function checkInitial(path: string, wanted: readonly Named<Pick<Placement, 'shape' | 'dtype'>>[], choice: Choice): Promise<Fit> {
-  await using source = await openWeights(path)
+export async function checkInitial(path: string, wanted: readonly Named<Pick<Placement, 'shape' | 'dtype'>>[], choice: Choice, naming?: Naming): Promise<Fit> {
+  await using opened = await openWeights(path)
+  const source = await byPaths(opened, naming, wanted, lenient)
   return fitOf(path, wanted, source, choice)
 }
 

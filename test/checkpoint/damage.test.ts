@@ -6,6 +6,9 @@ import { openWeights } from '../../src/checkpoint/index.ts'
 import { verifyCheckpoint } from '../../src/checkpoint/verify.ts'
 import { sha256 } from '../../src/io/checksum.ts'
 import { crc, joinCrc } from '../../src/io/crc.ts'
+import { dtypes } from '../../src/core/dtype.ts'
+import { mutated } from '../data/sources/mutate.ts'
+import { all } from '../support/depth.ts'
 import { MemoryFiles } from './memory-files.ts'
 import { arraysOf, bitsOf, expectedBits, one, openIn, placements, simulated, where, type Leaves } from './support.ts'
 
@@ -167,7 +170,7 @@ describe('files that were made to mislead', () => {
     const roll = dice(11)
     const body = /^\{"sha256":"\w+",\n"manifest":([^]*)\}\n$/.exec(files.bytes(`${at}/manifest.json`).toString())?.[1] ?? ''
     const seen = { right: 0, refused: 0 }
-    for (let i = 0; i < 300; i++) {
+    for (let i = 0; i < (all ? 10_000 : 300); i++) {
       const mutant = mutate(body, roll)
       const fs = changed(`${at}/manifest.json`, () => Buffer.from(`{"sha256":"${sha256(mutant)}",\n"manifest":${mutant}}\n`))
       await fs.removeFile(`${where}/step-1/manifest.json`)
@@ -188,7 +191,7 @@ describe('files that were made to mislead', () => {
     const roll = dice(12)
     const path = `${at}/model.safetensors.index.json`
     const seen = { right: 0, refused: 0 }
-    for (let i = 0; i < 200; i++) {
+    for (let i = 0; i < (all ? 10_000 : 200); i++) {
       const fs = changed(path, data => Buffer.from(mutate(data.toString(), roll)))
       await fs.removeFile(`${at}/manifest.json`)
       seen[await fair(async () => {
@@ -203,11 +206,34 @@ describe('files that were made to mislead', () => {
     expect(seen.refused).toBeGreaterThan(100)
   })
 
+  test('safetensors without checksums: any changes', async () => {
+    const path = `${at}/state.safetensors`
+    const data = files.bytes(path)
+    const seen = { right: 0, refused: 0 }
+    for (let i = 0; i < (all ? 10_000 : 300); i++) {
+      const mutant = mutated(data, 17, i)
+      const fs = changed(path, () => mutant)
+      seen[await fair(async () => {
+        await using source = await openWeights(path, fs)
+        let total = 0
+        for (const { dtype, shape, read } of source.tensors.values()) {
+          if (dtype === undefined) continue
+          const bytes = new Uint8Array(dtypes[dtype].bytes * shape.reduce((a, b) => a * b, 1))
+          await read(bytes, 0)
+          total += bytes.length
+        }
+        expect(total).toBeLessThanOrEqual(mutant.length)
+      })]++
+    }
+    expect(seen.refused).toBeGreaterThan(50)
+    expect(seen.right).toBeGreaterThan(10)
+  })
+
   test('heads of safetensors, their checksums made right', async () => {
     const roll = dice(13)
     const [path, manifest] = [`${at}/state.safetensors`, `${at}/manifest.json`]
     const seen = { right: 0, refused: 0 }
-    for (let i = 0; i < 300; i++) {
+    for (let i = 0; i < (all ? 10_000 : 300); i++) {
       const data = files.bytes(path)
       const length = Number(data.readBigUInt64LE())
       const head = Buffer.from(mutate(data.subarray(8, 8 + length).toString().trimEnd(), roll))

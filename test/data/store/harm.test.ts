@@ -8,6 +8,7 @@ import { openSource } from '../../../src/data/store/open-source.ts'
 import { openStore } from '../../../src/data/store/store.ts'
 import { temporaryFolder } from '../temporary.ts'
 import { all } from '../../support/depth.ts'
+import { mutated } from '../sources/mutate.ts'
 import { contentOf, makeStore } from './corpus.ts'
 
 const at = temporaryFolder()
@@ -55,6 +56,23 @@ test('every byte', async () => {
   expect(Object.keys(seen).filter(o => o !== 'found' && o !== 'same')).toEqual([])
   expect(seen['found']).toBeGreaterThan(1000)
   expect(contentOf(at.at('harmed'))).toEqual(contentOf(store))
+  rmSync(at.at('harmed'), { recursive: true })
+})
+
+test('any changes, as many as files have', async () => {
+  cpSync(store, at.at('harmed'), { recursive: true })
+  const files = readdirSync(store)
+  const seen = new Set<string>()
+  for (let nth = 0; nth < (all ? 10_000 : 150); nth++) {
+    const file = files[nth % files.length] ?? ''
+    const bytes = readFileSync(join(store, file))
+    const bad = mutated(bytes, 23, nth)
+    const found = await outcome(file, bad)
+    if (found === 'same') expect([file, nth, bad.toString().trim()]).toEqual([file, nth, bytes.toString().trim()])
+    else seen.add(found)
+    writeFileSync(join(at.at('harmed'), file), bytes)
+  }
+  expect([...seen]).toEqual(['found'])
   rmSync(at.at('harmed'), { recursive: true })
 })
 
