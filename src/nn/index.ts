@@ -1,6 +1,7 @@
 /** Functions over tensors that models are made of. */
 export { celu, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, leakyRelu, logSigmoid, mish, relu, relu6, selu, silu, softplus } from './activations.ts'
 export { crossEntropy, layerNorm, logSoftmax, logsumexp, maskedMean, rmsNorm, softmax, weightedMean, type CrossEntropyOptions } from './functional.ts'
+export { linear, type AdaptedWeight, type LinearWeight } from './linear.ts'
 export { lora, type Adapted } from './lora.ts'
 export { rotaryFrequencies, type Frequencies, type RotaryConfig, type RotaryScaling } from './frequencies.ts'
 export { rotary, type Rotary } from './rotary.ts'
