@@ -14,6 +14,8 @@ export { seq2seq, seq2seqModel, seq2seqSchema, type Seq2seq, type Seq2seqBatch, 
 export { adaptedPaths, withLora, type Adapter, type Adapters, type LoraModel, type LoraOptions, type LoraParams } from './lora.ts'
 export { loraModel, loraSchema } from './lora-model.ts'
 export { filesOf, type ModelFiles } from './hugging-face/files.ts'
+export { architectureFor, architectureNamed, architectures, type AnyArchitecture, type Architecture, type Json, type JsonObject, type Wanted } from './hugging-face/registry.ts'
+export { isLanguageModel, type LanguageModel } from './language.ts'
 export { mlp, type MlpConfig } from './mlp.ts'
 export { configurable, type BuildOptions, type Configurable, type Configured, type ModelKind } from './configurable.ts'
 export { evaluated, WeightedMeans } from './evaluation.ts'
