@@ -13,6 +13,10 @@ export const llamaDims = (c: LlamaConfig, batch: number): LlamaDims => dims({
   batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: c.layers,
 })
 
+/** Which dim of the heads so many devices can split: that of keys and values, else those that share one; none where neither has as many. */
+export const splitOfHeads = ({ kvHeads, group }: Pick<LlamaDims, 'kvHeads' | 'group'>, devices: number): 'kvHeads' | 'group' | undefined =>
+  (kvHeads.size % devices === 0 ? 'kvHeads' : group.size % devices === 0 ? 'group' : undefined)
+
 type Heads = 'kvHeads' | 'group' | 'headDim'
 type KvHeads = 'kvHeads' | 'headDim'
 /** What a layer contracts beside its feed-forward part. */

@@ -33,6 +33,8 @@ export interface Architecture<C, I, M extends AnyModel> {
   /** Theirs of ours, as `transformers` reads it. */
   readonly toConfig: (config: C) => JsonObject
   readonly names: (config: C) => Naming
+  /** Where one kind of model is several architectures: whether a configuration is of this one. */
+  readonly isOf?: (config: C) => boolean
 }
 /** Some architecture: its configurations are what its own schema makes of something. */
 export type AnyArchitecture = Omit<Architecture<never, never, AnyModel>, 'kind' | 'fromConfig'> & {

@@ -102,16 +102,19 @@ function read(d: Decoder, config: JsonObject, { seq, packed = false, masked = fa
   return found
 }
 
-function written(d: Decoder, c: LlamaConfig): JsonObject {
+/** The first field of a configuration that an architecture has no word for. */
+function unsaid(d: Decoder, c: LlamaConfig): string | undefined {
   const may = new Set<string>([...common, ...d.may ?? []])
   const expected: { readonly [field: string]: unknown } = { ...usual, ...d.fixed }
-  for (const [field, value] of Object.entries(c)) {
-    if (!may.has(field) && JSON.stringify(value) !== JSON.stringify(expected[field])) {
-      throw new UsageError({ code: 'model-config', what: `${d.modelType} has no word for ${field} = ${JSON.stringify(value)}`, fix: 'write it as an architecture that has this option' })
-    }
-  }
+  const field = Object.entries(c).find(([field, value]) => !may.has(field) && JSON.stringify(value) !== JSON.stringify(expected[field]))
+  if (field !== undefined) return `${field[0]} = ${JSON.stringify(field[1])}`
+  return c.rope.share !== 1 && d.partial !== true ? `rope.share = ${c.rope.share}` : undefined
+}
+
+function written(d: Decoder, c: LlamaConfig): JsonObject {
+  const field = unsaid(d, c)
+  if (field !== undefined) throw new UsageError({ code: 'model-config', what: `${d.modelType} has no word for ${field}`, fix: 'write it as an architecture that has this option' })
   const { base, share, scaling } = c.rope
-  if (share !== 1 && d.partial !== true) throw new UsageError({ code: 'model-config', what: `${d.modelType} turns whole heads, not a share of ${share}`, fix: 'write it as an architecture that has this option' })
   return {
     model_type: d.modelType, architectures: [d.classes[0] ?? ''],
     vocab_size: c.vocab, hidden_size: c.embed, intermediate_size: c.hidden, num_hidden_layers: c.layers, num_attention_heads: c.heads, num_key_value_heads: c.kvHeads, head_dim: c.headDim,
@@ -129,7 +132,7 @@ function positionsOf({ seq, rope: { scaling } }: LlamaConfig): number {
 
 export const decoder = (d: Decoder): Architecture<LlamaConfig, LlamaGiven, Llama> => ({
   modelType: d.modelType, classes: d.classes, kind: llamaModel,
-  fromConfig: (config, wanted) => read(d, config, wanted), toConfig: c => written(d, c), names: c => namesOf(c, d),
+  fromConfig: (config, wanted) => read(d, config, wanted), toConfig: c => written(d, c), names: c => namesOf(c, d), isOf: c => unsaid(d, c) === undefined,
 })
 
 /** Which layers have a window, of their types or else of a rule; nothing where there is no window. */

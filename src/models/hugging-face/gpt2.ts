@@ -38,6 +38,7 @@ export const gpt2Architecture: Architecture<Kind['whole'], Kind['given'], Gpt> =
     s.done()
     return found
   },
+  isOf: c => c.attention === 'causal' && c.heads * c.headDim === c.embed,
   toConfig(c) {
     if (c.heads * c.headDim !== c.embed) throw new UsageError({ code: 'model-config', what: `gpt2 has no word for heads of ${c.headDim}, ${c.heads} of which are not ${c.embed} wide`, fix: 'write a model whose heads together are as wide as its embedding' })
     if (c.attention !== 'causal') throw new UsageError({ code: 'model-config', what: `gpt2 has no word for attention "${c.attention}"`, fix: 'write a model whose attention is causal' })

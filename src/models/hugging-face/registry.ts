@@ -10,38 +10,25 @@ import { phi3Architecture } from './phi3.ts'
 
 export type { AnyArchitecture, Architecture, Json, JsonObject, Wanted } from './architecture.ts'
 
-const all: readonly AnyArchitecture[] = [
-  llamaArchitecture, mistralArchitecture, qwen2Architecture, qwen3Architecture, smollm3Architecture, phi3Architecture, gemma2Architecture, gemma3Architecture, olmo2Architecture, gpt2Architecture,
+/** Where a configuration of ours is of several, the first is what it is written as. */
+export const architectures: readonly AnyArchitecture[] = [
+  llamaArchitecture, mistralArchitecture, qwen2Architecture, qwen3Architecture, smollm3Architecture, phi3Architecture, olmo2Architecture, gemma2Architecture, gemma3Architecture, gpt2Architecture,
 ]
-/** Every architecture, by `model_type`; several where its classes are models of different kinds. */
-export const architectures: ReadonlyMap<string, readonly AnyArchitecture[]> = new Map([...new Set(all.map(a => a.modelType))].map(type => [type, all.filter(a => a.modelType === type)]))
 
 /** The architecture of a `config.json`: of its `model_type`, and where there are several of the first of its `architectures` that is one. @throws UsageError that names the ones there are */
 export function architectureNamed(config: JsonObject): AnyArchitecture {
   const { model_type: type, architectures: classes } = config
-  const known = [...architectures.keys()]
+  const known = [...new Set(architectures.map(a => a.modelType))]
   const wrong = (what: string, fix: string): UsageError => new UsageError({ code: 'architecture', what: `config.json: ${what}`, fix })
   if (typeof type !== 'string') throw wrong(`model_type is ${type === undefined || type === null ? 'missing' : shown(type)}`, `it says what the model is: one of ${known.join(', ')}`)
-  const found = architectures.get(type)
-  const [first] = found ?? []
-  if (found === undefined || first === undefined) throw wrong(`a model of type "${type}" is not known`, didYouMean(type, known))
-  const named = Array.isArray(classes) ? classes.filter(c => typeof c === 'string') : []
-  if (named.length === 0) return first
-  const match = found.find(a => a.classes.some(c => named.includes(c)))
+  const found = architectures.filter(a => a.modelType === type)
+  const [first] = found
+  if (first === undefined) throw wrong(`a model of type "${type}" is not known`, didYouMean(type, known))
+  const named = Array.isArray(classes) ? classes.filter((c): c is string => typeof c === 'string') : []
+  const match = named.length === 0 ? first : found.find(a => a.classes.some(c => named.includes(c)))
   if (match === undefined) throw wrong(`the model is ${named.join(', ')}`, `of type "${type}" there are ${found.flatMap(a => a.classes).join(', ')}`)
   return match
 }
 
 /** The architecture as which a configured model goes out: the first that has a word for all of its options; undefined where none has. */
-export function architectureFor(kind: string, config: unknown): AnyArchitecture | undefined {
-  return all.find(a => {
-    if (a.kind.kind.name !== kind) return false
-    try {
-      a.toConfig(config as never)
-      return true
-    } catch (e) {
-      if (e instanceof UsageError) return false
-      throw e
-    }
-  })
-}
+export const architectureFor = (kind: string, config: unknown): AnyArchitecture | undefined => architectures.find(a => a.kind.kind.name === kind && (a.isOf?.(config as never) ?? true))
