@@ -16,7 +16,7 @@ const count = z.int().min(1).max(2 ** 31 - 1)
 const rate = z.number().min(0).max(0.9)
 const encoder = {
   vocab: count, seq: count, layers: count, embed: count, heads: count, hidden: count, positions: count.default(512), types: count.default(2),
-  activation: z.enum(activationNames).default('gelu'), epsilon: z.number().min(0).default(1e-12), dropout: rate.default(0), attentionDropout: rate.default(0), padding: z.int().min(0).optional(),
+  activation: z.enum(activationNames).default('geluExact'), epsilon: z.number().min(0).default(1e-12), dropout: rate.default(0), attentionDropout: rate.default(0), padding: z.int().min(0).optional(),
 }
 /** What no field says alone. */
 const whole = <S extends z.ZodType<BertConfig>>(schema: S): S => schema.superRefine((c: BertConfig, context) => {

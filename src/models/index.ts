@@ -14,6 +14,8 @@ export { seq2seq, seq2seqModel, seq2seqSchema, type Seq2seq, type Seq2seqBatch, 
 export { adaptedPaths, withLora, type Adapter, type Adapters, type LoraModel, type LoraOptions, type LoraParams } from './lora.ts'
 export { loraModel, loraSchema } from './lora-model.ts'
 export { filesOf, type ModelFiles } from './hugging-face/files.ts'
+export { architectureFor, architectureNamed, architectures, type AnyArchitecture, type Architecture, type Json, type JsonObject, type Wanted } from './hugging-face/registry.ts'
+export { isLanguageModel, type LanguageModel } from './language.ts'
 export { bertMasked, type BertMasked, type BertMaskedBatch, type BertMaskedConfig, type BertMaskedParams } from './bert-masked.ts'
 export { bertClassifier, type BertClassifier, type BertClassifierBatch, type BertClassifierConfig, type BertClassifierParams } from './bert-classifier.ts'
 export { bertEmbedder, type BertEmbedder, type BertEmbedderBatch, type BertEmbedderConfig, type BertEmbedderParams } from './bert-embedder.ts'

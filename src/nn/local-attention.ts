@@ -29,12 +29,12 @@ export function localAttention<Q extends string, V extends string, H extends Q |
   query: Tensor<Q>, key: Tensor<NoInfer<Q>>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly seq: DimLike<S> }, { block: size, causal = true, segments, scale }: LocalAttention<M>,
 ): Tensor<Minus<Q, H> | V> {
   const seq: Dim = dimIn(query.shape, over.seq, 'localAttention', userSite())
-  for (const t of [key, value]) dimIn(t.shape, over.seq, 'localAttention', userSite())
+  for (const t of [loose(key), loose(value)]) dimIn(t.shape, over.seq, 'localAttention', userSite())
   if (!Number.isSafeInteger(size) || size < 1 || seq.size % size !== 0) throw new DimError({ code: 'option', what: `localAttention: blocks of ${size} do not divide "${seq.name}" of size ${seq.size}`, fix: 'give a number that does', at: userSite() })
   // The blocks keep the sequence's name, so that what splits it splits them.
   const [blocks, inner, seen]: readonly Dim[] = [{ name: seq.name, size: seq.size / size }, { name: hiddenName(seq.name, 'block'), size }, { name: hiddenName(seq.name, 'seen'), size: (causal ? 2 : 3) * size }]
   if (blocks === undefined || inner === undefined || seen === undefined) return tensor(query.node)
-  const cut = (x: AnyTensor): Tensor<string> => loose(x).split(seq.name, [blocks, inner] as readonly Dim<never>[])
+  const cut = (x: AnyTensor): Tensor<string> => loose(x).split(seq.name, [blocks, inner] as readonly Dim[])
   /** Of each block what it may see: the block before it, itself, and where it sees ahead the one after. Where there is none, `fill`. */
   const around = (x: AnyTensor, fill = 0): Tensor<string> => {
     const own = cut(x)

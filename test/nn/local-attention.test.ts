@@ -7,7 +7,7 @@ import { draw } from '../support/values.ts'
 
 const random = (shape: Parameters<typeof given>[0], seed: number): Operand => given(shape, Array.from({ length: shape.reduce((n, e) => n * e.size, 1) }, (_, i) => 2 * draw(seed, i) - 1))
 /** The same along one dim more. */
-const over = (x: T, dim: Dim): T => loose(broadcast<string, readonly Dim<never>[]>(x, [dim] as readonly Dim<never>[]))
+const over = (x: T, dim: Dim): T => loose(broadcast<string, readonly Dim[]>(x, [dim]))
 const d = dims({ batch: 2, seq: 8, kvSeq: 8, heads: 2, headDim: 3 })
 const shape = [d.batch, d.seq, d.heads, d.headDim] as const
 type X = Tensor<'batch' | 'seq' | 'heads' | 'headDim'>

@@ -70,7 +70,7 @@ export const maskedArchitecture = (family: Family): Architecture<BertMaskedConfi
       const c = settingsOf(config, family.modelType)
       const found: BertMaskedInput = {
         // RoBERTa's head has the function that BERT has in all layers.
-        ...encoderOf(c, family, wanted), tied: c.flag('tie_word_embeddings', true), packed: wanted.packed ?? false, ...(family.modelType === 'roberta' ? { headActivation: 'gelu' } : {}),
+        ...encoderOf(c, family, wanted), tied: c.flag('tie_word_embeddings', true), packed: wanted.packed ?? false, ...(family.modelType === 'roberta' ? { headActivation: 'geluExact' } : {}),
       }
       c.ignore('classifier_dropout')
       c.done()
