@@ -2,6 +2,7 @@
 import { type Dim, type DimLike } from '../core/dim.ts'
 import { dimIn } from '../graph/infer/checks.ts'
 import { userSite } from '../core/site.ts'
+import { dropout, type Key } from '../graph/random.ts'
 import { isTensor, loose, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Minus, Tensor, Unsettled } from '../graph/types.ts'
 import { softmax } from './functional.ts'
@@ -40,6 +41,8 @@ export interface ScoreOptions<B extends string = string> {
   readonly softCap?: number
   /** Added to the scores, over some of their dims: of distances, as ALiBi and T5 have it. It has a gradient. */
   readonly bias?: Tensor<B>
+  /** Share of what queries take of values that is zeroed, the rest scaled up, as BERT and T5 are trained (Vaswani et al. 2017). Then the scores are held whole, and numbers must be finite. */
+  readonly dropout?: { readonly key: Key; readonly rate: number } | undefined
 }
 export interface AttentionOptions<M extends string = string, B extends string = string> extends ScoreOptions<B> {
   /** What sees what: bools over dims of the scores, the queries' and the keys', or what `seeing` says of the places in a sequence. Everything unless said. */
@@ -55,7 +58,7 @@ export interface AttentionOptions<M extends string = string, B extends string = 
  * @throws DimError when query or key lacks `headDim`, or key or value `kvSeq`, or an option is none
  */
 export function attention<Q extends string, K extends string, V extends string, H extends (Q & K) | Unsettled<Q | K>, T extends (K & V) | Unsettled<K | V>, M extends string = never, B extends string = never>(
-  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias }: AttentionOptions<M, B> = {},
+  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias, dropout: dropped }: AttentionOptions<M, B> = {},
 ): Tensor<Minus<Minus<Q | K, H> | V, T>> {
   const headDim: Dim = dimIn(query.shape, over.headDim, 'attention', userSite())
   const kvSeq: string = dimIn(key.shape, over.kvSeq, 'attention', userSite()).name
@@ -64,10 +67,12 @@ export function attention<Q extends string, K extends string, V extends string, 
   const added = bias === undefined ? undefined : loose(bias)
   const seen = visible === undefined || isTensor(visible) ? visible : visibleIn(visible as Visibility)
   const apart = isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate)
-  if (seen !== undefined && apart) return tensor(isolated(q, k, v, loose(seen), { headDim: headDim.name, kvSeq, softCap, bias: added }).node)
+  if (seen !== undefined && apart && dropped === undefined) return tensor(isolated(q, k, v, loose(seen), { headDim: headDim.name, kvSeq, softCap, bias: added }).node)
   const scores = biased(cappedScores(q, k, headDim.name, softCap), added)
   const masked: Tensor<string> = seen === undefined ? scores : where(loose(seen), scores, -1e9)
-  return tensor(softmax(masked, kvSeq).cast(query.dtype).dot(v, kvSeq).node)
+  const shares = softmax(masked, kvSeq).cast(query.dtype)
+  const taken = dropped === undefined ? shares : dropout(dropped.key, seen !== undefined && apart ? where(loose(seen), shares, 0) : shares, dropped.rate)
+  return tensor(taken.dot(v, kvSeq).node)
 }
 
 export interface SelfAttentionOptions<M extends string, B extends string = string> extends Seeing<M>, ScoreOptions<B> {}

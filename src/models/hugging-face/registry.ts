@@ -3,16 +3,22 @@ import { UsageError } from '../../core/errors.ts'
 import { didYouMean } from '../../core/nearest.ts'
 import { shown } from '../../core/shown.ts'
 import type { AnyArchitecture, JsonObject } from './architecture.ts'
+import { bertClassifierArchitecture, bertEmbedderArchitecture, bertMaskedArchitecture } from './bert.ts'
 import { gemma2Architecture, gemma3Architecture } from './gemma.ts'
 import { gpt2Architecture } from './gpt2.ts'
 import { llamaArchitecture, mistralArchitecture, olmo2Architecture, qwen2Architecture, qwen3Architecture, smollm3Architecture } from './llama.ts'
 import { phi3Architecture } from './phi3.ts'
+import { resnetArchitecture } from './resnet.ts'
+import { robertaClassifierArchitecture, robertaEmbedderArchitecture, robertaMaskedArchitecture } from './roberta.ts'
+import { t5Architecture } from './t5.ts'
+import { vitArchitecture } from './vit.ts'
 
 export type { AnyArchitecture, Architecture, Json, JsonObject, Wanted } from './architecture.ts'
 
 /** Where a configuration of ours is of several, the first is what it is written as. */
 export const architectures: readonly AnyArchitecture[] = [
   llamaArchitecture, mistralArchitecture, qwen2Architecture, qwen3Architecture, smollm3Architecture, phi3Architecture, olmo2Architecture, gemma2Architecture, gemma3Architecture, gpt2Architecture,
+  bertMaskedArchitecture, bertClassifierArchitecture, bertEmbedderArchitecture, robertaMaskedArchitecture, robertaClassifierArchitecture, robertaEmbedderArchitecture, t5Architecture, vitArchitecture, resnetArchitecture,
 ]
 
 /** The architecture of a `config.json`: of its `model_type`, and where there are several of the first of its `architectures` that is one. @throws UsageError that names the ones there are */
