@@ -1,10 +1,13 @@
 /** Multi-head attention over named dims (Vaswani et al. 2017). */
 import { type Dim, type DimLike } from '../core/dim.ts'
+import { DimError } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import { dimIn } from '../graph/infer/checks.ts'
 import { userSite } from '../core/site.ts'
 import { isTensor, loose, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Minus, Tensor, Unsettled } from '../graph/types.ts'
 import { softmax } from './functional.ts'
+import { blockwise, type Blockwise } from './blockwise.ts'
 import { isolated } from './isolated.ts'
 import { biased, cappedScores, positive } from './scores.ts'
 import { keeping, seeing, visibleIn, type Seeing, type Visibility } from './visible.ts'
@@ -46,6 +49,8 @@ export interface AttentionOptions<M extends string = string, B extends string = 
   readonly visible?: Tensor<M> | Visibility
   /** What is not visible changes no bit of a result or a gradient, though it be infinite or NaN; who sees nothing gets 0. Costs two more passes over the scores. As `visible` has it unless said. */
   readonly isolate?: boolean
+  /** How many queries, and keys, are computed with at a time, so that the scores of all with all are never held: blockwise. All at once unless said. It has a gradient, and that has none. */
+  readonly block?: number
 }
 
 /**
@@ -55,19 +60,27 @@ export interface AttentionOptions<M extends string = string, B extends string = 
  * @throws DimError when query or key lacks `headDim`, or key or value `kvSeq`, or an option is none
  */
 export function attention<Q extends string, K extends string, V extends string, H extends (Q & K) | Unsettled<Q | K>, T extends (K & V) | Unsettled<K | V>, M extends string = never, B extends string = never>(
-  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias }: AttentionOptions<M, B> = {},
+  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias, block }: AttentionOptions<M, B> = {},
 ): Tensor<Minus<Minus<Q | K, H> | V, T>> {
   const headDim: Dim = dimIn(query.shape, over.headDim, 'attention', userSite())
   const kvSeq: string = dimIn(key.shape, over.kvSeq, 'attention', userSite()).name
   if (scale !== undefined) positive('scale', scale)
   const [q, k, v] = [loose(loose(query).mul(scale ?? 1 / Math.sqrt(headDim.size))), loose(key), loose(value)]
   const added = bias === undefined ? undefined : loose(bias)
+  if (block !== undefined) return tensor(inBlocks(q, k, v, { headDim, kvSeq: dimIn(key.shape, over.kvSeq, 'attention', userSite()), block, visible, softCap, bias: added, isolate: isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate) }).node)
   const seen = visible === undefined || isTensor(visible) ? visible : visibleIn(visible as Visibility)
   const apart = isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate)
   if (seen !== undefined && apart) return tensor(isolated(q, k, v, loose(seen), { headDim: headDim.name, kvSeq, softCap, bias: added }).node)
   const scores = biased(cappedScores(q, k, headDim.name, softCap), added)
   const masked: Tensor<string> = seen === undefined ? scores : where(loose(seen), scores, -1e9)
   return tensor(softmax(masked, kvSeq).cast(query.dtype).dot(v, kvSeq).node)
+}
+
+/** Which dim the queries lie along is what `visible` says, or `seq`. @throws DimError where a block is none */
+function inBlocks(q: Tensor<string>, k: Tensor<string>, v: Tensor<string>, how: Omit<Blockwise, 'seq'>): Tensor<string> {
+  if (!(Number.isInteger(how.block) && how.block > 0)) throw new DimError({ code: 'option', what: `attention: block is ${shown(how.block)}`, fix: 'give a whole number of positions, 1 or more', at: userSite() })
+  const seq = dimIn(q.shape, how.visible === undefined || isTensor(how.visible) ? 'seq' : (how.visible as Visibility).seq, 'attention in blocks', userSite())
+  return blockwise(q, k, v, { ...how, seq })
 }
 
 export interface SelfAttentionOptions<M extends string, B extends string = string> extends Seeing<M>, ScoreOptions<B> {}
