@@ -37,6 +37,8 @@ export type AttentionWeights = HeadWeights<'embed', 'heads', 'headDim'>
 
 /** How scores are made. */
 export interface ScoreOptions<B extends string = string> {
+  /** How many queries, and keys, are computed with at a time, so that the scores of all with all are never held: blockwise. All at once unless said. It has a gradient, and that has none. */
+  readonly block?: number
   /** What products of queries and keys are multiplied by: 1 / √n unless said, n the size of `headDim`. */
   readonly scale?: number
   /** cap · tanh(score / cap) in place of a score: none is beyond ±cap (Gemma 2). */
@@ -49,8 +51,6 @@ export interface AttentionOptions<M extends string = string, B extends string = 
   readonly visible?: Tensor<M> | Visibility
   /** What is not visible changes no bit of a result or a gradient, though it be infinite or NaN; who sees nothing gets 0. Costs two more passes over the scores. As `visible` has it unless said. */
   readonly isolate?: boolean
-  /** How many queries, and keys, are computed with at a time, so that the scores of all with all are never held: blockwise. All at once unless said. It has a gradient, and that has none. */
-  readonly block?: number
 }
 
 /**
