@@ -16,7 +16,7 @@ export type Stream = Tensor<'batch' | 'seq' | 'embed'>
 export type BlockDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
 
 /** Functions of a feed-forward net; `geluTanh` is GPT-2's approximation. */
-export const activations = { gelu: geluExact, geluTanh: gelu, relu, silu } as const
+export const activations: { readonly gelu: typeof geluExact; readonly geluTanh: typeof gelu; readonly relu: typeof relu; readonly silu: typeof silu } = { gelu: geluExact, geluTanh: gelu, relu, silu }
 export type Activation = keyof typeof activations
 export const activationNames: readonly [Activation, ...Activation[]] = ['gelu', 'geluTanh', 'relu', 'silu']
 
