@@ -23,10 +23,10 @@ export function generalTokenizer(file: TokenizerFile, text: string, refuse: (rea
   const added = file.added_tokens.map(({ id, special, lstrip, rstrip, normalized }): AddedToken => ({ id, special, ...lstrip && { lstrip }, ...rstrip && { rstrip }, ...normalized && { normalized } }))
   const tokens = tokensOf(file, refuse)
   const isSpecial = new Set(added.filter(t => t.special).map(t => t.id))
-  const idsOf = (part: string, edges: boolean): readonly number[] => {
+  const idsOf = (part: string): readonly number[] => {
     let ids: readonly (number | undefined)[]
     try {
-      ids = encoder.encode(part, { add_special_tokens: edges }).ids
+      ids = encoder.encode(part, { add_special_tokens: false }).ids
     } catch (cause) {
       throw new DataError({ code: 'tokenizer-text', what: `a text of ${part.length} characters cannot be tokenised`, details: { text: shown(part), reason: cause instanceof Error ? cause.message : String(cause) }, fix: 'split it, or use another tokenizer', cause })
     }
@@ -39,18 +39,36 @@ export function generalTokenizer(file: TokenizerFile, text: string, refuse: (rea
     if (token === undefined) throw new RangeError(`no token has id ${id}; there are ${tokens.length}`)
     return token
   }))
-  const bare = idsOf('a', false)
-  const whole = idsOf('a', true)
-  const from = whole.findIndex((_, i) => bare.every((id, j) => whole[i + j] === id))
+  const edges = edgesOf(file.post_processor as ProcessorPart | null | undefined)
   return {
-    model: undefined, tokens, added, vocab: tokens.length, endOfText: endOfTextIn(tokens, added), before: whole.slice(0, Math.max(0, from)), after: whole.slice(from + bare.length),
+    model: undefined, tokens, added, vocab: tokens.length, endOfText: endOfTextIn(tokens, added), ...edges,
     format: () => text,
     bytes: id => (isSpecial.has(id) ? 0 : bytesIn(file, tokens[id] ?? '')),
-    encode: part => Int32Array.from(piecesOf(part).flatMap(piece => idsOf(piece, false))),
-    encodeInto(part, out) { for (const piece of piecesOf(part)) for (const id of idsOf(piece, false)) out.push(id) },
+    encode: part => Int32Array.from(piecesOf(part).flatMap(piece => idsOf(piece))),
+    encodeInto(part, out) { for (const piece of piecesOf(part)) for (const id of idsOf(piece)) out.push(id) },
     decode: (ids, { special = false } = {}) => decode([...ids], special),
     stream: () => streamOf(part => decode(part, false), isSpecial),
   }
+}
+
+interface ProcessorPart {
+  readonly type: string
+  readonly processors?: readonly ProcessorPart[]
+  readonly single?: readonly { readonly SpecialToken?: { readonly id: string }; readonly Sequence?: object }[]
+  readonly special_tokens?: { readonly [id: string]: { readonly ids: readonly number[] } }
+  readonly cls?: readonly [string, number]
+  readonly sep?: readonly [string, number]
+}
+interface Edges { readonly before: readonly number[]; readonly after: readonly number[] }
+
+/** What the post-processor puts around one text. */
+function edgesOf(part: ProcessorPart | null | undefined): Edges {
+  const { processors, single, special_tokens: special = {}, cls, sep } = part ?? { type: 'none' }
+  if (processors !== undefined) return processors.map(edgesOf).reduce((inner, outer) => ({ before: [...outer.before, ...inner.before], after: [...inner.after, ...outer.after] }), { before: [], after: [] })
+  if (cls !== undefined && sep !== undefined) return { before: [cls[1]], after: [sep[1]] }
+  const at = single?.findIndex(piece => piece.Sequence !== undefined) ?? -1
+  const ids = (pieces: typeof single): readonly number[] => (pieces ?? []).flatMap(({ SpecialToken: token }) => (token === undefined ? [] : special[token.id]?.ids ?? []))
+  return at < 0 ? { before: [], after: [] } : { before: ids(single?.slice(0, at)), after: ids(single?.slice(at + 1)) }
 }
 
 function made(file: TokenizerFile, refuse: (reason: string, cause?: unknown) => DataError): Encoder {

@@ -15,7 +15,7 @@ import { layerNorm } from '../nn/functional.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
 import { inFull, type Model, type Precision } from './model.ts'
-import { ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
+import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 export type { GptBatch, GptBatchOf } from './next-token.ts'
 
@@ -120,7 +120,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   const residual = (x: Stream): Stream => x.relayout('residual', gptLayouts.residual)
   const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(residual(x), d.embed, gain, bias).relayout('compute')
   const hidden = (p: GptWeights, { tokens, segments, positions, prefix }: Inputs, key: Key | undefined): Stream => {
-    const seen = { causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
+    const seen = { ...blocksOf(config), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
     const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
     const found = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
     const embedded = drop((positions === undefined ? found.add(slice(p.positions, d.seq, { end: d.seq.size })) : found.add(residual(p.positions.take(d.seq, positions)))).cast(compute), key, 0)

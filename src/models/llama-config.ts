@@ -55,13 +55,15 @@ export interface LlamaConfig {
   readonly window?: number | undefined
   /** Layers that see everything though there is a window, counted from 0. */
   readonly unwindowed: readonly number[]
+  /** How many positions attention computes with at a time (`attention`'s `block`): 0 for all at once, `auto` for a number by the length of windows. */
+  readonly blockwise: number | 'auto'
   /** Windows of several documents: `segments` says whose a token is, `positions` where in it. Documents do not see each other. */
   readonly packed: boolean
   /** Whether targets of −100 do not count. They never count where documents are packed. */
   readonly masked: boolean
 }
 /** What has a default may be left out. */
-type Optional = 'kvHeads' | 'dropout' | 'activation' | 'epsilon' | 'norms' | 'gainsFromOne' | 'queryKeyNorms' | 'attentionBiases' | 'feedBiases' | 'tied' | 'embedScale' | 'rope' | 'unturned' | 'unwindowed' | 'packed' | 'masked'
+type Optional = 'kvHeads' | 'dropout' | 'activation' | 'epsilon' | 'norms' | 'gainsFromOne' | 'queryKeyNorms' | 'attentionBiases' | 'feedBiases' | 'tied' | 'embedScale' | 'rope' | 'unturned' | 'unwindowed' | 'blockwise' | 'packed' | 'masked'
 export type LlamaGiven = Omit<LlamaConfig, Optional | 'localRope'> & { readonly [K in Exclude<Optional, 'rope'>]?: LlamaConfig[K] | undefined } & { readonly [K in 'rope' | 'localRope']?: { readonly [F in keyof Rope]?: Rope[F] | undefined } | undefined }
 
 const count = z.int().min(1).max(2 ** 31 - 1)
@@ -85,7 +87,7 @@ const schema = z.strictObject({
   activation: z.enum(['silu', 'gelu', 'geluExact']).default('silu'), epsilon: z.number().min(0).default(1e-5), norms: z.enum(['before', 'after', 'both']).default('before'), gainsFromOne: z.boolean().default(false),
   queryKeyNorms: z.enum(['none', 'head', 'heads']).default('none'), attentionBiases: z.enum(['none', 'qkv', 'all']).default('none'), feedBiases: z.boolean().default(false), tied: z.boolean().default(false),
   scale: above.optional(), scoreCap: above.optional(), logitCap: above.optional(), embedScale: above.default(1), rope: rope.prefault({}), localRope: rope.optional(), unturned: someLayers,
-  window: count.optional(), unwindowed: someLayers, packed: z.boolean().default(false), masked: z.boolean().default(false),
+  window: count.optional(), unwindowed: someLayers, blockwise: z.union([z.literal('auto'), z.int().min(0)]).default('auto'), packed: z.boolean().default(false), masked: z.boolean().default(false),
 }).superRefine((c, issues) => {
   const wrong = (path: string, message: string): void => { issues.addIssue({ code: 'custom', path: [path], message }) }
   if (c.heads % (c.kvHeads ?? c.heads) !== 0) wrong('kvHeads', `give a number that divides heads, which is ${c.heads}`)

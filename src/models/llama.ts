@@ -22,7 +22,7 @@ import { gated } from './feed-forward.ts'
 import type { LlamaConfig, Rope } from './llama-config.ts'
 import { llamaDims, llamaParameters, llamaQuantized, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
 import { inFull, type Model, type Precision } from './model.ts'
-import { ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
+import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
 /** The layout that a decoder names: of the stream between the layers, its norms and sums. With `seq` on the axis of heads and `hidden` it is Megatron's sequence parallelism. */
@@ -91,7 +91,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const key = atKeys(placed(normed(projected(weightIn(w.key, d.embed, compute), w.keyBias), w.keyNorm)))
     const value = atKeys(projected(weightIn(w.value, d.embed, compute), w.valueBias))
     const visible = seeing(d.seq, d.kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) })
-    const found = attention(query, key, value, { headDim: d.headDim.name as string, kvSeq: d.kvSeq.name as string }, { visible, ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }) })
+    const found = attention(query, key, value, { headDim: d.headDim.name as string, kvSeq: d.kvSeq.name as string }, { visible, ...blocksOf(c), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }) })
     return tensor(loose(found).dot(weightIn(w.out, d.headDim, compute), d.kvHeads.name, d.group.name, d.headDim.name).node)
   }
   const plus = (x: Stream, bias: Tensor<'embed'> | undefined): Stream => (bias === undefined ? x : x.add(bias.cast(compute)))

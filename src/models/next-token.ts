@@ -25,6 +25,14 @@ type Extra<C> = (C extends { readonly packed: true } ? 'segments' | 'positions' 
 export type GptBatchOf<C> = GptBatch & Pick<Extras, Extra<C>>
 export type Inputs = { readonly tokens: Ids } & Partial<Extras>
 
+/** From how long windows on attention is computed in blocks where nothing else is said, and of how many positions. */
+const [long, many] = [2048, 512]
+/** How attention is computed, of a configuration. */
+export function blocksOf({ blockwise = 'auto', seq }: { readonly blockwise?: number | 'auto' | undefined; readonly seq: number }): { readonly block?: number } {
+  if (blockwise === 'auto') return seq < long ? {} : { block: many }
+  return blockwise === 0 ? {} : { block: blockwise }
+}
+
 /** The mean of the losses of targets, of those that count where some do not; when not training with the accuracy, how many of them are the likeliest token. */
 export function nextTokenLoss(logits: Tensor<'batch' | 'seq' | 'vocab'>, vocab: Dim<'vocab'>, targets: Ids, { masked, training }: { readonly masked: boolean; readonly training: boolean }): Outcome {
   const losses = crossEntropy(logits, vocab, targets, masked ? { ignore } : {})

@@ -1,11 +1,14 @@
 /** Multi-head attention over named dims (Vaswani et al. 2017). */
 import { type Dim, type DimLike } from '../core/dim.ts'
+import { DimError } from '../core/errors.ts'
+import { shown } from '../core/shown.ts'
 import { dimIn } from '../graph/infer/checks.ts'
 import { userSite } from '../core/site.ts'
 import { dropout, type Key } from '../graph/random.ts'
 import { isTensor, loose, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Minus, Tensor, Unsettled } from '../graph/types.ts'
 import { softmax } from './functional.ts'
+import { blockwise, type Blockwise } from './blockwise.ts'
 import { isolated } from './isolated.ts'
 import { biased, cappedScores, positive } from './scores.ts'
 import { keeping, seeing, visibleIn, type Seeing, type Visibility } from './visible.ts'
@@ -35,6 +38,8 @@ export type AttentionWeights = HeadWeights<'embed', 'heads', 'headDim'>
 
 /** How scores are made. */
 export interface ScoreOptions<B extends string = string> {
+  /** How many queries, and keys, are computed with at a time, so that the scores of all with all are never held: blockwise. All at once unless said. It has a gradient, and that has none. */
+  readonly block?: number
   /** What products of queries and keys are multiplied by: 1 / √n unless said, n the size of `headDim`. */
   readonly scale?: number
   /** cap · tanh(score / cap) in place of a score: none is beyond ±cap (Gemma 2). */
@@ -58,13 +63,14 @@ export interface AttentionOptions<M extends string = string, B extends string = 
  * @throws DimError when query or key lacks `headDim`, or key or value `kvSeq`, or an option is none
  */
 export function attention<Q extends string, K extends string, V extends string, H extends (Q & K) | Unsettled<Q | K>, T extends (K & V) | Unsettled<K | V>, M extends string = never, B extends string = never>(
-  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias, dropout: dropped }: AttentionOptions<M, B> = {},
+  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias, dropout: dropped, block }: AttentionOptions<M, B> = {},
 ): Tensor<Minus<Minus<Q | K, H> | V, T>> {
   const headDim: Dim = dimIn(query.shape, over.headDim, 'attention', userSite())
   const kvSeq: string = dimIn(key.shape, over.kvSeq, 'attention', userSite()).name
   if (scale !== undefined) positive('scale', scale)
   const [q, k, v] = [loose(loose(query).mul(scale ?? 1 / Math.sqrt(headDim.size))), loose(key), loose(value)]
   const added = bias === undefined ? undefined : loose(bias)
+  if (block !== undefined && dropped === undefined) return tensor(inBlocks(q, k, v, { headDim, kvSeq: dimIn(key.shape, over.kvSeq, 'attention', userSite()), block, visible, softCap, bias: added, isolate: isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate) }).node)
   const seen = visible === undefined || isTensor(visible) ? visible : visibleIn(visible as Visibility)
   const apart = isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate)
   if (seen !== undefined && apart && dropped === undefined) return tensor(isolated(q, k, v, loose(seen), { headDim: headDim.name, kvSeq, softCap, bias: added }).node)
@@ -73,6 +79,13 @@ export function attention<Q extends string, K extends string, V extends string, 
   const shares = softmax(masked, kvSeq).cast(query.dtype)
   const taken = dropped === undefined ? shares : dropout(dropped.key, seen !== undefined && apart ? where(loose(seen), shares, 0) : shares, dropped.rate)
   return tensor(taken.dot(v, kvSeq).node)
+}
+
+/** Which dim the queries lie along is what `visible` says, or `seq`. @throws DimError where a block is none */
+function inBlocks(q: Tensor<string>, k: Tensor<string>, v: Tensor<string>, how: Omit<Blockwise, 'seq'>): Tensor<string> {
+  if (!(Number.isInteger(how.block) && how.block > 0)) throw new DimError({ code: 'option', what: `attention: block is ${shown(how.block)}`, fix: 'give a whole number of positions, 1 or more', at: userSite() })
+  const seq = dimIn(q.shape, how.visible === undefined || isTensor(how.visible) ? 'seq' : (how.visible as Visibility).seq, 'attention in blocks', userSite())
+  return blockwise(q, k, v, { ...how, seq })
 }
 
 export interface SelfAttentionOptions<M extends string, B extends string = string> extends Seeing<M>, ScoreOptions<B> {}

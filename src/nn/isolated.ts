@@ -13,18 +13,18 @@ import type { Tensor } from '../graph/types.ts'
 import { biased, capSlope, cappedScores, type Scoring } from './scores.ts'
 
 type T = Tensor<string>
-const without = (x: T): T => where(x.isFinite(), x, 0)
+export const without = (x: T): T => where(x.isFinite(), x, 0)
 /** Over the dims of both. */
-const either = (a: T, b: T): T => wide(a, b).or(wide(b, a))
-const both = (a: T, b: T): T => wide(a, b).and(wide(b, a))
+export const either = (a: T, b: T): T => wide(a, b).or(wide(b, a))
+export const both = (a: T, b: T): T => wide(a, b).and(wide(b, a))
 const wide = (a: T, b: T): T => tensor(broadcastTo(a.node, [...a.shape, ...b.shape.filter(d => !names(a.shape).includes(d.name))]))
 /** Whether anything is true along the dims that are not kept. */
-function anyBut(x: T, kept: readonly string[]): T {
+export function anyBut(x: T, kept: readonly string[]): T {
   const over = names(x.shape).filter(name => !kept.includes(name))
   return over.length === 0 ? x : x.any(...over)
 }
-const broken = (x: T, kept: readonly string[]): T => anyBut(x.isFinite().not(), kept)
-const tainted = (by: T, x: T): T => where(anyBut(by, names(x.shape)), loose(full(NaN, x.shape, x.dtype)), x)
+export const broken = (x: T, kept: readonly string[]): T => anyBut(x.isFinite().not(), kept)
+export const tainted = (by: T, x: T): T => where(anyBut(by, names(x.shape)), loose(full(NaN, x.shape, x.dtype)), x)
 const contracted = (a: T, b: T, to: readonly Dim[]): T => loose(einsum([a, b], to as readonly Dim<never>[]))
 
 /** The cotangent of what was spread along dims more. */

@@ -1,12 +1,14 @@
 /** BERT's encoder: what padding and documents change, what dropout does, and what recipes may not say. */
 import { describe, expect, test } from 'vitest'
-import { initialise, keyOf, leavesOf, lossAndGrads, type AnyTensor, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { dims, expectDims, initialise, keyOf, leavesOf, lossAndGrads, type AnyTensor, type Dim, type Tensor, type Tree } from '../../src/engine/index.ts'
 import { full } from '../../src/graph/tensor.ts'
 import { bertClassifierModel, bertEmbedderModel, bertMaskedModel } from '../../src/models/bert-model.ts'
+import { heads, type HeadsWeights } from '../../src/models/heads.ts'
 import { t5Model } from '../../src/models/t5-model.ts'
 import { vitModel } from '../../src/models/vit.ts'
+import { keeping } from '../../src/nn/visible.ts'
 import { draw } from '../support/values.ts'
-import { valuesOf, type Operand } from '../graph/support.ts'
+import { given, valuesOf, type Operand } from '../graph/support.ts'
 
 const small = { vocab: 12, seq: 6, layers: 2, embed: 4, heads: 2, hidden: 6, positions: 8 }
 const weightsOf = (params: Tree): Operand[] => leavesOf(params).map(({ leaf }, i) => ({ tensor: leaf as Tensor<string>, data: Float32Array.from({ length: leaf.shape.reduce((n, d) => n * d.size, 1) }, (_, j) => draw(i, j) - 0.5) }))
@@ -78,4 +80,16 @@ test('a recipe is told what does not fit', () => {
 test('every parameter has a first value', () => {
   const model = bertClassifierModel({ ...small, classes: 3 }).build({ batch: 2 })
   expect(leavesOf(initialise(model.params, keyOf(full(1, [], 'i32')))).length).toBe(leavesOf(model.params).length)
+})
+
+test('heads in blocks, as of long windows, are what they are at once: with padding, with T5\'s biases', () => {
+  const d = dims({ batch: 2, seq: 7, kvSeq: 5, embed: 4, heads: 2, headDim: 3 })
+  const random = (seed: number, ...shape: readonly Dim[]): Operand => given(shape, Array.from({ length: shape.reduce((n, e) => n * e.size, 1) }, (_, i) => draw(seed, i) - 0.5))
+  const [x, from, bias] = [random(1, d.batch, d.seq, d.embed), random(2, d.batch, d.kvSeq, d.embed), random(3, d.heads, d.seq, d.kvSeq)]
+  const [query, key, value, out] = [4, 5, 6, 7].map(seed => random(seed, d.heads, d.headDim, d.embed)) as [Operand, Operand, Operand, Operand]
+  const keep = given([d.batch, d.kvSeq], [1, 1, 1, 1, 0, 1, 0, 0, 0, 0], 'bool')
+  const w = { query: query.tensor, key: key.tensor, value: value.tensor, out: out.tensor } as unknown as HeadsWeights
+  const found = [{}, { block: 2 }, { block: 4 }].map(how => heads(x.tensor, from.tensor, w, d, 'f32', { visible: keeping(d.seq, d.kvSeq, keep.tensor), bias: bias.tensor, scale: 1, ...how }))
+  const [whole, ...blocks] = valuesOf(found.map(f => expectDims(f, [d.batch, d.seq, d.embed])), [x, from, bias, query, key, value, out, keep])
+  for (const b of blocks) expect(Math.max(...(whole ?? []).map((y, i) => Math.abs(y - (b[i] ?? NaN))))).toBeLessThan(1e-12)
 })

@@ -22,6 +22,11 @@ describe.each(cases(fixtures))('%s', name => {
   })
 })
 
+test.each(['gemma2', 'qwen2', 'gpt2'])('%s is so where attention is computed in blocks', async name => {
+  const found = await compared(await loadCase(fixtures, name, { blockwise: 3 }), backend, { batch: 2, model: 2 })
+  expect(found.filter(d => !(d.error < 1e-4))).toEqual([])
+})
+
 const configOf = (name: string): JsonObject => JSON.parse(readFileSync(`${fixtures}/${name}/config.json`, 'utf8')) as JsonObject
 const wanted = { seq: 7, masked: true }
 type Erased = AnyArchitecture & { readonly toConfig: (c: unknown) => JsonObject }

@@ -55,17 +55,17 @@ export interface ParityCase {
   readonly gradients: ReadonlyMap<string, Numbers>
 }
 
-/** Where a folder has a tensor that the model does not, or lacks one, this throws. */
-export async function loadCase(folder: string, name: string): Promise<ParityCase> {
+/** Where a folder has a tensor that the model does not, or lacks one, this throws. `options` are fields of our configuration that theirs says nothing of. */
+export async function loadCase(folder: string, name: string, options: object = {}): Promise<ParityCase> {
   const at = join(folder, name)
   const config = JSON.parse(readFileSync(join(at, 'config.json'), 'utf8')) as JsonObject
-  const { batch, options = {}, ...settings } = JSON.parse(readFileSync(join(at, 'case.json'), 'utf8')) as { readonly seq: number; readonly masked?: boolean; readonly packed?: boolean; readonly batch?: number; readonly options?: object }
+  const { batch, options: own = {}, ...settings } = JSON.parse(readFileSync(join(at, 'case.json'), 'utf8')) as { readonly seq: number; readonly masked?: boolean; readonly packed?: boolean; readonly batch?: number; readonly options?: object }
   await using expected = await openFile(join(at, 'expected.safetensors'))
   await using source = await openWeights(at)
   const part = (prefix: string): Source => ({ ...expected, tensors: new Map([...expected.tensors].filter(([n]) => n.startsWith(prefix)).map(([n, t]) => [n.slice(prefix.length), t])) })
   const inputs = await numbersOf(part('input.'))
   const architecture = architectureNamed(config)
-  const ours = (architecture.kind.kind.schema as Schema<unknown, unknown>).parse({ ...architecture.fromConfig(config, settings) as object, ...options })
+  const ours = (architecture.kind.kind.schema as Schema<unknown, unknown>).parse({ ...architecture.fromConfig(config, settings) as object, ...own, ...options })
   const model = architecture.kind.kind.build(ours as never, { batch: batch ?? [...inputs.values()][0]?.shape[0] ?? 1 })
   const parameters = leavesOf(model.params as Tree).map(({ path, leaf }) => ({ path, value: leaf }))
   const named = async (s: Source): Promise<Map<string, Numbers>> => new Map([...await numbersOf(await byPaths(s, architecture.names(ours as never), parameters, { missing: true, unexpected: true }))].map(([n, { data }]) => [n, data]))

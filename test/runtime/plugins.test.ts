@@ -11,7 +11,7 @@ import { installCandidates } from '../../src/runtime/plugins/install.ts'
 import { installPlugin, listPlugins, pluginPath, resolvePlugin } from '../../src/runtime/plugins/index.ts'
 import { cacheRoot } from '../../src/io/cache-root.ts'
 import { verifyCandidate } from '../../src/runtime/plugins/resolve.ts'
-import { extract } from '../../src/runtime/plugins/unzip.ts'
+import { extract } from '../../src/io/unzip.ts'
 import { testLimit } from '../support/limits.ts'
 import { pluginLibrary } from './pjrt-support.ts'
 

@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib'
 import { DataError } from '../../core/errors.ts'
 import { documentsOf, type Document, type Piece } from '../documents.ts'
-import { encodeChat, type ChatRules } from '../tasks/chat.ts'
+import { encodeChat, templateOf, type ChatRules, type ChatTemplate } from '../tasks/chat.ts'
 import { parseTokenizer } from '../tokenizer-json.ts'
 import { TokenBuffer } from '../tokenizer-bytes.ts'
 import type { Tokenizer } from '../tokenizer.ts'
@@ -36,6 +36,7 @@ const asBytes = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buffer as A
 /** @throws DataError when a document cannot be read, or a chat cannot be rendered. */
 export function pieceEncoder({ tokenizer: json, begin, end, dtype, chat }: Encoding): (piece: Piece) => Promise<Encoded> {
   const tokenizer = parseTokenizer(json, 'the tokenizer')
+  const rules = { template: templateOf(chat.template), loss: chat.loss }
   return async piece => {
     // Of this piece alone: while one is read from the disk, another is encoded.
     const out = new TokenBuffer(1 << 16)
@@ -45,7 +46,7 @@ export function pieceEncoder({ tokenizer: json, begin, end, dtype, chat }: Encod
     for await (const document of documentsOf(piece)) {
       const start = out.length
       text += textBytes(document)
-      const learnt = encodeDocument(document, tokenizer, chat, begin, end, out)
+      const learnt = encodeDocument(document, tokenizer, rules, begin, end, out)
       if (out.length === start) {
         empty++
         continue
@@ -81,7 +82,7 @@ function grown(mask: Uint8Array, length: number): Uint8Array {
 type Stretch = readonly [from: number, to: number]
 
 /** Appends [begin?] + tokens + [end?], each edge once even where the text has it already. Of a chat: the stretches of it that are learnt. */
-function encodeDocument({ content, at }: Document, tokenizer: Tokenizer, chat: ChatRules, begin: number | null, end: number | null, out: TokenBuffer): readonly Stretch[] | undefined {
+function encodeDocument({ content, at }: Document, tokenizer: Tokenizer, chat: { readonly template: ChatTemplate; readonly loss: readonly string[] }, begin: number | null, end: number | null, out: TokenBuffer): readonly Stretch[] | undefined {
   if (content === '') return undefined
   const start = out.length
   if (begin !== null) out.push(begin)

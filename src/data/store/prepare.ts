@@ -220,7 +220,7 @@ function settingsOf({ begin = null, end, format, chat = defaultChat, pieceBytes 
   }
   return {
     tokenizer: typeof given === 'number' ? { learnt: given } : { sha256: sha256(given.format()) },
-    begin: idOf(begin), end: idOf(end === undefined ? endOf(given) : end), format: format === undefined ? null : { ...format }, chat: chat.template, loss: [...chat.loss], piece: pieceBytes,
+    begin: idOf(begin), end: idOf(end === undefined ? endOf(given) : end), format: format === undefined ? null : { ...format }, chat: typeof chat.template === 'string' ? chat.template : `jinja ${sha256(JSON.stringify(chat.template))}`, loss: [...chat.loss], piece: pieceBytes,
   }
 }
 

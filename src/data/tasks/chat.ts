@@ -1,12 +1,17 @@
 /** Chats as tokens, and which of them are learnt: the turns of chosen roles, with the token that ends them. */
 import { DataError } from '../../core/errors.ts'
 import type { Message } from '../documents.ts'
+import type { Json } from './json.ts'
+import { compileTemplate } from './template.ts'
 import type { TokenBuffer } from '../tokenizer-bytes.ts'
 import type { Tokenizer } from '../tokenizer.ts'
 
+/** A model's own template, with what it names: `bos_token` and the like. Plain data, for workers. */
+export interface JinjaTemplate { readonly jinja: string; readonly variables?: { readonly [name: string]: Json } }
+
 export interface ChatRules {
   /** How a chat becomes text. */
-  readonly template: 'chatml'
+  readonly template: 'chatml' | JinjaTemplate
   /** Roles whose turns are learnt; all text of a chat where it is empty. */
   readonly loss: readonly string[]
 }
@@ -14,34 +19,61 @@ export interface ChatRules {
 /** How a chat becomes text: the text of turns so far, and what a model is given before it speaks. */
 export interface ChatTemplate {
   render(messages: readonly Message[], options: { readonly prompt: string | undefined }): string
+  /** Where the template itself says what an assistant's words are. */
+  readonly marked?: ((messages: readonly Message[]) => readonly ChatPiece[]) | undefined
 }
 
-export const chatTemplates: { readonly [T in ChatRules['template']]: ChatTemplate } = {
+export interface ChatPiece { readonly text: string; readonly learnt: boolean }
+
+export const chatTemplates: { readonly chatml: ChatTemplate } = {
   chatml: {
     render: (messages, { prompt }) =>
       `${messages.map(m => `<|im_start|>${m.role}\n${m.content}<|im_end|>\n`).join('')}${prompt === undefined ? '' : `<|im_start|>${prompt}\n`}`,
   },
 }
 
+/** Stands for a turn's text, in characters that Unicode keeps free for private use. */
+const stand = '\uf8f0\ue0a0\uf8f1'
+
+/** @throws DataError where it is no template of Jinja */
+export function templateOf(template: ChatRules['template']): ChatTemplate {
+  if (typeof template === 'string') return chatTemplates[template]
+  const { jinja, variables = {} } = template
+  const { render, marked } = compileTemplate(jinja)
+  return {
+    // A template has a prompt for its assistant alone: another speaker is given nothing.
+    render: (messages, { prompt }) => render(messages, { variables, addGenerationPrompt: prompt === 'assistant' }),
+    marked: marked === undefined ? undefined : messages => marked(messages, { variables }),
+  }
+}
+
 /**
  * Text of a chat cut where what is learnt begins and ends. A turn is learnt from the end of what its speaker is given, the turns before it rendered with
- * the prompt for it, to the end of its own text and the token that ends it; the white space that a template puts behind that is not.
+ * the prompt for it, to the end of its own text and the token that ends it; the white space that a template puts behind that is not. Where a template
+ * marks an assistant's words itself, those are learnt.
  * @throws DataError when the template does not render turns one after another.
  */
-export function chatPieces(messages: readonly Message[], template: ChatTemplate, loss: readonly string[], at: string): readonly { readonly text: string; readonly learnt: boolean }[] {
+export function chatPieces(messages: readonly Message[], template: ChatTemplate, loss: readonly string[], at: string): readonly ChatPiece[] {
   const wrong = (what: string): DataError => new DataError({ code: 'chat-template', what: `${at}: ${what}`, fix: 'use a template that renders each turn behind the ones before it' })
   const whole = template.render(messages, { prompt: undefined })
   if (loss.length === 0) return [{ text: whole, learnt: true }]
-  const pieces: { text: string; learnt: boolean }[] = []
+  if (template.marked !== undefined && loss.join() === 'assistant') return template.marked(messages)
+  const pieces: ChatPiece[] = []
   let done = 0
   messages.forEach((m, i) => {
     if (!loss.includes(m.role)) return
+    // Where the turn's own text lies is where other text would: what stands around it may hang on the turns after it.
+    const other = messages.map((message, j) => (j === i ? { ...message, content: stand } : message))
+    const [front = '', back, ...more] = template.render(other, { prompt: undefined }).split(stand)
+    if (back === undefined || more.length > 0 || whole.length < front.length + back.length || !whole.startsWith(front) || !whole.endsWith(back) || front.length < done) throw wrong(`the text of turn ${i + 1} does not stand between those of the others`)
+    const [, closing = ''] = template.render(other.slice(0, i + 1), { prompt: undefined }).trimEnd().split(stand)
     const before = template.render(messages.slice(0, i), { prompt: m.role })
-    const through = template.render(messages.slice(0, i + 1), { prompt: undefined }).trimEnd()
-    if (!through.startsWith(before) || !whole.startsWith(through)) throw wrong(`the text of turn ${i + 1} does not begin with what its speaker is given`)
-    if (before.length > done) pieces.push({ text: whole.slice(done, before.length), learnt: false })
-    pieces.push({ text: through.slice(before.length), learnt: true })
-    done = through.length
+    const from = whole.startsWith(before) && before.length <= front.length && before.length >= done ? before.length : front.length
+    const textEnd = whole.length - back.length
+    const to = whole.startsWith(closing, textEnd) ? textEnd + closing.length : textEnd
+    if (from > done) pieces.push({ text: whole.slice(done, from), learnt: false })
+    pieces.push({ text: whole.slice(from, to), learnt: true })
+    done = to
   })
   if (done < whole.length) pieces.push({ text: whole.slice(done), learnt: false })
   return pieces
@@ -52,9 +84,9 @@ export function chatPieces(messages: readonly Message[], template: ChatTemplate,
  * @returns the stretches of `out` that are learnt.
  * @throws DataError when a turn has no role or content, or none is learnt.
  */
-export function encodeChat(messages: readonly Message[], tokenizer: Tokenizer, { template, loss }: ChatRules, out: TokenBuffer, at: string): readonly (readonly [number, number])[] {
+export function encodeChat(messages: readonly Message[], tokenizer: Tokenizer, { template, loss }: { readonly template: ChatTemplate; readonly loss: readonly string[] }, out: TokenBuffer, at: string): readonly (readonly [number, number])[] {
   const stretches: [number, number][] = []
-  for (const { text, learnt } of chatPieces(messages, chatTemplates[template], loss, at)) {
+  for (const { text, learnt } of chatPieces(messages, template, loss, at)) {
     const from = out.length
     tokenizer.encodeInto(text, out)
     if (learnt && out.length > from) stretches.push([from, out.length])

@@ -5,11 +5,14 @@ import { MeshworkError, PluginError } from '../../core/errors.ts'
 import { cacheRoot } from '../../io/cache-root.ts'
 import { sha256File } from '../../io/checksum.ts'
 import { withLock } from '../../io/lock.ts'
+import { downloadWheel, isNotOffered, type Progress, type Words } from '../../io/pip.ts'
+import { extract } from '../../io/unzip.ts'
 import { candidates, type Candidate, type Machine } from './catalog.ts'
 import { installDir, pluginsDir } from './paths.ts'
-import { downloadWheel, isNotOffered, otherwise, type Progress } from './pip.ts'
 import { readStamp, writeStamp } from './stamp.ts'
-import { extract } from './unzip.ts'
+
+/** What else a person may do. */
+export const otherwise = 'or run without a plugin: --plugin simulate'
 
 export interface InstallOptions {
   readonly onProgress?: Progress | undefined
@@ -81,6 +84,8 @@ async function firstOffered(fitting: readonly Candidate[], root: string, options
   throw refusal
 }
 
+const words: Words = { thing: 'the plugin', instead: 'or give a library: --plugin PATH', otherwise, error: problem => new PluginError(problem) }
+
 const STAGING = '.staging-'
 
 /** Under the lock nobody else stages, so whatever is left there is of a process that was killed. */
@@ -92,7 +97,7 @@ async function sweep(dir: string): Promise<void> {
 async function installOne(candidate: Candidate, root: string, options: InstallOptions): Promise<Installed> {
   const staging = await mkdtemp(join(pluginsDir(root), STAGING))
   try {
-    const wheel = await downloadWheel(candidate, staging, options)
+    const wheel = await downloadWheel(candidate, staging, words, options)
     const sum = await sha256File(wheel, options.signal)
     if (sum !== candidate.wheel.sha256) {
       throw new PluginError({

@@ -5,9 +5,8 @@ import { PluginError } from '../../core/errors.ts'
 import { cacheRoot } from '../../io/cache-root.ts'
 import { sha256File } from '../../io/checksum.ts'
 import { candidates, catalog, type Candidate } from './catalog.ts'
-import { findInstalled } from './install.ts'
+import { findInstalled, otherwise } from './install.ts'
 import { installDir } from './paths.ts'
-import { otherwise } from './pip.ts'
 import { readStamp } from './stamp.ts'
 
 export interface Listed {

@@ -32,7 +32,7 @@ describe('what is learnt', () => {
 test('tokens: those of the pieces, and where they are', async () => {
   const tokenizer = await readTokenizer(tokenizerPath)
   const out = new TokenBuffer()
-  const stretches = encodeChat(chat, tokenizer, { template: 'chatml', loss: ['assistant'] }, out, 'here')
+  const stretches = encodeChat(chat, tokenizer, { template: chatml, loss: ['assistant'] }, out, 'here')
   const ids = out.data.subarray(0, out.length)
   expect(tokenizer.decode(ids)).toBe(chatml.render(chat, { prompt: undefined }))
   expect(stretches.map(([from, to]) => tokenizer.decode(ids.subarray(from, to)))).toEqual(['Washington.<|im_end|>', ' 1790\n<|im_end|>'])
@@ -45,7 +45,7 @@ test.each([
   ['no turns', [], chatml, /no turn of this chat is learnt/],
 ])('%s is an error', async (_, messages, _template, message) => {
   const tokenizer = await readTokenizer(tokenizerPath)
-  expect(() => encodeChat(messages, tokenizer, { template: 'chatml', loss: ['assistant'] }, new TokenBuffer(), 'here')).toThrow(message)
+  expect(() => encodeChat(messages, tokenizer, { template: chatml, loss: ['assistant'] }, new TokenBuffer(), 'here')).toThrow(message)
 })
 
 test('a template whose turns change with what follows is an error', () => {

@@ -2,15 +2,30 @@
 import { spawn } from 'node:child_process'
 import { mkdir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PluginError } from '../../core/errors.ts'
-import type { Candidate } from './catalog.ts'
+import { MeshworkError, type Problem } from '../core/errors.ts'
 
 export type Progress = (doneBytes: number, totalBytes: number | undefined, bytesPerSecond: number) => void
+
+/** A wheel of a package index. */
+export interface Wanted {
+  readonly package: string
+  readonly version: string
+  readonly wheel: { readonly bytes: number; /** The platform tag pip is asked for. */ readonly tag: string }
+}
+
+/** How failures are told: of what, as which error, and what else may be done. */
+export interface Words {
+  /** `the plugin` */
+  readonly thing: string
+  /** What may be given instead of what pip would fetch; what may be done instead of all that. */
+  readonly instead: string
+  readonly otherwise: string
+  readonly error: (problem: Problem) => MeshworkError
+}
 
 export interface DownloadOptions { readonly onProgress?: Progress | undefined; readonly signal?: AbortSignal | undefined }
 
 const COMMANDS = [['python3', '-m', 'pip'], ['python', '-m', 'pip'], ['pip3'], ['pip']] as const
-export const otherwise = 'or run without a plugin: --plugin simulate'
 
 interface Ended { readonly code: number | undefined; readonly output: string }
 
@@ -39,70 +54,70 @@ function run(command: readonly string[], env: NodeJS.ProcessEnv, signal: AbortSi
   })
 }
 
-async function findPip(signal: AbortSignal | undefined): Promise<readonly string[]> {
+async function findPip({ thing, instead, otherwise, error }: Words, signal: AbortSignal | undefined): Promise<readonly string[]> {
   for (const command of COMMANDS) {
     if ((await run([...command, '--version'], process.env, signal)).code === 0) return command
     signal?.throwIfAborted()
   }
-  throw new PluginError({
-    code: 'no-pip', what: 'no pip was found to download the plugin with',
+  throw error({
+    code: 'no-pip', what: `no pip was found to download ${thing} with`,
     details: { tried: COMMANDS.map((command) => command.join(' ')).join(', ') },
-    fix: `install one (Debian: apt install python3-pip), or give a library: --plugin PATH, ${otherwise}`,
+    fix: `install one (Debian: apt install python3-pip), ${instead}, ${otherwise}`,
   })
 }
 
 /** Downloads the wheel into `dir` and returns its path; nothing outside `dir` is written but pip's own cache. */
-export async function downloadWheel(candidate: Candidate, dir: string, options: DownloadOptions): Promise<string> {
-  const pip = await findPip(options.signal)
+export async function downloadWheel(wanted: Wanted, dir: string, words: Words, options: DownloadOptions): Promise<string> {
+  const pip = await findPip(words, options.signal)
   const temporary = join(dir, 'tmp')
   const target = join(dir, 'wheel')
   await Promise.all([temporary, target].map((path) => mkdir(path, { recursive: true })))
   const command = [
     ...pip, 'download', '--no-deps', '--only-binary=:all:', '--no-input', '--disable-pip-version-check', '--progress-bar', 'off',
-    '--platform', candidate.wheel.tag, '-d', target, `${candidate.package}==${candidate.version}`,
+    '--platform', wanted.wheel.tag, '-d', target, `${wanted.package}==${wanted.version}`,
   ]
-  const watch = watchGrowth([temporary, target], candidate.wheel.bytes, options.onProgress)
+  const watch = watchGrowth([temporary, target], wanted.wheel.bytes, options.onProgress)
   const ended = await run(command, { ...process.env, TMPDIR: temporary, PIP_REQUIRE_VIRTUALENV: '0' }, options.signal)
   await watch.end(ended.code === 0)
   options.signal?.throwIfAborted()
   const wheel = (await readdir(target)).find((name) => name.endsWith('.whl'))
   if (ended.code === 0 && wheel !== undefined) return join(target, wheel)
-  throw failure(candidate, ended)
+  throw failure(wanted, words, ended)
 }
 
 /** Whether pip reached an index that lacks this wheel: then the next candidate may be there. */
-export const isNotOffered = (error: unknown): boolean => error instanceof PluginError && error.code === 'not-offered'
+export const isNotOffered = (error: unknown): boolean => error instanceof MeshworkError && error.code === 'not-offered'
 
 const UNREACHED =
   /NewConnectionError|NameResolutionError|ConnectTimeout|ConnectionError|Max retries|Retrying \(|ProxyError|SSLError|timed out/i
 const FULL = /No space left on device|Permission denied|Read-only file system|Disk quota exceeded/i
 
-function failure(candidate: Candidate, { code, output }: Ended): PluginError {
+function failure(wanted: Wanted, { thing, instead, otherwise, error }: Words, { code, output }: Ended): MeshworkError {
   const lines = output.split('\n').map((line) => line.trim()).filter((line) => line !== '')
   const details = {
-    package: `${candidate.package}==${candidate.version}`,
+    package: `${wanted.package}==${wanted.version}`,
     pip: lines.findLast((line) => line.startsWith('ERROR')) ?? lines.at(-1) ?? `exit code ${code ?? 'none'}`,
   }
   const offline = lines.findLast((line) => UNREACHED.test(line))
   if (offline !== undefined) {
-    return new PluginError({
+    return error({
       code: 'network', what: 'pip could not reach the package index', details: { ...details, network: offline },
       fix: `check the network, or pip's index and proxy (pip config list), ${otherwise}`,
     })
   }
   if (FULL.test(output)) {
-    return new PluginError({
-      code: 'cache-not-writable', what: 'pip could not write the plugin', details,
+    return error({
+      code: 'cache-not-writable', what: `pip could not write ${thing}`, details,
       fix: `make room, or set MESHWORK_CACHE_DIR, ${otherwise}`,
     })
   }
   if (/No matching distribution|Could not find a version/i.test(output)) {
-    return new PluginError({
-      code: 'not-offered', what: 'the package index does not offer the plugin for this machine', details,
-      fix: `check pip's index (pip config list), or give a library: --plugin PATH, ${otherwise}`,
+    return error({
+      code: 'not-offered', what: `the package index does not offer ${thing} for this machine`, details,
+      fix: `check pip's index (pip config list), ${instead}, ${otherwise}`,
     })
   }
-  return new PluginError({
+  return error({
     code: 'pip', what: `pip failed with exit code ${code ?? 'none'}`, details,
     fix: `run pip download ${details.package} to see why, ${otherwise}`,
   })
