@@ -51,10 +51,10 @@ const run: Run = defineRun({
   data: sentences((step, row) => hash(1, step, row, 0)),
   heldOut: sentences((step, row) => step * batch + row),
   batch,
-  steps: 1500,
+  steps: 800,
   optimizer: adamwCosine({ rate: 3e-3, warmup: 100 }),
   mesh: { batch: 2, model: 2 },
   layout: { batch: 'batch', heads: 'model', hidden: 'model' },
-  evaluation: { every: 500, batches: pairsOf / batch },
+  evaluation: { every: 200, batches: pairsOf / batch },
 })
 export default run

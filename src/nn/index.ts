@@ -14,7 +14,7 @@ export { lstm, lstmCell, type LstmDims, type LstmOptions, type LstmState, type L
 export { dropout, fold, keyOf, normal, randomBits, uniform, type Key } from '../graph/random.ts'
 export { batchNorm, type BatchNorm, type BatchStatistics } from './batch-norm.ts'
 export { localAttention, type LocalAttention } from './local-attention.ts'
-export { talkingHeadsAttention, type TalkingHeads, type TalkingOptions } from './talking-heads.ts'
+export { talkingHeadsAttention, type HeadMixes, type TalkingOptions } from './talking-heads.ts'
 export { relativeBuckets, type Buckets } from './relative.ts'
 export { conv, convTranspose, type ConvWindow, type Convolved } from './convolution.ts'
 export { maxPool, meanPool, minPool, sumPool, type Pooled, type PoolWindow } from './pooling.ts'

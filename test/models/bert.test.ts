@@ -4,6 +4,7 @@ import { dims, expectDims, initialise, keyOf, leavesOf, lossAndGrads, type AnyTe
 import { full } from '../../src/graph/tensor.ts'
 import { bertClassifierModel, bertEmbedderModel, bertMaskedModel } from '../../src/models/bert-model.ts'
 import { heads, type HeadsWeights } from '../../src/models/heads.ts'
+import { withLora } from '../../src/models/lora.ts'
 import { t5Model } from '../../src/models/t5-model.ts'
 import { vitModel } from '../../src/models/vit.ts'
 import { keeping } from '../../src/nn/visible.ts'
@@ -92,4 +93,20 @@ test('heads in blocks, as of long windows, are what they are at once: with paddi
   const found = [{}, { block: 2 }, { block: 4 }].map(how => heads(x.tensor, from.tensor, w, d, 'f32', { visible: keeping(d.seq, d.kvSeq, keep.tensor), bias: bias.tensor, scale: 1, ...how }))
   const [whole, ...blocks] = valuesOf(found.map(f => expectDims(f, [d.batch, d.seq, d.embed])), [x, from, bias, query, key, value, out, keep])
   for (const b of blocks) expect(Math.max(...(whole ?? []).map((y, i) => Math.abs(y - (b[i] ?? NaN))))).toBeLessThan(1e-12)
+})
+
+describe('adapters of low rank', () => {
+  const sizes = { vocab: 12, source: 3, target: 3, encoderLayers: 2, decoderLayers: 1, embed: 4, heads: 2, headDim: 2, hidden: 6, buckets: 4, farthest: 8 }
+  test.each<readonly [string, Loss, { readonly [path: string]: readonly number[] }]>([
+    ['BERT', bertMaskedModel(small).build({ batch: 1 }) as unknown as Loss, { tokens: [3, 5, 7, 9, 2, 4], targets: [1, -100, 2, 3, -100, -100] }],
+    ['T5', t5Model(sizes).build({ batch: 1 }) as unknown as Loss, { source: [3, 5, 7], target: [0, 2, 4], labels: [2, 4, 1] }],
+  ])('of %s: on all of its linear layers, and where they are 0 they change nothing', (_, model, data) => {
+    const adapted = withLora(model as never, { rank: 2 }) as unknown as Loss
+    const zero = (path: string): boolean => path.startsWith('lora.') && path.endsWith('.up')
+    const own = new Map(leavesOf(model.params).map(({ path }, i) => [path, weightsOf(model.params)[i]?.data ?? []]))
+    const weights = leavesOf(adapted.params).map(({ path, leaf }, i): Operand => ({ tensor: leaf as Tensor<string>, data: path.startsWith('base.') ? own.get(path.slice(5)) ?? [] : Float32Array.from({ length: leaf.shape.reduce((n, d) => n * d.size, 1) }, (_, j) => (zero(path) ? 0 : draw(i, j))) }))
+    const value = (m: Loss, w: readonly Operand[]): number => valuesOf([m.loss(m.params as never, m.batch as never).loss], [...w, ...inputs(m.batch, data)])[0]?.[0] ?? NaN
+    expect(value(adapted, weights)).toBeCloseTo(value(model, weightsOf(model.params)), 12)
+    expect(value(adapted, weights.map(w => ({ ...w, data: Array.from(w.data, x => (x === 0 ? 0.3 : x)) })))).not.toBeCloseTo(value(model, weightsOf(model.params)), 6)
+  })
 })

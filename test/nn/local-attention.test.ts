@@ -54,9 +54,13 @@ describe('talkingHeadsAttention', () => {
   const all = {
     q: random([e.batch, e.seq, e.keyHeads, e.headDim], 5), k: random([e.batch, e.kvSeq, e.keyHeads, e.headDim], 6), v: random([e.batch, e.kvSeq, e.valueHeads, e.valueDim], 7), scores: random([e.keyHeads, e.heads], 8), shares: random([e.heads, e.valueHeads], 9),
   }
-  const heads = { headDim: 'headDim', kvSeq: 'kvSeq', keyHeads: 'keyHeads', heads: 'heads' }
+  const heads = { headDim: 'headDim', kvSeq: 'kvSeq', keyHeads: 'keyHeads', heads: 'heads' } as const
   test('is the paper\'s equations', () => {
-    const found = valueOfTensor(expectDims(talkingHeadsAttention(all.q.tensor, all.k.tensor, all.v.tensor, { scores: all.scores.tensor, shares: all.shares.tensor }, heads), [e.batch, e.seq, e.valueHeads, e.valueDim]), ...Object.values(all))
+    // The compiler knows the result's dims.
+    const typed: Tensor<'batch' | 'seq' | 'valueHeads' | 'valueDim'> = expectDims(talkingHeadsAttention(
+      all.q.tensor as Tensor<'batch' | 'seq' | 'keyHeads' | 'headDim'>, all.k.tensor as Tensor<'batch' | 'kvSeq' | 'keyHeads' | 'headDim'>, all.v.tensor as Tensor<'batch' | 'kvSeq' | 'valueHeads' | 'valueDim'>,
+      { scores: all.scores.tensor as Tensor<'keyHeads' | 'heads'>, shares: all.shares.tensor as Tensor<'heads' | 'valueHeads'> }, heads), [e.batch, e.seq, e.valueHeads, e.valueDim])
+    const found = valueOfTensor(typed, ...Object.values(all))
     const at = (o: Operand, ...i: readonly (readonly [number, number])[]): number => o.data[i.reduce((n, [index, size]) => n * size + index, 0)] ?? NaN
     const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
     const sum = (n: number, f: (i: number) => number): number => range(n).reduce((s, i) => s + f(i), 0)
@@ -74,7 +78,7 @@ describe('talkingHeadsAttention', () => {
     const [one, other] = [given([f.keyHeads, f.heads], [1, 0, 0, 1]), given([f.heads, f.valueHeads], [1, 0, 0, 1])]
     const visible = given([f.seq, f.kvSeq], [1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0], 'bool')
     const order = [f.batch, f.seq, f.keyHeads, f.headDim] as const
-    const talked = talkingHeadsAttention(q.tensor, k.tensor, loose(v.tensor.rename('keyHeads', 'valueHeads' as never)), { scores: one.tensor, shares: other.tensor }, heads, { visible: visible.tensor })
+    const talked = talkingHeadsAttention<string, string, string, string, string, string, string, string, string, string>(q.tensor, k.tensor, loose(v.tensor.rename('keyHeads', 'valueHeads' as never)), { scores: one.tensor, shares: other.tensor }, heads, { visible: visible.tensor })
     const plain = attention<string, string, string, string, string, string, string>(q.tensor, k.tensor, v.tensor, heads, { visible: visible.tensor })
     const [a, b] = valuesOf([expectDims(talked.rename('valueHeads', 'keyHeads' as never), order as never), expectDims(plain, order as never)], [q, k, v, one, other, visible])
     expect(Math.max(...(a ?? []).map((x, i) => Math.abs(x - (b?.[i] ?? NaN))))).toBeLessThan(1e-12)
