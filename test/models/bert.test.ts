@@ -78,6 +78,16 @@ test('a recipe is told what does not fit', () => {
   expect(() => t5Model({ vocab: 12, source: 3, target: 3, encoderLayers: 1, decoderLayers: 1, embed: 4, heads: 2, headDim: 2, hidden: 6, farthest: 16 })).toThrow(/farthest/)
 })
 
+test('the compiler knows what a batch has', () => {
+  const [plain, all] = [bertMaskedModel(small).build({ batch: 2 }), bertMaskedModel({ ...small, padded: true, paired: true }).build({ batch: 2 })]
+  const ids: readonly Tensor<'batch' | 'seq'>[] = [all.batch.mask, all.batch.types, plain.batch.tokens]
+  expect(ids.every(t => t.shape.length === 2)).toBe(true)
+  // @ts-expect-error nothing says that it is padded
+  expect(plain.batch.mask).toBeUndefined()
+  // @ts-expect-error of two texts only where it is paired
+  expect(bertClassifierModel({ ...small, classes: 2 }).build({ batch: 2 }).batch.types).toBeUndefined()
+})
+
 test('every parameter has a first value', () => {
   const model = bertClassifierModel({ ...small, classes: 3 }).build({ batch: 2 })
   expect(leavesOf(initialise(model.params, keyOf(full(1, [], 'i32')))).length).toBe(leavesOf(model.params).length)
