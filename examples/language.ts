@@ -10,7 +10,7 @@ import { adamwCosine, defineRun, type Run } from 'meshwork/train'
 const languages = ['en', 'cs', 'de', 'es', 'fr', 'it', 'ja', 'ko', 'pl', 'pt-br', 'ru', 'tr', 'zh-cn', 'zh-tw'] as const
 // What is no byte: padding, and the sign that a line begins, at whose place the class is told.
 const [padding, begin, firstByte] = [0, 1, 2]
-const longest = 64
+const longest = 48
 
 /** The package of this project, or the one that Meshwork is developed with. */
 function typescript(): NodeJS.Require {
@@ -31,15 +31,15 @@ const messages = languages.map(language => {
 })
 
 /** Lines in random languages; the place of a message in its list says whether it is held out. */
-const lines = (heldOut: boolean): DataSource<{ tokens: Int32Array; mask: Uint8Array; labels: Int32Array }> => ({
+const lines = (heldOut: boolean, texts = messages.map(all => all.filter((_, i) => (i % 10 === 0) === heldOut))): DataSource<{ tokens: Int32Array; mask: Uint8Array; labels: Int32Array }> => ({
   batch(step, { from, to }) {
     const rows = to - from
     const [tokens, mask, labels] = [new Int32Array(rows * longest).fill(padding), new Uint8Array(rows * longest), new Int32Array(rows)]
     for (let row = 0; row < rows; row++) {
       const draw = (use: number, below: number): number => hash(heldOut ? 1 : 2, step, from + row, use) % below
       const language = draw(0, languages.length)
-      const texts = (messages[language] ?? []).filter((_, i) => (i % 10 === 0) === heldOut)
-      const bytes = new TextEncoder().encode(texts[draw(1, texts.length)]).subarray(0, longest - 1)
+      const own = texts[language] ?? []
+      const bytes = new TextEncoder().encode(own[draw(1, own.length)]).subarray(0, longest - 1)
       tokens.set([begin, ...Array.from(bytes, byte => byte + firstByte)], row * longest)
       mask.fill(1, row * longest, row * longest + bytes.length + 1)
       labels[row] = language
@@ -54,8 +54,8 @@ const run: Run = defineRun({
   data: lines(false),
   heldOut: lines(true),
   batch: 64,
-  steps: 600,
-  optimizer: adamwCosine({ rate: 1e-3, warmup: 60, weightDecay: 0.01 }),
+  steps: 800,
+  optimizer: adamwCosine({ rate: 3e-3, warmup: 100, weightDecay: 0.01 }),
   mesh: { batch: 2, model: 2 },
   layout: { batch: 'batch', heads: 'model', hidden: 'model' },
   evaluation: { every: 200, batches: 8 },
