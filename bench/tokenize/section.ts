@@ -6,8 +6,7 @@ import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Worker as Thread } from 'node:worker_threads'
 import { trainBpe } from '../../src/data/bpe.ts'
-import { formatTokenizer } from '../../src/data/tokenizer-json.ts'
-import { createTokenizer } from '../../src/data/tokenizer.ts'
+import { byteLevelTokenizer, formatTokenizer } from '../../src/data/tokenizer-json.ts'
 import { countWords } from '../../src/data/words.ts'
 import { tokenizersPython, tokenizersVersion } from '../../test/oracle/python.ts'
 import { interleave, ratio, row, timesOf, type Section } from '../measure.ts'
@@ -51,7 +50,7 @@ async function measure(folder: string, rounds: number, say: (line: string) => vo
   const bytes = documents.reduce((n, d) => n + Buffer.byteLength(d), 0)
   say(`learning ${vocab} tokens from ${(bytes / 1e6).toFixed(1)} MB`)
   const model = trainBpe(countWords(documents), { vocab })
-  const ours = createTokenizer(model)
+  const ours = byteLevelTokenizer(model)
   const [tokenizer, text] = [join(folder, 'tokenizer.json'), join(folder, 'documents.json')]
   await writeFile(tokenizer, formatTokenizer(model))
   await writeFile(text, JSON.stringify(documents))

@@ -189,7 +189,7 @@ const sampleTokens = 48
 function aboutStore(store: Store, tokenizer: Tokenizer | undefined, verified: boolean): string[] {
   const { manifest, documents, tokens, type } = store
   const longest = store.starts.reduce((most, at, i) => Math.max(most, i === 0 ? 0 : at - (store.starts[i - 1] as number)), 0)
-  const nameOf = (id: number | null): string => (id === null ? 'none' : `${tokenizer?.model.tokens[id] ?? ''} (${id})`)
+  const nameOf = (id: number | null): string => (id === null ? 'none' : `${tokenizer?.tokens[id] ?? ''} (${id})`)
   return [
     `documents  ${formatInteger(documents)}, of ${formatInteger(tokens / Math.max(1, documents))} tokens on average, ${formatInteger(longest)} at most`,
     `tokens     ${formatInteger(tokens)}, ${type}`,

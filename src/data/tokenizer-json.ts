@@ -4,8 +4,10 @@ import { z } from 'zod'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { DataError, FileError } from '../core/errors.ts'
 import type { AddedToken } from './added.ts'
-import { endOfText, type BpeModel } from './bpe.ts'
+import { trainBpe, type BpeModel, type TrainOptions } from './bpe.ts'
 import { alphabet, bytesOf } from './bytes.ts'
+import { generalTokenizer } from './tokenizer-general.ts'
+import { checkTokenizerFile } from './tokenizer-schema.ts'
 import { createTokenizer, type Tokenizer } from './tokenizer.ts'
 
 const byteLevel = { add_prefix_space: false, trim_offsets: true, use_regex: true }
@@ -29,7 +31,13 @@ export function formatTokenizer({ tokens, merges, added }: BpeModel): string {
 
 /** @throws FileError when it cannot be written. */
 export const writeTokenizer = (path: string, tokenizer: Tokenizer): Promise<void> =>
-  writeFileAtomic(path, formatTokenizer(tokenizer.model))
+  writeFileAtomic(path, tokenizer.format())
+
+/** A tokenizer by a byte-level BPE. */
+export const byteLevelTokenizer = (model: BpeModel): Tokenizer & { readonly model: BpeModel } => createTokenizer(model, () => formatTokenizer(model))
+
+/** One learnt from word counts, as `trainBpe`. */
+export const trainTokenizer = (counts: ReadonlyMap<string, number>, options: TrainOptions): Tokenizer => byteLevelTokenizer(trainBpe(counts, options))
 
 const id = z.int().nonnegative()
 // An absent option means the same as null, and the affix options as an empty string.
@@ -44,6 +52,7 @@ const asByteLevel = z.strictObject({ type: z.literal('ByteLevel'), ...offsets })
 /** A token may have the name of what every object has, which zod's records leave out. */
 const vocabulary = z.custom<object>(x => typeof x === 'object' && x !== null && !Array.isArray(x), 'expected an object')
 
+/** Byte-level BPEs of GPT-2's kind, for which there is a fast way. */
 const schema = z.strictObject({
   version: z.literal('1.0').optional(),
   truncation: unused,
@@ -64,14 +73,17 @@ const schema = z.strictObject({
   }),
 })
 
+const isByteLevel = (json: unknown): boolean => typeof json === 'object' && json !== null && 'pre_tokenizer' in json && typeof json.pre_tokenizer === 'object' && json.pre_tokenizer !== null
+  && 'type' in json.pre_tokenizer && json.pre_tokenizer.type === 'ByteLevel'
+
 /**
  * A tokenizer from the text of a tokenizer.json; `where` names it in errors.
- * @throws DataError when it is not a byte-level BPE as `formatTokenizer` writes, or contradicts itself.
+ * @throws DataError when it has what is not done here, or contradicts itself.
  */
 export function parseTokenizer(text: string, where: string): Tokenizer {
   const refuse = (reason: string, cause?: unknown): DataError => new DataError({
-    code: 'tokenizer-format', what: `${where} is not a byte-level BPE tokenizer that Meshwork reads`, details: { reason },
-    fix: 'give the tokenizer.json of a Meshwork run, or of a GPT-2 style model', cause,
+    code: 'tokenizer-format', what: `${where} is not a tokenizer that Meshwork reads`, details: { reason },
+    fix: 'give the tokenizer.json of a Meshwork run, or of another model', cause,
   })
   let json: unknown
   try {
@@ -79,10 +91,12 @@ export function parseTokenizer(text: string, where: string): Tokenizer {
   } catch (cause) {
     throw refuse(`not JSON: ${cause instanceof Error ? cause.message : String(cause)}`, cause)
   }
-  const parsed = schema.safeParse(json)
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues
-    throw refuse(issue === undefined ? 'unknown' : `${issue.path.join('.') || 'the whole'}: ${issue.message}`)
+  // Of another kind it has other parts: its merges need not be looked at twice.
+  const parsed = isByteLevel(json) ? schema.safeParse(json) : undefined
+  if (parsed?.success !== true) {
+    const file = checkTokenizerFile(json)
+    if ('wrong' in file) throw refuse(file.wrong)
+    return generalTokenizer(file, text, refuse)
   }
   const { added_tokens: given, model: { vocab, merges } } = parsed.data
 
@@ -108,7 +122,6 @@ export function parseTokenizer(text: string, where: string): Tokenizer {
   if (odd !== undefined) throw refuse(`the token "${odd}" is not in the byte-level alphabet`)
   const missing = alphabet.find(char => !ids.has(char))
   if (missing !== undefined) throw refuse(`no token for the byte "${missing}"`)
-  if (!added.some(t => t.special && t.id === ids.get(endOfText))) throw refuse(`no special token ${endOfText}`)
 
   const pairs = merges.map((merge): readonly [number, number] => {
     const [left, right] = typeof merge === 'string' ? merge.split(' ') as [string, string] : merge
@@ -116,7 +129,7 @@ export function parseTokenizer(text: string, where: string): Tokenizer {
     if (a === undefined || b === undefined || !ids.has(left + right)) throw refuse(`the merge "${left} ${right}" has no tokens`)
     return [a, b]
   })
-  return createTokenizer({ tokens, merges: pairs, added })
+  return byteLevelTokenizer({ tokens, merges: pairs, added })
 }
 
 /** @throws FileError when there is no such file or it cannot be read; DataError as `parseTokenizer`. */

@@ -1,16 +1,27 @@
-/** Text ↔ token ids by a byte-level BPE model. */
+/** Text ↔ token ids. */
 import { TextDecoder } from 'node:util'
-import { addedSplitter } from './added.ts'
+import { addedSplitter, type AddedToken } from './added.ts'
 import { endOfText, type BpeModel } from './bpe.ts'
 import { bytesOf } from './bytes.ts'
 import { ByteEncoder, TokenBuffer } from './tokenizer-bytes.ts'
 
 export interface Tokenizer {
-  readonly model: BpeModel
+  /** The byte-level BPE of GPT-2's kind that it is; undefined where it is another. */
+  readonly model: BpeModel | undefined
+  /** By id, as tokenizer.json spells them. */
+  readonly tokens: readonly string[]
+  readonly added: readonly AddedToken[]
   /** Tokens there are; ids are below it. */
   readonly vocab: number
-  /** The id of `<|endoftext|>`. */
-  readonly endOfText: number
+  /** The id of the token that stands between documents, `<|endoftext|>` or what other models have for it; undefined where there is none. */
+  readonly endOfText: number | undefined
+  /** What a whole text stands between for models that want it so: `[CLS]` and `[SEP]`. `encode` leaves them out. */
+  readonly before: readonly number[]
+  readonly after: readonly number[]
+  /** The text of its tokenizer.json. */
+  format(): string
+  /** How many bytes of text a token stands for; 0 where it is special. */
+  bytes(id: number): number
   /** Ids of `text`. An added token, special or not, that is spelt out in the text becomes its id, as in Hugging Face's libraries. */
   encode(text: string): Int32Array
   /** The same, appended to `out`: for many texts one after another. */
@@ -28,10 +39,18 @@ export interface StreamDecoder {
   end(): string
 }
 
-export function createTokenizer(model: BpeModel): Tokenizer {
+/** What models call the token behind a document, those first that call nothing else so. */
+const ends = [endOfText, '<|end_of_text|>', '<|endofprompt|>', '<eos>', '</s>', '<｜end▁of▁sentence｜>', '<|im_end|>', '[SEP]']
+
+/** The token between documents among the special ones. */
+export function endOfTextIn(tokens: readonly string[], added: readonly AddedToken[]): number | undefined {
+  const special = new Map(added.filter(t => t.special).map(t => [tokens[t.id], t.id]))
+  return ends.map(name => special.get(name)).find(id => id !== undefined)
+}
+
+/** A tokenizer by a byte-level BPE; `format` gives the text of its tokenizer.json. */
+export function createTokenizer(model: BpeModel, format: () => string): Tokenizer & { readonly model: BpeModel } {
   const isSpecial = new Set(model.added.filter(t => t.special).map(t => t.id))
-  const end = [...isSpecial].find(id => model.tokens[id] === endOfText)
-  if (end === undefined) throw new TypeError(`the model has no ${endOfText}`)
   const split = addedSplitter(model.added, model.tokens)
   const encoder = new ByteEncoder(model)
   // An added token stands for its own characters, also where these are all of the byte-level alphabet.
@@ -46,7 +65,8 @@ export function createTokenizer(model: BpeModel): Tokenizer {
   }
 
   return {
-    model, vocab: model.tokens.length, endOfText: end,
+    model, tokens: model.tokens, added: model.added, vocab: model.tokens.length, endOfText: endOfTextIn(model.tokens, model.added), before: [], after: [], format,
+    bytes: id => (isSpecial.has(id) ? 0 : bytes[id]?.length ?? 0),
     encode(text) {
       const out = new TokenBuffer(Math.ceil(text.length / 3) + 16)
       this.encodeInto(text, out)

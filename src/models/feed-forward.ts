@@ -6,7 +6,7 @@ import type { Tensor } from '../graph/types.ts'
 import { gelu, geluExact, silu } from '../nn/activations.ts'
 import { quantize, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 
-export const activations = { silu, gelu, geluExact }
+export const activations: { readonly silu: typeof silu; readonly gelu: typeof gelu; readonly geluExact: typeof geluExact } = { silu, gelu, geluExact }
 type FeedDims = { readonly [N in 'layers' | 'embed' | 'hidden']: Dim<N> }
 type In<L extends string> = Tensor<L | 'hidden' | 'embed'>
 /** down(activation(gate x) · up x), in the order of dims of Hugging Face's files. */

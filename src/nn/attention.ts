@@ -4,6 +4,7 @@ import { DimError } from '../core/errors.ts'
 import { shown } from '../core/shown.ts'
 import { dimIn } from '../graph/infer/checks.ts'
 import { userSite } from '../core/site.ts'
+import { dropout, type Key } from '../graph/random.ts'
 import { isTensor, loose, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Minus, Tensor, Unsettled } from '../graph/types.ts'
 import { softmax } from './functional.ts'
@@ -37,7 +38,7 @@ export type AttentionWeights = HeadWeights<'embed', 'heads', 'headDim'>
 
 /** How scores are made. */
 export interface ScoreOptions<B extends string = string> {
-  /** How many queries, and keys, are computed with at a time, so that the scores of all with all are never held: blockwise. All at once unless said. It has a gradient, and that has none. */
+  /** How many queries, and keys, are computed with at a time, so that the scores of all with all are never held: blockwise. All at once unless said, and where shares are dropped. It has a gradient, and that has none. */
   readonly block?: number
   /** What products of queries and keys are multiplied by: 1 / √n unless said, n the size of `headDim`. */
   readonly scale?: number
@@ -45,6 +46,8 @@ export interface ScoreOptions<B extends string = string> {
   readonly softCap?: number
   /** Added to the scores, over some of their dims: of distances, as ALiBi and T5 have it. It has a gradient. */
   readonly bias?: Tensor<B>
+  /** Share of what queries take of values that is zeroed, the rest scaled up, as BERT and T5 are trained (Vaswani et al. 2017). Then the scores are held whole, and numbers must be finite. */
+  readonly dropout?: { readonly key: Key; readonly rate: number } | undefined
 }
 export interface AttentionOptions<M extends string = string, B extends string = string> extends ScoreOptions<B> {
   /** What sees what: bools over dims of the scores, the queries' and the keys', or what `seeing` says of the places in a sequence. Everything unless said. */
@@ -60,20 +63,22 @@ export interface AttentionOptions<M extends string = string, B extends string = 
  * @throws DimError when query or key lacks `headDim`, or key or value `kvSeq`, or an option is none
  */
 export function attention<Q extends string, K extends string, V extends string, H extends (Q & K) | Unsettled<Q | K>, T extends (K & V) | Unsettled<K | V>, M extends string = never, B extends string = never>(
-  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias, block }: AttentionOptions<M, B> = {},
+  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias, block, dropout: dropped }: AttentionOptions<M, B> = {},
 ): Tensor<Minus<Minus<Q | K, H> | V, T>> {
   const headDim: Dim = dimIn(query.shape, over.headDim, 'attention', userSite())
   const kvSeq: string = dimIn(key.shape, over.kvSeq, 'attention', userSite()).name
   if (scale !== undefined) positive('scale', scale)
   const [q, k, v] = [loose(loose(query).mul(scale ?? 1 / Math.sqrt(headDim.size))), loose(key), loose(value)]
   const added = bias === undefined ? undefined : loose(bias)
-  if (block !== undefined) return tensor(inBlocks(q, k, v, { headDim, kvSeq: dimIn(key.shape, over.kvSeq, 'attention', userSite()), block, visible, softCap, bias: added, isolate: isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate) }).node)
+  if (block !== undefined && dropped === undefined) return tensor(inBlocks(q, k, v, { headDim, kvSeq: dimIn(key.shape, over.kvSeq, 'attention', userSite()), block, visible, softCap, bias: added, isolate: isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate) }).node)
   const seen = visible === undefined || isTensor(visible) ? visible : visibleIn(visible as Visibility)
   const apart = isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate)
-  if (seen !== undefined && apart) return tensor(isolated(q, k, v, loose(seen), { headDim: headDim.name, kvSeq, softCap, bias: added }).node)
+  if (seen !== undefined && apart && dropped === undefined) return tensor(isolated(q, k, v, loose(seen), { headDim: headDim.name, kvSeq, softCap, bias: added }).node)
   const scores = biased(cappedScores(q, k, headDim.name, softCap), added)
   const masked: Tensor<string> = seen === undefined ? scores : where(loose(seen), scores, -1e9)
-  return tensor(softmax(masked, kvSeq).cast(query.dtype).dot(v, kvSeq).node)
+  const shares = softmax(masked, kvSeq).cast(query.dtype)
+  const taken = dropped === undefined ? shares : dropout(dropped.key, seen !== undefined && apart ? where(loose(seen), shares, 0) : shares, dropped.rate)
+  return tensor(taken.dot(v, kvSeq).node)
 }
 
 /** Which dim the queries lie along is what `visible` says, or `seq`. @throws DimError where a block is none */

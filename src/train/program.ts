@@ -1,6 +1,7 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
-import { accumulate, compile, initialise as initialiseParams, input, keyOf, lossAndGrads, mapTree, fold, trainedOf, type Arrays, type Backend, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Weighted } from '../engine/index.ts'
+import { accumulate, compile, initialise as initialiseParams, input, keyOf, leavesOf, loose, expectDims, lossAndGrads, mapTree, fold, trainedOf, type Arrays, type Backend, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Updates, type Weighted } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
+import { DimError } from '../core/errors.ts'
 import type { Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { evaluated } from '../models/evaluation.ts'
@@ -71,7 +72,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
     const outcome = model.loss(trained.into(state.params, p), part, own)
     return { ...outcome, loss: scaled(outcome.loss) }
   }, { remat: config.remat })(params)
-  const { value, grads } = microbatches === 1 ? lossAndGrad(moving, batch, key)
+  const { value, grads, updates: kept = {} } = microbatches === 1 ? lossAndGrad(moving, batch, key)
     : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), moving, batch, 'batch' as never, microbatches)
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
   const placed = mapTree(scaling === undefined ? grads : unscaled(grads, scaling), g => g.relayout('state'))
@@ -80,7 +81,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const time = state.step.cast(gradNorm.dtype)
   const learningRate = optimizer.rate?.(time) ?? time.mul(0)
   const { updates, slots } = optimizer.update(placed, state.slots, moving, time, trained.of(model.params))
-  const params = trained.into(state.params, applyUpdates(moving, updates))
+  const params = withUpdates(trained.into(state.params, applyUpdates(moving, updates)), kept, model.params)
   const loss = scaling === undefined ? value : value.div(scaling.scale.cast(value.dtype))
   const seen = guard === undefined || history === undefined ? undefined : judged({ loss, gradNorm }, history, guard)
   const finite = scaling === undefined ? undefined : gradNorm.isFinite()
@@ -97,6 +98,15 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
       ...(seen === undefined ? {} : { calm: seen.take.cast('i32') }),
     },
   }
+}
+
+/** The parameters with new values for some of those that are frozen. @throws DimError for a path that none of these has */
+function withUpdates<P extends Tree>(params: P, updates: Updates, declared: P): P {
+  const moved = new Set(leavesOf(trainedOf(declared).of(declared)).map(l => l.path))
+  const wrong = Object.keys(updates).find(path => moved.has(path) || !leavesOf(declared).some(l => l.path === path))
+  if (wrong !== undefined) throw new DimError({ code: 'updates', what: `the model's loss updates "${wrong}", which is ${moved.has(wrong) ? 'trained' : 'no parameter'}`, fix: 'declare it frozen, and name it by its path' })
+  if (Object.keys(updates).length === 0) return params
+  return mapTree(params, (p, path) => (updates[path] === undefined ? p : expectDims(loose(updates[path]).cast(p.dtype), p.shape as readonly Dim<never>[])))
 }
 
 /** Parameters and slots as they rest between two steps. A choice between two that is told nothing gathers both, and leaves what it chose gathered. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
 import { UsageError } from '../../src/core/errors.ts'
-import { architectureFor, architectureOf } from '../../src/models/hugging-face/index.ts'
+import { architectureNamed, architectureFor } from '../../src/models/hugging-face/registry.ts'
 import type { AnyArchitecture, JsonObject } from '../../src/models/hugging-face/architecture.ts'
 import { cases, compared, fixtures, loadCase } from './parity.ts'
 
@@ -30,7 +30,7 @@ test.each(['gemma2', 'qwen2', 'gpt2'])('%s is so where attention is computed in 
 const configOf = (name: string): JsonObject => JSON.parse(readFileSync(`${fixtures}/${name}/config.json`, 'utf8')) as JsonObject
 const wanted = { seq: 7, masked: true }
 type Erased = AnyArchitecture & { readonly toConfig: (c: unknown) => JsonObject }
-const erased = (config: JsonObject): Erased => architectureFor(config) as never
+const erased = (config: JsonObject): Erased => architectureNamed(config) as never
 /** Whole, with what has a default. */
 const parsed = (a: Erased, given: unknown): unknown => a.kind.kind.schema.parse(given)
 
@@ -43,7 +43,7 @@ describe('configurations', () => {
     expect(parsed(a, a.fromConfig(theirs, wanted))).toEqual(ours)
     expect(theirs['architectures']).toEqual(config['architectures'])
     // The architecture that a configuration is written as where nothing says which can say all of it.
-    const other = architectureOf(a.kind.kind.name, ours) as Erased | undefined
+    const other = architectureFor(a.kind.kind.name, ours) as Erased | undefined
     expect(parsed(other ?? a, other?.fromConfig(other.toConfig(ours), wanted))).toEqual(ours)
   })
   test('in the form of transformers 4 say the same', () => {
@@ -76,7 +76,7 @@ describe('configurations', () => {
     ['llama-plain', { architectures: ['LlamaForSequenceClassification'] }, 'config.json: the model is LlamaForSequenceClassification'],
   ] as const)('of %s with %j are refused', (name, change, what) => {
     const config = { ...configOf(name), ...change }
-    expect(message(() => architectureFor(config).fromConfig(config, wanted))).toBe(what)
+    expect(message(() => architectureNamed(config).fromConfig(config, wanted))).toBe(what)
   })
   test('that an architecture has no words for are not written as it', () => {
     const config = configOf('gemma2')

@@ -9,7 +9,7 @@ import { treeOps } from '../../src/core/tree.ts'
 import { compile, expectDims, leavesOf, lossAndGrads, mesh as meshOf, type AnyTensor, type Backend, type Layout, type MeshArray, type Tree } from '../../src/engine/index.ts'
 import { isTensor } from '../../src/graph/tensor.ts'
 import type { AnyModel } from '../../src/models/index.ts'
-import { architectureFor } from '../../src/models/hugging-face/index.ts'
+import { architectureNamed } from '../../src/models/hugging-face/registry.ts'
 import type { AnyArchitecture, JsonObject } from '../../src/models/hugging-face/architecture.ts'
 import { splitOfHeads } from '../../src/models/llama-params.ts'
 import { relativeError } from '../support/values.ts'
@@ -59,7 +59,7 @@ export async function loadCase(folder: string, name: string, options: object = {
   await using source = await openWeights(at)
   const part = (prefix: string): Source => ({ ...expected, tensors: new Map([...expected.tensors].filter(([n]) => n.startsWith(prefix)).map(([n, t]) => [n.slice(prefix.length), t])) })
   const inputs = await numbersOf(part('input.'))
-  const architecture = architectureFor(config)
+  const architecture = architectureNamed(config)
   const ours = (architecture.kind.kind.schema as Schema<unknown, unknown>).parse({ ...architecture.fromConfig(config, settings) as object, ...options })
   const model = architecture.kind.kind.build(ours as never, { batch: batch ?? [...inputs.values()][0]?.shape[0] ?? 1 })
   const parameters = leavesOf(model.params as Tree).map(({ path, leaf }) => ({ path, value: leaf }))

@@ -72,7 +72,7 @@ describe('files', () => {
     writeFileSync(at('tiny.txt'), 'the people hold these words, and a nation shall keep them: nobody else has such a text as this one is, of seventy letters or of twice as many, or of even more')
     const found = await measured(run(2), [at('tiny.txt')])
     const tokenizer = await readTokenizer(at('run/tokenizer.json'))
-    const ids = [...tokenizer.encode(readFileSync(at('tiny.txt'), 'utf8')), tokenizer.endOfText]
+    const ids = [...tokenizer.encode(readFileSync(at('tiny.txt'), 'utf8')), tokenizer.endOfText!]
     // Rows of 16 tokens, each of which has the next one as its target.
     const rows = Math.floor((ids.length - 1) / 16)
     const targets = ids.slice(1, 1 + 16 * rows)

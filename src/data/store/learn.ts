@@ -1,7 +1,7 @@
 /** A tokenizer learnt from documents: words are counted in workers, over a share of the text that is spread over all parts. */
-import { trainBpe } from '../bpe.ts'
 import { documentsOf, type DocumentPart, type Piece } from '../documents.ts'
-import { createTokenizer, type Tokenizer } from '../tokenizer.ts'
+import { trainTokenizer } from '../tokenizer-json.ts'
+import type { Tokenizer } from '../tokenizer.ts'
 import { words } from '../words.ts'
 import { inOrder, WorkerPool } from './pool.ts'
 
@@ -61,7 +61,7 @@ export async function learnTokenizer(parts: readonly DocumentPart[], { vocab, wo
     for await (const size of sized) onProgress('count', done += size, total * share)
     const counts = new Map<string, number>()
     for (const some of await pool.all('collect')) for (const [w, n] of some as Counts) counts.set(w, (counts.get(w) ?? 0) + n)
-    return createTokenizer(trainBpe(counts, { vocab, onMerge: n => onProgress('learn', n, vocab) }))
+    return trainTokenizer(counts, { vocab, onMerge: n => onProgress('learn', n, vocab) })
   } finally {
     await pool.close()
   }

@@ -8,7 +8,7 @@ import { sha256 } from '../../io/checksum.ts'
 import { withLock } from '../../io/lock.ts'
 import { alphabet } from '../bytes.ts'
 import { openParts, type DocumentFormat, type DocumentPart, type Piece } from '../documents.ts'
-import { formatTokenizer, parseTokenizer, readTokenizer } from '../tokenizer-json.ts'
+import { parseTokenizer, readTokenizer } from '../tokenizer-json.ts'
 import type { Tokenizer } from '../tokenizer.ts'
 import type { ChatRules } from '../tasks/chat.ts'
 import { pieceEncoder, type Encoded, type Encoding } from './encode.ts'
@@ -131,7 +131,7 @@ async function run(job: Job): Promise<Prepared> {
     const chunks = (await placedChunks(work)).filter(current(plan))
       .sort((a, b) => (order.get(a.entry.part) ?? 0) - (order.get(b.entry.part) ?? 0) || a.entry.piece - b.entry.piece)
     const { vocab } = tokenizer
-    const made = await finishStore({ work, chunks, parts: plan.parts, settings: plan.settings, tokenizer: formatTokenizer(tokenizer.model), dtype: typeFor(vocab), vocab })
+    const made = await finishStore({ work, chunks, parts: plan.parts, settings: plan.settings, tokenizer: tokenizer.format(), dtype: typeFor(vocab), vocab })
     await publish(work, folder)
     return made
   })
@@ -206,19 +206,21 @@ function checkedVocab(vocab: number): number {
 const defaultEnd = '<|endoftext|>'
 const defaultChat: ChatRules = { template: 'chatml', loss: ['assistant'] }
 
-function settingsOf({ begin = null, end = defaultEnd, format, chat = defaultChat, pieceBytes = defaultPiece }: PrepareOptions, given: Tokenizer | number): Settings {
+const endOf = (given: Tokenizer | number): string => (typeof given === 'number' ? undefined : given.tokens[given.endOfText ?? -1]) ?? defaultEnd
+
+function settingsOf({ begin = null, end, format, chat = defaultChat, pieceBytes = defaultPiece }: PrepareOptions, given: Tokenizer | number): Settings {
   const idOf = (token: string | null): number | null => {
     if (token === null) return null
     // What is learnt has one token by name, the first.
     if (typeof given === 'number' && token === defaultEnd) return 0
-    const id = typeof given === 'number' ? -1 : given.model.tokens.indexOf(token)
+    const id = typeof given === 'number' ? -1 : given.tokens.indexOf(token)
     if (id >= 0) return id
-    const known = typeof given === 'number' ? [defaultEnd] : given.model.added.map(t => given.model.tokens[t.id] ?? '')
+    const known = typeof given === 'number' ? [defaultEnd] : given.added.map(t => given.tokens[t.id] ?? '')
     throw new UsageError({ code: 'no-such-token', what: `the tokenizer has no token "${token}"`, fix: `one of ${known.slice(0, 8).join(', ')}, or none` })
   }
   return {
-    tokenizer: typeof given === 'number' ? { learnt: given } : { sha256: sha256(formatTokenizer(given.model)) },
-    begin: idOf(begin), end: idOf(end), format: format === undefined ? null : { ...format }, chat: chat.template, loss: [...chat.loss], piece: pieceBytes,
+    tokenizer: typeof given === 'number' ? { learnt: given } : { sha256: sha256(given.format()) },
+    begin: idOf(begin), end: idOf(end === undefined ? endOf(given) : end), format: format === undefined ? null : { ...format }, chat: chat.template, loss: [...chat.loss], piece: pieceBytes,
   }
 }
 
@@ -228,9 +230,9 @@ async function tokenizerOf({ given, work, ranks, parts, workers = availableParal
   const json = await fromRank0(ranks, 'learning the tokenizer', async () => {
     const kept = await readFile(path, 'utf8').catch(() => undefined)
     if (kept !== undefined) return kept
-    const learnt = formatTokenizer((await learnTokenizer(parts, {
+    const learnt = (await learnTokenizer(parts, {
       vocab: given, workers, pieceBytes, signal, onProgress: (stage, done, total) => onProgress?.({ stage, done, total, tokens: 0, documents: 0 }),
-    })).model)
+    })).format()
     await writeFileAtomic(path, learnt)
     return learnt
   })
@@ -239,7 +241,7 @@ async function tokenizerOf({ given, work, ranks, parts, workers = availableParal
 
 async function encodeAll({ ranks, plan, parts, chat = defaultChat, workers = availableParallelism(), pieceBytes = defaultPiece, onProgress, signal }: Job, tokenizer: Tokenizer, done: readonly Placed[], segment: Segment): Promise<void> {
   const { begin, end } = plan.settings
-  const encoding: Encoding = { tokenizer: formatTokenizer(tokenizer.model), begin, end, dtype: typeFor(tokenizer.vocab), chat }
+  const encoding: Encoding = { tokenizer: tokenizer.format(), begin, end, dtype: typeFor(tokenizer.vocab), chat }
   const ready = new Map(parts.map(p => [p.name, new Set<number>()]))
   for (const { entry } of done) ready.get(entry.part)?.add(entry.piece)
   const sizes = parts.map(p => p.bytes)

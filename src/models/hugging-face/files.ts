@@ -5,7 +5,7 @@ import { leavesOf } from '../../graph/tensor.ts'
 import { loraName, type LoraConfig } from '../lora-model.ts'
 import type { AnyModel } from '../model.ts'
 import type { JsonObject } from './architecture.ts'
-import { architectureOf } from './index.ts'
+import { architectureFor } from './registry.ts'
 
 export interface ModelFiles { readonly naming: Naming; readonly config: JsonObject }
 
@@ -17,7 +17,7 @@ export function filesOf(part: AnyPart, model: Pick<AnyModel, 'params'>): ModelFi
     const base = filesOf({ ...part.base, config: (part.config as LoraConfig).base }, model)
     return base === undefined ? undefined : { ...base, naming: adaptedNaming(base.naming, model) }
   }
-  const architecture = architectureOf(part.kind.name, part.config)
+  const architecture = architectureFor(part.kind.name, part.config)
   return architecture === undefined ? undefined : { naming: architecture.names(part.config as never), config: architecture.toConfig(part.config as never) }
 }
 

@@ -44,6 +44,8 @@ export interface Settings {
   readonly words: <const V extends string>(key: string, length: number, among: readonly V[]) => readonly V[] | undefined
   /** The settings under a key; undefined where there are none. */
   readonly within: (key: string) => Settings | undefined
+  /** The value as it is, null as undefined. */
+  readonly raw: (key: string) => Json | undefined
   /** Whether there is such a key, with a value other than null. */
   readonly has: (key: string) => boolean
   /** Whether there is such a key, though it be null. */
@@ -83,7 +85,7 @@ export function settingsOf(config: JsonObject, modelType: string, where = 'confi
     return value as readonly T[]
   }
   const found: Settings = {
-    modelType, wrong,
+    modelType, wrong, raw: at,
     count: (key, fallback) => read(key, whole, fallback),
     number: (key, fallback) => read(key, real, fallback),
     flag: (key, fallback) => read(key, truth, fallback),

@@ -1,25 +1,28 @@
-/** The architectures that files of other tools may be of. */
+/** The architectures that models come in and go out as, by the `model_type` of their `config.json`. */
 import { UsageError } from '../../core/errors.ts'
 import { didYouMean } from '../../core/nearest.ts'
 import { shown } from '../../core/shown.ts'
 import type { AnyArchitecture, JsonObject } from './architecture.ts'
+import { bertClassifierArchitecture, bertEmbedderArchitecture, bertMaskedArchitecture } from './bert.ts'
 import { gemma2Architecture, gemma3Architecture } from './gemma.ts'
 import { gpt2Architecture } from './gpt2.ts'
 import { llamaArchitecture, mistralArchitecture, olmo2Architecture, qwen2Architecture, qwen3Architecture, smollm3Architecture } from './llama.ts'
 import { phi3Architecture } from './phi3.ts'
+import { resnetArchitecture } from './resnet.ts'
+import { robertaClassifierArchitecture, robertaEmbedderArchitecture, robertaMaskedArchitecture } from './roberta.ts'
+import { t5Architecture } from './t5.ts'
+import { vitArchitecture } from './vit.ts'
+
+export type { AnyArchitecture, Architecture, Json, JsonObject, Wanted } from './architecture.ts'
 
 /** Where a configuration of ours is of several, the first is what it is written as. */
 export const architectures: readonly AnyArchitecture[] = [
   llamaArchitecture, mistralArchitecture, qwen2Architecture, qwen3Architecture, smollm3Architecture, phi3Architecture, olmo2Architecture, gemma2Architecture, gemma3Architecture, gpt2Architecture,
+  bertMaskedArchitecture, bertClassifierArchitecture, bertEmbedderArchitecture, robertaMaskedArchitecture, robertaClassifierArchitecture, robertaEmbedderArchitecture, t5Architecture, vitArchitecture, resnetArchitecture,
 ]
 
-/** By `config.json`'s `model_type`. */
-export const architectureNamed = (modelType: string): AnyArchitecture | undefined => architectures.find(a => a.modelType === modelType)
-/** That of a configured model; undefined where there is none. */
-export const architectureOf = (kind: string, config: unknown): AnyArchitecture | undefined => architectures.find(a => a.kind.kind.name === kind && (a.isOf?.(config as never) ?? true))
-
-/** That of a `config.json`: of its `model_type`, and where there are several of the first that is one of its `architectures`. @throws UsageError that names the ones there are */
-export function architectureFor(config: JsonObject): AnyArchitecture {
+/** The architecture of a `config.json`: of its `model_type`, and where there are several of the first of its `architectures` that is one. @throws UsageError that names the ones there are */
+export function architectureNamed(config: JsonObject): AnyArchitecture {
   const { model_type: type, architectures: classes } = config
   const known = [...new Set(architectures.map(a => a.modelType))]
   const wrong = (what: string, fix: string): UsageError => new UsageError({ code: 'architecture', what: `config.json: ${what}`, fix })
@@ -32,3 +35,6 @@ export function architectureFor(config: JsonObject): AnyArchitecture {
   if (match === undefined) throw wrong(`the model is ${named.join(', ')}`, `of type "${type}" there are ${found.flatMap(a => a.classes).join(', ')}`)
   return match
 }
+
+/** The architecture as which a configured model goes out: the first that has a word for all of its options; undefined where none has. */
+export const architectureFor = (kind: string, config: unknown): AnyArchitecture | undefined => architectures.find(a => a.kind.kind.name === kind && (a.isOf?.(config as never) ?? true))
