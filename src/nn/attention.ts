@@ -39,7 +39,7 @@ export type AttentionWeights = HeadWeights<'embed', 'heads', 'headDim'>
 
 /** How scores are made. */
 export interface ScoreOptions<B extends string = string> {
-  /** How many queries, and keys, are computed with at a time, so that the scores of all with all are never held: blockwise. All at once unless said. It has a gradient, and that has none. */
+  /** How many queries, and keys, are computed with at a time, so that the scores of all with all are never held: blockwise. All at once unless said, and where shares are dropped. It has a gradient, and that has none. */
   readonly block?: number
   /** What products of queries and keys are multiplied by: 1 / √n unless said, n the size of `headDim`. */
   readonly scale?: number
@@ -64,7 +64,7 @@ export interface AttentionOptions<M extends string = string, B extends string = 
  * @throws DimError when query or key lacks `headDim`, or key or value `kvSeq`, or an option is none
  */
 export function attention<Q extends string, K extends string, V extends string, H extends (Q & K) | Unsettled<Q | K>, T extends (K & V) | Unsettled<K | V>, M extends string = never, B extends string = never>(
-  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias, dropout: dropped, block }: AttentionOptions<M, B> = {},
+  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias, block, dropout: dropped }: AttentionOptions<M, B> = {},
 ): Tensor<Minus<Minus<Q | K, H> | V, T>> {
   const headDim: Dim = dimIn(query.shape, over.headDim, 'attention', userSite())
   const kvSeq: string = dimIn(key.shape, over.kvSeq, 'attention', userSite()).name

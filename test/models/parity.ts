@@ -99,6 +99,7 @@ export async function compared(c: ParityCase, backend: Backend, sizes: { readonl
   for (const { path, leaf } of arrays.flatten(found as never)) {
     const wanted = path.startsWith('grads.') ? c.gradients.get(path.slice('grads.'.length)) : c.outputs.get(path.replace('outputs.', ''))
     differences.push({ what: path, error: relativeError(Array.from(await leaf.read(), Number), wanted ?? missing(path)) })
+    leaf.dispose()
   }
   // Nothing that PyTorch computed was left out.
   const unjudged = [...c.outputs.keys()].filter(n => n !== 'loss' && outputs[n] === undefined)
