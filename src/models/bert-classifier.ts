@@ -21,7 +21,7 @@ export interface BertClassifierConfig extends BertConfig {
 export type BertClassifierParams = BertParams & { readonly pooler: Pooler; readonly out: Tensor<'classes' | 'pooled'>; readonly outBias: Tensor<'classes'> }
 /** `labels` of −100 do not count. */
 export type BertClassifierBatch = BertInputs & { readonly mask: Ids; readonly labels: Tensor<'batch'> }
-export type BertClassifier = Bert<BertClassifierParams, BertClassifierBatch, BertDims & { readonly classes: Dim<'classes'> }> & {
+export type BertClassifier<B extends BertClassifierBatch = BertClassifierBatch> = Bert<BertClassifierParams, B, BertDims & { readonly classes: Dim<'classes'> }> & {
   /** batch classes. */
   readonly logits: (params: BertClassifierParams, batch: BertInputs, key?: Key) => Tensor<'batch' | 'classes'>
 }

@@ -34,7 +34,7 @@ export type BertMaskedParams = BertParams & {
 }
 /** `targets` are the tokens at places to be found, and −100, which does not count, elsewhere. */
 export type BertMaskedBatch = BertInputs & { readonly targets: Ids }
-export type BertMasked = Bert<BertMaskedParams, BertMaskedBatch> & {
+export type BertMasked<B extends BertMaskedBatch = BertMaskedBatch> = Bert<BertMaskedParams, B> & {
   /** batch seq vocab. */
   readonly logits: (params: BertMaskedParams, batch: BertInputs, key?: Key) => Tensor<'batch' | 'seq' | 'vocab'>
 }

@@ -15,10 +15,10 @@ import { heads, headsLinear } from './heads.ts'
 export type Stream = Tensor<'batch' | 'seq' | 'embed'>
 export type BlockDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
 
-/** Functions of a feed-forward net; `geluTanh` is GPT-2's approximation. */
-export const activations: { readonly gelu: typeof geluExact; readonly geluTanh: typeof gelu; readonly relu: typeof relu; readonly silu: typeof silu } = { gelu: geluExact, geluTanh: gelu, relu, silu }
-export type Activation = keyof typeof activations
-export const activationNames: readonly [Activation, ...Activation[]] = ['gelu', 'geluTanh', 'relu', 'silu']
+export type Activation = 'geluExact' | 'gelu' | 'relu' | 'silu'
+/** Functions of a feed-forward net. */
+export const activations: { readonly [A in Activation]: <D extends string>(x: Tensor<D>) => Tensor<D> } = { geluExact, gelu, relu, silu }
+export const activationNames: readonly [Activation, ...Activation[]] = ['geluExact', 'gelu', 'relu', 'silu']
 
 /** A layout that encoders name, that of the stream between the layers; as `gptLayouts`. */
 export const encoderLayouts: { readonly residual: 'compute' } = { residual: 'compute' }

@@ -5,6 +5,7 @@ import { loose, tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Tensor } from '../graph/types.ts'
 import { attention, type AttentionOptions } from '../nn/attention.ts'
 import { linear, type LinearWeight } from '../nn/linear.ts'
+import { blocksOf } from './next-token.ts'
 
 type Projection = 'embed' | 'heads' | 'headDim'
 type Weight = LinearWeight<Projection>
@@ -29,7 +30,7 @@ export function heads<D extends string>(x: Tensor<D>, from: AnyTensor, w: HeadsW
     return bias === undefined ? found : found.add(loose(bias).cast(compute))
   }
   const [query, key, value] = [projected(x, w.query, w.queryBias), projected(from, w.key, w.keyBias), projected(from, w.value, w.valueBias)]
-  const found = attention<string, string, string, string, string, string, string>(query, key, value, { headDim: 'headDim', kvSeq: d.kvSeq.name }, options)
+  const found = attention<string, string, string, string, string, string, string>(query, key, value, { headDim: 'headDim', kvSeq: d.kvSeq.name }, { ...blocksOf({ seq: d.kvSeq.size }), ...options })
   return tensor(linear<string, string, string>(loose(found), w.out as LinearWeight<string>, 'heads', 'headDim').node)
 }
 

@@ -8,7 +8,7 @@ export type T5Input = Given<T5Config, 'buckets' | 'farthest' | 'gated' | 'activa
 const count = z.int().min(1).max(2 ** 31 - 1)
 export const t5Schema: z.ZodType<T5Config, T5Input> = z.strictObject({
   vocab: count, source: count, target: count, encoderLayers: count, decoderLayers: count, embed: count, heads: count, headDim: count, hidden: count,
-  buckets: z.int().min(4).multipleOf(2).default(32), farthest: count.default(128), gated: z.boolean().default(true), activation: z.enum(activationNames).default('geluTanh'), tied: z.boolean().default(false),
+  buckets: z.int().min(4).multipleOf(2).default(32), farthest: count.default(128), gated: z.boolean().default(true), activation: z.enum(activationNames).default('gelu'), tied: z.boolean().default(false),
   epsilon: z.number().min(0).default(1e-6), padding: z.int().min(0).default(0), dropout: z.number().min(0).max(0.9).default(0),
 }).superRefine((c, context) => {
   // Of a decoder, half of all buckets have a distance each.

@@ -85,6 +85,9 @@ function parameters({ vocab, embed, heads, headDim, hidden, buckets }: Dims, enc
   }
 }
 
+const feedLinear = (side: string, gated: boolean): { readonly [path: string]: readonly string[] } =>
+  ({ [`${side}.feed.up`]: ['embed'], ...(gated ? { [`${side}.feed.gate`]: ['embed'] } : {}), [`${side}.feed.down`]: ['hidden'] })
+
 /** A model for batches of `batch` pairs of sequences. */
 export function t5(config: T5Config, batch: number, { params: dtype, compute }: Precision = inFull): T5 {
   const { vocab, source, target, embed, heads: headCount, headDim, hidden, buckets, farthest, padding, epsilon, dropout: rate } = config
@@ -134,8 +137,7 @@ export function t5(config: T5Config, batch: number, { params: dtype, compute }: 
     dims: d, params: parameters(d, encoderLayers, decoderLayers, config, dtype), itemsPerBatch: batch, ignored, tokensPerBatch: batch * (source + target), encode, logits,
     linear: {
       ...headsLinear('encoder.self'), ...headsLinear('decoder.self'), ...headsLinear('decoder.cross'),
-      ...Object.fromEntries(['encoder', 'decoder'].flatMap(side => [`${side}.feed.up`, ...(config.gated ? [`${side}.feed.gate`] : [])]).map(path => [path, ['embed']] as const)),
-      'encoder.feed.down': ['hidden'], 'decoder.feed.down': ['hidden'],
+      ...feedLinear('encoder', config.gated), ...feedLinear('decoder', config.gated),
     },
     batch: { source: ids('source', d.source), target: ids('target', d.target), labels: ids('labels', d.target) },
     loss: (p, { labels, ...given }, key) => classOutcome(logits(p, given, key), d.vocab, labels, key),

@@ -31,7 +31,7 @@ export type VitInput = Given<VitConfig, 'brightest' | 'mean' | 'std' | 'channels
 const count = z.int().min(1).max(2 ** 31 - 1)
 export const vitSchema: z.ZodType<VitConfig, VitInput> = z.strictObject({
   ...imageFields, classes: count, patchHeight: count, patchWidth: count, layers: count, embed: count, heads: count, hidden: count,
-  activation: z.enum(activationNames).default('gelu'), epsilon: z.number().min(0).default(1e-12), dropout: z.number().min(0).max(0.9).default(0), attentionDropout: z.number().min(0).max(0.9).default(0), biases: z.boolean().default(true),
+  activation: z.enum(activationNames).default('geluExact'), epsilon: z.number().min(0).default(1e-12), dropout: z.number().min(0).max(0.9).default(0), attentionDropout: z.number().min(0).max(0.9).default(0), biases: z.boolean().default(true),
 }).superRefine((c, context) => {
   const divides = (path: string, part: number, what: string, whole: number): void => {
     if (whole % part !== 0) context.addIssue({ code: 'custom', path: [path], message: `${what} of ${whole} is not made of parts of ${part}: give a number that divides it` })

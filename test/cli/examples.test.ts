@@ -22,6 +22,12 @@ const small: { readonly [name: string]: Small } = {
   seq2seq: {
     set: ['model.embed=16', 'model.headDim=4', 'model.hidden=16', 'model.encoderLayers=1', 'model.decoderLayers=1', 'evaluation.batches=1'], said: ['a source of its own', 'tokens/s'], metrics: ['accuracy'],
   },
+  vit: {
+    set: [`data.train=${digits('train')}`, `data.heldOut=${digits('test')}`, 'model.height=8', 'model.width=8', 'model.patchHeight=4', 'model.patchWidth=4', 'model.brightest=16', 'model.layers=1', 'model.embed=8', 'model.hidden=8', 'evaluation.batches=2'],
+    said: ['batch 2 × model 2: 4 devices', '1,437 rows', /accuracy 0\.\d{4}/], metrics: ['accuracy'],
+  },
+  language: { set: ['model.layers=1', 'model.embed=8', 'model.hidden=8', 'evaluation.batches=1'], said: ['a source of its own', /accuracy 0\.\d{4}/], metrics: ['accuracy'] },
+  translate: { set: ['model.embed=8', 'model.headDim=2', 'model.hidden=8', 'model.encoderLayers=1', 'model.decoderLayers=1', 'evaluation.batches=1'], said: ['a source of its own', 'tokens/s'], metrics: ['accuracy'] },
   'own-model': { set: ['model.width=8', 'model.depth=2', 'evaluation.batches=1'], said: [/the best so far: \d+\.\d % of the points/], metrics: ['accuracy'] },
 }
 const recipes = readdirSync(join(root, 'examples')).filter(f => f.endsWith('.ts') && readFileSync(join(root, 'examples', f), 'utf8').includes('\nexport default ')).map(f => f.slice(0, -3))

@@ -1,12 +1,15 @@
 /** BERT's encoder: what padding and documents change, what dropout does, and what recipes may not say. */
 import { describe, expect, test } from 'vitest'
-import { initialise, keyOf, leavesOf, lossAndGrads, type AnyTensor, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { dims, expectDims, initialise, keyOf, leavesOf, lossAndGrads, type AnyTensor, type Dim, type Tensor, type Tree } from '../../src/engine/index.ts'
 import { full } from '../../src/graph/tensor.ts'
 import { bertClassifierModel, bertEmbedderModel, bertMaskedModel } from '../../src/models/bert-model.ts'
+import { heads, type HeadsWeights } from '../../src/models/heads.ts'
+import { withLora } from '../../src/models/lora.ts'
 import { t5Model } from '../../src/models/t5-model.ts'
 import { vitModel } from '../../src/models/vit.ts'
+import { keeping } from '../../src/nn/visible.ts'
 import { draw } from '../support/values.ts'
-import { valuesOf, type Operand } from '../graph/support.ts'
+import { given, valuesOf, type Operand } from '../graph/support.ts'
 
 const small = { vocab: 12, seq: 6, layers: 2, embed: 4, heads: 2, hidden: 6, positions: 8 }
 const weightsOf = (params: Tree): Operand[] => leavesOf(params).map(({ leaf }, i) => ({ tensor: leaf as Tensor<string>, data: Float32Array.from({ length: leaf.shape.reduce((n, d) => n * d.size, 1) }, (_, j) => draw(i, j) - 0.5) }))
@@ -75,7 +78,45 @@ test('a recipe is told what does not fit', () => {
   expect(() => t5Model({ vocab: 12, source: 3, target: 3, encoderLayers: 1, decoderLayers: 1, embed: 4, heads: 2, headDim: 2, hidden: 6, farthest: 16 })).toThrow(/farthest/)
 })
 
+test('the compiler knows what a batch has', () => {
+  const [plain, all] = [bertMaskedModel(small).build({ batch: 2 }), bertMaskedModel({ ...small, padded: true, paired: true }).build({ batch: 2 })]
+  const ids: readonly Tensor<'batch' | 'seq'>[] = [all.batch.mask, all.batch.types, plain.batch.tokens]
+  expect(ids.every(t => t.shape.length === 2)).toBe(true)
+  // @ts-expect-error nothing says that it is padded
+  expect(plain.batch.mask).toBeUndefined()
+  // @ts-expect-error of two texts only where it is paired
+  expect(bertClassifierModel({ ...small, classes: 2 }).build({ batch: 2 }).batch.types).toBeUndefined()
+})
+
 test('every parameter has a first value', () => {
   const model = bertClassifierModel({ ...small, classes: 3 }).build({ batch: 2 })
   expect(leavesOf(initialise(model.params, keyOf(full(1, [], 'i32')))).length).toBe(leavesOf(model.params).length)
+})
+
+test('heads in blocks, as of long windows, are what they are at once: with padding, with T5\'s biases', () => {
+  const d = dims({ batch: 2, seq: 7, kvSeq: 5, embed: 4, heads: 2, headDim: 3 })
+  const random = (seed: number, ...shape: readonly Dim[]): Operand => given(shape, Array.from({ length: shape.reduce((n, e) => n * e.size, 1) }, (_, i) => draw(seed, i) - 0.5))
+  const [x, from, bias] = [random(1, d.batch, d.seq, d.embed), random(2, d.batch, d.kvSeq, d.embed), random(3, d.heads, d.seq, d.kvSeq)]
+  const [query, key, value, out] = [4, 5, 6, 7].map(seed => random(seed, d.heads, d.headDim, d.embed)) as [Operand, Operand, Operand, Operand]
+  const keep = given([d.batch, d.kvSeq], [1, 1, 1, 1, 0, 1, 0, 0, 0, 0], 'bool')
+  const w = { query: query.tensor, key: key.tensor, value: value.tensor, out: out.tensor } as unknown as HeadsWeights
+  const found = [{}, { block: 2 }, { block: 4 }].map(how => heads(x.tensor, from.tensor, w, d, 'f32', { visible: keeping(d.seq, d.kvSeq, keep.tensor), bias: bias.tensor, scale: 1, ...how }))
+  const [whole, ...blocks] = valuesOf(found.map(f => expectDims(f, [d.batch, d.seq, d.embed])), [x, from, bias, query, key, value, out, keep])
+  for (const b of blocks) expect(Math.max(...(whole ?? []).map((y, i) => Math.abs(y - (b[i] ?? NaN))))).toBeLessThan(1e-12)
+})
+
+describe('adapters of low rank', () => {
+  const sizes = { vocab: 12, source: 3, target: 3, encoderLayers: 2, decoderLayers: 1, embed: 4, heads: 2, headDim: 2, hidden: 6, buckets: 4, farthest: 8 }
+  test.each<readonly [string, Loss, { readonly [path: string]: readonly number[] }]>([
+    ['BERT', bertMaskedModel(small).build({ batch: 1 }) as unknown as Loss, { tokens: [3, 5, 7, 9, 2, 4], targets: [1, -100, 2, 3, -100, -100] }],
+    ['T5', t5Model(sizes).build({ batch: 1 }) as unknown as Loss, { source: [3, 5, 7], target: [0, 2, 4], labels: [2, 4, 1] }],
+  ])('of %s: on all of its linear layers, and where they are 0 they change nothing', (_, model, data) => {
+    const adapted = withLora(model as never, { rank: 2 }) as unknown as Loss
+    const zero = (path: string): boolean => path.startsWith('lora.') && path.endsWith('.up')
+    const own = new Map(leavesOf(model.params).map(({ path }, i) => [path, weightsOf(model.params)[i]?.data ?? []]))
+    const weights = leavesOf(adapted.params).map(({ path, leaf }, i): Operand => ({ tensor: leaf as Tensor<string>, data: path.startsWith('base.') ? own.get(path.slice(5)) ?? [] : Float32Array.from({ length: leaf.shape.reduce((n, d) => n * d.size, 1) }, (_, j) => (zero(path) ? 0 : draw(i, j))) }))
+    const value = (m: Loss, w: readonly Operand[]): number => valuesOf([m.loss(m.params as never, m.batch as never).loss], [...w, ...inputs(m.batch, data)])[0]?.[0] ?? NaN
+    expect(value(adapted, weights)).toBeCloseTo(value(model, weightsOf(model.params)), 12)
+    expect(value(adapted, weights.map(w => ({ ...w, data: Array.from(w.data, x => (x === 0 ? 0.3 : x)) })))).not.toBeCloseTo(value(model, weightsOf(model.params)), 6)
+  })
 })

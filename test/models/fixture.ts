@@ -1,4 +1,4 @@
-/** What transformers computed of a small model, as `test/oracle/models/encoders.py` wrote it: the files' weights, what the model was given, logits, loss and gradients. */
+/** What transformers computed of a small model, as `test/oracle/encoders.py` wrote it: the files' weights, what the model was given, logits, loss and gradients. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
@@ -16,6 +16,7 @@ import { valuesOf, type Operand } from '../graph/support.ts'
 interface Numbers { readonly shape: readonly number[]; readonly data: readonly number[] }
 interface File {
   readonly config: JsonObject
+  readonly seq: number
   readonly options: JsonObject
   readonly weights: { readonly [name: string]: Numbers }
   readonly given: { readonly [name: string]: Numbers }
@@ -48,9 +49,9 @@ export interface Fixture {
 }
 
 /** The model that the file's config.json says, for what the file gives it. */
-export function fixture<C, I, M extends AnyModel>(name: string, there: Architecture<C, I, M>, seq: number, key?: Key): Fixture {
+export function fixture<C, I, M extends AnyModel>(name: string, there: Architecture<C, I, M>, key?: Key): Fixture {
   const file = fixtureFile(name)
-  const configured = there.kind({ ...there.fromConfig(file.config, { seq }), ...file.options } as I)
+  const configured = there.kind({ ...there.fromConfig(file.config, { seq: file.seq }), ...file.options } as I)
   const model = configured.build({ batch: 4 }) as AnyModel & Pick<Model<Tree, Tree>, 'loss'>
   const leaves = leavesOf(model.params)
   const stored = storedTensors(there.names(configured.config), leaves.map(({ path, leaf }) => ({ path, value: leaf })))

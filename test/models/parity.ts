@@ -21,8 +21,13 @@ export const cases = (folder: string): readonly string[] => readdirSync(folder, 
 interface Output { readonly of: (model: AnyModel, params: never, batch: never) => AnyTensor; readonly dims: readonly string[] }
 type WithLogits = AnyModel & { readonly logits: (params: never, batch: never) => AnyTensor }
 const logits = (...dims: readonly string[]): Output => ({ of: (model, params, batch) => (model as WithLogits).logits(params, batch), dims })
+type WithVectors = AnyModel & { readonly vectors: (params: never, batch: never) => AnyTensor }
+const classes: { readonly [name: string]: Output } = { logits: logits('batch', 'classes') }
 const language: { readonly [name: string]: Output } = { logits: logits('batch', 'seq', 'vocab') }
-export const outputsOf: { readonly [kind: string]: { readonly [name: string]: Output } } = { llama: language, gpt: language }
+export const outputsOf: { readonly [kind: string]: { readonly [name: string]: Output } } = {
+  llama: language, gpt: language, bert: language, 'bert-classifier': classes, 'bert-embedder': { vectors: { of: (model, params, batch) => (model as WithVectors).vectors(params, batch), dims: ['batch', 'embed'] } },
+  t5: { logits: logits('batch', 'target', 'vocab') }, vit: classes, resnet: classes,
+}
 
 type Numbers = Float32Array | Int32Array
 /** All of a source's tensors, as numbers; those that are read whole are small. */
@@ -54,13 +59,13 @@ export interface ParityCase {
 export async function loadCase(folder: string, name: string, options: object = {}): Promise<ParityCase> {
   const at = join(folder, name)
   const config = JSON.parse(readFileSync(join(at, 'config.json'), 'utf8')) as JsonObject
-  const { batch, ...settings } = JSON.parse(readFileSync(join(at, 'case.json'), 'utf8')) as { readonly seq: number; readonly masked?: boolean; readonly packed?: boolean; readonly batch?: number }
+  const { batch, options: own = {}, ...settings } = JSON.parse(readFileSync(join(at, 'case.json'), 'utf8')) as { readonly seq: number; readonly masked?: boolean; readonly packed?: boolean; readonly batch?: number; readonly options?: object }
   await using expected = await openFile(join(at, 'expected.safetensors'))
   await using source = await openWeights(at)
   const part = (prefix: string): Source => ({ ...expected, tensors: new Map([...expected.tensors].filter(([n]) => n.startsWith(prefix)).map(([n, t]) => [n.slice(prefix.length), t])) })
   const inputs = await numbersOf(part('input.'))
   const architecture = architectureNamed(config)
-  const ours = (architecture.kind.kind.schema as Schema<unknown, unknown>).parse({ ...architecture.fromConfig(config, settings) as object, ...options })
+  const ours = (architecture.kind.kind.schema as Schema<unknown, unknown>).parse({ ...architecture.fromConfig(config, settings) as object, ...own, ...options })
   const model = architecture.kind.kind.build(ours as never, { batch: batch ?? [...inputs.values()][0]?.shape[0] ?? 1 })
   const parameters = leavesOf(model.params as Tree).map(({ path, leaf }) => ({ path, value: leaf }))
   const named = async (s: Source): Promise<Map<string, Numbers>> => new Map([...await numbersOf(await byPaths(s, architecture.names(ours as never), parameters, { missing: true, unexpected: true }))].map(([n, { data }]) => [n, data]))
@@ -93,7 +98,7 @@ export async function compared(c: ParityCase, backend: Backend, sizes: { readonl
   }, [model.params as Tree, model.batch as Tree], { mesh: meshOf(sizes), layout: layoutFor(model, sizes), backend, dims: model.dims })
   const missing = (what: string): never => { throw new Error(`${c.name}: there is no ${what}`) }
   const found = await program(
-    tensors.map(model.params as Tree, (_, path) => c.weights.get(path) ?? missing(path)) as never, tensors.map(model.batch as Tree, (_, path) => c.inputs.get(path) ?? missing(path)) as never,
+    tensors.map(model.params as Tree, (_, path) => c.weights.get(path) ?? missing(path)) as never, tensors.map(model.batch as Tree, (leaf, path) => (leaf.dtype === 'i32' ? c.inputs.get(path) : Uint8Array.from(c.inputs.get(path) ?? [])) ?? missing(path)) as never,
   )
   const differences: Difference[] = []
   for (const { path, leaf } of arrays.flatten(found as never)) {
@@ -101,6 +106,7 @@ export async function compared(c: ParityCase, backend: Backend, sizes: { readonl
     differences.push({ what: path, error: relativeError(Array.from(await leaf.read(), Number), wanted ?? missing(path)) })
     leaf.dispose()
   }
+  program.dispose()
   // Nothing that PyTorch computed was left out.
   const unjudged = [...c.outputs.keys()].filter(n => n !== 'loss' && outputs[n] === undefined)
   if (unjudged.length > 0) missing(`way to have ${unjudged.join(', ')} of a model of kind ${c.architecture.kind.kind.name}`)

@@ -5,6 +5,7 @@ import type { BertEmbedder, BertEmbedderConfig } from '../bert-embedder.ts'
 import type { BertMasked, BertMaskedConfig } from '../bert-masked.ts'
 import { bertClassifierModel, bertEmbedderModel, bertMaskedModel, type BertClassifierInput, type BertEmbedderInput, type BertMaskedInput } from '../bert-model.ts'
 import type { BertConfig } from '../bert.ts'
+import type { Configurable } from '../configurable.ts'
 import type { Architecture, JsonObject, Wanted } from './architecture.ts'
 import { activationOf, activationThere, classesOf, classesThere, headsOf, idOf, rateOf } from './classes.ts'
 import { settingsOf, type Settings } from './settings.ts'
@@ -65,12 +66,12 @@ export const maskedArchitecture = (family: Family): Architecture<BertMaskedConfi
     ? ['cls.predictions.transform.dense', 'cls.predictions.transform.LayerNorm', 'cls.predictions.bias', 'cls.predictions.decoder'] as const
     : ['lm_head.dense', 'lm_head.layer_norm', 'lm_head.bias', 'lm_head.decoder'] as const
   return {
-    modelType: family.modelType, classes: [`${family.class}ForMaskedLM`], kind: bertMaskedModel,
+    modelType: family.modelType, classes: [`${family.class}ForMaskedLM`], kind: bertMaskedModel as unknown as Configurable<BertMaskedConfig, BertMaskedInput, BertMasked>,
     fromConfig: (config, wanted) => {
       const c = settingsOf(config, family.modelType)
       const found: BertMaskedInput = {
         // RoBERTa's head has the function that BERT has in all layers.
-        ...encoderOf(c, family, wanted), tied: c.flag('tie_word_embeddings', true), packed: wanted.packed ?? false, ...(family.modelType === 'roberta' ? { headActivation: 'gelu' } : {}),
+        ...encoderOf(c, family, wanted), tied: c.flag('tie_word_embeddings', true), packed: wanted.packed ?? false, ...(family.modelType === 'roberta' ? { headActivation: 'geluExact' } : {}),
       }
       c.ignore('classifier_dropout')
       c.done()
@@ -88,7 +89,7 @@ export const maskedArchitecture = (family: Family): Architecture<BertMaskedConfi
 
 /** Tells classes. */
 export const classifierArchitecture = (family: Family): Architecture<BertClassifierConfig, BertClassifierInput, BertClassifier> => ({
-  modelType: family.modelType, classes: [`${family.class}ForSequenceClassification`], kind: bertClassifierModel,
+  modelType: family.modelType, classes: [`${family.class}ForSequenceClassification`], kind: bertClassifierModel as unknown as Configurable<BertClassifierConfig, BertClassifierInput, BertClassifier>,
   fromConfig: (config, wanted) => {
     const c = settingsOf(config, family.modelType)
     const encoder = encoderOf(c, family, wanted)

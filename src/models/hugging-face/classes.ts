@@ -4,11 +4,11 @@ import type { Json, JsonObject } from './architecture.ts'
 import type { Settings } from './settings.ts'
 
 /** Activations by their names there; what is written is the first of each. */
-const activations: { readonly [name: string]: Activation } = { gelu: 'gelu', gelu_new: 'geluTanh', gelu_pytorch_tanh: 'geluTanh', relu: 'relu', silu: 'silu', swish: 'silu' }
+const activations: { readonly [name: string]: Activation } = { gelu: 'geluExact', gelu_new: 'gelu', gelu_pytorch_tanh: 'gelu', relu: 'relu', silu: 'silu', swish: 'silu' }
 export const activationThere = (ours: Activation): string => Object.keys(activations).find(name => activations[name] === ours) ?? ours
 export const activationNamed = (name: string): Activation | undefined => (Object.hasOwn(activations, name) ? activations[name] : undefined)
 export const activationsThere: readonly string[] = Object.keys(activations)
-export const activationOf = (c: Settings, key: string, fallback: string): Activation => activationNamed(c.oneOf(key, activationsThere, fallback)) ?? 'gelu'
+export const activationOf = (c: Settings, key: string, fallback: string): Activation => activationNamed(c.oneOf(key, activationsThere, fallback)) ?? 'geluExact'
 
 /** A share to drop. */
 export function rateOf(c: Settings, key: string, fallback: number): number {

@@ -11,7 +11,7 @@ const idle: ReadonlySet<string> = new Set([
   // How weights lie in files and in memory: files say themselves.
   'torch_dtype', 'dtype', 'torchscript', 'pretraining_tp', 'pruned_heads', 'use_bfloat16', 'tie_encoder_decoder',
   // What is returned, and what is kept between calls.
-  'use_cache', 'return_dict', 'return_dict_in_generate', 'output_attentions', 'output_hidden_states', 'output_scores', 'cache_implementation', 'chunk_size_feed_forward', 'cross_attention_hidden_size', 'tie_last_hidden_states',
+  'use_cache', 'return_dict', 'use_return_dict', 'output_past', 'gradient_checkpointing', 'tf_legacy_loss', 'return_dict_in_generate', 'output_attentions', 'output_hidden_states', 'output_scores', 'cache_implementation', 'chunk_size_feed_forward', 'cross_attention_hidden_size', 'tie_last_hidden_states',
   'is_llama_config', 'rope_interleaved',
   // Tokens that a tokenizer and whoever generates must know.
   'bos_token_id', 'eos_token_id', 'pad_token_id', 'sep_token_id', 'cls_token_id', 'mask_token_id', 'decoder_start_token_id', 'forced_bos_token_id', 'forced_eos_token_id', 'bad_words_ids', 'prefix', 'suffix', 'begin_suppress_tokens', 'suppress_tokens',

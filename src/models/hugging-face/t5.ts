@@ -25,7 +25,7 @@ export const t5Architecture: Architecture<T5Config, T5Input, T5> = {
     const projection = c.oneOf('feed_forward_proj', [...activationsThere, ...activationsThere.map(name => `gated-${name}`)], 'relu')
     const gated = projection.startsWith('gated-')
     // What the files call gated-gelu is the approximation.
-    const activation = projection === 'gated-gelu' ? 'geluTanh' : activationNamed(projection.replace('gated-', '')) ?? 'relu'
+    const activation = projection === 'gated-gelu' ? 'gelu' : activationNamed(projection.replace('gated-', '')) ?? 'relu'
     const layers = c.count('num_layers')
     const found: T5Input = {
       vocab: c.count('vocab_size'), source: seq, target: seq, encoderLayers: layers, decoderLayers: c.count('num_decoder_layers', layers), embed: c.count('d_model'), heads: c.count('num_heads'), headDim: c.count('d_kv'), hidden: c.count('d_ff'),
@@ -43,7 +43,7 @@ export const t5Architecture: Architecture<T5Config, T5Input, T5> = {
     const act = activationThere(c.activation)
     return {
       architectures: ['T5ForConditionalGeneration'], model_type: 't5', is_encoder_decoder: true, vocab_size: c.vocab, d_model: c.embed, d_kv: c.headDim, d_ff: c.hidden, num_layers: c.encoderLayers, num_decoder_layers: c.decoderLayers, num_heads: c.heads,
-      relative_attention_num_buckets: c.buckets, relative_attention_max_distance: c.farthest, feed_forward_proj: c.gated ? (c.activation === 'geluTanh' ? 'gated-gelu' : `gated-${act}`) : act,
+      relative_attention_num_buckets: c.buckets, relative_attention_max_distance: c.farthest, feed_forward_proj: c.gated ? (c.activation === 'gelu' ? 'gated-gelu' : `gated-${act}`) : act,
       tie_word_embeddings: c.tied, layer_norm_epsilon: c.epsilon, pad_token_id: c.padding, decoder_start_token_id: c.padding, eos_token_id: 1, dropout_rate: c.dropout,
     }
   },

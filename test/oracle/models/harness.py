@@ -2,14 +2,15 @@
 
 A file of cases has functions decorated with @case, each returning what `judged` needs; main.py runs those that are named, or all.
 """
+import copy
 import json
 import os
+import tempfile
 import warnings
 
 import torch
 import transformers
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 warnings.filterwarnings('ignore')
 transformers.utils.logging.set_verbosity_error()
@@ -37,21 +38,32 @@ def ids(*shape, below, seed=2):
     return torch.randint(0, below, shape, generator=torch.Generator().manual_seed(seed))
 
 
+def stored(model):
+    """What a model's file holds of floats, by its names there, and its configuration."""
+    with tempfile.TemporaryDirectory() as at:
+        model.save_pretrained(at)
+        with open(os.path.join(at, 'config.json')) as f:
+            return {n: x for n, x in load_file(os.path.join(at, 'model.safetensors')).items() if x.is_floating_point()}, json.load(f)
+
+
+def gradients(model):
+    """By the names of the file, which a model may have others for: as the weights of a twin. Of what is no parameter they are 0."""
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        for p, q in zip(twin.parameters(), model.parameters()):
+            p.copy_(torch.zeros_like(q) if q.grad is None else q.grad)
+        for b in twin.buffers():
+            b.zero_()
+    return stored(twin)[0]
+
+
 def write(folder, name, found):
     """`model`, `inputs` by the names that our batch has for them, `outputs`, and `loss`, whose gradients are kept by the names of the weights' file."""
     model, inputs, outputs, loss = (found[k] for k in ('model', 'inputs', 'outputs', 'loss'))
     at = os.path.join(folder, name)
     model.save_pretrained(at)
     loss.backward()
-    stored = {}
-    with safe_open(os.path.join(at, 'model.safetensors'), 'pt') as f:
-        kept = set(f.keys())
-    for n, p in model.named_parameters():
-        if n in kept:
-            stored[f'gradient.{n}'] = torch.zeros_like(p) if p.grad is None else p.grad
-    missing = kept - {n for n, _ in model.named_parameters()} - {n for n, _ in model.named_buffers()}
-    if missing:
-        raise SystemExit(f'{name}: no gradients of {sorted(missing)}')
+    stored = {f'gradient.{n}': g for n, g in gradients(model).items()}
     for n, x in {**{f'input.{k}': v for k, v in inputs.items()}, **{f'output.{k}': v for k, v in outputs.items()}, 'output.loss': loss.reshape(1)}.items():
         stored[n] = (x.int() if not x.is_floating_point() else x).detach()
     save_file({n: x.contiguous() for n, x in stored.items()}, os.path.join(at, 'expected.safetensors'))
