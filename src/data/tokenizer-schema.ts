@@ -54,7 +54,16 @@ const bpe = z.strictObject({
 const wordPiece = z.strictObject({ type: z.literal('WordPiece'), unk_token: text, continuing_subword_prefix: z.literal('##'), max_input_chars_per_word: z.int().positive(), vocab: vocabulary })
 const unigram = z.strictObject({ type: z.literal('Unigram'), unk_id: id.nullish(), byte_fallback: z.literal(false).nullish(), vocab: z.array(z.tuple([text, z.number()])).min(1) })
 
-export type TokenizerFile = z.infer<typeof tokenizerFile>
+interface AddedPart { readonly id: number; readonly content: string; readonly single_word: false; readonly lstrip: boolean; readonly rstrip: boolean; readonly normalized: boolean; readonly special: boolean }
+/** As much of it as is asked for here; the parts are what their schemas say. */
+export interface TokenizerFile {
+  readonly added_tokens: readonly AddedPart[]
+  readonly normalizer?: unknown
+  readonly pre_tokenizer?: unknown
+  readonly post_processor?: unknown
+  readonly decoder?: unknown
+  readonly model: { readonly type: 'BPE' | 'WordPiece'; readonly vocab: object; readonly byte_fallback?: boolean | null | undefined } | { readonly type: 'Unigram'; readonly vocab: readonly (readonly [string, number])[] }
+}
 const tokenizerFile = z.strictObject({
   version: z.literal('1.0').optional(),
   // Whoever encodes says how long rows are, as with `transformers`.
