@@ -28,7 +28,7 @@ function checked(batch: Tree, name: string, parts: number): Dim {
 }
 
 /** What a turn stacks: weights, and metrics times their weights. */
-type Stacked = { readonly weight: readonly Tensor<string>[]; readonly metrics: { readonly [name: string]: { readonly sum: Tensor<string>; readonly weight: Tensor<string> } } }
+type Stacked = { readonly weight: readonly Tensor<string>[]; readonly updates: { readonly [path: string]: Tensor<string> }; readonly metrics: { readonly [name: string]: { readonly sum: Tensor<string>; readonly weight: Tensor<string> } } }
 
 /**
  * The mean over `parts` microbatches of losses and gradients that `f` gives for one, summed in f32 (of f64 in f64). Where `f` gives a weight,
@@ -56,13 +56,13 @@ export function accumulate<P extends Tree, B extends Tree>(
     const part = mapTree(batch, leaf => (names(leaf.shape).includes(name) ? slices[next++]?.leaf ?? leaf : leaf))
     const found: unknown = f(params, part, expectDims(x.index, []))
     leavesOf(found as Tree)
-    const { value, grads, weight, metrics = {} } = found as LossAndGrads<P>
+    const { value, grads, weight, metrics = {}, updates = {} } = found as LossAndGrads<P>
     const times = (y: Tensor<string>, by = weight): Tensor<string> => (by === undefined ? y : y.mul(loose(by).cast(y.dtype)))
     return [{
       value: sum.value.add(times(loose(expectDims(value, [])).cast(sum.value.dtype))),
       grads: zipTrees(sum.grads, grads, (s, g) => s.add(times(tensor(cotangentIn(expectDims(g, s.shape).node, s.dtype))))),
     }, {
-      weight: weight === undefined ? [] : [loose(weight)],
+      weight: weight === undefined ? [] : [loose(weight)], updates: mapTree(updates, u => loose(u)) as Stacked['updates'],
       metrics: Object.fromEntries(Object.entries(metrics).map(([key, m]) => [key, { sum: times(loose(m.value).cast(widest), m.weight), weight: loose(m.weight) }])),
     }]
   })
@@ -76,5 +76,7 @@ export function accumulate<P extends Tree, B extends Tree>(
     const total = overAll(m.weight)
     return [key, { value: overWeight(overAll(m.sum), total), weight: total }]
   }))
-  return { value: mean(expectDims(sums.value, [])), grads, ...(weight === undefined ? {} : { weight }), ...(Object.keys(metrics).length === 0 ? {} : { metrics }) }
+  // Each microbatch went on from the same values.
+  const updates = Object.fromEntries(Object.entries(stacked.updates).map(([path, u]) => [path, loose(u).mean(micro.name)]))
+  return { value: mean(expectDims(sums.value, [])), grads, ...(Object.keys(updates).length === 0 ? {} : { updates }), ...(weight === undefined ? {} : { weight }), ...(Object.keys(metrics).length === 0 ? {} : { metrics }) }
 }

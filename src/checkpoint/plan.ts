@@ -9,9 +9,9 @@ import type { Naming } from '../core/naming.ts'
 import type { MeshArray } from '../engine/index.ts'
 import type { Group, TensorRecord } from './manifest.ts'
 import { byName, bytesOf, layoutFile } from './safetensors.ts'
-import { storedTensors, type StoredPiece, type StoredTensor } from './stored.ts'
+import { storedTensors, type Named, type StoredPiece, type StoredTensor } from './stored.ts'
 
-export interface Named<T> { readonly path: string; readonly value: T }
+export type { Named } from './stored.ts'
 
 /** The first parts of the groups' file names. */
 const stems: { readonly [G in Group]: string } = { weights: 'model', state: 'state' }

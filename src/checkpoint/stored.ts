@@ -3,8 +3,8 @@ import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { indexed, storedAs, type Naming, type StoredAs } from '../core/naming.ts'
-import type { Named } from './plan.ts'
 
+export interface Named<T> { readonly path: string; readonly value: T }
 export interface Shaped { readonly shape: readonly Dim[]; readonly dtype: DType }
 
 /**

@@ -1,42 +1,22 @@
 /** `meshwork generate`: text from a run's weights, as it is made. */
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Command } from 'commander'
-import { FileError, UsageError } from '../core/errors.ts'
+import { UsageError } from '../core/errors.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
-import { openGenerator, readRunFolder, weightBits, type GenerateOptions, type WeightBits } from '../serve/generate.ts'
-import { gptModel } from '../models/index.ts'
+import { readTokenizer } from '../data/index.ts'
+import { openGenerator, weightBits, type GenerateOptions, type WeightBits } from '../serve/generate.ts'
 import { readRunFile } from '../train/folder.ts'
-import { adamwCosine } from '../train/optimizers.ts'
-import { meshOfRun, withFields, type Run } from '../train/run.ts'
+import { readPretrained, type Pretrained } from '../train/pretrained.ts'
+import { meshOfRun, modelOf, type Run } from '../train/run.ts'
 import { checkRun } from './check.ts'
 import { visible } from './format.ts'
 import { interrupts } from './interrupt.ts'
 import { backendOption, joinCommand, outputOf, requireRanks, whereDevices } from './job.ts'
 import { applyFlags, seedOf, temperatureOf, wholeNumber, type MeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
+import { generatingOf, runOfModel, usualLayout } from './pretrained-run.ts'
 
 interface Flags extends MeshFlags {
   readonly prompt?: string; readonly tokens?: string; readonly temperature?: string; readonly seed: string; readonly weights?: string; readonly plugin: string; readonly backend?: string; readonly json?: boolean
-}
-
-/** The run of a folder in which everything is that a finished run leaves. @throws FileError */
-async function readRun(folder: string): Promise<Run> {
-  const absent = (file: string, what: string, cause: unknown): FileError =>
-    new FileError({ code: 'no-run', what: `${folder} holds no ${what}`, details: { missing: join(folder, file) }, fix: 'give a folder that `npx meshwork train` named at its end', cause })
-  const file = join(folder, 'run.json')
-  const found = await readRunFile(folder)
-  if (found === undefined) throw absent('run.json', 'run', undefined)
-  for (const f of ['config.json', 'tokenizer.json', 'model.safetensors']) await stat(join(folder, f)).catch((e: unknown) => { throw absent(f, 'finished run', e) })
-  // Of the run only its model, its mesh and its layouts are asked for.
-  const { config } = await readRunFolder(folder)
-  const { model: _, data: __, optimizer: ___, ...settings } = found.run
-  const optimizer = adamwCosine({ rate: 1 })
-  const parts = { model: gptModel(config), data: { batch: () => ({}) }, optimizer, hooks: [] }
-  try { return withFields(parts as unknown as Run, { ...settings, model: config, optimizer: optimizer.config }, file) } catch (e) {
-    if (!(e instanceof UsageError)) throw e
-    throw new FileError({ code: 'run-file', what: `${file} is no run of this version: ${e.problem.what.slice(file.length + 2)}`, fix: 'train the run again', cause: e })
-  }
 }
 
 function optionsOf(flags: Flags, { sample }: Run): GenerateOptions {
@@ -49,14 +29,21 @@ function optionsOf(flags: Flags, { sample }: Run): GenerateOptions {
   }
 }
 
+/** The window that a text needs, for a model that was not trained here: its own may be far longer. */
+async function windowFor({ folder, tokenizer, positions }: Pretrained, { prompt, tokens }: GenerateOptions): Promise<number> {
+  if (tokenizer === undefined || await readRunFile(folder) !== undefined) return positions
+  const length = (await readTokenizer(tokenizer)).encode(prompt).length + tokens
+  return Math.min(positions, 64 * Math.ceil(length / 64))
+}
+
 function weightsOf(given: string | undefined): WeightBits | undefined {
   if (given === undefined || given in weightBits) return given as WeightBits | undefined
   throw new UsageError({ code: 'flag', what: `--weights: "${given}" is no choice`, fix: `give one of ${Object.keys(weightBits).join(', ')}, or leave it out` })
 }
 
 export const generateCommand = (): Command => new Command('generate')
-  .description('Continue a prompt with a run\'s model, on the run\'s mesh or another.')
-  .argument('<run>', 'the run folder')
+  .description('Continue a prompt with a model: a run\'s, on its mesh or another, or one in Hugging Face\'s layout.')
+  .argument('<folder>', 'a run\'s folder, or one in Hugging Face\'s layout')
   .option('--prompt <text>', 'what the text starts with')
   .option('--tokens <n>', 'tokens to make at most')
   .option('--temperature <t>', '0 for the likeliest token each time; higher is more varied')
@@ -72,9 +59,13 @@ export const generateCommand = (): Command => new Command('generate')
   .addHelpText('after', '\nExample:\n  $ npx meshwork generate runs/gpt-tiny-0 --prompt "The people" --tokens 60 --temperature 0.8 --seed 1')
   .action(async (folder: string, { batch, model, mesh, layout, ...flags }: Flags) => {
     const processes = await joinCommand(flags.backend)
-    const saved = await readRun(folder)
-    const run = applyFlags(saved, Object.fromEntries(Object.entries({ batch, model, mesh, layout }).filter(([, v]) => v !== undefined)))
-    const options = optionsOf({ ...flags }, run)
+    const given = await readPretrained(folder)
+    const own = await runOfModel(folder, given, given.positions)
+    const options = optionsOf({ ...flags }, own)
+    const seq = await windowFor(given, options)
+    const meshed = applyFlags(seq === given.positions ? own : await runOfModel(folder, given, seq), Object.fromEntries(Object.entries({ batch, model, mesh, layout }).filter(([, v]) => v !== undefined)))
+    // What was not trained here has no layout of its own.
+    const run = layout === undefined && await readRunFile(folder) === undefined ? { ...meshed, layout: usualLayout(modelOf(meshed).dims, meshed.mesh) } : meshed
     const weights = weightsOf(flags.weights)
     // A device group that splits the batch gets a window of its own.
     const devices = checkRun({ ...run, batch: Object.values(run.mesh).reduce((n, size) => n * size, 1) }, { onHost: false, setsFields: false })
@@ -87,7 +78,7 @@ export const generateCommand = (): Command => new Command('generate')
       output.status('starting')
       const backend = await openBackend({ devices, plugin, backend: whereDevices() })
       try {
-        const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, precision: run.precision, ...(weights === undefined ? {} : { weights }) })
+        const generator = await openGenerator(await generatingOf(given, run), { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, ...(weights === undefined ? {} : { weights }) })
         stops.finish()
         output.write(visible(options.prompt))
         let text = ''

@@ -6,6 +6,7 @@ import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.
 import { openGenerator } from '../serve/generate.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
 import { meshOfRun, type Run } from '../train/run.ts'
+import { readPretrained } from '../train/pretrained.ts'
 import { checkStart, type Start } from '../train/start.ts'
 import { train } from '../train/train.ts'
 import { checkRun } from './check.ts'
@@ -17,6 +18,7 @@ import { dryRun } from './dry-run.ts'
 import type { Output } from './output.ts'
 import { applyFlags, type RunFlags } from './overrides.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
+import { generatingOf } from './pretrained-run.ts'
 import { trainingProgress } from './progress.ts'
 import { loadRecipe } from './recipes.ts'
 
@@ -129,7 +131,7 @@ const writesText = ({ model, data }: Run): boolean => isPart<unknown, never>(mod
 
 async function sample(run: Run, folder: string, backend: Backend, output: Output, signal: AbortSignal): Promise<string> {
   output.status('writing a sample')
-  const generator = await openGenerator(folder, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, precision: run.precision })
+  const generator = await openGenerator(await generatingOf(await readPretrained(folder), run), { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts })
   let text = ''
   try {
     output.print('')

@@ -54,15 +54,20 @@ const bpe = z.strictObject({
 const wordPiece = z.strictObject({ type: z.literal('WordPiece'), unk_token: text, continuing_subword_prefix: z.literal('##'), max_input_chars_per_word: z.int().positive(), vocab: vocabulary })
 const unigram = z.strictObject({ type: z.literal('Unigram'), unk_id: id.nullish(), byte_fallback: z.literal(false).nullish(), vocab: z.array(z.tuple([text, z.number()])).min(1) })
 
-interface AddedPart { readonly id: number; readonly content: string; readonly single_word: false; readonly lstrip: boolean; readonly rstrip: boolean; readonly normalized: boolean; readonly special: boolean }
-/** As much of it as is asked for here; the parts are what their schemas say. */
+/** A part as the file has it, checked. */
+type Checked = { readonly type: string } | null | undefined
+type Common = { readonly unk_token?: string | null | undefined; readonly vocab: object }
+/** A tokenizer.json, checked. */
 export interface TokenizerFile {
-  readonly added_tokens: readonly AddedPart[]
-  readonly normalizer?: unknown
-  readonly pre_tokenizer?: unknown
-  readonly post_processor?: unknown
-  readonly decoder?: unknown
-  readonly model: { readonly type: 'BPE' | 'WordPiece'; readonly vocab: object; readonly byte_fallback?: boolean | null | undefined } | { readonly type: 'Unigram'; readonly vocab: readonly (readonly [string, number])[] }
+  readonly added_tokens: readonly { readonly id: number; readonly content: string; readonly single_word: false; readonly lstrip: boolean; readonly rstrip: boolean; readonly normalized: boolean; readonly special: boolean }[]
+  readonly normalizer?: Checked
+  readonly pre_tokenizer?: Checked
+  readonly post_processor?: Checked
+  readonly decoder?: Checked
+  readonly model:
+    | (Common & { readonly type: 'BPE'; readonly byte_fallback?: boolean | null | undefined; readonly end_of_word_suffix?: string | null | undefined; readonly merges: readonly Merge[] })
+    | (Common & { readonly type: 'WordPiece' })
+    | { readonly type: 'Unigram'; readonly unk_id?: number | null | undefined; readonly vocab: readonly (readonly [string, number])[] }
 }
 const tokenizerFile = z.strictObject({
   version: z.literal('1.0').optional(),
@@ -76,7 +81,7 @@ const tokenizerFile = z.strictObject({
 /** The whole file, or what is wrong with it. */
 export function checkTokenizerFile(json: unknown): TokenizerFile | { readonly wrong: string } {
   const parsed = tokenizerFile.safeParse(withKind(json))
-  if (parsed.success) return parsed.data
+  if (parsed.success) return parsed.data as TokenizerFile
   const [issue] = parsed.error.issues
   return { wrong: issue === undefined ? 'unknown' : `${issue.path.join('.') || 'the whole'}: ${issue.message}` }
 }

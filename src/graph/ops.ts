@@ -24,7 +24,7 @@ export interface Graph { readonly inputs: readonly Node<'input'>[]; readonly out
 export type Vjp = (cotangent: Node, result: Node, inputs: readonly Node[]) => readonly (Node | undefined)[]
 
 /** What a parameter is declared with beside its name, dims and dtype. At first it is one number everywhere, or what the two words of a key give. */
-export interface Declaration { readonly init?: number | ((key: readonly [Node, Node]) => Node); readonly decays: boolean }
+export interface Declaration { readonly init?: number | ((key: readonly [Node, Node]) => Node); readonly decays: boolean; readonly frozen?: true }
 
 /** Values from outside or out of nothing, and what changes only how a value is seen. */
 export interface BasicAttrs {

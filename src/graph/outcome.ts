@@ -6,8 +6,8 @@ import { shown } from '../core/shown.ts'
 import { userSite } from '../core/site.ts'
 import { sumsIn } from './half-precision.ts'
 import { splatValue } from './make.ts'
-import { full, isTensor } from './tensor.ts'
-import type { Scalar } from './types.ts'
+import { full, isTensor, loose, mapTree } from './tensor.ts'
+import type { AnyTensor, Scalar } from './types.ts'
 
 /** A mean, and over how many it is: a number of at least 0, in any dtype of numbers. */
 export type Metric = {
@@ -21,11 +21,14 @@ export type Outcome = {
   /** Over how many: the tokens or items of the batch that count. Unless said each batch counts the same: right where all have as many. */
   readonly weight?: Scalar
   readonly metrics?: { readonly [name: string]: Metric }
+  /** New values of parameters that are declared frozen, by their paths: what a model keeps of the batches that it saw, as running statistics. Of microbatches their mean. */
+  readonly updates?: Updates
 }
+export type Updates = { readonly [path: string]: AnyTensor }
 
 /** A mean with its weight, both of a dtype in which they can be summed. */
 export type Weighted = { readonly value: Scalar; readonly weight: Scalar }
-export type Settled = { readonly loss: Weighted; readonly metrics: { readonly [name: string]: Weighted } }
+export type Settled = { readonly loss: Weighted; readonly metrics: { readonly [name: string]: Weighted }; readonly updates?: Updates }
 
 function scalarOf(what: string, x: unknown): Scalar {
   const wrong = (found: string): DimError => new DimError({ code: 'loss-not-scalar', what: `${what} is ${found}`, fix: 'return a scalar: sum or mean over its dims', at: userSite() })
@@ -53,6 +56,7 @@ export function settled(outcome: Outcome): Settled {
     loss: weighted('the loss', outcome.loss, weight),
     metrics: Object.fromEntries(Object.entries(outcome.metrics ?? {}).map(([name, m]) =>
       [name, weighted(`the metric "${name}"`, m.value, m.weight === undefined ? weight : weightOf(`the weight of the metric "${name}"`, m.weight))])),
+    ...(outcome.updates === undefined ? {} : { updates: mapTree(outcome.updates, u => loose(u).stopGradient()) }),
   }
 }
 

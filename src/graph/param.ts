@@ -26,6 +26,8 @@ export interface ParamOptions {
   readonly init?: Initialiser
   /** Whether weight decay applies to it; it does not unless said. */
   readonly decays?: boolean
+  /** Whether training leaves it as it is: no gradient of it is computed, and optimizers keep nothing for it. */
+  readonly frozen?: boolean
 }
 
 /**
@@ -33,12 +35,12 @@ export interface ParamOptions {
  * @throws DimError when an option is none, or the initial value no number
  */
 export function param<const S extends readonly Dim[]>(name: string, shape: S & Distinct<S>, how: DType | ParamOptions = {}): Tensor<S[number]['name']> {
-  const { dtype = 'f32', init, decays = false, ...others }: ParamOptions = typeof how === 'string' ? { dtype: how } : how
+  const { dtype = 'f32', init, decays = false, frozen = false, ...others }: ParamOptions = typeof how === 'string' ? { dtype: how } : how
   const [unknown] = Object.keys(others)
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `param "${name}": ${what}`, fix, at: userSite() })
-  if (unknown !== undefined) throw wrong(`there is no option "${unknown}"`, didYouMean(unknown, ['dtype', 'init', 'decays']))
+  if (unknown !== undefined) throw wrong(`there is no option "${unknown}"`, didYouMean(unknown, ['dtype', 'init', 'decays', 'frozen']))
   if (init !== undefined && typeof init !== 'function' && typeof init !== 'number') throw wrong(`init is ${shown(init)}`, 'give a number, or one of initialisers')
-  return tensor(inputNode(name, 'params', { shape, dtype }, { decays, ...(init === undefined ? {} : { init: typeof init === 'number' ? init : first(name, init, shape, dtype) }) }))
+  return tensor(inputNode(name, 'params', { shape, dtype }, { decays, ...(frozen ? { frozen } : {}), ...(init === undefined ? {} : { init: typeof init === 'number' ? init : first(name, init, shape, dtype) }) }))
 }
 
 /** What an initialiser gives, in the parameter's order of dims. @throws DimError when it gives other dims or another dtype */
@@ -105,5 +107,34 @@ export function decaysOf(params: Tree): (path: string) => boolean {
     const found = declared.get(path)
     if (found === undefined) throw new DimError({ code: 'no-such-param', what: `decaysOf: there is no parameter "${path}"`, fix: didYouMean(path, [...declared.keys()]), at: userSite() })
     return found
+  }
+}
+
+/** The parameters with those frozen whose paths are meant, and the others as they were declared. @throws DimError for what is no parameter */
+export const freezeParams = <P extends Tree>(params: P, which: (path: string) => boolean = () => true): P => mapTree(params, (p, path) => {
+  const declared = declarationOf('freezeParams', path, p)
+  const { node } = p
+  if (!which(path) || declared.frozen === true || node.op !== 'input') return p
+  return tensor(inputNode(node.attrs.name, 'params', { shape: p.shape, dtype: p.dtype }, { ...declared, frozen: true }))
+})
+
+/** Some of the parameters, apart from the rest of the tree. */
+export interface Trained<P extends Tree> {
+  /** Of values of all parameters those of the trained ones. */
+  readonly of: (params: P) => Tree
+  /** All parameters, with these for the trained ones. */
+  readonly into: (params: P, trained: Tree) => P
+}
+/** What training changes of parameters, by how they were declared: all of them as they are where none is frozen, else by path. */
+export function trainedOf<P extends Tree>(params: P): Trained<P> {
+  const leaves = leavesOf(params)
+  const frozen = new Set(leaves.filter(({ leaf: { node } }) => node.op === 'input' && node.attrs.declared?.frozen === true).map(l => l.path))
+  if (frozen.size === 0) return { of: all => all, into: (_, trained) => trained as P }
+  return {
+    of: all => Object.fromEntries(leavesOf(all).filter(l => !frozen.has(l.path)).map(l => [l.path, l.leaf])),
+    into: (all, trained) => {
+      const by = new Map(leavesOf(trained).map(l => [l.path, l.leaf]))
+      return mapTree(all, (p, path) => by.get(path) ?? p)
+    },
   }
 }

@@ -17,3 +17,6 @@ export type Configurable<C, I, M> = core.Configurable<C, I, M, BuildOptions>
 
 /** Makes a kind of model configurable: a function from a configuration to what a recipe's `model` is. It throws a UsageError that names the field of a configuration that does not fit the schema. */
 export const configurable = <C, I, M extends AnyModel>(kind: ModelKind<C, I, M>): Configurable<C, I, M> => core.configurable(kind)
+
+/** A configuration C as it may be given: what has a default, D, may be left out. */
+export type Given<C, D extends keyof C> = Omit<C, D> & { readonly [F in D]?: C[F] | undefined }

@@ -17,6 +17,12 @@ export interface GptConfig {
   readonly attention?: 'causal' | 'prefix' | 'bidirectional' | undefined
   /** Windows of several documents: `segments` says whose a token is, `positions` where in it. Documents do not see each other. */
   readonly packed?: boolean | undefined
+  /** How many positions attention computes with at a time (`attention`'s `block`): 0 for all at once, `auto`, the default, for a number by the length of windows. */
+  readonly blockwise?: number | 'auto' | undefined
+  /** Which projections have biases: those of the feed-forward part, or those of attention besides, as GPT-2 has it. `mlp` unless said. */
+  readonly biases?: 'mlp' | 'all' | undefined
+  /** How many positions there are in the table that is learned, where windows are shorter; `seq` unless said. */
+  readonly places?: number | undefined
   /** Whether targets of −100 do not count. They never count where documents are packed, or where attention is not causal. */
   readonly masked?: boolean | undefined
 }

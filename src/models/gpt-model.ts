@@ -10,10 +10,14 @@ type Shape = { [F in 'vocab' | 'seq' | 'layers' | 'embed' | 'heads' | 'headDim' 
   attention: z.ZodDefault<z.ZodEnum<{ causal: 'causal'; prefix: 'prefix'; bidirectional: 'bidirectional' }>>
   packed: z.ZodDefault<z.ZodBoolean>
   masked: z.ZodDefault<z.ZodBoolean>
+  biases: z.ZodDefault<z.ZodEnum<{ mlp: 'mlp'; all: 'all' }>>
+  places: z.ZodOptional<z.ZodInt>
+  blockwise: z.ZodDefault<z.ZodUnion<readonly [z.ZodLiteral<'auto'>, z.ZodInt]>>
 }
 export const gptSchema: z.ZodObject<Shape, z.core.$strict> = z.strictObject({
   vocab: count, seq: count, layers: count, embed: count, heads: count, headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0),
   attention: z.enum(['causal', 'prefix', 'bidirectional']).default('causal'), packed: z.boolean().default(false), masked: z.boolean().default(false),
+  biases: z.enum(['mlp', 'all']).default('mlp'), places: count.optional(), blockwise: z.union([z.literal('auto'), z.int().min(0)]).default('auto'),
 })
 
 type Whole = z.output<typeof gptSchema>

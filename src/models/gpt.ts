@@ -1,31 +1,31 @@
 /** A decoder-only Transformer as GPT-2 has it: pre-norm, learned positions, tied embedding (Radford et al. 2019). */
-import { dims, sizeOf, type Dim } from '../core/dim.ts'
+import { dims, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { input } from '../graph/input.ts'
 import { initialisers, param } from '../graph/param.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
 import type { Outcome } from '../graph/outcome.ts'
-import { full, iota } from '../graph/tensor.ts'
+import { slice } from '../graph/rearrange.ts'
+import { iota } from '../graph/tensor.ts'
 import type { Scalar, Tensor } from '../graph/types.ts'
 import { selfAttention } from '../nn/attention.ts'
 import { gelu } from '../nn/activations.ts'
-import { crossEntropy, layerNorm, weightedMean } from '../nn/functional.ts'
+import { layerNorm } from '../nn/functional.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
 import { inFull, type Model, type Precision } from './model.ts'
+import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
+
+export type { GptBatch, GptBatchOf } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
-type Ids = Tensor<'batch' | 'seq'>
 
 /**
  * The layouts that a GPT names. `residual` is that of the stream between the layers, and of what is done to it there: norms, dropout,
  * sums. With `seq` on the axis that heads and `hidden` lie on, it is Megatron's sequence parallelism (Korthikanti et al. 2022).
  */
 export const gptLayouts: { readonly residual: 'compute' } = { residual: 'compute' }
-
-/** A target that does not count. */
-const ignore = -100
 
 type Dims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
 /** The dims of a GPT, for layouts and for reading its tensors. */
@@ -51,16 +51,20 @@ export type GptParams = {
     readonly upBias: Tensor<'layers' | 'hidden'>
     readonly down: Tensor<'layers' | 'embed' | 'hidden'>
     readonly downBias: Tensor<'layers' | 'embed'>
+    readonly queryBias?: Tensor<'layers' | 'heads' | 'headDim'>
+    readonly keyBias?: Tensor<'layers' | 'heads' | 'headDim'>
+    readonly valueBias?: Tensor<'layers' | 'heads' | 'headDim'>
+    readonly outBias?: Tensor<'layers' | 'embed'>
   }
   readonly norm: Scaling
 }
-function parameters({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims, dtype: DType): GptParams {
+function parameters({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims, { biases, places }: GptConfig, dtype: DType): GptParams {
   const [weight, gain, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: 1 }, { dtype, init: 0 }]
   // Residual branches start smaller, so that the stream's variance does not grow with depth.
   const branch = { ...weight, init: initialisers.normal(0.02 / Math.sqrt(2 * layers.size)) }
   return {
     tokens: param('tokens', [vocab, embed], weight),
-    positions: param('positions', [seq, embed], weight),
+    positions: param('positions', [{ ...seq, size: places ?? seq.size }, embed], weight),
     blocks: {
       norm1: { gain: param('norm1.gain', [layers, embed], gain), bias: param('norm1.bias', [layers, embed], bias) },
       query: param('query', [layers, embed, heads, headDim], weight),
@@ -72,6 +76,9 @@ function parameters({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims,
       upBias: param('upBias', [layers, hidden], bias),
       down: param('down', [layers, hidden, embed], branch),
       downBias: param('downBias', [layers, embed], bias),
+      ...(biases === 'all' ? {
+        queryBias: param('queryBias', [layers, heads, headDim], bias), keyBias: param('keyBias', [layers, heads, headDim], bias), valueBias: param('valueBias', [layers, heads, headDim], bias), outBias: param('outBias', [layers, embed], bias),
+      } : {}),
     },
     norm: { gain: param('norm.gain', [embed], gain), bias: param('norm.bias', [embed], bias) },
   }
@@ -83,20 +90,9 @@ export type GptWeights = Omit<GptParams, 'tokens' | 'blocks'> & {
   readonly blocks: Omit<GptParams['blocks'], Contracted> & { readonly [K in Contracted]: GptParams['blocks'][K] extends Tensor<infer D> ? Weight<D> : never }
 }
 
-/** `targets` of −100 do not count, where the configuration says so. */
-export type GptBatch = { readonly tokens: Ids; readonly targets: Ids }
-type Extras = {
-  /** Of each token the document in its window: any numbers, equal within a document. Tokens that fill up a window are a document, too. */
-  readonly segments: Ids
-  /** Of each token its place in its document, from 0. */
-  readonly positions: Ids
-  /** Bools: tokens that all of their document see. */
-  readonly prefix: Ids
-}
-type Extra<C> = (C extends { readonly packed: true } ? 'segments' | 'positions' : never) | (C extends { readonly attention: 'prefix' } ? 'prefix' : never)
-/** What a GPT of a configuration takes. */
-export type GptBatchOf<C> = GptBatch & Pick<Extras, Extra<C>>
-type Inputs = { readonly tokens: Ids } & Partial<Extras>
+type Biases = { readonly queryBias?: Tensor<'heads' | 'headDim'>; readonly keyBias?: Tensor<'heads' | 'headDim'>; readonly valueBias?: Tensor<'heads' | 'headDim'>; readonly outBias?: Tensor<'embed'> }
+const biasesOf = ({ queryBias, keyBias, valueBias, outBias }: Biases, compute: DType): Biases => (queryBias === undefined || keyBias === undefined || valueBias === undefined || outBias === undefined ? {}
+  : { queryBias: queryBias.cast(compute), keyBias: keyBias.cast(compute), valueBias: valueBias.cast(compute), outBias: outBias.cast(compute) })
 
 export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof Dims, typeof gptLayouts>, 'loss' | 'logits'> & {
   readonly dims: Dims
@@ -119,19 +115,20 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   const { attention = 'causal', packed = false }: GptConfig = config
   const masked = config.masked === true || packed || attention !== 'causal'
   const d = gptDims(config, batch)
-  const params = parameters(d, rest)
+  const params = parameters(d, config, rest)
 
   const residual = (x: Stream): Stream => x.relayout('residual', gptLayouts.residual)
   const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(residual(x), d.embed, gain, bias).relayout('compute')
   const hidden = (p: GptWeights, { tokens, segments, positions, prefix }: Inputs, key: Key | undefined): Stream => {
-    const seen = { causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
+    const seen = { ...blocksOf(config), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
     const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
     const found = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
-    const embedded = drop((positions === undefined ? found.add(p.positions) : found.add(residual(p.positions.take(d.seq, positions)))).cast(compute), key, 0)
+    const embedded = drop((positions === undefined ? found.add(slice(p.positions, d.seq, { end: d.seq.size })) : found.add(residual(p.positions.take(d.seq, positions)))).cast(compute), key, 0)
     const [out] = scan(d.layers, embedded, { block: p.blocks, index: iota(d.layers) }, (x, { block, index }) => {
       const own = key === undefined ? undefined : fold(key, index)
       const weights = {
         query: weightIn(block.query, d.embed, compute), key: weightIn(block.key, d.embed, compute), value: weightIn(block.value, d.embed, compute), out: weightIn(block.out, d.headDim, compute),
+        ...biasesOf(block, compute),
       }
       const attended = residual(selfAttention(norm(x, block.norm1), weights, d, seen))
       const y = x.add(drop(attended, own, 1))
@@ -141,15 +138,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     return norm(out, p.norm)
   }
   const logits = (p: GptWeights, given: Inputs, key?: Key) => hidden(p, given, key).dot(weightIn(p.tokens, d.embed, compute), d.embed)
-  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => {
-    const found = logits(p, given, config.dropout > 0 ? key : undefined)
-    const losses = crossEntropy(found, d.vocab, targets, masked ? { ignore } : {})
-    const counts = targets.notEqual(ignore)
-    const { value, weight } = masked ? weightedMean(losses, counts) : { value: losses.mean(), weight: full(sizeOf(targets.shape), []) }
-    if (key !== undefined) return { loss: value, weight }
-    const right = found.argmax(d.vocab).equal(targets).cast('f32')
-    return { loss: value, weight, metrics: { accuracy: masked ? weightedMean(right, counts) : { value: right.mean() } } }
-  }
+  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => nextTokenLoss(logits(p, given, config.dropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined })
   const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
   const made: Gpt<GptBatch & Partial<Extras>> = {
     dims: d,

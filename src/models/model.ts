@@ -34,9 +34,11 @@ export interface Model<P extends Tree, B extends Tree, D extends string = string
    * not count the weight must be said: losses and gradients of microbatches, devices and batches are joined by it (`weightedMean` gives both).
    */
   readonly loss: (params: P, batch: B, key?: Key) => Outcome
+  /** Its linear layers: of each weight, by its path, the dims that are contracted. What is adapted, or held in few bits, is chosen among them. */
+  readonly linear?: { readonly [path: string]: readonly string[] }
   /** What the loss is made of, before it is compared with what is wanted. */
   readonly logits?: (params: P, batch: B) => AnyTensor
 }
 
 /** Some model, of whatever it is made and takes. */
-export type AnyModel = Pick<Model<Tree, Tree, string, LayoutNames>, 'params' | 'batch' | 'dims' | 'layouts' | 'itemsPerBatch' | 'tokensPerBatch' | 'ignored'> & { readonly loss: (params: never, batch: never, key?: Key) => Outcome }
+export type AnyModel = Pick<Model<Tree, Tree, string, LayoutNames>, 'params' | 'batch' | 'dims' | 'layouts' | 'itemsPerBatch' | 'tokensPerBatch' | 'ignored' | 'linear'> & { readonly loss: (params: never, batch: never, key?: Key) => Outcome }

@@ -121,11 +121,13 @@ export function layerNorm<D extends string, R extends D | Unsettled<D>>(x: Tenso
   return normal.mul(gain.cast(normal.dtype)).add(bias.cast(normal.dtype)).cast(x.dtype)
 }
 
-/** x / √(mean x² + ε) over one dim, times a gain (Zhang and Sennrich 2019). All of it in f32 where x is a half; the gain may be wider than x. */
-export function rmsNorm<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, over: DimLike<R>, gain: Tensor<NoInfer<R>>, epsilon = 1e-6): Tensor<D | R> {
-  expectDims(gain, [dimIn(x.shape, over, 'rmsNorm', userSite())])
+/** x / √(mean x² + ε) over a dim or several, times a gain of them (Zhang and Sennrich 2019). All of it in f32 where x is a half; the gain may be wider than x. */
+export function rmsNorm<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, over: DimLike<R> | readonly DimLike<R>[], gain: Tensor<NoInfer<R>>, epsilon = 1e-6): Tensor<D | R> {
+  const dims = [over].flat() as readonly DimLike<R>[]
+  expectDims(gain, dims.map(dim => dimIn(x.shape, dim, 'rmsNorm', userSite())))
   smallNumber('rmsNorm', epsilon)
-  const inverse = (x: Tensor<D>): Tensor<Minus<D, R>> => x.square().mean(over).add(epsilon).rsqrt()
-  const normal = withGradient([x.cast(sumsIn(x.dtype))], ([x]): Tensor<D> => x.mul(inverse(x)), (g, y, [x]) => [g.sub(y.mul(g.mul(y).mean(over))).mul(inverse(x))])
+  const mean = (x: Tensor<D>): Tensor<Minus<D, R>> => x.mean(...dims)
+  const inverse = (x: Tensor<D>): Tensor<Minus<D, R>> => mean(x.square()).add(epsilon).rsqrt()
+  const normal = withGradient([x.cast(sumsIn(x.dtype))], ([x]): Tensor<D> => x.mul(inverse(x)), (g, y, [x]) => [g.sub(y.mul(mean(g.mul(y)))).mul(inverse(x))])
   return normal.mul(gain.cast(normal.dtype)).cast(x.dtype)
 }

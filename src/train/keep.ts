@@ -1,8 +1,9 @@
 /** What keeps a run: its checkpoints, and with them where its files were. */
-import type { CheckpointEvent, Checkpoints } from '../checkpoint/index.ts'
+import type { CheckpointEvent, Checkpoints, Wanted } from '../checkpoint/index.ts'
 import { FileError, MeshworkError } from '../core/errors.ts'
 import { hostArray } from '../core/dtype.ts'
 import { fromFirst, place, placementTrees, type Arrays, type Backend, type Mesh, type MeshArray, type Placements, type Tree } from '../engine/index.ts'
+import type { ModelFiles } from '../models/index.ts'
 import type { Clock } from './clock.ts'
 import type { TrainEvent } from './events.ts'
 import { disposeAll } from './evaluate.ts'
@@ -15,9 +16,9 @@ type Rest = Omit<TrainState<Tree>, 'params'>
 /** The state as checkpoints have it: weights by themselves, as other tools read them, and all the rest. */
 export const halves = ({ params, ...rest }: StateArrays<Tree>): { readonly weights: Arrays<Tree>; readonly state: Omit<StateArrays<Tree>, 'params'> } => ({ weights: params, state: rest })
 /** Where the arrays of a checkpoint are to lie. */
-export const wantedOf = (placements: Placements<TrainState<Tree>>): { readonly weights: Placements<Tree>; readonly state: Placements<Rest> } => {
+export const wantedOf = (placements: Placements<TrainState<Tree>>, files: ModelFiles | undefined): Wanted<Tree, Rest> => {
   const { params, ...rest } = placements as unknown as { readonly params: Placements<Tree> }
-  return { weights: params, state: rest as unknown as Placements<Rest> }
+  return { weights: params, state: rest as unknown as Placements<Rest>, naming: files?.naming }
 }
 /** What a checkpoint gave, as a state. */
 export const whole = (weights: unknown, state: unknown): StateArrays<Tree> => ({ params: weights, ...(state as object) }) as StateArrays<Tree>
@@ -30,6 +31,7 @@ export interface KeeperOptions {
   readonly log: Log | undefined
   readonly clock: Clock
   readonly placements: Placements<TrainState<Tree>>
+  readonly files: ModelFiles | undefined
   readonly backend: Backend
   readonly mesh: Mesh
   readonly every: number
@@ -102,8 +104,8 @@ export class RunKeeper implements Keeper {
   }
 
   async rewind(): Promise<Point> {
-    const { checkpoints, log, placements, backend, mesh } = this.options
-    const restored = await checkpoints.restore(wantedOf(placements), backend, mesh)
+    const { checkpoints, log, placements, files, backend, mesh } = this.options
+    const restored = await checkpoints.restore(wantedOf(placements, files), backend, mesh)
     if (restored === undefined) throw new MeshworkError({ code: 'no-checkpoint', what: 'there is no checkpoint to go back to', fix: 'let checkpoint.every be smaller' })
     const progress = parseProgress(restored.host, restored.path)
     await log?.cut(progress)

@@ -1,6 +1,7 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
-import { accumulate, compile, initialise as initialiseParams, input, keyOf, lossAndGrads, mapTree, fold, type Arrays, type Backend, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Weighted } from '../engine/index.ts'
+import { accumulate, compile, initialise as initialiseParams, input, keyOf, leavesOf, loose, expectDims, lossAndGrads, mapTree, fold, trainedOf, type Arrays, type Backend, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Updates, type Weighted } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
+import { DimError } from '../core/errors.ts'
 import type { Layouts } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { evaluated } from '../models/evaluation.ts'
@@ -42,7 +43,7 @@ type Kept = Pick<TrainerConfig, 'optimizer' | 'lossScaling' | 'guard'>
 
 /** The state as a program's inputs. */
 export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>, { optimizer, lossScaling, guard }: Kept): TrainState<P> => ({
-  params: model.params, slots: optimizer.slots(model.params), step: input('step', [], 'i32'),
+  params: model.params, slots: optimizer.slots(trainedOf(model.params).of(model.params)), step: input('step', [], 'i32'),
   ...(lossScaling === undefined ? {} : { scaling: scaleInput() }), ...(guard === undefined ? {} : { history: historyInput() }),
 })
 
@@ -50,7 +51,7 @@ export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>, { op
 export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>, { optimizer, lossScaling, guard }: Kept) => (seed: Scalar): TrainState<P> => {
   const params = mapTree(initialiseParams(model.params, keyOf(seed)), p => p.relayout('params'))
   return {
-    params, slots: optimizer.init(params), step: seed.mul(0),
+    params, slots: optimizer.init(trainedOf(model.params).of(params)), step: seed.mul(0),
     ...(lossScaling === undefined ? {} : { scaling: initialScale(lossScaling) }), ...(guard === undefined ? {} : { history: emptyHistory() }),
   }
 }
@@ -64,20 +65,23 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const { scaling, history } = state
   const { optimizer, lossScaling, guard, microbatches = 1 } = config
   const scaled = (loss: Scalar): Scalar => (scaling === undefined ? loss : loss.mul(scaling.scale.cast(loss.dtype)))
-  const lossAndGrad = (params: P, part: B, own: Key): LossAndGrads<P> => lossAndGrads((p: P) => {
-    const outcome = model.loss(p, part, own)
+  // Of what is frozen no gradient is computed.
+  const trained = trainedOf(model.params)
+  const moving = trained.of(state.params)
+  const lossAndGrad = (params: Tree, part: B, own: Key): LossAndGrads<Tree> => lossAndGrads((p: Tree) => {
+    const outcome = model.loss(trained.into(state.params, p), part, own)
     return { ...outcome, loss: scaled(outcome.loss) }
   }, { remat: config.remat })(params)
-  const { value, grads } = microbatches === 1 ? lossAndGrad(state.params, batch, key)
-    : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), state.params, batch, 'batch' as never, microbatches)
+  const { value, grads, updates: kept = {} } = microbatches === 1 ? lossAndGrad(moving, batch, key)
+    : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), moving, batch, 'batch' as never, microbatches)
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
   const placed = mapTree(scaling === undefined ? grads : unscaled(grads, scaling), g => g.relayout('state'))
   const gradNorm = globalNorm(placed)
   // Sums of f64 are f64.
   const time = state.step.cast(gradNorm.dtype)
   const learningRate = optimizer.rate?.(time) ?? time.mul(0)
-  const { updates, slots } = optimizer.update(placed, state.slots, state.params, time, model.params)
-  const params = applyUpdates(state.params, updates)
+  const { updates, slots } = optimizer.update(placed, state.slots, moving, time, trained.of(model.params))
+  const params = withUpdates(trained.into(state.params, applyUpdates(moving, updates)), kept, model.params)
   const loss = scaling === undefined ? value : value.div(scaling.scale.cast(value.dtype))
   const seen = guard === undefined || history === undefined ? undefined : judged({ loss, gradNorm }, history, guard)
   const finite = scaling === undefined ? undefined : gradNorm.isFinite()
@@ -86,7 +90,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const [before, after] = [{ params: state.params, slots: state.slots, step: state.step }, { params, slots, step: state.step.add(1) }]
   const rescaled = scaling === undefined || finite === undefined || lossScaling === undefined ? undefined : nextScale(scaling, finite, lossScaling)
   const next = take === undefined ? after : atRest(chosen(take, atRest(after), atRest(before)))
-  const norms = config.norms === true ? { updateNorm: globalNorm(updates), paramNorm: globalNorm(next.params) } : {}
+  const norms = config.norms === true ? { updateNorm: globalNorm(updates), paramNorm: globalNorm(trained.of(next.params)) } : {}
   return {
     state: { ...next, ...(rescaled === undefined ? {} : { scaling: rescaled }), ...(seen === undefined ? {} : { history: seen.history }) },
     metrics: {
@@ -94,6 +98,15 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
       ...(seen === undefined ? {} : { calm: seen.take.cast('i32') }),
     },
   }
+}
+
+/** The parameters with new values for some of those that are frozen. @throws DimError for a path that none of these has */
+function withUpdates<P extends Tree>(params: P, updates: Updates, declared: P): P {
+  const moved = new Set(leavesOf(trainedOf(declared).of(declared)).map(l => l.path))
+  const wrong = Object.keys(updates).find(path => moved.has(path) || !leavesOf(declared).some(l => l.path === path))
+  if (wrong !== undefined) throw new DimError({ code: 'updates', what: `the model's loss updates "${wrong}", which is ${moved.has(wrong) ? 'trained' : 'no parameter'}`, fix: 'declare it frozen, and name it by its path' })
+  if (Object.keys(updates).length === 0) return params
+  return mapTree(params, (p, path) => (updates[path] === undefined ? p : expectDims(loose(updates[path]).cast(p.dtype), p.shape as readonly Dim<never>[])))
 }
 
 /** Parameters and slots as they rest between two steps. A choice between two that is told nothing gathers both, and leaves what it chose gathered. */
@@ -132,7 +145,7 @@ export async function compileTrainer<P extends Tree, B extends Tree>(
   const init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
   onCompile('evaluation')
   const evaluate = await compile(evaluated(model), [model.params, model.batch] as const, where)
-  const slots = config.optimizer.slots(model.params)
+  const slots = config.optimizer.slots(trainedOf(model.params).of(model.params))
   const averages = hasAverages(slots) ? await compile((params: P, s: Tree) => averagesIn(params, s), [model.params, slots] as const, where) : undefined
   return { init, step, evaluate, averages }
 }

@@ -11,7 +11,7 @@ import type { Plain } from '../core/plain.ts'
 import type { OpenableData, OpenData } from '../data/part.ts'
 import type { DataSource } from '../data/store/source.ts'
 import { leavesOf, type AnyTensor, type Tree } from '../engine/index.ts'
-import type { AnyModel, BuildOptions, Model } from '../models/index.ts'
+import { filesOf, type AnyModel, type BuildOptions, type Model, type ModelFiles } from '../models/index.ts'
 import { withStateDtype, type Optimizer, type Transformation } from '../optim/index.ts'
 import type { TrainEvent } from './events.ts'
 import type { OptimizerOptions } from './optimizers.ts'
@@ -107,6 +107,9 @@ export function modelOf({ model, batch, precision }: Run): Model<Tree, Tree> {
   const built = isPart(model) ? model.build({ batch, precision }) : model
   return built as unknown as Model<Tree, Tree>
 }
+
+/** How a run's model lies in files that other tools open; undefined where it is one of nobody else's. */
+export const filesOfRun = ({ model }: Run, built: Pick<AnyModel, 'params'>): ModelFiles | undefined => (isPart(model) ? filesOf(model, built) : undefined)
 
 /** A run whose number of steps is known. */
 export type CountedRun = Run & { readonly steps: number }

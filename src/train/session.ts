@@ -3,14 +3,14 @@ import { isPart } from '../core/configurable.ts'
 import type { Plain } from '../core/plain.ts'
 import type { DataAbout, DataRequest, OpenData, Rows } from '../data/index.ts'
 import { leadersFirst, type Backend, type Mesh, type Tree } from '../engine/index.ts'
-import type { Model } from '../models/index.ts'
+import type { Model, ModelFiles } from '../models/index.ts'
 import type { TrainEvent } from './events.ts'
 import { rowFields, rowsHere } from './feed.ts'
 import { stepFlops } from './flops.ts'
 import { peakOf } from './peak.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
 import { compileTrainer, type TrainerConfig, type Trainer } from './program.ts'
-import { counted, layoutsOf, meshOfRun, modelOf, optimizerOf, type CountedRun, type Run } from './run.ts'
+import { counted, filesOfRun, layoutsOf, meshOfRun, modelOf, optimizerOf, type CountedRun, type Run } from './run.ts'
 import { requireSameData, requireSameRun } from './together.ts'
 
 export interface Session {
@@ -20,6 +20,8 @@ export interface Session {
   readonly backend: Backend
   readonly data: OpenData<unknown>
   readonly trainer: Trainer<Tree, Tree>
+  /** How other tools know the model, where they do. */
+  readonly files: ModelFiles | undefined
   /** Those of a batch that this process's devices need. */
   readonly rows: Rows
   /** Of a training step. */
@@ -88,7 +90,7 @@ export async function openSession(given: Run, options: SessionOptions): Promise<
       for (const program of [trainer.init, trainer.step, trainer.evaluate, trainer.averages]) program?.dispose()
       await data.close?.()
     }
-    return { run, model, mesh, backend, data, trainer, rows: rowsHere(trainer.step.placements[1], mesh, backend), flops, peak, close }
+    return { run, model, mesh, backend, data, trainer, files: filesOfRun(run, model), rows: rowsHere(trainer.step.placements[1], mesh, backend), flops, peak, close }
   } catch (e) {
     await data.close?.()
     throw e

@@ -1,7 +1,7 @@
 /** What a run starts from that has not begun: another run's checkpoint, or weights of any kind. */
 import { checkInitial, checkWeights, loadInitial, newestIn, restoreFrom, type Choice } from '../checkpoint/index.ts'
 import { UsageError } from '../core/errors.ts'
-import { compile, fromFirst, leavesOf, mapTree, placementTrees, type Tree } from '../engine/index.ts'
+import { compile, fromFirst, leavesOf, mapTree, placementTrees, trainedOf, type Tree } from '../engine/index.ts'
 import { disk } from '../io/files.ts'
 import { disposeAll, namedArrays } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
@@ -10,7 +10,7 @@ import { wantedOf, whole } from './keep.ts'
 import type { Point } from './loop.ts'
 import { beginning, parseProgress } from './progress.ts'
 import type { StateArrays } from './program.ts'
-import { layoutsOf, modelOf, optimizerOf, type Run } from './run.ts'
+import { filesOfRun, layoutsOf, modelOf, optimizerOf, type Run } from './run.ts'
 import type { Session } from './session.ts'
 
 export type Start =
@@ -25,9 +25,11 @@ export async function startFrom(start: Start, session: Session, tell: (event: Tr
 
 /** Whether there is what a run is to start from, and whether it fits: told before anything long is done. @throws UsageError, FileError */
 export async function checkStart(start: Start, run: Run): Promise<void> {
-  const wanted = leavesOf(modelOf(run).params).map(({ path, leaf }) => ({ path, value: { shape: leaf.shape, dtype: leaf.dtype } }))
-  if ('resume' in start) await checkWeights(await checkpointAt(start.resume), wanted)
-  else await checkInitial(start.weights, wanted, start.choice ?? {})
+  const model = modelOf(run)
+  const naming = filesOfRun(run, model)?.naming
+  const wanted = leavesOf(model.params).map(({ path, leaf }) => ({ path, value: { shape: leaf.shape, dtype: leaf.dtype } }))
+  if ('resume' in start) await checkWeights(await checkpointAt(start.resume), wanted, naming)
+  else await checkInitial(start.weights, wanted, start.choice ?? {}, naming)
 }
 
 async function checkpointAt(path: string): Promise<string> {
@@ -36,19 +38,19 @@ async function checkpointAt(path: string): Promise<string> {
   return newest.path
 }
 
-async function resumed(path: string, { backend, mesh, trainer }: Session): Promise<{ readonly point: Point; readonly from: string }> {
+async function resumed(path: string, { backend, mesh, trainer, files }: Session): Promise<{ readonly point: Point; readonly from: string }> {
   const newest = await fromFirst(backend.processes, 'the checkpoint', () => checkpointAt(path))
-  const restored = await restoreFrom(newest, wantedOf(trainer.step.placements[0]), { files: disk, folder: newest, backend, mesh })
+  const restored = await restoreFrom(newest, wantedOf(trainer.step.placements[0], files), { files: disk, folder: newest, backend, mesh })
   return { point: { state: whole(restored.weights, restored.state), progress: { ...parseProgress(restored.host, restored.path), metricsBytes: 0, eventsBytes: 0 } }, from: restored.path }
 }
 
 /** Weights from elsewhere; what they lack is drawn from the seed, and the optimizer's slots begin anew, as averages of the weights do. */
 async function initialised(path: string, choice: Choice, session: Session, tell: (event: TrainEvent) => void): Promise<Point> {
-  const { backend, mesh, trainer, model, run } = session
+  const { backend, mesh, trainer, model, run, files } = session
   const placements = trainer.step.placements[0] as unknown as { readonly params: unknown }
   const wanted = placementTrees.flatten(placements.params).map(({ path: name, leaf }) => ({ path: name, value: leaf }))
   const state = await firstState(session)
-  const { arrays, loaded, unexpected } = await loadInitial(path, wanted, choice, backend, mesh)
+  const { arrays, loaded, unexpected } = await loadInitial(path, wanted, choice, backend, mesh, files?.naming)
   const some = (names: readonly string[]): string => (names.length > 8 ? `${names.slice(0, 8).join(', ')} and ${names.length - 8} more` : names.join(', '))
   const others = wanted.map(w => w.path).filter(name => !arrays.has(name))
   tell({ type: 'note', text: `from ${path}: ${loaded.length} of ${wanted.length} parameters loaded${others.length > 0 ? `; drawn from the seed: ${some(others)}` : ''}${unexpected.length > 0 ? `; left there: ${some(unexpected)}` : ''}` })
@@ -56,7 +58,7 @@ async function initialised(path: string, choice: Choice, session: Session, tell:
   const params = placementTrees.rebuild(placements.params, wanted.map(w => arrays.get(w.path) ?? drawn.get(w.path)))
   for (const name of arrays.keys()) drawn.get(name)?.dispose()
   disposeAll(state.slots)
-  const slots = await compile((p: Tree) => optimizerOf(run).init(mapTree(p, x => x)), [model.params] as const, { mesh, backend, dims: model.dims, ...layoutsOf(run, model) })
+  const slots = await compile((p: Tree) => optimizerOf(run).init(trainedOf(model.params).of(mapTree(p, x => x))), [model.params] as const, { mesh, backend, dims: model.dims, ...layoutsOf(run, model) })
   try {
     return { state: { ...state, params, slots: await slots(params as never) } as StateArrays<Tree>, progress: beginning }
   } finally {

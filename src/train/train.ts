@@ -100,12 +100,12 @@ async function ended(folder: RunFolder, steps: number, e: unknown): Promise<void
 interface Job extends TrainOptions { readonly tell: (event: TrainEvent) => void; readonly clock: Clock }
 
 async function runIn(session: Session, place: Place | undefined, job: Job): Promise<Omit<TrainResult, 'liveAfter'>> {
-  const { run, backend, trainer, mesh, data } = session
+  const { run, backend, trainer, mesh, files } = session
   const { clock, signal } = job
   const { processes } = backend
   const heard: CheckpointEvent[] = []
   const checkpoints = place === undefined ? undefined : await Checkpoints.open({
-    folder: join(place.path, 'checkpoints'), runId: place.id, run: fieldsOf(run), versions: versions(backend), keep: run.checkpoint.keep, processes, onEvent: e => { heard.push(e) },
+    folder: join(place.path, 'checkpoints'), runId: place.id, run: fieldsOf(run), versions: versions(backend), keep: run.checkpoint.keep, processes, naming: files?.naming, onEvent: e => { heard.push(e) },
   })
   const [placements] = trainer.step.placements
   const { point, from, own } = await clock.time('restoring', () => pointOf(session, checkpoints, job))
@@ -126,7 +126,7 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     // Where there is no room for it, there is none for more than that, of which there is word.
     const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed }).catch((e: unknown) => { if (!(e instanceof FileError)) throw e }) }
     const left = deadlineOf(run, signal)
-    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, backend, mesh, every: run.checkpoint.every, best: run.checkpoint.keep.best !== undefined, steps: run.steps, left, tell, onSave: note })
+    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, files, backend, mesh, every: run.checkpoint.every, best: run.checkpoint.keep.best !== undefined, steps: run.steps, left, tell, onSave: note })
     job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
     if (run.guard.policy === 'rewind' && !own) await keeper?.save(point, undefined)
     loop = new Loop(session, point, { tell, clock, keeper, signal, lastEvaluation: () => left() / 2 })
@@ -135,8 +135,8 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
       await clock.time('checkpoints', async () => keeper?.finish())
       const saved = place !== undefined && result.progress.step > 0
       if (saved) {
-        if (place.folder !== undefined) await writeDescription(place.path, run, data.tokenizer)
-        await withWeights(trainer, result.state, params => saveWeights(join(place.path, 'model.safetensors'), namedArrays(params), processes))
+        if (place.folder !== undefined) await writeDescription(place.path, run, session)
+        await withWeights(trainer, result.state, params => saveWeights(join(place.path, 'model.safetensors'), namedArrays(params), processes, files?.naming))
       }
       await note()
       if (place?.folder !== undefined) await finish(place.folder, result, saved, tell)
@@ -157,8 +157,8 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
 
 /** Where a run begins: at its newest checkpoint, at what it is to start from, or at its seed. */
 async function pointOf(session: Session, checkpoints: Checkpoints | undefined, { start, tell }: Job): Promise<{ readonly point: Point; readonly from: string | undefined; /** Whether it is one of its own checkpoints. */ readonly own: boolean }> {
-  const { backend, mesh, trainer } = session
-  const wanted = wantedOf(trainer.step.placements[0])
+  const { backend, mesh, trainer, files } = session
+  const wanted = wantedOf(trainer.step.placements[0], files)
   const restored = await checkpoints?.restore(wanted, backend, mesh)
   if (restored !== undefined) return { point: { state: whole(restored.weights, restored.state), progress: parseProgress(restored.host, restored.path) }, from: restored.path, own: true }
   if (start !== undefined) return { ...await startFrom(start, session, tell), own: false }
@@ -181,7 +181,9 @@ async function finish(folder: RunFolder, { progress, evalLoss, stopped }: LoopRe
   await tell({ type: 'goodput', ...joined([...starts.values()]) })
 }
 
-async function writeDescription(path: string, run: Run, tokenizer: Session['data']['tokenizer']): Promise<void> {
+/** What the weights are of, as other tools read it; of a model that they do not know, its own configuration. */
+async function writeDescription(path: string, run: Run, { data: { tokenizer }, files }: Session): Promise<void> {
   if (tokenizer !== undefined) await writeTokenizer(join(path, 'tokenizer.json'), tokenizer)
-  if (isPart<unknown, never>(run.model)) await writeFileAtomic(join(path, 'config.json'), `${JSON.stringify({ architecture: run.model.kind.name, ...run.model.config as object }, null, 2)}\n`)
+  const config = files?.config ?? (isPart<unknown, never>(run.model) ? { architecture: run.model.kind.name, ...run.model.config as object } : undefined)
+  if (config !== undefined) await writeFileAtomic(join(path, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
 }

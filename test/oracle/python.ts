@@ -20,6 +20,8 @@ export const optaxVersion = '0.2.8'
 const optax: Environment = { folder: `oracle-optax-${optaxVersion}`, name: 'optax', packages: [`optax==${optaxVersion}`, `jax==${jaxVersion}`, `jaxlib==${jaxVersion}`, `torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 11] }
 const safetensors: Environment = { folder: `oracle-safetensors-${safetensorsVersion}`, name: 'safetensors', packages: [`safetensors==${safetensorsVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
 const tokenizers: Environment = { folder: `oracle-tokenizers-${tokenizersVersion}`, name: 'tokenizers', packages: [`tokenizers==${tokenizersVersion}`], oldest: [3, 10] }
+export const transformersVersion = '5.24.0'
+const transformers: Environment = { folder: `oracle-transformers-${transformersVersion}`, name: 'transformers', packages: [`transformers==${transformersVersion}`, `torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
 
 /** No Python, or one that cannot be used. */
 export class PythonError extends MeshworkError {}
@@ -95,6 +97,7 @@ export const jaxPython = (say: Say): Promise<string> => pythonOf(jax, say)
 export const optaxPython = (say: Say): Promise<string> => pythonOf(optax, say)
 export const safetensorsPython = (say: Say): Promise<string> => pythonOf(safetensors, say)
 export const tokenizersPython = (say: Say): Promise<string> => pythonOf(tokenizers, say)
+export const transformersPython = (say: Say): Promise<string> => pythonOf(transformers, say)
 
 async function must(what: string, fix: string, { code, output }: Ended): Promise<void> {
   if (code === 0) return

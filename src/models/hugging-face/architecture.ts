@@ -1,6 +1,7 @@
 /** What joins a model of ours to the same model as Hugging Face's tools know it: its configuration and its tensors' names, in both directions. */
+import type { Schema } from '../../core/configurable.ts'
 import type { Naming } from '../../core/naming.ts'
-import type { Configurable } from '../configurable.ts'
+import type { BuildOptions, Configurable } from '../configurable.ts'
 import type { AnyModel } from '../model.ts'
 
 /** A value of JSON. */
@@ -32,9 +33,11 @@ export interface Architecture<C, I, M extends AnyModel> {
   /** Theirs of ours, as `transformers` reads it. */
   readonly toConfig: (config: C) => JsonObject
   readonly names: (config: C) => Naming
+  /** Where one kind of model is several architectures: whether a configuration is of this one. */
+  readonly isOf?: (config: C) => boolean
 }
-/** Some architecture. */
+/** Some architecture: its configurations are what its own schema makes of something. */
 export type AnyArchitecture = Omit<Architecture<never, never, AnyModel>, 'kind' | 'fromConfig'> & {
-  readonly kind: Pick<Configurable<never, never, AnyModel>, 'kind'>
+  readonly kind: { readonly kind: { readonly name: string; readonly schema: Schema<unknown, unknown>; readonly build: (config: never, options: BuildOptions) => AnyModel } }
   readonly fromConfig: (config: JsonObject, wanted: Wanted) => unknown
 }

@@ -1,0 +1,55 @@
+/** What commands make of a model that exists, in a finished run's folder or in one of another tool: a run to generate, measure or train it by. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { FileError, UsageError } from '../core/errors.ts'
+import { readTokenizer } from '../data/index.ts'
+import { filesOf, isLanguageModel, type LanguageModel } from '../models/index.ts'
+import type { Generating } from '../serve/generate.ts'
+import { readRunFile } from '../train/folder.ts'
+import { adamwCosine } from '../train/optimizers.ts'
+import { partOf, type Pretrained } from '../train/pretrained.ts'
+import { modelOf, withFields, type Run } from '../train/run.ts'
+
+/** The rules that fit every language model of ours, as far as its dims divide. Heads that are shared are split by keys and values, or within those. */
+export function usualLayout(dims: { readonly [name: string]: { readonly size: number } }, mesh: { readonly [axis: string]: number }): { readonly [dim: string]: string } {
+  const { batch = 1, model = 1 } = mesh
+  const fits = (name: string): boolean => dims[name] !== undefined && dims[name].size % model === 0
+  const heads = dims['kvHeads'] === undefined ? ['heads'] : fits('kvHeads') ? ['kvHeads'] : ['group']
+  return {
+    ...(batch > 1 ? { batch: 'batch' } : {}),
+    ...(model > 1 ? Object.fromEntries([...heads, 'hidden', 'vocab'].filter(fits).map(name => [name, 'model'])) : {}),
+  }
+}
+
+const empty = { data: { batch: () => ({}) }, hooks: [] }
+
+/** A run of nothing but a model, its mesh and its layouts: the folder's own where a run made it. `seq` is the window's length for a model that was not trained here. */
+export async function runOfModel(folder: string, given: Pretrained, seq: number): Promise<Run> {
+  const found = await readRunFile(folder)
+  const model = partOf(given, { seq: found === undefined ? seq : given.positions })
+  const optimizer = adamwCosine({ rate: 1 })
+  const parts = { ...empty, model, optimizer } as unknown as Run
+  if (found === undefined) return withFields(parts, { name: 'model', model: model.config, optimizer: optimizer.config, batch: 1, steps: 1 }, folder)
+  const { model: _, data: __, optimizer: ___, ...settings } = found.run
+  const file = join(folder, 'run.json')
+  try { return withFields(parts, { ...settings, model: model.config, optimizer: optimizer.config }, file) } catch (e) {
+    if (!(e instanceof UsageError)) throw e
+    throw new FileError({ code: 'run-file', what: `${file} is no run of this version: ${e.problem.what.slice(file.length + 2)}`, fix: 'train the run again', cause: e })
+  }
+}
+
+/** What generates from a folder. @throws UsageError where its model is none that writes text */
+export async function generatingOf({ folder, tokenizer, config }: Pretrained, run: Run): Promise<Generating> {
+  if (tokenizer === undefined) throw new FileError({ code: 'no-tokenizer', what: `${folder} holds no tokenizer.json`, fix: 'copy the model\'s own there' })
+  const { model: part } = run
+  const build = (rows: number): LanguageModel => {
+    const model = modelOf({ ...run, batch: rows })
+    if (isLanguageModel(model)) return model
+    throw new UsageError({ code: 'no-text', what: `${folder} is a model of type ${JSON.stringify(config['model_type'])}, which writes no text`, fix: 'give one that does, such as a GPT or a Llama' })
+  }
+  const found = build(1)
+  const naming = 'kind' in part ? filesOf(part as never, found as never)?.naming : undefined
+  const single = join(folder, 'model.safetensors')
+  const weights = await stat(single).then(s => s.isFile(), () => false) ? single : folder
+  return { weights, model: build, naming, tokenizer: await readTokenizer(tokenizer) }
+}

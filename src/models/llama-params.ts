@@ -1,0 +1,85 @@
+/** The dims and parameters of a decoder of the Llama family, in the order of dims of Hugging Face's files. */
+import { dims, type Dim } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
+import { initialisers, param } from '../graph/param.ts'
+import type { Tensor } from '../graph/types.ts'
+import { quantize, type Quantize, type Weight } from '../nn/quantize.ts'
+import { gatedParameters, gatedQuantized, type Gated, type GatedWeights } from './feed-forward.ts'
+import type { LlamaConfig } from './llama-config.ts'
+
+export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
+/** The dims of a decoder, for layouts and for reading its tensors. Heads are `kvHeads` × `group`: a rule for either splits them, one for `heads` nothing. */
+export const llamaDims = (c: LlamaConfig, batch: number): LlamaDims => dims({
+  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: c.layers,
+})
+
+/** Which dim of the heads so many devices can split: that of keys and values, else those that share one; none where neither has as many. */
+export const splitOfHeads = ({ kvHeads, group }: Pick<LlamaDims, 'kvHeads' | 'group'>, devices: number): 'kvHeads' | 'group' | undefined =>
+  (kvHeads.size % devices === 0 ? 'kvHeads' : group.size % devices === 0 ? 'group' : undefined)
+
+type Heads = 'kvHeads' | 'group' | 'headDim'
+type KvHeads = 'kvHeads' | 'headDim'
+/** What a layer contracts beside its feed-forward part. */
+type Projections<L extends string> = { readonly query: Tensor<L | Heads | 'embed'>; readonly key: Tensor<L | KvHeads | 'embed'>; readonly value: Tensor<L | KvHeads | 'embed'>; readonly out: Tensor<L | Heads | 'embed'> }
+/** What else there is, as the configuration has it; gains of norms are vectors. */
+type Vectors<L extends string> = {
+  readonly queryBias?: Tensor<L | Heads>
+  readonly keyBias?: Tensor<L | KvHeads>
+  readonly valueBias?: Tensor<L | KvHeads>
+  readonly outBias?: Tensor<L | 'embed'>
+  /** Of each head, or of all of them together. */
+  readonly queryNorm?: Tensor<L | 'headDim'> | Tensor<L | Heads>
+  readonly keyNorm?: Tensor<L | 'headDim'> | Tensor<L | KvHeads>
+  /** Of what enters attention and the feed-forward part, and of what leaves them. */
+  readonly norm1?: Tensor<L | 'embed'>
+  readonly norm1After?: Tensor<L | 'embed'>
+  readonly norm2?: Tensor<L | 'embed'>
+  readonly norm2After?: Tensor<L | 'embed'>
+}
+export type LlamaBlock<L extends string> = Projections<L> & Vectors<L> & Gated<L>
+/** Every parameter, layers stacked along `layers`. `head` is there where logits are not made by the embedding. */
+export type LlamaParams = { readonly tokens: Tensor<'vocab' | 'embed'>; readonly blocks: LlamaBlock<'layers'>; readonly norm: Tensor<'embed'>; readonly head?: Tensor<'vocab' | 'embed'> }
+
+type Quantizable<T> = { readonly [K in keyof T]: T[K] extends Tensor<infer D> ? Weight<D> : never }
+export type LlamaBlockWeights<L extends string> = Quantizable<Projections<L>> & Vectors<L> & GatedWeights<L>
+/** The parameters, what is contracted whole or quantized: enough to infer with. */
+export type LlamaWeights = { readonly tokens: Weight<'vocab' | 'embed'>; readonly blocks: LlamaBlockWeights<'layers'>; readonly norm: Tensor<'embed'>; readonly head?: Weight<'vocab' | 'embed'> }
+
+export function llamaParameters(c: LlamaConfig, d: LlamaDims, dtype: DType): LlamaParams {
+  const { vocab, embed, kvHeads, group, headDim, layers } = d
+  const [weight, gain, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: c.gainsFromOne ? 0 : 1 }, { dtype, init: 0 }]
+  // Residual branches start smaller, so that the stream's variance does not grow with depth.
+  const branch = { ...weight, init: initialisers.normal(0.02 / Math.sqrt(2 * c.layers)) }
+  const own = <K extends string>(name: K): { readonly [N in K]: Tensor<'layers' | 'embed'> } => ({ [name]: param(name, [layers, embed], gain) }) as never
+  const together = c.queryKeyNorms === 'heads'
+  return {
+    tokens: param('tokens', [vocab, embed], weight),
+    blocks: {
+      ...(c.norms === 'after' ? {} : own('norm1')),
+      query: param('query', [layers, kvHeads, group, headDim, embed], weight), key: param('key', [layers, kvHeads, headDim, embed], weight),
+      value: param('value', [layers, kvHeads, headDim, embed], weight), out: param('out', [layers, embed, kvHeads, group, headDim], branch),
+      ...(c.attentionBiases === 'none' ? {} : {
+        queryBias: param('queryBias', [layers, kvHeads, group, headDim], bias), keyBias: param('keyBias', [layers, kvHeads, headDim], bias), valueBias: param('valueBias', [layers, kvHeads, headDim], bias),
+      }),
+      ...(c.attentionBiases === 'all' ? { outBias: param('outBias', [layers, embed], bias) } : {}),
+      ...(c.queryKeyNorms === 'none' ? {} : together
+        ? { queryNorm: param('queryNorm', [layers, kvHeads, group, headDim], gain), keyNorm: param('keyNorm', [layers, kvHeads, headDim], gain) }
+        : { queryNorm: param('queryNorm', [layers, headDim], gain), keyNorm: param('keyNorm', [layers, headDim], gain) }),
+      ...(c.norms === 'before' ? {} : own('norm1After')), ...(c.norms === 'after' ? {} : own('norm2')),
+      ...gatedParameters(d, { weight, branch, bias }, c.feedBiases),
+      ...(c.norms === 'before' ? {} : own('norm2After')),
+    },
+    norm: param('norm', [embed], gain),
+    ...(c.tied ? {} : { head: param('head', [vocab, embed], weight) }),
+  }
+}
+
+/** What is contracted, in few bits: along the dim that is. */
+export const llamaQuantized = ({ tokens, blocks: { query, key, value, out, ...blocks }, norm, head }: LlamaParams, d: LlamaDims, how: Quantize): LlamaWeights => ({
+  tokens: quantize(tokens, d.embed, how),
+  blocks: {
+    ...blocks, ...gatedQuantized(blocks, d, how),
+    query: quantize(query, d.embed, how), key: quantize(key, d.embed, how), value: quantize(value, d.embed, how), out: quantize(out, d.headDim, how),
+  },
+  norm, ...(head === undefined ? {} : { head: quantize(head, d.embed, how) }),
+})

@@ -1,0 +1,135 @@
+/**
+ * A decoder of the Llama family (Touvron et al. 2023): RMS norms, rotary positions, gated units, heads that share keys and values. By its options
+ * it is also Mistral, Qwen 2 and 3, SmolLM 2 and 3, Phi-3, Gemma 2 and 3, OLMo 2.
+ */
+import type { Dim } from '../core/dim.ts'
+import { dropout, fold, type Key } from '../graph/random.ts'
+import { sumsIn } from '../graph/half-precision.ts'
+import { input } from '../graph/input.ts'
+import { scan } from '../graph/scan.ts'
+import type { Outcome } from '../graph/outcome.ts'
+import { full, iota, loose, tensor, where } from '../graph/tensor.ts'
+import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
+import { attention } from '../nn/attention.ts'
+import { rotaryFrequencies } from '../nn/frequencies.ts'
+import { rmsNorm } from '../nn/functional.ts'
+import { numbersAlong } from '../nn/numbers.ts'
+import { rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
+import { rotaryAngles, turned, type Angles } from '../nn/rotary.ts'
+import { softCapped } from '../nn/scores.ts'
+import { seeing } from '../nn/visible.ts'
+import { gated } from './feed-forward.ts'
+import type { LlamaConfig, Rope } from './llama-config.ts'
+import { llamaDims, llamaParameters, llamaQuantized, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
+import { inFull, type Model, type Precision } from './model.ts'
+import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
+
+type Stream = Tensor<'batch' | 'seq' | 'embed'>
+/** The layout that a decoder names: of the stream between the layers, its norms and sums. With `seq` on the axis of heads and `hidden` it is Megatron's sequence parallelism. */
+export const llamaLayouts: { readonly residual: 'compute' } = { residual: 'compute' }
+
+export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, keyof LlamaDims, typeof llamaLayouts>, 'loss' | 'logits'> & {
+  readonly dims: LlamaDims
+  readonly layouts: typeof llamaLayouts
+  readonly tokensPerBatch: number
+  /** batch seq vocab. */
+  readonly logits: (params: LlamaWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'vocab'>
+  /** The logits after the token at `position` (i32): batch vocab. */
+  readonly next: (params: LlamaWeights, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
+  readonly loss: (params: LlamaWeights, batch: B, key?: Key) => Outcome
+  /** What is contracted, in few bits: along the dim that is. Norms and biases stay. */
+  readonly quantized: (params: LlamaParams, how: Quantize) => LlamaWeights
+}
+
+/** More positions than there are in any window. */
+const everything = 2 ** 30
+/** Numbers of each layer: undefined where all have the same. */
+const differing = (d: LlamaDims, of: (layer: number) => number): Tensor<'layers'> | undefined => {
+  const values = Array.from({ length: d.layers.size }, (_, i) => of(i))
+  return values.every(v => v === values[0]) ? undefined : numbersAlong(d.layers, values, 'i32')
+}
+
+/** How the queries and keys of each layer are turned: by angles made once, chosen by the layer's number where layers differ. */
+function turning(c: LlamaConfig, d: LlamaDims, positions: AnyTensor): { readonly kinds: Tensor<'layers'> | undefined; readonly anglesOf: (kind: Scalar | undefined) => Angles | undefined } {
+  const angles = ({ base, share, scaling }: Rope): Angles => rotaryAngles(positions, d.headDim, rotaryFrequencies({ size: Math.floor(c.headDim * share), base, seq: c.seq, scaling }))
+  const kindOf = (layer: number): number => (c.unturned.includes(layer) ? 2 : c.localRope !== undefined && !c.unwindowed.includes(layer) ? 1 : 0)
+  const kinds = differing(d, kindOf)
+  const made = [angles(c.rope), ...(c.localRope === undefined ? [] : [angles(c.localRope)])] as const
+  return {
+    kinds,
+    anglesOf: kind => {
+      if (kind === undefined) return made[kindOf(0)]
+      const pick = (f: (a: Angles) => Tensor<string>, still: number): Tensor<string> =>
+        where(kind.equal(2), loose(full(still, f(made[0]).shape)), made[1] === undefined ? f(made[0]) : where(kind.equal(1), f(made[1]), f(made[0])))
+      return { cos: pick(a => a.cos, 1), sin: pick(a => a.sin, 0) }
+    },
+  }
+}
+
+/** A decoder for batches of `batch` windows, precision as `gpt` has it. */
+export function llama<const C extends LlamaConfig>(config: C, batch: number, { params: rest, compute }: Precision = inFull): Llama<GptBatchOf<C>> {
+  const c: LlamaConfig = config
+  const d = llamaDims(c, batch)
+  const params = llamaParameters(c, d, rest)
+  const masked = c.masked || c.packed
+  const gain = <D extends string>(g: Tensor<D>): Tensor<D> => (c.gainsFromOne ? g.cast(sumsIn(g.dtype)).add(1) : g)
+  const residual = (x: Stream): Stream => x.relayout('residual', llamaLayouts.residual)
+  const entering = (x: Stream, g: Tensor<'embed'> | undefined): Stream => (g === undefined ? x : rmsNorm(residual(x), d.embed, gain(g), c.epsilon).relayout('compute'))
+  const leaving = (x: Stream, g: Tensor<'embed'> | undefined): Stream => (g === undefined ? x : rmsNorm(x, d.embed, gain(g), c.epsilon))
+  const drop = (x: Stream, key: Key | undefined, use: number): Stream => (key === undefined ? x : dropout(fold(key, use), x, c.dropout))
+
+  const attended = (x: Stream, w: LlamaBlockWeights<never>, angles: Angles | undefined, window: Scalar | number | undefined, segments: Ids | undefined): Stream => {
+    const projected = (weight: AnyTensor, bias: AnyTensor | undefined): Tensor<string> => {
+      const y = loose(x).dot(loose(weight), d.embed.name)
+      return bias === undefined ? y : y.add(loose(bias).cast(compute))
+    }
+    const normed = (y: Tensor<string>, g: AnyTensor | undefined): Tensor<string> =>
+      (g === undefined ? y : rmsNorm(y, y.shape.filter((dim: Dim) => g.shape.some(e => e.name === dim.name)).map(dim => dim.name), gain(loose(g)), c.epsilon))
+    const placed = (y: Tensor<string>): Tensor<string> => (angles === undefined ? y : turned(y, d.headDim.name, angles))
+    const query = placed(normed(projected(weightIn(w.query, d.embed, compute), w.queryBias), w.queryNorm))
+    const atKeys = (y: Tensor<string>): Tensor<string> => y.rename(d.seq.name as string, d.kvSeq.name)
+    const key = atKeys(placed(normed(projected(weightIn(w.key, d.embed, compute), w.keyBias), w.keyNorm)))
+    const value = atKeys(projected(weightIn(w.value, d.embed, compute), w.valueBias))
+    const visible = seeing(d.seq, d.kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) })
+    const found = attention(query, key, value, { headDim: d.headDim.name as string, kvSeq: d.kvSeq.name as string }, { visible, ...blocksOf(c), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }) })
+    return tensor(loose(found).dot(weightIn(w.out, d.headDim, compute), d.kvHeads.name, d.group.name, d.headDim.name).node)
+  }
+  const plus = (x: Stream, bias: Tensor<'embed'> | undefined): Stream => (bias === undefined ? x : x.add(bias.cast(compute)))
+
+  const hidden = (p: LlamaWeights, { tokens, segments, positions }: Inputs, key: Key | undefined): Stream => {
+    const rows = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
+    const embedded = drop((c.embedScale === 1 ? rows : rows.mul(c.embedScale)).cast(compute), key, 0)
+    const { kinds, anglesOf } = turning(c, d, positions ?? iota(d.seq))
+    const windowOf = (layer: number): number => (c.window === undefined || c.unwindowed.includes(layer) ? everything : c.window)
+    const windows = differing(d, windowOf)
+    const same = windowOf(0) < c.seq ? windowOf(0) : undefined
+    const own = { index: iota(d.layers), ...(kinds === undefined ? {} : { kind: kinds }), ...(windows === undefined ? {} : { window: windows }) }
+    // Which leaves a block has is for the configuration to say.
+    const [out] = scan(d.layers, embedded, { block: p.blocks as Tree, own: own as Tree }, (x, walked) => {
+      const { block: w, own: { index, kind, window } } = walked as unknown as { block: LlamaBlockWeights<never>; own: { index: Scalar; kind?: Scalar; window?: Scalar } }
+      const k = key === undefined ? undefined : fold(key, index)
+      const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), window ?? same, segments)), w.outBias), w.norm1After), k, 1))
+      return [y.add(drop(leaving(plus(residual(gated(entering(y, w.norm2), w, d, c.activation, compute)), w.downBias), w.norm2After), k, 2)), {}] as const
+    })
+    return entering(out, p.norm)
+  }
+  const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
+    const made: Tensor<string> = loose(x).dot(weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute), d.embed.name)
+    return tensor((c.logitCap === undefined ? made : softCapped(made, c.logitCap)).node)
+  }
+  const logits = (p: LlamaWeights, given: Inputs, key?: Key): Tensor<'batch' | 'seq' | 'vocab'> => logitsOf(hidden(p, given, key), p)
+  const ids = (name: string): Ids => input(name, [d.batch, d.seq], 'i32')
+  const made: Llama<GptBatch & Partial<Extras>> = {
+    dims: d, layouts: llamaLayouts, params,
+    batch: { tokens: ids('tokens'), targets: ids('targets'), ...(c.packed ? { segments: ids('segments'), positions: ids('positions') } : {}) },
+    ...(masked ? { ignored: ignore } : {}),
+    itemsPerBatch: batch,
+    tokensPerBatch: batch * c.seq,
+    logits: (p, given) => logits(p, given),
+    next: (p, tokens, position) => logitsOf(hidden(p, { tokens }, undefined).take(d.seq, position), p),
+    loss: (p, { targets, ...given }, key) => nextTokenLoss(logits(p, given, c.dropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined }),
+    quantized: (p, how) => llamaQuantized(p, d, how),
+  }
+  // Which of the extras there are is what the configuration's type says.
+  return made as unknown as Llama<GptBatchOf<C>>
+}
