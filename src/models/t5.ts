@@ -134,7 +134,8 @@ export function t5(config: T5Config, batch: number, { params: dtype, compute }: 
     dims: d, params: parameters(d, encoderLayers, decoderLayers, config, dtype), itemsPerBatch: batch, ignored, tokensPerBatch: batch * (source + target), encode, logits,
     linear: {
       ...headsLinear('encoder.self'), ...headsLinear('decoder.self'), ...headsLinear('decoder.cross'),
-      ...Object.fromEntries<readonly string[]>(['encoder', 'decoder'].flatMap((side): (readonly [string, readonly string[]])[] => [[`${side}.feed.up`, ['embed']], ...(config.gated ? [[`${side}.feed.gate`, ['embed']]] : []), [`${side}.feed.down`, ['hidden']]])),
+      ...Object.fromEntries(['encoder', 'decoder'].flatMap(side => [`${side}.feed.up`, ...(config.gated ? [`${side}.feed.gate`] : [])]).map(path => [path, ['embed']] as const)),
+      'encoder.feed.down': ['hidden'], 'decoder.feed.down': ['hidden'],
     },
     batch: { source: ids('source', d.source), target: ids('target', d.target), labels: ids('labels', d.target) },
     loss: (p, { labels, ...given }, key) => classOutcome(logits(p, given, key), d.vocab, labels, key),

@@ -10,6 +10,7 @@ import type { AnyTensor, Minus, Tensor, Unsettled } from '../graph/types.ts'
 import { softmax } from './functional.ts'
 import { blockwise, type Blockwise } from './blockwise.ts'
 import { isolated } from './isolated.ts'
+import { linear, type LinearWeight } from './linear.ts'
 import { biased, cappedScores, positive } from './scores.ts'
 import { keeping, seeing, visibleIn, type Seeing, type Visibility } from './visible.ts'
 
@@ -114,7 +115,7 @@ function attend<D extends string>(x: Tensor<D>, from: AnyTensor, w: Weights, d: 
   const [here, there] = [loose(x), loose(from)]
   const [embed, heads, headDim] = [d.embed.name, d.heads.name, d.headDim.name]
   const projected = (x: Tensor<string>, weight: AnyTensor, bias: AnyTensor | undefined, ...over: string[]): Tensor<string> => {
-    const y = loose(x.dot(loose(weight), ...over))
+    const y: Tensor<string> = linear(x, weight as unknown as LinearWeight<string>, ...over)
     return bias === undefined ? y : y.add(loose(bias))
   }
   const found = attention(projected(here, w.query, w.queryBias, embed), projected(there, w.key, w.keyBias, embed), projected(there, w.value, w.valueBias, embed), { headDim, kvSeq: d.kvSeq.name }, options)
