@@ -4,7 +4,8 @@ import type { DType } from '../core/dtype.ts'
 import { param, type ParamOptions } from '../graph/param.ts'
 import type { Tensor } from '../graph/types.ts'
 import { gelu, geluExact, silu } from '../nn/activations.ts'
-import { quantize, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
+import { linear } from '../nn/linear.ts'
+import { quantize, type Quantize, type Weight } from '../nn/quantize.ts'
 
 export const activations: { readonly silu: typeof silu; readonly gelu: typeof gelu; readonly geluExact: typeof geluExact } = { silu, gelu, geluExact }
 type FeedDims = { readonly [N in 'layers' | 'embed' | 'hidden']: Dim<N> }
@@ -29,10 +30,10 @@ export const gatedParameters = ({ layers, embed, hidden }: FeedDims, { weight, b
 /** What it adds to the stream. Its bias is apart: in a sum of several devices' parts it is added once. */
 export function gated(x: Tensor<'batch' | 'seq' | 'embed'>, w: GatedWeights<never>, { embed, hidden }: FeedDims, activation: keyof typeof activations, compute: DType): Tensor<'batch' | 'seq' | 'embed'> {
   const inner = (weight: Weight<'hidden' | 'embed'>, bias: Tensor<'hidden'> | undefined): Tensor<'batch' | 'seq' | 'hidden'> => {
-    const y = x.dot(weightIn(weight, embed, compute), embed)
+    const y = linear(x, weight, embed)
     return bias === undefined ? y : y.add(bias.cast(compute))
   }
-  return activations[activation](inner(w.gate, w.gateBias)).mul(inner(w.up, w.upBias)).dot(weightIn(w.down, hidden, compute), hidden)
+  return linear(activations[activation](inner(w.gate, w.gateBias)).mul(inner(w.up, w.upBias)), w.down, hidden)
 }
 export const gatedQuantized = ({ gate, up, down, ...others }: Gated<'layers'>, { embed, hidden }: FeedDims, how: Quantize): GatedWeights<'layers'> =>
   ({ ...others, gate: quantize(gate, embed, how), up: quantize(up, embed, how), down: quantize(down, hidden, how) })

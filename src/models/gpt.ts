@@ -9,9 +9,10 @@ import type { Outcome } from '../graph/outcome.ts'
 import { slice } from '../graph/rearrange.ts'
 import { iota } from '../graph/tensor.ts'
 import type { Scalar, Tensor } from '../graph/types.ts'
-import { selfAttention } from '../nn/attention.ts'
+import { selfAttention, type AttentionWeights } from '../nn/attention.ts'
 import { gelu } from '../nn/activations.ts'
 import { layerNorm } from '../nn/functional.ts'
+import { linear } from '../nn/linear.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
 import { inFull, type Model, type Precision } from './model.ts'
@@ -127,13 +128,13 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     const [out] = scan(d.layers, embedded, { block: p.blocks, index: iota(d.layers) }, (x, { block, index }) => {
       const own = key === undefined ? undefined : fold(key, index)
       const weights = {
-        query: weightIn(block.query, d.embed, compute), key: weightIn(block.key, d.embed, compute), value: weightIn(block.value, d.embed, compute), out: weightIn(block.out, d.headDim, compute),
+        query: block.query, key: block.key, value: block.value, out: block.out,
         ...biasesOf(block, compute),
       }
-      const attended = residual(selfAttention(norm(x, block.norm1), weights, d, seen))
+      const attended = residual(selfAttention(norm(x, block.norm1), weights as AttentionWeights, d, seen))
       const y = x.add(drop(attended, own, 1))
-      const up = norm(y, block.norm2).dot(weightIn(block.up, d.embed, compute), d.embed).add(block.upBias.cast(compute))
-      return [y.add(drop(residual(gelu(up).dot(weightIn(block.down, d.hidden, compute), d.hidden)).add(block.downBias.cast(compute)), own, 2)), {}] as const
+      const up = linear(norm(y, block.norm2), block.up, d.embed).add(block.upBias.cast(compute))
+      return [y.add(drop(residual(linear(gelu(up), block.down, d.hidden)).add(block.downBias.cast(compute)), own, 2)), {}] as const
     })
     return norm(out, p.norm)
   }
@@ -149,6 +150,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
       ...(packed ? { segments: ids('segments'), positions: ids('positions') } : {}), ...(attention === 'prefix' ? { prefix: ids('prefix', 'bool') } : {}),
     },
     ...(masked ? { ignored: ignore } : {}),
+    linear: { 'blocks.query': ['embed'], 'blocks.key': ['embed'], 'blocks.value': ['embed'], 'blocks.out': ['heads', 'headDim'], 'blocks.up': ['embed'], 'blocks.down': ['hidden'] },
     itemsPerBatch: batch,
     tokensPerBatch: batch * config.seq,
     logits: (p, given) => logits(p, given),

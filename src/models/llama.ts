@@ -14,6 +14,7 @@ import { attention } from '../nn/attention.ts'
 import { rotaryFrequencies } from '../nn/frequencies.ts'
 import { rmsNorm } from '../nn/functional.ts'
 import { numbersAlong } from '../nn/numbers.ts'
+import { linear } from '../nn/linear.ts'
 import { rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import { rotaryAngles, turned, type Angles } from '../nn/rotary.ts'
 import { softCapped } from '../nn/scores.ts'
@@ -79,20 +80,20 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const drop = (x: Stream, key: Key | undefined, use: number): Stream => (key === undefined ? x : dropout(fold(key, use), x, c.dropout))
 
   const attended = (x: Stream, w: LlamaBlockWeights<never>, angles: Angles | undefined, window: Scalar | number | undefined, segments: Ids | undefined): Stream => {
-    const projected = (weight: AnyTensor, bias: AnyTensor | undefined): Tensor<string> => {
-      const y = loose(x).dot(loose(weight), d.embed.name)
+    const projected = <E extends string>(weight: Weight<E>, bias: AnyTensor | undefined): Tensor<string> => {
+      const y: Tensor<string> = linear(loose(x), weight as unknown as Weight<string>, d.embed.name)
       return bias === undefined ? y : y.add(loose(bias).cast(compute))
     }
     const normed = (y: Tensor<string>, g: AnyTensor | undefined): Tensor<string> =>
       (g === undefined ? y : rmsNorm(y, y.shape.filter((dim: Dim) => g.shape.some(e => e.name === dim.name)).map(dim => dim.name), gain(loose(g)), c.epsilon))
     const placed = (y: Tensor<string>): Tensor<string> => (angles === undefined ? y : turned(y, d.headDim.name, angles))
-    const query = placed(normed(projected(weightIn(w.query, d.embed, compute), w.queryBias), w.queryNorm))
+    const query = placed(normed(projected(w.query, w.queryBias), w.queryNorm))
     const atKeys = (y: Tensor<string>): Tensor<string> => y.rename(d.seq.name as string, d.kvSeq.name)
-    const key = atKeys(placed(normed(projected(weightIn(w.key, d.embed, compute), w.keyBias), w.keyNorm)))
-    const value = atKeys(projected(weightIn(w.value, d.embed, compute), w.valueBias))
+    const key = atKeys(placed(normed(projected(w.key, w.keyBias), w.keyNorm)))
+    const value = atKeys(projected(w.value, w.valueBias))
     const visible = seeing(d.seq, d.kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) })
     const found = attention(query, key, value, { headDim: d.headDim.name as string, kvSeq: d.kvSeq.name as string }, { visible, ...blocksOf(c), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }) })
-    return tensor(loose(found).dot(weightIn(w.out, d.headDim, compute), d.kvHeads.name, d.group.name, d.headDim.name).node)
+    return tensor(linear(loose(found), w.out as unknown as Weight<string>, d.kvHeads.name, d.group.name, d.headDim.name).node)
   }
   const plus = (x: Stream, bias: Tensor<'embed'> | undefined): Stream => (bias === undefined ? x : x.add(bias.cast(compute)))
 
@@ -123,6 +124,9 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     dims: d, layouts: llamaLayouts, params,
     batch: { tokens: ids('tokens'), targets: ids('targets'), ...(c.packed ? { segments: ids('segments'), positions: ids('positions') } : {}) },
     ...(masked ? { ignored: ignore } : {}),
+    linear: {
+      'blocks.query': ['embed'], 'blocks.key': ['embed'], 'blocks.value': ['embed'], 'blocks.out': ['kvHeads', 'group', 'headDim'], 'blocks.gate': ['embed'], 'blocks.up': ['embed'], 'blocks.down': ['hidden'],
+    },
     itemsPerBatch: batch,
     tokensPerBatch: batch * c.seq,
     logits: (p, given) => logits(p, given),

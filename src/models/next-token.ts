@@ -26,7 +26,7 @@ export type GptBatchOf<C> = GptBatch & Pick<Extras, Extra<C>>
 export type Inputs = { readonly tokens: Ids } & Partial<Extras>
 
 /** From how long windows on attention is computed in blocks where nothing else is said, and of how many positions. */
-const [long, many] = [2048, 512]
+const [long, many] = [1024, 256]
 /** How attention is computed, of a configuration. */
 export function blocksOf({ blockwise = 'auto', seq }: { readonly blockwise?: number | 'auto' | undefined; readonly seq: number }): { readonly block?: number } {
   if (blockwise === 'auto') return seq < long ? {} : { block: many }

@@ -10,6 +10,7 @@ import type { AnyTensor, Minus, Tensor, Unsettled } from '../graph/types.ts'
 import { softmax } from './functional.ts'
 import { blockwise, type Blockwise } from './blockwise.ts'
 import { isolated } from './isolated.ts'
+import { linear, type LinearWeight } from './linear.ts'
 import { biased, cappedScores, positive } from './scores.ts'
 import { keeping, seeing, visibleIn, type Seeing, type Visibility } from './visible.ts'
 
@@ -38,7 +39,7 @@ export type AttentionWeights = HeadWeights<'embed', 'heads', 'headDim'>
 
 /** How scores are made. */
 export interface ScoreOptions<B extends string = string> {
-  /** How many queries, and keys, are computed with at a time, so that the scores of all with all are never held: blockwise. All at once unless said. It has a gradient, and that has none. */
+  /** How many queries, and keys, are computed with at a time, so that the scores of all with all are never held: blockwise. All at once unless said, and where shares are dropped. It has a gradient, and that has none. */
   readonly block?: number
   /** What products of queries and keys are multiplied by: 1 / √n unless said, n the size of `headDim`. */
   readonly scale?: number
@@ -63,7 +64,7 @@ export interface AttentionOptions<M extends string = string, B extends string = 
  * @throws DimError when query or key lacks `headDim`, or key or value `kvSeq`, or an option is none
  */
 export function attention<Q extends string, K extends string, V extends string, H extends (Q & K) | Unsettled<Q | K>, T extends (K & V) | Unsettled<K | V>, M extends string = never, B extends string = never>(
-  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias, dropout: dropped, block }: AttentionOptions<M, B> = {},
+  query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, { visible, isolate, scale, softCap, bias, block, dropout: dropped }: AttentionOptions<M, B> = {},
 ): Tensor<Minus<Minus<Q | K, H> | V, T>> {
   const headDim: Dim = dimIn(query.shape, over.headDim, 'attention', userSite())
   const kvSeq: string = dimIn(key.shape, over.kvSeq, 'attention', userSite()).name
@@ -114,7 +115,7 @@ function attend<D extends string>(x: Tensor<D>, from: AnyTensor, w: Weights, d: 
   const [here, there] = [loose(x), loose(from)]
   const [embed, heads, headDim] = [d.embed.name, d.heads.name, d.headDim.name]
   const projected = (x: Tensor<string>, weight: AnyTensor, bias: AnyTensor | undefined, ...over: string[]): Tensor<string> => {
-    const y = loose(x.dot(loose(weight), ...over))
+    const y: Tensor<string> = linear(x, weight as unknown as LinearWeight<string>, ...over)
     return bias === undefined ? y : y.add(loose(bias))
   }
   const found = attention(projected(here, w.query, w.queryBias, embed), projected(there, w.key, w.keyBias, embed), projected(there, w.value, w.valueBias, embed), { headDim, kvSeq: d.kvSeq.name }, options)

@@ -19,13 +19,13 @@ export type LinearWeight<D extends string> = Weight<D> | AdaptedWeight<D>
 const isAdapted = (w: LinearWeight<string>): w is AdaptedWeight<string> => 'base' in w && 'down' in w
 
 /**
- * x · w over dims, in x's dtype. A weight of few bits is one along the first of the dims. @throws DimError as `dot`, and where an adapter has not one dim more than is contracted
+ * x · w over dims, in x's dtype. A weight of few bits is one along the last of the dims. @throws DimError as `dot`, and where an adapter has not one dim more than is contracted
  */
 export function linear<D extends string, E extends string, R extends (D & E) | Unsettled<D | E>>(x: Tensor<D>, w: LinearWeight<E>, ...over: readonly DimLike<R>[]): Tensor<Minus<D | E, R>> {
   const weight = w as unknown as LinearWeight<string>
   const contracted: string[] = over.map(d => nameOf(d))
-  const [first = ''] = contracted
-  const along: Dim = { name: first, size: dimIn(x.shape, first, 'linear', userSite()).size }
+  const last = contracted.at(-1) ?? ''
+  const along: Dim = { name: last, size: dimIn(loose(x).shape, last, 'linear', userSite()).size }
   if (!isAdapted(weight)) return tensor(loose(x).dot(loose(weightIn(weight, along, x.dtype)), ...contracted).node)
   const ranks = weight.down.shape.filter(d => !contracted.includes(d.name) && weight.up.shape.some(e => e.name === d.name) && !dimsOf(weight.base).has(d.name))
   const [rank] = ranks

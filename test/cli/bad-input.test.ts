@@ -201,6 +201,7 @@ const cases: readonly Case[] = [
   { name: 'no network', args: onCpu, env: { PATH: '$F/pips/offline:/usr/bin:/bin', MESHWORK_CACHE_DIR: '$F/caches/offline' }, exit: 1, says: ['network', 'name resolution', '--plugin simulate'] },
   { name: 'a plugin whose checksum is wrong', args: ['plugins', 'install', 'cpu'], env: { PATH: '$F/pips/wrong:/usr/bin:/bin', MESHWORK_CACHE_DIR: '$F/caches/wrong' }, exit: 1, says: ['checksum', /expected +[0-9a-f]{64}/, '--plugin simulate'] },
   { name: 'a cache that cannot be written', args: onCpu, env: { MESHWORK_CACHE_DIR: '$F/text.txt' }, exit: 1, says: ['cache-not-writable', 'MESHWORK_CACHE_DIR', '--plugin simulate'] },
+  { name: 'an unknown model', args: ['models', 'fetch', 'smollm'], exit: 2, says: ['unknown-model', 'smollm2'] },
   { name: 'the path of an unknown plugin', args: ['plugins', 'path', 'gpu'], exit: 2, says: ['unknown-plugin', '"gpu"'] },
   { name: 'the path of a plugin that is not installed', args: ['plugins', 'path', 'cpu'], env: noPlugin, exit: 1, says: ['not-installed', 'plugins install cpu'] },
   { name: 'installing what is built in', args: ['plugins', 'install', 'simulate'], exit: 2, says: ['unknown-plugin', 'built in'] },

@@ -263,7 +263,7 @@ describe.concurrent('the other commands', () => {
     expect(JSON.parse(out)).toMatchObject({ ok: true })
   })
 
-  it.each(['', 'train', 'eval', 'generate', 'checkpoint', 'data', 'data prepare', 'data show', 'doctor', 'plugins', 'plugins list', 'plugins install', 'plugins path'])('help has an example: meshwork %s', async command => {
+  it.each(['', 'train', 'eval', 'generate', 'checkpoint', 'data', 'data prepare', 'data show', 'doctor', 'plugins', 'plugins list', 'plugins install', 'plugins path', 'models', 'models list', 'models fetch'])('help has an example: meshwork %s', async command => {
     const { code, out, err } = await server.run([...command.split(' ').filter(word => word !== ''), '--help'], { cwd: place.path })
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect(out).toMatch(/^Usage: meshwork/)

@@ -117,8 +117,8 @@ export function compileTemplate(template: string, where = 'the chat template'): 
       throw wrong(cause instanceof Raised ? `${where} refuses the chat` : `${where} cannot be rendered`, reasonOf(cause), cause instanceof TooMuch ? 'template' : 'messages', cause)
     }
   }
-  // The template renders as without the marks but for what they take of the white space around them, which it says itself.
-  const withMarks = marks.test(template) ? parsed(template.replace(marks, (_, left: string, end: string | undefined, right: string) => `{{${left} ${end === undefined ? opened : closed} ${right}}}`)) : undefined
+  // A block in a mark's place, since what blocks take of the white space around them is taken by marks too.
+  const withMarks = marks.test(template) ? parsed(template.replace(marks, (_, left: string, end: string | undefined, right: string) => `{%${left} if true %}{{ ${end === undefined ? opened : closed} }}{% endif ${right}%}`)) : undefined
   return {
     render: (messages, options = {}) => run(plain, messages, options),
     marked: withMarks === undefined ? undefined : (messages, options = {}) => {

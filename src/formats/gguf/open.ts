@@ -26,7 +26,7 @@ export interface GgufFile extends AsyncDisposable {
 }
 
 /** What a file may have of each: no model comes near, and what they take in memory is bounded by it. */
-const [mostValues, mostTensors, mostAxes, largestAlignment] = [2 ** 16, 2 ** 16, 4, 2 ** 20]
+const [mostValues, mostTensors, mostAxes, largestAlignment] = [2 ** 12, 2 ** 14, 4, 2 ** 20]
 /** What a tensor's entry takes at least: its name's length, number of axes, type, offset. */
 const leastTensor = 8 + 4 + 4 + 8
 /** The length of the key, the type, a value of one byte. */

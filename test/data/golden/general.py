@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 here = Path(__file__).parent
 corpus = (here / 'corpus.txt').read_text(encoding='utf-8')[:60000].split('\n')
-words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{%s}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 
 
@@ -72,8 +72,8 @@ roberta = over_bytes(pre_tokenizers.ByteLevel(add_prefix_space=True))
 roberta.add_special_tokens(['<s>', '</s>', AddedToken('<mask>', lstrip=True)])
 roberta.post_processor = processors.RobertaProcessing(('</s>', 331), ('<s>', 330))
 tokenizers = {
-    'llama3': over_bytes(pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(words % '1,3'), 'isolated'), byte_level]), ignore_merges=True),
-    'qwen2': over_bytes(pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(words % '1'), 'isolated'), byte_level]), normalizers.NFC()),
+    'llama3': over_bytes(pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(words % '{1,3}'), 'isolated'), byte_level]), ignore_merges=True),
+    'qwen2': over_bytes(pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(words % ''), 'isolated'), byte_level]), normalizers.NFC()),
     'smollm': over_bytes(pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)])),
     'roberta': roberta, 'llama': sentence_piece(True), 'gemma': sentence_piece(False), 'unigram': unigram(), 'bert': word_piece(),
 }

@@ -20,7 +20,8 @@ chats = [
 ]
 chatml = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n'}}{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{{ '\n' }}{% else %}{{ message['content'] + '<|im_end|>\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 spaced = "{{- bos_token }}\n{%- for m in messages %}\n    {%- if m.role == 'assistant' %}\n        {{- '[A] ' }}{%- generation -%}  {{ m.content | trim }}{{ eos_token }}  {%- endgeneration -%}\n    {%- else %}\n{{ '[' + m.role | upper ~ '] ' ~ m['content'] | trim }}\n    {% endif %}\n{%- endfor %}{{ messages | tojson }}{{ messages | map(attribute='role') | join(',') }}{% set ns = namespace(n=0) %}{% for i in range(2, 9, 3) %}{% set ns.n = ns.n + i %}{{ loop.index0 }}{% endfor %}{{ ns.n }}"
-templates = {'chatml': (chatml, {}), 'spaced': (spaced, {'bos_token': '<s>', 'eos_token': '</s>'})}
+lines = "{% for m in messages %}\n[{{ m.role }}]\n  {% if m.role == 'assistant' %}\n  {% generation %}\n{{ m.content }}\n  {% endgeneration %}\n  {% else %}\n{{ m.content }}\n  {% endif %}\n{% endfor %}\n"
+templates = {'lines': (lines, {}), 'chatml': (chatml, {}), 'spaced': (spaced, {'bos_token': '<s>', 'eos_token': '</s>'})}
 for given in sys.argv[1:]:
     if given.endswith('.gguf'):
         from gguf import GGUFReader

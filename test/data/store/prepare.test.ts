@@ -173,6 +173,24 @@ describe('what is in it', () => {
   })
 })
 
+test('a chat by the template and the tokenizer that a model came with, in a worker', async () => {
+  const golden = JSON.parse(readFileSync(new URL('../golden/general.json', import.meta.url), 'utf8')) as { smollm: { file: object } }
+  const messages = [{ role: 'user', content: 'the people' }, { role: 'assistant', content: 'of a nation' }]
+  const file = at.file('templated.jsonl', `${JSON.stringify({ messages })}\n`)
+  const jinja = '{{ bos }}{% for m in messages %}[{{ m.role }}] {% if m.role == "assistant" %}{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}{% endif %}{{ "\\n" }}{% endfor %}'
+  const own = { path: at.file('own.json', JSON.stringify(golden.smollm.file)) }
+  const prepare = (template: { jinja: string; variables?: { bos: string } }) => prepareStore({ ...options, files: [file], tokenizer: own, out: at.at('templated'), workers: 1, chat: { template, loss: ['assistant'] } })
+  const { folder, manifest } = await prepare({ jinja, variables: { bos: '<|im_start|>' } })
+  const store = await openStore(folder)
+  const tokenizer = await readTokenizer(own.path)
+  const [ids, mask] = [store.document(0), store.mask(0)]
+  expect(tokenizer.decode(ids, { special: true })).toBe('<|im_start|>[user] the people\n[assistant] of a nation<|im_end|>\n<|endoftext|>')
+  expect(tokenizer.decode(ids.filter((_, i) => mask[i] === 1), { special: true })).toBe('of a nation<|im_end|>')
+  expect(manifest.settings.end).toBe(tokenizer.endOfText)
+  store.close()
+  await expect(prepare({ jinja })).rejects.toThrow(/differs in chat/)
+})
+
 describe('what is there already', () => {
   test('the same again is found', async () => {
     const again = await prepareStore({ ...options, out: calm.folder, workers: 0 })

