@@ -37,13 +37,23 @@ interface Entry { readonly name: string; readonly dtype: DType; readonly from: D
  * @throws FileError where something cannot be read or written, or is there already; the signal's reason
  */
 export async function convertWeights(from: string, to: string, options: ConvertOptions = {}): Promise<Converted> {
+  const { files = disk, force = false } = options
+  await checkTarget(files, to, to.endsWith('.safetensors'), force)
+  await using source = await openWeights(from, files)
+  return await convertSource(source, to, await companionsIn(await foldersOf(source, files), files), options)
+}
+
+/** Files of a folder that are not its weights, by their names. */
+export type Companions = readonly (readonly [name: string, bytes: Uint8Array])[]
+
+/** The same of weights that are open, with what is to lie beside them in a folder. @throws as `convertWeights` */
+export async function convertSource(source: Source, to: string, beside: Companions, options: ConvertOptions = {}): Promise<Converted> {
   const { files = disk, dtype: wanted, shardBytes = defaultShard, force = false } = options
   const single = to.endsWith('.safetensors')
   await checkTarget(files, to, single, force)
-  await using source = await openWeights(from, files)
   const entries = [...source.tensors].map(([name, tensor]): Entry => {
     const { dtype, tag, shape } = tensor
-    if (dtype === undefined) throw new FileError({ code: 'tensor-dtype', what: `${from}: "${name}" is of dtype ${tag}, which cannot be read`, fix: 'convert it to another dtype with the tool that wrote it' })
+    if (dtype === undefined) throw new FileError({ code: 'tensor-dtype', what: `${source.path}: "${name}" is of dtype ${tag}, which cannot be read`, fix: 'convert it to another dtype with the tool that wrote it' })
     return { name, from: dtype, dtype: wanted !== undefined && isFloat(dtype) ? wanted : dtype, shape, tensor }
   })
   const temporary = join(dirname(to), `.${basename(to)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`)
@@ -51,7 +61,7 @@ export async function convertWeights(from: string, to: string, options: ConvertO
   try {
     const written = single
       ? [await writeOne(files, temporary, basename(to), entries, progress)]
-      : await writeFolder(files, temporary, entries, shardBytes, await foldersOf(source, files), progress)
+      : await writeFolder(files, temporary, entries, shardBytes, beside, progress)
     await files.rename(temporary, to)
     await files.syncFolder(dirname(to))
     return { path: to, files: written.map(w => w.name), tensors: entries.length, bytes: written.reduce((n, w) => n + w.bytes, 0) }
@@ -106,19 +116,12 @@ async function writeOne(files: Files, path: string, name: string, entries: reado
   return { name, bytes: size }
 }
 
-async function writeFolder(files: Files, folder: string, entries: readonly Entry[], limit: number, beside: readonly string[], progress: Progress): Promise<Written[]> {
+async function writeFolder(files: Files, folder: string, entries: readonly Entry[], limit: number, beside: Companions, progress: Progress): Promise<Written[]> {
   await files.makeFolder(folder)
   const parts = shards('model', entries, limit)
   const written: Written[] = []
   for (const { name, tensors } of parts) written.push(await writeOne(files, join(folder, name), name, tensors, progress))
-  const texts: [string, Uint8Array][] = parts.length > 1 ? [[indexName, Buffer.from(indexOf(parts))]] : []
-  for (const name of companions) {
-    for (const other of beside) {
-      if ((await files.info(join(other, name)))?.kind !== 'file') continue
-      texts.push([name, await readSmall(files, join(other, name), largestCompanion)])
-      break
-    }
-  }
+  const texts: Companions = [...parts.length > 1 ? [[indexName, Buffer.from(indexOf(parts))] as const] : [], ...beside]
   for (const [name, bytes] of texts) {
     const file = await files.open(join(folder, name), 'wx')
     try {
@@ -138,4 +141,17 @@ async function foldersOf(source: Source, files: Files): Promise<string[]> {
   const own = (await files.info(source.path))?.kind === 'folder' ? source.path : dirname(source.path)
   const above = dirname(own)
   return [own, ...basename(own).startsWith('step-') ? [basename(above) === checkpointsName ? dirname(above) : above] : []]
+}
+
+/** What lies in the folders beside weights, each from the first that has it. @throws FileError where it cannot be read */
+export async function companionsIn(folders: readonly string[], files: Files = disk): Promise<Companions> {
+  const found: [string, Uint8Array][] = []
+  for (const name of companions) {
+    for (const folder of folders) {
+      if ((await files.info(join(folder, name)))?.kind !== 'file') continue
+      found.push([name, await readSmall(files, join(folder, name), largestCompanion)])
+      break
+    }
+  }
+  return found
 }

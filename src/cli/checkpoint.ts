@@ -13,9 +13,9 @@ import { checkpointsName, checkpointsOf, newestIn, type Opened } from '../checkp
 import { verifyCheckpoint } from '../checkpoint/verify.ts'
 import { claimFolder } from '../io/claim.ts'
 import { disk } from '../io/files.ts'
-import { formatBytes, formatCount, formatDuration, formatTable, visible } from './format.ts'
-import { interrupts, Stopped, type Interrupts } from './interrupt.ts'
-import { openOutput, silent, type Output } from './output.ts'
+import { formatBytes, formatCount, formatTable, visible } from './format.ts'
+import { interruptible, progressOn } from './long-work.ts'
+import { openOutput } from './output.ts'
 import { wholeNumber } from './overrides.ts'
 
 const json = ['--json', 'print as JSON'] as const
@@ -90,30 +90,6 @@ async function show(path: string, asJson: boolean): Promise<void> {
   formatTable(files.map(f => [f.name, formatBytes(f.bytes)])).forEach(line => output.print(line))
   output.print('')
   formatTable(tensors.map(t => [t.group, t.path, t.dtype, t.dims.map(d => `${d.name}=${d.size}`).join(' ') || 'scalar']), 9).forEach(line => output.print(visible(line)))
-}
-
-/** A rate and what is left, as lines. */
-function progressOn(output: Output, what: string): (done: number, total: number) => void {
-  const began = performance.now()
-  return (done, total) => {
-    const rate = done / Math.max(1e-3, (performance.now() - began) / 1000)
-    output.status(`${what}  ${formatBytes(done)} of ${formatBytes(total)}  ${formatBytes(rate)}/s  ${formatDuration((total - done) / rate)} left`)
-  }
-}
-
-/** Work that Ctrl-C ends: what it has written by half is taken away. */
-async function interruptible<T>(asJson: boolean, work: (output: Output, stops: Interrupts) => Promise<T>): Promise<T> {
-  const output = asJson ? silent : openOutput()
-  const stops = interrupts()
-  stops.finish(() => output.status('stopping', true))
-  try {
-    return await work(output, stops)
-  } catch (e) {
-    throw stops.code === undefined ? e : new Stopped(stops.code)
-  } finally {
-    output.clear()
-    stops.release()
-  }
 }
 
 async function verify(path: string, asJson: boolean): Promise<void> {

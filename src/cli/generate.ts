@@ -43,7 +43,7 @@ function weightsOf(given: string | undefined): WeightBits | undefined {
 
 export const generateCommand = (): Command => new Command('generate')
   .description('Continue a prompt with a model: a run\'s, on its mesh or another, or one in Hugging Face\'s layout.')
-  .argument('<folder>', 'a run\'s folder, or one in Hugging Face\'s layout')
+  .argument('<run>', 'a run\'s folder, or one in Hugging Face\'s layout')
   .option('--prompt <text>', 'what the text starts with')
   .option('--tokens <n>', 'tokens to make at most')
   .option('--temperature <t>', '0 for the likeliest token each time; higher is more varied')

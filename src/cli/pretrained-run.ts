@@ -50,6 +50,7 @@ export async function generatingOf({ folder, tokenizer, config }: Pretrained, ru
   const found = build(1)
   const naming = 'kind' in part ? filesOf(part as never, found as never)?.naming : undefined
   const single = join(folder, 'model.safetensors')
-  const weights = await stat(single).then(s => s.isFile(), () => false) ? single : folder
-  return { weights, model: build, naming, tokenizer: await readTokenizer(tokenizer) }
+  const whole = await stat(single).then(s => s.isFile(), () => false)
+  if (!whole && await readRunFile(folder) !== undefined) throw new FileError({ code: 'no-run', what: `${folder} holds no finished run`, details: { missing: single }, fix: 'give a folder that `npx meshwork train` named at its end' })
+  return { weights: whole ? single : folder, model: build, naming, tokenizer: await readTokenizer(tokenizer) }
 }

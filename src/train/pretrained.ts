@@ -23,7 +23,7 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
   const file = join(folder, 'config.json')
   const info = await stat(file).catch((cause: unknown) => {
     if (!isSystemError(cause)) throw cause
-    throw new FileError({ code: 'no-model', what: `${folder} holds no model: it has no config.json`, fix: 'give a folder in Hugging Face\'s layout, a finished run, or what `npx meshwork import` wrote', cause })
+    throw new FileError({ code: 'no-model', what: `${folder} holds no model: it has no config.json`, fix: 'give a folder in Hugging Face\'s layout, a finished run, or a model that was imported', cause })
   })
   if (info.size > largestConfig) throw new FileError({ code: 'config', what: `${file} has ${info.size} bytes, which no configuration has`, fix: 'give the model\'s own' })
   const config = parse(await readFile(file, 'utf8'), file)

@@ -44,9 +44,9 @@ async function expectRun(folder: string, steps: number, heldOut: readonly number
   for (const line of evaluated) expect(Object.keys(line)).toEqual(evalKeys)
   expect(lines.at(-1)).toEqual(evaluated.at(-1))
   expect(parseTokenizer(read(folder, 'tokenizer.json'), folder).vocab).toBeLessThanOrEqual(300)
-  expect(JSON.parse(read(folder, 'config.json'))).toMatchObject({ architecture: 'gpt', layers: 1, embed: 16 })
+  expect(JSON.parse(read(folder, 'config.json'))).toMatchObject({ model_type: 'gpt2', n_layer: 1, n_embd: 16, n_positions: 16 })
   const weights = await openSafetensors(join(place.path, folder, 'model.safetensors'))
-  expect(weights.tensors.get('blocks.query')?.shape).toEqual([1, 16, 2, 8])
+  expect(weights.tensors.get('transformer.h.0.attn.c_attn.weight')?.shape).toEqual([16, 48])
   await weights.close()
 }
 

@@ -6,7 +6,7 @@ import { compile, openBackend, type Backend } from '../../src/engine/index.ts'
 import { loadWeights } from '../../src/checkpoint/weights.ts'
 import { evaluated, gpt, type GptBatch, type GptConfig, type GptParams } from '../../src/models/index.ts'
 import { evaluateOn } from '../../src/train/evaluate.ts'
-import { fieldsOf, layoutsOf, meshOfRun } from '../../src/train/run.ts'
+import { fieldsOf, filesOfRun, layoutsOf, meshOfRun } from '../../src/train/run.ts'
 import { openData } from '../../src/train/session.ts'
 import { train } from '../../src/train/train.ts'
 import recipe from '../../recipes/gpt-tiny.ts'
@@ -19,7 +19,7 @@ async function lossIn(bits: 8 | 4, folder: string, backend: Backend): Promise<nu
   const program = await compile((params: GptParams, batch: GptBatch) => evaluated({ loss: (p: GptParams, b: GptBatch) => model.loss(model.quantized(p, { bits }), b) })(params, batch), [model.params, model.batch] as const,
     { mesh, backend, dims: model.dims, ...layoutsOf(recipe, model) })
   const wanted = program.inputs.filter(i => i.path.startsWith('0.')).map(i => ({ path: i.path.slice(2), value: i.placement }))
-  const weights = await loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh)
+  const weights = await loadWeights(join(folder, 'model.safetensors'), wanted, backend, mesh, filesOfRun(recipe, model)?.naming)
   const params: { [path: string]: object } = {}
   weights.forEach((w, i) => {
     const keys = (wanted[i]?.path ?? '').split('.')

