@@ -23,7 +23,9 @@ export const architectures: readonly AnyArchitecture[] = [
 
 /** The architecture of a `config.json`: of its `model_type`, and where there are several of the first of its `architectures` that is one. @throws UsageError that names the ones there are */
 export function architectureNamed(config: JsonObject): AnyArchitecture {
-  const { model_type: type, architectures: classes } = config
+  const { model_type: type, architectures: classes, architecture: own } = config
+  const mine = type === undefined && typeof own === 'string' ? ownArchitecture(own) : undefined
+  if (mine !== undefined) return mine
   const known = [...new Set(architectures.map(a => a.modelType))]
   const wrong = (what: string, fix: string): UsageError => new UsageError({ code: 'architecture', what: `config.json: ${what}`, fix })
   if (typeof type !== 'string') throw wrong(`model_type is ${type === undefined || type === null ? 'missing' : shown(type)}`, `it says what the model is: one of ${known.join(', ')}`)
@@ -38,3 +40,9 @@ export function architectureNamed(config: JsonObject): AnyArchitecture {
 
 /** The architecture as which a configured model goes out: the first that has a word for all of its options; undefined where none has. */
 export const architectureFor = (kind: string, config: unknown): AnyArchitecture | undefined => architectures.find(a => a.kind.kind.name === kind && (a.isOf?.(config as never) ?? true))
+
+/** A kind of ours with options that no other tool has a word for: its `config.json` holds them as they are, and its weights lie under their own paths. */
+function ownArchitecture(name: string): AnyArchitecture | undefined {
+  const kind = architectures.find(a => a.kind.kind.name === name)?.kind
+  return kind === undefined ? undefined : { modelType: name, classes: [], kind, fromConfig: ({ architecture: _, ...config }) => config, toConfig: config => ({ architecture: name, ...config as object }), names: () => ({ parameters: {} }) }
+}
