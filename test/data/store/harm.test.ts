@@ -67,6 +67,8 @@ test('any changes, as many as files have', async () => {
     const file = files[nth % files.length] ?? ''
     const bytes = readFileSync(join(store, file))
     const bad = mutated(bytes, 23, nth)
+    // Some changes change nothing.
+    if (bad.equals(bytes)) continue
     const found = await outcome(file, bad)
     if (found === 'same') expect([file, nth, JSON.parse(bad.toString())]).toEqual(['manifest.json', nth, JSON.parse(bytes.toString())])
     else seen.add(found)
