@@ -184,7 +184,8 @@ async function finish(folder: RunFolder, { progress, evalLoss, stopped }: LoopRe
 /** What the weights are of, as other tools read it; of a model that they do not know, its own configuration. */
 async function writeDescription(path: string, run: Run, { data: { tokenizer }, files }: Session): Promise<void> {
   if (tokenizer !== undefined) await writeTokenizer(join(path, 'tokenizer.json'), tokenizer)
+  // An architecture that knows its own tokens says them itself.
   const end = tokenizer?.endOfText === undefined ? {} : { bos_token_id: tokenizer.endOfText, eos_token_id: tokenizer.endOfText }
-  const config = files !== undefined ? { ...files.config, ...end } : (isPart<unknown, never>(run.model) ? { architecture: run.model.kind.name, ...run.model.config as object } : undefined)
+  const config = files?.config !== undefined ? { ...end, ...files.config } : (isPart<unknown, never>(run.model) ? { architecture: run.model.kind.name, ...run.model.config as object } : undefined)
   if (config !== undefined) await writeFileAtomic(join(path, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
 }

@@ -7,7 +7,11 @@ import type { AnyModel } from '../model.ts'
 import type { JsonObject } from './architecture.ts'
 import { architectureFor } from './registry.ts'
 
-export interface ModelFiles { readonly naming: Naming; readonly config: JsonObject }
+export interface ModelFiles {
+  readonly naming: Naming
+  /** What other tools build the model from; undefined where they would build another than this one. */
+  readonly config: JsonObject | undefined
+}
 
 type AnyPart = Pick<Part<unknown, never>, 'kind' | 'config'> & { readonly base?: AnyPart }
 
@@ -15,7 +19,8 @@ type AnyPart = Pick<Part<unknown, never>, 'kind' | 'config'> & { readonly base?:
 export function filesOf(part: AnyPart, model: Pick<AnyModel, 'params'>): ModelFiles | undefined {
   if (part.kind.name === loraName && part.base !== undefined) {
     const base = filesOf({ ...part.base, config: (part.config as LoraConfig).base }, model)
-    return base === undefined ? undefined : { ...base, naming: adaptedNaming(base.naming, model) }
+    // Whoever read the base's configuration would leave the adapters out, and say nothing of it.
+    return base === undefined ? undefined : { config: undefined, naming: adaptedNaming(base.naming, model) }
   }
   const architecture = architectureFor(part.kind.name, part.config)
   return architecture === undefined ? undefined : { naming: architecture.names(part.config as never), config: architecture.toConfig(part.config as never) }
