@@ -37,8 +37,7 @@ interface Entry { readonly name: string; readonly dtype: DType; readonly from: D
  * @throws FileError where something cannot be read or written, or is there already; the signal's reason
  */
 export async function convertWeights(from: string, to: string, options: ConvertOptions = {}): Promise<Converted> {
-  const { files = disk, force = false } = options
-  await checkTarget(files, to, to.endsWith('.safetensors'), force)
+  const { files = disk } = options
   await using source = await openWeights(from, files)
   return await convertSource(source, to, await companionsIn(await foldersOf(source, files), files), options)
 }

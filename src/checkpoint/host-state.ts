@@ -1,10 +1,10 @@
 /** What a checkpoint holds beside arrays, as JSON that gives back what it was given: also NaN, infinities, −0 and whole numbers beyond 2⁵³. */
 import { DimError } from '../core/errors.ts'
+import type { Plain as Json } from '../core/plain.ts'
 import { shown } from '../core/shown.ts'
 
 export type HostState = null | boolean | number | bigint | string | readonly HostState[] | { readonly [key: string]: HostState }
-/** What JSON has. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+export type { Plain as Json } from '../core/plain.ts'
 
 /** Numbers that JSON lacks are objects of this one key; a key of the user's that begins alike gets one more. */
 const tag = '$number'

@@ -4,7 +4,7 @@ export { restoreFrom, restoreNewest, type Restored, type RestoreOptions, type Wa
 export { keptSteps, type Keep } from './retention.ts'
 export { checkInitial, checkWeights, loadInitial, loadWeights, saveWeights, type Initial, type Named } from './weights.ts'
 export { checkpointsName, newestIn, openWeights, type Opened, type Source, type SourceTensor } from './source.ts'
-export { byPaths, renamed } from './renamed.ts'
+export { byPaths } from './renamed.ts'
 export type { HostState, Json } from './host-state.ts'
 export type { Manifest } from './manifest.ts'
 export type { Choice } from './load.ts'

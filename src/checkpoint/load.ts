@@ -2,6 +2,7 @@
 import { formatShape, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes, type TypedArray } from '../core/dtype.ts'
 import { FileError } from '../core/errors.ts'
+import { wholePattern } from '../core/pattern.ts'
 import { blockOf, place, stretches, type Backend, type Mesh, type MeshArray, type Placement } from '../engine/index.ts'
 import { canCast, castHost } from './cast.ts'
 import type { Named } from './plan.ts'
@@ -20,9 +21,8 @@ export interface Fit {
 /** Which names are meant: `*` stands for any characters. Everything where nothing is said. */
 export interface Choice { readonly only?: readonly string[] | undefined; readonly except?: readonly string[] | undefined }
 
-const asRegExp = (pattern: string): RegExp => new RegExp(`^${pattern.split('*').map(part => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&')).join('.*')}$`, 's')
 export function chosen({ only, except = [] }: Choice): (name: string) => boolean {
-  const [yes, no] = [only?.map(asRegExp), except.map(asRegExp)]
+  const [yes, no] = [only?.map(wholePattern), except.map(wholePattern)]
   return name => (yes === undefined || yes.some(p => p.test(name))) && !no.some(p => p.test(name))
 }
 

@@ -9,7 +9,7 @@ import type { Naming } from '../core/naming.ts'
 import type { MeshArray } from '../engine/index.ts'
 import type { Group, TensorRecord } from './manifest.ts'
 import { byName, bytesOf, layoutFile } from './safetensors.ts'
-import { storedTensors, type Named, type StoredPiece, type StoredTensor } from './stored.ts'
+import { storedTensors, type Named, type StoredPiece, type FileTensor } from './stored.ts'
 
 export type { Named } from './stored.ts'
 
@@ -74,7 +74,7 @@ export const metadataOf = (dims: readonly Named<readonly string[]>[]): Readonly<
 type Entry = Shaped & { readonly axes: readonly Dim[]; readonly pieces: readonly StoredPiece[] }
 
 /** Each array a tensor under its own path. */
-const asTheyAre = (arrays: readonly Named<MeshArray>[]): StoredTensor[] => arrays.map(({ path, value: { dtype, shape } }) => {
+const asTheyAre = (arrays: readonly Named<MeshArray>[]): FileTensor[] => arrays.map(({ path, value: { dtype, shape } }) => {
   const count = sizeOf(shape)
   return { name: path, dtype, axes: shape, pieces: [{ path, from: 0, count, run: count, stride: count, offset: 0 }] }
 })

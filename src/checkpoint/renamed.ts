@@ -5,7 +5,7 @@ import type { Naming } from '../core/naming.ts'
 import { chosen, readParts, type Stretch } from './load.ts'
 import type { Named } from './plan.ts'
 import type { Source, SourceTensor } from './source.ts'
-import { eachRun, storedTensors, type Shaped, type StoredPiece, type StoredTensor } from './stored.ts'
+import { eachRun, storedTensors, type Shaped, type StoredPiece, type FileTensor } from './stored.ts'
 
 /** What is an error: tensors that the files lack, and tensors that they have and the model does not. */
 export interface Refused { readonly missing: boolean; readonly unexpected: boolean }
@@ -60,7 +60,7 @@ export async function byPaths(source: Source, naming: Naming | undefined, parame
   return naming === undefined || parameters.some(p => source.tensors.has(p.path)) ? source : renamed(source, naming, parameters, refuse)
 }
 
-type Found = StoredTensor & { readonly there: SourceTensor | undefined }
+type Found = FileTensor & { readonly there: SourceTensor | undefined }
 
 function checkNames(source: Source, naming: Naming, stored: readonly Found[], prefix: string, refuse: Refused): void {
   const known = new Set(stored.map(t => t.name))

@@ -5,6 +5,7 @@ import type { Dim } from '../core/dim.ts'
 import { FileError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { disk, readSmall, type Files } from '../io/files.ts'
+import type { StoredTensor } from '../formats/index.ts'
 import { cannotRead, damaged, openRanged, verified } from '../io/ranged.ts'
 import { findCheckpoints, readManifest } from './folder.ts'
 import type { Group, Manifest } from './manifest.ts'
@@ -12,12 +13,8 @@ import { manifestName } from './manifest.ts'
 import { indexName } from './plan.ts'
 import { openSafetensors, readSafetensors, type SafetensorsFile, type TensorEntry } from './safetensors.ts'
 
-export interface SourceTensor extends Pick<TensorEntry, 'dtype' | 'tag' | 'shape'> {
-  /** Where what wrote it named them. */
-  readonly dims: readonly Dim[] | undefined
-  /** Fills `into` with its bytes from the `at`-th on. @throws FileError */
-  read(into: Uint8Array, at: number): Promise<void>
-}
+/** A tensor of a file, whatever its format. */
+export type SourceTensor = StoredTensor
 
 export interface Source extends AsyncDisposable {
   /** What it is, as messages name it. */

@@ -21,7 +21,7 @@ export interface StoredPiece {
   readonly offset: number
 }
 /** A tensor of a file. Where no piece lies it is 0. */
-export interface StoredTensor { readonly name: string; readonly dtype: DType; readonly axes: readonly Dim[]; readonly pieces: readonly StoredPiece[] }
+export interface FileTensor { readonly name: string; readonly dtype: DType; readonly axes: readonly Dim[]; readonly pieces: readonly StoredPiece[] }
 
 /** Calls with each stretch of elements `from` to `to` of a piece that lies in a row in its tensor: where in the piece, where in the tensor, how many. */
 export function eachRun({ run, stride, offset }: StoredPiece, from: number, to: number, call: (inPiece: number, inTensor: number, length: number) => void): void {
@@ -46,7 +46,7 @@ function axesOf(path: string, dims: readonly Dim[], { axes }: StoredAs): Dim[] {
  * The tensors of a model's files, in the order in which their first parameters come.
  * @throws DimError where the naming does not fit the parameters
  */
-export function storedTensors(naming: Naming, parameters: readonly Named<Shaped>[]): StoredTensor[] {
+export function storedTensors(naming: Naming, parameters: readonly Named<Shaped>[]): FileTensor[] {
   const found = new Map<string, { readonly dtype: DType; readonly axes: readonly Dim[]; readonly pieces: StoredPiece[] }>()
   for (const { path, value: { shape, dtype } } of parameters) {
     const given = naming.parameters[path]

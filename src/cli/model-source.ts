@@ -1,13 +1,12 @@
 /** A model from wherever a person says: a folder in Hugging Face's layout, a run, a GGUF file, one of the catalog, one of the Hub. */
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { companionsIn, type Companions } from '../checkpoint/convert.ts'
 import { byPaths, openWeights, type Source } from '../checkpoint/index.ts'
 import { FileError } from '../core/errors.ts'
 import { chatTemplateOf, fetchFromHub, fetchModel, isHubId, openGgufModel, packagedModels, tokenizerOf } from '../formats/index.ts'
 import { leavesOf } from '../engine/index.ts'
 import { architectureNamed, type AnyArchitecture, type JsonObject } from '../models/index.ts'
-import { partOf, readPretrained } from '../train/pretrained.ts'
+import { partOf, positionsOf, readPretrained, weightsIn } from '../train/pretrained.ts'
 import { progressOn } from './long-work.ts'
 import type { Output } from './output.ts'
 
@@ -52,15 +51,14 @@ export async function openModel(path: string): Promise<ModelSource> {
     }
   }
   const { config, architecture } = await readPretrained(path)
-  const single = join(path, 'model.safetensors')
-  const weights = await openWeights(await stat(single).then(s => s.isFile(), () => false) ? single : path)
+  const weights = await openWeights(await weightsIn(path))
   return { path, config, architecture, weights, beside: await companionsIn([path]), [Symbol.asyncDispose]: () => weights.close() }
 }
 
 /** Whether the weights are those of the model, every name and shape, before anything is read. Resolves to how many numbers they are. @throws FileError that names every tensor that does not fit */
 export async function checkModel({ path, config, architecture, weights }: ModelSource): Promise<number> {
-  const positions = [config['max_position_embeddings'], config['n_positions']].find(n => typeof n === 'number') ?? 512
-  const part = partOf({ folder: path, config, architecture, tokenizer: undefined, positions: Number(positions) }, { seq: Math.min(Number(positions), 512) })
+  // Positions are weights where they are learned, and their number is not the window's.
+  const part = partOf({ folder: path, config, architecture }, { seq: Math.min(positionsOf(config), 512) })
   const parameters = leavesOf(part.build({ batch: 1 }).params).map(({ path, leaf }) => ({ path, value: leaf }))
   await byPaths(weights, architecture.names(part.config as never), parameters, { missing: true, unexpected: true })
   return parameters.reduce((n, p) => n + p.value.shape.reduce((m, d) => m * d.size, 1), 0)

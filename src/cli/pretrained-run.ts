@@ -1,23 +1,23 @@
 /** What commands make of a model that exists, in a finished run's folder or in one of another tool: a run to generate, measure or train it by. */
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FileError, UsageError } from '../core/errors.ts'
 import { readTokenizer } from '../data/index.ts'
-import { filesOf, isLanguageModel, type LanguageModel } from '../models/index.ts'
+import { filesOf, isLanguageModel, splitOfHeads, type LanguageModel } from '../models/index.ts'
 import type { Generating } from '../serve/generate.ts'
 import { readRunFile } from '../train/folder.ts'
 import { adamwCosine } from '../train/optimizers.ts'
-import { partOf, type Pretrained } from '../train/pretrained.ts'
+import { partOf, weightsIn, type Pretrained } from '../train/pretrained.ts'
 import { modelOf, withFields, type Run } from '../train/run.ts'
 
 /** The rules that fit every language model of ours, as far as its dims divide. Heads that are shared are split by keys and values, or within those. */
 export function usualLayout(dims: { readonly [name: string]: { readonly size: number } }, mesh: { readonly [axis: string]: number }): { readonly [dim: string]: string } {
   const { batch = 1, model = 1 } = mesh
   const fits = (name: string): boolean => dims[name] !== undefined && dims[name].size % model === 0
-  const heads = dims['kvHeads'] === undefined ? ['heads'] : fits('kvHeads') ? ['kvHeads'] : ['group']
+  const { kvHeads, group } = dims
+  const heads = kvHeads === undefined || group === undefined ? 'heads' : splitOfHeads({ kvHeads, group }, model)
   return {
     ...(batch > 1 ? { batch: 'batch' } : {}),
-    ...(model > 1 ? Object.fromEntries([...heads, 'hidden', 'vocab'].filter(fits).map(name => [name, 'model'])) : {}),
+    ...(model > 1 ? Object.fromEntries([...(heads === undefined ? [] : [heads]), 'hidden', 'vocab'].filter(fits).map(name => [name, 'model'] as const)) : {}),
   }
 }
 
@@ -49,8 +49,7 @@ export async function generatingOf({ folder, tokenizer, config }: Pretrained, ru
   }
   const found = build(1)
   const naming = 'kind' in part ? filesOf(part as never, found as never)?.naming : undefined
-  const single = join(folder, 'model.safetensors')
-  const whole = await stat(single).then(s => s.isFile(), () => false)
-  if (!whole && await readRunFile(folder) !== undefined) throw new FileError({ code: 'no-run', what: `${folder} holds no finished run`, details: { missing: single }, fix: 'give a folder that `npx meshwork train` named at its end' })
-  return { weights: whole ? single : folder, model: build, naming, tokenizer: await readTokenizer(tokenizer) }
+  const weights = await weightsIn(folder)
+  if (weights === folder && await readRunFile(folder) !== undefined) throw new FileError({ code: 'no-run', what: `${folder} holds no finished run`, details: { missing: join(folder, 'model.safetensors') }, fix: 'give a folder that `npx meshwork train` named at its end' })
+  return { weights, model: build, naming, tokenizer: await readTokenizer(tokenizer) }
 }

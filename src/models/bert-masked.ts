@@ -6,7 +6,8 @@ import { layerNorm } from '../nn/functional.ts'
 import { linear } from '../nn/linear.ts'
 import { bertCommon, bertDims, bertEncoded, bertInputs, bertParams, scalingOf, weightOf, zerosOf, type Bert, type BertConfig, type BertInputs, type BertParams } from './bert.ts'
 import { classOutcome, ignored } from './class-outcome.ts'
-import { activations, type Activation, type Scaling } from './encoder-blocks.ts'
+import { activations, type Activation } from './activation.ts'
+import type { Scaling } from './encoder-blocks.ts'
 import { inFull, type Precision } from './model.ts'
 
 type Ids = Tensor<'batch' | 'seq'>

@@ -5,7 +5,7 @@ import { bertEmbedder, type BertEmbedder, type BertEmbedderConfig } from './bert
 import { bertMasked, type BertMasked, type BertMaskedBatch, type BertMaskedConfig } from './bert-masked.ts'
 import type { BertConfig } from './bert.ts'
 import { configurable, type Configurable, type Configured, type Given } from './configurable.ts'
-import { activationNames } from './encoder-blocks.ts'
+import { activationNames } from './activation.ts'
 
 type Defaulted = 'positions' | 'types' | 'activation' | 'epsilon' | 'dropout' | 'attentionDropout'
 export type BertMaskedInput = Given<BertMaskedConfig, Defaulted | 'padded' | 'paired' | 'packed' | 'tied'>

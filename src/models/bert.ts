@@ -8,7 +8,8 @@ import { index, slice } from '../graph/rearrange.ts'
 import { fold, type Key } from '../graph/random.ts'
 import type { Tensor } from '../graph/types.ts'
 import { linear } from '../nn/linear.ts'
-import { dropped, encoded, blocksLinear, encoderBlocks, encoderLayouts, norm, type Activation, type BlockDims, type EncoderBlocks, type Scaling, type Stream } from './encoder-blocks.ts'
+import type { Activation } from './activation.ts'
+import { dropped, encoded, blocksLinear, encoderBlocks, encoderLayouts, norm, type BlockDims, type EncoderBlocks, type Scaling, type Stream } from './encoder-blocks.ts'
 import type { Model } from './model.ts'
 
 /** What there is to set of the encoder. */

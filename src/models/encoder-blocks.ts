@@ -6,19 +6,14 @@ import { dropout, fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
 import { iota } from '../graph/tensor.ts'
 import type { Tensor } from '../graph/types.ts'
-import { gelu, geluExact, relu, silu } from '../nn/activations.ts'
 import { layerNorm } from '../nn/functional.ts'
 import { linear } from '../nn/linear.ts'
 import { keeping, seeing } from '../nn/visible.ts'
+import { activations, type Activation } from './activation.ts'
 import { heads, headsLinear } from './heads.ts'
 
 export type Stream = Tensor<'batch' | 'seq' | 'embed'>
 export type BlockDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
-
-export type Activation = 'geluExact' | 'gelu' | 'relu' | 'silu'
-/** Functions of a feed-forward net. */
-export const activations: { readonly [A in Activation]: <D extends string>(x: Tensor<D>) => Tensor<D> } = { geluExact, gelu, relu, silu }
-export const activationNames: readonly [Activation, ...Activation[]] = ['geluExact', 'gelu', 'relu', 'silu']
 
 /** A layout that encoders name, that of the stream between the layers; as `gptLayouts`. */
 export const encoderLayouts: { readonly residual: 'compute' } = { residual: 'compute' }

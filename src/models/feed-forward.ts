@@ -3,11 +3,10 @@ import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { param, type ParamOptions } from '../graph/param.ts'
 import type { Tensor } from '../graph/types.ts'
-import { gelu, geluExact, silu } from '../nn/activations.ts'
 import { linear } from '../nn/linear.ts'
 import { quantize, type Quantize, type Weight } from '../nn/quantize.ts'
+import { activations, type Activation } from './activation.ts'
 
-export const activations: { readonly silu: typeof silu; readonly gelu: typeof gelu; readonly geluExact: typeof geluExact } = { silu, gelu, geluExact }
 type FeedDims = { readonly [N in 'layers' | 'embed' | 'hidden']: Dim<N> }
 type In<L extends string> = Tensor<L | 'hidden' | 'embed'>
 /** down(activation(gate x) · up x), in the order of dims of Hugging Face's files. */
@@ -28,7 +27,7 @@ export const gatedParameters = ({ layers, embed, hidden }: FeedDims, { weight, b
 })
 
 /** What it adds to the stream. Its bias is apart: in a sum of several devices' parts it is added once. */
-export function gated(x: Tensor<'batch' | 'seq' | 'embed'>, w: GatedWeights<never>, { embed, hidden }: FeedDims, activation: keyof typeof activations, compute: DType): Tensor<'batch' | 'seq' | 'embed'> {
+export function gated(x: Tensor<'batch' | 'seq' | 'embed'>, w: GatedWeights<never>, { embed, hidden }: FeedDims, activation: Activation, compute: DType): Tensor<'batch' | 'seq' | 'embed'> {
   const inner = (weight: Weight<'hidden' | 'embed'>, bias: Tensor<'hidden'> | undefined): Tensor<'batch' | 'seq' | 'hidden'> => {
     const y = linear(x, weight, embed)
     return bias === undefined ? y : y.add(bias.cast(compute))

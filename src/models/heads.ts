@@ -1,10 +1,10 @@
 /** Attention as a layer: projections that are linear layers, of whatever their weights are made, around attention. */
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
-import { loose, tensor } from '../graph/tensor.ts'
+import { loose } from '../graph/tensor.ts'
 import type { AnyTensor, Tensor } from '../graph/types.ts'
-import { attention, type AttentionOptions } from '../nn/attention.ts'
-import { linear, type LinearWeight } from '../nn/linear.ts'
+import { attend, type AttentionOptions, type ProjectionWeights } from '../nn/attention.ts'
+import type { LinearWeight } from '../nn/linear.ts'
 import { blocksOf } from './next-token.ts'
 
 type Projection = 'embed' | 'heads' | 'headDim'
@@ -25,13 +25,10 @@ export type HeadsDims = { readonly [N in Projection]: Dim<N> } & { readonly kvSe
  * x: `embed` and any other dims. @throws DimError as `attention`
  */
 export function heads<D extends string>(x: Tensor<D>, from: AnyTensor, w: HeadsWeights, d: HeadsDims, compute: DType, options: AttentionOptions): Tensor<D> {
-  const projected = (y: AnyTensor, weight: Weight, bias: AnyTensor | undefined): Tensor<string> => {
-    const found = loose(linear<string, string, string>(loose(y), weight as LinearWeight<string>, 'embed'))
-    return bias === undefined ? found : found.add(loose(bias).cast(compute))
-  }
-  const [query, key, value] = [projected(x, w.query, w.queryBias), projected(from, w.key, w.keyBias), projected(from, w.value, w.valueBias)]
-  const found = attention<string, string, string, string, string, string, string>(query, key, value, { headDim: 'headDim', kvSeq: d.kvSeq.name }, { ...blocksOf({ seq: d.kvSeq.size }), ...options })
-  return tensor(linear<string, string, string>(loose(found), w.out as LinearWeight<string>, 'heads', 'headDim').node)
+  const biases = Object.fromEntries((['queryBias', 'keyBias', 'valueBias'] as const).flatMap(name => { const bias = w[name]; return bias === undefined ? [] : [[name, loose(bias).cast(compute)] as const] }))
+  // The bias of what comes out is the caller's to add.
+  const { query, key, value, out } = w
+  return attend(x, from, { query, key, value, out, ...biases } as unknown as ProjectionWeights, d, { ...blocksOf({ seq: d.kvSeq.size }), ...options })
 }
 
 /** What is linear in it, for a model's `linear`. */

@@ -14,7 +14,7 @@ export const llamaDims = (c: LlamaConfig, batch: number): LlamaDims => dims({
 })
 
 /** Which dim of the heads so many devices can split: that of keys and values, else those that share one; none where neither has as many. */
-export const splitOfHeads = ({ kvHeads, group }: Pick<LlamaDims, 'kvHeads' | 'group'>, devices: number): 'kvHeads' | 'group' | undefined =>
+export const splitOfHeads = ({ kvHeads, group }: { readonly [N in 'kvHeads' | 'group']: { readonly size: number } }, devices: number): 'kvHeads' | 'group' | undefined =>
   (kvHeads.size % devices === 0 ? 'kvHeads' : group.size % devices === 0 ? 'group' : undefined)
 
 type Heads = 'kvHeads' | 'group' | 'headDim'

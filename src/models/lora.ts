@@ -3,6 +3,7 @@ import { dim, type Dim } from '../core/dim.ts'
 import type { LayoutNames } from '../core/layout.ts'
 import { UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
+import { endPattern } from '../core/pattern.ts'
 import { freezeParams, initialisers, param } from '../graph/param.ts'
 import { leavesOf, loose, mapTree } from '../graph/tensor.ts'
 import type { Tensor, Tree } from '../graph/types.ts'
@@ -26,15 +27,13 @@ export type LoraModel<P extends Tree, B extends Tree, D extends string, L extend
   readonly merged: (params: LoraParams<P>) => P
 }
 
-const asRegExp = (pattern: string): RegExp => new RegExp(`(^|\\.)${pattern.split('*').map(part => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&')).join('.*')}$`, 's')
-
 /** The paths of the linear layers that patterns mean. @throws UsageError where a pattern means none, or the model says of no layer that it is linear */
 export function adaptedPaths(linear: { readonly [path: string]: readonly string[] } | undefined, on: readonly string[] = ['*']): string[] {
   const paths = Object.keys(linear ?? {})
   if (paths.length === 0) throw new UsageError({ code: 'not-linear', what: 'the model does not say which of its layers are linear, so none can be adapted', fix: 'let the model have `linear`: of each weight the dims that are contracted' })
-  const idle = on.find(pattern => !paths.some(p => asRegExp(pattern).test(p)))
+  const idle = on.find(pattern => !paths.some(p => endPattern(pattern).test(p)))
   if (idle !== undefined) throw new UsageError({ code: 'no-such-layer', what: `lora: no linear layer is called "${idle}"`, fix: didYouMean(idle, paths.map(p => p.split('.').at(-1) ?? p)) })
-  return paths.filter(p => on.some(pattern => asRegExp(pattern).test(p)))
+  return paths.filter(p => on.some(pattern => endPattern(pattern).test(p)))
 }
 
 /**

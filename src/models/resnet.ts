@@ -10,7 +10,7 @@ import { conv } from '../nn/convolution.ts'
 import { maxPool } from '../nn/pooling.ts'
 import { classOutcome, ignored } from './class-outcome.ts'
 import { configurable, type Configurable, type Given } from './configurable.ts'
-import { activationNames, activations, type Activation } from './encoder-blocks.ts'
+import { activationNames, activations, type Activation } from './activation.ts'
 import { imageFields, imageShape, pixelsOf, type ImageConfig } from './images.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 

@@ -1,7 +1,7 @@
 /** T5 as a recipe names it: its schema, and how it is built. */
 import { z } from 'zod'
 import { configurable, type Configurable, type Given } from './configurable.ts'
-import { activationNames } from './encoder-blocks.ts'
+import { activationNames } from './activation.ts'
 import { t5, type T5, type T5Config } from './t5.ts'
 
 export type T5Input = Given<T5Config, 'buckets' | 'farthest' | 'gated' | 'activation' | 'tied' | 'epsilon' | 'padding' | 'dropout'>

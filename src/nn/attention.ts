@@ -97,7 +97,7 @@ export function selfAttention<D extends string, S extends D, T extends string, E
 ): Tensor<D> {
   const { causal, window, prefix, segments, ...scoring } = options as unknown as SelfAttentionOptions<string>
   const seen = { ...(causal === undefined ? {} : { causal }), ...(window === undefined ? {} : { window }), ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
-  return attend(x, loose(x).rename(d.seq.name, d.kvSeq.name as never), w, d, { visible: seeing(d.seq, d.kvSeq, seen), ...scoring })
+  return attend(x, loose(x).rename(d.seq.name, d.kvSeq.name as never), w as unknown as ProjectionWeights, d, { visible: seeing(d.seq, d.kvSeq, seen), ...scoring })
 }
 
 /**
@@ -107,15 +107,17 @@ export function selfAttention<D extends string, S extends D, T extends string, E
 export function crossAttention<D extends string, S extends D, M extends string, T extends M, E extends D & M, H extends string, K extends string, B extends string = never>(
   x: Tensor<D>, memory: Tensor<M>, w: NoInfer<HeadWeights<E, H, K>>, d: HeadDims<S, T, E, H, K>, { keep, ...scoring }: { readonly keep?: Tensor<NoInfer<Minus<M, E>>> } & ScoreOptions<B> = {},
 ): Tensor<D> {
-  return attend(x, memory, w, d, { ...(keep === undefined ? {} : { visible: keeping(d.seq, d.kvSeq, keep) }), ...scoring as unknown as ScoreOptions })
+  return attend(x, memory, w as unknown as ProjectionWeights, d, { ...(keep === undefined ? {} : { visible: keeping(d.seq, d.kvSeq, keep) }), ...scoring as unknown as ScoreOptions })
 }
 
-type Weights = { readonly [N in 'query' | 'key' | 'value' | 'out']: AnyTensor } & { readonly [N in 'queryBias' | 'keyBias' | 'valueBias' | 'outBias']?: AnyTensor }
-function attend<D extends string>(x: Tensor<D>, from: AnyTensor, w: Weights, d: { readonly [N in 'kvSeq' | 'embed' | 'heads' | 'headDim']: Dim }, options: AttentionOptions): Tensor<D> {
+/** Linear layers of any kind, and biases in the dtype that is computed with. */
+export type ProjectionWeights = { readonly [N in 'query' | 'key' | 'value' | 'out']: LinearWeight<string> } & { readonly [N in 'queryBias' | 'keyBias' | 'valueBias' | 'outBias']?: AnyTensor }
+/** Attention of x over `from`, whose positions lie along `kvSeq`, between projections that are linear layers of any kind. */
+export function attend<D extends string>(x: Tensor<D>, from: AnyTensor, w: ProjectionWeights, d: { readonly [N in 'kvSeq' | 'embed' | 'heads' | 'headDim']: Dim }, options: AttentionOptions): Tensor<D> {
   const [here, there] = [loose(x), loose(from)]
   const [embed, heads, headDim] = [d.embed.name, d.heads.name, d.headDim.name]
-  const projected = (x: Tensor<string>, weight: AnyTensor, bias: AnyTensor | undefined, ...over: string[]): Tensor<string> => {
-    const y: Tensor<string> = linear(x, weight as unknown as LinearWeight<string>, ...over)
+  const projected = (x: Tensor<string>, weight: LinearWeight<string>, bias: AnyTensor | undefined, ...over: string[]): Tensor<string> => {
+    const y: Tensor<string> = linear(x, weight, ...over)
     return bias === undefined ? y : y.add(loose(bias))
   }
   const found = attention(projected(here, w.query, w.queryBias, embed), projected(there, w.key, w.keyBias, embed), projected(there, w.value, w.valueBias, embed), { headDim, kvSeq: d.kvSeq.name }, options)

@@ -28,12 +28,23 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
   if (info.size > largestConfig) throw new FileError({ code: 'config', what: `${file} has ${info.size} bytes, which no configuration has`, fix: 'give the model\'s own' })
   const config = parse(await readFile(file, 'utf8'), file)
   const tokenizer = join(folder, 'tokenizer.json')
-  const positions = [config['max_position_embeddings'], config['n_positions'], config['seq']].find(n => typeof n === 'number' && Number.isSafeInteger(n) && n > 0)
   try {
-    return { folder, config, architecture: architectureNamed(config), tokenizer: await stat(tokenizer).then(s => s.isFile(), () => false) ? tokenizer : undefined, positions: typeof positions === 'number' ? positions : 512 }
+    return { folder, config, architecture: architectureNamed(config), tokenizer: await stat(tokenizer).then(s => s.isFile(), () => false) ? tokenizer : undefined, positions: positionsOf(config) }
   } catch (e) {
     throw inFile(e, file)
   }
+}
+
+/** The longest window that a configuration has positions for. */
+export function positionsOf(config: JsonObject): number {
+  const found = [config['max_position_embeddings'], config['n_positions'], config['seq']].find(n => typeof n === 'number' && Number.isSafeInteger(n) && n > 0)
+  return typeof found === 'number' ? found : 512
+}
+
+/** Where a folder's weights lie: its one file where it has one, which of a run is what it ended with, else whatever it holds. */
+export async function weightsIn(folder: string): Promise<string> {
+  const single = join(folder, 'model.safetensors')
+  return await stat(single).then(s => s.isFile(), () => false) ? single : folder
 }
 
 /** What is wrong with a configuration, with the path of its file. */
@@ -50,7 +61,7 @@ function parse(text: string, file: string): JsonObject {
 }
 
 /** The model as a recipe holds it, for windows of `seq` tokens. @throws UsageError that names an option which is not computed */
-export function partOf({ folder, config, architecture }: Pretrained, wanted: Wanted): Part<AnyModel, BuildOptions> {
+export function partOf({ folder, config, architecture }: Pick<Pretrained, 'folder' | 'config' | 'architecture'>, wanted: Wanted): Part<AnyModel, BuildOptions> {
   try {
     const given = architecture.fromConfig(config, wanted)
     return (architecture.kind as unknown as (config: unknown) => Part<AnyModel, BuildOptions>)(given)

@@ -102,10 +102,10 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
 
 /** The parameters with new values for some of those that are frozen. @throws DimError for a path that none of these has */
 function withUpdates<P extends Tree>(params: P, updates: Updates, declared: P): P {
+  if (Object.keys(updates).length === 0) return params
   const moved = new Set(leavesOf(trainedOf(declared).of(declared)).map(l => l.path))
   const wrong = Object.keys(updates).find(path => moved.has(path) || !leavesOf(declared).some(l => l.path === path))
   if (wrong !== undefined) throw new DimError({ code: 'updates', what: `the model's loss updates "${wrong}", which is ${moved.has(wrong) ? 'trained' : 'no parameter'}`, fix: 'declare it frozen, and name it by its path' })
-  if (Object.keys(updates).length === 0) return params
   return mapTree(params, (p, path) => (updates[path] === undefined ? p : expectDims(loose(updates[path]).cast(p.dtype), p.shape as readonly Dim<never>[])))
 }
 

@@ -7,7 +7,7 @@ import { storedAs } from '../../src/core/naming.ts'
 import { treeOps } from '../../src/core/tree.ts'
 import { isTensor } from '../../src/graph/tensor.ts'
 import type { Layout } from '../../src/core/layout.ts'
-import { storedTensors, eachRun, type StoredTensor } from '../../src/checkpoint/stored.ts'
+import { storedTensors, eachRun, type FileTensor } from '../../src/checkpoint/stored.ts'
 import { compile, leavesOf, lossAndGrads, MeshArray, openBackend, type AnyTensor, type Given, type Key, type Tensor, type Tree } from '../../src/engine/index.ts'
 import type { Architecture, JsonObject } from '../../src/models/hugging-face/architecture.ts'
 import type { AnyModel, Model } from '../../src/models/index.ts'
@@ -41,7 +41,7 @@ type Judged = {
 export interface Fixture {
   readonly file: File
   readonly model: AnyModel
-  readonly stored: readonly StoredTensor[]
+  readonly stored: readonly FileTensor[]
   /** Holds logits, loss and gradients to the file by the reference evaluator, in f64. */
   readonly exactly: (judged: Judged) => void
   /** The same on pretend devices, in f32: the loss and the gradients, relative to their largest. */

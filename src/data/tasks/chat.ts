@@ -1,7 +1,7 @@
 /** Chats as tokens, and which of them are learnt: the turns of chosen roles, with the token that ends them. */
 import { DataError } from '../../core/errors.ts'
 import type { Message } from '../documents.ts'
-import type { Json } from './json.ts'
+import type { Plain as Json } from '../../core/plain.ts'
 import { compileTemplate } from './template.ts'
 import type { TokenBuffer } from '../tokenizer-bytes.ts'
 import type { Tokenizer } from '../tokenizer.ts'

@@ -2,7 +2,7 @@
 import * as jinja from '@huggingface/jinja'
 import { DataError } from '../../core/errors.ts'
 import type { Message } from '../documents.ts'
-import type { Json } from './json.ts'
+import type { Plain as Json } from '../../core/plain.ts'
 
 /** As much of the library as is used; its own types do not resolve. */
 interface Scope { set(name: string, value: unknown): unknown }

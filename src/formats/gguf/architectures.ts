@@ -1,8 +1,9 @@
 /** The architectures of GGUF that Hugging Face has too: how both name their tensors and options (llama.cpp's convert_hf_to_gguf.py, gguf-py's tensor_mapping.py). */
 
 /** A value of `config.json`. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
-export type JsonObject = { readonly [key: string]: Json }
+import type { PlainObject as JsonObject } from '../../core/plain.ts'
+
+export type { Plain as Json, PlainObject as JsonObject } from '../../core/plain.ts'
 
 /** An option under both names; `needed` where there is no model without it. */
 export interface Option { readonly gguf: string; readonly hf: string; readonly type: 'u32' | 'f32' | 'bool'; readonly needed?: boolean }

@@ -1,12 +1,11 @@
 /** What joins a model of ours to the same model as Hugging Face's tools know it: its configuration and its tensors' names, in both directions. */
 import type { Schema } from '../../core/configurable.ts'
 import type { Naming } from '../../core/naming.ts'
+import type { PlainObject as JsonObject } from '../../core/plain.ts'
 import type { BuildOptions, Configurable } from '../configurable.ts'
 import type { AnyModel } from '../model.ts'
 
-/** A value of JSON. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
-export type JsonObject = { readonly [key: string]: Json }
+export type { Plain as Json, PlainObject as JsonObject } from '../../core/plain.ts'
 
 /** What `config.json` does not say of a model that is to be built. */
 export interface Wanted {

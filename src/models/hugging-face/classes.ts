@@ -1,5 +1,5 @@
 /** What the configurations of classifiers and encoders have beside others'. */
-import type { Activation } from '../encoder-blocks.ts'
+import type { Activation } from '../activation.ts'
 import type { Json, JsonObject } from './architecture.ts'
 import type { Settings } from './settings.ts'
 
