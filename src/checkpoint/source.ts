@@ -160,5 +160,7 @@ export async function openWeights(path: string, files: Files = disk): Promise<So
   }
   if (single) return openFile(join(path, 'model.safetensors'), files)
   if (names.includes(indexName)) return openIndexed(join(path, indexName), files)
+  const pickled = names.find(n => /\.(bin|pt|pth|pkl|pickle|ckpt)$/.test(n))
+  if (pickled !== undefined) throw new FileError({ code: 'pickled', what: `${path} holds its weights pickled, in ${pickled}: to read that is to run the code in it, which is not done`, fix: 'have them written as safetensors by the tool that wrote them' })
   throw new FileError({ code: 'no-weights', what: `${path} holds no weights`, details: { wanted: `model.safetensors, ${indexName}, or folders step-N` }, fix: `give a run's folder, a checkpoint, or a file of weights; ${didYouMean('model.safetensors', names.filter(n => n.endsWith('.safetensors')))}` })
 }

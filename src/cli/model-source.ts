@@ -1,9 +1,11 @@
 /** A model from wherever a person says: a folder in Hugging Face's layout, a run, a GGUF file, one of the catalog, one of the Hub. */
 import { stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { companionsIn, type Companions } from '../checkpoint/convert.ts'
 import { byPaths, openWeights, type Source } from '../checkpoint/index.ts'
 import { FileError } from '../core/errors.ts'
 import { chatTemplateOf, fetchFromHub, fetchModel, isHubId, openGgufModel, packagedModels, tokenizerOf } from '../formats/index.ts'
+import { parseTokenizer } from '../data/index.ts'
 import { leavesOf } from '../engine/index.ts'
 import { architectureNamed, type AnyArchitecture, type JsonObject } from '../models/index.ts'
 import { partOf, positionsOf, readPretrained, weightsIn } from '../train/pretrained.ts'
@@ -26,8 +28,8 @@ export async function locate(given: string, revision: string | undefined, output
     const shown = progressOn(output, `fetching ${given}`)
     return (await fetchModel(given, { signal, onProgress: (done, total) => { if (total !== undefined) shown(done, total) }, onWait: holder => output.status(`another process is fetching a model (${holder}); waiting for it`, true) })).path
   }
-  // A name of the Hub's has one "/" and begins with no dot: all else is a path.
-  if (given.split('/').length === 2 && isHubId(given)) return (await fetchFromHub(given, { revision, signal, onProgress: progressOn(output, `fetching ${given}`), onWait: holder => output.status(`another process is fetching it (${holder}); waiting`, true) })).path
+  // A name of the Hub's has one "/" and begins with no dot: all else is a path, as is what would lie in a folder that is here.
+  if (given.split('/').length === 2 && isHubId(given) && !await stat(dirname(given)).then(() => true, () => false)) return (await fetchFromHub(given, { revision, signal, onProgress: progressOn(output, `fetching ${given}`), onWait: holder => output.status(`another process is fetching it (${holder}); waiting`, true) })).path
   throw new FileError({ code: 'no-model', what: `there is no model at ${given}`, fix: `give a folder in Hugging Face's layout, a .gguf file, a run, owner/name of the Hub, or one of ${Object.keys(packagedModels).join(', ')}` })
 }
 
@@ -55,11 +57,20 @@ export async function openModel(path: string): Promise<ModelSource> {
   return { path, config, architecture, weights, beside: await companionsIn([path]), [Symbol.asyncDispose]: () => weights.close() }
 }
 
-/** Whether the weights are those of the model, every name and shape, before anything is read. Resolves to how many numbers they are. @throws FileError that names every tensor that does not fit */
-export async function checkModel({ path, config, architecture, weights }: ModelSource): Promise<number> {
+/**
+ * Whether the weights are those of the model, every name and shape, and the tokenizer has no token that the model lacks, before any weights are read. Resolves to how many
+ * numbers they are. @throws FileError that names every tensor that does not fit
+ */
+export async function checkModel({ path, config, architecture, weights, beside }: ModelSource): Promise<number> {
   // Positions are weights where they are learned, and their number is not the window's.
   const part = partOf({ folder: path, config, architecture }, { seq: Math.min(positionsOf(config), 512) })
   const parameters = leavesOf(part.build({ batch: 1 }).params).map(({ path, leaf }) => ({ path, value: leaf }))
   await byPaths(weights, architecture.names(part.config as never), parameters, { missing: true, unexpected: true })
+  const tokenizer = beside.find(([name]) => name === 'tokenizer.json')
+  const has = config['vocab_size']
+  if (tokenizer !== undefined && typeof has === 'number') {
+    const { vocab } = parseTokenizer(Buffer.from(tokenizer[1]).toString(), `${path}: tokenizer.json`)
+    if (vocab > has) throw new FileError({ code: 'vocab', what: `${path}: the tokenizer has ${vocab} tokens, and the model a vocabulary of ${has}`, fix: 'use the tokenizer that belongs to the model' })
+  }
   return parameters.reduce((n, p) => n + p.value.shape.reduce((m, d) => m * d.size, 1), 0)
 }

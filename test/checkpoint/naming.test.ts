@@ -89,6 +89,15 @@ test('files of a part of the model leave the prefix out, and idle tensors say no
   expect([...(await byPaths(bare, naming, wanted, { missing: true, unexpected: true })).tensors.keys()]).toEqual(Object.keys(leaves))
 })
 
+test('weights of before, under the model\'s own paths, are read as they are', async () => {
+  const files = new MemoryFiles()
+  const { checkpoints } = await openIn(files)
+  await checkpoints.save(1, { weights: await arraysOf(leaves, byBatch(4), backend, 5), state: {}, host: null })
+  await checkpoints.finish()
+  const restored = await checkpoints.restore({ weights: placements(leaves, one), state: {}, naming }, backend, one.mesh)
+  expect(await bitsOf(restored?.weights)).toEqual(expectedBits(leaves, 5))
+})
+
 test('what does not fit is named, every tensor of it', async () => {
   const files = await saved(1)
   await using source = await openWeights(`${where}/step-1`, files)
