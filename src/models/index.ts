@@ -13,6 +13,8 @@ export { lstmModel, lstmSchema, lstmText, type LstmBatch, type LstmConfig, type 
 export { seq2seq, seq2seqModel, seq2seqSchema, type Seq2seq, type Seq2seqBatch, type Seq2seqConfig, type Seq2seqParams } from './seq2seq.ts'
 export { adaptedPaths, withLora, type Adapter, type Adapters, type LoraModel, type LoraOptions, type LoraParams } from './lora.ts'
 export { loraModel, loraSchema } from './lora-model.ts'
+export { withPreference, type AnswerBatch, type PairBatch, type PreferenceModel, type PreferenceOptions, type ReferenceParams } from './preference.ts'
+export { preferenceModel, preferenceSchema, type PreferenceConfig } from './preference-model.ts'
 export { filesOf, type ModelFiles } from './hugging-face/files.ts'
 export { architectureFor, architectureNamed, architectures, type AnyArchitecture, type Architecture, type Json, type JsonObject, type Wanted } from './hugging-face/registry.ts'
 export { isLanguageModel, type LanguageModel } from './language.ts'

@@ -2,8 +2,11 @@
 import type { Part } from '../../core/configurable.ts'
 import { indexed, storedAs, type Naming, type StoredAs } from '../../core/naming.ts'
 import { leavesOf } from '../../graph/tensor.ts'
+import type { Tree } from '../../graph/types.ts'
 import { loraName, type LoraConfig } from '../lora-model.ts'
 import type { AnyModel } from '../model.ts'
+import { preferenceName, type PreferenceConfig } from '../preference-model.ts'
+import type { ReferenceParams } from '../preference.ts'
 import type { JsonObject } from './architecture.ts'
 import { architectureFor } from './registry.ts'
 
@@ -16,7 +19,8 @@ export interface ModelFiles {
 type AnyPart = Pick<Part<unknown, never>, 'kind' | 'config'> & { readonly base?: AnyPart }
 
 /** `model` is what the part makes. Undefined where no other tool has such a model: then weights lie under their own paths. */
-export function filesOf(part: AnyPart, model: Pick<AnyModel, 'params'>): ModelFiles | undefined {
+export function filesOf(part: AnyPart, model: Pick<AnyModel, 'params' | 'linear'>): ModelFiles | undefined {
+  if (part.kind.name === preferenceName && part.base !== undefined) return filesOfPolicy({ ...part.base, config: (part.config as PreferenceConfig).base }, model)
   if (part.kind.name === loraName && part.base !== undefined) {
     const base = filesOf({ ...part.base, config: (part.config as LoraConfig).base }, model)
     // Whoever read the base's configuration would leave the adapters out, and say nothing of it.
@@ -41,4 +45,18 @@ function adaptedNaming(naming: Naming, { params }: Pick<AnyModel, 'params'>): Na
     parameters[path] = which === 'down' ? { name: `${own}.lora_A.weight`, axes: [['rank'], dims] } : { name: `${own}.lora_B.weight`, axes: [dims, ['rank']] }
   }
   return { ...naming, parameters }
+}
+
+/** Those of the model that learns from pairs. What it is compared with, where that is a copy, has the same names behind a word, and is in no file of weights alone. */
+function filesOfPolicy(part: AnyPart, { params, linear = {} }: Pick<AnyModel, 'params' | 'linear'>): ModelFiles | undefined {
+  if (!('policy' in params)) return filesOf(part, { params, linear })
+  const { policy } = params as ReferenceParams<Tree>
+  const files = filesOf(part, { params: policy, linear: Object.fromEntries(Object.entries(linear).map(([path, over]) => [path.replace(/^policy\./, ''), over])) })
+  if (files === undefined) return undefined
+  const copies = 'reference.'
+  const parameters = Object.entries(files.naming.parameters).flatMap(([path, given]) => {
+    const stored = storedAs(given)
+    return [[`policy.${path}`, stored], [`reference.${path}`, { ...stored, name: `${copies}${stored.name}` }]] as const
+  })
+  return { ...files, naming: { ...files.naming, parameters: Object.fromEntries(parameters), copies } }
 }
