@@ -41,6 +41,12 @@ const pairSchema: z.ZodType<PairConfig, PairInput> = z.strictObject({
   files: z.array(z.string()).min(1), format: z.enum(['jsonl', 'parquet']).optional(), tokenizer: z.string().min(1), chat: chat.optional(), heldOut: z.number().min(0).lt(1).default(0.05),
 })
 
+export const pairsName = 'pairs'
+/** What is wrong with files of pairs, as far as their first record shows it: told at once. @throws UsageError, DataError */
+export async function checkPairs(files: readonly string[], { format }: Pick<PairConfig, 'format'>): Promise<void> {
+  for await (const _ of pairRecords(files, format)) return
+}
+
 /** The pairs of some files: both sides' tokens one after another, and where each is from. */
 interface Pairs {
   readonly count: number
@@ -168,4 +174,4 @@ const open = (config: PairConfig): OpenableData<PairTokens> => ({
  * and epoch; where they are fewer than a batch, it goes around. A pair that is longer than the model's windows is cut: its prompt from the left, down to a quarter of the window,
  * then its answers at their ends.
  */
-export const pairData: Configurable<PairConfig, PairInput, OpenableData<PairTokens>, void> = configurable({ name: 'pairs', schema: pairSchema, build: open })
+export const pairData: Configurable<PairConfig, PairInput, OpenableData<PairTokens>, void> = configurable({ name: pairsName, schema: pairSchema, build: open })
