@@ -13,15 +13,19 @@ import { disposeAll } from './evaluate.ts'
 import { readSummary } from './folder.ts'
 import { filesOfRun, layoutsOf, optimizerOf, type Run } from './run.ts'
 
-/** Of a run that has ended what it has left; of one that goes on, or was killed, the newest checkpoint. @throws FileError where there is neither */
-export async function weightsOf(folder: string): Promise<string> {
+/**
+ * Of a run that has ended what it has left; of one that goes on, or was killed, the newest checkpoint. Where the model has copies that only checkpoints hold, always the checkpoint.
+ * @throws FileError where there is neither
+ */
+export async function weightsOf(folder: string, { copies }: { readonly copies: boolean }): Promise<string> {
   const file = await weightsIn(folder)
   const there = file !== folder
   const ended = (await readSummary(folder))?.state
-  if (there && (ended === 'finished' || ended === 'stopped')) return file
+  if (there && !copies && (ended === 'finished' || ended === 'stopped')) return file
   const newest = await newestIn(folder)
   if (newest !== undefined) return newest.path
-  if (there) return file
+  if (there && !copies) return file
+  if (there) throw new FileError({ code: 'no-reference', what: `${folder} has no checkpoint, and what the model is compared with is only there`, fix: 'let checkpoint.every be above 0; or train adapters, which are compared with their base' })
   throw new FileError({ code: 'no-weights', what: `${folder} holds no weights: neither model.safetensors nor a checkpoint`, fix: 'let the run make a step first' })
 }
 

@@ -1,8 +1,8 @@
 /** The kinds of parts that are ours, by name: a run that is made of them alone can be made again from what its folder says. */
 import { isPart, type Kind, type Part } from '../core/configurable.ts'
 import { UsageError } from '../core/errors.ts'
-import { maskedData, prefixData, spanData, textData } from '../data/index.ts'
-import { architectures, convNetModel, loraModel, lstmModel, seq2seqModel, type AnyModel, type BuildOptions, type LoraOptions } from '../models/index.ts'
+import { maskedData, pairData, prefixData, spanData, textData } from '../data/index.ts'
+import { architectures, convNetModel, loraModel, lstmModel, preferenceModel, seq2seqModel, type AnyModel, type BuildOptions, type LoraOptions, type PreferenceOptions } from '../models/index.ts'
 import { adamwCosine } from './optimizers.ts'
 import { withFields, type Run } from './run.ts'
 
@@ -15,11 +15,12 @@ type AnyPart = Part<unknown, never> & { readonly base?: AnyPart }
 type Make = ((config: never) => unknown) & { readonly kind: Kind<never, never, unknown, never> }
 const byName = (all: readonly { readonly kind: { readonly name: string } }[]): ReadonlyMap<string, Make> => new Map(all.map(make => [make.kind.name, make as Make]))
 const kinds: { readonly [K in keyof PartKinds]: ReadonlyMap<string, Make> } = {
-  model: byName([...architectures.map(a => a.kind), convNetModel, lstmModel, seq2seqModel]), data: byName([textData, prefixData, maskedData, spanData]), optimizer: byName([adamwCosine]),
+  model: byName([...architectures.map(a => a.kind), convNetModel, lstmModel, seq2seqModel]), data: byName([textData, prefixData, maskedData, spanData, pairData]), optimizer: byName([adamwCosine]),
 }
 /** Kinds that stand on another, which their configuration has under `base`. */
 const wrappers: { readonly [name: string]: (base: Part<AnyModel, BuildOptions>, config: { readonly [field: string]: unknown }) => unknown } = {
   lora: (base, { lora }) => loraModel(base, lora as LoraOptions),
+  preference: (base, { preference }) => preferenceModel(base, preference as PreferenceOptions),
 }
 
 function kindOf(part: AnyPart, among: ReadonlyMap<string, Make>): string | undefined {

@@ -1,8 +1,11 @@
 /** How a recipe's model lies in files that other tools open: under which names its weights, and with which `config.json`. */
 import type { Part } from '../../core/configurable.ts'
-import type { Naming } from '../../core/naming.ts'
+import { storedAs, type Naming } from '../../core/naming.ts'
+import type { Tree } from '../../graph/types.ts'
 import { loraName, type LoraConfig } from '../lora-model.ts'
 import type { AnyModel } from '../model.ts'
+import { preferenceName, type PreferenceConfig } from '../preference-model.ts'
+import type { ReferenceParams } from '../preference.ts'
 import { adaptedNaming, adapterConfig } from './adapters.ts'
 import type { JsonObject } from './architecture.ts'
 import { architectureFor } from './registry.ts'
@@ -19,6 +22,7 @@ type AnyPart = Pick<Part<unknown, never>, 'kind' | 'config'> & { readonly base?:
 
 /** `model` is what the part makes. Undefined where no other tool has such a model: then weights lie under their own paths. */
 export function filesOf(part: AnyPart, model: Pick<AnyModel, 'params' | 'linear'>): ModelFiles | undefined {
+  if (part.kind.name === preferenceName && part.base !== undefined) return filesOfPolicy({ ...part.base, config: (part.config as PreferenceConfig).base }, model)
   if (part.kind.name === loraName && part.base !== undefined) {
     const { base: config, lora } = part.config as LoraConfig
     const base = filesOf({ ...part.base, config }, model)
@@ -27,4 +31,18 @@ export function filesOf(part: AnyPart, model: Pick<AnyModel, 'params' | 'linear'
   }
   const architecture = architectureFor(part.kind.name, part.config)
   return architecture === undefined ? undefined : { naming: architecture.names(part.config as never), config: architecture.toConfig(part.config as never) }
+}
+
+/** Those of the model that learns from pairs. What it is compared with, where that is a copy, has the same names behind a word, and is in no file of weights alone. */
+function filesOfPolicy(part: AnyPart, { params, linear = {} }: Pick<AnyModel, 'params' | 'linear'>): ModelFiles | undefined {
+  if (!('policy' in params)) return filesOf(part, { params, linear })
+  const { policy } = params as ReferenceParams<Tree>
+  const files = filesOf(part, { params: policy, linear: Object.fromEntries(Object.entries(linear).map(([path, over]) => [path.replace(/^policy\./, ''), over])) })
+  if (files === undefined) return undefined
+  const copies = 'reference.'
+  const parameters = Object.entries(files.naming.parameters).flatMap(([path, given]) => {
+    const stored = storedAs(given)
+    return [[`policy.${path}`, stored], [`reference.${path}`, { ...stored, name: `${copies}${stored.name}` }]] as const
+  })
+  return { ...files, naming: { ...files.naming, parameters: Object.fromEntries(parameters), copies } }
 }
