@@ -5,7 +5,7 @@ import type { Dim } from '../core/dim.ts'
 import { FileError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { disk, readSmall, type Files } from '../io/files.ts'
-import type { StoredTensor } from '../formats/index.ts'
+import { openGgufModel, type QuantizedParts, type StoredTensor } from '../formats/index.ts'
 import { cannotRead, damaged, openRanged, verified } from '../io/ranged.ts'
 import { findCheckpoints, readManifest } from './folder.ts'
 import type { Group, Manifest } from './manifest.ts'
@@ -13,8 +13,8 @@ import { manifestName } from './manifest.ts'
 import { indexName } from './plan.ts'
 import { openSafetensors, readSafetensors, type SafetensorsFile, type TensorEntry } from './safetensors.ts'
 
-/** A tensor of a file, whatever its format. */
-export type SourceTensor = StoredTensor
+/** A tensor of a file, whatever its format; of one of few bits its numbers and scales, too. */
+export type SourceTensor = StoredTensor & { readonly quantized?: QuantizedParts | undefined }
 
 export interface Source extends AsyncDisposable {
   /** What it is, as messages name it. */
@@ -146,10 +146,17 @@ export const noneUsable = (folder: string, reasons: readonly (readonly string[])
   fix: 'bring back a copy of one; or move them away to begin anew',
 })
 
-/** Weights from wherever a person says: a file, a folder in Hugging Face's layout, a checkpoint, a run's folder. @throws FileError */
+/** A GGUF file's tensors under their names in Hugging Face's files. */
+async function openGgufWeights(path: string, files: Files): Promise<Source> {
+  const { tensors, close } = await openGgufModel(path, files)
+  return { path, tensors, close, [Symbol.asyncDispose]: close }
+}
+
+/** Weights from wherever a person says: a file of safetensors or GGUF, a folder in Hugging Face's layout, a checkpoint, a run's folder. @throws FileError */
 export async function openWeights(path: string, files: Files = disk): Promise<Source> {
   const info = await files.info(path).catch((cause: unknown) => { throw cannotRead(path, cause) })
   if (info === undefined) throw cannotRead(path, 'there is nothing of that name', 'check the path')
+  if (info.kind !== 'folder' && path.endsWith('.gguf')) return openGgufWeights(path, files)
   if (info.kind !== 'folder') return path.endsWith('.index.json') ? openIndexed(path, files) : openFile(path, files)
   const newest = await newestIn(path, files)
   if (newest !== undefined) return openGroup(newest.path, newest.manifest, 'weights', files)

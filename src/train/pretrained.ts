@@ -1,9 +1,12 @@
 /** A model that exists: its folder as other tools have it, what it is, and how it is built here. */
 import { readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Part } from '../core/configurable.ts'
 import { FileError, MeshworkError, UsageError } from '../core/errors.ts'
-import { isSystemError } from '../io/atomic.ts'
+import { openGgufModel, tokenizerOf } from '../formats/index.ts'
+import { isSystemError, writeFileAtomic } from '../io/atomic.ts'
+import { cacheRoot, makeCacheFolder } from '../io/cache-root.ts'
+import { sha256 } from '../io/checksum.ts'
 import { architectureNamed, type AnyArchitecture, type AnyModel, type BuildOptions, type JsonObject, type Wanted } from '../models/index.ts'
 
 export interface Pretrained {
@@ -18,8 +21,9 @@ export interface Pretrained {
 
 const largestConfig = 2 ** 24
 
-/** @throws FileError where there is no model, UsageError where it is of an architecture that is not known */
+/** A model's folder, or a GGUF file. @throws FileError where there is no model, UsageError where it is of an architecture that is not known */
 export async function readPretrained(folder: string): Promise<Pretrained> {
+  if (folder.endsWith('.gguf')) return readGgufModel(folder)
   const file = join(folder, 'config.json')
   const info = await stat(file).catch((cause: unknown) => {
     if (!isSystemError(cause)) throw cause
@@ -33,6 +37,20 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
   } catch (e) {
     throw inFile(e, file)
   }
+}
+
+/** A GGUF file as a folder: data wants a tokenizer as a file, so the one within is kept in the cache. */
+async function readGgufModel(path: string): Promise<Pretrained> {
+  await using model = await openGgufModel(path)
+  const { config, file: { metadata } } = model
+  const found = tokenizerOf(path, metadata)
+  const text = found === undefined ? undefined : JSON.stringify(found)
+  const tokenizer = text === undefined ? undefined : join(cacheRoot(), 'tokenizers', sha256(text), 'tokenizer.json')
+  if (tokenizer !== undefined && text !== undefined && !await stat(tokenizer).then(s => s.isFile(), () => false)) {
+    await makeCacheFolder(dirname(tokenizer))
+    await writeFileAtomic(tokenizer, text)
+  }
+  return { folder: path, config, architecture: architectureNamed(config), tokenizer, positions: positionsOf(config) }
 }
 
 /** The longest window that a configuration has positions for. */
@@ -66,6 +84,6 @@ export function partOf({ folder, config, architecture }: Pick<Pretrained, 'folde
     const given = architecture.fromConfig(config, wanted)
     return (architecture.kind as unknown as (config: unknown) => Part<AnyModel, BuildOptions>)(given)
   } catch (e) {
-    throw e instanceof MeshworkError ? inFile(e, join(folder, 'config.json')) : e
+    throw e instanceof MeshworkError ? inFile(e, folder.endsWith('.gguf') ? folder : join(folder, 'config.json')) : e
   }
 }
