@@ -5,7 +5,7 @@ import type { Dim } from '../core/dim.ts'
 import { FileError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { disk, readSmall, type Files } from '../io/files.ts'
-import type { StoredTensor } from '../formats/index.ts'
+import { openGgufModel, type QuantizedParts, type StoredTensor } from '../formats/index.ts'
 import { cannotRead, damaged, openRanged, verified } from '../io/ranged.ts'
 import { adapterWeightsName, readAdapters } from './adapters.ts'
 import { findCheckpoints, readManifest } from './folder.ts'
@@ -14,8 +14,8 @@ import { manifestName } from './manifest.ts'
 import { indexName } from './plan.ts'
 import { openSafetensors, readSafetensors, type SafetensorsFile, type TensorEntry } from './safetensors.ts'
 
-/** A tensor of a file, whatever its format. */
-export type SourceTensor = StoredTensor
+/** A tensor of a file, whatever its format; of one of few bits its numbers and scales, too. */
+export type SourceTensor = StoredTensor & { readonly quantized?: QuantizedParts | undefined }
 
 export interface Source extends AsyncDisposable {
   /** What it is, as messages name it. */
@@ -168,11 +168,20 @@ async function openAdapted(file: string, files: Files): Promise<Source> {
   }
 }
 
-/** Weights from wherever a person says: a file, a folder in Hugging Face's layout, a checkpoint, a run's folder; adapters with the weights of their base. @throws FileError */
+/** A GGUF file's tensors under their names in Hugging Face's files. */
+async function openGgufWeights(path: string, files: Files): Promise<Source> {
+  const { tensors, close } = await openGgufModel(path, files)
+  return { path, tensors, close, [Symbol.asyncDispose]: close }
+}
+
+const openAny = (path: string, files: Files): Promise<Source> =>
+  (path.endsWith('.gguf') ? openGgufWeights(path, files) : path.endsWith('.index.json') ? openIndexed(path, files) : basename(path) === adapterWeightsName ? openAdapted(path, files) : openFile(path, files))
+
+/** Weights from wherever a person says: a file of safetensors or GGUF, a folder in Hugging Face's layout, a checkpoint, a run's folder; adapters with the weights of their base. @throws FileError */
 export async function openWeights(path: string, files: Files = disk): Promise<Source> {
   const info = await files.info(path).catch((cause: unknown) => { throw cannotRead(path, cause) })
   if (info === undefined) throw cannotRead(path, 'there is nothing of that name', 'check the path')
-  if (info.kind !== 'folder') return path.endsWith('.index.json') ? openIndexed(path, files) : basename(path) === adapterWeightsName ? openAdapted(path, files) : openFile(path, files)
+  if (info.kind !== 'folder') return openAny(path, files)
   const newest = await newestIn(path, files)
   if (newest !== undefined) return openGroup(newest.path, newest.manifest, 'weights', files)
   const names = await files.list(path).catch((cause: unknown) => { throw cannotRead(path, cause) })

@@ -7,6 +7,7 @@ import type { Naming } from '../core/naming.ts'
 import type { Tokenizer } from '../data/index.ts'
 import { anyOf, compile, fromFirst, input, mapTree, mesh as meshOf, MeshArray, param, placementTrees, type Arrays, type Backend, type Layouts, type Placements, type Scalar, type Source, type Tree } from '../engine/index.ts'
 import type { LanguageModel, Quantize } from '../models/index.ts'
+import { openKept } from './kept.ts'
 import { sampleToken } from './sample.ts'
 
 export interface GenerateOptions {
@@ -27,8 +28,8 @@ export interface Generator {
 export interface GeneratorOptions extends Layouts {
   readonly backend: Backend
   readonly mesh: { readonly [axis: string]: number }
-  /** Bits of the weights that are contracted; as the run has them unless said. */
-  readonly weights?: WeightBits
+  /** Bits of the weights that are contracted; as the run has them unless said. `keep` leaves those of few bits as the file has them, exactly. */
+  readonly weights?: WeightBits | 'keep'
 }
 /** What weights become once they are loaded. */
 export const weightBits: { readonly int8: Quantize; readonly int4: Quantize } = { int8: { bits: 8 }, int4: { bits: 4 } }
@@ -65,11 +66,14 @@ export async function openGenerator({ weights: from, model: build, naming, token
     free([...found.values()])
     throw new FileError({ code: 'tensors-differ', what: `${from} lacks weights of the model`, details: { missing: missing.slice(0, 8).join(', ') }, fix: 'use the weights that belong to its config.json' })
   }
-  const program = await compile(next, [bits === undefined ? model.params : quantizedInputs(model, weightBits[bits]), model.batch.tokens, position] as const, where)
-  const weights = bits === undefined ? await load<Tree>(program.placements[0]) : await quantizedWeights()
+  await using kept = bits === 'keep' ? await openKept(from, model, naming) : undefined
+  const how = bits === undefined || bits === 'keep' ? undefined : weightBits[bits]
+  const params = kept?.params ?? (how === undefined ? model.params : quantizedInputs(model, how))
+  const program = await compile(next, [params, model.batch.tokens, position] as const, where)
+  const weights = await (kept !== undefined ? kept.load<Tree>(program.placements[0], backend, mesh) : how === undefined ? load<Tree>(program.placements[0]) : quantizedWeights(how))
   /** Loaded whole, and made small on the devices. */
-  async function quantizedWeights(): Promise<Arrays<Tree>> {
-    const quantize = await compile((params: Tree) => mapTree(model.quantized(params, weightBits[bits ?? 'int8']), p => p.relayout('params')), [model.params] as const, where)
+  async function quantizedWeights(small: Quantize): Promise<Arrays<Tree>> {
+    const quantize = await compile((all: Tree) => mapTree(model.quantized(all, small), p => p.relayout('params')), [model.params] as const, where)
     const whole = await load<Tree>(quantize.placements[0])
     try {
       return await quantize(whole)

@@ -1,11 +1,14 @@
 /** A model that exists: its folder as other tools have it, what it is, and how it is built here. */
 import { readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Part } from '../core/configurable.ts'
 import { FileError, MeshworkError, UsageError } from '../core/errors.ts'
 import { adapterConfigName, adapterWeightsName, readAdapters, type AdapterFolder } from '../checkpoint/index.ts'
 import { openFile } from '../checkpoint/source.ts'
-import { isSystemError } from '../io/atomic.ts'
+import { openGgufModel, tokenizerOf } from '../formats/index.ts'
+import { isSystemError, writeFileAtomic } from '../io/atomic.ts'
+import { cacheRoot, makeCacheFolder } from '../io/cache-root.ts'
+import { sha256 } from '../io/checksum.ts'
 import { adaptersOf, architectureNamed, loraModel, type AnyArchitecture, type AnyModel, type BuildOptions, type JsonObject, type LoraOptions, type Wanted } from '../models/index.ts'
 
 export interface Pretrained {
@@ -23,15 +26,15 @@ export interface Pretrained {
 
 const largestConfig = 2 ** 24
 
-/** A model by its folder, or adapters of one by theirs. @throws FileError where there is no model, UsageError where it is of an architecture that is not known */
+/** A model by its folder or GGUF file, or adapters of one by their folder. @throws FileError where there is no model, UsageError where it is of an architecture that is not known */
 export async function readPretrained(folder: string): Promise<Pretrained> {
+  if (folder.endsWith('.gguf')) return readGgufModel(folder)
   const adapted = await readAdapters(folder)
   const home = adapted?.base ?? folder
   const file = join(home, 'config.json')
   const config = await readConfig(file).catch((cause: unknown) => {
     if (!isSystemError(cause)) throw cause
-    const asFile = folder.endsWith('.gguf')
-    throw new FileError({ code: 'no-model', what: `${folder} holds no model: it has no config.json`, fix: asFile ? `bring it first: npx meshwork import ${folder}` : 'give a folder in Hugging Face\'s layout, a finished run, or a model that was imported', cause })
+    throw new FileError({ code: 'no-model', what: `${folder} holds no model: it has no config.json`, fix: 'give a folder in Hugging Face\'s layout, a GGUF file, a finished run, or a model that was imported', cause })
   })
   const tokenizers = [folder, home].map(at => join(at, 'tokenizer.json'))
   const there = await Promise.all(tokenizers.map(path => stat(path).then(s => s.isFile(), () => false)))
@@ -57,6 +60,20 @@ async function adaptersIn({ path, config }: AdapterFolder, found: Pretrained): P
   const { r } = config
   const all = loraModel(base, { rank: typeof r === 'number' && Number.isSafeInteger(r) && r > 0 ? r : 1 })
   return adaptersOf(config, [...source.tensors.keys()], found.architecture.names(base.config as never), all.build({ batch: 1 }))
+}
+
+/** A GGUF file as a folder: data wants a tokenizer as a file, so the one within is kept in the cache. */
+async function readGgufModel(path: string): Promise<Pretrained> {
+  await using model = await openGgufModel(path)
+  const { config, file: { metadata } } = model
+  const found = tokenizerOf(path, metadata)
+  const text = found === undefined ? undefined : JSON.stringify(found)
+  const tokenizer = text === undefined ? undefined : join(cacheRoot(), 'tokenizers', sha256(text), 'tokenizer.json')
+  if (tokenizer !== undefined && text !== undefined && !await stat(tokenizer).then(s => s.isFile(), () => false)) {
+    await makeCacheFolder(dirname(tokenizer))
+    await writeFileAtomic(tokenizer, text)
+  }
+  return { folder: path, config, architecture: architectureNamed(config), tokenizer, positions: positionsOf(config) }
 }
 
 /** The longest window that a configuration has positions for. */
@@ -85,6 +102,6 @@ export function partOf({ folder, config, architecture, adapters }: Pick<Pretrain
     const part = (architecture.kind as unknown as (config: unknown) => Part<AnyModel, BuildOptions>)(given)
     return adapters === undefined ? part : loraModel(part, adapters)
   } catch (e) {
-    throw e instanceof MeshworkError ? inFile(e, join(folder, 'config.json'), folder) : e
+    throw e instanceof MeshworkError ? inFile(e, folder.endsWith('.gguf') ? folder : join(folder, 'config.json'), folder) : e
   }
 }
