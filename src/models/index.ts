@@ -15,6 +15,8 @@ export { adaptedPaths, withLora, type Adapter, type Adapters, type LoraModel, ty
 export { loraModel, loraSchema } from './lora-model.ts'
 export { filesOf, type ModelFiles } from './hugging-face/files.ts'
 export { architectureFor, architectureNamed, architectures, type AnyArchitecture, type Architecture, type Json, type JsonObject, type Wanted } from './hugging-face/registry.ts'
+export { embeddingOf, type EmbeddingModel } from './embedding.ts'
+export { poolingFrom, sentenceArchitecture, sentenceConfig, type Pooling } from './hugging-face/sentence.ts'
 export { isLanguageModel, type LanguageModel } from './language.ts'
 export { bertMasked, type BertMasked, type BertMaskedBatch, type BertMaskedConfig, type BertMaskedParams } from './bert-masked.ts'
 export { bertClassifier, type BertClassifier, type BertClassifierBatch, type BertClassifierConfig, type BertClassifierParams } from './bert-classifier.ts'

@@ -18,8 +18,8 @@ export interface Pretrained {
 
 const largestConfig = 2 ** 24
 
-/** @throws FileError where there is no model, UsageError where it is of an architecture that is not known */
-export async function readPretrained(folder: string): Promise<Pretrained> {
+/** `named` says of which architecture it is. @throws FileError where there is no model, UsageError where it is of an architecture that is not known */
+export async function readPretrained(folder: string, named: (config: JsonObject) => AnyArchitecture = architectureNamed): Promise<Pretrained> {
   const file = join(folder, 'config.json')
   const info = await stat(file).catch((cause: unknown) => {
     if (!isSystemError(cause)) throw cause
@@ -29,7 +29,7 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
   const config = parse(await readFile(file, 'utf8'), file)
   const tokenizer = join(folder, 'tokenizer.json')
   try {
-    return { folder, config, architecture: architectureNamed(config), tokenizer: await stat(tokenizer).then(s => s.isFile(), () => false) ? tokenizer : undefined, positions: positionsOf(config) }
+    return { folder, config, architecture: named(config), tokenizer: await stat(tokenizer).then(s => s.isFile(), () => false) ? tokenizer : undefined, positions: positionsOf(config) }
   } catch (e) {
     throw inFile(e, file)
   }
