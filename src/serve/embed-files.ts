@@ -80,7 +80,10 @@ export async function embedFiles(embedder: Pick<Embedder, 'size' | 'window' | 'e
       await mine?.work.add(new Uint8Array(data.buffer), texts.length, { cut: cutHere })
       done += texts.length
       cut += cutHere
-      if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) signal?.throwIfAborted()
+      if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) {
+        signal?.throwIfAborted()
+        throw new DOMException('stopped in another process', 'AbortError')
+      }
     }
     if (done === 0) throw nothingIn(input)
     if (rank === 0 && mine !== undefined) {

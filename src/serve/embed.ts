@@ -1,6 +1,6 @@
 /** Vectors of texts, by a model that is laid over a mesh. */
 import type { Tokenizer } from '../data/index.ts'
-import type { EmbeddingModel } from '../models/index.ts'
+import { vectorRows, type EmbeddingModel } from '../models/index.ts'
 import { openRows, type Row, type RowOptions, type RowsOf } from './rows.ts'
 
 /** What embeds, as it lies on a disk. */
@@ -36,11 +36,7 @@ export function openEmbedder(given: Embedding, options: RowOptions): Embedder {
   const { model, tokenizer, padding = 0 } = given
   const program = openRows({
     ...given,
-    model: (rows, seq) => {
-      const { params, dims, layouts, batch, vectors } = model(rows, seq)
-      const shape = ['batch', 'embed'].flatMap(name => dims[name] ?? [])
-      return { params, dims, ...(layouts === undefined ? {} : { layouts }), inputs: batch, output: (p, inputs) => ({ tensor: vectors(p, inputs as typeof batch).cast('f32'), dims: shape }) }
-    },
+    model: (rows, seq) => vectorRows(model(rows, seq)),
   }, options)
   const { window } = program
   return {

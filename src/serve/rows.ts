@@ -1,8 +1,7 @@
 /** Rows of tokens through a model, in a few fixed shapes: each row in the shortest window that holds it, so that what comes of it hangs on no other row. */
-import type { Dim } from '../core/dim.ts'
 import type { TypedArray } from '../core/dtype.ts'
-import type { LayoutNames } from '../core/layout.ts'
 import { compile, expectDims, mesh as meshOf, type AnyTensor, type Arrays, type Backend, type Layouts, type MeshArray, type Program, type Source, type Tree } from '../engine/index.ts'
+import { noTarget, type RowInputs, type RowModel } from '../models/index.ts'
 import { free, loadParams, type Stored } from './weights.ts'
 
 /** One row: its tokens, and for each of them what else a model reads. */
@@ -13,21 +12,6 @@ export interface Row {
   /** Which text a token is of; 0 unless given. */
   readonly types?: readonly number[]
 }
-/** A target of nothing. */
-export const none = -100
-
-/** What there may be in a batch, each [batch, seq]. */
-export interface RowInputs { readonly tokens: AnyTensor; readonly mask?: AnyTensor; readonly targets?: AnyTensor; readonly types?: AnyTensor }
-/** A model for so many rows of one length. */
-export interface RowModel {
-  readonly params: Tree
-  readonly dims: { readonly [name: string]: Dim }
-  readonly layouts?: LayoutNames
-  readonly inputs: RowInputs
-  /** What is wanted of the rows, with the dims in which it is read: `batch` is the first. */
-  readonly output: (params: Tree, inputs: RowInputs) => { readonly tensor: AnyTensor; readonly dims: readonly Dim[] }
-}
-
 /** A model as it lies on a disk, for rows of tokens. */
 export interface RowsOf extends Stored {
   /** The model for `rows` rows of `seq` tokens. */
@@ -68,7 +52,7 @@ export function lengthsFor(window: number): number[] {
 const cells: { readonly [I in keyof Required<RowInputs>]: (row: Row | undefined, at: number, padding: number) => number } = {
   tokens: (row, at, padding) => row?.tokens[at] ?? padding,
   mask: (row, at) => (row !== undefined && at < row.tokens.length ? 1 : 0),
-  targets: (row, at) => row?.targets?.[at] ?? none,
+  targets: (row, at) => row?.targets?.[at] ?? noTarget,
   types: (row, at) => row?.types?.[at] ?? 0,
 }
 
