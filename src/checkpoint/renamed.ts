@@ -1,7 +1,7 @@
 /** Weights in files of another tool, seen under the paths of a model's own parameters: every read of a parameter is one of the ranges that it lies in. */
 import { dtypes } from '../core/dtype.ts'
 import { FileError } from '../core/errors.ts'
-import type { Naming } from '../core/naming.ts'
+import { isCopy, type Naming } from '../core/naming.ts'
 import { chosen, readParts, type Stretch } from './load.ts'
 import type { Named } from './plan.ts'
 import type { Source, SourceTensor } from './source.ts'
@@ -38,7 +38,8 @@ export async function renamed(source: Source, naming: Naming, parameters: readon
   const { prefix = '' } = naming
   const whole = storedTensors(naming, parameters)
   const bare = prefix !== '' && ![...source.tensors.keys()].some(n => n.startsWith(prefix))
-  const nameIn = (name: string): string => (bare && name.startsWith(prefix) ? name.slice(prefix.length) : name)
+  const unprefixed = (name: string): string => (bare && name.startsWith(prefix) ? name.slice(prefix.length) : name)
+  const nameIn = (name: string): string => (isCopy(naming, name) && !source.tensors.has(name) ? unprefixed(name.slice(naming.copies?.length)) : unprefixed(name))
   const stored = whole.map(t => ({ ...t, name: nameIn(t.name), there: source.tensors.get(nameIn(t.name)) }))
   checkNames(source, naming, stored, prefix, refuse)
   for (const { name, pieces, there } of stored) if (pieces.length === 0 && there !== undefined) await checkZeros(source.path, name, there)
@@ -60,14 +61,17 @@ export async function byPaths(source: Source, naming: Naming | undefined, parame
   return naming === undefined || parameters.some(p => source.tensors.has(p.path)) ? source : renamed(source, naming, parameters, refuse)
 }
 
+/** A copy and what it is a copy of may be one tensor. */
+const unique = (names: readonly string[]): string[] => [...new Set(names)]
+
 type Found = FileTensor & { readonly there: SourceTensor | undefined }
 
 function checkNames(source: Source, naming: Naming, stored: readonly Found[], prefix: string, refuse: Refused): void {
   const known = new Set(stored.map(t => t.name))
   const isIdle = chosen({ only: naming.idle ?? [] })
-  const missing = refuse.missing ? stored.filter(t => t.there === undefined && t.pieces.length > 0).map(t => t.name) : []
+  const missing = refuse.missing ? unique(stored.filter(t => t.there === undefined && t.pieces.length > 0).map(t => t.name)) : []
   const left = refuse.unexpected ? [...source.tensors.keys()].filter(n => !known.has(n) && !isIdle(n) && !isIdle(prefix + n)) : []
-  const differ = stored.flatMap(({ name, axes, there }) => (there === undefined || there.shape.join() === axes.map(a => a.size).join() ? [] : [`${name} is [${there.shape.join(', ')}], and [${axes.map(a => a.size).join(', ')}] is wanted`]))
+  const differ = unique(stored.flatMap(({ name, axes, there }) => (there === undefined || there.shape.join() === axes.map(a => a.size).join() ? [] : [`${name} is [${there.shape.join(', ')}], and [${axes.map(a => a.size).join(', ')}] is wanted`])))
   if (missing.length + left.length + differ.length === 0) return
   throw new FileError({
     code: 'tensors-differ', what: `${source.path} does not hold the weights of this model`,

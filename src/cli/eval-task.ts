@@ -2,7 +2,7 @@
 import { FileError, UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import type { Plain, PlainObject } from '../core/plain.ts'
-import type { DocumentFormat } from '../data/index.ts'
+import { templateOf, type ChatTemplate, type DocumentFormat } from '../data/index.ts'
 import { leadersFirst, openBackend, type Backend } from '../engine/index.ts'
 import { classRows, isLanguageModel, isMaskedModel, likeliestRows, logProbabilityRows, type AnyModel, type RowModel } from '../models/index.ts'
 import { currentJob } from '../runtime/job.ts'
@@ -16,8 +16,8 @@ import { generateTask } from '../serve/tasks/generate.ts'
 import { lossTask } from '../serve/tasks/loss.ts'
 import { similarityTask } from '../serve/tasks/similarity.ts'
 import type { Task } from '../serve/tasks/task.ts'
+import { chatTemplateIn } from '../train/chat-template.ts'
 import { meshOfRun } from '../train/run.ts'
-import { chatTemplateBeside } from './chat-template.ts'
 import { formatOfFlags, rateProgress } from './embed.ts'
 import { formatInteger, formatTable } from './format.ts'
 import { interrupts } from './interrupt.ts'
@@ -67,6 +67,12 @@ function maskOf(folder: string, { tokenizer }: MeasuredModel): number {
   return found.id
 }
 
+/** The model's own template of chats. */
+async function templateIn({ given, tokenizer }: MeasuredModel): Promise<ChatTemplate | undefined> {
+  const found = await chatTemplateIn(given, tokenizer)
+  return found === undefined ? undefined : templateOf(found)
+}
+
 /** Tokens that end a text: the model's own, and the tokenizer's. */
 async function endsOf(folder: string, { given, tokenizer }: MeasuredModel): Promise<readonly number[]> {
   const settings = await jsonBeside(folder, 'generation_config.json') as PlainObject | null | undefined
@@ -82,7 +88,7 @@ const tasks: { readonly [name: string]: Prepare } = {
   async loss(folder, flags) {
     const measured = await measuredModel(folder, flags, masked)
     const mask = isMaskedModel(measured.model) ? maskOf(folder, measured) : undefined
-    const template = await chatTemplateBeside(folder)
+    const template = await templateIn(measured)
     return byRows(measured, logProbabilityRows, () => noModel(folder, measured, 'tells no tokens of a text', 'give a GPT, a Llama, or a BERT that finds masked tokens'), (program, rows) =>
       anyTask(lossTask({ program, tokenizer: measured.tokenizer, mask, template, stretch: 8 * rows })))
   },
@@ -113,7 +119,7 @@ const tasks: { readonly [name: string]: Prepare } = {
   async generate(folder, flags, { tokens }) {
     const measured = await measuredModel(folder, flags, { usualRows: 8 })
     const { tokenizer, lengths } = measured
-    const [ends, template] = [await endsOf(folder, measured), await chatTemplateBeside(folder)]
+    const [ends, template] = [await endsOf(folder, measured), await templateIn(measured)]
     const most = wholeNumber(tokens ?? String(Math.min(usualTokens, lengths.at(-1) ?? 1)), '--tokens', 1, lengths.at(-1))
     return byRows(measured, model => likeliestRows(model, tokenizer.vocab), () => noModel(folder, measured, writes, decoders), (program, rows) =>
       anyTask(generateTask({ program, tokenizer, tokens: most, ends, template, stretch: 4 * rows })))

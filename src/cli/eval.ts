@@ -1,7 +1,6 @@
 /** `meshwork eval`: a run's model, measured on what the run holds out or on other files. */
 import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
-import { checkFiles } from '../data/check.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
 import { evaluateRun, type Evaluated } from '../train/eval-run.ts'
 import { meshOfRun } from '../train/run.ts'
@@ -58,8 +57,7 @@ Examples:
     const run = applyFlags(saved, mesh)
     const devices = checkRun(run, { onHost: isOnHost(name) && processes.count === 1, setsFields: false })
     requireRanks(meshOfRun(run), name)
-    if (data === undefined) await checkData(run)
-    else await checkFiles(data)
+    await checkData(run, data)
     const output = outputOf(processes, json === true)
     const stops = interrupts()
     try {

@@ -1,17 +1,20 @@
 /** What `embed` and `eval --task` make of a folder: a model over a mesh, for rows of any of its lengths, and what decides its numbers. */
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { readAdapters, weightsIn } from '../checkpoint/index.ts'
 import { FileError, UsageError } from '../core/errors.ts'
+import type { Naming } from '../core/naming.ts'
 import type { Plain, PlainObject } from '../core/plain.ts'
 import { readTokenizer, type Tokenizer } from '../data/index.ts'
 import { openBytes } from '../data/sources/byte-source.ts'
-import { architectureNamed, embeddingOf, poolingFrom, sentenceArchitecture, sentenceConfig, type AnyArchitecture, type AnyModel, type JsonObject, type Pooling } from '../models/index.ts'
+import { architectureNamed, embeddingOf, filesOf, loraModel, poolingFrom, sentenceArchitecture, sentenceConfig, type AnyArchitecture, type AnyModel, type JsonObject, type Pooling } from '../models/index.ts'
 import type { Embedding } from '../serve/embed.ts'
 import { lengthsFor, type RowOptions } from '../serve/rows.ts'
 import { readRunFile } from '../train/folder.ts'
-import { partOf, readPretrained, weightsIn, type Pretrained } from '../train/pretrained.ts'
+import { partOf, readPretrained, type Pretrained } from '../train/pretrained.ts'
 import { modelOf, type Run } from '../train/run.ts'
 import { checkRun } from './check.ts'
+import { shellWord } from './format.ts'
 import { applyFlags, wholeNumber, type MeshFlags } from './overrides.ts'
 import { runOfModel, usualLayout } from './pretrained-run.ts'
 
@@ -26,7 +29,7 @@ export interface MeasuredModel {
   readonly model: AnyModel
   /** Of a length. */
   readonly built: (rows: number, seq: number) => AnyModel
-  readonly stored: { readonly weights: string; readonly naming: ReturnType<AnyArchitecture['names']> }
+  readonly stored: { readonly weights: string; readonly naming: Naming | undefined }
   readonly lengths: readonly number[]
   readonly padding: number
   readonly rows: number
@@ -58,8 +61,10 @@ export async function measuredModel(folder: string, flags: MeasureFlags, { named
   const { architecture } = given
   const seq = flags.seq === undefined ? longest : wholeNumber(flags.seq, '--seq', 1, windowOf(given))
   const partFor = (length: number): Run['model'] => {
-    const part = partOf(given, { seq: length })
-    return part.with(adapt(architecture, part.config as object))
+    const { adapters, ...plain } = given
+    const part = partOf(plain, { seq: length })
+    const adapted = part.with(adapt(architecture, part.config as object))
+    return adapters === undefined ? adapted : loraModel(adapted, adapters)
   }
   const own = await runOfModel(folder, { ...given, positions: windowOf(given) }, longest)
   const found = await readRunFile(folder)
@@ -73,14 +78,13 @@ export async function measuredModel(folder: string, flags: MeasureFlags, { named
   const devices = checkRun(run, { onHost: false, setsFields: false })
   if (given.tokenizer === undefined) throw new FileError({ code: 'no-tokenizer', what: `${folder} holds no tokenizer.json`, fix: 'copy the model\'s own there' })
   const weights = await weightsIn(folder)
-  const part = partFor(seq) as { readonly config: unknown }
   // A model that was written by its own schema has one length.
   const fixed = (model.dims as { readonly seq?: { readonly size: number } }).seq?.size ?? seq
   const padding = given.config['pad_token_id']
   return {
     given, run, model, devices, rows: count, tokenizer: await readTokenizer(given.tokenizer),
     built: (n, length) => modelOf({ ...run, model: partFor(length), batch: n }) as unknown as AnyModel,
-    stored: { weights, naming: architecture.names(part.config as never) },
+    stored: { weights, naming: filesOf(partFor(seq) as never, model)?.naming },
     lengths: fixed === seq && typeof given.config['architecture'] !== 'string' ? lengthsFor(seq) : [fixed],
     padding: typeof padding === 'number' && padding >= 0 ? padding : 0,
     identity: { model: await fingerprintOf(folder), window: fixed, precision: run.precision as unknown as PlainObject },
@@ -92,11 +96,14 @@ export const rowOptionsOf = ({ run, rows }: Pick<MeasuredModel, 'run' | 'rows'>)
 
 /** Of each file that decides what a model computes. */
 async function fingerprintOf(folder: string): Promise<{ readonly [file: string]: string }> {
-  const names = (await readdir(folder)).filter(name => name.endsWith('.safetensors') || name === 'config.json' || name === 'tokenizer.json').sort()
+  const base = (await readAdapters(folder))?.base
   const found: [string, string][] = []
-  for (const name of names) {
-    const source = await openBytes(join(folder, name))
-    try { found.push([name, await source.fingerprint()]) } finally { await source.close() }
+  for (const [prefix, at] of [['', folder], ...(base === undefined ? [] : [['base/', base] as const])] as const) {
+    const names = (await readdir(at)).filter(name => name.endsWith('.safetensors') || ['config.json', 'adapter_config.json', 'tokenizer.json'].includes(name)).sort()
+    for (const name of names) {
+      const source = await openBytes(join(at, name))
+      try { found.push([`${prefix}${name}`, await source.fingerprint()]) } finally { await source.close() }
+    }
   }
   return Object.fromEntries(found)
 }
@@ -127,6 +134,7 @@ export async function measuredEmbedder(folder: string, flags: MeasureFlags): Pro
   const most = sentence?.max_seq_length
   const measured = await measuredModel(folder, flags, { named: sentenceArchitecture, adapt: (architecture, config) => sentenceConfig(architecture, config, pooling), most: typeof most === 'number' && most > 0 ? most : undefined })
   const { built, stored, lengths, padding, tokenizer, given } = measured
+  if (given.adapters !== undefined) throw new UsageError({ code: 'adapters', what: `${folder} holds changes of a model, and texts are embedded by whole ones`, fix: `put them together: npx meshwork export ${shellWord(folder)} --to DIR, and give DIR` })
   if (embeddingOf(measured.model, pooling) === undefined) throw new UsageError({ code: 'no-vectors', what: `${folder} is a model of type ${JSON.stringify(given.config['model_type'])}, which gives texts no vectors`, fix: 'give one that does: a BERT or RoBERTa such as MiniLM, or a decoder' })
   const model: Embedding['model'] = (rows, seq) => {
     const found = embeddingOf(built(rows, seq), pooling)
