@@ -3,7 +3,7 @@ import { open, type FileHandle } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { fileWriter, ParquetWriter } from 'hyparquet-writer'
 import { UsageError } from '../core/errors.ts'
-import { isSystemError, writeAtomically } from '../io/atomic.ts'
+import { writeAtomically } from '../io/atomic.ts'
 
 /** Vectors of f32, one after another. */
 interface Vectors { readonly count: number; readonly size: number; stretch(from: number, to: number): Promise<Float32Array> }
@@ -69,14 +69,7 @@ export async function writeVectors(path: string, from: string, count: number, si
       }
       return data
     }
-    await writeAtomically(path, async (file, temporary) => {
-      try {
-        await writers[extname(path)]?.({ count, size, stretch }, file, temporary)
-      } catch (cause) {
-        // What a library throws of a disk that is full.
-        throw isSystemError(cause) || !(cause instanceof Error && 'code' in cause) ? cause : Object.assign(cause, { syscall: 'write' })
-      }
-    })
+    await writeAtomically(path, async (file, temporary) => { await writers[extname(path)]?.({ count, size, stretch }, file, temporary) })
   } finally {
     await source.close()
   }
