@@ -27,7 +27,7 @@ export interface Converted { readonly path: string; readonly files: readonly str
 const piece = 8 * 2 ** 20
 
 /** Files that say what the weights are of, which lie beside them or in the run's folder. */
-const companions = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja']
+const companions = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'chat_template.jinja']
 const largestCompanion = 2 ** 28
 
 interface Entry { readonly name: string; readonly dtype: DType; readonly from: DType; readonly shape: readonly number[]; readonly tensor: SourceTensor }

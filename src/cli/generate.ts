@@ -29,9 +29,9 @@ function optionsOf(flags: Flags, { sample }: Run): GenerateOptions {
   }
 }
 
-/** The window that a text needs, for a model that was not trained here: its own may be far longer. */
-async function windowFor({ folder, tokenizer, positions }: Pretrained, { prompt, tokens }: GenerateOptions): Promise<number> {
-  if (tokenizer === undefined || await readRunFile(folder) !== undefined) return positions
+/** The window that a text needs: the model's own may be far longer. */
+async function windowFor({ tokenizer, positions }: Pretrained, { prompt, tokens }: GenerateOptions): Promise<number> {
+  if (tokenizer === undefined) return positions
   const length = (await readTokenizer(tokenizer)).encode(prompt).length + tokens
   return Math.min(positions, 64 * Math.ceil(length / 64))
 }

@@ -30,6 +30,17 @@ export interface Naming {
   readonly copies?: string
 }
 
+/** What an adapter adds to a tensor of its base: `up` [given, rank] times `down` [rank, contracted] times `scale`; at `from` along `axis` where it changes a part of it. */
+export interface Change {
+  readonly tensor: string
+  readonly down: string
+  readonly up: string
+  readonly scale: number
+  /** The tensor's axis that is contracted; the other one is what it gives. */
+  readonly contracted: 0 | 1
+  readonly part: { readonly axis: number; readonly from: number; readonly size: number } | undefined
+}
+
 /** Of a dim's name in a tensor's name. */
 export const indexed: RegExp = /\{(\w+)\}/
 

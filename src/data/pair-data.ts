@@ -12,6 +12,7 @@ import { permutation } from './shuffle.ts'
 import { pairRecords, type PairFormat } from './sources/pairs.ts'
 import { templateOf, type ChatRules } from './tasks/chat.ts'
 import { answerBatch, cutPair, encodePair, type Answer, type PairTokens } from './tasks/pairs.ts'
+import { chatSchema } from './text-data.ts'
 import { TokenBuffer } from './tokenizer-bytes.ts'
 import { readTokenizer } from './tokenizer-json.ts'
 import type { Tokenizer } from './tokenizer.ts'
@@ -34,11 +35,8 @@ export interface PairConfig {
 }
 type PairInput = Pick<PairConfig, 'files' | 'tokenizer'> & { readonly [F in 'format' | 'chat' | 'heldOut']?: PairConfig[F] | undefined }
 
-const chat = z.strictObject({
-  template: z.union([z.literal('chatml'), z.strictObject({ jinja: z.string().min(1), variables: z.record(z.string(), z.json()).optional() })]), loss: z.array(z.string()),
-}) as unknown as z.ZodType<ChatRules, ChatRules>
 const pairSchema: z.ZodType<PairConfig, PairInput> = z.strictObject({
-  files: z.array(z.string()).min(1), format: z.enum(['jsonl', 'parquet']).optional(), tokenizer: z.string().min(1), chat: chat.optional(), heldOut: z.number().min(0).lt(1).default(0.05),
+  files: z.array(z.string()).min(1), format: z.enum(['jsonl', 'parquet']).optional(), tokenizer: z.string().min(1), chat: chatSchema.optional(), heldOut: z.number().min(0).lt(1).default(0.05),
 })
 
 export const pairsName = 'pairs'

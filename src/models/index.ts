@@ -15,6 +15,7 @@ export { adaptedPaths, withLora, type Adapter, type Adapters, type LoraModel, ty
 export { loraModel, loraSchema } from './lora-model.ts'
 export { withPreference, type AnswerBatch, type PairBatch, type PreferenceModel, type PreferenceOptions, type ReferenceParams } from './preference.ts'
 export { preferenceModel, preferenceSchema, type PreferenceConfig } from './preference-model.ts'
+export { adaptersOf, changesOf } from './hugging-face/adapters.ts'
 export { filesOf, type ModelFiles } from './hugging-face/files.ts'
 export { architectureFor, architectureNamed, architectures, type AnyArchitecture, type Architecture, type Json, type JsonObject, type Wanted } from './hugging-face/registry.ts'
 export { isLanguageModel, type LanguageModel } from './language.ts'

@@ -7,6 +7,7 @@ import { endPattern } from '../core/pattern.ts'
 import { freezeParams, initialisers, param } from '../graph/param.ts'
 import { leavesOf, loose, mapTree } from '../graph/tensor.ts'
 import type { Tensor, Tree } from '../graph/types.ts'
+import { isLanguageModel, type LanguageModel } from './language.ts'
 import type { Model } from './model.ts'
 
 export interface LoraOptions {
@@ -58,8 +59,10 @@ export function withLora<P extends Tree, B extends Tree, D extends string, L ext
     return own === undefined ? undefined : { down: own.down, up: own.up.mul(alpha / size) }
   })
   const { logits, ...rest } = model
+  // What else there is of it that is given the weights.
+  const generating = isLanguageModel(model) ? writing(model, adapted) : {}
   return {
-    ...rest,
+    ...rest, ...generating,
     dims: { ...model.dims, rank } as LoraModel<P, B, D, L>['dims'],
     params: { base: freezeParams(model.params), lora },
     loss: (params, batch, key) => model.loss(adapted(params), batch, key),
@@ -71,14 +74,20 @@ export function withLora<P extends Tree, B extends Tree, D extends string, L ext
   }
 }
 
+/** What writes text, of weights and changes. Only the weights are held in few bits. */
+const writing = <P extends Tree>({ next, quantized }: LanguageModel, adapted: (params: LoraParams<P>) => P): Pick<LanguageModel, 'next' | 'quantized'> => ({
+  next: (params, tokens, position) => next(adapted(params as unknown as LoraParams<P>), tokens, position),
+  quantized: (params, how) => { const { base, lora } = params as unknown as LoraParams<P>; return { base: quantized(base, how), lora } },
+})
+
 /** A tree of weights with what is adapted in place of some: a linear layer takes either. */
 function replaced<P>(tree: P, change: (path: string) => Adapter | undefined, path = ''): P {
   const at = (key: string): string => (path === '' ? key : `${path}.${key}`)
   if (typeof tree !== 'object' || tree === null) return tree
-  if ('node' in tree) {
-    const own = change(path)
-    return own === undefined ? tree : { base: tree, ...own } as P
-  }
+  // Weights of few bits are trees themselves.
+  const own = change(path)
+  if (own !== undefined) return { base: tree, ...own } as P
+  if ('node' in tree) return tree
   if (Array.isArray(tree)) return tree.map((t: unknown, i) => replaced(t, change, at(String(i)))) as P
   return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, replaced(t as unknown, change, at(k))])) as P
 }

@@ -1,10 +1,9 @@
 /** The parameters that a run's folder has to measure: what it ended with, or those of its newest checkpoint; averages, where the optimizer keeps them. */
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { FileError } from '../core/errors.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Naming } from '../core/naming.ts'
-import { loadInitial, newestIn } from '../checkpoint/index.ts'
+import { loadInitial, newestIn, weightsIn } from '../checkpoint/index.ts'
 import { loadArrays } from '../checkpoint/load.ts'
 import { openGroup } from '../checkpoint/source.ts'
 import { barrier, compile, placementTrees, trainedOf, type Arrays, type Backend, type Placements, type Tree } from '../engine/index.ts'
@@ -19,8 +18,8 @@ import { filesOfRun, layoutsOf, optimizerOf, type Run } from './run.ts'
  * @throws FileError where there is neither
  */
 export async function weightsOf(folder: string, { copies }: { readonly copies: boolean }): Promise<string> {
-  const file = join(folder, 'model.safetensors')
-  const there = await stat(file).then(s => s.isFile(), () => false)
+  const file = await weightsIn(folder)
+  const there = file !== folder
   const ended = (await readSummary(folder))?.state
   if (there && !copies && (ended === 'finished' || ended === 'stopped')) return file
   const newest = await newestIn(folder)
