@@ -12,6 +12,7 @@ import { depthSection } from './depth.ts'
 import { gptSection } from './gpt.ts'
 import type { Row, Section } from './measure.ts'
 import { memorySection } from './memory.ts'
+import { modelsSection } from './models/section.ts'
 import { mpiSection } from './mpi/section.ts'
 import { opsSection } from './ops/section.ts'
 import { tinySection } from './tiny/section.ts'
@@ -32,6 +33,7 @@ const sections: { readonly [name: string]: Entry } = {
   checkpoint: { measure: checkpointSection, rounds: 5 },
   train: { measure: trainSection, rounds: 7 },
   tokenize: { measure: tokenizeSection, rounds: 7 },
+  models: { measure: modelsSection, rounds: 5 },
 }
 
 async function machine(): Promise<Readonly<Record<string, string | number>>> {

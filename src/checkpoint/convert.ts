@@ -23,8 +23,8 @@ export interface ConvertOptions {
 }
 export interface Converted { readonly path: string; readonly files: readonly string[]; readonly tensors: number; readonly bytes: number }
 
-/** Bytes that are on the host at a time. */
-const piece = 8 * 2 ** 20
+/** Bytes that are read, or written, at once. */
+const piece = 4 * 2 ** 20
 
 /** Files that say what the weights are of, which lie beside them or in the run's folder. */
 const companions = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'chat_template.jinja']
@@ -92,24 +92,39 @@ async function checkTarget(files: Files, to: string, single: boolean, force: boo
 
 interface Written { readonly name: string; readonly bytes: number }
 
+/** Tensors as pieces of at most `piece` bytes, whatever their dtypes are. */
+function* piecesOf(places: readonly { readonly tensor: Entry; readonly begin: number }[]): Generator<{ readonly entry: Entry; readonly first: number; readonly count: number; readonly at: number }> {
+  for (const { tensor: entry, begin } of places) {
+    const [total, step] = [elements(entry.shape), piece / Math.max(dtypes[entry.from].bytes, dtypes[entry.dtype].bytes)]
+    for (let first = 0; first < total; first += step) yield { entry, first, count: Math.min(step, total - first), at: begin + first * dtypes[entry.dtype].bytes }
+  }
+}
+
 async function writeOne(files: Files, path: string, name: string, entries: readonly Entry[], progress: Progress): Promise<Written> {
   const { head, places, size } = layoutFile(entries, metadataOf(entries.flatMap(({ name: path, tensor: { dims } }) => (dims === undefined ? [] : [{ path, value: dims.map(d => d.name) }]))))
   const file = await files.open(path, 'wx')
+  // One piece is read while the one before is written; memory that is new to the process costs more than the copying.
+  const [first, second] = [new ArrayBuffer(piece), new ArrayBuffer(piece)]
+  let writing = Promise.resolve()
   try {
     await writeAll(file, head, 0)
-    for (const { tensor: { tensor, from, dtype, shape }, begin } of places) {
-      const [narrow, wide] = [dtypes[from].bytes, dtypes[dtype].bytes]
-      const [count, step] = [elements(shape), piece / 8]
-      for (let first = 0; first < count; first += step) {
-        const bytes = new Uint8Array(Math.min(step, count - first) * narrow)
-        await tensor.read(bytes, first * narrow)
-        const data = castHost(elementsOf(bytes, from), from, dtype)
-        await writeAll(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength), begin + first * wide)
-        progress(bytes.byteLength)
-      }
+    let memory = first
+    for (const { entry: { tensor, from, dtype }, first: start, count, at } of piecesOf(places)) {
+      const width = dtypes[from].bytes
+      const bytes = new Uint8Array(memory, 0, count * width)
+      await tensor.read(bytes, start * width)
+      const data = castHost(elementsOf(bytes, from), from, dtype)
+      await writing
+      writing = writeAll(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at)
+      // It is waited for behind the next one's reading.
+      writing.catch(() => {})
+      progress(bytes.byteLength)
+      memory = memory === first ? second : first
     }
+    await writing
     await file.sync()
   } finally {
+    await writing.catch(() => undefined)
     await file.close()
   }
   return { name, bytes: size }

@@ -2,12 +2,12 @@
 import { formatShape, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes, type TypedArray } from '../core/dtype.ts'
 import { FileError } from '../core/errors.ts'
+import { localShape } from '../core/layout.ts'
 import { wholePattern } from '../core/pattern.ts'
-import { blockOf, place, stretches, type Backend, type Mesh, type MeshArray, type Placement } from '../engine/index.ts'
-import { canCast, castHost } from './cast.ts'
+import { blockOf, place, stretches, type Backend, type Block, type Mesh, type MeshArray, type Placement } from '../engine/index.ts'
+import { canCast, castHost, elementsOf } from './cast.ts'
 import type { Named } from './plan.ts'
 import type { Source, SourceTensor } from './source.ts'
-import { Staging } from './stage.ts'
 
 /** How names of a file and of a model come together. */
 export interface Fit {
@@ -95,63 +95,89 @@ export async function readParts(tensor: SourceTensor, wanted: readonly Stretch[]
       last.stretches.push(stretch)
     } else spans.push({ begin: stretch.global, end, stretches: [stretch] })
   }
+  let memory: Uint8Array | undefined
   for (const { begin, end, stretches: inside } of spans) {
     const [only] = inside
     if (inside.length === 1 && only !== undefined) {
       await tensor.read(only.part.subarray(only.local, only.local + only.length), only.global)
       continue
     }
-    const bytes = new Uint8Array(end - begin)
+    memory ??= new Uint8Array(longestSpan)
+    const bytes = memory.subarray(0, end - begin)
     await tensor.read(bytes, begin)
     for (const { part, global, local, length } of inside) part.set(bytes.subarray(global - begin, global - begin + length), local)
   }
 }
 
-/** What this process's devices hold of an array, in `staging`'s memory: by where it begins. @throws FileError */
-async function readArray(tensor: SourceTensor, { shape, dtype, sharding }: Placement, backend: Backend, mesh: Mesh, staging: Staging): Promise<ReadonlyMap<string, TypedArray>> {
-  staging.restart()
+/** Elements that are read at once where they become another dtype. */
+const castAtOnce = 2 ** 18
+
+/** Fills `into` with a part of an array that a device holds. @throws FileError */
+async function readPart(tensor: SourceTensor, { shape, dtype }: Placement, block: Block, into: TypedArray): Promise<void> {
   const stored = tensor.dtype ?? dtype
-  const { bytes: width, view } = dtypes[stored]
-  const parts = new Map<string, TypedArray>()
-  const wanted: Stretch[] = []
-  for (const device of backend.addressable.filter(d => d < mesh.size)) {
-    const block = blockOf(shape, sharding, mesh, device)
-    const key = block.starts.join()
-    if (parts.has(key)) continue
-    const length = block.sizes.reduce((n, s) => n * s, 1)
-    const data = view(staging.take(length * width), 0, length)
-    parts.set(key, data)
-    const part = new Uint8Array(data.buffer)
-    // A part may be longer than one span: then it is read in several, each into its place.
-    const cut = (global: number, local: number, length: number): void => {
-      for (let at = 0; at < length; at += longestSpan) wanted.push({ part, global: global + at, local: local + at, length: Math.min(longestSpan, length - at) })
+  const { bytes: width } = dtypes[stored]
+  const runs: { readonly global: number; readonly local: number; readonly length: number }[] = []
+  if (into.length === sizeOf(shape)) runs.push({ global: 0, local: 0, length: into.length })
+  else stretches(shape, block, (global, local, length) => { runs.push({ global, local, length }) })
+  /** Those elements from `first` to `end` that are to lie from byte 0 of `part` on. */
+  const within = (part: Uint8Array, first: number, end: number, most: number): Stretch[] => runs.flatMap(({ global, local, length }) => {
+    const found: Stretch[] = []
+    for (let at = Math.max(local, first); at < Math.min(local + length, end); at += most) {
+      found.push({ part, global: (global + at - local) * width, local: (at - first) * width, length: Math.min(most, local + length - at, end - at) * width })
     }
-    if (data.length === sizeOf(shape)) wanted.push({ part, global: 0, local: 0, length: part.byteLength })
-    else stretches(shape, block, (global, local, length) => { cut(global * width, local * width, length * width) })
+    return found
+  })
+  if (stored === dtype) {
+    const part = new Uint8Array(into.buffer, into.byteOffset, into.byteLength)
+    // A part may be longer than one span: then it is read in several, each into its place.
+    await readParts(tensor, within(part, 0, into.length, runs.length === 1 ? into.length : longestSpan / width))
+    return
   }
-  await readParts(tensor, wanted)
-  return parts
+  const bytes = new Uint8Array(castAtOnce * width)
+  for (let first = 0; first < into.length; first += castAtOnce) {
+    const end = Math.min(first + castAtOnce, into.length)
+    await readParts(tensor, within(bytes, first, end, castAtOnce))
+    ;(into as Float32Array).set(castHost(elementsOf(bytes.subarray(0, (end - first) * width), stored), stored, dtype) as Float32Array, first)
+  }
 }
 
+/** Bytes of the largest part that one device holds. */
+const partBytes = ({ shape, dtype, sharding }: Placement, mesh: Mesh): number => sizeOf(localShape(shape, sharding, mesh)) * dtypes[dtype].bytes
+
 /**
- * Those of `wanted` that the source has, in their order; what was laid out is freed where one fails. The next one is read while one is copied to the
- * devices, so that two are in memory at a time.
+ * Those of `wanted` that the source has, in their order; what was laid out is freed where one fails. On the host is one part of one array at a time, as long as the largest of
+ * them: beside a shorter one the next may be read while that one is copied to the devices.
  * @throws FileError
  */
 export async function loadArrays(source: Source, wanted: readonly Named<Placement>[], backend: Backend, mesh: Mesh): Promise<MeshArray[]> {
+  const found = wanted.flatMap(({ path, value }) => {
+    const tensor = source.tensors.get(path)
+    return tensor === undefined ? [] : [{ path, value, tensor, bytes: partBytes(value, mesh) }]
+  })
+  const devices = backend.addressable.filter(d => d < mesh.size)
+  const memory = new ArrayBuffer(devices.length === 0 ? 0 : found.reduce((n, f) => Math.max(n, f.bytes), 0))
   const arrays: MeshArray[] = []
-  let [staging, other] = [new Staging(), new Staging()]
   let placing = Promise.resolve()
+  let [taken, atEnd] = [0, false]
   try {
-    for (const { path, value } of wanted) {
-      const tensor = source.tensors.get(path)
-      if (tensor === undefined) continue
-      const parts = await readArray(tensor, value, backend, mesh, staging)
+    for (const { path, value, tensor, bytes } of found) {
+      // From the end of the memory where the one before lies at its beginning, and the other way round.
+      const from = atEnd ? 0 : memory.byteLength - bytes - (memory.byteLength - bytes) % 64
+      if (taken + bytes + 64 > memory.byteLength) await placing
+      ;[taken, atEnd] = [bytes, !atEnd]
+      const read = async (block: Block): Promise<TypedArray> => {
+        const length = block.sizes.reduce((n, s) => n * s, 1)
+        const data = dtypes[value.dtype].view(memory, from, length)
+        await readPart(tensor, value, block, data)
+        return data
+      }
+      const [first] = devices
+      const begun = first === undefined ? undefined : blockOf(value.shape, value.sharding, mesh, first)
+      const ahead = begun === undefined ? undefined : await read(begun)
       await placing
-      placing = place(backend, mesh, value, ({ starts }) => castHost(parts.get(starts.join()) as TypedArray, tensor.dtype ?? value.dtype, value.dtype), path).then(array => { arrays.push(array) })
+      placing = place(backend, mesh, value, block => (ahead !== undefined && block.starts.join() === begun?.starts.join() ? ahead : read(block)), path).then(array => { arrays.push(array) })
       // It is waited for behind the next one's reading.
       placing.catch(() => {})
-      ;[staging, other] = [other, staging]
     }
     await placing
     return arrays

@@ -3,13 +3,13 @@ import type { TypedArray } from '../core/dtype.ts'
 import { localShape } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Placement } from '../partition/local.ts'
-import type { Backend, CallSite } from '../runtime/backend.ts'
+import type { Backend, CallSite, DeviceBuffer } from '../runtime/backend.ts'
 import { devicesHere, MeshArray } from './array.ts'
 import { blockOf, cut, type Block } from './blocks.ts'
 import { collected } from './held.ts'
 import { hostValues } from './host.ts'
 
-/** Makes the host data of a part when asked, so that no process needs the whole. Row-major. */
+/** Makes the host data of a part when asked, so that no process needs the whole: one part after another, the next when what it gave has been copied. Row-major. */
 export type Source = (block: Block) => TypedArray | Promise<TypedArray>
 
 /**
@@ -29,14 +29,22 @@ export async function lay(backend: Backend, mesh: Mesh, placement: Placement, da
     return hostValues(await data(blockOf(shape, sharding, mesh, device)), { dtype, shape: localShape(shape, sharding, mesh), what, at })
   }
   // Devices that hold the same part share what is made for it.
-  const made = new Map<string, Promise<TypedArray>>()
-  const puts = await Promise.allSettled(devicesHere(backend, mesh).map(async device => {
-    const { sizes, starts } = blockOf(shape, sharding, mesh, device)
-    const key = starts.join()
-    const part = made.get(key) ?? partOn(device)
-    made.set(key, part)
-    return backend.put(await part, { shape: sizes, dtype }, device)
-  }))
+  const groups = new Map<string, { readonly device: number; readonly index: number }[]>()
+  for (const [index, device] of devicesHere(backend, mesh).entries()) {
+    const key = blockOf(shape, sharding, mesh, device).starts.join()
+    groups.set(key, [...groups.get(key) ?? [], { device, index }])
+  }
+  const puts: PromiseSettledResult<DeviceBuffer>[] = []
+  const laid = async (group: readonly { readonly device: number; readonly index: number }[]): Promise<void> => {
+    const [first] = group
+    const part = first === undefined ? undefined : partOn(first.device)
+    const { sizes } = blockOf(shape, sharding, mesh, first?.device ?? 0)
+    const done = await Promise.allSettled(group.map(async ({ device }) => backend.put(await (part ?? partOn(device)), { shape: sizes, dtype }, device)))
+    group.forEach(({ index }, i) => { const put = done[i]; if (put !== undefined) puts[index] = put })
+  }
+  // What makes parts makes one at a time, when the one before has been copied.
+  if (typeof data !== 'function') await Promise.all([...groups.values()].map(laid))
+  else for (const group of groups.values()) if (!puts.some(p => p.status === 'rejected')) await laid(group)
   const buffers = puts.flatMap(p => (p.status === 'fulfilled' ? [p.value] : []))
   const failed = puts.find(p => p.status === 'rejected')
   if (failed === undefined) {

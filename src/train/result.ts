@@ -25,7 +25,7 @@ export async function writeResult(path: string, params: unknown, session: Sessio
     await fromFirst(processes, 'what the weights are of', async () => { await describe(path, session); return null })
     return saveWeights(join(path, 'model.safetensors'), arrays, processes, naming)
   }
-  const isChange = ({ path: name }: Named<MeshArray>): boolean => name.startsWith('lora.')
+  const isChange = ({ path: name }: Named<MeshArray>): boolean => /^(policy\.)?lora\./.test(name)
   const base = arrays.filter(a => !isChange(a))
   const home = await fromFirst(processes, 'where the base is', async () => await homeOf(run, base, session) ?? null)
   await fromFirst(processes, 'what the adapters are of', async () => {

@@ -57,13 +57,14 @@ async function initialised(path: string, choice: Choice, session: Session, tell:
   const placements = trainer.step.placements[0] as unknown as { readonly params: unknown }
   const wanted = placementTrees.flatten(placements.params).map(({ path: name, leaf }) => ({ path: name, value: leaf }))
   const state = await firstState(session)
+  const drawn = new Map(namedArrays(state.params).map(({ path: name, value }) => [name, value]))
+  // What is loaded takes the place of what was drawn: devices need not hold both.
+  for (const name of (await checkInitial(path, wanted, choice, files?.naming)).loaded) drawn.get(name)?.dispose()
   const { arrays, loaded, unexpected } = await loadInitial(path, wanted, choice, backend, mesh, files?.naming)
   const some = (names: readonly string[]): string => (names.length > 8 ? `${names.slice(0, 8).join(', ')} and ${names.length - 8} more` : names.join(', '))
   const others = wanted.map(w => w.path).filter(name => !arrays.has(name))
   tell({ type: 'note', text: `from ${path}: ${loaded.length} of ${wanted.length} parameters loaded${others.length > 0 ? `; drawn from the seed: ${some(others)}` : ''}${unexpected.length > 0 ? `; left there: ${some(unexpected)}` : ''}` })
-  const drawn = new Map(namedArrays(state.params).map(({ path: name, value }) => [name, value]))
   const params = placementTrees.rebuild(placements.params, wanted.map(w => arrays.get(w.path) ?? drawn.get(w.path)))
-  for (const name of arrays.keys()) drawn.get(name)?.dispose()
   disposeAll(state.slots)
   const slots = await compile((p: Tree) => optimizerOf(run).init(trainedOf(model.params).of(mapTree(p, x => x))), [model.params] as const, { mesh, backend, dims: model.dims, ...layoutsOf(run, model) })
   try {

@@ -92,7 +92,21 @@ it('goes on where it was', async () => {
   expect(losses('longer')).toHaveLength(6)
 })
 
+it('answers that are preferred become likelier than the others, by adapters and whole', async () => {
+  place.file('pairs.jsonl', ['own', 'keep', 'hold', 'shall'].map(word => JSON.stringify({ prompt: [{ role: 'user', content: `the ${word}` }], chosen: [{ role: 'assistant', content: 'these words' }], rejected: [{ role: 'assistant', content: 'a nation' }] })).join('\n'))
+  for (const [out, more] of [['liked', ['--lora', 'rank=4', '--rate', '0.05']], ['liked-all', ['--rate', '0.005']]] as const) {
+    await ok(tune('--data', 'pairs.jsonl', '--prefer', '--steps', '4', '--batch', '2', ...more, '--out', out))
+    const found = losses(out)
+    expect(found[0]).toBeCloseTo(Math.LN2, 3)
+    expect(found.at(-1)).toBeLessThan(0.68)
+    await written(out)
+  }
+  expect(JSON.parse(await ok(meshwork('eval', 'liked', '--plugin', 'simulate', '--data', 'pairs.jsonl', '--json')))).toMatchObject({ accuracy: 1 })
+})
+
 it.each([
+  ['a beta that is none', ['--data', 'pairs.jsonl', '--prefer', 'much'], /--prefer: "much"/],
+  ['chats where pairs are wanted', ['--data', 'chats.jsonl', '--prefer'], /chosen/],
   ['adapters of nothing', ['--data', 'chats.jsonl', '--lora', 'rank=4,of=query'], /flag[^]*"of=query" says nothing of adapters/],
   ['a rank that is none', ['--data', 'chats.jsonl', '--lora', 'rank=0'], /--lora rank: "0"/],
   ['a layer that there is not', ['--data', 'chats.jsonl', '--lora', 'rank=2,on=q_prj'], /no-such-layer[^]*q_prj/],
