@@ -1,7 +1,8 @@
 /** Weights in files of another tool, seen under the paths of a model's own parameters: every read of a parameter is one of the ranges that it lies in. */
-import { dtypes } from '../core/dtype.ts'
+import { dtypes, isHalf } from '../core/dtype.ts'
 import { FileError } from '../core/errors.ts'
 import { isCopy, type Naming } from '../core/naming.ts'
+import { widened } from './cast.ts'
 import { chosen, readParts, type Stretch } from './load.ts'
 import type { Named } from './plan.ts'
 import type { Source, SourceTensor } from './source.ts'
@@ -47,10 +48,13 @@ export async function renamed(source: Source, naming: Naming, parameters: readon
     const own = stored.flatMap(t => t.pieces.filter(p => p.path === path).map(piece => ({ piece, tensor: t.there, name: t.name })))
     const [first] = own
     if (first?.tensor === undefined || own.some(o => o.tensor === undefined)) return []
-    const { dtype, tag } = first.tensor
-    const other = own.find(o => o.tensor?.tag !== tag)
+    const mixed = own.some(o => o.tensor?.dtype !== first.tensor?.dtype)
+    // Of a parameter whose tensors are of several floats, as the layers of a GGUF file may be, the widest that files have.
+    const wide = mixed && own.every(o => o.tensor?.dtype === 'f32' || (o.tensor?.dtype !== undefined && isHalf(o.tensor.dtype)))
+    const { dtype, tag } = wide ? { dtype: 'f32' as const, tag: 'F32' } : first.tensor
+    const other = mixed && !wide ? own.find(o => o.tensor?.dtype !== dtype) : undefined
     if (other !== undefined) throw new FileError({ code: 'tensor-dtype', what: `${source.path}: ${first.name} is ${tag} and ${other.name} ${other.tensor?.tag}, and both are of one parameter`, fix: 'convert the weights to one dtype: meshwork checkpoint convert' })
-    const parts = own.map(({ piece, tensor }) => ({ piece, tensor: tensor as SourceTensor }))
+    const parts = own.map(({ piece, tensor }) => ({ piece, tensor: wide ? widened(tensor as SourceTensor) : tensor as SourceTensor }))
     return [[path, { dtype, tag, shape: value.shape.map(d => d.size), dims: value.shape, read: (into, at) => readPieces(parts, dtypes[dtype ?? value.dtype].bytes, into, at) }]]
   }))
   return { path: source.path, tensors, close: () => source.close(), [Symbol.asyncDispose]: () => source.close() }

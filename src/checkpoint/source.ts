@@ -1,5 +1,5 @@
 /** Tensors by name, wherever they lie: in one file, in several with an index, in a checkpoint. Read by ranges; what was written with checksums is read by them. */
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { z } from 'zod'
 import type { Dim } from '../core/dim.ts'
 import { FileError } from '../core/errors.ts'
@@ -159,7 +159,9 @@ async function openAdapted(file: string, files: Files): Promise<Source> {
   if (found === undefined) return openFile(file, files)
   const adapters = await openFile(file, files)
   try {
-    const base = await openWeights(await weightsIn(found.base, files), files)
+    // What lies beside them is the base of those that were trained on no other folder's.
+    const beside = resolve(found.base) === resolve(dirname(file))
+    const base = await openWeights(beside ? join(found.base, 'model.safetensors') : await weightsIn(found.base, files), files)
     const close = async (): Promise<void> => { await Promise.all([adapters.close(), base.close()]) }
     return { path: file, tensors: new Map([...base.tensors, ...adapters.tensors]), close, [Symbol.asyncDispose]: close }
   } catch (e) {

@@ -59,10 +59,10 @@ export function withLora<P extends Tree, B extends Tree, D extends string, L ext
     return own === undefined ? undefined : { down: own.down, up: own.up.mul(alpha / size) }
   })
   const { logits, ...rest } = model
-  // What else there is of it that is given the weights.
-  const generating = isLanguageModel(model) ? writing(model, adapted) : {}
+  // What else there is of some models that is given the weights.
+  const others = { ...throughWeights(model, adapted), ...(isLanguageModel(model) ? { quantized: halves(model) } : {}) }
   return {
-    ...rest, ...generating,
+    ...rest, ...others,
     dims: { ...model.dims, rank } as LoraModel<P, B, D, L>['dims'],
     params: { base: freezeParams(model.params), lora },
     loss: (params, batch, key) => model.loss(adapted(params), batch, key),
@@ -74,11 +74,14 @@ export function withLora<P extends Tree, B extends Tree, D extends string, L ext
   }
 }
 
-/** What writes text, of weights and changes. Only the weights are held in few bits. */
-const writing = <P extends Tree>({ next, quantized }: LanguageModel, adapted: (params: LoraParams<P>) => P): Pick<LanguageModel, 'next' | 'quantized'> => ({
-  next: (params, tokens, position) => next(adapted(params as unknown as LoraParams<P>), tokens, position),
-  quantized: (params, how) => { const { base, lora } = params as unknown as LoraParams<P>; return { base: quantized(base, how), lora } },
-})
+/** What a model may give beside its logits: the next token's, what its layers end with, vectors of texts. */
+const given = ['next', 'states', 'vectors'] as const
+function throughWeights<P extends Tree>(model: object, adapted: (params: LoraParams<P>) => P): { readonly [name: string]: (params: LoraParams<P>, ...rest: readonly unknown[]) => unknown } {
+  const makers = Object.entries(model as { readonly [name: string]: (params: P, ...rest: readonly unknown[]) => unknown }).filter(([name]) => (given as readonly string[]).includes(name))
+  return Object.fromEntries(makers.map(([name, make]) => [name, (params: LoraParams<P>, ...rest: readonly unknown[]) => make(adapted(params), ...rest)]))
+}
+/** Only the weights are held in few bits. */
+const halves = ({ quantized }: LanguageModel): LanguageModel['quantized'] => (params, how) => { const { base, lora } = params as unknown as LoraParams<Tree>; return { base: quantized(base, how), lora } }
 
 /** A tree of weights with what is adapted in place of some: a linear layer takes either. */
 function replaced<P>(tree: P, change: (path: string) => Adapter | undefined, path = ''): P {
