@@ -1,7 +1,7 @@
 /** Graphs closed over what they use from outside: bodies of loops, branches of choices. */
 import { inputNode } from './input.ts'
 import { rewrite } from './make.ts'
-import { reachable, typeOf, type Node } from './node.ts'
+import { operand, reachable, shapeOf, typeOf, type Node } from './node.ts'
 import type { Graph } from './ops.ts'
 
 // Whether a node depends on no input at all: it follows from the node alone.
@@ -13,6 +13,9 @@ function isIndependent(root: Node): boolean {
   return independent.get(root) === true
 }
 
+/** A broadcast to more elements: one that only reorders dims is made once, outside. */
+const widens = (n: Node): boolean => n.op === 'broadcast' && shapeOf(n).length > shapeOf(operand(n, 0)).length
+
 /**
  * A graph of `outputs` whose inputs are `params` and then what the outputs use from outside (`captures`). Inside are the nodes
  * that depend on the params, and those in `made`. What depends on no input at all stays inside, too, and so do broadcasts of what
@@ -23,7 +26,7 @@ export function closeOver(
 ): { readonly body: Graph; readonly captures: readonly Node[] } {
   // What was there before any param does not depend on them: nobody looks at all that led to it.
   const oldest = params.reduce((id, p) => Math.min(id, p.id), Infinity)
-  const order = reachable(outputs, n => n.id > oldest || made.has(n) || n.op === 'broadcast')
+  const order = reachable(outputs, n => n.id > oldest || made.has(n) || widens(n))
   const inside = new Set<Node>(params)
   const closed = new Set<Node>()
   for (const n of order) {
@@ -32,7 +35,7 @@ export function closeOver(
   }
   const used = new Set(outputs)
   for (const n of order.toReversed()) {
-    if (n.op === 'broadcast' && used.has(n)) inside.add(n)
+    if (widens(n) && used.has(n)) inside.add(n)
     if (inside.has(n)) for (const i of n.inputs) used.add(i)
   }
   const outer = (n: Node): boolean => !inside.has(n) && !closed.has(n)

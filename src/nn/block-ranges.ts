@@ -39,3 +39,8 @@ function limited(window: number | AnyTensor, b: Blocks): number | Scalar {
   const most = b.query * b.queries + b.key * b.keys
   return isTensor(window) ? (loose(window) as unknown as Scalar).minimum(most) : Math.min(window as number, most)
 }
+
+/** Where there is nothing but causality: the first block of keys of which queries of a block do not see all. */
+export const keysInWhole = (b: Blocks, index: Scalar): Scalar => index.mul(b.query).add(1).div(b.key)
+/** The first block of queries that all see all keys of a block. */
+export const queriesInWhole = (b: Blocks, index: Scalar): Scalar => index.mul(b.key).add(b.key - 1 + b.query - 1).div(b.query).minimum(b.queries)

@@ -1,7 +1,10 @@
 /**
  * Attention that never holds the scores of all queries with all keys: blocks of them at a time, with an online softmax (Milakov and Gimelshein 2018; Rabe and Staats
  * 2021; FlashAttention, Dao et al. 2022). Backward the scores of a block are made again of its queries' logsumexp, which is all that is kept beside
- * the result. Blocks that lie behind a causal mask or outside of a window are not computed.
+ * the result. Blocks that lie behind a causal mask or outside of a window are not computed, and those of which everything is seen not masked.
+ *
+ * Scores lie with the keys before the queries, so that maxima and sums over keys are elementwise over rows of queries, and so that each of the seven contractions is one of
+ * rows by columns as it lies. What stays transposed is what has a head's elements in it, which are fewer.
  */
 import { hiddenName, names, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
@@ -15,7 +18,7 @@ import { scan } from '../graph/scan.ts'
 import { full, iota, loose, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor } from '../graph/types.ts'
 import { whileLoop } from '../graph/while.ts'
-import { keyRange, queryRange, type Blocks, type Range } from './block-ranges.ts'
+import { keyRange, keysInWhole, queriesInWhole, queryRange, type Blocks, type Range } from './block-ranges.ts'
 import { anyBut, both, broken, either, summedTo, tainted, without } from './isolated.ts'
 import { biased, capSlope, cappedScores, type Scoring } from './scores.ts'
 import { visibleIn, type Visibility } from './visible.ts'
@@ -52,11 +55,12 @@ export function blockwise(q: T, k: T, v: T, options: Blockwise): T {
   const wholes: { readonly [name: string]: number } = { [seq.name]: blocks.query * blocks.queries, [kvSeq.name]: blocks.key * blocks.keys }
   /** Filled up to whole blocks, with the dim that is cut after the others. */
   const filled = (x: T): T => [seq, kvSeq].reduce((y, dim) => padded(y, dim, wholes[dim.name] ?? dim.size), x)
-  const laid = (x: T, along: Dim): T => {
+  /** With these dims last. */
+  const laid = (x: T, ...last: readonly string[]): T => {
     const whole = filled(x)
-    const [own, last] = [whole.shape.filter(d => d.name === along.name), whole.shape.filter(d => d.name === headDim.name)]
-    return ordered(whole, [...whole.shape.filter(d => !own.includes(d) && !last.includes(d)), ...own, ...last])
+    return ordered(whole, [...whole.shape.filter(d => !last.includes(d.name)), ...last.flatMap(name => whole.shape.filter(d => d.name === name))])
   }
+  const [queries, keys, elements] = [seq.name, kvSeq.name, headDim.name]
   const scoreDims = (q: T, k: T): Dim[] => [...q.shape, ...k.shape].filter((d, i, all) => d.name !== headDim.name && all.findIndex(e => e.name === d.name) === i)
   /** One block's part of what has the dim, from a number of elements on. */
   const at = (x: T, start: Scalar, to: Dim): T => (names(x.shape).includes(to.name) ? loose(dynamicSlice(x, to.name, start, to as Dim<never>)) : x)
@@ -84,9 +88,11 @@ export function blockwise(q: T, k: T, v: T, options: Blockwise): T {
     return { q: without(given.q), k: without(given.k), v: without(given.v), keys: either(broken(given.k, kept), broken(given.v, kept)), queries: broken(given.q, kept) }
   }
   const scoresOf = (q: T, k: T, bias: T | undefined, i: Scalar, j: Scalar): { readonly capped: T; readonly scores: T } => {
-    const capped = cappedScores(q, k, headDim.name, softCap)
+    const capped = cappedScores(k, q, headDim.name, softCap)
     return { capped, scores: biased(capped, bias === undefined ? undefined : at(at(bias, i, rows), j, cols)) }
   }
+  /** Of causal attention, and nothing more, only the blocks on the diagonal are masked. */
+  const diagonal = named?.causal === true && named.window === undefined && Object.keys(present({ ...named.queries, ...named.keys })).length === 0 && blocks.key * blocks.keys === kvSeq.size
   const loop = <S extends { readonly [name: string]: T }>(r: Range, init: S, body: (index: Scalar, state: S) => S): S =>
     whileLoop(({ index }) => (index as unknown as Scalar).less(r.end), s => ({ index: (s.index as unknown as Scalar).add(1), state: body(s.index as unknown as Scalar, s.state) }), { index: r.start, state: init }).state
 
@@ -99,11 +105,12 @@ export function blockwise(q: T, k: T, v: T, options: Blockwise): T {
       const i = startOf(index as unknown as Scalar, blocks.query)
       const qi = at(own.q, i, rows).cast(sums)
       const line = scoreDims(qi, own.k).filter(d => d.name !== kvSeq.name)
-      const value = [...line, ...own.v.shape.filter(d => d.name !== kvSeq.name && !names(line).includes(d.name))]
+      const value = [...own.v.shape, ...line].filter((d, at, all) => d.name !== kvSeq.name && all.findIndex(e => e.name === d.name) === at)
       const init = { most: filledWith(-Infinity, line, sums), sum: zeros(line, qi), value: zeros(value, qi), ...(own.keys === undefined ? {} : { odd: filledWith(0, line, 'bool') }) }
-      const done = loop(range(keyRange, given, index as unknown as Scalar), init as { most: T; sum: T; value: T; odd?: T } & { [name: string]: T }, (index, s) => {
+      type Kept = { most: T; sum: T; value: T; odd?: T } & { [name: string]: T }
+      const turn = (whole: boolean) => (index: Scalar, s: Kept): Kept => {
         const j = startOf(index, blocks.key)
-        const visible = seen(i, j, given)
+        const visible = whole ? undefined : seen(i, j, given)
         const { scores } = scoresOf(qi, at(own.k, j, cols).cast(sums), bias, i, j)
         const masked = visible === undefined ? scores : where(visible, scores, -Infinity)
         const most = loose(s.most.maximum(masked.max(kvSeq.name)))
@@ -112,8 +119,11 @@ export function blockwise(q: T, k: T, v: T, options: Blockwise): T {
         const shares = masked.sub(shift).exp()
         const kept = s.most.sub(shift).exp()
         const odd = own.keys === undefined || s.odd === undefined ? {} : { odd: either(s.odd, anyBut(visible === undefined ? at(own.keys, j, cols) : both(visible, at(own.keys, j, cols)), names(line))) }
-        return { most: ordered(most, line), sum: ordered(s.sum.mul(kept).add(shares.sum(kvSeq.name)), line), value: ordered(s.value.mul(kept).add(loose(shares.dot(at(own.v, j, cols).cast(sums), kvSeq.name))), value), ...orderedOdd(odd, line) }
-      })
+        return { most: ordered(most, line), sum: ordered(s.sum.mul(kept).add(shares.sum(kvSeq.name)), line), value: ordered(s.value.mul(kept).add(loose(at(own.v, j, cols).cast(sums).dot(shares, kvSeq.name))), value), ...orderedOdd(odd, line) }
+      }
+      const { start, end } = range(keyRange, given, index as unknown as Scalar)
+      const middle = diagonal ? keysInWhole(blocks, index as unknown as Scalar) : start
+      const done = loop({ start: middle, end }, diagonal ? loop({ start, end: middle }, init as Kept, turn(true)) : init as Kept, turn(false))
       const nothing = done.sum.equal(0)
       const divisor = where(nothing, filledWith(1, line, sums), done.sum)
       const along = (x: T): T => ordered(x.cast(sums), [...x.shape, { name: headDim.name, size: 1 }])
@@ -136,35 +146,43 @@ export function blockwise(q: T, k: T, v: T, options: Blockwise): T {
     // A row of which something is not finite has no shares of others to tell; its own gradients are NaN in the end.
     const odd = own.queries === undefined ? undefined : either(element(packed, size + 1).notEqual(0), broken(cotangent, names(line)))
     const inner = clean.mul(isolate ? without(found) : found).sum(headDim.name) as T
-    const [whole, products] = [filled(sum), filled(inner)]
-    const [gs, odds] = [laid(clean, seq), odd === undefined ? undefined : filled(odd)]
+    const [whole, products] = [laid(sum, queries), laid(inner, queries)]
+    const [gs, odds] = [laid(clean, queries, elements), odd === undefined ? undefined : laid(odd, queries)]
     const outer: Dim = { name: hiddenName(kvSeq.name, 'blocks'), size: blocks.keys }
     const bias = given.bias
-    const start = { dq: zeros(own.q.shape, whole), ...(bias === undefined ? {} : { dbias: zeros(bias.shape, whole) }) }
+    const turnedKeys = laid(own.k, elements, keys)
+    /** Of a change of the queries: as the product with the keys gives it. */
+    const sloped = (q: T): Dim[] => [...turnedKeys.shape.filter(d => names(q.shape).includes(d.name)), ...q.shape.filter(d => !names(turnedKeys.shape).includes(d.name))]
+    const start = { dq: zeros(sloped(own.q), whole), ...(bias === undefined ? {} : { dbias: zeros(bias.shape, whole) }) }
     type Kept = { dq: T; dbias?: T } & { [name: string]: T }
     const [sumsOf, stacked] = scan(outer as Dim<never>, start as Kept, { index: iota(outer) }, (carry, { index }) => {
       const j = startOf(index as unknown as Scalar, blocks.key)
       const [kj, vj] = [at(own.k, j, cols).cast(sums), at(own.v, j, cols).cast(sums)]
       const keys = own.keys === undefined ? undefined : at(own.keys, j, cols)
       const init = { ...carry, dk: zeros(kj.shape, kj), dv: zeros(vj.shape, vj), ...(keys === undefined ? {} : { odd: keys }) }
-      const done = loop(range(queryRange, given, index as unknown as Scalar), init as Kept & { dk: T; dv: T; odd?: T }, (index, s) => {
+      const kt = at(turnedKeys, j, cols).cast(sums)
+      type Inner = Kept & { dk: T; dv: T; odd?: T }
+      const turn = (all: boolean) => (index: Scalar, s: Inner): Inner => {
         const i = startOf(index, blocks.query)
         const [qi, gi] = [at(own.q, i, rows).cast(sums), at(gs, i, rows).cast(sums)]
-        const visible = seen(i, j, given)
+        const visible = all ? undefined : seen(i, j, given)
         const { capped, scores } = scoresOf(qi, kj, bias, i, j)
         const shares = masked(visible, scores.sub(at(whole, i, rows)).exp())
-        const slope = contracted(gi, vj, shares.shape)
+        const slope = contracted(vj, gi, shares.shape)
         const change = masked(visible, shares.mul(slope.sub(at(products, i, rows))))
         const rise = softCap === undefined ? change : change.mul(capSlope(capped, softCap))
         const oddRows = odds === undefined ? undefined : at(odds, i, rows)
         return {
-          dq: added(s.dq, contracted(rise, kj, qi.shape), i, rows),
+          dq: added(s.dq, contracted(kt, rise, sloped(qi)), i, rows),
           ...(bias === undefined || s.dbias === undefined ? {} : { dbias: addedBoth(s.dbias, summedTo(change, at(at(bias, i, rows), j, cols)).cast(sums), i, j) }),
           dk: s.dk.add(contracted(rise, qi, kj.shape)), dv: s.dv.add(contracted(shares, gi, vj.shape)),
           ...(s.odd === undefined || oddRows === undefined ? {} : { odd: ordered(either(s.odd, anyBut(visible === undefined ? oddRows : both(visible, oddRows), names(s.odd.shape))), s.odd.shape) }),
-        } as typeof s
-      })
-      const { dk, dv, odd, ...rest } = done
+        } as Inner
+      }
+      const { start: from, end } = range(queryRange, given, index as unknown as Scalar)
+      const middle = diagonal ? queriesInWhole(blocks, index as unknown as Scalar) : end
+      const masking = loop({ start: from, end: middle }, init as Inner, turn(false))
+      const { dk, dv, odd, ...rest } = diagonal ? loop({ start: middle, end }, masking, turn(true)) : masking
       return [rest as Kept, { dk, dv, ...(odd === undefined ? {} : { odd }) }] as const
     })
     const kept = stacked as unknown as { readonly dk: T; readonly dv: T; readonly odd?: T }
@@ -191,10 +209,10 @@ export function blockwise(q: T, k: T, v: T, options: Blockwise): T {
     rowSegments: loosely(named?.queries.segments), colSegments: loosely(named?.keys.segments), prefix: loosely(named?.keys.prefix), keep: loosely(named?.keys.keep),
   })
   /** Laid out for the loops. */
-  const prepared = (given: Given): Given => ({ ...Object.fromEntries(Object.entries(given).map(([name, x]) => [name, filled(x as T)])), q: laid(given.q, seq), k: laid(given.k, kvSeq), v: laid(given.v, kvSeq) })
+  const prepared = (given: Given, ...valuesAs: readonly string[]): Given => ({ ...Object.fromEntries(Object.entries(given).map(([name, x]) => [name, filled(x as T)])), q: laid(given.q, queries, elements), k: laid(given.k, keys, elements), v: laid(given.v, ...valuesAs) })
   const inputs: Given = { q, k, v, ...extras }
-  const packed = withGradient(inputs as unknown as { readonly [name: string]: T }, given => forward(prepared(given as unknown as Given)), (g, result, given) => {
-    const found = backward(g, result, prepared(given as unknown as Given))
+  const packed = withGradient(inputs as unknown as { readonly [name: string]: T }, given => forward(prepared(given as unknown as Given, elements, keys)), (g, result, given) => {
+    const found = backward(g, result, prepared(given as unknown as Given, keys, elements))
     return Object.fromEntries(Object.keys(given).map(name => [name, (found as { readonly [name: string]: T | undefined })[name]])) as never
   })
   const result = loose(slice(packed, headDim.name, { end: size })).cast(q.dtype)
