@@ -147,12 +147,6 @@ export const noneUsable = (folder: string, reasons: readonly (readonly string[])
   fix: 'bring back a copy of one; or move them away to begin anew',
 })
 
-/** A GGUF file's tensors under their names in Hugging Face's files. */
-async function openGgufWeights(path: string, files: Files): Promise<Source> {
-  const { tensors, close } = await openGgufModel(path, files)
-  return { path, tensors, close, [Symbol.asyncDispose]: close }
-}
-
 /** Where a folder's weights lie: its adapters or its one file where it has them, which of a run is what it ended with, else whatever it holds. */
 export async function weightsIn(folder: string, files: Files = disk): Promise<string> {
   for (const name of [adapterWeightsName, 'model.safetensors']) if ((await files.info(join(folder, name)).catch(() => undefined))?.kind === 'file') return join(folder, name)
@@ -176,12 +170,20 @@ async function openAdapted(file: string, files: Files): Promise<Source> {
   }
 }
 
+/** A GGUF file's tensors under their names in Hugging Face's files. */
+async function openGgufWeights(path: string, files: Files): Promise<Source> {
+  const { tensors, close } = await openGgufModel(path, files)
+  return { path, tensors, close, [Symbol.asyncDispose]: close }
+}
+
+const openAny = (path: string, files: Files): Promise<Source> =>
+  (path.endsWith('.gguf') ? openGgufWeights(path, files) : path.endsWith('.index.json') ? openIndexed(path, files) : basename(path) === adapterWeightsName ? openAdapted(path, files) : openFile(path, files))
+
 /** Weights from wherever a person says: a file of safetensors or GGUF, a folder in Hugging Face's layout, a checkpoint, a run's folder; adapters with the weights of their base. @throws FileError */
 export async function openWeights(path: string, files: Files = disk): Promise<Source> {
   const info = await files.info(path).catch((cause: unknown) => { throw cannotRead(path, cause) })
   if (info === undefined) throw cannotRead(path, 'there is nothing of that name', 'check the path')
-  if (info.kind !== 'folder' && path.endsWith('.gguf')) return openGgufWeights(path, files)
-  if (info.kind !== 'folder') return path.endsWith('.index.json') ? openIndexed(path, files) : basename(path) === adapterWeightsName ? openAdapted(path, files) : openFile(path, files)
+  if (info.kind !== 'folder') return openAny(path, files)
   const newest = await newestIn(path, files)
   if (newest !== undefined) return openGroup(newest.path, newest.manifest, 'weights', files)
   const names = await files.list(path).catch((cause: unknown) => { throw cannotRead(path, cause) })

@@ -5,6 +5,7 @@ import { FileError } from '../core/errors.ts'
 import type { Plain, PlainObject } from '../core/plain.ts'
 import { readAdapters } from '../checkpoint/index.ts'
 import type { JinjaTemplate, Tokenizer } from '../data/index.ts'
+import { chatTemplateOf, openGgufModel } from '../formats/index.ts'
 import { isSystemError } from '../io/atomic.ts'
 import type { Pretrained } from './pretrained.ts'
 
@@ -40,6 +41,7 @@ const tokenNames = ['bos_token', 'eos_token', 'pad_token', 'unk_token', 'sep_tok
  * those files, or the ids of its `config.json`, name. Undefined where it has none. @throws FileError where a file cannot be read
  */
 export async function chatTemplateIn({ folder, config }: Pick<Pretrained, 'folder' | 'config'>, tokenizer: Pick<Tokenizer, 'tokens'>): Promise<JinjaTemplate | undefined> {
+  if (folder.endsWith('.gguf')) return ofGguf(folder, config, tokenizer)
   const base = (await readAdapters(folder))?.base
   const folders = base === undefined ? [folder] : [folder, base]
   const [own, special] = [await objectIn(folders, 'tokenizer_config.json'), await objectIn(folders, 'special_tokens_map.json')]
@@ -47,10 +49,14 @@ export async function chatTemplateIn({ folder, config }: Pick<Pretrained, 'folde
   const listed = Array.isArray(named) ? (named as readonly Plain[]).filter(isObject).find(t => t['name'] === 'default')?.['template'] : named
   const jinja = (await textIn(folders, 'chat_template.jinja'))?.text ?? (typeof listed === 'string' ? listed : undefined)
   if (jinja === undefined) return undefined
-  const variables = Object.fromEntries(tokenNames.flatMap(name => {
-    const id = config[`${name}_id`]
-    const text = tokenText(own[name]) ?? tokenText(special[name]) ?? (typeof id === 'number' ? tokenizer.tokens[id] : undefined)
-    return text === undefined ? [] : [[name, text]]
-  }))
-  return { jinja, variables }
+  return { jinja, variables: tokensOf(name => tokenText(own[name]) ?? tokenText(special[name]) ?? byId(name, config, tokenizer)) }
 }
+
+async function ofGguf(file: string, config: PlainObject, tokenizer: Pick<Tokenizer, 'tokens'>): Promise<JinjaTemplate | undefined> {
+  await using model = await openGgufModel(file)
+  const jinja = chatTemplateOf(file, model.file.metadata)
+  return jinja === undefined ? undefined : { jinja, variables: tokensOf(name => byId(name, config, tokenizer)) }
+}
+
+const byId = (name: string, config: PlainObject, { tokens }: Pick<Tokenizer, 'tokens'>): string | undefined => { const id = config[`${name}_id`]; return typeof id === 'number' ? tokens[id] : undefined }
+const tokensOf = (text: (name: string) => string | undefined): { readonly [name: string]: string } => Object.fromEntries(tokenNames.flatMap(name => { const found = text(name); return found === undefined ? [] : [[name, found]] }))

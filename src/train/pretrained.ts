@@ -26,7 +26,7 @@ export interface Pretrained {
 
 const largestConfig = 2 ** 24
 
-/** A model by its folder, or by a GGUF file, or adapters of one by theirs. @throws FileError where there is no model, UsageError where it is of an architecture that is not known */
+/** A model by its folder or GGUF file, or adapters of one by their folder. @throws FileError where there is no model, UsageError where it is of an architecture that is not known */
 export async function readPretrained(folder: string): Promise<Pretrained> {
   if (folder.endsWith('.gguf')) return readGgufModel(folder)
   const adapted = await readAdapters(folder)
@@ -34,7 +34,7 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
   const file = join(home, 'config.json')
   const config = await readConfig(file).catch((cause: unknown) => {
     if (!isSystemError(cause)) throw cause
-    throw new FileError({ code: 'no-model', what: `${folder} holds no model: it has no config.json`, fix: 'give a folder in Hugging Face\'s layout, a .gguf file, a finished run, or a model that was imported', cause })
+    throw new FileError({ code: 'no-model', what: `${folder} holds no model: it has no config.json`, fix: 'give a folder in Hugging Face\'s layout, a GGUF file, a finished run, or a model that was imported', cause })
   })
   const tokenizers = [folder, home].map(at => join(at, 'tokenizer.json'))
   const there = await Promise.all(tokenizers.map(path => stat(path).then(s => s.isFile(), () => false)))
@@ -44,20 +44,6 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
   } catch (e) {
     throw inFile(e, file, folder)
   }
-}
-
-/** A GGUF file as a folder: data wants a tokenizer as a file, so the one within is kept in the cache. */
-async function readGgufModel(path: string): Promise<Pretrained> {
-  await using model = await openGgufModel(path)
-  const { config, file: { metadata } } = model
-  const found = tokenizerOf(path, metadata)
-  const text = found === undefined ? undefined : JSON.stringify(found)
-  const tokenizer = text === undefined ? undefined : join(cacheRoot(), 'tokenizers', sha256(text), 'tokenizer.json')
-  if (tokenizer !== undefined && text !== undefined && !await stat(tokenizer).then(s => s.isFile(), () => false)) {
-    await makeCacheFolder(dirname(tokenizer))
-    await writeFileAtomic(tokenizer, text)
-  }
-  return { folder: path, config, architecture: architectureNamed(config), tokenizer, positions: positionsOf(config) }
 }
 
 /** A `config.json`. @throws FileError where it is none; what the system says where it cannot be read */
@@ -74,6 +60,20 @@ async function adaptersIn({ path, config }: AdapterFolder, found: Pretrained): P
   const { r } = config
   const all = loraModel(base, { rank: typeof r === 'number' && Number.isSafeInteger(r) && r > 0 ? r : 1 })
   return adaptersOf(config, [...source.tensors.keys()], found.architecture.names(base.config as never), all.build({ batch: 1 }))
+}
+
+/** A GGUF file as a folder: data wants a tokenizer as a file, so the one within is kept in the cache. */
+async function readGgufModel(path: string): Promise<Pretrained> {
+  await using model = await openGgufModel(path)
+  const { config, file: { metadata } } = model
+  const found = tokenizerOf(path, metadata)
+  const text = found === undefined ? undefined : JSON.stringify(found)
+  const tokenizer = text === undefined ? undefined : join(cacheRoot(), 'tokenizers', sha256(text), 'tokenizer.json')
+  if (tokenizer !== undefined && text !== undefined && !await stat(tokenizer).then(s => s.isFile(), () => false)) {
+    await makeCacheFolder(dirname(tokenizer))
+    await writeFileAtomic(tokenizer, text)
+  }
+  return { folder: path, config, architecture: architectureNamed(config), tokenizer, positions: positionsOf(config) }
 }
 
 /** The longest window that a configuration has positions for. */

@@ -23,6 +23,9 @@ const tokenizers: Environment = { folder: `oracle-tokenizers-${tokenizersVersion
 export const transformersVersion = '5.24.0'
 const transformers: Environment = { folder: `oracle-transformers-${transformersVersion}`, name: 'transformers', packages: [`transformers==${transformersVersion}`, `torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
 
+export const peftVersion = '0.21.2'
+const peft: Environment = { folder: `oracle-peft-${peftVersion}`, name: 'peft', packages: [`peft==${peftVersion}`, `transformers==${transformersVersion}`, `torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
+
 /** No Python, or one that cannot be used. */
 export class PythonError extends MeshworkError {}
 
@@ -98,6 +101,8 @@ export const optaxPython = (say: Say): Promise<string> => pythonOf(optax, say)
 export const safetensorsPython = (say: Say): Promise<string> => pythonOf(safetensors, say)
 export const tokenizersPython = (say: Say): Promise<string> => pythonOf(tokenizers, say)
 export const transformersPython = (say: Say): Promise<string> => pythonOf(transformers, say)
+/** With transformers and PyTorch in it, too. */
+export const peftPython = (say: Say): Promise<string> => pythonOf(peft, say)
 
 async function must(what: string, fix: string, { code, output }: Ended): Promise<void> {
   if (code === 0) return
