@@ -2,7 +2,7 @@
 export type { Rows } from './rows.ts'
 export { arrayData, type ArrayBatch, type ArrayFiles, type OpenedArrays, type SomeRows } from './array-data.ts'
 export { endOfText } from './bpe.ts'
-export { documentsOf, openParts, type Document, type DocumentFormat, type DocumentPart, type Message, type Piece } from './documents.ts'
+export { documentsOf, openParts, recordsOf, type Document, type DocumentFormat, type DocumentPart, type JsonRecord, type Message, type Piece } from './documents.ts'
 export { pairData, type PairConfig } from './pair-data.ts'
 export type { DataAbout, DataRequest, HeldOut, OpenableData, OpenData } from './part.ts'
 export { joinRows, openArrayFiles, openCsvRows, openIdx, openNpy, openNpz, openTar, type Column, type CsvColumn, type CsvRowsOptions, type MemberRows, type Members, type Rows as ArrayRows } from './sources/rows/index.ts'

@@ -26,9 +26,12 @@ export interface Pretrained {
 
 const largestConfig = 2 ** 24
 
-/** A model by its folder or GGUF file, or adapters of one by their folder. @throws FileError where there is no model, UsageError where it is of an architecture that is not known */
-export async function readPretrained(folder: string): Promise<Pretrained> {
-  if (folder.endsWith('.gguf')) return readGgufModel(folder)
+/**
+ * A model by its folder or GGUF file, or adapters of one by their folder; `named` says of which architecture it is.
+ * @throws FileError where there is no model, UsageError where it is of an architecture that is not known
+ */
+export async function readPretrained(folder: string, named: (config: JsonObject) => AnyArchitecture = architectureNamed): Promise<Pretrained> {
+  if (folder.endsWith('.gguf')) return readGgufModel(folder, named)
   const adapted = await readAdapters(folder)
   const home = adapted?.base ?? folder
   const file = join(home, 'config.json')
@@ -39,7 +42,7 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
   const tokenizers = [folder, home].map(at => join(at, 'tokenizer.json'))
   const there = await Promise.all(tokenizers.map(path => stat(path).then(s => s.isFile(), () => false)))
   try {
-    const found: Pretrained = { folder, config, architecture: architectureNamed(config), tokenizer: tokenizers.find((_, i) => there[i]), positions: positionsOf(config) }
+    const found: Pretrained = { folder, config, architecture: named(config), tokenizer: tokenizers.find((_, i) => there[i]), positions: positionsOf(config) }
     return adapted === undefined ? found : { ...found, adapters: await adaptersIn(adapted, found) }
   } catch (e) {
     throw inFile(e, file, folder)
@@ -63,7 +66,7 @@ async function adaptersIn({ path, config }: AdapterFolder, found: Pretrained): P
 }
 
 /** A GGUF file as a folder: data wants a tokenizer as a file, so the one within is kept in the cache. */
-async function readGgufModel(path: string): Promise<Pretrained> {
+async function readGgufModel(path: string, named: (config: JsonObject) => AnyArchitecture): Promise<Pretrained> {
   await using model = await openGgufModel(path)
   const { config, file: { metadata } } = model
   const found = tokenizerOf(path, metadata)
@@ -73,7 +76,7 @@ async function readGgufModel(path: string): Promise<Pretrained> {
     await makeCacheFolder(dirname(tokenizer))
     await writeFileAtomic(tokenizer, text)
   }
-  return { folder: path, config, architecture: architectureNamed(config), tokenizer, positions: positionsOf(config) }
+  return { folder: path, config, architecture: named(config), tokenizer, positions: positionsOf(config) }
 }
 
 /** The longest window that a configuration has positions for. */

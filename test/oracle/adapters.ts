@@ -35,7 +35,7 @@ const cases: { readonly [name: string]: { readonly part: unknown; readonly lora:
 /** Any numbers, the same for a step. */
 const ids = (step: number, count: number, below: number): Int32Array => Int32Array.from({ length: count }, (_, i) => (((step + 3) * 7919 + i * 104729) >>> 3) % below)
 function batchOf(model: Pick<AnyModel, 'batch'>, step: number, count: number): { readonly [name: string]: Int32Array | Uint8Array } {
-  const made = { tokens: ids(step, count * seq, 64), targets: ids(step + 1, count * seq, 64), labels: ids(step, count, 3), mask: new Uint8Array(count * seq).fill(1) }
+  const made = { tokens: ids(step, count * seq, 64), targets: ids(step + 1, count * seq, 64), labels: ids(step, count, 3), types: new Int32Array(count * seq), mask: new Uint8Array(count * seq).fill(1) }
   return Object.fromEntries(Object.entries(made).filter(([name]) => name in (model.batch as object)))
 }
 
