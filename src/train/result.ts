@@ -19,8 +19,9 @@ import type { Session } from './session.ts'
  */
 export async function writeResult(path: string, params: unknown, session: Session): Promise<void> {
   const { run, files, backend: { processes } } = session
-  const arrays = namedArrays(params)
   const naming = files?.naming
+  // What a model is compared with is no part of what it has learnt.
+  const arrays = namedArrays(params).filter(({ path: name }) => naming?.copies === undefined || !name.startsWith('reference.'))
   if (files?.adapter === undefined) {
     await fromFirst(processes, 'what the weights are of', async () => { await describe(path, session); return null })
     return saveWeights(join(path, 'model.safetensors'), arrays, processes, naming)
