@@ -30,6 +30,7 @@ for case in sorted(folder.iterdir(), key=lambda p: int(p.name)):
         adapted = PeftModel.from_pretrained(load(case / "base"), case / "adapters").eval()
         with_peft = logits(adapted, tokens)
     except (ValueError, KeyError):
+        # An unknown kind of adapters.
         with_peft = None
     found.append({"base": logits(load(case / "base"), tokens), "peft": with_peft, "merged": logits(merged, tokens)})
 print(json.dumps(found))

@@ -36,7 +36,8 @@ export function adaptedNaming(naming: Naming, model: Pick<AnyModel, 'params'>): 
 
 /** The kind that a folder of adapters says it is where `peft` cannot have them: on parts of a tensor. */
 const ownKind = 'MESHWORK_LORA'
-const tasks: readonly (readonly [RegExp, string])[] = [[/ForCausalLM$|LMHeadModel$/, 'CAUSAL_LM'], [/ForConditionalGeneration$/, 'SEQ_2_SEQ_LM'], [/ForSequenceClassification$/, 'SEQ_CLS'], [/Model$/, 'FEATURE_EXTRACTION']]
+/** Of a classifier none: `peft` would look for a head among the adapters, which here is one of the base's frozen weights. */
+const tasks: readonly (readonly [RegExp, string])[] = [[/ForCausalLM$|LMHeadModel$/, 'CAUSAL_LM'], [/ForConditionalGeneration$/, 'SEQ_2_SEQ_LM'], [/Model$/, 'FEATURE_EXTRACTION']]
 
 /** `adapter_config.json`, but for where the base is. `model` has adapters on it. */
 export function adapterConfig({ classes: [name = ''] }: Pick<AnyArchitecture, 'classes'>, naming: Naming, model: Pick<AnyModel, 'params' | 'linear'>, { rank, alpha = 2 * rank }: LoraOptions): JsonObject {
