@@ -14,7 +14,6 @@ import { readRunFile } from '../train/folder.ts'
 import { partOf, readPretrained, type Pretrained } from '../train/pretrained.ts'
 import { modelOf, type Run } from '../train/run.ts'
 import { checkRun } from './check.ts'
-import { shellWord } from './format.ts'
 import { applyFlags, wholeNumber, type MeshFlags } from './overrides.ts'
 import { runOfModel, usualLayout } from './pretrained-run.ts'
 
@@ -134,7 +133,6 @@ export async function measuredEmbedder(folder: string, flags: MeasureFlags): Pro
   const most = sentence?.max_seq_length
   const measured = await measuredModel(folder, flags, { named: sentenceArchitecture, adapt: (architecture, config) => sentenceConfig(architecture, config, pooling), most: typeof most === 'number' && most > 0 ? most : undefined })
   const { built, stored, lengths, padding, tokenizer, given } = measured
-  if (given.adapters !== undefined) throw new UsageError({ code: 'adapters', what: `${folder} holds changes of a model, and texts are embedded by whole ones`, fix: `put them together: npx meshwork export ${shellWord(folder)} --to DIR, and give DIR` })
   if (embeddingOf(measured.model, pooling) === undefined) throw new UsageError({ code: 'no-vectors', what: `${folder} is a model of type ${JSON.stringify(given.config['model_type'])}, which gives texts no vectors`, fix: 'give one that does: a BERT or RoBERTa such as MiniLM, or a decoder' })
   const model: Embedding['model'] = (rows, seq) => {
     const found = embeddingOf(built(rows, seq), pooling)

@@ -49,6 +49,15 @@ it('adapters are learnt beside a base that stays as it was, and come out merged'
   expect(JSON.parse(readFileSync(at('merged', 'config.json'), 'utf8'))).toMatchObject({ model_type: 'llama', max_position_embeddings: 64 })
   expect(await written('merged')).toBe(await written('lora'))
   expect(bytes('merged', 'model.safetensors')).not.toBe(before)
+  const vectors = async (folder: string): Promise<readonly number[]> => {
+    await ok(meshwork('embed', folder, '--plugin', 'simulate', '--batch', '1', '--model', '1', '--input', 'text.jsonl', '--output', `${folder}.vectors.jsonl`))
+    return readFileSync(at(`${folder}.vectors.jsonl`), 'utf8').trim().split('\n').flatMap(line => (JSON.parse(line) as { readonly vector: number[] }).vector)
+  }
+  place.file('text.jsonl', '{"text":"the people"}\n{"text":"these words"}\n')
+  const [apart, together, without] = [await vectors('lora'), await vectors('merged'), await vectors('base')]
+  const far = (a: readonly number[]): number => Math.max(...a.map((x, i) => Math.abs(x - (together[i] ?? NaN))))
+  expect(far(apart)).toBeLessThan(1e-4)
+  expect(far(without)).toBeGreaterThan(1e-2)
   // Neither its recipe nor its base is told again.
   const measured = JSON.parse(await ok(meshwork('eval', 'lora', '--plugin', 'simulate', '--data', 'chats.jsonl', '--json'))) as { readonly loss: number; readonly tokens: number }
   const alone = JSON.parse(await ok(meshwork('eval', 'lora', '--plugin', 'simulate', '--data', 'chats.jsonl', '--batch', '1', '--model', '1', '--json'))) as { readonly loss: number }
