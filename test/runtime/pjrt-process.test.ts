@@ -102,6 +102,11 @@ describe('the environment', () => {
     expect(wantedFlags(['avx2', 'avx512f'])).toContain('--xla_cpu_prefer_vector_width=512')
   })
 
+  it('leaves matrices to Eigen only on CPUs where that was measured', () => {
+    const chosen = (model: string): boolean => wantedFlags(['avx512f'], model).some(f => f.startsWith('--xla_cpu_experimental_ynn_fusion_type'))
+    expect([chosen('Intel(R) Xeon(R) Processor'), chosen('AMD EPYC'), chosen('')]).toEqual([true, false, false])
+  })
+
   it('adds flags and replaces none', () => {
     expect(mergeFlags('', ['--a=1', '--b=2'])).toBe('--a=1 --b=2')
     expect(mergeFlags(' --b=3 ', ['--a=1', '--b=2'])).toBe('--b=3 --a=1')
@@ -113,9 +118,10 @@ describe('the environment', () => {
     const bytes = Buffer.alloc(9 << 20)
     bytes.write('xla_first', 100)
     bytes.write('xla_across_the_edge_of_a_chunk', (4 << 20) - 7)
+    bytes.write('KIND', 200)
     bytes.write('xla_last', bytes.length - 8)
     await writeFile(path, bytes)
-    const flags = ['--xla_last=1', '--xla_across_the_edge_of_a_chunk=2', '--xla_unknown=3', '--xla_first=4']
-    expect(knownFlags(path, flags)).toEqual(flags.filter((flag) => !flag.includes('unknown')))
+    const flags = ['--xla_last=1', '--xla_across_the_edge_of_a_chunk=2', '--xla_unknown=3', '--xla_first=4', '--xla_last=-KIND_THAT_IS_UNKNOWN', '--xla_last=-KIND']
+    expect(knownFlags(path, flags)).toEqual(flags.filter((flag) => !flag.toLowerCase().includes('unknown')))
   })
 })
