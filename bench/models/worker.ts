@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { loadInitial } from '../../src/checkpoint/index.ts'
+import { loadInitial, weightsIn } from '../../src/checkpoint/index.ts'
 import { convertSource } from '../../src/checkpoint/convert.ts'
 import { checkModel, openModel } from '../../src/cli/model-source.ts'
 import { sizeOf } from '../../src/core/dim.ts'
@@ -13,8 +13,8 @@ import { filesOf, loraModel, splitOfHeads, type AnyModel, type LlamaDims, type M
 import { attention } from '../../src/nn/attention.ts'
 import { seeing } from '../../src/nn/visible.ts'
 import { adamw, clipByGlobalNorm, chain } from '../../src/optim/index.ts'
+import { partOf, readPretrained } from '../../src/train/pretrained.ts'
 import { trainStep, stateOf } from '../../src/train/program.ts'
-import { partOf, readPretrained, weightsIn } from '../../src/train/pretrained.ts'
 import { forgetPeak, resident } from './resident.ts'
 import type { Answers, Request } from './task.ts'
 

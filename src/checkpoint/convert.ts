@@ -26,8 +26,10 @@ export interface Converted { readonly path: string; readonly files: readonly str
 /** Bytes that are read, or written, at once. */
 const piece = 4 * 2 ** 20
 
+/** Of models that embed sentences: what their texts are cut to, and what becomes of their tokens' vectors. */
+const sentenceFiles = ['modules.json', 'sentence_bert_config.json', '1_Pooling/config.json']
 /** Files that say what the weights are of, which lie beside them or in the run's folder. */
-const companions = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja']
+const companions = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'chat_template.jinja', ...sentenceFiles]
 const largestCompanion = 2 ** 28
 
 interface Entry { readonly name: string; readonly dtype: DType; readonly from: DType; readonly shape: readonly number[]; readonly tensor: SourceTensor }
@@ -137,6 +139,8 @@ async function writeFolder(files: Files, folder: string, entries: readonly Entry
   for (const { name, tensors } of parts) written.push(await writeOne(files, join(folder, name), name, tensors, progress))
   const texts: Companions = [...parts.length > 1 ? [[indexName, Buffer.from(indexOf(parts))] as const] : [], ...beside]
   for (const [name, bytes] of texts) {
+    const within = dirname(name)
+    if (within !== '.') await files.makeFolder(join(folder, within))
     const file = await files.open(join(folder, name), 'wx')
     try {
       await writeAll(file, bytes, 0)

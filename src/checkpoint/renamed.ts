@@ -1,7 +1,8 @@
 /** Weights in files of another tool, seen under the paths of a model's own parameters: every read of a parameter is one of the ranges that it lies in. */
-import { dtypes } from '../core/dtype.ts'
+import { dtypes, isHalf } from '../core/dtype.ts'
 import { FileError } from '../core/errors.ts'
-import type { Naming } from '../core/naming.ts'
+import { isCopy, type Naming } from '../core/naming.ts'
+import { widened } from './cast.ts'
 import { chosen, readParts, type Stretch } from './load.ts'
 import type { Named } from './plan.ts'
 import type { Source, SourceTensor } from './source.ts'
@@ -38,7 +39,8 @@ export async function renamed(source: Source, naming: Naming, parameters: readon
   const { prefix = '' } = naming
   const whole = storedTensors(naming, parameters)
   const bare = prefix !== '' && ![...source.tensors.keys()].some(n => n.startsWith(prefix))
-  const nameIn = (name: string): string => (bare && name.startsWith(prefix) ? name.slice(prefix.length) : name)
+  const unprefixed = (name: string): string => (bare && name.startsWith(prefix) ? name.slice(prefix.length) : name)
+  const nameIn = (name: string): string => (isCopy(naming, name) && !source.tensors.has(name) ? unprefixed(name.slice(naming.copies?.length)) : unprefixed(name))
   const stored = whole.map(t => ({ ...t, name: nameIn(t.name), there: source.tensors.get(nameIn(t.name)) }))
   checkNames(source, naming, stored, prefix, refuse)
   for (const { name, pieces, there } of stored) if (pieces.length === 0 && there !== undefined) await checkZeros(source.path, name, there)
@@ -46,10 +48,13 @@ export async function renamed(source: Source, naming: Naming, parameters: readon
     const own = stored.flatMap(t => t.pieces.filter(p => p.path === path).map(piece => ({ piece, tensor: t.there, name: t.name })))
     const [first] = own
     if (first?.tensor === undefined || own.some(o => o.tensor === undefined)) return []
-    const { dtype, tag } = first.tensor
-    const other = own.find(o => o.tensor?.tag !== tag)
+    const mixed = own.some(o => o.tensor?.dtype !== first.tensor?.dtype)
+    // Of a parameter whose tensors are of several floats, as the layers of a GGUF file may be, the widest that files have.
+    const wide = mixed && own.every(o => o.tensor?.dtype === 'f32' || (o.tensor?.dtype !== undefined && isHalf(o.tensor.dtype)))
+    const { dtype, tag } = wide ? { dtype: 'f32' as const, tag: 'F32' } : first.tensor
+    const other = mixed && !wide ? own.find(o => o.tensor?.dtype !== dtype) : undefined
     if (other !== undefined) throw new FileError({ code: 'tensor-dtype', what: `${source.path}: ${first.name} is ${tag} and ${other.name} ${other.tensor?.tag}, and both are of one parameter`, fix: 'convert the weights to one dtype: meshwork checkpoint convert' })
-    const parts = own.map(({ piece, tensor }) => ({ piece, tensor: tensor as SourceTensor }))
+    const parts = own.map(({ piece, tensor }) => ({ piece, tensor: wide ? widened(tensor as SourceTensor) : tensor as SourceTensor }))
     return [[path, { dtype, tag, shape: value.shape.map(d => d.size), dims: value.shape, read: (into, at) => readPieces(parts, dtypes[dtype ?? value.dtype].bytes, into, at) }]]
   }))
   return { path: source.path, tensors, close: () => source.close(), [Symbol.asyncDispose]: () => source.close() }
@@ -60,14 +65,17 @@ export async function byPaths(source: Source, naming: Naming | undefined, parame
   return naming === undefined || parameters.some(p => source.tensors.has(p.path)) ? source : renamed(source, naming, parameters, refuse)
 }
 
+/** A copy and what it is a copy of may be one tensor. */
+const unique = (names: readonly string[]): string[] => [...new Set(names)]
+
 type Found = FileTensor & { readonly there: SourceTensor | undefined }
 
 function checkNames(source: Source, naming: Naming, stored: readonly Found[], prefix: string, refuse: Refused): void {
   const known = new Set(stored.map(t => t.name))
   const isIdle = chosen({ only: naming.idle ?? [] })
-  const missing = refuse.missing ? stored.filter(t => t.there === undefined && t.pieces.length > 0).map(t => t.name) : []
+  const missing = refuse.missing ? unique(stored.filter(t => t.there === undefined && t.pieces.length > 0).map(t => t.name)) : []
   const left = refuse.unexpected ? [...source.tensors.keys()].filter(n => !known.has(n) && !isIdle(n) && !isIdle(prefix + n)) : []
-  const differ = stored.flatMap(({ name, axes, there }) => (there === undefined || there.shape.join() === axes.map(a => a.size).join() ? [] : [`${name} is [${there.shape.join(', ')}], and [${axes.map(a => a.size).join(', ')}] is wanted`]))
+  const differ = unique(stored.flatMap(({ name, axes, there }) => (there === undefined || there.shape.join() === axes.map(a => a.size).join() ? [] : [`${name} is [${there.shape.join(', ')}], and [${axes.map(a => a.size).join(', ')}] is wanted`])))
   if (missing.length + left.length + differ.length === 0) return
   throw new FileError({
     code: 'tensors-differ', what: `${source.path} does not hold the weights of this model`,

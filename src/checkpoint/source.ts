@@ -1,20 +1,21 @@
 /** Tensors by name, wherever they lie: in one file, in several with an index, in a checkpoint. Read by ranges; what was written with checksums is read by them. */
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { z } from 'zod'
 import type { Dim } from '../core/dim.ts'
 import { FileError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { disk, readSmall, type Files } from '../io/files.ts'
-import type { StoredTensor } from '../formats/index.ts'
+import { openGgufModel, type QuantizedParts, type StoredTensor } from '../formats/index.ts'
 import { cannotRead, damaged, openRanged, verified } from '../io/ranged.ts'
+import { adapterWeightsName, readAdapters } from './adapters.ts'
 import { findCheckpoints, readManifest } from './folder.ts'
 import type { Group, Manifest } from './manifest.ts'
 import { manifestName } from './manifest.ts'
 import { indexName } from './plan.ts'
 import { openSafetensors, readSafetensors, type SafetensorsFile, type TensorEntry } from './safetensors.ts'
 
-/** A tensor of a file, whatever its format. */
-export type SourceTensor = StoredTensor
+/** A tensor of a file, whatever its format; of one of few bits its numbers and scales, too. */
+export type SourceTensor = StoredTensor & { readonly quantized?: QuantizedParts | undefined }
 
 export interface Source extends AsyncDisposable {
   /** What it is, as messages name it. */
@@ -146,14 +147,47 @@ export const noneUsable = (folder: string, reasons: readonly (readonly string[])
   fix: 'bring back a copy of one; or move them away to begin anew',
 })
 
-/** Weights from wherever a person says: a file, a folder in Hugging Face's layout, a checkpoint, a run's folder. @throws FileError */
+/** Where a folder's weights lie: its adapters or its one file where it has them, which of a run is what it ended with, else whatever it holds. */
+export async function weightsIn(folder: string, files: Files = disk): Promise<string> {
+  for (const name of [adapterWeightsName, 'model.safetensors']) if ((await files.info(join(folder, name)).catch(() => undefined))?.kind === 'file') return join(folder, name)
+  return folder
+}
+
+/** The weights of a base, under its own names, and those of adapters, under theirs. @throws FileError */
+async function openAdapted(file: string, files: Files): Promise<Source> {
+  const found = await readAdapters(dirname(file), files)
+  if (found === undefined) return openFile(file, files)
+  const adapters = await openFile(file, files)
+  try {
+    // What lies beside them is the base of those that were trained on no other folder's.
+    const beside = resolve(found.base) === resolve(dirname(file))
+    const base = await openWeights(beside ? join(found.base, 'model.safetensors') : await weightsIn(found.base, files), files)
+    const close = async (): Promise<void> => { await Promise.all([adapters.close(), base.close()]) }
+    return { path: file, tensors: new Map([...base.tensors, ...adapters.tensors]), close, [Symbol.asyncDispose]: close }
+  } catch (e) {
+    await adapters.close()
+    throw e
+  }
+}
+
+/** A GGUF file's tensors under their names in Hugging Face's files. */
+async function openGgufWeights(path: string, files: Files): Promise<Source> {
+  const { tensors, close } = await openGgufModel(path, files)
+  return { path, tensors, close, [Symbol.asyncDispose]: close }
+}
+
+const openAny = (path: string, files: Files): Promise<Source> =>
+  (path.endsWith('.gguf') ? openGgufWeights(path, files) : path.endsWith('.index.json') ? openIndexed(path, files) : basename(path) === adapterWeightsName ? openAdapted(path, files) : openFile(path, files))
+
+/** Weights from wherever a person says: a file of safetensors or GGUF, a folder in Hugging Face's layout, a checkpoint, a run's folder; adapters with the weights of their base. @throws FileError */
 export async function openWeights(path: string, files: Files = disk): Promise<Source> {
   const info = await files.info(path).catch((cause: unknown) => { throw cannotRead(path, cause) })
   if (info === undefined) throw cannotRead(path, 'there is nothing of that name', 'check the path')
-  if (info.kind !== 'folder') return path.endsWith('.index.json') ? openIndexed(path, files) : openFile(path, files)
+  if (info.kind !== 'folder') return openAny(path, files)
   const newest = await newestIn(path, files)
   if (newest !== undefined) return openGroup(newest.path, newest.manifest, 'weights', files)
   const names = await files.list(path).catch((cause: unknown) => { throw cannotRead(path, cause) })
+  if (names.includes(adapterWeightsName)) return openAdapted(join(path, adapterWeightsName), files)
   const single = names.includes('model.safetensors')
   if (single && names.includes(indexName)) {
     throw new FileError({ code: 'stale-index', what: `${path} holds model.safetensors and ${indexName} too: which of them are the weights cannot be told`, fix: 'remove the one that is older, or name the file' })

@@ -2,7 +2,7 @@
 import { open, type FileHandle } from 'node:fs/promises'
 import { cannotWrite, isSystemError, writeAtomically } from '../io/atomic.ts'
 import { FileError } from '../core/errors.ts'
-import type { Naming } from '../core/naming.ts'
+import { isCopy, storedAs, type Naming } from '../core/naming.ts'
 import { barrier, fromFirst, type Backend, type Mesh, type MeshArray, type Placement, type Processes } from '../engine/index.ts'
 import { writeAll, type OpenFile } from '../io/files.ts'
 import { compare, loadArrays, type Choice, type Fit } from './load.ts'
@@ -14,11 +14,12 @@ import { stage, Staging } from './stage.ts'
 export type { Named } from './plan.ts'
 
 /**
- * Writes the arrays, whole, whatever the mesh: under their paths, with the dims' names in the metadata, or as a naming says. All processes call it; the
- * file's folder must be one that all of them see.
+ * Writes the arrays, whole, whatever the mesh: under their paths, with the dims' names in the metadata, or as a naming says, without what that says are copies. All processes
+ * call it; the file's folder must be one that all of them see.
  * @throws FileError when it cannot be written.
  */
-export async function saveWeights(file: string, arrays: readonly Named<MeshArray>[], processes: Processes, naming?: Naming): Promise<void> {
+export async function saveWeights(file: string, all: readonly Named<MeshArray>[], processes: Processes, naming?: Naming): Promise<void> {
+  const arrays = naming?.copies === undefined ? all : all.filter(({ path }) => !isCopy(naming, storedAs(naming.parameters[path] ?? '').name))
   const { files: [layout = { name: '', size: 0, head: new Uint8Array() }], places } = layOut('model', arrays, Infinity, naming)
   if (processes.rank === 0) {
     await writeAtomically(file, async (handle, temporary) => {

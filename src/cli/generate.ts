@@ -29,26 +29,26 @@ function optionsOf(flags: Flags, { sample }: Run): GenerateOptions {
   }
 }
 
-/** The window that a text needs, for a model that was not trained here: its own may be far longer. */
-async function windowFor({ folder, tokenizer, positions }: Pretrained, { prompt, tokens }: GenerateOptions): Promise<number> {
-  if (tokenizer === undefined || await readRunFile(folder) !== undefined) return positions
+/** The window that a text needs: the model's own may be far longer. */
+async function windowFor({ tokenizer, positions }: Pretrained, { prompt, tokens }: GenerateOptions): Promise<number> {
+  if (tokenizer === undefined) return positions
   const length = (await readTokenizer(tokenizer)).encode(prompt).length + tokens
   return Math.min(positions, 64 * Math.ceil(length / 64))
 }
 
-function weightsOf(given: string | undefined): WeightBits | undefined {
-  if (given === undefined || given in weightBits) return given as WeightBits | undefined
-  throw new UsageError({ code: 'flag', what: `--weights: "${given}" is no choice`, fix: `give one of ${Object.keys(weightBits).join(', ')}, or leave it out` })
+function weightsOf(given: string | undefined): WeightBits | 'keep' | undefined {
+  if (given === undefined || given === 'keep' || given in weightBits) return given as WeightBits | 'keep' | undefined
+  throw new UsageError({ code: 'flag', what: `--weights: "${given}" is no choice`, fix: `give one of ${Object.keys(weightBits).join(', ')}, keep, or leave it out` })
 }
 
 export const generateCommand = (): Command => new Command('generate')
   .description('Continue a prompt with a model: a run\'s, on its mesh or another, or one in Hugging Face\'s layout.')
-  .argument('<run>', 'a run\'s folder, or one in Hugging Face\'s layout')
+  .argument('<run>', 'a run\'s folder, one in Hugging Face\'s layout, or a .gguf file')
   .option('--prompt <text>', 'what the text starts with')
   .option('--tokens <n>', 'tokens to make at most')
   .option('--temperature <t>', '0 for the likeliest token each time; higher is more varied')
   .option('--seed <n>', 'seed of the drawing', '0')
-  .option('--weights <bits>', 'int8 or int4: a quarter or an eighth of the memory, for somewhat other text')
+  .option('--weights <bits>', 'int8 or int4: a quarter or an eighth of the memory, for somewhat other text; keep: those of few bits in a .gguf file as they are, for the same text')
   .option('--batch <n>', 'ways to split the batch')
   .option('--model <n>', 'ways to split the model')
   .option('--mesh <axis=n,...>', 'the whole mesh')
@@ -56,7 +56,7 @@ export const generateCommand = (): Command => new Command('generate')
   .option('--plugin <name|path>', 'the runtime', 'cpu')
   .option(...backendOption)
   .option('--json', 'print one JSON object at the end')
-  .addHelpText('after', '\nExample:\n  $ npx meshwork generate runs/gpt-tiny-0 --prompt "The people" --tokens 60 --temperature 0.8 --seed 1')
+  .addHelpText('after', '\nExamples:\n  $ npx meshwork generate runs/gpt-tiny-0 --prompt "The people" --tokens 60 --temperature 0.8 --seed 1\n  $ npx meshwork generate model.Q4_K_M.gguf --weights keep --prompt "The capital of France is"')
   .action(async (folder: string, { batch, model, mesh, layout, ...flags }: Flags) => {
     const processes = await joinCommand(flags.backend)
     const given = await readPretrained(folder)

@@ -8,7 +8,9 @@ import { version } from '../io/version.ts'
 import { checkpointCommand } from './checkpoint.ts'
 import { dataCommand } from './data.ts'
 import { doctorCommand } from './doctor.ts'
+import { embedCommand } from './embed.ts'
 import { evalCommand } from './eval.ts'
+import { finetuneCommand } from './finetune.ts'
 import { generateCommand } from './generate.ts'
 import { exportCommand, importCommand } from './import.ts'
 import { Stopped, watchPipes } from './interrupt.ts'
@@ -24,7 +26,7 @@ function program(): Command {
     .version(version)
     .option('--debug', 'print stack traces of errors')
     .addHelpText('after', '\nExample:\n  $ npx meshwork train gpt-tiny --batch 2 --model 2')
-  for (const command of [trainCommand(), evalCommand(), generateCommand(), importCommand(), exportCommand(), checkpointCommand(), dataCommand(), doctorCommand(), pluginsCommand(), modelsCommand(), mpiCommand()]) root.addCommand(command)
+  for (const command of [trainCommand(), finetuneCommand(), evalCommand(), generateCommand(), embedCommand(), importCommand(), exportCommand(), checkpointCommand(), dataCommand(), doctorCommand(), pluginsCommand(), modelsCommand(), mpiCommand()]) root.addCommand(command)
   // Errors are ours to print, and the process ours to end.
   const quiet = (c: Command): void => {
     c.exitOverride().showSuggestionAfterError(false).configureOutput({ outputError: () => {} })

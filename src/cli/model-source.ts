@@ -2,13 +2,14 @@
 import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { companionsIn, type Companions } from '../checkpoint/convert.ts'
-import { byPaths, openWeights, type Source } from '../checkpoint/index.ts'
+import { byPaths, mergedWeights, openWeights, readAdapters, weightsIn, type Source } from '../checkpoint/index.ts'
 import { FileError } from '../core/errors.ts'
+import type { Change } from '../core/naming.ts'
 import { chatTemplateOf, fetchFromHub, fetchModel, isHubId, openGgufModel, packagedModels, tokenizerOf } from '../formats/index.ts'
 import { parseTokenizer } from '../data/index.ts'
 import { leavesOf } from '../engine/index.ts'
-import { architectureNamed, type AnyArchitecture, type JsonObject } from '../models/index.ts'
-import { partOf, positionsOf, readPretrained, weightsIn } from '../train/pretrained.ts'
+import { architectureNamed, changesOf, type AnyArchitecture, type JsonObject, type LoraOptions } from '../models/index.ts'
+import { partOf, positionsOf, readPretrained, type Pretrained } from '../train/pretrained.ts'
 import { progressOn } from './long-work.ts'
 import type { Output } from './output.ts'
 
@@ -52,9 +53,23 @@ export async function openModel(path: string): Promise<ModelSource> {
       throw e
     }
   }
-  const { config, architecture } = await readPretrained(path)
-  const weights = await openWeights(await weightsIn(path))
-  return { path, config, architecture, weights, beside: await companionsIn([path]), [Symbol.asyncDispose]: () => weights.close() }
+  const given = await readPretrained(path)
+  const { config, architecture, adapters } = given
+  const opened = await openWeights(await weightsIn(path))
+  try {
+    const weights = adapters === undefined ? opened : await mergedWeights(opened, changesIn(given, adapters))
+    const base = (await readAdapters(path))?.base
+    return { path, config, architecture, weights, beside: await companionsIn([path, ...base === undefined ? [] : [base]]), [Symbol.asyncDispose]: () => opened.close() }
+  } catch (e) {
+    await opened.close()
+    throw e
+  }
+}
+
+/** What adapters add to the tensors of their base. */
+function changesIn(given: Pretrained, adapters: LoraOptions): readonly Change[] {
+  const part = partOf(given, { seq: Math.min(given.positions, 512) })
+  return changesOf(given.architecture.names((part.config as { readonly base: never }).base), part.build({ batch: 1 }), adapters)
 }
 
 /**

@@ -1,12 +1,13 @@
 /** What commands make of a model that exists, in a finished run's folder or in one of another tool: a run to generate, measure or train it by. */
 import { join } from 'node:path'
+import { weightsIn } from '../checkpoint/index.ts'
 import { FileError, UsageError } from '../core/errors.ts'
 import { readTokenizer } from '../data/index.ts'
 import { filesOf, isLanguageModel, splitOfHeads, type LanguageModel } from '../models/index.ts'
 import type { Generating } from '../serve/generate.ts'
 import { readRunFile } from '../train/folder.ts'
 import { adamwCosine } from '../train/optimizers.ts'
-import { partOf, weightsIn, type Pretrained } from '../train/pretrained.ts'
+import { partOf, type Pretrained } from '../train/pretrained.ts'
 import { modelOf, withFields, type Run } from '../train/run.ts'
 
 /** The rules that fit every language model of ours, as far as its dims divide. Heads that are shared are split by keys and values, or within those. */
@@ -23,10 +24,10 @@ export function usualLayout(dims: { readonly [name: string]: { readonly size: nu
 
 const empty = { data: { batch: () => ({}) }, hooks: [] }
 
-/** A run of nothing but a model, its mesh and its layouts: the folder's own where a run made it. `seq` is the window's length for a model that was not trained here. */
+/** A run of nothing but a model, for windows of `seq` tokens, its mesh and its layouts: the folder's own where a run made it. */
 export async function runOfModel(folder: string, given: Pretrained, seq: number): Promise<Run> {
   const found = await readRunFile(folder)
-  const model = partOf(given, { seq: found === undefined ? seq : given.positions })
+  const model = partOf(given, { seq })
   const optimizer = adamwCosine({ rate: 1 })
   const parts = { ...empty, model, optimizer } as unknown as Run
   if (found === undefined) return withFields(parts, { name: 'model', model: model.config, optimizer: optimizer.config, batch: 1, steps: 1 }, folder)

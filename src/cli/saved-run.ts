@@ -1,6 +1,7 @@
 /** A run that was made before, by its folder: its recipe's values, with the fields that it was made with. */
 import { FileError, UsageError } from '../core/errors.ts'
 import { readRunFile, type RunFile } from '../train/folder.ts'
+import { runOfKinds } from '../train/parts.ts'
 import { withFields, type Run } from '../train/run.ts'
 import { loadRecipe } from './recipes.ts'
 
@@ -11,6 +12,7 @@ export async function savedRun(folder: string, recipe: string | undefined): Prom
   const file = await readRunFile(folder)
   if (file === undefined) throw new FileError({ code: 'no-run', what: `${folder} holds no run: it has no run.json`, fix: 'give a folder that `npx meshwork train` named at its end' })
   const from = recipe ?? file.recipe
+  if (from === undefined && file.parts !== undefined) return { run: runOfKinds(file.parts, file.run, `${folder}/run.json`), file }
   if (from === undefined) throw new UsageError({ code: 'no-recipe', what: `${folder}/run.json names no recipe: a program made the run`, fix: 'give the file that exports it, or a recipe\'s name: --recipe RECIPE' })
   const { run } = await loadRecipe(from).catch((e: unknown) => {
     if (recipe !== undefined || !(e instanceof UsageError) || (e.code !== 'no-recipe-file' && e.code !== 'unknown-recipe')) throw e

@@ -23,9 +23,28 @@ export interface Naming {
   readonly zeros?: { readonly [name: string]: readonly number[] }
   /** Names, with `*` for any characters, of tensors that say nothing: masks, positions that count up, a copy of what is tied. */
   readonly idle?: readonly string[]
+  /**
+   * What names of tensors begin with that are copies: where a file lacks one, the tensor without it is read. Checkpoints hold them; a file of weights alone does not, so that what
+   * it holds is the model as other tools have it.
+   */
+  readonly copies?: string
+}
+
+/** What an adapter adds to a tensor of its base: `up` [given, rank] times `down` [rank, contracted] times `scale`; at `from` along `axis` where it changes a part of it. */
+export interface Change {
+  readonly tensor: string
+  readonly down: string
+  readonly up: string
+  readonly scale: number
+  /** The tensor's axis that is contracted; the other one is what it gives. */
+  readonly contracted: 0 | 1
+  readonly part: { readonly axis: number; readonly from: number; readonly size: number } | undefined
 }
 
 /** Of a dim's name in a tensor's name. */
 export const indexed: RegExp = /\{(\w+)\}/
+
+/** Whether a tensor of this name is a copy. */
+export const isCopy = ({ copies }: Naming, name: string): boolean => copies !== undefined && name.startsWith(copies)
 
 export const storedAs = (stored: StoredAs | string): StoredAs => (typeof stored === 'string' ? { name: stored } : stored)

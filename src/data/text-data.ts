@@ -21,6 +21,7 @@ import { prepareStore, type Prepared } from './store/prepare.ts'
 import { openStore, storeIdentity } from './store/store.ts'
 import { readTokenizer } from './tokenizer-json.ts'
 import type { Batches, Task } from './store/source.ts'
+import type { ChatRules } from './tasks/chat.ts'
 import type { CausalBatch, PrefixBatch } from './tasks/causal.ts'
 import type { MaskedBatch } from './tasks/masked.ts'
 import type { SpanBatch } from './tasks/spans.ts'
@@ -42,15 +43,21 @@ export interface TextConfig {
   readonly vocab?: number | undefined
   /** How documents become rows: as `openSource` says; `packed` for models that keep documents apart, else `windows`, unless given. */
   readonly rows?: 'packed' | 'padded' | 'windows' | undefined
+  /** How chats of `files` become text, and whose turns are learnt; ChatML and the assistant's unless given. */
+  readonly chat?: ChatRules | undefined
   /** The share of tokens that is held out, in whole documents. */
   readonly heldOut: number
 }
 type TextInput = { readonly [F in keyof TextConfig]?: TextConfig[F] | undefined }
 
+/** A model's own template is text of the configuration, so that a run goes on with what it began with. */
+export const chatSchema: z.ZodType<ChatRules, ChatRules> = z.strictObject({
+  template: z.union([z.literal('chatml'), z.strictObject({ jinja: z.string().min(1), variables: z.record(z.string(), z.unknown()).optional() })]), loss: z.array(z.string()),
+}) as unknown as z.ZodType<ChatRules, ChatRules>
 const formats = ['text', 'jsonl', 'parquet', 'csv', 'tar'] as const
 const shape = {
   files: z.array(z.string()).default([]), format: z.enum(formats).optional(), field: z.string().optional(), stores: z.array(z.string()).default([]), temperature: z.number().positive().default(1), tokenizer: z.string().optional(),
-  vocab: z.int().min(258).max(2 ** 31 - 1).optional(), rows: z.enum(['packed', 'padded', 'windows']).optional(), heldOut: z.number().min(0).lt(1).default(0.05),
+  vocab: z.int().min(258).max(2 ** 31 - 1).optional(), rows: z.enum(['packed', 'padded', 'windows']).optional(), chat: chatSchema.optional(), heldOut: z.number().min(0).lt(1).default(0.05),
 }
 const textSchema: z.ZodType<TextConfig, TextInput> = z.strictObject(shape)
 
@@ -130,7 +137,7 @@ async function kept(files: readonly string[], folder: string): Promise<Kept> {
 
 /** The folders of the stores that a configuration means: those of its files are made where they are not there yet. */
 async function storesOf(config: TextConfig, task: Task, request: DataRequest): Promise<{ readonly stores: readonly { readonly path: string; readonly weight?: number }[]; readonly made?: string }> {
-  const { files, stores, tokenizer, vocab } = config
+  const { files, stores, tokenizer, vocab, chat } = config
   const format = formatOfText(config)
   if (files.length === 0 && stores.length > 0) return { stores: stores.map(weighted) }
   // What the task adds behind the tokenizer's tokens has to have a place in the model, too.
@@ -142,7 +149,7 @@ async function storesOf(config: TextConfig, task: Task, request: DataRequest): P
   const from: Kept = files.length === 0 ? { files: await defaultFiles(), clear: () => Promise.resolve(), named: e => e } : await kept(files, cache)
   try {
     const make = (): Promise<Prepared> => prepareStore({
-      files: from.files, out: { cache }, tokenizer: tokenizer === undefined ? { vocab: size ?? 0 } : { path: tokenizer }, ranks: request.ranks, onProgress: request.onProgress, ...(format === undefined ? {} : { format }),
+      files: from.files, out: { cache }, tokenizer: tokenizer === undefined ? { vocab: size ?? 0 } : { path: tokenizer }, ranks: request.ranks, onProgress: request.onProgress, ...(format === undefined ? {} : { format }), ...(chat === undefined ? {} : { chat }),
       onWait: holder => request.onNote(`waiting for another process that prepares the same text (${holder})`), ...(request.signal === undefined ? {} : { signal: request.signal }),
     })
     let made = await make()

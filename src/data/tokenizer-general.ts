@@ -54,21 +54,29 @@ export function generalTokenizer(file: TokenizerFile, text: string, refuse: (rea
 interface ProcessorPart {
   readonly type: string
   readonly processors?: readonly ProcessorPart[]
-  readonly single?: readonly { readonly SpecialToken?: { readonly id: string }; readonly Sequence?: object }[]
+  readonly single?: readonly TemplatePiece[]
+  readonly pair?: readonly TemplatePiece[]
   readonly special_tokens?: { readonly [id: string]: { readonly ids: readonly number[] } }
   readonly cls?: readonly [string, number]
   readonly sep?: readonly [string, number]
 }
-interface Edges { readonly before: readonly number[]; readonly after: readonly number[] }
+interface TemplatePiece { readonly SpecialToken?: { readonly id: string }; readonly Sequence?: object }
+interface Edges { readonly before: readonly number[]; readonly after: readonly number[]; readonly between?: readonly number[] | undefined }
 
-/** What the post-processor puts around one text. */
+/** What the post-processor puts around one text, and between two. */
 function edgesOf(part: ProcessorPart | null | undefined): Edges {
-  const { processors, single, special_tokens: special = {}, cls, sep } = part ?? { type: 'none' }
-  if (processors !== undefined) return processors.map(edgesOf).reduce((inner, outer) => ({ before: [...outer.before, ...inner.before], after: [...inner.after, ...outer.after] }), { before: [], after: [] })
-  if (cls !== undefined && sep !== undefined) return { before: [cls[1]], after: [sep[1]] }
+  const { processors, type, single, pair, special_tokens: special = {}, cls, sep } = part ?? { type: 'none' }
+  if (processors !== undefined) {
+    return processors.map(edgesOf).reduce((inner, outer) => ({
+      before: [...outer.before, ...inner.before], after: [...inner.after, ...outer.after], between: outer.between === undefined ? inner.between : [...inner.between ?? [], ...outer.between],
+    }), { before: [], after: [] })
+  }
+  // RoBERTa has two tokens there.
+  if (cls !== undefined && sep !== undefined) return { before: [cls[1]], after: [sep[1]], between: type === 'RobertaProcessing' ? [sep[1], sep[1]] : [sep[1]] }
   const at = single?.findIndex(piece => piece.Sequence !== undefined) ?? -1
   const ids = (pieces: typeof single): readonly number[] => (pieces ?? []).flatMap(({ SpecialToken: token }) => (token === undefined ? [] : special[token.id]?.ids ?? []))
-  return at < 0 ? { before: [], after: [] } : { before: ids(single?.slice(0, at)), after: ids(single?.slice(at + 1)) }
+  const [first = -1, second = -1] = (pair ?? []).flatMap((piece, i) => (piece.Sequence === undefined ? [] : [i]))
+  return at < 0 ? { before: [], after: [] } : { before: ids(single?.slice(0, at)), after: ids(single?.slice(at + 1)), ...(second < 0 ? {} : { between: ids(pair?.slice(first + 1, second)) }) }
 }
 
 function made(file: TokenizerFile, refuse: (reason: string, cause?: unknown) => DataError): Encoder {

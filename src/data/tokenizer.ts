@@ -18,6 +18,8 @@ export interface Tokenizer {
   /** What a whole text stands between for models that want it so: `[CLS]` and `[SEP]`. `encode` leaves them out. */
   readonly before: readonly number[]
   readonly after: readonly number[]
+  /** What stands between two texts that are read together, as `before` stands before the first and `after` behind the second; undefined where the tokenizer says nothing of pairs. */
+  readonly between?: readonly number[] | undefined
   /** The text of its tokenizer.json. */
   format(): string
   /** How many bytes of text a token stands for; 0 where it is special. */

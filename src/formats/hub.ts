@@ -43,7 +43,7 @@ export interface HubModel {
 export const isHubId = (text: string): boolean => /^[\w.-]{1,96}(\/[\w.-]{1,96})?$/.test(text) && !/^\.|\.\.|\/\./.test(text)
 
 const pickled = /\.(bin|pt|pth|pkl|pickle|ckpt)$/
-const usual = (path: string): boolean => !path.includes('/') && /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|vocab|added_tokens|chat_template|preprocessor_config|modules|model\.safetensors\.index)\.json$|\.safetensors$|^(vocab|merges)\.txt$|\.jinja$|^tokenizer\.model$/.test(path) || path === '1_Pooling/config.json'
+const usual = (path: string): boolean => !path.includes('/') && /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|vocab|added_tokens|chat_template|preprocessor_config|modules|sentence_bert_config|model\.safetensors\.index)\.json$|\.safetensors$|^(vocab|merges)\.txt$|\.jinja$|^tokenizer\.model$/.test(path) || path === '1_Pooling/config.json'
 
 const cacheOf = (given: string | undefined): string => given ?? process.env['HF_HUB_CACHE'] ?? join(process.env['HF_HOME'] ?? join(homedir(), '.cache', 'huggingface'), 'hub')
 /** What is noted beside a snapshot once it is whole: only what is noted was checked. */

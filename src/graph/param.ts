@@ -86,16 +86,19 @@ function declarationOf(what: string, path: string, { node }: AnyTensor): Declara
 }
 
 /**
- * The parameters' first values, each as its declaration says. Of those that are drawn the n-th of the tree has the key `fold(key, n)`, n from 0.
+ * The parameters' first values, each as its declaration says. Of those that are drawn the n-th of the tree has the key `fold(key, n)`, n from 0; what `frozenCopy` made has the
+ * numbers of what it is a copy of.
  * @throws DimError for what is no parameter or has no initialiser, and where an initialiser gives other dims or another dtype
  */
 export function initialise<P extends Tree>(params: P, key: Key): P {
-  let draw = 0
+  const draws = new Map<unknown, Key>()
   return mapTree(params, (p, path) => {
     const { init } = declarationOf('initialise', path, p)
     if (init === undefined) throw new DimError({ code: 'no-initialiser', what: `initialise: parameter ${path === '' ? '' : `"${path}" `}is declared without a first value`, fix: 'declare it with one: { init: 0 }, { init: initialisers.normal(0.02) }', at: p.node.site })
     if (typeof init === 'number') return full(init, p.shape, p.dtype)
-    const { word0, word1 } = fold(key, draw++)
+    // A copy has the initialiser of what it is a copy of, the very same.
+    const { word0, word1 } = draws.get(init) ?? fold(key, draws.size)
+    draws.set(init, { word0, word1 })
     return tensor(init([word0.node, word1.node]))
   })
 }
@@ -117,6 +120,10 @@ export const freezeParams = <P extends Tree>(params: P, which: (path: string) =>
   if (!which(path) || declared.frozen === true || node.op !== 'input') return p
   return tensor(inputNode(node.attrs.name, 'params', { shape: p.shape, dtype: p.dtype }, { ...declared, frozen: true }))
 })
+
+/** As many parameters of the same dims, dtypes and first values, all frozen, whose names begin with another word. @throws DimError for what is no parameter */
+export const frozenCopy = <P extends Tree>(params: P, name: string): P => mapTree(params, (p, path) =>
+  tensor(inputNode(`${name}.${path}`, 'params', { shape: p.shape, dtype: p.dtype }, { ...declarationOf('frozenCopy', path, p), frozen: true })))
 
 /** Some of the parameters, apart from the rest of the tree. */
 export interface Trained<P extends Tree> {

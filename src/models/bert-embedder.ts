@@ -20,6 +20,9 @@ export interface BertEmbedderConfig extends BertConfig {
   readonly scale: number
 }
 export type BertEmbedderParams = BertParams & { readonly pooler?: Pooler }
+/** Each text's vector, made 1 long. */
+export const unitLength = (x: Tensor<'batch' | 'embed'>): Tensor<'batch' | 'embed'> => x.mul(x.square().sum('embed').maximum(1e-24).rsqrt())
+
 /** Texts, and for each of them another that says the same. */
 export type BertEmbedderBatch = BertInputs & { readonly mask: Ids; readonly others: Ids; readonly othersMask: Ids }
 export type BertEmbedder = Bert<BertEmbedderParams, BertEmbedderBatch, BertDims & { readonly candidates: Dim<'candidates'> }> & {
@@ -33,7 +36,6 @@ export type BertEmbedder = Bert<BertEmbedderParams, BertEmbedderBatch, BertDims 
  */
 export function bertEmbedder(config: BertEmbedderConfig, batch: number, { params: dtype, compute }: Precision = inFull): BertEmbedder {
   const d = { ...bertDims(config, batch), candidates: { name: 'candidates', size: batch } } as const
-  const length = (x: Tensor<'batch' | 'embed'>): Tensor<'batch' | 'embed'> => x.mul(x.square().sum(d.embed).maximum(1e-24).rsqrt())
   const vectors: BertEmbedder['vectors'] = (p, given, key) => {
     const x = bertEncoded(config, d, compute, p, given, key).cast('f32')
     const { mask } = given
@@ -44,7 +46,7 @@ export function bertEmbedder(config: BertEmbedderConfig, batch: number, { params
       pooler: () => (p.pooler === undefined ? firstOf(x, d) : pooled(firstOf(x, d), p.pooler, d).rename(d.pooled, d.embed)),
     }
     const vector = pool[config.pooling]()
-    return config.normalised ? length(vector) : vector
+    return config.normalised ? unitLength(vector) : vector
   }
   return {
     ...bertCommon(d, config.pooling === 'pooler' ? { 'pooler.weight': ['embed'] } : {}), vectors,
@@ -54,7 +56,7 @@ export function bertEmbedder(config: BertEmbedderConfig, batch: number, { params
       // Of a microbatch where the batch is cut into them.
       const [texts] = given.tokens.shape.filter(e => e.name === 'batch') as [Dim<'batch'>]
       const candidates: Dim<'candidates'> = { name: 'candidates', size: texts.size }
-      const side = (of: BertInputs & { readonly mask: Ids }, use: number): Tensor<'batch' | 'embed'> => length(vectors(p, of, key === undefined ? undefined : fold(key, use)))
+      const side = (of: BertInputs & { readonly mask: Ids }, use: number): Tensor<'batch' | 'embed'> => unitLength(vectors(p, of, key === undefined ? undefined : fold(key, use)))
       const scores = side(given, 0).dot(side({ tokens: others, mask: othersMask }, 1).rename(texts, candidates), d.embed).mul(config.scale)
       return classOutcome(scores, candidates, iota(texts), key)
     },

@@ -101,6 +101,8 @@ export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof 
   readonly tokensPerBatch: number
   /** batch seq vocab. */
   readonly logits: (params: GptWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'vocab'>
+  /** What logits are made of, behind the last norm: batch seq embed. */
+  readonly states: (params: GptWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'embed'>
   /** The logits after the token at `position` (i32): batch vocab. */
   readonly next: (params: GptWeights, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
   readonly loss: (params: GptWeights, batch: B, key?: Key) => Outcome
@@ -154,6 +156,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     itemsPerBatch: batch,
     tokensPerBatch: batch * config.seq,
     logits: (p, given) => logits(p, given),
+    states: (p, given) => hidden(p, given, undefined),
     next: (p, tokens, position) => hidden(p, { tokens }, undefined).take(d.seq, position).dot(weightIn(p.tokens, d.embed, compute), d.embed),
     loss,
     quantized: ({ tokens, blocks, ...others }, how) => ({

@@ -16,6 +16,8 @@ export interface LlamaConfig {
   readonly vocab: number
   /** Tokens in a window. */
   readonly seq: number
+  /** The longest window that it is made for, where that is not `seq`: nothing is computed by it, and other tools are told. */
+  readonly positions?: number | undefined
   readonly layers: number
   readonly embed: number
   /** Heads of queries; `kvHeads` of keys and values, each shared by as many of them (Ainslie et al. 2023). */
@@ -83,7 +85,7 @@ const rope = z.strictObject({ base: above.default(10000), share: z.number().gt(0
 const someLayers = z.array(z.int().min(0)).default([])
 
 const schema = z.strictObject({
-  vocab: count, seq: count, layers: count, embed: count, heads: count, kvHeads: count.optional(), headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0),
+  vocab: count, seq: count, positions: count.optional(), layers: count, embed: count, heads: count, kvHeads: count.optional(), headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0),
   activation: z.enum(['silu', 'gelu', 'geluExact']).default('silu'), epsilon: z.number().min(0).default(1e-5), norms: z.enum(['before', 'after', 'both']).default('before'), gainsFromOne: z.boolean().default(false),
   queryKeyNorms: z.enum(['none', 'head', 'heads']).default('none'), attentionBiases: z.enum(['none', 'qkv', 'all']).default('none'), feedBiases: z.boolean().default(false), tied: z.boolean().default(false),
   scale: above.optional(), scoreCap: above.optional(), logitCap: above.optional(), embedScale: above.default(1), rope: rope.prefault({}), localRope: rope.optional(), unturned: someLayers,

@@ -35,6 +35,8 @@ export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, ke
   readonly tokensPerBatch: number
   /** batch seq vocab. */
   readonly logits: (params: LlamaWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'vocab'>
+  /** What logits are made of, behind the last norm: batch seq embed. */
+  readonly states: (params: LlamaWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'embed'>
   /** The logits after the token at `position` (i32): batch vocab. */
   readonly next: (params: LlamaWeights, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
   readonly loss: (params: LlamaWeights, batch: B, key?: Key) => Outcome
@@ -130,6 +132,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     itemsPerBatch: batch,
     tokensPerBatch: batch * c.seq,
     logits: (p, given) => logits(p, given),
+    states: (p, given) => hidden(p, given, undefined),
     next: (p, tokens, position) => logitsOf(hidden(p, { tokens }, undefined).take(d.seq, position), p),
     loss: (p, { targets, ...given }, key) => nextTokenLoss(logits(p, given, c.dropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined }),
     quantized: (p, how) => llamaQuantized(p, d, how),

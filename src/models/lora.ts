@@ -7,6 +7,7 @@ import { endPattern } from '../core/pattern.ts'
 import { freezeParams, initialisers, param } from '../graph/param.ts'
 import { leavesOf, loose, mapTree } from '../graph/tensor.ts'
 import type { Tensor, Tree } from '../graph/types.ts'
+import { isLanguageModel, type LanguageModel } from './language.ts'
 import type { Model } from './model.ts'
 
 export interface LoraOptions {
@@ -58,8 +59,10 @@ export function withLora<P extends Tree, B extends Tree, D extends string, L ext
     return own === undefined ? undefined : { down: own.down, up: own.up.mul(alpha / size) }
   })
   const { logits, ...rest } = model
+  // What else there is of some models that is given the weights.
+  const others = { ...throughWeights(model, adapted), ...(isLanguageModel(model) ? { quantized: halves(model) } : {}) }
   return {
-    ...rest,
+    ...rest, ...others,
     dims: { ...model.dims, rank } as LoraModel<P, B, D, L>['dims'],
     params: { base: freezeParams(model.params), lora },
     loss: (params, batch, key) => model.loss(adapted(params), batch, key),
@@ -71,14 +74,23 @@ export function withLora<P extends Tree, B extends Tree, D extends string, L ext
   }
 }
 
+/** What a model may give beside its logits: the next token's, what its layers end with, vectors of texts. */
+const given = ['next', 'states', 'vectors'] as const
+function throughWeights<P extends Tree>(model: object, adapted: (params: LoraParams<P>) => P): { readonly [name: string]: (params: LoraParams<P>, ...rest: readonly unknown[]) => unknown } {
+  const makers = Object.entries(model as { readonly [name: string]: (params: P, ...rest: readonly unknown[]) => unknown }).filter(([name]) => (given as readonly string[]).includes(name))
+  return Object.fromEntries(makers.map(([name, make]) => [name, (params: LoraParams<P>, ...rest: readonly unknown[]) => make(adapted(params), ...rest)]))
+}
+/** Only the weights are held in few bits. */
+const halves = ({ quantized }: LanguageModel): LanguageModel['quantized'] => (params, how) => { const { base, lora } = params as unknown as LoraParams<Tree>; return { base: quantized(base, how), lora } }
+
 /** A tree of weights with what is adapted in place of some: a linear layer takes either. */
 function replaced<P>(tree: P, change: (path: string) => Adapter | undefined, path = ''): P {
   const at = (key: string): string => (path === '' ? key : `${path}.${key}`)
   if (typeof tree !== 'object' || tree === null) return tree
-  if ('node' in tree) {
-    const own = change(path)
-    return own === undefined ? tree : { base: tree, ...own } as P
-  }
+  // Weights of few bits are trees themselves.
+  const own = change(path)
+  if (own !== undefined) return { base: tree, ...own } as P
+  if ('node' in tree) return tree
   if (Array.isArray(tree)) return tree.map((t: unknown, i) => replaced(t, change, at(String(i)))) as P
   return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, replaced(t as unknown, change, at(k))])) as P
 }

@@ -1,4 +1,4 @@
-/** Weights of 8 or 4 bits, for inference: whole numbers, and for each group of them along a dim a scale (bf16). */
+/** Weights of 8 or 4 bits, for inference: whole numbers, and for each group of them along a dim a scale, with an offset where they were made elsewhere with one. */
 import { hiddenName, nameOf, type Dim, type DimLike } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
@@ -11,9 +11,10 @@ import type { AnyTensor, Tensor } from '../graph/types.ts'
 
 /**
  * `values` are i8, or u8 of two numbers of 4 bits each: neighbours along the quantized dim, which has half its size there. `scale`
- * has as many elements along that dim as there are groups. Both keep the dim's name, so that a layout's rules split them alike.
+ * has as many elements along that dim as there are groups: a weight is its number times the scale, and more by the group's `offset` where there are offsets. All
+ * keep the dim's name, so that a layout's rules split them alike. Of 4 bits a number is stored 8 more than it is; with offsets, as it is, from 0 to 15.
  */
-export type Quantized<D extends string> = { readonly values: Tensor<D>; readonly scale: Tensor<D> }
+export type Quantized<D extends string> = { readonly values: Tensor<D>; readonly scale: Tensor<D>; readonly offset?: Tensor<D> }
 /** A weight whole or quantized. */
 export type Weight<D extends string> = Tensor<D> | Quantized<D>
 
@@ -57,13 +58,14 @@ function paired(whole: Tensor<string>, { name, size }: Dim): Tensor<string> {
 }
 
 /** The weight as numbers of a dtype, in f32 on the way; `over` is the dim it was quantized along, at its whole size. */
-export function dequantize<D extends string, R extends D>({ values, scale }: Quantized<D>, over: Dim<R>, dtype: DType = 'f32'): Tensor<D> {
+export function dequantize<D extends string, R extends D>({ values, scale, offset }: Quantized<D>, over: Dim<R>, dtype: DType = 'f32'): Tensor<D> {
   const along: Dim = over
   const bytes = loose(values)
   const numbers = values.dtype === 'i8' ? bytes.cast('f32')
-    : merged(stack<string, string>([bytes.and(15), bytes.shiftRight(4)].map(half => half.cast('f32').sub(8)), { name: hiddenName(along.name, 'pair'), size: 2 } as Dim<never>), along, 'pair')
+    : merged(stack<string, string>([bytes.and(15), bytes.shiftRight(4)].map(half => (offset === undefined ? half.cast('f32').sub(8) : half.cast('f32'))), { name: hiddenName(along.name, 'pair'), size: 2 } as Dim<never>), along, 'pair')
   const step = loose(scale).cast('f32')
-  return tensor(merged(grouped(numbers, along, dimIn(step.shape, along.name, 'dequantize', userSite()).size).mul(step), along, 'group').cast(dtype).node)
+  const scaled = grouped(numbers, along, dimIn(step.shape, along.name, 'dequantize', userSite()).size).mul(step)
+  return tensor(merged(offset === undefined ? scaled : scaled.add(loose(offset).cast('f32')), along, 'group').cast(dtype).node)
 }
 
 /** A weight as it is computed with, whole or quantized along `over`. */
@@ -74,6 +76,6 @@ export const weightIn = <D extends string, R extends D>(w: Weight<D>, over: Dim<
 export const rowsOf = <D extends string, R extends D, E extends string>(w: Weight<D>, dim: DimLike<R>, indices: Tensor<E>): Weight<Exclude<D, R> | E> => {
   const rows = (t: AnyTensor): Tensor<Exclude<D, R> | E> => tensor(loose(t).take(nameOf(dim), indices).node)
   if (isTensor(w)) return rows(w)
-  const { values, scale } = w as Quantized<D>
-  return { values: rows(values), scale: rows(scale) }
+  const { values, scale, offset } = w as Quantized<D>
+  return { values: rows(values), scale: rows(scale), ...(offset === undefined ? {} : { offset: rows(offset) }) }
 }

@@ -1,13 +1,12 @@
 /** Text from a run's weights: one token at a time, on any mesh. */
 import { FileError } from '../core/errors.ts'
 import { numbersOf } from '../core/half-precision.ts'
-import { treeOps } from '../core/tree.ts'
-import { loadInitial } from '../checkpoint/index.ts'
-import type { Naming } from '../core/naming.ts'
 import type { Tokenizer } from '../data/index.ts'
-import { anyOf, compile, fromFirst, input, mapTree, mesh as meshOf, MeshArray, param, placementTrees, type Arrays, type Backend, type Layouts, type Placements, type Scalar, type Source, type Tree } from '../engine/index.ts'
+import { anyOf, compile, fromFirst, input, mapTree, mesh as meshOf, param, type Arrays, type Backend, type Layouts, type MeshArray, type Scalar, type Source, type Tree } from '../engine/index.ts'
 import type { LanguageModel, Quantize } from '../models/index.ts'
+import { openKept } from './kept.ts'
 import { sampleToken } from './sample.ts'
+import { arrayTrees, free, loadParams, type Stored } from './weights.ts'
 
 export interface GenerateOptions {
   readonly prompt: string
@@ -27,21 +26,17 @@ export interface Generator {
 export interface GeneratorOptions extends Layouts {
   readonly backend: Backend
   readonly mesh: { readonly [axis: string]: number }
-  /** Bits of the weights that are contracted; as the run has them unless said. */
-  readonly weights?: WeightBits
+  /** Bits of the weights that are contracted; as the run has them unless said. `keep` leaves those of few bits as the file has them, exactly. */
+  readonly weights?: WeightBits | 'keep'
 }
 /** What weights become once they are loaded. */
 export const weightBits: { readonly int8: Quantize; readonly int4: Quantize } = { int8: { bits: 8 }, int4: { bits: 4 } }
 export type WeightBits = keyof typeof weightBits
 
 /** What generates, as it lies on a disk. */
-export interface Generating {
-  /** Where the weights are: a file, a folder in Hugging Face's layout. */
-  readonly weights: string
+export interface Generating extends Stored {
   /** The model for so many windows at once. */
   readonly model: (rows: number) => LanguageModel
-  /** Under which names the weights lie; under their paths unless given. */
-  readonly naming?: Naming | undefined
   readonly tokenizer: Tokenizer
 }
 
@@ -57,20 +52,15 @@ export async function openGenerator({ weights: from, model: build, naming, token
   const next = (params: Tree, tokens: LanguageModel['batch']['tokens'], at: Scalar) => model.next(params, tokens, at).relayout({}).cast('f32')
   const { processes } = backend
   const where = { ...layouts, ...(model.layouts === undefined ? {} : { uses: model.layouts }), mesh, backend, dims: model.dims }
-  /** The file's arrays, under the paths of a tree of placements. */
-  const load = async <T extends Tree>(placements: Placements<T>): Promise<Arrays<T>> => {
-    const wanted = placementTrees.flatten(placements).map(({ path, leaf }) => ({ path, value: leaf }))
-    const { arrays: found, missing } = await loadInitial(from, wanted, {}, backend, mesh, naming)
-    if (missing.length === 0) return placementTrees.rebuild(placements, wanted.map(w => found.get(w.path))) as Arrays<T>
-    free([...found.values()])
-    throw new FileError({ code: 'tensors-differ', what: `${from} lacks weights of the model`, details: { missing: missing.slice(0, 8).join(', ') }, fix: 'use the weights that belong to its config.json' })
-  }
-  const program = await compile(next, [bits === undefined ? model.params : quantizedInputs(model, weightBits[bits]), model.batch.tokens, position] as const, where)
-  const weights = bits === undefined ? await load<Tree>(program.placements[0]) : await quantizedWeights()
+  await using kept = bits === 'keep' ? await openKept(from, model, naming) : undefined
+  const how = bits === undefined || bits === 'keep' ? undefined : weightBits[bits]
+  const params = kept?.params ?? (how === undefined ? model.params : quantizedInputs(model, how))
+  const program = await compile(next, [params, model.batch.tokens, position] as const, where)
+  const weights = await (kept !== undefined ? kept.load<Tree>(program.placements[0], backend, mesh) : how === undefined ? loadParams<Tree>({ weights: from, naming }, program.placements[0], backend, mesh) : quantizedWeights(how))
   /** Loaded whole, and made small on the devices. */
-  async function quantizedWeights(): Promise<Arrays<Tree>> {
-    const quantize = await compile((params: Tree) => mapTree(model.quantized(params, weightBits[bits ?? 'int8']), p => p.relayout('params')), [model.params] as const, where)
-    const whole = await load<Tree>(quantize.placements[0])
+  async function quantizedWeights(small: Quantize): Promise<Arrays<Tree>> {
+    const quantize = await compile((all: Tree) => mapTree(model.quantized(all, small), p => p.relayout('params')), [model.params] as const, where)
+    const whole = await loadParams<Tree>({ weights: from, naming }, quantize.placements[0], backend, mesh)
     try {
       return await quantize(whole)
     } finally {
@@ -123,7 +113,7 @@ const canDraw = (logits: Float32Array): boolean => logits.every(x => x < Infinit
 async function notFinite(logits: Float32Array, step: number, from: string, weights: Arrays<Tree>): Promise<FileError> {
   const bad = logits.filter(x => !(x < Infinity)).length
   const counts: string[] = []
-  for (const { path, leaf: array } of arrays.flatten(weights)) {
+  for (const { path, leaf: array } of arrayTrees.flatten(weights)) {
     let [odd, all] = [0, 0]
     for await (const { data } of array.ownParts()) {
       for (const x of numbersOf(data, array.dtype)) if (!Number.isFinite(Number(x))) odd++
@@ -138,9 +128,6 @@ async function notFinite(logits: Float32Array, step: number, from: string, weigh
     fix: shown.length === 0 ? 'the numbers leave the range of precision.compute: train it again with another, f32 or bf16' : 'the run diverged: train it again with a lower optimizer.rate',
   })
 }
-
-const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
-const free = (tree: unknown): void => { for (const { leaf } of arrays.flatten(tree)) leaf.dispose() }
 
 /** The arguments that stand for quantized weights. */
 const quantizedInputs = (model: LanguageModel, how: Quantize): Tree => mapTree(model.quantized(model.params, how), (leaf, path) => param(path, leaf.shape, leaf.dtype))

@@ -14,7 +14,7 @@ import type { TrainEvent } from './events.ts'
 import { rowsHere } from './feed.ts'
 import { loadMeasured, weightsOf } from './eval-weights.ts'
 import type { Trainer } from './program.ts'
-import { layoutsOf, meshOfRun, modelOf, type Run } from './run.ts'
+import { filesOfRun, layoutsOf, meshOfRun, modelOf, type Run } from './run.ts'
 import { dataRequest, openData } from './session.ts'
 import { requireSameData, requireSameRun } from './together.ts'
 
@@ -51,8 +51,8 @@ export async function evaluateRun(run: Run, options: EvalOptions): Promise<Evalu
   const { backend, folder, tell } = options
   const { processes } = backend
   await requireSameRun(processes, run, backend)
-  const weights = await fromFirst(processes, 'the weights', () => weightsOf(folder))
   const model = modelOf(run)
+  const weights = await fromFirst(processes, 'the weights', () => weightsOf(folder, { copies: filesOfRun(run, model)?.naming.copies !== undefined }))
   const data = await openFor(run, model, options)
   try {
     await requireSameData(processes, data.identity)

@@ -1,10 +1,9 @@
 /** The parameters that a run's folder has to measure: what it ended with, or those of its newest checkpoint; averages, where the optimizer keeps them. */
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { FileError } from '../core/errors.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Naming } from '../core/naming.ts'
-import { loadInitial, newestIn } from '../checkpoint/index.ts'
+import { loadInitial, newestIn, weightsIn } from '../checkpoint/index.ts'
 import { loadArrays } from '../checkpoint/load.ts'
 import { openGroup } from '../checkpoint/source.ts'
 import { barrier, compile, placementTrees, trainedOf, type Arrays, type Backend, type Placements, type Tree } from '../engine/index.ts'
@@ -14,15 +13,19 @@ import { disposeAll } from './evaluate.ts'
 import { readSummary } from './folder.ts'
 import { filesOfRun, layoutsOf, optimizerOf, type Run } from './run.ts'
 
-/** Of a run that has ended what it has left; of one that goes on, or was killed, the newest checkpoint. @throws FileError where there is neither */
-export async function weightsOf(folder: string): Promise<string> {
-  const file = join(folder, 'model.safetensors')
-  const there = await stat(file).then(s => s.isFile(), () => false)
+/**
+ * Of a run that has ended what it has left; of one that goes on, or was killed, the newest checkpoint. Where the model has copies that only checkpoints hold, always the checkpoint.
+ * @throws FileError where there is neither
+ */
+export async function weightsOf(folder: string, { copies }: { readonly copies: boolean }): Promise<string> {
+  const file = await weightsIn(folder)
+  const there = file !== folder
   const ended = (await readSummary(folder))?.state
-  if (there && (ended === 'finished' || ended === 'stopped')) return file
+  if (there && !copies && (ended === 'finished' || ended === 'stopped')) return file
   const newest = await newestIn(folder)
   if (newest !== undefined) return newest.path
-  if (there) return file
+  if (there && !copies) return file
+  if (there) throw new FileError({ code: 'no-reference', what: `${folder} has no checkpoint, and what the model is compared with is only there`, fix: 'let checkpoint.every be above 0; or train adapters, which are compared with their base' })
   throw new FileError({ code: 'no-weights', what: `${folder} holds no weights: neither model.safetensors nor a checkpoint`, fix: 'let the run make a step first' })
 }
 

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { newestIn } from '../checkpoint/index.ts'
+import { adapterWeightsName, newestIn } from '../checkpoint/index.ts'
 import { FileError } from '../core/errors.ts'
 import type { Plain } from '../core/plain.ts'
 import { cannotWrite, isSystemError, writeFileAtomic } from '../io/atomic.ts'
@@ -10,6 +10,7 @@ import { claimFolder, claimName, type Claim } from '../io/claim.ts'
 import { makeFolders, removeEmpty } from '../io/folders.ts'
 import { shellPath } from '../io/shell.ts'
 import { version } from '../io/version.ts'
+import { isPartKinds, type PartKinds } from './parts.ts'
 import { identityOf, type Run } from './run.ts'
 import { flatten } from './together.ts'
 
@@ -23,6 +24,8 @@ export interface RunFile {
   readonly version: string
   /** Where its values come from: a recipe's name, or the path of a file; none where a program made them. */
   readonly recipe?: string | undefined
+  /** What kinds its parts are of, where all of them are ours: it can be made again without its recipe. */
+  readonly parts?: PartKinds | undefined
   /** Its settings, and the configurations of its parts. */
   readonly run: { readonly [field: string]: unknown }
   /** What decides its numbers. */
@@ -32,7 +35,7 @@ export interface RunFile {
 export interface Summary { readonly state: 'finished' | 'stopped' | 'failed'; readonly steps: number; readonly evalLoss?: number | string; readonly why?: string }
 
 /** What a run writes under fixed names. A folder that has one of them would lose it. */
-const ours = ['metrics.jsonl', 'model.safetensors', 'config.json', 'tokenizer.json', 'checkpoints']
+const ours = ['metrics.jsonl', 'model.safetensors', adapterWeightsName, 'config.json', 'tokenizer.json', 'checkpoints']
 const [runName, summaryName, goodputName] = ['run.json', 'summary.json', 'goodput.jsonl']
 
 /** A run's name as part of a path: what is no letter, digit, ".", "_" or "-" becomes "-". */
@@ -59,9 +62,10 @@ export async function readRunFile(path: string): Promise<RunFile | undefined> {
   const bad = (why: string, cause?: unknown): FileError => new FileError({ code: 'run-file', what: `${file} ${why}`, fix: 'give another folder, or remove this one', cause })
   let found: Partial<RunFile> | null
   try { found = JSON.parse(text) as Partial<RunFile> | null } catch (cause) { throw bad('is not JSON', cause) }
-  const { id, run, identity, recipe } = found ?? {}
+  const { id, run, identity, recipe, parts } = found ?? {}
   if (typeof id !== 'string' || typeof run !== 'object' || run === null || typeof identity !== 'object' || identity === null || (recipe !== undefined && typeof recipe !== 'string')) throw bad('is not what a run writes')
-  return { id, run, identity, version: String(found?.version), ...(recipe === undefined ? {} : { recipe }) }
+  if (parts !== undefined && !isPartKinds(parts)) throw bad('is not what a run writes')
+  return { id, run, identity, version: String(found?.version), ...(recipe === undefined ? {} : { recipe }), ...(parts === undefined ? {} : { parts }) }
 }
 
 export async function readSummary(path: string): Promise<Summary | undefined> {

@@ -69,6 +69,8 @@ export interface Settings {
   }
   /** What loops compute again in the backward pass. */
   remat: 'all-but-contractions' | 'everything' | 'nothing'
+  /** Weights that the run starts from, instead of its seed alone: a file, a folder in Hugging Face's layout, a run's; all of them, or those of some names, in which `*` stands for any characters. */
+  initFrom: { path: string; only?: string[] | undefined; except?: string[] | undefined } | null
   /** Text that is drawn at the end, of models that write text. */
   sample: { prompt: string; tokens: number; temperature: number }
 }
@@ -111,6 +113,7 @@ const settings = {
   checkpoint: checkpoint.prefault({}),
   guard: guard.prefault({}),
   remat: z.enum(['all-but-contractions', 'everything', 'nothing']).default('all-but-contractions'),
+  initFrom: z.strictObject({ path: z.string().min(1), only: z.array(z.string()).optional(), except: z.array(z.string()).optional() }).nullable().default(null),
   sample: sample.prefault({}),
 } satisfies { readonly [K in keyof Settings]: z.ZodType<Settings[K]> }
 

@@ -109,7 +109,7 @@ export function modelOf({ model, batch, precision }: Run): Model<Tree, Tree> {
 }
 
 /** How a run's model lies in files that other tools open; undefined where it is one of nobody else's. */
-export const filesOfRun = ({ model }: Run, built: Pick<AnyModel, 'params'>): ModelFiles | undefined => (isPart(model) ? filesOf(model, built) : undefined)
+export const filesOfRun = ({ model }: Run, built: Pick<AnyModel, 'params' | 'linear'>): ModelFiles | undefined => (isPart(model) ? filesOf(model, built) : undefined)
 
 /** A run whose number of steps is known. */
 export type CountedRun = Run & { readonly steps: number }
@@ -141,7 +141,7 @@ export const layoutsOf = ({ layout, params, state, layouts }: Run, { layouts: us
 export const meshOfRun = (run: Pick<Run, 'mesh'>): Mesh => meshOf(run.mesh)
 
 /** Fields that say where and how long a run is computed, or what is looked at: they change none of its numbers, but that a guard says what becomes of a bad step, for which a run may be gone on with. */
-const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'layouts', 'steps', 'evaluation', 'checkpoint', 'guard', 'sample']
+const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'layouts', 'steps', 'evaluation', 'checkpoint', 'guard', 'initFrom', 'sample']
 
 /** What decides a run's numbers, as plain data, but for what its data says itself: two runs with the same go on from each other's checkpoints. Neither mesh nor layout is in it. */
 export function identityOf(run: Run): { readonly [field: string]: Plain } {

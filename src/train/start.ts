@@ -19,6 +19,13 @@ export type Start =
   /** Weights alone: a file, a folder in Hugging Face's layout, a checkpoint or a run's folder; `choice` says which names. */
   | { readonly weights: string; readonly choice?: Choice }
 
+/** What a run that has not begun starts from: what it is told, or what it says itself. */
+export const startOf = ({ initFrom }: Pick<Run, 'initFrom'>, told: Start | undefined): Start | undefined => {
+  if (told !== undefined || initFrom === null) return told
+  const { path, ...choice } = initFrom
+  return { weights: path, choice }
+}
+
 export async function startFrom(start: Start, session: Session, tell: (event: TrainEvent) => void): Promise<{ readonly point: Point; readonly from: string | undefined }> {
   return 'resume' in start ? resumed(start.resume, session) : { point: await initialised(start.weights, start.choice ?? {}, session, tell), from: undefined }
 }

@@ -1,25 +1,24 @@
 /** Training into a run folder: it goes on where it was interrupted, and remains as what it was, how it went and what it learnt. */
 import { join } from 'node:path'
-import { isPart } from '../core/configurable.ts'
 import { FileError, MeshworkError } from '../core/errors.ts'
 import type { Plain } from '../core/plain.ts'
-import { Checkpoints, saveWeights, type CheckpointEvent } from '../checkpoint/index.ts'
-import { writeTokenizer } from '../data/index.ts'
+import { Checkpoints, type CheckpointEvent } from '../checkpoint/index.ts'
 import { anyOf, fromFirst } from '../engine/index.ts'
-import { writeFileAtomic } from '../io/atomic.ts'
 import { breathe } from './breathe.ts'
 import { Clock, joined } from './clock.ts'
-import { disposeAll, namedArrays, withWeights } from './evaluate.ts'
+import { disposeAll, withWeights } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
 import { firstState, listeners, resultOf, type FitOptions, type FitResult } from './fit.ts'
 import { checkFolder, RunFolder, type FolderChoice } from './folder.ts'
 import { RunKeeper, wantedOf, whole } from './keep.ts'
 import { Log } from './log.ts'
 import { Loop, type LoopResult, type Point } from './loop.ts'
+import { kindsOf } from './parts.ts'
 import { beginning, parseProgress } from './progress.ts'
+import { writeResult } from './result.ts'
 import { fieldsOf, identityOf, type Run } from './run.ts'
 import { openSession, type Session } from './session.ts'
-import { startFrom, type Start } from './start.ts'
+import { startFrom, startOf, type Start } from './start.ts'
 import { versions } from './together.ts'
 
 export interface TrainOptions extends FitOptions {
@@ -46,7 +45,8 @@ interface Place { readonly path: string; readonly id: string; readonly folder: R
  * @throws BadStep where the run's guard ends it; FileError where the folder holds another run or cannot be written; what is wrong with model, layout or data
  */
 export async function train(given: Run, options: TrainOptions): Promise<TrainResult> {
-  const { backend, signal, out, recipe, start } = options
+  const { backend, signal, out, recipe } = options
+  const start = startOf(given, options.start)
   const tell = listeners(given, options)
   const clock = new Clock()
   // A folder with a run on other data is refused before programs are compiled.
@@ -67,8 +67,9 @@ export async function train(given: Run, options: TrainOptions): Promise<TrainRes
     // Only now: what fails before leaves no folder behind.
     if (await anyOf(processes, 'whether to stop', signal?.aborted === true)) return none(run.steps)
     let folder: RunFolder | undefined
+    const kinds = kindsOf(run)
     const place = out === undefined ? undefined : await fromFirst(processes, 'the run folder', async () => {
-      folder = await RunFolder.open(out, { run: fieldsOf(run), identity: { ...identityOf(run), data: session.data.identity ?? null }, ...(recipe === undefined ? {} : { recipe }) }, run.steps)
+      folder = await RunFolder.open(out, { run: fieldsOf(run), identity: { ...identityOf(run), data: session.data.identity ?? null }, ...(recipe === undefined ? {} : { recipe }), ...(kinds === undefined ? {} : { parts: kinds }) }, run.steps)
       return { path: folder.path, id: folder.file.id, again: folder.again }
     })
     let reached = 0
@@ -135,8 +136,7 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
       await clock.time('checkpoints', async () => keeper?.finish())
       const saved = place !== undefined && result.progress.step > 0
       if (saved) {
-        if (place.folder !== undefined) await writeDescription(place.path, run, session)
-        await withWeights(trainer, result.state, params => saveWeights(join(place.path, 'model.safetensors'), namedArrays(params), processes, files?.naming))
+        await withWeights(trainer, result.state, params => writeResult(place.path, params, session))
       }
       await note()
       if (place?.folder !== undefined) await finish(place.folder, result, saved, tell)
@@ -179,13 +179,4 @@ async function finish(folder: RunFolder, { progress, evalLoss, stopped }: LoopRe
   type Note = Parameters<typeof joined>[0][number] & { readonly start: number }
   const starts = new Map((await folder.notes() as readonly Note[]).map(n => [n.start, n]))
   await tell({ type: 'goodput', ...joined([...starts.values()]) })
-}
-
-/** What the weights are of, as other tools read it; of a model that they do not know, its own configuration. */
-async function writeDescription(path: string, run: Run, { data: { tokenizer }, files }: Session): Promise<void> {
-  if (tokenizer !== undefined) await writeTokenizer(join(path, 'tokenizer.json'), tokenizer)
-  // An architecture that knows its own tokens says them itself.
-  const end = tokenizer?.endOfText === undefined ? {} : { bos_token_id: tokenizer.endOfText, eos_token_id: tokenizer.endOfText }
-  const config = files?.config !== undefined ? { ...end, ...files.config } : (isPart<unknown, never>(run.model) ? { architecture: run.model.kind.name, ...run.model.config as object } : undefined)
-  if (config !== undefined) await writeFileAtomic(join(path, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
 }

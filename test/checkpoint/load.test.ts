@@ -1,5 +1,5 @@
 /** Loading by placement: any mesh, layout and number of processes into any other, the bytes that are needed and no more, another dtype, a part. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -180,4 +180,13 @@ describe('another dtype, and a part', () => {
     expect(backend.liveBuffers()).toBe(before)
     expect(await (await place(backend, one.mesh, placementOf(leaves['head']!, one), data, 'x')).bits()).toEqual(data)
   })
+})
+
+test('adapters whose base lies beside them are read with it', async () => {
+  mkdirSync(at('adapted'))
+  await writeSafetensors(at('adapted/model.safetensors'), [{ name: 'head', dtype: 'f32', shape: [2], data: Float32Array.of(1, 2) }])
+  await writeSafetensors(at('adapted/adapter_model.safetensors'), [{ name: 'head.lora_A.weight', dtype: 'f32', shape: [1], data: Float32Array.of(3) }])
+  writeFileSync(at('adapted/adapter_config.json'), JSON.stringify({ base_model_name_or_path: '.' }))
+  await using source = await openWeights(at('adapted'))
+  expect([...source.tensors.keys()].sort()).toEqual(['head', 'head.lora_A.weight'])
 })

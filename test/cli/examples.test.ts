@@ -28,6 +28,9 @@ const small: { readonly [name: string]: Small } = {
   },
   language: { set: ['model.layers=1', 'model.embed=8', 'model.hidden=8', 'evaluation.batches=1'], said: ['a source of its own', /accuracy 0\.\d{4}/], metrics: ['accuracy'] },
   translate: { set: ['model.embed=8', 'model.headDim=2', 'model.hidden=8', 'model.encoderLayers=1', 'model.decoderLayers=1', 'evaluation.batches=1'], said: ['a source of its own', 'tokens/s'], metrics: ['accuracy'] },
+  preference: {
+    set: ['model.base.layers=1', 'model.base.embed=8', 'model.base.headDim=4', 'model.base.hidden=8', 'evaluation.batches=1'], said: ['batch 2 × model 2: 4 devices', 'a source of its own', /margin 0\.\d{4}|margin -0\.\d{4}/, /accuracy 0\.\d{4}|accuracy 1\.0000/], metrics: ['accuracy', 'margin', 'chosenReward', 'rejectedReward'],
+  },
   'own-model': { set: ['model.width=8', 'model.depth=2', 'evaluation.batches=1'], said: [/the best so far: \d+\.\d % of the points/], metrics: ['accuracy'] },
 }
 const recipes = readdirSync(join(root, 'examples')).filter(f => f.endsWith('.ts') && readFileSync(join(root, 'examples', f), 'utf8').includes('\nexport default ')).map(f => f.slice(0, -3))

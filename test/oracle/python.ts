@@ -23,6 +23,14 @@ const tokenizers: Environment = { folder: `oracle-tokenizers-${tokenizersVersion
 export const transformersVersion = '5.24.0'
 const transformers: Environment = { folder: `oracle-transformers-${transformersVersion}`, name: 'transformers', packages: [`transformers==${transformersVersion}`, `torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
 
+export const peftVersion = '0.21.2'
+const peft: Environment = { folder: `oracle-peft-${peftVersion}`, name: 'peft', packages: [`peft==${peftVersion}`, `transformers==${transformersVersion}`, `torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
+export const sacrebleuVersion = '2.6.0'
+const measuring: Environment = {
+  folder: `oracle-measure-${transformersVersion}-${sacrebleuVersion}`, name: 'transformers', oldest: [3, 11],
+  packages: [`transformers==${transformersVersion}`, `torch==${torchVersion}`, 'numpy>=2.1,<3', `sacrebleu==${sacrebleuVersion}`, 'scikit-learn==1.9.1', 'scipy>=1.14,<2'],
+}
+
 /** No Python, or one that cannot be used. */
 export class PythonError extends MeshworkError {}
 
@@ -98,6 +106,10 @@ export const optaxPython = (say: Say): Promise<string> => pythonOf(optax, say)
 export const safetensorsPython = (say: Say): Promise<string> => pythonOf(safetensors, say)
 export const tokenizersPython = (say: Say): Promise<string> => pythonOf(tokenizers, say)
 export const transformersPython = (say: Say): Promise<string> => pythonOf(transformers, say)
+/** With transformers and PyTorch in it, too. */
+export const peftPython = (say: Say): Promise<string> => pythonOf(peft, say)
+/** With sacrebleu, scikit-learn and SciPy in it, too. */
+export const measurePython = (say: Say): Promise<string> => pythonOf(measuring, say)
 
 async function must(what: string, fix: string, { code, output }: Ended): Promise<void> {
   if (code === 0) return

@@ -1,7 +1,7 @@
 /** Pieces to documents, in any thread. */
 import { withBytes } from './byte-source.ts'
 import { csvDocuments } from './csv.ts'
-import { jsonlDocuments } from './jsonl.ts'
+import { jsonlDocuments, jsonlRecords, type JsonRecord } from './jsonl.ts'
 import { chatDocuments } from './parquet/chat.ts'
 import { columnDocuments } from './parquet/column.ts'
 import type { ByteSource } from './source.ts'
@@ -21,6 +21,12 @@ const decoders: { readonly [K in Exclude<DocumentFormat['format'], 'parquet'>]: 
 export function documentsOf(piece: Piece): AsyncIterable<Document> | Iterable<Document> {
   const { format } = piece.format
   return piece.data === undefined || format === 'parquet' ? fromFile(piece) : decoders[format](bufferOf(piece.data), piece)
+}
+
+/** The objects of a piece of JSONL, in order, with all of their fields. @throws DataError for a line that is no object; also where the file has changed since the piece was cut */
+export async function* recordsOf(piece: Piece): AsyncGenerator<JsonRecord> {
+  const bytes = piece.data === undefined ? await withBytes(piece.part, piece.version, source => source.read(piece.from, piece.to)) : bufferOf(piece.data)
+  yield* jsonlRecords(bytes, piece)
 }
 
 async function* fromFile(piece: Piece): AsyncGenerator<Document> {

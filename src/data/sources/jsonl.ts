@@ -43,10 +43,11 @@ export class LineScanner implements Scanner {
   }
 }
 
-/** @throws DataError for a line that is no JSON, no object, or has no text. */
-export function* jsonlDocuments(bytes: Buffer, piece: Piece): Generator<Document> {
-  const format = piece.format as Format
-  const textOf = contentOf(format)
+/** An object a line, with its place. */
+export interface JsonRecord { readonly record: number; readonly at: string; readonly value: object }
+
+/** @throws DataError for a line that is no JSON, or no object */
+export function* jsonlRecords(bytes: Buffer, piece: Piece): Generator<JsonRecord> {
   let { line } = piece.layout as LineLayout
   const first = line
   const read = textReader(bytes, offset => {
@@ -59,10 +60,16 @@ export function* jsonlDocuments(bytes: Buffer, piece: Piece): Generator<Document
     const to = feed < 0 ? bytes.length : feed
     if (!isBlank(bytes, from, to)) {
       const at = `${piece.part}:${line}`
-      yield { record: record++, at, content: textOf(parsed(read(from, to), at), at) }
+      yield { record: record++, at, value: parsed(read(from, to), at) }
     }
     from = to + 1
   }
+}
+
+/** @throws DataError for a line that is no JSON, no object, or has no text. */
+export function* jsonlDocuments(bytes: Buffer, piece: Piece): Generator<Document> {
+  const textOf = contentOf(piece.format as Format)
+  for (const { record, at, value } of jsonlRecords(bytes, piece)) yield { record, at, content: textOf(value, at) }
 }
 
 function parsed(text: string, at: string): object {

@@ -6,7 +6,7 @@ import { partOf, renamed, type Family, type JsonObject } from './architectures.t
 import { configOf, familyOf } from './config.ts'
 import { halved, shifted, transposed } from './moved.ts'
 import { openGguf, type GgufFile, type GgufTensor } from './open.ts'
-import type { QuantizedParts } from './quantized.ts'
+import type { QuantizedParts, QuantizedTensors } from './quantized.ts'
 import { valuesOf } from './values.ts'
 
 export interface ModelTensor extends StoredTensor {
@@ -51,8 +51,9 @@ function seen(path: string, { stored }: Family, name: string, tensor: GgufTensor
   if (stored.interleaved?.includes(part) === true) {
     if ((tensor.shape[0] ?? 0) % head !== 0) throw new FileError({ code: 'tensor-shape', what: `${path}: "${name}" has ${tensor.shape[0]} rows, no whole number of heads of ${head}`, fix: 'convert the model again' })
     const rows = <T extends StoredTensor>(t: T): StoredTensor => halved(t, head)
+    const moved = ({ values, scale, offset }: QuantizedTensors): QuantizedTensors => ({ values: rows(values), scale: rows(scale), offset: offset === undefined ? undefined : rows(offset) })
     const { quantized: q } = tensor
-    return { ...rows(tensor), quantized: q === undefined ? undefined : { ...q, values: rows(q.values), scale: rows(q.scale), offset: q.offset === undefined ? undefined : rows(q.offset) } }
+    return { ...rows(tensor), quantized: q === undefined ? undefined : { ...q, ...moved(q), as: form => moved(q.as(form)) } }
   }
   if (stored.oneMore?.test(name) === true) return { ...shifted(tensor, -1), quantized: undefined }
   if (stored.turned?.includes(part) === true && name.endsWith('.weight') && tensor.shape.length === 2) return { ...transposed(tensor), quantized: undefined }

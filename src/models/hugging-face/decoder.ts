@@ -34,7 +34,7 @@ const activationsOf = { silu: 'silu', swish: 'silu', gelu_pytorch_tanh: 'gelu', 
 const activationNames = { silu: 'silu', gelu: 'gelu_pytorch_tanh', geluExact: 'gelu' } as const
 
 /** Fields of every decoder: sizes, and what `config.json` has no word for. */
-const common: readonly (keyof LlamaConfig)[] = ['vocab', 'seq', 'layers', 'embed', 'heads', 'kvHeads', 'headDim', 'hidden', 'dropout', 'activation', 'epsilon', 'tied', 'rope', 'blockwise', 'packed', 'masked']
+const common: readonly (keyof LlamaConfig)[] = ['vocab', 'seq', 'positions', 'layers', 'embed', 'heads', 'kvHeads', 'headDim', 'hidden', 'dropout', 'activation', 'epsilon', 'tied', 'rope', 'blockwise', 'packed', 'masked']
 /** What the others are where an architecture has no option for them. */
 const usual: Partial<LlamaConfig> = {
   norms: 'before', gainsFromOne: false, queryKeyNorms: 'none', attentionBiases: 'none', feedBiases: false, embedScale: 1, unturned: [], unwindowed: [],
@@ -96,7 +96,7 @@ function read(d: Decoder, config: JsonObject, { seq, packed = false, masked = fa
     vocab: s.count('vocab_size'), seq, layers, embed, heads, kvHeads, headDim, hidden: s.count('intermediate_size'),
     activation: activationsOf[s.oneOf(d.activationKey ?? 'hidden_act', Object.keys(activationsOf) as (keyof typeof activationsOf)[], (defaults.activation ?? 'silu') as 'silu')],
     epsilon: s.number('rms_norm_eps', defaults.epsilon ?? 1e-6), tied: s.flag('tie_word_embeddings', defaults.tied ?? false),
-    ...own, rope, packed, masked,
+    ...own, rope, packed, masked, ...(positions === seq ? {} : { positions }),
   }
   s.done()
   return found
@@ -125,7 +125,8 @@ function written(d: Decoder, c: LlamaConfig): JsonObject {
   }
 }
 /** How long windows may be: `dynamic` is told by it what was before, `longrope` and `yarn` what is now. */
-function positionsOf({ seq, rope: { scaling } }: LlamaConfig): number {
+function positionsOf({ seq, positions, rope: { scaling } }: LlamaConfig): number {
+  if (positions !== undefined) return positions
   if (scaling === undefined || scaling.type === 'linear') return seq
   return scaling.type === 'dynamic' ? scaling.original : Math.max(seq, Math.round(scaling.original * scaling.factor))
 }

@@ -58,13 +58,17 @@ def gradients(model):
 
 
 def write(folder, name, found):
-    """`model`, `inputs` by the names that our batch has for them, `outputs`, and `loss`, whose gradients are kept by the names of the weights' file."""
+    """`model`, `inputs` by the names that our batch has for them, `outputs`, and `loss`, whose gradients are kept by the names of the weights' file.
+
+    `others` is a function, called once there are gradients, of tensors that are kept as they are; where nothing of the model is trained no gradients of it are kept.
+    """
     model, inputs, outputs, loss = (found[k] for k in ('model', 'inputs', 'outputs', 'loss'))
     at = os.path.join(folder, name)
     model.save_pretrained(at)
     loss.backward()
-    stored = {f'gradient.{n}': g for n, g in gradients(model).items()}
-    for n, x in {**{f'input.{k}': v for k, v in inputs.items()}, **{f'output.{k}': v for k, v in outputs.items()}, 'output.loss': loss.reshape(1)}.items():
+    trained = any(p.requires_grad for p in model.parameters())
+    stored = {f'gradient.{n}': g for n, g in gradients(model).items()} if trained else {}
+    for n, x in {**found.get('others', dict)(), **{f'input.{k}': v for k, v in inputs.items()}, **{f'output.{k}': v for k, v in outputs.items()}, 'output.loss': loss.reshape(1)}.items():
         stored[n] = (x.int() if not x.is_floating_point() else x).detach()
     save_file({n: x.contiguous() for n, x in stored.items()}, os.path.join(at, 'expected.safetensors'))
     with open(os.path.join(at, 'case.json'), 'w') as f:

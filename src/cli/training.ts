@@ -1,0 +1,114 @@
+/** What commands that train have in common: a run checked, trained or only shown, and what came of it. */
+import type { Command } from 'commander'
+import { isPart } from '../core/configurable.ts'
+import { UsageError } from '../core/errors.ts'
+import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
+import { isLanguageModel } from '../models/index.ts'
+import { openGenerator } from '../serve/generate.ts'
+import { checkFolder, type FolderChoice } from '../train/folder.ts'
+import { readPretrained } from '../train/pretrained.ts'
+import { meshOfRun, modelOf, type Run } from '../train/run.ts'
+import { checkStart, startOf, type Start } from '../train/start.ts'
+import { train } from '../train/train.ts'
+import { checkRun } from './check.ts'
+import { checkData } from './data-files.ts'
+import { dryRun } from './dry-run.ts'
+import { shellPath, shellWord, visible } from './format.ts'
+import { interrupts, type Interrupts } from './interrupt.ts'
+import { backendOption, joinCommand, outputOf, requireRanks, whereDevices } from './job.ts'
+import type { Output } from './output.ts'
+import { isOnHost, preparedPlugin } from './plugins.ts'
+import { generatingOf } from './pretrained-run.ts'
+import { trainingProgress } from './progress.ts'
+
+export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean }
+
+/** The flags of every command that trains. */
+export const withTrainingFlags = (command: Command): Command => command
+  .option('--out <dir>', 'the run folder; runs/NAME-N unless given')
+  .option('--plugin <name|path>', 'the runtime: cpu, simulate (slow, needs no plugin), or a PJRT plugin\'s path', 'cpu')
+  .option(...backendOption)
+  .option('--dry-run', 'print what would run, and run nothing')
+  .option('--json', 'print events as JSON lines')
+
+/** Checks a run and trains it; `recipe` is where its values come from, where that is a recipe. Sets the exit code. @throws what is wrong with run, data or folder */
+export async function trainRun(run: Run, flags: TrainingFlags, { recipe, start }: { readonly recipe?: string | undefined; readonly start?: Start | undefined } = {}): Promise<void> {
+  if (flags.out === '') throw new UsageError({ code: 'flag', what: '--out: the folder has no name', fix: 'for example --out runs/first' })
+  const out = flags.out ?? { parent: 'runs', name: run.name }
+  const processes = await joinCommand(flags.backend)
+  const devices = checkRun(run, { onHost: isOnHost(flags.plugin) && processes.count === 1, setsFields: true })
+  requireRanks(meshOfRun(run), flags.plugin)
+  const output = outputOf(processes, flags.json === true)
+  if (processes.rank === 0) await checkFolder(out, run)
+  // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
+  await checkData(run)
+  const begins = startOf(run, start)
+  if (begins !== undefined) await checkStart(begins, run)
+  if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
+  const stops = interrupts()
+  try {
+    const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
+    await runTraining({ run, recipe, start, devices, out, plugin, json: flags.json === true && processes.rank === 0 }, output, stops)
+    process.exitCode = stops.code
+  } finally {
+    output.clear()
+    stops.release()
+  }
+}
+
+interface Job { readonly run: Run; readonly recipe: string | undefined; readonly start: Start | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean }
+
+async function runTraining({ run, recipe, start, devices, out, plugin, json }: Job, output: Output, stops: Interrupts): Promise<void> {
+  const quit = (): void => stops.quit(() => output.note('stopped before the first step: no run was written'))
+  quit()
+  output.status('starting')
+  const backend = await openBackend({ devices, plugin, backend: whereDevices() })
+  const tell = (event: object): void => { process.stdout.write(`${JSON.stringify(event)}\n`) }
+  const show = json ? tell : trainingProgress(output)
+  try {
+    const result = await train(run, {
+      backend, out, recipe, start, signal: stops.signal,
+      onEvent: event => {
+        if (event.type === 'started') stops.finish(() => output.status('stopping: what is under way is finished first (Ctrl-C again to quit at once)', true))
+        show(event)
+      },
+    })
+    if (result.folder === undefined) return output.note('stopped before the first step: no run was written')
+    if (result.stopped) output.print(`stopped after ${result.steps} of ${result.planned} steps: the same command with --out ${shellPath(result.folder)} goes on`)
+    // The loss is the same in all processes.
+    const sound = result.evalLoss === undefined || Number.isFinite(result.evalLoss)
+    const drawn = sound && writesText(run)
+    if (!sound) output.note(`warning: the held-out loss is ${result.evalLoss}: from these weights no text can be drawn`)
+    else if (drawn && !await anyOf(backend.processes, 'whether to stop', stops.code !== undefined)) {
+      const text = await sample(run, result.folder, backend, output, stops.signal)
+      if (json) tell({ type: 'sample', prompt: run.sample.prompt, text })
+    }
+    if (result.evalLoss !== undefined) output.print(`held-out loss  ${result.evalLoss.toFixed(4)}`)
+    output.print(`run            ${result.folder}`)
+    if (sound && isLanguageModel(modelOf(run))) output.print(`more text      npx meshwork generate ${shellPath(result.folder)} --prompt ${shellWord(run.sample.prompt)}`)
+  } finally {
+    await backend.close()
+  }
+}
+
+/** Whether a sample can be drawn of what a run has learnt: it is a GPT that predicts text, not answers in chats, token after token. */
+const writesText = ({ model, data }: Run): boolean => isPart<unknown, never>(model) && model.kind.name === 'gpt' && isPart<unknown, never>(data) && data.kind.name === 'text' && (data.config as { readonly chat?: object }).chat === undefined
+  && (model.config as { readonly attention?: string }).attention === 'causal'
+
+async function sample(run: Run, folder: string, backend: Backend, output: Output, signal: AbortSignal): Promise<string> {
+  output.status('writing a sample')
+  const generator = await openGenerator(await generatingOf(await readPretrained(folder), run), { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts })
+  let text = ''
+  try {
+    output.print('')
+    output.write(run.sample.prompt)
+    for await (const piece of generator.generate({ ...run.sample, seed: run.seed, signal })) {
+      text += piece
+      output.write(visible(piece))
+    }
+    output.print('\n')
+    return text
+  } finally {
+    generator.dispose()
+  }
+}

@@ -1,0 +1,88 @@
+/** How near what a model writes is to what is right: exact match, BLEU, chrF. */
+import { DataError } from '../../core/errors.ts'
+import type { ChatTemplate, Message, Tokenizer } from '../../data/index.ts'
+import { addBleu, bleu, bleuSums, noBleu } from '../metrics/bleu.ts'
+import { addChrf, chrf, chrfSums, noChrf } from '../metrics/chrf.ts'
+import { exactMatch } from '../metrics/words.ts'
+import type { RowProgram } from '../rows.ts'
+import { itemsOf, type Fields, type Task } from './task.ts'
+
+type Item = { readonly at: string; readonly prompt: string; readonly answers: readonly string[] }
+type Done = { readonly at: string; readonly output: string; readonly answers: readonly string[]; readonly cut: boolean }
+
+export interface GenerateTaskOptions {
+  /** Gives the likeliest token behind each place. */
+  readonly program: RowProgram
+  readonly tokenizer: Tokenizer
+  /** Tokens to write at most. */
+  readonly tokens: number
+  /** Tokens that end a text. */
+  readonly ends: readonly number[]
+  /** Of items that are chats. */
+  readonly template: ChatTemplate | undefined
+  readonly stretch: number
+}
+
+/** `prompt`, or `messages`, in which the assistant speaks next. */
+function promptOf(fields: Fields, template: ChatTemplate | undefined): string {
+  const messages = fields.raw('messages')
+  if (messages === undefined) return fields.text('prompt')
+  if (template === undefined) throw fields.wrong('chat-template', 'an item is a chat, and the model has no chat template', 'put its chat_template.jinja beside it, or give prompts')
+  const isMessage = (m: unknown): m is Message => typeof m === 'object' && m !== null && 'role' in m && 'content' in m && typeof m.role === 'string' && typeof m.content === 'string'
+  if (!Array.isArray(messages) || !messages.every(isMessage)) throw fields.wrong('not-a-chat', 'the field "messages" is no list of messages', 'messages are a list of { "role": "user", "content": "…" }')
+  return template.render(messages, { prompt: 'assistant' })
+}
+
+export function generateTask({ program, tokenizer, tokens, ends, template, stretch }: GenerateTaskOptions): Task<Item, Done> {
+  const { window } = program
+  const stops = new Set(ends)
+  return {
+    name: 'generate', options: { tokens, ends }, stretch,
+    read: parts => itemsOf(parts, (fields): Item => {
+      const answer = fields.maybe('answer')
+      return { at: fields.at, prompt: promptOf(fields, template), answers: answer === undefined ? fields.texts('answers', 1) : [answer] }
+    }),
+    async measure(items, onItems) {
+      const room = window - tokens + 1
+      const texts = items.map(({ at, prompt }) => {
+        const ids = [...tokenizer.before, ...tokenizer.encode(prompt)]
+        if (ids.length === 0 && tokenizer.endOfText !== undefined) ids.push(tokenizer.endOfText)
+        if (ids.length === 0) throw new DataError({ code: 'empty-prompt', what: 'a prompt has no token', details: { in: at }, fix: 'give it a character' })
+        return { ids: ids.slice(-room), made: [] as number[], cut: ids.length > room, ended: false }
+      })
+      let done = 0
+      for (let i = 0; i < tokens; i++) {
+        const going = texts.filter(t => !t.ended)
+        if (going.length === 0) break
+        const found = await program.run(going.map(t => ({ tokens: [...t.ids, ...t.made] })), () => { onItems(done) })
+        going.forEach((t, k) => {
+          const next = Number((found[k] as Int32Array)[t.ids.length + t.made.length - 1])
+          if (stops.has(next)) t.ended = true
+          else t.made.push(next)
+          if (t.ended || t.made.length === tokens) done++
+        })
+      }
+      return items.map(({ at, answers }, i) => ({ at, output: tokenizer.decode(texts[i]?.made ?? []), answers, cut: texts[i]?.cut === true }))
+    },
+    tally: () => {
+      let [items, right, cut, sums, characters] = [0, 0, 0, noBleu, noChrf]
+      return {
+        add: ({ output, answers, cut: wasCut }) => {
+          items++
+          if (wasCut) cut++
+          if (exactMatch(output, answers)) right++
+          sums = addBleu(sums, bleuSums(output, answers))
+          characters = addChrf(characters, chrfSums(output, answers))
+        },
+        report: () => ({
+          metrics: { exact_match: right / items, bleu: bleu(sums), chrf: chrf(characters) }, counts: { items, cut },
+          definitions: {
+            exact_match: 'the share of items whose text is one of its answers, in lower case, without punctuation and the articles a, an, the, as SQuAD compares them',
+            bleu: 'of the corpus, as sacrebleu: 13a tokens, exponential smoothing', chrf: 'of the corpus, as sacrebleu\'s chrF2: characters up to six, beta 2, without white space',
+            cut: `items that did not fit into ${window} tokens with what is to be written, whose prompts lost their beginnings`,
+          },
+        }),
+      }
+    },
+  }
+}
