@@ -1,7 +1,7 @@
 /** Attention in blocks: the plain form's values and gradients, whatever the blocks, what is visible and the mesh; and no bit of a document changed by another. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DimError } from '../../src/core/errors.ts'
-import { compile, dims, expectDims, full, input, mesh as meshOf, openBackend, vjp, type Backend, type Tensor } from '../../src/engine/index.ts'
+import { compile, dims, expectDims, full, input, loose, mesh as meshOf, openBackend, vjp, type Backend, type Tensor } from '../../src/engine/index.ts'
 import { attention, crossAttention, seeing, type AttentionOptions, type HeadWeights, type Seeing, type Visibility } from '../../src/nn/index.ts'
 import { given, leafValues, type Operand, type T } from '../graph/support.ts'
 import { draw, relativeError } from '../support/values.ts'
@@ -77,6 +77,22 @@ test('of another sequence, whatever the dims are called, with and without paddin
   for (const options of [{}, { keep: keep.tensor }]) {
     const plain = valuesIn(options)
     valuesIn({ ...options, block: 3 }).forEach((values, i) => { expect(relativeError(values, plain[i] ?? [])).toBeLessThan(1e-12) })
+  }
+})
+
+test('of values that are numbers, or as wide as they like', () => {
+  for (const v of [random([d.batch, d.kvSeq, d.kvHeads], 21), random([d.batch, d.kvSeq, d.kvHeads, { ...d.headDim, size: 3 }], 22)]) {
+    const valuesIn = (block: number | undefined, isolate: boolean): number[][] => {
+      const { value, pull } = vjp((query: T, key: T, value: T) => {
+        const found = loose(attention(query, key, value, { headDim: 'headDim' as string, kvSeq: 'kvSeq' as string }, { visible: seen({ window: 3 }), isolate, ...(block === undefined ? {} : { block }) }))
+        return expectDims(found, [d.batch, d.seq, d.kvHeads, d.group, ...v.tensor.shape.filter(e => e.name === 'headDim')])
+      })(q.tensor, k.tensor, v.tensor as T)
+      return leafValues([value, ...pull(value.cos())], ...all, v)
+    }
+    for (const isolate of [false, true]) {
+      const plain = valuesIn(undefined, isolate)
+      valuesIn(2, isolate).forEach((values, i) => { expect(relativeError(values, plain[i] ?? [])).toBeLessThan(1e-12) })
+    }
   }
 })
 
