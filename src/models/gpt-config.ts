@@ -10,6 +10,8 @@ export interface GptConfig {
   readonly hidden: number
   /** Share of activations zeroed in training. */
   readonly dropout: number
+  /** Share zeroed in training of what attention takes of values, 0 unless said: then the scores of a window are held whole, as `blockwise` does not. */
+  readonly attentionDropout?: number | undefined
   /**
    * What a token sees: those before it (`causal`, the default); the marked `prefix` of its sequence besides; or all, as to find tokens that
    * were masked (`bidirectional`; Devlin et al. 2019).

@@ -7,6 +7,7 @@ import { gpt, type Gpt, type GptBatch, type GptBatchOf } from './gpt.ts'
 const count = z.int().min(1).max(2 ** 31 - 1)
 type Shape = { [F in 'vocab' | 'seq' | 'layers' | 'embed' | 'heads' | 'headDim' | 'hidden']: z.ZodInt } & {
   dropout: z.ZodDefault<z.ZodNumber>
+  attentionDropout: z.ZodDefault<z.ZodNumber>
   attention: z.ZodDefault<z.ZodEnum<{ causal: 'causal'; prefix: 'prefix'; bidirectional: 'bidirectional' }>>
   packed: z.ZodDefault<z.ZodBoolean>
   masked: z.ZodDefault<z.ZodBoolean>
@@ -15,7 +16,7 @@ type Shape = { [F in 'vocab' | 'seq' | 'layers' | 'embed' | 'heads' | 'headDim' 
   blockwise: z.ZodDefault<z.ZodUnion<readonly [z.ZodLiteral<'auto'>, z.ZodInt]>>
 }
 export const gptSchema: z.ZodObject<Shape, z.core.$strict> = z.strictObject({
-  vocab: count, seq: count, layers: count, embed: count, heads: count, headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0),
+  vocab: count, seq: count, layers: count, embed: count, heads: count, headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0), attentionDropout: z.number().min(0).max(0.9).default(0),
   attention: z.enum(['causal', 'prefix', 'bidirectional']).default('causal'), packed: z.boolean().default(false), masked: z.boolean().default(false),
   biases: z.enum(['mlp', 'all']).default('mlp'), places: count.optional(), blockwise: z.union([z.literal('auto'), z.int().min(0)]).default('auto'),
 })

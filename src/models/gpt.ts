@@ -115,7 +115,7 @@ export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof 
  * scores' softmax, sums and the loss of half-precision activations are f32.
  */
 export function gpt<const C extends GptConfig>(config: C, batch: number, { params: rest, compute }: Precision = inFull): Gpt<GptBatchOf<C>> {
-  const { attention = 'causal', packed = false }: GptConfig = config
+  const { attention = 'causal', packed = false, attentionDropout = 0 }: GptConfig = config
   const masked = config.masked === true || packed || attention !== 'causal'
   const d = gptDims(config, batch)
   const params = parameters(d, config, rest)
@@ -133,7 +133,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
         query: block.query, key: block.key, value: block.value, out: block.out,
         ...biasesOf(block, compute),
       }
-      const attended = residual(selfAttention(norm(x, block.norm1), weights as AttentionWeights, d, seen))
+      const attended = residual(selfAttention(norm(x, block.norm1), weights as AttentionWeights, d, { ...seen, dropout: own === undefined || attentionDropout === 0 ? undefined : { key: fold(own, 3), rate: attentionDropout } }))
       const y = x.add(drop(attended, own, 1))
       const up = linear(norm(y, block.norm2), block.up, d.embed).add(block.upBias.cast(compute))
       return [y.add(drop(residual(linear(gelu(up), block.down, d.hidden)).add(block.downBias.cast(compute)), own, 2)), {}] as const
@@ -141,7 +141,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     return norm(out, p.norm)
   }
   const logits = (p: GptWeights, given: Inputs, key?: Key) => hidden(p, given, key).dot(weightIn(p.tokens, d.embed, compute), d.embed)
-  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => nextTokenLoss(logits(p, given, config.dropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined })
+  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => nextTokenLoss(logits(p, given, config.dropout > 0 || attentionDropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined })
   const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
   const made: Gpt<GptBatch & Partial<Extras>> = {
     dims: d,

@@ -27,6 +27,8 @@ export interface LlamaConfig {
   readonly hidden: number
   /** Share of activations zeroed in training: of the embedding and of what each branch adds. */
   readonly dropout: number
+  /** Share zeroed in training of what attention takes of values: then the scores of a window are held whole, as `blockwise` does not. */
+  readonly attentionDropout: number
   readonly activation: 'silu' | 'gelu' | 'geluExact'
   /** Of the norms. */
   readonly epsilon: number
@@ -65,7 +67,7 @@ export interface LlamaConfig {
   readonly masked: boolean
 }
 /** What has a default may be left out. */
-type Optional = 'kvHeads' | 'dropout' | 'activation' | 'epsilon' | 'norms' | 'gainsFromOne' | 'queryKeyNorms' | 'attentionBiases' | 'feedBiases' | 'tied' | 'embedScale' | 'rope' | 'unturned' | 'unwindowed' | 'blockwise' | 'packed' | 'masked'
+type Optional = 'kvHeads' | 'dropout' | 'attentionDropout' | 'activation' | 'epsilon' | 'norms' | 'gainsFromOne' | 'queryKeyNorms' | 'attentionBiases' | 'feedBiases' | 'tied' | 'embedScale' | 'rope' | 'unturned' | 'unwindowed' | 'blockwise' | 'packed' | 'masked'
 export type LlamaGiven = Omit<LlamaConfig, Optional | 'localRope'> & { readonly [K in Exclude<Optional, 'rope'>]?: LlamaConfig[K] | undefined } & { readonly [K in 'rope' | 'localRope']?: { readonly [F in keyof Rope]?: Rope[F] | undefined } | undefined }
 
 const count = z.int().min(1).max(2 ** 31 - 1)
@@ -85,7 +87,7 @@ const rope = z.strictObject({ base: above.default(10000), share: z.number().gt(0
 const someLayers = z.array(z.int().min(0)).default([])
 
 const schema = z.strictObject({
-  vocab: count, seq: count, positions: count.optional(), layers: count, embed: count, heads: count, kvHeads: count.optional(), headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0),
+  vocab: count, seq: count, positions: count.optional(), layers: count, embed: count, heads: count, kvHeads: count.optional(), headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0), attentionDropout: z.number().min(0).max(0.9).default(0),
   activation: z.enum(['silu', 'gelu', 'geluExact']).default('silu'), epsilon: z.number().min(0).default(1e-5), norms: z.enum(['before', 'after', 'both']).default('before'), gainsFromOne: z.boolean().default(false),
   queryKeyNorms: z.enum(['none', 'head', 'heads']).default('none'), attentionBiases: z.enum(['none', 'qkv', 'all']).default('none'), feedBiases: z.boolean().default(false), tied: z.boolean().default(false),
   scale: above.optional(), scoreCap: above.optional(), logitCap: above.optional(), embedScale: above.default(1), rope: rope.prefault({}), localRope: rope.optional(), unturned: someLayers,

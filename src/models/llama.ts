@@ -81,7 +81,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const leaving = (x: Stream, g: Tensor<'embed'> | undefined): Stream => (g === undefined ? x : rmsNorm(x, d.embed, gain(g), c.epsilon))
   const drop = (x: Stream, key: Key | undefined, use: number): Stream => (key === undefined ? x : dropout(fold(key, use), x, c.dropout))
 
-  const attended = (x: Stream, w: LlamaBlockWeights<never>, angles: Angles | undefined, window: Scalar | number | undefined, segments: Ids | undefined): Stream => {
+  const attended = (x: Stream, w: LlamaBlockWeights<never>, angles: Angles | undefined, window: Scalar | number | undefined, segments: Ids | undefined, key: Key | undefined): Stream => {
     const projected = <E extends string>(weight: Weight<E>, bias: AnyTensor | undefined): Tensor<string> => {
       const y: Tensor<string> = linear(loose(x), weight as unknown as Weight<string>, d.embed.name)
       return bias === undefined ? y : y.add(loose(bias).cast(compute))
@@ -91,10 +91,11 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const placed = (y: Tensor<string>): Tensor<string> => (angles === undefined ? y : turned(y, d.headDim.name, angles))
     const query = placed(normed(projected(w.query, w.queryBias), w.queryNorm))
     const atKeys = (y: Tensor<string>): Tensor<string> => y.rename(d.seq.name as string, d.kvSeq.name)
-    const key = atKeys(placed(normed(projected(w.key, w.keyBias), w.keyNorm)))
+    const keys = atKeys(placed(normed(projected(w.key, w.keyBias), w.keyNorm)))
     const value = atKeys(projected(w.value, w.valueBias))
     const visible = seeing(d.seq, d.kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) })
-    const found = attention(query, key, value, { headDim: d.headDim.name as string, kvSeq: d.kvSeq.name as string }, { visible, ...blocksOf(c), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }) })
+    const dropped = key === undefined || c.attentionDropout === 0 ? undefined : { key: fold(key, 3), rate: c.attentionDropout }
+    const found = attention(query, keys, value, { headDim: d.headDim.name as string, kvSeq: d.kvSeq.name as string }, { visible, ...blocksOf(c), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped })
     return tensor(linear(loose(found), w.out as unknown as Weight<string>, d.kvHeads.name, d.group.name, d.headDim.name).node)
   }
   const plus = (x: Stream, bias: Tensor<'embed'> | undefined): Stream => (bias === undefined ? x : x.add(bias.cast(compute)))
@@ -111,7 +112,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const [out] = scan(d.layers, embedded, { block: p.blocks as Tree, own: own as Tree }, (x, walked) => {
       const { block: w, own: { index, kind, window } } = walked as unknown as { block: LlamaBlockWeights<never>; own: { index: Scalar; kind?: Scalar; window?: Scalar } }
       const k = key === undefined ? undefined : fold(key, index)
-      const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), window ?? same, segments)), w.outBias), w.norm1After), k, 1))
+      const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), window ?? same, segments, k)), w.outBias), w.norm1After), k, 1))
       return [y.add(drop(leaving(plus(residual(gated(entering(y, w.norm2), w, d, c.activation, compute)), w.downBias), w.norm2After), k, 2)), {}] as const
     })
     return entering(out, p.norm)
@@ -134,7 +135,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     logits: (p, given) => logits(p, given),
     states: (p, given) => hidden(p, given, undefined),
     next: (p, tokens, position) => logitsOf(hidden(p, { tokens }, undefined).take(d.seq, position), p),
-    loss: (p, { targets, ...given }, key) => nextTokenLoss(logits(p, given, c.dropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined }),
+    loss: (p, { targets, ...given }, key) => nextTokenLoss(logits(p, given, c.dropout > 0 || c.attentionDropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined }),
     quantized: (p, how) => llamaQuantized(p, d, how),
   }
   // Which of the extras there are is what the configuration's type says.

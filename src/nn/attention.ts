@@ -107,7 +107,7 @@ export function selfAttention<D extends string, S extends D, T extends string, E
 export function crossAttention<D extends string, S extends D, M extends string, T extends M, E extends D & M, H extends string, K extends string, B extends string = never>(
   x: Tensor<D>, memory: Tensor<M>, w: NoInfer<HeadWeights<E, H, K>>, d: HeadDims<S, T, E, H, K>, { keep, ...scoring }: { readonly keep?: Tensor<NoInfer<Minus<M, E>>> } & ScoreOptions<B> = {},
 ): Tensor<D> {
-  return attend(x, memory, w as unknown as ProjectionWeights, d, { ...(keep === undefined ? {} : { visible: keeping(d.seq, d.kvSeq, keep) }), ...scoring as unknown as ScoreOptions })
+  return attend(x, memory, w as unknown as ProjectionWeights, d, { visible: keep === undefined ? seeing(d.seq, d.kvSeq, { causal: false }) : keeping(d.seq, d.kvSeq, keep), ...scoring as unknown as ScoreOptions })
 }
 
 /** Linear layers of any kind, and biases in the dtype that is computed with. */

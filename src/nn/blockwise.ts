@@ -45,6 +45,12 @@ const cut = (x: T, { name, size }: Dim): T => ((x.shape.find(d => d.name === nam
 
 /** q is scaled. @returns over the dims of queries and values, of q's dtype */
 export function blockwise(q: T, k: T, v: T, options: Blockwise): T {
+  const { name } = options.headDim
+  // What is kept of each query lies along `headDim` beside its values: so these must have it.
+  return names(v.shape).includes(name) ? inLoops(q, k, v, options) : loose(inLoops(q, k, ordered(v, [...v.shape, { name, size: 1 }]), options).sum(name))
+}
+
+function inLoops(q: T, k: T, v: T, options: Blockwise): T {
   const { headDim, seq, kvSeq, block, softCap, isolate } = options
   const sums = sumsIn(q.dtype)
   const named = isVisibility(options.visible) ? options.visible : undefined

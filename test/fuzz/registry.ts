@@ -5,20 +5,13 @@ import {
   type Dim, type Scalar,
 } from '../../src/engine/index.ts'
 import {
-  attention, celu, conv, convTranspose, crossAttention, crossEntropy, dequantize, dropout, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, layerNorm, leakyRelu, logSigmoid, logSoftmax, logsumexp, lora, lstm, lstmCell, maskedMean, maxPool, meanPool, minPool, mish, quantize,
-  relu, relu6, rmsNorm, rotary, selfAttention, selu, silu, softmax, softplus, sumPool, weightedMean,
+  celu, conv, convTranspose, crossEntropy, dequantize, dropout, elu, gelu, geluExact, glu, hardSigmoid, hardSwish, layerNorm, leakyRelu, logSigmoid, logSoftmax, logsumexp, lstm, lstmCell, maskedMean, maxPool, meanPool, minPool, mish, quantize,
+  relu, relu6, rmsNorm, selu, silu, softmax, softplus, sumPool, weightedMean,
 } from '../../src/nn/index.ts'
+import { layers } from './layers.ts'
+import { along, one, scalar } from './making.ts'
 import type { Making, Op, Step, T } from './program.ts'
 
-const scalar = (x: { readonly node: unknown }): Scalar => expectDims(x as T, []) as Scalar
-/** One operand; a scalar is left as it is where the op needs a dim. */
-const one = (f: (x: T, s: Step, m: Making) => T | readonly T[]): Op => (m, s) => f(m.float(s.x), s, m)
-const along = (f: (x: T, dim: string, s: Step, m: Making, size: number) => T | readonly T[]): Op => (m, s) => {
-  const x = m.float(s.x)
-  if (x.shape.length === 0) return x.neg()
-  const d = m.of(x, s.dim)
-  return f(x, d.name, s, m, d.size)
-}
 /** Operands without equal elements, for ops whose gradients or places depend on which of equal elements is meant. */
 const sharp = (f: (x: T, dim: string, s: Step, m: Making, size: number) => T | readonly T[]): Op => along((x, d, s, m, size) => (m.sharp ? f(m.apart(x), d, s, m, size) : x.neg()))
 const two = (f: (x: T, y: T, s: Step, m: Making) => T | readonly T[]): Op => (m, s) => {
@@ -50,16 +43,7 @@ const convolved = (f: typeof conv): Op => along((x, d, s, m, size) => {
 })
 const cumulated = (f: typeof cumsum): Op => along((x, d, s, m) => f(m.sharp ? m.apart(x).sin() : x, d, { reverse: s.way % 2 === 0, exclusive: f === cumsum || f === cumprod ? s.way % 3 === 0 : false }).mul(0.5))
 
-/** A dim more than x has, of constant weights: attention along `d`. */
-const attending = (x: T, d: string, m: Making, f: (x: T, w: { query: T; key: T; value: T; out: T }, d: { seq: Dim; kvSeq: Dim; embed: Dim; heads: Dim; headDim: Dim }) => T): T => {
-  if (x.shape.length > 3) return x
-  const [embed, heads, headDim] = [dim('attended', 2), dim('attendedHeads', 2), dim('attendedDim', 2)]
-  const size = x.shape.find(e => e.name === d)?.size ?? 1
-  const projection = (k: number): T => m.wide(loose(iota(embed)).cast(m.dtype).add(k), m.ones([embed, heads, headDim])).mul(loose(iota(headDim)).cast(m.dtype).add(0.5)).sin().mul(0.5) as T
-  const own = loose(broadcast(x, [embed])).mul(loose(iota(embed)).cast(m.dtype).add(0.5)) as T
-  return f(own, { query: projection(1), key: projection(2), value: projection(3), out: projection(4) }, { seq: dim(d, size), kvSeq: dim('keys', size), embed, heads, headDim }).sum(embed.name).mul(0.5)
-}
-/** The same for recurrence. */
+/** A dim more than x has, of constant weights: recurrence over x. */
 const recurring = (x: T, m: Making, f: (x: T, w: { input: T; past: T; bias: T }, d: { inputs: Dim; hidden: Dim; past: Dim; gates: Dim }) => T): T => {
   if (x.shape.length > 3) return x
   const [inputs, hidden, past, gates] = [dim('fed', 2), dim('kept', 2), dim('keptBefore', 2), dim('gates', 4)]
@@ -150,23 +134,9 @@ export const registry: { readonly [name: string]: Op } = {
   softmax: along((x, d) => softmax(x, d)), logsumexp: along((x, d) => logsumexp(x, d).mul(0.5)),
   layerNorm: along((x, d, _, m, size) => (size < 2 ? x : layerNorm(m.apart(x), dim(d, size), m.ones([dim(d, size)]), m.ones([dim(d, size)]), 0.1).mul(0.5))),
   rmsNorm: along((x, d, _, m, size) => rmsNorm(x, dim(d, size), m.ones([dim(d, size)]), 0.1).mul(0.5)),
-  rotary: along((x, d, s, m, size) => (size % 2 === 0 ? rotary(x, d, loose(iota(m.of(x, s.y))), { base: 10, pairs: s.way % 2 === 0 ? 'halves' : 'neighbours' }) : x)),
-  lora: along((x, d, _, m, size) => {
-    const [over, rank] = [dim(d, size), dim('loraRank', 2)]
-    return lora(x, m.ones([over]), { down: m.ones([over, rank]), up: m.ones([rank]).mul(0.3) }, { over: [d], rank, scale: 0.5 }).mul(1 / size)
-  }),
   crossEntropy: along((x, d, _, m, size) => { const rest = x.shape.filter(e => e.name !== d); return crossEntropy(x, dim(d, size), m.wide(loose(full(Math.min(1, size - 1), [], m.dtype)), m.ones(rest)).cast('i32')).mul(0.3) as T }),
   maskedMean: along((x, d, s, m, size) => loose(maskedMean(x, m.wide(loose(iota(dim(d, size))).cast(m.dtype), x).less(1 + s.way % size)))),
   weightedMean: along((x, d, s, m, size) => { const found = weightedMean(x, m.wide(loose(iota(dim(d, size))).cast(m.dtype), x).sub(s.way % size).abs()); return [loose(found.value), loose(found.weight).mul(0.01)] }),
-  attention: along((x, d, s, m, size) => {
-    const [key, seen] = [x.rename(d, 'keys' as never).sin(), loose(iota(dim('keys', size)))]
-    const over = m.free(s.way, 2, x)
-    const [q, k] = [x, key].map(t => loose(broadcast(t, [over])).mul(loose(iota(over)).cast(m.dtype).add(0.5)))
-    if (x.shape.length > 3 || q === undefined || k === undefined) return x
-    return attention(q, k, key, { headDim: over.name, kvSeq: 'keys' }, s.y % 3 === 0 ? {} : { visible: seen.lessEqual(s.way % size), isolate: s.y % 3 === 1 }) as T
-  }),
-  selfAttention: along((x, d, s, m, size) => attending(x, d, m, (own, w, dims) => selfAttention(own, w, dims, { causal: s.way % 2 === 0, ...(s.y % 2 === 0 ? { segments: m.wide(loose(iota(dim(d, size))).cast(m.dtype).mul(0.5).floor(), m.ones(own.shape.filter(e => e.name !== dims.embed.name))).cast('i32') } : {}) }))),
-  crossAttention: along((x, d, _, m) => attending(x, d, m, (own, w, dims) => crossAttention(own, own.rename(d, 'keys' as never).sin(), w, dims))),
   lstm: along((x, d, s, m, size) => recurring(x, m, (own, w, dims) => loose(lstm(own, dim(d, size), w, dims, { reverse: s.way % 2 === 0 }).output))),
   lstmCell: along((x, _, __, m) => recurring(x, m, (own, w, dims) => {
     const rest = [...own.shape.filter(e => e.name !== dims.inputs.name), dims.hidden]
@@ -203,4 +173,5 @@ export const registry: { readonly [name: string]: Op } = {
     const found = accumulate((p: { w: T }, b: { x: T }) => valueAndGrad((p: { w: T }) => scalar(b.x.mul(p.w).sin().mean()))(p), { w }, { x: x.stopGradient() }, dim(d, size), s.way % 2 === 0 ? 2 : size)
     return found.grads.w
   }),
+  ...layers,
 }

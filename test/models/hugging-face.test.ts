@@ -53,6 +53,15 @@ describe('configurations', () => {
     const a = erased(config)
     for (const key of ['type', 'rope_type']) expect(a.fromConfig({ ...rest, rope_theta: base ?? null, rope_scaling: { [key]: type ?? null, ...scaling } }, wanted)).toEqual(a.fromConfig(config, wanted))
   })
+  test.each([['llama-plain', 'attention_dropout'], ['phi3', 'attention_dropout'], ['gpt2', 'attn_pdrop']])('%s trains with the share of attention that its %s drops', (name, key) => {
+    const a = erased(configOf(name))
+    for (const rate of [0, 0.25]) {
+      const ours = parsed(a, a.fromConfig({ ...configOf(name), [key]: rate }, wanted))
+      expect((ours as { readonly attentionDropout: number }).attentionDropout).toBe(rate)
+      expect(a.toConfig(ours)[key]).toBe(rate)
+    }
+    expect(message(() => a.fromConfig({ ...configOf(name), [key]: 1 }, wanted))).toBe(`config.json: ${key} is 1`)
+  })
   const message = (f: () => unknown): string => { try { f(); return 'none' } catch (e) { return e instanceof UsageError ? e.problem.what : String(e) } }
   test.each([
     ['llama-plain', { hidden_act: 'relu' }, 'config.json: hidden_act is "relu"'],

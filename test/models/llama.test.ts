@@ -1,8 +1,8 @@
 /** A decoder of the Llama family beside what transformers judges of it: packed documents, the next token, few bits, what its configuration refuses. */
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { UsageError } from '../../src/core/errors.ts'
-import { full, initialise, input, keyOf, leavesOf } from '../../src/engine/index.ts'
-import { llama, llamaModel, llamaSchema, type LlamaGiven } from '../../src/models/index.ts'
+import { compile, full, initialise, input, keyOf, leavesOf, mesh as meshOf, openBackend, valueAndGrad, type Backend, type MeshArray } from '../../src/engine/index.ts'
+import { llama, llamaModel, llamaSchema, type LlamaGiven, type Precision } from '../../src/models/index.ts'
 import { leafValues, valueOfTensor, type Operand, type T } from '../graph/support.ts'
 import { draw, relativeError } from '../support/values.ts'
 
@@ -62,6 +62,51 @@ describe('one that is not packed', () => {
     expect(loss()).toBe(leafValues({ loss: plain.loss(model.params, plain.batch).loss }, ...batch)[0]?.[0])
     expect(new Set([loss(), loss(1), loss(2)]).size).toBe(3)
     expect(loss(1)).toBe(loss(1))
+  })
+  test('drops what attention takes, too, and nothing where it does not train', () => {
+    const batch = [...data, { tensor: plain.batch.targets as never, data: [...b, ...a] }]
+    const loss = (rate: number, seed?: number): number => leafValues({ loss: llama({ ...config, attentionDropout: rate }, 1).loss(model.params, plain.batch, seed === undefined ? undefined : keyOf(full(seed, [], 'i32'))).loss }, ...batch)[0]?.[0] ?? NaN
+    expect(loss(0.5)).toBe(loss(0))
+    expect(new Set([loss(0.5), loss(0.5, 1), loss(0.5, 2)]).size).toBe(3)
+    expect(loss(0, 1)).toBe(loss(0))
+  })
+})
+
+describe.each([['all at once', 0], ['in blocks', 3]])('in bf16, attention %s', (_, blockwise) => {
+  let backend: Backend
+  beforeAll(async () => { backend = await openBackend({ plugin: 'simulate', devices: 4 }) })
+  afterAll(async () => { await backend.close() })
+  const tokens = { tokens: Int32Array.of(...a, ...b, ...b, ...a), targets: Int32Array.of(...b, ...a, ...a, ...b) }
+
+  /** The loss, and the gradients one after another. */
+  async function found(precision: Precision, sizes: { readonly batch: number; readonly model: number }): Promise<{ readonly loss: number; readonly gradients: { readonly [path: string]: readonly number[] } }> {
+    const of = llama({ ...config, blockwise }, 2, precision)
+    const program = await compile((params: typeof of.params, batch: typeof of.batch) => valueAndGrad((p: typeof of.params) => of.loss(p, batch).loss)(params), [of.params, of.batch], {
+      mesh: meshOf(sizes), layout: { batch: 'batch', kvHeads: 'model', hidden: 'model', vocab: 'model' }, uses: of.layouts, backend, dims: of.dims,
+    })
+    // The weights of the other tests.
+    const numbers = new Map(leavesOf(model.params).map(({ path }, i) => [path, Float32Array.from(drawn[i]?.data ?? [])]))
+    const filled = (tree: object, at: string): unknown => Object.fromEntries(Object.entries(tree).map(([name, x]: [string, object]) => {
+      const path = at === '' ? name : `${at}.${name}`
+      return [name, numbers.get(path) ?? filled(x, path)]
+    }))
+    const { value, grads } = await program(filled(of.params, '') as never, tokens as never)
+    const at = (path: string): MeshArray => path.split('.').reduce<unknown>((tree, name) => (tree as { readonly [name: string]: unknown })[name], grads) as MeshArray
+    const gradients = await Promise.all([...numbers.keys()].map(async path => [path, Array.from(await at(path).read(), Number)] as const))
+    return { loss: await value.item(), gradients: Object.fromEntries(gradients) }
+  }
+
+  test('a mesh gives what one device gives, and both what f32 gives, as near as halves can', async () => {
+    const half = { params: 'f32', compute: 'bf16' } as const
+    const [whole, one, four] = [await found({ params: 'f32', compute: 'f32' }, { batch: 1, model: 1 }), await found(half, { batch: 1, model: 1 }), await found(half, { batch: 2, model: 2 })]
+    expect(Math.abs(four.loss - one.loss)).toBeLessThan(2 ** -8 * one.loss)
+    expect(Math.abs(one.loss - whole.loss)).toBeLessThan(2 ** -8 * whole.loss)
+    for (const [path, gradient] of Object.entries(one.gradients)) {
+      expect(relativeError(four.gradients[path] ?? [], gradient), path).toBeLessThan(2 ** -7)
+      const error = relativeError(gradient, whole.gradients[path] ?? [])
+      expect(error, path).toBeLessThan(0.1)
+      expect(error, path).toBeGreaterThan(1e-4)
+    }
   })
 })
 

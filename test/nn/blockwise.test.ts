@@ -1,8 +1,8 @@
 /** Attention in blocks: the plain form's values and gradients, whatever the blocks, what is visible and the mesh; and no bit of a document changed by another. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DimError } from '../../src/core/errors.ts'
-import { compile, dims, expectDims, full, input, mesh as meshOf, openBackend, vjp, type Backend, type Tensor } from '../../src/engine/index.ts'
-import { attention, seeing, type AttentionOptions, type Seeing, type Visibility } from '../../src/nn/index.ts'
+import { compile, dims, expectDims, full, input, loose, mesh as meshOf, openBackend, vjp, type Backend, type Tensor } from '../../src/engine/index.ts'
+import { attention, crossAttention, seeing, type AttentionOptions, type HeadWeights, type Seeing, type Visibility } from '../../src/nn/index.ts'
 import { given, leafValues, type Operand, type T } from '../graph/support.ts'
 import { draw, relativeError } from '../support/values.ts'
 
@@ -62,6 +62,38 @@ test('who sees nothing gets 0, and gives no gradient', () => {
   const { value, pull } = vjp((x: readonly T[]) => attended({ visible: none.tensor, block: 2 }, x))([q.tensor, k.tensor, v.tensor])
   const [y = [], dq = []] = leafValues([value, (pull(g.tensor)[0] as readonly T[])[0] ?? value], ...all, none)
   for (const values of [y, dq]) values.forEach((n, i) => { expect(n === 0).toBe(Math.floor(i / 16) % 7 === 2) })
+})
+
+test('of another sequence, whatever the dims are called, with and without padding', () => {
+  const e = dims({ batch: 2, target: 5, source: 7, embed: 4, heads: 2, headDim: 2 })
+  const [x, memory] = [random([e.batch, e.target, e.embed], 11), random([e.batch, e.source, e.embed], 12)]
+  const weights = ['query', 'key', 'value', 'out'].map((name, i) => [name, random([e.embed, e.heads, e.headDim], 13 + i)] as const)
+  const keep = given([e.batch, e.source], Array.from({ length: 14 }, (_, i) => (i % 7 < 4 ? 1 : 0)), 'bool')
+  const w = Object.fromEntries(weights.map(([name, { tensor }]) => [name, tensor])) as unknown as HeadWeights<string, string, string>
+  const valuesIn = (how: { readonly block?: number; readonly keep?: T }): number[][] => {
+    const { value, pull } = vjp((a: T, b: T) => expectDims(crossAttention<string, string, string, string, string, string, string>(a, b, w, { seq: e.target, kvSeq: e.source, embed: e.embed, heads: e.heads, headDim: e.headDim }, how), a.shape))(x.tensor, memory.tensor)
+    return leafValues([value, ...pull(value.cos())], x, memory, keep, ...weights.map(([, operand]) => operand))
+  }
+  for (const options of [{}, { keep: keep.tensor }]) {
+    const plain = valuesIn(options)
+    valuesIn({ ...options, block: 3 }).forEach((values, i) => { expect(relativeError(values, plain[i] ?? [])).toBeLessThan(1e-12) })
+  }
+})
+
+test('of values that are numbers, or as wide as they like', () => {
+  for (const v of [random([d.batch, d.kvSeq, d.kvHeads], 21), random([d.batch, d.kvSeq, d.kvHeads, { ...d.headDim, size: 3 }], 22)]) {
+    const valuesIn = (block: number | undefined, isolate: boolean): number[][] => {
+      const { value, pull } = vjp((query: T, key: T, value: T) => {
+        const found = loose(attention(query, key, value, { headDim: 'headDim' as string, kvSeq: 'kvSeq' as string }, { visible: seen({ window: 3 }), isolate, ...(block === undefined ? {} : { block }) }))
+        return expectDims(found, [d.batch, d.seq, d.kvHeads, d.group, ...v.tensor.shape.filter(e => e.name === 'headDim')])
+      })(q.tensor, k.tensor, v.tensor as T)
+      return leafValues([value, ...pull(value.cos())], ...all, v)
+    }
+    for (const isolate of [false, true]) {
+      const plain = valuesIn(undefined, isolate)
+      valuesIn(2, isolate).forEach((values, i) => { expect(relativeError(values, plain[i] ?? [])).toBeLessThan(1e-12) })
+    }
+  }
 })
 
 test('refuses what is no block', () => {

@@ -5,6 +5,7 @@ import type { LlamaConfig, LlamaGiven } from '../llama-config.ts'
 import { llamaModel } from '../llama-model.ts'
 import type { Llama } from '../llama.ts'
 import type { Architecture, JsonObject, Wanted } from './architecture.ts'
+import { rateOf } from './classes.ts'
 import { ropeOf, scalingToConfig } from './rope.ts'
 import { settingsOf, type Settings } from './settings.ts'
 
@@ -34,7 +35,7 @@ const activationsOf = { silu: 'silu', swish: 'silu', gelu_pytorch_tanh: 'gelu', 
 const activationNames = { silu: 'silu', gelu: 'gelu_pytorch_tanh', geluExact: 'gelu' } as const
 
 /** Fields of every decoder: sizes, and what `config.json` has no word for. */
-const common: readonly (keyof LlamaConfig)[] = ['vocab', 'seq', 'positions', 'layers', 'embed', 'heads', 'kvHeads', 'headDim', 'hidden', 'dropout', 'activation', 'epsilon', 'tied', 'rope', 'blockwise', 'packed', 'masked']
+const common: readonly (keyof LlamaConfig)[] = ['vocab', 'seq', 'positions', 'layers', 'embed', 'heads', 'kvHeads', 'headDim', 'hidden', 'dropout', 'attentionDropout', 'activation', 'epsilon', 'tied', 'rope', 'blockwise', 'packed', 'masked']
 /** What the others are where an architecture has no option for them. */
 const usual: Partial<LlamaConfig> = {
   norms: 'before', gainsFromOne: false, queryKeyNorms: 'none', attentionBiases: 'none', feedBiases: false, embedScale: 1, unturned: [], unwindowed: [],
@@ -87,15 +88,13 @@ function read(d: Decoder, config: JsonObject, { seq, packed = false, masked = fa
   const kvHeads = s.count('num_key_value_heads', defaults.kvHeads ?? heads)
   if (heads % kvHeads !== 0) throw s.wrong('num_key_value_heads', `give it a number that divides num_attention_heads, which is ${heads}`)
   const original = d.partial === true ? s.count('original_max_position_embeddings', positions) : undefined
-  // A rate of dropout says how a model was trained, not what it computes; that of attention's shares there is no other word for.
-  s.ignore('attention_dropout')
   const own = d.own?.(s, { layers, embed, heads, headDim }) ?? {}
   const rope = own.rope ?? ropeOf(s, { positions, original, headDim, base: defaults.base ?? 10000, partial: d.partial })
   const found: LlamaGiven = {
     ...fixed,
     vocab: s.count('vocab_size'), seq, layers, embed, heads, kvHeads, headDim, hidden: s.count('intermediate_size'),
     activation: activationsOf[s.oneOf(d.activationKey ?? 'hidden_act', Object.keys(activationsOf) as (keyof typeof activationsOf)[], (defaults.activation ?? 'silu') as 'silu')],
-    epsilon: s.number('rms_norm_eps', defaults.epsilon ?? 1e-6), tied: s.flag('tie_word_embeddings', defaults.tied ?? false),
+    epsilon: s.number('rms_norm_eps', defaults.epsilon ?? 1e-6), tied: s.flag('tie_word_embeddings', defaults.tied ?? false), attentionDropout: rateOf(s, 'attention_dropout', 0),
     ...own, rope, packed, masked, ...(positions === seq ? {} : { positions }),
   }
   s.done()
@@ -118,7 +117,7 @@ function written(d: Decoder, c: LlamaConfig): JsonObject {
   return {
     model_type: d.modelType, architectures: [d.classes[0] ?? ''],
     vocab_size: c.vocab, hidden_size: c.embed, intermediate_size: c.hidden, num_hidden_layers: c.layers, num_attention_heads: c.heads, num_key_value_heads: c.kvHeads, head_dim: c.headDim,
-    [d.activationKey ?? 'hidden_act']: activationNames[c.activation], rms_norm_eps: c.epsilon, tie_word_embeddings: c.tied, attention_dropout: 0,
+    [d.activationKey ?? 'hidden_act']: activationNames[c.activation], rms_norm_eps: c.epsilon, tie_word_embeddings: c.tied, attention_dropout: c.attentionDropout,
     max_position_embeddings: positionsOf(c), rope_theta: base, ...(scaling === undefined ? {} : { rope_scaling: scalingToConfig(scaling) }),
     ...(d.partial === true ? { partial_rotary_factor: share } : {}),
     ...d.ownToConfig?.(c),

@@ -5,6 +5,7 @@ import type { GptConfig } from '../gpt-config.ts'
 import { gptModel } from '../gpt-model.ts'
 import type { Gpt } from '../gpt.ts'
 import type { Architecture } from './architecture.ts'
+import { rateOf } from './classes.ts'
 import { settingsOf } from './settings.ts'
 
 type Of<T> = T extends { readonly kind: { readonly schema: { readonly _output: infer C; readonly _input: infer I } } } ? { readonly whole: C; readonly given: I } : never
@@ -24,16 +25,16 @@ export const gpt2Architecture: Architecture<Kind['whole'], Kind['given'], Gpt> =
     if (embed % heads !== 0) throw s.wrong('n_head', `give it a number that divides n_embd, which is ${embed}`)
     const places = s.count('n_positions')
     if (seq > places) throw s.wrong('n_positions', `a window of ${seq} tokens has more than there are positions: make it shorter`)
-    s.ignore('n_ctx', 'attn_pdrop', 'summary_activation', 'summary_first_dropout', 'summary_proj_to_labels', 'summary_type', 'summary_use_proj', 'gradient_checkpointing')
+    s.ignore('n_ctx', 'summary_activation', 'summary_first_dropout', 'summary_proj_to_labels', 'summary_type', 'summary_use_proj', 'gradient_checkpointing')
     s.only('activation_function', 'gelu_new', 'gelu_pytorch_tanh')
     s.only('layer_norm_epsilon', 1e-5)
     s.only('scale_attn_weights', true)
     s.only('tie_word_embeddings', true)
     for (const key of ['scale_attn_by_inverse_layer_idx', 'reorder_and_upcast_attn', 'add_cross_attention']) s.only(key, false)
-    const dropout = s.number('resid_pdrop', 0.1)
+    const dropout = rateOf(s, 'resid_pdrop', 0.1)
     s.only('embd_pdrop', dropout)
     const found = {
-      vocab: s.count('vocab_size'), seq, layers: s.count('n_layer'), embed, heads, headDim: embed / heads, hidden: s.count('n_inner', 4 * embed), dropout, biases: 'all' as const, packed, masked, ...(places === seq ? {} : { places }),
+      vocab: s.count('vocab_size'), seq, layers: s.count('n_layer'), embed, heads, headDim: embed / heads, hidden: s.count('n_inner', 4 * embed), dropout, attentionDropout: rateOf(s, 'attn_pdrop', 0.1), biases: 'all' as const, packed, masked, ...(places === seq ? {} : { places }),
     }
     s.done()
     return found
@@ -44,7 +45,7 @@ export const gpt2Architecture: Architecture<Kind['whole'], Kind['given'], Gpt> =
     if (c.attention !== 'causal') throw new UsageError({ code: 'model-config', what: `gpt2 has no word for attention "${c.attention}"`, fix: 'write a model whose attention is causal' })
     return {
       model_type: 'gpt2', architectures: ['GPT2LMHeadModel'], vocab_size: c.vocab, n_positions: c.places ?? c.seq, n_embd: c.embed, n_layer: c.layers, n_head: c.heads, n_inner: c.hidden, activation_function: 'gelu_new',
-      resid_pdrop: c.dropout, embd_pdrop: c.dropout, attn_pdrop: 0, layer_norm_epsilon: 1e-5, tie_word_embeddings: true,
+      resid_pdrop: c.dropout, embd_pdrop: c.dropout, attn_pdrop: c.attentionDropout, layer_norm_epsilon: 1e-5, tie_word_embeddings: true,
     }
   },
   names(c: GptConfig) {
