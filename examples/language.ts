@@ -50,14 +50,14 @@ const lines = (heldOut: boolean, texts = messages.map(all => all.filter((_, i) =
 
 const run: Run = defineRun({
   name: 'language',
-  model: bertClassifierModel({ vocab: 256 + firstByte, seq: longest, positions: longest, types: 1, layers: 2, embed: 64, heads: 4, hidden: 128, classes: languages.length, dropout: 0.1 }),
+  model: bertClassifierModel({ vocab: 256 + firstByte, seq: longest, positions: longest, types: 1, layers: 2, embed: 64, heads: 4, hidden: 128, classes: languages.length }),
   data: lines(false),
   heldOut: lines(true),
   batch: 64,
-  steps: 800,
-  optimizer: adamwCosine({ rate: 3e-3, warmup: 100, weightDecay: 0.01 }),
+  steps: 1500,
+  optimizer: adamwCosine({ rate: 2e-3, warmup: 200, weightDecay: 0.01 }),
   mesh: { batch: 2, model: 2 },
   layout: { batch: 'batch', heads: 'model', hidden: 'model' },
-  evaluation: { every: 200, batches: 8 },
+  evaluation: { every: 300, batches: 16 },
 })
 export default run

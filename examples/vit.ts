@@ -12,7 +12,7 @@ const fashion = '/usr/share/datasets/fashion-mnist'
 const digits = fileURLToPath(new URL('digits', import.meta.url))
 
 const [images, data] = existsSync(fashion)
-  ? [{ height: 28, width: 28, patchHeight: 4, patchWidth: 4, brightest: 255 }, arrayData({
+  ? [{ height: 28, width: 28, patchHeight: 7, patchWidth: 7, brightest: 255 }, arrayData({
       name: 'Fashion-MNIST', licence: 'MIT',
       train: { images: `${fashion}/train-images-idx3-ubyte.gz`, labels: `${fashion}/train-labels-idx1-ubyte.gz` },
       heldOut: { images: `${fashion}/t10k-images-idx3-ubyte.gz`, labels: `${fashion}/t10k-labels-idx1-ubyte.gz` },
@@ -25,11 +25,11 @@ const [images, data] = existsSync(fashion)
 
 const run: Run = defineRun({
   name: 'vit',
-  model: vitModel({ ...images, channels: 1, classes: 10, layers: 4, embed: 64, heads: 4, hidden: 128, dropout: 0.1 }),
+  model: vitModel({ ...images, channels: 1, classes: 10, layers: 4, embed: 64, heads: 4, hidden: 128 }),
   data,
   batch: 128,
-  steps: 2000,
-  optimizer: adamwCosine({ rate: 1e-3, warmup: 200, floor: 0.01, weightDecay: 0.05 }),
+  steps: 1500,
+  optimizer: adamwCosine({ rate: 2e-3, warmup: 100, floor: 0.01, weightDecay: 0.05 }),
   mesh: { batch: 2, model: 2 },
   layout: { batch: 'batch', heads: 'model', hidden: 'model' },
   // All of the test images: the run ends with how many of them it has right.
