@@ -7,11 +7,10 @@ import type { DocumentFormat } from '../data/documents.ts'
 import { prepareStore, type PrepareProgress, type Prepared } from '../data/store/prepare.ts'
 import { openStore, type Store } from '../data/store/store.ts'
 import type { Tokenizer } from '../data/tokenizer.ts'
-import { currentJob } from '../runtime/job.ts'
 import { isRunFolder, showStep, type StepFlags } from './data-step.ts'
 import { formatBytes, formatCount, formatDuration, formatInteger, shellPath, visible } from './format.ts'
-import { interrupts } from './interrupt.ts'
 import { joinCommand, outputOf } from './job.ts'
+import { goesOn, keptWork } from './long-work.ts'
 import { openOutput, type Output } from './output.ts'
 import { wholeNumber } from './overrides.ts'
 
@@ -56,29 +55,16 @@ Examples:
     const options = optionsOf(names, flags)
     const processes = await joinCommand(undefined)
     const output = outputOf(processes, flags.json === true)
-    const stops = interrupts()
-    // What is done is on the disk at any moment: there is nothing to finish, and a server may keep it waiting for minutes. Only other processes must be told.
-    const tell = (): void => output.note('stopped: what is done is kept, and the same command goes on from there')
-    if (processes.count === 1) stops.quit(tell)
-    else stops.finish(tell)
-    try {
+    await keptWork(processes, output, goesOn, async ({ signal }) => {
       const workers = options.workers ?? Math.max(1, Math.floor(availableParallelism() / sharing(processes)))
       const made = await prepareStore({
-        ...options, workers, ranks: processes, signal: stops.signal, onProgress: progressOf(output),
+        ...options, workers, ranks: processes, signal, onProgress: progressOf(output),
         onWait: holder => output.note(`waiting for another process that prepares the same store (${holder})`),
       })
       if (processes.rank > 0) return
       if (flags.json === true) process.stdout.write(`${JSON.stringify({ folder: flags.out, made: made.made, resumed: made.resumed, ...made.manifest })}\n`)
       else summary(flags.out, made).forEach(line => output.print(line))
-    } catch (e) {
-      if (!stops.signal.aborted) throw e
-      // One process may have been told alone: the others must not wait for it.
-      await currentJob().fail()
-      process.exitCode = stops.code
-    } finally {
-      output.clear()
-      stops.release()
-    }
+    })
   })
 
 /** Processes on this machine. */

@@ -3,9 +3,8 @@ import { FileError, UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import type { Plain, PlainObject } from '../core/plain.ts'
 import { templateOf, type ChatTemplate, type DocumentFormat } from '../data/index.ts'
-import { leadersFirst, openBackend, type Backend } from '../engine/index.ts'
+import type { Backend } from '../engine/index.ts'
 import { classRows, isLanguageModel, isMaskedModel, likeliestRows, logProbabilityRows, type AnyModel, type RowModel } from '../models/index.ts'
-import { currentJob } from '../runtime/job.ts'
 import { openEmbedder } from '../serve/embed.ts'
 import { measure } from '../serve/measure.ts'
 import { shownMetric, type MeasureReport } from '../serve/report.ts'
@@ -18,14 +17,13 @@ import { similarityTask } from '../serve/tasks/similarity.ts'
 import type { Task } from '../serve/tasks/task.ts'
 import { chatTemplateIn } from '../train/chat-template.ts'
 import { meshOfRun } from '../train/run.ts'
-import { formatOfFlags, rateProgress } from './embed.ts'
+import { formatOfFlags } from './data-files.ts'
 import { formatInteger, formatTable } from './format.ts'
-import { interrupts } from './interrupt.ts'
-import { joinCommand, outputOf, requireRanks, whereDevices } from './job.ts'
+import { joinCommand, outputOf, requireRanks } from './job.ts'
+import { goesOn, keptWorkOn, rateProgress } from './long-work.ts'
 import { jsonBeside, measuredEmbedder, measuredModel, rowOptionsOf, type MeasuredModel, type MeasureFlags } from './measured-model.ts'
 import type { Output } from './output.ts'
 import { wholeNumber } from './overrides.ts'
-import { preparedPlugin } from './plugins.ts'
 
 export interface EvalTaskFlags extends MeasureFlags {
   readonly task: string; readonly data?: readonly string[]; readonly out?: string; readonly tokens?: string; readonly field?: string; readonly format?: string
@@ -146,32 +144,14 @@ export async function evalTask(folder: string, given: EvalTaskFlags): Promise<vo
   const { measured } = prepared
   requireRanks(meshOfRun(measured.run), runtime)
   const output = outputOf(processes, json === true)
-  const stops = interrupts()
-  const tell = (): void => { output.note(out === undefined ? 'stopped' : 'stopped: what is done is kept, and the same command goes on from there') }
-  try {
-    const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(runtime, output, stops))
-    if (processes.count === 1) stops.quit(tell)
-    else stops.finish(tell)
-    output.status('starting')
-    const backend = await openBackend({ devices: measured.devices, plugin, backend: whereDevices() })
-    try {
-      const { task, dispose } = prepared.open(backend, seq => { output.status(`compiling for ${seq} tokens`, true) })
-      const report = await measure(task, { data, format: read, out, model: folder, identity: measured.identity, restart: restart === true, processes, signal: stops.signal, onProgress: rateProgress(output, name === 'loss' ? 'windows' : 'items') })
-      dispose()
-      output.clear()
-      if (json !== true) show(report, out, output)
-      else if (processes.rank === 0) process.stdout.write(`${JSON.stringify(report)}\n`)
-    } finally {
-      await backend.close()
-    }
-  } catch (e) {
-    if (!stops.signal.aborted) throw e
-    await currentJob().fail()
-    process.exitCode = stops.code
-  } finally {
+  await keptWorkOn(processes, { devices: measured.devices, plugin: runtime, output, stopped: out === undefined ? 'stopped' : goesOn }, async (backend, signal) => {
+    const { task, dispose } = prepared.open(backend, seq => { output.status(`compiling for ${seq} tokens`, true) })
+    const report = await measure(task, { data, format: read, out, model: folder, identity: measured.identity, restart: restart === true, processes, signal, onProgress: rateProgress(output, name === 'loss' ? 'windows' : 'items') })
+    dispose()
     output.clear()
-    stops.release()
-  }
+    if (json !== true) show(report, out, output)
+    else if (processes.rank === 0) process.stdout.write(`${JSON.stringify(report)}\n`)
+  })
 }
 
 function show({ task, metrics, counts, tables = [] }: MeasureReport, out: string | undefined, output: Output): void {

@@ -9,16 +9,16 @@ import { checkData } from './data-files.ts'
 import { evalTask, taskNames, type EvalTaskFlags } from './eval-task.ts'
 import { formatDuration, formatInteger, formatTable } from './format.ts'
 import { interrupts } from './interrupt.ts'
-import { backendOption, joinCommand, outputOf, requireRanks, whereDevices } from './job.ts'
+import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
 import type { Output } from './output.ts'
-import { applyFlags, type MeshFlags } from './overrides.ts'
+import { applyFlags, withMeshFlags, type MeshFlags } from './overrides.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
 import { trainingProgress } from './progress.ts'
 import { savedRun } from './saved-run.ts'
 
 interface Flags extends MeshFlags, Partial<Omit<EvalTaskFlags, keyof MeshFlags | 'plugin'>> { readonly data?: readonly string[]; readonly recipe?: string; readonly plugin: string; readonly backend?: string; readonly json?: boolean }
 
-export const evalCommand = (): Command => new Command('eval')
+export const evalCommand = (): Command => withDeviceFlags(withMeshFlags(new Command('eval')
   .description('Measure a model: a run\'s on what the run holds out, or on files; any model by a task.')
   .argument('<model>', 'a run\'s folder; with --task also one in Hugging Face\'s layout')
   .option('--data <file...>', 'files, all of them, as tokens of the run\'s own tokenizer, instead of what the run holds out; with --task what it is measured on')
@@ -30,13 +30,7 @@ export const evalCommand = (): Command => new Command('eval')
   .option('--tokens <n>', 'with --task generate: tokens to write at most')
   .option('--field <name>', 'with --task loss: the field or column that holds the text')
   .option('--format <name>', 'with --task loss: text, jsonl, parquet, csv or tar; by each file\'s name unless given')
-  .option('--restart', 'with --out: throw away what an interrupted run left')
-  .option('--batch <n>', 'ways to split the batch')
-  .option('--model <n>', 'ways to split the model')
-  .option('--mesh <axis=n,...>', 'the whole mesh')
-  .option('--layout <dim=axis,...>', 'which dim lies on which axis')
-  .option('--plugin <name|path>', 'the runtime', 'cpu')
-  .option(...backendOption)
+  .option('--restart', 'with --out: throw away what an interrupted run left')))
   .option('--json', 'print one JSON object')
   .addHelpText('after', `
 Examples:

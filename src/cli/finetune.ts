@@ -3,13 +3,12 @@ import { basename, resolve } from 'node:path'
 import { Command } from 'commander'
 import type { Part } from '../core/configurable.ts'
 import { FileError, UsageError } from '../core/errors.ts'
-import { indexed, storedAs } from '../core/naming.ts'
 import { weightsIn } from '../checkpoint/index.ts'
 import { pairData, readTokenizer, textData, type ChatRules } from '../data/index.ts'
-import { isLanguageModel, loraModel, preferenceModel, type AnyModel, type BuildOptions, type LoraOptions } from '../models/index.ts'
+import { isLanguageModel, layersCalled, loraModel, preferenceModel, type BuildOptions, type LoraOptions } from '../models/index.ts'
 import { chatTemplateIn } from '../train/chat-template.ts'
 import { adamwCosine } from '../train/optimizers.ts'
-import { partOf, readPretrained, type Pretrained } from '../train/pretrained.ts'
+import { partOf, readPretrained } from '../train/pretrained.ts'
 import { defineRun, modelOf, withFields, fieldsOf, type Run } from '../train/run.ts'
 import { applyFlags, wholeNumber, type RunFlags } from './overrides.ts'
 import { usualLayout } from './pretrained-run.ts'
@@ -46,14 +45,6 @@ export function loraOptions(text: string): LoraOptions {
   }
 }
 
-/** Names of layers as Meshwork has them, of names that other tools have for them: `q_proj`. */
-function ownNames(on: readonly string[] | undefined, { architecture }: Pretrained, base: Part<AnyModel, BuildOptions>): readonly string[] | undefined {
-  const linear = Object.keys(base.build({ batch: 1 }).linear ?? {})
-  const { parameters } = architecture.names(base.config as never)
-  const called = (path: string): string | undefined => { const stored = parameters[path]; return stored === undefined ? undefined : storedAs(stored).name.replace(/\.weight$/, '').replace(indexed, '').split('.').at(-1) }
-  return on?.flatMap(name => { const found = linear.filter(path => called(path) === name); return linear.some(path => path === name || path.endsWith(`.${name}`)) || found.length === 0 ? [name] : found })
-}
-
 /** Tokens of a window, where nobody says how many: more than most chats have. */
 const usualSeq = 1024
 /** Learning rates and epochs, where nobody says others. */
@@ -69,7 +60,7 @@ async function finetuneRun(path: string, flags: Flags): Promise<Run> {
   const base = partOf(given, { seq, packed: prefer === undefined, masked: true })
   if (!isLanguageModel(base.build({ batch: 1 }))) throw new UsageError({ code: 'no-text', what: `${path} is a model of type ${JSON.stringify(given.config['model_type'])}, which writes no text`, fix: 'train it by a recipe of its own: npx meshwork train RECIPE --init-from PATH' })
   const lora = flags.lora === undefined ? undefined : loraOptions(flags.lora === true ? 'rank=16' : flags.lora)
-  const on = ownNames(lora?.on, given, base)
+  const on = lora?.on === undefined ? undefined : layersCalled(lora.on, given.architecture.names(base.config as never), base.build({ batch: 1 }))
   const trained = lora === undefined ? base : loraModel(base, { ...lora, ...(on === undefined ? {} : { on }) })
   const model = prefer === undefined ? trained : preferenceModel(trained, { beta: prefer === true ? 0.1 : positive(prefer, '--prefer', '0.1') })
   const roles = flags.loss.split(',').map(r => r.trim())
@@ -103,10 +94,6 @@ export const finetuneCommand = (): Command => withTrainingFlags(new Command('fin
   .option('--rate <r>', 'the highest learning rate; 2e-5, of adapters 2e-4, with --prefer 1e-6 and 1e-5 unless given')
   .option('--dtype <dtype>', 'what is computed with: f32, bf16 or f16')
   .option('--loss <role,...>', 'roles of a chat whose turns are learnt, or all', 'assistant')
-  .option('--batch <n>', 'ways to split the batch (mesh axis "batch")')
-  .option('--model <n>', 'ways to split the model (mesh axis "model")')
-  .option('--mesh <axis=n,...>', 'the whole mesh')
-  .option('--layout <dim=axis,...>', 'which dim lies on which axis')
   .option('--seed <n>', 'seed of the adapters and of the order of the data')
   .option('--set <key=value...>', 'any field of the run, such as batch=16, microbatches=4 or data.heldOut=0.1'))
   .addHelpText('after', `

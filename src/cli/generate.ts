@@ -10,8 +10,8 @@ import { meshOfRun, modelOf, type Run } from '../train/run.ts'
 import { checkRun } from './check.ts'
 import { visible } from './format.ts'
 import { interrupts } from './interrupt.ts'
-import { backendOption, joinCommand, outputOf, requireRanks, whereDevices } from './job.ts'
-import { applyFlags, seedOf, temperatureOf, wholeNumber, type MeshFlags } from './overrides.ts'
+import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
+import { applyFlags, seedOf, temperatureOf, wholeNumber, withMeshFlags, type MeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
 import { generatingOf, runOfModel, usualLayout } from './pretrained-run.ts'
 
@@ -41,20 +41,14 @@ function weightsOf(given: string | undefined): WeightBits | 'keep' | undefined {
   throw new UsageError({ code: 'flag', what: `--weights: "${given}" is no choice`, fix: `give one of ${Object.keys(weightBits).join(', ')}, keep, or leave it out` })
 }
 
-export const generateCommand = (): Command => new Command('generate')
+export const generateCommand = (): Command => withDeviceFlags(withMeshFlags(new Command('generate')
   .description('Continue a prompt with a model: a run\'s, on its mesh or another, or one in Hugging Face\'s layout.')
   .argument('<run>', 'a run\'s folder, one in Hugging Face\'s layout, or a .gguf file')
   .option('--prompt <text>', 'what the text starts with')
   .option('--tokens <n>', 'tokens to make at most')
   .option('--temperature <t>', '0 for the likeliest token each time; higher is more varied')
   .option('--seed <n>', 'seed of the drawing', '0')
-  .option('--weights <bits>', 'int8 or int4: a quarter or an eighth of the memory, for somewhat other text; keep: those of few bits in a .gguf file as they are, for the same text')
-  .option('--batch <n>', 'ways to split the batch')
-  .option('--model <n>', 'ways to split the model')
-  .option('--mesh <axis=n,...>', 'the whole mesh')
-  .option('--layout <dim=axis,...>', 'which dim lies on which axis')
-  .option('--plugin <name|path>', 'the runtime', 'cpu')
-  .option(...backendOption)
+  .option('--weights <bits>', 'int8 or int4: a quarter or an eighth of the memory, for somewhat other text; keep: those of few bits in a .gguf file as they are, for the same text')))
   .option('--json', 'print one JSON object at the end')
   .addHelpText('after', '\nExamples:\n  $ npx meshwork generate runs/gpt-tiny-0 --prompt "The people" --tokens 60 --temperature 0.8 --seed 1\n  $ npx meshwork generate model.Q4_K_M.gguf --weights keep --prompt "The capital of France is"')
   .action(async (folder: string, { batch, model, mesh, layout, ...flags }: Flags) => {

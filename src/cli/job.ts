@@ -1,5 +1,6 @@
 /** A command that several processes run together: joined, checked, and spoken for by rank 0. */
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
 import { didYouMean } from '../core/nearest.ts'
@@ -9,6 +10,11 @@ import type { Processes } from '../runtime/processes.ts'
 import { openOutput, silent, type Output } from './output.ts'
 
 export const backendOption = ['--backend <mpi|local>', 'one device on each MPI rank, or all in this process; by how it was started, unless given'] as const
+
+/** The flags of every command that computes on devices. */
+export const withDeviceFlags = (command: Command): Command => command
+  .option('--plugin <name|path>', 'the runtime: cpu, simulate (slow, needs no plugin), or a PJRT plugin\'s path', 'cpu')
+  .option(...backendOption)
 
 const choices: readonly BackendChoice[] = ['mpi', 'local']
 

@@ -1,6 +1,6 @@
 /** What `embed` and `eval --task` make of a folder: a model over a mesh, for rows of any of its lengths, and what decides its numbers. */
 import { readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { readAdapters, weightsIn } from '../checkpoint/index.ts'
 import { FileError, UsageError } from '../core/errors.ts'
 import type { Naming } from '../core/naming.ts'
@@ -98,10 +98,11 @@ async function fingerprintOf(folder: string): Promise<{ readonly [file: string]:
   const base = (await readAdapters(folder))?.base
   const found: [string, string][] = []
   for (const [prefix, at] of [['', folder], ...(base === undefined ? [] : [['base/', base] as const])] as const) {
-    const names = (await readdir(at)).filter(name => name.endsWith('.safetensors') || ['config.json', 'adapter_config.json', 'tokenizer.json'].includes(name)).sort()
+    // A GGUF file is all there is of its model.
+    const names = at.endsWith('.gguf') ? [''] : (await readdir(at)).filter(name => name.endsWith('.safetensors') || ['config.json', 'adapter_config.json', 'tokenizer.json'].includes(name)).sort()
     for (const name of names) {
-      const source = await openBytes(join(at, name))
-      try { found.push([`${prefix}${name}`, await source.fingerprint()]) } finally { await source.close() }
+      const source = await openBytes(name === '' ? at : join(at, name))
+      try { found.push([`${prefix}${name === '' ? basename(at) : name}`, await source.fingerprint()]) } finally { await source.close() }
     }
   }
   return Object.fromEntries(found)

@@ -1,4 +1,5 @@
 /** Command-line flags that change a run: each turned into fields, which the run's schema then checks. */
+import type { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { keysAt } from '../core/fields.ts'
@@ -11,6 +12,12 @@ export interface MeshFlags {
   readonly mesh?: string
   readonly layout?: string
 }
+export const withMeshFlags = (command: Command): Command => command
+  .option('--batch <n>', 'ways to split the batch (mesh axis "batch")')
+  .option('--model <n>', 'ways to split the model (mesh axis "model")')
+  .option('--mesh <axis=n,...>', 'the whole mesh')
+  .option('--layout <dim=axis,...>', 'which dim lies on which axis; other layouts are fields of a run')
+
 export interface RunFlags extends MeshFlags {
   readonly steps?: string
   readonly seed?: string

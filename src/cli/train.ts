@@ -11,10 +11,6 @@ interface Flags extends RunFlags, TrainingFlags { readonly resume?: string; read
 export const trainCommand = (): Command => withTrainingFlags(new Command('train')
   .description('Train a model and write its run folder; with the folder of an interrupted run, go on with it.')
   .argument('[recipe]', 'a recipe\'s name, or a .ts file that exports a run', 'gpt-tiny')
-  .option('--batch <n>', 'ways to split the batch (mesh axis "batch")')
-  .option('--model <n>', 'ways to split the model (mesh axis "model")')
-  .option('--mesh <axis=n,...>', 'the whole mesh')
-  .option('--layout <dim=axis,...>', 'which dim lies on which axis; the other layouts are fields of the run')
   .option('--steps <n>', 'training steps')
   .option('--seed <n>', 'seed of the parameters, the order of the data and the dropout')
   .option('--data <file...>', 'your own text: files, folders or patterns, tokenised once')
@@ -36,8 +32,7 @@ Examples:
 Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint and the run, and exits with 130 (143, 129); a second one quits at once.`)
   .action(async (name: string, flags: Flags) => {
     const { run, recipe } = await loadRecipe(name)
-    const { resume } = flags
-    await trainRun(begun(applyFlags(run, flags), flags), flags, { recipe, start: resume === undefined ? undefined : { resume } })
+    await trainRun(begun(applyFlags(run, flags), flags), flags, { recipe, resume: flags.resume })
   })
 
 /** The run with what it is to start from. @throws UsageError where that are two things */

@@ -8,15 +8,16 @@ import { openGenerator } from '../serve/generate.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
 import { readPretrained } from '../train/pretrained.ts'
 import { meshOfRun, modelOf, type Run } from '../train/run.ts'
-import { checkStart, startOf, type Start } from '../train/start.ts'
+import { checkBeginning } from '../train/start.ts'
 import { train } from '../train/train.ts'
 import { checkRun } from './check.ts'
 import { checkData } from './data-files.ts'
 import { dryRun } from './dry-run.ts'
 import { shellPath, shellWord, visible } from './format.ts'
 import { interrupts, type Interrupts } from './interrupt.ts'
-import { backendOption, joinCommand, outputOf, requireRanks, whereDevices } from './job.ts'
+import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
 import type { Output } from './output.ts'
+import { withMeshFlags } from './overrides.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
 import { generatingOf } from './pretrained-run.ts'
 import { trainingProgress } from './progress.ts'
@@ -24,15 +25,12 @@ import { trainingProgress } from './progress.ts'
 export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean }
 
 /** The flags of every command that trains. */
-export const withTrainingFlags = (command: Command): Command => command
-  .option('--out <dir>', 'the run folder; runs/NAME-N unless given')
-  .option('--plugin <name|path>', 'the runtime: cpu, simulate (slow, needs no plugin), or a PJRT plugin\'s path', 'cpu')
-  .option(...backendOption)
+export const withTrainingFlags = (command: Command): Command => withDeviceFlags(withMeshFlags(command).option('--out <dir>', 'the run folder; runs/NAME-N unless given'))
   .option('--dry-run', 'print what would run, and run nothing')
   .option('--json', 'print events as JSON lines')
 
 /** Checks a run and trains it; `recipe` is where its values come from, where that is a recipe. Sets the exit code. @throws what is wrong with run, data or folder */
-export async function trainRun(run: Run, flags: TrainingFlags, { recipe, start }: { readonly recipe?: string | undefined; readonly start?: Start | undefined } = {}): Promise<void> {
+export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume }: { readonly recipe?: string | undefined; readonly resume?: string | undefined } = {}): Promise<void> {
   if (flags.out === '') throw new UsageError({ code: 'flag', what: '--out: the folder has no name', fix: 'for example --out runs/first' })
   const out = flags.out ?? { parent: 'runs', name: run.name }
   const processes = await joinCommand(flags.backend)
@@ -42,13 +40,12 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, start }
   if (processes.rank === 0) await checkFolder(out, run)
   // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
   await checkData(run)
-  const begins = startOf(run, start)
-  if (begins !== undefined) await checkStart(begins, run)
+  await checkBeginning(run, resume)
   if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
   const stops = interrupts()
   try {
     const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
-    await runTraining({ run, recipe, start, devices, out, plugin, json: flags.json === true && processes.rank === 0 }, output, stops)
+    await runTraining({ run, recipe, resume, devices, out, plugin, json: flags.json === true && processes.rank === 0 }, output, stops)
     process.exitCode = stops.code
   } finally {
     output.clear()
@@ -56,9 +53,9 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, start }
   }
 }
 
-interface Job { readonly run: Run; readonly recipe: string | undefined; readonly start: Start | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean }
+interface Job { readonly run: Run; readonly recipe: string | undefined; readonly resume: string | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean }
 
-async function runTraining({ run, recipe, start, devices, out, plugin, json }: Job, output: Output, stops: Interrupts): Promise<void> {
+async function runTraining({ run, recipe, resume, devices, out, plugin, json }: Job, output: Output, stops: Interrupts): Promise<void> {
   const quit = (): void => stops.quit(() => output.note('stopped before the first step: no run was written'))
   quit()
   output.status('starting')
@@ -67,7 +64,7 @@ async function runTraining({ run, recipe, start, devices, out, plugin, json }: J
   const show = json ? tell : trainingProgress(output)
   try {
     const result = await train(run, {
-      backend, out, recipe, start, signal: stops.signal,
+      backend, out, recipe, resume, signal: stops.signal,
       onEvent: event => {
         if (event.type === 'started') stops.finish(() => output.status('stopping: what is under way is finished first (Ctrl-C again to quit at once)', true))
         show(event)

@@ -31,7 +31,7 @@ export interface TextConfig {
   /** Files, folders, patterns or addresses of text, JSONL, CSV, Parquet or tar; none and no `stores`: the State of the Union addresses. */
   readonly files: readonly string[]
   /** What `files` are, where their names do not tell; and the field, column or member that holds the text, `text` unless given. */
-  readonly format?: (typeof formats)[number] | undefined
+  readonly format?: (typeof textFormats)[number] | undefined
   readonly field?: string | undefined
   /** Stores of tokens that were prepared before, each with its weight in a mixture if it has one: `stores/web`, or `stores/web=3`. */
   readonly stores: readonly string[]
@@ -54,9 +54,10 @@ type TextInput = { readonly [F in keyof TextConfig]?: TextConfig[F] | undefined 
 export const chatSchema: z.ZodType<ChatRules, ChatRules> = z.strictObject({
   template: z.union([z.literal('chatml'), z.strictObject({ jinja: z.string().min(1), variables: z.record(z.string(), z.unknown()).optional() })]), loss: z.array(z.string()),
 }) as unknown as z.ZodType<ChatRules, ChatRules>
-const formats = ['text', 'jsonl', 'parquet', 'csv', 'tar'] as const
+/** What files of text may be. */
+export const textFormats = ['text', 'jsonl', 'parquet', 'csv', 'tar'] as const
 const shape = {
-  files: z.array(z.string()).default([]), format: z.enum(formats).optional(), field: z.string().optional(), stores: z.array(z.string()).default([]), temperature: z.number().positive().default(1), tokenizer: z.string().optional(),
+  files: z.array(z.string()).default([]), format: z.enum(textFormats).optional(), field: z.string().optional(), stores: z.array(z.string()).default([]), temperature: z.number().positive().default(1), tokenizer: z.string().optional(),
   vocab: z.int().min(258).max(2 ** 31 - 1).optional(), rows: z.enum(['packed', 'padded', 'windows']).optional(), chat: chatSchema.optional(), heldOut: z.number().min(0).lt(1).default(0.05),
 }
 const textSchema: z.ZodType<TextConfig, TextInput> = z.strictObject(shape)

@@ -13,7 +13,7 @@ export { lstmModel, lstmSchema, lstmText, type LstmBatch, type LstmConfig, type 
 export { seq2seq, seq2seqModel, seq2seqSchema, type Seq2seq, type Seq2seqBatch, type Seq2seqConfig, type Seq2seqParams } from './seq2seq.ts'
 export { adaptedPaths, withLora, type Adapter, type Adapters, type LoraModel, type LoraOptions, type LoraParams } from './lora.ts'
 export { loraModel, loraSchema } from './lora-model.ts'
-export { adaptersOf, changesOf } from './hugging-face/adapters.ts'
+export { adaptersOf, changesOf, layersCalled } from './hugging-face/adapters.ts'
 export { withPreference, type AnswerBatch, type PairBatch, type PreferenceModel, type PreferenceOptions, type ReferenceParams } from './preference.ts'
 export { preferenceModel, preferenceSchema, type PreferenceConfig } from './preference-model.ts'
 export { filesOf, type ModelFiles } from './hugging-face/files.ts'

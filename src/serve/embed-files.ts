@@ -6,7 +6,7 @@ import type { PlainObject } from '../core/plain.ts'
 import type { DocumentFormat } from '../data/index.ts'
 import { anyOf, barrier, fromFirst, type Processes } from '../engine/index.ts'
 import type { Embedder } from './embed.ts'
-import { Partial } from './partial.ts'
+import { PartialWork } from './partial.ts'
 import { behind, known, nothingIn, openInputs, stretches, textsOf, type TextItem } from './stream.ts'
 import { requireVectorFile, writeVectors } from './vector-file.ts'
 
@@ -50,11 +50,11 @@ const textOf = ({ at, content }: TextItem): string => {
 export async function embedFiles(embedder: Pick<Embedder, 'size' | 'window' | 'embed'>, { input, format, output, identity, stretch, restart = false, processes, signal, onProgress = () => {} }: EmbedFilesOptions): Promise<EmbeddedFiles> {
   const folder = join(dirname(output), `.${basename(output)}.partial`)
   const { rank } = processes
-  const first = async (): Promise<{ readonly work: Partial; readonly parts: Awaited<ReturnType<typeof openInputs>>['parts'] }> => {
+  const first = async (): Promise<{ readonly work: PartialWork; readonly parts: Awaited<ReturnType<typeof openInputs>>['parts'] }> => {
     requireVectorFile(output)
     if (!restart && await stat(output).then(() => true, () => false)) throw new FileError({ code: 'out-exists', what: `${output} is there already`, fix: 'give another --output, or --restart to make it anew' })
     const { parts, fingerprint } = await openInputs(input, format)
-    return { parts, work: await Partial.open(folder, 'vectors.f32', { ...identity, texts: fingerprint, field: format ?? null, size: embedder.size }, restart) }
+    return { parts, work: await PartialWork.open(folder, 'vectors.f32', { ...identity, texts: fingerprint, field: format ?? null, size: embedder.size }, restart) }
   }
   let mine: Awaited<ReturnType<typeof first>> | undefined
   const before = await fromFirst(processes, 'what is done already', async () => {

@@ -8,7 +8,7 @@ import type { PlainObject } from '../core/plain.ts'
 import { isSystemError, writeFileAtomic } from '../io/atomic.ts'
 import type { DocumentFormat } from '../data/index.ts'
 import { anyOf, barrier, fromFirst, type Processes } from '../engine/index.ts'
-import { Partial } from './partial.ts'
+import { PartialWork } from './partial.ts'
 import { markdownOf, reportJson, type MeasureReport } from './report.ts'
 import { behind, known, nothingIn, openInputs, stretches } from './stream.ts'
 import type { Tally, Task } from './tasks/task.ts'
@@ -44,7 +44,7 @@ async function requireOurs(out: string): Promise<void> {
 }
 
 /** Tells a tally of what was found before. */
-async function replay<D>(work: Partial, tally: Tally<D>): Promise<void> {
+async function replay<D>(work: PartialWork, tally: Tally<D>): Promise<void> {
   if (work.reached.bytes === 0) return
   const lines = createInterface({ input: createReadStream(work.path, { end: work.reached.bytes - 1 }), crlfDelay: Infinity })
   for await (const line of lines) {
@@ -56,10 +56,10 @@ async function replay<D>(work: Partial, tally: Tally<D>): Promise<void> {
 
 /** Under MPI every rank calls it and gets the report; rank 0 reads and writes. @throws DataError, FileError; the signal's reason */
 export async function measure<I, D extends PlainObject>(task: Task<I, D>, { data, format, out, model, identity, restart = false, processes, signal, onProgress = () => {} }: MeasureOptions): Promise<MeasureReport> {
-  const open = async (): Promise<{ readonly parts: Awaited<ReturnType<typeof openInputs>>['parts']; readonly work: Partial | undefined }> => {
+  const open = async (): Promise<{ readonly parts: Awaited<ReturnType<typeof openInputs>>['parts']; readonly work: PartialWork | undefined }> => {
     if (out !== undefined) await requireOurs(out)
     const { parts, fingerprint } = await openInputs(data, format)
-    return { parts, work: out === undefined ? undefined : await Partial.open(out, itemsName, { ...identity, task: task.name, options: task.options, data: fingerprint, field: format ?? null }, restart) }
+    return { parts, work: out === undefined ? undefined : await PartialWork.open(out, itemsName, { ...identity, task: task.name, options: task.options, data: fingerprint, field: format ?? null }, restart) }
   }
   let mine: Awaited<ReturnType<typeof open>> | undefined
   const tally = task.tally()

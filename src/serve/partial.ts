@@ -13,7 +13,7 @@ export interface Reached { readonly items: number; readonly bytes: number; reado
 
 const [headName, reachedName] = ['work.json', 'reached.json']
 
-export class Partial implements AsyncDisposable {
+export class PartialWork implements AsyncDisposable {
   readonly folder: string
   /** The file of results. */
   readonly path: string
@@ -34,7 +34,7 @@ export class Partial implements AsyncDisposable {
    * A folder's work as it was left, cut back to what is known to be whole, or new work. `head` is what decides the results; `restart` throws away what is there.
    * @throws FileError where the folder holds other work, is used by another process, or cannot be written
    */
-  static async open(folder: string, name: string, head: PlainObject, restart: boolean): Promise<Partial> {
+  static async open(folder: string, name: string, head: PlainObject, restart: boolean): Promise<PartialWork> {
     try {
       await makeFolders(folder)
     } catch (cause) {
@@ -54,7 +54,7 @@ export class Partial implements AsyncDisposable {
       if (size < reached.bytes) throw new FileError({ code: 'partial-damaged', what: `${path} has ${size} bytes, and ${reached.bytes} were written`, fix: 'begin anew: --restart' })
       const file = await open(path, size === 0 ? 'w+' : 'r+')
       await file.truncate(reached.bytes)
-      return new Partial(folder, path, reached, file, claim)
+      return new PartialWork(folder, path, reached, file, claim)
     } catch (cause) {
       await claim.release()
       throw isSystemError(cause) ? cannotWrite(path, cause) : cause

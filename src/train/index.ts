@@ -3,6 +3,5 @@ export { defineRun, type HostBatch, type Hook, type Run, type RunData, type RunO
 export { adamwCosine, type AdamwCosine, type OptimizerOptions } from './optimizers.ts'
 export { train, type TrainOptions, type TrainResult } from './train.ts'
 export { fit, type FitOptions, type FitResult, type Fitted } from './fit.ts'
-export type { Start } from './start.ts'
 export type { FolderChoice } from './folder.ts'
 export type { EvalRow, Goodput, PlanEvent, StepRow, StepTime, TrainEvent } from './events.ts'

@@ -1,5 +1,5 @@
 /** What a run starts from that has not begun: another run's checkpoint, or weights of any kind. */
-import { checkInitial, checkWeights, loadInitial, newestIn, restoreFrom, type Choice } from '../checkpoint/index.ts'
+import { checkInitial, checkWeights, loadInitial, newestIn, restoreFrom } from '../checkpoint/index.ts'
 import { UsageError } from '../core/errors.ts'
 import { compile, fromFirst, leavesOf, mapTree, placementTrees, trainedOf, type Tree } from '../engine/index.ts'
 import { disk } from '../io/files.ts'
@@ -13,30 +13,22 @@ import type { StateArrays } from './program.ts'
 import { filesOfRun, layoutsOf, modelOf, optimizerOf, type Run } from './run.ts'
 import type { Session } from './session.ts'
 
-export type Start =
-  /** A checkpoint, or the newest of a run's folder: weights, slots, step and place in the data. */
-  | { readonly resume: string }
-  /** Weights alone: a file, a folder in Hugging Face's layout, a checkpoint or a run's folder; `choice` says which names. */
-  | { readonly weights: string; readonly choice?: Choice }
-
-/** What a run that has not begun starts from: what it is told, or what it says itself. */
-export const startOf = ({ initFrom }: Pick<Run, 'initFrom'>, told: Start | undefined): Start | undefined => {
-  if (told !== undefined || initFrom === null) return told
-  const { path, ...choice } = initFrom
-  return { weights: path, choice }
-}
-
-export async function startFrom(start: Start, session: Session, tell: (event: TrainEvent) => void): Promise<{ readonly point: Point; readonly from: string | undefined }> {
-  return 'resume' in start ? resumed(start.resume, session) : { point: await initialised(start.weights, start.choice ?? {}, session, tell), from: undefined }
+/** Where a run begins that has no checkpoint of its own: at another's, at the weights that it says it starts from, or at its seed. */
+export async function beginningOf(session: Session, resume: string | undefined, tell: (event: TrainEvent) => void): Promise<{ readonly point: Point; readonly from: string | undefined }> {
+  if (resume !== undefined) return resumed(resume, session)
+  const { initFrom } = session.run
+  return { point: initFrom === null ? { state: await firstState(session), progress: beginning } : await initialised(initFrom, session, tell), from: undefined }
 }
 
 /** Whether there is what a run is to start from, and whether it fits: told before anything long is done. @throws UsageError, FileError */
-export async function checkStart(start: Start, run: Run): Promise<void> {
+export async function checkBeginning(run: Run, resume: string | undefined): Promise<void> {
+  const { initFrom } = run
+  if (resume === undefined && initFrom === null) return
   const model = modelOf(run)
   const naming = filesOfRun(run, model)?.naming
   const wanted = leavesOf(model.params).map(({ path, leaf }) => ({ path, value: { shape: leaf.shape, dtype: leaf.dtype } }))
-  if ('resume' in start) await checkWeights(await checkpointAt(start.resume), wanted, naming)
-  else await checkInitial(start.weights, wanted, start.choice ?? {}, naming)
+  if (resume !== undefined) await checkWeights(await checkpointAt(resume), wanted, naming)
+  else if (initFrom !== null) await checkInitial(initFrom.path, wanted, initFrom, naming)
 }
 
 async function checkpointAt(path: string): Promise<string> {
@@ -52,7 +44,7 @@ async function resumed(path: string, { backend, mesh, trainer, files }: Session)
 }
 
 /** Weights from elsewhere; what they lack is drawn from the seed, and the optimizer's slots begin anew, as averages of the weights do. */
-async function initialised(path: string, choice: Choice, session: Session, tell: (event: TrainEvent) => void): Promise<Point> {
+async function initialised({ path, ...choice }: NonNullable<Run['initFrom']>, session: Session, tell: (event: TrainEvent) => void): Promise<Point> {
   const { backend, mesh, trainer, model, run, files } = session
   const placements = trainer.step.placements[0] as unknown as { readonly params: unknown }
   const wanted = placementTrees.flatten(placements.params).map(({ path: name, leaf }) => ({ path: name, value: leaf }))

@@ -8,24 +8,24 @@ import { breathe } from './breathe.ts'
 import { Clock, joined } from './clock.ts'
 import { disposeAll, withWeights } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
-import { firstState, listeners, resultOf, type FitOptions, type FitResult } from './fit.ts'
+import { listeners, resultOf, type FitOptions, type FitResult } from './fit.ts'
 import { checkFolder, RunFolder, type FolderChoice } from './folder.ts'
 import { RunKeeper, wantedOf, whole } from './keep.ts'
 import { Log } from './log.ts'
 import { Loop, type LoopResult, type Point } from './loop.ts'
 import { kindsOf } from './parts.ts'
-import { beginning, parseProgress } from './progress.ts'
+import { parseProgress } from './progress.ts'
 import { writeResult } from './result.ts'
 import { fieldsOf, identityOf, type Run } from './run.ts'
 import { openSession, type Session } from './session.ts'
-import { startFrom, startOf, type Start } from './start.ts'
+import { beginningOf } from './start.ts'
 import { versions } from './together.ts'
 
 export interface TrainOptions extends FitOptions {
   /** Where the run is written: a folder, the next free one of a name, or none. */
   readonly out?: FolderChoice | undefined
-  /** What a run that has not begun starts from, instead of its seed alone. */
-  readonly start?: Start | undefined
+  /** The checkpoint of another run, or its folder, which a run that has not begun goes on from: weights, slots, step and place in the data. */
+  readonly resume?: string | undefined
   /** Where the run's values come from, for commands that need them again: a recipe's name or file. */
   readonly recipe?: string | undefined
 }
@@ -46,7 +46,6 @@ interface Place { readonly path: string; readonly id: string; readonly folder: R
  */
 export async function train(given: Run, options: TrainOptions): Promise<TrainResult> {
   const { backend, signal, out, recipe } = options
-  const start = startOf(given, options.start)
   const tell = listeners(given, options)
   const clock = new Clock()
   // A folder with a run on other data is refused before programs are compiled.
@@ -79,7 +78,7 @@ export async function train(given: Run, options: TrainOptions): Promise<TrainRes
       tell(event)
     }
     try {
-      const result = await runIn(session, place === undefined ? undefined : { ...place, folder }, { ...options, start, tell: noted, clock })
+      const result = await runIn(session, place === undefined ? undefined : { ...place, folder }, { ...options, tell: noted, clock })
       return { ...result, liveAfter: backend.liveBuffers() }
     } catch (e) {
       if (folder !== undefined) await ended(folder, reached, e)
@@ -156,13 +155,12 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
 }
 
 /** Where a run begins: at its newest checkpoint, at what it is to start from, or at its seed. */
-async function pointOf(session: Session, checkpoints: Checkpoints | undefined, { start, tell }: Job): Promise<{ readonly point: Point; readonly from: string | undefined; /** Whether it is one of its own checkpoints. */ readonly own: boolean }> {
+async function pointOf(session: Session, checkpoints: Checkpoints | undefined, { resume, tell }: Job): Promise<{ readonly point: Point; readonly from: string | undefined; /** Whether it is one of its own checkpoints. */ readonly own: boolean }> {
   const { backend, mesh, trainer, files } = session
   const wanted = wantedOf(trainer.step.placements[0], files)
   const restored = await checkpoints?.restore(wanted, backend, mesh)
   if (restored !== undefined) return { point: { state: whole(restored.weights, restored.state), progress: parseProgress(restored.host, restored.path) }, from: restored.path, own: true }
-  if (start !== undefined) return { ...await startFrom(start, session, tell), own: false }
-  return { point: { state: await firstState(session), progress: beginning }, from: undefined, own: false }
+  return { ...await beginningOf(session, resume, tell), own: false }
 }
 
 /** How much time a run that was asked to end has left. */

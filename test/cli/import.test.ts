@@ -47,6 +47,16 @@ it('as GGUF and back, in f32 bit for bit', async () => {
   const back = await meshwork('import', 'run.gguf', '--to', 'from-gguf')
   expect(back.code, back.err).toBe(0)
   expect(await written('from-gguf')).toBe(await written('run'))
+  // Measured as the folder, too: the file is all there is of it.
+  place.file('measured.jsonl', JSON.stringify({ text: 'the people of a nation' }))
+  const loss = async (model: string): Promise<number> => {
+    const { code, out, err } = await meshwork('eval', model, '--plugin', 'simulate', '--task', 'loss', '--data', 'measured.jsonl', '--json')
+    expect(code, err).toBe(0)
+    return (JSON.parse(out) as { readonly metrics: { readonly loss: number } }).metrics.loss
+  }
+  expect(Math.abs(await loss('run.gguf') - await loss('run'))).toBeLessThan(1e-6)
+  const embedded = await meshwork('embed', 'run.gguf', '--plugin', 'simulate', '--input', 'measured.jsonl', '--output', 'vectors.npy')
+  expect(embedded.code, embedded.err).toBe(0)
 })
 
 /** Copies of the run as a model, each with one thing wrong. */

@@ -153,7 +153,7 @@ describe('rewind', () => {
     const early = await trained(guarded('rewind', [{ step: 2, value: NaN }]), { out: at('early') })
     expect(of(early.events, 'rewind').map(e => [e.step, e.to])).toEqual([[2, 0]])
     await killedAt(guarded('rewind', []), at('source'), e => e.type === 'step' && e.step === 11)
-    const from = await trained(guarded('rewind', [nan]), { out: at('from'), start: { resume: at('source') } })
+    const from = await trained(guarded('rewind', [nan]), { out: at('from'), resume: at('source') })
     expect(of(from.events, 'rewind').map(e => [e.step, e.to])).toEqual([[12, 10]])
     expect(from.steps).toBe(20)
   })

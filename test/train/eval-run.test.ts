@@ -123,7 +123,7 @@ test('the batch of a step, where the run went past some', async () => {
   expect(batches.map(b => b.batch)).toEqual(Array.from({ length: 20 }, (_, step) => (step < 10 ? step : step + 9)))
   expect(batches.every(b => b.made && !b.skipped)).toBe(true)
   // Who starts from it goes on with its batches.
-  await trained({ ...tiny, steps: 25 }, { out: at('from it'), start: { resume: at('rewound') } })
+  await trained({ ...tiny, steps: 25 }, { out: at('from it'), resume: at('rewound') })
   expect(await batchOfStep(at('from it'), 22)).toEqual({ batch: 31, made: true, skipped: false })
   const skipping: Run = { ...tiny, data: tinyData(bad), guard: { ...tiny.guard, policy: 'skip' } }
   await trained(skipping, { out: at('skipping') })

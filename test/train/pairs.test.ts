@@ -20,7 +20,7 @@ beforeAll(async () => {
 
 const pairs = meshes.flatMap((from, i) => meshes.flatMap((to, k) => (i !== k && (all || (k - i + meshes.length) % meshes.length === 3) ? [{ from, to }] : [])))
 test.each(pairs.map(p => [named(p.from), named(p.to), p] as const))('from %s to %s', async (_, __, { from, to }) => {
-  const { losses } = await trained({ ...run, ...to }, { start: { resume: at(named(from)) } })
+  const { losses } = await trained({ ...run, ...to }, { resume: at(named(from)) })
   expect(losses).toHaveLength(2)
   losses.forEach((loss, i) => { expect(Math.abs(loss / (whole[2 + i] ?? NaN) - 1)).toBeLessThan(1e-5) })
 })

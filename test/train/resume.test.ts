@@ -80,8 +80,8 @@ describe('the same mesh: bit for bit', () => {
   test('from what another run has saved, in a folder of its own', async () => {
     await killedAt(tiny, at('first'), step(12))
     const resumed = at('resumed')
-    await killedAt(tiny, resumed, step(11), { start: { resume: at('first') } })
-    const { losses, events } = await trained(tiny, { out: resumed, start: { resume: at('first') } })
+    await killedAt(tiny, resumed, step(11), { resume: at('first') })
+    const { losses, events } = await trained(tiny, { out: resumed, resume: at('first') })
     expect(of(events, 'started')[0]).toMatchObject({ from: 10, checkpoint: join(at('first'), 'checkpoints/step-10') })
     expect(losses).toHaveLength(10)
     const behind = metricsOf(at('calm')).filter(row => Number(row['step']) >= 10)
@@ -140,9 +140,9 @@ describe('the state', () => {
 
   test('a leaf that the checkpoint lacks, or has too many, is an error that names it', async () => {
     await killedAt({ ...tiny, optimizer: sgd({ rate: 0.1 }) as never }, at('few'), step(6))
-    await expect(trained(tiny, { out: at('more'), start: { resume: at('few') } })).rejects.toThrow(/slots\./)
+    await expect(trained(tiny, { out: at('more'), resume: at('few') })).rejects.toThrow(/slots\./)
     expect(existsSync(at('more'))).toBe(false)
-    await expect(trained({ ...tiny, optimizer: sgd({ rate: 0.1 }) as never }, { out: at('more'), start: { resume: at('calm') } })).rejects.toThrow(/slots\./)
+    await expect(trained({ ...tiny, optimizer: sgd({ rate: 0.1 }) as never }, { out: at('more'), resume: at('calm') })).rejects.toThrow(/slots\./)
   })
 
   test('goes on with another guard', async () => {
@@ -175,7 +175,7 @@ describe('other meshes', () => {
   test('and each from the one before, in a folder of its own', async () => {
     const found: number[] = []
     for (const [i, where] of on.entries()) {
-      const { events } = await trained({ ...long, ...where, steps: 20 * (i + 1) }, { out: at(`elastic-${i}`), ...(i === 0 ? {} : { start: { resume: at(`elastic-${i - 1}`) } }) })
+      const { events } = await trained({ ...long, ...where, steps: 20 * (i + 1) }, { out: at(`elastic-${i}`), ...(i === 0 ? {} : { resume: at(`elastic-${i - 1}`) }) })
       found.push(...stepsOf(events).map(e => e.loss))
     }
     expectNear(found, losses(at('one')))
@@ -184,7 +184,7 @@ describe('other meshes', () => {
 
 describe('weights from elsewhere', () => {
   test('those that are chosen; the rest is drawn, and slots begin anew', async () => {
-    const { events, losses } = await trained(tiny, { out: at('init'), start: { weights: at('calm'), choice: { only: ['in', 'b*'] } } })
+    const { events, losses } = await trained({ ...tiny, initFrom: { path: at('calm'), only: ['in', 'b*'] } }, { out: at('init') })
     expect(of(events, 'note').map(n => n.text)).toEqual([expect.stringMatching(/^from .*: 2 of 3 parameters loaded; drawn from the seed: out$/)])
     expect(losses).toHaveLength(20)
     const first = stepsOf(events)[0]
@@ -192,14 +192,14 @@ describe('weights from elsewhere', () => {
     expect(first?.step).toBe(0)
     expect(first?.loss).not.toBe(calm?.['loss'])
     // All of them: the loss goes on where it was.
-    const all = await trained({ ...tiny, steps: 1 }, { start: { weights: at('calm') } })
+    const all = await trained({ ...tiny, steps: 1, initFrom: { path: at('calm') } })
     expect(all.losses[0]).toBeLessThan(Number(calm?.['loss']))
   })
   test('killed before its first checkpoint it starts from them again', async () => {
-    const start = { weights: at('calm') }
-    await killedAt(tiny, at('init-killed'), step(3), { start })
-    await trained(tiny, { out: at('init-killed'), start })
-    await trained(tiny, { out: at('init-calm'), start })
+    const from = { ...tiny, initFrom: { path: at('calm') } }
+    await killedAt(from, at('init-killed'), step(3))
+    await trained(from, { out: at('init-killed') })
+    await trained(from, { out: at('init-calm') })
     expect(differences(at('init-calm'), at('init-killed'))).toEqual([])
   })
 })

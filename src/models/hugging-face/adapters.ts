@@ -34,6 +34,16 @@ export function adaptedNaming(naming: Naming, model: Pick<AnyModel, 'params'>): 
   return { ...naming, parameters: { ...base, ...lora } }
 }
 
+/** Layers by names that people have for them: what other tools call so (`q_proj`) becomes the paths here; other names stay as they are. `model` is the base. */
+export function layersCalled(names: readonly string[], { parameters }: Naming, { linear = {} }: Pick<AnyModel, 'linear'>): readonly string[] {
+  const paths = Object.keys(linear)
+  const moduleOf = (path: string): string | undefined => { const stored = parameters[path]; return stored === undefined ? undefined : storedAs(stored).name.replace(/\.weight$/, '').split('.').at(-1) }
+  return names.flatMap(name => {
+    const theirs = paths.filter(path => moduleOf(path) === name)
+    return theirs.length === 0 || paths.some(path => path === name || path.endsWith(`.${name}`)) ? [name] : theirs
+  })
+}
+
 /** The kind that a folder of adapters says it is where `peft` cannot have them: on parts of a tensor. */
 const ownKind = 'MESHWORK_LORA'
 /** Of a classifier none: `peft` would look for a head among the adapters, which here is one of the base's frozen weights. */

@@ -1,6 +1,6 @@
 /** What a task of measuring is: items of files, what a model makes of each, and numbers over all of them. */
 import { DataError } from '../../core/errors.ts'
-import type { Plain, PlainObject } from '../../core/plain.ts'
+import type { PlainObject } from '../../core/plain.ts'
 import { shown } from '../../core/shown.ts'
 import type { DocumentPart, JsonRecord } from '../../data/index.ts'
 import { objectsOf, type Placed } from '../stream.ts'
@@ -91,5 +91,3 @@ export async function* itemsOf<I>(parts: readonly DocumentPart[], item: (fields:
 export function requireFinite(numbers: Iterable<number>, at: string): void {
   for (const x of numbers) if (!Number.isFinite(x)) throw wrong('not-finite', `the model makes ${x} of an item`, at, 'its weights are not finite, or its numbers leave the range of the dtype that is computed in')
 }
-
-export type { Plain }
