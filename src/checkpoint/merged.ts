@@ -37,7 +37,7 @@ async function numbers({ dtype, shape, read }: SourceTensor): Promise<Float32Arr
   const stored = dtype ?? 'f32'
   const bytes = new Uint8Array(shape.reduce((n, s) => n * s, 1) * dtypes[stored].bytes)
   await read(bytes, 0)
-  return Float32Array.from(numbersOf(elementsOf(bytes, stored), stored) as Float32Array)
+  return new Float32Array(numbersOf(elementsOf(bytes, stored), stored) as Float32Array)
 }
 
 function added(name: string, tensor: SourceTensor, { contracted, part, scale }: Change, { down, up, rank, inputs }: Factors): SourceTensor {
@@ -56,7 +56,7 @@ function added(name: string, tensor: SourceTensor, { contracted, part, scale }: 
       const [first, last] = [Math.floor(from / width), Math.ceil((from + into.byteLength) / width)]
       const bytes = new Uint8Array((last - first) * width)
       await tensor.read(bytes, first * width)
-      const values = Float32Array.from(numbersOf(elementsOf(bytes, dtype), dtype) as Float32Array)
+      const values = new Float32Array(numbersOf(elementsOf(bytes, dtype), dtype) as Float32Array)
       for (let row = Math.max(firstRow, Math.floor(first / columns)); row < Math.min(lastRow, Math.ceil(last / columns)); row++) {
         const [begin, end] = [Math.max(firstColumn, first - row * columns), Math.min(lastColumn, last - row * columns)]
         for (let column = begin; column < end; column++) values[row * columns + column - first] = (values[row * columns + column - first] as number) + scale * at(row - firstRow, column - firstColumn)

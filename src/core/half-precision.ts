@@ -54,9 +54,66 @@ export function f16FromBits(bits: number): number {
   return bits & 0x8000 ? -size : size
 }
 
+// Whole arrays are converted by plain loops over their words: `from` with a function takes fifty times as long, and these are a model's weights.
+
+function bf16sOf(numbers: Float32Array): Uint16Array {
+  const words = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length)
+  const bits = new Uint16Array(words.length)
+  for (let i = 0; i < words.length; i++) {
+    const w = words[i] as number
+    bits[i] = (w & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : w + 0x7fff + (w >>> 16 & 1) >>> 16
+  }
+  return bits
+}
+
+const [inF32, inF16] = [127, 15]
+const smallestNormalF16 = inF32 - 14 << 23
+const beyondF16 = inF32 + 16 << 23
+/** A number added to this one ends where the smallest f16s do: the sum's last bits are theirs, rounded. */
+const half = inF32 - 1 << 23
+
+function f16sOf(numbers: Float32Array): Uint16Array {
+  const words = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length)
+  const bits = new Uint16Array(words.length)
+  for (let i = 0; i < words.length; i++) {
+    const w = words[i] as number
+    const size = w & 0x7fffffff
+    const signBit = w >>> 16 & 0x8000
+    bits[i] = size > 0x7f800000 ? 0x7e00
+      : size >= beyondF16 ? signBit | 0x7c00
+        : size < smallestNormalF16 ? signBit | bitsOf(abs(numbers[i] as number) + 0.5) - half
+          : signBit | size - (inF32 - inF16 << 23) + 0xfff + (size >>> 13 & 1) >>> 13
+  }
+  return bits
+}
+
+function fromBf16s(bits: Uint16Array): Float32Array {
+  const words = new Uint32Array(bits.length)
+  for (let i = 0; i < bits.length; i++) words[i] = (bits[i] as number) << 16
+  return new Float32Array(words.buffer)
+}
+
+function fromF16s(bits: Uint16Array): Float32Array {
+  const words = new Uint32Array(bits.length)
+  const numbers = new Float32Array(words.buffer)
+  for (let i = 0; i < bits.length; i++) {
+    const b = bits[i] as number
+    // The power of two moves the exponent, and makes normal numbers of those below f16's normal ones.
+    words[i] = (b & 0x7fff) << 13
+    const size = (numbers[i] as number) * 2 ** (inF32 - inF16)
+    numbers[i] = b & 0x8000 ? -size : size
+    if ((b & 0x7c00) === 0x7c00) words[i] = (b & 0x3ff) === 0 ? (b & 0x8000) << 16 | 0x7f800000 : 0x7fc00000
+  }
+  return numbers
+}
+
 /** Host data as numbers: half-precision ones, which are held as their bits, as f32. */
-export const numbersOf = (data: TypedArray, dtype: DType): TypedArray => (isHalf(dtype) ? Float32Array.from(data as Uint16Array, dtype === 'bf16' ? bf16FromBits : f16FromBits) : data)
+export const numbersOf = (data: TypedArray, dtype: DType): TypedArray => (isHalf(dtype) ? (dtype === 'bf16' ? fromBf16s : fromF16s)(data as Uint16Array) : data)
 
 /** Numbers as the bits of the nearest ones in half precision. */
-export const halvesOf = (numbers: Float32Array | Float64Array, dtype: 'bf16' | 'f16'): Uint16Array =>
-  Uint16Array.from(numbers, dtype === 'bf16' ? x => bf16Bits(roundBf16(x)) : x => f16Bits(roundF16(x)))
+export function halvesOf(numbers: Float32Array | Float64Array, dtype: 'bf16' | 'f16'): Uint16Array {
+  if (numbers instanceof Float32Array) return (dtype === 'bf16' ? bf16sOf : f16sOf)(numbers)
+  const bits = new Uint16Array(numbers.length)
+  for (let i = 0; i < bits.length; i++) bits[i] = dtype === 'bf16' ? bf16Bits(roundBf16(numbers[i] as number)) : f16Bits(roundF16(numbers[i] as number))
+  return bits
+}

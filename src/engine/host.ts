@@ -103,5 +103,5 @@ function truths(given: Uint8Array): Uint8Array {
     return false
   }
   const clean = !odd(0, head) && !oddWords() && !odd(head + 4 * words, given.length)
-  return clean ? given : Uint8Array.from(given, x => (x === 0 ? 0 : 1))
+  return clean ? given : given.map(x => (x === 0 ? 0 : 1))
 }

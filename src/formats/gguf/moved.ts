@@ -52,7 +52,7 @@ export function shifted(tensor: StoredTensor, by: number): StoredTensor {
       const [from, to] = [Math.floor(at / bytes), Math.ceil((at + into.byteLength) / bytes)]
       const data = new Uint8Array((to - from) * bytes)
       await tensor.read(data, from * bytes)
-      const moved = Float32Array.from(numbersOf(view(data.buffer, 0, to - from), dtype) as Float32Array, x => x + by)
+      const moved = (numbersOf(view(data.buffer, 0, to - from), dtype) as Float32Array).map(x => x + by)
       const stored = dtype === 'f32' ? moved : halvesOf(moved, dtype as 'bf16' | 'f16')
       into.set(new Uint8Array(stored.buffer as ArrayBuffer).subarray(at - from * bytes, at - from * bytes + into.byteLength))
     },

@@ -1,6 +1,6 @@
 /** How the interpreter holds arrays: f16 and bf16 as f32 numbers of their precision, the others as the host does. */
-import type { DType, TypedArray } from '../../core/dtype.ts'
-import { bf16Bits, bf16FromBits, f16Bits, f16FromBits, roundBf16, roundF16 } from '../../core/half-precision.ts'
+import { isHalf, type DType, type TypedArray } from '../../core/dtype.ts'
+import { halvesOf, numbersOf, roundBf16, roundF16 } from '../../core/half-precision.ts'
 
 /** One device's array. It is never written again once the op that made it is done, so devices and values may share it. */
 export type Store = Float64Array | Float32Array | BigInt64Array | Int32Array | Uint32Array | Int8Array | Uint8Array
@@ -18,15 +18,14 @@ interface Element {
   /** The element that a result of arithmetic becomes: rounded or wrapped around. */
   readonly narrow: (x: never) => Scalar
   /** What the 16 bits on the host stand for. */
-  readonly half?: { readonly toBits: (x: number) => number; readonly fromBits: (bits: number) => number }
 }
 
 const floats = { make: (n: number) => new Float32Array(n), family: 'float' } as const
 export const elements: { readonly [K in DType]: Element } = {
   f64: { family: 'float', bits: 64, make: n => new Float64Array(n), narrow: (x: number) => x },
   f32: { ...floats, bits: 32, narrow: Math.fround },
-  bf16: { ...floats, bits: 16, narrow: roundBf16, half: { toBits: bf16Bits, fromBits: bf16FromBits } },
-  f16: { ...floats, bits: 16, narrow: roundF16, half: { toBits: f16Bits, fromBits: f16FromBits } },
+  bf16: { ...floats, bits: 16, narrow: roundBf16 },
+  f16: { ...floats, bits: 16, narrow: roundF16 },
   i64: { family: 'big', bits: 64, make: n => new BigInt64Array(n), narrow: (x: bigint) => BigInt.asIntN(64, x) },
   i32: { family: 'int', bits: 32, make: n => new Int32Array(n), narrow: (x: number) => x | 0 },
   u32: { family: 'int', bits: 32, make: n => new Uint32Array(n), narrow: (x: number) => x >>> 0 },
@@ -39,21 +38,19 @@ export const isUnsigned = (dtype: DType): boolean => dtype === 'u32' || dtype ==
 export const narrowOf = (dtype: DType): ((x: Scalar) => Scalar) => elements[dtype].narrow as (x: Scalar) => Scalar
 
 export function toHost(store: Store, dtype: DType): TypedArray {
-  const { half } = elements[dtype]
-  return half === undefined ? store.slice() : Uint16Array.from(store as Float32Array, half.toBits)
+  return isHalf(dtype) ? halvesOf(store as Float32Array, dtype) : store.slice()
 }
 
 /** Takes the array over, so give it one of its own. */
 export function fromHost(data: TypedArray, dtype: DType): Store {
-  const { half } = elements[dtype]
-  if (half !== undefined) return Float32Array.from(data as Uint16Array, half.fromBits)
+  if (isHalf(dtype)) return numbersOf(data, dtype) as Float32Array
   // A bool is any byte on the host, and 0 or 1 here.
-  return dtype === 'bool' ? Uint8Array.from(data as Uint8Array, x => (x === 0 ? 0 : 1)) : data as Store
+  return dtype === 'bool' ? (data as Uint8Array).map(x => (x === 0 ? 0 : 1)) : data as Store
 }
 
 /** Makes a freshly computed store hold elements of its type: only the 16-bit floats need it. */
 export function settle(store: Store, dtype: DType): Store {
-  if (elements[dtype].half === undefined) return store
+  if (!isHalf(dtype)) return store
   const narrow = elements[dtype].narrow as (x: number) => number
   for (let i = 0; i < store.length; i++) store[i] = narrow(store[i] as number)
   return store
