@@ -3,7 +3,8 @@ import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
 import { readTokenizer } from '../data/index.ts'
-import { openGenerator, weightBits, type GenerateOptions, type WeightBits } from '../serve/generate.ts'
+import { openGenerator, type GenerateOptions } from '../serve/generate.ts'
+import { weightBits, type WeightBits } from '../serve/loading.ts'
 import { readRunFile } from '../train/folder.ts'
 import { readPretrained, type Pretrained } from '../train/pretrained.ts'
 import { meshOfRun, modelOf, type Run } from '../train/run.ts'
@@ -82,7 +83,7 @@ export const generateCommand = (): Command => withDeviceFlags(withMeshFlags(new 
         }
         output.print('')
         if (flags.json === true && processes.rank === 0) process.stdout.write(`${JSON.stringify({ ...options, text })}\n`)
-        generator.dispose()
+        await generator.dispose()
       } finally {
         await backend.close()
       }

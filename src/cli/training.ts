@@ -106,6 +106,6 @@ async function sample(run: Run, folder: string, backend: Backend, output: Output
     output.print('\n')
     return text
   } finally {
-    generator.dispose()
+    await generator.dispose()
   }
 }

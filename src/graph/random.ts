@@ -20,7 +20,10 @@ import type { AnyTensor, Distinct, Scalar, Tensor } from './types.ts'
 export interface Key { readonly word0: Scalar; readonly word1: Scalar }
 
 const threefry = (key: Key, counter0: Node, counter1: Node): Node => {
-  const shape = shapeOf(counter0)
+  const own = shapeOf(key.word0.node)
+  // Of several keys each gives what it would give alone.
+  const shape = [...own.filter(d => !shapeOf(counter0).some(e => e.name === d.name)), ...shapeOf(counter0)]
+  if (own.length > 0) return make('threefry', [key.word0.node, key.word1.node, counter0, counter1].map(n => broadcastTo(n, shape)), {})
   return make('threefry', [broadcastTo(key.word0.node, shape), broadcastTo(key.word1.node, shape), counter0, counter1], {})
 }
 const option = (code: string, what: string, fix: string): DimError => new DimError({ code, what, fix, at: userSite() })
@@ -57,7 +60,7 @@ export function fold(key: Key, data: number | Scalar): Key {
   return { word0: where(isShort, short.word0, long.word0), word1: where(isShort, short.word1, long.word1) }
 }
 
-/** u32 words, each from its global index: the first dim's in one counter, the row-major rest in the other. */
+/** u32 words, each from its global index: the first dim's in one counter, the row-major rest in the other. Keys along other dims give each its own. */
 export function randomBits<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Tensor<S[number]['name']> {
   const [first, ...rest] = shape as readonly Dim[]
   const along = (d: Dim): Node => broadcastTo(u32(make('iota', [], { dim: d })), shape)

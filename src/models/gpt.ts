@@ -7,14 +7,16 @@ import { dropout, fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
 import type { Outcome } from '../graph/outcome.ts'
 import { slice } from '../graph/rearrange.ts'
-import { iota } from '../graph/tensor.ts'
-import type { Scalar, Tensor } from '../graph/types.ts'
-import { selfAttention, type AttentionWeights } from '../nn/attention.ts'
+import { iota, loose } from '../graph/tensor.ts'
+import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
+import { attend, selfAttention, type AttentionWeights, type ProjectionWeights, type ScoreOptions } from '../nn/attention.ts'
+import { cacheInputs, reading, type CacheSize, type Fed, type KeyValues } from '../nn/cache.ts'
 import { gelu } from '../nn/activations.ts'
 import { layerNorm } from '../nn/functional.ts'
 import { linear } from '../nn/linear.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
+import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
@@ -105,6 +107,9 @@ export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof 
   readonly states: (params: GptWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'embed'>
   /** The logits after the token at `position` (i32): batch vocab. */
   readonly next: (params: GptWeights, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
+  readonly cache: (size: CacheSize, dtype: DType) => KeyValues
+  readonly extend: (params: GptWeights, cache: KeyValues, fed: Fed, size: CacheSize) => Extended
+  readonly head: (params: GptWeights, states: AnyTensor) => Tensor<string>
   readonly loss: (params: GptWeights, batch: B, key?: Key) => Outcome
   /** What is contracted, in few bits: along the dim that is. Norms, biases and positions stay. */
   readonly quantized: (params: GptParams, how: Quantize) => GptWeights
@@ -122,23 +127,27 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
 
   const residual = (x: Stream): Stream => x.relayout('residual', gptLayouts.residual)
   const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(residual(x), d.embed, gain, bias).relayout('compute')
-  const hidden = (p: GptWeights, { tokens, segments, positions, prefix }: Inputs, key: Key | undefined): Stream => {
-    const seen = { ...blocksOf(config), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
+  const walk = <C extends Tree>(p: GptWeights, { tokens, positions }: Inputs, key: Key | undefined, carried: C, attendedIn: (layer: Scalar, carried: C, x: Stream, w: AttentionWeights, scoring: ScoreOptions) => { readonly out: Stream; readonly carried: C }): { readonly states: Stream; readonly carried: C } => {
     const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
     const found = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
     const embedded = drop((positions === undefined ? found.add(slice(p.positions, d.seq, { end: d.seq.size })) : found.add(residual(p.positions.take(d.seq, positions)))).cast(compute), key, 0)
-    const [out] = scan(d.layers, embedded, { block: p.blocks, index: iota(d.layers) }, (x, { block, index }) => {
+    const [{ x: out, carried: last }] = scan(d.layers, { x: embedded, carried: carried as Tree }, { block: p.blocks, index: iota(d.layers) }, ({ x, carried: before }, { block, index }) => {
       const own = key === undefined ? undefined : fold(key, index)
       const weights = {
         query: block.query, key: block.key, value: block.value, out: block.out,
         ...biasesOf(block, compute),
       }
-      const attended = residual(selfAttention(norm(x, block.norm1), weights as AttentionWeights, d, { ...seen, dropout: own === undefined || attentionDropout === 0 ? undefined : { key: fold(own, 3), rate: attentionDropout } }))
-      const y = x.add(drop(attended, own, 1))
+      const found = attendedIn(index, before as C, norm(x, block.norm1), weights as AttentionWeights, { dropout: own === undefined || attentionDropout === 0 ? undefined : { key: fold(own, 3), rate: attentionDropout } })
+      const y = x.add(drop(residual(found.out), own, 1))
       const up = linear(norm(y, block.norm2), block.up, d.embed).add(block.upBias.cast(compute))
-      return [y.add(drop(residual(linear(gelu(up), block.down, d.hidden)).add(block.downBias.cast(compute)), own, 2)), {}] as const
+      return [{ x: y.add(drop(residual(linear(gelu(up), block.down, d.hidden)).add(block.downBias.cast(compute)), own, 2)), carried: found.carried as Tree }, {}] as const
     })
-    return norm(out, p.norm)
+    return { states: norm(out, p.norm), carried: last as C }
+  }
+  const hidden = (p: GptWeights, given: Inputs, key: Key | undefined): Stream => {
+    const { segments, prefix } = given
+    const seen = { ...blocksOf(config), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
+    return walk(p, given, key, {}, (_, carried, x, w, scoring) => ({ out: selfAttention(x, w, d, { ...seen, ...scoring }), carried })).states
   }
   const logits = (p: GptWeights, given: Inputs, key?: Key) => hidden(p, given, key).dot(weightIn(p.tokens, d.embed, compute), d.embed)
   const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => nextTokenLoss(logits(p, given, config.dropout > 0 || attentionDropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined })
@@ -158,6 +167,17 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     logits: (p, given) => logits(p, given),
     states: (p, given) => hidden(p, given, undefined),
     next: (p, tokens, position) => hidden(p, { tokens }, undefined).take(d.seq, position).dot(weightIn(p.tokens, d.embed, compute), d.embed),
+    cache: (size, dtype) => cacheInputs(size, [d.heads, d.headDim], dtype),
+    extend: (p, cache, fed, size) => {
+      const read = reading(size, fed, d.kvSeq.name)
+      const { states, carried } = walk(p, fed as unknown as Inputs, undefined, cache, (layer, before, x, w) => {
+        let after = before
+        const out = attend(x, x, w as unknown as ProjectionWeights, d, { visible: read.visible(undefined) }, (ks, vs) => { const found = read.through(layer, before, ks, vs); after = found.cache; return found })
+        return { out, carried: after }
+      })
+      return { states, cache: carried } as unknown as Extended
+    },
+    head: (p, states) => loose(states).dot(weightIn<string, string>(p.tokens as Weight<string>, d.embed, compute), d.embed.name),
     loss,
     quantized: ({ tokens, blocks, ...others }, how) => ({
       ...others, tokens: quantize(tokens, d.embed, how),

@@ -3,6 +3,7 @@
  * it is also Mistral, Qwen 2 and 3, SmolLM 2 and 3, Phi-3, Gemma 2 and 3, OLMo 2.
  */
 import type { Dim } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
 import { sumsIn } from '../graph/half-precision.ts'
 import { input } from '../graph/input.ts'
@@ -10,7 +11,8 @@ import { scan } from '../graph/scan.ts'
 import type { Outcome } from '../graph/outcome.ts'
 import { full, iota, loose, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
-import { attention } from '../nn/attention.ts'
+import { attention, type Through } from '../nn/attention.ts'
+import { cacheInputs, reading, type CacheSize, type Fed, type KeyValues } from '../nn/cache.ts'
 import { rotaryFrequencies } from '../nn/frequencies.ts'
 import { rmsNorm } from '../nn/functional.ts'
 import { numbersAlong } from '../nn/numbers.ts'
@@ -18,10 +20,11 @@ import { linear } from '../nn/linear.ts'
 import { rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import { rotaryAngles, turned, type Angles } from '../nn/rotary.ts'
 import { softCapped } from '../nn/scores.ts'
-import { seeing } from '../nn/visible.ts'
+import { seeing, type Visibility } from '../nn/visible.ts'
 import { gated } from './feed-forward.ts'
 import type { LlamaConfig, Rope } from './llama-config.ts'
 import { llamaDims, llamaParameters, llamaQuantized, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
+import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
@@ -39,6 +42,9 @@ export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, ke
   readonly states: (params: LlamaWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'embed'>
   /** The logits after the token at `position` (i32): batch vocab. */
   readonly next: (params: LlamaWeights, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
+  readonly cache: (size: CacheSize, dtype: DType) => KeyValues
+  readonly extend: (params: LlamaWeights, cache: KeyValues, fed: Fed, size: CacheSize) => Extended
+  readonly head: (params: LlamaWeights, states: AnyTensor) => Tensor<string>
   readonly loss: (params: LlamaWeights, batch: B, key?: Key) => Outcome
   /** What is contracted, in few bits: along the dim that is. Norms and biases stay. */
   readonly quantized: (params: LlamaParams, how: Quantize) => LlamaWeights
@@ -81,7 +87,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const leaving = (x: Stream, g: Tensor<'embed'> | undefined): Stream => (g === undefined ? x : rmsNorm(x, d.embed, gain(g), c.epsilon))
   const drop = (x: Stream, key: Key | undefined, use: number): Stream => (key === undefined ? x : dropout(fold(key, use), x, c.dropout))
 
-  const attended = (x: Stream, w: LlamaBlockWeights<never>, angles: Angles | undefined, window: Scalar | number | undefined, segments: Ids | undefined, key: Key | undefined): Stream => {
+  const attended = (x: Stream, w: LlamaBlockWeights<never>, angles: Angles | undefined, visible: Visibility, key: Key | undefined, through: Through): Stream => {
     const projected = <E extends string>(weight: Weight<E>, bias: AnyTensor | undefined): Tensor<string> => {
       const y: Tensor<string> = linear(loose(x), weight as unknown as Weight<string>, d.embed.name)
       return bias === undefined ? y : y.add(loose(bias).cast(compute))
@@ -90,17 +96,16 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
       (g === undefined ? y : rmsNorm(y, y.shape.filter((dim: Dim) => g.shape.some(e => e.name === dim.name)).map(dim => dim.name), gain(loose(g)), c.epsilon))
     const placed = (y: Tensor<string>): Tensor<string> => (angles === undefined ? y : turned(y, d.headDim.name, angles))
     const query = placed(normed(projected(w.query, w.queryBias), w.queryNorm))
-    const atKeys = (y: Tensor<string>): Tensor<string> => y.rename(d.seq.name as string, d.kvSeq.name)
-    const keys = atKeys(placed(normed(projected(w.key, w.keyBias), w.keyNorm)))
-    const value = atKeys(projected(w.value, w.valueBias))
-    const visible = seeing(d.seq, d.kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) })
+    const { keys, values } = through(placed(normed(projected(w.key, w.keyBias), w.keyNorm)), projected(w.value, w.valueBias))
     const dropped = key === undefined || c.attentionDropout === 0 ? undefined : { key: fold(key, 3), rate: c.attentionDropout }
-    const found = attention(query, keys, value, { headDim: d.headDim.name as string, kvSeq: d.kvSeq.name as string }, { visible, ...blocksOf(c), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped })
+    const found = attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: d.kvSeq.name as string }, { visible, ...(visible.kvSeq === d.kvSeq ? blocksOf(c) : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped })
     return tensor(linear(loose(found), w.out as unknown as Weight<string>, d.kvHeads.name, d.group.name, d.headDim.name).node)
   }
   const plus = (x: Stream, bias: Tensor<'embed'> | undefined): Stream => (bias === undefined ? x : x.add(bias.cast(compute)))
 
-  const hidden = (p: LlamaWeights, { tokens, segments, positions }: Inputs, key: Key | undefined): Stream => {
+  /** How layers attend: to what stands in the window, or through a cache, which they carry along. */
+  interface Memory<C extends Tree> { readonly carried: C; readonly visible: (window: Scalar | number | undefined) => Visibility; readonly through: (layer: Scalar, carried: C, keys: Tensor<string>, values: Tensor<string>) => { readonly keys: Tensor<string>; readonly values: Tensor<string>; readonly carried: C } }
+  const walk = <C extends Tree>(p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined, { carried, visible, through }: Memory<C>): { readonly states: Stream; readonly carried: C } => {
     const rows = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
     const embedded = drop((c.embedScale === 1 ? rows : rows.mul(c.embedScale)).cast(compute), key, 0)
     const { kinds, anglesOf } = turning(c, d, positions ?? iota(d.seq))
@@ -109,13 +114,24 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const same = windowOf(0) < c.seq ? windowOf(0) : undefined
     const own = { index: iota(d.layers), ...(kinds === undefined ? {} : { kind: kinds }), ...(windows === undefined ? {} : { window: windows }) }
     // Which leaves a block has is for the configuration to say.
-    const [out] = scan(d.layers, embedded, { block: p.blocks as Tree, own: own as Tree }, (x, walked) => {
+    const [{ x: out, carried: last }] = scan(d.layers, { x: embedded, carried: carried as Tree }, { block: p.blocks as Tree, own: own as Tree }, ({ x, carried: before }, walked) => {
       const { block: w, own: { index, kind, window } } = walked as unknown as { block: LlamaBlockWeights<never>; own: { index: Scalar; kind?: Scalar; window?: Scalar } }
       const k = key === undefined ? undefined : fold(key, index)
-      const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), window ?? same, segments, k)), w.outBias), w.norm1After), k, 1))
-      return [y.add(drop(leaving(plus(residual(gated(entering(y, w.norm2), w, d, c.activation, compute)), w.downBias), w.norm2After), k, 2)), {}] as const
+      let after = before as C
+      const stored: Through = (ks, vs) => { const found = through(index, before as C, ks, vs); after = found.carried; return found }
+      const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), visible(window ?? same), k, stored)), w.outBias), w.norm1After), k, 1))
+      const z = y.add(drop(leaving(plus(residual(gated(entering(y, w.norm2), w, d, c.activation, compute)), w.downBias), w.norm2After), k, 2))
+      return [{ x: z, carried: after as Tree }, {}] as const
     })
-    return entering(out, p.norm)
+    return { states: entering(out, p.norm), carried: last as C }
+  }
+  const hidden = (p: LlamaWeights, given: Inputs, key: Key | undefined): Stream => {
+    const { segments } = given
+    const atKeys = (y: Tensor<string>): Tensor<string> => y.rename(d.seq.name as string, d.kvSeq.name)
+    return walk(p, given, key, {
+      carried: {}, through: (_, carried, keys, values) => ({ keys: atKeys(keys), values: atKeys(values), carried }),
+      visible: window => seeing(d.seq, d.kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) }),
+    }).states
   }
   const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
     const made: Tensor<string> = loose(x).dot(weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute), d.embed.name)
@@ -135,6 +151,15 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     logits: (p, given) => logits(p, given),
     states: (p, given) => hidden(p, given, undefined),
     next: (p, tokens, position) => logitsOf(hidden(p, { tokens }, undefined).take(d.seq, position), p),
+    cache: (size, dtype) => cacheInputs(size, [d.kvHeads, d.headDim], dtype),
+    extend: (p, cache, fed, size) => {
+      const read = reading(size, fed, d.kvSeq.name)
+      const { states, carried } = walk(p, fed as unknown as Inputs, undefined, {
+        carried: cache, visible: read.visible, through: (layer, before, ks, vs) => { const { keys, values, cache: after } = read.through(layer, before, ks, vs); return { keys, values, carried: after } },
+      })
+      return { states, cache: carried } as unknown as Extended
+    },
+    head: (p, states) => logitsOf(loose(states), p) as Tensor<string>,
     loss: (p, { targets, ...given }, key) => nextTokenLoss(logits(p, given, c.dropout > 0 || c.attentionDropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined }),
     quantized: (p, how) => llamaQuantized(p, d, how),
   }

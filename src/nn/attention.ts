@@ -112,15 +112,20 @@ export function crossAttention<D extends string, S extends D, M extends string, 
 
 /** Linear layers of any kind, and biases in the dtype that is computed with. */
 export type ProjectionWeights = { readonly [N in 'query' | 'key' | 'value' | 'out']: LinearWeight<string> } & { readonly [N in 'queryBias' | 'keyBias' | 'valueBias' | 'outBias']?: AnyTensor }
+/** What keys and values become before they are attended to: as a cache has it, with those of earlier tokens among them. */
+export type Through = (keys: Tensor<string>, values: Tensor<string>) => { readonly keys: Tensor<string>; readonly values: Tensor<string> }
 /** Attention of x over `from`, whose positions lie along `kvSeq`, between projections that are linear layers of any kind. */
-export function attend<D extends string>(x: Tensor<D>, from: AnyTensor, w: ProjectionWeights, d: { readonly [N in 'kvSeq' | 'embed' | 'heads' | 'headDim']: Dim }, options: AttentionOptions): Tensor<D> {
+export function attend<D extends string>(
+  x: Tensor<D>, from: AnyTensor, w: ProjectionWeights, d: { readonly [N in 'kvSeq' | 'embed' | 'heads' | 'headDim']: Dim }, options: AttentionOptions, through: Through = (keys, values) => ({ keys, values }),
+): Tensor<D> {
   const [here, there] = [loose(x), loose(from)]
   const [embed, heads, headDim] = [d.embed.name, d.heads.name, d.headDim.name]
   const projected = (x: Tensor<string>, weight: LinearWeight<string>, bias: AnyTensor | undefined, ...over: string[]): Tensor<string> => {
     const y: Tensor<string> = linear(x, weight, ...over)
     return bias === undefined ? y : y.add(loose(bias))
   }
-  const found = attention(projected(here, w.query, w.queryBias, embed), projected(there, w.key, w.keyBias, embed), projected(there, w.value, w.valueBias, embed), { headDim, kvSeq: d.kvSeq.name }, options)
+  const { keys, values } = through(projected(there, w.key, w.keyBias, embed), projected(there, w.value, w.valueBias, embed))
+  const found = attention(projected(here, w.query, w.queryBias, embed), keys, values, { headDim, kvSeq: d.kvSeq.name }, options)
   return tensor(projected(loose(found), w.out, w.outBias, heads, headDim).node)
 }
 

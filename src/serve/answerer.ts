@@ -1,0 +1,192 @@
+/** A model that answers many at once: what is asked is scheduled, computed step by step, and told as it is drawn. */
+import type { MeshworkError } from '../core/errors.ts'
+import { fromFirst, type Processes } from '../engine/index.ts'
+import { Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
+import { Channel } from './channel.ts'
+import { orderOf, readOrder, written, type Buckets, type Order } from './order.ts'
+import { Schedule, type Part, type Sizes, type Step, type Text } from './schedule.ts'
+import type { Outcome, Steps } from './steps.ts'
+import { Writing, type Place, type WritingOptions } from './writing.ts'
+
+export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
+  readonly sizes: Sizes
+  readonly buckets: Buckets
+  /** Ids there are. */
+  readonly vocab: number
+  readonly queue: { readonly requests: number; readonly tokens: number }
+  readonly processes: Processes
+  /** Where an answer begins that must be as `Asked.constraint` says. @throws UsageError */
+  readonly constrain?: (constraint: NonNullable<Asked['constraint']>) => Place
+  /** What is wrong where no token can be drawn. */
+  readonly notFinite: (logit: number) => Promise<MeshworkError>
+}
+
+/** An answer, and who listens. */
+interface Answer { readonly writing: Writing; readonly request: Request }
+interface Request { readonly channel: Channel<Told>; readonly answers: Answer[]; open: number; readonly promptLogprobs: (Written | undefined)[]; promptTold: boolean }
+
+const endOfSteps = 'end'
+
+export class Answerer implements Answering {
+  readonly context: number
+  readonly vocab: number
+  readonly adapters: readonly string[] = []
+  readonly #steps: Steps
+  readonly #options: AnswererOptions
+  #schedule: Schedule
+  readonly #answers = new Map<Text, Answer>()
+  #turning: Promise<void> | undefined
+  #step: number | undefined
+
+  constructor(steps: Steps, options: AnswererOptions) {
+    this.#steps = steps
+    this.#options = options
+    this.#schedule = new Schedule(options.sizes)
+    this.context = options.sizes.context
+    this.vocab = options.vocab
+  }
+
+  ask(asked: Asked, signal?: AbortSignal): AsyncIterable<Told> {
+    this.#check(asked)
+    const place = asked.constraint === undefined ? undefined : this.#options.constrain?.(asked.constraint)
+    const request: Request = { channel: new Channel<Told>(() => { this.#leave(request) }), answers: [], open: asked.choices, promptLogprobs: [undefined], promptTold: false }
+    for (let choice = 0; choice < asked.choices; choice++) request.answers.push({ writing: new Writing(asked, choice, { ...this.#options, place }), request })
+    for (const answer of request.answers) {
+      this.#answers.set(answer.writing.text, answer)
+      this.#schedule.add(answer.writing.text)
+    }
+    if (signal !== undefined) {
+      const aborted = (): void => { this.#leave(request); request.channel.end() }
+      if (signal.aborted) aborted()
+      else signal.addEventListener('abort', aborted, { once: true })
+    }
+    this.#turn()
+    return request.channel
+  }
+
+  load(): Load {
+    const { waiting, running, blocksUsed, sizes } = this.#schedule
+    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, ...(this.#step === undefined ? {} : { step: this.#step }) }
+  }
+
+  /** Computes what the first process decides, until it says that there is no more for now. For the other processes. */
+  async follow(): Promise<void> {
+    for (;;) {
+      const order = await fromFirst(this.#options.processes, 'the next step', () => '')
+      if (order === endOfSteps) return
+      await this.#steps.run(readOrder(order))
+    }
+  }
+  /** Lets the other processes go on with something else. Nothing may be asked meanwhile. */
+  async rest(): Promise<void> {
+    await this.#turning
+    if (this.#options.processes.count > 1) await fromFirst(this.#options.processes, 'the next step', () => endOfSteps)
+  }
+
+  #check({ prompt, choices, constraint, adapter, maxTokens }: Asked): void {
+    const invalid = (field: keyof Asked, why: string, fix: string): Refused => new Refused({ type: 'invalid', field, why, fix })
+    if (prompt.length === 0) throw invalid('prompt', 'it has no tokens', 'give at least one')
+    if (prompt.length >= this.context) throw invalid('prompt', `it has ${prompt.length} tokens, and a prompt and its answer have ${this.context} together`, 'give a shorter one')
+    const odd = prompt.findIndex(id => id < 0 || id >= this.vocab)
+    if (odd >= 0) throw invalid('prompt', `token ${odd} is ${prompt[odd]}, and ids are below ${this.vocab}`, 'give ids of this model\'s tokenizer')
+    if (!(choices >= 1)) throw invalid('choices', `there are ${choices}`, 'ask for one or more')
+    if (maxTokens !== undefined && !(maxTokens >= 1)) throw invalid('maxTokens', `it is ${maxTokens}`, 'ask for one or more')
+    if (adapter !== undefined) throw invalid('adapter', `there is none called "${adapter}"`, 'leave it out')
+    if (constraint !== undefined && this.#options.constrain === undefined) throw invalid('constraint', 'this model takes none', 'leave it out')
+    const { requests, tokens } = this.#options.queue
+    const { waiting } = this.#schedule
+    if (waiting.length + choices > requests || waiting.reduce((n, t) => n + t.tokens.length, 0) + prompt.length * choices > tokens) throw new Refused({ type: 'busy', retryAfter: 1 })
+  }
+
+  #leave(request: Request): void {
+    for (const { writing: { text } } of request.answers) {
+      this.#answers.delete(text)
+      this.#schedule.remove(text)
+    }
+  }
+
+  #turn(): void {
+    this.#turning ??= this.#turns().finally(() => {
+      this.#turning = undefined
+      // Something may have been asked after the last look.
+      if (this.#answers.size > 0) this.#turn()
+    })
+  }
+
+  async #turns(): Promise<void> {
+    // Whoever asks more at once is heard before the first step.
+    await Promise.resolve()
+    for (let step = this.#schedule.next(); step !== undefined; step = this.#schedule.next()) {
+      try {
+        await this.#advance(step)
+      } catch (error) {
+        this.#fail(error)
+        return
+      }
+      // Aborts and new requests are heard between steps.
+      await new Promise(setImmediate)
+    }
+  }
+
+  async #advance(step: Step): Promise<void> {
+    const drawnOf = ({ text, from, tokens, draws }: Part): ReturnType<Writing['drawn']> => (this.#answers.get(text) as Answer).writing.drawn(draws, from + tokens.length - draws)
+    const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, this.vocab)
+    const { processes } = this.#options
+    if (processes.count > 1) await fromFirst(processes, 'the next step', () => written(order))
+    const outcome = await this.#steps.run(order)
+    const problems = new Map<Answer, Promise<MeshworkError>>()
+    for (const [replica, parts] of step.parts.entries()) {
+      for (const [request, part] of parts.entries()) {
+        const answer = this.#answers.get(part.text)
+        // Whoever asked has left meanwhile.
+        if (answer === undefined) continue
+        const problem = this.#told(answer, part, outcome, (replica * order.shape.requests + request) * order.shape.draws, order)
+        if (problem !== undefined) problems.set(answer, problem)
+      }
+    }
+    this.#schedule.done(step)
+    for (const [{ request }, problem] of problems) {
+      this.#leave(request)
+      request.channel.fail(await problem)
+    }
+  }
+
+  /** Tells what a step drew for an answer. @returns what is wrong where nothing could be drawn */
+  #told(answer: Answer, part: Part, { tokens, largest, told }: Outcome, row: number, _order: Order): Promise<MeshworkError> | undefined {
+    const { writing, request } = answer
+    const { asked, choice, text } = writing
+    const likeliest = (at: number, count: number): Written['top'] => (told === undefined ? [] : Array.from({ length: Math.min(count, told.width) }, (_, i) => ({ token: told.top[at * told.width + i] as number, logprob: told.topLogprob[at * told.width + i] as number })))
+    for (let i = 0; i < part.draws; i++) {
+      const [at, place] = [row + i, part.from + part.tokens.length - part.draws + i]
+      if (!Number.isFinite(largest[at])) return this.#options.notFinite(largest[at] as number)
+      if (place < text.tokens.length - 1) {
+        // Behind a token of the prompt that is not its last stands what is known.
+        if (asked.promptLogprobs !== undefined && choice === 0 && told !== undefined) request.promptLogprobs.push({ token: text.tokens[place + 1] as number, logprob: told.targets[at] as number, top: likeliest(at, asked.promptLogprobs) as NonNullable<Written['top']> })
+        text.drawFrom = place + 1
+        continue
+      }
+      if (!request.promptTold) {
+        request.promptTold = true
+        request.channel.push({ type: 'prompt', tokens: text.prompt, cached: this.#schedule.cachedOf(text), ...(asked.promptLogprobs === undefined ? {} : { logprobs: request.promptLogprobs }) })
+      }
+      const token: Written = { token: tokens[at] as number, ...(asked.logprobs === undefined || told === undefined ? {} : { logprob: told.drawn[at] as number, top: likeliest(at, asked.logprobs) as NonNullable<Written['top']> }) }
+      const { text: more, ended } = writing.take(token)
+      request.channel.push({ type: 'more', choice, text: more, tokens: [token] })
+      if (ended === undefined) continue
+      request.channel.push({ type: 'end', choice, ...ended })
+      this.#answers.delete(text)
+      this.#schedule.remove(text)
+      if (--request.open === 0) request.channel.end()
+      return undefined
+    }
+    return undefined
+  }
+
+  /** A step failed: what the cache held is lost, and all that were being answered fail. */
+  #fail(error: unknown): void {
+    const requests = new Set([...this.#answers.values()].map(a => a.request))
+    this.#answers.clear()
+    this.#schedule = new Schedule(this.#options.sizes)
+    for (const { channel } of requests) channel.fail(error)
+  }
+}

@@ -1,0 +1,93 @@
+/** Which blocks of a cache belong to whom: shared beginnings are stored once, and what nobody uses is kept until its place is needed. */
+
+/** A block whose tokens are known, and those before it: what begins alike has the same one. */
+interface Known { readonly key: string; readonly serial: number; readonly block: number; users: number }
+
+/** What a text holds of a cache: its blocks in their order, the first of which are known to others. */
+export interface Holding { readonly blocks: number[]; readonly known: Known[]; readonly since: number }
+
+/** The blocks of one replica. Blocks that are known and unused are taken again last of all, the longest unused first. */
+export class Blocks {
+  readonly size: number
+  readonly count: number
+  readonly #free: number[]
+  readonly #known = new Map<string, Known>()
+  /** In the order in which they became unused. */
+  readonly #unused = new Set<Known>()
+  #serial = 0
+  /** What was begun before it is not made known. */
+  #forgot = 0
+
+  constructor(count: number, size: number) {
+    this.count = count
+    this.size = size
+    this.#free = Array.from({ length: count }, (_, i) => count - 1 - i)
+  }
+
+  /** Blocks that can be had at this moment. */
+  get free(): number { return this.#free.length + this.#unused.size }
+
+  /** The longest beginning of a text that is known, in whole blocks; at least one token is left to compute. */
+  begin(scope: string, tokens: ArrayLike<number>): Holding {
+    const holding: Holding = { blocks: [], known: [], since: this.#forgot }
+    for (let from = 0; from + this.size < tokens.length; from += this.size) {
+      const found = this.#known.get(this.#key(scope, holding, tokens))
+      if (found === undefined) break
+      if (found.users++ === 0) this.#unused.delete(found)
+      holding.blocks.push(found.block)
+      holding.known.push(found)
+    }
+    return holding
+  }
+
+  /** One block more. False where there is none. */
+  extend(holding: Holding): boolean {
+    const block = this.#free.pop() ?? this.#oldest()
+    if (block === undefined) return false
+    holding.blocks.push(block)
+    return true
+  }
+
+  /** Makes what is computed of a text known: its full blocks. What another has made known meanwhile stays that one's. */
+  tell(scope: string, holding: Holding, tokens: ArrayLike<number>, computed: number): void {
+    if (holding.since !== this.#forgot) return
+    while ((holding.known.length + 1) * this.size <= computed) {
+      const key = this.#key(scope, holding, tokens)
+      if (this.#known.has(key)) return
+      const known: Known = { key, serial: ++this.#serial, block: holding.blocks[holding.known.length] as number, users: 1 }
+      this.#known.set(key, known)
+      holding.known.push(known)
+    }
+  }
+
+  /** Gives all blocks back. */
+  release(holding: Holding): void {
+    const { blocks, known } = holding
+    for (const block of blocks.slice(known.length)) this.#free.push(block)
+    // What comes later in a text is of use only with what comes before it, so that goes first.
+    for (const one of known.toReversed()) if (--one.users === 0) this.#unused.add(one)
+    blocks.length = known.length = 0
+  }
+
+  /** Forgets what is known, as it was computed with other weights. What is in use stays its user's. */
+  forget(): void {
+    for (const { block } of this.#unused) this.#free.push(block)
+    this.#unused.clear()
+    this.#known.clear()
+    this.#forgot++
+  }
+
+  #oldest(): number | undefined {
+    const [oldest] = this.#unused
+    if (oldest === undefined) return undefined
+    this.#unused.delete(oldest)
+    if (this.#known.get(oldest.key) === oldest) this.#known.delete(oldest.key)
+    return oldest.block
+  }
+
+  #key(scope: string, { known }: Holding, tokens: ArrayLike<number>): string {
+    const from = known.length * this.size
+    const before = known.at(-1)
+    return `${before === undefined ? `begin ${scope}` : before.serial}:${Array.prototype.slice.call(tokens, from, from + this.size).join()}`
+  }
+}

@@ -1,0 +1,41 @@
+/** A model's weights as they are served: whole, in few bits, or in those that a file has them in. */
+import { compile, mapTree, param, plan, type Arrays, type Backend, type CompileOptions, type Mesh, type Placements, type Tree } from '../engine/index.ts'
+import type { LanguageModel, Quantize } from '../models/index.ts'
+import { openKept } from './kept.ts'
+import { free, loadParams, type Stored } from './weights.ts'
+
+/** What weights become once they are loaded. */
+export const weightBits: { readonly int8: Quantize; readonly int4: Quantize } = { int8: { bits: 8 }, int4: { bits: 4 } }
+export type WeightBits = keyof typeof weightBits
+
+export type Where = Omit<CompileOptions, 'donate' | 'onPlan'>
+/** Weights on the devices, and the arguments of programs that stand for them. */
+export interface Loaded { readonly params: Tree; readonly weights: Arrays<Tree> }
+
+/**
+ * Loads weights onto a mesh. All processes call it. @param bits of the weights that are contracted; as the file has them unless said. `keep` leaves those of few bits as they are, exactly.
+ * @throws FileError that names what the file lacks, UsageError where it has nothing to keep
+ */
+export async function loadWeights(stored: Stored, model: LanguageModel, where: Where, bits: WeightBits | 'keep' | undefined): Promise<Loaded> {
+  const { backend, mesh } = where
+  const lies = (params: Tree): Placements<Tree> => plan((all: Tree) => mapTree(all, p => p.relayout('params')), [params] as const, where).placements[0]
+  if (bits === 'keep') {
+    await using kept = await openKept(stored.weights, model, stored.naming)
+    return { params: kept.params, weights: await kept.load<Tree>(lies(kept.params), backend, mesh) }
+  }
+  if (bits === undefined) return { params: model.params, weights: await loadParams<Tree>(stored, lies(model.params), backend, mesh) }
+  const how = weightBits[bits]
+  return { params: mapTree(model.quantized(model.params, how), (leaf, path) => param(path, leaf.shape, leaf.dtype)), weights: await quantizedWeights(stored, model, where, how, backend, mesh) }
+}
+
+/** Loaded whole, and made small on the devices. */
+async function quantizedWeights(stored: Stored, model: LanguageModel, where: Where, how: Quantize, backend: Backend, mesh: Mesh): Promise<Arrays<Tree>> {
+  const quantize = await compile((all: Tree) => mapTree(model.quantized(all, how), p => p.relayout('params')), [model.params] as const, where)
+  const whole = await loadParams<Tree>(stored, quantize.placements[0], backend, mesh)
+  try {
+    return await quantize(whole)
+  } finally {
+    free(whole)
+    quantize.dispose()
+  }
+}

@@ -1,0 +1,92 @@
+/** Opens a model that answers: its weights and its cache on a mesh. */
+import type { FileError } from '../core/errors.ts'
+import type { DType } from '../core/dtype.ts'
+import { mesh as meshOf, type Backend, type Layouts } from '../engine/index.ts'
+import type { Tokenizer } from '../data/index.ts'
+import type { LanguageModel } from '../models/index.ts'
+import { Answerer, type AnswererOptions } from './answerer.ts'
+import { loadWeights, type WeightBits } from './loading.ts'
+import { notFinite } from './not-finite.ts'
+import type { Buckets } from './order.ts'
+import type { Sizes } from './schedule.ts'
+import { Steps } from './steps.ts'
+import type { Stored } from './weights.ts'
+
+/** What writes, as it lies on a disk. */
+export interface Generating extends Stored {
+  /** The model for so many windows at once. */
+  readonly model: (rows: number) => LanguageModel
+  readonly tokenizer: Tokenizer
+  /** Tokens that end its texts; the tokenizer's own unless said. */
+  readonly ends?: readonly number[]
+}
+
+export interface OpenOptions extends Layouts {
+  readonly backend: Backend
+  readonly mesh: { readonly [axis: string]: number }
+  /** Bits of the weights that are contracted; as the run has them unless said. `keep` leaves those of few bits as the file has them, exactly. */
+  readonly weights?: WeightBits | 'keep' | undefined
+  /** Tokens of a prompt and its answer; as many as the model is made for unless said. */
+  readonly context?: number | undefined
+  /** Answers that each group of devices writes at once; 8 unless said. */
+  readonly requests?: number
+  /** Tokens that all answers of a group of devices hold together; as many as `requests` of them can have unless said. */
+  readonly held?: number
+  /** Tokens of a block of the cache; 16 unless said. */
+  readonly block?: number
+  /** What the cache is kept in; f32 unless said. */
+  readonly cache?: DType
+  /** Tokens of a prompt that are read at once; 256 unless said. */
+  readonly chunk?: number
+  readonly queue?: { readonly requests: number; readonly tokens: number }
+  readonly constrain?: AnswererOptions['constrain']
+}
+
+export interface Opened {
+  readonly answering: Answerer
+  readonly steps: Steps
+  /** Compiles all that answers need, so that none waits for it. */
+  prepare(progress?: (done: number, all: number) => void): Promise<void>
+  close(): Promise<void>
+}
+
+const doubling = (from: number, to: number): number[] => (from >= to ? [to] : [from, ...doubling(2 * from, to)])
+const withoutPlaces = <T extends object | undefined>(rules: T): T => (rules === undefined ? rules : Object.fromEntries(Object.entries(rules).filter(([dim]) => !['batch', 'seq', 'kvSeq'].includes(dim))) as T)
+
+/** Loads a model onto a mesh. All processes call it. @throws FileError, UsageError */
+export async function openAnswering(from: Generating, { backend, mesh: axes, weights: bits, context, requests = 8, held, block = 16, cache = 'f32', chunk = 256, queue, constrain, ...given }: OpenOptions): Promise<Opened> {
+  const mesh = meshOf(axes)
+  const model = from.model(1)
+  const over = given.layout['batch']
+  const replicas = (over === undefined ? [] : typeof over === 'string' ? [over] : over).reduce((n, axis) => n * (axes[axis] ?? 1), 1)
+  // Texts are told apart by what groups of devices have them; within a text a group computes all places.
+  const layouts: Layouts = {
+    ...given, layout: { ...withoutPlaces(given.layout), ...(over === undefined ? {} : { replica: over }) },
+    ...(given.params === undefined ? {} : { params: withoutPlaces(given.params) }), ...(given.layouts === undefined ? {} : { layouts: Object.fromEntries(Object.entries(given.layouts).map(([name, rules]) => [name, withoutPlaces(rules)])) }),
+  }
+  const where = { ...layouts, ...(model.layouts === undefined ? {} : { uses: model.layouts }), mesh, backend, dims: { ...model.dims, replica: { name: 'replica', size: replicas } } }
+  const loaded = await loadWeights(from, model, where, bits)
+  const most = Math.min(context ?? Infinity, model.dims['seq']?.size ?? 0)
+  const perText = Math.ceil(most / block)
+  const blocks = Math.max(perText, Math.ceil((held ?? requests * most) / block))
+  const sizes: Sizes = { replicas, requests, blocks, block, context: most, chunk: Math.min(chunk, most) }
+  const { vocab } = from.tokenizer
+  const size = { replicas, layers: model.dims['layers']?.size ?? 0, blocks, block }
+  const steps = new Steps(model, loaded, where, { size, dtype: cache, tokens: vocab })
+  const buckets: Buckets = { requests: doubling(1, requests), seq: doubling(16, sizes.chunk), blocks: doubling(Math.min(8, perText), perText), listed: doubling(64, vocab) }
+  const answering = new Answerer(steps, {
+    sizes, buckets, vocab, tokenizer: from.tokenizer, ends: from.ends ?? (from.tokenizer.endOfText === undefined ? [] : [from.tokenizer.endOfText]), context: most, processes: backend.processes,
+    queue: queue ?? { requests: Infinity, tokens: Infinity }, notFinite: (largest): Promise<FileError> => notFinite(from.weights, largest, loaded.weights), ...(constrain === undefined ? {} : { constrain }),
+  })
+  return {
+    answering, steps,
+    async prepare(progress) {
+      const shapes = buckets.blocks.flatMap(b => [...buckets.requests.map(r => ({ requests: r, seq: 1, blocks: b, draws: 1 })), ...buckets.seq.filter(s => s <= b * block).map(s => ({ requests: 1, seq: s, blocks: b, draws: 1 }))])
+      for (const [i, shape] of shapes.entries()) {
+        for (const listed of [undefined, buckets.listed[0]]) await steps.prepare(shape, listed)
+        progress?.(i + 1, shapes.length)
+      }
+    },
+    close: () => steps.close(),
+  }
+}

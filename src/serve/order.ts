@@ -1,0 +1,109 @@
+/** What every process computes of a step: host arrays, and the shapes of the programs that take them. */
+import type { CacheSize } from '../models/index.ts'
+import type { Part, Step } from './schedule.ts'
+import { wordsIn } from './draw.ts'
+
+/** How the tokens behind a text's last ones are drawn. */
+export interface Drawn {
+  readonly temperature: number
+  readonly topK: number
+  readonly topP: number
+  readonly minP: number
+  /** Of the draw behind the token at a place in the text. */
+  readonly key: (place: number) => readonly [number, number]
+  /** A bit a token, for each draw; all may be drawn unless said. */
+  readonly masks?: readonly Uint32Array[]
+  /** Tokens whose logits are changed. */
+  readonly changes: readonly { readonly token: number; readonly added: number; readonly divided: number }[]
+  /** Tokens whose log-probabilities are told, of each draw; none unless said. */
+  readonly targets?: readonly number[]
+  /** Whether log-probabilities are told at all. */
+  readonly told: boolean
+}
+
+export interface Shape { readonly requests: number; readonly seq: number; readonly blocks: number; readonly draws: number }
+type Ints = Int32Array<ArrayBuffer>
+export interface Order {
+  readonly shape: Shape
+  readonly fed: { readonly tokens: Ints; readonly positions: Ints; readonly entries: Ints; readonly table: Ints }
+  /** Which of the tokens are drawn behind, counted along `seq`. */
+  readonly at: Ints
+  /** Undefined where the likeliest are taken. */
+  readonly drawing?: {
+    readonly temperature: Float32Array<ArrayBuffer>; readonly topK: Ints; readonly topP: Float32Array<ArrayBuffer>; readonly minP: Float32Array<ArrayBuffer>; readonly word0: Uint32Array<ArrayBuffer>; readonly word1: Uint32Array<ArrayBuffer>
+    readonly mask: Uint32Array<ArrayBuffer>; readonly listed: Ints; readonly added: Float32Array<ArrayBuffer>; readonly divided: Float32Array<ArrayBuffer>
+  }
+  readonly targets?: Ints
+}
+
+/** The smallest of some numbers that is enough. */
+export const bucket = (sizes: readonly number[], wanted: number): number => sizes.find(s => s >= wanted) ?? wanted
+
+export interface Buckets {
+  readonly requests: readonly number[]
+  /** Tokens of a prompt in a step. */
+  readonly seq: readonly number[]
+  /** Blocks of a text. */
+  readonly blocks: readonly number[]
+  /** Tokens whose logits are changed. */
+  readonly listed: readonly number[]
+}
+
+const isLikeliest = ({ temperature, masks, changes }: Drawn): boolean => temperature === 0 && masks === undefined && changes.length === 0
+
+/** A step as arrays, in the smallest shapes that hold it. @param tokens how many tokens there are */
+export function orderOf({ kind, parts }: Step, drawnOf: (part: Part) => Drawn, size: CacheSize, buckets: Buckets, tokens: number): Order {
+  const all = parts.flat()
+  const most = (f: (part: Part) => number): number => Math.max(...all.map(f))
+  const requests = kind === 'prompt' ? 1 : bucket(buckets.requests, Math.max(...parts.map(of => of.length)))
+  const longest = most(p => p.tokens.length)
+  const seq = kind === 'prompt' ? bucket(buckets.seq, longest) : longest
+  const draws = kind === 'prompt' && most(p => p.draws) > 1 ? seq : Math.max(1, most(p => p.draws))
+  const blocks = bucket(buckets.blocks, most(p => Math.ceil((p.from + p.tokens.length) / size.block)))
+  const rows = size.replicas * requests
+  const each = <A extends { readonly [i: number]: number }>(array: A, width: number, f: (part: Part, i: number) => number, from: (part: Part) => number): A => {
+    const into = array as { [i: number]: number }
+    for (const [replica, of] of parts.entries()) for (const [request, part] of of.entries()) for (let i = 0; i < from(part); i++) into[(replica * requests + request) * width + i] = f(part, i)
+    return array
+  }
+  const count = (part: Part): number => part.tokens.length
+  const shape: Shape = { requests, seq, blocks, draws }
+  const fed = {
+    tokens: each(new Int32Array(rows * seq), seq, (p, i) => p.tokens[i] as number, count),
+    positions: each(new Int32Array(rows * seq), seq, (p, i) => p.from + Math.min(i, p.tokens.length - 1), () => seq),
+    entries: each(new Int32Array(rows * seq).fill(-1), seq, (p, i) => (p.blocks[Math.floor((p.from + i) / size.block)] as number) * size.block + (p.from + i) % size.block, count),
+    table: each(new Int32Array(rows * blocks), blocks, (p, i) => p.blocks[i] as number, p => Math.min(blocks, p.blocks.length)),
+  }
+  const at = each(new Int32Array(rows * draws), draws, (p, i) => p.tokens.length - p.draws + i, p => p.draws)
+  const how = new Map(all.map(p => [p, drawnOf(p)]))
+  const of = (part: Part): Drawn => how.get(part) as Drawn
+  const targets = all.some(p => of(p).told) ? { targets: each(new Int32Array(rows * draws), draws, (p, i) => of(p).targets?.[i] ?? 0, p => p.draws) } : {}
+  if (all.every(p => isLikeliest(of(p)))) return { shape, fed, at, ...targets }
+  const words = wordsIn(tokens)
+  const listed = bucket(buckets.listed, most(p => of(p).changes.length))
+  const one = () => 1
+  const mask = new Uint32Array(rows * draws * words).fill(0xffffffff)
+  for (const [replica, some] of parts.entries()) for (const [request, part] of some.entries()) of(part).masks?.forEach((m, i) => { mask.set(m, ((replica * requests + request) * draws + i) * words) })
+  const numbers = (fill: number, f: (d: Drawn) => number): Float32Array<ArrayBuffer> => each(new Float32Array(rows).fill(fill), 1, p => f(of(p)), one)
+  const keys = (word: 0 | 1): Uint32Array<ArrayBuffer> => each(new Uint32Array(rows * draws), draws, (p, i) => of(p).key(p.from + p.tokens.length - p.draws + i)[word], p => p.draws)
+  const changes = <A extends { readonly [i: number]: number }>(array: A, f: (c: Drawn['changes'][number]) => number): A => each(array, listed, (p, i) => f(of(p).changes[i] as Drawn['changes'][number]), p => of(p).changes.length)
+  return {
+    shape, fed, at, ...targets,
+    drawing: {
+      temperature: numbers(0, d => d.temperature), topK: each(new Int32Array(rows), 1, p => of(p).topK, one), topP: numbers(1, d => d.topP), minP: numbers(0, d => d.minP), word0: keys(0), word1: keys(1), mask,
+      listed: changes(new Int32Array(rows * listed).fill(-1), c => c.token), added: changes(new Float32Array(rows * listed), c => c.added), divided: changes(new Float32Array(rows * listed).fill(1), c => c.divided),
+    },
+  }
+}
+
+const kinds = { i: Int32Array, u: Uint32Array, f: Float32Array } as const
+type Arrayed = Int32Array | Uint32Array | Float32Array
+/** An order as JSON, for the other processes. */
+export const written = (order: Order): string => JSON.stringify(order, (_, x: unknown) => {
+  const kind = x instanceof Int32Array ? 'i' : x instanceof Uint32Array ? 'u' : x instanceof Float32Array ? 'f' : undefined
+  return kind === undefined ? x : { [kind]: Buffer.from((x as Arrayed).buffer).toString('base64') }
+})
+export const readOrder = (text: string): Order => JSON.parse(text, (_, x: unknown) => {
+  const [kind, data] = typeof x === 'object' && x !== null ? Object.entries(x as Record<string, unknown>)[0] ?? [] : []
+  return kind !== undefined && kind in kinds && typeof data === 'string' ? new kinds[kind as keyof typeof kinds](new Uint8Array(Buffer.from(data, 'base64')).buffer) : x
+}) as Order

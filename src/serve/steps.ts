@@ -1,0 +1,153 @@
+/** The programs of a model that writes, and what they hold on the devices: weights, and the cache of keys and values. */
+import type { DType } from '../core/dtype.ts'
+import { dtypes } from '../core/dtype.ts'
+import { localShape } from '../core/layout.ts'
+import { compile, input, loose, mapTree, place, placementTrees, type Arrays, type MeshArray, type Placements, type Program, type Tree } from '../engine/index.ts'
+import { fedInputs, type CacheSize, type KeyValues, type LanguageModel } from '../models/index.ts'
+import { drawingInputs, drawn, likeliest, logitsInput, told, type Draws, type DrawShape } from './draw.ts'
+import type { Loaded, Where } from './loading.ts'
+import type { Order, Shape } from './order.ts'
+import { free } from './weights.ts'
+
+/** What came of a step, row-major over replica request draw. */
+export interface Outcome {
+  readonly tokens: Int32Array
+  /** The largest logits that could be drawn from: nothing was where they are no numbers, or infinite. */
+  readonly largest: Float32Array
+  /** Of the tokens that were drawn, of those that were asked for, and of the likeliest ones. */
+  readonly told?: { readonly drawn: Float32Array; readonly targets: Float32Array; readonly top: Int32Array; readonly topLogprob: Float32Array; readonly width: number }
+}
+
+type Any = (...args: never[]) => Promise<unknown>
+type Kept = Pick<Program<readonly Tree[], Tree>, 'dispose' | 'placements'> & Any
+
+/** Every device gets all of it: little is read of many. */
+const everywhere = <T extends Readonly<Record<string, Draws['tokens']>>>(found: T): T => mapTree(found as Tree, x => loose(x).relayout({})) as T
+
+export class Steps {
+  readonly size: CacheSize
+  readonly #model: LanguageModel
+  readonly #where: Where
+  readonly #loaded: Loaded
+  readonly #dtype: DType
+  /** Tokens there are: the vocabulary may be filled up with some that are none. */
+  readonly #tokens: number
+  readonly #programs = new Map<string, Promise<Kept>>()
+  #cache: Arrays<KeyValues> | undefined
+
+  constructor(model: LanguageModel, loaded: Loaded, where: Where, { size, dtype, tokens }: { readonly size: CacheSize; readonly dtype: DType; readonly tokens: number }) {
+    this.#model = model
+    this.#loaded = loaded
+    this.#where = where
+    this.size = size
+    this.#dtype = dtype
+    this.#tokens = tokens
+  }
+
+  /** Computes a step. All processes call it with the same order. */
+  async run({ shape, fed, at, drawing, targets }: Order): Promise<Outcome> {
+    const extend = await this.#extend(shape)
+    this.#cache ??= await this.#zeros(extend.placements[1] as Placements<KeyValues>)
+    const given = this.#cache
+    // The program takes the cache over: if it fails there is none.
+    this.#cache = undefined
+    const { logits, cache } = await extend(this.#loaded.weights as never, given as never, fed as never, at as never) as { readonly logits: MeshArray; readonly cache: Arrays<KeyValues> }
+    this.#cache = cache
+    try {
+      const draw = await this.#draw(shape, drawing === undefined ? undefined : drawing.listed.length / (this.size.replicas * shape.requests))
+      const draws = await (drawing === undefined ? draw(logits as never) : draw(logits as never, drawing as never)) as Readonly<Record<'tokens' | 'largest', MeshArray>>
+      try {
+        const [tokens, largest] = [await draws.tokens.read() as Int32Array, await draws.largest.read() as Float32Array]
+        return { tokens, largest, ...(targets === undefined ? {} : { told: await this.#tell(shape, logits, tokens, targets) }) }
+      } finally {
+        free(draws)
+      }
+    } finally {
+      logits.dispose()
+    }
+  }
+
+  /** Compiles what steps of such shapes need. */
+  async prepare(shape: Shape, listed: number | undefined): Promise<void> {
+    await Promise.all([this.#extend(shape), this.#draw(shape, listed)])
+  }
+
+  /** Bytes that a block of a text takes on each device that holds a part of it. */
+  get blockBytes(): number {
+    const { size } = this
+    const { keys } = this.#model.cache({ ...size, replicas: 1, blocks: 1 }, this.#dtype)
+    return 2 * keys.shape.reduce((n, d) => n * d.size, 1) * dtypes[this.#dtype].bytes
+  }
+
+  async close(): Promise<void> {
+    if (this.#cache !== undefined) free(this.#cache)
+    free(this.#loaded.weights)
+    for (const program of this.#programs.values()) (await program.catch(() => undefined))?.dispose()
+  }
+
+  async #tell(shape: Shape, logits: MeshArray, tokens: Int32Array, targets: Int32Array): Promise<NonNullable<Outcome['told']>> {
+    const of = this.#shape(shape, 0)
+    const tell = await this.#program(`tell ${shape.requests} ${shape.draws}`, () => {
+      const ids = (name: string): Tree => input(name, logitsInput(of).shape.filter(d => d.name !== 'vocab'), 'i32')
+      return compile((all: Tree, drawnTokens: Tree, wanted: Tree) => {
+        const { logprob, top, topLogprob } = told(all as never, drawnTokens as never, of)
+        return everywhere({ drawn: logprob, targets: told(all as never, wanted as never, of).logprob, top, topLogprob })
+      }, [logitsInput(of) as Tree, ids('drawn'), ids('targets')] as const, this.#where)
+    })
+    const found = await tell(logits as never, tokens as never, targets as never) as Readonly<Record<'drawn' | 'targets' | 'top' | 'topLogprob', MeshArray>>
+    try {
+      const [a, b, top, topLogprob] = await Promise.all([found.drawn.read(), found.targets.read(), found.top.read(), found.topLogprob.read()])
+      return { drawn: a as Float32Array, targets: b as Float32Array, top: top as Int32Array, topLogprob: topLogprob as Float32Array, width: found.top.shape.find(d => d.name === 'top')?.size ?? 0 }
+    } finally {
+      free(found)
+    }
+  }
+
+  #extend(shape: Shape): Promise<Kept> {
+    const { requests, seq, blocks, draws } = shape
+    return this.#program(`extend ${requests} ${seq} ${blocks} ${draws}`, () => {
+      const [model, { size }] = [this.#model, this]
+      const fed = fedInputs(size, { requests, seq, blocks })
+      const at = input('at', [...fed.tokens.shape.filter(d => d.name !== 'seq'), { name: 'draw', size: draws }], 'i32') as Tree
+      return compile((params: Tree, cache: KeyValues, given: typeof fed, places: Tree) => {
+        const { states, cache: after } = model.extend(params, cache, given, size)
+        return { logits: model.head(params, loose(states).take('seq', places as never)).cast('f32'), cache: after }
+      }, [this.#loaded.params, model.cache(size, this.#dtype), fed, at] as const, { ...this.#where, donate: [1] })
+    })
+  }
+
+  #draw(shape: Shape, listed: number | undefined): Promise<Kept> {
+    const of = this.#shape(shape, listed ?? 0)
+    const logits = logitsInput(of) as Tree
+    return this.#program(`draw ${shape.requests} ${shape.draws} ${listed}`, () => (listed === undefined
+      ? compile((all: Tree) => everywhere({ ...likeliest(all as never, of) }), [logits] as const, this.#where)
+      : compile((all: Tree, how: ReturnType<typeof drawingInputs>) => everywhere({ ...drawn(all as never, how, of) }), [logits, drawingInputs(of)] as const, this.#where)))
+  }
+
+  #shape({ requests, draws }: Shape, listed: number): DrawShape {
+    const vocab = this.#model.dims['vocab'] as DrawShape['vocab']
+    return { replicas: this.size.replicas, requests, draws, vocab, tokens: this.#tokens, listed }
+  }
+
+  #program(name: string, make: () => Promise<unknown>): Promise<Kept> {
+    let found = this.#programs.get(name)
+    if (found === undefined) {
+      found = make() as Promise<Kept>
+      this.#programs.set(name, found)
+      // What failed may succeed another time.
+      found.catch(() => this.#programs.delete(name))
+    }
+    return found
+  }
+
+  /** An empty cache, as programs want it. */
+  async #zeros(placements: Placements<KeyValues>): Promise<Arrays<KeyValues>> {
+    const { backend, mesh } = this.#where
+    const arrays: MeshArray[] = []
+    for (const { path, leaf } of placementTrees.flatten(placements)) {
+      const count = localShape(leaf.shape, leaf.sharding, mesh).reduce((n, d) => n * d.size, 1)
+      arrays.push(await place(backend, mesh, leaf, () => dtypes[leaf.dtype].view(new ArrayBuffer(count * dtypes[leaf.dtype].bytes), 0, count), path))
+    }
+    return placementTrees.rebuild(placements, arrays) as Arrays<KeyValues>
+  }
+}
