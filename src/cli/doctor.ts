@@ -7,6 +7,7 @@ import { cacheRoot } from '../io/cache-root.ts'
 import { MeshworkError } from '../core/errors.ts'
 import { makeFolders } from '../io/folders.ts'
 import { isParallel } from '../runtime/job.ts'
+import { buildKernels, compilerOf } from '../runtime/kernels/build.ts'
 import { describeCompiler, findBuilt, installFix } from '../runtime/mpi/build.ts'
 import { inspectPlugin } from '../runtime/pjrt/index.ts'
 import { listPlugins, resolvePlugin, verifyPlugin } from '../runtime/plugins/index.ts'
@@ -51,7 +52,7 @@ async function cache(): Promise<Finding> {
   } catch (e) {
     return problem('cache', e instanceof MeshworkError ? e.problem.what : `${root}: ${e instanceof Error ? e.message : String(e)}`, 'set MESHWORK_CACHE_DIR to a folder that you may write to')
   }
-  const parts = ['plugins', 'executables', 'data', 'mpi']
+  const parts = ['plugins', 'executables', 'data', 'mpi', 'kernels']
   const sizes = await Promise.all(parts.map(p => sizeOf(join(root, p))))
   return fine('cache', `${root} (${parts.map((p, i) => `${p} ${formatBytes(sizes[i] ?? 0)}`).join(', ')})`)
 }
@@ -94,6 +95,12 @@ async function mpi(processes: Processes): Promise<Finding> {
   return fine('MPI', `${found.flavour} ${found.version} (${found.mpicc}), collectives ${built > 0 ? 'built' : 'not yet built: npx meshwork mpi build'}`)
 }
 
+/** What products are computed with when a model is served. */
+async function kernels(): Promise<Finding> {
+  const built = await buildKernels()
+  return fine('kernels', 'path' in built ? `built with ${compilerOf()} for this machine` : `none, so that serving is slower and answers may differ in their last bits by what else is asked: ${compilerOf()} cannot build them (${built.why})`)
+}
+
 const encode = (findings: readonly Finding[]): Uint8Array => new TextEncoder().encode(JSON.stringify(findings))
 
 /** Every rank's findings; of ranks but the first, what is otherwise than there. */
@@ -119,7 +126,7 @@ export const doctorCommand = (): Command => new Command('doctor')
   .action(async (flags: { readonly plugin: string; readonly backend?: string; readonly json?: boolean }) => {
     const processes = await joinCommand(flags.backend)
     const findings = await ofAllRanks([
-      node(), machine(), fine('threads', String(availableParallelism())), await cache(), await mpi(processes),
+      node(), machine(), fine('threads', String(availableParallelism())), await cache(), await mpi(processes), await kernels(),
       ...flags.plugin === 'simulate' ? [fine('plugin', 'simulate: built in, plain TypeScript')] : await plugin(flags.plugin),
     ], processes)
     const ok = findings.every(f => f.ok)

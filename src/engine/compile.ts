@@ -39,6 +39,11 @@ export interface CompileOptions<A extends readonly Tree[] = readonly Tree[], N e
   readonly dims?: { readonly [name: string]: Dim }
   /** Positions of arguments whose arrays the program takes over, so that results of the same type lie in their place. */
   readonly donate?: readonly number[]
+  /**
+   * No bit of what is computed along a dim may depend on how long it is, as far as the backend can promise it: products are our own kernels', which sum every number in one order.
+   * Shapes that differ then compute the same rows.
+   */
+  readonly batchInvariant?: boolean
   /** Hears what the program will do, before it is compiled. */
   readonly onPlan?: (plan: Plan<A>) => void
 }
@@ -95,8 +100,8 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
   return { graph: { inputs, outputs }, result, paths: leaves.map(l => l.path) }
 }
 
-/** `devicesAs` is how the text names devices: as the backend that will run it does. */
-export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan'> & { readonly devicesAs?: Backend['devicesAs'] }
+/** `devicesAs` is how the text names devices, and `kernels` whether it calls our own: as the backend that will run it does. */
+export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly kernels?: boolean }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
 export function plan<const A extends readonly Tree[], R extends Tree, N extends string = string>(
@@ -111,7 +116,7 @@ export function plan<const A extends readonly Tree[], R extends Tree, N extends 
   const candidates = (options.donate ?? []).flatMap(arg => Array.from({ length: counts[arg] ?? 0 }, (_, i) => first(arg) + i))
   const pairs = donationPairs(local, candidates)
   const inputs = paths.map((path, i) => ({ path, placement: local.inputPlacements[i] })).filter((x): x is { path: string; placement: Placement } => x.placement !== undefined)
-  return { graph, local, text: emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs } }), collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donated: [...pairs.keys()], result }
+  return { graph, local, text: emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, kernels: options.kernels === true }), collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donated: [...pairs.keys()], result }
 }
 
 /**
@@ -129,7 +134,8 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
   if (backend.devicesAs === 'ranks' && mesh.size !== backend.deviceCount) {
     throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
-  const { donated, result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs })
+  const kernels = options.batchInvariant === true && await backend.kernels()
+  const { donated, result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, kernels })
   options.onPlan?.(planned)
   const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
   const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))

@@ -78,6 +78,8 @@ export interface Backend {
   compile(request: CompileRequest): Promise<Executable>
   /** Copies a host array to an addressable device. `data` may be reused once the promise resolves. */
   put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer>
+  /** Makes our own kernels ready for programs to call; false where the runtime calls none, or they cannot be built here. */
+  kernels(): Promise<boolean>
   /** Buffers alive now: a leak test counts them. */
   liveBuffers(): number
   /** Waits for what runs and frees everything. @throws what went wrong in a program whose results nobody has read. */

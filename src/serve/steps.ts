@@ -112,7 +112,7 @@ export class Steps {
       return compile((params: Tree, cache: KeyValues, given: typeof fed, places: Tree) => {
         const { states, cache: after } = model.extend(params, cache, given, size)
         return { logits: model.head(params, loose(states).take('seq', places as never)).cast('f32'), cache: after }
-      }, [this.#loaded.params, model.cache(size, this.#dtype), fed, at] as const, { ...this.#where, donate: [1] })
+      }, [this.#loaded.params, model.cache(size, this.#dtype), fed, at] as const, { ...this.#where, donate: [1], batchInvariant: true })
     })
   }
 

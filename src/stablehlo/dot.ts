@@ -3,8 +3,10 @@
  * inserts transposing copies for anything else. A transpose is written only where an operand's order forces one.
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
 import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
+import type { Origin } from './scope.ts'
 import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
 const sameOrder = (a: readonly Dim[], b: readonly Dim[]): boolean => names(a).join() === names(b).join()
@@ -21,6 +23,38 @@ function arrange(w: Writer, v: Ssa, shape: readonly Dim[], shared: readonly Dim[
   const batch = shared.length === 0 ? [] : [sizeOf(shared)]
   const [m, k] = [sizeOf(free), sizeOf(over)]
   return { value: w.reshape(value, [...batch, ...(isLast ? [m, k] : [k, m])]), contracted: batch.length + (isLast ? 1 : 0) }
+}
+
+const kernelDTypes: readonly DType[] = ['f32', 'bf16', 'f16']
+
+/**
+ * A product by our own kernel: rows × columns of f32, what is contracted last on the left, on the right as it lies. A right operand of fewer bits is given as it
+ * was, and one of a loop's stack as the stack and its place, so that none is copied. Undefined where the kernel computes no such product.
+ */
+export function emitKernelDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: Writer, origins: ReadonlyMap<string, Origin>): Ssa | undefined {
+  if (left === undefined || right === undefined || dtypeOf(n) !== 'f32' || left.dtype !== 'f32' || right.dtype !== 'f32') return undefined
+  const [a, b, out] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1)), shapeOf(n)]
+  const contracted = (d: Dim): boolean => n.attrs.over.includes(d.name)
+  const shared = out.filter(d => names(a).includes(d.name) && names(b).includes(d.name))
+  const own = (shape: readonly Dim[]): Dim[] => shape.filter(d => !contracted(d) && !shared.some(s => s.name === d.name))
+  const over = b.filter(contracted)
+  if (over.length === 0) return undefined
+  const lastOf = [...shared, ...own(a), ...over]
+  const x = w.reshape(w.transpose(left, lastOf.map(d => names(a).indexOf(d.name))), [sizeOf(shared), sizeOf(own(a)), sizeOf(over)])
+  const [columns, rows] = [[...shared, ...own(b), ...over], [...shared, ...over, ...own(b)]]
+  const byRows = !sameOrder(b, columns) && sameOrder(b, rows)
+  const order = byRows ? rows : columns
+  const inner = byRows ? [sizeOf(over), sizeOf(own(b))] : [sizeOf(own(b)), sizeOf(over)]
+  const lies = sameOrder(b, order)
+  // What lies otherwise is turned over, and so is what it was made of.
+  const turned = (v: Ssa): Ssa => (lies ? v : w.transpose(v, order.map(d => names(b).indexOf(d.name))))
+  const converted = origins.get(right.name)
+  const narrow = converted !== undefined && converted.index === undefined && kernelDTypes.includes(converted.of.dtype) ? converted.of : right
+  const sliced = origins.get(narrow.name)
+  const stack = lies && shared.length === 0 && sliced?.index !== undefined ? sliced : undefined
+  const operands = stack === undefined ? [x, w.reshape(turned(narrow), [sizeOf(shared), ...inner])] : [x, w.reshape(stack.of, [stack.of.sizes[0] ?? 1, ...inner]), ...(stack.index === undefined ? [] : [stack.index])]
+  const sizes = [sizeOf(shared), sizeOf(own(a)), sizeOf(own(b))]
+  return w.reshape(w.op('custom_call', operands, { sizes, dtype: 'f32' }, `api_version = 4 : i32, call_target_name = "meshwork.dot_${byRows ? 'rows' : 'columns'}"`), sizesOf(out))
 }
 
 export function emitDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: Writer): Ssa {

@@ -5,6 +5,7 @@ import { ranks } from './collectives/ranks.ts'
 import { replicas } from './collectives/replicas.ts'
 import type { CollectiveWriter } from './collectives/writer.ts'
 import { emitNodes } from './emit-nodes.ts'
+import type { Origin } from './scope.ts'
 import { typeOfNode, typeText, Writer, type Ssa } from './writer.ts'
 
 /** Where a mesh's devices are: `replicas` of one program in one process, or one on each rank of several processes. */
@@ -15,16 +16,18 @@ export interface EmitOptions {
   /** Parameter → result pairs whose memory is shared; they must be of one type. */
   readonly donations?: ReadonlyMap<number, number>
   readonly devicesAs?: DevicesAs
+  /** Whether products call our own kernels. */
+  readonly kernels?: boolean
 }
 
 /** The module's text, one program for all devices. */
-export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 'replicas' }: EmitOptions = {}): string {
+export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 'replicas', kernels = false }: EmitOptions = {}): string {
   const w = new Writer()
   const collectives = writers[devicesAs]
   const args: Ssa[] = graph.inputs.map((n, i) => ({ ...typeOfNode(n), name: `%arg${i}` }))
   const given = new Map<LocalNode, Ssa>(graph.inputs.map((n, i) => [n, args[i] ?? { ...typeOfNode(n), name: '%?' }]))
   if (collectives.ordered && communicates(graph)) w.startToken()
-  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives, emitNodes })
+  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives, emitNodes, ...(kernels ? { origins: new Map<string, Origin>() } : {}) })
   const parameters = args.map((a, i) => {
     const to = donations.get(i)
     return `${a.name}: ${typeText(a)}${to === undefined ? '' : ` {tf.aliasing_output = ${to} : i32}`}`

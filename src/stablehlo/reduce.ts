@@ -22,12 +22,21 @@ function folded(w: Writer, x: Ssa, kind: 'max' | 'min', rows: number, row: numbe
     .reduce((a, b) => w.op(kind === 'max' ? 'maximum' : 'minimum', [a, b], a))
 }
 
-export function emitReduce(n: LocalNode<'reduce'>, [x]: readonly Ssa[], w: Writer): Ssa {
+/** Sums by our own kernel, which adds in one order whatever else there is. */
+function kernelSum(w: Writer, x: Ssa, over: readonly number[], type: Pick<Ssa, 'sizes' | 'dtype'>): Ssa {
+  const kept = x.sizes.map((_, i) => i).filter(i => !over.includes(i))
+  const count = (dims: readonly number[]): number => dims.reduce((n, i) => n * (x.sizes[i] ?? 1), 1)
+  const rows = w.reshape(w.transpose(x, [...kept, ...over]), [count(kept), count(over)])
+  return w.reshape(w.op('custom_call', [rows], { sizes: [count(kept)], dtype: 'f32' }, 'api_version = 4 : i32, call_target_name = "meshwork.sum"'), type.sizes)
+}
+
+export function emitReduce(n: LocalNode<'reduce'>, [x]: readonly Ssa[], w: Writer, kernels = false): Ssa {
   if (x === undefined) throw new Error('reduce has an operand')
   const type = typeOfNode(n)
   const { kind } = n.attrs
   const shape = names(shapeOf(operand(n, 0)))
   const over = n.attrs.over.map(d => shape.indexOf(d)).sort((a, b) => a - b)
+  if (kernels && kind === 'sum' && type.dtype === 'f32') return kernelSum(w, x, over, type)
   const start = w.constant(reduceStart(kind, type.dtype), type.dtype)
   const reduced = (v: Ssa, dims: readonly number[]): Ssa => w.op('reduce', [v, start], type, `dimensions = ${i64s(dims)}`, combiner(w, kind, type.dtype))
   // Dims that are reduced and lie behind all others.

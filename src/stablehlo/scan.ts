@@ -48,7 +48,10 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
     for (const t of rest.slice(carries + ys.length + readArgs.length)) w.leaveToken(t)
     read.forEach(({ p, i }, k) => {
       const v = reads[k]
-      if (v !== undefined) given.set(p, i < carries + xs ? readSlice(w, v, index, zero) : v)
+      if (v === undefined) return
+      const read = i < carries + xs ? readSlice(w, v, index, zero) : v
+      if (read !== v) scope.origins?.set(read.name, { of: v, index })
+      given.set(p, read)
     })
     const out = scope.emitNodes(body.outputs, given, w, scope)
     w.at(site)

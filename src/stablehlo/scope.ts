@@ -4,9 +4,14 @@ import type { LocalNode } from '../partition/local.ts'
 import type { CollectiveWriter } from './collectives/writer.ts'
 import type { Ssa, Writer } from './writer.ts'
 
+/** A value that is `of` in another dtype, or where `index` is given the slice of a stack at that place of its first dim. */
+export interface Origin { readonly of: Ssa; readonly index?: Ssa }
+
 export interface Scope {
   readonly mesh: Mesh
   readonly collectives: CollectiveWriter
+  /** Where products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
+  readonly origins?: Map<string, Origin>
   /** The walk over a program itself, for regions: the values of the roots, given those of the inputs. */
   readonly emitNodes: (roots: readonly LocalNode[], given: ReadonlyMap<LocalNode, Ssa>, w: Writer, scope: Scope) => Ssa[]
 }

@@ -7,7 +7,7 @@ import type { LocalTable } from '../partition/local.ts'
 import { emitCond } from './cond.ts'
 import { emitConv } from './conv.ts'
 import { emitConvert } from './convert.ts'
-import { emitDot } from './dot.ts'
+import { emitDot, emitKernelDot } from './dot.ts'
 import { emitDynamicSlice, emitDynamicUpdate, emitScatter, emitScatterAdd, emitTake } from './indexing.ts'
 import { emitCumulative, emitSort, emitTopK } from './order.ts'
 import { emitPower } from './power.ts'
@@ -54,14 +54,18 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   binary: (n, args, w) => [n.attrs.fn === 'pow' ? emitPower(n, args, w) : w.op(binary[n.attrs.fn], args, typeOfNode(n))],
   compare: (n, args, w) => [w.op('compare', args, typeOfNode(n), `comparison_direction = #stablehlo<comparison_direction ${n.attrs.direction}>`)],
   select: (n, args, w) => [w.op('select', args, typeOfNode(n))],
-  convert: (n, args, w) => [emitConvert(w, only(args), n.attrs.dtype)],
+  convert: (n, args, w, scope) => {
+    const made = emitConvert(w, only(args), n.attrs.dtype)
+    scope.origins?.set(made.name, { of: only(args) })
+    return [made]
+  },
   broadcast: (n, args, w) => {
     const [from, to] = [names(shapeOf(operand(n, 0))), names(n.attrs.shape)]
     if (from.length === to.length) return [w.transpose(only(args), to.map(d => from.indexOf(d)))]
     return [w.op('broadcast_in_dim', args, typeOfNode(n), `broadcast_dimensions = ${i64s(from.map(d => to.indexOf(d)))}`)]
   },
-  dot: (n, args, w) => [emitDot(n, args, w)],
-  reduce: (n, args, w) => (n.attrs.over.length === 0 ? [only(args)] : [emitReduce(n, args, w)]),
+  dot: (n, args, w, scope) => [(scope.origins === undefined ? undefined : emitKernelDot(n, args, w, scope.origins)) ?? emitDot(n, args, w)],
+  reduce: (n, args, w, scope) => (n.attrs.over.length === 0 ? [only(args)] : [emitReduce(n, args, w, scope.origins !== undefined)]),
   conv: (n, args, w) => [emitConv(n, args, w)],
   rename: (_, args) => [only(args)],
   splitDim: (n, args, w) => [w.reshape(only(args), typeOfNode(n).sizes)],

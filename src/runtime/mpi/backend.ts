@@ -3,7 +3,7 @@ import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
 import { sha256 } from '../../io/checksum.ts'
 import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable } from '../backend.ts'
-import { barrier, leadersFirst, queue, requireSame, type Processes } from '../processes.ts'
+import { anyOf, barrier, leadersFirst, queue, requireSame, type Processes } from '../processes.ts'
 
 /** `local` is opened with the native library's handlers and one device. */
 export class MpiBackend implements Backend {
@@ -48,6 +48,13 @@ export class MpiBackend implements Backend {
     throw new PluginError({ code: 'not-addressable', what: `rank ${this.processes.rank} cannot reach device ${device}`, fix: 'give each rank its own part' })
   }
 
+  /** All processes have them, or none: they run one program. */
+  kernels(): Promise<boolean> {
+    return this.inTurn(async () => {
+      const mine = await leadersFirst(this.processes, 'building kernels', () => this.local.kernels())
+      return !await anyOf(this.processes, 'who has no kernels', !mine)
+    })
+  }
   liveBuffers(): number { return this.local.liveBuffers() }
   close(): Promise<void> { return this.local.close() }
   [Symbol.asyncDispose](): Promise<void> { return this.close() }

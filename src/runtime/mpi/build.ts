@@ -1,13 +1,11 @@
 /** The native library: found in the cache, or built with the user's own MPI compiler. */
-import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { readdir, readFile, rename, rm } from 'node:fs/promises'
+import { readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { PluginError } from '../../core/errors.ts'
 import { cacheRoot, makeCacheFolder } from '../../io/cache-root.ts'
-import { sha256Parts } from '../../io/checksum.ts'
 import { withLock } from '../../io/lock.ts'
+import { nativeSources, runCompiler } from '../native-source.ts'
 import type { Launch } from './environment.ts'
 
 /** The linker reports undefined symbols at build time, not when the library is loaded. */
@@ -19,16 +17,9 @@ export const installFix = 'install an MPI with its compiler: on Debian, apt-get 
 export interface Mpi { readonly flavour: 'Open MPI' | 'MPICH' | 'MPI'; readonly version: string; readonly mpicc: string }
 export interface Built { readonly path: string; readonly folder: string }
 
-interface Ran { readonly ok: boolean; readonly text: string }
-const run = (command: string, args: readonly string[], input = ''): Promise<Ran> => new Promise(resolve => {
-  const child = execFile(command, args, { maxBuffer: 1 << 24 }, (error, stdout, stderr) => resolve({ ok: error === null, text: error === null ? stdout : `${stderr}${error.message}` }))
-  child.stdin?.on('error', () => undefined)
-  child.stdin?.end(input)
-})
-
 /** What its header says; undefined where there is no such compiler, or no MPI behind it. */
 export async function describeCompiler(mpicc: string): Promise<Mpi | undefined> {
-  const { ok, text } = await run(mpicc, ['-E', '-dM', '-x', 'c', '-'], '#include <mpi.h>\n')
+  const { ok, text } = await runCompiler(mpicc, ['-E', '-dM', '-x', 'c', '-'], '#include <mpi.h>\n')
   if (!ok) return undefined
   const value = (name: string): string | undefined => new RegExp(`^#define ${name} "?([^"\\n]+)"?$`, 'm').exec(text)?.[1]
   const open = ['MAJOR', 'MINOR', 'RELEASE'].map(part => value(`OMPI_${part}_VERSION`))
@@ -64,20 +55,7 @@ export async function findCompiler(launch: Launch | undefined, env: NodeJS.Proce
   throw new PluginError({ code: 'no-mpicc', what: `there is no MPI compiler: ${names.join(' and ')} cannot be run`, fix: `${installFix}; or name it: MPICC=PATH` })
 }
 
-/** From src/runtime/mpi and from dist/src/runtime/mpi alike. */
-function sourceFolder(): string {
-  const found = ['../../../native', '../../../../native'].map(up => fileURLToPath(new URL(up, import.meta.url))).find(existsSync)
-  if (found === undefined) throw new PluginError({ code: 'no-native', what: 'the sources of the native library are missing', fix: 'install Meshwork again' })
-  return found
-}
-
-async function sources(): Promise<{ readonly files: readonly string[]; readonly hash: string }> {
-  const folder = sourceFolder()
-  const names = (await readdir(folder)).filter(f => /\.[ch]$/.test(f)).sort()
-  const contents = await Promise.all(names.map(async name => [name, await readFile(join(folder, name))]))
-  const hash = sha256Parts([flags.join(' '), ...contents.flat()]).slice(0, 12)
-  return { files: names.filter(f => f.endsWith('.c')).map(f => join(folder, f)), hash }
-}
+const sources = (): ReturnType<typeof nativeSources> => nativeSources('', flags)
 
 const mpiCache = (): string => join(cacheRoot(), 'mpi')
 const folderName = ({ flavour, version }: Mpi, hash: string): string => `${flavour.toLowerCase().replaceAll(' ', '-')}-${version}-${process.arch}-${hash}`
@@ -92,7 +70,7 @@ export async function buildLibrary(mpi: Mpi, { force = false }: { readonly force
   return withLock(folder, {}, async () => {
     if (!force && existsSync(path)) return { path, folder }
     const temporary = join(folder, `.${process.pid}.so`)
-    const { ok, text } = await run(mpi.mpicc, [...flags, '-o', temporary, ...files, '-lm'])
+    const { ok, text } = await runCompiler(mpi.mpicc, [...flags, '-o', temporary, ...files, '-lm'])
     if (!ok) {
       await rm(temporary, { force: true })
       throw new PluginError({

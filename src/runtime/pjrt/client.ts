@@ -51,6 +51,7 @@ class PjrtBackend implements Backend {
   readonly processes = alone
   private readonly session: Session
   private readonly cache: ExecutableCache | undefined
+  private readonly threads: number | undefined
 
   constructor(session: Session, options: PjrtOptions) {
     this.session = session
@@ -58,6 +59,7 @@ class PjrtBackend implements Backend {
     this.description = describe(session.library, session)
     this.plugin = `${session.platform.name} ${session.platform.version}, ${nameOf(session.library)}`
     this.deviceCount = options.devices
+    this.threads = options.threads
     this.addressable = range(options.devices)
     this.cache = options.cacheDir === undefined ? undefined : new ExecutableCache(options.cacheDir)
   }
@@ -70,6 +72,15 @@ class PjrtBackend implements Backend {
 
   put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer> {
     return this.session.use(() => putBuffer(this.session, data, type, device))
+  }
+
+  async kernels(): Promise<boolean> {
+    const { library, platform } = this.session
+    if (platform.name !== 'cpu') return false
+    const { kernelHandlers } = await import('../kernels/library.ts')
+    const found = await kernelHandlers(this.threads)
+    if (found !== undefined) registerHandlers(library, found)
+    return found !== undefined
   }
 
   liveBuffers(): number { return this.session.buffers.size }

@@ -125,6 +125,7 @@ class SimulateBackend implements Backend {
     return new SimulatedBuffer(this, fromHost(copy, type.dtype), type, device)
   }
 
+  kernels(): Promise<boolean> { return Promise.resolve(false) }
   liveBuffers(): number { return this.buffers.size }
 
   /** Waits for what runs, so that its results are freed too. */

@@ -1,0 +1,26 @@
+/** Our own kernels, loaded: what programs call by name. */
+import { availableParallelism } from 'node:os'
+import koffi from '../../io/koffi.ts'
+import { buildKernels } from './build.ts'
+
+const RTLD_NOW = 2
+const RTLD_NODELETE = 0x1000
+
+/** Name in a program → symbol. */
+const symbols = { 'meshwork.dot_columns': 'mwk_dot_columns', 'meshwork.dot_rows': 'mwk_dot_rows', 'meshwork.sum': 'mwk_sum' } as const
+type Handlers = Readonly<Record<keyof typeof symbols, bigint>>
+let loaded: Promise<Handlers | undefined> | undefined
+
+/** Addresses of the functions, by their names in programs; undefined where they cannot be built. @param threads that compute beside others on this host; as many as the process may use unless said */
+export function kernelHandlers(threads: number = availableParallelism()): Promise<Handlers | undefined> {
+  loaded ??= (async () => {
+    const built = await buildKernels()
+    if (!('path' in built)) return undefined
+    // Programs call them for as long as the process runs, and its helpers run their code: it must never be unloaded.
+    if (koffi.load(null).func('dlopen', 'void *', ['str', 'int'])(built.path, RTLD_NOW | RTLD_NODELETE) === null) return undefined
+    const library = koffi.load(built.path)
+    library.func('mwk_helpers', 'void', ['int'])(threads - 1)
+    return Object.fromEntries(Object.entries(symbols).map(([name, symbol]) => [name, library.symbol(symbol, 'void') as bigint])) as Handlers
+  })()
+  return loaded
+}
