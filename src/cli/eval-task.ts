@@ -1,8 +1,8 @@
 /** `meshwork eval --task`: any model, measured on files by a task. */
 import { FileError, UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
-import type { Plain, PlainObject } from '../core/plain.ts'
-import { templateOf, type ChatTemplate, type DocumentFormat } from '../data/index.ts'
+import type { PlainObject } from '../core/plain.ts'
+import type { DocumentFormat } from '../data/index.ts'
 import type { Backend } from '../engine/index.ts'
 import { classRows, isLanguageModel, isMaskedModel, likeliestRows, logProbabilityRows, type AnyModel, type RowModel } from '../models/index.ts'
 import { openEmbedder } from '../serve/embed.ts'
@@ -15,13 +15,13 @@ import { generateTask } from '../serve/tasks/generate.ts'
 import { lossTask } from '../serve/tasks/loss.ts'
 import { similarityTask } from '../serve/tasks/similarity.ts'
 import type { Task } from '../serve/tasks/task.ts'
-import { chatTemplateIn } from '../train/chat-template.ts'
 import { meshOfRun } from '../train/run.ts'
 import { formatOfFlags } from './data-files.ts'
 import { formatInteger, formatTable } from './format.ts'
 import { joinCommand, outputOf, requireRanks } from './job.ts'
 import { goesOn, keptWorkOn, rateProgress } from './long-work.ts'
-import { jsonBeside, measuredEmbedder, measuredModel, rowOptionsOf, type MeasuredModel, type MeasureFlags } from './measured-model.ts'
+import { measuredEmbedder, measuredModel, rowOptionsOf, type MeasuredModel, type MeasureFlags } from './measured-model.ts'
+import { endsIn, templateIn } from './model-files.ts'
 import type { Output } from './output.ts'
 import { wholeNumber } from './overrides.ts'
 
@@ -65,19 +65,6 @@ function maskOf(folder: string, { tokenizer }: MeasuredModel): number {
   return found.id
 }
 
-/** The model's own template of chats. */
-async function templateIn({ given, tokenizer }: MeasuredModel): Promise<ChatTemplate | undefined> {
-  const found = await chatTemplateIn(given, tokenizer)
-  return found === undefined ? undefined : templateOf(found)
-}
-
-/** Tokens that end a text: the model's own, and the tokenizer's. */
-async function endsOf(folder: string, { given, tokenizer }: MeasuredModel): Promise<readonly number[]> {
-  const settings = await jsonBeside(folder, 'generation_config.json') as PlainObject | null | undefined
-  const all: readonly (Plain | undefined)[] = [given.config['eos_token_id'], settings?.['eos_token_id'], tokenizer.endOfText]
-  return [...new Set(all.flat().filter((id): id is number => typeof id === 'number'))].sort((a, b) => a - b)
-}
-
 const masked: NonNullable<Parameters<typeof measuredModel>[2]> = { adapt: ({ kind }, config) => (kind.kind.name === 'bert' ? { ...config, padded: true, packed: false } : config), usualRows: 8 }
 const writes = 'writes no text from left to right'
 const decoders = 'give one that does, such as a GPT or a Llama'
@@ -117,7 +104,7 @@ const tasks: { readonly [name: string]: Prepare } = {
   async generate(folder, flags, { tokens }) {
     const measured = await measuredModel(folder, flags, { usualRows: 8 })
     const { tokenizer, lengths } = measured
-    const [ends, template] = [await endsOf(folder, measured), await templateIn(measured)]
+    const [ends, template] = [await endsIn(folder, measured), await templateIn(measured)]
     const most = wholeNumber(tokens ?? String(Math.min(usualTokens, lengths.at(-1) ?? 1)), '--tokens', 1, lengths.at(-1))
     return byRows(measured, model => likeliestRows(model, tokenizer.vocab), () => noModel(folder, measured, writes, decoders), (program, rows) =>
       anyTask(generateTask({ program, tokenizer, tokens: most, ends, template, stretch: 4 * rows })))

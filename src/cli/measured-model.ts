@@ -1,10 +1,10 @@
 /** What `embed` and `eval --task` make of a folder: a model over a mesh, for rows of any of its lengths, and what decides its numbers. */
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { readAdapters, weightsIn } from '../checkpoint/index.ts'
 import { FileError, UsageError } from '../core/errors.ts'
 import type { Naming } from '../core/naming.ts'
-import type { Plain, PlainObject } from '../core/plain.ts'
+import type { PlainObject } from '../core/plain.ts'
 import { readTokenizer, type Tokenizer } from '../data/index.ts'
 import { openBytes } from '../data/sources/byte-source.ts'
 import { architectureNamed, embeddingOf, filesOf, loraModel, poolingFrom, sentenceArchitecture, sentenceConfig, type AnyArchitecture, type AnyModel, type JsonObject, type Pooling } from '../models/index.ts'
@@ -15,6 +15,7 @@ import { partOf, readPretrained, type Pretrained } from '../train/pretrained.ts'
 import { modelOf, type Run } from '../train/run.ts'
 import { checkRun } from './check.ts'
 import { applyFlags, wholeNumber, type MeshFlags } from './overrides.ts'
+import { jsonBeside } from './model-files.ts'
 import { runOfModel, usualLayout } from './pretrained-run.ts'
 
 export interface MeasureFlags extends MeshFlags { readonly rows?: string; readonly seq?: string }
@@ -106,16 +107,6 @@ async function fingerprintOf(folder: string): Promise<{ readonly [file: string]:
     }
   }
   return Object.fromEntries(found)
-}
-
-const largest = 2 ** 20
-/** A small file of JSON beside a model; undefined where there is none. */
-export async function jsonBeside(folder: string, name: string): Promise<Plain | undefined> {
-  const path = join(folder, name)
-  const info = await stat(path).catch(() => undefined)
-  if (info === undefined) return undefined
-  if (info.size > largest) throw new FileError({ code: 'config', what: `${path} has ${info.size} bytes`, fix: 'copy the model\'s own there' })
-  try { return JSON.parse(await readFile(path, 'utf8')) as Plain } catch (cause) { throw new FileError({ code: 'config', what: `${path} is not JSON`, fix: 'copy the model\'s own there', cause }) }
 }
 
 /** How a folder's vectors are pooled: as the run says that made it, else as sentence-transformers' files beside it do. */

@@ -9,6 +9,7 @@ import { readRunFile } from '../train/folder.ts'
 import { adamwCosine } from '../train/optimizers.ts'
 import { partOf, type Pretrained } from '../train/pretrained.ts'
 import { modelOf, withFields, type Run } from '../train/run.ts'
+import { endsIn } from './model-files.ts'
 
 /** The rules that fit every language model of ours, as far as its dims divide. Heads that are shared are split by keys and values, or within those. */
 export function usualLayout(dims: { readonly [name: string]: { readonly size: number } }, mesh: { readonly [axis: string]: number }): { readonly [dim: string]: string } {
@@ -40,8 +41,9 @@ export async function runOfModel(folder: string, given: Pretrained, seq: number)
 }
 
 /** What generates from a folder. @throws UsageError where its model is none that writes text */
-export async function generatingOf({ folder, tokenizer, config }: Pretrained, run: Run): Promise<Generating> {
-  if (tokenizer === undefined) throw new FileError({ code: 'no-tokenizer', what: `${folder} holds no tokenizer.json`, fix: 'copy the model\'s own there' })
+export async function generatingOf(given: Pretrained, run: Run): Promise<Generating> {
+  const { folder, tokenizer: file, config } = given
+  if (file === undefined) throw new FileError({ code: 'no-tokenizer', what: `${folder} holds no tokenizer.json`, fix: 'copy the model\'s own there' })
   const { model: part } = run
   const build = (rows: number): LanguageModel => {
     const model = modelOf({ ...run, batch: rows })
@@ -52,5 +54,6 @@ export async function generatingOf({ folder, tokenizer, config }: Pretrained, ru
   const naming = 'kind' in part ? filesOf(part as never, found as never)?.naming : undefined
   const weights = await weightsIn(folder)
   if (weights === folder && await readRunFile(folder) !== undefined) throw new FileError({ code: 'no-run', what: `${folder} holds no finished run`, details: { missing: join(folder, 'model.safetensors') }, fix: 'give a folder that `npx meshwork train` named at its end' })
-  return { weights, model: build, naming, tokenizer: await readTokenizer(tokenizer) }
+  const tokenizer = await readTokenizer(file)
+  return { weights, model: build, naming, tokenizer, ends: await endsIn(folder, { given, tokenizer }) }
 }

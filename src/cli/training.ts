@@ -4,7 +4,9 @@ import { isPart } from '../core/configurable.ts'
 import { UsageError } from '../core/errors.ts'
 import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
 import { isLanguageModel } from '../models/index.ts'
-import { openGenerator } from '../serve/generate.ts'
+import { led } from '../serve/answer-files.ts'
+import { writeText } from '../serve/generate.ts'
+import { openAnswering } from '../serve/open.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
 import { readPretrained } from '../train/pretrained.ts'
 import { meshOfRun, modelOf, type Run } from '../train/run.ts'
@@ -94,18 +96,21 @@ const writesText = ({ model, data }: Run): boolean => isPart<unknown, never>(mod
 
 async function sample(run: Run, folder: string, backend: Backend, output: Output, signal: AbortSignal): Promise<string> {
   output.status('writing a sample')
-  const generator = await openGenerator(await generatingOf(await readPretrained(folder), run), { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts })
+  const from = await generatingOf(await readPretrained(folder), run)
+  const { answering, close } = await openAnswering(from, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, requests: 1 })
   let text = ''
   try {
     output.print('')
     output.write(run.sample.prompt)
-    for await (const piece of generator.generate({ ...run.sample, seed: run.seed, signal })) {
-      text += piece
-      output.write(visible(piece))
-    }
+    await led(answering, backend.processes, async () => {
+      for await (const piece of writeText(answering, from.tokenizer, { ...run.sample, seed: run.seed, signal })) {
+        text += piece
+        output.write(visible(piece))
+      }
+    })
     output.print('\n')
     return text
   } finally {
-    await generator.dispose()
+    await close()
   }
 }

@@ -31,6 +31,7 @@ export class Answerer implements Answering {
   readonly context: number
   readonly vocab: number
   readonly adapters: readonly string[] = []
+  readonly sizes: Sizes
   readonly #steps: Steps
   readonly #options: AnswererOptions
   #schedule: Schedule
@@ -41,6 +42,7 @@ export class Answerer implements Answering {
   constructor(steps: Steps, options: AnswererOptions) {
     this.#steps = steps
     this.#options = options
+    this.sizes = options.sizes
     this.#schedule = new Schedule(options.sizes)
     this.context = options.sizes.context
     this.vocab = options.vocab

@@ -7,7 +7,7 @@ import { exactMatch } from '../metrics/words.ts'
 import type { RowProgram } from '../rows.ts'
 import { itemsOf, type Fields, type Task } from './task.ts'
 
-type Item = { readonly at: string; readonly prompt: string; readonly answers: readonly string[] }
+type Item = { readonly at: string; readonly prompt: string; readonly chat: boolean; readonly answers: readonly string[] }
 type Done = { readonly at: string; readonly output: string; readonly answers: readonly string[]; readonly cut: boolean }
 
 export interface GenerateTaskOptions {
@@ -23,14 +23,14 @@ export interface GenerateTaskOptions {
   readonly stretch: number
 }
 
-/** `prompt`, or `messages`, in which the assistant speaks next. */
-function promptOf(fields: Fields, template: ChatTemplate | undefined): string {
+/** `prompt`, or `messages`, in which the assistant speaks next: then the template says with which tokens it begins, too. */
+function promptOf(fields: Fields, template: ChatTemplate | undefined): Pick<Item, 'prompt' | 'chat'> {
   const messages = fields.raw('messages')
-  if (messages === undefined) return fields.text('prompt')
+  if (messages === undefined) return { prompt: fields.text('prompt'), chat: false }
   if (template === undefined) throw fields.wrong('chat-template', 'an item is a chat, and the model has no chat template', 'put its chat_template.jinja beside it, or give prompts')
   const isMessage = (m: unknown): m is Message => typeof m === 'object' && m !== null && 'role' in m && 'content' in m && typeof m.role === 'string' && typeof m.content === 'string'
   if (!Array.isArray(messages) || !messages.every(isMessage)) throw fields.wrong('not-a-chat', 'the field "messages" is no list of messages', 'messages are a list of { "role": "user", "content": "…" }')
-  return template.render(messages, { prompt: 'assistant' })
+  return { prompt: template.render(messages, { prompt: 'assistant' }), chat: true }
 }
 
 export function generateTask({ program, tokenizer, tokens, ends, template, stretch }: GenerateTaskOptions): Task<Item, Done> {
@@ -40,12 +40,12 @@ export function generateTask({ program, tokenizer, tokens, ends, template, stret
     name: 'generate', options: { tokens, ends }, stretch,
     read: parts => itemsOf(parts, (fields): Item => {
       const answer = fields.maybe('answer')
-      return { at: fields.at, prompt: promptOf(fields, template), answers: answer === undefined ? fields.texts('answers', 1) : [answer] }
+      return { at: fields.at, ...promptOf(fields, template), answers: answer === undefined ? fields.texts('answers', 1) : [answer] }
     }),
     async measure(items, onItems) {
       const room = window - tokens + 1
-      const texts = items.map(({ at, prompt }) => {
-        const ids = [...tokenizer.before, ...tokenizer.encode(prompt)]
+      const texts = items.map(({ at, prompt, chat }) => {
+        const ids = [...(chat ? [] : tokenizer.before), ...tokenizer.encode(prompt)]
         if (ids.length === 0 && tokenizer.endOfText !== undefined) ids.push(tokenizer.endOfText)
         if (ids.length === 0) throw new DataError({ code: 'empty-prompt', what: 'a prompt has no token', details: { in: at }, fix: 'give it a character' })
         return { ids: ids.slice(-room), made: [] as number[], cut: ids.length > room, ended: false }
