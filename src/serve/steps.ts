@@ -69,7 +69,7 @@ export class Steps {
 
   /** Compiles what steps of such shapes need. */
   async prepare(shape: Shape, listed: number | undefined): Promise<void> {
-    await Promise.all([this.#extend(shape), this.#draw(shape, listed)])
+    await Promise.all([this.#extend(shape), this.#draw(shape, listed), this.#tellers(shape)])
   }
 
   /** Bytes that a block of a text takes on each device that holds a part of it. */
@@ -86,14 +86,7 @@ export class Steps {
   }
 
   async #tell(shape: Shape, logits: MeshArray, tokens: Int32Array, targets: Int32Array): Promise<NonNullable<Outcome['told']>> {
-    const of = this.#shape(shape, 0)
-    const tell = await this.#program(`tell ${shape.requests} ${shape.draws}`, () => {
-      const ids = (name: string): Tree => input(name, logitsInput(of).shape.filter(d => d.name !== 'vocab'), 'i32')
-      return compile((all: Tree, drawnTokens: Tree, wanted: Tree) => {
-        const { logprob, top, topLogprob } = told(all as never, drawnTokens as never, of)
-        return everywhere({ drawn: logprob, targets: told(all as never, wanted as never, of).logprob, top, topLogprob })
-      }, [logitsInput(of) as Tree, ids('drawn'), ids('targets')] as const, this.#where)
-    })
+    const tell = await this.#tellers(shape)
     const found = await tell(logits as never, tokens as never, targets as never) as Readonly<Record<'drawn' | 'targets' | 'top' | 'topLogprob', MeshArray>>
     try {
       const [a, b, top, topLogprob] = await Promise.all([found.drawn.read(), found.targets.read(), found.top.read(), found.topLogprob.read()])
@@ -101,6 +94,17 @@ export class Steps {
     } finally {
       free(found)
     }
+  }
+
+  #tellers(shape: Shape): Promise<Kept> {
+    const of = this.#shape(shape, 0)
+    return this.#program(`tell ${shape.requests} ${shape.draws}`, () => {
+      const ids = (name: string): Tree => input(name, logitsInput(of).shape.filter(d => d.name !== 'vocab'), 'i32')
+      return compile((all: Tree, drawnTokens: Tree, wanted: Tree) => {
+        const { logprob, top, topLogprob } = told(all as never, drawnTokens as never, of)
+        return everywhere({ drawn: logprob, targets: told(all as never, wanted as never, of).logprob, top, topLogprob })
+      }, [logitsInput(of) as Tree, ids('drawn'), ids('targets')] as const, this.#where)
+    })
   }
 
   #extend(shape: Shape): Promise<Kept> {

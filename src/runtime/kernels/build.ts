@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { MeshworkError } from '../../core/errors.ts'
 import { cacheRoot, makeCacheFolder } from '../../io/cache-root.ts'
 import { sha256Parts } from '../../io/checksum.ts'
 import { withLock } from '../../io/lock.ts'
@@ -11,8 +12,17 @@ import { cpuFeatures } from '../pjrt/environment.ts'
 const flags = ['-O3', '-march=native', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-fvisibility=hidden', '-Wl,-z,defs'] as const
 export const compilerOf = (env: NodeJS.ProcessEnv = process.env): string => env['CC'] || 'cc'
 
-/** Where they are; or, where they cannot be built, why. */
-export async function buildKernels(): Promise<{ readonly path: string } | { readonly why: string }> {
+type Built = { readonly path: string } | { readonly why: string }
+
+/** Where they are; or, where they cannot be built, why: programs do without. */
+export async function buildKernels(): Promise<Built> {
+  try { return await built() } catch (e) {
+    if (e instanceof MeshworkError) return { why: e.problem.what }
+    throw e
+  }
+}
+
+async function built(): Promise<Built> {
   const { files, hash } = await nativeSources('kernels', flags, ['ffi.h'])
   // Machines that share a cache may have other instructions.
   const { model, flags: features } = cpuFeatures()

@@ -1,0 +1,3 @@
+/** The door of the server: answers over HTTP, as OpenAI's clients ask for them. */
+export { openServer, routes, type OpenServer, type ServerOptions } from './server.ts'
+export type { ServedModel } from './models.ts'
