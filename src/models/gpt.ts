@@ -1,8 +1,6 @@
 /** A decoder-only Transformer as GPT-2 has it: pre-norm, learned positions, tied embedding (Radford et al. 2019). */
-import { dims, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { input } from '../graph/input.ts'
-import { initialisers, param } from '../graph/param.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
 import type { Outcome } from '../graph/outcome.ts'
@@ -16,6 +14,7 @@ import { layerNorm } from '../nn/functional.ts'
 import { linear } from '../nn/linear.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
+import { biasesOf, gptDims, gptParameters, type GptDims, type GptParams, type GptWeights } from './gpt-params.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
@@ -30,75 +29,8 @@ type Stream = Tensor<'batch' | 'seq' | 'embed'>
  */
 export const gptLayouts: { readonly residual: 'compute' } = { residual: 'compute' }
 
-type Dims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
-/** The dims of a GPT, for layouts and for reading its tensors. */
-export const gptDims = (c: GptConfig, batch: number): Dims => dims({
-  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, headDim: c.headDim, hidden: c.hidden, layers: c.layers,
-})
-
-type Scaling = { readonly gain: Tensor<'embed'>; readonly bias: Tensor<'embed'> }
-type LayerScaling = { readonly gain: Tensor<'layers' | 'embed'>; readonly bias: Tensor<'layers' | 'embed'> }
-type Projection = Tensor<'layers' | 'embed' | 'heads' | 'headDim'>
-/** Every parameter, layers stacked along `layers`. */
-export type GptParams = {
-  readonly tokens: Tensor<'vocab' | 'embed'>
-  readonly positions: Tensor<'seq' | 'embed'>
-  readonly blocks: {
-    readonly norm1: LayerScaling
-    readonly query: Projection
-    readonly key: Projection
-    readonly value: Projection
-    readonly out: Projection
-    readonly norm2: LayerScaling
-    readonly up: Tensor<'layers' | 'embed' | 'hidden'>
-    readonly upBias: Tensor<'layers' | 'hidden'>
-    readonly down: Tensor<'layers' | 'embed' | 'hidden'>
-    readonly downBias: Tensor<'layers' | 'embed'>
-    readonly queryBias?: Tensor<'layers' | 'heads' | 'headDim'>
-    readonly keyBias?: Tensor<'layers' | 'heads' | 'headDim'>
-    readonly valueBias?: Tensor<'layers' | 'heads' | 'headDim'>
-    readonly outBias?: Tensor<'layers' | 'embed'>
-  }
-  readonly norm: Scaling
-}
-function parameters({ vocab, seq, embed, heads, headDim, hidden, layers }: Dims, { biases, places }: GptConfig, dtype: DType): GptParams {
-  const [weight, gain, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: 1 }, { dtype, init: 0 }]
-  // Residual branches start smaller, so that the stream's variance does not grow with depth.
-  const branch = { ...weight, init: initialisers.normal(0.02 / Math.sqrt(2 * layers.size)) }
-  return {
-    tokens: param('tokens', [vocab, embed], weight),
-    positions: param('positions', [{ ...seq, size: places ?? seq.size }, embed], weight),
-    blocks: {
-      norm1: { gain: param('norm1.gain', [layers, embed], gain), bias: param('norm1.bias', [layers, embed], bias) },
-      query: param('query', [layers, embed, heads, headDim], weight),
-      key: param('key', [layers, embed, heads, headDim], weight),
-      value: param('value', [layers, embed, heads, headDim], weight),
-      out: param('out', [layers, heads, headDim, embed], branch),
-      norm2: { gain: param('norm2.gain', [layers, embed], gain), bias: param('norm2.bias', [layers, embed], bias) },
-      up: param('up', [layers, embed, hidden], weight),
-      upBias: param('upBias', [layers, hidden], bias),
-      down: param('down', [layers, hidden, embed], branch),
-      downBias: param('downBias', [layers, embed], bias),
-      ...(biases === 'all' ? {
-        queryBias: param('queryBias', [layers, heads, headDim], bias), keyBias: param('keyBias', [layers, heads, headDim], bias), valueBias: param('valueBias', [layers, heads, headDim], bias), outBias: param('outBias', [layers, embed], bias),
-      } : {}),
-    },
-    norm: { gain: param('norm.gain', [embed], gain), bias: param('norm.bias', [embed], bias) },
-  }
-}
-type Contracted = 'query' | 'key' | 'value' | 'out' | 'up' | 'down'
-/** The parameters, what is contracted whole or quantized: enough to infer with. */
-export type GptWeights = Omit<GptParams, 'tokens' | 'blocks'> & {
-  readonly tokens: Weight<'vocab' | 'embed'>
-  readonly blocks: Omit<GptParams['blocks'], Contracted> & { readonly [K in Contracted]: GptParams['blocks'][K] extends Tensor<infer D> ? Weight<D> : never }
-}
-
-type Biases = { readonly queryBias?: Tensor<'heads' | 'headDim'>; readonly keyBias?: Tensor<'heads' | 'headDim'>; readonly valueBias?: Tensor<'heads' | 'headDim'>; readonly outBias?: Tensor<'embed'> }
-const biasesOf = ({ queryBias, keyBias, valueBias, outBias }: Biases, compute: DType): Biases => (queryBias === undefined || keyBias === undefined || valueBias === undefined || outBias === undefined ? {}
-  : { queryBias: queryBias.cast(compute), keyBias: keyBias.cast(compute), valueBias: valueBias.cast(compute), outBias: outBias.cast(compute) })
-
-export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof Dims, typeof gptLayouts>, 'loss' | 'logits'> & {
-  readonly dims: Dims
+export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof GptDims, typeof gptLayouts>, 'loss' | 'logits'> & {
+  readonly dims: GptDims
   readonly layouts: typeof gptLayouts
   readonly tokensPerBatch: number
   /** batch seq vocab. */
@@ -123,7 +55,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   const { attention = 'causal', packed = false, attentionDropout = 0 }: GptConfig = config
   const masked = config.masked === true || packed || attention !== 'causal'
   const d = gptDims(config, batch)
-  const params = parameters(d, config, rest)
+  const params = gptParameters(d, config, rest)
 
   const residual = (x: Stream): Stream => x.relayout('residual', gptLayouts.residual)
   const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(residual(x), d.embed, gain, bias).relayout('compute')

@@ -1,7 +1,8 @@
 /** Models: functions over tensors and trees of parameters. */
 /** What the schema of a model of one's own is written in: the same zod that reads it. */
 export { z } from 'zod'
-export { gpt, gptDims, gptLayouts, type Gpt, type GptBatch, type GptBatchOf, type GptParams, type GptWeights } from './gpt.ts'
+export { gpt, gptLayouts, type Gpt, type GptBatch, type GptBatchOf } from './gpt.ts'
+export { gptDims, type GptParams, type GptWeights } from './gpt-params.ts'
 export type { GptConfig } from './gpt-config.ts'
 export { gptModel, gptSchema } from './gpt-model.ts'
 export { llama, llamaLayouts, type Llama } from './llama.ts'

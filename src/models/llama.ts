@@ -9,21 +9,20 @@ import { sumsIn } from '../graph/half-precision.ts'
 import { input } from '../graph/input.ts'
 import { scan } from '../graph/scan.ts'
 import type { Outcome } from '../graph/outcome.ts'
-import { full, iota, loose, tensor, where } from '../graph/tensor.ts'
+import { iota, loose, tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
 import { attention, type Through } from '../nn/attention.ts'
 import { cacheInputs, reading, type CacheSize, type Fed, type KeyValues } from '../nn/cache.ts'
-import { rotaryFrequencies } from '../nn/frequencies.ts'
 import { rmsNorm } from '../nn/functional.ts'
-import { numbersAlong } from '../nn/numbers.ts'
 import { linear } from '../nn/linear.ts'
 import { rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
-import { rotaryAngles, turned, type Angles } from '../nn/rotary.ts'
+import { turned, type Angles } from '../nn/rotary.ts'
 import { softCapped } from '../nn/scores.ts'
 import { seeing, type Visibility } from '../nn/visible.ts'
 import { gated } from './feed-forward.ts'
-import type { LlamaConfig, Rope } from './llama-config.ts'
+import type { LlamaConfig } from './llama-config.ts'
 import { llamaDims, llamaParameters, llamaQuantized, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
+import { differing, turning } from './llama-turning.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
@@ -52,29 +51,6 @@ export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, ke
 
 /** More positions than there are in any window. */
 const everything = 2 ** 30
-/** Numbers of each layer: undefined where all have the same. */
-const differing = (d: LlamaDims, of: (layer: number) => number): Tensor<'layers'> | undefined => {
-  const values = Array.from({ length: d.layers.size }, (_, i) => of(i))
-  return values.every(v => v === values[0]) ? undefined : numbersAlong(d.layers, values, 'i32')
-}
-
-/** How the queries and keys of each layer are turned: by angles made once, chosen by the layer's number where layers differ. */
-function turning(c: LlamaConfig, d: LlamaDims, positions: AnyTensor): { readonly kinds: Tensor<'layers'> | undefined; readonly anglesOf: (kind: Scalar | undefined) => Angles | undefined } {
-  const angles = ({ base, share, scaling }: Rope): Angles => rotaryAngles(positions, d.headDim, rotaryFrequencies({ size: Math.floor(c.headDim * share), base, seq: c.seq, scaling }))
-  const kindOf = (layer: number): number => (c.unturned.includes(layer) ? 2 : c.localRope !== undefined && !c.unwindowed.includes(layer) ? 1 : 0)
-  const kinds = differing(d, kindOf)
-  const made = [angles(c.rope), ...(c.localRope === undefined ? [] : [angles(c.localRope)])] as const
-  return {
-    kinds,
-    anglesOf: kind => {
-      if (kind === undefined) return made[kindOf(0)]
-      const pick = (f: (a: Angles) => Tensor<string>, still: number): Tensor<string> =>
-        where(kind.equal(2), loose(full(still, f(made[0]).shape)), made[1] === undefined ? f(made[0]) : where(kind.equal(1), f(made[1]), f(made[0])))
-      return { cos: pick(a => a.cos, 1), sin: pick(a => a.sin, 0) }
-    },
-  }
-}
-
 /** A decoder for batches of `batch` windows, precision as `gpt` has it. */
 export function llama<const C extends LlamaConfig>(config: C, batch: number, { params: rest, compute }: Precision = inFull): Llama<GptBatchOf<C>> {
   const c: LlamaConfig = config

@@ -5,7 +5,7 @@ import {
   compile, input, leavesOf, MeshArray, valueAndGrad, type AnyTensor, type Backend, type Given, type Tree,
 } from '../../src/engine/index.ts'
 import { isTensor } from '../../src/graph/tensor.ts'
-import { gpt, type GptBatch, type GptParams } from '../../src/models/gpt.ts'
+import { gpt, type GptBatch, type GptParams } from '../../src/models/index.ts'
 import { initialise, stateOf, trainStep, type TrainState } from '../../src/train/program.ts'
 import { batchOf, optimizerOf, type Case } from './cases.ts'
 import type { Arrays, HostArray } from './exchange.ts'

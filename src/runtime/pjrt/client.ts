@@ -77,7 +77,7 @@ class PjrtBackend implements Backend {
   async kernels(): Promise<boolean> {
     const { library, platform } = this.session
     if (platform.name !== 'cpu') return false
-    const { kernelHandlers } = await import('../kernels/library.ts')
+    const { kernelHandlers } = await import('./kernels.ts')
     const found = await kernelHandlers(this.threads)
     if (found !== undefined) registerHandlers(library, found)
     return found !== undefined

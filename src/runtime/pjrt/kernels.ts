@@ -1,7 +1,7 @@
 /** Our own kernels, loaded: what programs call by name. */
 import { availableParallelism } from 'node:os'
 import koffi from '../../io/koffi.ts'
-import { buildKernels } from './build.ts'
+import { buildKernels } from './kernels-build.ts'
 
 const RTLD_NOW = 2
 const RTLD_NODELETE = 0x1000

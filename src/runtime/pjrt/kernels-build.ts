@@ -7,7 +7,7 @@ import { cacheRoot, makeCacheFolder } from '../../io/cache-root.ts'
 import { sha256Parts } from '../../io/checksum.ts'
 import { withLock } from '../../io/lock.ts'
 import { nativeSources, runCompiler } from '../native-source.ts'
-import { cpuFeatures } from '../pjrt/environment.ts'
+import { cpuFeatures } from './environment.ts'
 
 const flags = ['-O3', '-march=native', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-fvisibility=hidden', '-Wl,-z,defs'] as const
 export const compilerOf = (env: NodeJS.ProcessEnv = process.env): string => env['CC'] || 'cc'
