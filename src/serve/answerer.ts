@@ -32,6 +32,8 @@ export interface Computing {
 interface Answer { readonly writing: Writing; readonly request: Request }
 interface Request { readonly channel: Channel<Told>; readonly answers: Answer[]; open: number; readonly promptLogprobs: (Written | undefined)[]; promptTold: boolean }
 
+/** Of an answer that has failed: it is not looked at. */
+const undrawn: ReturnType<Writing['drawn']> = { temperature: 0, topK: 0, topP: 1, minP: 0, key: () => [0, 0], changes: [], told: false }
 const endOfSteps = 'end'
 
 export class Answerer implements Answering {
@@ -141,19 +143,28 @@ export class Answerer implements Answering {
   }
 
   async #advance(step: Step): Promise<void> {
-    const drawnOf = ({ text, from, tokens, draws }: Part): ReturnType<Writing['drawn']> => (this.#answers.get(text) as Answer).writing.drawn(draws, from + tokens.length - draws)
+    const problems = new Map<Answer, Promise<unknown>>()
+    // What is wrong with one answer ends that one: the others go on.
+    const drawnOf = ({ text, from, tokens, draws }: Part): ReturnType<Writing['drawn']> => {
+      const answer = this.#answers.get(text) as Answer
+      try { return answer.writing.drawn(draws, from + tokens.length - draws) } catch (e) {
+        problems.set(answer, Promise.resolve(e))
+        return undrawn
+      }
+    }
     const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, this.vocab)
     const { processes } = this.#options
     if (processes.count > 1) await fromFirst(processes, 'the next step', () => written(order))
     const outcome = await this.#steps.run(order)
-    const problems = new Map<Answer, Promise<MeshworkError>>()
     for (const [replica, parts] of step.parts.entries()) {
       for (const [request, part] of parts.entries()) {
         const answer = this.#answers.get(part.text)
         // Whoever asked has left meanwhile.
-        if (answer === undefined) continue
-        const problem = this.#told(answer, part, outcome, (replica * order.shape.requests + request) * order.shape.draws, order)
-        if (problem !== undefined) problems.set(answer, problem)
+        if (answer === undefined || problems.has(answer)) continue
+        try {
+          const problem = this.#told(answer, part, outcome, (replica * order.shape.requests + request) * order.shape.draws)
+          if (problem !== undefined) problems.set(answer, problem)
+        } catch (e) { problems.set(answer, Promise.resolve(e)) }
       }
     }
     this.#schedule.done(step)
@@ -164,7 +175,7 @@ export class Answerer implements Answering {
   }
 
   /** Tells what a step drew for an answer. @returns what is wrong where nothing could be drawn */
-  #told(answer: Answer, part: Part, { tokens, largest, told }: Outcome, row: number, _order: Order): Promise<MeshworkError> | undefined {
+  #told(answer: Answer, part: Part, { tokens, largest, told }: Outcome, row: number): Promise<MeshworkError> | undefined {
     const { writing, request } = answer
     const { asked, choice, text } = writing
     const likeliest = (at: number, count: number): Written['top'] => (told === undefined ? [] : Array.from({ length: Math.min(count, told.width) }, (_, i) => ({ token: told.top[at * told.width + i] as number, logprob: told.topLogprob[at * told.width + i] as number })))

@@ -4,7 +4,8 @@ import type { DType } from '../core/dtype.ts'
 import { mesh as meshOf, type Backend, type Layouts } from '../engine/index.ts'
 import type { Tokenizer } from '../data/index.ts'
 import type { LanguageModel } from '../models/index.ts'
-import { Answerer, type AnswererOptions } from './answerer.ts'
+import { Answerer } from './answerer.ts'
+import { constraints } from './constrain.ts'
 import { loadWeights, type WeightBits } from './loading.ts'
 import { notFinite } from './not-finite.ts'
 import type { Buckets } from './order.ts'
@@ -39,7 +40,6 @@ export interface OpenOptions extends Layouts {
   /** Tokens of a prompt that are read at once; 256 unless said. */
   readonly chunk?: number
   readonly queue?: { readonly requests: number; readonly tokens: number }
-  readonly constrain?: AnswererOptions['constrain']
 }
 
 export interface Opened {
@@ -55,7 +55,7 @@ const rising = (from: number, to: number): number[] => (from >= to ? [to] : [fro
 const withoutPlaces = <T extends object | undefined>(rules: T): T => (rules === undefined ? rules : Object.fromEntries(Object.entries(rules).filter(([dim]) => !['batch', 'seq', 'kvSeq'].includes(dim))) as T)
 
 /** Loads a model onto a mesh. All processes call it. @throws FileError, UsageError */
-export async function openAnswering(from: Generating, { backend, mesh: axes, weights: bits, context, requests = 8, held, block = 16, cache = 'f32', chunk = 256, queue, constrain, ...given }: OpenOptions): Promise<Opened> {
+export async function openAnswering(from: Generating, { backend, mesh: axes, weights: bits, context, requests = 8, held, block = 16, cache = 'f32', chunk = 256, queue, ...given }: OpenOptions): Promise<Opened> {
   const mesh = meshOf(axes)
   const model = from.model(1)
   const over = given.layout['batch']
@@ -77,7 +77,7 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
   const buckets: Buckets = { requests: rising(1, requests), seq: rising(16, sizes.chunk), blocks: rising(Math.min(16, perText), perText), listed: rising(64, vocab) }
   const answering = new Answerer(steps, {
     sizes, buckets, vocab, tokenizer: from.tokenizer, ends: from.ends ?? (from.tokenizer.endOfText === undefined ? [] : [from.tokenizer.endOfText]), context: most, processes: backend.processes,
-    queue: queue ?? { requests: Infinity, tokens: Infinity }, notFinite: (largest): Promise<FileError> => notFinite(from.weights, largest, loaded.weights), ...(constrain === undefined ? {} : { constrain }),
+    queue: queue ?? { requests: Infinity, tokens: Infinity }, notFinite: (largest): Promise<FileError> => notFinite(from.weights, largest, loaded.weights), constrain: constraints(from.tokenizer),
   })
   return {
     answering, steps,

@@ -1,0 +1,98 @@
+/** Which tokens may come: a machine over bytes, walked along the tree of all tokens. */
+import type { Machine } from './machine.ts'
+import { States, type State } from './states.ts'
+import type { Vocabulary } from './vocabulary.ts'
+
+/** A place in an answer. It never changes: what follows has places of its own. */
+export interface GrammarPlace {
+  /** Bit i % 32 of word i / 32 is 1 where token i may come next. */
+  readonly mask: Uint32Array
+  /** Whether the answer may end here. */
+  readonly mayEnd: boolean
+  /** The place behind a token; undefined where it may not come. */
+  after(token: number): GrammarPlace | undefined
+}
+export interface Grammar { start(): GrammarPlace }
+
+/** Masks that are kept. */
+const mostMasks = 2048
+
+export function grammarOf(machine: Machine, vocabulary: Vocabulary): Grammar {
+  const states = new States(machine)
+  const masks = new Map<State, Uint32Array>()
+  const maskOf = (state: State): Uint32Array => {
+    let mask = masks.get(state)
+    if (mask === undefined) {
+      mask = walk(states, state, vocabulary)
+      if (masks.size >= mostMasks) masks.delete(masks.keys().next().value as State)
+    } else masks.delete(state)
+    // The one that was used last is dropped last.
+    masks.set(state, mask)
+    return mask
+  }
+  const placeAt = (state: State): GrammarPlace => ({
+    get mask() { return maskOf(state) },
+    mayEnd: state.mayEnd,
+    after(token) {
+      const text = vocabulary.texts[token]
+      if (text === undefined || text.length === 0) return undefined
+      let at: State | null = state
+      for (const byte of text) {
+        at = states.step(at, byte)
+        if (at === null) return undefined
+      }
+      return placeAt(at)
+    },
+  })
+  return { start: () => placeAt(states.start) }
+}
+
+function walk(states: States, start: State, { size, ids, bytes, behind, firstId, endId, own, below }: Vocabulary): Uint32Array {
+  const mask = new Uint32Array(Math.ceil(size / 32))
+  const allow = (from: number, to: number): void => { for (let i = from; i < to; i++) { const id = ids[i] as number; mask[id >>> 5] = (mask[id >>> 5] as number) | 1 << (id & 31) } }
+  /** Of states the bytes that lead back to them: as within a text. */
+  const loops = new Map<State, Uint32Array>()
+  const loopsOf = (state: State): Uint32Array => {
+    let found = loops.get(state)
+    if (found === undefined) {
+      found = new Uint32Array(8)
+      for (let b = 0; b < 256; b++) if (states.step(state, b) === state) found[b >>> 5] = (found[b >>> 5] as number) | 1 << (b & 31)
+      loops.set(state, found)
+    }
+    return found
+  }
+  const staysWithin = (node: number, state: State): boolean => {
+    const own = loopsOf(state)
+    for (let i = 0; i < 8; i++) if (((below[node * 8 + i] as number) & ~(own[i] as number)) !== 0) return false
+    return true
+  }
+  const stack: State[] = []
+  const ends: number[] = []
+  let state = start
+  for (let node = 0; node < bytes.length;) {
+    while (ends.length > 0 && node >= (ends.at(-1) as number)) {
+      ends.pop()
+      state = stack.pop() as State
+    }
+    const next = states.step(state, bytes[node] as number)
+    if (next === null) {
+      node = behind[node] as number
+      continue
+    }
+    const [from, end] = [firstId[node] as number, endId[node] as number]
+    // Nothing below leaves the state: all of it may come.
+    if ((behind[node] as number) - node > 4 && staysWithin(node, next)) {
+      allow(from, end)
+      node = behind[node] as number
+      continue
+    }
+    allow(from, from + (own[node] as number))
+    if ((behind[node] as number) > node + 1) {
+      stack.push(state)
+      ends.push(behind[node] as number)
+      state = next
+    }
+    node++
+  }
+  return mask
+}
