@@ -1,16 +1,12 @@
 /** Answers as they come, counted: what chats and completions make their objects of. */
 import { randomUUID } from 'node:crypto'
-import type { Answering, Asked, Ending, Told, Written } from '../serve/asking.ts'
+import type { Ending, Told, Written } from '../serve/asking.ts'
 
 export interface Usage { readonly prompt_tokens: number; readonly completion_tokens: number; readonly total_tokens: number; readonly prompt_tokens_details: { readonly cached_tokens: number } }
 export const usageOf = (prompt: number, completion: number, cached: number): Usage => ({ prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion, prompt_tokens_details: { cached_tokens: cached } })
 
 export interface Answer { text: string; readonly tokens: Written[]; reason: Ending }
 export interface Answered { readonly answers: readonly Answer[]; readonly promptLogprobs: readonly (Written | undefined)[]; readonly usage: Usage }
-
-/** Hears everything that is told of a request. */
-export interface Hearing { told(told: Told): void; ended(reason: 'stop' | 'length' | 'abort' | 'error'): void }
-export type Ask = (answering: Answering, asked: Asked, signal: AbortSignal) => AsyncIterable<Told>
 
 /** The whole answers to a prompt. */
 export async function whole(told: AsyncIterable<Told>, choices: number): Promise<Answered> {

@@ -253,7 +253,7 @@ describe.concurrent('the other commands', () => {
     expect(plain.out).toMatch(/^PROBLEM +plugin .*not installed\n +fix: .*plugins install cpu.*--plugin simulate/m)
     const { ok, findings } = JSON.parse(json.out) as { ok: boolean; findings: { what: string; ok: boolean; fix?: string }[] }
     expect(ok).toBe(false)
-    expect(findings.map(f => f.what)).toEqual(['Node', 'machine', 'threads', 'cache', 'MPI', 'plugin'])
+    expect(findings.map(f => f.what)).toEqual(['Node', 'machine', 'threads', 'cache', 'MPI', 'kernels', 'plugin'])
     for (const f of findings) expect(f.fix === undefined).toBe(f.ok)
   })
 
@@ -263,7 +263,7 @@ describe.concurrent('the other commands', () => {
     expect(JSON.parse(out)).toMatchObject({ ok: true })
   })
 
-  it.each(['', 'train', 'eval', 'generate', 'checkpoint', 'data', 'data prepare', 'data show', 'doctor', 'plugins', 'plugins list', 'plugins install', 'plugins path', 'models', 'models list', 'models fetch'])('help has an example: meshwork %s', async command => {
+  it.each(['', 'train', 'eval', 'generate', 'chat', 'serve', 'checkpoint', 'data', 'data prepare', 'data show', 'doctor', 'plugins', 'plugins list', 'plugins install', 'plugins path', 'models', 'models list', 'models fetch'])('help has an example: meshwork %s', async command => {
     const { code, out, err } = await server.run([...command.split(' ').filter(word => word !== ''), '--help'], { cwd: place.path })
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect(out).toMatch(/^Usage: meshwork/)

@@ -28,7 +28,7 @@ const escaped = any(
 const anyCharacter: Expr = any(characters(plainCharacters), seq(literal('\\'), escaped))
 
 /** A text of so many characters. */
-export const text = (min = 0, max = Infinity): Expr => seq(literal('"'), repeat(rule('character'), min, max), literal('"'))
+export const text = (min = 0, max: number = Infinity): Expr => seq(literal('"'), repeat(rule('character'), min, max), literal('"'))
 export const integer: Expr = seq(maybe(literal('-')), any(literal('0'), seq(bytes([49, 57]), digits)))
 export const fraction: Expr = seq(literal('.'), repeat(digit, 1, Infinity))
 const exponent = seq(bytes([0x45, 0x45], [0x65, 0x65]), maybe(bytes([0x2b, 0x2b], [0x2d, 0x2d])), repeat(digit, 1, Infinity))

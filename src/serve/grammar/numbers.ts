@@ -52,7 +52,7 @@ export const integersIn = ({ low, high }: Bounds): Expr => integersBetween(low =
  * Numbers between bounds: whole ones, and between two whole ones of the range anything. What lies between a bound and the next whole number is left out. With at most so many digits
  * behind the point.
  */
-export function numbersIn(bounds: Bounds, places = Infinity): Expr {
+export function numbersIn(bounds: Bounds, places: number = Infinity): Expr {
   const tail: Expr = places === Infinity ? fraction : places === 0 ? nothing : seq(literal('.'), repeat(digits(0, 9), 1, places))
   const { low, high } = bounds
   if (low === undefined && high === undefined) return places === Infinity ? number : seq(integer, maybe(tail))
