@@ -58,11 +58,10 @@ const headStartMs = 1500
 export async function speaks(exitCode: number): Promise<boolean> {
   if (isParallel()) return currentJob().fail()
   if (rankNow() === 0) return true
-  // The command line is the same in every rank. What else can fail by now is a host's, and its first rank says it.
-  if (exitCode === 2 || launched().onHost > 0) return false
-  // Where all hosts fail alike, rank 0 says so, and its launcher may end the others meanwhile.
+  // Rank 0 says it, where all fail alike: the launcher ends the others as soon as one has ended, so this one gives it time.
   await pause(headStartMs)
-  return true
+  // The command line is the same in every rank. What else can fail by now is a host's, and its first rank says it.
+  return exitCode !== 2 && launched().onHost === 0
 }
 
 /** What stands above a message that comes from another rank than 0. */
