@@ -1,7 +1,8 @@
 /** Products and sums by our own kernels: right, and of a row the same bits however many others there are. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { compile, input, loose, mesh, openBackend, scan, type AnyTensor, type Backend, type MeshArray, type Tree } from '../../src/engine/index.ts'
+import { compile, full, index as indexOf, input, loose, mesh, openBackend, plan, scan, type AnyTensor, type Backend, type MeshArray, type Tree } from '../../src/engine/index.ts'
 import type { DType } from '../../src/core/dtype.ts'
+import { linear } from '../../src/nn/linear.ts'
 import { draw, relativeError } from '../support/values.ts'
 
 let backend: Backend
@@ -40,6 +41,33 @@ describe.each([{ order: 'columns', n: 37 }, { order: 'rows', n: 37 }, { order: '
     const f = (x: AnyTensor, w: AnyTensor): AnyTensor => scan({ name: 'layers', size: 3 }, loose(x), { w: loose(w) } as Tree, (y, given) => [loose(y).add(loose(loose(y).dot(loose((given as { readonly w: AnyTensor }).w), 'k')).mean('n').mul(0.1)), {}] as const)[0]
     const given = [numbers(5 * k, 3), numbers(3 * n * k, 4)]
     expect(relativeError([...await computed(f, [x, stack], given)], [...await computed(f, [x, stack], given, false)])).toBeLessThan(1e-6)
+  })
+})
+
+describe.each([
+  { what: '8 bits', group: 32, bits: 8, offsets: false }, { what: '8 bits in small groups', group: 16, bits: 8, offsets: false }, { what: '8 bits with offsets', group: 32, bits: 8, offsets: true },
+  { what: '4 bits', group: 32, bits: 4, offsets: false }, { what: '4 bits with offsets', group: 64, bits: 4, offsets: true }, { what: '8 bits in groups that the kernel has none of', group: 8, bits: 8, offsets: false },
+] as const)('products with weights of $what', ({ group, bits, offsets }) => {
+  const [n, k] = [37, 192]
+  const along = (size: number) => [{ name: 'layers', size: 3 }, { name: 'n', size: n }, { name: 'k', size }]
+  const whole = (count: number, seed: number) => Array.from({ length: count }, (_, i) => Math.floor(256 * draw(seed, i)))
+  const values = bits === 8 ? Int8Array.from(whole(3 * n * k, 2), x => x - 128) : Uint8Array.from(whole(3 * n * k / 2, 2))
+  const given = [values, numbers(3 * n * k / group, 3), ...(offsets ? [numbers(3 * n * k / group, 4)] : [])] as unknown as readonly Float32Array[]
+  const inputs = [input('values', along(bits === 8 ? k : k / 2), bits === 8 ? 'i8' : 'u8'), input('scale', along(k / group), 'f16'), ...(offsets ? [input('offset', along(k / group), 'f16')] : [])]
+  type Layer = { readonly [name: string]: AnyTensor }
+  const product = (x: AnyTensor, w: Layer): AnyTensor => loose(linear(loose(x), w as never, 'k'))
+  const loop = (x: AnyTensor, ...w: readonly AnyTensor[]): AnyTensor => {
+    const layers = Object.fromEntries(inputs.map((_, i) => [['values', 'scale', 'offset'][i] ?? '', loose(w[i] as AnyTensor)])) as Tree
+    return loose(scan({ name: 'layers', size: 3 }, loose(full(0, [{ name: 'm', size: x.shape[0]?.size ?? 0 }, { name: 'n', size: n }])), layers, (y, layer) => [loose(y).mul(0.5).add(loose(product(x, layer as Layer))), {}] as const)[0])
+  }
+  const one = (x: AnyTensor, ...w: readonly AnyTensor[]): AnyTensor => product(x, Object.fromEntries(inputs.map((_, i) => [['values', 'scale', 'offset'][i] ?? '', loose(indexOf(loose(w[i] as AnyTensor), 'layers', 1))])))
+  test.each([{ where: 'in a loop over a stack', f: loop }, { where: 'alone', f: one }])('$where', async ({ f }) => {
+    const rows = (m: number, plain = false): Promise<Float32Array> => computed(f, [input('x', [{ name: 'm', size: m }, { name: 'k', size: k }]), ...inputs], [numbers(m * k, 1), ...given], !plain)
+    const { text } = plan(f as never, [input('x', [{ name: 'm', size: 2 }, { name: 'k', size: k }]), ...inputs] as never, { mesh: mesh({}), layout: {}, kernels: true })
+    expect(text.includes('"meshwork.dot_few"')).toBe(group >= 16)
+    const all = await rows(19)
+    expect(relativeError([...all], [...await rows(19, true)])).toBeLessThan(1e-6)
+    for (const m of [1, 2, 3, 5, 12, 17]) expect(await rows(m)).toEqual(all.slice(0, m * n))
   })
 })
 
