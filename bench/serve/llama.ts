@@ -19,6 +19,8 @@ interface Package {
 let sequences: Sequence[] = []
 const greedy = { temperature: 0, yieldEogToken: true }
 
+const cpu = (): number => { const { user, system } = process.cpuUsage(); return (user + system) / 1000 }
+
 async function start({ model, streams, context, threads }: Ask<'open'>): Promise<Answers['open']> {
   const { getLlama } = await import(pathToFileURL(process.argv[2] ?? '').href) as Package
   const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error', maxThreads: threads })
@@ -38,18 +40,19 @@ async function answered(sequence: Sequence, prompt: readonly number[], tokens: n
 }
 
 async function decode({ streams, prompt, tokens, salt }: Ask<'decode'>): Promise<Decoding> {
+  const used = cpu()
   const times = Array.from({ length: streams }, (): number[] => [])
   await Promise.all(times.map((own, i) => answered(sequences[i] as Sequence, [...promptOf(prompt, salt, i)], tokens, (_, at) => { own.push(at) })))
   const from = Math.max(...times.map(own => own[0] ?? NaN))
   const to = Math.min(...times.map(own => own.at(-1) ?? NaN))
-  return { ms: to - from, tokens: times.reduce((n, own) => n + own.filter(at => at > from && at <= to).length, 0) }
+  return { ms: to - from, tokens: times.reduce((n, own) => n + own.filter(at => at > from && at <= to).length, 0), cpuMs: cpu() - used }
 }
 
 async function prefill({ tokens, salt }: Ask<'prefill'>): Promise<Answers['prefill']> {
-  const begun = performance.now()
+  const [begun, used] = [performance.now(), cpu()]
   let ms = NaN
   await answered(sequences[0] as Sequence, [...promptOf(tokens, salt)], 1, (_, at) => { ms = at - begun })
-  return { ms }
+  return { ms, cpuMs: cpu() - used }
 }
 
 async function text({ prompt, tokens }: Ask<'text'>): Promise<Answers['text']> {

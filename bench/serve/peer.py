@@ -46,14 +46,15 @@ def texts(prompts, tokens):
 
 
 def decode(streams, prompt, tokens, salt):
+    used = time.process_time()
     _, times = texts([globals()["prompt"](prompt, salt, i) for i in range(streams)], tokens)
-    return {"ms": (times[-1] - times[0]) * 1000, "tokens": (tokens - 1) * streams}
+    return {"ms": (times[-1] - times[0]) * 1000, "tokens": (tokens - 1) * streams, "cpuMs": (time.process_time() - used) * 1000}
 
 
 def prefill(tokens, salt):
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     _, times = texts([prompt(tokens, salt)], 1)
-    return {"ms": (times[0] - start) * 1000}
+    return {"ms": (times[0] - start) * 1000, "cpuMs": (time.process_time() - used) * 1000}
 
 
 def text(prompt, tokens):

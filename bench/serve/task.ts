@@ -4,6 +4,8 @@ export interface Decoding {
   readonly ms: number
   /** Tokens that came in that time, of all streams. */
   readonly tokens: number
+  /** Processor time of all threads, of the whole request. */
+  readonly cpuMs: number
   /** The time that this process' main thread was busy, for each step: ours alone says it. */
   readonly hostMs?: number
 }
@@ -23,7 +25,7 @@ export type Request =
 export interface Answers {
   readonly open: { readonly runtime: string }
   readonly decode: Decoding
-  readonly prefill: { readonly ms: number }
+  readonly prefill: { readonly ms: number; readonly cpuMs: number }
   readonly first: { readonly ms: readonly number[] }
   readonly text: { readonly tokens: readonly number[] }
 }

@@ -15,6 +15,8 @@ function opened(): Opened {
   return open.opened
 }
 
+const cpu = (): number => { const { user, system } = process.cpuUsage(); return (user + system) / 1000 }
+
 async function start({ model, streams, context, weights, batch = 1, shard = 1 }: Ask<'open'>): Promise<Answers['open']> {
   const written = await writtenModel(model, { context: String(context), batch: String(batch), model: String(shard), ...(weights === undefined ? {} : { weights }) })
   const backend = await openBackend({ devices: written.devices })
@@ -34,6 +36,7 @@ async function answered(prompt: Int32Array, tokens: number, onToken: (token: num
 async function decode({ streams, prompt, tokens, salt }: Ask<'decode'>): Promise<Decoding> {
   const times = Array.from({ length: streams }, (): number[] => [])
   let [begun, ended] = [0, false]
+  const used = cpu()
   let busy = performance.eventLoopUtilization()
   let between: typeof busy | undefined
   await Promise.all(times.map((own, stream) => answered(promptOf(prompt, salt, stream), tokens, (_, at) => {
@@ -46,7 +49,7 @@ async function decode({ streams, prompt, tokens, salt }: Ask<'decode'>): Promise
   const from = Math.max(...times.map(own => own[0] ?? NaN))
   const to = Math.min(...times.map(own => own.at(-1) ?? NaN))
   const inside = times.map(own => own.filter(at => at > from && at <= to).length)
-  return { ms: to - from, tokens: inside.reduce((a, b) => a + b, 0), hostMs: (between?.active ?? NaN) / Math.max(...inside) }
+  return { ms: to - from, tokens: inside.reduce((a, b) => a + b, 0), cpuMs: cpu() - used, hostMs: (between?.active ?? NaN) / Math.max(...inside) }
 }
 
 async function timeToFirst(prompt: Int32Array): Promise<number> {
@@ -86,7 +89,7 @@ async function text({ prompt, tokens }: Ask<'text'>): Promise<Answers['text']> {
 
 const answers: { readonly [K in Request['do']]: (request: Ask<K>) => Promise<Answers[K]> } = {
   open: start, decode, first, text,
-  prefill: async ({ tokens, salt }) => ({ ms: await timeToFirst(promptOf(tokens, salt)) }),
+  prefill: async ({ tokens, salt }) => { const used = cpu(); return { ms: await timeToFirst(promptOf(tokens, salt)), cpuMs: cpu() - used } },
 }
 
 for await (const line of createInterface(process.stdin)) {
