@@ -7,7 +7,7 @@ import { MeshworkError } from '../../src/core/errors.ts'
 import { withLock } from '../../src/io/lock.ts'
 import { cacheRoot } from '../../src/runtime/plugins/index.ts'
 import { run, type Say } from '../../test/oracle/python.ts'
-import { Worker } from '../process.ts'
+import { environments, Worker } from '../process.ts'
 
 export const llamaVersion = '3.22.1'
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
@@ -37,7 +37,8 @@ export async function llamaModule(say: Say): Promise<string> {
   })
 }
 
-export const startOurs = (name: string): Worker => new Worker(name, process.execPath, ['--import', 'tsx', here('worker.ts')], {})
+/** As `bin/meshwork.js` starts itself. */
+export const startOurs = (name: string): Worker => new Worker(name, process.execPath, ['--import', 'tsx', here('worker.ts')], environments['huge pages'])
 export const startLlama = (name: string, module: string): Worker => new Worker(name, process.execPath, ['--import', 'tsx', here('llama.ts'), module], {})
 /** Its threads wait without spinning: on a machine that does other things too they would take each other's time. */
 export const startTorch = (name: string, python: string): Worker => new Worker(name, python, [here('peer.py')], { PYTHONDONTWRITEBYTECODE: '1', HF_HUB_OFFLINE: '1', TQDM_DISABLE: '1', OMP_WAIT_POLICY: 'passive' })

@@ -6,7 +6,7 @@ export interface Decoding {
   readonly tokens: number
   /** Processor time of all threads, of the whole request. */
   readonly cpuMs: number
-  /** The time that this process' main thread was busy, for each step: ours alone says it. */
+  /** Processor time of the main thread for each step: ours alone says it. */
   readonly hostMs?: number
 }
 

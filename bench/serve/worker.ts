@@ -1,5 +1,6 @@
 /** Our side of the section on serving: a request a line on stdin, an answer a line on stdout. */
 import { createInterface } from 'node:readline'
+import { readFileSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { writtenModel } from '../../src/cli/written-model.ts'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
@@ -16,6 +17,9 @@ function opened(): Opened {
 }
 
 const cpu = (): number => { const { user, system } = process.cpuUsage(); return (user + system) / 1000 }
+
+/** Processor time of the main thread, in ms, as Linux has it: what waits, or runs on other threads, is not in it. */
+const host = (): number => Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
 
 async function start({ model, streams, context, weights, batch = 1, shard = 1 }: Ask<'open'>): Promise<Answers['open']> {
   const written = await writtenModel(model, { context: String(context), batch: String(batch), model: String(shard), ...(weights === undefined ? {} : { weights }) })
@@ -37,19 +41,18 @@ async function decode({ streams, prompt, tokens, salt }: Ask<'decode'>): Promise
   const times = Array.from({ length: streams }, (): number[] => [])
   let [begun, ended] = [0, false]
   const used = cpu()
-  let busy = performance.eventLoopUtilization()
-  let between: typeof busy | undefined
+  let [before, busy] = [0, NaN]
   await Promise.all(times.map((own, stream) => answered(promptOf(prompt, salt, stream), tokens, (_, at) => {
-    if (own.push(at) === 1 && ++begun === streams) busy = performance.eventLoopUtilization()
+    if (own.push(at) === 1 && ++begun === streams) before = host()
     if (own.length === tokens && !ended) {
       ended = true
-      between = performance.eventLoopUtilization(busy)
+      busy = host() - before
     }
   })))
   const from = Math.max(...times.map(own => own[0] ?? NaN))
   const to = Math.min(...times.map(own => own.at(-1) ?? NaN))
   const inside = times.map(own => own.filter(at => at > from && at <= to).length)
-  return { ms: to - from, tokens: inside.reduce((a, b) => a + b, 0), cpuMs: cpu() - used, hostMs: (between?.active ?? NaN) / Math.max(...inside) }
+  return { ms: to - from, tokens: inside.reduce((a, b) => a + b, 0), cpuMs: cpu() - used, hostMs: busy / Math.max(...inside) }
 }
 
 async function timeToFirst(prompt: Int32Array): Promise<number> {
