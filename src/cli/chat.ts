@@ -4,7 +4,7 @@ import { Command } from 'commander'
 import { FileError } from '../core/errors.ts'
 import type { Message } from '../data/index.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
-import { led } from '../serve/answer-files.ts'
+import { led } from '../serve/turns.ts'
 import { Refused } from '../serve/asking.ts'
 import { askedOf } from '../serve/generate.ts'
 import { meshOfRun } from '../train/run.ts'
@@ -46,9 +46,9 @@ Ctrl-C ends the answer that is being written, and between answers the conversati
       output.status('starting')
       const backend = await openBackend({ devices: written.devices, plugin, backend: whereDevices() })
       try {
-        const { answering, close } = await written.open(backend, { requests: 1 })
+        const { answering, turns, close } = await written.open(backend, { requests: 1 })
         output.clear()
-        await led(answering, processes, async () => {
+        await led(turns, processes, async () => {
           const terminal = process.stdin.isTTY === true && flags.json !== true
           const lines = createInterface({ input: process.stdin, ...(terminal ? { output: process.stdout, prompt: '> ' } : {}) })
           const messages: Message[] = system === undefined ? [] : [{ role: 'system', content: system }]

@@ -4,8 +4,9 @@ import { UsageError } from '../core/errors.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
 import { readTokenizer } from '../data/index.ts'
 import { textFormats } from '../data/text-data.ts'
-import { answerFiles, led, type AnsweredFiles } from '../serve/answer-files.ts'
+import { answerFiles, type AnsweredFiles } from '../serve/answer-files.ts'
 import { writeText, type GenerateOptions } from '../serve/generate.ts'
+import { led } from '../serve/turns.ts'
 import { meshOfRun, type Run } from '../train/run.ts'
 import { formatOfFlags } from './data-files.ts'
 import { formatInteger, visible } from './format.ts'
@@ -84,7 +85,7 @@ Examples:
           stops.finish()
           output.write(visible(asked.prompt))
           let text = ''
-          await led(opened.answering, processes, async () => {
+          await led(opened.turns, processes, async () => {
             for await (const piece of writeText(opened.answering, written.from.tokenizer, { ...asked, signal: stops.signal })) {
               text += piece
               output.write(visible(piece))
@@ -114,7 +115,7 @@ Examples:
       await keptWorkOn(processes, { devices: written.devices, plugin: rest.plugin, output, stopped: goesOn }, async (backend, signal) => {
         const opened = await written.open(backend, { requests })
         const { replicas } = opened.answering.sizes
-        const made = await led(opened.answering, processes, () => answerFiles(opened.answering, written.from.tokenizer, {
+        const made = await led(opened.turns, processes, () => answerFiles(opened.answering, written.from.tokenizer, {
           input, format: read, output: to, asked: { sampling, stop, maxTokens }, template: written.template, atOnce: 2 * requests * replicas, restart: restart === true, signal, onProgress: rateProgress(output, 'prompts'),
           identity: { model: folder, weights: rest.weights ?? null, sampling: JSON.stringify({ ...sampling, stop, maxTokens: maxTokens ?? null }) },
         }))

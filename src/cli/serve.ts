@@ -2,7 +2,7 @@
 import { basename } from 'node:path'
 import { Command } from 'commander'
 import { leadersFirst, openBackend } from '../engine/index.ts'
-import { led } from '../serve/answer-files.ts'
+import { led } from '../serve/turns.ts'
 import { openServer } from '../server/index.ts'
 import { meshOfRun } from '../train/run.ts'
 import { formatDuration, formatInteger } from './format.ts'
@@ -56,8 +56,8 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
         const opened = await written.open(backend, { requests: atOnce, queue: { requests: waiting, tokens: Infinity } })
         const began = performance.now()
         await opened.prepare((done, all) => { output.status(`compiling ${done} of ${all}  ${formatDuration((performance.now() - began) / 1000 * (all - done) / done)} left`) })
-        const { answering, steps } = opened
-        await led(answering, processes, async () => {
+        const { answering, steps, turns } = opened
+        await led(turns, processes, async () => {
           const { tokenizer } = written.from
           const name = flags.name ?? basename(folder).replace(/\.gguf$/, '')
           const server = await openServer({

@@ -4,7 +4,6 @@ import { basename, dirname, join } from 'node:path'
 import { DataError, FileError } from '../core/errors.ts'
 import type { PlainObject } from '../core/plain.ts'
 import type { ChatTemplate, DocumentFormat, Tokenizer } from '../data/index.ts'
-import { fromFirst, type Processes } from '../engine/index.ts'
 import { syncFolder } from '../io/atomic.ts'
 import type { Answerer } from './answerer.ts'
 import { Refused, type Asked } from './asking.ts'
@@ -129,20 +128,5 @@ export async function answerFiles(answering: Answerer, tokenizer: Tokenizer, { i
     throw e
   } finally {
     await work[Symbol.asyncDispose]()
-  }
-}
-
-/** Does work in the first process while the others compute what it decides; what it throws is thrown in all. */
-export async function led<T>(answering: Answerer, processes: Processes, work: () => Promise<T>): Promise<T | undefined> {
-  if (processes.rank !== 0) {
-    await answering.follow()
-    await fromFirst(processes, 'how it ended', () => '')
-    return undefined
-  }
-  try {
-    return await work()
-  } finally {
-    await answering.rest()
-    if (processes.count > 1) await fromFirst(processes, 'how it ended', () => '')
   }
 }

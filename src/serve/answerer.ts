@@ -1,12 +1,12 @@
 /** A model that answers many at once: what is asked is scheduled, computed step by step, and told as it is drawn. */
 import type { MeshworkError } from '../core/errors.ts'
-import { fromFirst, type Processes } from '../engine/index.ts'
 import { Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
 import { Channel } from './channel.ts'
 import { orderOf, readOrder, written, type Buckets, type Order } from './order.ts'
 import { Schedule, type Part, type Sizes, type Step, type Text } from './schedule.ts'
 import type { CacheSize } from '../models/index.ts'
 import type { Outcome } from './steps.ts'
+import type { Turn, Turns } from './turns.ts'
 import { Writing, type Place, type WritingOptions } from './writing.ts'
 
 export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
@@ -15,7 +15,7 @@ export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
   /** Ids there are. */
   readonly vocab: number
   readonly queue: { readonly requests: number; readonly tokens: number }
-  readonly processes: Processes
+  readonly turns: Turns
   /** Where an answer begins that must be as `Asked.constraint` says. @throws UsageError */
   readonly constrain?: (constraint: NonNullable<Asked['constraint']>) => Place
   /** What is wrong where no token can be drawn. */
@@ -34,7 +34,6 @@ interface Request { readonly channel: Channel<Told>; readonly answers: Answer[];
 
 /** Of an answer that has failed: it is not looked at. */
 const undrawn: ReturnType<Writing['drawn']> = { temperature: 0, topK: 0, topP: 1, minP: 0, key: () => [0, 0], changes: [], told: false }
-const endOfSteps = 'end'
 
 export class Answerer implements Answering {
   readonly context: number
@@ -45,12 +44,14 @@ export class Answerer implements Answering {
   readonly #options: AnswererOptions
   #schedule: Schedule
   readonly #answers = new Map<Text, Answer>()
+  readonly #turn: Turn
   #turning: Promise<void> | undefined
   #step: number | undefined
 
   constructor(steps: Computing, options: AnswererOptions) {
     this.#steps = steps
     this.#options = options
+    this.#turn = options.turns.add(order => steps.run(readOrder(order)))
     this.sizes = options.sizes
     this.#schedule = new Schedule(options.sizes)
     this.context = options.sizes.context
@@ -71,7 +72,7 @@ export class Answerer implements Answering {
       if (signal.aborted) aborted()
       else signal.addEventListener('abort', aborted, { once: true })
     }
-    this.#turn()
+    this.#go()
     return request.channel
   }
 
@@ -81,20 +82,6 @@ export class Answerer implements Answering {
   load(): Load {
     const { waiting, running, blocksUsed, sizes } = this.#schedule
     return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, ...(this.#step === undefined ? {} : { step: this.#step }) }
-  }
-
-  /** Computes what the first process decides, until it says that there is no more for now. For the other processes. */
-  async follow(): Promise<void> {
-    for (;;) {
-      const order = await fromFirst(this.#options.processes, 'the next step', () => '')
-      if (order === endOfSteps) return
-      await this.#steps.run(readOrder(order))
-    }
-  }
-  /** Lets the other processes go on with something else. Nothing may be asked meanwhile. */
-  async rest(): Promise<void> {
-    await this.#turning
-    if (this.#options.processes.count > 1) await fromFirst(this.#options.processes, 'the next step', () => endOfSteps)
   }
 
   #check({ prompt, choices, constraint, adapter, maxTokens }: Asked): void {
@@ -119,11 +106,11 @@ export class Answerer implements Answering {
     }
   }
 
-  #turn(): void {
+  #go(): void {
     this.#turning ??= this.#turns().finally(() => {
       this.#turning = undefined
       // Something may have been asked after the last look.
-      if (this.#answers.size > 0) this.#turn()
+      if (this.#answers.size > 0) this.#go()
     })
   }
 
@@ -153,9 +140,7 @@ export class Answerer implements Answering {
       }
     }
     const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, this.vocab)
-    const { processes } = this.#options
-    if (processes.count > 1) await fromFirst(processes, 'the next step', () => written(order))
-    const outcome = await this.#steps.run(order)
+    const outcome = await this.#turn(() => written(order), () => this.#steps.run(order))
     for (const [replica, parts] of step.parts.entries()) {
       for (const [request, part] of parts.entries()) {
         const answer = this.#answers.get(part.text)

@@ -29,6 +29,20 @@ export type Constraint =
   | { readonly type: 'choice'; readonly choices: readonly string[] }
   /** A grammar in EBNF whose first rule is `root`. */
   | { readonly type: 'ebnf'; readonly grammar: string }
+  | ToolCalls
+
+/** Functions that an answer may call, in the form that most models learn: `<tool_call>{"name": "…", "arguments": {…}}</tool_call>`, with at most a new line within its ends. */
+export interface ToolCalls {
+  readonly type: 'tools'
+  /** By name the JSON schema of its arguments. */
+  readonly tools: readonly { readonly name: string; readonly schema: unknown }[]
+  /** Whether it must call one; it may say something before otherwise, or only that. */
+  readonly required: boolean
+  /** Whether it may call more than one. */
+  readonly several: boolean
+}
+/** How a call is written: what stands around its name, and around its arguments. */
+export const callForm = { open: '<tool_call>', name: '{"name": ', arguments: ', "arguments": ', end: '}', close: '</tool_call>' } as const
 
 export interface Asked {
   readonly prompt: Int32Array

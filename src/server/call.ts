@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { Refused, type Asked, type Told } from '../serve/asking.ts'
 import { ApiError, apiError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
-import type { ServedModel } from './models.ts'
+import type { ServedModel, WritingModel } from './models.ts'
 
 /** Objects in objects, at most. */
 const deepest = 64
@@ -67,12 +67,12 @@ export class Call {
   }
 
   /** Asks a model, and counts what comes of it. @param field that the prompt came in @throws ApiError, at once */
-  ask({ answering, name }: ServedModel, asked: Asked, field = 'prompt'): AsyncIterable<Told> {
+  ask({ answering, name }: WritingModel, asked: Asked, field = 'prompt'): AsyncIterable<Told> {
     const hearing = this.#options.metrics.request(name, asked)
     let told: AsyncIterable<Told>
     try { told = answering.ask(asked, this.#controller.signal) } catch (e) {
       hearing.ended('error')
-      throw apiError(e, field)
+      throw apiError(e, field, asked.constraint?.type === 'tools' ? 'tools' : undefined)
     }
     return this.#heard(told, hearing)
   }

@@ -12,7 +12,7 @@ import { completions } from './completions.ts'
 import { ApiError, apiError } from './errors.ts'
 import { Guard, isLoopback } from './guard.ts'
 import { Metrics } from './metrics.ts'
-import { modelNamed, modelObject, type ServedModel } from './models.ts'
+import { isWriter, modelNamed, modelObject, type ServedModel } from './models.ts'
 import { detokenize, tokenize, tokenizerInfo } from './tokenizer-routes.ts'
 
 export interface ServerOptions {
@@ -46,7 +46,7 @@ export const routes: readonly Route[] = [
   { method: 'get', path: '/health/live', open: true, run: call => call.json({ status: 'live' }) },
   { method: 'get', path: '/health/ready', open: true, run: (_, __, { isReady }) => (isReady() ? Response.json({ status: 'ready' }) : Response.json({ status: 'not ready' }, { status: 503 })) },
   { method: 'get', path: '/health', open: true, run: (_, __, { isReady }) => (isReady() ? Response.json({ status: 'ok' }) : Response.json({ status: 'not ready' }, { status: 503 })) },
-  { method: 'get', path: '/metrics', run: (call, _, { metrics }) => new Response(metrics.text(call.models.map(m => ({ name: m.name, load: m.answering.load() }))), { headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' } }) },
+  { method: 'get', path: '/metrics', run: (call, _, { metrics }) => new Response(metrics.text(call.models.flatMap(m => (isWriter(m) && m.parent === undefined ? [{ name: m.name, load: m.answering.load() }] : []))), { headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' } }) },
   { method: 'get', path: '/v1/models', run: call => call.json({ object: 'list', data: call.models.map(modelObject) }) },
   // Names may have slashes.
   { method: 'get', path: '/v1/models/:id{.+}', run: (call, c) => call.json(modelObject(modelNamed(call.models, c.req.param('id') ?? ''))) },
