@@ -55,7 +55,7 @@ export interface WrittenModel {
   readonly from: Generating
   readonly template: ChatTemplate | undefined
   readonly devices: number
-  open(backend: Backend, options?: Pick<OpenOptions, 'requests' | 'held' | 'chunk' | 'queue' | 'block'>): Promise<Opened>
+  open(backend: Backend, options?: Pick<OpenOptions, 'requests' | 'held' | 'chunk' | 'queue' | 'block' | 'turns'>): Promise<Opened>
 }
 
 /**

@@ -1,5 +1,6 @@
 /** One answer as it is written: how its next token is drawn, where its text ends, and which of its text is certain. */
 import { threefry2x32 } from '../core/threefry.ts'
+import { UsageError } from '../core/errors.ts'
 import type { StreamDecoder, Tokenizer } from '../data/index.ts'
 import type { Asked, Ending, Written } from './asking.ts'
 import type { Drawn } from './order.ts'
@@ -114,7 +115,10 @@ export class Writing {
   #allowed(): Uint32Array {
     const place = this.#place
     if (place === undefined) return full
-    if (!place.mayEnd) return place.mask
+    if (!place.mayEnd) {
+      if (place.mask.every(word => word === 0)) throw new UsageError({ code: 'constraint', what: 'the model has no token for what must come next', fix: 'ask for text that its tokenizer can write' })
+      return place.mask
+    }
     const mask = place.mask.slice()
     for (const id of [...this.#options.ends, ...this.asked.stopTokens]) mask[id >>> 5] = (mask[id >>> 5] ?? 0) | 1 << (id & 31)
     return mask

@@ -77,6 +77,18 @@ export class Metrics {
     }
   }
 
+  /** Texts are to become vectors. @returns what hears how that ended */
+  embedding(model: string, tokens: number): (reason: string) => void {
+    const of = this.#of(model)
+    const began = performance.now()
+    of.promptTokens += tokens
+    return reason => {
+      of.ends.set(reason, (of.ends.get(reason) ?? 0) + 1)
+      of.histograms.e2e_request_latency_seconds.observe((performance.now() - began) / 1000)
+      of.histograms.request_prompt_tokens.observe(tokens)
+    }
+  }
+
   text(loads: readonly { readonly name: string; readonly load: Load }[]): string {
     const out: string[] = []
     const family = (name: string, type: string, help: string, lines: readonly string[]): void => { out.push(`# HELP ${prefix}${name} ${help}`, `# TYPE ${prefix}${name} ${type}`, ...lines) }

@@ -9,10 +9,12 @@ import { UsageError } from '../core/errors.ts'
 import { Call } from './call.ts'
 import { chatCompletions } from './chat.ts'
 import { completions } from './completions.ts'
+import { embeddings } from './embeddings.ts'
 import { ApiError, apiError } from './errors.ts'
 import { Guard, isLoopback } from './guard.ts'
 import { Metrics } from './metrics.ts'
-import { isWriter, modelNamed, modelObject, type ServedModel } from './models.ts'
+import { isWriter, loadOf, modelNamed, modelObject, type ServedModel } from './models.ts'
+import { responses } from './responses.ts'
 import { detokenize, tokenize, tokenizerInfo } from './tokenizer-routes.ts'
 
 export interface ServerOptions {
@@ -27,7 +29,7 @@ export interface ServerOptions {
   /** Bytes of a body at most; 16 MiB unless said. */
   readonly bodyBytes?: number
   /** Hears an object for each request and each failure, without prompts and keys. */
-  readonly log?: (event: object) => void
+  readonly log?: (event: { readonly event: string; readonly error?: string; readonly [field: string]: unknown }) => void
 }
 
 export interface OpenServer {
@@ -46,12 +48,14 @@ export const routes: readonly Route[] = [
   { method: 'get', path: '/health/live', open: true, run: call => call.json({ status: 'live' }) },
   { method: 'get', path: '/health/ready', open: true, run: (_, __, { isReady }) => (isReady() ? Response.json({ status: 'ready' }) : Response.json({ status: 'not ready' }, { status: 503 })) },
   { method: 'get', path: '/health', open: true, run: (_, __, { isReady }) => (isReady() ? Response.json({ status: 'ok' }) : Response.json({ status: 'not ready' }, { status: 503 })) },
-  { method: 'get', path: '/metrics', run: (call, _, { metrics }) => new Response(metrics.text(call.models.flatMap(m => (isWriter(m) && m.parent === undefined ? [{ name: m.name, load: m.answering.load() }] : []))), { headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' } }) },
+  { method: 'get', path: '/metrics', run: (call, _, { metrics }) => new Response(metrics.text(call.models.flatMap(m => (isWriter(m) && m.parent !== undefined ? [] : [{ name: m.name, load: loadOf(m) }]))), { headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' } }) },
   { method: 'get', path: '/v1/models', run: call => call.json({ object: 'list', data: call.models.map(modelObject) }) },
   // Names may have slashes.
   { method: 'get', path: '/v1/models/:id{.+}', run: (call, c) => call.json(modelObject(modelNamed(call.models, c.req.param('id') ?? ''))) },
   { method: 'post', path: '/v1/chat/completions', run: call => chatCompletions(call) },
   { method: 'post', path: '/v1/completions', run: call => completions(call) },
+  { method: 'post', path: '/v1/responses', run: call => responses(call) },
+  { method: 'post', path: '/v1/embeddings', run: call => embeddings(call) },
   { method: 'post', path: '/tokenize', run: call => tokenize(call) },
   { method: 'post', path: '/detokenize', run: call => detokenize(call) },
   { method: 'get', path: '/tokenizer_info', run: call => tokenizerInfo(call) },

@@ -3,7 +3,7 @@ import { Refused } from './asking.ts'
 import type { RowProgram } from './rows.ts'
 import type { Turn, Turns } from './turns.ts'
 
-export interface EmbeddingOptions {
+export interface EmbeddingQueueOptions {
   readonly turns: Turns
   /** Rows of a step, over all devices. */
   readonly rows: number
@@ -16,19 +16,19 @@ export interface EmbeddingOptions {
 
 interface Waiting { readonly tokens: readonly number[]; readonly signal: AbortSignal | undefined; readonly done: (vector: Float32Array) => void; readonly failed: (e: unknown) => void }
 
-export class Embedding {
+export class EmbeddingQueue {
   readonly size: number
   readonly vocab: number
   /** Tokens of a text at most. */
   readonly window: number
-  readonly #options: EmbeddingOptions
+  readonly #options: EmbeddingQueueOptions
   readonly #program: Pick<RowProgram, 'run'>
   readonly #turn: Turn
   #waiting: Waiting[] = []
   #running = 0
   #turning = false
 
-  constructor(program: Pick<RowProgram, 'run' | 'window'>, options: EmbeddingOptions) {
+  constructor(program: Pick<RowProgram, 'run' | 'window'>, options: EmbeddingQueueOptions) {
     this.#program = program
     this.#options = options
     this.window = program.window
