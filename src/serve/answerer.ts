@@ -1,6 +1,6 @@
 /** A model that answers many at once: what is asked is scheduled, computed step by step, and told as it is drawn. */
 import type { MeshworkError } from '../core/errors.ts'
-import { Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
+import { failingFor, Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
 import { Channel } from './channel.ts'
 import { orderOf, readOrder, written, type Buckets, type Order } from './order.ts'
 import { Schedule, type Part, type Sizes, type Step, type Text } from './schedule.ts'
@@ -47,6 +47,8 @@ export class Answerer implements Answering {
   readonly #turn: Turn
   #turning: Promise<void> | undefined
   #step: number | undefined
+  #stepBegan: number | undefined
+  #failedAt = -Infinity
 
   constructor(steps: Computing, options: AnswererOptions) {
     this.#steps = steps
@@ -81,7 +83,7 @@ export class Answerer implements Answering {
 
   load(): Load {
     const { waiting, running, blocksUsed, sizes } = this.#schedule
-    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, ...(this.#step === undefined ? {} : { step: this.#step }) }
+    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
   }
 
   #check({ prompt, choices, constraint, adapter, maxTokens }: Asked): void {
@@ -140,7 +142,9 @@ export class Answerer implements Answering {
       }
     }
     const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, this.vocab)
-    const outcome = await this.#turn(() => written(order), () => this.#steps.run(order))
+    this.#stepBegan = performance.now()
+    const outcome = await this.#turn(() => written(order), () => this.#steps.run(order)).finally(() => { this.#stepBegan = undefined })
+    this.#failedAt = -Infinity
     for (const [replica, parts] of step.parts.entries()) {
       for (const [request, part] of parts.entries()) {
         const answer = this.#answers.get(part.text)
@@ -192,6 +196,7 @@ export class Answerer implements Answering {
 
   /** A step failed: what the cache held is lost, and all that were being answered fail. */
   #fail(error: unknown): void {
+    this.#failedAt = performance.now()
     const requests = new Set([...this.#answers.values()].map(a => a.request))
     this.#answers.clear()
     this.#schedule = new Schedule(this.#options.sizes)

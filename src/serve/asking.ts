@@ -108,6 +108,8 @@ export class Refused extends Error {
   }
 }
 
+/** Milliseconds for which a step that failed counts. */
+export const failingFor = 10_000
 /** What a model that answers says of itself at this moment. */
 export interface Load {
   readonly running: number
@@ -116,6 +118,10 @@ export interface Load {
   /** Blocks of its cache, and how many of them are in use. */
   readonly blocks: number
   readonly blocksUsed: number
+  /** Seconds since the step that is being computed began; 0 where none is. */
+  readonly stepSeconds: number
+  /** Whether the last step failed, a few seconds ago at most: then another may be tried. */
+  readonly failing: boolean
   /** The step of training whose weights it has, where it serves a run. */
   readonly step?: number
 }

@@ -39,5 +39,5 @@ export function embedderOf(model: ServedModel): EmbeddingModel {
   return model
 }
 /** What a model is doing. */
-export const loadOf = (model: ServedModel): Load => (isWriter(model) ? model.answering.load() : { running: model.embedding.running, waiting: model.embedding.waiting, waitingTokens: 0, blocks: 0, blocksUsed: 0 })
+export const loadOf = (model: ServedModel): Load => (isWriter(model) ? model.answering : model.embedding).load()
 export const modelObject = (model: ServedModel): object => ({ id: model.name, object: 'model', created: model.created, owned_by: 'meshwork', ...(isWriter(model) && model.parent !== undefined ? { parent: model.parent } : {}) })

@@ -50,7 +50,7 @@ function computing(sizes: Sizes, ids: number = vocab): Computing & { readonly lo
   }
 }
 
-const optionsOf = (sizes: Sizes): AnswererOptions => ({
+export const optionsOf = (sizes: Sizes): AnswererOptions => ({
   sizes, buckets: { requests: [1, 4, 16], seq: [4, 8, 16], blocks: [2, 8, 64], listed: [8] }, vocab, tokenizer: { stream: () => ({ push: id => String.fromCharCode(97 + id), end: () => '' }) }, ends: [end], context: sizes.context, turns: new Turns(alone),
   queue: { requests: Infinity, tokens: Infinity }, notFinite: () => Promise.reject(new Error('nothing could be drawn')),
 })
