@@ -11,7 +11,7 @@ import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } fr
 import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
 import { closedModel, requireTogether, type ClosedModel, type OpenModel } from './served-models.ts'
-import { withWeightsFlag, type WrittenFlags } from './written-model.ts'
+import { withWritingFlags, type WrittenFlags } from './written-model.ts'
 
 interface Flags extends WrittenFlags {
   readonly host: string; readonly port: string; readonly name?: string; readonly atOnce: string; readonly queue: string; readonly drain: string; readonly allowAnonymous?: boolean; readonly plugin: string; readonly backend?: string; readonly json?: boolean
@@ -20,7 +20,7 @@ interface Flags extends WrittenFlags {
 /** Keys are no flags: whoever looks at the list of processes would see them. */
 const keysIn = (env: NodeJS.ProcessEnv): string[] => (env['MESHWORK_API_KEYS'] ?? '').split(',').map(k => k.trim()).filter(k => k !== '')
 
-export const serveCommand = (): Command => withDeviceFlags(withMeshFlags(withWeightsFlag(new Command('serve')
+export const serveCommand = (): Command => withDeviceFlags(withMeshFlags(withWritingFlags(new Command('serve')
   .description('Answer over HTTP as OpenAI\'s API has it: chats and completions, streamed or whole, many at once, the model split over the mesh.')
   .argument('<models...>', 'runs\' folders, some in Hugging Face\'s layout, or .gguf files; clients choose by name')
   .option('--host <address>', 'what is listened on; beyond this machine it wants keys, in MESHWORK_API_KEYS, separated by ","', '127.0.0.1')

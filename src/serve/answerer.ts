@@ -48,6 +48,8 @@ export class Answerer implements Answering {
   #turning: Promise<void> | undefined
   #step: number | undefined
   #stepBegan: number | undefined
+  #drafted = 0
+  #accepted = 0
   #failedAt = -Infinity
 
   constructor(steps: Computing, options: AnswererOptions) {
@@ -83,7 +85,7 @@ export class Answerer implements Answering {
 
   load(): Load {
     const { waiting, running, blocksUsed, sizes } = this.#schedule
-    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
+    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
   }
 
   #check({ prompt, choices, constraint, adapter, maxTokens }: Asked): void {
@@ -141,6 +143,7 @@ export class Answerer implements Answering {
         return undrawn
       }
     }
+    if (step.kind === 'next') for (const { draws } of step.parts.flat()) this.#drafted += draws - 1
     const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, this.vocab)
     this.#stepBegan = performance.now()
     const outcome = await this.#turn(() => written(order), () => this.#steps.run(order)).finally(() => { this.#stepBegan = undefined })
@@ -184,7 +187,14 @@ export class Answerer implements Answering {
       const token: Written = { token: tokens[at] as number, ...(asked.logprobs === undefined || told === undefined ? {} : { logprob: told.drawn[at] as number, top: likeliest(at, asked.logprobs) as NonNullable<Written['top']> }) }
       const { text: more, ended } = writing.take(token)
       request.channel.push({ type: 'more', choice, text: more, tokens: [token] })
-      if (ended === undefined) continue
+      if (ended === undefined) {
+        // What was guessed behind another token is of no use.
+        const guessed = i + 1 < part.draws ? part.tokens[part.tokens.length - part.draws + i + 1] : undefined
+        if (guessed === undefined) continue
+        if (guessed !== token.token) return undefined
+        this.#accepted++
+        continue
+      }
       request.channel.push({ type: 'end', choice, ...ended })
       this.#answers.delete(text)
       this.#schedule.remove(text)

@@ -118,6 +118,9 @@ export interface Load {
   /** Blocks of its cache, and how many of them are in use. */
   readonly blocks: number
   readonly blocksUsed: number
+  /** Tokens that were guessed so far, and those of them that were right. */
+  readonly drafted: number
+  readonly accepted: number
   /** Seconds since the step that is being computed began; 0 where none is. */
   readonly stepSeconds: number
   /** Whether the last step failed, a few seconds ago at most: then another may be tried. */

@@ -3,6 +3,7 @@ import { threefry2x32 } from '../core/threefry.ts'
 import { UsageError } from '../core/errors.ts'
 import type { StreamDecoder, Tokenizer } from '../data/index.ts'
 import type { Asked, Ending, Written } from './asking.ts'
+import { Lookup } from './lookup.ts'
 import type { Drawn } from './order.ts'
 import type { Text } from './schedule.ts'
 
@@ -22,7 +23,12 @@ export interface WritingOptions {
   readonly ends: readonly number[]
   readonly context: number
   readonly place?: Place | undefined
+  /** Tokens that are guessed and checked in one step at most; none unless said. */
+  readonly drafts?: number | undefined
 }
+
+/** Whether what may be drawn at a place does not hang on what is drawn at those before it, but for the text itself. */
+const mayGuess = ({ constraint, sampling: { repetitionPenalty, presencePenalty, frequencyPenalty } }: Asked): boolean => constraint === undefined && repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0
 
 /** How much of the end of a text may be the beginning of what stops it. */
 function heldBack(text: string, stops: readonly string[]): number {
@@ -54,7 +60,14 @@ export class Writing {
     const prompt = asked.prompt.length
     // Log-probabilities of the prompt are told once, with the first choice.
     const all = asked.promptLogprobs !== undefined && choice === 0
-    this.text = { scope: `${asked.adapter ?? ''} ${asked.scope}`, tokens: [...asked.prompt], prompt, drawFrom: all ? 0 : prompt - 1 }
+    const tokens = [...asked.prompt]
+    this.text = { scope: `${asked.adapter ?? ''} ${asked.scope}`, tokens, prompt, drawFrom: all ? 0 : prompt - 1, ...(mayGuess(asked) && (options.drafts ?? 0) > 0 ? { guess: this.#guesses(tokens, options.drafts ?? 0) } : {}) }
+  }
+
+  #guesses(tokens: readonly number[], most: number): () => readonly number[] {
+    const lookup = new Lookup(tokens, most)
+    // How many tokens it may still have, and which may come, is known of the next one alone where it is bounded.
+    return () => (this.written < this.asked.minTokens ? [] : lookup.guess().slice(0, Math.max(0, (this.asked.maxTokens ?? Infinity) - this.written - 1)))
   }
 
   get written(): number { return this.text.tokens.length - this.text.prompt }

@@ -28,8 +28,9 @@ export interface RouteOutline {
   /** The type of what it answers, where that is no JSON. */
   readonly text?: string
 }
+export type AnswerName = 'status' | 'models' | 'model' | 'chat' | 'completion' | 'response' | 'embeddings' | 'tokens' | 'prompt' | 'tokenizer' | 'adapter' | 'document'
 /** What is answered, by name. */
-export const answerSchemas = {
+const answerSchemas: { readonly [N in AnswerName]: Schema } = {
   status: object({ status: string }),
   models: object({ object: fixed('list'), data: list(model) }), model,
   chat: object({
@@ -44,8 +45,7 @@ export const answerSchemas = {
   tokenizer: object({ tokenizer_class: string, vocab_size: integer, model_max_length: integer, eos_token: maybe(string) }),
   adapter: object({ id: string, object: fixed('model'), parent: string }, ['id']),
   document: { type: 'object' },
-} as const satisfies { readonly [name: string]: Schema }
-export type AnswerName = keyof typeof answerSchemas
+}
 
 const errorObject = object({ error: object({ message: string, type: string, param: maybe(string), code: maybe(string) }) })
 const refusals: { readonly [status: string]: string } = {

@@ -67,7 +67,8 @@ export async function trace(seed: number): Promise<TraceResult> {
   const context = 8 + below(24)
   const sizes: Sizes = { replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil(context / block) + below(8), block, context, chunk: 1 + below(8) }
   const steps = computing(sizes)
-  const answerer = new Answerer(steps, optionsOf(sizes))
+  const drafts = below(4)
+  const answerer = new Answerer(steps, { ...optionsOf(sizes), drafts, buckets: { ...optionsOf(sizes).buckets, drafts } })
   const beginnings = Array.from({ length: 3 }, () => Array.from({ length: 1 + below(context - 2) }, () => below(vocab - 1)))
   const requests = Array.from({ length: 1 + below(12) }, (): { readonly asked: Asked; readonly after: number; readonly leaves: number } => {
     const begin = beginnings[below(3)] as number[]
