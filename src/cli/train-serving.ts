@@ -1,5 +1,5 @@
 /** Answers from a run while it trains: between two steps the devices write with the weights that the last one left. */
-import { Command } from 'commander'
+import type { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import { compile, mapTree, type Arrays, type Tree } from '../engine/index.ts'
 import { isLanguageModel, type LanguageModel } from '../models/index.ts'

@@ -6,6 +6,8 @@ export interface Text {
   /** What is kept of texts is shared within a scope. */
   readonly scope: string
   readonly tokens: number[]
+  /** The place of its adapter; 0, or nothing, for none. */
+  readonly adapter?: number
   /** Tokens that came as the prompt. */
   readonly prompt: number
   /** The first token whose logits are still wanted: the last one, or earlier ones where the prompt's are told. */

@@ -1,5 +1,6 @@
 /** Every route there is: what it is for, who may call it, what it is sent and what it answers. */
 import type { Context } from 'hono'
+import { dropAdapter, loadAdapter } from './adapter-routes.ts'
 import type { Call } from './call.ts'
 import { chatCompletions } from './chat.ts'
 import { completions } from './completions.ts'
@@ -9,7 +10,7 @@ import { isWriter, loadOf, modelNamed, modelObject } from './models.ts'
 import { openApi, type RouteOutline } from './openapi.ts'
 import { responseSchema } from './response-schema.ts'
 import { responses } from './responses.ts'
-import { chatSchema, completionSchema, detokenizeSchema, embeddingSchema, tokenizeSchema } from './schemas.ts'
+import { chatSchema, completionSchema, detokenizeSchema, dropAdapterSchema, embeddingSchema, loadAdapterSchema, tokenizeSchema } from './schemas.ts'
 import { detokenize, tokenize, tokenizerInfo } from './tokenizer-routes.ts'
 
 export interface RouteState { readonly metrics: Metrics; readonly isReady: () => boolean }
@@ -35,6 +36,8 @@ export const routes: readonly Route[] = [
   { method: 'post', path: '/v1/completions', what: 'Texts that go on.', body: completionSchema, answers: 'completion', streams: true, run: completions },
   { method: 'post', path: '/v1/responses', what: 'A response, of which nothing is kept.', body: responseSchema, answers: 'response', streams: true, run: responses },
   { method: 'post', path: '/v1/embeddings', what: 'Vectors of texts.', body: embeddingSchema, answers: 'embeddings', run: embeddings },
+  { method: 'post', path: '/v1/load_lora_adapter', what: 'An adapter more, from under the server\'s own folder.', body: loadAdapterSchema, answers: 'adapter', run: loadAdapter },
+  { method: 'post', path: '/v1/unload_lora_adapter', what: 'An adapter less; who is being answered with it is answered.', body: dropAdapterSchema, answers: 'adapter', run: dropAdapter },
   { method: 'post', path: '/tokenize', what: 'The tokens of a text or a chat.', body: tokenizeSchema, answers: 'tokens', run: tokenize },
   { method: 'post', path: '/detokenize', what: 'The text of tokens.', body: detokenizeSchema, answers: 'prompt', run: detokenize },
   { method: 'get', path: '/tokenizer_info', what: 'The tokenizer of the first model.', answers: 'tokenizer', run: tokenizerInfo },

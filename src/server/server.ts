@@ -10,7 +10,7 @@ import { Call } from './call.ts'
 import { ApiError, apiError } from './errors.ts'
 import { Guard, isLoopback } from './guard.ts'
 import { Metrics } from './metrics.ts'
-import { loadOf, type ServedModel } from './models.ts'
+import { loadOf, withAdaptersOf, type ServedModel } from './models.ts'
 import { routes, type RouteState } from './routes.ts'
 
 export interface ServerOptions {
@@ -61,7 +61,7 @@ export async function openServer({ models, host = '127.0.0.1', port = 0, keys = 
         const scope = isOpen === true ? '' : guard.scopeOf(c.req.header('authorization'))
         if (method === 'post' && !ready) throw new ApiError(503, 'the server is about to end', { type: 'server_error', code: 'draining', headers: { 'retry-after': '5' } })
         const signal = AbortSignal.any([c.req.raw.signal, ending.signal])
-        response = await run(new Call({ models, metrics, scope, signal, text: () => c.req.text(), log }), c, state)
+        response = await run(new Call({ models: withAdaptersOf(models), metrics, scope, signal, text: () => c.req.text(), log }), c, state)
       } catch (e) {
         response = failure(c, e, id)
       }
