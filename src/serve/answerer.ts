@@ -79,8 +79,8 @@ export class Answerer implements Answering {
   get preemptions(): number { return this.#schedule.preemptions }
 
   load(): Load {
-    const { waiting, running, blocksUsed, sizes } = this.#schedule
-    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, ...(this.#step === undefined ? {} : { step: this.#step }) }
+    const { waiting, running, texts, blocksUsed, sizes } = this.#schedule
+    return { slots: sizes.requests * sizes.replicas, running, texts, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, ...(this.#step === undefined ? {} : { step: this.#step }) }
   }
 
   /** Computes what the first process decides, until it says that there is no more for now. For the other processes. */

@@ -94,9 +94,16 @@ export class Refused extends Error {
   }
 }
 
+/** A text that is being written: tokens of its prompt, how many of them are read, and tokens that follow. */
+export interface InSlot { readonly prompt: number; readonly read: number; readonly written: number }
+
 /** What a model that answers says of itself at this moment. */
 export interface Load {
+  /** Texts that are written at once, at most. */
+  readonly slots: number
   readonly running: number
+  /** Those that are running, the oldest first. */
+  readonly texts: readonly InSlot[]
   readonly waiting: number
   readonly waitingTokens: number
   /** Blocks of its cache, and how many of them are in use. */

@@ -13,6 +13,8 @@ import { ApiError, apiError } from './errors.ts'
 import { Guard, isLoopback } from './guard.ts'
 import { Metrics } from './metrics.ts'
 import { modelNamed, modelObject, type ServedModel } from './models.ts'
+import { readPage, type Page } from './page.ts'
+import { state as serverState } from './state.ts'
 import { detokenize, tokenize, tokenizerInfo } from './tokenizer-routes.ts'
 
 export interface ServerOptions {
@@ -39,13 +41,16 @@ export interface OpenServer {
 
 /** A route: `open` ones need no key. */
 interface Route { readonly method: 'get' | 'post'; readonly path: string; readonly open?: true; readonly run: (call: Call, c: Context, state: State) => Response | Promise<Response> }
-interface State { readonly metrics: Metrics; readonly isReady: () => boolean }
+interface State { readonly metrics: Metrics; readonly isReady: () => boolean; readonly page: Page }
 
 /** Every route there is. */
 export const routes: readonly Route[] = [
   { method: 'get', path: '/health/live', open: true, run: call => call.json({ status: 'live' }) },
   { method: 'get', path: '/health/ready', open: true, run: (_, __, { isReady }) => (isReady() ? Response.json({ status: 'ready' }) : Response.json({ status: 'not ready' }, { status: 503 })) },
   { method: 'get', path: '/health', open: true, run: (_, __, { isReady }) => (isReady() ? Response.json({ status: 'ok' }) : Response.json({ status: 'not ready' }, { status: 503 })) },
+  { method: 'get', path: '/', open: true, run: (_, __, { page }) => page.answer('/') },
+  { method: 'get', path: '/assets/:file', open: true, run: (_, c, { page }) => page.answer(`/assets/${c.req.param('file')}`) },
+  { method: 'get', path: '/state', run: (call, _, { metrics, isReady }) => serverState(call, metrics, isReady) },
   { method: 'get', path: '/metrics', run: (call, _, { metrics }) => new Response(metrics.text(call.models.map(m => ({ name: m.name, load: m.answering.load() }))), { headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' } }) },
   { method: 'get', path: '/v1/models', run: call => call.json({ object: 'list', data: call.models.map(modelObject) }) },
   // Names may have slashes.
@@ -62,7 +67,7 @@ export async function openServer({ models, host = '127.0.0.1', port = 0, keys = 
   if (!isLoopback(host) && keys.length === 0 && !anonymous) throw new UsageError({ code: 'open-server', what: `${host} can be reached from elsewhere, and no key is asked for`, fix: 'give keys: MESHWORK_API_KEYS=…, or say that anybody may ask: --allow-anonymous' })
   const [guard, metrics, ending] = [new Guard(host, keys), new Metrics(), new AbortController()]
   let ready = true
-  const state: State = { metrics, isReady: () => ready }
+  const state: State = { metrics, isReady: () => ready, page: await readPage() }
   const app = new Hono()
   const failure = (c: Context, e: unknown, id: string): Response => {
     const error = apiError(e)
