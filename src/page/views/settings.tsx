@@ -7,8 +7,10 @@ import { toJson } from '../stored.ts'
 import { setShade, shade } from './answer-text.tsx'
 import { Growing } from './growing.tsx'
 
-/** Wide pages have room for it. */
-export const isOpen: Signal<boolean> = signal(matchMedia('(min-width: 60rem)').matches)
+/** Wide pages have room for it; others show it in place of the rest. */
+const wide = matchMedia('(min-width: 60rem)')
+export const isOpen: Signal<boolean> = signal(wide.matches)
+wide.addEventListener('change', e => { isOpen.value = e.matches })
 
 function Slider({ id, label, value, most, onInput }: { readonly id: string; readonly label: string; readonly value: number; readonly most: number; readonly onInput: (value: number) => void }): VNode {
   const set = (text: string): void => {
