@@ -65,7 +65,7 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
           })
           stops.finish()
           output.clear()
-          output.print(`${name} answers at ${server.url}/v1  (${formatInteger(answering.context)} tokens, ${formatInteger(answering.sizes.requests * answering.sizes.replicas)} at once, ${formatInteger(steps.blockBytes / answering.sizes.block)} bytes a token)`)
+          output.print(`${name} answers at ${server.url}/v1, with a page at ${server.url}  (${formatInteger(answering.context)} tokens, ${formatInteger(answering.sizes.requests * answering.sizes.replicas)} at once, ${formatInteger(steps.blockBytes / answering.sizes.block)} bytes a token)`)
           say({ type: 'ready', url: server.url, model: name, context: answering.context })
           await new Promise<void>(resolve => { if (stops.signal.aborted) resolve(); else stops.signal.addEventListener('abort', () => { resolve() }, { once: true }) })
           output.note('ending: what is being written is finished')

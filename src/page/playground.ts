@@ -2,16 +2,15 @@
 import { batch, computed, effect, signal, type ReadonlySignal, type Signal } from '@preact/signals'
 import { answerTo, joined } from './answer.ts'
 import { adding, changing, copyOf, emptyConversation, pathOf, pathTo, settled, showing, siblingsOf, turnsOf, type About, type Conversation, type Lane, type Piece, type Settings } from './conversation.ts'
+import { keep, kept } from './kept.ts'
 import { key, modelOf, models } from './server.ts'
 import { fromJson, toJson } from './stored.ts'
 
 const storedName = 'meshwork-conversation'
 /** What a reload finds. What cannot be read is left out. */
 function stored(): Conversation {
-  try {
-    const json = localStorage.getItem(storedName)
-    return json === null ? emptyConversation('') : fromJson(json)
-  } catch { return emptyConversation('') }
+  const json = kept('localStorage', storedName)
+  try { return json === null ? emptyConversation('') : fromJson(json) } catch { return emptyConversation('') }
 }
 
 export const conversation: Signal<Conversation> = signal(stored())
@@ -160,13 +159,8 @@ async function listenTo(question: Parameters<typeof answerTo>[0], lane: number, 
 }
 
 /** Keeps the conversation in the browser: without the tokens of answers where there is no room for them. */
-function keep(): void {
-  for (const withTokens of [true, false]) {
-    try {
-      localStorage.setItem(storedName, toJson(conversation.value, { withTokens }))
-      return
-    } catch { /* There is no room. */ }
-  }
+function keepConversation(): void {
+  for (const withTokens of [true, false]) if (keep('localStorage', storedName, toJson(conversation.value, { withTokens }))) return
   note.value = { text: 'There is no room in the browser: a reload will not find the last messages. Export them.' }
 }
 
@@ -175,7 +169,7 @@ export function keepAll(): void {
   let waits: ReturnType<typeof setTimeout> | undefined
   effect(() => {
     void conversation.value
-    waits ??= setTimeout(() => { waits = undefined; keep() }, 500)
+    waits ??= setTimeout(() => { waits = undefined; keepConversation() }, 500)
   })
-  addEventListener('pagehide', keep)
+  addEventListener('pagehide', keepConversation)
 }

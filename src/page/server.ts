@@ -2,12 +2,13 @@
 import { computed, signal, type ReadonlySignal, type Signal } from '@preact/signals'
 import type { ModelState, ServerState } from '../server/state-shape.ts'
 import { ApiFailure, stream } from './api.ts'
+import { keep, kept } from './kept.ts'
 
 export type Connection = 'connecting' | 'open' | 'key' | 'lost'
 
 const keyName = 'meshwork-key'
 /** Kept as long as the tab. */
-export const key: Signal<string> = signal(sessionStorage.getItem(keyName) ?? '')
+export const key: Signal<string> = signal(kept('sessionStorage', keyName) ?? '')
 export const connection: Signal<Connection> = signal('connecting')
 export const server: Signal<ServerState | undefined> = signal(undefined)
 export const models: ReadonlySignal<readonly ModelState[]> = computed(() => server.value?.models ?? [])
@@ -39,8 +40,7 @@ export async function listen(): Promise<void> {
 
 export function giveKey(given: string): void {
   key.value = given
-  if (given === '') sessionStorage.removeItem(keyName)
-  else sessionStorage.setItem(keyName, given)
+  keep('sessionStorage', keyName, given)
   connection.value = 'connecting'
   void listen()
 }

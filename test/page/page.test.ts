@@ -303,6 +303,21 @@ test('it fits, in light and dark, on a desk and at 360 pixels', async page => {
   }
 })
 
+declared('a server that is gone is looked for until it is back', async context => {
+  if (browser === undefined) return context.skip(noBrowser)
+  const page = await browser.context.newPage()
+  let here = await openSite()
+  await page.goto(here.server.url)
+  await page.locator('.pulse', { hasText: 'tokens/s' }).waitFor()
+  const port = Number(new URL(here.server.url).port)
+  await here[Symbol.asyncDispose]()
+  await page.locator('.pulse', { hasText: 'not reached' }).waitFor()
+  here = await openSite({ port })
+  await page.locator('.pulse', { hasText: 'tokens/s' }).waitFor()
+  await page.close()
+  await here[Symbol.asyncDispose]()
+})
+
 declared('where the server wants a key the page asks for it', async context => {
   if (browser === undefined) return context.skip(noBrowser)
   await using locked = await openSite({ keys: ['secret'] })

@@ -3,14 +3,15 @@ import { signal, type Signal } from '@preact/signals'
 import { Component, type VNode } from 'preact'
 import { useRef } from 'preact/hooks'
 import type { Piece } from '../conversation.ts'
+import { keep, kept } from '../kept.ts'
 import { hideToken, showToken } from './probabilities.tsx'
 
 const shadeName = 'meshwork-shade'
 /** Whether what was unlikely is shaded. */
-export const shade: Signal<boolean> = signal(localStorage.getItem(shadeName) === 'yes')
+export const shade: Signal<boolean> = signal(kept('localStorage', shadeName) === 'yes')
 export function setShade(on: boolean): void {
   shade.value = on
-  localStorage.setItem(shadeName, on ? 'yes' : 'no')
+  keep('localStorage', shadeName, on ? 'yes' : 'no')
 }
 
 /** From 0, for what was likely, to 4. */

@@ -1,7 +1,7 @@
 /** What the server is doing: for each model its slots, its cache, its queue, and how fast it answers. */
 import type { VNode } from 'preact'
 import type { ModelState, SlotState, Spread } from '../../server/state-shape.ts'
-import { models } from '../server.ts'
+import { connection, models } from '../server.ts'
 import { count, duration, plural, rate, wholePercent } from '../shown.ts'
 import { Plot } from './plot.tsx'
 
@@ -21,7 +21,7 @@ function Slots({ model: { slots, running, waiting, waitingTokens } }: { readonly
         })}
       </div>
       <p class="legend muted"><span data-state="writing" />writing <span data-state="reading" />reading a prompt <span data-state="free" />free</p>
-      <p>{waiting === 0 ? <span class="muted">None waits.</span> : `${plural(waiting, 'request')} ${waiting === 1 ? 'waits' : 'wait'}, of ${plural(waitingTokens, 'token')}.`}</p>
+      <p>{waiting === 0 ? <span class="muted">None waits.</span> : `${plural(waiting, 'request')} ${waiting === 1 ? 'waits' : 'wait'}, with ${plural(waitingTokens, 'token')} to read.`}</p>
       <details>
         <summary>As a table</summary>
         <div class="scrolled">
@@ -106,5 +106,9 @@ function Model({ model }: { readonly model: ModelState }): VNode {
 }
 
 export function ServerView(): VNode {
-  return <main class="server">{models.value.map(m => <Model key={m.name} model={m} />)}</main>
+  return (
+    <main class="server" data-stale={connection.value !== 'open'}>
+      {models.value.length === 0 ? <p class="muted">Nothing is known of the server yet.</p> : models.value.map(m => <Model key={m.name} model={m} />)}
+    </main>
+  )
 }
