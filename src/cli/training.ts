@@ -4,7 +4,7 @@ import { isPart } from '../core/configurable.ts'
 import { UsageError } from '../core/errors.ts'
 import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
 import { isLanguageModel } from '../models/index.ts'
-import { led } from '../serve/answer-files.ts'
+import { led } from '../serve/turns.ts'
 import { writeText } from '../serve/generate.ts'
 import { openAnswering } from '../serve/open.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
@@ -97,12 +97,12 @@ const writesText = ({ model, data }: Run): boolean => isPart<unknown, never>(mod
 async function sample(run: Run, folder: string, backend: Backend, output: Output, signal: AbortSignal): Promise<string> {
   output.status('writing a sample')
   const from = await generatingOf(await readPretrained(folder), run)
-  const { answering, close } = await openAnswering(from, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, requests: 1 })
+  const { answering, turns, close } = await openAnswering(from, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, requests: 1 })
   let text = ''
   try {
     output.print('')
     output.write(run.sample.prompt)
-    await led(answering, backend.processes, async () => {
+    await led(turns, backend.processes, async () => {
       for await (const piece of writeText(answering, from.tokenizer, { ...run.sample, seed: run.seed, signal })) {
         text += piece
         output.write(visible(piece))

@@ -3,7 +3,7 @@ import { batch, computed, effect, signal, type ReadonlySignal, type Signal } fro
 import { answerTo, joined } from './answer.ts'
 import { adding, changing, copyOf, emptyConversation, pathOf, pathTo, settled, showing, siblingsOf, turnsOf, type About, type Conversation, type Lane, type Piece, type Settings } from './conversation.ts'
 import { keep, kept } from './kept.ts'
-import { key, modelOf, models } from './server.ts'
+import { key, modelOf, writers } from './server.ts'
 import { fromJson, toJson } from './stored.ts'
 
 const storedName = 'meshwork-conversation'
@@ -24,7 +24,7 @@ export interface Note { readonly text: string; readonly undo?: () => void }
 export const note: Signal<Note | undefined> = signal(undefined)
 
 /** A lane without a model, or of one that the server has no more, has the first. */
-export const laneModel = ({ model }: Lane): string => (modelOf(model) ?? models.value[0])?.name ?? model
+export const laneModel = ({ model }: Lane): string => (modelOf(model) ?? writers.value[0])?.name ?? model
 const setLane = (i: number, change: (lane: Lane) => Lane): void => { conversation.value = { ...conversation.value, lanes: conversation.value.lanes.map((lane, j) => (i === j ? change(lane) : lane)) } }
 const lanes = (): readonly Lane[] => conversation.value.lanes
 
@@ -81,7 +81,7 @@ export function chooseTurn(lane: number, turn: number, by: number): void {
 export function compare(): void {
   const [first] = lanes()
   if (first === undefined) return
-  const other = models.value.find(m => m.name !== laneModel(first))?.name ?? laneModel(first)
+  const other = writers.value.find(m => m.name !== laneModel(first))?.name ?? laneModel(first)
   conversation.value = { ...conversation.value, lanes: [first, copyOf(first, other)] }
 }
 
@@ -116,7 +116,7 @@ function write(lane: number, parent: number): void {
   setLane(lane, () => next)
   const controller = new AbortController()
   writing.value = [...writing.value, controller]
-  const question = { model, chat: modelOf(model)?.chat ?? true, system, settings, seed, messages: pathTo(next, parent).map(i => next.messages[i] as Lane['messages'][number]) }
+  const question = { model, chat: modelOf(model)?.kind !== 'text', system, settings, seed, messages: pathTo(next, parent).map(i => next.messages[i] as Lane['messages'][number]) }
   void listenTo(question, lane, at, controller).finally(() => { writing.value = writing.value.filter(c => c !== controller) })
 }
 

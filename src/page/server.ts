@@ -12,7 +12,9 @@ export const key: Signal<string> = signal(kept('sessionStorage', keyName) ?? '')
 export const connection: Signal<Connection> = signal('connecting')
 export const server: Signal<ServerState | undefined> = signal(undefined)
 export const models: ReadonlySignal<readonly ModelState[]> = computed(() => server.value?.models ?? [])
-export const modelOf = (name: string): ModelState | undefined => models.value.find(m => m.name === name)
+/** Those that write: what the playground can ask. */
+export const writers: ReadonlySignal<readonly ModelState[]> = computed(() => models.value.filter(m => m.kind !== 'vectors'))
+export const modelOf = (name: string): ModelState | undefined => writers.value.find(m => m.name === name)
 
 let listening = new AbortController()
 

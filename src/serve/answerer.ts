@@ -1,12 +1,12 @@
 /** A model that answers many at once: what is asked is scheduled, computed step by step, and told as it is drawn. */
 import type { MeshworkError } from '../core/errors.ts'
-import { fromFirst, type Processes } from '../engine/index.ts'
-import { Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
+import { failingFor, Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
 import { Channel } from './channel.ts'
 import { orderOf, readOrder, written, type Buckets, type Order } from './order.ts'
 import { Schedule, type Part, type Sizes, type Step, type Text } from './schedule.ts'
 import type { CacheSize } from '../models/index.ts'
 import type { Outcome } from './steps.ts'
+import type { Turn, Turns } from './turns.ts'
 import { Writing, type Place, type WritingOptions } from './writing.ts'
 
 export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
@@ -15,7 +15,7 @@ export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
   /** Ids there are. */
   readonly vocab: number
   readonly queue: { readonly requests: number; readonly tokens: number }
-  readonly processes: Processes
+  readonly turns: Turns
   /** Where an answer begins that must be as `Asked.constraint` says. @throws UsageError */
   readonly constrain?: (constraint: NonNullable<Asked['constraint']>) => Place
   /** What is wrong where no token can be drawn. */
@@ -34,7 +34,6 @@ interface Request { readonly channel: Channel<Told>; readonly answers: Answer[];
 
 /** Of an answer that has failed: it is not looked at. */
 const undrawn: ReturnType<Writing['drawn']> = { temperature: 0, topK: 0, topP: 1, minP: 0, key: () => [0, 0], changes: [], told: false }
-const endOfSteps = 'end'
 
 export class Answerer implements Answering {
   readonly context: number
@@ -45,12 +44,18 @@ export class Answerer implements Answering {
   readonly #options: AnswererOptions
   #schedule: Schedule
   readonly #answers = new Map<Text, Answer>()
+  readonly #turn: Turn
   #turning: Promise<void> | undefined
   #step: number | undefined
+  #stepBegan: number | undefined
+  #drafted = 0
+  #accepted = 0
+  #failedAt = -Infinity
 
   constructor(steps: Computing, options: AnswererOptions) {
     this.#steps = steps
     this.#options = options
+    this.#turn = options.turns.add(order => steps.run(readOrder(order)))
     this.sizes = options.sizes
     this.#schedule = new Schedule(options.sizes)
     this.context = options.sizes.context
@@ -71,7 +76,7 @@ export class Answerer implements Answering {
       if (signal.aborted) aborted()
       else signal.addEventListener('abort', aborted, { once: true })
     }
-    this.#turn()
+    this.#go()
     return request.channel
   }
 
@@ -80,21 +85,7 @@ export class Answerer implements Answering {
 
   load(): Load {
     const { waiting, running, texts, blocksUsed, sizes } = this.#schedule
-    return { slots: sizes.requests * sizes.replicas, running, texts, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, ...(this.#step === undefined ? {} : { step: this.#step }) }
-  }
-
-  /** Computes what the first process decides, until it says that there is no more for now. For the other processes. */
-  async follow(): Promise<void> {
-    for (;;) {
-      const order = await fromFirst(this.#options.processes, 'the next step', () => '')
-      if (order === endOfSteps) return
-      await this.#steps.run(readOrder(order))
-    }
-  }
-  /** Lets the other processes go on with something else. Nothing may be asked meanwhile. */
-  async rest(): Promise<void> {
-    await this.#turning
-    if (this.#options.processes.count > 1) await fromFirst(this.#options.processes, 'the next step', () => endOfSteps)
+    return { slots: sizes.requests * sizes.replicas, running, texts, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
   }
 
   #check({ prompt, choices, constraint, adapter, maxTokens }: Asked): void {
@@ -119,11 +110,11 @@ export class Answerer implements Answering {
     }
   }
 
-  #turn(): void {
+  #go(): void {
     this.#turning ??= this.#turns().finally(() => {
       this.#turning = undefined
       // Something may have been asked after the last look.
-      if (this.#answers.size > 0) this.#turn()
+      if (this.#answers.size > 0) this.#go()
     })
   }
 
@@ -152,10 +143,11 @@ export class Answerer implements Answering {
         return undrawn
       }
     }
+    if (step.kind === 'next') for (const { draws } of step.parts.flat()) this.#drafted += draws - 1
     const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, this.vocab)
-    const { processes } = this.#options
-    if (processes.count > 1) await fromFirst(processes, 'the next step', () => written(order))
-    const outcome = await this.#steps.run(order)
+    this.#stepBegan = performance.now()
+    const outcome = await this.#turn(() => written(order), () => this.#steps.run(order)).finally(() => { this.#stepBegan = undefined })
+    this.#failedAt = -Infinity
     for (const [replica, parts] of step.parts.entries()) {
       for (const [request, part] of parts.entries()) {
         const answer = this.#answers.get(part.text)
@@ -195,7 +187,14 @@ export class Answerer implements Answering {
       const token: Written = { token: tokens[at] as number, ...(asked.logprobs === undefined || told === undefined ? {} : { logprob: told.drawn[at] as number, top: likeliest(at, asked.logprobs) as NonNullable<Written['top']> }) }
       const { text: more, ended } = writing.take(token)
       request.channel.push({ type: 'more', choice, text: more, tokens: [token] })
-      if (ended === undefined) continue
+      if (ended === undefined) {
+        // What was guessed behind another token is of no use.
+        const guessed = i + 1 < part.draws ? part.tokens[part.tokens.length - part.draws + i + 1] : undefined
+        if (guessed === undefined) continue
+        if (guessed !== token.token) return undefined
+        this.#accepted++
+        continue
+      }
       request.channel.push({ type: 'end', choice, ...ended })
       this.#answers.delete(text)
       this.#schedule.remove(text)
@@ -207,6 +206,7 @@ export class Answerer implements Answering {
 
   /** A step failed: what the cache held is lost, and all that were being answered fail. */
   #fail(error: unknown): void {
+    this.#failedAt = performance.now()
     const requests = new Set([...this.#answers.values()].map(a => a.request))
     this.#answers.clear()
     this.#schedule = new Schedule(this.#options.sizes)

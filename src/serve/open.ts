@@ -11,6 +11,7 @@ import { notFinite } from './not-finite.ts'
 import type { Buckets } from './order.ts'
 import type { Sizes } from './schedule.ts'
 import { Steps } from './steps.ts'
+import { Turns } from './turns.ts'
 import type { Stored } from './weights.ts'
 
 /** What writes, as it lies on a disk. */
@@ -37,12 +38,17 @@ export interface OpenOptions extends Layouts {
   readonly block?: number
   /** What the cache is kept in; f32 unless said. */
   readonly cache?: DType
+  /** Tokens that are guessed from what the text itself said before, and checked in one step: the same text in fewer steps. None unless said. */
+  readonly drafts?: number | undefined
   /** Tokens of a prompt that are read at once; 256 unless said. */
   readonly chunk?: number
   readonly queue?: { readonly requests: number; readonly tokens: number }
+  /** Those of other models on the same devices; its own unless said. */
+  readonly turns?: Turns
 }
 
 export interface Opened {
+  readonly turns: Turns
   readonly answering: Answerer
   readonly steps: Steps
   /** Compiles all that answers need, so that none waits for it. */
@@ -55,7 +61,7 @@ const rising = (from: number, to: number): number[] => (from >= to ? [to] : [fro
 const withoutPlaces = <T extends object | undefined>(rules: T): T => (rules === undefined ? rules : Object.fromEntries(Object.entries(rules).filter(([dim]) => !['batch', 'seq', 'kvSeq'].includes(dim))) as T)
 
 /** Loads a model onto a mesh. All processes call it. @throws FileError, UsageError */
-export async function openAnswering(from: Generating, { backend, mesh: axes, weights: bits, context, requests = 8, held, block = 16, cache = 'f32', chunk = 256, queue, ...given }: OpenOptions): Promise<Opened> {
+export async function openAnswering(from: Generating, { backend, mesh: axes, weights: bits, context, requests = 8, held, block = 16, cache = 'f32', chunk = 256, drafts = 0, queue, turns = new Turns(backend.processes), ...given }: OpenOptions): Promise<Opened> {
   const mesh = meshOf(axes)
   const model = from.model(1)
   const over = given.layout['batch']
@@ -74,15 +80,15 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
   const { vocab } = from.tokenizer
   const size = { replicas, layers: model.dims['layers']?.size ?? 0, blocks, block }
   const steps = new Steps(model, loaded, where, { size, dtype: cache, tokens: vocab })
-  const buckets: Buckets = { requests: rising(1, requests), seq: rising(16, sizes.chunk), blocks: rising(Math.min(16, perText), perText), listed: rising(64, vocab) }
+  const buckets: Buckets = { requests: rising(1, requests), seq: rising(16, sizes.chunk), blocks: rising(Math.min(16, perText), perText), listed: rising(64, vocab), ...(drafts > 0 ? { drafts } : {}) }
   const answering = new Answerer(steps, {
-    sizes, buckets, vocab, tokenizer: from.tokenizer, ends: from.ends ?? (from.tokenizer.endOfText === undefined ? [] : [from.tokenizer.endOfText]), context: most, processes: backend.processes,
+    sizes, buckets, vocab, tokenizer: from.tokenizer, ends: from.ends ?? (from.tokenizer.endOfText === undefined ? [] : [from.tokenizer.endOfText]), context: most, drafts, turns,
     queue: queue ?? { requests: Infinity, tokens: Infinity }, notFinite: (largest): Promise<FileError> => notFinite(from.weights, largest, loaded.weights), constrain: constraints(from.tokenizer),
   })
   return {
-    answering, steps,
+    answering, steps, turns,
     async prepare(progress) {
-      const shapes = buckets.blocks.flatMap(b => [...buckets.requests.map(r => ({ requests: r, seq: 1, blocks: b, draws: 1 })), ...buckets.seq.filter(s => s <= b * block).map(s => ({ requests: 1, seq: s, blocks: b, draws: 1 }))])
+      const shapes = buckets.blocks.flatMap(b => [...buckets.requests.flatMap(r => [0, ...(drafts > 0 ? [drafts] : [])].map(d => ({ requests: r, seq: 1 + d, blocks: b, draws: 1 + d }))), ...buckets.seq.filter(s => s <= b * block).map(s => ({ requests: 1, seq: s, blocks: b, draws: 1 }))])
       for (const [i, shape] of shapes.entries()) {
         for (const listed of [undefined, buckets.listed[0]]) await steps.prepare(shape, listed)
         progress?.(i + 1, shapes.length)

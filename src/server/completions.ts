@@ -4,7 +4,7 @@ import { idOf, seconds, usageOf, whole, type Answered } from './answers.ts'
 import { askedFrom } from './asked.ts'
 import type { Call } from './call.ts'
 import { ApiError } from './errors.ts'
-import { modelNamed } from './models.ts'
+import { modelNamed, writerOf } from './models.ts'
 import { completionSchema, type CompletionRequest } from './schemas.ts'
 import { eventStream } from './sse.ts'
 import { completionLogprobs } from './tokens.ts'
@@ -20,7 +20,7 @@ function promptsOf(prompt: CompletionRequest['prompt'], encode: (text: string) =
 
 export async function completions(call: Call): Promise<Response> {
   const request = await call.read(completionSchema)
-  const model = modelNamed(call.models, request.model)
+  const model = writerOf(modelNamed(call.models, request.model))
   const { tokenizer, answering } = model
   if ((request.suffix ?? '') !== '') throw new ApiError(400, 'this server puts no text in between: leave suffix out', { param: 'suffix' })
   if (request.best_of !== undefined && request.best_of !== null && request.best_of !== (request.n ?? 1)) throw new ApiError(400, 'this server chooses no best answers: ask for n', { param: 'best_of' })
@@ -30,7 +30,7 @@ export async function completions(call: Call): Promise<Response> {
   const wanted = request.max_tokens ?? usualTokens
   if (wanted === 0 && !echo) throw new ApiError(400, 'max_tokens is 0, and nothing is echoed: ask for one token or more', { param: 'max_tokens' })
   const logprobs = request.logprobs ?? undefined
-  const asked = prompts.map(prompt => askedFrom(request, { prompt, maxTokens: Math.max(1, wanted), logprobs, promptLogprobs: echo ? logprobs : undefined }, { vocab: tokenizer.vocab, scope: call.scope }))
+  const asked = prompts.map(prompt => askedFrom(request, { prompt, maxTokens: Math.max(1, wanted), logprobs, promptLogprobs: echo ? logprobs : undefined }, { vocab: tokenizer.vocab, scope: call.scope, adapter: model.adapter }))
   const choices = request.n ?? 1
   const told = asked.map(a => call.ask(model, a))
   const head = { id: idOf('cmpl'), created: seconds(), model: model.name, object: 'text_completion', ...(answering.load().step === undefined ? {} : { training_step: answering.load().step }) }

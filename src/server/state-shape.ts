@@ -18,21 +18,26 @@ export interface LastMinute {
   readonly cachedTokens: number
 }
 
-/** An answer in a slot: tokens of its prompt, how many of them are read, and tokens that are written. */
+/** A text in a slot: tokens of its prompt, how many of them are read, and tokens that are written. */
 export interface SlotState { readonly prompt: number; readonly read: number; readonly written: number }
 
 export interface ModelState extends LastMinute {
   readonly name: string
-  /** Whether it has a chat template. */
-  readonly chat: boolean
+  /** Whether it answers chats, goes on with texts, or makes vectors of them. */
+  readonly kind: 'chat' | 'text' | 'vectors'
+  /** The model whose slots and cache it shares, where it is that one with an adapter. */
+  readonly parent: string | null
   /** Tokens of a prompt and its answer together. */
   readonly context: number
   /** The step of training whose weights it has; null where it serves no run. */
   readonly step: number | null
-  /** Answers that it writes at once. */
+  /** Whether its last steps failed. */
+  readonly failing: boolean
+  /** Texts that it works on at once, at most, and at this moment. */
   readonly slots: number
+  readonly running: number
   /** Those that are being written, the oldest first. */
-  readonly running: readonly SlotState[]
+  readonly texts: readonly SlotState[]
   readonly waiting: number
   readonly waitingTokens: number
   readonly blocks: number

@@ -2,7 +2,7 @@
 import { setTimeout as after } from 'node:timers/promises'
 import type { Call } from './call.ts'
 import type { Metrics } from './metrics.ts'
-import type { ServedModel } from './models.ts'
+import { isWriter, loadOf, type ServedModel } from './models.ts'
 import { eventStream } from './sse.ts'
 import type { ModelState, ServerState } from './state-shape.ts'
 
@@ -10,17 +10,16 @@ const milliseconds = 250
 /** Where nothing changes it is told all the same after so many looks: who listens knows that the server is there. */
 const silent = 40
 
-export function stateOf(models: readonly ServedModel[], metrics: Metrics): ServerState {
-  return {
-    models: models.map(({ name, template, answering }): ModelState => {
-      const { slots, texts, waiting, waitingTokens, blocks, blocksUsed, step } = answering.load()
-      return { name, chat: template !== undefined, context: answering.context, step: step ?? null, slots, running: texts, waiting, waitingTokens, blocks, blocksUsed, ...metrics.recent(name) }
-    }),
-  }
-}
+export const stateOf = (models: readonly ServedModel[], metrics: Metrics): ServerState => ({
+  models: models.map((model): ModelState => {
+    const { slots, running, texts, waiting, waitingTokens, blocks, blocksUsed, failing, step } = loadOf(model)
+    const kind = isWriter(model) ? { kind: model.template === undefined ? 'text' as const : 'chat' as const, parent: model.parent ?? null, context: model.answering.context } : { kind: 'vectors' as const, parent: null, context: model.embedding.window }
+    return { name: model.name, ...kind, step: step ?? null, failing, slots, running, texts, waiting, waitingTokens, blocks, blocksUsed, ...metrics.recent(model.name) }
+  }),
+})
 
 /** Ends with the server: a stream that stays would hold up its end. */
-export function state(call: Call, metrics: Metrics, isReady: () => boolean): Response {
+export function state(call: Call, metrics: Metrics, isEnding: () => boolean): Response {
   const response = eventStream(states(), call.abort, call.failed)
   // Once it is over nobody is to wait for what else might come on the same connection.
   response.headers.set('connection', 'close')
@@ -28,7 +27,7 @@ export function state(call: Call, metrics: Metrics, isReady: () => boolean): Res
 
   async function* states(): AsyncGenerator<ServerState> {
     let [last, looks] = ['', 0]
-    while (isReady() && !call.signal.aborted) {
+    while (!isEnding() && !call.signal.aborted) {
       const now = stateOf(call.models, metrics)
       const text = JSON.stringify(now)
       if (text !== last || looks >= silent) {

@@ -15,6 +15,7 @@ const spelt = (id: number): string => (id === end ? '<|end|>' : id % 5 === 1 ? '
 const text = (ids: Iterable<number>, special: boolean): string => [...ids].filter(id => special || id !== end).map(spelt).join('')
 export const tokenizer: Tokenizer = {
   model: undefined, tokens: Array.from({ length: vocab }, (_, id) => spelt(id)), added: [{ id: end, special: true }], vocab, endOfText: end, before: [], after: [], format: () => '{}', bytes: id => spelt(id).length,
+  textOf: id => (id === end ? undefined : new TextEncoder().encode(spelt(id))),
   encode: of => Int32Array.from([...of], c => c.charCodeAt(0) % (vocab - 1)),
   encodeInto(of, out) { for (const id of this.encode(of)) out.push(id) },
   decode: (ids, { special = false } = {}) => text(ids, special),

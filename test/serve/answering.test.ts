@@ -58,6 +58,20 @@ describe('an answer', () => {
   })
 })
 
+describe('a guess', () => {
+  test('changes nothing but the number of steps', async () => {
+    const drafting = { drafts: 3, buckets: { requests: [sizes.requests], seq: [sizes.chunk], blocks: [8], listed: [40], drafts: 3 } }
+    const answerer = one.answerer(drafting)
+    // Texts that say what they said before, as greedy ones soon do, and as prompts do that repeat themselves.
+    const repeating = [asking([1, 2, 3], { ignoreEnd: true, maxTokens: 28 }), asking([5, 6, 7, 8, 5, 6, 7, 8, 5, 6], { ignoreEnd: true, maxTokens: 20, sampling: { ...random, temperature: 0.3, seed: 4 }, logprobs: 2, choices: 2 })]
+    const all = [...questions, ...repeating]
+    const found = await Promise.all(all.map(async q => (await heard(answerer.ask(q))).all.filter(t => t.type !== 'prompt')))
+    for (const [i, q] of all.entries()) expect(byChoice(found[i])).toEqual(byChoice(await alone(one, q)))
+    const { drafted, accepted, blocksUsed } = answerer.load()
+    expect([accepted > 0, drafted > accepted, blocksUsed]).toEqual([true, true, 0])
+  })
+})
+
 describe('what ends one', () => {
   const text = async (asked: Asked): Promise<readonly string[]> => (await heard(one.answerer().ask(asked))).texts
   test('is as many tokens as it may have, or the window', async () => {

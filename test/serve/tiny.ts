@@ -3,6 +3,7 @@ import { compile, initialise, input, keyOf, mapTree, mesh as meshOf, type Arrays
 import { llama, llamaSchema, type LanguageModel } from '../../src/models/index.ts'
 import { Answerer, type AnswererOptions } from '../../src/serve/answerer.ts'
 import type { Asked, Told } from '../../src/serve/asking.ts'
+import { Turns } from '../../src/serve/turns.ts'
 import { askedOf } from '../../src/serve/generate.ts'
 import { Steps } from '../../src/serve/steps.ts'
 import type { Sizes } from '../../src/serve/schedule.ts'
@@ -26,7 +27,7 @@ export async function tiny(backend: Backend, axes: { readonly [axis: string]: nu
   return {
     steps,
     answerer: (options = {}) => new Answerer(steps, {
-      sizes, buckets: { requests: [requests], seq: [chunk], blocks: [Math.ceil(context / block)], listed: [40] }, vocab, tokenizer: { stream } as never, ends: [end], context, processes: backend.processes,
+      sizes, buckets: { requests: [requests], seq: [chunk], blocks: [Math.ceil(context / block)], listed: [40] }, vocab, tokenizer: { stream } as never, ends: [end], context, turns: new Turns(backend.processes),
       queue: { requests: Infinity, tokens: Infinity }, notFinite: largest => Promise.reject(new Error(`the largest logit is ${largest}`)), ...options,
     }),
   }

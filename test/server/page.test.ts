@@ -85,13 +85,13 @@ describe('the state', () => {
     expect((await locked.ask('/')).status).toBe(200)
     expect((await locked.ask('/state')).status).toBe(401)
     expect((await locked.ask('/state', undefined, { headers: { authorization: 'Bearer other' } })).status).toBe(401)
-    expect(await stateWhere(locked, () => true, { headers: { authorization: 'Bearer secret' } })).toMatchObject({ models: [{ name: model, chat: true, context: 64, step: null, slots: 4, running: [], waiting: 0, waitingTokens: 0, blocks: 64, blocksUsed: 0, firstToken: null }] })
+    expect(await stateWhere(locked, () => true, { headers: { authorization: 'Bearer secret' } })).toMatchObject({ models: [{ name: model, kind: 'chat', parent: null, context: 64, step: null, failing: false, slots: 4, running: 0, texts: [], waiting: 0, waitingTokens: 0, blocks: 64, blocksUsed: 0, firstToken: null }] })
     await locked.server.close()
   })
   test('moves with what is answered, and tells nothing of it', async () => {
     const here = await served()
     const texts: string[] = []
-    const moved = stateWhere(here, state => { texts.push(JSON.stringify(state)); return (state.models[0]?.perSecond.reduce((a, b) => a + b, 0) ?? 0) > 0 && state.models[0]?.running.length === 0 })
+    const moved = stateWhere(here, state => { texts.push(JSON.stringify(state)); return (state.models[0]?.perSecond.reduce((a, b) => a + b, 0) ?? 0) > 0 && state.models[0]?.running === 0 })
     for (let i = 0; i < 2; i++) expect((await here.ask('/v1/chat/completions', { ...chat, messages: [{ role: 'user', content: 'abcdefghijk' }], max_tokens: 9 })).status).toBe(200)
     const [state] = (await moved).models
     expect(state).toMatchObject({ firstToken: { count: 2 }, betweenTokens: { count: 16 }, promptTokens: 28, blocksUsed: 0 })

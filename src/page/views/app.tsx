@@ -19,12 +19,13 @@ const words: Readonly<Record<Connection, string>> = { connecting: 'connecting', 
 function Pulse(): VNode {
   const state = connection.value
   const sum = (of: (m: (typeof models.value)[number]) => number): number => models.value.reduce((n, m) => n + of(m), 0)
-  const running = sum(m => m.running.length)
+  // Models with adapters share the slots of those that they belong to.
+  const [running, slots] = [sum(m => (m.parent === null ? m.running : 0)), sum(m => (m.parent === null ? m.slots : 0))]
   return (
     <p class="pulse" data-state={state} role="status">
       <span class="dot" data-busy={running > 0} aria-hidden="true" />
       {state === 'open'
-        ? <span><span class="wide">{count(running)} of {count(sum(m => m.slots))} slots · </span>{rate(sum(m => m.tokensPerSecond))} tokens/s</span>
+        ? <span><span class="wide">{count(running)} of {count(slots)} slots · </span>{rate(sum(m => m.tokensPerSecond))} tokens/s</span>
         : <span>{words[state]}</span>}
     </p>
   )

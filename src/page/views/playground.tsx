@@ -4,7 +4,7 @@ import type { VNode } from 'preact'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { turnsOf, type Lane } from '../conversation.ts'
 import { closeLane, compare, conversation, isWriting, laneModel, note, send, setModel, startAnew, stop } from '../playground.ts'
-import { modelOf, models } from '../server.ts'
+import { modelOf, writers } from '../server.ts'
 import { count } from '../shown.ts'
 import { Growing } from './growing.tsx'
 import { Answer, Prompt } from './message.tsx'
@@ -12,7 +12,7 @@ import { isOpen, SettingsPanel } from './settings.tsx'
 
 const draft: Signal<string> = signal('')
 /** A chat, or text that is gone on with. */
-const isChat = (): boolean => conversation.value.lanes.some(l => modelOf(laneModel(l))?.chat !== false)
+const isChat = (): boolean => conversation.value.lanes.some(l => modelOf(laneModel(l))?.kind !== 'text')
 
 function Models(): VNode {
   const { lanes } = conversation.value
@@ -21,7 +21,7 @@ function Models(): VNode {
       {lanes.map((lane, i) => (
         <div class="model-choice" key={i}>
           <select aria-label={i === 0 ? 'Model' : 'Second model'} value={laneModel(lane)} disabled={isWriting.value} onChange={e => { setModel(i, e.currentTarget.value) }}>
-            {models.value.map(m => <option key={m.name} value={m.name}>{m.name}</option>)}
+            {writers.value.map(m => <option key={m.name} value={m.name}>{m.name}</option>)}
             {modelOf(laneModel(lane)) === undefined && <option value={laneModel(lane)}>{laneModel(lane) === '' ? '…' : laneModel(lane)}</option>}
           </select>
           <Step model={laneModel(lane)} />
@@ -82,7 +82,7 @@ function Empty(): VNode {
   return (
     <div class="empty">
       <h1>{model?.name ?? 'Meshwork'}</h1>
-      {model !== undefined && <p>{model.chat ? 'Ask it something.' : 'It has no chat template: it goes on with any text.'} It reads and writes {count(model.context)} tokens at most.</p>}
+      {model !== undefined && <p>{model.kind === 'chat' ? 'Ask it something.' : 'It has no chat template: it goes on with any text.'} It reads and writes {count(model.context)} tokens at most.</p>}
       <p class="muted">Answers are drawn token by token. Point at one, or walk through them with the arrow keys, to see what else was likely.</p>
     </div>
   )
@@ -92,7 +92,7 @@ function Composer(): VNode {
   const chat = isChat()
   // A text may be gone on with as it is.
   const mayBeEmpty = !chat && conversation.value.lanes.some(l => l.messages.length > 0)
-  const may = !isWriting.value && models.value.length > 0 && (mayBeEmpty || draft.value.trim() !== '')
+  const may = !isWriting.value && writers.value.length > 0 && (mayBeEmpty || draft.value.trim() !== '')
   const go = (): void => {
     if (!may) return
     send(draft.value)

@@ -8,15 +8,15 @@ import { Plot } from './plot.tsx'
 const isReading = ({ read, prompt, written }: SlotState): boolean => written === 0 || read < prompt
 const stateOf = (slot: SlotState): string => (isReading(slot) ? `reading, ${wholePercent(slot.read / Math.max(1, slot.prompt))}` : `writing, ${plural(slot.written, 'token')}`)
 
-function Slots({ model: { slots, running, waiting, waitingTokens } }: { readonly model: ModelState }): VNode {
-  const reading = running.filter(isReading).length
+function Slots({ model: { slots, running, texts, waiting, waitingTokens } }: { readonly model: ModelState }): VNode {
+  const reading = texts.filter(isReading).length
   return (
     <section class="places">
       <h3>Slots</h3>
-      <p class="value">{count(running.length)}<small> of {count(slots)}</small></p>
-      <div class="slots" role="img" aria-label={`${count(running.length)} of ${count(slots)} slots in use: ${count(reading)} reading, ${count(running.length - reading)} writing`}>
+      <p class="value">{count(running)}<small> of {count(slots)}</small></p>
+      <div class="slots" role="img" aria-label={`${count(running)} of ${count(slots)} slots in use: ${count(reading)} reading, ${count(running - reading)} writing`}>
         {Array.from({ length: slots }, (_, i) => {
-          const slot = running[i]
+          const slot = texts[i]
           return <span key={i} data-state={slot === undefined ? 'free' : isReading(slot) ? 'reading' : 'writing'} title={slot === undefined ? 'free' : stateOf(slot)}>{slot !== undefined && isReading(slot) && <i style={{ height: `${100 * slot.read / Math.max(1, slot.prompt)}%` }} />}</span>
         })}
       </div>
@@ -28,7 +28,7 @@ function Slots({ model: { slots, running, waiting, waitingTokens } }: { readonly
           <table>
             <thead><tr><th scope="col">Slot</th><th scope="col">State</th><th scope="col">Prompt</th><th scope="col">Read</th><th scope="col">Written</th></tr></thead>
             <tbody>{Array.from({ length: slots }, (_, i) => {
-              const slot = running[i]
+              const slot = texts[i]
               return <tr key={i}><td>{i + 1}</td><td>{slot === undefined ? 'free' : isReading(slot) ? 'reading' : 'writing'}</td>{slot === undefined ? <><td /><td /><td /></> : <><td>{count(slot.prompt)}</td><td>{count(slot.read)}</td><td>{count(slot.written)}</td></>}</tr>
             })}</tbody>
           </table>
@@ -84,22 +84,50 @@ function Latencies({ model: { firstToken, betweenTokens } }: { readonly model: M
   )
 }
 
-function Model({ model }: { readonly model: ModelState }): VNode {
+/** What makes vectors has no cache, and writes nothing. */
+function Vectors({ model: { slots, running, waiting, waitingTokens, promptTokens } }: { readonly model: ModelState }): VNode {
   return (
-    <article class="model" aria-label={model.name}>
+    <section class="places">
+      <h3>Texts</h3>
+      <table class="latencies">
+        <tbody>
+          <tr><th scope="row">In work, of {count(slots)} at once</th><td>{count(running)}</td></tr>
+          <tr><th scope="row">Waiting</th><td>{count(waiting)}</td></tr>
+          <tr><th scope="row">Tokens of those that wait</th><td>{count(waitingTokens)}</td></tr>
+          <tr><th scope="row">Tokens read in the last minute</th><td>{count(promptTokens)}</td></tr>
+        </tbody>
+      </table>
+    </section>
+  )
+}
+
+const kinds: Readonly<Record<ModelState['kind'], string>> = { chat: 'chats', text: 'no chat template', vectors: 'makes vectors' }
+
+function Model({ model }: { readonly model: ModelState }): VNode {
+  const { name, step, kind, parent, context, failing, tokensPerSecond, perSecond } = model
+  const about = [...step === null ? [] : [`step ${count(step)} of training`], kinds[kind], `${count(context)} tokens`, ...parent === null ? [] : [`in the slots of ${parent}`]]
+  return (
+    <article class="model" aria-label={name}>
       <header>
-        <h2>{model.name}</h2>
-        <p class="muted">{[...model.step === null ? [] : [`step ${count(model.step)} of training`], model.chat ? 'chats' : 'no chat template', `${count(model.context)} tokens`].join(' · ')}</p>
+        <h2>{name}</h2>
+        <p class="muted">{about.join(' · ')}</p>
+        {failing && <p class="wrong" role="alert">Its last step failed: the server's log says why.</p>}
       </header>
       <div class="parts">
-        <section class="speed">
-          <h3>Tokens per second</h3>
-          <p class="value">{rate(model.tokensPerSecond)}</p>
-          <Plot name="Tokens" values={model.perSecond} />
-        </section>
-        <Latencies model={model} />
-        <Slots model={model} />
-        <Cache model={model} />
+        {kind === 'vectors'
+          ? <Vectors model={model} />
+          : (
+            <>
+              <section class="speed">
+                <h3>Tokens per second</h3>
+                <p class="value">{rate(tokensPerSecond)}</p>
+                <Plot name="Tokens" values={perSecond} />
+              </section>
+              <Latencies model={model} />
+              {parent === null && <Slots model={model} />}
+              {parent === null && <Cache model={model} />}
+            </>
+          )}
       </div>
     </article>
   )

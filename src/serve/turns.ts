@@ -1,0 +1,58 @@
+/** Who computes when: the first process decides and the others do the same; models that share devices take turns. */
+import { fromFirst, type Processes } from '../engine/index.ts'
+
+/** Does work in every process, once whatever was asked for before is done. @param order what the others need to know of it */
+export type Turn = <T>(order: () => string, work: () => Promise<T>) => Promise<T>
+
+export class Turns {
+  readonly #processes: Processes
+  readonly #works: ((order: string) => Promise<unknown>)[] = []
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(processes: Processes) { this.#processes = processes }
+
+  /** Every process adds the same, in the same order. @param work what the others do of an order */
+  add(work: (order: string) => Promise<unknown>): Turn {
+    const index = this.#works.push(work) - 1
+    return <T>(order: () => string, own: () => Promise<T>): Promise<T> => {
+      const done = this.#last.then(async () => {
+        if (this.#processes.count > 1) await fromFirst(this.#processes, 'what to compute next', () => `${index}:${order()}`)
+        return await own()
+      })
+      // What fails is its caller's to mend: the next turn comes all the same.
+      this.#last = done.catch(() => undefined)
+      return done
+    }
+  }
+
+  /** Does what the first process says, until it says that there is no more. For the others. */
+  async follow(): Promise<void> {
+    for (;;) {
+      const said = await fromFirst(this.#processes, 'what to compute next', () => '')
+      if (said === '') return
+      const at = said.indexOf(':')
+      await this.#works[Number(said.slice(0, at))]?.(said.slice(at + 1))
+    }
+  }
+
+  /** Lets the other processes go on with something else. Nothing may be asked meanwhile. */
+  async rest(): Promise<void> {
+    await this.#last
+    if (this.#processes.count > 1) await fromFirst(this.#processes, 'what to compute next', () => '')
+  }
+}
+
+/** Does work in the first process while the others compute what it decides; what it throws is thrown in all. */
+export async function led<T>(turns: Turns, processes: Processes, work: () => Promise<T>): Promise<T | undefined> {
+  if (processes.rank !== 0) {
+    await turns.follow()
+    await fromFirst(processes, 'how it ended', () => '')
+    return undefined
+  }
+  try {
+    return await work()
+  } finally {
+    await turns.rest()
+    if (processes.count > 1) await fromFirst(processes, 'how it ended', () => '')
+  }
+}
