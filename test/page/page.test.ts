@@ -22,10 +22,9 @@ function test(name: string, run: (page: Page, context: TestContext) => Promise<v
   declared(name, async context => {
     if (browser === undefined) return context.skip(noBrowser)
     const page = await browser.context.newPage()
-    // Each begins with nothing kept. The page itself keeps what it shows when it is left.
-    await page.goto(`${url()}/health/live`)
-    await page.evaluate('localStorage.clear()')
     wrong.length = 0
+    // Each begins with nothing kept; what a tab keeps is its own.
+    await page.addInitScript('if (sessionStorage.getItem("begun") === null) { localStorage.clear(); sessionStorage.setItem("begun", "yes") }')
     page.on('pageerror', e => { wrong.push(e.message) })
     page.on('console', m => { if (m.type() === 'error' || m.type() === 'warning') wrong.push(m.text()) })
     page.on('request', r => { if (!r.url().startsWith(url()) && !r.url().startsWith('blob:')) wrong.push(r.url()) })
@@ -178,6 +177,8 @@ describe('the playground', () => {
     await over(page)
     await page.getByRole('button', { name: 'Compare' }).click()
     expect(await page.getByLabel('Second model').inputValue()).toBe('base')
+    // What makes vectors is not asked.
+    expect(await page.getByLabel('Second model').locator('option').allTextContents()).toEqual(['tiny', 'base'])
     await say(page, 'def')
     await over(page)
     expect(await page.locator('.prompt .text').allTextContents()).toEqual(['abc', 'def'])
@@ -246,6 +247,7 @@ test('the server\'s state moves with what is answered', async page => {
   const model = page.getByRole('article', { name: 'tiny' })
   await model.locator('.slots [data-state=free]').nth(1).waitFor()
   await page.getByRole('article', { name: 'base' }).getByText('step 1,200 of training').waitFor()
+  await page.getByRole('article', { name: 'vectors' }).getByText('makes vectors').waitFor()
   expect(await model.locator('.slots > *').count()).toBe(3)
   site.gate.let(Infinity)
   await model.locator('.latencies tbody td', { hasText: /s$/ }).first().waitFor()

@@ -6,7 +6,10 @@ import { delimiter, join } from 'node:path'
 import { chromium, type BrowserContext } from 'playwright-core'
 import type { ChatTemplate, Tokenizer } from '../../src/data/index.ts'
 import { openBackend } from '../../src/engine/index.ts'
+import { alone } from '../../src/runtime/processes.ts'
 import type { Answering, Told } from '../../src/serve/asking.ts'
+import { EmbeddingQueue } from '../../src/serve/embedding-queue.ts'
+import { Turns } from '../../src/serve/turns.ts'
 import { openServer, type OpenServer, type ServerOptions } from '../../src/server/index.ts'
 import { end, tiny, vocab } from '../serve/tiny.ts'
 
@@ -54,14 +57,17 @@ const gated = (answering: Answering, gate: Gate): Answering => ({
 
 export interface Site extends AsyncDisposable { readonly server: OpenServer; readonly gate: Gate; readonly answering: Answering }
 
-/** `tiny` chats; `base` is the same model without a template, as a run that trains has it. */
+/** `tiny` chats; `base` is the same model without a template, as a run that trains has it; `vectors` writes nothing. */
 export async function openSite(options: Partial<ServerOptions> = {}): Promise<Site> {
   const backend = await openBackend({ plugin: 'simulate', devices: 1 })
   const made = await tiny(backend, { batch: 1, model: 1 }, { replicas: 1, requests: 3, blocks: 96, block: 8, context: 256, chunk: 16 })
   const gate = new Gate()
   const answering = made.answerer({ tokenizer })
   const base: Answering = { context: answering.context, vocab, adapters: [], load: () => ({ ...answering.load(), step: 1200 }), ask: (asked, signal) => answering.ask(asked, signal) }
-  const server = await openServer({ models: [{ name: 'tiny', created: 1, answering: gated(answering, gate), tokenizer, template }, { name: 'base', created: 1, answering: gated(base, gate), tokenizer, template: undefined }], ...options })
+  const embedding = new EmbeddingQueue({ window: 16, run: rows => Promise.resolve(rows.map(() => Float32Array.of(1))) }, { turns: new Turns(alone), rows: 4, size: 1, vocab, queue: 1 })
+  const server = await openServer({
+    models: [{ name: 'vectors', created: 1, tokenizer, embedding }, { name: 'tiny', created: 1, answering: gated(answering, gate), tokenizer, template }, { name: 'base', created: 1, answering: gated(base, gate), tokenizer, template: undefined }], ...options,
+  })
   return {
     server, gate, answering,
     async [Symbol.asyncDispose]() {

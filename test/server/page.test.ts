@@ -1,11 +1,14 @@
 /** The page and the state that it shows: what is answered at which address, under which policy, and to whom. */
 import { request } from 'node:http'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { alone } from '../../src/runtime/processes.ts'
+import { EmbeddingQueue } from '../../src/serve/embedding-queue.ts'
 import { askedOf } from '../../src/serve/generate.ts'
+import { Turns } from '../../src/serve/turns.ts'
 import { readPage } from '../../src/server/page.ts'
 import { Recent } from '../../src/server/recent.ts'
 import type { ServerState } from '../../src/server/state-shape.ts'
-import { served, type Served } from './support.ts'
+import { served, tokenizer, type Served } from './support.ts'
 
 let open: Served
 beforeAll(async () => { open = await served() })
@@ -118,6 +121,17 @@ describe('the state', () => {
     for (const rest of all.slice(1)) for await (const told of rest) void told
     expect(here.answerer.load()).toMatchObject({ running: 0, waiting: 0, texts: [] })
     await here.server.close()
+  })
+  test('tells apart what writes, what makes vectors, and models in the slots of others', async () => {
+    const base = await served()
+    const embedding = new EmbeddingQueue({ window: 16, run: rows => Promise.resolve(rows.map(() => Float32Array.of(1))) }, { turns: new Turns(alone), rows: 4, size: 1, vocab: tokenizer.vocab, queue: 20 })
+    const here = await served({ models: [{ name: 'vectors', created: 1, tokenizer, embedding }, { name: 'text', created: 1, answering: base.answerer, tokenizer, template: undefined }, { name: 'text:b', created: 1, answering: base.answerer, tokenizer, template: undefined, parent: 'text' }] })
+    expect((await here.ask('/v1/embeddings', { model: 'vectors', input: 'abc' })).status).toBe(200)
+    expect(await stateWhere(here, () => true)).toMatchObject({
+      models: [{ name: 'vectors', kind: 'vectors', parent: null, context: 16, slots: 4, running: 0, texts: [], blocks: 0, promptTokens: 3 }, { name: 'text', kind: 'text', parent: null, slots: 4 }, { name: 'text:b', kind: 'text', parent: 'text' }],
+    })
+    await here.server.close()
+    await base.server.close()
   })
   test('ends with the server, and does not hold it up', async () => {
     const here = await served()

@@ -63,6 +63,10 @@ function Messages(): VNode {
   const atEnd = useRef(true)
   const { lanes } = conversation.value
   const turns = Math.max(...lanes.map(l => turnsOf(l).length))
+  const before = useRef(turns)
+  // Who sends something wants to see its answer, wherever they were.
+  if (isWriting.value && turns > before.current) atEnd.current = true
+  before.current = turns
   useLayoutEffect(() => {
     const { current } = box
     if (current !== null && atEnd.current) current.scrollTop = current.scrollHeight
