@@ -14,7 +14,7 @@ import { closedModel, requireTogether, type ClosedModel, type OpenModel } from '
 import { withWritingFlags, type WrittenFlags } from './written-model.ts'
 
 interface Flags extends WrittenFlags {
-  readonly host: string; readonly port: string; readonly name?: string; readonly atOnce: string; readonly queue: string; readonly drain: string; readonly allowAnonymous?: boolean; readonly plugin: string; readonly backend?: string; readonly json?: boolean
+  readonly host: string; readonly port: string; readonly name?: string; readonly atOnce: string; readonly queue: string; readonly drain: string; readonly watch?: boolean; readonly allowAnonymous?: boolean; readonly plugin: string; readonly backend?: string; readonly json?: boolean
 }
 
 /** Keys are no flags: whoever looks at the list of processes would see them. */
@@ -29,6 +29,7 @@ export const serveCommand = (): Command => withDeviceFlags(withMeshFlags(withWri
   .option('--at-once <n>', 'answers that each group of devices writes at once', '8')
   .option('--queue <n>', 'requests that may wait for that; more are told to come again', '256')
   .option('--context <n>', 'tokens of a prompt and its answer; 4096, or what the model is made for, unless given')
+  .option('--watch', 'of runs: take each new checkpoint between two steps, without losing a request')
   .option('--drain <seconds>', 'how long answers that are being written may take once it is to end', '30')
   .option('--allow-anonymous', 'let anybody ask who reaches an address beyond this machine'))))
   .option('--json', 'print what happens as lines of JSON')
@@ -47,6 +48,7 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
     const closed: ClosedModel[] = []
     for (const folder of folders) closed.push(await closedModel(folder, flags, flags.name))
     requireTogether(closed)
+    if (flags.watch === true && !closed.some(m => m.ofRun)) throw new UsageError({ code: 'watch', what: '--watch: none of the models is a run, so none will have newer weights', fix: 'leave it out, or give the folder of a run' })
     const [{ run, devices }] = closed as [ClosedModel]
     requireRanks(meshOfRun(run), flags.plugin)
     const json = flags.json === true
@@ -74,7 +76,9 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
           for (const { served: { name }, facts } of models) output.print(`${name} answers at ${server.url}/v1  (${Object.entries(facts).map(([fact, n]) => `${fact.replaceAll('_', ' ')} ${formatInteger(n)}`).join(', ')})`)
           output.print(`a page is at ${server.url}`)
           say({ type: 'ready', url: server.url, model: models[0]?.served.name, models: models.map(({ served: { name }, facts }) => ({ name, ...facts })), ...models[0]?.facts })
+          const watched = flags.watch === true ? models.flatMap(m => m.watch?.(say) ?? []) : []
           await new Promise<void>(resolve => { if (stops.signal.aborted) resolve(); else stops.signal.addEventListener('abort', () => { resolve() }, { once: true }) })
+          for (const w of watched) w.stop()
           output.note('ending: what is being written is finished')
           await server.drain(1000 * drain)
         })

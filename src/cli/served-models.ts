@@ -3,17 +3,43 @@ import { basename } from 'node:path'
 import { UsageError } from '../core/errors.ts'
 import type { Backend } from '../engine/index.ts'
 import { EmbeddingQueue } from '../serve/embedding-queue.ts'
-import type { OpenOptions } from '../serve/open.ts'
+import type { Answerer } from '../serve/answerer.ts'
+import type { Newer, OpenOptions } from '../serve/open.ts'
 import { openRows } from '../serve/rows.ts'
 import type { Turns } from '../serve/turns.ts'
 import type { ServedModel } from '../server/index.ts'
 import type { Run } from '../train/run.ts'
 import { partOf, readPretrained } from '../train/pretrained.ts'
 import { isLanguageModel, vectorRows } from '../models/index.ts'
+import { newestWeights, type WeightsOfStep } from './pretrained-run.ts'
 import { measuredEmbedder, rowOptionsOf } from './measured-model.ts'
 import { writtenModel, type WrittenFlags } from './written-model.ts'
 
+/** What a model of a run does as the run goes on: looks for newer weights every so often. */
+export interface Watching { stop(): void }
+const everySoOften = 1000
+
+/** Lets answers take each new checkpoint of a run. @param say hears of each, and of those that cannot be taken */
+function watching(folder: string, answering: Answerer, step: number | undefined, say: (event: { readonly event: string; readonly [field: string]: unknown }) => void): Watching {
+  let [known, busy] = [step ?? -1, false]
+  const timer = setInterval(() => {
+    if (busy) return
+    busy = true
+    void newestWeights(folder).then(async found => {
+      if (found.step === undefined || found.step <= known) return
+      const began = performance.now()
+      await answering.renew(JSON.stringify(found))
+      known = found.step
+      say({ event: 'weights', folder, step: found.step, ms: Math.round(performance.now() - began) })
+      // A checkpoint may be cleared away while it is looked at: there is a newer one then.
+    }).catch((e: unknown) => { say({ event: 'failed', error: `the newest weights of ${folder} cannot be taken: ${e instanceof Error ? e.message : String(e)}` }) }).finally(() => { busy = false })
+  }, everySoOften)
+  return { stop() { clearInterval(timer) } }
+}
+
 export interface OpenModel {
+  /** Takes each new checkpoint from now on. The first process calls it. */
+  watch?(say: (event: { readonly event: string; readonly [field: string]: unknown }) => void): Watching
   readonly served: ServedModel
   /** What is said of it once it is ready. */
   readonly facts: { readonly [fact: string]: number }
@@ -24,6 +50,8 @@ export interface ClosedModel {
   readonly name: string
   readonly run: Run
   readonly devices: number
+  /** Whether it is a run's, which may have newer weights later. */
+  readonly ofRun: boolean
   /** Loads and compiles it. All processes call it, for the same models in the same order. */
   open(backend: Backend, options: Pick<OpenOptions, 'requests' | 'queue'> & { readonly turns: Turns }, progress: (done: number, all: number) => void): Promise<OpenModel>
 }
@@ -42,12 +70,13 @@ export async function closedModel(folder: string, flags: WrittenFlags, name: str
   if (!await writesText(folder)) return embedder(folder, flags, name)
   const written = await writtenModel(folder, flags, ({ positions }) => Promise.resolve(Math.min(positions, 4096)))
   return {
-    name, run: written.run, devices: written.devices,
+    name, run: written.run, devices: written.devices, ofRun: written.from.step !== undefined,
     async open(backend, options, progress) {
-      const { answering, steps, prepare, close } = await written.open(backend, options)
+      const newer = async (order: string): Promise<Newer> => { const { weights, step } = JSON.parse(order) as WeightsOfStep; return Promise.resolve({ stored: { weights, naming: written.from.naming }, step }) }
+      const { answering, steps, prepare, close } = await written.open(backend, { ...options, newer })
       await prepare(progress)
       const { sizes } = answering
-      return { served: { name, created: now(), answering, tokenizer: written.from.tokenizer, template: written.template }, facts: { context: answering.context, at_once: sizes.requests * sizes.replicas, bytes_per_token: steps.blockBytes / sizes.block }, close }
+      return { served: { name, created: now(), answering, tokenizer: written.from.tokenizer, template: written.template }, facts: { context: answering.context, at_once: sizes.requests * sizes.replicas, bytes_per_token: steps.blockBytes / sizes.block, ...(written.from.step === undefined ? {} : { step: written.from.step }) }, close, ...(written.from.step === undefined ? {} : { watch: say => watching(folder, answering, written.from.step, say) }) }
     },
   }
 }
@@ -56,7 +85,7 @@ async function embedder(folder: string, { weights: _, context: __, ...flags }: W
   const { measured, embedding } = await measuredEmbedder(folder, flags)
   const { run, devices, lengths, padding, rows, tokenizer } = measured
   return {
-    name, run, devices,
+    name, run, devices, ofRun: false,
     async open(backend, { turns, queue }, progress) {
       const { model } = embedding
       const program = openRows({ ...embedding, model: (n, length) => vectorRows(model(n, length)) }, { ...rowOptionsOf(measured), backend })

@@ -64,7 +64,7 @@ export interface WrittenModel {
   readonly from: Generating
   readonly template: ChatTemplate | undefined
   readonly devices: number
-  open(backend: Backend, options?: Pick<OpenOptions, 'requests' | 'held' | 'chunk' | 'queue' | 'block' | 'turns'>): Promise<Opened>
+  open(backend: Backend, options?: Pick<OpenOptions, 'requests' | 'held' | 'chunk' | 'queue' | 'block' | 'turns' | 'newer'>): Promise<Opened>
 }
 
 /**

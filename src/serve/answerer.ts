@@ -18,6 +18,10 @@ export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
   readonly turns: Turns
   /** Where an answer begins that must be as `Asked.constraint` says. @throws UsageError */
   readonly constrain?: (constraint: NonNullable<Asked['constraint']>) => Place
+  /** The step of a run that has made the weights, where there is one. */
+  readonly step?: number | undefined
+  /** Brings weights that `renew` was asked for onto the devices, in every process. @returns the step that has made them */
+  readonly renewed?: (order: string) => Promise<number | undefined>
   /** What is wrong where no token can be drawn. */
   readonly notFinite: (logit: number) => Promise<MeshworkError>
 }
@@ -32,6 +36,11 @@ export interface Computing {
 interface Answer { readonly writing: Writing; readonly request: Request }
 interface Request { readonly channel: Channel<Told>; readonly answers: Answer[]; open: number; readonly promptLogprobs: (Written | undefined)[]; promptTold: boolean }
 
+/** New weights that are waited for: by whom, and since when. */
+interface Renewal { readonly order: string; readonly since: number; readonly done: () => void; readonly failed: (e: unknown) => void }
+/** Milliseconds that new weights wait for answers that are being written with the old ones. */
+const patience = 5000
+
 /** Of an answer that has failed: it is not looked at. */
 const undrawn: ReturnType<Writing['drawn']> = { temperature: 0, topK: 0, topP: 1, minP: 0, key: () => [0, 0], changes: [], told: false }
 
@@ -45,6 +54,8 @@ export class Answerer implements Answering {
   #schedule: Schedule
   readonly #answers = new Map<Text, Answer>()
   readonly #turn: Turn
+  readonly #renewing: Turn
+  #renewal: Renewal | undefined
   #turning: Promise<void> | undefined
   #step: number | undefined
   #stepBegan: number | undefined
@@ -58,6 +69,8 @@ export class Answerer implements Answering {
     this.#turn = options.turns.add(order => steps.run(readOrder(order)))
     this.sizes = options.sizes
     this.#schedule = new Schedule(options.sizes)
+    this.#step = options.step
+    this.#renewing = options.turns.add(order => this.#options.renewed?.(order) ?? Promise.resolve())
     this.context = options.sizes.context
     this.vocab = options.vocab
   }
@@ -88,6 +101,18 @@ export class Answerer implements Answering {
     return { slots: sizes.requests * sizes.replicas, running, texts, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
   }
 
+  /**
+   * New weights: what is being written is finished with the old ones, as far as a few seconds go, and goes on with the new ones otherwise; what waits begins with them.
+   * Nothing is lost. @param order tells every process's `renewed` which they are @throws what `renewed` does: then the old ones stay
+   */
+  renew(order: string): Promise<void> {
+    this.#renewal?.done()
+    return new Promise((done, failed) => {
+      this.#renewal = { order, since: this.#renewal?.since ?? performance.now(), done, failed }
+      this.#go()
+    })
+  }
+
   #check({ prompt, choices, constraint, adapter, maxTokens }: Asked): void {
     const invalid = (field: keyof Asked, why: string, fix: string): Refused => new Refused({ type: 'invalid', field, why, fix })
     if (prompt.length === 0) throw invalid('prompt', 'it has no tokens', 'give at least one')
@@ -114,14 +139,17 @@ export class Answerer implements Answering {
     this.#turning ??= this.#turns().finally(() => {
       this.#turning = undefined
       // Something may have been asked after the last look.
-      if (this.#answers.size > 0) this.#go()
+      if (this.#answers.size > 0 || this.#renewal !== undefined) this.#go()
     })
   }
 
   async #turns(): Promise<void> {
     // Whoever asks more at once is heard before the first step.
     await Promise.resolve()
-    for (let step = this.#schedule.next(); step !== undefined; step = this.#schedule.next()) {
+    for (;;) {
+      await this.#renewed()
+      const step = this.#schedule.next()
+      if (step === undefined) return
       try {
         await this.#advance(step)
       } catch (error) {
@@ -130,6 +158,23 @@ export class Answerer implements Answering {
       }
       // Aborts and new requests are heard between steps.
       await new Promise(setImmediate)
+    }
+  }
+
+  /** Takes new weights, where some are waited for and nothing more is to be finished before. */
+  async #renewed(): Promise<void> {
+    const renewal = this.#renewal
+    if (renewal === undefined) return
+    const schedule = this.#schedule
+    schedule.held = schedule.running > 0 && performance.now() - renewal.since < patience
+    if (schedule.held) return
+    this.#renewal = undefined
+    try {
+      this.#step = await this.#renewing(() => renewal.order, () => this.#options.renewed?.(renewal.order) ?? Promise.resolve(undefined))
+      schedule.restart()
+      renewal.done()
+    } catch (e) {
+      renewal.failed(e)
     }
   }
 
@@ -182,7 +227,7 @@ export class Answerer implements Answering {
       }
       if (!request.promptTold) {
         request.promptTold = true
-        request.channel.push({ type: 'prompt', tokens: text.prompt, cached: this.#schedule.cachedOf(text), ...(asked.promptLogprobs === undefined ? {} : { logprobs: request.promptLogprobs }) })
+        request.channel.push({ type: 'prompt', tokens: text.prompt, cached: this.#schedule.cachedOf(text), ...(this.#step === undefined ? {} : { step: this.#step }), ...(asked.promptLogprobs === undefined ? {} : { logprobs: request.promptLogprobs }) })
       }
       const token: Written = { token: tokens[at] as number, ...(asked.logprobs === undefined || told === undefined ? {} : { logprob: told.drawn[at] as number, top: likeliest(at, asked.logprobs) as NonNullable<Written['top']> }) }
       const { text: more, ended } = writing.take(token)

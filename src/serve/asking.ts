@@ -82,8 +82,8 @@ export interface Written {
 export type Ending = 'stop' | 'length'
 
 export type Told =
-  /** The prompt has been read: once, before anything of an answer. `cached` of its tokens were kept from earlier requests. The first token has no log-probability. */
-  | { readonly type: 'prompt'; readonly tokens: number; readonly cached: number; readonly logprobs?: readonly (Written | undefined)[] }
+  /** The prompt has been read: once, before anything of an answer. `cached` of its tokens were kept from earlier requests, `step` of a run has made the weights. The first token has no log-probability. */
+  | { readonly type: 'prompt'; readonly tokens: number; readonly cached: number; readonly step?: number; readonly logprobs?: readonly (Written | undefined)[] }
   /** More of an answer. `text` is of whole characters that belong to it for certain, and may be empty; `tokens` are those drawn since. All texts of an answer joined are the answer. */
   | { readonly type: 'more'; readonly choice: number; readonly text: string; readonly tokens: readonly Written[] }
   | { readonly type: 'end'; readonly choice: number; readonly reason: Ending; readonly stop?: string | number }

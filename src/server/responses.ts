@@ -1,7 +1,7 @@
 /** POST /v1/responses: one that keeps nothing, so all that came before is sent with each request. */
 import { randomUUID } from 'node:crypto'
 import type { Ending, Told, Written } from '../serve/asking.ts'
-import { seconds } from './answers.ts'
+import { madeBy, seconds, type Made } from './answers.ts'
 import { askedFrom } from './asked.ts'
 import type { Call } from './call.ts'
 import { ApiError } from './errors.ts'
@@ -82,7 +82,7 @@ export async function responses(call: Call): Promise<Response> {
   const request = await call.read(responseSchema)
   const model = writerOf(modelNamed(call.models, request.model))
   refuseState(request)
-  const { tokenizer, template, answering } = model
+  const { tokenizer, template } = model
   if (template === undefined) throw new ApiError(400, `the model "${model.name}" has no chat template: use /v1/completions`, { param: 'model' })
   const offered = offeredBy(toolsIn(request))
   const prompt = encodeMessages(tokenizer, template, { messages: messagesOf(messagesIn(request)), offered })
@@ -92,8 +92,7 @@ export async function responses(call: Call): Promise<Response> {
     temperature: request.temperature, top_p: request.top_p, presence_penalty: request.presence_penalty, frequency_penalty: request.frequency_penalty, ...(format?.type === 'json_schema' ? { response_format: { type: 'json_schema', json_schema: { schema: format.schema } } } : format === null || format === undefined ? {} : { response_format: format }),
   }, { prompt, maxTokens: request.max_output_tokens ?? undefined, logprobs: wantsLogprobs ? request.top_logprobs ?? 0 : undefined, constraint: offered?.constraint }, { vocab: tokenizer.vocab, scope: call.scope, adapter: model.adapter })
   const told = call.ask(model, asked, 'input')
-  const step = answering.load().step
-  const head = { id: idOf('resp'), object: 'response', created_at: seconds(), model: model.name, ...(step === undefined ? {} : { training_step: step }) }
+  const head = { id: idOf('resp'), object: 'response', created_at: seconds(), model: model.name }
   if (request.stream === true) return eventStream(numbered(events(told)), call.abort, call.failed, true)
   let last: object = {}
   for await (const { response } of events(told)) if (response !== undefined) last = response as object
@@ -106,10 +105,10 @@ export async function responses(call: Call): Promise<Response> {
     yield { type: 'response.in_progress', response: begun }
     const [output, reader] = [new Output(), new CallReader()]
     const untold: Written[] = []
-    let [read, cached, written, reason]: [number, number, number, Ending] = [prompt.length, 0, 0, 'stop']
+    let [read, cached, written, reason, made]: [number, number, number, Ending, Made] = [prompt.length, 0, 0, 'stop', {}]
     for await (const t of all) {
       if (t.type === 'prompt') {
-        [read, cached] = [t.tokens, t.cached]
+        [read, cached, made] = [t.tokens, t.cached, madeBy(t.step)]
         continue
       }
       if (t.type === 'more') {
@@ -125,7 +124,7 @@ export async function responses(call: Call): Promise<Response> {
     if (output.items.length === 0) yield* output.piece({ type: 'content', text: '' }, [])
     yield* output.close(status)
     const usage = { input_tokens: read, input_tokens_details: { cached_tokens: cached }, output_tokens: written, output_tokens_details: { reasoning_tokens: 0 }, total_tokens: read + written }
-    yield { type: `response.${status}`, response: responseObject(request, head, { status, output: output.items, usage, completed: seconds() }) }
+    yield { type: `response.${status}`, response: responseObject(request, { ...head, ...made }, { status, output: output.items, usage, completed: seconds() }) }
   }
 }
 

@@ -89,6 +89,11 @@ export async function trace(seed: number): Promise<TraceResult> {
     }
     return all
   }
+  // The computation has no weights of its own: new ones that change nothing must be seen in nothing.
+  const renewals = Array.from({ length: below(3) }, () => below(20)).map(async after => {
+    for (let i = 0; i < after; i++) await new Promise(setImmediate)
+    await answerer.renew('same')
+  })
   const found = await Promise.all(requests.map(async ({ asked, after, leaves }) => {
     for (let i = 0; i < after; i++) await new Promise(setImmediate)
     return heard(answerer, asked, leaves)
@@ -99,6 +104,7 @@ export async function trace(seed: number): Promise<TraceResult> {
     const solo = await heard(new Answerer(computing(sizes), optionsOf(sizes)), asked, Infinity)
     if (by(solo) !== by(found[i] ?? [])) throw new Error(`seed ${seed}, request ${i}: alone ${by(solo)}, among others ${by(found[i] ?? [])}`)
   }
+  await Promise.all(renewals)
   const { running, waiting, blocksUsed } = answerer.load()
   if (running + waiting + blocksUsed > 0) throw new Error(`seed ${seed}: ${running} running, ${waiting} waiting, ${blocksUsed} blocks in use at the end`)
   if (steps.lost.length > 0) throw new Error(`seed ${seed}: ${steps.lost[0]}`)
