@@ -18,7 +18,7 @@ interface Flags extends WrittenFlags {
 }
 
 /** Keys are no flags: whoever looks at the list of processes would see them. */
-const keysIn = (env: NodeJS.ProcessEnv): string[] => (env['MESHWORK_API_KEYS'] ?? '').split(',').map(k => k.trim()).filter(k => k !== '')
+export const keysIn = (env: NodeJS.ProcessEnv): string[] => (env['MESHWORK_API_KEYS'] ?? '').split(',').map(k => k.trim()).filter(k => k !== '')
 
 export const serveCommand = (): Command => withDeviceFlags(withMeshFlags(withWritingFlags(new Command('serve')
   .description('Answer over HTTP as OpenAI\'s API has it: chats and completions, streamed or whole, many at once, the model split over the mesh.')

@@ -72,7 +72,7 @@ export async function closedModel(folder: string, flags: WrittenFlags, name: str
   return {
     name, run: written.run, devices: written.devices, ofRun: written.from.step !== undefined,
     async open(backend, options, progress) {
-      const newer = async (order: string): Promise<Newer> => { const { weights, step } = JSON.parse(order) as WeightsOfStep; return Promise.resolve({ stored: { weights, naming: written.from.naming }, step }) }
+      const newer = async (order: string): Promise<Newer> => { const { weights, step } = JSON.parse(order) as WeightsOfStep; return Promise.resolve({ from: { weights, naming: written.from.naming }, step }) }
       const { answering, steps, prepare, close } = await written.open(backend, { ...options, newer })
       await prepare(progress)
       const { sizes } = answering

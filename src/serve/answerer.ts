@@ -147,6 +147,7 @@ export class Answerer implements Answering {
     // Whoever asks more at once is heard before the first step.
     await Promise.resolve()
     for (;;) {
+      await this.#options.turns.opened()
       await this.#renewed()
       const step = this.#schedule.next()
       if (step === undefined) return

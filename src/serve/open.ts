@@ -1,12 +1,12 @@
 /** Opens a model that answers: its weights and its cache on a mesh. */
 import type { FileError } from '../core/errors.ts'
 import type { DType } from '../core/dtype.ts'
-import { mesh as meshOf, type Backend, type Layouts } from '../engine/index.ts'
+import { mesh as meshOf, type Arrays, type Backend, type Layouts, type Tree } from '../engine/index.ts'
 import type { Tokenizer } from '../data/index.ts'
 import type { LanguageModel } from '../models/index.ts'
 import { Answerer } from './answerer.ts'
 import { constraints } from './constrain.ts'
-import { loadWeights, type WeightBits } from './loading.ts'
+import { loadWeights, type Loaded, type WeightBits, type Where } from './loading.ts'
 import { notFinite } from './not-finite.ts'
 import type { Buckets } from './order.ts'
 import type { Sizes } from './schedule.ts'
@@ -14,8 +14,10 @@ import { Steps } from './steps.ts'
 import { Turns } from './turns.ts'
 import type { Stored } from './weights.ts'
 
-/** What writes, as it lies on a disk. */
+/** What writes: as it lies on a disk, or as something else on the devices has it. */
 export interface Generating extends Stored {
+  /** Weights for a model of ours out of arrays that are there already; from where they are stored unless said. Every process calls it. */
+  readonly arrays?: ((where: Where, params: Tree) => Promise<Arrays<Tree>>) | undefined
   /** The model for so many windows at once. */
   readonly model: (rows: number) => LanguageModel
   readonly tokenizer: Tokenizer
@@ -25,7 +27,7 @@ export interface Generating extends Stored {
   readonly step?: number | undefined
 }
 /** New weights of the same model: where they lie now, or what brings them. */
-export interface Newer { readonly stored: Stored; readonly step: number | undefined }
+export interface Newer { readonly from: Pick<Generating, 'weights' | 'naming' | 'arrays'>; readonly step: number | undefined }
 
 export interface OpenOptions extends Layouts {
   readonly backend: Backend
@@ -78,7 +80,8 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
     ...(given.params === undefined ? {} : { params: withoutPlaces(given.params) }), ...(given.layouts === undefined ? {} : { layouts: Object.fromEntries(Object.entries(given.layouts).map(([name, rules]) => [name, withoutPlaces(rules)])) }),
   }
   const where = { ...layouts, ...(model.layouts === undefined ? {} : { uses: model.layouts }), mesh, backend, dims: { ...model.dims, replica: { name: 'replica', size: replicas } } }
-  const loaded = await loadWeights(from, model, where, bits)
+  const load = async ({ arrays, ...stored }: Newer['from']): Promise<Loaded> => (arrays === undefined ? loadWeights(stored, model, where, bits) : { params: model.params, weights: await arrays(where, model.params) })
+  const loaded = await load(from)
   const most = Math.min(context ?? Infinity, model.dims['seq']?.size ?? 0)
   const perText = Math.ceil(most / block)
   const blocks = Math.max(perText, Math.ceil((held ?? requests * most) / block))
@@ -89,8 +92,8 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
   const buckets: Buckets = { requests: rising(1, requests), seq: rising(16, sizes.chunk), blocks: rising(Math.min(16, perText), perText), listed: rising(64, vocab), ...(drafts > 0 ? { drafts } : {}) }
   const answering = new Answerer(steps, {
     ...(newer === undefined ? {} : { renewed: async (order: string) => {
-      const { stored, step } = await newer(order)
-      steps.replace((await loadWeights(stored, model, where, bits)).weights)
+      const { from: newest, step } = await newer(order)
+      steps.replace((await load(newest)).weights)
       return step
     } }),
     sizes, buckets, vocab, step: from.step, tokenizer: from.tokenizer, ends: from.ends ?? (from.tokenizer.endOfText === undefined ? [] : [from.tokenizer.endOfText]), context: most, drafts, turns,
