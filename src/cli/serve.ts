@@ -82,6 +82,7 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
           stops.finish()
           output.clear()
           for (const { served: { name }, facts } of models) output.print(`${name} answers at ${server.url}/v1  (${Object.entries(facts).map(([fact, n]) => `${fact.replaceAll('_', ' ')} ${formatInteger(n)}`).join(', ')})`)
+          output.print(`a page is at ${server.url}`)
           say({ type: 'ready', url: server.url, model: models[0]?.served.name, models: models.map(({ served: { name }, facts }) => ({ name, ...facts })), ...models[0]?.facts })
           const watched = flags.watch === true ? models.flatMap(m => m.watch?.(say) ?? []) : []
           await new Promise<void>(resolve => { if (stops.signal.aborted) resolve(); else stops.signal.addEventListener('abort', () => { resolve() }, { once: true }) })

@@ -100,8 +100,8 @@ export class Answerer implements Answering {
   get preemptions(): number { return this.#schedule.preemptions }
 
   load(): Load {
-    const { waiting, running, blocksUsed, sizes } = this.#schedule
-    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
+    const { waiting, running, texts, blocksUsed, sizes } = this.#schedule
+    return { slots: sizes.requests * sizes.replicas, running, texts, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
   }
 
   /**
