@@ -51,7 +51,7 @@ export async function completions(call: Call): Promise<Response> {
       })),
     })
   }
-  return eventStream(chunks(), call.abort, call.failed)
+  return eventStream(chunks(), { left: call.abort, failed: call.failed })
 
   async function* chunks(): AsyncGenerator<object> {
     const wantsUsage = request.stream_options?.include_usage === true

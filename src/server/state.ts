@@ -20,7 +20,7 @@ export const stateOf = (models: readonly ServedModel[], metrics: Metrics): Serve
 
 /** Ends with the server: a stream that stays would hold up its end. */
 export function state(call: Call, metrics: Metrics, isEnding: () => boolean): Response {
-  const response = eventStream(states(), call.abort, call.failed)
+  const response = eventStream(states(), { left: call.abort, failed: call.failed })
   // Once it is over nobody is to wait for what else might come on the same connection.
   response.headers.set('connection', 'close')
   return response
