@@ -6,7 +6,7 @@ import { UsageError } from '../core/errors.ts'
 import { filesOf, pathsOf, type Adapters, type AdapterStackOptions } from '../models/index.ts'
 import type { AdapterHost, FindAdapters } from '../serve/adapters.ts'
 import type { AdapterPlace } from '../server/index.ts'
-import { partOf, readPretrained, type Pretrained } from '../train/pretrained.ts'
+import { partOf, readPretrained, type Pretrained } from '../pretrained/pretrained.ts'
 import { wholeNumber } from './overrides.ts'
 
 export interface AdapterFlags { readonly adapter?: readonly string[]; readonly adapterRoot?: string; readonly adapterSlots?: string; readonly adapterRank?: string }
