@@ -4,8 +4,9 @@ import { UsageError } from '../core/errors.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
 import { readTokenizer } from '../data/index.ts'
 import { textFormats } from '../data/text-data.ts'
-import { answerFiles, led, type AnsweredFiles } from '../serve/answer-files.ts'
+import { answerFiles, type AnsweredFiles } from '../serve/answer-files.ts'
 import { writeText, type GenerateOptions } from '../serve/generate.ts'
+import { led } from '../serve/turns.ts'
 import { meshOfRun, type Run } from '../train/run.ts'
 import { formatOfFlags } from './data-files.ts'
 import { formatInteger, visible } from './format.ts'
@@ -14,7 +15,7 @@ import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } fr
 import { goesOn, keptWorkOn, rateProgress } from './long-work.ts'
 import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
-import { samplingOf, withSamplingFlags, withWeightsFlag, writtenModel, type SamplingFlags, type WrittenFlags } from './written-model.ts'
+import { samplingOf, withSamplingFlags, withWritingFlags, writtenModel, type SamplingFlags, type WrittenFlags } from './written-model.ts'
 
 interface Flags extends WrittenFlags, SamplingFlags {
   readonly prompt?: string; readonly tokens?: string; readonly stop?: readonly string[]; readonly plugin: string; readonly backend?: string; readonly json?: boolean
@@ -39,7 +40,7 @@ function checkWays({ input, output, prompt, field, format, atOnce, restart }: Fl
   if (alone !== undefined) throw wrong(`--${alone[0]} is for files of prompts, and none are given`, 'add --input FILE')
 }
 
-export const generateCommand = (): Command => withDeviceFlags(withMeshFlags(withWeightsFlag(withSamplingFlags(new Command('generate')
+export const generateCommand = (): Command => withDeviceFlags(withMeshFlags(withWritingFlags(withSamplingFlags(new Command('generate')
   .description('Continue a prompt with a model, or answer files of prompts: a run\'s model, on its mesh or another, one in Hugging Face\'s layout, or a .gguf file.')
   .argument('<run>', 'a run\'s folder, one in Hugging Face\'s layout, or a .gguf file')
   .option('--prompt <text>', 'what the text starts with')
@@ -84,7 +85,7 @@ Examples:
           stops.finish()
           output.write(visible(asked.prompt))
           let text = ''
-          await led(opened.answering, processes, async () => {
+          await led(opened.turns, processes, async () => {
             for await (const piece of writeText(opened.answering, written.from.tokenizer, { ...asked, signal: stops.signal })) {
               text += piece
               output.write(visible(piece))
@@ -114,9 +115,9 @@ Examples:
       await keptWorkOn(processes, { devices: written.devices, plugin: rest.plugin, output, stopped: goesOn }, async (backend, signal) => {
         const opened = await written.open(backend, { requests })
         const { replicas } = opened.answering.sizes
-        const made = await led(opened.answering, processes, () => answerFiles(opened.answering, written.from.tokenizer, {
+        const made = await led(opened.turns, processes, () => answerFiles(opened.answering, written.from.tokenizer, {
           input, format: read, output: to, asked: { sampling, stop, maxTokens }, template: written.template, atOnce: 2 * requests * replicas, restart: restart === true, signal, onProgress: rateProgress(output, 'prompts'),
-          identity: { model: folder, weights: rest.weights ?? null, sampling: JSON.stringify({ ...sampling, stop, maxTokens: maxTokens ?? null }) },
+          identity: { model: folder, weights: rest.weights ?? null, cache: rest.cache ?? null, sampling: JSON.stringify({ ...sampling, stop, maxTokens: maxTokens ?? null }) },
         }))
         await opened.close()
         output.clear()

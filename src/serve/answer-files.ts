@@ -4,10 +4,10 @@ import { basename, dirname, join } from 'node:path'
 import { DataError, FileError } from '../core/errors.ts'
 import type { PlainObject } from '../core/plain.ts'
 import type { ChatTemplate, DocumentFormat, Tokenizer } from '../data/index.ts'
-import { fromFirst, type Processes } from '../engine/index.ts'
 import { syncFolder } from '../io/atomic.ts'
 import type { Answerer } from './answerer.ts'
 import { Refused, type Asked } from './asking.ts'
+import { encodeChatPrompt } from './chat-prompt.ts'
 import { askedOf } from './generate.ts'
 import { PartialWork } from './partial.ts'
 import { nothingIn, openInputs, textsOf, type TextItem } from './stream.ts'
@@ -50,7 +50,7 @@ type Line = PlainObject & { readonly index: number }
 function promptOf({ at, content }: TextItem, template: ChatTemplate | undefined, tokenizer: Tokenizer): Int32Array {
   if (typeof content === 'string') return Int32Array.from([...tokenizer.before, ...tokenizer.encode(content)])
   if (template === undefined) throw new DataError({ code: 'chat-template', what: 'a prompt is a chat, and the model has no chat template', details: { in: at }, fix: 'put its chat_template.jinja beside it, or give prompts of text' })
-  return tokenizer.encode(template.render(content, { prompt: 'assistant' }))
+  return encodeChatPrompt(tokenizer, template, content)
 }
 
 /** Answers files of prompts. Under MPI the first process calls it, and the others follow. @throws DataError, FileError; the signal's reason */
@@ -129,20 +129,5 @@ export async function answerFiles(answering: Answerer, tokenizer: Tokenizer, { i
     throw e
   } finally {
     await work[Symbol.asyncDispose]()
-  }
-}
-
-/** Does work in the first process while the others compute what it decides; what it throws is thrown in all. */
-export async function led<T>(answering: Answerer, processes: Processes, work: () => Promise<T>): Promise<T | undefined> {
-  if (processes.rank !== 0) {
-    await answering.follow()
-    await fromFirst(processes, 'how it ended', () => '')
-    return undefined
-  }
-  try {
-    return await work()
-  } finally {
-    await answering.rest()
-    if (processes.count > 1) await fromFirst(processes, 'how it ended', () => '')
   }
 }

@@ -1,23 +1,30 @@
 /** A model that answers many at once: what is asked is scheduled, computed step by step, and told as it is drawn. */
 import type { MeshworkError } from '../core/errors.ts'
-import { fromFirst, type Processes } from '../engine/index.ts'
-import { Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
+import { failingFor, Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
+import type { AdapterSlots, Pinned } from './adapter-slots.ts'
 import { Channel } from './channel.ts'
 import { orderOf, readOrder, written, type Buckets, type Order } from './order.ts'
 import { Schedule, type Part, type Sizes, type Step, type Text } from './schedule.ts'
 import type { CacheSize } from '../models/index.ts'
 import type { Outcome } from './steps.ts'
+import type { Turn, Turns } from './turns.ts'
 import { Writing, type Place, type WritingOptions } from './writing.ts'
 
-export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
+export interface AnswererOptions extends Omit<WritingOptions, 'place' | 'pinned'> {
+  /** Where adapters lie, where there may be some. */
+  readonly slots?: AdapterSlots
   readonly sizes: Sizes
   readonly buckets: Buckets
   /** Ids there are. */
   readonly vocab: number
   readonly queue: { readonly requests: number; readonly tokens: number }
-  readonly processes: Processes
+  readonly turns: Turns
   /** Where an answer begins that must be as `Asked.constraint` says. @throws UsageError */
   readonly constrain?: (constraint: NonNullable<Asked['constraint']>) => Place
+  /** The step of a run that has made the weights, where there is one. */
+  readonly step?: number | undefined
+  /** Brings weights that `renew` was asked for onto the devices, in every process. @returns the step that has made them */
+  readonly renewed?: (order: string) => Promise<number | undefined>
   /** What is wrong where no token can be drawn. */
   readonly notFinite: (logit: number) => Promise<MeshworkError>
 }
@@ -30,29 +37,42 @@ export interface Computing {
 
 /** An answer, and who listens. */
 interface Answer { readonly writing: Writing; readonly request: Request }
-interface Request { readonly channel: Channel<Told>; readonly answers: Answer[]; open: number; readonly promptLogprobs: (Written | undefined)[]; promptTold: boolean }
+interface Request { readonly channel: Channel<Told>; readonly answers: Answer[]; pinned: Pinned | undefined; open: number; readonly promptLogprobs: (Written | undefined)[]; promptTold: boolean }
+
+/** New weights that are waited for: by whom, and since when. */
+interface Renewal { readonly order: string; readonly since: number; readonly done: () => void; readonly failed: (e: unknown) => void }
+/** Milliseconds that new weights wait for answers that are being written with the old ones. */
+const patience = 5000
 
 /** Of an answer that has failed: it is not looked at. */
 const undrawn: ReturnType<Writing['drawn']> = { temperature: 0, topK: 0, topP: 1, minP: 0, key: () => [0, 0], changes: [], told: false }
-const endOfSteps = 'end'
 
 export class Answerer implements Answering {
   readonly context: number
   readonly vocab: number
-  readonly adapters: readonly string[] = []
   readonly sizes: Sizes
   readonly #steps: Computing
   readonly #options: AnswererOptions
   #schedule: Schedule
   readonly #answers = new Map<Text, Answer>()
+  readonly #turn: Turn
+  readonly #renewing: Turn
+  #renewal: Renewal | undefined
   #turning: Promise<void> | undefined
   #step: number | undefined
+  #stepBegan: number | undefined
+  #drafted = 0
+  #accepted = 0
+  #failedAt = -Infinity
 
   constructor(steps: Computing, options: AnswererOptions) {
     this.#steps = steps
     this.#options = options
+    this.#turn = options.turns.add(order => steps.run(readOrder(order)))
     this.sizes = options.sizes
     this.#schedule = new Schedule(options.sizes)
+    this.#step = options.step
+    this.#renewing = options.turns.add(order => this.#options.renewed?.(order) ?? Promise.resolve())
     this.context = options.sizes.context
     this.vocab = options.vocab
   }
@@ -60,8 +80,8 @@ export class Answerer implements Answering {
   ask(asked: Asked, signal?: AbortSignal): AsyncIterable<Told> {
     this.#check(asked)
     const place = asked.constraint === undefined ? undefined : this.#options.constrain?.(asked.constraint)
-    const request: Request = { channel: new Channel<Told>(() => { this.#leave(request) }), answers: [], open: asked.choices, promptLogprobs: [undefined], promptTold: false }
-    for (let choice = 0; choice < asked.choices; choice++) request.answers.push({ writing: new Writing(asked, choice, { ...this.#options, place }), request })
+    const request: Request = { channel: new Channel<Told>(() => { this.#leave(request) }), answers: [], pinned: asked.adapter === undefined ? undefined : this.#options.slots?.pin(asked.adapter), open: asked.choices, promptLogprobs: [undefined], promptTold: false }
+    for (let choice = 0; choice < asked.choices; choice++) request.answers.push({ writing: new Writing(asked, choice, { ...this.#options, place, pinned: request.pinned }), request })
     for (const answer of request.answers) {
       this.#answers.set(answer.writing.text, answer)
       this.#schedule.add(answer.writing.text)
@@ -71,30 +91,29 @@ export class Answerer implements Answering {
       if (signal.aborted) aborted()
       else signal.addEventListener('abort', aborted, { once: true })
     }
-    this.#turn()
+    this.#go()
     return request.channel
   }
 
+  get adapters(): readonly string[] { return this.#options.slots?.names ?? [] }
   /** How often a text has given its blocks to one that came before it. */
   get preemptions(): number { return this.#schedule.preemptions }
 
   load(): Load {
-    const { waiting, running, blocksUsed, sizes } = this.#schedule
-    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, ...(this.#step === undefined ? {} : { step: this.#step }) }
+    const { waiting, running, texts, blocksUsed, sizes } = this.#schedule
+    return { slots: sizes.requests * sizes.replicas, running, texts, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
   }
 
-  /** Computes what the first process decides, until it says that there is no more for now. For the other processes. */
-  async follow(): Promise<void> {
-    for (;;) {
-      const order = await fromFirst(this.#options.processes, 'the next step', () => '')
-      if (order === endOfSteps) return
-      await this.#steps.run(readOrder(order))
-    }
-  }
-  /** Lets the other processes go on with something else. Nothing may be asked meanwhile. */
-  async rest(): Promise<void> {
-    await this.#turning
-    if (this.#options.processes.count > 1) await fromFirst(this.#options.processes, 'the next step', () => endOfSteps)
+  /**
+   * New weights: what is being written is finished with the old ones, as far as a few seconds go, and goes on with the new ones otherwise; what waits begins with them.
+   * Nothing is lost. @param order tells every process's `renewed` which they are @throws what `renewed` does: then the old ones stay
+   */
+  renew(order: string): Promise<void> {
+    this.#renewal?.done()
+    return new Promise((done, failed) => {
+      this.#renewal = { order, since: this.#renewal?.since ?? performance.now(), done, failed }
+      this.#go()
+    })
   }
 
   #check({ prompt, choices, constraint, adapter, maxTokens }: Asked): void {
@@ -105,7 +124,7 @@ export class Answerer implements Answering {
     if (odd >= 0) throw invalid('prompt', `token ${odd} is ${prompt[odd]}, and ids are below ${this.vocab}`, 'give ids of this model\'s tokenizer')
     if (!(choices >= 1)) throw invalid('choices', `there are ${choices}`, 'ask for one or more')
     if (maxTokens !== undefined && !(maxTokens >= 1)) throw invalid('maxTokens', `it is ${maxTokens}`, 'ask for one or more')
-    if (adapter !== undefined) throw invalid('adapter', `there is none called "${adapter}"`, 'leave it out')
+    if (adapter !== undefined && !this.adapters.includes(adapter)) throw invalid('adapter', `there is none called "${adapter}"`, 'leave it out')
     if (constraint !== undefined && this.#options.constrain === undefined) throw invalid('constraint', 'this model takes none', 'leave it out')
     const { requests, tokens } = this.#options.queue
     const { waiting } = this.#schedule
@@ -117,20 +136,29 @@ export class Answerer implements Answering {
       this.#answers.delete(text)
       this.#schedule.remove(text)
     }
+    this.#unpin(request)
+  }
+  #unpin(request: Request): void {
+    if (request.pinned !== undefined) this.#options.slots?.leave(request.pinned)
+    request.pinned = undefined
   }
 
-  #turn(): void {
+  #go(): void {
     this.#turning ??= this.#turns().finally(() => {
       this.#turning = undefined
       // Something may have been asked after the last look.
-      if (this.#answers.size > 0) this.#turn()
+      if (this.#answers.size > 0 || this.#renewal !== undefined) this.#go()
     })
   }
 
   async #turns(): Promise<void> {
     // Whoever asks more at once is heard before the first step.
     await Promise.resolve()
-    for (let step = this.#schedule.next(); step !== undefined; step = this.#schedule.next()) {
+    for (;;) {
+      await this.#options.turns.opened()
+      await this.#renewed()
+      const step = this.#schedule.next()
+      if (step === undefined) return
       try {
         await this.#advance(step)
       } catch (error) {
@@ -139,6 +167,23 @@ export class Answerer implements Answering {
       }
       // Aborts and new requests are heard between steps.
       await new Promise(setImmediate)
+    }
+  }
+
+  /** Takes new weights, where some are waited for and nothing more is to be finished before. */
+  async #renewed(): Promise<void> {
+    const renewal = this.#renewal
+    if (renewal === undefined) return
+    const schedule = this.#schedule
+    schedule.held = schedule.running > 0 && performance.now() - renewal.since < patience
+    if (schedule.held) return
+    this.#renewal = undefined
+    try {
+      this.#step = await this.#renewing(() => renewal.order, () => this.#options.renewed?.(renewal.order) ?? Promise.resolve(undefined))
+      schedule.restart()
+      renewal.done()
+    } catch (e) {
+      renewal.failed(e)
     }
   }
 
@@ -152,10 +197,11 @@ export class Answerer implements Answering {
         return undrawn
       }
     }
-    const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, this.vocab)
-    const { processes } = this.#options
-    if (processes.count > 1) await fromFirst(processes, 'the next step', () => written(order))
-    const outcome = await this.#steps.run(order)
+    if (step.kind === 'next') for (const { draws } of step.parts.flat()) this.#drafted += draws - 1
+    const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, { tokens: this.vocab, adapters: this.#options.slots !== undefined })
+    this.#stepBegan = performance.now()
+    const outcome = await this.#turn(() => written(order), () => this.#steps.run(order)).finally(() => { this.#stepBegan = undefined })
+    this.#failedAt = -Infinity
     for (const [replica, parts] of step.parts.entries()) {
       for (const [request, part] of parts.entries()) {
         const answer = this.#answers.get(part.text)
@@ -190,16 +236,26 @@ export class Answerer implements Answering {
       }
       if (!request.promptTold) {
         request.promptTold = true
-        request.channel.push({ type: 'prompt', tokens: text.prompt, cached: this.#schedule.cachedOf(text), ...(asked.promptLogprobs === undefined ? {} : { logprobs: request.promptLogprobs }) })
+        request.channel.push({ type: 'prompt', tokens: text.prompt, cached: this.#schedule.cachedOf(text), ...(this.#step === undefined ? {} : { step: this.#step }), ...(asked.promptLogprobs === undefined ? {} : { logprobs: request.promptLogprobs }) })
       }
       const token: Written = { token: tokens[at] as number, ...(asked.logprobs === undefined || told === undefined ? {} : { logprob: told.drawn[at] as number, top: likeliest(at, asked.logprobs) as NonNullable<Written['top']> }) }
       const { text: more, ended } = writing.take(token)
       request.channel.push({ type: 'more', choice, text: more, tokens: [token] })
-      if (ended === undefined) continue
+      if (ended === undefined) {
+        // What was guessed behind another token is of no use.
+        const guessed = i + 1 < part.draws ? part.tokens[part.tokens.length - part.draws + i + 1] : undefined
+        if (guessed === undefined) continue
+        if (guessed !== token.token) return undefined
+        this.#accepted++
+        continue
+      }
       request.channel.push({ type: 'end', choice, ...ended })
       this.#answers.delete(text)
       this.#schedule.remove(text)
-      if (--request.open === 0) request.channel.end()
+      if (--request.open === 0) {
+        this.#unpin(request)
+        request.channel.end()
+      }
       return undefined
     }
     return undefined
@@ -207,9 +263,13 @@ export class Answerer implements Answering {
 
   /** A step failed: what the cache held is lost, and all that were being answered fail. */
   #fail(error: unknown): void {
+    this.#failedAt = performance.now()
     const requests = new Set([...this.#answers.values()].map(a => a.request))
     this.#answers.clear()
     this.#schedule = new Schedule(this.#options.sizes)
-    for (const { channel } of requests) channel.fail(error)
+    for (const request of requests) {
+      this.#unpin(request)
+      request.channel.fail(error)
+    }
   }
 }

@@ -29,6 +29,20 @@ export type Constraint =
   | { readonly type: 'choice'; readonly choices: readonly string[] }
   /** A grammar in EBNF whose first rule is `root`. */
   | { readonly type: 'ebnf'; readonly grammar: string }
+  | ToolCalls
+
+/** Functions that an answer may call, in the form that most models learn: `<tool_call>{"name": "…", "arguments": {…}}</tool_call>`, with at most a new line within its ends. */
+export interface ToolCalls {
+  readonly type: 'tools'
+  /** By name the JSON schema of its arguments. */
+  readonly tools: readonly { readonly name: string; readonly schema: unknown }[]
+  /** Whether it must call one; it may say something before otherwise, or only that. */
+  readonly required: boolean
+  /** Whether it may call more than one. */
+  readonly several: boolean
+}
+/** How a call is written: what stands around its name, and around its arguments. */
+export const callForm = { open: '<tool_call>', name: '{"name": ', arguments: ', "arguments": ', end: '}', close: '</tool_call>' } as const
 
 export interface Asked {
   readonly prompt: Int32Array
@@ -68,8 +82,8 @@ export interface Written {
 export type Ending = 'stop' | 'length'
 
 export type Told =
-  /** The prompt has been read: once, before anything of an answer. `cached` of its tokens were kept from earlier requests. The first token has no log-probability. */
-  | { readonly type: 'prompt'; readonly tokens: number; readonly cached: number; readonly logprobs?: readonly (Written | undefined)[] }
+  /** The prompt has been read: once, before anything of an answer. `cached` of its tokens were kept from earlier requests, `step` of a run has made the weights. The first token has no log-probability. */
+  | { readonly type: 'prompt'; readonly tokens: number; readonly cached: number; readonly step?: number; readonly logprobs?: readonly (Written | undefined)[] }
   /** More of an answer. `text` is of whole characters that belong to it for certain, and may be empty; `tokens` are those drawn since. All texts of an answer joined are the answer. */
   | { readonly type: 'more'; readonly choice: number; readonly text: string; readonly tokens: readonly Written[] }
   | { readonly type: 'end'; readonly choice: number; readonly reason: Ending; readonly stop?: string | number }
@@ -94,14 +108,30 @@ export class Refused extends Error {
   }
 }
 
+/** Milliseconds for which a step that failed counts. */
+export const failingFor = 10_000
+/** A text that is being written: tokens of its prompt, how many of them are read, and tokens that follow. */
+export interface InSlot { readonly prompt: number; readonly read: number; readonly written: number }
+
 /** What a model that answers says of itself at this moment. */
 export interface Load {
+  /** Texts that are worked on at once, at most. */
+  readonly slots: number
   readonly running: number
+  /** Those that are being written, the oldest first. */
+  readonly texts: readonly InSlot[]
   readonly waiting: number
   readonly waitingTokens: number
   /** Blocks of its cache, and how many of them are in use. */
   readonly blocks: number
   readonly blocksUsed: number
+  /** Tokens that were guessed so far, and those of them that were right. */
+  readonly drafted: number
+  readonly accepted: number
+  /** Seconds since the step that is being computed began; 0 where none is. */
+  readonly stepSeconds: number
+  /** Whether the last step failed, a few seconds ago at most: then another may be tried. */
+  readonly failing: boolean
   /** The step of training whose weights it has, where it serves a run. */
   readonly step?: number
 }

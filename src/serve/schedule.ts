@@ -1,4 +1,5 @@
 /** What the next step of many answers computes: decided from the texts and the free blocks alone, so that it can be tried without a device. */
+import type { InSlot } from './asking.ts'
 import { Blocks, type Holding } from './blocks.ts'
 
 /** A text that is being written: a prompt, and what has been drawn. */
@@ -6,6 +7,8 @@ export interface Text {
   /** What is kept of texts is shared within a scope. */
   readonly scope: string
   readonly tokens: number[]
+  /** The place of its adapter; 0, or nothing, for none. */
+  readonly adapter?: number
   /** Tokens that came as the prompt. */
   readonly prompt: number
   /** The first token whose logits are still wanted: the last one, or earlier ones where the prompt's are told. */
@@ -46,6 +49,8 @@ export class Schedule {
   readonly #running: Held[] = []
   #lastKind: Step['kind'] = 'next'
   #preemptions = 0
+  /** While it is true, no text begins that waits. */
+  held = false
 
   constructor(sizes: Sizes) {
     this.sizes = sizes
@@ -53,6 +58,7 @@ export class Schedule {
   }
 
   get running(): number { return this.#running.length }
+  get texts(): readonly InSlot[] { return this.#running.map(({ text: { prompt, tokens }, computed }) => ({ prompt, read: Math.min(computed, prompt), written: tokens.length - prompt })) }
   get waiting(): readonly Text[] { return this.#waiting }
   get blocksUsed(): number { return this.#blocks.reduce((n, b) => n + b.count - b.free, 0) }
   get preemptions(): number { return this.#preemptions }
@@ -68,8 +74,15 @@ export class Schedule {
     const waits = this.#waiting.indexOf(text)
     if (waits >= 0) this.#waiting.splice(waits, 1)
   }
-  /** Weights have changed: what was computed with the old ones is not shared with what comes. */
-  forget(): void { for (const b of this.#blocks) b.forget() }
+  /** Weights have changed: nothing that was computed with the old ones is used any more. */
+  restart(): void {
+    for (const held of this.#running) {
+      if (held.holding !== undefined) this.#blocks[held.replica]?.release(held.holding)
+      held.holding = undefined
+      held.computed = 0
+    }
+    for (const b of this.#blocks) b.forget()
+  }
 
   /** The next step; undefined where there is nothing to do. */
   next(): Step | undefined {
@@ -142,7 +155,7 @@ export class Schedule {
     const { requests, block } = this.sizes
     for (;;) {
       const text = this.#waiting[0]
-      if (text === undefined) return
+      if (text === undefined || this.held) return
       const needed = Math.ceil(text.tokens.length / block)
       const on = this.#blocks.map((blocks, replica) => ({ blocks, replica, texts: this.#running.filter(h => h.replica === replica).length }))
         .filter(({ blocks, texts }) => texts < requests && (blocks.free >= needed + texts || texts === 0))

@@ -7,7 +7,7 @@ import { fedInputs, type CacheSize, type KeyValues, type LanguageModel } from '.
 import { drawingInputs, drawn, likeliest, logitsInput, told, type Draws, type DrawShape } from './draw.ts'
 import type { Loaded, Where } from './loading.ts'
 import type { Order, Shape } from './order.ts'
-import { free } from './weights.ts'
+import { arrayTrees, free } from './weights.ts'
 
 /** What came of a step, row-major over replica request draw. */
 export interface Outcome {
@@ -29,7 +29,7 @@ export class Steps {
   readonly size: CacheSize
   readonly #model: LanguageModel
   readonly #where: Where
-  readonly #loaded: Loaded
+  #loaded: Loaded
   readonly #dtype: DType
   /** Tokens there are: the vocabulary may be filled up with some that are none. */
   readonly #tokens: number
@@ -65,6 +65,14 @@ export class Steps {
     } finally {
       free([logits, likely])
     }
+  }
+
+  get weights(): Loaded['weights'] { return this.#loaded.weights }
+  /** Weights for those that there are: of the same shapes, laid alike. What is no longer among them is freed. */
+  replace(weights: Loaded['weights']): void {
+    const kept = new Set(arrayTrees.flatten(weights).map(w => w.leaf))
+    for (const { leaf } of arrayTrees.flatten(this.#loaded.weights)) if (!kept.has(leaf)) leaf.dispose()
+    this.#loaded = { ...this.#loaded, weights }
   }
 
   /** Compiles what steps of such shapes need. */
@@ -112,7 +120,7 @@ export class Steps {
     const of = this.#shape(shape, 0)
     return this.#program(`extend ${requests} ${seq} ${blocks} ${draws}`, () => {
       const [model, { size }] = [this.#model, this]
-      const fed = fedInputs(size, { requests, seq, blocks })
+      const fed = fedInputs(size, { requests, seq, blocks }, { adapters: 'adapter' in model.dims })
       const at = input('at', [...fed.tokens.shape.filter(d => d.name !== 'seq'), { name: 'draw', size: draws }], 'i32') as Tree
       return compile((params: Tree, cache: KeyValues, given: typeof fed, places: Tree) => {
         const { states, cache: after } = model.extend(params, cache, given, size)

@@ -18,8 +18,9 @@ function samplingOf({ temperature, top_p: topP, top_k: topK, min_p: minP, presen
 }
 
 /** What the answer must be, where anything is said of it. @throws ApiError for two things at once */
-function constraintOf({ response_format: format, guided_regex: pattern, guided_choice: choices, guided_grammar: grammar, guided_json: schema }: SamplingRequest): Constraint | undefined {
+function constraintOf({ response_format: format, guided_regex: pattern, guided_choice: choices, guided_grammar: grammar, guided_json: schema }: SamplingRequest, tools: Constraint | undefined): Constraint | undefined {
   const found: Constraint[] = [
+    ...tools === undefined ? [] : [tools],
     ...format?.type === 'json_object' ? [format.schema === undefined ? { type: 'json-object' as const } : { type: 'json-schema' as const, schema: format.schema }] : [],
     ...format?.type === 'json_schema' ? [{ type: 'json-schema' as const, schema: format.json_schema.schema }] : [], ...typeof pattern === 'string' ? [{ type: 'regex' as const, pattern }] : [],
     ...Array.isArray(choices) ? [{ type: 'choice' as const, choices }] : [], ...typeof grammar === 'string' ? [{ type: 'ebnf' as const, grammar }] : [], ...schema === undefined || schema === null ? [] : [{ type: 'json-schema' as const, schema }],
@@ -29,10 +30,10 @@ function constraintOf({ response_format: format, guided_regex: pattern, guided_c
 }
 
 /** @param scope whose prompts may share what is kept of them */
-export function askedFrom(request: SamplingRequest, rest: { readonly prompt: Int32Array; readonly maxTokens: number | undefined; readonly logprobs: number | undefined; readonly promptLogprobs?: number | undefined }, { vocab, scope }: { readonly vocab: number; readonly scope: string }): Asked {
+export function askedFrom(request: SamplingRequest, rest: { readonly prompt: Int32Array; readonly maxTokens: number | undefined; readonly logprobs: number | undefined; readonly promptLogprobs?: number | undefined; readonly constraint?: Constraint | undefined }, { vocab, scope, adapter }: { readonly vocab: number; readonly scope: string; readonly adapter: string | undefined }): Asked {
   const { n, stop, stop_token_ids: stopTokens, ignore_eos: ignoreEnd, min_tokens: minTokens } = request
   for (const id of stopTokens ?? []) if (id >= vocab) throw refused('stop_token_ids', `there is no token ${id}: ids are below ${vocab}`)
   return {
-    ...rest, choices: n ?? 1, minTokens: minTokens ?? 0, stop: typeof stop === 'string' ? [stop] : stop ?? [], stopTokens: stopTokens ?? [], ignoreEnd: ignoreEnd ?? false, sampling: samplingOf(request, vocab), constraint: constraintOf(request), scope,
+    ...rest, choices: n ?? 1, minTokens: minTokens ?? 0, stop: typeof stop === 'string' ? [stop] : stop ?? [], stopTokens: stopTokens ?? [], ignoreEnd: ignoreEnd ?? false, sampling: samplingOf(request, vocab), constraint: constraintOf(request, rest.constraint), scope, adapter,
   }
 }

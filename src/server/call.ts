@@ -1,9 +1,10 @@
 /** One request: what is read of it, what is asked for it, and what its end means. */
 import type { z } from 'zod'
 import { Refused, type Asked, type Told } from '../serve/asking.ts'
+import type { EmbeddingQueue } from '../serve/embedding-queue.ts'
 import { ApiError, apiError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
-import type { ServedModel } from './models.ts'
+import type { ServedModel, WritingModel } from './models.ts'
 
 /** Objects in objects, at most. */
 const deepest = 64
@@ -31,7 +32,7 @@ export interface CallOptions {
   /** Once aborted, the client has gone or the server ends. */
   readonly signal: AbortSignal
   readonly text: () => Promise<string>
-  readonly log: (event: object) => void
+  readonly log: (event: { readonly event: string; readonly error?: string }) => void
 }
 
 export class Call {
@@ -48,6 +49,8 @@ export class Call {
     else options.signal.addEventListener('abort', this.abort, { once: true })
   }
 
+  /** Aborted once nobody waits for the answer any more. */
+  get signal(): AbortSignal { return this.#controller.signal }
   /** Nobody waits for the answer any more. */
   readonly abort = (): void => { this.#controller.abort() }
   readonly failed = (e: unknown): void => {
@@ -67,14 +70,28 @@ export class Call {
   }
 
   /** Asks a model, and counts what comes of it. @param field that the prompt came in @throws ApiError, at once */
-  ask({ answering, name }: ServedModel, asked: Asked, field = 'prompt'): AsyncIterable<Told> {
+  ask({ answering, name }: WritingModel, asked: Asked, field = 'prompt'): AsyncIterable<Told> {
     const hearing = this.#options.metrics.request(name, asked)
     let told: AsyncIterable<Told>
     try { told = answering.ask(asked, this.#controller.signal) } catch (e) {
       hearing.ended('error')
-      throw apiError(e, field)
+      throw apiError(e, field, asked.constraint?.type === 'tools' ? 'tools' : undefined)
     }
     return this.#heard(told, hearing)
+  }
+
+  /** Vectors of texts, counted as requests are. @throws Refused, at once; what the client's leaving is */
+  async embed(model: string, embedding: EmbeddingQueue, rows: readonly (readonly number[])[]): Promise<Float32Array[]> {
+    const ended = this.#options.metrics.embedding(model, rows.reduce((n, row) => n + row.length, 0))
+    try {
+      const vectors = await embedding.embed(rows, this.#controller.signal)
+      ended('stop')
+      return vectors
+    } catch (e) {
+      ended(this.#controller.signal.aborted ? 'abort' : 'error')
+      this.requireConnected()
+      throw e
+    }
   }
 
   async *#heard(all: AsyncIterable<Told>, hearing: ReturnType<Metrics['request']>): AsyncGenerator<Told> {

@@ -1,5 +1,7 @@
 /** What a server has done and is doing, as Prometheus reads it, by the names that vLLM has made usual. */
 import type { Asked, Load, Told } from '../serve/asking.ts'
+import { Recent } from './recent.ts'
+import type { LastMinute } from './state-shape.ts'
 
 /** Seconds, from a token to a long answer. */
 const bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
@@ -32,7 +34,7 @@ const histograms = {
 } as const
 type HistogramName = keyof typeof histograms
 
-interface OfModel { readonly histograms: { readonly [N in HistogramName]: Histogram }; promptTokens: number; cachedTokens: number; tokens: number; readonly ends: Map<string, number> }
+interface OfModel { readonly histograms: { readonly [N in HistogramName]: Histogram }; promptTokens: number; cachedTokens: number; tokens: number; readonly ends: Map<string, number>; readonly recent: Recent }
 
 const escaped = (text: string): string => text.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n')
 const prefix = 'meshwork:'
@@ -59,13 +61,21 @@ export class Metrics {
         if (t.type === 'prompt') {
           of.promptTokens += t.tokens
           of.cachedTokens += t.cached
+          of.recent.prompt(t.tokens, t.cached)
         } else if (t.type === 'more') {
           const before = last.get(t.choice)
-          if (before === undefined && last.size === 0) of.histograms.time_to_first_token_seconds.observe(since(began))
-          if (before !== undefined) of.histograms.inter_token_latency_seconds.observe(since(before))
+          if (before === undefined && last.size === 0) {
+            of.histograms.time_to_first_token_seconds.observe(since(began))
+            of.recent.first(since(began))
+          }
+          if (before !== undefined) {
+            of.histograms.inter_token_latency_seconds.observe(since(before))
+            of.recent.between(since(before))
+          }
           last.set(t.choice, performance.now())
           tokens += t.tokens.length
           of.tokens += t.tokens.length
+          of.recent.tokens(t.tokens.length)
         }
       },
       ended(reason) {
@@ -77,6 +87,22 @@ export class Metrics {
     }
   }
 
+  /** Texts are to become vectors. @returns what hears how that ended */
+  embedding(model: string, tokens: number): (reason: string) => void {
+    const of = this.#of(model)
+    const began = performance.now()
+    of.promptTokens += tokens
+    of.recent.prompt(tokens, 0)
+    return reason => {
+      of.ends.set(reason, (of.ends.get(reason) ?? 0) + 1)
+      of.histograms.e2e_request_latency_seconds.observe((performance.now() - began) / 1000)
+      of.histograms.request_prompt_tokens.observe(tokens)
+    }
+  }
+
+  /** The last minute of a model. */
+  recent(model: string): LastMinute { return this.#of(model).recent.told() }
+
   text(loads: readonly { readonly name: string; readonly load: Load }[]): string {
     const out: string[] = []
     const family = (name: string, type: string, help: string, lines: readonly string[]): void => { out.push(`# HELP ${prefix}${name} ${help}`, `# TYPE ${prefix}${name} ${type}`, ...lines) }
@@ -87,6 +113,8 @@ export class Metrics {
     gauge('kv_cache_usage_perc', 'Share of the cache\'s blocks that is in use.', l => l.blocksUsed / Math.max(1, l.blocks))
     const models = loads.map(l => ({ name: l.name, of: this.#of(l.name) }))
     const counter = (name: string, help: string, of: (m: OfModel) => number): void => { family(name, 'counter', help, models.map(m => `${prefix}${name}{${label(m.name)}} ${of(m.of)}`)) }
+    family('spec_decode_num_draft_tokens_total', 'counter', 'Tokens that were guessed.', loads.map(l => `${prefix}spec_decode_num_draft_tokens_total{${label(l.name)}} ${l.load.drafted}`))
+    family('spec_decode_num_accepted_tokens_total', 'counter', 'Tokens that were guessed right.', loads.map(l => `${prefix}spec_decode_num_accepted_tokens_total{${label(l.name)}} ${l.load.accepted}`))
     counter('prompt_tokens_total', 'Tokens of prompts that were read.', m => m.promptTokens)
     counter('generation_tokens_total', 'Tokens that were written.', m => m.tokens)
     counter('prefix_cache_queries_total', 'Tokens of prompts that were looked for among those kept.', m => m.promptTokens)
@@ -101,7 +129,7 @@ export class Metrics {
     let found = this.#models.get(model)
     if (found === undefined) {
       const made = Object.fromEntries(Object.entries(histograms).map(([name, [, of]]) => [name, new Histogram(of)])) as OfModel['histograms']
-      this.#models.set(model, found = { histograms: made, promptTokens: 0, cachedTokens: 0, tokens: 0, ends: new Map() })
+      this.#models.set(model, found = { histograms: made, promptTokens: 0, cachedTokens: 0, tokens: 0, ends: new Map(), recent: new Recent() })
     }
     return found
   }

@@ -1,46 +1,52 @@
-/** Chats as tokens: by the model's template, in which what people have typed is never more than text. */
+/** Chats as clients send them, as tokens. */
+import type { Plain } from '../core/plain.ts'
 import type { ChatTemplate, Message, Tokenizer } from '../data/index.ts'
+import { encodeRendered, safeText } from '../serve/chat-prompt.ts'
 import { ApiError } from './errors.ts'
-import type { ChatRequest } from './schemas.ts'
+import type { MessageRequest } from './schemas.ts'
+import { withTools, type Offered } from './tool-calls.ts'
 
-/** Characters that Unicode keeps free for private use. */
-const stand = (i: number): string => `\uf8f0\ue0a2${i}\uf8f1`
-const stands = /\uf8f0\ue0a2(\d+)\uf8f1/
+/** A message as it was sent. */
+export type Sent = Message & { readonly calls?: MessageRequest['tool_calls'] }
 
 /** Messages as templates know them. @throws ApiError for what is no text */
-export function messagesOf(given: ChatRequest['messages']): Message[] {
-  return given.map(({ role, content, tool_calls: calls }, i) => {
+export function messagesOf(given: readonly MessageRequest[]): Sent[] {
+  return given.map(({ role, content, tool_calls: calls, tool_call_id: answers, name }, i) => {
     const wrong = (message: string): ApiError => new ApiError(400, message, { param: `messages.${i}` })
-    if (role === 'tool' || role === 'function' || (calls ?? []).length > 0) throw wrong('this server runs no tools')
-    if (content === null || content === undefined) throw wrong('a message needs content')
-    const text = typeof content === 'string' ? content : content.map(part => {
-      if (part.type !== 'text' || part.text === undefined) throw wrong(`a part of type "${part.type}" is not text, which is all that this model reads`)
+    if (role === 'function') throw wrong('the role "function" is no longer used: give tool messages')
+    if ((calls ?? []).length > 0 && role !== 'assistant') throw wrong('an assistant alone calls tools')
+    if ((content === null || content === undefined) && (calls ?? []).length === 0) throw wrong('a message needs content')
+    const text = typeof content === 'string' ? content : (content ?? []).map(part => {
+      if ((part.type !== 'text' && part.type !== 'input_text' && part.type !== 'output_text') || part.text === undefined) throw wrong(`a part of type "${part.type}" is not text, which is all that this model reads`)
       return part.text
     }).join('')
-    return { role: role === 'developer' ? 'system' : role, content: text }
+    return {
+      role: role === 'developer' ? 'system' : role, content: text, ...(calls === null || calls === undefined || calls.length === 0 ? {} : { calls }),
+      ...(role === 'tool' && typeof answers === 'string' ? { tool_call_id: answers } : {}), ...(typeof name === 'string' ? { name } : {}),
+    }
   })
 }
 
-/** Strings that stand for tokens of their own in a text. */
-const specialsOf = ({ added, tokens }: Tokenizer): readonly string[] => added.filter(t => t.special).map(t => tokens[t.id] ?? '').filter(s => s.length > 1)
-
-/** Ids of a text in which what is spelt like a special token is text like any other: it is cut where no token can be found in its parts. */
-export function encodePlain(tokenizer: Tokenizer, text: string): number[] {
-  const specials = specialsOf(tokenizer)
-  const ids: number[] = []
-  let rest = text
-  for (;;) {
-    const at = Math.min(...specials.map(s => rest.indexOf(s)).map(i => (i < 0 ? Infinity : i)))
-    if (at === Infinity) return [...ids, ...tokenizer.encode(rest)]
-    ids.push(...tokenizer.encode(rest.slice(0, at + 1)))
-    rest = rest.slice(at + 1)
-  }
+/** Words for templates that clients may set, as long as they are no part of what a template is told by us. */
+const kwargNames = /^(enable_thinking|thinking|reasoning_effort|add_vision_id|documents|date_string|custom_[a-z_]{1,40})$/
+/** @throws ApiError for a name that is not on the list */
+function variablesOf(kwargs: { readonly [name: string]: Plain } | null | undefined): { readonly [name: string]: Plain } | undefined {
+  const odd = Object.keys(kwargs ?? {}).find(name => !kwargNames.test(name))
+  if (odd !== undefined) throw new ApiError(400, `a client cannot set "${odd}" of a template`, { param: 'chat_template_kwargs' })
+  return kwargs ?? undefined
 }
 
-/** A chat in which the assistant speaks next. */
-export function encodeMessages(tokenizer: Tokenizer, template: ChatTemplate, messages: readonly Message[]): Int32Array {
-  const specials = specialsOf(tokenizer)
-  if (!messages.some(m => specials.some(s => m.content.includes(s)))) return tokenizer.encode(template.render(messages, { prompt: 'assistant' }))
-  const rendered = template.render(messages.map((m, i) => ({ ...m, content: stand(i) })), { prompt: 'assistant' })
-  return Int32Array.from(rendered.split(stands).flatMap((piece, i) => (i % 2 === 0 ? [...tokenizer.encode(piece)] : encodePlain(tokenizer, messages[Number(piece)]?.content ?? ''))))
+export interface ChatText { readonly messages: readonly Sent[]; readonly offered?: Offered | undefined; readonly kwargs?: { readonly [name: string]: Plain } | null | undefined }
+
+/** A chat in which the assistant speaks next. @throws ApiError where the template does not take it */
+export function encodeMessages(tokenizer: Tokenizer, template: ChatTemplate, { messages, offered, kwargs }: ChatText): Int32Array {
+  // Before they are told in words of ours, in which nothing is cut.
+  const safe = messages.map(m => ({ ...safeText(tokenizer, m), role: m.role }))
+  const { messages: shown, tools } = withTools(safe, offered === undefined ? undefined : { ...offered, tools: safeText(tokenizer, offered.tools) }, template.source)
+  const variables = variablesOf(kwargs)
+  let text: string
+  try { text = template.render(shown, { prompt: 'assistant', tools, ...(variables === undefined ? {} : { variables }) }) } catch (e) {
+    throw new ApiError(400, e instanceof Error ? e.message : String(e), { param: 'messages' })
+  }
+  return encodeRendered(tokenizer, text)
 }

@@ -9,7 +9,7 @@ import { writeTokenizer } from '../data/index.ts'
 import { fromFirst, type MeshArray } from '../engine/index.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { namedArrays } from './evaluate.ts'
-import { readConfig } from './pretrained.ts'
+import { readConfig } from '../pretrained/pretrained.ts'
 import type { Run } from './run.ts'
 import type { Session } from './session.ts'
 
@@ -38,6 +38,14 @@ export async function writeResult(path: string, params: unknown, session: Sessio
   if (home === null) await saveWeights(join(path, 'model.safetensors'), base, processes, naming)
   const { zeros: _, ...ofChanges } = files.naming
   await saveWeights(join(path, adapterWeightsName), arrays.filter(isChange), processes, ofChanges)
+}
+
+/**
+ * Says what a run's checkpoints are of before it has ended, so that a model can be made of them. Adapters are described with their base, at the end. The first process
+ * calls it.
+ */
+export async function describeCheckpoints(path: string, session: Session): Promise<void> {
+  if (session.files?.adapter === undefined) await describe(path, session)
 }
 
 /** The folder of the model that a run starts from, as other tools open it; undefined where there is none. */

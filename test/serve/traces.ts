@@ -6,12 +6,13 @@ import type { Asked, Told } from '../../src/serve/asking.ts'
 import { askedOf, greedy } from '../../src/serve/generate.ts'
 import type { Order } from '../../src/serve/order.ts'
 import type { Sizes } from '../../src/serve/schedule.ts'
+import { Turns } from '../../src/serve/turns.ts'
 
 export const vocab = 12
 export const end = vocab - 1
 
 /** Keys of a token are the token and its place: what a request finds must be its own text. What others have left is found, too, where a table is wrong. */
-function computing(sizes: Sizes): Computing & { readonly lost: string[] } {
+function computing(sizes: Sizes, ids: number = vocab): Computing & { readonly lost: string[] } {
   const { replicas, blocks, block } = sizes
   const cache = Array.from({ length: replicas }, () => new Int32Array(blocks * block).fill(-1))
   const lost: string[] = []
@@ -23,7 +24,7 @@ function computing(sizes: Sizes): Computing & { readonly lost: string[] } {
         const own = cache[Math.floor(row / requests)] as Int32Array
         for (let i = 0; i < seq; i++) {
           const entry = fed.entries[row * seq + i] as number
-          if (entry >= 0) own[entry] = (fed.positions[row * seq + i] as number) * vocab + (fed.tokens[row * seq + i] as number)
+          if (entry >= 0) own[entry] = (fed.positions[row * seq + i] as number) * ids + (fed.tokens[row * seq + i] as number)
         }
         for (let d = 0; d < draws; d++) {
           const i = at[row * draws + d] as number
@@ -31,11 +32,17 @@ function computing(sizes: Sizes): Computing & { readonly lost: string[] } {
           let hash = 0
           for (let place = 0; place <= (fed.positions[row * seq + i] as number); place++) {
             const found = own[(fed.table[row * width + Math.floor(place / block)] as number) * block + place % block] as number
-            if (Math.floor(found / vocab) !== place) lost.push(`place ${place} holds ${found}`)
+            if (Math.floor(found / ids) !== place) lost.push(`place ${place} holds ${found}`)
             hash = threefry2x32(hash, 0, found, place)
           }
           const key = drawing === undefined || drawing.temperature[row] === 0 ? 0 : drawing.word0[row * draws + d] as number
-          tokens[row * draws + d] = threefry2x32(hash, key, 1, 2) % vocab
+          const drawnHash = threefry2x32(hash, key, 1, 2)
+          if (ids === vocab) tokens[row * draws + d] = drawnHash % ids
+          else {
+            const words = Math.ceil(ids / 32)
+            const allowed = Array.from({ length: ids }, (_, id) => id).filter(id => drawing === undefined || ((drawing.mask[(row * draws + d) * words + (id >>> 5)] as number) >>> (id & 31) & 1) === 1)
+            tokens[row * draws + d] = allowed[drawnHash % allowed.length] as number
+          }
         }
       }
       return Promise.resolve({ tokens, largest: new Float32Array(tokens.length), told: { drawn: new Float32Array(tokens.length), targets: new Float32Array(tokens.length), top: new Int32Array(0), topLogprob: new Float32Array(0), width: 0 } })
@@ -43,12 +50,12 @@ function computing(sizes: Sizes): Computing & { readonly lost: string[] } {
   }
 }
 
-const optionsOf = (sizes: Sizes): AnswererOptions => ({
-  sizes, buckets: { requests: [1, 4, 16], seq: [4, 8, 16], blocks: [2, 8, 64], listed: [8] }, vocab, tokenizer: { stream: () => ({ push: id => String.fromCharCode(97 + id), end: () => '' }) }, ends: [end], context: sizes.context, processes: alone,
+export const optionsOf = (sizes: Sizes): AnswererOptions => ({
+  sizes, buckets: { requests: [1, 4, 16], seq: [4, 8, 16], blocks: [2, 8, 64], listed: [8] }, vocab, tokenizer: { stream: () => ({ push: id => String.fromCharCode(97 + id), end: () => '' }) }, ends: [end], context: sizes.context, turns: new Turns(alone),
   queue: { requests: Infinity, tokens: Infinity }, notFinite: () => Promise.reject(new Error('nothing could be drawn')),
 })
 
-export const answererOf = (sizes: Sizes, options: Partial<AnswererOptions> = {}): Answerer => new Answerer(computing(sizes), { ...optionsOf(sizes), ...options })
+export const answererOf = (sizes: Sizes, options: Partial<AnswererOptions> = {}): Answerer => new Answerer(computing(sizes, options.vocab), { ...optionsOf(sizes), ...options })
 
 export interface TraceResult { readonly answered: number; readonly left: number; readonly preemptions: number }
 
@@ -60,7 +67,8 @@ export async function trace(seed: number): Promise<TraceResult> {
   const context = 8 + below(24)
   const sizes: Sizes = { replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil(context / block) + below(8), block, context, chunk: 1 + below(8) }
   const steps = computing(sizes)
-  const answerer = new Answerer(steps, optionsOf(sizes))
+  const drafts = below(4)
+  const answerer = new Answerer(steps, { ...optionsOf(sizes), drafts, buckets: { ...optionsOf(sizes).buckets, drafts } })
   const beginnings = Array.from({ length: 3 }, () => Array.from({ length: 1 + below(context - 2) }, () => below(vocab - 1)))
   const requests = Array.from({ length: 1 + below(12) }, (): { readonly asked: Asked; readonly after: number; readonly leaves: number } => {
     const begin = beginnings[below(3)] as number[]
@@ -81,6 +89,11 @@ export async function trace(seed: number): Promise<TraceResult> {
     }
     return all
   }
+  // The computation has no weights of its own: new ones that change nothing must be seen in nothing.
+  const renewals = Array.from({ length: below(3) }, () => below(20)).map(async after => {
+    for (let i = 0; i < after; i++) await new Promise(setImmediate)
+    await answerer.renew('same')
+  })
   const found = await Promise.all(requests.map(async ({ asked, after, leaves }) => {
     for (let i = 0; i < after; i++) await new Promise(setImmediate)
     return heard(answerer, asked, leaves)
@@ -91,6 +104,7 @@ export async function trace(seed: number): Promise<TraceResult> {
     const solo = await heard(new Answerer(computing(sizes), optionsOf(sizes)), asked, Infinity)
     if (by(solo) !== by(found[i] ?? [])) throw new Error(`seed ${seed}, request ${i}: alone ${by(solo)}, among others ${by(found[i] ?? [])}`)
   }
+  await Promise.all(renewals)
   const { running, waiting, blocksUsed } = answerer.load()
   if (running + waiting + blocksUsed > 0) throw new Error(`seed ${seed}: ${running} running, ${waiting} waiting, ${blocksUsed} blocks in use at the end`)
   if (steps.lost.length > 0) throw new Error(`seed ${seed}: ${steps.lost[0]}`)

@@ -1,7 +1,15 @@
 /** What documents, pieces of files and the parts they come from are. */
+import type { Plain } from '../../core/plain.ts'
 
 /** One turn of a chat. */
-export interface Message { readonly role: string; readonly content: string }
+export interface Message {
+  readonly role: string
+  readonly content: string
+  /** Tools that an assistant calls, and which of its calls a tool answers: templates that know of tools show them. */
+  readonly tool_calls?: readonly Plain[]
+  readonly tool_call_id?: string
+  readonly name?: string
+}
 
 /** One document: `at` is where the user finds it, `corpus.jsonl:17` (file and line, or row). `record` counts from 0 within its part. */
 export interface Document { readonly record: number; readonly at: string; readonly content: string | readonly Message[] }

@@ -18,7 +18,9 @@ export interface ChatRules {
 
 /** How a chat becomes text: the text of turns so far, and what a model is given before it speaks. */
 export interface ChatTemplate {
-  render(messages: readonly Message[], options: { readonly prompt: string | undefined }): string
+  render(messages: readonly Message[], options: { readonly prompt: string | undefined; /** Of functions, as OpenAI's API has them. */ readonly tools?: readonly Json[] | undefined; /** Words of the template that are set for this chat. */ readonly variables?: { readonly [name: string]: Json } }): string
+  /** As it is written, where it is Jinja. */
+  readonly source?: string
   /** Where the template itself says what an assistant's words are. */
   readonly marked?: ((messages: readonly Message[]) => readonly ChatPiece[]) | undefined
 }
@@ -42,7 +44,8 @@ export function templateOf(template: ChatRules['template']): ChatTemplate {
   const { render, marked } = compileTemplate(jinja)
   return {
     // A template has a prompt for its assistant alone: another speaker is given nothing.
-    render: (messages, { prompt }) => render(messages, { variables, addGenerationPrompt: prompt === 'assistant' }),
+    render: (messages, { prompt, tools, variables: own = {} }) => render(messages, { variables: { ...own, ...variables, ...(tools === undefined ? {} : { tools }) }, addGenerationPrompt: prompt === 'assistant' }),
+    source: jinja,
     marked: marked === undefined ? undefined : messages => marked(messages, { variables }),
   }
 }

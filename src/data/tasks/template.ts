@@ -24,7 +24,9 @@ export interface RenderOptions {
 }
 
 /** A template must be shorter; what it makes may be so long, and it may take so many steps, each and for each message. */
-const [longestTemplate, longestText, mostItems, mostSteps, stepsPerMessage] = [2 ** 17, 2 ** 26, 2 ** 12, 2 ** 16, 2 ** 10]
+const [longestTemplate, longestText, mostItems, mostSteps, stepsPerMessage] = [2 ** 17, 2 ** 24, 2 ** 12, 2 ** 16, 2 ** 10]
+/** Milliseconds it may take, and more for each message: whoever serves others waits for it. */
+const [mostTime, timePerMessage] = [1000, 10]
 /** White space that a template has in one place: patterns that look for its end go through it again and again. */
 const longestSpace = 2 ** 11
 
@@ -42,14 +44,16 @@ class Bounded extends Interpreter {
   #left: number
   /** Messages that there are: lists of them may be as long. */
   readonly #given: number
+  readonly #until: number
   constructor(environment: Scope, messages: number) {
     super(environment)
     this.#left = mostSteps + stepsPerMessage * messages
     this.#given = messages
+    this.#until = performance.now() + mostTime + timePerMessage * messages
   }
 
   override evaluate(statement: object | undefined, scope: Scope): { readonly value: unknown } {
-    if (--this.#left < 0) throw new TooMuch('it does not come to an end')
+    if (--this.#left < 0 || performance.now() > this.#until) throw new TooMuch('it does not come to an end')
     const made = super.evaluate(statement, scope)
     const { value } = made
     if (typeof value === 'string' && value.length > longestText) throw new TooMuch(`it makes a text of ${value.length} characters`)

@@ -6,6 +6,7 @@ import { jsonRules } from './json.ts'
 import { parseEbnf } from './ebnf.ts'
 import { schemaRules } from './json-schema.ts'
 import { machineOf } from './machine.ts'
+import { toolRules } from './tool-calls.ts'
 import { wholeRegex } from './regex.ts'
 import type { Vocabulary } from './vocabulary.ts'
 
@@ -15,6 +16,7 @@ const ways: { readonly [T in Constraint['type']]: (constraint: Extract<Constrain
   regex: ({ pattern }) => new Map([['root', wholeRegex(pattern)]]),
   choice: ({ choices }) => new Map([['root', any(...choices.map(literal))]]),
   ebnf: ({ grammar }) => parseEbnf(grammar),
+  tools: toolRules,
 }
 
 /** @throws UsageError (`constraint`) that says what is wrong, or cannot be enforced: nothing is ignored */
