@@ -41,7 +41,7 @@ export function generalTokenizer(file: TokenizerFile, text: string, refuse: (rea
   }))
   const edges = edgesOf(file.post_processor as ProcessorPart | null | undefined)
   return {
-    model: undefined, tokens, added, vocab: tokens.length, endOfText: endOfTextIn(tokens, added), ...edges,
+    model: undefined, byteLevel: isByteLevel(file), tokens, added, vocab: tokens.length, endOfText: endOfTextIn(tokens, added), ...edges,
     format: () => text,
     bytes: id => (isSpecial.has(id) ? 0 : bytesIn(file, tokens[id] ?? '')),
     encode: part => Int32Array.from(piecesOf(part).flatMap(piece => idsOf(piece))),
@@ -135,9 +135,11 @@ function piecesOf(text: string): readonly string[] {
   return pieces
 }
 
+const isByteLevel = ({ decoder }: TokenizerFile): boolean => JSON.stringify(decoder ?? null).includes('"ByteLevel"')
 /** How many bytes of text a token stands for. */
-function bytesIn({ model, decoder }: TokenizerFile, token: string): number {
-  if (JSON.stringify(decoder ?? null).includes('"ByteLevel"')) return bytesOf(token)?.length ?? Buffer.byteLength(token)
+function bytesIn(file: TokenizerFile, token: string): number {
+  const { model } = file
+  if (isByteLevel(file)) return bytesOf(token)?.length ?? Buffer.byteLength(token)
   if ('byte_fallback' in model && model.byte_fallback === true && /^<0x[0-9A-F]{2}>$/.test(token)) return 1
   if (model.type === 'WordPiece') return token.startsWith('##') ? Buffer.byteLength(token) - 2 : Buffer.byteLength(token) + 1
   return Buffer.byteLength(token.replaceAll('\u2581', ' '))

@@ -8,6 +8,8 @@ import { ByteEncoder, TokenBuffer } from './tokenizer-bytes.ts'
 export interface Tokenizer {
   /** The byte-level BPE of GPT-2's kind that it is; undefined where it is another. */
   readonly model: BpeModel | undefined
+  /** Whether each character of a spelt token stands for a byte, as with GPT-2: so `Ġ` for a blank. */
+  readonly byteLevel: boolean
   /** By id, as tokenizer.json spells them. */
   readonly tokens: readonly string[]
   readonly added: readonly AddedToken[]
@@ -67,7 +69,7 @@ export function createTokenizer(model: BpeModel, format: () => string): Tokenize
   }
 
   return {
-    model, tokens: model.tokens, added: model.added, vocab: model.tokens.length, endOfText: endOfTextIn(model.tokens, model.added), before: [], after: [], format,
+    model, byteLevel: true, tokens: model.tokens, added: model.added, vocab: model.tokens.length, endOfText: endOfTextIn(model.tokens, model.added), before: [], after: [], format,
     bytes: id => (isSpecial.has(id) ? 0 : bytes[id]?.length ?? 0),
     encode(text) {
       const out = new TokenBuffer(Math.ceil(text.length / 3) + 16)

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { tokenBytes } from '../../src/data/token-bytes.ts'
+import { tokenText } from '../../src/data/token-texts.ts'
 import { parseTokenizer } from '../../src/data/tokenizer-json.ts'
 import { TokenBuffer } from '../../src/data/tokenizer-bytes.ts'
 
@@ -32,6 +33,15 @@ describe.each(Object.entries(golden))('%s', (name, { file, cases }) => {
     const ids = tokenizer.encode('the people of these states')
     // Where a space is put before a text, it counts.
     expect(Math.abs(ids.reduce((n, id) => n + bytes[id]!, 0) - 26)).toBeLessThanOrEqual(1)
+  })
+
+  // Those of BERT's kind write nothing.
+  test.skipIf(name === 'bert')('what each token stands for by itself gives the text, too', () => {
+    for (const c of cases) {
+      const text = Buffer.concat(c.ids.map(id => tokenText(tokenizer, id) ?? new Uint8Array())).toString()
+      // Some put a blank before a text.
+      expect([c.skipped, ` ${c.skipped}`]).toContain(text)
+    }
   })
 
   test('into a buffer, and read again', () => {

@@ -9,7 +9,7 @@ const special = '<|end|>'
 const letter = (id: number): string => (id === end ? special : String.fromCharCode(97 + id))
 const decode = (ids: Iterable<number>, withSpecial: boolean): string => [...ids].filter(id => withSpecial || id !== end).map(letter).join('')
 export const tokenizer: Tokenizer = {
-  model: undefined, tokens: Array.from({ length: vocab }, (_, id) => letter(id)), added: [{ id: end, special: true }], vocab, endOfText: end, before: [], after: [], format: () => '{}', bytes: id => (id === end ? 0 : 1),
+  model: undefined, byteLevel: false, tokens: Array.from({ length: vocab }, (_, id) => letter(id)), added: [{ id: end, special: true }], vocab, endOfText: end, before: [], after: [], format: () => '{}', bytes: id => (id === end ? 0 : 1),
   encode: text => Int32Array.from(text.split(/(<\|end\|>)/).flatMap(part => (part === special ? [end] : [...part].map(c => c.charCodeAt(0) % (vocab - 1))))),
   encodeInto(text, out) { for (const id of this.encode(text)) out.push(id) },
   decode: (ids, options = {}) => decode(ids, options.special === true),
@@ -25,7 +25,7 @@ const spelt = [...Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toU
 const bytesOf = (id: number): Uint8Array => (id < 256 ? Uint8Array.of(id) : utf8.encode(spelt[id]))
 const textOf = (ids: Iterable<number>, special: boolean): string => new TextDecoder().decode(Uint8Array.from([...ids].filter(id => special || id < 256 + pieces.length).flatMap(id => [...bytesOf(id)])))
 export const bytes: Tokenizer = {
-  model: undefined, tokens: spelt, added: marks.map((_, i) => ({ id: 256 + pieces.length + i, special: true })), vocab: spelt.length, endOfText: 256 + pieces.length, before: [], after: [], format: () => '{}', bytes: id => (id < 256 + pieces.length ? bytesOf(id).length : 0),
+  model: undefined, byteLevel: false, tokens: spelt, added: marks.map((_, i) => ({ id: 256 + pieces.length + i, special: true })), vocab: spelt.length, endOfText: 256 + pieces.length, before: [], after: [], format: () => '{}', bytes: id => (id < 256 + pieces.length ? bytesOf(id).length : 0),
   encode: text => Int32Array.from(text.split(/(<\|(?:end|user|assistant|system|tool|sys)\|>)/).flatMap(part => (marks.includes(part) ? [256 + pieces.length + marks.indexOf(part)] : [...utf8.encode(part)]))),
   encodeInto(text, out) { for (const id of this.encode(text)) out.push(id) },
   decode: (ids, options = {}) => textOf(ids, options.special === true),
