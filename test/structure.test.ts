@@ -34,7 +34,7 @@ const arrows: { readonly [folder: string]: readonly string[] } = {
   checkpoint: ['engine', 'formats', 'io', 'core'],
   train: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'io', 'core'],
   serve: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'io', 'core'],
-  server: ['serve', 'data', 'core'],
+  server: ['serve', 'data', 'io', 'core'],
   dashboard: ['train'],
 }
 /** The command line may import all of them; nothing imports it. */

@@ -6,6 +6,7 @@ import type { Message } from '../data/index.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
 import { led } from '../serve/turns.ts'
 import { Refused } from '../serve/asking.ts'
+import { encodeChatPrompt } from '../serve/chat-prompt.ts'
 import { askedOf } from '../serve/generate.ts'
 import { meshOfRun } from '../train/run.ts'
 import { visible } from './format.ts'
@@ -13,11 +14,11 @@ import { interrupts } from './interrupt.ts'
 import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
 import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
-import { samplingOf, withSamplingFlags, withWeightsFlag, writtenModel, type SamplingFlags, type WrittenFlags } from './written-model.ts'
+import { samplingOf, withSamplingFlags, withWritingFlags, writtenModel, type SamplingFlags, type WrittenFlags } from './written-model.ts'
 
 interface Flags extends WrittenFlags, SamplingFlags { readonly system?: string; readonly tokens?: string; readonly plugin: string; readonly backend?: string; readonly json?: boolean }
 
-export const chatCommand = (): Command => withDeviceFlags(withMeshFlags(withWeightsFlag(withSamplingFlags(new Command('chat')
+export const chatCommand = (): Command => withDeviceFlags(withMeshFlags(withWritingFlags(withSamplingFlags(new Command('chat')
   .description('Talk with a model, by its own chat template: a line of yours, its answer as it is written. In a pipe each line of stdin is a turn.')
   .argument('<model>', 'a run\'s folder, one in Hugging Face\'s layout, or a .gguf file')
   .option('--system <text>', 'what the model is told before anything is said')
@@ -59,7 +60,7 @@ Ctrl-C ends the answer that is being written, and between answers the conversati
             if (line.trim() !== '') {
               answered = new AbortController()
               messages.push({ role: 'user', content: line })
-              const prompt = tokenizer.encode(template.render(messages, { prompt: 'assistant' }))
+              const prompt = encodeChatPrompt(tokenizer, template, messages)
               let text = ''
               let reason: string = 'aborted'
               try {

@@ -15,7 +15,7 @@ import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } fr
 import { goesOn, keptWorkOn, rateProgress } from './long-work.ts'
 import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
-import { samplingOf, withSamplingFlags, withWeightsFlag, writtenModel, type SamplingFlags, type WrittenFlags } from './written-model.ts'
+import { samplingOf, withSamplingFlags, withWritingFlags, writtenModel, type SamplingFlags, type WrittenFlags } from './written-model.ts'
 
 interface Flags extends WrittenFlags, SamplingFlags {
   readonly prompt?: string; readonly tokens?: string; readonly stop?: readonly string[]; readonly plugin: string; readonly backend?: string; readonly json?: boolean
@@ -40,7 +40,7 @@ function checkWays({ input, output, prompt, field, format, atOnce, restart }: Fl
   if (alone !== undefined) throw wrong(`--${alone[0]} is for files of prompts, and none are given`, 'add --input FILE')
 }
 
-export const generateCommand = (): Command => withDeviceFlags(withMeshFlags(withWeightsFlag(withSamplingFlags(new Command('generate')
+export const generateCommand = (): Command => withDeviceFlags(withMeshFlags(withWritingFlags(withSamplingFlags(new Command('generate')
   .description('Continue a prompt with a model, or answer files of prompts: a run\'s model, on its mesh or another, one in Hugging Face\'s layout, or a .gguf file.')
   .argument('<run>', 'a run\'s folder, one in Hugging Face\'s layout, or a .gguf file')
   .option('--prompt <text>', 'what the text starts with')
@@ -117,7 +117,7 @@ Examples:
         const { replicas } = opened.answering.sizes
         const made = await led(opened.turns, processes, () => answerFiles(opened.answering, written.from.tokenizer, {
           input, format: read, output: to, asked: { sampling, stop, maxTokens }, template: written.template, atOnce: 2 * requests * replicas, restart: restart === true, signal, onProgress: rateProgress(output, 'prompts'),
-          identity: { model: folder, weights: rest.weights ?? null, sampling: JSON.stringify({ ...sampling, stop, maxTokens: maxTokens ?? null }) },
+          identity: { model: folder, weights: rest.weights ?? null, cache: rest.cache ?? null, sampling: JSON.stringify({ ...sampling, stop, maxTokens: maxTokens ?? null }) },
         }))
         await opened.close()
         output.clear()

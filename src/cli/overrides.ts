@@ -46,7 +46,7 @@ const largestSeed = 2 ** 31 - 1
 export function wholeNumber(text: string, flag: string, least = 0, most: number = Number.MAX_SAFE_INTEGER, example = `${flag} ${Math.max(least, 2)}`): number {
   const n = Number(text)
   if (/^\d+$/.test(text) && n >= least && n <= most) return n
-  const bounds = `${least > 0 ? ` of at least ${least}` : ''}${n > most ? ` of at most ${most}` : ''}`
+  const bounds = n > most ? ` from ${least} to ${most}` : least > 0 ? ` of at least ${least}` : ''
   throw flagError(`${flag}: "${text}" is not a whole number${bounds}`, `for example ${example}`)
 }
 

@@ -1,11 +1,11 @@
 /** What commands make of a model that exists, in a finished run's folder or in one of another tool: a run to generate, measure or train it by. */
 import { join } from 'node:path'
-import { weightsIn } from '../checkpoint/index.ts'
+import { checkpointsName, newestIn, weightsIn } from '../checkpoint/index.ts'
 import { FileError, UsageError } from '../core/errors.ts'
 import { readTokenizer } from '../data/index.ts'
 import { filesOf, isLanguageModel, splitOfHeads, type LanguageModel } from '../models/index.ts'
 import type { Generating } from '../serve/open.ts'
-import { readRunFile } from '../train/folder.ts'
+import { readRunFile, readSummary } from '../train/folder.ts'
 import { adamwCosine } from '../train/optimizers.ts'
 import { partOf, type Pretrained } from '../train/pretrained.ts'
 import { modelOf, withFields, type Run } from '../train/run.ts'
@@ -52,8 +52,20 @@ export async function generatingOf(given: Pretrained, run: Run): Promise<Generat
   }
   const found = build(1)
   const naming = 'kind' in part ? filesOf(part as never, found as never)?.naming : undefined
-  const weights = await weightsIn(folder)
-  if (weights === folder && await readRunFile(folder) !== undefined) throw new FileError({ code: 'no-run', what: `${folder} holds no finished run`, details: { missing: join(folder, 'model.safetensors') }, fix: 'give a folder that `npx meshwork train` named at its end' })
+  const { weights, step } = await newestWeights(folder)
   const tokenizer = await readTokenizer(file)
-  return { weights, model: build, naming, tokenizer, ends: await endsIn(folder, { given, tokenizer }) }
+  return { weights, model: build, naming, tokenizer, ends: await endsIn(folder, { given, tokenizer }), step }
+}
+
+/** Weights, and the step of a run that has made them. */
+export interface WeightsOfStep { readonly weights: string; readonly step: number | undefined }
+/** A folder's weights: of a run that has not ended, or was gone on with, its newest checkpoint's. @throws FileError where a run has none yet */
+export async function newestWeights(folder: string): Promise<WeightsOfStep> {
+  const weights = await weightsIn(folder)
+  if (folder.endsWith('.gguf') || await readRunFile(folder) === undefined) return { weights, step: undefined }
+  const ended = weights === folder ? undefined : (await readSummary(folder))?.steps ?? 0
+  const newest = await newestIn(join(folder, checkpointsName)).catch((e: unknown) => { if (ended === undefined) throw e; return undefined })
+  if (newest !== undefined && newest.manifest.step > (ended ?? -1)) return { weights: newest.path, step: newest.manifest.step }
+  if (ended === undefined) throw new FileError({ code: 'no-run', what: `${folder} holds no finished run, and no checkpoint`, details: { missing: join(folder, 'model.safetensors') }, fix: 'give a folder that `npx meshwork train` named at its end' })
+  return { weights, step: ended }
 }

@@ -15,7 +15,7 @@ import { templateIn } from './model-files.ts'
 import { applyFlags, seedOf, temperatureOf, wholeNumber, type MeshFlags } from './overrides.ts'
 import { generatingOf, runOfModel, usualLayout } from './pretrained-run.ts'
 
-export interface WrittenFlags extends MeshFlags { readonly weights?: string; readonly context?: string }
+export interface WrittenFlags extends MeshFlags { readonly weights?: string; readonly context?: string; readonly drafts?: string; readonly cache?: string }
 export interface SamplingFlags { readonly temperature?: string; readonly topK?: string; readonly topP?: string; readonly minP?: string; readonly repetitionPenalty?: string; readonly seed: string }
 
 export const withSamplingFlags = (command: Command): Command => command
@@ -25,8 +25,11 @@ export const withSamplingFlags = (command: Command): Command => command
   .option('--min-p <share>', 'draw from tokens at least this share as likely as the likeliest')
   .option('--repetition-penalty <x>', 'above 1: tokens that are there already are less likely')
   .option('--seed <n>', 'seed of the drawing', '0')
-export const withWeightsFlag = (command: Command): Command => command
+const cacheTypes = ['f32', 'bf16', 'f16'] as const
+export const withWritingFlags = (command: Command): Command => command
   .option('--weights <bits>', 'int8 or int4: a quarter or an eighth of the memory, for somewhat other text; keep: those of few bits in a .gguf file as they are, for the same text')
+  .option('--drafts <n>', 'guess so many tokens from what the text said before, and check them in one step: the same text in fewer steps where it repeats itself', '0')
+  .option('--cache <dtype>', `what keys and values are kept in, one of ${cacheTypes.join(', ')}: two bytes for half the memory`, 'f32')
 
 function numberOf(text: string, flag: string, least: number, most: number): number {
   const n = Number(text)
@@ -48,6 +51,12 @@ function weightsOf(given: string | undefined): WeightBits | 'keep' | undefined {
   throw new UsageError({ code: 'flag', what: `--weights: "${given}" is no choice`, fix: `give one of ${Object.keys(weightBits).join(', ')}, keep, or leave it out` })
 }
 
+function cacheOf(given: string | undefined): (typeof cacheTypes)[number] {
+  const found = cacheTypes.find(t => t === (given ?? 'f32'))
+  if (found === undefined) throw new UsageError({ code: 'flag', what: `--cache: "${given}" is no choice`, fix: `give one of ${cacheTypes.join(', ')}` })
+  return found
+}
+
 /** A folder's model, checked, with nothing loaded. */
 export interface WrittenModel {
   readonly given: Pretrained
@@ -55,15 +64,15 @@ export interface WrittenModel {
   readonly from: Generating
   readonly template: ChatTemplate | undefined
   readonly devices: number
-  open(backend: Backend, options?: Pick<OpenOptions, 'requests' | 'held' | 'chunk' | 'queue' | 'block'>): Promise<Opened>
+  open(backend: Backend, options?: Pick<OpenOptions, 'requests' | 'held' | 'chunk' | 'queue' | 'block' | 'turns' | 'newer'>): Promise<Opened>
 }
 
 /**
  * @param most tokens that a text needs, where that is known: the model's own window may be far longer
  * @throws UsageError, FileError, LayoutError for what is wrong with model, flags or layout
  */
-export async function writtenModel(folder: string, { batch, model, mesh, layout, weights, context }: WrittenFlags, most?: (given: Pretrained, own: Run) => Promise<number>): Promise<WrittenModel> {
-  const bits = weightsOf(weights)
+export async function writtenModel(folder: string, { batch, model, mesh, layout, weights, context, drafts = '0', cache }: WrittenFlags, most?: (given: Pretrained, own: Run) => Promise<number>): Promise<WrittenModel> {
+  const [bits, guesses, kept] = [weightsOf(weights), wholeNumber(drafts, '--drafts', 0, 64), cacheOf(cache)]
   const given = await readPretrained(folder)
   const own = await runOfModel(folder, given, given.positions)
   const asked = context === undefined ? undefined : wholeNumber(context, '--context', 2, given.positions)
@@ -77,6 +86,6 @@ export async function writtenModel(folder: string, { batch, model, mesh, layout,
   const from = await generatingOf(given, run)
   return {
     given, run, from, devices, template: await templateIn({ given, tokenizer: from.tokenizer }),
-    open: (backend, options = {}) => openAnswering(from, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, weights: bits, context: asked, ...options }),
+    open: (backend, options = {}) => openAnswering(from, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, weights: bits, context: asked, drafts: guesses, cache: kept, ...options }),
   }
 }

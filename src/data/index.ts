@@ -20,4 +20,3 @@ export { prefetch, type Prefetcher, type PrefetchOptions, type Taken } from './s
 export { prepareStore, type Prepared, type PrepareOptions, type PrepareProgress } from './store/prepare.ts'
 export { type Batches, type DataSource, type Task } from './store/source.ts'
 export { openStore, type DocumentSource, type Store } from './store/store.ts'
-export { tokenText, tokenTexts } from './token-texts.ts'

@@ -22,6 +22,7 @@ export function generalTokenizer(file: TokenizerFile, text: string, refuse: (rea
   const encoder = made(file, refuse)
   const added = file.added_tokens.map(({ id, special, lstrip, rstrip, normalized }): AddedToken => ({ id, special, ...lstrip && { lstrip }, ...rstrip && { rstrip }, ...normalized && { normalized } }))
   const tokens = tokensOf(file, refuse)
+  const addedIds = new Set(added.map(t => t.id))
   const isSpecial = new Set(added.filter(t => t.special).map(t => t.id))
   const idsOf = (part: string): readonly number[] => {
     let ids: readonly (number | undefined)[]
@@ -39,11 +40,18 @@ export function generalTokenizer(file: TokenizerFile, text: string, refuse: (rea
     if (token === undefined) throw new RangeError(`no token has id ${id}; there are ${tokens.length}`)
     return token
   }))
+  const textOf = (id: number): Uint8Array | undefined => {
+    const token = tokens[id]
+    if (token === undefined) throw new RangeError(`no token has id ${id}; there are ${tokens.length}`)
+    // An added token stands for its own characters.
+    return isSpecial.has(id) ? undefined : addedIds.has(id) ? utf8.encode(token) : bytesIn(file, token)
+  }
   const edges = edgesOf(file.post_processor as ProcessorPart | null | undefined)
   return {
-    model: undefined, byteLevel: isByteLevel(file), tokens, added, vocab: tokens.length, endOfText: endOfTextIn(tokens, added), ...edges,
+    model: undefined, tokens, added, vocab: tokens.length, endOfText: endOfTextIn(tokens, added), ...edges,
     format: () => text,
-    bytes: id => (isSpecial.has(id) ? 0 : bytesIn(file, tokens[id] ?? '')),
+    textOf,
+    bytes: id => textOf(id)?.length ?? 0,
     encode: part => Int32Array.from(piecesOf(part).flatMap(piece => idsOf(piece))),
     encodeInto(part, out) { for (const piece of piecesOf(part)) for (const id of idsOf(piece)) out.push(id) },
     decode: (ids, { special = false } = {}) => decode([...ids], special),
@@ -135,14 +143,14 @@ function piecesOf(text: string): readonly string[] {
   return pieces
 }
 
-const isByteLevel = ({ decoder }: TokenizerFile): boolean => JSON.stringify(decoder ?? null).includes('"ByteLevel"')
-/** How many bytes of text a token stands for. */
-function bytesIn(file: TokenizerFile, token: string): number {
-  const { model } = file
-  if (isByteLevel(file)) return bytesOf(token)?.length ?? Buffer.byteLength(token)
-  if ('byte_fallback' in model && model.byte_fallback === true && /^<0x[0-9A-F]{2}>$/.test(token)) return 1
-  if (model.type === 'WordPiece') return token.startsWith('##') ? Buffer.byteLength(token) - 2 : Buffer.byteLength(token) + 1
-  return Buffer.byteLength(token.replaceAll('\u2581', ' '))
+const utf8 = new TextEncoder()
+/** The bytes of text that a token stands for. */
+function bytesIn({ model, decoder }: TokenizerFile, token: string): Uint8Array {
+  if (JSON.stringify(decoder ?? null).includes('"ByteLevel"')) return bytesOf(token) ?? utf8.encode(token)
+  const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(token)?.[1]
+  if (byte !== undefined && 'byte_fallback' in model && model.byte_fallback === true) return Uint8Array.of(parseInt(byte, 16))
+  if (model.type === 'WordPiece') return utf8.encode(token.startsWith('##') ? token.slice(2) : ` ${token}`)
+  return utf8.encode(token.replaceAll('\u2581', ' '))
 }
 
 /**

@@ -8,8 +8,6 @@ import { ByteEncoder, TokenBuffer } from './tokenizer-bytes.ts'
 export interface Tokenizer {
   /** The byte-level BPE of GPT-2's kind that it is; undefined where it is another. */
   readonly model: BpeModel | undefined
-  /** Whether each character of a spelt token stands for a byte, as with GPT-2: so `Ġ` for a blank. */
-  readonly byteLevel: boolean
   /** By id, as tokenizer.json spells them. */
   readonly tokens: readonly string[]
   readonly added: readonly AddedToken[]
@@ -24,7 +22,9 @@ export interface Tokenizer {
   readonly between?: readonly number[] | undefined
   /** The text of its tokenizer.json. */
   format(): string
-  /** How many bytes of text a token stands for; 0 where it is special. */
+  /** The bytes of text that a token stands for, by itself: it may be a part of a character. Undefined where it is special. @throws RangeError for an id that is none */
+  textOf(id: number): Uint8Array | undefined
+  /** How many they are; 0 where it is special. */
   bytes(id: number): number
   /** Ids of `text`. An added token, special or not, that is spelt out in the text becomes its id, as in Hugging Face's libraries. */
   encode(text: string): Int32Array
@@ -69,7 +69,12 @@ export function createTokenizer(model: BpeModel, format: () => string): Tokenize
   }
 
   return {
-    model, byteLevel: true, tokens: model.tokens, added: model.added, vocab: model.tokens.length, endOfText: endOfTextIn(model.tokens, model.added), before: [], after: [], format,
+    model, tokens: model.tokens, added: model.added, vocab: model.tokens.length, endOfText: endOfTextIn(model.tokens, model.added), before: [], after: [], format,
+    textOf(id) {
+      const own = bytes[id]
+      if (own === undefined) throw new RangeError(`no token has id ${id}; there are ${bytes.length}`)
+      return isSpecial.has(id) ? undefined : own
+    },
     bytes: id => (isSpecial.has(id) ? 0 : bytes[id]?.length ?? 0),
     encode(text) {
       const out = new TokenBuffer(Math.ceil(text.length / 3) + 16)

@@ -7,6 +7,7 @@ import type { ChatTemplate, DocumentFormat, Tokenizer } from '../data/index.ts'
 import { syncFolder } from '../io/atomic.ts'
 import type { Answerer } from './answerer.ts'
 import { Refused, type Asked } from './asking.ts'
+import { encodeChatPrompt } from './chat-prompt.ts'
 import { askedOf } from './generate.ts'
 import { PartialWork } from './partial.ts'
 import { nothingIn, openInputs, textsOf, type TextItem } from './stream.ts'
@@ -49,7 +50,7 @@ type Line = PlainObject & { readonly index: number }
 function promptOf({ at, content }: TextItem, template: ChatTemplate | undefined, tokenizer: Tokenizer): Int32Array {
   if (typeof content === 'string') return Int32Array.from([...tokenizer.before, ...tokenizer.encode(content)])
   if (template === undefined) throw new DataError({ code: 'chat-template', what: 'a prompt is a chat, and the model has no chat template', details: { in: at }, fix: 'put its chat_template.jinja beside it, or give prompts of text' })
-  return tokenizer.encode(template.render(content, { prompt: 'assistant' }))
+  return encodeChatPrompt(tokenizer, template, content)
 }
 
 /** Answers files of prompts. Under MPI the first process calls it, and the others follow. @throws DataError, FileError; the signal's reason */

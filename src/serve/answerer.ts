@@ -1,6 +1,6 @@
 /** A model that answers many at once: what is asked is scheduled, computed step by step, and told as it is drawn. */
 import type { MeshworkError } from '../core/errors.ts'
-import { Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
+import { failingFor, Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
 import { Channel } from './channel.ts'
 import { orderOf, readOrder, written, type Buckets, type Order } from './order.ts'
 import { Schedule, type Part, type Sizes, type Step, type Text } from './schedule.ts'
@@ -18,6 +18,10 @@ export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
   readonly turns: Turns
   /** Where an answer begins that must be as `Asked.constraint` says. @throws UsageError */
   readonly constrain?: (constraint: NonNullable<Asked['constraint']>) => Place
+  /** The step of a run that has made the weights, where there is one. */
+  readonly step?: number | undefined
+  /** Brings weights that `renew` was asked for onto the devices, in every process. @returns the step that has made them */
+  readonly renewed?: (order: string) => Promise<number | undefined>
   /** What is wrong where no token can be drawn. */
   readonly notFinite: (logit: number) => Promise<MeshworkError>
 }
@@ -32,6 +36,11 @@ export interface Computing {
 interface Answer { readonly writing: Writing; readonly request: Request }
 interface Request { readonly channel: Channel<Told>; readonly answers: Answer[]; open: number; readonly promptLogprobs: (Written | undefined)[]; promptTold: boolean }
 
+/** New weights that are waited for: by whom, and since when. */
+interface Renewal { readonly order: string; readonly since: number; readonly done: () => void; readonly failed: (e: unknown) => void }
+/** Milliseconds that new weights wait for answers that are being written with the old ones. */
+const patience = 5000
+
 /** Of an answer that has failed: it is not looked at. */
 const undrawn: ReturnType<Writing['drawn']> = { temperature: 0, topK: 0, topP: 1, minP: 0, key: () => [0, 0], changes: [], told: false }
 
@@ -45,8 +54,14 @@ export class Answerer implements Answering {
   #schedule: Schedule
   readonly #answers = new Map<Text, Answer>()
   readonly #turn: Turn
+  readonly #renewing: Turn
+  #renewal: Renewal | undefined
   #turning: Promise<void> | undefined
   #step: number | undefined
+  #stepBegan: number | undefined
+  #drafted = 0
+  #accepted = 0
+  #failedAt = -Infinity
 
   constructor(steps: Computing, options: AnswererOptions) {
     this.#steps = steps
@@ -54,6 +69,8 @@ export class Answerer implements Answering {
     this.#turn = options.turns.add(order => steps.run(readOrder(order)))
     this.sizes = options.sizes
     this.#schedule = new Schedule(options.sizes)
+    this.#step = options.step
+    this.#renewing = options.turns.add(order => this.#options.renewed?.(order) ?? Promise.resolve())
     this.context = options.sizes.context
     this.vocab = options.vocab
   }
@@ -81,7 +98,19 @@ export class Answerer implements Answering {
 
   load(): Load {
     const { waiting, running, blocksUsed, sizes } = this.#schedule
-    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, ...(this.#step === undefined ? {} : { step: this.#step }) }
+    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
+  }
+
+  /**
+   * New weights: what is being written is finished with the old ones, as far as a few seconds go, and goes on with the new ones otherwise; what waits begins with them.
+   * Nothing is lost. @param order tells every process's `renewed` which they are @throws what `renewed` does: then the old ones stay
+   */
+  renew(order: string): Promise<void> {
+    this.#renewal?.done()
+    return new Promise((done, failed) => {
+      this.#renewal = { order, since: this.#renewal?.since ?? performance.now(), done, failed }
+      this.#go()
+    })
   }
 
   #check({ prompt, choices, constraint, adapter, maxTokens }: Asked): void {
@@ -110,14 +139,17 @@ export class Answerer implements Answering {
     this.#turning ??= this.#turns().finally(() => {
       this.#turning = undefined
       // Something may have been asked after the last look.
-      if (this.#answers.size > 0) this.#go()
+      if (this.#answers.size > 0 || this.#renewal !== undefined) this.#go()
     })
   }
 
   async #turns(): Promise<void> {
     // Whoever asks more at once is heard before the first step.
     await Promise.resolve()
-    for (let step = this.#schedule.next(); step !== undefined; step = this.#schedule.next()) {
+    for (;;) {
+      await this.#renewed()
+      const step = this.#schedule.next()
+      if (step === undefined) return
       try {
         await this.#advance(step)
       } catch (error) {
@@ -126,6 +158,23 @@ export class Answerer implements Answering {
       }
       // Aborts and new requests are heard between steps.
       await new Promise(setImmediate)
+    }
+  }
+
+  /** Takes new weights, where some are waited for and nothing more is to be finished before. */
+  async #renewed(): Promise<void> {
+    const renewal = this.#renewal
+    if (renewal === undefined) return
+    const schedule = this.#schedule
+    schedule.held = schedule.running > 0 && performance.now() - renewal.since < patience
+    if (schedule.held) return
+    this.#renewal = undefined
+    try {
+      this.#step = await this.#renewing(() => renewal.order, () => this.#options.renewed?.(renewal.order) ?? Promise.resolve(undefined))
+      schedule.restart()
+      renewal.done()
+    } catch (e) {
+      renewal.failed(e)
     }
   }
 
@@ -139,8 +188,11 @@ export class Answerer implements Answering {
         return undrawn
       }
     }
+    if (step.kind === 'next') for (const { draws } of step.parts.flat()) this.#drafted += draws - 1
     const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, this.vocab)
-    const outcome = await this.#turn(() => written(order), () => this.#steps.run(order))
+    this.#stepBegan = performance.now()
+    const outcome = await this.#turn(() => written(order), () => this.#steps.run(order)).finally(() => { this.#stepBegan = undefined })
+    this.#failedAt = -Infinity
     for (const [replica, parts] of step.parts.entries()) {
       for (const [request, part] of parts.entries()) {
         const answer = this.#answers.get(part.text)
@@ -175,12 +227,19 @@ export class Answerer implements Answering {
       }
       if (!request.promptTold) {
         request.promptTold = true
-        request.channel.push({ type: 'prompt', tokens: text.prompt, cached: this.#schedule.cachedOf(text), ...(asked.promptLogprobs === undefined ? {} : { logprobs: request.promptLogprobs }) })
+        request.channel.push({ type: 'prompt', tokens: text.prompt, cached: this.#schedule.cachedOf(text), ...(this.#step === undefined ? {} : { step: this.#step }), ...(asked.promptLogprobs === undefined ? {} : { logprobs: request.promptLogprobs }) })
       }
       const token: Written = { token: tokens[at] as number, ...(asked.logprobs === undefined || told === undefined ? {} : { logprob: told.drawn[at] as number, top: likeliest(at, asked.logprobs) as NonNullable<Written['top']> }) }
       const { text: more, ended } = writing.take(token)
       request.channel.push({ type: 'more', choice, text: more, tokens: [token] })
-      if (ended === undefined) continue
+      if (ended === undefined) {
+        // What was guessed behind another token is of no use.
+        const guessed = i + 1 < part.draws ? part.tokens[part.tokens.length - part.draws + i + 1] : undefined
+        if (guessed === undefined) continue
+        if (guessed !== token.token) return undefined
+        this.#accepted++
+        continue
+      }
       request.channel.push({ type: 'end', choice, ...ended })
       this.#answers.delete(text)
       this.#schedule.remove(text)
@@ -192,6 +251,7 @@ export class Answerer implements Answering {
 
   /** A step failed: what the cache held is lost, and all that were being answered fail. */
   #fail(error: unknown): void {
+    this.#failedAt = performance.now()
     const requests = new Set([...this.#answers.values()].map(a => a.request))
     this.#answers.clear()
     this.#schedule = new Schedule(this.#options.sizes)

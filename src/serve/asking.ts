@@ -82,8 +82,8 @@ export interface Written {
 export type Ending = 'stop' | 'length'
 
 export type Told =
-  /** The prompt has been read: once, before anything of an answer. `cached` of its tokens were kept from earlier requests. The first token has no log-probability. */
-  | { readonly type: 'prompt'; readonly tokens: number; readonly cached: number; readonly logprobs?: readonly (Written | undefined)[] }
+  /** The prompt has been read: once, before anything of an answer. `cached` of its tokens were kept from earlier requests, `step` of a run has made the weights. The first token has no log-probability. */
+  | { readonly type: 'prompt'; readonly tokens: number; readonly cached: number; readonly step?: number; readonly logprobs?: readonly (Written | undefined)[] }
   /** More of an answer. `text` is of whole characters that belong to it for certain, and may be empty; `tokens` are those drawn since. All texts of an answer joined are the answer. */
   | { readonly type: 'more'; readonly choice: number; readonly text: string; readonly tokens: readonly Written[] }
   | { readonly type: 'end'; readonly choice: number; readonly reason: Ending; readonly stop?: string | number }
@@ -108,6 +108,8 @@ export class Refused extends Error {
   }
 }
 
+/** Milliseconds for which a step that failed counts. */
+export const failingFor = 10_000
 /** What a model that answers says of itself at this moment. */
 export interface Load {
   readonly running: number
@@ -116,6 +118,13 @@ export interface Load {
   /** Blocks of its cache, and how many of them are in use. */
   readonly blocks: number
   readonly blocksUsed: number
+  /** Tokens that were guessed so far, and those of them that were right. */
+  readonly drafted: number
+  readonly accepted: number
+  /** Seconds since the step that is being computed began; 0 where none is. */
+  readonly stepSeconds: number
+  /** Whether the last step failed, a few seconds ago at most: then another may be tried. */
+  readonly failing: boolean
   /** The step of training whose weights it has, where it serves a run. */
   readonly step?: number
 }

@@ -1,5 +1,5 @@
 /** Constraints of answers for one tokenizer: what has been asked before is not made again. */
-import { tokenTexts, type Tokenizer } from '../data/index.ts'
+import type { Tokenizer } from '../data/index.ts'
 import type { Constraint } from './asking.ts'
 import { compileConstraint, vocabularyOf, type Grammar, type GrammarPlace, type Vocabulary } from './grammar/index.ts'
 
@@ -14,7 +14,7 @@ export function constraints(tokenizer: Tokenizer): (constraint: Constraint) => G
     const key = JSON.stringify(constraint)
     let grammar = known.get(key)
     if (grammar === undefined) {
-      grammar = compileConstraint(constraint, vocabulary ??= vocabularyOf(tokenTexts(tokenizer)))
+      grammar = compileConstraint(constraint, vocabulary ??= vocabularyOf(tokenizer.tokens.map((_, id) => tokenizer.textOf(id))))
       if (known.size >= most) known.delete(known.keys().next().value as string)
       known.set(key, grammar)
     }

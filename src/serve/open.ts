@@ -21,7 +21,11 @@ export interface Generating extends Stored {
   readonly tokenizer: Tokenizer
   /** Tokens that end its texts; the tokenizer's own unless said. */
   readonly ends?: readonly number[]
+  /** The step of a run that has made the weights, where there is one. */
+  readonly step?: number | undefined
 }
+/** New weights of the same model: where they lie now, or what brings them. */
+export interface Newer { readonly stored: Stored; readonly step: number | undefined }
 
 export interface OpenOptions extends Layouts {
   readonly backend: Backend
@@ -38,9 +42,13 @@ export interface OpenOptions extends Layouts {
   readonly block?: number
   /** What the cache is kept in; f32 unless said. */
   readonly cache?: DType
+  /** Tokens that are guessed from what the text itself said before, and checked in one step: the same text in fewer steps. None unless said. */
+  readonly drafts?: number | undefined
   /** Tokens of a prompt that are read at once; 256 unless said. */
   readonly chunk?: number
   readonly queue?: { readonly requests: number; readonly tokens: number }
+  /** What an order to `renew` means: where the new weights lie. Every process is asked. */
+  readonly newer?: (order: string) => Promise<Newer>
   /** Those of other models on the same devices; its own unless said. */
   readonly turns?: Turns
 }
@@ -59,7 +67,7 @@ const rising = (from: number, to: number): number[] => (from >= to ? [to] : [fro
 const withoutPlaces = <T extends object | undefined>(rules: T): T => (rules === undefined ? rules : Object.fromEntries(Object.entries(rules).filter(([dim]) => !['batch', 'seq', 'kvSeq'].includes(dim))) as T)
 
 /** Loads a model onto a mesh. All processes call it. @throws FileError, UsageError */
-export async function openAnswering(from: Generating, { backend, mesh: axes, weights: bits, context, requests = 8, held, block = 16, cache = 'f32', chunk = 256, queue, turns = new Turns(backend.processes), ...given }: OpenOptions): Promise<Opened> {
+export async function openAnswering(from: Generating, { backend, mesh: axes, weights: bits, context, requests = 8, held, block = 16, cache = 'f32', chunk = 256, drafts = 0, queue, newer, turns = new Turns(backend.processes), ...given }: OpenOptions): Promise<Opened> {
   const mesh = meshOf(axes)
   const model = from.model(1)
   const over = given.layout['batch']
@@ -78,15 +86,20 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
   const { vocab } = from.tokenizer
   const size = { replicas, layers: model.dims['layers']?.size ?? 0, blocks, block }
   const steps = new Steps(model, loaded, where, { size, dtype: cache, tokens: vocab })
-  const buckets: Buckets = { requests: rising(1, requests), seq: rising(16, sizes.chunk), blocks: rising(Math.min(16, perText), perText), listed: rising(64, vocab) }
+  const buckets: Buckets = { requests: rising(1, requests), seq: rising(16, sizes.chunk), blocks: rising(Math.min(16, perText), perText), listed: rising(64, vocab), ...(drafts > 0 ? { drafts } : {}) }
   const answering = new Answerer(steps, {
-    sizes, buckets, vocab, tokenizer: from.tokenizer, ends: from.ends ?? (from.tokenizer.endOfText === undefined ? [] : [from.tokenizer.endOfText]), context: most, turns,
+    ...(newer === undefined ? {} : { renewed: async (order: string) => {
+      const { stored, step } = await newer(order)
+      steps.replace((await loadWeights(stored, model, where, bits)).weights)
+      return step
+    } }),
+    sizes, buckets, vocab, step: from.step, tokenizer: from.tokenizer, ends: from.ends ?? (from.tokenizer.endOfText === undefined ? [] : [from.tokenizer.endOfText]), context: most, drafts, turns,
     queue: queue ?? { requests: Infinity, tokens: Infinity }, notFinite: (largest): Promise<FileError> => notFinite(from.weights, largest, loaded.weights), constrain: constraints(from.tokenizer),
   })
   return {
     answering, steps, turns,
     async prepare(progress) {
-      const shapes = buckets.blocks.flatMap(b => [...buckets.requests.map(r => ({ requests: r, seq: 1, blocks: b, draws: 1 })), ...buckets.seq.filter(s => s <= b * block).map(s => ({ requests: 1, seq: s, blocks: b, draws: 1 }))])
+      const shapes = buckets.blocks.flatMap(b => [...buckets.requests.flatMap(r => [0, ...(drafts > 0 ? [drafts] : [])].map(d => ({ requests: r, seq: 1 + d, blocks: b, draws: 1 + d }))), ...buckets.seq.filter(s => s <= b * block).map(s => ({ requests: 1, seq: s, blocks: b, draws: 1 }))])
       for (const [i, shape] of shapes.entries()) {
         for (const listed of [undefined, buckets.listed[0]]) await steps.prepare(shape, listed)
         progress?.(i + 1, shapes.length)

@@ -47,6 +47,8 @@ export interface Buckets {
   readonly blocks: readonly number[]
   /** Tokens whose logits are changed. */
   readonly listed: readonly number[]
+  /** Tokens that are guessed in a step, where some are. */
+  readonly drafts?: number
 }
 
 const isLikeliest = ({ temperature, masks, changes }: Drawn): boolean => temperature === 0 && masks === undefined && changes.length === 0
@@ -57,8 +59,8 @@ export function orderOf({ kind, parts }: Step, drawnOf: (part: Part) => Drawn, s
   const most = (f: (part: Part) => number): number => Math.max(...all.map(f))
   const requests = kind === 'prompt' ? 1 : bucket(buckets.requests, Math.max(...parts.map(of => of.length)))
   const longest = most(p => p.tokens.length)
-  const seq = kind === 'prompt' ? bucket(buckets.seq, longest) : longest
-  const draws = kind === 'prompt' && most(p => p.draws) > 1 ? seq : Math.max(1, most(p => p.draws))
+  const seq = kind === 'prompt' ? bucket(buckets.seq, longest) : longest === 1 ? 1 : Math.max(longest, 1 + (buckets.drafts ?? 0))
+  const draws = most(p => p.draws) > 1 ? seq : 1
   const blocks = bucket(buckets.blocks, most(p => Math.ceil((p.from + p.tokens.length) / size.block)))
   const rows = size.replicas * requests
   const each = <A extends { readonly [i: number]: number }>(array: A, width: number, f: (part: Part, i: number) => number, from: (part: Part) => number): A => {

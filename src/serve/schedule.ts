@@ -46,6 +46,8 @@ export class Schedule {
   readonly #running: Held[] = []
   #lastKind: Step['kind'] = 'next'
   #preemptions = 0
+  /** While it is true, no text begins that waits. */
+  held = false
 
   constructor(sizes: Sizes) {
     this.sizes = sizes
@@ -68,8 +70,15 @@ export class Schedule {
     const waits = this.#waiting.indexOf(text)
     if (waits >= 0) this.#waiting.splice(waits, 1)
   }
-  /** Weights have changed: what was computed with the old ones is not shared with what comes. */
-  forget(): void { for (const b of this.#blocks) b.forget() }
+  /** Weights have changed: nothing that was computed with the old ones is used any more. */
+  restart(): void {
+    for (const held of this.#running) {
+      if (held.holding !== undefined) this.#blocks[held.replica]?.release(held.holding)
+      held.holding = undefined
+      held.computed = 0
+    }
+    for (const b of this.#blocks) b.forget()
+  }
 
   /** The next step; undefined where there is nothing to do. */
   next(): Step | undefined {
@@ -142,7 +151,7 @@ export class Schedule {
     const { requests, block } = this.sizes
     for (;;) {
       const text = this.#waiting[0]
-      if (text === undefined) return
+      if (text === undefined || this.held) return
       const needed = Math.ceil(text.tokens.length / block)
       const on = this.#blocks.map((blocks, replica) => ({ blocks, replica, texts: this.#running.filter(h => h.replica === replica).length }))
         .filter(({ blocks, texts }) => texts < requests && (blocks.free >= needed + texts || texts === 0))

@@ -28,7 +28,7 @@ export class Steps {
   readonly size: CacheSize
   readonly #model: LanguageModel
   readonly #where: Where
-  readonly #loaded: Loaded
+  #loaded: Loaded
   readonly #dtype: DType
   /** Tokens there are: the vocabulary may be filled up with some that are none. */
   readonly #tokens: number
@@ -65,6 +65,12 @@ export class Steps {
     } finally {
       logits.dispose()
     }
+  }
+
+  /** Weights for those that there are: of the same shapes, laid alike. The old ones are freed. */
+  replace(weights: Loaded['weights']): void {
+    free(this.#loaded.weights)
+    this.#loaded = { ...this.#loaded, weights }
   }
 
   /** Compiles what steps of such shapes need. */

@@ -8,6 +8,10 @@ export class Turns {
   readonly #processes: Processes
   readonly #works: ((order: string) => Promise<unknown>)[] = []
   #last: Promise<unknown> = Promise.resolve()
+  /** Pending while something else goes on, which turns wait for. */
+  #open: Promise<void> | undefined
+  #opens = (): void => {}
+  #under: Promise<unknown> | undefined
 
   constructor(processes: Processes) { this.#processes = processes }
 
@@ -15,9 +19,15 @@ export class Turns {
   add(work: (order: string) => Promise<unknown>): Turn {
     const index = this.#works.push(work) - 1
     return <T>(order: () => string, own: () => Promise<T>): Promise<T> => {
-      const done = this.#last.then(async () => {
+      const take = async (): Promise<T> => {
         if (this.#processes.count > 1) await fromFirst(this.#processes, 'what to compute next', () => `${index}:${order()}`)
         return await own()
+      }
+      const done = this.#last.then(async () => {
+        while (this.#open !== undefined) await this.#open
+        const taken = take()
+        this.#under = taken
+        return await taken
       })
       // What fails is its caller's to mend: the next turn comes all the same.
       this.#last = done.catch(() => undefined)
@@ -33,6 +43,23 @@ export class Turns {
       const at = said.indexOf(':')
       await this.#works[Number(said.slice(0, at))]?.(said.slice(at + 1))
     }
+  }
+
+  /** No turn begins from now on, until `between` lets some. */
+  close(): void { this.#open ??= new Promise(resolve => { this.#opens = resolve }) }
+
+  /** Lets turns be taken between two pieces of other work, for so many milliseconds at most, and only while somebody wants one. All processes call it. */
+  async between(milliseconds: number, isWanted: () => boolean): Promise<void> {
+    if (this.#processes.rank !== 0) return this.follow()
+    if (isWanted()) {
+      this.#open = undefined
+      this.#opens()
+      const until = performance.now() + milliseconds
+      while (isWanted() && performance.now() < until) await new Promise(resolve => { setTimeout(resolve, 1) })
+      this.close()
+      await this.#under?.catch(() => undefined)
+    }
+    if (this.#processes.count > 1) await fromFirst(this.#processes, 'what to compute next', () => '')
   }
 
   /** Lets the other processes go on with something else. Nothing may be asked meanwhile. */

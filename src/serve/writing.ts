@@ -1,7 +1,9 @@
 /** One answer as it is written: how its next token is drawn, where its text ends, and which of its text is certain. */
 import { threefry2x32 } from '../core/threefry.ts'
+import { UsageError } from '../core/errors.ts'
 import type { StreamDecoder, Tokenizer } from '../data/index.ts'
 import type { Asked, Ending, Written } from './asking.ts'
+import { Lookup } from './lookup.ts'
 import type { Drawn } from './order.ts'
 import type { Text } from './schedule.ts'
 
@@ -21,7 +23,12 @@ export interface WritingOptions {
   readonly ends: readonly number[]
   readonly context: number
   readonly place?: Place | undefined
+  /** Tokens that are guessed and checked in one step at most; none unless said. */
+  readonly drafts?: number | undefined
 }
+
+/** Whether what may be drawn at a place does not hang on what is drawn at those before it, but for the text itself. */
+const mayGuess = ({ constraint, sampling: { repetitionPenalty, presencePenalty, frequencyPenalty } }: Asked): boolean => constraint === undefined && repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0
 
 /** How much of the end of a text may be the beginning of what stops it. */
 function heldBack(text: string, stops: readonly string[]): number {
@@ -53,7 +60,14 @@ export class Writing {
     const prompt = asked.prompt.length
     // Log-probabilities of the prompt are told once, with the first choice.
     const all = asked.promptLogprobs !== undefined && choice === 0
-    this.text = { scope: `${asked.adapter ?? ''} ${asked.scope}`, tokens: [...asked.prompt], prompt, drawFrom: all ? 0 : prompt - 1 }
+    const tokens = [...asked.prompt]
+    this.text = { scope: `${asked.adapter ?? ''} ${asked.scope}`, tokens, prompt, drawFrom: all ? 0 : prompt - 1, ...(mayGuess(asked) && (options.drafts ?? 0) > 0 ? { guess: this.#guesses(tokens, options.drafts ?? 0) } : {}) }
+  }
+
+  #guesses(tokens: readonly number[], most: number): () => readonly number[] {
+    const lookup = new Lookup(tokens, most)
+    // How many tokens it may still have, and which may come, is known of the next one alone where it is bounded.
+    return () => (this.written < this.asked.minTokens ? [] : lookup.guess().slice(0, Math.max(0, (this.asked.maxTokens ?? Infinity) - this.written - 1)))
   }
 
   get written(): number { return this.text.tokens.length - this.text.prompt }
@@ -114,7 +128,10 @@ export class Writing {
   #allowed(): Uint32Array {
     const place = this.#place
     if (place === undefined) return full
-    if (!place.mayEnd) return place.mask
+    if (!place.mayEnd) {
+      if (place.mask.every(word => word === 0)) throw new UsageError({ code: 'constraint', what: 'the model has no token for what must come next', fix: 'ask for text that its tokenizer can write' })
+      return place.mask
+    }
     const mask = place.mask.slice()
     for (const id of [...this.#options.ends, ...this.asked.stopTokens]) mask[id >>> 5] = (mask[id >>> 5] ?? 0) | 1 << (id & 31)
     return mask

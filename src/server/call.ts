@@ -1,6 +1,7 @@
 /** One request: what is read of it, what is asked for it, and what its end means. */
 import type { z } from 'zod'
 import { Refused, type Asked, type Told } from '../serve/asking.ts'
+import type { EmbeddingQueue } from '../serve/embedding-queue.ts'
 import { ApiError, apiError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
 import type { ServedModel, WritingModel } from './models.ts'
@@ -31,7 +32,7 @@ export interface CallOptions {
   /** Once aborted, the client has gone or the server ends. */
   readonly signal: AbortSignal
   readonly text: () => Promise<string>
-  readonly log: (event: object) => void
+  readonly log: (event: { readonly event: string; readonly error?: string }) => void
 }
 
 export class Call {
@@ -75,6 +76,20 @@ export class Call {
       throw apiError(e, field, asked.constraint?.type === 'tools' ? 'tools' : undefined)
     }
     return this.#heard(told, hearing)
+  }
+
+  /** Vectors of texts, counted as requests are. @throws Refused, at once; what the client's leaving is */
+  async embed(model: string, embedding: EmbeddingQueue, rows: readonly (readonly number[])[]): Promise<Float32Array[]> {
+    const ended = this.#options.metrics.embedding(model, rows.reduce((n, row) => n + row.length, 0))
+    try {
+      const vectors = await embedding.embed(rows, this.#controller.signal)
+      ended('stop')
+      return vectors
+    } catch (e) {
+      ended(this.#controller.signal.aborted ? 'abort' : 'error')
+      this.requireConnected()
+      throw e
+    }
   }
 
   async *#heard(all: AsyncIterable<Told>, hearing: ReturnType<Metrics['request']>): AsyncGenerator<Told> {

@@ -1,6 +1,6 @@
 /** POST /v1/completions. */
 import type { Told, Written } from '../serve/asking.ts'
-import { idOf, seconds, usageOf, whole, type Answered } from './answers.ts'
+import { idOf, madeBy, seconds, usageOf, whole, type Answered, type Made } from './answers.ts'
 import { askedFrom } from './asked.ts'
 import type { Call } from './call.ts'
 import { ApiError } from './errors.ts'
@@ -40,7 +40,7 @@ export async function completions(call: Call): Promise<Response> {
     call.requireConnected()
     const sum = (of: (a: Answered) => number): number => all.reduce((n, a) => n + of(a), 0)
     return call.json({
-      ...head, usage: usageOf(sum(a => a.usage.prompt_tokens), wanted === 0 ? 0 : sum(a => a.usage.completion_tokens), sum(a => a.usage.prompt_tokens_details.cached_tokens)), system_fingerprint: null,
+      ...head, ...all[0]?.made, usage: usageOf(sum(a => a.usage.prompt_tokens), wanted === 0 ? 0 : sum(a => a.usage.completion_tokens), sum(a => a.usage.prompt_tokens_details.cached_tokens)), system_fingerprint: null,
       choices: all.flatMap(({ answers, promptLogprobs }, p) => answers.map(({ text, tokens, reason }, i) => {
         const prompt = prompts[p] as Int32Array
         const written: readonly Written[] = wanted === 0 ? [] : tokens
@@ -55,16 +55,16 @@ export async function completions(call: Call): Promise<Response> {
 
   async function* chunks(): AsyncGenerator<object> {
     const wantsUsage = request.stream_options?.include_usage === true
-    let [read, cached, written] = [0, 0, 0]
+    let [read, cached, written, made]: [number, number, number, Made] = [0, 0, 0, {}]
     for await (const [p, t] of merged(told)) {
-      const chunk = (choice: number, text: string, more: object): object => ({ ...head, choices: [{ index: p * choices + choice, text, logprobs: null, finish_reason: null, ...more }], ...(wantsUsage ? { usage: null } : {}) })
-      if (t.type === 'prompt') [read, cached] = [read + t.tokens, cached + t.cached]
+      const chunk = (choice: number, text: string, more: object): object => ({ ...head, ...made, choices: [{ index: p * choices + choice, text, logprobs: null, finish_reason: null, ...more }], ...(wantsUsage ? { usage: null } : {}) })
+      if (t.type === 'prompt') [read, cached, made] = [read + t.tokens, cached + t.cached, madeBy(t.step)]
       else if (t.type === 'more') {
         written += t.tokens.length
         if (t.text !== '' || logprobs !== undefined) yield chunk(t.choice, t.text, logprobs === undefined ? {} : { logprobs: completionLogprobs(tokenizer, t.tokens, undefined) })
       } else yield chunk(t.choice, '', { finish_reason: t.reason })
     }
-    if (wantsUsage) yield { ...head, choices: [], usage: usageOf(read, written, cached) }
+    if (wantsUsage) yield { ...head, ...made, choices: [], usage: usageOf(read, written, cached) }
   }
 }
 

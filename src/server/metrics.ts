@@ -77,6 +77,18 @@ export class Metrics {
     }
   }
 
+  /** Texts are to become vectors. @returns what hears how that ended */
+  embedding(model: string, tokens: number): (reason: string) => void {
+    const of = this.#of(model)
+    const began = performance.now()
+    of.promptTokens += tokens
+    return reason => {
+      of.ends.set(reason, (of.ends.get(reason) ?? 0) + 1)
+      of.histograms.e2e_request_latency_seconds.observe((performance.now() - began) / 1000)
+      of.histograms.request_prompt_tokens.observe(tokens)
+    }
+  }
+
   text(loads: readonly { readonly name: string; readonly load: Load }[]): string {
     const out: string[] = []
     const family = (name: string, type: string, help: string, lines: readonly string[]): void => { out.push(`# HELP ${prefix}${name} ${help}`, `# TYPE ${prefix}${name} ${type}`, ...lines) }
@@ -87,6 +99,8 @@ export class Metrics {
     gauge('kv_cache_usage_perc', 'Share of the cache\'s blocks that is in use.', l => l.blocksUsed / Math.max(1, l.blocks))
     const models = loads.map(l => ({ name: l.name, of: this.#of(l.name) }))
     const counter = (name: string, help: string, of: (m: OfModel) => number): void => { family(name, 'counter', help, models.map(m => `${prefix}${name}{${label(m.name)}} ${of(m.of)}`)) }
+    family('spec_decode_num_draft_tokens_total', 'counter', 'Tokens that were guessed.', loads.map(l => `${prefix}spec_decode_num_draft_tokens_total{${label(l.name)}} ${l.load.drafted}`))
+    family('spec_decode_num_accepted_tokens_total', 'counter', 'Tokens that were guessed right.', loads.map(l => `${prefix}spec_decode_num_accepted_tokens_total{${label(l.name)}} ${l.load.accepted}`))
     counter('prompt_tokens_total', 'Tokens of prompts that were read.', m => m.promptTokens)
     counter('generation_tokens_total', 'Tokens that were written.', m => m.tokens)
     counter('prefix_cache_queries_total', 'Tokens of prompts that were looked for among those kept.', m => m.promptTokens)

@@ -1,7 +1,7 @@
 /** What a server answers with: models that write, and models that embed. */
 import type { ChatTemplate, Tokenizer } from '../data/index.ts'
-import type { Answering } from '../serve/asking.ts'
-import type { Embedding } from '../serve/embedding.ts'
+import type { Answering, Load } from '../serve/asking.ts'
+import type { EmbeddingQueue } from '../serve/embedding-queue.ts'
 import { ApiError } from './errors.ts'
 
 interface Named {
@@ -18,7 +18,7 @@ export interface WritingModel extends Named {
   readonly adapter?: string | undefined
   readonly parent?: string | undefined
 }
-export interface EmbeddingModel extends Named { readonly embedding: Embedding }
+export interface EmbeddingModel extends Named { readonly embedding: EmbeddingQueue }
 export type ServedModel = WritingModel | EmbeddingModel
 
 /** @throws ApiError where there is none of that name */
@@ -38,4 +38,6 @@ export function embedderOf(model: ServedModel): EmbeddingModel {
   if (isWriter(model)) throw new ApiError(400, `the model "${model.name}" writes, and makes no vectors: use /v1/chat/completions or /v1/completions`, { param: 'model' })
   return model
 }
+/** What a model is doing. */
+export const loadOf = (model: ServedModel): Load => (isWriter(model) ? model.answering : model.embedding).load()
 export const modelObject = (model: ServedModel): object => ({ id: model.name, object: 'model', created: model.created, owned_by: 'meshwork', ...(isWriter(model) && model.parent !== undefined ? { parent: model.parent } : {}) })

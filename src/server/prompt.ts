@@ -1,13 +1,10 @@
-/** Chats as tokens: by the model's template, in which what people have typed is never more than text. */
-import { randomBytes } from 'node:crypto'
+/** Chats as clients send them, as tokens. */
 import type { Plain } from '../core/plain.ts'
 import type { ChatTemplate, Message, Tokenizer } from '../data/index.ts'
+import { encodeRendered, safeText } from '../serve/chat-prompt.ts'
 import { ApiError } from './errors.ts'
 import type { MessageRequest } from './schemas.ts'
 import { withTools, type Offered } from './tool-calls.ts'
-
-/** Cuts a text where no token may be found across: characters that Unicode keeps free for private use, in an order that nobody can guess. */
-const cut = `\uf8f0${[...randomBytes(8)].map(b => String.fromCharCode(0xe100 + b)).join('')}\uf8f1`
 
 /** A message as it was sent. */
 export type Sent = Message & { readonly calls?: MessageRequest['tool_calls'] }
@@ -30,17 +27,6 @@ export function messagesOf(given: readonly MessageRequest[]): Sent[] {
   })
 }
 
-/** Strings that stand for tokens of their own in a text. */
-const markupOf = ({ added, tokens }: Tokenizer): readonly string[] => added.map(t => ({ text: tokens[t.id] ?? '', special: t.special })).filter(t => t.text.length > 1 && (t.special || /^<.+>$|^\[.+\]$/.test(t.text))).map(t => t.text)
-
-/** All texts of a value. */
-function inTexts<T>(value: T, change: (text: string) => string): T {
-  if (typeof value === 'string') return change(value) as T
-  if (Array.isArray(value)) return value.map((v: unknown) => inTexts(v, change)) as T
-  if (typeof value === 'object' && value !== null) return Object.fromEntries(Object.entries(value).map(([k, v]) => [change(k), inTexts<unknown>(v, change)])) as T
-  return value
-}
-
 /** Words for templates that clients may set, as long as they are no part of what a template is told by us. */
 const kwargNames = /^(enable_thinking|thinking|reasoning_effort|add_vision_id|documents|date_string|custom_[a-z_]{1,40})$/
 /** @throws ApiError for a name that is not on the list */
@@ -52,21 +38,15 @@ function variablesOf(kwargs: { readonly [name: string]: Plain } | null | undefin
 
 export interface ChatText { readonly messages: readonly Sent[]; readonly offered?: Offered | undefined; readonly kwargs?: { readonly [name: string]: Plain } | null | undefined }
 
-/**
- * A chat in which the assistant speaks next. What people have typed that is spelt like a token of the template's is cut behind its first character, so that it is text
- * like any other. @throws ApiError where the template does not take it
- */
+/** A chat in which the assistant speaks next. @throws ApiError where the template does not take it */
 export function encodeMessages(tokenizer: Tokenizer, template: ChatTemplate, { messages, offered, kwargs }: ChatText): Int32Array {
-  const markup = markupOf(tokenizer)
-  const plain = (text: string): string => markup.reduce((t, s) => t.replaceAll(s, `${s[0]}${cut}${s.slice(1)}`), text)
-  const changed = (text: string): string => (markup.some(s => text.includes(s)) ? plain(text) : text)
-  const safe = messages.map(m => ({ ...inTexts(m, changed), role: m.role }))
-  const { messages: shown, tools } = withTools(safe, offered === undefined ? undefined : { ...offered, tools: inTexts(offered.tools, changed) }, template.source)
+  // Before they are told in words of ours, in which nothing is cut.
+  const safe = messages.map(m => ({ ...safeText(tokenizer, m), role: m.role }))
+  const { messages: shown, tools } = withTools(safe, offered === undefined ? undefined : { ...offered, tools: safeText(tokenizer, offered.tools) }, template.source)
   const variables = variablesOf(kwargs)
   let text: string
   try { text = template.render(shown, { prompt: 'assistant', tools, ...(variables === undefined ? {} : { variables }) }) } catch (e) {
     throw new ApiError(400, e instanceof Error ? e.message : String(e), { param: 'messages' })
   }
-  const pieces = text.split(cut)
-  return pieces.length === 1 ? tokenizer.encode(text) : Int32Array.from(pieces.flatMap(piece => [...tokenizer.encode(piece)]))
+  return encodeRendered(tokenizer, text)
 }

@@ -22,6 +22,7 @@ export interface CompletionRequest extends SamplingRequest {
   readonly model: string; readonly prompt: string | string[] | number[] | number[][]; readonly max_tokens?: May<number>; readonly echo?: May<boolean>; readonly logprobs?: May<number>; readonly suffix?: May<string>; readonly best_of?: May<number>
 }
 export interface TokenizeRequest { readonly model?: May<string>; readonly prompt?: string | undefined; readonly content?: string | undefined; readonly messages?: MessageRequest[] | undefined; readonly add_special_tokens?: May<boolean> }
+export interface EmbeddingRequest { readonly model: string; readonly input: string | string[] | number[] | number[][]; readonly encoding_format?: May<'float' | 'base64'>; readonly dimensions?: May<number> }
 export interface DetokenizeRequest { readonly model?: May<string>; readonly tokens: number[] }
 
 const most = 2 ** 31 - 1
@@ -59,6 +60,9 @@ export const chatSchema: z.ZodType<ChatRequest> = z.object({
 })
 export const completionSchema: z.ZodType<CompletionRequest> = z.object({
   model: name, prompt: z.union([z.string(), z.array(z.string()).min(1).max(256), ids.min(1), z.array(ids.min(1)).min(1).max(256)]), max_tokens: whole(0, most), echo: flag, logprobs: whole(0, 5), suffix: z.string().nullish(), best_of: whole(1, 128), ...sampling,
+})
+export const embeddingSchema: z.ZodType<EmbeddingRequest> = z.object({
+  model: name, input: z.union([z.string(), z.array(z.string()).min(1).max(2048), ids.min(1), z.array(ids.min(1)).min(1).max(2048)]), encoding_format: z.enum(['float', 'base64']).nullish(), dimensions: whole(1, most),
 })
 export const tokenizeSchema: z.ZodType<TokenizeRequest> = z.object({ model: name.nullish(), prompt: z.string().optional(), content: z.string().optional(), messages: z.array(message).optional(), add_special_tokens: flag })
 export const detokenizeSchema: z.ZodType<DetokenizeRequest> = z.object({ model: name.nullish(), tokens: ids })

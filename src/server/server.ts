@@ -7,13 +7,11 @@ import { Hono, type Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { UsageError } from '../core/errors.ts'
 import { Call } from './call.ts'
-import { chatCompletions } from './chat.ts'
-import { completions } from './completions.ts'
 import { ApiError, apiError } from './errors.ts'
 import { Guard, isLoopback } from './guard.ts'
 import { Metrics } from './metrics.ts'
-import { isWriter, modelNamed, modelObject, type ServedModel } from './models.ts'
-import { detokenize, tokenize, tokenizerInfo } from './tokenizer-routes.ts'
+import { loadOf, type ServedModel } from './models.ts'
+import { routes, type RouteState } from './routes.ts'
 
 export interface ServerOptions {
   readonly models: readonly ServedModel[]
@@ -27,8 +25,11 @@ export interface ServerOptions {
   /** Bytes of a body at most; 16 MiB unless said. */
   readonly bodyBytes?: number
   /** Hears an object for each request and each failure, without prompts and keys. */
-  readonly log?: (event: object) => void
+  readonly log?: (event: { readonly event: string; readonly error?: string; readonly [field: string]: unknown }) => void
 }
+
+/** Seconds after which a step that does not end is no longer waited for with confidence. */
+const stalled = 60
 
 export interface OpenServer {
   readonly url: string
@@ -37,32 +38,12 @@ export interface OpenServer {
   close(): Promise<void>
 }
 
-/** A route: `open` ones need no key. */
-interface Route { readonly method: 'get' | 'post'; readonly path: string; readonly open?: true; readonly run: (call: Call, c: Context, state: State) => Response | Promise<Response> }
-interface State { readonly metrics: Metrics; readonly isReady: () => boolean }
-
-/** Every route there is. */
-export const routes: readonly Route[] = [
-  { method: 'get', path: '/health/live', open: true, run: call => call.json({ status: 'live' }) },
-  { method: 'get', path: '/health/ready', open: true, run: (_, __, { isReady }) => (isReady() ? Response.json({ status: 'ready' }) : Response.json({ status: 'not ready' }, { status: 503 })) },
-  { method: 'get', path: '/health', open: true, run: (_, __, { isReady }) => (isReady() ? Response.json({ status: 'ok' }) : Response.json({ status: 'not ready' }, { status: 503 })) },
-  { method: 'get', path: '/metrics', run: (call, _, { metrics }) => new Response(metrics.text(call.models.flatMap(m => (isWriter(m) && m.parent === undefined ? [{ name: m.name, load: m.answering.load() }] : []))), { headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' } }) },
-  { method: 'get', path: '/v1/models', run: call => call.json({ object: 'list', data: call.models.map(modelObject) }) },
-  // Names may have slashes.
-  { method: 'get', path: '/v1/models/:id{.+}', run: (call, c) => call.json(modelObject(modelNamed(call.models, c.req.param('id') ?? ''))) },
-  { method: 'post', path: '/v1/chat/completions', run: call => chatCompletions(call) },
-  { method: 'post', path: '/v1/completions', run: call => completions(call) },
-  { method: 'post', path: '/tokenize', run: call => tokenize(call) },
-  { method: 'post', path: '/detokenize', run: call => detokenize(call) },
-  { method: 'get', path: '/tokenizer_info', run: call => tokenizerInfo(call) },
-]
-
 /** @throws UsageError where everybody could ask a server that more than this machine reaches */
 export async function openServer({ models, host = '127.0.0.1', port = 0, keys = [], anonymous = false, bodyBytes = 2 ** 24, log = () => {} }: ServerOptions): Promise<OpenServer> {
   if (!isLoopback(host) && keys.length === 0 && !anonymous) throw new UsageError({ code: 'open-server', what: `${host} can be reached from elsewhere, and no key is asked for`, fix: 'give keys: MESHWORK_API_KEYS=…, or say that anybody may ask: --allow-anonymous' })
   const [guard, metrics, ending] = [new Guard(host, keys), new Metrics(), new AbortController()]
   let ready = true
-  const state: State = { metrics, isReady: () => ready }
+  const state: RouteState = { metrics, isReady: () => ready && models.every(m => { const { failing, stepSeconds } = loadOf(m); return !failing && stepSeconds < stalled }) }
   const app = new Hono()
   const failure = (c: Context, e: unknown, id: string): Response => {
     const error = apiError(e)
@@ -91,7 +72,8 @@ export async function openServer({ models, host = '127.0.0.1', port = 0, keys = 
       log({ event: 'request', id, method: method.toUpperCase(), route: path, status: response.status, ms: Math.round(performance.now() - began) })
       return response
     })
-    app.all(path, c => c.json(new ApiError(405, `${c.req.method} is not for ${path}`, { code: 'method_not_allowed' }).body, 405))
+    const allowed = routes.filter(r => r.path === path).map(r => r.method.toUpperCase()).join(', ')
+    app.all(path, c => c.json(new ApiError(405, `${c.req.method} is not for ${path}`, { code: 'method_not_allowed' }).body, 405, { allow: allowed }))
   }
   app.notFound(c => c.json(new ApiError(404, 'there is no such route', { code: 'not_found' }).body, 404))
   app.onError((e, c) => failure(c, e, ''))

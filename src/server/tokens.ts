@@ -1,11 +1,11 @@
 /** Tokens as clients are told of them: their text, and the bytes that it is made of. */
-import { tokenText as textOf, type Tokenizer } from '../data/index.ts'
+import type { Tokenizer } from '../data/index.ts'
 import type { Written } from '../serve/asking.ts'
 
 const utf8 = new TextEncoder()
 export const tokenText = (tokenizer: Tokenizer, id: number): string => tokenizer.decode([id], { special: true })
 /** A token may be a part of a character; special ones are spelt. */
-export const tokenBytes = (tokenizer: Tokenizer, id: number): number[] => [...textOf(tokenizer, id) ?? utf8.encode(tokenText(tokenizer, id))]
+export const tokenBytes = (tokenizer: Tokenizer, id: number): number[] => [...tokenizer.textOf(id) ?? utf8.encode(tokenText(tokenizer, id))]
 
 /** As chats have log-probabilities. */
 export const chatLogprob = (tokenizer: Tokenizer, { token, logprob = 0, top = [] }: Written): object => {

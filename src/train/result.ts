@@ -40,6 +40,14 @@ export async function writeResult(path: string, params: unknown, session: Sessio
   await saveWeights(join(path, adapterWeightsName), arrays.filter(isChange), processes, ofChanges)
 }
 
+/**
+ * Says what a run's checkpoints are of before it has ended, so that a model can be made of them. Adapters are described with their base, at the end. The first process
+ * calls it.
+ */
+export async function describeCheckpoints(path: string, session: Session): Promise<void> {
+  if (session.files?.adapter === undefined) await describe(path, session)
+}
+
 /** The folder of the model that a run starts from, as other tools open it; undefined where there is none. */
 async function folderOf({ initFrom }: Pick<Run, 'initFrom'>): Promise<string | undefined> {
   if (initFrom === null) return undefined

@@ -15,7 +15,7 @@ import { Log } from './log.ts'
 import { Loop, type LoopResult, type Point } from './loop.ts'
 import { kindsOf } from './parts.ts'
 import { parseProgress } from './progress.ts'
-import { writeResult } from './result.ts'
+import { describeCheckpoints, writeResult } from './result.ts'
 import { fieldsOf, identityOf, type Run } from './run.ts'
 import { openSession, type Session } from './session.ts'
 import { beginningOf } from './start.ts'
@@ -125,8 +125,14 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     const began = Date.now()
     // Where there is no room for it, there is none for more than that, of which there is word.
     const note = async (): Promise<void> => { await place?.folder?.note({ start: began, spent: clock.spent, elapsed: clock.elapsed }).catch((e: unknown) => { if (!(e instanceof FileError)) throw e }) }
+    let described = false
+    const onSave = async (): Promise<void> => {
+      if (place?.folder !== undefined && !described) await describeCheckpoints(place.path, session)
+      described = true
+      await note()
+    }
     const left = deadlineOf(run, signal)
-    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, files, backend, mesh, every: run.checkpoint.every, best: run.checkpoint.keep.best !== undefined, steps: run.steps, left, tell, onSave: note })
+    const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, files, backend, mesh, every: run.checkpoint.every, best: run.checkpoint.keep.best !== undefined, steps: run.steps, left, tell, onSave })
     job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
     if (run.guard.policy === 'rewind' && !own) await keeper?.save(point, undefined)
     loop = new Loop(session, point, { tell, clock, keeper, signal, lastEvaluation: () => left() / 2 })

@@ -209,7 +209,7 @@ const cases: readonly Case[] = [
   // Generating.
   { name: 'a folder that is not there', args: generate('$F/nowhere'), exit: 1, says: ['no-model', 'nowhere holds no model'] },
   { name: 'a folder with no run', args: generate('$F/recipes'), exit: 1, says: ['no-model', 'config.json'] },
-  { name: 'half a run', args: generate('$F/half'), exit: 1, says: ['no-run', 'no finished run', 'model.safetensors'] },
+  { name: 'half a run', args: generate('$F/half'), exit: 1, says: ['no-run', 'no finished run, and no checkpoint', 'model.safetensors'] },
   { name: 'a run.json that is none', args: generate('$F/brokenRun'), exit: 1, says: ['run-file', 'is not JSON'] },
   { name: 'weights that are cut off', args: generate('$F/cutWeights'), exit: 1, says: ['safetensors', 'model.safetensors'] },
   { name: 'weights that are something else', args: generate('$F/noWeights'), exit: 1, says: ['safetensors', 'model.safetensors'] },

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { tokenBytes } from '../../src/data/token-bytes.ts'
-import { tokenText } from '../../src/data/token-texts.ts'
 import { parseTokenizer } from '../../src/data/tokenizer-json.ts'
 import { TokenBuffer } from '../../src/data/tokenizer-bytes.ts'
 
@@ -31,6 +30,9 @@ describe.each(Object.entries(golden))('%s', (name, { file, cases }) => {
       expect([c.text, c.ids.map(id => stream.push(id)).join('') + stream.end()]).toEqual([c.text, c.skipped])
     }
     const ids = tokenizer.encode('the people of these states')
+    // Joined, they are the text, but for a space that is put before it, and for capitals that a tokenizer does not keep.
+    const joined = new TextDecoder().decode(Uint8Array.from([...ids].flatMap(id => [...tokenizer.textOf(id) ?? []])))
+    expect(joined.trimStart()).toBe(tokenizer.decode(ids).trimStart())
     // Where a space is put before a text, it counts.
     expect(Math.abs(ids.reduce((n, id) => n + bytes[id]!, 0) - 26)).toBeLessThanOrEqual(1)
   })
@@ -38,7 +40,7 @@ describe.each(Object.entries(golden))('%s', (name, { file, cases }) => {
   // Those of BERT's kind write nothing.
   test.skipIf(name === 'bert')('what each token stands for by itself gives the text, too', () => {
     for (const c of cases) {
-      const text = Buffer.concat(c.ids.map(id => tokenText(tokenizer, id) ?? new Uint8Array())).toString()
+      const text = Buffer.concat(c.ids.map(id => tokenizer.textOf(id) ?? new Uint8Array())).toString()
       // Some put a blank before a text.
       expect([c.skipped, ` ${c.skipped}`]).toContain(text)
     }

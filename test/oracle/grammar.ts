@@ -6,7 +6,6 @@ import { fileURLToPath } from 'node:url'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formatsOfAjv from 'ajv-formats'
 import { threefry2x32 } from '../../src/core/threefry.ts'
-import { tokenTexts } from '../../src/data/index.ts'
 import { readTokenizer } from '../../src/data/tokenizer-json.ts'
 import type { Backend } from '../../src/engine/index.ts'
 import { fetchModel } from '../../src/formats/index.ts'
@@ -59,7 +58,7 @@ export async function grammarReport(backend: Backend, say: Say): Promise<Report>
   const python = await llguidancePython(say)
   const { path } = await fetchModel('smollm2', {})
   const tokenizer = await readTokenizer((await readPretrained(path)).tokenizer ?? '')
-  const vocabulary = vocabularyOf(tokenTexts(tokenizer))
+  const vocabulary = vocabularyOf(tokenizer.tokens.map((_, id) => tokenizer.textOf(id)))
   const folder = await mkdtemp(join(tmpdir(), 'meshwork-grammar-'))
   try {
     const few: Few = { short: idsWhere(vocabulary, t => t.length === 1), close: idsWhere(vocabulary, t => closing.includes(Buffer.from(t).toString())) }

@@ -58,6 +58,53 @@ describe('an answer', () => {
   })
 })
 
+describe('a guess', () => {
+  test('changes nothing but the number of steps', async () => {
+    const drafting = { drafts: 3, buckets: { requests: [sizes.requests], seq: [sizes.chunk], blocks: [8], listed: [40], drafts: 3 } }
+    const answerer = one.answerer(drafting)
+    // Texts that say what they said before, as greedy ones soon do, and as prompts do that repeat themselves.
+    const repeating = [asking([1, 2, 3], { ignoreEnd: true, maxTokens: 28 }), asking([5, 6, 7, 8, 5, 6, 7, 8, 5, 6], { ignoreEnd: true, maxTokens: 20, sampling: { ...random, temperature: 0.3, seed: 4 }, logprobs: 2, choices: 2 })]
+    const all = [...questions, ...repeating]
+    const found = await Promise.all(all.map(async q => (await heard(answerer.ask(q))).all.filter(t => t.type !== 'prompt')))
+    for (const [i, q] of all.entries()) expect(byChoice(found[i])).toEqual(byChoice(await alone(one, q)))
+    const { drafted, accepted, blocksUsed } = answerer.load()
+    expect([accepted > 0, drafted > accepted, blocksUsed]).toEqual([true, true, 0])
+  })
+})
+
+describe('new weights', () => {
+  test('come between two steps: what was being written is written, what waits begins with them', async () => {
+    const own = await tiny(backend, { batch: 1, model: 1 }, sizes)
+    const other = await tiny(backend, { batch: 1, model: 1 }, sizes)
+    other.steps.replace(await other.weights(8))
+    const answerer = own.answerer({ step: 1, renewed: async order => { own.steps.replace(await own.weights(8)); return Number(order) } })
+    const short = questions.map(q => ({ ...q, choices: 1 }))
+    const before = short.map(q => heard(answerer.ask(q)))
+    while (answerer.load().running === 0) await new Promise(setImmediate)
+    const renewed = answerer.renew('2')
+    const after = short.map(q => heard(answerer.ask(q)))
+    await renewed
+    expect(answerer.load().step).toBe(2)
+    const [found, then] = [await Promise.all(before), await Promise.all(after)]
+    for (const [i, q] of short.entries()) {
+      for (const { all } of [found[i] as never, then[i] as never] as { readonly all: readonly { readonly type: string; readonly step?: number }[] }[]) {
+        const [prompt, ...rest] = all
+        // Each answer is that of the weights that it says, from its beginning to its end.
+        expect(rest).toEqual(await alone(prompt?.step === 1 ? one : other, q))
+      }
+    }
+    expect(new Set([...found, ...then].map(h => (h.all[0] as { readonly step?: number }).step))).toEqual(new Set([1, 2]))
+    expect(answerer.load()).toMatchObject({ running: 0, blocksUsed: 0 })
+    for (const t of [own, other]) await t.steps.close()
+  })
+  test('that cannot be had leave the old ones', async () => {
+    const answerer = one.answerer({ step: 1, renewed: () => Promise.reject(new Error('it is gone')) })
+    await expect(answerer.renew('2')).rejects.toThrow('it is gone')
+    expect(answerer.load().step).toBe(1)
+    expect((await heard(answerer.ask(questions[0] as Asked))).all.slice(1)).toEqual(await alone(one, questions[0] as Asked))
+  })
+})
+
 describe('what ends one', () => {
   const text = async (asked: Asked): Promise<readonly string[]> => (await heard(one.answerer().ask(asked))).texts
   test('is as many tokens as it may have, or the window', async () => {

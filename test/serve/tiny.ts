@@ -13,7 +13,7 @@ export const letter = (id: number): string => String.fromCharCode(97 + id % 26)
 const stream = () => ({ push: (id: number) => letter(id), end: () => '' })
 export const end = 31
 
-export interface Tiny { readonly steps: Steps; answerer(options?: Partial<AnswererOptions>): Answerer }
+export interface Tiny { readonly steps: Steps; /** Other weights, by another seed. */ weights(seed: number): Promise<Arrays<Tree>>; answerer(options?: Partial<AnswererOptions>): Answerer }
 
 export async function tiny(backend: Backend, axes: { readonly [axis: string]: number }, sizes: Sizes): Promise<Tiny> {
   const model = llama(llamaSchema.parse({ vocab, seq: sizes.context, layers: 2, embed: 8, heads: 4, kvHeads: 2, headDim: 4, hidden: 12, tied: true }), 1) as unknown as LanguageModel
@@ -21,11 +21,12 @@ export async function tiny(backend: Backend, axes: { readonly [axis: string]: nu
   const where = { mesh, backend, layout: { replica: 'batch', kvHeads: 'model', hidden: 'model', vocab: 'model' }, dims: { ...model.dims, replica: { name: 'replica', size: sizes.replicas } }, ...(model.layouts === undefined ? {} : { uses: model.layouts }) }
   // Larger than at first, so that texts differ.
   const make = await compile((seed: Tree) => mapTree(initialise(model.params, keyOf(seed as never)) as Tree, (p, path) => (path.includes('norm') ? p : (p as unknown as { mul(x: number): typeof p }).mul(20)).relayout('params')), [input('seed', [], 'i32') as Tree] as const, where)
-  const weights = await make(7 as never) as Arrays<Tree>
+  const weightsOf = async (seed: number): Promise<Arrays<Tree>> => await make(seed as never) as Arrays<Tree>
+  const weights = await weightsOf(7)
   const { replicas, blocks, block, requests, context, chunk } = sizes
   const steps = new Steps(model, { params: model.params, weights }, where, { size: { replicas, layers: 2, blocks, block }, dtype: 'f32', tokens: vocab })
   return {
-    steps,
+    steps, weights: weightsOf,
     answerer: (options = {}) => new Answerer(steps, {
       sizes, buckets: { requests: [requests], seq: [chunk], blocks: [Math.ceil(context / block)], listed: [40] }, vocab, tokenizer: { stream } as never, ends: [end], context, turns: new Turns(backend.processes),
       queue: { requests: Infinity, tokens: Infinity }, notFinite: largest => Promise.reject(new Error(`the largest logit is ${largest}`)), ...options,

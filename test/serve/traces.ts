@@ -50,7 +50,7 @@ function computing(sizes: Sizes, ids: number = vocab): Computing & { readonly lo
   }
 }
 
-const optionsOf = (sizes: Sizes): AnswererOptions => ({
+export const optionsOf = (sizes: Sizes): AnswererOptions => ({
   sizes, buckets: { requests: [1, 4, 16], seq: [4, 8, 16], blocks: [2, 8, 64], listed: [8] }, vocab, tokenizer: { stream: () => ({ push: id => String.fromCharCode(97 + id), end: () => '' }) }, ends: [end], context: sizes.context, turns: new Turns(alone),
   queue: { requests: Infinity, tokens: Infinity }, notFinite: () => Promise.reject(new Error('nothing could be drawn')),
 })
@@ -67,7 +67,8 @@ export async function trace(seed: number): Promise<TraceResult> {
   const context = 8 + below(24)
   const sizes: Sizes = { replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil(context / block) + below(8), block, context, chunk: 1 + below(8) }
   const steps = computing(sizes)
-  const answerer = new Answerer(steps, optionsOf(sizes))
+  const drafts = below(4)
+  const answerer = new Answerer(steps, { ...optionsOf(sizes), drafts, buckets: { ...optionsOf(sizes).buckets, drafts } })
   const beginnings = Array.from({ length: 3 }, () => Array.from({ length: 1 + below(context - 2) }, () => below(vocab - 1)))
   const requests = Array.from({ length: 1 + below(12) }, (): { readonly asked: Asked; readonly after: number; readonly leaves: number } => {
     const begin = beginnings[below(3)] as number[]
@@ -88,6 +89,11 @@ export async function trace(seed: number): Promise<TraceResult> {
     }
     return all
   }
+  // The computation has no weights of its own: new ones that change nothing must be seen in nothing.
+  const renewals = Array.from({ length: below(3) }, () => below(20)).map(async after => {
+    for (let i = 0; i < after; i++) await new Promise(setImmediate)
+    await answerer.renew('same')
+  })
   const found = await Promise.all(requests.map(async ({ asked, after, leaves }) => {
     for (let i = 0; i < after; i++) await new Promise(setImmediate)
     return heard(answerer, asked, leaves)
@@ -98,6 +104,7 @@ export async function trace(seed: number): Promise<TraceResult> {
     const solo = await heard(new Answerer(computing(sizes), optionsOf(sizes)), asked, Infinity)
     if (by(solo) !== by(found[i] ?? [])) throw new Error(`seed ${seed}, request ${i}: alone ${by(solo)}, among others ${by(found[i] ?? [])}`)
   }
+  await Promise.all(renewals)
   const { running, waiting, blocksUsed } = answerer.load()
   if (running + waiting + blocksUsed > 0) throw new Error(`seed ${seed}: ${running} running, ${waiting} waiting, ${blocksUsed} blocks in use at the end`)
   if (steps.lost.length > 0) throw new Error(`seed ${seed}: ${steps.lost[0]}`)

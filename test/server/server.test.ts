@@ -1,8 +1,10 @@
 /** Answers over HTTP as OpenAI's clients expect them, and what is refused. */
 import { request } from 'node:http'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { UsageError } from '../../src/core/errors.ts'
+import { Answerer } from '../../src/serve/answerer.ts'
 import { openServer, routes } from '../../src/server/index.ts'
+import { optionsOf } from '../serve/traces.ts'
 import { events, served, tokenizer, type Served } from './support.ts'
 
 let open: Served
@@ -179,4 +181,25 @@ test('what has been done is counted, and logged without what was said', async ()
   expect(JSON.stringify(here.log)).not.toContain('private')
   expect(here.log).toContainEqual(expect.objectContaining({ event: 'request', route: '/v1/chat/completions', status: 200 }))
   await here.server.close()
+})
+
+test('readiness is of steps: one that fails, or does not end, is told; what was asked ends with an error', async () => {
+  const sizes = { replicas: 1, requests: 4, blocks: 64, block: 4, context: 64, chunk: 8 }
+  let run: () => Promise<never> = () => Promise.reject(new Error('the device is lost'))
+  const answering = new Answerer({ size: { replicas: 1, layers: 1, blocks: 64, block: 4 }, run: () => run() }, optionsOf(sizes))
+  const broken = await served({ models: [{ name: model, created: 1, answering, tokenizer, template: undefined }] })
+  const status = async (path: string): Promise<number> => (await broken.ask(path)).status
+  expect([await status('/health/ready'), await status('/health/live')]).toEqual([200, 200])
+  const body = { model, prompt: 'abc', max_tokens: 2 }
+  expect((await broken.ask('/v1/completions', body)).status).toBe(500)
+  expect([await status('/health/ready'), await status('/health/live')]).toEqual([503, 200])
+  // In a stream the status was sent before.
+  expect(await (await broken.ask('/v1/completions', { ...body, stream: true })).text()).toContain('"code":"internal_error"')
+  expect(JSON.stringify(broken.log)).toContain('the device is lost')
+  run = () => new Promise(() => {})
+  const waits = broken.ask('/v1/completions', body).catch(() => undefined)
+  await vi.waitFor(() => { expect(answering.load().stepSeconds).toBeGreaterThan(0) })
+  expect(await (await broken.ask('/metrics')).text()).toContain('num_requests_running{model_name="org/letters"} 1')
+  await broken.server.close()
+  await waits
 })

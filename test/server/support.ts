@@ -5,11 +5,13 @@ import { openServer, type OpenServer, type ServerOptions } from '../../src/serve
 import { constraints } from '../../src/serve/constrain.ts'
 import { answererOf, end, vocab } from '../serve/traces.ts'
 
+const utf8 = new TextEncoder()
 const special = '<|end|>'
 const letter = (id: number): string => (id === end ? special : String.fromCharCode(97 + id))
 const decode = (ids: Iterable<number>, withSpecial: boolean): string => [...ids].filter(id => withSpecial || id !== end).map(letter).join('')
 export const tokenizer: Tokenizer = {
-  model: undefined, byteLevel: false, tokens: Array.from({ length: vocab }, (_, id) => letter(id)), added: [{ id: end, special: true }], vocab, endOfText: end, before: [], after: [], format: () => '{}', bytes: id => (id === end ? 0 : 1),
+  model: undefined, tokens: Array.from({ length: vocab }, (_, id) => letter(id)), added: [{ id: end, special: true }], vocab, endOfText: end, before: [], after: [], format: () => '{}', bytes: id => (id === end ? 0 : 1),
+  textOf: id => (id === end ? undefined : utf8.encode(letter(id))),
   encode: text => Int32Array.from(text.split(/(<\|end\|>)/).flatMap(part => (part === special ? [end] : [...part].map(c => c.charCodeAt(0) % (vocab - 1))))),
   encodeInto(text, out) { for (const id of this.encode(text)) out.push(id) },
   decode: (ids, options = {}) => decode(ids, options.special === true),
@@ -18,14 +20,14 @@ export const tokenizer: Tokenizer = {
 const template: ChatTemplate = { render: (messages, { prompt }) => `${messages.map(m => `${m.role[0] ?? ''}${m.content}${special}`).join('')}${prompt === undefined ? '' : prompt[0] ?? ''}` }
 
 /** A tokenizer of bytes, of the pieces that calls of tools are made of, and of tokens that mark turns. */
-const utf8 = new TextEncoder()
 const pieces = ['<tool_call>', '</tool_call>', '{"name": "', '", "arguments": ', '{"', '": "', '"}']
 const marks = ['<|end|>', '<|user|>', '<|assistant|>', '<|system|>', '<|tool|>', '<|sys|>']
 const spelt = [...Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, '0')}>`), ...pieces, ...marks]
 const bytesOf = (id: number): Uint8Array => (id < 256 ? Uint8Array.of(id) : utf8.encode(spelt[id]))
 const textOf = (ids: Iterable<number>, special: boolean): string => new TextDecoder().decode(Uint8Array.from([...ids].filter(id => special || id < 256 + pieces.length).flatMap(id => [...bytesOf(id)])))
 export const bytes: Tokenizer = {
-  model: undefined, byteLevel: false, tokens: spelt, added: marks.map((_, i) => ({ id: 256 + pieces.length + i, special: true })), vocab: spelt.length, endOfText: 256 + pieces.length, before: [], after: [], format: () => '{}', bytes: id => (id < 256 + pieces.length ? bytesOf(id).length : 0),
+  model: undefined, tokens: spelt, added: marks.map((_, i) => ({ id: 256 + pieces.length + i, special: true })), vocab: spelt.length, endOfText: 256 + pieces.length, before: [], after: [], format: () => '{}', bytes: id => (id < 256 + pieces.length ? bytesOf(id).length : 0),
+  textOf: id => (id < 256 + pieces.length ? bytesOf(id) : undefined),
   encode: text => Int32Array.from(text.split(/(<\|(?:end|user|assistant|system|tool|sys)\|>)/).flatMap(part => (marks.includes(part) ? [256 + pieces.length + marks.indexOf(part)] : [...utf8.encode(part)]))),
   encodeInto(text, out) { for (const id of this.encode(text)) out.push(id) },
   decode: (ids, options = {}) => textOf(ids, options.special === true),

@@ -1,9 +1,9 @@
 /** Vectors of texts for many who ask at once: whatever waits is computed together, and each vector hangs on its own text alone. */
-import { Refused } from './asking.ts'
+import { failingFor, Refused, type Load } from './asking.ts'
 import type { RowProgram } from './rows.ts'
 import type { Turn, Turns } from './turns.ts'
 
-export interface EmbeddingOptions {
+export interface EmbeddingQueueOptions {
   readonly turns: Turns
   /** Rows of a step, over all devices. */
   readonly rows: number
@@ -16,19 +16,21 @@ export interface EmbeddingOptions {
 
 interface Waiting { readonly tokens: readonly number[]; readonly signal: AbortSignal | undefined; readonly done: (vector: Float32Array) => void; readonly failed: (e: unknown) => void }
 
-export class Embedding {
+export class EmbeddingQueue {
   readonly size: number
   readonly vocab: number
   /** Tokens of a text at most. */
   readonly window: number
-  readonly #options: EmbeddingOptions
+  readonly #options: EmbeddingQueueOptions
   readonly #program: Pick<RowProgram, 'run'>
   readonly #turn: Turn
   #waiting: Waiting[] = []
   #running = 0
+  #began: number | undefined
+  #failedAt = -Infinity
   #turning = false
 
-  constructor(program: Pick<RowProgram, 'run' | 'window'>, options: EmbeddingOptions) {
+  constructor(program: Pick<RowProgram, 'run' | 'window'>, options: EmbeddingQueueOptions) {
     this.#program = program
     this.#options = options
     this.window = program.window
@@ -37,8 +39,7 @@ export class Embedding {
     this.#turn = options.turns.add(order => program.run((JSON.parse(order) as number[][]).map(tokens => ({ tokens }))))
   }
 
-  get waiting(): number { return this.#waiting.length }
-  get running(): number { return this.#running }
+  load(): Load { return { running: this.#running, waiting: this.#waiting.length, waitingTokens: this.#waiting.reduce((n, w) => n + w.tokens.length, 0), blocks: 0, blocksUsed: 0, drafted: 0, accepted: 0, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#began === undefined ? 0 : (performance.now() - this.#began) / 1000 } }
 
   /** A vector for each text, given as tokens. @throws Refused, at once; the signal's reason */
   embed(texts: readonly (readonly number[])[], signal?: AbortSignal): Promise<Float32Array[]> {
@@ -67,13 +68,17 @@ export class Embedding {
       for (const w of all) if (w.signal?.aborted === true) w.failed(w.signal.reason)
       if (wanted.length === 0) continue
       this.#running = wanted.length
+      this.#began = performance.now()
       try {
         const vectors = await this.#turn(() => JSON.stringify(wanted.map(w => w.tokens)), () => this.#program.run(wanted.map(({ tokens }) => ({ tokens }))))
+        this.#failedAt = -Infinity
         for (const [i, w] of wanted.entries()) w.done(vectors[i] as Float32Array)
       } catch (e) {
+        this.#failedAt = performance.now()
         for (const w of wanted) w.failed(e)
       }
       this.#running = 0
+      this.#began = undefined
     }
   }
 }
