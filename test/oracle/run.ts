@@ -1,4 +1,4 @@
-/** The oracle: others compute the same, and must get the same numbers. `--only gpt`, `--only models`, `--only adapters`, `--only minilm`, `--only measure`, `--only smollm2`, `--only ops`, `--only optimizers`, `--only grammar` or `--only serve`; `--json`. */
+/** The oracle: others compute the same, and must get the same numbers. `--only gpt`, `--only models`, `--only adapters`, `--only minilm`, `--only measure`, `--only smollm2`, `--only ops`, `--only optimizers`, `--only grammar`, `--only serve` or `--only lm-eval`; `--json`. */
 import { parseArgs } from 'node:util'
 import { UsageError } from '../../src/core/errors.ts'
 import { didYouMean } from '../../src/core/nearest.ts'
@@ -14,10 +14,11 @@ import { modelsReport } from './models.ts'
 import { opsReport } from './ops.ts'
 import { optimizersReport } from './optimizers.ts'
 import type { Say } from './python.ts'
+import { lmEvalReport } from './lm-eval.ts'
 import { serveReport } from './serve.ts'
 import { smollm2Report } from './smollm2.ts'
 
-const judged: { readonly [name: string]: (backend: Backend, say: Say) => Promise<Report> } = { gpt: gptReport, models: modelsReport, adapters: adaptersReport, minilm: minilmReport, measure: measureReport, smollm2: smollm2Report, ops: opsReport, optimizers: optimizersReport, grammar: grammarReport, serve: serveReport }
+const judged: { readonly [name: string]: (backend: Backend, say: Say) => Promise<Report> } = { gpt: gptReport, models: modelsReport, adapters: adaptersReport, minilm: minilmReport, measure: measureReport, smollm2: smollm2Report, ops: opsReport, optimizers: optimizersReport, grammar: grammarReport, serve: serveReport, 'lm-eval': lmEvalReport }
 
 async function main(): Promise<number> {
   const { json, only } = parseArgs({ options: { json: { type: 'boolean', default: false }, only: { type: 'string' } } }).values
