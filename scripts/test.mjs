@@ -20,8 +20,10 @@ function run(args, stdio) {
 // Ctrl-C reaches the children, too; this process ends with them.
 process.on('SIGINT', () => undefined)
 
-const types = await run([bin('tsc7', 'bin', 'tsc'), '-p', 'tsconfig.json', '--noEmit'], 'inherit')
-if (types.code !== 0) process.exit(types.code)
+for (const project of ['tsconfig.json', 'src/page/tsconfig.json']) {
+  const types = await run([bin('tsc7', 'bin', 'tsc'), '-p', project, '--noEmit'], 'inherit')
+  if (types.code !== 0) process.exit(types.code)
+}
 
 const linting = run([bin('eslint', 'bin', 'eslint.js'), '--max-warnings', '0', '.'], ['ignore', 'pipe', 'pipe'])
 const tests = await run([bin('vitest', 'vitest.mjs'), 'run', ...process.argv.slice(2)], 'inherit')

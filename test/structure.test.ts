@@ -12,7 +12,7 @@ const read = (file: string): string => readFileSync(join(root, file), 'utf8')
 /** Every file below a folder, as paths from the root. */
 const filesIn = (folder: string): string[] => readdirSync(join(root, folder), { withFileTypes: true }).flatMap(e =>
   e.isDirectory() ? filesIn(`${folder}/${e.name}`) : [`${folder}/${e.name}`])
-const sources = filesIn('src').filter(f => f.endsWith('.ts'))
+const sources = filesIn('src').filter(f => /\.tsx?$/.test(f))
 const written = sources.filter(f => !f.endsWith('.gen.ts'))
 
 /** The arrows of shared/design.md, part 1: folder of src/ → the folders it may import, besides itself. */
@@ -32,10 +32,12 @@ const arrows: { readonly [folder: string]: readonly string[] } = {
   formats: ['io', 'core'],
   data: ['io', 'core'],
   checkpoint: ['engine', 'formats', 'io', 'core'],
-  train: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'io', 'core'],
-  serve: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'io', 'core'],
+  pretrained: ['data', 'checkpoint', 'formats', 'models', 'io', 'core'],
+  train: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'pretrained', 'io', 'core'],
+  serve: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'pretrained', 'io', 'core'],
   server: ['serve', 'data', 'io', 'core'],
   dashboard: ['train'],
+  page: ['server', 'serve'],
 }
 /** The command line may import all of them; nothing imports it. */
 const layers = new Set([...Object.keys(arrows), 'cli'])
@@ -60,6 +62,8 @@ const packages: { readonly [name: string]: readonly string[] } = {
   '@hono/node-server': ['server'],
   commander: ['cli'],
   tsx: ['cli'],
+  preact: ['page'],
+  '@preact/signals': ['page'],
 }
 
 interface Import { readonly file: string; readonly to: string }
@@ -110,6 +114,14 @@ describe('import arrows', () => {
 
   test('the dashboard takes only types from train', () => {
     expect(within.filter(i => folderOf(i.file) === 'dashboard' && folderOf(i.to) === 'train' && i.to !== 'src/train/events.ts').map(arrow)).toEqual([])
+  })
+
+  // It runs in a browser: only what the compiler forgets may come from elsewhere.
+  test('the page takes only types of the server, and nothing imports the page', () => {
+    const taken = sources.filter(f => folderOf(f) === 'page').flatMap(file => parsed(file).statements.flatMap(s => (ts.isImportDeclaration(s) && ts.isStringLiteral(s.moduleSpecifier) && s.importClause?.phaseModifier !== ts.SyntaxKind.TypeKeyword ? importsOf(file, s.getText(parsed(file))) : [])))
+    expect(taken.length).toBeGreaterThan(20)
+    expect(taken.filter(i => i.to.startsWith('src/') && folderOf(i.to) !== 'page').map(arrow)).toEqual([])
+    expect(within.filter(i => folderOf(i.to) === 'page' && folderOf(i.file) !== 'page').map(arrow)).toEqual([])
   })
 
   test('nothing imports the command line', () => {

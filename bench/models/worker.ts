@@ -13,7 +13,7 @@ import { filesOf, loraModel, splitOfHeads, type AnyModel, type LlamaDims, type M
 import { attention } from '../../src/nn/attention.ts'
 import { seeing } from '../../src/nn/visible.ts'
 import { adamw, clipByGlobalNorm, chain } from '../../src/optim/index.ts'
-import { partOf, readPretrained } from '../../src/train/pretrained.ts'
+import { partOf, readPretrained } from '../../src/pretrained/pretrained.ts'
 import { trainStep, stateOf } from '../../src/train/program.ts'
 import { forgetPeak, resident } from './resident.ts'
 import type { Answers, Request } from './task.ts'

@@ -21,7 +21,7 @@ import { formatInteger, formatTable } from './format.ts'
 import { joinCommand, outputOf, requireRanks } from './job.ts'
 import { goesOn, keptWorkOn, rateProgress } from './long-work.ts'
 import { measuredEmbedder, measuredModel, rowOptionsOf, type MeasuredModel, type MeasureFlags } from './measured-model.ts'
-import { endsIn, templateIn } from './model-files.ts'
+import { endsIn, templateIn } from '../pretrained/model-files.ts'
 import type { Output } from './output.ts'
 import { wholeNumber } from './overrides.ts'
 

@@ -11,12 +11,13 @@ import { architectureNamed, embeddingOf, filesOf, loraModel, poolingFrom, senten
 import type { Embedding } from '../serve/embed.ts'
 import { lengthsFor, type RowOptions } from '../serve/rows.ts'
 import { readRunFile } from '../train/folder.ts'
-import { partOf, readPretrained, type Pretrained } from '../train/pretrained.ts'
+import { partOf, readPretrained, type Pretrained } from '../pretrained/pretrained.ts'
 import { modelOf, type Run } from '../train/run.ts'
 import { checkRun } from './check.ts'
 import { applyFlags, wholeNumber, type MeshFlags } from './overrides.ts'
-import { jsonBeside } from './model-files.ts'
-import { runOfModel, usualLayout } from './pretrained-run.ts'
+import { jsonBeside } from '../pretrained/model-files.ts'
+import { runOfModel } from './pretrained-run.ts'
+import { usualLayout } from '../pretrained/layout.ts'
 
 export interface MeasureFlags extends MeshFlags { readonly rows?: string; readonly seq?: string }
 

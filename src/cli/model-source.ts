@@ -9,7 +9,7 @@ import { chatTemplateOf, fetchFromHub, fetchModel, isHubId, openGgufModel, packa
 import { parseTokenizer } from '../data/index.ts'
 import { leavesOf } from '../engine/index.ts'
 import { architectureNamed, changesOf, type AnyArchitecture, type JsonObject, type LoraOptions } from '../models/index.ts'
-import { partOf, positionsOf, readPretrained, type Pretrained } from '../train/pretrained.ts'
+import { partOf, positionsOf, readPretrained, type Pretrained } from '../pretrained/pretrained.ts'
 import { progressOn } from './long-work.ts'
 import type { Output } from './output.ts'
 

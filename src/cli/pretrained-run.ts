@@ -3,25 +3,13 @@ import { join } from 'node:path'
 import { checkpointsName, newestIn, weightsIn } from '../checkpoint/index.ts'
 import { FileError, UsageError } from '../core/errors.ts'
 import { readTokenizer } from '../data/index.ts'
-import { filesOf, isLanguageModel, splitOfHeads, type LanguageModel } from '../models/index.ts'
+import { filesOf, isLanguageModel, type LanguageModel } from '../models/index.ts'
 import type { Generating } from '../serve/open.ts'
 import { readRunFile, readSummary } from '../train/folder.ts'
 import { adamwCosine } from '../train/optimizers.ts'
-import { partOf, type Pretrained } from '../train/pretrained.ts'
+import { partOf, type Pretrained } from '../pretrained/pretrained.ts'
 import { modelOf, withFields, type Run } from '../train/run.ts'
-import { endsIn } from './model-files.ts'
-
-/** The rules that fit every language model of ours, as far as its dims divide. Heads that are shared are split by keys and values, or within those. */
-export function usualLayout(dims: { readonly [name: string]: { readonly size: number } }, mesh: { readonly [axis: string]: number }): { readonly [dim: string]: string } {
-  const { batch = 1, model = 1 } = mesh
-  const fits = (name: string): boolean => dims[name] !== undefined && dims[name].size % model === 0
-  const { kvHeads, group } = dims
-  const heads = kvHeads === undefined || group === undefined ? 'heads' : splitOfHeads({ kvHeads, group }, model)
-  return {
-    ...(batch > 1 ? { batch: 'batch' } : {}),
-    ...(model > 1 ? Object.fromEntries([...(heads === undefined ? [] : [heads]), 'hidden', 'vocab'].filter(fits).map(name => [name, 'model'] as const)) : {}),
-  }
-}
+import { endsIn } from '../pretrained/model-files.ts'
 
 const empty = { data: { batch: () => ({}) }, hooks: [] }
 

@@ -10,15 +10,16 @@ import { interrupts } from './interrupt.ts'
 import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
 import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
+import type { AdapterFlags } from './served-adapters.ts'
 import { closedModel, requireTogether, type ClosedModel, type OpenModel } from './served-models.ts'
 import { withWritingFlags, type WrittenFlags } from './written-model.ts'
 
-interface Flags extends WrittenFlags {
+interface Flags extends WrittenFlags, AdapterFlags {
   readonly host: string; readonly port: string; readonly name?: string; readonly atOnce: string; readonly queue: string; readonly drain: string; readonly watch?: boolean; readonly allowAnonymous?: boolean; readonly plugin: string; readonly backend?: string; readonly json?: boolean
 }
 
 /** Keys are no flags: whoever looks at the list of processes would see them. */
-const keysIn = (env: NodeJS.ProcessEnv): string[] => (env['MESHWORK_API_KEYS'] ?? '').split(',').map(k => k.trim()).filter(k => k !== '')
+export const keysIn = (env: NodeJS.ProcessEnv): string[] => (env['MESHWORK_API_KEYS'] ?? '').split(',').map(k => k.trim()).filter(k => k !== '')
 
 export const serveCommand = (): Command => withDeviceFlags(withMeshFlags(withWritingFlags(new Command('serve')
   .description('Answer over HTTP as OpenAI\'s API has it: chats and completions, streamed or whole, many at once, the model split over the mesh.')
@@ -26,6 +27,10 @@ export const serveCommand = (): Command => withDeviceFlags(withMeshFlags(withWri
   .option('--host <address>', 'what is listened on; beyond this machine it wants keys, in MESHWORK_API_KEYS, separated by ","', '127.0.0.1')
   .option('--port <n>', 'the port; 0 for any that is free', '8000')
   .option('--name <name>', 'what clients call the model, where there is one; its folder\'s name unless given')
+  .option('--adapter <name=dir...>', 'adapters of low rank that clients choose by name as a model of their own')
+  .option('--adapter-root <dir>', 'lets clients have others loaded from folders under this one: POST /v1/load_lora_adapter')
+  .option('--adapter-slots <n>', 'adapters that there is room for at once')
+  .option('--adapter-rank <n>', 'their rank at most')
   .option('--at-once <n>', 'answers that each group of devices writes at once', '8')
   .option('--queue <n>', 'requests that may wait for that; more are told to come again', '256')
   .option('--context <n>', 'tokens of a prompt and its answer; 4096, or what the model is made for, unless given')
@@ -38,6 +43,7 @@ Examples:
   $ npx meshwork serve models/smollm2
   $ npx meshwork serve model.Q8_0.gguf --port 8080 --name smollm2 --model 2
   $ npx meshwork serve models/smollm2 models/minilm
+  $ npx meshwork serve models/smollm2 --adapter kind=runs/kind rude=runs/rude
   $ mpirun -n 4 npx meshwork serve models/smollm2 --batch 2 --model 2
 
 Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a second one ends at once.`)
@@ -46,6 +52,7 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
     const [port, atOnce, waiting, drain] = [wholeNumber(flags.port, '--port', 0, 65535), wholeNumber(flags.atOnce, '--at-once', 1, 1024), wholeNumber(flags.queue, '--queue', 0), wholeNumber(flags.drain, '--drain', 0, 86400)]
     if (flags.name !== undefined && folders.length > 1) throw new UsageError({ code: 'name', what: `--name "${flags.name}" names one model, and there are ${folders.length}`, fix: 'leave it out: each is called as its folder' })
     const closed: ClosedModel[] = []
+    if ((flags.adapter !== undefined || flags.adapterRoot !== undefined) && folders.length > 1) throw new UsageError({ code: 'adapter', what: '--adapter: there are several models, and adapters are of one', fix: 'serve the others by themselves' })
     for (const folder of folders) closed.push(await closedModel(folder, flags, flags.name))
     requireTogether(closed)
     if (flags.watch === true && !closed.some(m => m.ofRun)) throw new UsageError({ code: 'watch', what: '--watch: none of the models is a run, so none will have newer weights', fix: 'leave it out, or give the folder of a run' })
@@ -70,10 +77,12 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
         const models: OpenModel[] = []
         for (const model of closed) models.push(await model.open(backend, { requests: atOnce, queue: { requests: waiting, tokens: Infinity }, turns }, (done, all) => { output.status(`${model.name}: compiling ${done} of ${all}  ${formatDuration((performance.now() - began) / 1000 * (all - done) / done)} left`) }))
         await led(turns, processes, async () => {
+          for (const model of models) await model.begin?.()
           const server = await openServer({ models: models.map(m => m.served), host: flags.host, port, keys: keysIn(process.env), anonymous: flags.allowAnonymous === true, log: say })
           stops.finish()
           output.clear()
           for (const { served: { name }, facts } of models) output.print(`${name} answers at ${server.url}/v1  (${Object.entries(facts).map(([fact, n]) => `${fact.replaceAll('_', ' ')} ${formatInteger(n)}`).join(', ')})`)
+          output.print(`a page is at ${server.url}`)
           say({ type: 'ready', url: server.url, model: models[0]?.served.name, models: models.map(({ served: { name }, facts }) => ({ name, ...facts })), ...models[0]?.facts })
           const watched = flags.watch === true ? models.flatMap(m => m.watch?.(say) ?? []) : []
           await new Promise<void>(resolve => { if (stops.signal.aborted) resolve(); else stops.signal.addEventListener('abort', () => { resolve() }, { once: true }) })

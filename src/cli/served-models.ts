@@ -9,9 +9,10 @@ import { openRows } from '../serve/rows.ts'
 import type { Turns } from '../serve/turns.ts'
 import type { ServedModel } from '../server/index.ts'
 import type { Run } from '../train/run.ts'
-import { partOf, readPretrained } from '../train/pretrained.ts'
+import { partOf, readPretrained } from '../pretrained/pretrained.ts'
 import { isLanguageModel, vectorRows } from '../models/index.ts'
 import { newestWeights, type WeightsOfStep } from './pretrained-run.ts'
+import { plannedAdapters, type AdapterFlags } from './served-adapters.ts'
 import { measuredEmbedder, rowOptionsOf } from './measured-model.ts'
 import { writtenModel, type WrittenFlags } from './written-model.ts'
 
@@ -38,6 +39,8 @@ function watching(folder: string, answering: Answerer, step: number | undefined,
 }
 
 export interface OpenModel {
+  /** Loads what it has beside its weights. The first process calls it, the others follow. */
+  begin?(): Promise<void>
   /** Takes each new checkpoint from now on. The first process calls it. */
   watch?(say: (event: { readonly event: string; readonly [field: string]: unknown }) => void): Watching
   readonly served: ServedModel
@@ -66,17 +69,22 @@ async function writesText(folder: string): Promise<boolean> {
 }
 
 /** @throws UsageError, FileError, LayoutError for what is wrong with a model, flags or layout */
-export async function closedModel(folder: string, flags: WrittenFlags, name: string = nameOf(folder)): Promise<ClosedModel> {
-  if (!await writesText(folder)) return embedder(folder, flags, name)
+export async function closedModel(folder: string, { adapter, adapterRoot, adapterSlots, adapterRank, ...flags }: WrittenFlags & AdapterFlags, name: string = nameOf(folder)): Promise<ClosedModel> {
+  if (!await writesText(folder)) {
+    if ((adapter ?? []).length > 0) throw new UsageError({ code: 'adapter', what: `--adapter: ${folder} makes vectors, for which adapters are merged`, fix: 'serve it by their folder, or merge them: npx meshwork export' })
+    return embedder(folder, flags, name)
+  }
   const written = await writtenModel(folder, flags, ({ positions }) => Promise.resolve(Math.min(positions, 4096)))
+  const adapters = await plannedAdapters(written.given, { ...(adapter === undefined ? {} : { adapter }), ...(adapterRoot === undefined ? {} : { adapterRoot }), ...(adapterSlots === undefined ? {} : { adapterSlots }), ...(adapterRank === undefined ? {} : { adapterRank }) })
   return {
     name, run: written.run, devices: written.devices, ofRun: written.from.step !== undefined,
     async open(backend, options, progress) {
-      const newer = async (order: string): Promise<Newer> => { const { weights, step } = JSON.parse(order) as WeightsOfStep; return Promise.resolve({ stored: { weights, naming: written.from.naming }, step }) }
-      const { answering, steps, prepare, close } = await written.open(backend, { ...options, newer })
+      const newer = async (order: string): Promise<Newer> => { const { weights, step } = JSON.parse(order) as WeightsOfStep; return Promise.resolve({ from: { weights, naming: written.from.naming }, step }) }
+      const { answering, steps, prepare, close, adapters: host } = await written.open(backend, { ...options, newer, ...(adapters === undefined ? {} : { adapters: adapters.room }) })
       await prepare(progress)
       const { sizes } = answering
-      return { served: { name, created: now(), answering, tokenizer: written.from.tokenizer, template: written.template }, facts: { context: answering.context, at_once: sizes.requests * sizes.replicas, bytes_per_token: steps.blockBytes / sizes.block, ...(written.from.step === undefined ? {} : { step: written.from.step }) }, close, ...(written.from.step === undefined ? {} : { watch: say => watching(folder, answering, written.from.step, say) }) }
+      const begin = async (): Promise<void> => { if (host !== undefined) await adapters?.begin(host) }
+      return { served: { name, created: now(), answering, tokenizer: written.from.tokenizer, template: written.template, ...(host === undefined ? {} : { adapters: adapters?.place(host) }) }, facts: { context: answering.context, at_once: sizes.requests * sizes.replicas, bytes_per_token: steps.blockBytes / sizes.block, ...(adapters === undefined ? {} : { adapters: adapters.room.count }), ...(written.from.step === undefined ? {} : { step: written.from.step }) }, close, begin, ...(written.from.step === undefined ? {} : { watch: say => watching(folder, answering, written.from.step, say) }) }
     },
   }
 }

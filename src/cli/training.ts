@@ -8,7 +8,7 @@ import { led } from '../serve/turns.ts'
 import { writeText } from '../serve/generate.ts'
 import { openAnswering } from '../serve/open.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
-import { readPretrained } from '../train/pretrained.ts'
+import { readPretrained } from '../pretrained/pretrained.ts'
 import { meshOfRun, modelOf, type Run } from '../train/run.ts'
 import { checkBeginning } from '../train/start.ts'
 import { train } from '../train/train.ts'
@@ -23,11 +23,13 @@ import { withMeshFlags } from './overrides.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
 import { generatingOf } from './pretrained-run.ts'
 import { trainingProgress } from './progress.ts'
+import { keysIn } from './serve.ts'
+import { servingBeside, withServeFlags, type ServeFlags } from './train-serving.ts'
 
-export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean }
+export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean; readonly serve?: boolean; readonly host: string; readonly port: string }
 
 /** The flags of every command that trains. */
-export const withTrainingFlags = (command: Command): Command => withDeviceFlags(withMeshFlags(command).option('--out <dir>', 'the run folder; runs/NAME-N unless given'))
+export const withTrainingFlags = (command: Command): Command => withServeFlags(withDeviceFlags(withMeshFlags(command)).option('--out <dir>', 'the run folder; runs/NAME-N unless given'))
   .option('--dry-run', 'print what would run, and run nothing')
   .option('--json', 'print events as JSON lines')
 
@@ -47,7 +49,7 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume 
   const stops = interrupts()
   try {
     const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
-    await runTraining({ run, recipe, resume, devices, out, plugin, json: flags.json === true && processes.rank === 0 }, output, stops)
+    await runTraining({ run, recipe, resume, devices, out, plugin, json: flags.json === true && processes.rank === 0, serve: flags.serve === true ? flags : undefined }, output, stops)
     process.exitCode = stops.code
   } finally {
     output.clear()
@@ -55,23 +57,25 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume 
   }
 }
 
-interface Job { readonly run: Run; readonly recipe: string | undefined; readonly resume: string | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean }
+interface Job { readonly run: Run; readonly recipe: string | undefined; readonly resume: string | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean; readonly serve: ServeFlags | undefined }
 
-async function runTraining({ run, recipe, resume, devices, out, plugin, json }: Job, output: Output, stops: Interrupts): Promise<void> {
+async function runTraining({ run, recipe, resume, devices, out, plugin, json, serve }: Job, output: Output, stops: Interrupts): Promise<void> {
   const quit = (): void => stops.quit(() => output.note('stopped before the first step: no run was written'))
   quit()
   output.status('starting')
   const backend = await openBackend({ devices, plugin, backend: whereDevices() })
   const tell = (event: object): void => { process.stdout.write(`${JSON.stringify(event)}\n`) }
   const show = json ? tell : trainingProgress(output)
+  const beside = serve === undefined ? undefined : servingBeside(run, serve, { output, keys: keysIn(process.env), say: event => { if (json) tell(event) } })
   try {
     const result = await train(run, {
-      backend, out, recipe, resume, signal: stops.signal,
+      backend, out, recipe, resume, signal: stops.signal, beside: beside?.open,
       onEvent: event => {
         if (event.type === 'started') stops.finish(() => output.status('stopping: what is under way is finished first (Ctrl-C again to quit at once)', true))
         show(event)
       },
     })
+    await beside?.close()
     if (result.folder === undefined) return output.note('stopped before the first step: no run was written')
     if (result.stopped) output.print(`stopped after ${result.steps} of ${result.planned} steps: the same command with --out ${shellPath(result.folder)} goes on`)
     // The loss is the same in all processes.

@@ -8,12 +8,13 @@ import { greedy } from '../serve/generate.ts'
 import { weightBits, type WeightBits } from '../serve/loading.ts'
 import { openAnswering, type Generating, type Opened, type OpenOptions } from '../serve/open.ts'
 import { readRunFile } from '../train/folder.ts'
-import { readPretrained, type Pretrained } from '../train/pretrained.ts'
+import { readPretrained, type Pretrained } from '../pretrained/pretrained.ts'
 import { modelOf, type Run } from '../train/run.ts'
 import { checkRun } from './check.ts'
-import { templateIn } from './model-files.ts'
+import { templateIn } from '../pretrained/model-files.ts'
 import { applyFlags, seedOf, temperatureOf, wholeNumber, type MeshFlags } from './overrides.ts'
-import { generatingOf, runOfModel, usualLayout } from './pretrained-run.ts'
+import { generatingOf, runOfModel } from './pretrained-run.ts'
+import { usualLayout } from '../pretrained/layout.ts'
 
 export interface WrittenFlags extends MeshFlags { readonly weights?: string; readonly context?: string; readonly drafts?: string; readonly cache?: string }
 export interface SamplingFlags { readonly temperature?: string; readonly topK?: string; readonly topP?: string; readonly minP?: string; readonly repetitionPenalty?: string; readonly seed: string }
@@ -64,7 +65,7 @@ export interface WrittenModel {
   readonly from: Generating
   readonly template: ChatTemplate | undefined
   readonly devices: number
-  open(backend: Backend, options?: Pick<OpenOptions, 'requests' | 'held' | 'chunk' | 'queue' | 'block' | 'turns' | 'newer'>): Promise<Opened>
+  open(backend: Backend, options?: Pick<OpenOptions, 'requests' | 'held' | 'chunk' | 'queue' | 'block' | 'turns' | 'newer' | 'adapters'>): Promise<Opened>
 }
 
 /**

@@ -13,6 +13,7 @@ export { convNet, convNetModel, convNetSchema, type ConvNet, type ConvNetBatch, 
 export { lstmModel, lstmSchema, lstmText, type LstmBatch, type LstmConfig, type LstmParams, type LstmText } from './lstm-text.ts'
 export { seq2seq, seq2seqModel, seq2seqSchema, type Seq2seq, type Seq2seqBatch, type Seq2seqConfig, type Seq2seqParams } from './seq2seq.ts'
 export { adaptedPaths, withLora, type Adapter, type Adapters, type LoraModel, type LoraOptions, type LoraParams } from './lora.ts'
+export { pathsOf, withAdapters, type AdapterStackOptions, type StackedModel, type StackedParams } from './adapter-stack.ts'
 export { loraModel, loraSchema } from './lora-model.ts'
 export { adaptersOf, changesOf, layersCalled } from './hugging-face/adapters.ts'
 export { withPreference, type AnswerBatch, type PairBatch, type PreferenceModel, type PreferenceOptions, type ReferenceParams } from './preference.ts'

@@ -84,7 +84,7 @@ function throughWeights<P extends Tree>(model: object, adapted: (params: LoraPar
 const halves = ({ quantized }: LanguageModel): LanguageModel['quantized'] => (params, how) => { const { base, lora } = params as unknown as LoraParams<Tree>; return { base: quantized(base, how), lora } }
 
 /** A tree of weights with what is adapted in place of some: a linear layer takes either. */
-function replaced<P>(tree: P, change: (path: string) => Adapter | undefined, path = ''): P {
+export function replaced<P>(tree: P, change: (path: string) => (Adapter & { readonly of?: Tensor<string> }) | undefined, path = ''): P {
   const at = (key: string): string => (path === '' ? key : `${path}.${key}`)
   if (typeof tree !== 'object' || tree === null) return tree
   // Weights of few bits are trees themselves.

@@ -26,13 +26,15 @@ export type Fed = {
   readonly entries: Tensor<'replica' | 'request' | 'seq'>
   /** The blocks of each request, in the order of its text. replica request block. */
   readonly table: Tensor<'replica' | 'request' | 'block'>
+  /** Which adapter each request has, where the model has several: replica request. */
+  readonly adapter?: Tensor<'replica' | 'request'>
 }
 
 /** What a step is given, as a program's arguments: for `requests` of each replica, `seq` tokens of each, in at most `blocks` blocks. */
-export function fedInputs({ replicas }: CacheSize, { requests, seq, blocks }: { readonly requests: number; readonly seq: number; readonly blocks: number }): Fed {
+export function fedInputs({ replicas }: CacheSize, { requests, seq, blocks }: { readonly requests: number; readonly seq: number; readonly blocks: number }, { adapters = false }: { readonly adapters?: boolean } = {}): Fed {
   const [replica, request] = [{ name: 'replica', size: replicas }, { name: 'request', size: requests }] as const
   const along = (name: string): Tensor<'replica' | 'request' | 'seq'> => input(name, [replica, request, { name: 'seq', size: seq }], 'i32')
-  return { tokens: along('tokens'), positions: along('positions'), entries: along('entries'), table: input('table', [replica, request, { name: 'block', size: blocks }], 'i32') }
+  return { tokens: along('tokens'), positions: along('positions'), entries: along('entries'), table: input('table', [replica, request, { name: 'block', size: blocks }], 'i32'), ...(adapters ? { adapter: input('adapter', [replica, request], 'i32') } : {}) }
 }
 
 /** A cache, as a program's argument, whose keys and values have these dims. */

@@ -1,6 +1,7 @@
 /** A model that answers many at once: what is asked is scheduled, computed step by step, and told as it is drawn. */
 import type { MeshworkError } from '../core/errors.ts'
 import { failingFor, Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
+import type { AdapterSlots, Pinned } from './adapter-slots.ts'
 import { Channel } from './channel.ts'
 import { orderOf, readOrder, written, type Buckets, type Order } from './order.ts'
 import { Schedule, type Part, type Sizes, type Step, type Text } from './schedule.ts'
@@ -9,7 +10,9 @@ import type { Outcome } from './steps.ts'
 import type { Turn, Turns } from './turns.ts'
 import { Writing, type Place, type WritingOptions } from './writing.ts'
 
-export interface AnswererOptions extends Omit<WritingOptions, 'place'> {
+export interface AnswererOptions extends Omit<WritingOptions, 'place' | 'pinned'> {
+  /** Where adapters lie, where there may be some. */
+  readonly slots?: AdapterSlots
   readonly sizes: Sizes
   readonly buckets: Buckets
   /** Ids there are. */
@@ -34,7 +37,7 @@ export interface Computing {
 
 /** An answer, and who listens. */
 interface Answer { readonly writing: Writing; readonly request: Request }
-interface Request { readonly channel: Channel<Told>; readonly answers: Answer[]; open: number; readonly promptLogprobs: (Written | undefined)[]; promptTold: boolean }
+interface Request { readonly channel: Channel<Told>; readonly answers: Answer[]; pinned: Pinned | undefined; open: number; readonly promptLogprobs: (Written | undefined)[]; promptTold: boolean }
 
 /** New weights that are waited for: by whom, and since when. */
 interface Renewal { readonly order: string; readonly since: number; readonly done: () => void; readonly failed: (e: unknown) => void }
@@ -47,7 +50,6 @@ const undrawn: ReturnType<Writing['drawn']> = { temperature: 0, topK: 0, topP: 1
 export class Answerer implements Answering {
   readonly context: number
   readonly vocab: number
-  readonly adapters: readonly string[] = []
   readonly sizes: Sizes
   readonly #steps: Computing
   readonly #options: AnswererOptions
@@ -78,8 +80,8 @@ export class Answerer implements Answering {
   ask(asked: Asked, signal?: AbortSignal): AsyncIterable<Told> {
     this.#check(asked)
     const place = asked.constraint === undefined ? undefined : this.#options.constrain?.(asked.constraint)
-    const request: Request = { channel: new Channel<Told>(() => { this.#leave(request) }), answers: [], open: asked.choices, promptLogprobs: [undefined], promptTold: false }
-    for (let choice = 0; choice < asked.choices; choice++) request.answers.push({ writing: new Writing(asked, choice, { ...this.#options, place }), request })
+    const request: Request = { channel: new Channel<Told>(() => { this.#leave(request) }), answers: [], pinned: asked.adapter === undefined ? undefined : this.#options.slots?.pin(asked.adapter), open: asked.choices, promptLogprobs: [undefined], promptTold: false }
+    for (let choice = 0; choice < asked.choices; choice++) request.answers.push({ writing: new Writing(asked, choice, { ...this.#options, place, pinned: request.pinned }), request })
     for (const answer of request.answers) {
       this.#answers.set(answer.writing.text, answer)
       this.#schedule.add(answer.writing.text)
@@ -93,12 +95,13 @@ export class Answerer implements Answering {
     return request.channel
   }
 
+  get adapters(): readonly string[] { return this.#options.slots?.names ?? [] }
   /** How often a text has given its blocks to one that came before it. */
   get preemptions(): number { return this.#schedule.preemptions }
 
   load(): Load {
-    const { waiting, running, blocksUsed, sizes } = this.#schedule
-    return { running, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
+    const { waiting, running, texts, blocksUsed, sizes } = this.#schedule
+    return { slots: sizes.requests * sizes.replicas, running, texts, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
   }
 
   /**
@@ -121,7 +124,7 @@ export class Answerer implements Answering {
     if (odd >= 0) throw invalid('prompt', `token ${odd} is ${prompt[odd]}, and ids are below ${this.vocab}`, 'give ids of this model\'s tokenizer')
     if (!(choices >= 1)) throw invalid('choices', `there are ${choices}`, 'ask for one or more')
     if (maxTokens !== undefined && !(maxTokens >= 1)) throw invalid('maxTokens', `it is ${maxTokens}`, 'ask for one or more')
-    if (adapter !== undefined) throw invalid('adapter', `there is none called "${adapter}"`, 'leave it out')
+    if (adapter !== undefined && !this.adapters.includes(adapter)) throw invalid('adapter', `there is none called "${adapter}"`, 'leave it out')
     if (constraint !== undefined && this.#options.constrain === undefined) throw invalid('constraint', 'this model takes none', 'leave it out')
     const { requests, tokens } = this.#options.queue
     const { waiting } = this.#schedule
@@ -133,6 +136,11 @@ export class Answerer implements Answering {
       this.#answers.delete(text)
       this.#schedule.remove(text)
     }
+    this.#unpin(request)
+  }
+  #unpin(request: Request): void {
+    if (request.pinned !== undefined) this.#options.slots?.leave(request.pinned)
+    request.pinned = undefined
   }
 
   #go(): void {
@@ -147,6 +155,7 @@ export class Answerer implements Answering {
     // Whoever asks more at once is heard before the first step.
     await Promise.resolve()
     for (;;) {
+      await this.#options.turns.opened()
       await this.#renewed()
       const step = this.#schedule.next()
       if (step === undefined) return
@@ -189,7 +198,7 @@ export class Answerer implements Answering {
       }
     }
     if (step.kind === 'next') for (const { draws } of step.parts.flat()) this.#drafted += draws - 1
-    const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, this.vocab)
+    const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, { tokens: this.vocab, adapters: this.#options.slots !== undefined })
     this.#stepBegan = performance.now()
     const outcome = await this.#turn(() => written(order), () => this.#steps.run(order)).finally(() => { this.#stepBegan = undefined })
     this.#failedAt = -Infinity
@@ -243,7 +252,10 @@ export class Answerer implements Answering {
       request.channel.push({ type: 'end', choice, ...ended })
       this.#answers.delete(text)
       this.#schedule.remove(text)
-      if (--request.open === 0) request.channel.end()
+      if (--request.open === 0) {
+        this.#unpin(request)
+        request.channel.end()
+      }
       return undefined
     }
     return undefined
@@ -255,6 +267,9 @@ export class Answerer implements Answering {
     const requests = new Set([...this.#answers.values()].map(a => a.request))
     this.#answers.clear()
     this.#schedule = new Schedule(this.#options.sizes)
-    for (const { channel } of requests) channel.fail(error)
+    for (const request of requests) {
+      this.#unpin(request)
+      request.channel.fail(error)
+    }
   }
 }

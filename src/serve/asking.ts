@@ -110,9 +110,16 @@ export class Refused extends Error {
 
 /** Milliseconds for which a step that failed counts. */
 export const failingFor = 10_000
+/** A text that is being written: tokens of its prompt, how many of them are read, and tokens that follow. */
+export interface InSlot { readonly prompt: number; readonly read: number; readonly written: number }
+
 /** What a model that answers says of itself at this moment. */
 export interface Load {
+  /** Texts that are worked on at once, at most. */
+  readonly slots: number
   readonly running: number
+  /** Those that are being written, the oldest first. */
+  readonly texts: readonly InSlot[]
   readonly waiting: number
   readonly waitingTokens: number
   /** Blocks of its cache, and how many of them are in use. */

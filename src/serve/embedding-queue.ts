@@ -39,7 +39,7 @@ export class EmbeddingQueue {
     this.#turn = options.turns.add(order => program.run((JSON.parse(order) as number[][]).map(tokens => ({ tokens }))))
   }
 
-  load(): Load { return { running: this.#running, waiting: this.#waiting.length, waitingTokens: this.#waiting.reduce((n, w) => n + w.tokens.length, 0), blocks: 0, blocksUsed: 0, drafted: 0, accepted: 0, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#began === undefined ? 0 : (performance.now() - this.#began) / 1000 } }
+  load(): Load { return { slots: this.#options.rows, running: this.#running, texts: [], waiting: this.#waiting.length, waitingTokens: this.#waiting.reduce((n, w) => n + w.tokens.length, 0), blocks: 0, blocksUsed: 0, drafted: 0, accepted: 0, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#began === undefined ? 0 : (performance.now() - this.#began) / 1000 } }
 
   /** A vector for each text, given as tokens. @throws Refused, at once; the signal's reason */
   embed(texts: readonly (readonly number[])[], signal?: AbortSignal): Promise<Float32Array[]> {

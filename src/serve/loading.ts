@@ -1,5 +1,5 @@
 /** A model's weights as they are served: whole, in few bits, or in those that a file has them in. */
-import { compile, mapTree, param, plan, type Arrays, type Backend, type CompileOptions, type Mesh, type Placements, type Tree } from '../engine/index.ts'
+import { broadcast, compile, input, loose, mapTree, param, plan, type Arrays, type Backend, type CompileOptions, type Mesh, type Placements, type Scalar, type Tree } from '../engine/index.ts'
 import type { LanguageModel, Quantize } from '../models/index.ts'
 import { openKept } from './kept.ts'
 import { free, loadParams, type Stored } from './weights.ts'
@@ -38,4 +38,10 @@ async function quantizedWeights(stored: Stored, model: LanguageModel, where: Whe
     free(whole)
     quantize.dispose()
   }
+}
+
+/** Zeros, laid as parameters of these shapes are. */
+export async function zerosLike(params: Tree, where: Where): Promise<Arrays<Tree>> {
+  const make = await compile((zero: Tree) => mapTree(params, p => loose(broadcast((zero as unknown as Scalar).cast(p.dtype), p.shape as never)).relayout('params')), [input('zero', [], 'f32') as Tree] as const, where)
+  try { return await make(0 as never) as Arrays<Tree> } finally { make.dispose() }
 }

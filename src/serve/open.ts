@@ -1,12 +1,13 @@
 /** Opens a model that answers: its weights and its cache on a mesh. */
 import type { FileError } from '../core/errors.ts'
 import type { DType } from '../core/dtype.ts'
-import { mesh as meshOf, type Backend, type Layouts } from '../engine/index.ts'
+import { mesh as meshOf, type Arrays, type Backend, type Layouts, type Tree } from '../engine/index.ts'
 import type { Tokenizer } from '../data/index.ts'
-import type { LanguageModel } from '../models/index.ts'
+import { withAdapters, type AdapterStackOptions, type LanguageModel } from '../models/index.ts'
+import { AdapterHost, type FindAdapters } from './adapters.ts'
 import { Answerer } from './answerer.ts'
 import { constraints } from './constrain.ts'
-import { loadWeights, type WeightBits } from './loading.ts'
+import { loadWeights, zerosLike, type Loaded, type WeightBits, type Where } from './loading.ts'
 import { notFinite } from './not-finite.ts'
 import type { Buckets } from './order.ts'
 import type { Sizes } from './schedule.ts'
@@ -14,8 +15,10 @@ import { Steps } from './steps.ts'
 import { Turns } from './turns.ts'
 import type { Stored } from './weights.ts'
 
-/** What writes, as it lies on a disk. */
+/** What writes: as it lies on a disk, or as something else on the devices has it. */
 export interface Generating extends Stored {
+  /** Weights for a model of ours out of arrays that are there already; from where they are stored unless said. Every process calls it. */
+  readonly arrays?: ((where: Where, params: Tree) => Promise<Arrays<Tree>>) | undefined
   /** The model for so many windows at once. */
   readonly model: (rows: number) => LanguageModel
   readonly tokenizer: Tokenizer
@@ -25,7 +28,7 @@ export interface Generating extends Stored {
   readonly step?: number | undefined
 }
 /** New weights of the same model: where they lie now, or what brings them. */
-export interface Newer { readonly stored: Stored; readonly step: number | undefined }
+export interface Newer { readonly from: Pick<Generating, 'weights' | 'naming' | 'arrays'>; readonly step: number | undefined }
 
 export interface OpenOptions extends Layouts {
   readonly backend: Backend
@@ -47,6 +50,8 @@ export interface OpenOptions extends Layouts {
   /** Tokens of a prompt that are read at once; 256 unless said. */
   readonly chunk?: number
   readonly queue?: { readonly requests: number; readonly tokens: number }
+  /** Room for adapters that requests choose by name. */
+  readonly adapters?: AdapterStackOptions & { readonly find: FindAdapters }
   /** What an order to `renew` means: where the new weights lie. Every process is asked. */
   readonly newer?: (order: string) => Promise<Newer>
   /** Those of other models on the same devices; its own unless said. */
@@ -57,6 +62,8 @@ export interface Opened {
   readonly turns: Turns
   readonly answering: Answerer
   readonly steps: Steps
+  /** What loads and drops adapters, where there is room for some. */
+  readonly adapters: AdapterHost | undefined
   /** Compiles all that answers need, so that none waits for it. */
   prepare(progress?: (done: number, all: number) => void): Promise<void>
   close(): Promise<void>
@@ -67,9 +74,11 @@ const rising = (from: number, to: number): number[] => (from >= to ? [to] : [fro
 const withoutPlaces = <T extends object | undefined>(rules: T): T => (rules === undefined ? rules : Object.fromEntries(Object.entries(rules).filter(([dim]) => !['batch', 'seq', 'kvSeq'].includes(dim))) as T)
 
 /** Loads a model onto a mesh. All processes call it. @throws FileError, UsageError */
-export async function openAnswering(from: Generating, { backend, mesh: axes, weights: bits, context, requests = 8, held, block = 16, cache = 'f32', chunk = 256, drafts = 0, queue, newer, turns = new Turns(backend.processes), ...given }: OpenOptions): Promise<Opened> {
+export async function openAnswering(from: Generating, { backend, mesh: axes, weights: bits, context, requests = 8, held, block = 16, cache = 'f32', chunk = 256, drafts = 0, adapters, queue, newer, turns = new Turns(backend.processes), ...given }: OpenOptions): Promise<Opened> {
   const mesh = meshOf(axes)
-  const model = from.model(1)
+  const own = from.model(1)
+  const stacked = adapters === undefined ? undefined : withAdapters(own, adapters)
+  const model: LanguageModel = stacked ?? own
   const over = given.layout['batch']
   const replicas = (over === undefined ? [] : typeof over === 'string' ? [over] : over).reduce((n, axis) => n * (axes[axis] ?? 1), 1)
   // Texts are told apart by what groups of devices have them; within a text a group computes all places.
@@ -78,7 +87,9 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
     ...(given.params === undefined ? {} : { params: withoutPlaces(given.params) }), ...(given.layouts === undefined ? {} : { layouts: Object.fromEntries(Object.entries(given.layouts).map(([name, rules]) => [name, withoutPlaces(rules)])) }),
   }
   const where = { ...layouts, ...(model.layouts === undefined ? {} : { uses: model.layouts }), mesh, backend, dims: { ...model.dims, replica: { name: 'replica', size: replicas } } }
-  const loaded = await loadWeights(from, model, where, bits)
+  const load = async ({ arrays, ...stored }: Newer['from']): Promise<Loaded> => (arrays === undefined ? loadWeights(stored, own, where, bits) : { params: own.params, weights: await arrays(where, own.params) })
+  const base = await load(from)
+  const loaded = stacked === undefined ? base : { params: { base: base.params, lora: stacked.params.lora } as unknown as Tree, weights: { base: base.weights, lora: await zerosLike(stacked.params.lora as Tree, where) } as unknown as Arrays<Tree> }
   const most = Math.min(context ?? Infinity, model.dims['seq']?.size ?? 0)
   const perText = Math.ceil(most / block)
   const blocks = Math.max(perText, Math.ceil((held ?? requests * most) / block))
@@ -87,17 +98,20 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
   const size = { replicas, layers: model.dims['layers']?.size ?? 0, blocks, block }
   const steps = new Steps(model, loaded, where, { size, dtype: cache, tokens: vocab })
   const buckets: Buckets = { requests: rising(1, requests), seq: rising(16, sizes.chunk), blocks: rising(Math.min(16, perText), perText), listed: rising(64, vocab), ...(drafts > 0 ? { drafts } : {}) }
+  const host = adapters === undefined || stacked === undefined ? undefined : new AdapterHost(stacked, steps, { count: adapters.count, where, turns, find: adapters.find })
   const answering = new Answerer(steps, {
+    ...(host === undefined ? {} : { slots: host.slots }),
     ...(newer === undefined ? {} : { renewed: async (order: string) => {
-      const { stored, step } = await newer(order)
-      steps.replace((await loadWeights(stored, model, where, bits)).weights)
+      const { from: newest, step } = await newer(order)
+      const { weights } = await load(newest)
+      steps.replace(stacked === undefined ? weights : { base: weights, lora: (steps.weights as unknown as { readonly lora: Arrays<Tree> }).lora } as unknown as Arrays<Tree>)
       return step
     } }),
     sizes, buckets, vocab, step: from.step, tokenizer: from.tokenizer, ends: from.ends ?? (from.tokenizer.endOfText === undefined ? [] : [from.tokenizer.endOfText]), context: most, drafts, turns,
     queue: queue ?? { requests: Infinity, tokens: Infinity }, notFinite: (largest): Promise<FileError> => notFinite(from.weights, largest, loaded.weights), constrain: constraints(from.tokenizer),
   })
   return {
-    answering, steps, turns,
+    answering, steps, turns, adapters: host,
     async prepare(progress) {
       const shapes = buckets.blocks.flatMap(b => [...buckets.requests.flatMap(r => [0, ...(drafts > 0 ? [drafts] : [])].map(d => ({ requests: r, seq: 1 + d, blocks: b, draws: 1 + d }))), ...buckets.seq.filter(s => s <= b * block).map(s => ({ requests: 1, seq: s, blocks: b, draws: 1 }))])
       for (const [i, shape] of shapes.entries()) {

@@ -25,7 +25,7 @@ export interface Shape { readonly requests: number; readonly seq: number; readon
 type Ints = Int32Array<ArrayBuffer>
 export interface Order {
   readonly shape: Shape
-  readonly fed: { readonly tokens: Ints; readonly positions: Ints; readonly entries: Ints; readonly table: Ints }
+  readonly fed: { readonly tokens: Ints; readonly positions: Ints; readonly entries: Ints; readonly table: Ints; readonly adapter?: Ints }
   /** Which of the tokens are drawn behind, counted along `seq`. */
   readonly at: Ints
   /** Undefined where the likeliest are taken. */
@@ -53,8 +53,8 @@ export interface Buckets {
 
 const isLikeliest = ({ temperature, masks, changes }: Drawn): boolean => temperature === 0 && masks === undefined && changes.length === 0
 
-/** A step as arrays, in the smallest shapes that hold it. @param tokens how many tokens there are */
-export function orderOf({ kind, parts }: Step, drawnOf: (part: Part) => Drawn, size: CacheSize, buckets: Buckets, tokens: number): Order {
+/** A step as arrays, in the smallest shapes that hold it. @param of how many tokens there are, and whether requests may have adapters */
+export function orderOf({ kind, parts }: Step, drawnOf: (part: Part) => Drawn, size: CacheSize, buckets: Buckets, { tokens, adapters = false }: { readonly tokens: number; readonly adapters?: boolean }): Order {
   const all = parts.flat()
   const most = (f: (part: Part) => number): number => Math.max(...all.map(f))
   const requests = kind === 'prompt' ? 1 : bucket(buckets.requests, Math.max(...parts.map(of => of.length)))
@@ -75,6 +75,7 @@ export function orderOf({ kind, parts }: Step, drawnOf: (part: Part) => Drawn, s
     positions: each(new Int32Array(rows * seq), seq, (p, i) => p.from + Math.min(i, p.tokens.length - 1), () => seq),
     entries: each(new Int32Array(rows * seq).fill(-1), seq, (p, i) => (p.blocks[Math.floor((p.from + i) / size.block)] as number) * size.block + (p.from + i) % size.block, count),
     table: each(new Int32Array(rows * blocks), blocks, (p, i) => p.blocks[i] as number, p => Math.min(blocks, p.blocks.length)),
+    ...(adapters ? { adapter: each(new Int32Array(rows), 1, p => p.text.adapter ?? 0, () => 1) } : {}),
   }
   const at = each(new Int32Array(rows * draws), draws, (p, i) => p.tokens.length - p.draws + i, p => p.draws)
   const how = new Map(all.map(p => [p, drawnOf(p)]))

@@ -1,4 +1,5 @@
 /** What the next step of many answers computes: decided from the texts and the free blocks alone, so that it can be tried without a device. */
+import type { InSlot } from './asking.ts'
 import { Blocks, type Holding } from './blocks.ts'
 
 /** A text that is being written: a prompt, and what has been drawn. */
@@ -6,6 +7,8 @@ export interface Text {
   /** What is kept of texts is shared within a scope. */
   readonly scope: string
   readonly tokens: number[]
+  /** The place of its adapter; 0, or nothing, for none. */
+  readonly adapter?: number
   /** Tokens that came as the prompt. */
   readonly prompt: number
   /** The first token whose logits are still wanted: the last one, or earlier ones where the prompt's are told. */
@@ -55,6 +58,7 @@ export class Schedule {
   }
 
   get running(): number { return this.#running.length }
+  get texts(): readonly InSlot[] { return this.#running.map(({ text: { prompt, tokens }, computed }) => ({ prompt, read: Math.min(computed, prompt), written: tokens.length - prompt })) }
   get waiting(): readonly Text[] { return this.#waiting }
   get blocksUsed(): number { return this.#blocks.reduce((n, b) => n + b.count - b.free, 0) }
   get preemptions(): number { return this.#preemptions }

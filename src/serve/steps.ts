@@ -7,7 +7,7 @@ import { fedInputs, type CacheSize, type KeyValues, type LanguageModel } from '.
 import { drawingInputs, drawn, likeliest, logitsInput, told, type Draws, type DrawShape } from './draw.ts'
 import type { Loaded, Where } from './loading.ts'
 import type { Order, Shape } from './order.ts'
-import { free } from './weights.ts'
+import { arrayTrees, free } from './weights.ts'
 
 /** What came of a step, row-major over replica request draw. */
 export interface Outcome {
@@ -67,9 +67,11 @@ export class Steps {
     }
   }
 
-  /** Weights for those that there are: of the same shapes, laid alike. The old ones are freed. */
+  get weights(): Loaded['weights'] { return this.#loaded.weights }
+  /** Weights for those that there are: of the same shapes, laid alike. What is no longer among them is freed. */
   replace(weights: Loaded['weights']): void {
-    free(this.#loaded.weights)
+    const kept = new Set(arrayTrees.flatten(weights).map(w => w.leaf))
+    for (const { leaf } of arrayTrees.flatten(this.#loaded.weights)) if (!kept.has(leaf)) leaf.dispose()
     this.#loaded = { ...this.#loaded, weights }
   }
 
@@ -117,7 +119,7 @@ export class Steps {
     const { requests, seq, blocks, draws } = shape
     return this.#program(`extend ${requests} ${seq} ${blocks} ${draws}`, () => {
       const [model, { size }] = [this.#model, this]
-      const fed = fedInputs(size, { requests, seq, blocks })
+      const fed = fedInputs(size, { requests, seq, blocks }, { adapters: 'adapter' in model.dims })
       const at = input('at', [...fed.tokens.shape.filter(d => d.name !== 'seq'), { name: 'draw', size: draws }], 'i32') as Tree
       return compile((params: Tree, cache: KeyValues, given: typeof fed, places: Tree) => {
         const { states, cache: after } = model.extend(params, cache, given, size)

@@ -24,7 +24,7 @@ export class Turns {
         return await own()
       }
       const done = this.#last.then(async () => {
-        while (this.#open !== undefined) await this.#open
+        await this.opened()
         const taken = take()
         this.#under = taken
         return await taken
@@ -47,6 +47,9 @@ export class Turns {
 
   /** No turn begins from now on, until `between` lets some. */
   close(): void { this.#open ??= new Promise(resolve => { this.#opens = resolve }) }
+
+  /** Resolves once turns may begin: what is decided before may be out of date then. */
+  async opened(): Promise<void> { while (this.#open !== undefined) await this.#open }
 
   /** Lets turns be taken between two pieces of other work, for so many milliseconds at most, and only while somebody wants one. All processes call it. */
   async between(milliseconds: number, isWanted: () => boolean): Promise<void> {

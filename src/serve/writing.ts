@@ -3,6 +3,7 @@ import { threefry2x32 } from '../core/threefry.ts'
 import { UsageError } from '../core/errors.ts'
 import type { StreamDecoder, Tokenizer } from '../data/index.ts'
 import type { Asked, Ending, Written } from './asking.ts'
+import type { Pinned } from './adapter-slots.ts'
 import { Lookup } from './lookup.ts'
 import type { Drawn } from './order.ts'
 import type { Text } from './schedule.ts'
@@ -23,6 +24,8 @@ export interface WritingOptions {
   readonly ends: readonly number[]
   readonly context: number
   readonly place?: Place | undefined
+  /** The adapter that it has from its beginning to its end. */
+  readonly pinned?: Pinned | undefined
   /** Tokens that are guessed and checked in one step at most; none unless said. */
   readonly drafts?: number | undefined
 }
@@ -61,7 +64,7 @@ export class Writing {
     // Log-probabilities of the prompt are told once, with the first choice.
     const all = asked.promptLogprobs !== undefined && choice === 0
     const tokens = [...asked.prompt]
-    this.text = { scope: `${asked.adapter ?? ''} ${asked.scope}`, tokens, prompt, drawFrom: all ? 0 : prompt - 1, ...(mayGuess(asked) && (options.drafts ?? 0) > 0 ? { guess: this.#guesses(tokens, options.drafts ?? 0) } : {}) }
+    this.text = { scope: `${options.pinned?.serial ?? ''} ${asked.scope}`, ...(options.pinned === undefined ? {} : { adapter: options.pinned.slot }), tokens, prompt, drawFrom: all ? 0 : prompt - 1, ...(mayGuess(asked) && (options.drafts ?? 0) > 0 ? { guess: this.#guesses(tokens, options.drafts ?? 0) } : {}) }
   }
 
   #guesses(tokens: readonly number[], most: number): () => readonly number[] {

@@ -49,6 +49,8 @@ export class Call {
     else options.signal.addEventListener('abort', this.abort, { once: true })
   }
 
+  /** Aborted once nobody waits for the answer any more. */
+  get signal(): AbortSignal { return this.#controller.signal }
   /** Nobody waits for the answer any more. */
   readonly abort = (): void => { this.#controller.abort() }
   readonly failed = (e: unknown): void => {

@@ -45,7 +45,7 @@ export async function chatCompletions(call: Call): Promise<Response> {
       }),
     })
   }
-  return eventStream(chunks(told), call.abort, call.failed)
+  return eventStream(chunks(told), { left: call.abort, failed: call.failed })
 
   async function* chunks(all: AsyncIterable<Told>): AsyncGenerator<object> {
     const wantsUsage = request.stream_options?.include_usage === true

@@ -21,7 +21,7 @@ function promptsOf(prompt: CompletionRequest['prompt'], encode: (text: string) =
 export async function completions(call: Call): Promise<Response> {
   const request = await call.read(completionSchema)
   const model = writerOf(modelNamed(call.models, request.model))
-  const { tokenizer } = model
+  const { tokenizer, answering } = model
   if ((request.suffix ?? '') !== '') throw new ApiError(400, 'this server puts no text in between: leave suffix out', { param: 'suffix' })
   if (request.best_of !== undefined && request.best_of !== null && request.best_of !== (request.n ?? 1)) throw new ApiError(400, 'this server chooses no best answers: ask for n', { param: 'best_of' })
   const echo = request.echo === true
@@ -33,7 +33,7 @@ export async function completions(call: Call): Promise<Response> {
   const asked = prompts.map(prompt => askedFrom(request, { prompt, maxTokens: Math.max(1, wanted), logprobs, promptLogprobs: echo ? logprobs : undefined }, { vocab: tokenizer.vocab, scope: call.scope, adapter: model.adapter }))
   const choices = request.n ?? 1
   const told = asked.map(a => call.ask(model, a))
-  const head = { id: idOf('cmpl'), created: seconds(), model: model.name, object: 'text_completion' }
+  const head = { id: idOf('cmpl'), created: seconds(), model: model.name, object: 'text_completion', ...(answering.load().step === undefined ? {} : { training_step: answering.load().step }) }
 
   if (request.stream !== true) {
     const all = await Promise.all(told.map(t => whole(t, choices)))
@@ -51,7 +51,7 @@ export async function completions(call: Call): Promise<Response> {
       })),
     })
   }
-  return eventStream(chunks(), call.abort, call.failed)
+  return eventStream(chunks(), { left: call.abort, failed: call.failed })
 
   async function* chunks(): AsyncGenerator<object> {
     const wantsUsage = request.stream_options?.include_usage === true

@@ -1,5 +1,7 @@
 /** What a server has done and is doing, as Prometheus reads it, by the names that vLLM has made usual. */
 import type { Asked, Load, Told } from '../serve/asking.ts'
+import { Recent } from './recent.ts'
+import type { LastMinute } from './state-shape.ts'
 
 /** Seconds, from a token to a long answer. */
 const bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
@@ -32,7 +34,7 @@ const histograms = {
 } as const
 type HistogramName = keyof typeof histograms
 
-interface OfModel { readonly histograms: { readonly [N in HistogramName]: Histogram }; promptTokens: number; cachedTokens: number; tokens: number; readonly ends: Map<string, number> }
+interface OfModel { readonly histograms: { readonly [N in HistogramName]: Histogram }; promptTokens: number; cachedTokens: number; tokens: number; readonly ends: Map<string, number>; readonly recent: Recent }
 
 const escaped = (text: string): string => text.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n')
 const prefix = 'meshwork:'
@@ -59,13 +61,21 @@ export class Metrics {
         if (t.type === 'prompt') {
           of.promptTokens += t.tokens
           of.cachedTokens += t.cached
+          of.recent.prompt(t.tokens, t.cached)
         } else if (t.type === 'more') {
           const before = last.get(t.choice)
-          if (before === undefined && last.size === 0) of.histograms.time_to_first_token_seconds.observe(since(began))
-          if (before !== undefined) of.histograms.inter_token_latency_seconds.observe(since(before))
+          if (before === undefined && last.size === 0) {
+            of.histograms.time_to_first_token_seconds.observe(since(began))
+            of.recent.first(since(began))
+          }
+          if (before !== undefined) {
+            of.histograms.inter_token_latency_seconds.observe(since(before))
+            of.recent.between(since(before))
+          }
           last.set(t.choice, performance.now())
           tokens += t.tokens.length
           of.tokens += t.tokens.length
+          of.recent.tokens(t.tokens.length)
         }
       },
       ended(reason) {
@@ -82,12 +92,16 @@ export class Metrics {
     const of = this.#of(model)
     const began = performance.now()
     of.promptTokens += tokens
+    of.recent.prompt(tokens, 0)
     return reason => {
       of.ends.set(reason, (of.ends.get(reason) ?? 0) + 1)
       of.histograms.e2e_request_latency_seconds.observe((performance.now() - began) / 1000)
       of.histograms.request_prompt_tokens.observe(tokens)
     }
   }
+
+  /** The last minute of a model. */
+  recent(model: string): LastMinute { return this.#of(model).recent.told() }
 
   text(loads: readonly { readonly name: string; readonly load: Load }[]): string {
     const out: string[] = []
@@ -115,7 +129,7 @@ export class Metrics {
     let found = this.#models.get(model)
     if (found === undefined) {
       const made = Object.fromEntries(Object.entries(histograms).map(([name, [, of]]) => [name, new Histogram(of)])) as OfModel['histograms']
-      this.#models.set(model, found = { histograms: made, promptTokens: 0, cachedTokens: 0, tokens: 0, ends: new Map() })
+      this.#models.set(model, found = { histograms: made, promptTokens: 0, cachedTokens: 0, tokens: 0, ends: new Map(), recent: new Recent() })
     }
     return found
   }

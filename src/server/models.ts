@@ -17,9 +17,20 @@ export interface WritingModel extends Named {
   /** The name under which `answering` knows the adapter, and that of the model it belongs to. */
   readonly adapter?: string | undefined
   readonly parent?: string | undefined
+  /** What loads and drops adapters of it while it answers. */
+  readonly adapters?: AdapterPlace | undefined
+}
+/** Where clients may have adapters loaded from: folders under one of the server's. */
+export interface AdapterPlace {
+  /** @throws ApiError, MeshworkError where there is none that fits */
+  load(name: string, path: string): Promise<void>
+  drop(name: string): boolean
 }
 export interface EmbeddingModel extends Named { readonly embedding: EmbeddingQueue }
 export type ServedModel = WritingModel | EmbeddingModel
+
+/** Models, and each of their adapters as one more. */
+export const withAdaptersOf = (models: readonly ServedModel[]): readonly ServedModel[] => models.flatMap((m): ServedModel[] => (isWriter(m) ? [m, ...m.answering.adapters.map((adapter): WritingModel => ({ ...m, name: adapter, adapter, parent: m.name }))] : [m]))
 
 /** @throws ApiError where there is none of that name */
 export function modelNamed(models: readonly ServedModel[], name: string): ServedModel {

@@ -37,7 +37,7 @@ const answerSchemas: { readonly [N in AnswerName]: Schema } = {
     id: string, object: fixed('chat.completion'), created: integer, model: string, usage, training_step: integer,
     choices: list(object({ index: integer, message: object({ role: fixed('assistant'), content: maybe(string), refusal: { type: 'null' }, annotations: list({}), tool_calls: list(call) }, ['role', 'content', 'refusal']), logprobs: maybe({ type: 'object' }), finish_reason: finish })),
   }, ['id', 'object', 'created', 'model', 'usage', 'choices']),
-  completion: object({ id: string, object: fixed('text_completion'), created: integer, model: string, usage, choices: list(object({ index: integer, text: string, logprobs: maybe({ type: 'object' }), finish_reason: finish })) }),
+  completion: object({ id: string, object: fixed('text_completion'), created: integer, model: string, usage, training_step: integer, choices: list(object({ index: integer, text: string, logprobs: maybe({ type: 'object' }), finish_reason: finish })) }, ['id', 'object', 'created', 'model', 'usage', 'choices']),
   response: object({ id: string, object: fixed('response'), created_at: integer, status: { enum: ['completed', 'incomplete', 'in_progress', 'failed'] }, model: string, output: list({ type: 'object' }), usage: maybe({ type: 'object' }) }),
   embeddings: object({ object: fixed('list'), model: string, data: list(object({ object: fixed('embedding'), index: integer, embedding: { anyOf: [list({ type: 'number' }), string] } })), usage: object({ prompt_tokens: integer, total_tokens: integer }) }),
   tokens: object({ tokens: list(integer), count: integer, max_model_len: integer, token_strs: list(string) }),
@@ -61,7 +61,7 @@ export function openApi(routes: readonly RouteOutline[]): object {
     const named = [...path.matchAll(/:(\w+)(?:\{[^}]*\})?/g)].map(m => m[1] as string)
     const at = path.replace(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')
     const content = text === undefined ? { ...(answers === undefined ? {} : json({ $ref: `#/components/schemas/${answers}` })), ...(streams === true ? { 'text/event-stream': { schema: string } } : {}) } : { [text]: { schema: string } }
-    const failures = Object.entries(refusals).filter(([status]) => open !== true || status === '403' || status === '503').filter(([status]) => method === 'post' || !['413', '429', '499'].includes(status))
+    const failures = Object.entries(refusals).filter(([status]) => open !== true || status === '403' || status === '503' || (status === '404' && text !== undefined)).filter(([status]) => method === 'post' || !['413', '429', '499'].includes(status))
     ;(paths[at] ??= {})[method] = {
       summary: what, operationId: `${method}${at.replace(/[^A-Za-z0-9]+(\w?)/g, (_, c: string) => c.toUpperCase())}`, security: open === true ? [] : [{ key: [] }, {}],
       ...(named.length === 0 ? {} : { parameters: named.map(name => ({ name, in: 'path', required: true, schema: string })) }),

@@ -93,7 +93,7 @@ export async function responses(call: Call): Promise<Response> {
   }, { prompt, maxTokens: request.max_output_tokens ?? undefined, logprobs: wantsLogprobs ? request.top_logprobs ?? 0 : undefined, constraint: offered?.constraint }, { vocab: tokenizer.vocab, scope: call.scope, adapter: model.adapter })
   const told = call.ask(model, asked, 'input')
   const head = { id: idOf('resp'), object: 'response', created_at: seconds(), model: model.name }
-  if (request.stream === true) return eventStream(numbered(events(told)), call.abort, call.failed, true)
+  if (request.stream === true) return eventStream(numbered(events(told)), { left: call.abort, failed: call.failed, named: true })
   let last: object = {}
   for await (const { response } of events(told)) if (response !== undefined) last = response as object
   call.requireConnected()

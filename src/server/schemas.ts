@@ -23,6 +23,8 @@ export interface CompletionRequest extends SamplingRequest {
 }
 export interface TokenizeRequest { readonly model?: May<string>; readonly prompt?: string | undefined; readonly content?: string | undefined; readonly messages?: MessageRequest[] | undefined; readonly add_special_tokens?: May<boolean> }
 export interface EmbeddingRequest { readonly model: string; readonly input: string | string[] | number[] | number[][]; readonly encoding_format?: May<'float' | 'base64'>; readonly dimensions?: May<number> }
+export interface LoadAdapterRequest { readonly model?: May<string>; readonly lora_name: string; readonly lora_path: string }
+export interface DropAdapterRequest { readonly model?: May<string>; readonly lora_name: string }
 export interface DetokenizeRequest { readonly model?: May<string>; readonly tokens: number[] }
 
 const most = 2 ** 31 - 1
@@ -66,3 +68,5 @@ export const embeddingSchema: z.ZodType<EmbeddingRequest> = z.object({
 })
 export const tokenizeSchema: z.ZodType<TokenizeRequest> = z.object({ model: name.nullish(), prompt: z.string().optional(), content: z.string().optional(), messages: z.array(message).optional(), add_special_tokens: flag })
 export const detokenizeSchema: z.ZodType<DetokenizeRequest> = z.object({ model: name.nullish(), tokens: ids })
+export const loadAdapterSchema: z.ZodType<LoadAdapterRequest> = z.object({ model: name.nullish(), lora_name: z.string().min(1).max(256), lora_path: z.string().min(1).max(4096) })
+export const dropAdapterSchema: z.ZodType<DropAdapterRequest> = z.object({ model: name.nullish(), lora_name: z.string().min(1).max(256) })

@@ -10,7 +10,8 @@ import { Call } from './call.ts'
 import { ApiError, apiError } from './errors.ts'
 import { Guard, isLoopback } from './guard.ts'
 import { Metrics } from './metrics.ts'
-import { loadOf, type ServedModel } from './models.ts'
+import { loadOf, withAdaptersOf, type ServedModel } from './models.ts'
+import { readPage } from './page.ts'
 import { routes, type RouteState } from './routes.ts'
 
 export interface ServerOptions {
@@ -43,7 +44,8 @@ export async function openServer({ models, host = '127.0.0.1', port = 0, keys = 
   if (!isLoopback(host) && keys.length === 0 && !anonymous) throw new UsageError({ code: 'open-server', what: `${host} can be reached from elsewhere, and no key is asked for`, fix: 'give keys: MESHWORK_API_KEYS=…, or say that anybody may ask: --allow-anonymous' })
   const [guard, metrics, ending] = [new Guard(host, keys), new Metrics(), new AbortController()]
   let ready = true
-  const state: RouteState = { metrics, isReady: () => ready && models.every(m => { const { failing, stepSeconds } = loadOf(m); return !failing && stepSeconds < stalled }) }
+  const page = await readPage()
+  const state: RouteState = { metrics, page, isEnding: () => !ready, isReady: () => ready && models.every(m => { const { failing, stepSeconds } = loadOf(m); return !failing && stepSeconds < stalled }) }
   const app = new Hono()
   const failure = (c: Context, e: unknown, id: string): Response => {
     const error = apiError(e)
@@ -61,7 +63,7 @@ export async function openServer({ models, host = '127.0.0.1', port = 0, keys = 
         const scope = isOpen === true ? '' : guard.scopeOf(c.req.header('authorization'))
         if (method === 'post' && !ready) throw new ApiError(503, 'the server is about to end', { type: 'server_error', code: 'draining', headers: { 'retry-after': '5' } })
         const signal = AbortSignal.any([c.req.raw.signal, ending.signal])
-        response = await run(new Call({ models, metrics, scope, signal, text: () => c.req.text(), log }), c, state)
+        response = await run(new Call({ models: withAdaptersOf(models), metrics, scope, signal, text: () => c.req.text(), log }), c, state)
       } catch (e) {
         response = failure(c, e, id)
       }

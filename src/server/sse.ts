@@ -4,25 +4,51 @@ import { apiError } from './errors.ts'
 const utf8 = new TextEncoder()
 const event = (data: string, type?: string): Uint8Array => utf8.encode(`${type === undefined ? '' : `event: ${type}\n`}data: ${data}\n\n`)
 
-/**
- * @param events objects, in their order
- * @param left called when the client has gone before the end
- * @param named whether each event has its `type` for a name
- */
-export function eventStream(events: AsyncIterable<object>, left: () => void, failed: (e: unknown) => void, named = false): Response {
+export interface EventStreamOptions {
+  /** Called when the client has gone before the end, or reads no more. */
+  readonly left: () => void
+  readonly failed: (e: unknown) => void
+  /** Whether each event has its `type` for a name. */
+  readonly named?: boolean
+  /** Milliseconds after which a client that is waited for hears that it is; 15 s unless said. */
+  readonly pingEvery?: number
+  /** Milliseconds for which a client may read nothing while there is something for it; 60 s unless said. */
+  readonly patience?: number
+}
+
+/** @param events objects, in their order */
+export function eventStream(events: AsyncIterable<object>, { left, failed, named = false, pingEvery = 15_000, patience = 60_000 }: EventStreamOptions): Response {
   const iterator = events[Symbol.asyncIterator]()
   let ended = false
+  let unread: NodeJS.Timeout | undefined
+  const leave = async (): Promise<void> => {
+    ended = true
+    clearTimeout(unread)
+    left()
+    await iterator.return?.()
+  }
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
+      clearTimeout(unread)
       if (ended) return
+      const ping = setInterval(() => { controller.enqueue(utf8.encode(': ping\n\n')) }, pingEvery)
       try {
         const next = await iterator.next()
+        clearInterval(ping)
+        // The client may have gone while the event was waited for.
+        if (ended as boolean) return
         if (next.done === true) {
           ended = true
           controller.enqueue(event('[DONE]'))
           controller.close()
-        } else controller.enqueue(event(JSON.stringify(next.value), named ? (next.value as { readonly type: string }).type : undefined))
+          return
+        }
+        controller.enqueue(event(JSON.stringify(next.value), named ? (next.value as { readonly type: string }).type : undefined))
+        // There is no room any more until the client reads.
+        if ((controller.desiredSize ?? 0) <= 0) unread = setTimeout(() => { controller.error(new Error('the client reads nothing')); void leave() }, patience)
       } catch (e) {
+        clearInterval(ping)
+        if (ended as boolean) return
         ended = true
         failed(e)
         // The status has been sent: what went wrong is an event, and no other follows.
@@ -30,11 +56,7 @@ export function eventStream(events: AsyncIterable<object>, left: () => void, fai
         controller.close()
       }
     },
-    async cancel() {
-      ended = true
-      left()
-      await iterator.return?.()
-    },
+    cancel: leave,
   }, { highWaterMark: 4 })
   return new Response(body, { headers: { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' } })
 }

@@ -26,12 +26,15 @@ export interface Keeper {
   /** The last checkpoint, and what was told since is taken back. */
   rewind(): Promise<Point>
 }
+export type Between = (step: number, params: Arrays<Tree>) => Promise<void>
 export interface LoopOptions {
   /** Hears events in their order; the loop waits for it. */
   readonly tell: (event: TrainEvent) => Promise<void>
   readonly clock: Clock
   readonly keeper?: Keeper | undefined
   readonly signal?: AbortSignal | undefined
+  /** Something else that the devices do between two steps: it is given the parameters behind so many steps, which are its own until it returns. */
+  readonly between?: Between | undefined
   /** Milliseconds for the last evaluation of a run that is asked to end. */
   readonly lastEvaluation?: () => number
 }
@@ -94,6 +97,7 @@ export class Loop {
         }
         await keeper?.poll()
         if (last || stop) break
+        await this.options.between?.(step, this.state.params as Arrays<Tree>)
         const batch = await this.nextBatch()
         stop = await this.asked()
         if (!stop && batch !== undefined && await this.launch(batch) === 'rewind') await this.rewind()

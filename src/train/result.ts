@@ -9,7 +9,7 @@ import { writeTokenizer } from '../data/index.ts'
 import { fromFirst, type MeshArray } from '../engine/index.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { namedArrays } from './evaluate.ts'
-import { readConfig } from './pretrained.ts'
+import { readConfig } from '../pretrained/pretrained.ts'
 import type { Run } from './run.ts'
 import type { Session } from './session.ts'
 

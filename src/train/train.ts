@@ -12,7 +12,7 @@ import { listeners, resultOf, type FitOptions, type FitResult } from './fit.ts'
 import { checkFolder, RunFolder, type FolderChoice } from './folder.ts'
 import { RunKeeper, wantedOf, whole } from './keep.ts'
 import { Log } from './log.ts'
-import { Loop, type LoopResult, type Point } from './loop.ts'
+import { Loop, type Between, type LoopResult, type Point } from './loop.ts'
 import { kindsOf } from './parts.ts'
 import { parseProgress } from './progress.ts'
 import { describeCheckpoints, writeResult } from './result.ts'
@@ -26,6 +26,8 @@ export interface TrainOptions extends FitOptions {
   readonly out?: FolderChoice | undefined
   /** The checkpoint of another run, or its folder, which a run that has not begun goes on from: weights, slots, step and place in the data. */
   readonly resume?: string | undefined
+  /** Made once the run's programs are compiled, in every process: what else the devices do between two steps. */
+  readonly beside?: ((session: Session) => Promise<Between>) | undefined
   /** Where the run's values come from, for commands that need them again: a recipe's name or file. */
   readonly recipe?: string | undefined
 }
@@ -135,7 +137,8 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     const keeper = checkpoints === undefined ? undefined : new RunKeeper({ checkpoints, heard, log, clock, placements, files, backend, mesh, every: run.checkpoint.every, best: run.checkpoint.keep.best !== undefined, steps: run.steps, left, tell, onSave })
     job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
     if (run.guard.policy === 'rewind' && !own) await keeper?.save(point, undefined)
-    loop = new Loop(session, point, { tell, clock, keeper, signal, lastEvaluation: () => left() / 2 })
+    const between = await job.beside?.(session)
+    loop = new Loop(session, point, { tell, clock, keeper, signal, between, lastEvaluation: () => left() / 2 })
     const result = await loop.run()
     try {
       await clock.time('checkpoints', async () => keeper?.finish())

@@ -10,7 +10,7 @@ import { compile, leavesOf, mesh as meshOf, MeshArray, openBackend, placementTre
 import { tensorTypes } from '../../src/formats/gguf/types.ts'
 import { architectureNamed, llama, llamaModel } from '../../src/models/index.ts'
 import { openKept } from '../../src/serve/kept.ts'
-import { readPretrained } from '../../src/train/pretrained.ts'
+import { readPretrained } from '../../src/pretrained/pretrained.ts'
 import { temporaryFolder } from '../data/temporary.ts'
 import { relativeError } from '../support/values.ts'
 

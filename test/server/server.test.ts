@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { UsageError } from '../../src/core/errors.ts'
 import { Answerer } from '../../src/serve/answerer.ts'
 import { openServer, routes } from '../../src/server/index.ts'
+import { readPage } from '../../src/server/page.ts'
 import { optionsOf } from '../serve/traces.ts'
 import { events, served, tokenizer, type Served } from './support.ts'
 
@@ -121,8 +122,9 @@ describe('what is refused', () => {
 describe('who may ask', () => {
   test('with keys, whoever has one: every route but those of health', async () => {
     const locked = await served({ keys: ['secret-1', 'secret-2'] })
+    const asset = (await readPage()).paths.find(p => p !== '/') ?? ''
     for (const { method, path, open: isOpen } of routes) {
-      const at = path.replace(':id{.+}', model)
+      const at = path.replace(':id{.+}', model).replace('/assets/:file', asset)
       const status = async (authorization?: string): Promise<number> => (await fetch(`${locked.server.url}${at}`, { method: method.toUpperCase(), ...(method === 'post' ? { body: '{}' } : {}), headers: authorization === undefined ? {} : { authorization } })).status
       expect([path, await status()]).toEqual([path, isOpen === true ? 200 : 401])
       if (isOpen === true) continue

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { FileError } from '../core/errors.ts'
 import type { Plain, PlainObject } from '../core/plain.ts'
 import { templateOf, type ChatTemplate, type Tokenizer } from '../data/index.ts'
-import { chatTemplateIn } from '../train/chat-template.ts'
-import type { Pretrained } from '../train/pretrained.ts'
+import { chatTemplateIn } from './chat-template.ts'
+import type { Pretrained } from './pretrained.ts'
 
 const largest = 2 ** 20
 /** A small file of JSON beside a model; undefined where there is none. */

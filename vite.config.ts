@@ -1,0 +1,19 @@
+/** How the page of `meshwork serve` is built: from src/page into dist/page, with no script or style within its HTML. */
+import { fileURLToPath } from 'node:url'
+import { defineConfig, type UserConfig } from 'vite'
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+
+const config: UserConfig = defineConfig({
+  root: at('src/page'),
+  // Paths stay right where a proxy has the server under a path of its own.
+  base: './',
+  publicDir: false,
+  oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  build: {
+    outDir: at('dist/page'), emptyOutDir: true, target: 'es2022', reportCompressedSize: false, license: { fileName: 'licenses.md' },
+    // The page's policy takes nothing from `data:` addresses.
+    assetsInlineLimit: 0, modulePreload: { polyfill: false },
+  },
+})
+export default config
