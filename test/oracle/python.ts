@@ -31,6 +31,16 @@ const measuring: Environment = {
   packages: [`transformers==${transformersVersion}`, `torch==${torchVersion}`, 'numpy>=2.1,<3', `sacrebleu==${sacrebleuVersion}`, 'scikit-learn==1.9.1', 'scipy>=1.14,<2'],
 }
 
+export const llguidanceVersion = '1.9.1'
+const llguidance: Environment = { folder: `oracle-llguidance-${llguidanceVersion}`, name: 'llguidance', packages: [`llguidance==${llguidanceVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
+export const lmEvalVersion = '0.4.13'
+const lmEval: Environment = { folder: `oracle-lm-eval-${lmEvalVersion}`, name: 'lm-eval', packages: [`lm_eval[api]==${lmEvalVersion}`], oldest: [3, 10] }
+export const [complyVersion, schemathesisVersion, benchyVersion] = ['0.5.0', '4.32.5', '0.4.0'] as const
+const clients: Environment = {
+  folder: `oracle-clients-${complyVersion}-${schemathesisVersion}-${benchyVersion}`, name: 'llama-benchy', oldest: [3, 10],
+  packages: [`llm-comply==${complyVersion}`, `schemathesis==${schemathesisVersion}`, `llama-benchy==${benchyVersion}`],
+}
+
 /** No Python, or one that cannot be used. */
 export class PythonError extends MeshworkError {}
 
@@ -110,6 +120,10 @@ export const transformersPython = (say: Say): Promise<string> => pythonOf(transf
 export const peftPython = (say: Say): Promise<string> => pythonOf(peft, say)
 /** With sacrebleu, scikit-learn and SciPy in it, too. */
 export const measurePython = (say: Say): Promise<string> => pythonOf(measuring, say)
+export const llguidancePython = (say: Say): Promise<string> => pythonOf(llguidance, say)
+export const lmEvalPython = (say: Say): Promise<string> => pythonOf(lmEval, say)
+/** With llm-comply, schemathesis and llama-benchy in it. */
+export const clientsPython = (say: Say): Promise<string> => pythonOf(clients, say)
 
 async function must(what: string, fix: string, { code, output }: Ended): Promise<void> {
   if (code === 0) return

@@ -1,4 +1,4 @@
-/** The oracle: others compute the same, and must get the same numbers. `--only gpt`, `--only models`, `--only adapters`, `--only minilm`, `--only measure`, `--only smollm2`, `--only ops` or `--only optimizers`; `--json`. */
+/** The oracle: others compute the same, and must get the same numbers. `--only gpt`, `--only models`, `--only adapters`, `--only minilm`, `--only measure`, `--only smollm2`, `--only ops`, `--only optimizers`, `--only grammar`, `--only serve` or `--only lm-eval`; `--json`. */
 import { parseArgs } from 'node:util'
 import { UsageError } from '../../src/core/errors.ts'
 import { didYouMean } from '../../src/core/nearest.ts'
@@ -6,6 +6,7 @@ import { openBackend, type Backend } from '../../src/engine/index.ts'
 import { adaptersReport } from './adapters.ts'
 import type { Report } from './compare.ts'
 import { gptReport } from './gpt.ts'
+import { grammarReport } from './grammar.ts'
 import { endWith } from './main.ts'
 import { measureReport } from './measure.ts'
 import { minilmReport } from './minilm.ts'
@@ -13,9 +14,11 @@ import { modelsReport } from './models.ts'
 import { opsReport } from './ops.ts'
 import { optimizersReport } from './optimizers.ts'
 import type { Say } from './python.ts'
+import { lmEvalReport } from './lm-eval.ts'
+import { serveReport } from './serve.ts'
 import { smollm2Report } from './smollm2.ts'
 
-const judged: { readonly [name: string]: (backend: Backend, say: Say) => Promise<Report> } = { gpt: gptReport, models: modelsReport, adapters: adaptersReport, minilm: minilmReport, measure: measureReport, smollm2: smollm2Report, ops: opsReport, optimizers: optimizersReport }
+const judged: { readonly [name: string]: (backend: Backend, say: Say) => Promise<Report> } = { gpt: gptReport, models: modelsReport, adapters: adaptersReport, minilm: minilmReport, measure: measureReport, smollm2: smollm2Report, ops: opsReport, optimizers: optimizersReport, grammar: grammarReport, serve: serveReport, 'lm-eval': lmEvalReport }
 
 async function main(): Promise<number> {
   const { json, only } = parseArgs({ options: { json: { type: 'boolean', default: false }, only: { type: 'string' } } }).values

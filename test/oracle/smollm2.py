@@ -1,6 +1,7 @@
 """SmolLM2's real weights: what an independent forward makes of them. The GGUF file is read and its blocks are decoded here, with NumPy alone.
 
-    python test/oracle/smollm2.py FILE.gguf FOLDER        with transformers 5.24.0 and torch 2.13.0; FOLDER has ids.json, rows of token ids, and gets logprobs.json, of each token but a row's first
+    python test/oracle/smollm2.py FILE.gguf FOLDER        with transformers 5.24.0 and torch 2.13.0; FOLDER has ids.json, rows of token ids, and gets logprobs.json,
+    of each token but a row's first, and likeliest.json, of the same places the likeliest token and its log-probability
 """
 import json
 import os
@@ -100,10 +101,13 @@ left = model.load_state_dict(state, strict=False)
 assert left.missing_keys == ['lm_head.weight'] and not left.unexpected_keys, left
 model.tie_weights()
 model.eval()
-found = []
+found, likeliest = [], []
 with torch.no_grad():
     for row in json.load(open(os.path.join(folder, 'ids.json'))):
         ids = torch.tensor([row])
         logits = model(input_ids=ids).logits[0, :-1]
+        best = logits.max(-1)
+        likeliest.append([best.indices.tolist(), (best.values - logits.logsumexp(-1)).tolist()])
         found.append((logits.gather(1, ids[0, 1:, None])[:, 0] - logits.logsumexp(-1)).tolist())
 json.dump(found, open(os.path.join(folder, 'logprobs.json'), 'w'))
+json.dump(likeliest, open(os.path.join(folder, 'likeliest.json'), 'w'))

@@ -29,7 +29,9 @@ export function parseEbnf(source: string): Map<string, Expr> {
     const hex = /^\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))/.exec(source.slice(at, at + 10))
     if (hex !== null) {
       at += hex[0].length
-      return parseInt(hex[1] ?? hex[2] ?? hex[3] ?? '', 16)
+      const p = parseInt(hex[1] ?? hex[2] ?? hex[3] ?? '', 16)
+      if (p > 0x10ffff) throw fail('there is no such character')
+      return p
     }
     const found = escapes[source[at + 1] ?? '']
     if (found === undefined) throw fail(`\\${source[at + 1] ?? ''} is no escape`)

@@ -23,7 +23,37 @@ export const nothing: Expr = seq()
 const utf8 = new TextEncoder()
 const byte = (b: number): Expr => ({ op: 'bytes', ranges: [[b, b]] })
 /** A text as it is. */
-export const literal = (text: string): Expr => ({ op: 'seq', items: [...utf8.encode(text)].map(byte) })
+export const literal = (text: string): Expr => run(utf8.encode(text))
+const run = (bytes: Uint8Array): Expr => ({ op: 'seq', items: Array.from(bytes, byte) })
+
+/** One of some texts, those that begin alike read together: of ten thousand no more is open at once than what comes next. */
+export function oneOf(texts: readonly string[]): Expr {
+  const all = [...new Set(texts)].map(text => utf8.encode(text)).sort((a, b) => Buffer.compare(a, b))
+  const build = (from: number, to: number, depth: number, level: number): Expr => {
+    if (to - from === 1) return run((all[from] as Uint8Array).subarray(depth))
+    // Texts that begin with each other in a long row lie no deeper than a stack allows.
+    if (level > 200) return any(...all.slice(from, to).map(text => run(text.subarray(depth))))
+    const branches: Expr[] = []
+    let i = from
+    if ((all[i] as Uint8Array).length === depth) {
+      branches.push(nothing)
+      i++
+    }
+    while (i < to) {
+      const first = (all[i] as Uint8Array)[depth] as number
+      let j = i
+      while (j < to && (all[j] as Uint8Array)[depth] === first) j++
+      // As far as they all go on alike.
+      let alike = depth + 1
+      const [low, high] = [all[i] as Uint8Array, all[j - 1] as Uint8Array]
+      while (alike < low.length && alike < high.length && low[alike] === high[alike]) alike++
+      branches.push(seq(run(low.subarray(depth, alike)), build(i, j, alike, level + 1)))
+      i = j
+    }
+    return any(...branches)
+  }
+  return all.length === 0 ? any() : build(0, all.length, 0, 0)
+}
 
 export type Range = readonly [number, number]
 /** Up to where code points take so many bytes. */

@@ -15,10 +15,13 @@ export interface GrammarPlace {
 export interface Grammar { start(): GrammarPlace }
 
 /** Masks that are kept. */
-const mostMasks = 2048
+const mostMasks = 1024
+/** Bytes that are tried before anything is answered. */
+const probed = 100
 
 export function grammarOf(machine: Machine, vocabulary: Vocabulary): Grammar {
   const states = new States(machine)
+  states.probe(probed)
   const masks = new Map<State, Uint32Array>()
   const maskOf = (state: State): Uint32Array => {
     let mask = masks.get(state)
@@ -37,6 +40,7 @@ export function grammarOf(machine: Machine, vocabulary: Vocabulary): Grammar {
       const text = vocabulary.texts[token]
       if (text === undefined || text.length === 0) return undefined
       let at: State | null = state
+      states.begin()
       for (const byte of text) {
         at = states.step(at, byte)
         if (at === null) return undefined
@@ -48,6 +52,7 @@ export function grammarOf(machine: Machine, vocabulary: Vocabulary): Grammar {
 }
 
 function walk(states: States, start: State, { size, ids, bytes, behind, firstId, endId, own, below }: Vocabulary): Uint32Array {
+  states.begin()
   const mask = new Uint32Array(Math.ceil(size / 32))
   const allow = (from: number, to: number): void => { for (let i = from; i < to; i++) { const id = ids[i] as number; mask[id >>> 5] = (mask[id >>> 5] as number) | 1 << (id & 31) } }
   /** Of states the bytes that lead back to them: as within a text. */

@@ -1,10 +1,11 @@
 /** JSON Schema as a grammar. What comes out is always valid; not everything that is valid can come out: members stand in the schema's order, and blanks are at most one. */
 import type { PlainObject } from '../../core/plain.ts'
-import { any, literal, nothing, repeat, rule, seq, without, everyCharacter, wrong, type Expr } from './expr.ts'
+import { any, literal, nothing, oneOf, repeat, rule, seq, without, everyCharacter, wrong, type Expr } from './expr.ts'
 import { formats } from './formats.ts'
 import { gap, jsonCharacter, jsonRules, member, text } from './json.ts'
 import { integersIn, multiplesOf, numbersIn, type Bounds } from './numbers.ts'
 import { parseRegex, patternExpr, searched } from './regex.ts'
+import { matches, namesBy } from './keys.ts'
 import { mergedSchema } from './merge-schemas.ts'
 
 type Schema = PlainObject
@@ -20,6 +21,10 @@ const wordsOf: { readonly [type: string]: readonly string[] } = {
 const unsupported = ['not', 'if', 'then', 'else', 'contains', 'minContains', 'maxContains', 'uniqueItems', 'propertyNames', 'dependentRequired', 'dependentSchemas', 'dependencies', 'unevaluatedItems', 'unevaluatedProperties', '$dynamicRef', '$recursiveRef', 'additionalItems']
 const deepest = 64
 const mostSchemas = 20_000
+/** Of a text or a list, as the least; and of a name among which others may come. */
+const [mostLeast, longestName] = [100_000, 500]
+/** That may not hold together, each of which is held against each. */
+const mostCases = 300
 
 export function schemaRules(root: unknown): Map<string, Expr> {
   const rules = new Map<string, Expr>(jsonRules)
@@ -32,8 +37,13 @@ export function schemaRules(root: unknown): Map<string, Expr> {
     const value = schema[name]
     if (value === undefined) return undefined
     if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw fail(path, `${name} is ${JSON.stringify(value)}`, 'give a whole number from 0 on')
+    if (name.startsWith('min') && value > mostLeast) throw fail(path, `${name} is ${value}`, `give ${mostLeast} at most`)
     return value
   }
+
+  const merged = (schemas: readonly unknown[], path: string): unknown => mergedSchema(schemas, (what, fix) => fail(path, what, fix), words => {
+    if ((count += words) > mostSchemas) throw fail(path, 'there are too many schemas to be joined', 'ask for less at once')
+  })
 
   /** What a reference within the schema names. */
   function pointed(ref: string, path: string): unknown {
@@ -57,6 +67,14 @@ export function schemaRules(root: unknown): Map<string, Expr> {
     return rule(name)
   }
 
+  /** A schema as a rule of its own, for what is written more than once: or what lies in each other would double with each level. */
+  function shared(schema: unknown, path: string, depth: number): Expr {
+    const found = expr(schema, path, depth)
+    if (found.op === 'rule' || found.op === 'bytes') return found
+    const name = `part ${rules.size} ${path}`
+    rules.set(name, found)
+    return rule(name)
+  }
   function expr(schema: unknown, path: string, depth: number): Expr {
     if (++count > mostSchemas || depth > deepest) throw fail(path, depth > deepest ? `schemas lie in each other more than ${deepest} deep` : 'there are too many schemas', 'ask for less at once')
     if (schema === true) return rule('value')
@@ -68,12 +86,12 @@ export function schemaRules(root: unknown): Map<string, Expr> {
       const parts = list(schema, 'allOf', path)
       const { allOf: _, ...rest } = schema
       const resolve = (s: unknown): unknown => (isObject(s) && typeof s['$ref'] === 'string' && Object.keys(s).length === 1 ? resolve(pointed(s['$ref'], path)) : s)
-      return expr(mergedSchema([rest, ...parts.map(resolve)], (what, fix) => fail(path, what, fix)), path, depth + 1)
+      return expr(merged([rest, ...parts.map(resolve)], path), path, depth + 1)
     }
     if (schema['$ref'] !== undefined) {
       const { $ref: ref, ...rest } = schema
       if (typeof ref !== 'string') throw fail(path, '$ref is no text', 'name a part of the schema')
-      if (Object.keys(rest).some(word => word in keywords)) return expr({ ...rest, allOf: [pointed(ref, path)] }, path, depth + 1)
+      if (Object.keys(rest).some(word => Object.hasOwn(keywords, word))) return expr({ ...rest, allOf: [pointed(ref, path)] }, path, depth + 1)
       return referred(ref, path, depth)
     }
     for (const word of ['anyOf', 'oneOf'] as const) {
@@ -81,11 +99,14 @@ export function schemaRules(root: unknown): Map<string, Expr> {
       const parts = list(schema, word, path)
       if (word === 'oneOf') refuseOverlap(parts, path)
       const rest = Object.fromEntries(Object.entries(schema).filter(([key]) => key !== word))
-      const more = Object.keys(rest).some(key => key in keywords)
-      return any(...parts.map((part, i) => expr(more ? mergedSchema([rest, isObject(part) && typeof part['$ref'] === 'string' ? pointed(part['$ref'], path) : part], (what, fix) => fail(path, what, fix)) : part, `${path}/${word}/${i}`, depth + 1)))
+      const more = Object.keys(rest).some(key => Object.hasOwn(keywords, key))
+      return any(...parts.map((part, i) => expr(more ? merged([rest, isObject(part) && typeof part['$ref'] === 'string' ? pointed(part['$ref'], path) : part], path) : part, `${path}/${word}/${i}`, depth + 1)))
     }
-    if (schema['const'] !== undefined) return constants([schema['const']], schema, path)
-    if (schema['enum'] !== undefined) return constants(list(schema, 'enum', path), schema, path)
+    if (schema['const'] !== undefined || schema['enum'] !== undefined) {
+      const known = schema['enum'] === undefined ? undefined : list(schema, 'enum', path)
+      const same = (x: unknown): boolean => JSON.stringify(x) === JSON.stringify(schema['const'])
+      return constants(schema['const'] === undefined ? known ?? [] : known?.filter(same) ?? [schema['const']], schema, path)
+    }
     const types = typesOf(schema, path)
     if (types === undefined) return rule('value')
     return any(...types.map(type => typed(type, schema, path, depth)))
@@ -101,7 +122,7 @@ export function schemaRules(root: unknown): Map<string, Expr> {
     const given = schema['type']
     if (given !== undefined) {
       const types = Array.isArray(given) ? given : [given]
-      for (const type of types) if (typeof type !== 'string' || !(type in wordsOf)) throw fail(path, `there is no type ${JSON.stringify(type)}`, `give one of ${Object.keys(wordsOf).join(', ')}`)
+      for (const type of types) if (typeof type !== 'string' || !Object.hasOwn(wordsOf, type)) throw fail(path, `there is no type ${JSON.stringify(type)}`, `give one of ${Object.keys(wordsOf).join(', ')}`)
       return types as string[]
     }
     const spoken = ['object', 'array', 'string', 'number'].filter(type => (wordsOf[type] ?? []).some(word => schema[word] !== undefined))
@@ -113,7 +134,10 @@ export function schemaRules(root: unknown): Map<string, Expr> {
     if (other !== undefined) throw fail(path, `"${other}" beside fixed values cannot be enforced`, 'leave out the values that it excludes, and it')
     const is = (value: unknown, type: string): boolean => (type === 'null' ? value === null : type === 'array' ? Array.isArray(value) : type === 'integer' ? Number.isInteger(value) : type === 'object' ? isObject(value) : typeof value === type)
     const kept = values.filter(value => types === undefined || types.some(type => is(value, type)))
-    return any(...kept.map(value => literal(JSON.stringify(value))))
+    const texts = kept.map(value => JSON.stringify(value))
+    // What is beyond a double is read as infinite, which no JSON can say.
+    if (texts.some((text, i) => text === 'null' && kept[i] !== null)) throw fail(path, 'a fixed number is too large', 'give one that a double holds')
+    return oneOf(texts)
   }
   function typed(type: string, schema: Schema, path: string, depth: number): Expr {
     if (type === 'null') return literal('null')
@@ -172,7 +196,7 @@ export function schemaRules(root: unknown): Map<string, Expr> {
     const most = none ? Math.min(max, before.length) : max
     if (min > most) throw fail(path, `at least ${min} items, and at most ${most}`, 'give the smaller number as minItems')
     const prefix = before.map((s, i) => expr(s, `${path}/prefixItems/${i}`, depth + 1))
-    const item = Array.isArray(given) || given === undefined ? rule('value') : none ? any() : expr(given, `${path}/items`, depth + 1)
+    const item = Array.isArray(given) || given === undefined ? rule('value') : none ? any() : shared(given, `${path}/items`, depth + 1)
     // From the last one on: what follows i items.
     let rest: Expr = most <= prefix.length ? nothing : prefix.length === 0
       ? most === 0 ? nothing : min === 0 ? any(nothing, seq(item, repeat(seq(comma, item), 0, most - 1), gap)) : seq(item, repeat(seq(comma, item), min - 1, most - 1), gap)
@@ -189,30 +213,38 @@ export function schemaRules(root: unknown): Map<string, Expr> {
     const required = schema['required'] ?? []
     if (!isObject(properties) || !isObject(patterns)) throw fail(path, 'properties are no object', 'give a schema by name')
     if (!Array.isArray(required) || !required.every((r): r is string => typeof r === 'string')) throw fail(path, 'required is no list of names', 'give a list of names')
-    const named = Object.keys(properties).length + Object.keys(patterns).length > 0
+    const spoken = Object.keys(patterns)
     // What is not listed may come where nothing is listed, or where the schema says so.
-    const additional = schema['additionalProperties'] ?? !named
-    const open = additional !== false
+    const additional = schema['additionalProperties'] ?? (Object.keys(properties).length === 0 && spoken.length === 0)
     const names = [...Object.keys(properties), ...required.filter(r => !Object.hasOwn(properties, r))]
-    for (const r of required) if (!Object.hasOwn(properties, r) && !open) throw fail(path, `"${r}" is required, and no schema says what it is`, 'add it to properties')
-    if (Object.keys(patterns).length > 0 && open && schema['additionalProperties'] !== undefined) throw fail(path, 'patternProperties beside additionalProperties cannot be enforced', 'give additionalProperties: false')
-    const members = names.map(name => ({ must: required.includes(name), expr: member(literal(JSON.stringify(name)), expr(Object.hasOwn(properties, name) ? properties[name] : additional, `${path}/properties/${name}`, depth + 1)) }))
-    const extra = [
-      ...Object.entries(patterns).map(([pattern, s]) => member(seq(literal('"'), searched(parseRegex(pattern), jsonCharacter), literal('"')), expr(s, `${path}/patternProperties`, depth + 1))),
-      ...open && Object.keys(patterns).length === 0 ? [member(otherText(names), expr(additional, `${path}/additionalProperties`, depth + 1))] : [],
-    ]
-    if (Object.keys(patterns).length > 0 && names.length > 0) throw fail(path, 'patternProperties beside properties cannot be enforced', 'give one of them')
+    const joined = (parts: readonly unknown[]): unknown => (parts.length === 0 ? additional : parts.length === 1 ? parts[0] : { allOf: parts })
+    const members = names.map(name => {
+      const said = joined([...Object.hasOwn(properties, name) ? [properties[name]] : [], ...spoken.filter(p => matches(p, name)).map(p => patterns[p])])
+      if (said === false && required.includes(name)) throw fail(path, `"${name}" is required, and ${Object.hasOwn(properties, name) ? 'nothing may stand there' : 'no schema says what it is'}`, 'add it to properties')
+      return { must: required.includes(name), expr: member(literal(JSON.stringify(name)), shared(said, `${path}/properties/${name}`, depth + 1)) }
+    })
+    const prefix = `object ${rules.size} ${path}`
+    // A name that is listed does not come among the others, too, nor do patterns that hold for one name get in each other's way.
+    const found = spoken.length === 0 ? undefined : namesBy(spoken, names, `${prefix} name`)
+    for (const [name, e] of found?.rules ?? []) rules.set(name, e)
+    const others = found === undefined ? [{ matched: [] as readonly number[], expr: undefined }] : found.classes
+    const extra = others.flatMap(({ matched, expr: name }) => {
+      const said = joined(matched.map(k => patterns[spoken[k] as string]))
+      return said === false ? [] : [member(name === undefined ? otherText(names, path) : seq(literal('"'), name, literal('"')), shared(said, `${path}/additionalProperties`, depth + 1))]
+    })
     const [min, max] = [whole(schema, 'minProperties', path) ?? 0, whole(schema, 'maxProperties', path) ?? Infinity]
     const must = members.filter(m => m.must).length
     const [least, most] = [Math.max(0, min - must), max === Infinity ? Infinity : max - members.length]
     if ((least > 0 || most !== Infinity) && members.some(m => !m.must) && (least > 0 || (extra.length > 0 && most !== Infinity) || max < members.length)) throw fail(path, 'a number of properties beside optional ones cannot be enforced', 'require them, or leave the number out')
     if (most < 0 || least > most || (least > 0 && extra.length === 0)) throw fail(path, 'no object has as many properties as it must have, and no more than it may', 'change minProperties or maxProperties')
-    const prefix = `object ${rules.size} ${path}`
-    const more = any(...extra)
+    // One name may come twice, and then it counts once.
+    if (least > 1 && extra.length > 0) throw fail(path, 'more than one property beside those that are required cannot be enforced', 'require them')
+    if (extra.length > 0) rules.set(`${prefix} more`, any(...extra))
+    const more = rule(`${prefix} more`)
     const tail = (started: boolean): Expr => {
-      if (extra.length === 0 || most === 0) return nothing
-      if (started) return repeat(seq(comma, more), least, most)
-      const some = seq(more, repeat(seq(comma, more), Math.max(0, least - 1), most - 1))
+      if (extra.length === 0 || most === 0) return started ? gap : nothing
+      if (started) return seq(repeat(seq(comma, more), least, most), gap)
+      const some = seq(more, repeat(seq(comma, more), Math.max(0, least - 1), most - 1), gap)
       return least > 0 ? some : any(nothing, some)
     }
     // A rule for what follows each member, with and without one before it: they share what follows them.
@@ -223,7 +255,7 @@ export function schemaRules(root: unknown): Map<string, Expr> {
         rules.set(`${prefix} ${i} ${started ? 1 : 0}`, always ? taken : any(taken, after(i + 1, started)))
       }
     })
-    return seq(literal('{'), gap, after(0, false), gap, literal('}'))
+    return seq(literal('{'), gap, after(0, false), literal('}'))
   }
   /** Cases of which one alone may hold are told apart by their types, or by what a property must be. */
   function refuseOverlap(parts: readonly unknown[], path: string): void {
@@ -231,7 +263,8 @@ export function schemaRules(root: unknown): Map<string, Expr> {
     const typesIn = (s: unknown): readonly string[] | undefined => {
       if (!isObject(s)) return undefined
       if (s['const'] !== undefined || Array.isArray(s['enum'])) return [...new Set((s['const'] !== undefined ? [s['const']] : s['enum'] as readonly unknown[]).map(v => (v === null ? 'null' : Array.isArray(v) ? 'array' : typeof v)))]
-      return typesOf(s, path)?.map(t => (t === 'integer' ? 'number' : t))
+      // What has no type holds for all other types, too.
+      return s['type'] === undefined ? undefined : typesOf(s, path)?.map(t => (t === 'integer' ? 'number' : t))
     }
     const valuesOf = (s: unknown): readonly string[] | undefined => (isObject(s) && s['const'] !== undefined ? [JSON.stringify(s['const'])] : isObject(s) && Array.isArray(s['enum']) ? s['enum'].map(v => JSON.stringify(v)) : undefined)
     const fixed = (s: unknown): ReadonlyMap<string, readonly string[]> => {
@@ -240,21 +273,24 @@ export function schemaRules(root: unknown): Map<string, Expr> {
       return new Map(Object.entries(s['properties']).flatMap(([name, p]) => { const values = valuesOf(p); return values === undefined || !required.includes(name) ? [] : [[name, values] as const] }))
     }
     const apart = (a: readonly string[] | undefined, b: readonly string[] | undefined): boolean => a !== undefined && b !== undefined && !a.some(x => b.includes(x))
-    for (const [i, a] of resolved.entries()) {
-      for (const b of resolved.slice(i + 1)) {
-        const [fa, fb] = [fixed(a), fixed(b)]
-        if (!apart(typesIn(a), typesIn(b)) && !apart(valuesOf(a), valuesOf(b)) && ![...fa].some(([name, values]) => apart(values, fb.get(name)))) throw fail(path, 'oneOf has cases that may hold together, which cannot be enforced', 'use anyOf, or tell them apart by a required property with a const')
+    if (resolved.length > mostCases) throw fail(path, `oneOf has more than ${mostCases} cases`, 'use anyOf, or an enum')
+    const told = resolved.map(s => ({ types: typesIn(s), values: valuesOf(s), fixed: fixed(s) }))
+    for (const [i, a] of told.entries()) {
+      for (const b of told.slice(i + 1)) {
+        if (!apart(a.types, b.types) && !apart(a.values, b.values) && ![...a.fixed].some(([name, values]) => apart(values, b.fixed.get(name)))) throw fail(path, 'oneOf has cases that may hold together, which cannot be enforced', 'use anyOf, or tell them apart by a required property with a const')
       }
     }
   }
   /** Texts that are none of some others, so that no name comes twice: without escapes but those that must be. */
-  function otherText(names: readonly string[]): Expr {
+  function otherText(names: readonly string[], path: string): Expr {
     if (names.length === 0) return rule('string')
+    if (names.some(name => name.length > longestName)) throw fail(path, `a name has more than ${longestName} characters`, 'give it a shorter one')
+    rules.set('rest of a name', repeat(jsonCharacter(everyCharacter), 0, Infinity))
     const from = (rest: readonly string[]): Expr => {
       const firsts = new Map<string, string[]>()
       for (const name of rest) if (name !== '') { const [c = ''] = name; firsts.set(c, [...firsts.get(c) ?? [], name.slice(c.length)]) }
       const points = [...firsts.keys()].map(c => [c.codePointAt(0) as number, c.codePointAt(0) as number] as const)
-      const others = seq(jsonCharacter(without(everyCharacter, points)), repeat(jsonCharacter(everyCharacter), 0, Infinity))
+      const others = seq(jsonCharacter(without(everyCharacter, points)), rule('rest of a name'))
       return any(...rest.includes('') ? [] : [nothing], others, ...[...firsts].map(([c, tails]) => seq(jsonCharacter([[c.codePointAt(0) as number, c.codePointAt(0) as number]]), from(tails))))
     }
     return seq(literal('"'), from(names), literal('"'))

@@ -1,5 +1,5 @@
 /** JSON as a grammar: its values, and texts of chosen characters. */
-import { any, characters, literal, maybe, repeat, rule, seq, without, type Expr, type Range } from './expr.ts'
+import { any, characters, literal, maybe, oneOf, repeat, rule, seq, without, type Expr, type Range } from './expr.ts'
 
 const bytes = (...ranges: readonly (readonly [number, number])[]): Expr => ({ op: 'bytes', ranges })
 const digit = bytes([48, 57])
@@ -16,7 +16,7 @@ const escapes: { readonly [point: number]: string } = { 0x22: '\\"', 0x5c: '\\\\
 export function jsonCharacter(ranges: readonly Range[]): Expr {
   const plain = ranges.flatMap(([low, high]) => plainCharacters.map(([a, b]): Range => [Math.max(low, a), Math.min(high, b)])).filter(([a, b]) => a <= b)
   const special = [...Array.from({ length: 32 }, (_, i) => i), 0x22, 0x5c].filter(p => ranges.some(([a, b]) => p >= a && p <= b))
-  return any(...plain.length === 0 ? [] : [characters(plain)], ...special.map(p => literal(escapes[p] ?? `\\u${p.toString(16).padStart(4, '0')}`)))
+  return any(...plain.length === 0 ? [] : [characters(plain)], ...special.length === 0 ? [] : [oneOf(special.map(p => escapes[p] ?? `\\u${p.toString(16).padStart(4, '0')}`))])
 }
 /** Any character of a text, by whichever escape. Halves of surrogate pairs come in pairs. */
 const escaped = any(
@@ -30,7 +30,7 @@ const anyCharacter: Expr = any(characters(plainCharacters), seq(literal('\\'), e
 /** A text of so many characters. */
 export const text = (min = 0, max: number = Infinity): Expr => seq(literal('"'), repeat(rule('character'), min, max), literal('"'))
 export const integer: Expr = seq(maybe(literal('-')), any(literal('0'), seq(bytes([49, 57]), digits)))
-export const fraction: Expr = seq(literal('.'), repeat(digit, 1, Infinity))
+const fraction: Expr = seq(literal('.'), repeat(digit, 1, Infinity))
 const exponent = seq(bytes([0x45, 0x45], [0x65, 0x65]), maybe(bytes([0x2b, 0x2b], [0x2d, 0x2d])), repeat(digit, 1, Infinity))
 export const number: Expr = seq(integer, maybe(fraction), maybe(exponent))
 

@@ -9,11 +9,27 @@ export type Node =
   | { readonly kind: 'count'; readonly body: number; readonly min: number; readonly max: number; readonly next: number }
   | { readonly kind: 'again' }
   | { readonly kind: 'return' }
-export interface Machine { readonly nodes: readonly Node[]; readonly start: number; /** Entries of rules. */ readonly entries: readonly number[] }
+export interface Machine {
+  readonly nodes: readonly Node[]
+  readonly start: number
+  /** Entries of rules. */
+  readonly entries: readonly number[]
+  /** Of each node how much deeper the stack must become, at least, until its rule returns; infinite where it never can. */
+  readonly needs: Float64Array
+}
 
 /** So many turns are written out; more are counted. */
 const unrolled = 3
-const mostNodes = 200_000
+const mostNodes = 150_000
+/** Rules that are open within each other, and turns that are counted. */
+export const deepest = 256
+
+function namesIn(e: Expr, into = new Set<string>()): ReadonlySet<string> {
+  if (e.op === 'rule') into.add(e.name)
+  else if (e.op === 'repeat') namesIn(e.item, into)
+  else if (e.op !== 'bytes') for (const item of e.items) namesIn(item, into)
+  return into
+}
 
 /** Rules that may be empty. */
 function nullable(rules: Rules): (e: Expr) => boolean {
@@ -25,11 +41,46 @@ function nullable(rules: Rules): (e: Expr) => boolean {
     if (e.op === 'repeat') return e.min === 0 || is(e.item)
     return empty.has(e.name)
   }
-  for (let before = -1; before !== empty.size;) {
-    before = empty.size
-    for (const [name, e] of rules) if (is(e)) empty.add(name)
+  // A rule is looked at again when one that it names has been found to be empty.
+  const named = new Map<string, string[]>()
+  for (const [name, e] of rules) for (const of of namesIn(e)) { const those = named.get(of); if (those === undefined) named.set(of, [name]); else those.push(name) }
+  const open = [...rules.keys()]
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    if (empty.has(name) || !is(rules.get(name) as Expr)) continue
+    empty.add(name)
+    open.push(...named.get(name) ?? [])
   }
   return is
+}
+
+/** What never comes to an end needs infinitely much, and what nothing can follow is never begun. */
+function needsOf(nodes: readonly Node[], entries: readonly number[]): Float64Array {
+  const needs = new Float64Array(nodes.length).fill(Infinity)
+  const after = (node: Node): readonly number[] => (node.kind === 'byte' ? [node.next] : node.kind === 'split' ? node.to : node.kind === 'call' ? [entries[node.rule] as number, node.next] : node.kind === 'count' ? [node.body, node.next] : [])
+  // Which nodes lead to one: of node i those from starts[i] on, up to starts[i + 1].
+  const starts = new Int32Array(nodes.length + 1)
+  for (const node of nodes) for (const to of after(node)) starts[to + 1] = (starts[to + 1] as number) + 1
+  for (let i = 0; i < nodes.length; i++) starts[i + 1] = (starts[i + 1] as number) + (starts[i] as number)
+  const before = new Int32Array(starts[nodes.length] as number)
+  const filled = starts.slice()
+  for (const [i, node] of nodes.entries()) for (const to of after(node)) { before[filled[to] as number] = i; filled[to] = (filled[to] as number) + 1 }
+  const at = (i: number): number => needs[i] as number
+  const need = (node: Node): number => {
+    if (node.kind === 'byte') return at(node.next)
+    if (node.kind === 'split') return node.to.reduce((least, to) => Math.min(least, at(to)), Infinity)
+    if (node.kind === 'call') return nodes[node.next]?.kind === 'return' ? at(entries[node.rule] as number) : Math.max(1 + at(entries[node.rule] as number), at(node.next))
+    if (node.kind === 'count') return node.min === 0 ? at(node.next) : Math.max(1 + at(node.body), at(node.next))
+    return 0
+  }
+  // What a node leads to is mostly made before it.
+  const open = Array.from(nodes, (_, i) => nodes.length - 1 - i)
+  for (let i = open.pop(); i !== undefined; i = open.pop()) {
+    const found = need(nodes[i] as Node)
+    if (found >= at(i)) continue
+    needs[i] = found
+    for (let k = starts[i] as number; k < (starts[i + 1] as number); k++) open.push(before[k] as number)
+  }
+  return needs
 }
 
 /** @throws UsageError for a rule that begins with itself: it would never come to a byte */
@@ -66,22 +117,51 @@ function refuseLeftRecursion(rules: Rules, isEmpty: (e: Expr) => boolean): void 
   }
 }
 
+const tooLarge = (): Error => wrong('the constraint is too large', 'allow less at once')
+
+/** What is named in many places is written out in each: it is counted first, or a short text could stand for endlessly much. */
+function refuseLarge(rules: Rules): void {
+  const sizes = new Map<Expr, number>()
+  const sizeOf = (e: Expr): number => {
+    if (e.op === 'bytes' || e.op === 'rule') return 1
+    const known = sizes.get(e)
+    if (known !== undefined) return known
+    const found = e.op === 'repeat' ? 1 + sizeOf(e.item) * (e.max <= unrolled ? e.max : Math.max(1, e.max === Infinity && e.min <= unrolled ? e.min + 1 : 1)) : e.items.reduce((sum, item) => sum + sizeOf(item), 1)
+    sizes.set(e, found)
+    if (found > mostNodes) throw tooLarge()
+    return found
+  }
+  let sum = 0
+  for (const e of rules.values()) if ((sum += sizeOf(e)) > 2 * mostNodes) throw tooLarge()
+}
+
 /** @throws UsageError for a rule that is not there, and for grammars that are too large */
 export function machineOf(rules: Rules, root: string): Machine {
+  refuseLarge(rules)
   const isEmpty = nullable(rules)
   refuseLeftRecursion(rules, isEmpty)
   const nodes: Node[] = [{ kind: 'return' }, { kind: 'again' }]
   const names = [...rules.keys()]
   const index = new Map(names.map((name, i) => [name, i]))
   const add = (node: Node): number => {
-    if (nodes.length >= mostNodes) throw wrong('the constraint is too large', 'allow less at once')
+    if (nodes.length >= mostNodes) throw tooLarge()
     return nodes.push(node) - 1
+  }
+  // Most bytes are those of fixed texts: they share their tables.
+  const tables = new Map<string, Uint8Array>()
+  const tableOf = (ranges: readonly (readonly [number, number])[]): Uint8Array => {
+    const key = ranges.join(';')
+    let accepts = tables.get(key)
+    if (accepts === undefined) {
+      accepts = new Uint8Array(256)
+      for (const [low, high] of ranges) accepts.fill(1, low, high + 1)
+      tables.set(key, accepts)
+    }
+    return accepts
   }
   const build = (e: Expr, next: number): number => {
     if (e.op === 'bytes') {
-      const accepts = new Uint8Array(256)
-      for (const [low, high] of e.ranges) accepts.fill(1, low, high + 1)
-      return add({ kind: 'byte', accepts, next })
+      return add({ kind: 'byte', accepts: tableOf(e.ranges), next })
     }
     if (e.op === 'seq') return e.items.reduceRight((to, item) => build(item, to), next)
     if (e.op === 'any') return add({ kind: 'split', to: e.items.map(item => build(item, next)) })
@@ -115,5 +195,7 @@ export function machineOf(rules: Rules, root: string): Machine {
   const entries = names.map(name => build(rules.get(name) as Expr, 0))
   const at = index.get(root)
   if (at === undefined) throw wrong(`there is no rule "${root}"`, `name the first rule "${root}"`)
-  return { nodes, start: entries[at] as number, entries }
+  const needs = needsOf(nodes, entries)
+  if ((needs[entries[at] as number] as number) > deepest) throw wrong('there is nothing that the constraint would let come', 'allow something: a schema that is false, or that needs itself without end, holds for nothing')
+  return { nodes, start: entries[at] as number, entries, needs }
 }

@@ -67,7 +67,7 @@ export function parseRegex(source: string): Pattern {
       if (points[at] === '?') {
         const kind = points.slice(at + 1, at + 3).join('')
         if (kind.startsWith(':')) at += 2
-        else if (/^<[^=!]/.test(kind)) at = points.indexOf('>', at) + 1
+        else if (/^<[^=!]/.test(kind) && points.indexOf('>', at) > 0) at = points.indexOf('>', at) + 1
         else throw fail('what looks around is not regular', 'say what matches without (?=…), (?!…), (?<=…) or (?<!…)')
       }
       const inner = choice()

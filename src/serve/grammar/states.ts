@@ -1,6 +1,6 @@
 /** Where a machine may be after some bytes: a set of places, each with its stack, found once and known by its content. */
 import { wrong } from './expr.ts'
-import type { Machine, Node } from './machine.ts'
+import { deepest, type Machine, type Node } from './machine.ts'
 
 /** A return, or a turn that is counted. Equal ones are one object. */
 interface Frame { readonly id: number; readonly node: number; readonly turn: number; readonly parent: Frame | undefined; readonly depth: number }
@@ -14,18 +14,22 @@ export interface State {
   readonly to: (State | null | undefined)[]
 }
 
-const deepest = 256
 /** Ways to read what has come, at most. */
 const mostPlaces = 2000
 /** States that are known at most: then they are found anew. */
-const mostStates = 50_000
-const mostFrames = 500_000
+const mostStates = 10_000
+const mostFrames = 200_000
+/** Places that are looked at for one mask, at most: a fraction of a second. */
+const mostWork = 1_500_000
+
+const tooMany = (): Error => wrong('the constraint can be read in too many ways at once', 'say it so that what comes next tells where it belongs: repeats within repeats do not')
 
 export class States {
   readonly #machine: Machine
   #states = new Map<string, State>()
   #frames = new Map<string, Frame>()
   #serial = 0
+  #work = 0
   readonly start: State
 
   constructor(machine: Machine) {
@@ -33,11 +37,15 @@ export class States {
     this.start = this.#state([{ node: machine.start, frame: undefined }])
   }
 
+  /** What follows is for another mask: its work is counted anew. */
+  begin(): void { this.#work = 0 }
+
   /** @throws UsageError where there are too many ways to read what has come */
   step(state: State, byte: number): State | null {
     const known = state.to[byte]
     if (known !== undefined) return known
     const next: Place[] = []
+    this.#work += state.places.length
     for (const { node, frame } of state.places) {
       const at = this.#machine.nodes[node] as Extract<Node, { readonly kind: 'byte' }>
       if (at.accepts[byte] === 1) next.push({ node: at.next, frame })
@@ -46,6 +54,24 @@ export class States {
     const alive = found !== null && (found.mayEnd || found.places.length > 0) ? found : null
     state.to[byte] = alive
     return alive
+  }
+
+  /** Follows what is open in the most ways, so that what would be refused further on is refused now. @throws UsageError as `step` */
+  probe(steps: number): void {
+    for (let i = 0, state: State | undefined = this.start; i < steps && state !== undefined; i++) {
+      this.begin()
+      const bytes = new Set<number>()
+      for (const { node } of state.places) {
+        bytes.add((this.#machine.nodes[node] as Extract<Node, { readonly kind: 'byte' }>).accepts.indexOf(1))
+        if (bytes.size >= 16) break
+      }
+      let most: State | undefined
+      for (const byte of bytes) {
+        const next = byte < 0 ? null : this.step(state, byte)
+        if (next !== null && next.places.length > (most?.places.length ?? 0)) most = next
+      }
+      state = most
+    }
   }
 
   #frame(node: number, turn: number, parent: Frame | undefined): Frame {
@@ -61,7 +87,7 @@ export class States {
 
   /** Every place that takes a byte, reached without one. */
   #state(from: readonly Place[]): State {
-    const { nodes, entries } = this.#machine
+    const { nodes, entries, needs } = this.#machine
     const seen = new Set<string>()
     const found: Place[] = []
     let mayEnd = false
@@ -74,24 +100,32 @@ export class States {
     }
     for (let place = open.pop(); place !== undefined; place = open.pop()) {
       const { node, frame } = place
+      // Nothing is begun that has no end, or none that the stack has room for.
+      if ((frame?.depth ?? 0) + (needs[node] as number) > deepest) continue
       const key = `${node},${frame?.id ?? -1}`
       if (seen.has(key)) continue
       seen.add(key)
+      if (seen.size > 8 * mostPlaces) throw tooMany()
       const at = nodes[node] as Node
       if (at.kind === 'byte') found.push(place)
       else if (at.kind === 'split') for (const to of at.to) go(to, frame)
       // What comes last in a rule returns to where that would: a list of a thousand members is no deeper than one.
-      else if (at.kind === 'call') { if (nodes[at.next]?.kind === 'return') go(entries[at.rule] as number, frame); else if ((frame?.depth ?? 0) < deepest) go(entries[at.rule] as number, this.#frame(at.next, -1, frame)) }
+      else if (at.kind === 'call') { if (nodes[at.next]?.kind === 'return') go(entries[at.rule] as number, frame); else go(entries[at.rule] as number, this.#frame(at.next, -1, frame)) }
       else if (at.kind === 'count') turns(at, node, 0, frame)
       else if (at.kind === 'again') { if (frame !== undefined) turns(nodes[frame.node] as Extract<Node, { readonly kind: 'count' }>, frame.node, frame.turn + 1, frame.parent) }
       else if (frame === undefined) mayEnd = true
       else go(frame.node, frame.parent)
     }
-    if (found.length > mostPlaces) throw wrong('the constraint can be read in too many ways at once', 'say it so that what comes next tells where it belongs: repeats within repeats do not')
+    this.#work += seen.size
+    if (found.length > mostPlaces || this.#work > mostWork) throw tooMany()
     const key = `${mayEnd ? 1 : 0};${found.map(p => `${p.node},${p.frame?.id ?? -1}`).sort().join(';')}`
     let state = this.#states.get(key)
     if (state === undefined) {
-      if (this.#states.size >= mostStates) this.#states = new Map()
+      if (this.#states.size >= mostStates) {
+        // What leads from one to the next is forgotten, too: nothing else would let go of them.
+        for (const old of this.#states.values()) old.to.length = 0
+        this.#states = new Map()
+      }
       state = { places: found, mayEnd, to: [] }
       this.#states.set(key, state)
     }

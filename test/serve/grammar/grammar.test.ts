@@ -66,8 +66,10 @@ describe('patterns, choices and grammars', () => {
     for (const text of yes) expect([text, regex(pattern)(text)]).toEqual([text, true])
     for (const text of no) expect([text, regex(pattern)(text)]).toEqual([text, false])
   })
-  test('what can be read in too many ways is refused once it is', () => {
-    expect(() => accepts({ type: 'regex', pattern: '(a{1,200}){1,200}' }, 'a'.repeat(300))).toThrow('too many ways')
+  test('what can be read in too many ways is refused before anything is answered, or once it is', () => {
+    expect(() => compileConstraint({ type: 'regex', pattern: '(a{1,200}){1,200}' }, vocabulary)).toThrow('too many ways')
+    // Only what comes late is not foreseen.
+    expect(() => accepts({ type: 'regex', pattern: 'x{300}(a{1,200}){1,200}' }, `${'x'.repeat(300)}${'a'.repeat(300)}`)).toThrow('too many ways')
   })
   test('texts to choose from', () => {
     const constraint: Constraint = { type: 'choice', choices: ['red', 'green', 'reddish'] }
@@ -78,11 +80,41 @@ describe('patterns, choices and grammars', () => {
     const constraint: Constraint = { type: 'ebnf', grammar: '# sums\nroot ::= term ( ("+" | "-") term )*\nterm ::= number | "(" root ")"\nnumber ::= [0-9]{1,3} ( "." [0-9]+ )?\n' }
     for (const text of ['1', '1+2', '(1-(2+3.5))+999']) expect([text, accepts(constraint, text)]).toEqual([text, true])
     for (const text of ['', '1+', '(1', '1234', '1.']) expect([text, accepts(constraint, text)]).toEqual([text, false])
-    for (const grammar of ['root ::= root "a"', 'start ::= "a"', 'root ::= nothing', 'root ::= "a', 'root ::= [a', 'root ::= (', '::=']) expect(() => compileConstraint({ type: 'ebnf', grammar }, vocabulary)).toThrow(UsageError)
+    for (const grammar of ['root ::= root "a"', 'start ::= "a"', 'root ::= nothing', 'root ::= "a', 'root ::= [a', 'root ::= (', '::=', 'root ::= "\\UFFFFFFFF"', 'root ::= "a" root', `root ::= ${'('.repeat(1000)}`]) expect(() => compileConstraint({ type: 'ebnf', grammar }, vocabulary)).toThrow(UsageError)
   })
   test('any object', () => {
     expect(accepts({ type: 'json-object' }, '{"a": [1, {"b": null}]}')).toBe(true)
     expect(accepts({ type: 'json-object' }, '[1]')).toBe(false)
+  })
+  test('what is hostile is refused or answered within a moment', () => {
+    const hostile: Constraint[] = [
+      { type: 'regex', pattern: '.*a.{1000}' }, { type: 'regex', pattern: '(.*a){30}' }, { type: 'regex', pattern: '(.*){50}' }, { type: 'regex', pattern: '[^,]*,'.repeat(5000) }, { type: 'regex', pattern: 'a?'.repeat(10_000) }, { type: 'regex', pattern: Array.from({ length: 3000 }, (_, i) => `.*w${i}`).join('|') },
+      { type: 'json-schema', schema: { type: 'object', properties: Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`p${i}`, {}])) } }, { type: 'json-schema', schema: { type: 'object', patternProperties: { '(a|b)*a(a|b){12}$': {} }, additionalProperties: { type: 'integer' } } },
+      { type: 'ebnf', grammar: `${Array.from({ length: 40 }, (_, i) => `r${i} ::= r${i + 1} r${i + 1}`).join('\n')}\nr40 ::= "x"?\nroot ::= r0` },
+    ]
+    for (const constraint of hostile) {
+      const started = performance.now()
+      try {
+        let place: GrammarPlace | undefined = compileConstraint(constraint, vocabulary).start()
+        for (let i = 0; i < 20 && place !== undefined; i++) place = place.after(allowedAt(place)[i * 7 % Math.max(1, allowedAt(place).length)] ?? 0)
+      } catch (e) {
+        expect(e).toBeInstanceOf(UsageError)
+      }
+      expect([constraint.type, performance.now() - started < 5000]).toEqual([constraint.type, true])
+    }
+  })
+  test('nested as deeply as may be, it still comes to its end', () => {
+    const schema = { $defs: { node: { type: 'object', properties: { v: { type: 'string' }, of: { anyOf: [{ type: 'null' }, { $ref: '#/$defs/node' }] }, w: { type: 'string' } }, required: ['v', 'of', 'w'] } }, $ref: '#/$defs/node' }
+    let place = compileConstraint({ type: 'json-schema', schema }, vocabulary).start()
+    for (let i = 0, opened = 0; !place.mayEnd; i++) {
+      const allowed = allowedAt(place).filter(id => id < 256)
+      expect([i, allowed.length > 0 && i < 20_000]).toEqual([i, true])
+      // As deep as it goes, and out again.
+      const id = ['"', '{', 'v', 'o', 'f', ':', ',', 'n', 'u', 'l', 'w', '}'].map(c => c.charCodeAt(0)).find(c => allowed.includes(c)) ?? allowed[0] as number
+      if (id === '{'.charCodeAt(0)) opened++
+      place = place.after(id) as GrammarPlace
+      if (place.mayEnd) expect(opened).toBeGreaterThan(50)
+    }
   })
   test('nested deeply, without end, in bounded time', () => {
     let place: GrammarPlace | undefined = compileConstraint({ type: 'json-schema', schema: {} }, vocabulary).start()
