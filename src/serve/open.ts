@@ -69,6 +69,8 @@ export interface Opened {
   close(): Promise<void>
 }
 
+/** Short prompts that are read in one step. */
+const shortPrompts = 4
 /** Few shapes, each so many times the one before: all are compiled before the first answer. */
 const rising = (from: number, to: number, times: number): number[] => (from >= to ? [to] : [from, ...rising(times * from, to, times)])
 const withoutPlaces = <T extends object | undefined>(rules: T): T => (rules === undefined ? rules : Object.fromEntries(Object.entries(rules).filter(([dim]) => !['batch', 'seq', 'kvSeq'].includes(dim))) as T)
@@ -96,11 +98,12 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
   // What a text holds at once: all of it, or what its next tokens see.
   const atOnce = Math.min(most, (model.window ?? Infinity) + read + block)
   const blocks = Math.max(Math.ceil(atOnce / block), Math.ceil((held ?? requests * atOnce) / block))
-  const sizes: Sizes = { replicas, requests, blocks, block, context: most, chunk: read, ...(model.window === undefined ? {} : { window: model.window }) }
+  const together = { texts: Math.min(shortPrompts, requests), tokens: Math.floor(read / shortPrompts) }
+  const sizes: Sizes = { replicas, requests, blocks, block, context: most, chunk: read, together, ...(model.window === undefined ? {} : { window: model.window }) }
   const { vocab } = from.tokenizer
   const size = { replicas, layers: model.dims['layers']?.size ?? 0, blocks, block }
   const steps = new Steps(model, loaded, where, { size, dtype: cache, tokens: vocab })
-  const buckets: Buckets = { requests: rising(1, requests, 2), seq: rising(16, sizes.chunk, 4), blocks: rising(Math.min(16, perText), perText, 4), listed: rising(64, vocab, 4), ...(drafts > 0 ? { drafts } : {}) }
+  const buckets: Buckets = { requests: rising(1, requests, 2), seq: rising(16, sizes.chunk, 4), blocks: rising(Math.min(16, perText), perText, 4), listed: rising(64, vocab, 4), prompts: together.texts, ...(drafts > 0 ? { drafts } : {}) }
   const host = adapters === undefined || stacked === undefined ? undefined : new AdapterHost(stacked, steps, { count: adapters.count, where, turns, find: adapters.find })
   const answering = new Answerer(steps, {
     ...(host === undefined ? {} : { slots: host.slots }),
@@ -116,7 +119,7 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
   return {
     answering, steps, turns, adapters: host,
     async prepare(progress) {
-      const shapes = buckets.blocks.flatMap(b => [...buckets.requests.flatMap(r => [0, ...(drafts > 0 ? [drafts] : [])].map(d => ({ requests: r, seq: 1 + d, blocks: b, draws: 1 + d }))), ...buckets.seq.filter(s => s <= b * block).map(s => ({ requests: 1, seq: s, blocks: b, draws: 1 }))])
+      const shapes = buckets.blocks.flatMap(b => [...buckets.requests.flatMap(r => [0, ...(drafts > 0 ? [drafts] : [])].map(d => ({ requests: r, seq: 1 + d, blocks: b, draws: 1 + d }))), ...buckets.seq.filter(s => s <= b * block).flatMap(s => [1, ...(together.texts > 1 && s <= together.tokens ? [together.texts] : [])].map(r => ({ requests: r, seq: s, blocks: b, draws: 1 })))])
       for (const [i, shape] of shapes.entries()) {
         for (const listed of [undefined, buckets.listed[0]]) await steps.prepare(shape, listed)
         progress?.(i + 1, shapes.length)

@@ -49,6 +49,8 @@ export interface Buckets {
   readonly listed: readonly number[]
   /** Tokens that are guessed in a step, where some are. */
   readonly drafts?: number
+  /** Prompts of a step, where there are several. */
+  readonly prompts?: number
 }
 
 const isLikeliest = ({ temperature, masks, changes }: Drawn): boolean => temperature === 0 && masks === undefined && changes.length === 0
@@ -57,7 +59,7 @@ const isLikeliest = ({ temperature, masks, changes }: Drawn): boolean => tempera
 export function orderOf({ kind, parts }: Step, drawnOf: (part: Part) => Drawn, size: CacheSize, buckets: Buckets, { tokens, adapters = false }: { readonly tokens: number; readonly adapters?: boolean }): Order {
   const all = parts.flat()
   const most = (f: (part: Part) => number): number => Math.max(...all.map(f))
-  const requests = kind === 'prompt' ? 1 : bucket(buckets.requests, Math.max(...parts.map(of => of.length)))
+  const requests = bucket(kind === 'prompt' ? [1, buckets.prompts ?? 1] : buckets.requests, Math.max(...parts.map(of => of.length)))
   const longest = most(p => p.tokens.length)
   const seq = kind === 'prompt' ? bucket(buckets.seq, longest) : longest === 1 ? 1 : Math.max(longest, 1 + (buckets.drafts ?? 0))
   const draws = most(p => p.draws) > 1 ? seq : 1

@@ -28,6 +28,8 @@ export interface Sizes {
   readonly context: number
   /** Tokens of a prompt that are computed in one step at most. */
   readonly chunk: number
+  /** How many short prompts are read in one step at most, and what is short: they cost as much as one where weights are what takes time. One by one unless said. */
+  readonly together?: { readonly texts: number; readonly tokens: number } | undefined
   /** How many tokens a token sees at most, itself among them; all before it unless said. Blocks that none sees any more are given back. */
   readonly window?: number | undefined
 }
@@ -122,7 +124,7 @@ export class Schedule {
       // Another may have taken its blocks since.
       const { text, replica } = held
       const of = parts[replica] as Part[]
-      if (!this.#running.includes(held) || !wanted(held) || of.length >= (kind === 'prompt' ? 1 : requests)) continue
+      if (!this.#running.includes(held) || !wanted(held) || (kind === 'prompt' ? !this.#joins(held, of) : of.length >= requests)) continue
       const holding = held.holding ??= this.#begin(held)
       const { computed } = held
       const guess = kind === 'prompt' ? [] : text.guess?.().slice(0, context - text.tokens.length) ?? []
@@ -132,6 +134,15 @@ export class Schedule {
       of.push({ text, from: computed, tokens, draws: Math.max(0, end - Math.max(computed, text.drawFrom)), blocks: [...holding.blocks] })
     }
     return parts
+  }
+
+  /** Whether a prompt is read beside those that are read already: not where they begin alike, as the later one is to find the other's beginning. */
+  #joins({ text, computed }: Held, of: readonly Part[]): boolean {
+    const { together: { texts, tokens } = { texts: 1, tokens: 0 }, block } = this.sizes
+    if (of.length === 0) return true
+    const short = (t: Text, from: number): boolean => t.tokens.length - from <= tokens && t.drawFrom >= t.tokens.length - 1
+    const alike = (other: Text): boolean => other.scope === text.scope && other.tokens.slice(0, block).join() === text.tokens.slice(0, block).join()
+    return of.length < texts && short(text, computed) && of.every(p => short(p.text, p.from) && !alike(p.text))
   }
 
   #begin(held: Held): Holding {

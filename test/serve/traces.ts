@@ -67,10 +67,10 @@ export async function trace(seed: number): Promise<TraceResult> {
   const block = 1 + below(4)
   const context = 8 + below(24)
   const window = below(3) === 0 ? 1 + below(12) : undefined
-  const sizes: Sizes = { replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil(Math.min(context, (window ?? Infinity) + 8 + block) / block) + below(8), block, context, chunk: 1 + below(8), ...(window === undefined ? {} : { window }) }
+  const sizes: Sizes = { replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil(Math.min(context, (window ?? Infinity) + 8 + block) / block) + below(8), block, context, chunk: 1 + below(8), together: { texts: 1 + below(4), tokens: below(9) }, ...(window === undefined ? {} : { window }) }
   const steps = computing(sizes)
   const drafts = below(4)
-  const answerer = new Answerer(steps, { ...optionsOf(sizes), drafts, buckets: { ...optionsOf(sizes).buckets, drafts } })
+  const answerer = new Answerer(steps, { ...optionsOf(sizes), drafts, buckets: { ...optionsOf(sizes).buckets, drafts, prompts: sizes.together?.texts ?? 1 } })
   const beginnings = Array.from({ length: 3 }, () => Array.from({ length: 1 + below(context - 2) }, () => below(vocab - 1)))
   const requests = Array.from({ length: 1 + below(12) }, (): { readonly asked: Asked; readonly after: number; readonly leaves: number } => {
     const begin = beginnings[below(3)] as number[]
