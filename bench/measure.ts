@@ -33,7 +33,7 @@ export function ratio(rounds: Rounds, a: string, b: string): number {
 export interface Row {
   readonly what: string
   readonly value: number
-  readonly unit: '' | 'ms' | 'µs' | 'MiB' | 'buffers' | '%' | 'MB/s'
+  readonly unit: '' | 'ms' | 'µs' | 'MiB' | 'buffers' | '%' | 'MB/s' | 'tokens/s'
   readonly goal?: number
   readonly meets?: boolean
 }

@@ -15,6 +15,7 @@ import { memorySection } from './memory.ts'
 import { modelsSection } from './models/section.ts'
 import { mpiSection } from './mpi/section.ts'
 import { opsSection } from './ops/section.ts'
+import { serveSection } from './serve/section.ts'
 import { tinySection } from './tiny/section.ts'
 import { trainSection } from './train/section.ts'
 import { tokenizeSection } from './tokenize/section.ts'
@@ -34,6 +35,7 @@ const sections: { readonly [name: string]: Entry } = {
   train: { measure: trainSection, rounds: 7 },
   tokenize: { measure: tokenizeSection, rounds: 7 },
   models: { measure: modelsSection, rounds: 5 },
+  serve: { measure: serveSection, rounds: 5 },
 }
 
 async function machine(): Promise<Readonly<Record<string, string | number>>> {
@@ -44,7 +46,7 @@ async function machine(): Promise<Readonly<Record<string, string | number>>> {
   }
 }
 
-const digits: { readonly [U in Row['unit']]: number } = { '': 3, ms: 1, 'µs': 1, MiB: 0, buffers: 0, '%': 1, 'MB/s': 0 }
+const digits: { readonly [U in Row['unit']]: number } = { '': 3, ms: 1, 'µs': 1, MiB: 0, buffers: 0, '%': 1, 'MB/s': 0, 'tokens/s': 1 }
 function line({ what, value, unit, goal, meets }: Row): string {
   const verdict = goal === undefined ? '' : `  ≤ ${Number(goal.toFixed(2))}${meets === true ? '  meets' : '  FALLS SHORT'}`
   return `  ${what.padEnd(42)}${value.toFixed(digits[unit]).padStart(10)} ${unit.padEnd(8)}${verdict}`.trimEnd()

@@ -10,8 +10,13 @@ typedef float Vec __attribute__((vector_size(4 * LANES)));
 typedef float Loose __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES), aligned(2)));
+typedef int32_t Whole __attribute__((vector_size(4 * LANES)));
+typedef int8_t Bytes __attribute__((vector_size(LANES), aligned(1)));
+typedef uint8_t Pairs __attribute__((vector_size(LANES / 2), aligned(1)));
+typedef uint16_t Parted __attribute__((vector_size(LANES)));
 
 static inline Vec zeros(void) { return (Vec){0}; }
+static inline Vec all(float x) { return (Vec){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 static inline Vec load_f32(const char *p) { return (Vec)*(const Loose *)(const void *)p; }
 static inline Vec load_bf16(const char *p) { return (Vec)(__builtin_convertvector(*(const Halves *)(const void *)p, Words) << 16); }
 // Halves below the normal ones come out right by the power of two that moves the exponent; so do none that are infinite or no number.
@@ -26,6 +31,23 @@ static inline Vec load_f16(const char *p) {
   return (Vec)((Words)size | special | (h & 0x8000) << 16);
 #endif
 }
+
+#if defined(__AVX512BW__)
+#include <immintrin.h>
+static inline Vec vec_of(__m128i bytes) { return (Vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
+static inline Vec load_i8(const char *p) { return vec_of(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+// Two numbers to a byte, the first in its low half, `more` than they are.
+static inline Vec load_u4(const char *p, int more) {
+  const __m128i pairs = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p));
+  return vec_of(_mm_sub_epi8(_mm_and_si128(_mm_or_si128(pairs, _mm_slli_epi16(pairs, 4)), _mm_set1_epi8(15)), _mm_set1_epi8((char)more)));
+}
+#else
+static inline Vec load_i8(const char *p) { return __builtin_convertvector(__builtin_convertvector(*(const Bytes *)(const void *)p, Whole), Vec); }
+static inline Vec load_u4(const char *p, int more) {
+  const Parted pairs = __builtin_convertvector(*(const Pairs *)(const void *)p, Parted);
+  return __builtin_convertvector(__builtin_convertvector((Bytes)((pairs | pairs << 4) & 0x0f0f) - (int8_t)more, Whole), Vec);
+}
+#endif
 
 // Sums in pairs that lie apart: one order for all.
 static inline float sum(Vec v) {

@@ -1,6 +1,6 @@
 /** Weights that are of few bits in their file, and stay so on devices: which parameters can be, in which form, and where their numbers lie. */
 import type { Dim } from '../core/dim.ts'
-import type { DType } from '../core/dtype.ts'
+import { isHalf, type DType } from '../core/dtype.ts'
 import type { Naming } from '../core/naming.ts'
 import type { QuantizedForm, QuantizedTensors } from '../formats/index.ts'
 import { renamed } from './renamed.ts'
@@ -61,4 +61,13 @@ export async function keptSource(source: Source, naming: Naming, parameters: rea
     }
   }
   return { ...whole, tensors }
+}
+
+/** The parameters of which a file has all tensors in one dtype of 16 bits, and that dtype. */
+export function storedHalves({ tensors }: Pick<Source, 'tensors'>, naming: Naming | undefined, parameters: readonly Named<Shaped>[]): ReadonlyMap<string, DType> {
+  const found = new Map<string, Set<DType | undefined>>()
+  const see = (path: string, name: string): void => { found.set(path, (found.get(path) ?? new Set()).add(tensors.get(name)?.dtype)) }
+  if (naming === undefined) for (const { path } of parameters) see(path, path)
+  else for (const { name, pieces } of storedTensors(naming, parameters)) for (const { path } of pieces) see(path, name)
+  return new Map([...found].flatMap(([path, dtypes]): [string, DType][] => { const [dtype] = dtypes; return dtypes.size === 1 && dtype !== undefined && isHalf(dtype) ? [[path, dtype]] : [] }))
 }

@@ -75,6 +75,8 @@ export async function closedModel(folder: string, { adapter, adapterRoot, adapte
     return embedder(folder, flags, name)
   }
   const written = await writtenModel(folder, flags, ({ positions }) => Promise.resolve(Math.min(positions, 4096)))
+  // A template that takes no chat is better known before anybody asks.
+  written.template?.render([{ role: 'user', content: 'Hi' }], { prompt: 'assistant' })
   const adapters = await plannedAdapters(written.given, { ...(adapter === undefined ? {} : { adapter }), ...(adapterRoot === undefined ? {} : { adapterRoot }), ...(adapterSlots === undefined ? {} : { adapterSlots }), ...(adapterRank === undefined ? {} : { adapterRank }) })
   return {
     name, run: written.run, devices: written.devices, ofRun: written.from.step !== undefined,

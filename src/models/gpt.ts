@@ -37,8 +37,6 @@ export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof 
   readonly logits: (params: GptWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'vocab'>
   /** What logits are made of, behind the last norm: batch seq embed. */
   readonly states: (params: GptWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'embed'>
-  /** The logits after the token at `position` (i32): batch vocab. */
-  readonly next: (params: GptWeights, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
   readonly cache: (size: CacheSize, dtype: DType) => KeyValues
   readonly extend: (params: GptWeights, cache: KeyValues, fed: Fed, size: CacheSize) => Extended
   readonly head: (params: GptWeights, states: AnyTensor) => Tensor<string>
@@ -98,7 +96,6 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     tokensPerBatch: batch * config.seq,
     logits: (p, given) => logits(p, given),
     states: (p, given) => hidden(p, given, undefined),
-    next: (p, tokens, position) => hidden(p, { tokens }, undefined).take(d.seq, position).dot(weightIn(p.tokens, d.embed, compute), d.embed),
     cache: (size, dtype) => cacheInputs(size, [d.heads, d.headDim], dtype),
     extend: (p, cache, fed, size) => {
       const read = reading(size, fed, d.kvSeq.name)

@@ -39,8 +39,6 @@ export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, ke
   readonly logits: (params: LlamaWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'vocab'>
   /** What logits are made of, behind the last norm: batch seq embed. */
   readonly states: (params: LlamaWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'embed'>
-  /** The logits after the token at `position` (i32): batch vocab. */
-  readonly next: (params: LlamaWeights, tokens: Ids, position: Scalar) => Tensor<'batch' | 'vocab'>
   readonly cache: (size: CacheSize, dtype: DType) => KeyValues
   readonly extend: (params: LlamaWeights, cache: KeyValues, fed: Fed, size: CacheSize) => Extended
   readonly head: (params: LlamaWeights, states: AnyTensor) => Tensor<string>
@@ -126,7 +124,6 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     tokensPerBatch: batch * c.seq,
     logits: (p, given) => logits(p, given),
     states: (p, given) => hidden(p, given, undefined),
-    next: (p, tokens, position) => logitsOf(hidden(p, { tokens }, undefined).take(d.seq, position), p),
     cache: (size, dtype) => cacheInputs(size, [d.kvHeads, d.headDim], dtype),
     extend: (p, cache, fed, size) => {
       const read = reading(size, fed, d.kvSeq.name)

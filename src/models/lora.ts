@@ -74,8 +74,8 @@ export function withLora<P extends Tree, B extends Tree, D extends string, L ext
   }
 }
 
-/** What a model may give beside its logits: the next token's, what its layers end with, vectors of texts, tokens whose earlier ones are kept and the logits behind them. */
-const given = ['next', 'states', 'vectors', 'extend', 'head'] as const
+/** What a model may give beside its logits: what its layers end with, vectors of texts, tokens whose earlier ones are kept and the logits behind them. */
+const given = ['states', 'vectors', 'extend', 'head'] as const
 function throughWeights<P extends Tree>(model: object, adapted: (params: LoraParams<P>) => P): { readonly [name: string]: (params: LoraParams<P>, ...rest: readonly unknown[]) => unknown } {
   const makers = Object.entries(model as { readonly [name: string]: (params: P, ...rest: readonly unknown[]) => unknown }).filter(([name]) => (given as readonly string[]).includes(name))
   return Object.fromEntries(makers.map(([name, make]) => [name, (params: LoraParams<P>, ...rest: readonly unknown[]) => make(adapted(params), ...rest)]))

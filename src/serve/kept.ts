@@ -1,14 +1,26 @@
 /** Weights of few bits as a file has them: the arguments that stand for a model's parameters, and where their numbers are read. */
 import { compare, loadArrays } from '../checkpoint/load.ts'
-import { keptForms, keptShapes, keptSource } from '../checkpoint/kept.ts'
+import { keptForms, keptShapes, keptSource, storedHalves } from '../checkpoint/kept.ts'
 import { openWeights, type Source } from '../checkpoint/index.ts'
 import { UsageError } from '../core/errors.ts'
 import type { Naming } from '../core/naming.ts'
 import { treeOps } from '../core/tree.ts'
-import { barrier, leavesOf, param, placementTrees, type AnyTensor, type Arrays, type Backend, type Mesh, type Placements, type Tree } from '../engine/index.ts'
+import { barrier, leavesOf, mapTree, param, placementTrees, type AnyTensor, type Arrays, type Backend, type Mesh, type Placements, type Tree } from '../engine/index.ts'
 import type { LanguageModel } from '../models/index.ts'
 
 const tensors = treeOps((x): x is AnyTensor => typeof x === 'object' && x !== null && 'node' in x, 'a tensor')
+
+/**
+ * The arguments that stand for a model's parameters where those that are contracted stay in 16 bits if their file has them so: products read them as they lie, and are the same.
+ * @throws FileError where it is no file of weights
+ */
+export async function halvesKept(path: string, { params, quantized }: LanguageModel, naming: Naming | undefined): Promise<Tree> {
+  await using opened = await openWeights(path)
+  const few = new Set(leavesOf(quantized(params, { bits: 8 })).map(l => l.path))
+  const contracted = leavesOf(params).filter(({ path: name, leaf }) => leaf.dtype === 'f32' && few.has(`${name}.values`))
+  const halves = storedHalves(opened, naming, contracted.map(({ path: name, leaf }) => ({ path: name, value: leaf })))
+  return mapTree(params, (leaf, name) => param(name, leaf.shape, halves.get(name) ?? leaf.dtype))
+}
 
 /** The parameters that may be of few bits along their last dims, which is how files have them. */
 function along({ params, quantized }: LanguageModel): ReadonlySet<string> {

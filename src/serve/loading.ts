@@ -1,7 +1,7 @@
 /** A model's weights as they are served: whole, in few bits, or in those that a file has them in. */
 import { broadcast, compile, input, loose, mapTree, param, plan, type Arrays, type Backend, type CompileOptions, type Mesh, type Placements, type Scalar, type Tree } from '../engine/index.ts'
 import type { LanguageModel, Quantize } from '../models/index.ts'
-import { openKept } from './kept.ts'
+import { halvesKept, openKept } from './kept.ts'
 import { free, loadParams, type Stored } from './weights.ts'
 
 /** What weights become once they are loaded. */
@@ -13,7 +13,7 @@ export type Where = Omit<CompileOptions, 'donate' | 'onPlan'>
 export interface Loaded { readonly params: Tree; readonly weights: Arrays<Tree> }
 
 /**
- * Loads weights onto a mesh. All processes call it. @param bits of the weights that are contracted; as the file has them unless said. `keep` leaves those of few bits as they are, exactly.
+ * Loads weights onto a mesh. All processes call it. @param bits of the weights that are contracted; as the model has them unless said, those of 16 bits as the file does. `keep` leaves those of few bits as they are, exactly.
  * @throws FileError that names what the file lacks, UsageError where it has nothing to keep
  */
 export async function loadWeights(stored: Stored, model: LanguageModel, where: Where, bits: WeightBits | 'keep' | undefined): Promise<Loaded> {
@@ -23,7 +23,11 @@ export async function loadWeights(stored: Stored, model: LanguageModel, where: W
     await using kept = await openKept(stored.weights, model, stored.naming)
     return { params: kept.params, weights: await kept.load<Tree>(lies(kept.params), backend, mesh) }
   }
-  if (bits === undefined) return { params: model.params, weights: await loadParams<Tree>(stored, lies(model.params), backend, mesh) }
+  if (bits === undefined) {
+    // Without kernels that read them every step would make them whole.
+    const params = await backend.kernels() ? await halvesKept(stored.weights, model, stored.naming) : model.params
+    return { params, weights: await loadParams<Tree>(stored, lies(params), backend, mesh) }
+  }
   const how = weightBits[bits]
   return { params: mapTree(model.quantized(model.params, how), (leaf, path) => param(path, leaf.shape, leaf.dtype)), weights: await quantizedWeights(stored, model, where, how, backend, mesh) }
 }

@@ -69,8 +69,8 @@ export interface Opened {
   close(): Promise<void>
 }
 
-/** Few shapes, each four times the one before: all are compiled before the first answer. */
-const rising = (from: number, to: number): number[] => (from >= to ? [to] : [from, ...rising(4 * from, to)])
+/** Few shapes, each so many times the one before: all are compiled before the first answer. */
+const rising = (from: number, to: number, times: number): number[] => (from >= to ? [to] : [from, ...rising(times * from, to, times)])
 const withoutPlaces = <T extends object | undefined>(rules: T): T => (rules === undefined ? rules : Object.fromEntries(Object.entries(rules).filter(([dim]) => !['batch', 'seq', 'kvSeq'].includes(dim))) as T)
 
 /** Loads a model onto a mesh. All processes call it. @throws FileError, UsageError */
@@ -97,7 +97,7 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
   const { vocab } = from.tokenizer
   const size = { replicas, layers: model.dims['layers']?.size ?? 0, blocks, block }
   const steps = new Steps(model, loaded, where, { size, dtype: cache, tokens: vocab })
-  const buckets: Buckets = { requests: rising(1, requests), seq: rising(16, sizes.chunk), blocks: rising(Math.min(16, perText), perText), listed: rising(64, vocab), ...(drafts > 0 ? { drafts } : {}) }
+  const buckets: Buckets = { requests: rising(1, requests, 2), seq: rising(16, sizes.chunk, 4), blocks: rising(Math.min(16, perText), perText, 4), listed: rising(64, vocab, 4), ...(drafts > 0 ? { drafts } : {}) }
   const host = adapters === undefined || stacked === undefined ? undefined : new AdapterHost(stacked, steps, { count: adapters.count, where, turns, find: adapters.find })
   const answering = new Answerer(steps, {
     ...(host === undefined ? {} : { slots: host.slots }),

@@ -18,6 +18,7 @@ export interface Outcome {
   readonly told?: { readonly drawn: Float32Array; readonly targets: Float32Array; readonly top: Int32Array; readonly topLogprob: Float32Array; readonly width: number }
 }
 
+type Drawn = Readonly<Record<'tokens' | 'largest', MeshArray>>
 type Any = (...args: never[]) => Promise<unknown>
 type Kept = Pick<Program<readonly Tree[], Tree>, 'dispose' | 'placements'> & Any
 
@@ -51,19 +52,18 @@ export class Steps {
     const given = this.#cache
     // The program takes the cache over: if it fails there is none.
     this.#cache = undefined
-    const { logits, cache } = await extend(this.#loaded.weights as never, given as never, fed as never, at as never) as { readonly logits: MeshArray; readonly cache: Arrays<KeyValues> }
+    const { logits, cache, likely } = await extend(this.#loaded.weights as never, given as never, fed as never, at as never) as { readonly logits: MeshArray; readonly cache: Arrays<KeyValues>; readonly likely: Drawn }
     this.#cache = cache
     try {
-      const draw = await this.#draw(shape, drawing === undefined ? undefined : drawing.listed.length / (this.size.replicas * shape.requests))
-      const draws = await (drawing === undefined ? draw(logits as never) : draw(logits as never, drawing as never)) as Readonly<Record<'tokens' | 'largest', MeshArray>>
+      const draws = drawing === undefined ? likely : await (await this.#draw(shape, drawing.listed.length / (this.size.replicas * shape.requests)))(logits as never, drawing as never) as Drawn
       try {
-        const [tokens, largest] = [await draws.tokens.read() as Int32Array, await draws.largest.read() as Float32Array]
+        const [tokens, largest] = await Promise.all([draws.tokens.read() as Promise<Int32Array>, draws.largest.read() as Promise<Float32Array>])
         return { tokens, largest, ...(targets === undefined ? {} : { told: await this.#tell(shape, logits, tokens, targets) }) }
       } finally {
-        free(draws)
+        if (draws !== likely) free(draws)
       }
     } finally {
-      logits.dispose()
+      free([logits, likely])
     }
   }
 
@@ -77,7 +77,7 @@ export class Steps {
 
   /** Compiles what steps of such shapes need. */
   async prepare(shape: Shape, listed: number | undefined): Promise<void> {
-    await Promise.all([this.#extend(shape), this.#draw(shape, listed), this.#tellers(shape)])
+    await Promise.all([this.#extend(shape), ...(listed === undefined ? [] : [this.#draw(shape, listed)]), this.#tellers(shape)])
   }
 
   /** Bytes that a block of a text takes on each device that holds a part of it. */
@@ -117,23 +117,25 @@ export class Steps {
 
   #extend(shape: Shape): Promise<Kept> {
     const { requests, seq, blocks, draws } = shape
+    const of = this.#shape(shape, 0)
     return this.#program(`extend ${requests} ${seq} ${blocks} ${draws}`, () => {
       const [model, { size }] = [this.#model, this]
       const fed = fedInputs(size, { requests, seq, blocks }, { adapters: 'adapter' in model.dims })
       const at = input('at', [...fed.tokens.shape.filter(d => d.name !== 'seq'), { name: 'draw', size: draws }], 'i32') as Tree
       return compile((params: Tree, cache: KeyValues, given: typeof fed, places: Tree) => {
         const { states, cache: after } = model.extend(params, cache, given, size)
-        return { logits: model.head(params, loose(states).take('seq', places as never)).cast('f32'), cache: after }
+        const logits = model.head(params, loose(states).take('seq', places as never)).cast('f32')
+        // Most steps take the likeliest: then there is no other program to call.
+        return { logits, cache: after, likely: everywhere({ ...likeliest(logits, of) }) }
       }, [this.#loaded.params, model.cache(size, this.#dtype), fed, at] as const, { ...this.#where, donate: [1], batchInvariant: true })
     })
   }
 
-  #draw(shape: Shape, listed: number | undefined): Promise<Kept> {
-    const of = this.#shape(shape, listed ?? 0)
+  #draw(shape: Shape, listed: number): Promise<Kept> {
+    const of = this.#shape(shape, listed)
     const logits = logitsInput(of) as Tree
-    return this.#program(`draw ${shape.requests} ${shape.draws} ${listed}`, () => (listed === undefined
-      ? compile((all: Tree) => everywhere({ ...likeliest(all as never, of) }), [logits] as const, this.#where)
-      : compile((all: Tree, how: ReturnType<typeof drawingInputs>) => everywhere({ ...drawn(all as never, how, of) }), [logits, drawingInputs(of)] as const, this.#where)))
+    return this.#program(`draw ${shape.requests} ${shape.draws} ${listed}`, () =>
+      compile((all: Tree, how: ReturnType<typeof drawingInputs>) => everywhere({ ...drawn(all as never, how, of) }), [logits, drawingInputs(of)] as const, this.#where))
   }
 
   #shape({ requests, draws }: Shape, listed: number): DrawShape {

@@ -34,10 +34,14 @@ const stalled = 60
 
 export interface OpenServer {
   readonly url: string
+  /** Milliseconds for which a request's head, and all of it, are waited for. */
+  readonly limits: { readonly headers: number; readonly request: number }
   /** Takes nothing new, and waits for what is under way, so many milliseconds at most; then it is cut off. */
   drain(milliseconds: number): Promise<void>
   close(): Promise<void>
 }
+
+const limits = { headers: 15_000, request: 60_000 } as const
 
 /** @throws UsageError where everybody could ask a server that more than this machine reaches */
 export async function openServer({ models, host = '127.0.0.1', port = 0, keys = [], anonymous = false, bodyBytes = 2 ** 24, log = () => {} }: ServerOptions): Promise<OpenServer> {
@@ -81,14 +85,15 @@ export async function openServer({ models, host = '127.0.0.1', port = 0, keys = 
   app.onError((e, c) => failure(c, e, ''))
   const { server, address } = await new Promise<{ readonly server: Server; readonly address: AddressInfo }>((resolve, reject) => {
     const made = serve({ fetch: app.fetch, hostname: host, port }, found => { resolve({ server: made, address: found }) }) as Server
-    made.requestTimeout = 60_000
-    made.headersTimeout = 15_000
+    made.requestTimeout = limits.request
+    made.headersTimeout = limits.headers
     made.once('error', (e: NodeJS.ErrnoException) => {
       reject(e.code === 'EADDRINUSE' || e.code === 'EACCES' || e.code === 'EADDRNOTAVAIL' ? new UsageError({ code: 'port', what: `${host}:${port} cannot be listened on: ${e.message}`, fix: 'give another --port, or --host', cause: e }) : e)
     })
   })
   const closed = (): Promise<void> => new Promise(resolve => { server.close(() => { resolve() }); server.closeIdleConnections() })
   return {
+    limits,
     url: `http://${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${address.port}`,
     async drain(milliseconds) {
       ready = false

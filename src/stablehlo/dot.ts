@@ -6,7 +6,8 @@ import { names, sizeOf, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
-import type { Origin } from './scope.ts'
+import { emitFewBits } from './few-bits.ts'
+import type { Scope } from './scope.ts'
 import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
 const sameOrder = (a: readonly Dim[], b: readonly Dim[]): boolean => names(a).join() === names(b).join()
@@ -29,10 +30,10 @@ const kernelDTypes: readonly DType[] = ['f32', 'bf16', 'f16']
 
 /**
  * A product by our own kernel: rows × columns of f32, what is contracted last on the left, on the right as it lies. A right operand of fewer bits is given as it
- * was, and one of a loop's stack as the stack and its place, so that none is copied. Undefined where the kernel computes no such product.
+ * was, as numbers and scales or as halves, and one of a loop's stack as the stack and its place, so that none is copied. Undefined where the kernel computes no such product.
  */
-export function emitKernelDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: Writer, origins: ReadonlyMap<string, Origin>): Ssa | undefined {
-  if (left === undefined || right === undefined || dtypeOf(n) !== 'f32' || left.dtype !== 'f32' || right.dtype !== 'f32') return undefined
+export function emitKernelDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: Writer, { origins, ssaOf }: Scope): Ssa | undefined {
+  if (origins === undefined || left === undefined || right === undefined || dtypeOf(n) !== 'f32' || left.dtype !== 'f32' || right.dtype !== 'f32') return undefined
   const [a, b, out] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1)), shapeOf(n)]
   const contracted = (d: Dim): boolean => n.attrs.over.includes(d.name)
   const shared = out.filter(d => names(a).includes(d.name) && names(b).includes(d.name))
@@ -41,6 +42,8 @@ export function emitKernelDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[]
   if (over.length === 0) return undefined
   const lastOf = [...shared, ...own(a), ...over]
   const x = w.reshape(w.transpose(left, lastOf.map(d => names(a).indexOf(d.name))), [sizeOf(shared), sizeOf(own(a)), sizeOf(over)])
+  const few = shared.length > 0 || ssaOf === undefined ? undefined : emitFewBits(w, x, operand(n, 1), own(b), over, ssaOf, origins)
+  if (few !== undefined) return w.reshape(few, sizesOf(out))
   const [columns, rows] = [[...shared, ...own(b), ...over], [...shared, ...over, ...own(b)]]
   const byRows = !sameOrder(b, columns) && sameOrder(b, rows)
   const order = byRows ? rows : columns

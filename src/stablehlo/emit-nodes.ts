@@ -14,6 +14,7 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
     if (v === undefined) throw new Error(`op ${n.op} was not emitted`)
     return v
   }
+  const here: Scope = { ...scope, ssaOf: n => values.get(n)?.[0] }
   const order = reachable(roots)
   // What depends on no input is shared with other programs and may have been made on a line of theirs.
   const shared = new Set<LocalNode>()
@@ -22,7 +23,7 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const emit = (n: LocalNode): void => {
     if (n.op === 'project' || values.has(n)) return
     at(n)
-    values.set(n, visitLocal(table, n, n.inputs.map(valueOf), w, scope))
+    values.set(n, visitLocal(table, n, n.inputs.map(valueOf), w, here))
   }
   for (const { before, keys } of keyGroups(order)) {
     before.forEach(emit)

@@ -12,6 +12,8 @@ export interface Scope {
   readonly collectives: CollectiveWriter
   /** Where products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
   readonly origins?: Map<string, Origin>
+  /** The value of a node of the body that is being written, where it has been. */
+  readonly ssaOf?: (n: LocalNode) => Ssa | undefined
   /** The walk over a program itself, for regions: the values of the roots, given those of the inputs. */
   readonly emitNodes: (roots: readonly LocalNode[], given: ReadonlyMap<LocalNode, Ssa>, w: Writer, scope: Scope) => Ssa[]
 }

@@ -4,6 +4,7 @@ import { axisOf, strideOf } from '../core/mesh.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import type { BinaryFn, UnaryFn } from '../graph/ops.ts'
 import type { LocalTable } from '../partition/local.ts'
+import { emitAttention } from './attend.ts'
 import { emitCond } from './cond.ts'
 import { emitConv } from './conv.ts'
 import { emitConvert } from './convert.ts'
@@ -64,7 +65,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
     if (from.length === to.length) return [w.transpose(only(args), to.map(d => from.indexOf(d)))]
     return [w.op('broadcast_in_dim', args, typeOfNode(n), `broadcast_dimensions = ${i64s(from.map(d => to.indexOf(d)))}`)]
   },
-  dot: (n, args, w, scope) => [(scope.origins === undefined ? undefined : emitKernelDot(n, args, w, scope.origins)) ?? emitDot(n, args, w)],
+  dot: (n, args, w, scope) => [emitAttention(n, w, scope) ?? emitKernelDot(n, args, w, scope) ?? emitDot(n, args, w)],
   reduce: (n, args, w, scope) => (n.attrs.over.length === 0 ? [only(args)] : [emitReduce(n, args, w, scope.origins !== undefined)]),
   conv: (n, args, w) => [emitConv(n, args, w)],
   rename: (_, args) => [only(args)],

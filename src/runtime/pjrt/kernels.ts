@@ -7,7 +7,7 @@ const RTLD_NOW = 2
 const RTLD_NODELETE = 0x1000
 
 /** Name in a program → symbol. */
-const symbols = { 'meshwork.dot_columns': 'mwk_dot_columns', 'meshwork.dot_rows': 'mwk_dot_rows', 'meshwork.sum': 'mwk_sum' } as const
+const symbols = { 'meshwork.dot_columns': 'mwk_dot_columns', 'meshwork.dot_rows': 'mwk_dot_rows', 'meshwork.dot_few': 'mwk_dot_few', 'meshwork.sum': 'mwk_sum', 'meshwork.attend': 'mwk_attend' } as const
 type Handlers = Readonly<Record<keyof typeof symbols, bigint>>
 let loaded: Promise<Handlers | undefined> | undefined
 

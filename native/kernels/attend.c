@@ -1,0 +1,210 @@
+// Attention of rows to what lies at places of a store: softmax of products with keys, and the mean of values by it. Nothing is copied, and what a row does not see is not read. Every number is summed in one order,
+// by places: what else is computed changes no bit.
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "call.h"
+#include "lanes.h"
+#include "pool.h"
+
+enum { ROWS = 4, STRIP = 16, MOST_DIMS = 256 };
+
+// Rows of a head are `s` × `g`; those of one s see the same.
+typedef struct {
+  const float *q, *keys, *values;
+  float *y;
+  const int32_t *at;
+  const uint8_t *own, *mask; // where there is anything; what is seen
+  int64_t requests, heads, s, g, dims, entries, places, strips;
+  atomic_int *failed;
+} Attention;
+
+static const float nothing[MOST_DIMS];
+
+// e^x of numbers that are at most 0.
+static inline Vec exp_of(Vec x) {
+  const Vec shift = all(12582912.0f), n = (x * all(1.44269504f) + shift) - shift;
+  const Vec r = (x - n * all(0.693359375f)) - n * all(-2.12194440e-4f);
+  Vec e = all(1.9875691500e-4f);
+  e = e * r + all(1.3981999507e-3f);
+  e = e * r + all(8.3334519073e-3f);
+  e = e * r + all(4.1665795894e-2f);
+  e = e * r + all(1.6666665459e-1f);
+  e = e * r + all(5.0000001201e-1f);
+  e = e * (r * r) + r + all(1);
+  const Whole power = (__builtin_convertvector(n, Whole) + 127) << 23;
+  const Vec found = e * (Vec)power;
+  return (Vec)((Whole)found & (x > all(-87.0f)));
+}
+
+static inline Vec larger(Vec a, Vec b) {
+  const Whole more = b > a;
+  return (Vec)(((Whole)b & more) | ((Whole)a & ~more));
+}
+
+static inline int any_of(const uint8_t *seen, int64_t count) {
+  int64_t i = 0;
+  for (uint64_t eight; i + 8 <= count; i += 8) {
+    memcpy(&eight, seen + i, sizeof eight);
+    if (eight != 0) return 1;
+  }
+  for (; i < count; i++)
+    if (seen[i]) return 1;
+  return 0;
+}
+
+// Scores of some rows at sixteen places.
+static inline __attribute__((always_inline)) void scores(const float *const *q, const float *const *keys, int64_t dims, int rows, Vec *found) {
+  Vec of[ROWS][LANES];
+  for (int from = 0; from < LANES; from += 4) {
+    Vec acc[ROWS * 4];
+    for (int i = 0; i < rows * 4; i++) acc[i] = zeros();
+    for (int64_t i = 0; i < dims; i += LANES) {
+      Vec k[4];
+      for (int c = 0; c < 4; c++) k[c] = load_f32((const char *)(keys[from + c] + i));
+      for (int r = 0; r < rows; r++) {
+        const Vec a = load_f32((const char *)(q[r] + i));
+        for (int c = 0; c < 4; c++) acc[r * 4 + c] += a * k[c];
+      }
+    }
+    for (int r = 0; r < rows; r++)
+      for (int c = 0; c < 4; c++) of[r][from + c] = acc[r * 4 + c];
+  }
+  for (int r = 0; r < rows; r++) found[r] = sums(of[r]);
+}
+
+// Adds values by their shares: sixteen places, `vecs` × sixteen dims of each.
+static inline __attribute__((always_inline)) void means(const float *const *values, const float *const *shares, int rows, int vecs, Vec *acc) {
+  for (int j = 0; j < LANES; j++) {
+    Vec v[4];
+    for (int c = 0; c < vecs; c++) v[c] = load_f32((const char *)(values[j] + c * LANES));
+    for (int r = 0; r < rows; r++) {
+      const Vec share = all(shares[r][j]);
+      for (int c = 0; c < vecs; c++) acc[r * 4 + c] += share * v[c];
+    }
+  }
+}
+
+// `rows` rows from one on. `shares` has room for a number of each place and row.
+static inline __attribute__((always_inline)) void attend(const Attention *a, int64_t batch, int64_t head, int64_t row, int rows, float *shares, int64_t wide) {
+  const int64_t replica = batch / a->requests, dims = a->dims, step = a->heads * dims;
+  const float *keys = a->keys + replica * a->entries * step + head * dims, *values = a->values + replica * a->entries * step + head * dims;
+  const int32_t *at = a->at + batch * a->places;
+  const uint8_t *own = a->own + batch * a->places, *seen[ROWS];
+  const float *q[ROWS];
+  Vec top[ROWS], total[ROWS];
+  int none[ROWS];
+  for (int r = 0; r < rows; r++) {
+    q[r] = a->q + ((batch * a->heads + head) * a->s * a->g + row + r) * dims;
+    seen[r] = a->mask + (batch * a->s + (row + r) / a->g) * a->places;
+    top[r] = all(-__builtin_inff()), total[r] = zeros();
+    // Who sees nothing gets the mean of everything, as of scores that are all the same.
+    none[r] = !any_of(seen[r], a->places);
+  }
+  const float *there[LANES];
+  for (int64_t j = 0; j < a->places; j += LANES) {
+    const int64_t count = a->places - j < LANES ? a->places - j : LANES;
+    int some = 0;
+    for (int r = 0; r < rows; r++) some |= none[r] || any_of(seen[r] + j, count);
+    if (!some) continue;
+    for (int64_t i = 0; i < LANES; i++) there[i] = i < count && own[j + i] && at[j + i] >= 0 && at[j + i] < a->entries ? keys + at[j + i] * step : nothing;
+    Vec found[ROWS];
+    scores(q, there, dims, rows, found);
+    for (int r = 0; r < rows; r++) {
+      float s[LANES];
+      memcpy(s, &found[r], sizeof s);
+      for (int64_t i = 0; i < LANES; i++) s[i] = i < count && seen[r][j + i] ? s[i] : i < count && none[r] ? 0 : -__builtin_inff();
+      memcpy(shares + r * wide + j, s, sizeof s);
+      top[r] = larger(top[r], load_f32((const char *)s));
+    }
+  }
+  for (int r = 0; r < rows; r++) {
+    float of[LANES], most = -__builtin_inff();
+    memcpy(of, &top[r], sizeof of);
+    for (int i = 0; i < LANES; i++) most = of[i] > most ? of[i] : most;
+    top[r] = all(most);
+  }
+  for (int64_t from = 0; from < dims; from += 4 * LANES) {
+    const int vecs = dims - from < 4 * LANES ? (int)((dims - from) / LANES) : 4;
+    Vec acc[ROWS * 4];
+    for (int i = 0; i < rows * 4; i++) acc[i] = zeros();
+    for (int64_t j = 0; j < a->places; j += LANES) {
+      const int64_t count = a->places - j < LANES ? a->places - j : LANES;
+      int some = 0;
+      for (int r = 0; r < rows; r++) some |= none[r] || any_of(seen[r] + j, count);
+      if (!some) continue;
+      const float *own_shares[ROWS];
+      for (int r = 0; r < rows; r++) {
+        float *own_share = shares + r * wide + j;
+        if (from == 0) {
+          const Vec e = exp_of(load_f32((const char *)own_share) - top[r]);
+          total[r] += e;
+          memcpy(own_share, &e, sizeof e);
+        }
+        own_shares[r] = own_share;
+      }
+      for (int64_t i = 0; i < LANES; i++) there[i] = i < count && own[j + i] && at[j + i] >= 0 && at[j + i] < a->entries ? values + at[j + i] * step + from : nothing;
+      if (vecs == 4) means(there, own_shares, rows, 4, acc);
+      else
+        for (int c = 0; c < vecs; c++) {
+          const float *column[LANES];
+          for (int i = 0; i < LANES; i++) column[i] = there[i] + c * LANES;
+          Vec one[ROWS * 4];
+          for (int r = 0; r < rows; r++) one[r * 4] = acc[r * 4 + c];
+          means(column, own_shares, rows, 1, one);
+          for (int r = 0; r < rows; r++) acc[r * 4 + c] = one[r * 4];
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+      float *y = a->y + ((batch * a->heads + head) * a->s * a->g + row + r) * dims + from;
+      const Vec whole = all(sum(total[r]));
+      for (int c = 0; c < vecs; c++) {
+        const Vec v = acc[r * 4 + c] / whole;
+        memcpy(y + c * LANES, &v, sizeof v);
+      }
+    }
+  }
+}
+
+static void piece(void *context, int64_t i) {
+  const Attention *a = context;
+  const int64_t strip = i % a->strips, head = i / a->strips % a->heads, batch = i / a->strips / a->heads;
+  const int64_t all_rows = a->s * a->g, end = (strip + 1) * STRIP < all_rows ? (strip + 1) * STRIP : all_rows;
+  const int64_t wide = (a->places + LANES - 1) / LANES * LANES;
+  float *shares = malloc((size_t)(ROWS * wide) * sizeof(float));
+  if (shares == NULL) {
+    atomic_store(a->failed, 1);
+    return;
+  }
+  for (int64_t row = strip * STRIP; row < end; row += ROWS) {
+    const int64_t rows = end - row;
+    if (rows >= 4) attend(a, batch, head, row, 4, shares, wide);
+    else if (rows == 3) attend(a, batch, head, row, 3, shares, wide);
+    else if (rows == 2) attend(a, batch, head, row, 2, shares, wide);
+    else attend(a, batch, head, row, 1, shares, wide);
+  }
+  free(shares);
+}
+
+// Queries [r, q, h, s, g, d], keys and values [r, e, h, d], places [r, q, l] among the e, whether anything is there [r, q, l], and what is seen [r, q, s, l], give [r, q, h, s, g, d].
+MWK_EXPORT FfiError *mwk_attend(const FfiFrame *frame) {
+  if (!is_call(frame)) return NULL;
+  const FfiBuffers *in = &frame->arguments;
+  if (in->count != 6 || frame->results.count != 1) return refuse(frame, "attend takes queries, keys, values, places, where there is anything, and what is seen");
+  const FfiBuffer *q = in->items[0], *k = in->items[1], *v = in->items[2], *at = in->items[3], *own = in->items[4], *mask = in->items[5], *y = frame->results.items[0];
+  if (q->rank != 6 || k->rank != 4 || v->rank != 4 || at->rank != 3 || own->rank != 3 || mask->rank != 4 || y->rank != 6) return refuse(frame, "attend: other dims");
+  if (q->dtype != FFI_F32 || k->dtype != FFI_F32 || v->dtype != FFI_F32 || y->dtype != FFI_F32 || at->dtype != FFI_S32 || own->dtype != FFI_PRED || mask->dtype != FFI_PRED) return refuse(frame, "attend: no such dtypes");
+  const int64_t *d = q->dims, places = at->dims[2];
+  for (int i = 0; i < 6; i++) if (y->dims[i] != d[i]) return refuse(frame, "attend: shapes do not fit");
+  for (int i = 0; i < 4; i++) if (k->dims[i] != v->dims[i]) return refuse(frame, "attend: shapes do not fit");
+  for (int i = 0; i < 3; i++) if (own->dims[i] != at->dims[i]) return refuse(frame, "attend: shapes do not fit");
+  if (k->dims[0] != d[0] || k->dims[2] != d[2] || k->dims[3] != d[5] || at->dims[0] != d[0] || at->dims[1] != d[1] || mask->dims[0] != d[0] || mask->dims[1] != d[1] || mask->dims[2] != d[3] || mask->dims[3] != places) return refuse(frame, "attend: shapes do not fit");
+  if (d[5] % LANES != 0 || d[5] > MOST_DIMS) return refuse(frame, "attend: no such heads");
+  atomic_int failed = 0;
+  Attention a = {
+    .q = q->data, .keys = k->data, .values = v->data, .y = y->data, .at = at->data, .own = own->data, .mask = mask->data,
+    .requests = d[1], .heads = d[2], .s = d[3], .g = d[4], .dims = d[5], .entries = k->dims[1], .places = places, .strips = (d[3] * d[4] + STRIP - 1) / STRIP, .failed = &failed,
+  };
+  mwk_each(d[0] * d[1] * d[2] * a.strips, piece, &a);
+  return atomic_load(&failed) ? refuse(frame, "attend: there is no memory for scores") : NULL;
+}
