@@ -1,5 +1,6 @@
 /** What `generate`, `chat` and `serve` make of a folder: a model that writes, over a mesh, with the template of its chats. */
 import type { Command } from 'commander'
+import type { DType } from '../core/dtype.ts'
 import { UsageError } from '../core/errors.ts'
 import type { ChatTemplate } from '../data/index.ts'
 import type { Backend } from '../engine/index.ts'
@@ -26,11 +27,12 @@ export const withSamplingFlags = (command: Command): Command => command
   .option('--min-p <share>', 'draw from tokens at least this share as likely as the likeliest')
   .option('--repetition-penalty <x>', 'above 1: tokens that are there already are less likely')
   .option('--seed <n>', 'seed of the drawing', '0')
-const cacheTypes = ['f32', 'bf16', 'f16'] as const
+/** What keys and values may be kept in. */
+const cacheTypes: { readonly [name: string]: DType } = { f32: 'f32', bf16: 'bf16', f16: 'f16', int8: 'i8' }
 export const withWritingFlags = (command: Command): Command => command
   .option('--weights <bits>', 'int8 or int4: a quarter or an eighth of the memory, for somewhat other text; keep: those of few bits in a .gguf file as they are, for the same text')
   .option('--drafts <n>', 'guess so many tokens from what the text said before, and check them in one step: the same text in fewer steps where it repeats itself', '0')
-  .option('--cache <dtype>', `what keys and values are kept in, one of ${cacheTypes.join(', ')}: two bytes for half the memory`, 'f32')
+  .option('--cache <dtype>', `what keys and values are kept in, one of ${Object.keys(cacheTypes).join(', ')}: half the memory, int8 little more than a quarter of it`, 'f32')
 
 function numberOf(text: string, flag: string, least: number, most: number): number {
   const n = Number(text)
@@ -52,9 +54,9 @@ function weightsOf(given: string | undefined): WeightBits | 'keep' | undefined {
   throw new UsageError({ code: 'flag', what: `--weights: "${given}" is no choice`, fix: `give one of ${Object.keys(weightBits).join(', ')}, keep, or leave it out` })
 }
 
-function cacheOf(given: string | undefined): (typeof cacheTypes)[number] {
-  const found = cacheTypes.find(t => t === (given ?? 'f32'))
-  if (found === undefined) throw new UsageError({ code: 'flag', what: `--cache: "${given}" is no choice`, fix: `give one of ${cacheTypes.join(', ')}` })
+function cacheOf(given = 'f32'): DType {
+  const found = Object.hasOwn(cacheTypes, given) ? cacheTypes[given] : undefined
+  if (found === undefined) throw new UsageError({ code: 'flag', what: `--cache: "${given}" is no choice`, fix: `give one of ${Object.keys(cacheTypes).join(', ')}` })
   return found
 }
 

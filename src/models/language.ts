@@ -13,6 +13,8 @@ export interface LanguageModel {
   readonly params: Tree
   readonly dims: { readonly [name: string]: Dim }
   readonly layouts?: LayoutNames
+  /** How many tokens a token sees at most, itself among them, where that is less than there may be, in every layer. */
+  readonly window?: number
   readonly batch: { readonly tokens: Tensor<'batch' | 'seq'> }
   /** A cache for it, as a program's argument. */
   cache(size: CacheSize, dtype: DType): KeyValues

@@ -35,6 +35,8 @@ export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, ke
   readonly dims: LlamaDims
   readonly layouts: typeof llamaLayouts
   readonly tokensPerBatch: number
+  /** How many tokens a token sees, itself among them, where every layer has a window. */
+  readonly window?: number
   /** batch seq vocab. */
   readonly logits: (params: LlamaWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'vocab'>
   /** What logits are made of, behind the last norm: batch seq embed. */
@@ -115,6 +117,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const ids = (name: string): Ids => input(name, [d.batch, d.seq], 'i32')
   const made: Llama<GptBatch & Partial<Extras>> = {
     dims: d, layouts: llamaLayouts, params,
+    ...(c.window !== undefined && c.unwindowed.length === 0 && c.window < c.seq ? { window: c.window } : {}),
     batch: { tokens: ids('tokens'), targets: ids('targets'), ...(c.packed ? { segments: ids('segments'), positions: ids('positions') } : {}) },
     ...(masked ? { ignored: ignore } : {}),
     linear: {

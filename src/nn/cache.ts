@@ -14,7 +14,13 @@ import type { Visibility } from './visible.ts'
 export interface CacheSize { readonly replicas: number; readonly layers: number; readonly blocks: number; readonly block: number }
 
 /** Of each token that was computed its key and its value: replica entry, and the dims of a token's key. Entries are layers × blocks × tokens of a block. */
-export type KeyValues = { readonly keys: Tensor<string>; readonly values: Tensor<string> }
+export type KeyValues = {
+  readonly keys: Tensor<string>
+  readonly values: Tensor<string>
+  /** Of a cache of whole numbers what a token's key and its value are multiples of, in each head: replica entry, and the dims of a key but the last. */
+  readonly keyScales?: Tensor<string>
+  readonly valueScales?: Tensor<string>
+}
 
 /** What a step computes: of some requests of each replica some tokens, one behind another. */
 export type Fed = {
@@ -37,10 +43,11 @@ export function fedInputs({ replicas }: CacheSize, { requests, seq, blocks }: { 
   return { tokens: along('tokens'), positions: along('positions'), entries: along('entries'), table: input('table', [replica, request, { name: 'block', size: blocks }], 'i32'), ...(adapters ? { adapter: input('adapter', [replica, request], 'i32') } : {}) }
 }
 
-/** A cache, as a program's argument, whose keys and values have these dims. */
+/** A cache, as a program's argument, whose keys and values have these dims. In i8 each key and value is rounded to 255 multiples of a number of its own. */
 export function cacheInputs({ replicas, layers, blocks, block }: CacheSize, of: readonly Dim[], dtype: DType): KeyValues {
   const shape = [{ name: 'replica', size: replicas }, { name: 'entry', size: layers * blocks * block }, ...of]
-  return { keys: input('keys', shape, dtype), values: input('values', shape, dtype) }
+  const scale = (name: string): Tensor<string> => input(name, shape.slice(0, -1), 'f32')
+  return { keys: input('keys', shape, dtype), values: input('values', shape, dtype), ...(dtype === 'i8' ? { keyScales: scale('keyScales'), valueScales: scale('valueScales') } : {}) }
 }
 
 /** What layers have in common when they read a cache: made once a step. */
@@ -53,6 +60,14 @@ export interface Reading {
 
 /** Beyond the entries of any cache: nothing is written there. */
 const nowhere = 2 ** 31 - 1
+
+/** The last dim of what is stored as whole numbers up to 127, and what they are multiples of. */
+function inBytes(x: AnyTensor, into: Tensor<string>): { readonly whole: Tensor<string>; readonly scale: Tensor<string> } {
+  const along = into.shape[into.shape.length - 1]?.name ?? ''
+  const given = loose(x).cast('f32')
+  const scale = given.abs().max(along).div(127)
+  return { whole: given.div(where(scale.greater(0), scale, 1)).round(), scale }
+}
 
 /** @param kvSeq the name of the dim that keys and values lie along when they are read */
 export function reading({ blocks, block }: CacheSize, { positions, entries, table }: Fed, kvSeq: string): Reading {
@@ -68,9 +83,16 @@ export function reading({ blocks, block }: CacheSize, { positions, entries, tabl
       const target = where(loose(entries).less(0), loose(full(nowhere, entries.shape, 'i32')), loose(entries.add(first)))
       const at = index.add(first)
       const write = (into: Tensor<string>, x: AnyTensor): Tensor<string> => scatter(into, 'entry', target, loose(x).cast(into.dtype))
-      const read = (from: Tensor<string>, like: AnyTensor): Tensor<string> => { const x = loose(from.take('entry', at)); return where(own, x, 0).cast(like.dtype) }
-      const after = { keys: write(cache.keys, keys), values: write(cache.values, values) }
-      return { keys: read(after.keys, keys), values: read(after.values, values), cache: after }
+      const held = (from: Tensor<string>): Tensor<string> => where(own, loose(from.take('entry', at)), 0)
+      const { keyScales, valueScales } = cache
+      if (keyScales === undefined || valueScales === undefined) {
+        const after = { keys: write(cache.keys, keys), values: write(cache.values, values) }
+        return { keys: held(after.keys).cast(keys.dtype), values: held(after.values).cast(values.dtype), cache: after }
+      }
+      const [k, v] = [inBytes(keys, cache.keys), inBytes(values, cache.values)]
+      const after = { keys: write(cache.keys, k.whole), values: write(cache.values, v.whole), keyScales: write(keyScales, k.scale), valueScales: write(valueScales, v.scale) }
+      const read = (whole: Tensor<string>, scale: Tensor<string>, like: AnyTensor): Tensor<string> => held(whole).cast('f32').mul(held(scale)).cast(like.dtype)
+      return { keys: read(after.keys, after.keyScales, keys), values: read(after.values, after.valueScales, values), cache: after }
     },
     visible: window => ({ seq, kvSeq: held, causal: true, window, isolate: false, queries: {}, keys: {}, places: { seq: positions, kvSeq: iota(held) } }),
   }

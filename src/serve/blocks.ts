@@ -4,7 +4,7 @@
 interface Known { readonly key: string; readonly serial: number; readonly block: number; users: number }
 
 /** What a text holds of a cache: its blocks in their order, the first of which are known to others. */
-export interface Holding { readonly blocks: number[]; readonly known: Known[]; readonly since: number }
+export interface Holding { readonly blocks: number[]; readonly known: Known[]; readonly since: number; /** The first so many are no longer held: nothing sees them any more. */ dropped: number }
 
 /** The blocks of one replica. Blocks that are known and unused are taken again last of all, the longest unused first. */
 export class Blocks {
@@ -29,7 +29,7 @@ export class Blocks {
 
   /** The longest beginning of a text that is known, in whole blocks; at least one token is left to compute. */
   begin(scope: string, tokens: ArrayLike<number>): Holding {
-    const holding: Holding = { blocks: [], known: [], since: this.#forgot }
+    const holding: Holding = { blocks: [], known: [], since: this.#forgot, dropped: 0 }
     for (let from = 0; from + this.size < tokens.length; from += this.size) {
       const found = this.#known.get(this.#key(scope, holding, tokens))
       if (found === undefined) break
@@ -54,19 +54,31 @@ export class Blocks {
     while ((holding.known.length + 1) * this.size <= computed) {
       const key = this.#key(scope, holding, tokens)
       if (this.#known.has(key)) return
+      // What is no longer held cannot be shown to others, nor what comes behind it.
+      if (holding.known.length < holding.dropped) return
       const known: Known = { key, serial: ++this.#serial, block: holding.blocks[holding.known.length] as number, users: 1 }
       this.#known.set(key, known)
       holding.known.push(known)
     }
   }
 
+  /** Gives the first blocks back, up to one: nothing of the text sees them any more. */
+  drop(holding: Holding, upTo: number): void {
+    for (let i = holding.dropped; i < upTo; i++) this.#leave(holding, i)
+    holding.dropped = Math.max(holding.dropped, upTo)
+  }
+
   /** Gives all blocks back. */
   release(holding: Holding): void {
-    const { blocks, known } = holding
-    for (const block of blocks.slice(known.length)) this.#free.push(block)
     // What comes later in a text is of use only with what comes before it, so that goes first.
-    for (const one of known.toReversed()) if (--one.users === 0) this.#unused.add(one)
-    blocks.length = known.length = 0
+    for (let i = holding.blocks.length - 1; i >= holding.dropped; i--) this.#leave(holding, i)
+    holding.blocks.length = holding.known.length = holding.dropped = 0
+  }
+
+  #leave({ blocks, known }: Holding, i: number): void {
+    const one = known[i]
+    if (one === undefined) this.#free.push(blocks[i] as number)
+    else if (--one.users === 0) this.#unused.add(one)
   }
 
   /** Forgets what is known, as it was computed with other weights. What is in use stays its user's. */

@@ -91,9 +91,12 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
   const base = await load(from)
   const loaded = stacked === undefined ? base : { params: { base: base.params, lora: stacked.params.lora } as unknown as Tree, weights: { base: base.weights, lora: await zerosLike(stacked.params.lora as Tree, where) } as unknown as Arrays<Tree> }
   const most = Math.min(context ?? Infinity, model.dims['seq']?.size ?? 0)
+  const read = Math.min(chunk, most)
   const perText = Math.ceil(most / block)
-  const blocks = Math.max(perText, Math.ceil((held ?? requests * most) / block))
-  const sizes: Sizes = { replicas, requests, blocks, block, context: most, chunk: Math.min(chunk, most) }
+  // What a text holds at once: all of it, or what its next tokens see.
+  const atOnce = Math.min(most, (model.window ?? Infinity) + read + block)
+  const blocks = Math.max(Math.ceil(atOnce / block), Math.ceil((held ?? requests * atOnce) / block))
+  const sizes: Sizes = { replicas, requests, blocks, block, context: most, chunk: read, ...(model.window === undefined ? {} : { window: model.window }) }
   const { vocab } = from.tokenizer
   const size = { replicas, layers: model.dims['layers']?.size ?? 0, blocks, block }
   const steps = new Steps(model, loaded, where, { size, dtype: cache, tokens: vocab })

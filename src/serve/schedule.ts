@@ -28,6 +28,8 @@ export interface Sizes {
   readonly context: number
   /** Tokens of a prompt that are computed in one step at most. */
   readonly chunk: number
+  /** How many tokens a token sees at most, itself among them; all before it unless said. Blocks that none sees any more are given back. */
+  readonly window?: number | undefined
 }
 
 /** A text's part of a step: tokens from `from` on, the last `draws` of which are drawn behind. */
@@ -106,7 +108,10 @@ export class Schedule {
       if (held?.holding === undefined) continue
       // Of guesses only those count that were drawn: the caller has added these.
       held.computed = Math.min(from + tokens.length, text.tokens.length - 1)
-      this.#blocks[held.replica]?.tell(text.scope, held.holding, text.tokens, held.computed)
+      const blocks = this.#blocks[held.replica]
+      blocks?.tell(text.scope, held.holding, text.tokens, held.computed)
+      const { window } = this.sizes
+      if (window !== undefined) blocks?.drop(held.holding, Math.max(0, Math.floor((held.computed - window + 1) / blocks.size)))
     }
   }
 
@@ -152,11 +157,11 @@ export class Schedule {
   }
 
   #admit(): void {
-    const { requests, block } = this.sizes
+    const { requests, block, chunk, window = Infinity } = this.sizes
     for (;;) {
       const text = this.#waiting[0]
       if (text === undefined || this.held) return
-      const needed = Math.ceil(text.tokens.length / block)
+      const needed = Math.ceil(Math.min(text.tokens.length, window + chunk + block) / block)
       const on = this.#blocks.map((blocks, replica) => ({ blocks, replica, texts: this.#running.filter(h => h.replica === replica).length }))
         .filter(({ blocks, texts }) => texts < requests && (blocks.free >= needed + texts || texts === 0))
         .sort((a, b) => a.texts - b.texts || b.blocks.free - a.blocks.free)[0]

@@ -2,7 +2,7 @@
 import type { DType } from '../core/dtype.ts'
 import { dtypes } from '../core/dtype.ts'
 import { localShape } from '../core/layout.ts'
-import { compile, input, loose, mapTree, place, placementTrees, type Arrays, type MeshArray, type Placements, type Program, type Tree } from '../engine/index.ts'
+import { compile, input, leavesOf, loose, mapTree, place, placementTrees, type Arrays, type MeshArray, type Placements, type Program, type Tree } from '../engine/index.ts'
 import { fedInputs, type CacheSize, type KeyValues, type LanguageModel } from '../models/index.ts'
 import { drawingInputs, drawn, likeliest, logitsInput, told, type Draws, type DrawShape } from './draw.ts'
 import type { Loaded, Where } from './loading.ts'
@@ -83,8 +83,7 @@ export class Steps {
   /** Bytes that a block of a text takes on each device that holds a part of it. */
   get blockBytes(): number {
     const { size } = this
-    const { keys } = this.#model.cache({ ...size, replicas: 1, blocks: 1 }, this.#dtype)
-    return 2 * keys.shape.reduce((n, d) => n * d.size, 1) * dtypes[this.#dtype].bytes
+    return leavesOf(this.#model.cache({ ...size, replicas: 1, blocks: 1 }, this.#dtype)).reduce((n, { leaf }) => n + leaf.shape.reduce((m, d) => m * d.size, 1) * dtypes[leaf.dtype].bytes, 0)
   }
 
   async close(): Promise<void> {

@@ -72,6 +72,22 @@ describe('a guess', () => {
   })
 })
 
+describe('a window', () => {
+  test('is all that is kept of a text, which is the same', async () => {
+    const whole = await tiny(backend, { batch: 1, model: 1 }, { ...sizes, chunk: 4 }, { window: 5 })
+    const kept = await tiny(backend, { batch: 1, model: 1 }, { ...sizes, chunk: 4, blocks: 9, window: 5 }, { window: 5 })
+    const answerer = kept.answerer()
+    const long = [asking([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], { ignoreEnd: true, maxTokens: 16, logprobs: 1 }), asking([3, 1], { ignoreEnd: true, maxTokens: 28, sampling: { ...random, seed: 9 } }), asking([7, 7, 7, 2], { ignoreEnd: true, maxTokens: 20, choices: 2, sampling: { ...random, seed: 2 } })]
+    let most = 0
+    const watching = setInterval(() => { most = Math.max(most, answerer.load().blocksUsed) }, 0)
+    const found = await Promise.all(long.map(async q => byChoice((await heard(answerer.ask(q))).all.filter(t => t.type !== 'prompt'))))
+    clearInterval(watching)
+    for (const [i, q] of long.entries()) expect(found[i]).toEqual(byChoice(await alone(whole, q)))
+    expect([most > 0, most <= 9, answerer.load().blocksUsed]).toEqual([true, true, 0])
+    for (const t of [whole, kept]) await t.steps.close()
+  })
+})
+
 describe('new weights', () => {
   test('come between two steps: what was being written is written, what waits begins with them', async () => {
     const own = await tiny(backend, { batch: 1, model: 1 }, sizes)

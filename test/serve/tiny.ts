@@ -15,8 +15,8 @@ export const end = 31
 
 export interface Tiny { readonly steps: Steps; /** Other weights, by another seed. */ weights(seed: number): Promise<Arrays<Tree>>; answerer(options?: Partial<AnswererOptions>): Answerer }
 
-export async function tiny(backend: Backend, axes: { readonly [axis: string]: number }, sizes: Sizes): Promise<Tiny> {
-  const model = llama(llamaSchema.parse({ vocab, seq: sizes.context, layers: 2, embed: 8, heads: 4, kvHeads: 2, headDim: 4, hidden: 12, tied: true }), 1) as unknown as LanguageModel
+export async function tiny(backend: Backend, axes: { readonly [axis: string]: number }, sizes: Sizes, config: object = {}): Promise<Tiny> {
+  const model = llama(llamaSchema.parse({ vocab, seq: sizes.context, layers: 2, embed: 8, heads: 4, kvHeads: 2, headDim: 4, hidden: 12, tied: true, ...config }), 1) as unknown as LanguageModel
   const mesh = meshOf(axes)
   const where = { mesh, backend, layout: { replica: 'batch', kvHeads: 'model', hidden: 'model', vocab: 'model' }, dims: { ...model.dims, replica: { name: 'replica', size: sizes.replicas } }, ...(model.layouts === undefined ? {} : { uses: model.layouts }) }
   // Larger than at first, so that texts differ.

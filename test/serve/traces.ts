@@ -30,7 +30,8 @@ function computing(sizes: Sizes, ids: number = vocab): Computing & { readonly lo
           const i = at[row * draws + d] as number
           if ((fed.entries[row * seq + i] as number) < 0) continue
           let hash = 0
-          for (let place = 0; place <= (fed.positions[row * seq + i] as number); place++) {
+          const seen = fed.positions[row * seq + i] as number
+          for (let place = Math.max(0, seen - (sizes.window ?? Infinity) + 1); place <= (fed.positions[row * seq + i] as number); place++) {
             const found = own[(fed.table[row * width + Math.floor(place / block)] as number) * block + place % block] as number
             if (Math.floor(found / ids) !== place) lost.push(`place ${place} holds ${found}`)
             hash = threefry2x32(hash, 0, found, place)
@@ -65,7 +66,8 @@ export async function trace(seed: number): Promise<TraceResult> {
   const below = (most: number): number => threefry2x32(seed, 77, n++, 0) % most
   const block = 1 + below(4)
   const context = 8 + below(24)
-  const sizes: Sizes = { replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil(context / block) + below(8), block, context, chunk: 1 + below(8) }
+  const window = below(3) === 0 ? 1 + below(12) : undefined
+  const sizes: Sizes = { replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil(Math.min(context, (window ?? Infinity) + 8 + block) / block) + below(8), block, context, chunk: 1 + below(8), ...(window === undefined ? {} : { window }) }
   const steps = computing(sizes)
   const drafts = below(4)
   const answerer = new Answerer(steps, { ...optionsOf(sizes), drafts, buckets: { ...optionsOf(sizes).buckets, drafts } })
