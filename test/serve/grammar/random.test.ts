@@ -26,7 +26,7 @@ const schemas = fc.letrec<{ readonly schema: object | boolean }>(tie => {
   const arrays = maybe({ type: some('array'), prefixItems: fc.array(of, { minLength: 1, maxLength: 2 }), items: fc.oneof(some(false, true), of), minItems: fc.nat(2), maxItems: some(1, 2, 3) })
   const two = fc.array(of, { minLength: 2, maxLength: 2 })
   const beside = (word: string): fc.Arbitrary<object> => fc.tuple(fc.oneof(some({}), objects, arrays), two).map(([rest, parts]) => ({ ...rest, [word]: parts }))
-  return { schema: fc.oneof({ depthSize: 'small', withCrossShrink: true }, scalar, objects, arrays, beside('anyOf'), beside('allOf'), beside('oneOf')) }
+  return { schema: fc.oneof({ maxDepth: 3, depthSize: 'max', withCrossShrink: true }, { weight: 2, arbitrary: scalar }, { weight: 3, arbitrary: objects }, { weight: 2, arbitrary: arrays }, beside('anyOf'), { weight: 2, arbitrary: beside('allOf') }, beside('oneOf')) }
 }).schema
 
 /** An answer that ends as soon as it may, mostly; undefined where that takes long. */
