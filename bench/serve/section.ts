@@ -22,7 +22,7 @@ const [context, prompt, prefilled] = [1024, 128, 512]
 const most = 32
 const numbers = quick ? [1, 8] : [1, 8, most]
 /** In turn with steps that write prompts are read, one a step: so many steps are over before all streams write. */
-const tokensOf = (streams: number): number => (quick ? 12 : 48) + streams
+const tokensOf = (streams: number): number => (quick ? 12 : 24) + streams
 
 interface Side { readonly worker: Worker; readonly open: Open }
 interface Part { readonly notes: readonly string[]; readonly rows: readonly Row[] }
@@ -47,15 +47,16 @@ async function sameText(sides: readonly Side[]): Promise<void> {
   if (new Set(texts).size > 1) throw new Error(`the sides write different things: ${sides.map((s, i) => `${s.worker.name} ${texts[i]}`).join(', ')}`)
 }
 
-const decoding = (worker: Worker, streams: number) => async (): Promise<number> => {
-  const { ms, tokens } = await ask<'decode'>(worker, { do: 'decode', streams, prompt, tokens: tokensOf(streams), salt: salt++ })
+const decoding = (worker: Worker, streams: number, length = tokensOf(streams)) => async (): Promise<number> => {
+  const { ms, tokens } = await ask<'decode'>(worker, { do: 'decode', streams, prompt, tokens: length, salt: salt++ })
   return ms / tokens
 }
 const reading = (worker: Worker) => async (): Promise<number> => (await ask<'prefill'>(worker, { do: 'prefill', tokens: prefilled, salt: salt++ })).ms / prefilled
 
 const keyOf = (what: string, worker: Worker): string => `${what}, ${worker.name}`
-const tasks: readonly { readonly what: string; readonly of: (w: Worker) => () => Promise<number> }[] = [
-  ...numbers.map(n => ({ what: `${n} ${n === 1 ? 'stream' : 'streams'}`, of: (w: Worker) => decoding(w, n) })), { what: `prompt of ${prefilled}`, of: reading },
+/** `first` makes whatever is made at the first call. */
+const tasks: readonly { readonly what: string; readonly of: (w: Worker, first?: true) => () => Promise<number> }[] = [
+  ...numbers.map(n => ({ what: `${n} ${n === 1 ? 'stream' : 'streams'}`, of: (w: Worker, first?: true) => decoding(w, n, first && 2) })), { what: `prompt of ${prefilled}`, of: reading },
 ]
 
 /** Rates, and how long a token takes beside each peer: the median of rounds, their least and largest. */
@@ -75,8 +76,7 @@ async function besidePeers(name: string, sides: readonly Side[], goals: readonly
   return withWorkers(sides.map(s => s.worker), async () => {
     const runtimes = await opened(sides, say)
     await sameText(sides)
-    // Whatever is made at the first call is made before.
-    for (const { worker } of sides) for (const { of } of tasks) await of(worker)()
+    for (const { worker } of sides) for (const { of } of tasks) await of(worker, true)()
     const found = await interleave(new Map(tasks.flatMap(({ what, of }) => sides.map(({ worker }) => [keyOf(what, worker), of(worker)] as const))), rounds, done => { say(`${name}: round ${done} of ${rounds}`) })
     const [ours, ...peers] = sides
     if (ours === undefined) throw new Error('there is no side of ours')
@@ -112,7 +112,7 @@ async function devicesPart(model: string, rounds: number, say: Say): Promise<Par
   return withWorkers(sides.map(s => s.worker), async () => {
     await opened(sides, say)
     const streams = numbers.at(-1) ?? 1
-    for (const { worker } of sides) await decoding(worker, streams)()
+    for (const { worker } of sides) await decoding(worker, streams, 2)()
     const found = await interleave(new Map(sides.map(({ worker }) => [worker.name, decoding(worker, streams)])), rounds, done => { say(`devices: round ${done} of ${rounds}`) })
     return { notes: [`2 devices / 1 device: ${spread(found, '2 devices', '1 device')}`], rows: [...sides.map(({ worker: { name } }) => row(`${streams} streams, ${name}`, 1000 / median(found.get(name) ?? []), 'tokens/s')), row('time of a token, 2 devices / 1 device', ratio(found, '2 devices', '1 device'), '', 1 / 0.95)] }
   })

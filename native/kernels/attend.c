@@ -11,15 +11,20 @@ enum { ROWS = 4, STRIP = 16, MOST_DIMS = 256 };
 
 // Rows of a head are `s` × `g`; those of one s see the same.
 typedef struct {
-  const float *q, *keys, *values;
+  const float *q;
+  const char *keys, *values;
   float *y;
   const int32_t *at;
   const uint8_t *own, *mask; // where there is anything; what is seen
   int64_t requests, heads, s, g, dims, entries, places, strips;
+  int dtype; // of keys and values
   atomic_int *failed;
 } Attention;
 
 static const float nothing[MOST_DIMS];
+
+static inline __attribute__((always_inline)) Vec load_stored(const char *p, int dtype) { return dtype == FFI_F32 ? load_f32(p) : dtype == FFI_BF16 ? load_bf16(p) : load_f16(p); }
+static inline __attribute__((always_inline)) int64_t bytes_of(int dtype) { return dtype == FFI_F32 ? 4 : 2; }
 
 // e^x of numbers that are at most 0.
 static inline Vec exp_of(Vec x) {
@@ -54,14 +59,14 @@ static inline int any_of(const uint8_t *seen, int64_t count) {
 }
 
 // Scores of some rows at sixteen places.
-static inline __attribute__((always_inline)) void scores(const float *const *q, const float *const *keys, int64_t dims, int rows, Vec *found) {
+static inline __attribute__((always_inline)) void scores(const float *const *q, const char *const *keys, int64_t dims, int rows, int dtype, Vec *found) {
   Vec of[ROWS][LANES];
   for (int from = 0; from < LANES; from += 4) {
     Vec acc[ROWS * 4];
     for (int i = 0; i < rows * 4; i++) acc[i] = zeros();
     for (int64_t i = 0; i < dims; i += LANES) {
       Vec k[4];
-      for (int c = 0; c < 4; c++) k[c] = load_f32((const char *)(keys[from + c] + i));
+      for (int c = 0; c < 4; c++) k[c] = load_stored(keys[from + c] + bytes_of(dtype) * i, dtype);
       for (int r = 0; r < rows; r++) {
         const Vec a = load_f32((const char *)(q[r] + i));
         for (int c = 0; c < 4; c++) acc[r * 4 + c] += a * k[c];
@@ -74,10 +79,10 @@ static inline __attribute__((always_inline)) void scores(const float *const *q, 
 }
 
 // Adds values by their shares: sixteen places, `vecs` × sixteen dims of each.
-static inline __attribute__((always_inline)) void means(const float *const *values, const float *const *shares, int rows, int vecs, Vec *acc) {
+static inline __attribute__((always_inline)) void means(const char *const *values, const float *const *shares, int rows, int vecs, int dtype, Vec *acc) {
   for (int j = 0; j < LANES; j++) {
     Vec v[4];
-    for (int c = 0; c < vecs; c++) v[c] = load_f32((const char *)(values[j] + c * LANES));
+    for (int c = 0; c < vecs; c++) v[c] = load_stored(values[j] + bytes_of(dtype) * c * LANES, dtype);
     for (int r = 0; r < rows; r++) {
       const Vec share = all(shares[r][j]);
       for (int c = 0; c < vecs; c++) acc[r * 4 + c] += share * v[c];
@@ -86,9 +91,9 @@ static inline __attribute__((always_inline)) void means(const float *const *valu
 }
 
 // `rows` rows from one on. `shares` has room for a number of each place and row.
-static inline __attribute__((always_inline)) void attend(const Attention *a, int64_t batch, int64_t head, int64_t row, int rows, float *shares, int64_t wide) {
-  const int64_t replica = batch / a->requests, dims = a->dims, step = a->heads * dims;
-  const float *keys = a->keys + replica * a->entries * step + head * dims, *values = a->values + replica * a->entries * step + head * dims;
+static inline __attribute__((always_inline)) void attend(const Attention *a, int64_t batch, int64_t head, int64_t row, int rows, int dtype, float *shares, int64_t wide) {
+  const int64_t replica = batch / a->requests, dims = a->dims, bytes = bytes_of(dtype), step = a->heads * dims * bytes;
+  const char *keys = a->keys + replica * a->entries * step + head * dims * bytes, *values = a->values + replica * a->entries * step + head * dims * bytes;
   const int32_t *at = a->at + batch * a->places;
   const uint8_t *own = a->own + batch * a->places, *seen[ROWS];
   const float *q[ROWS];
@@ -101,15 +106,15 @@ static inline __attribute__((always_inline)) void attend(const Attention *a, int
     // Who sees nothing gets the mean of everything, as of scores that are all the same.
     none[r] = !any_of(seen[r], a->places);
   }
-  const float *there[LANES];
+  const char *there[LANES];
   for (int64_t j = 0; j < a->places; j += LANES) {
     const int64_t count = a->places - j < LANES ? a->places - j : LANES;
     int some = 0;
     for (int r = 0; r < rows; r++) some |= none[r] || any_of(seen[r] + j, count);
     if (!some) continue;
-    for (int64_t i = 0; i < LANES; i++) there[i] = i < count && own[j + i] && at[j + i] >= 0 && at[j + i] < a->entries ? keys + at[j + i] * step : nothing;
+    for (int64_t i = 0; i < LANES; i++) there[i] = i < count && own[j + i] && at[j + i] >= 0 && at[j + i] < a->entries ? keys + at[j + i] * step : (const char *)nothing;
     Vec found[ROWS];
-    scores(q, there, dims, rows, found);
+    scores(q, there, dims, rows, dtype, found);
     for (int r = 0; r < rows; r++) {
       float s[LANES];
       memcpy(s, &found[r], sizeof s);
@@ -143,15 +148,15 @@ static inline __attribute__((always_inline)) void attend(const Attention *a, int
         }
         own_shares[r] = own_share;
       }
-      for (int64_t i = 0; i < LANES; i++) there[i] = i < count && own[j + i] && at[j + i] >= 0 && at[j + i] < a->entries ? values + at[j + i] * step + from : nothing;
-      if (vecs == 4) means(there, own_shares, rows, 4, acc);
+      for (int64_t i = 0; i < LANES; i++) there[i] = i < count && own[j + i] && at[j + i] >= 0 && at[j + i] < a->entries ? values + at[j + i] * step + from * bytes : (const char *)nothing;
+      if (vecs == 4) means(there, own_shares, rows, 4, dtype, acc);
       else
         for (int c = 0; c < vecs; c++) {
-          const float *column[LANES];
-          for (int i = 0; i < LANES; i++) column[i] = there[i] + c * LANES;
+          const char *column[LANES];
+          for (int i = 0; i < LANES; i++) column[i] = there[i] + bytes * c * LANES;
           Vec one[ROWS * 4];
           for (int r = 0; r < rows; r++) one[r * 4] = acc[r * 4 + c];
-          means(column, own_shares, rows, 1, one);
+          means(column, own_shares, rows, 1, dtype, one);
           for (int r = 0; r < rows; r++) acc[r * 4 + c] = one[r * 4];
         }
     }
@@ -166,6 +171,15 @@ static inline __attribute__((always_inline)) void attend(const Attention *a, int
   }
 }
 
+// One of few counts and dtypes, which the compiler knows.
+#define ATTEND(dtype)                                                        \
+  {                                                                          \
+    if (rows >= 4) attend(a, batch, head, row, 4, dtype, shares, wide);      \
+    else if (rows == 3) attend(a, batch, head, row, 3, dtype, shares, wide); \
+    else if (rows == 2) attend(a, batch, head, row, 2, dtype, shares, wide); \
+    else attend(a, batch, head, row, 1, dtype, shares, wide);                \
+  }
+
 static void piece(void *context, int64_t i) {
   const Attention *a = context;
   const int64_t strip = i % a->strips, head = i / a->strips % a->heads, batch = i / a->strips / a->heads;
@@ -178,22 +192,21 @@ static void piece(void *context, int64_t i) {
   }
   for (int64_t row = strip * STRIP; row < end; row += ROWS) {
     const int64_t rows = end - row;
-    if (rows >= 4) attend(a, batch, head, row, 4, shares, wide);
-    else if (rows == 3) attend(a, batch, head, row, 3, shares, wide);
-    else if (rows == 2) attend(a, batch, head, row, 2, shares, wide);
-    else attend(a, batch, head, row, 1, shares, wide);
+    if (a->dtype == FFI_F32) ATTEND(FFI_F32)
+    else if (a->dtype == FFI_BF16) ATTEND(FFI_BF16)
+    else ATTEND(FFI_F16)
   }
   free(shares);
 }
 
-// Queries [r, q, h, s, g, d], keys and values [r, e, h, d], places [r, q, l] among the e, whether anything is there [r, q, l], and what is seen [r, q, s, l], give [r, q, h, s, g, d].
+// Queries [r, q, h, s, g, d], keys and values [r, e, h, d] of 32 or 16 bits, places [r, q, l] among the e, whether anything is there [r, q, l], and what is seen [r, q, s, l], give [r, q, h, s, g, d].
 MWK_EXPORT FfiError *mwk_attend(const FfiFrame *frame) {
   if (!is_call(frame)) return NULL;
   const FfiBuffers *in = &frame->arguments;
   if (in->count != 6 || frame->results.count != 1) return refuse(frame, "attend takes queries, keys, values, places, where there is anything, and what is seen");
   const FfiBuffer *q = in->items[0], *k = in->items[1], *v = in->items[2], *at = in->items[3], *own = in->items[4], *mask = in->items[5], *y = frame->results.items[0];
   if (q->rank != 6 || k->rank != 4 || v->rank != 4 || at->rank != 3 || own->rank != 3 || mask->rank != 4 || y->rank != 6) return refuse(frame, "attend: other dims");
-  if (q->dtype != FFI_F32 || k->dtype != FFI_F32 || v->dtype != FFI_F32 || y->dtype != FFI_F32 || at->dtype != FFI_S32 || own->dtype != FFI_PRED || mask->dtype != FFI_PRED) return refuse(frame, "attend: no such dtypes");
+  if (q->dtype != FFI_F32 || (k->dtype != FFI_F32 && k->dtype != FFI_BF16 && k->dtype != FFI_F16) || v->dtype != k->dtype || y->dtype != FFI_F32 || at->dtype != FFI_S32 || own->dtype != FFI_PRED || mask->dtype != FFI_PRED) return refuse(frame, "attend: no such dtypes");
   const int64_t *d = q->dims, places = at->dims[2];
   for (int i = 0; i < 6; i++) if (y->dims[i] != d[i]) return refuse(frame, "attend: shapes do not fit");
   for (int i = 0; i < 4; i++) if (k->dims[i] != v->dims[i]) return refuse(frame, "attend: shapes do not fit");
@@ -203,7 +216,7 @@ MWK_EXPORT FfiError *mwk_attend(const FfiFrame *frame) {
   atomic_int failed = 0;
   Attention a = {
     .q = q->data, .keys = k->data, .values = v->data, .y = y->data, .at = at->data, .own = own->data, .mask = mask->data,
-    .requests = d[1], .heads = d[2], .s = d[3], .g = d[4], .dims = d[5], .entries = k->dims[1], .places = places, .strips = (d[3] * d[4] + STRIP - 1) / STRIP, .failed = &failed,
+    .requests = d[1], .heads = d[2], .s = d[3], .g = d[4], .dims = d[5], .entries = k->dims[1], .places = places, .strips = (d[3] * d[4] + STRIP - 1) / STRIP, .dtype = k->dtype, .failed = &failed,
   };
   mwk_each(d[0] * d[1] * d[2] * a.strips, piece, &a);
   return atomic_load(&failed) ? refuse(frame, "attend: there is no memory for scores") : NULL;

@@ -1,6 +1,7 @@
 /** Attention to what lies in blocks of a cache, by our own kernel, which reads keys and values where they lie: found by what `reading` and `attention` of meshwork/nn write. What they write is left out where nothing else uses it. */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
-import { shapeOf } from '../graph/node.ts'
+import type { DType } from '../core/dtype.ts'
+import { dtypeOf, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 import type { Scope } from './scope.ts'
 import type { Ssa, Writer } from './writer.ts'
@@ -14,8 +15,9 @@ const binary = (n: LocalNode | undefined, fn: string): n is Extract<LocalNode, {
 const reduced = (n: LocalNode | undefined, kind: string, over: string): LocalNode | undefined => { const found = bare(n); return is(found, 'reduce') && found.attrs.kind === kind && found.attrs.over.join() === over ? inputOf(found) : undefined }
 
 interface Looked { readonly store: LocalNode; readonly entry: string; readonly places: LocalNode; readonly own: LocalNode }
-/** Rows of a store at places, zeros where there are none. */
-function looked(n: LocalNode | undefined): Looked | undefined {
+/** Rows of a store at places, zeros where there are none; in f32 of a store of halves. */
+function looked(found: LocalNode | undefined): Looked | undefined {
+  const n = is(found, 'convert') ? inputOf(found) : found
   const taken = inputOf(n, 1)
   const own = bare(inputOf(n))
   const [store, places] = [inputOf(taken), inputOf(taken, 1)]
@@ -42,6 +44,7 @@ function found(n: LocalNode<'dot'>): Found | undefined {
 
 /** As the kernel bounds them. */
 const [lanes, mostDims] = [16, 256]
+const kernelDTypes: readonly DType[] = ['f32', 'bf16', 'f16']
 
 /** Undefined where it is no such attention, or one that the kernel has none of. */
 export function emitAttention(n: LocalNode<'dot'>, w: Writer, { origins, ssaOf }: Scope): Ssa | undefined {
@@ -63,8 +66,9 @@ export function emitAttention(n: LocalNode<'dot'>, w: Writer, { origins, ssaOf }
     { r: sizeOf(shared), q: sizeOf(requests), h: sizeOf(heads), s: sizeOf(seeing), g: sizeOf(alike), d: sizeOf(dim), l: sizeOf(along), e: sizeOf(of(lies, name => name === entry)) },
   ]
   const same = (a: readonly Dim[], b: readonly Dim[]): boolean => [...names(a)].sort().join() === [...names(b)].sort().join()
-  const inPlace = [store, values.store].every(s => names(shapeOf(s)).join() === names(orders.store).join() && s.results[0]?.dtype === 'f32')
-  if (!inPlace || !same(asked, orders.query) || !same(seen, orders.mask) || !same(shapeOf(own), at) || query.results[0]?.dtype !== 'f32' || sizes.d % lanes !== 0 || sizes.d > mostDims) return undefined
+  const dtypes = [store, values.store].map(s => dtypeOf(s))
+  const inPlace = [store, values.store].every(s => names(shapeOf(s)).join() === names(orders.store).join()) && dtypes[0] === dtypes[1] && kernelDTypes.includes(dtypes[0] ?? 'bool')
+  if (!inPlace || !same(asked, orders.query) || !same(seen, orders.mask) || !same(shapeOf(own), at) || dtypeOf(query) !== 'f32' || sizes.d % lanes !== 0 || sizes.d > mostDims) return undefined
   const ordered = (node: LocalNode, order: readonly Dim[], to: readonly number[]): Ssa | undefined => {
     const value = ssaOf(node)
     return value === undefined ? undefined : w.reshape(w.transpose(value, order.map(d => names(shapeOf(node)).indexOf(d.name))), to)

@@ -73,7 +73,7 @@ describe.each([
   })
 })
 
-describe.each([{ size: 16, window: undefined }, { size: 64, window: undefined }, { size: 80, window: 7 }])('attention through a cache, heads of $size, window $window', ({ size, window }) => {
+describe.each([{ size: 16, window: undefined, dtype: 'f32' }, { size: 64, window: undefined, dtype: 'bf16' }, { size: 80, window: 7, dtype: 'f32' }, { size: 32, window: 20, dtype: 'f16' }] as const)('attention through a cache of $dtype, heads of $size, window $window', ({ size, window, dtype }) => {
   const [heads, group, block, blocks] = [{ name: 'kvHeads', size: 2 }, { name: 'group', size: 3 }, 16, 12]
   const headDim = { name: 'headDim', size }
   const length = 40
@@ -84,7 +84,7 @@ describe.each([{ size: 16, window: undefined }, { size: 64, window: undefined },
     const cache = { replicas: 1, layers: 1, blocks, block }
     const fed = fedInputs(cache, { requests, seq, blocks: tables })
     const dims = [{ name: 'replica', size: 1 }, { name: 'request', size: requests }, { name: 'seq', size: seq }, heads]
-    const inputs = [input('query', [...dims, group, headDim]), input('key', [...dims, headDim]), input('value', [...dims, headDim]), ...Object.values(cacheInputs(cache, [heads, headDim], 'f32')), fed.positions, fed.entries, fed.table] as const
+    const inputs = [input('query', [...dims, group, headDim]), input('key', [...dims, headDim]), input('value', [...dims, headDim]), ...Object.values(cacheInputs(cache, [heads, headDim], dtype)), fed.positions, fed.entries, fed.table] as const
     const f = (...args: readonly AnyTensor[]): AnyTensor => {
       const [q, k, v, keys, values, positions, entries, table] = args.map(a => loose(a)) as [Tensor<string>, AnyTensor, AnyTensor, Tensor<string>, Tensor<string>, never, never, never]
       const read = reading(cache, { ...fed, positions, entries, table }, 'kvSeq')

@@ -8,7 +8,7 @@ import { tinyLlama } from '../support/tiny-models.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 export interface ServerOptions { readonly folder: string; readonly plugin: string; readonly ranks: number; readonly atOnce: number; readonly queue: number; readonly mpirun?: readonly string[] }
-export interface Running { readonly url: string; readonly pids: () => readonly number[]; stop(): Promise<number | null> }
+export interface Running { readonly url: string; readonly pids: () => readonly number[]; /** With what code it ends. */ readonly ended: Promise<number | null>; stop(): Promise<number | null> }
 
 /** The children of a process, and theirs. */
 function family(pid: number): readonly number[] {
@@ -37,5 +37,5 @@ export async function startServer({ folder, plugin, ranks, atOnce, queue, mpirun
     })
     void ended.then(code => { reject(new Error(`the server ended with ${code}: ${err}`)) })
   })
-  return { url, pids: () => family(child.pid ?? 0), stop() { child.kill('SIGTERM'); return ended } }
+  return { url, ended, pids: () => family(child.pid ?? 0), stop() { child.kill('SIGTERM'); return ended } }
 }

@@ -78,7 +78,7 @@ class PjrtBackend implements Backend {
     const { library, platform } = this.session
     if (platform.name !== 'cpu') return false
     const { kernelHandlers } = await import('./kernels.ts')
-    const found = await kernelHandlers(this.threads)
+    const found = await kernelHandlers(this.deviceCount, this.threads)
     if (found !== undefined) registerHandlers(library, found)
     return found !== undefined
   }

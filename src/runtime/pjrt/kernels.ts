@@ -9,18 +9,23 @@ const RTLD_NODELETE = 0x1000
 /** Name in a program → symbol. */
 const symbols = { 'meshwork.dot_columns': 'mwk_dot_columns', 'meshwork.dot_rows': 'mwk_dot_rows', 'meshwork.dot_few': 'mwk_dot_few', 'meshwork.sum': 'mwk_sum', 'meshwork.attend': 'mwk_attend' } as const
 type Handlers = Readonly<Record<keyof typeof symbols, bigint>>
-let loaded: Promise<Handlers | undefined> | undefined
+interface Loaded { readonly handlers: Handlers; readonly helpers: (count: number) => void }
+let loaded: Promise<Loaded | undefined> | undefined
 
-/** Addresses of the functions, by their names in programs; undefined where they cannot be built. @param threads that compute beside others on this host; as many as the process may use unless said */
-export function kernelHandlers(threads: number = availableParallelism()): Promise<Handlers | undefined> {
+/** Addresses of the functions, by their names in programs; undefined where they cannot be built. @param threads of this process that compute @param devices of which each computes on one of them: the others help */
+export async function kernelHandlers(devices: number, threads: number = availableParallelism()): Promise<Handlers | undefined> {
   loaded ??= (async () => {
     const built = await buildKernels()
     if (!('path' in built)) return undefined
     // Programs call them for as long as the process runs, and its helpers run their code: it must never be unloaded.
     if (koffi.load(null).func('dlopen', 'void *', ['str', 'int'])(built.path, RTLD_NOW | RTLD_NODELETE) === null) return undefined
     const library = koffi.load(built.path)
-    library.func('mwk_helpers', 'void', ['int'])(threads - 1)
-    return Object.fromEntries(Object.entries(symbols).map(([name, symbol]) => [name, library.symbol(symbol, 'void') as bigint])) as Handlers
+    return {
+      helpers: library.func('mwk_helpers', 'void', ['int']) as Loaded['helpers'],
+      handlers: Object.fromEntries(Object.entries(symbols).map(([name, symbol]) => [name, library.symbol(symbol, 'void') as bigint])) as Handlers,
+    }
   })()
-  return loaded
+  const found = await loaded
+  found?.helpers(Math.max(0, threads - devices))
+  return found?.handlers
 }
