@@ -22,8 +22,9 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 interface Tried { readonly name: string; readonly error?: string }
 interface Ran { readonly code: number | null; readonly out: string; readonly all: string }
 
-async function ran(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, HF_HUB_OFFLINE: '1', PYTHONDONTWRITEBYTECODE: '1', ...env } })
+/** @param cwd where it may leave what it notes */
+async function ran(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd: string = tmpdir()): Promise<Ran> {
+  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, HF_HUB_OFFLINE: '1', PYTHONDONTWRITEBYTECODE: '1', ...env } })
   let [out, all] = ['', '']
   child.stdout.on('data', (part: Buffer) => { out += part.toString(); all += part.toString() })
   child.stderr.on('data', (part: Buffer) => { all += part.toString() })
@@ -59,7 +60,7 @@ async function schemathesis(python: string, folder: string): Promise<Tried> {
   tinyLlama(join(folder, 'llama'))
   tinyEmbedder(join(folder, 'embedder'))
   await using server = await serveModel([join(folder, 'llama'), join(folder, 'embedder')])
-  const { code, all } = await ran(join(dirname(python), 'schemathesis'), ['run', `${server.url}/openapi.json`, '--url', server.url, '-n', '25', '--checks', 'all', '--exclude-checks', unsaid, '--request-timeout', '60', '--seed', '1', '--no-color'], { PYTHONPATH: here, SCHEMATHESIS_HOOKS: 'schemathesis_hooks' })
+  const { code, all } = await ran(join(dirname(python), 'schemathesis'), ['run', `${server.url}/openapi.json`, '--url', server.url, '-n', '25', '--checks', 'all', '--exclude-checks', unsaid, '--request-timeout', '60', '--seed', '1', '--no-color'], { PYTHONPATH: here, SCHEMATHESIS_HOOKS: 'schemathesis_hooks' }, folder)
   const name = `schemathesis, ${/(\d+) generated/.exec(all)?.[1] ?? 'no'} requests`
   return code === 0 ? { name } : { name, error: all.slice(Math.max(0, all.indexOf('= FAILURES =')), all.indexOf('= FAILURES =') + 3000) }
 }
