@@ -33,7 +33,7 @@ export async function chatCompletions(call: Call): Promise<Response> {
     const { answers, usage, made } = await whole(told, asked.choices)
     call.requireConnected()
     return call.json({
-      ...head, ...made, object: 'chat.completion', usage, system_fingerprint: null,
+      ...head, ...made, object: 'chat.completion', usage,
       choices: answers.map(({ text, tokens, reason }, index) => {
         const reader = new CallReader()
         const content = offered === undefined ? text : reader.push(text, true).map(p => (p.type === 'content' ? p.text : '')).join('')

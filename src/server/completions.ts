@@ -40,7 +40,7 @@ export async function completions(call: Call): Promise<Response> {
     call.requireConnected()
     const sum = (of: (a: Answered) => number): number => all.reduce((n, a) => n + of(a), 0)
     return call.json({
-      ...head, ...all[0]?.made, usage: usageOf(sum(a => a.usage.prompt_tokens), wanted === 0 ? 0 : sum(a => a.usage.completion_tokens), sum(a => a.usage.prompt_tokens_details.cached_tokens)), system_fingerprint: null,
+      ...head, ...all[0]?.made, usage: usageOf(sum(a => a.usage.prompt_tokens), wanted === 0 ? 0 : sum(a => a.usage.completion_tokens), sum(a => a.usage.prompt_tokens_details.cached_tokens)),
       choices: all.flatMap(({ answers, promptLogprobs }, p) => answers.map(({ text, tokens, reason }, i) => {
         const prompt = prompts[p] as Int32Array
         const written: readonly Written[] = wanted === 0 ? [] : tokens

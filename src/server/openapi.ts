@@ -54,13 +54,16 @@ const refusals: { readonly [status: string]: string } = {
 }
 const json = (schema: Schema): Schema => ({ 'application/json': { schema } })
 
+/** Its events are no one text, and what they are OpenAPI 3.1 has no way to say. */
+const events = 'text/event-stream'
+
 /** @param routes that there are */
 export function openApi(routes: readonly RouteOutline[]): object {
   const paths: { [path: string]: { [method: string]: object } } = {}
   for (const { method, path, open, what, body, answers, streams, text } of routes) {
     const named = [...path.matchAll(/:(\w+)(?:\{[^}]*\})?/g)].map(m => m[1] as string)
     const at = path.replace(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')
-    const content = text === undefined ? { ...(answers === undefined ? {} : json({ $ref: `#/components/schemas/${answers}` })), ...(streams === true ? { 'text/event-stream': { schema: string } } : {}) } : { [text]: { schema: string } }
+    const content = text === undefined ? { ...(answers === undefined ? {} : json({ $ref: `#/components/schemas/${answers}` })), ...(streams === true ? { [events]: {} } : {}) } : { [text]: text === events ? {} : { schema: string } }
     const failures = Object.entries(refusals).filter(([status]) => open !== true || status === '403' || status === '503' || (status === '404' && text !== undefined)).filter(([status]) => method === 'post' || !['413', '429', '499'].includes(status))
     ;(paths[at] ??= {})[method] = {
       summary: what, operationId: `${method}${at.replace(/[^A-Za-z0-9]+(\w?)/g, (_, c: string) => c.toUpperCase())}`, security: open === true ? [] : [{ key: [] }, {}],

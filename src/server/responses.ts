@@ -74,7 +74,7 @@ interface State { readonly status: 'in_progress' | 'completed' | 'incomplete'; r
 const responseObject = (request: ResponseRequest, head: object, { status, output, usage, completed }: State): object => ({
   ...head, status, output, usage, completed_at: completed, error: null, incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null, instructions: request.instructions ?? null, max_output_tokens: request.max_output_tokens ?? null, max_tool_calls: null,
   parallel_tool_calls: request.parallel_tool_calls ?? true, previous_response_id: null, reasoning: { effort: null, summary: null }, store: false, background: false, temperature: request.temperature ?? 1, top_p: request.top_p ?? 1, top_logprobs: request.top_logprobs ?? 0,
-  presence_penalty: request.presence_penalty ?? 0, frequency_penalty: request.frequency_penalty ?? 0, text: { format: request.text?.format ?? { type: 'text' } }, tool_choice: request.tool_choice ?? 'auto', tools: request.tools ?? [], truncation: 'disabled', service_tier: 'default',
+  presence_penalty: request.presence_penalty ?? 0, frequency_penalty: request.frequency_penalty ?? 0, text: { format: request.text?.format ?? { type: 'text' } }, tool_choice: request.tool_choice ?? 'auto', tools: (request.tools ?? []).map(tool => ({ ...tool, description: tool.description ?? null, parameters: tool.parameters ?? null, strict: tool.strict ?? true })), truncation: 'disabled', service_tier: 'default',
   safety_identifier: null, prompt_cache_key: null, metadata: request.metadata ?? {}, user: null,
 })
 

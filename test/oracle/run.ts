@@ -1,9 +1,10 @@
-/** The oracle: others compute the same, and must get the same numbers. `--only gpt`, `--only models`, `--only adapters`, `--only minilm`, `--only measure`, `--only smollm2`, `--only ops`, `--only optimizers`, `--only grammar`, `--only serve` or `--only lm-eval`; `--json`. */
+/** The oracle: others compute the same, and must get the same numbers. `--only gpt`, `--only models`, `--only adapters`, `--only minilm`, `--only measure`, `--only smollm2`, `--only ops`, `--only optimizers`, `--only grammar`, `--only serve`, `--only lm-eval` or `--only clients`; `--json`. */
 import { parseArgs } from 'node:util'
 import { UsageError } from '../../src/core/errors.ts'
 import { didYouMean } from '../../src/core/nearest.ts'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
 import { adaptersReport } from './adapters.ts'
+import { clientsReport } from './clients.ts'
 import type { Report } from './compare.ts'
 import { gptReport } from './gpt.ts'
 import { grammarReport } from './grammar.ts'
@@ -18,7 +19,7 @@ import { lmEvalReport } from './lm-eval.ts'
 import { serveReport } from './serve.ts'
 import { smollm2Report } from './smollm2.ts'
 
-const judged: { readonly [name: string]: (backend: Backend, say: Say) => Promise<Report> } = { gpt: gptReport, models: modelsReport, adapters: adaptersReport, minilm: minilmReport, measure: measureReport, smollm2: smollm2Report, ops: opsReport, optimizers: optimizersReport, grammar: grammarReport, serve: serveReport, 'lm-eval': lmEvalReport }
+const judged: { readonly [name: string]: (backend: Backend, say: Say) => Promise<Report> } = { gpt: gptReport, models: modelsReport, adapters: adaptersReport, minilm: minilmReport, measure: measureReport, smollm2: smollm2Report, ops: opsReport, optimizers: optimizersReport, grammar: grammarReport, serve: serveReport, 'lm-eval': lmEvalReport, clients: clientsReport }
 
 async function main(): Promise<number> {
   const { json, only } = parseArgs({ options: { json: { type: 'boolean', default: false }, only: { type: 'string' } } }).values

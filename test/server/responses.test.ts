@@ -8,7 +8,7 @@ let open: Served
 beforeAll(async () => { open = await served({}, {}, { tokenizer: bytes, template }) })
 afterAll(async () => { await open.server.close() })
 interface Item { readonly type: string; readonly content?: readonly { readonly text: string; readonly logprobs: readonly unknown[] }[]; readonly name?: string; readonly arguments?: string; readonly call_id?: string }
-interface Answer { readonly status: string; readonly output: readonly Item[]; readonly usage: { readonly output_tokens: number }; readonly error: { readonly param: string } }
+interface Answer { readonly status: string; readonly output: readonly Item[]; readonly usage: { readonly output_tokens: number }; readonly tools: readonly object[]; readonly error: { readonly param: string } }
 const body = { model: 'org/letters', input: 'abc', temperature: 0, max_output_tokens: 6 }
 const answer = async (more: object = {}): Promise<Answer> => await (await open.ask('/v1/responses', { ...body, ...more })).json() as Answer
 const stream = async (more: object = {}): Promise<readonly { readonly type: string; readonly sequence_number: number; readonly delta?: string; readonly response?: Answer; readonly item?: Item }[]> => {
@@ -43,7 +43,9 @@ test('a streamed one has the same text, and ends with the whole', async () => {
 test('a call, and what came of it', async () => {
   const tools = [{ type: 'function', name: 'weather', parameters: { type: 'object', properties: { city: { enum: ['Oslo', 'Rome'] } }, required: ['city'], additionalProperties: false }, strict: true }]
   const more = { tools, tool_choice: 'required', parallel_tool_calls: false, max_output_tokens: 200 }
-  const { output: [call], status } = await answer(more)
+  const { output: [call], status, tools: told } = await answer(more)
+  // With all that a client's types want of a tool.
+  expect(told).toEqual([{ ...tools[0], description: null }])
   expect([status, call?.type, call?.name]).toEqual(['completed', 'function_call', 'weather'])
   expect(['Oslo', 'Rome']).toContain((JSON.parse(call?.arguments ?? '') as { readonly city: string }).city)
   const events = await stream(more)

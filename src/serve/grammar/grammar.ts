@@ -23,10 +23,12 @@ export function grammarOf(machine: Machine, vocabulary: Vocabulary): Grammar {
   const states = new States(machine)
   states.probe(probed)
   const masks = new Map<State, Uint32Array>()
+  /** Of states, and bytes, for how many more of them the same may come; −1 where nobody has asked. */
+  const loops = new WeakMap<State, Float64Array>()
   const maskOf = (state: State): Uint32Array => {
     let mask = masks.get(state)
     if (mask === undefined) {
-      mask = walk(states, state, vocabulary)
+      mask = walk(states, state, vocabulary, loops)
       if (masks.size >= mostMasks) masks.delete(masks.keys().next().value as State)
     } else masks.delete(state)
     // The one that was used last is dropped last.
@@ -51,24 +53,26 @@ export function grammarOf(machine: Machine, vocabulary: Vocabulary): Grammar {
   return { start: () => placeAt(states.start) }
 }
 
-function walk(states: States, start: State, { size, ids, bytes, behind, firstId, endId, own, below }: Vocabulary): Uint32Array {
+function walk(states: States, start: State, { size, ids, bytes, behind, firstId, endId, own, below, height }: Vocabulary, loops: WeakMap<State, Float64Array>): Uint32Array {
   states.begin()
   const mask = new Uint32Array(Math.ceil(size / 32))
   const allow = (from: number, to: number): void => { for (let i = from; i < to; i++) { const id = ids[i] as number; mask[id >>> 5] = (mask[id >>> 5] as number) | 1 << (id & 31) } }
-  /** Of states the bytes that lead back to them: as within a text. */
-  const loops = new Map<State, Uint32Array>()
-  const loopsOf = (state: State): Uint32Array => {
-    let found = loops.get(state)
-    if (found === undefined) {
-      found = new Uint32Array(8)
-      for (let b = 0; b < 256; b++) if (states.step(state, b) === state) found[b >>> 5] = (found[b >>> 5] as number) | 1 << (b & 31)
-      loops.set(state, found)
-    }
-    return found
+  /** For how many bytes the same may come behind a byte as before it, as within a text. */
+  const reachOf = (state: State, reaches: Float64Array, byte: number): number => {
+    const next = states.step(state, byte)
+    return reaches[byte] = next === null ? 0 : states.alike(state, next)
   }
   const staysWithin = (node: number, state: State): boolean => {
-    const own = loopsOf(state)
-    for (let i = 0; i < 8; i++) if (((below[node * 8 + i] as number) & ~(own[i] as number)) !== 0) return false
+    let reaches = loops.get(state)
+    if (reaches === undefined) loops.set(state, reaches = new Float64Array(256).fill(-1))
+    const far = height[node] as number
+    for (let i = 0; i < 8; i++) {
+      for (let bits = below[node * 8 + i] as number; bits !== 0; bits &= bits - 1) {
+        const byte = i * 32 + 31 - Math.clz32(bits & -bits)
+        const known = reaches[byte] as number
+        if ((known < 0 ? reachOf(state, reaches, byte) : known) < far) return false
+      }
+    }
     return true
   }
   const stack: State[] = []
@@ -85,7 +89,7 @@ function walk(states: States, start: State, { size, ids, bytes, behind, firstId,
       continue
     }
     const [from, end] = [firstId[node] as number, endId[node] as number]
-    // Nothing below leaves the state: all of it may come.
+    // Nothing below leads to where something else may come: all of it may.
     if ((behind[node] as number) - node > 4 && staysWithin(node, next)) {
       allow(from, end)
       node = behind[node] as number

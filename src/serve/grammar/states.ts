@@ -20,7 +20,7 @@ const mostPlaces = 2000
 const mostStates = 10_000
 const mostFrames = 200_000
 /** Places that are looked at for one mask, at most: a fraction of a second. */
-const mostWork = 1_500_000
+const mostWork = 400_000
 
 const tooMany = (): Error => wrong('the constraint can be read in too many ways at once', 'say it so that what comes next tells where it belongs: repeats within repeats do not')
 
@@ -54,6 +54,36 @@ export class States {
     const alive = found !== null && (found.mayEnd || found.places.length > 0) ? found : null
     state.to[byte] = alive
     return alive
+  }
+
+  /**
+   * For how many bytes two states let the same come, at least: those that are in the same places, and differ by turns of which neither the least number nor the most is near.
+   * Infinite where they are one.
+   */
+  alike(a: State, b: State): number {
+    if (a === b) return Infinity
+    if (a.places.length !== b.places.length) return 0
+    let least = Infinity
+    for (let i = 0; i < a.places.length && least > 0; i++) {
+      const [p, q] = [a.places[i] as Place, b.places[i] as Place]
+      least = p.node === q.node ? Math.min(least, this.#framesAlike(p.frame, q.frame)) : 0
+    }
+    return least
+  }
+
+  #framesAlike(f: Frame | undefined, g: Frame | undefined): number {
+    let least = Infinity
+    for (; f !== g; f = f.parent, g = g.parent) {
+      if (f === undefined || g === undefined || f.node !== g.node) return 0
+      if (f.turn === g.turn) continue
+      const count = this.#machine.nodes[f.node]
+      if (count?.kind !== 'count') return 0
+      const [earlier, later] = [Math.min(f.turn, g.turn), Math.max(f.turn, g.turn)]
+      // A turn takes a byte at least; the one that is open is not counted yet.
+      least = Math.min(least, count.max - later - 2, earlier + 1 >= count.min ? Infinity : count.min - later - 2)
+      if (least <= 0) return 0
+    }
+    return least
   }
 
   /** Follows what is open in the most ways, so that what would be refused further on is refused now. @throws UsageError as `step` */
