@@ -209,7 +209,7 @@ const cases: readonly Case[] = [
   // Generating.
   { name: 'a folder that is not there', args: generate('$F/nowhere'), exit: 1, says: ['no-model', 'nowhere holds no model'] },
   { name: 'a folder with no run', args: generate('$F/recipes'), exit: 1, says: ['no-model', 'config.json'] },
-  { name: 'half a run', args: generate('$F/half'), exit: 1, says: ['no-run', 'no finished run, and no checkpoint', 'model.safetensors'] },
+  { name: 'half a run', args: generate('$F/half'), exit: 1, says: ['no-usable-checkpoint', 'step-2', 'model.safetensors'] },
   { name: 'a run.json that is none', args: generate('$F/brokenRun'), exit: 1, says: ['run-file', 'is not JSON'] },
   { name: 'weights that are cut off', args: generate('$F/cutWeights'), exit: 1, says: ['safetensors', 'model.safetensors'] },
   { name: 'weights that are something else', args: generate('$F/noWeights'), exit: 1, says: ['safetensors', 'model.safetensors'] },
@@ -243,7 +243,7 @@ const cases: readonly Case[] = [
   // The documents of a step.
   { name: 'a run of which no step is named', args: ['data', 'show', '$F/run'], exit: 2, says: ['flag', 'is a run', '--step 1'] },
   { name: 'step 0 of a run', args: ['data', 'show', '$F/run', '--step', '0'], exit: 2, says: ['flag', '--step: "0"', 'at least 1'] },
-  { name: 'a step that the run has not', args: ['data', 'show', '$F/run', '--step', '3'], exit: 2, says: ['flag', '--step: "3"', 'at most 2'] },
+  { name: 'a step that the run has not', args: ['data', 'show', '$F/run', '--step', '3'], exit: 2, says: ['flag', '--step: "3"', 'from 1 to 2'] },
   { name: 'a document of a run', args: ['data', 'show', '$F/run', '--doc', '1'], exit: 2, says: ['flag', '--doc', 'is a run, and no store'] },
   { name: 'a step of what is no run', args: ['data', 'show', '$F/texts', '--step', '1'], exit: 2, says: ['flag', 'texts', 'run.json'] },
   { name: 'a step of a run whose data has changed', args: ['data', 'show', '$F/otherRows', '--step', '1'], exit: 1, says: ['data-differs', 'it differs in rows', 'bring back'] },
