@@ -64,7 +64,7 @@ export function servingBeside(run: Run, { port, host }: ServeFlags, { output, ke
           served = step
           if (backend.processes.rank === 0) {
             server = await openServer({ models: [{ name, created: Math.floor(Date.now() / 1000), answering: opened.answering, tokenizer, template: undefined }], host, port: listens, keys, log: event => { if (event.event === 'failed') say(event) } })
-            output.print(`answers at     ${server.url}/v1  (model ${name})`)
+            output.print(`answers at     ${server.url}/v1  (model ${name}; a page at ${server.url})`)
             say({ type: 'ready', url: server.url, model: name })
           }
         }
