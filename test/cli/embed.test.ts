@@ -100,7 +100,7 @@ describe('refused', () => {
     ['a field that is missing', ['--input', 'texts.jsonl', '--field', 'body', '--output', 'x.npy'], /no-field[^]*"body"[^]*texts\.jsonl:1/],
     ['files with nothing in them', ['--input', 'empty.jsonl', '--output', 'x.npy'], /empty-data/],
     ['files that are not there', ['--input', 'nowhere.jsonl', '--output', 'x.npy'], /no-such-file/],
-    ['a window that the model has not', ['--input', 'texts.jsonl', '--output', 'x.npy', '--seq', '49'], /--seq: "49"[^]*at most 48/],
+    ['a window that the model has not', ['--input', 'texts.jsonl', '--output', 'x.npy', '--seq', '49'], /--seq: "49"[^]*from 1 to 48/],
     ['rows that the mesh does not divide', ['--input', 'texts.jsonl', '--output', 'x.npy', '--rows', '3', '--batch', '2'], /LayoutError/],
   ])('%s', async (_, args, says) => {
     place.file('empty.jsonl', '\n')

@@ -99,7 +99,7 @@ describe('refused', () => {
     expect(await says('llama', 'choise', 'choices.jsonl')).toMatch(/--task: there is no "choise"[^]*choice/)
     expect(await says('llama', 'choice', 'choices.jsonl', '--tokens', '3')).toMatch(/--tokens is given/)
     expect(await says('llama', 'choice', 'choices.jsonl', '--field', 'x')).toMatch(/--field is given/)
-    expect(await says('llama', 'generate', 'prompts.jsonl', '--tokens', '65')).toMatch(/--tokens: "65"[^]*at most 64/)
+    expect(await says('llama', 'generate', 'prompts.jsonl', '--tokens', '65')).toMatch(/--tokens: "65"[^]*from 1 to 64/)
     expect((await meshwork('eval', 'llama', '--task', 'choice')).err).toMatch(/none is given[^]*--data/)
     expect((await meshwork('eval', 'llama', '--out', 'x')).err).toMatch(/--out is given without --task/)
     expect((await meshwork('eval', 'llama', '--task', 'loss', '--data', 'texts.jsonl', '--recipe', 'x')).err).toMatch(/--recipe is given/)
