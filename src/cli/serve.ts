@@ -15,7 +15,7 @@ import { closedModel, requireTogether, type ClosedModel, type OpenModel } from '
 import { withWritingFlags, type WrittenFlags } from './written-model.ts'
 
 interface Flags extends WrittenFlags, AdapterFlags {
-  readonly host: string; readonly port: string; readonly name?: string; readonly atOnce: string; readonly queue: string; readonly drain: string; readonly watch?: boolean; readonly allowAnonymous?: boolean; readonly plugin: string; readonly backend?: string; readonly json?: boolean
+  readonly host: string; readonly port: string; readonly name?: string; readonly atOnce: string; readonly queue: string; readonly drain: string; readonly deadline: string; readonly watch?: boolean; readonly allowAnonymous?: boolean; readonly plugin: string; readonly backend?: string; readonly json?: boolean
 }
 
 /** Keys are no flags: whoever looks at the list of processes would see them. */
@@ -35,6 +35,7 @@ export const serveCommand = (): Command => withDeviceFlags(withMeshFlags(withWri
   .option('--queue <n>', 'requests that may wait for that; more are told to come again', '256')
   .option('--context <n>', 'tokens of a prompt and its answer; 4096, or what the model is made for, unless given')
   .option('--watch', 'of runs: take each new checkpoint between two steps, without losing a request')
+  .option('--deadline <seconds>', 'how long an answer may take, its waiting counted; 0 for any time', '600')
   .option('--drain <seconds>', 'how long answers that are being written may take once it is to end', '30')
   .option('--allow-anonymous', 'let anybody ask who reaches an address beyond this machine'))))
   .option('--json', 'print what happens as lines of JSON')
@@ -50,6 +51,7 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
   .action(async (folders: readonly string[], flags: Flags) => {
     const processes = await joinCommand(flags.backend)
     const [port, atOnce, waiting, drain] = [wholeNumber(flags.port, '--port', 0, 65535), wholeNumber(flags.atOnce, '--at-once', 1, 1024), wholeNumber(flags.queue, '--queue', 0), wholeNumber(flags.drain, '--drain', 0, 86400)]
+    const deadline = wholeNumber(flags.deadline, '--deadline', 0, 86400)
     if (flags.name !== undefined && folders.length > 1) throw new UsageError({ code: 'name', what: `--name "${flags.name}" names one model, and there are ${folders.length}`, fix: 'leave it out: each is called as its folder' })
     const closed: ClosedModel[] = []
     if ((flags.adapter !== undefined || flags.adapterRoot !== undefined) && folders.length > 1) throw new UsageError({ code: 'adapter', what: '--adapter: there are several models, and adapters are of one', fix: 'serve the others by themselves' })
@@ -78,7 +80,7 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
         for (const model of closed) models.push(await model.open(backend, { requests: atOnce, queue: { requests: waiting, tokens: Infinity }, turns }, (done, all) => { output.status(`${model.name}: compiling ${done} of ${all}  ${formatDuration((performance.now() - began) / 1000 * (all - done) / done)} left`) }))
         await led(turns, processes, async () => {
           for (const model of models) await model.begin?.()
-          const server = await openServer({ models: models.map(m => m.served), host: flags.host, port, keys: keysIn(process.env), anonymous: flags.allowAnonymous === true, log: say })
+          const server = await openServer({ models: models.map(m => m.served), host: flags.host, port, keys: keysIn(process.env), anonymous: flags.allowAnonymous === true, deadline: deadline === 0 ? undefined : 1000 * deadline, log: say })
           stops.finish()
           output.clear()
           for (const { served: { name }, facts } of models) output.print(`${name} answers at ${server.url}/v1  (${Object.entries(facts).map(([fact, n]) => `${fact.replaceAll('_', ' ')} ${formatInteger(n)}`).join(', ')})`)

@@ -31,6 +31,8 @@ export interface CallOptions {
   readonly scope: string
   /** Once aborted, the client has gone or the server ends. */
   readonly signal: AbortSignal
+  /** Milliseconds that an answer may take, its waiting counted; any number unless said. */
+  readonly deadline?: number | undefined
   readonly text: () => Promise<string>
   readonly log: (event: { readonly event: string; readonly error?: string }) => void
 }
@@ -40,6 +42,10 @@ export class Call {
   readonly scope: string
   readonly #options: CallOptions
   readonly #controller = new AbortController()
+  #late = false
+  #timer: NodeJS.Timeout | undefined
+  /** Answers that are being heard. */
+  #open = 0
 
   constructor(options: CallOptions) {
     this.#options = options
@@ -75,8 +81,11 @@ export class Call {
     let told: AsyncIterable<Told>
     try { told = answering.ask(asked, this.#controller.signal) } catch (e) {
       hearing.ended('error')
+      // What else was asked with it is answered to nobody.
+      this.abort()
       throw apiError(e, field, asked.constraint?.type === 'tools' ? 'tools' : undefined)
     }
+    this.#limit()
     return this.#heard(told, hearing)
   }
 
@@ -102,13 +111,26 @@ export class Call {
         if (t.type === 'end') end = t.reason
         yield t
       }
+      this.#requireInTime()
     } catch (e) {
       end = 'error'
       throw e
     } finally {
-      hearing.ended(end)
+      if (--this.#open === 0) clearTimeout(this.#timer)
+      hearing.ended(this.#late ? 'error' : end)
       this.#options.signal.removeEventListener('abort', this.abort)
     }
+  }
+
+  /** From now on the answers may take so long. */
+  #limit(): void {
+    const { deadline } = this.#options
+    this.#open++
+    if (deadline !== undefined) this.#timer ??= setTimeout(() => { this.#late = true; this.abort() }, deadline).unref()
+  }
+  /** @throws ApiError where an answer was not there in time */
+  #requireInTime(): void {
+    if (this.#late) throw new ApiError(504, `the answer took longer than ${(this.#options.deadline ?? 0) / 1000} s, which is all that this server gives one: ask for fewer tokens`, { type: 'server_error', code: 'deadline' })
   }
 
   /** @throws ApiError where the client has gone: nobody reads it, and the log tells it from a success */

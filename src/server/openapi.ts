@@ -50,7 +50,7 @@ const answerSchemas: { readonly [N in AnswerName]: Schema } = {
 const errorObject = object({ error: object({ message: string, type: string, param: maybe(string), code: maybe(string) }) })
 const refusals: { readonly [status: string]: string } = {
   400: 'The request is not as it must be, or asks for what cannot be honoured.', 401: 'A key is wanted.', 403: 'Asked under another name, or by a page of another site.', 404: 'There is no such model or route.', 413: 'The body is too long.', 429: 'The queue is full: come again after Retry-After seconds.',
-  499: 'The client closed the request.', 500: 'The server failed.', 503: 'The server is about to end.',
+  499: 'The client closed the request.', 500: 'The server failed.', 503: 'The server is about to end.', 504: 'The answer took longer than this server gives one.',
 }
 const json = (schema: Schema): Schema => ({ 'application/json': { schema } })
 

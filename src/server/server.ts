@@ -23,6 +23,8 @@ export interface ServerOptions {
   readonly keys?: readonly string[]
   /** Whether anybody may ask who can reach an address that is not the loopback. */
   readonly anonymous?: boolean
+  /** Milliseconds that an answer may take, its waiting counted; any number unless said. */
+  readonly deadline?: number | undefined
   /** Bytes of a body at most; 16 MiB unless said. */
   readonly bodyBytes?: number
   /** Hears an object for each request and each failure, without prompts and keys. */
@@ -44,7 +46,7 @@ export interface OpenServer {
 const limits = { headers: 15_000, request: 60_000 } as const
 
 /** @throws UsageError where everybody could ask a server that more than this machine reaches */
-export async function openServer({ models, host = '127.0.0.1', port = 0, keys = [], anonymous = false, bodyBytes = 2 ** 24, log = () => {} }: ServerOptions): Promise<OpenServer> {
+export async function openServer({ models, host = '127.0.0.1', port = 0, keys = [], anonymous = false, deadline, bodyBytes = 2 ** 24, log = () => {} }: ServerOptions): Promise<OpenServer> {
   if (!isLoopback(host) && keys.length === 0 && !anonymous) throw new UsageError({ code: 'open-server', what: `${host} can be reached from elsewhere, and no key is asked for`, fix: 'give keys: MESHWORK_API_KEYS=…, or say that anybody may ask: --allow-anonymous' })
   const [guard, metrics, ending] = [new Guard(host, keys), new Metrics(), new AbortController()]
   let ready = true
@@ -67,7 +69,7 @@ export async function openServer({ models, host = '127.0.0.1', port = 0, keys = 
         const scope = isOpen === true ? '' : guard.scopeOf(c.req.header('authorization'))
         if (method === 'post' && !ready) throw new ApiError(503, 'the server is about to end', { type: 'server_error', code: 'draining', headers: { 'retry-after': '5' } })
         const signal = AbortSignal.any([c.req.raw.signal, ending.signal])
-        response = await run(new Call({ models: withAdaptersOf(models), metrics, scope, signal, text: () => c.req.text(), log }), c, state)
+        response = await run(new Call({ deadline, models: withAdaptersOf(models), metrics, scope, signal, text: () => c.req.text(), log }), c, state)
       } catch (e) {
         response = failure(c, e, id)
       }

@@ -12,13 +12,13 @@ export const vocab = 12
 export const end = vocab - 1
 
 /** Keys of a token are the token and its place: what a request finds must be its own text. What others have left is found, too, where a table is wrong. */
-function computing(sizes: Sizes, ids: number = vocab): Computing & { readonly lost: string[] } {
+export function computing(sizes: Sizes, ids: number = vocab): Computing & { readonly lost: string[]; /** Milliseconds that a step takes. */ delay: number } {
   const { replicas, blocks, block } = sizes
   const cache = Array.from({ length: replicas }, () => new Int32Array(blocks * block).fill(-1))
   const lost: string[] = []
   return {
-    lost, size: { replicas, layers: 1, blocks, block },
-    run({ shape: { requests, seq, blocks: width, draws }, fed, at, drawing }: Order) {
+    lost, delay: 0, size: { replicas, layers: 1, blocks, block },
+    async run({ shape: { requests, seq, blocks: width, draws }, fed, at, drawing }: Order) {
       const tokens = new Int32Array(replicas * requests * draws)
       for (let row = 0; row < replicas * requests; row++) {
         const own = cache[Math.floor(row / requests)] as Int32Array
@@ -46,7 +46,8 @@ function computing(sizes: Sizes, ids: number = vocab): Computing & { readonly lo
           }
         }
       }
-      return Promise.resolve({ tokens, largest: new Float32Array(tokens.length), told: { drawn: new Float32Array(tokens.length), targets: new Float32Array(tokens.length), top: new Int32Array(0), topLogprob: new Float32Array(0), width: 0 } })
+      if (this.delay > 0) await new Promise(resolve => { setTimeout(resolve, this.delay) })
+      return { tokens, largest: new Float32Array(tokens.length), told: { drawn: new Float32Array(tokens.length), targets: new Float32Array(tokens.length), top: new Int32Array(0), topLogprob: new Float32Array(0), width: 0 } }
     },
   }
 }
@@ -56,7 +57,7 @@ export const optionsOf = (sizes: Sizes): AnswererOptions => ({
   queue: { requests: Infinity, tokens: Infinity }, notFinite: () => Promise.reject(new Error('nothing could be drawn')),
 })
 
-export const answererOf = (sizes: Sizes, options: Partial<AnswererOptions> = {}): Answerer => new Answerer(computing(sizes, options.vocab), { ...optionsOf(sizes), ...options })
+export const answererOf = (sizes: Sizes, options: Partial<AnswererOptions> = {}, steps: Computing = computing(sizes, options.vocab)): Answerer => new Answerer(steps, { ...optionsOf(sizes), ...options })
 
 export interface TraceResult { readonly answered: number; readonly left: number; readonly preemptions: number }
 

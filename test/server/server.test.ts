@@ -96,6 +96,9 @@ describe('what is refused', () => {
     ] as const) expect([JSON.stringify(more).slice(0, 60), ...await refused({ ...chat, ...more })]).toEqual([JSON.stringify(more).slice(0, 60), 400, param, 'invalid_request_error'])
     expect(await refused({ model, prompt: 'a', suffix: 'b' }, '/v1/completions')).toEqual([400, 'suffix', 'invalid_request_error'])
     expect(await refused({ model, prompt: [12] }, '/v1/completions')).toEqual([400, 'prompt', 'invalid_request_error'])
+    // What was asked beside it is answered to nobody.
+    expect(await refused({ model, prompt: [[1, 2], [12]], max_tokens: 60, ignore_eos: true }, '/v1/completions')).toEqual([400, 'prompt', 'invalid_request_error'])
+    expect(open.answerer.load()).toMatchObject({ running: 0, waiting: 0 })
   })
   test('what is no request', async () => {
     for (const body of ['null', '"a"', '[]', '{', '', `${'['.repeat(100_000)}`]) expect((await refused(body))[0]).toBe(400)
@@ -204,4 +207,20 @@ test('readiness is of steps: one that fails, or does not end, is told; what was 
   expect(await (await broken.ask('/metrics')).text()).toContain('num_requests_running{model_name="org/letters"} 1')
   await broken.server.close()
   await waits
+})
+
+test('an answer that takes longer than it may ends with an error, and frees its place', async () => {
+  const slow = await served({ deadline: 40 })
+  const long = { model, prompt: 'abc', max_tokens: 60, ignore_eos: true }
+  // A step takes a moment: sixty of them take longer than that.
+  const { steps } = slow
+  steps.delay = 10
+  const whole = await slow.ask('/v1/completions', long)
+  expect([whole.status, (await whole.json() as Json).error.code]).toEqual([504, 'deadline'])
+  const { objects, done } = await events(await slow.ask('/v1/completions', { ...long, stream: true }))
+  expect([done, objects.at(-1)]).toMatchObject([false, { error: { code: 'deadline' } }])
+  await vi.waitFor(() => { expect(slow.answerer.load()).toMatchObject({ running: 0, waiting: 0, blocksUsed: 0 }) })
+  steps.delay = 0
+  expect((await slow.ask('/v1/completions', { ...long, max_tokens: 2 })).status).toBe(200)
+  await slow.server.close()
 })

@@ -3,7 +3,7 @@ import type { ChatTemplate, Tokenizer } from '../../src/data/index.ts'
 import type { Answerer, AnswererOptions } from '../../src/serve/answerer.ts'
 import { openServer, type OpenServer, type ServerOptions } from '../../src/server/index.ts'
 import { constraints } from '../../src/serve/constrain.ts'
-import { answererOf, end, vocab } from '../serve/traces.ts'
+import { answererOf, computing, end, vocab } from '../serve/traces.ts'
 
 const utf8 = new TextEncoder()
 const special = '<|end|>'
@@ -34,16 +34,18 @@ export const bytes: Tokenizer = {
   stream: () => { const text = new TextDecoder(); return { push: id => (id < 256 + pieces.length ? text.decode(bytesOf(id), { stream: true }) : ''), end: () => text.decode() } },
 }
 
-export interface Served { readonly server: OpenServer; readonly answerer: Answerer; readonly log: object[]; ask(path: string, body?: unknown, init?: RequestInit): Promise<Response> }
+export interface Served { readonly server: OpenServer; readonly answerer: Answerer; readonly steps: ReturnType<typeof computing>; readonly log: object[]; ask(path: string, body?: unknown, init?: RequestInit): Promise<Response> }
 
 /** @param of another tokenizer and template than those of letters */
 export async function served(options: Partial<ServerOptions> = {}, answererOptions: Partial<AnswererOptions> = {}, of?: { readonly tokenizer: Tokenizer; readonly template: ChatTemplate }): Promise<Served> {
-  const answerer = answererOf({ replicas: 1, requests: 4, blocks: of === undefined ? 64 : 256, block: of === undefined ? 4 : 16, context: of === undefined ? 64 : 512, chunk: 8 }, { ...(of === undefined ? {} : { vocab: of.tokenizer.vocab, tokenizer: of.tokenizer, ends: [of.tokenizer.endOfText ?? 0], constrain: constraints(of.tokenizer), context: 512 }), ...answererOptions })
+  const sizes = { replicas: 1, requests: 4, blocks: of === undefined ? 64 : 256, block: of === undefined ? 4 : 16, context: of === undefined ? 64 : 512, chunk: 8 }
+  const steps = computing(sizes, of?.tokenizer.vocab)
+  const answerer = answererOf(sizes, { ...(of === undefined ? {} : { vocab: of.tokenizer.vocab, tokenizer: of.tokenizer, ends: [of.tokenizer.endOfText ?? 0], constrain: constraints(of.tokenizer), context: 512 }), ...answererOptions }, steps)
   const log: object[] = []
   const server = await openServer({ models: [{ name: 'org/letters', created: 1, answering: answerer, tokenizer, template, ...of }], log: event => { log.push(event) }, ...options })
   const ask = (path: string, body?: unknown, init: RequestInit = {}): Promise<Response> =>
     fetch(`${server.url}${path}`, body === undefined ? init : { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body), ...init, headers: { 'content-type': 'application/json', ...init.headers } })
-  return { server, answerer, log, ask }
+  return { server, answerer, steps, log, ask }
 }
 
 /** The objects of a stream, up to its end. */
