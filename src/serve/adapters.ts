@@ -45,7 +45,7 @@ export class AdapterHost {
         insert.dispose()
       }
     }
-    this.#turn = turns.add(order => { const { path, place } = JSON.parse(order) as { readonly path: string; readonly place: number }; return this.#load(path, place) })
+    this.#turn = turns.add(order => { const { path, place } = JSON.parse(order) as { readonly path: string; readonly place: number }; return this.#load(path, place) }, { mayFail: true })
   }
 
   get names(): readonly string[] { return this.slots.names }

@@ -72,7 +72,7 @@ export class Answerer implements Answering {
     this.sizes = options.sizes
     this.#schedule = new Schedule(options.sizes)
     this.#step = options.step
-    this.#renewing = options.turns.add(order => this.#options.renewed?.(order) ?? Promise.resolve())
+    this.#renewing = options.turns.add(order => this.#options.renewed?.(order) ?? Promise.resolve(), { mayFail: true })
     this.context = options.sizes.context
     this.vocab = options.vocab
   }
@@ -106,7 +106,7 @@ export class Answerer implements Answering {
 
   /**
    * New weights: what is being written is finished with the old ones, as far as a few seconds go, and goes on with the new ones otherwise; what waits begins with them.
-   * Nothing is lost. @param order tells every process's `renewed` which they are @throws what `renewed` does: then the old ones stay
+   * Nothing is lost. Others that are still waited for are passed over. @param order tells every process's `renewed` which they are @throws what `renewed` does: then the old ones stay
    */
   renew(order: string): Promise<void> {
     this.#renewal?.done()

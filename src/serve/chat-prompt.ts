@@ -1,6 +1,5 @@
 /** Chats as tokens: by the model's template, in which what people have typed is never more than text. */
 import { randomBytes } from 'node:crypto'
-import type { Plain } from '../core/plain.ts'
 import type { ChatTemplate, Message, Tokenizer } from '../data/index.ts'
 
 /** Cuts a text where no token may be found across: characters that Unicode keeps free for private use, in an order that nobody can guess. */
@@ -33,7 +32,7 @@ export function encodeRendered(tokenizer: Tokenizer, text: string): Int32Array {
 }
 
 /** A chat in which the assistant speaks next. @throws DataError where the template does not take it */
-export function encodeChatPrompt(tokenizer: Tokenizer, template: ChatTemplate, messages: readonly Message[], more: { readonly tools?: readonly Plain[] | undefined; readonly variables?: { readonly [name: string]: Plain } } = {}): Int32Array {
+export function encodeChatPrompt(tokenizer: Tokenizer, template: ChatTemplate, messages: readonly Message[]): Int32Array {
   const safe = messages.map(m => ({ ...safeText(tokenizer, m), role: m.role }))
-  return encodeRendered(tokenizer, template.render(safe, { prompt: 'assistant', ...more, ...(more.tools === undefined ? {} : { tools: safeText(tokenizer, more.tools) }) }))
+  return encodeRendered(tokenizer, template.render(safe, { prompt: 'assistant' }))
 }

@@ -54,7 +54,7 @@ export class EmbeddingQueue {
     const vectors = texts.map(tokens => new Promise<Float32Array>((done, failed) => { this.#waiting.push({ tokens, signal, done, failed }) }))
     if (!this.#turning) {
       this.#turning = true
-      void this.#turns().finally(() => { this.#turning = false })
+      void this.#turns()
     }
     return Promise.all(vectors)
   }
@@ -80,5 +80,7 @@ export class EmbeddingQueue {
       this.#running = 0
       this.#began = undefined
     }
+    // In the same breath as the last look: who asks later begins anew.
+    this.#turning = false
   }
 }

@@ -6,7 +6,7 @@ export type Turn = <T>(order: () => string, work: () => Promise<T>) => Promise<T
 
 export class Turns {
   readonly #processes: Processes
-  readonly #works: ((order: string) => Promise<unknown>)[] = []
+  readonly #works: { readonly work: (order: string) => Promise<unknown>; readonly mayFail: boolean }[] = []
   #last: Promise<unknown> = Promise.resolve()
   /** Pending while something else goes on, which turns wait for. */
   #open: Promise<void> | undefined
@@ -15,9 +15,9 @@ export class Turns {
 
   constructor(processes: Processes) { this.#processes = processes }
 
-  /** Every process adds the same, in the same order. @param work what the others do of an order */
-  add(work: (order: string) => Promise<unknown>): Turn {
-    const index = this.#works.push(work) - 1
+  /** Every process adds the same, in the same order. @param work what the others do of an order @param mayFail whether a failure, which the first process tells of, changes nothing and ends nobody */
+  add(work: (order: string) => Promise<unknown>, { mayFail = false }: { readonly mayFail?: boolean } = {}): Turn {
+    const index = this.#works.push({ work, mayFail }) - 1
     return <T>(order: () => string, own: () => Promise<T>): Promise<T> => {
       const take = async (): Promise<T> => {
         if (this.#processes.count > 1) await fromFirst(this.#processes, 'what to compute next', () => `${index}:${order()}`)
@@ -41,7 +41,8 @@ export class Turns {
       const said = await fromFirst(this.#processes, 'what to compute next', () => '')
       if (said === '') return
       const at = said.indexOf(':')
-      await this.#works[Number(said.slice(0, at))]?.(said.slice(at + 1))
+      const taken = this.#works[Number(said.slice(0, at))]
+      await taken?.work(said.slice(at + 1)).catch((e: unknown) => { if (!taken.mayFail) throw e })
     }
   }
 

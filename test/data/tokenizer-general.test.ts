@@ -30,16 +30,13 @@ describe.each(Object.entries(golden))('%s', (name, { file, cases }) => {
       expect([c.text, c.ids.map(id => stream.push(id)).join('') + stream.end()]).toEqual([c.text, c.skipped])
     }
     const ids = tokenizer.encode('the people of these states')
-    // Joined, they are the text, but for a space that is put before it, and for capitals that a tokenizer does not keep.
-    const joined = new TextDecoder().decode(Uint8Array.from([...ids].flatMap(id => [...tokenizer.textOf(id) ?? []])))
-    expect(joined.trimStart()).toBe(tokenizer.decode(ids).trimStart())
     // Where a space is put before a text, it counts.
     expect(Math.abs(ids.reduce((n, id) => n + bytes[id]!, 0) - 26)).toBeLessThanOrEqual(1)
   })
 
-  // Those of BERT's kind write nothing.
-  test.skipIf(name === 'bert')('what each token stands for by itself gives the text, too', () => {
-    for (const c of cases) {
+  test('what each token stands for by itself gives the text, too', () => {
+    // BERT's kind decodes to a text that has blanks elsewhere: one without marks, in small letters, has them where tokens begin.
+    for (const c of name === 'bert' ? cases.filter(({ skipped }) => /^[a-z ]+$/.test(skipped)) : cases) {
       const text = Buffer.concat(c.ids.map(id => tokenizer.textOf(id) ?? new Uint8Array())).toString()
       // Some put a blank before a text.
       expect([c.skipped, ` ${c.skipped}`]).toContain(text)
