@@ -28,7 +28,7 @@ const without = (rules: Layout, axes: readonly string[]): Layout =>
 
 /** The rules of a run by the field that holds them. What a layout other than the first starts from is no rule. */
 const rulesByField = (run: Run): readonly (readonly [field: string, rules: Layout])[] => {
-  const others = [['params', run.params], ['state', run.state], ...Object.entries(run.layouts).map(([name, rules]) => [`layouts.${name}`, rules] as const)] as const
+  const others = [['params', run.params], ['state', run.state], ['gradients', run.gradients], ...Object.entries(run.layouts).map(([name, rules]) => [`layouts.${name}`, rules] as const)] as const
   return [['layout', run.layout], ...others.map(([field, { from: _, ...rules }]): readonly [string, Layout] => [field, rules])]
 }
 

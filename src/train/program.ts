@@ -75,7 +75,8 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const { value, grads, updates: kept = {} } = microbatches === 1 ? lossAndGrad(moving, batch, key)
     : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), moving, batch, 'batch' as never, microbatches)
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
-  const placed = mapTree(scaling === undefined ? grads : unscaled(grads, scaling), g => g.relayout('state'))
+  const reduced = mapTree(grads, g => (scaling === undefined || g.dtype === 'f64' ? g : g.cast('f32')).relayout('state'))
+  const placed = scaling === undefined ? reduced : unscaled(reduced, scaling)
   const gradNorm = globalNorm(placed)
   // Sums of f64 are f64.
   const time = state.step.cast(gradNorm.dtype)

@@ -22,6 +22,8 @@ export interface Settings {
   params: Rules
   /** Rules for optimizer slots, on top of `params`. */
   state: Rules
+  /** Rules for gradients while those of microbatches are summed, on top of `params`: `{ from: 'state' }` is ZeRO-2. */
+  gradients: Rules
   /** Those of the layouts that the model names, each on top of another: `{ residual: { from: 'compute', seq: 'model' } }`. */
   layouts: { [name: string]: Rules }
   precision: {
@@ -107,6 +109,7 @@ const settings = {
   layout: rules.default({ batch: 'batch' }),
   params: rules.default({}),
   state: rules.default({}),
+  gradients: rules.default({}),
   layouts: z.record(z.string(), rules).default({}),
   precision: precision.prefault({}),
   evaluation: evaluation.prefault({}),

@@ -30,12 +30,13 @@ interface RulesOf<D extends string, A extends string, N extends string> {
   readonly layout?: Layout<D, A>
   readonly params?: LayoutFrom<D, A, N>
   readonly state?: LayoutFrom<D, A, N>
+  readonly gradients?: LayoutFrom<D, A, N>
   readonly layouts?: [N] extends [never] ? undefined : { readonly [K in N]?: LayoutFrom<D, A, N> }
 }
 type NamesOf<M extends AnyModel> = M extends { readonly layouts?: infer L } ? L : unknown
 
 /** A run as a recipe writes it: its layouts speak of the model's dims, its own mesh's axes and the names that the model uses, and its data gives what the model takes, or it does not compile. */
-export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mesh' | 'layout' | 'params' | 'state' | 'layouts' | 'batch'> & {
+export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mesh' | 'layout' | 'params' | 'state' | 'gradients' | 'layouts' | 'batch'> & {
   /** One of ours with its configuration, one's own by `configurable`, or a model as it is. */
   readonly model: M | Part<M, BuildOptions>
   readonly data: RunData<HostBatch<NoInfer<M>['batch']>>
@@ -136,12 +137,12 @@ export function optimizerOf({ optimizer, steps: length, precision }: Run): Optim
 }
 
 /** The layouts of a run, and the names that its model uses. */
-export const layoutsOf = ({ layout, params, state, layouts }: Run, { layouts: uses }: { readonly layouts?: LayoutNames }): Layouts => ({ layout, params, state, layouts, ...(uses === undefined ? {} : { uses }) })
+export const layoutsOf = ({ layout, params, state, gradients, layouts }: Run, { layouts: uses }: { readonly layouts?: LayoutNames }): Layouts => ({ layout, params, state, gradients, layouts, ...(uses === undefined ? {} : { uses }) })
 /** The mesh of a run. */
 export const meshOfRun = (run: Pick<Run, 'mesh'>): Mesh => meshOf(run.mesh)
 
 /** Fields that say where and how long a run is computed, or what is looked at: they change none of its numbers, but that a guard says what becomes of a bad step, for which a run may be gone on with. */
-const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'layouts', 'steps', 'evaluation', 'checkpoint', 'guard', 'initFrom', 'sample']
+const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'gradients', 'layouts', 'steps', 'evaluation', 'checkpoint', 'guard', 'initFrom', 'sample']
 
 /** What decides a run's numbers, as plain data, but for what its data says itself: two runs with the same go on from each other's checkpoints. Neither mesh nor layout is in it. */
 export function identityOf(run: Run): { readonly [field: string]: Plain } {

@@ -87,6 +87,7 @@ export const forms: { readonly [name: string]: Form } = {
   'data × tensor, dropout': { mesh: { data: 2, model: 2 }, layout: both, subject: dropping },
   'two-dimensional weights': { mesh: { rows: 2, columns: 2 }, layout: { heads: 'columns', hidden: 'columns', vocab: 'columns', embed: 'rows' } },
   'ZeRO-1': { mesh: { data: 4 }, layout: { batch: 'data' }, state: { embed: 'data' } },
+  'ZeRO-2, microbatches': { mesh: { data: 4 }, layout: { batch: 'data' }, state: { embed: 'data' }, gradients: { from: 'state' }, microbatches: 2 },
   'ZeRO-3 (FSDP)': { mesh: { data: 4 }, layout: { batch: 'data' }, params: { embed: 'data' } },
   'ZeRO-3 (FSDP), everything recomputed': { mesh: { data: 4 }, layout: { batch: 'data' }, params: { embed: 'data' }, remat: 'everything' },
   'ZeRO-3 (FSDP), microbatches': { mesh: { data: 4 }, layout: { batch: 'data' }, params: { embed: 'data' }, microbatches: 2 },

@@ -71,7 +71,7 @@ export async function trained(backend: Backend, subject: Subject, form: Form, co
   const model = subject.build(form.compute === undefined ? inFull : { params: 'f32', compute: form.compute }) as unknown as Model<Tree, Tree>
   const where: Where = {
     mesh: meshOf(form.mesh), backend, dims: model.dims, layout: form.layout, ...(form.params === undefined ? {} : { params: form.params }), ...(form.state === undefined ? {} : { state: form.state }),
-    ...(form.layouts === undefined ? {} : { layouts: form.layouts }), ...(model.layouts === undefined ? {} : { uses: model.layouts }),
+    ...(form.gradients === undefined ? {} : { gradients: form.gradients }), ...(form.layouts === undefined ? {} : { layouts: form.layouts }), ...(model.layouts === undefined ? {} : { uses: model.layouts }),
   }
   const config = { optimizer, seed, remat: form.remat ?? 'all-but-contractions' as const, ...(form.microbatches === undefined ? {} : { microbatches: form.microbatches }) }
   using init = await compile((s: Scalar) => {
