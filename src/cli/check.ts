@@ -11,7 +11,7 @@ import { leavesOf, type Tree } from '../engine/index.ts'
 import { dtypeOf, shapeOf, type Node } from '../graph/node.ts'
 import { checkGraph } from '../partition/partition.ts'
 import { stateOf } from '../train/program.ts'
-import { layoutsOf, meshOfRun, modelOf, type Run } from '../train/run.ts'
+import { checkMicrobatches, layoutsOf, meshOfRun, modelOf, type Run } from '../train/run.ts'
 import { trainerConfig } from '../train/session.ts'
 import { formatBytes, shellWord } from './format.ts'
 
@@ -82,6 +82,7 @@ export function checkRun(run: Run, { onHost, setsFields }: { readonly onHost: bo
     })
   }
   checkAxes(run, mesh, setsFields)
+  checkMicrobatches(run)
   const model = modelOf(run)
   const inputsOf = (tree: Tree): Node<'input'>[] => leavesOf(tree).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
   const state = inputsOf(stateOf(model, trainerConfig(run)))

@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { isPart, type Part } from '../core/configurable.ts'
 import type { TypedArray } from '../core/dtype.ts'
 import { formatShape } from '../core/dim.ts'
-import { UsageError } from '../core/errors.ts'
+import { LayoutError, UsageError } from '../core/errors.ts'
 import { fieldError } from '../core/fields.ts'
 import type { Layout, LayoutFrom, LayoutNames, Layouts } from '../core/layout.ts'
 import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
@@ -138,6 +138,22 @@ export function optimizerOf({ optimizer, steps: length, precision }: Run): Optim
 
 /** The layouts of a run, and the names that its model uses. */
 export const layoutsOf = ({ layout, params, state, gradients, layouts }: Run, { layouts: uses }: { readonly layouts?: LayoutNames }): Layouts => ({ layout, params, state, gradients, layouts, ...(uses === undefined ? {} : { uses }) })
+/**
+ * Every device has rows of every microbatch; else some would compute what others do, and nobody would see it.
+ * @throws LayoutError where the axes that the batch lies on do not divide a microbatch
+ */
+export function checkMicrobatches({ batch, microbatches, layout, mesh }: Pick<Run, 'batch' | 'microbatches' | 'layout' | 'mesh'>): void {
+  const axes = [layout['batch'] ?? []].flat()
+  const parts = axes.reduce((n, axis) => n * (mesh[axis] ?? 1), 1)
+  const rows = batch / microbatches
+  if (microbatches === 1 || rows % parts === 0) return
+  const most = Array.from({ length: microbatches }, (_, i) => microbatches - i).find(m => batch % (m * parts) === 0)
+  throw new LayoutError({
+    code: 'microbatches', what: `the ${rows} row${rows === 1 ? '' : 's'} of a microbatch cannot be cut into ${parts} equal parts`,
+    details: { batch: `${batch} in ${microbatches} microbatches`, rules: `batch → ${axes.join(', ')}` },
+    fix: most === undefined ? `make batch a multiple of ${parts * microbatches}, or split it over fewer devices` : `use ${most} microbatch${most === 1 ? '' : 'es'}, or make batch a multiple of ${parts * microbatches}`,
+  })
+}
 /** The mesh of a run. */
 export const meshOfRun = (run: Pick<Run, 'mesh'>): Mesh => meshOf(run.mesh)
 
