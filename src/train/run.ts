@@ -137,7 +137,7 @@ export function optimizerOf({ optimizer, steps: length, precision }: Run): Optim
 }
 
 /** The layouts of a run, and the names that its model uses. */
-export const layoutsOf = ({ layout, params, state, gradients, layouts }: Run, { layouts: uses }: { readonly layouts?: LayoutNames }): Layouts => ({ layout, params, state, gradients, layouts, ...(uses === undefined ? {} : { uses }) })
+export const layoutsOf = ({ layout, params, state, gradients, layouts, wire }: Run, { layouts: uses }: { readonly layouts?: LayoutNames }): Layouts & Pick<Run, 'wire'> => ({ layout, params, state, gradients, layouts, wire, ...(uses === undefined ? {} : { uses }) })
 /**
  * Every device has rows of every microbatch; else some would compute what others do, and nobody would see it.
  * @throws LayoutError where the axes that the batch lies on do not divide a microbatch
@@ -158,11 +158,12 @@ export function checkMicrobatches({ batch, microbatches, layout, mesh }: Pick<Ru
 export const meshOfRun = (run: Pick<Run, 'mesh'>): Mesh => meshOf(run.mesh)
 
 /** Fields that say where and how long a run is computed, or what is looked at: they change none of its numbers, but that a guard says what becomes of a bad step, for which a run may be gone on with. */
-const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'gradients', 'layouts', 'steps', 'evaluation', 'checkpoint', 'guard', 'initFrom', 'sample']
+const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'gradients', 'layouts', 'steps', 'evaluation', 'checkpoint', 'guard', 'initFrom', 'sample', 'wire']
 
 /** What decides a run's numbers, as plain data, but for what its data says itself: two runs with the same go on from each other's checkpoints. Neither mesh nor layout is in it. */
 export function identityOf(run: Run): { readonly [field: string]: Plain } {
   const numbers = Object.entries(fieldsOf(run)).filter(([name]) => !changeable.includes(name) && name !== 'data') as [string, Plain][]
   const declared = isPart(run.model) ? {} : { model: Object.fromEntries(leavesOf(modelOf(run).params).map(({ path, leaf }) => [path, `${leaf.dtype} ${formatShape(leaf.shape)}`])) }
-  return { ...Object.fromEntries(numbers), ...declared, optimizer: optimizerOf(run).description }
+  // What crosses in fewer bits are other numbers; a run that says nothing of it is what it was before it could.
+  return { ...Object.fromEntries(numbers), ...(Object.keys(run.wire).length === 0 ? {} : { wire: run.wire }), ...declared, optimizer: optimizerOf(run).description }
 }

@@ -95,6 +95,11 @@ export const forms: { readonly [name: string]: Form } = {
   'hybrid, microbatches': { mesh: { replica: 2, shard: 2 }, layout: { batch: ['replica', 'shard'] }, params: { embed: 'shard' }, microbatches: 2 },
   'FSDP × tensor': { mesh: { data: 2, model: 2 }, layout: both, params: { embed: 'data' } },
   'FSDP × tensor, bf16': { mesh: { data: 2, model: 2 }, layout: both, params: { embed: 'data' }, compute: 'bf16' },
+  'replicas × FSDP, bf16 between replicas': {
+    mesh: { replica: 2, data: 2 }, layout: { batch: ['replica', 'data'] }, params: { embed: 'data' }, wire: { replica: 'bf16' },
+    // Gradients are rounded on their way, as they are where bf16 is computed with.
+    within: 2e-2,
+  },
   'sequence × tensor': { mesh: { model: 4 }, layout: tensor, layouts: sequence },
   'sequence × tensor × data': { mesh: { data: 2, model: 2 }, layout: both, layouts: sequence },
   'sequence × tensor × data, dropout, microbatches': { mesh: { data: 2, model: 2 }, layout: both, layouts: sequence, microbatches: 2, subject: dropping, against: { microbatches: 2 } },

@@ -1,6 +1,6 @@
 /** A model trained for some steps on a mesh: what every form of parallelism must leave as it is on one device. */
 import type { Layouts } from '../../src/core/layout.ts'
-import { compile, initialise, input, keyOf, mapTree, mesh as meshOf, type Backend, type MeshArray, type Remat, type Scalar, type Tree } from '../../src/engine/index.ts'
+import { compile, initialise, input, keyOf, mapTree, mesh as meshOf, type Backend, type CompileOptions, type MeshArray, type Remat, type Scalar, type Tree } from '../../src/engine/index.ts'
 import { blockOf } from '../../src/engine/blocks.ts'
 import { inFull, type AnyModel, type Model, type Precision } from '../../src/models/model.ts'
 import { adamw, chain, clipByGlobalNorm, type Optimizer } from '../../src/optim/index.ts'
@@ -14,7 +14,7 @@ export interface Subject {
 }
 
 /** A form of parallelism, said as a recipe says it. */
-export interface Form extends Layouts {
+export interface Form extends Layouts, Pick<CompileOptions, 'wire'> {
   readonly mesh: { readonly [axis: string]: number }
   readonly microbatches?: number
   readonly remat?: Remat
@@ -71,7 +71,7 @@ export async function trained(backend: Backend, subject: Subject, form: Form, co
   const model = subject.build(form.compute === undefined ? inFull : { params: 'f32', compute: form.compute }) as unknown as Model<Tree, Tree>
   const where: Where = {
     mesh: meshOf(form.mesh), backend, dims: model.dims, layout: form.layout, ...(form.params === undefined ? {} : { params: form.params }), ...(form.state === undefined ? {} : { state: form.state }),
-    ...(form.gradients === undefined ? {} : { gradients: form.gradients }), ...(form.layouts === undefined ? {} : { layouts: form.layouts }), ...(model.layouts === undefined ? {} : { uses: model.layouts }),
+    ...(form.gradients === undefined ? {} : { gradients: form.gradients }), ...(form.wire === undefined ? {} : { wire: form.wire }), ...(form.layouts === undefined ? {} : { layouts: form.layouts }), ...(model.layouts === undefined ? {} : { uses: model.layouts }),
   }
   const config = { optimizer, seed, remat: form.remat ?? 'all-but-contractions' as const, ...(form.microbatches === undefined ? {} : { microbatches: form.microbatches }) }
   using init = await compile((s: Scalar) => {
