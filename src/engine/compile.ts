@@ -16,6 +16,7 @@ import type { AnyTensor, Tree } from '../graph/types.ts'
 import { collectives, type Collective } from '../partition/collectives.ts'
 import type { LocalGraph, Placement } from '../partition/local.ts'
 import { partition } from '../partition/partition.ts'
+import type { Wire } from '../partition/passes/wire.ts'
 import type { Backend, MemoryStats } from '../runtime/backend.ts'
 import { emit } from '../stablehlo/emit.ts'
 import { argumentsOf, type Leaf } from './arguments.ts'
@@ -37,6 +38,8 @@ export interface CompileOptions<A extends readonly Tree[] = readonly Tree[], N e
   readonly backend: Backend
   /** Dims that the layout may name though this program lacks them: another program of the same model has them. */
   readonly dims?: { readonly [name: string]: Dim }
+  /** In what numbers cross an axis, where not as they are: `{ data: 'bf16' }` rounds what is summed and gathered along it, gradients and parameters of FSDP. Results then depend on the mesh by as much. */
+  readonly wire?: Wire | undefined
   /** Positions of arguments whose arrays the program takes over, so that results of the same type lie in their place. */
   readonly donate?: readonly number[]
   /**
