@@ -4,9 +4,9 @@
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes, isFloat } from '../core/dtype.ts'
-import { dtypeOf, reachable, shapeOf, typeOf } from '../graph/node.ts'
-import type { TensorType } from '../graph/node.ts'
-import { visitLocal, type LocalNode, type LocalTable } from '../partition/local.ts'
+import { dtypeOf, interner, reachable, shapeOf, type Make, type TensorType } from '../graph/node.ts'
+import { convDims } from '../graph/windows.ts'
+import { localInfer, visitLocal, type LocalAttrs, type LocalNode, type LocalTable } from '../partition/local.ts'
 
 export const bytesOf = ({ shape, dtype }: TensorType): number => sizeOf(shape) * dtypes[dtype].bytes
 
@@ -42,19 +42,36 @@ const forms: LocalTable<Form> = {
 }
 export const formOf = (n: LocalNode): Form => visitLocal(forms, n)
 
+/** Whether computing it again reads more than reading it does. */
+const readsMore = (n: LocalNode): boolean => n.inputs.filter(x => !['broadcast', 'constant', 'iota'].includes(x.op) && shapeOf(x).length >= shapeOf(n).length).length > 1
+
 /** Elementwise ops that a sum takes in. */
 const summed = (n: LocalNode): boolean => n.op === 'unary' || n.op === 'convert' || n.op === 'broadcast' || (n.op === 'binary' && isFloat(dtypeOf(n)))
 
-/** Whether a product reads an operand in another order than it lies in: shared dims first, then what is contracted and what is not, each together. */
-function turned(n: LocalNode<'dot'>, side: 0 | 1): boolean {
-  const [a, b] = [shapeOf(one(n.inputs[0])), shapeOf(one(n.inputs[1]))]
+const make: Make<LocalAttrs> = interner(localInfer, () => undefined)
+/** The operand with its dims in this order: itself where it lies so. */
+const turned = (x: LocalNode, ...orders: readonly (readonly Dim[])[]): LocalNode =>
+  (orders.some(o => names(o).join() === names(shapeOf(x)).join()) ? x : make('broadcast', [x], { shape: orders[0] ?? [] }, x.site))
+
+/** A product's operands as it reads them: shared dims first, then what is contracted and what is not, each together. */
+function dotOperands(n: LocalNode<'dot'>): LocalNode[] {
+  const [l, r] = [one(n.inputs[0]), one(n.inputs[1])]
+  const [a, b] = [shapeOf(l), shapeOf(r)]
   const over = (sizeOf(a) >= sizeOf(b) ? a : b).filter(d => n.attrs.over.includes(d.name))
   const shared = shapeOf(n).filter(d => names(a).includes(d.name) && names(b).includes(d.name))
-  const shape = side === 0 ? a : b
-  const own = shape.filter(d => !names(over).includes(d.name) && !names(shared).includes(d.name))
-  const lies = names(shape).join()
-  return lies !== names([...shared, ...own, ...over]).join() && lies !== names([...shared, ...over, ...own]).join()
+  const own = (shape: readonly Dim[]): Dim[] => shape.filter(d => !names(over).includes(d.name) && !names(shared).includes(d.name))
+  return [turned(l, [...shared, ...own(a), ...over], [...shared, ...over, ...own(a)]), turned(r, [...shared, ...over, ...own(b)], [...shared, ...own(b), ...over])]
 }
+
+/** A convolution's: places first and then channels; the window first, then what goes in and what comes out. */
+function convOperands(n: LocalNode<'conv'>): LocalNode[] {
+  const [x, w] = [one(n.inputs[0]), one(n.inputs[1])]
+  const { groups, over, features } = convDims(n.attrs, shapeOf(x), shapeOf(w))
+  const last = names([...groups, ...over])
+  const windows = n.attrs.windows.flatMap(v => shapeOf(w).filter(d => d.name === v.w))
+  return [turned(x, [...shapeOf(x).filter(d => !last.includes(d.name)), ...groups, ...over]), turned(w, [...windows, ...over, ...groups, ...features])]
+}
+const operandsOf = (n: LocalNode): readonly LocalNode[] => (n.op === 'dot' ? dotOperands(n) : n.op === 'conv' ? convOperands(n) : n.inputs)
 
 /** A use of a value, by a kernel or as a result: whether it has to lie in memory for it, or only where nothing else reads it may it be computed on the way. */
 interface Use { readonly by: LocalNode | undefined; readonly needs: boolean; readonly sums: boolean }
@@ -64,8 +81,6 @@ export interface Kernel {
   readonly node: LocalNode
   /** Values in memory that it reads. */
   readonly reads: readonly LocalNode[]
-  /** Bytes of operands that it turns over first. */
-  readonly scratch: number
 }
 
 export interface Kernels {
@@ -96,27 +111,32 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
   const kernels: LocalNode[] = []
   const reads = new Map<LocalNode | undefined, Set<LocalNode>>()
   const read = (by: LocalNode | undefined, n: LocalNode): void => { reads.set(by, (reads.get(by) ?? new Set<LocalNode>()).add(n)) }
-  for (const n of [...order].reverse()) {
+  // Operands that are read in another order than they lie in, by what they are made of.
+  const copies = new Map<LocalNode, LocalNode[]>()
+  const visit = (n: LocalNode): void => {
     const mine = [...uses.get(n)?.values() ?? []]
     if (n.op === 'project' || formOf(n) === 'kernel' || (n.op === 'input' && !sliced.has(n))) {
       for (const u of mine) read(u.by, n)
       if (n.op === 'project') use(one(n.inputs[0]), { by: n, needs: true, sums: false })
       else if (n.op !== 'input') {
         kernels.push(n)
-        n.inputs.forEach((x, i) => use(x, { by: n, needs: !(n.op === 'dot' && turned(n, i === 0 ? 0 : 1)), sums: n.op === 'reduce' }))
+        for (const x of operandsOf(n)) {
+          use(x, { by: n, needs: true, sums: n.op === 'reduce' })
+          if (!n.inputs.includes(x)) copies.set(one(x.inputs[0]), [...new Set([...copies.get(one(x.inputs[0])) ?? [], x])])
+        }
       }
-      continue
+      return
     }
     if (formOf(n) === 'view') {
       for (const u of mine) use(one(n.inputs[0]), u)
-      continue
+      return
     }
     const alone = (users.get(n)?.size ?? 0) === 1 && summed(n)
     const inMemory = mine.filter(u => u.needs && !(u.sums && alone))
     const stored = inMemory.length > 0 || (mine.length > 1 && isCostly(n))
     if (stored) kernels.push(n)
     // What is cheap is computed again by those that need not read it.
-    const reading = !stored ? [] : isCostly(n) ? mine : inMemory
+    const reading = !stored ? [] : isCostly(n) || (inMemory.length > 0 && readsMore(n)) ? mine : inMemory
     for (const u of reading) read(u.by, n)
     const again = mine.filter(u => !reading.includes(u))
     if (n.op === 'input') for (const u of again) read(u.by, n)
@@ -125,11 +145,9 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
       for (const u of again) use(x, { ...u, needs: u.sums, sums: u.sums })
     }
   }
-  return {
-    kernels: kernels.reverse().map((node): Kernel => ({
-      node, reads: [...reads.get(node) ?? []],
-      scratch: node.op === 'dot' ? ([0, 1] as const).reduce((sum, side) => sum + (turned(node, side) ? bytesOf(typeOf(one(node.inputs[side]))) : 0), 0) : 0,
-    })),
-    kept: reads.get(undefined) ?? new Set(),
+  for (const n of [...order].reverse()) {
+    for (const copy of copies.get(n) ?? []) visit(copy)
+    visit(n)
   }
+  return { kernels: kernels.reverse().map((node): Kernel => ({ node, reads: [...reads.get(node) ?? []] })), kept: reads.get(undefined) ?? new Set() }
 }
