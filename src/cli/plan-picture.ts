@@ -10,9 +10,6 @@ const indented = (lines: readonly string[]): string[] => lines.map(l => `  ${l}`
 
 const remats: { readonly [P in Run['remat']]: string } = { 'all-but-contractions': 'everything between products', everything: 'everything', nothing: 'nothing' }
 
-/** How many numbers lie under `params` in the whole model. */
-const parameters = ({ tensors }: PlannedRun): number => tensors.filter(t => t.path.startsWith('params.')).reduce((n, t) => n + Object.values(t.dims).reduce((k, size) => k * size, 1), 0)
-
 const inAll = (c: PlannedCollective): number => c.bytes * c.count
 const total = (all: readonly PlannedCollective[]): number => all.reduce((n, c) => n + inAll(c), 0)
 
@@ -27,7 +24,7 @@ export function drawPlanned(run: Run, planned: PlannedRun): string[] {
   ])
   const done = own * plan.devices
   return [
-    `${run.name}: ${formatInteger(parameters(planned))} parameters on ${meshText(plan)}, ${devices(plan)}`, '',
+    `${run.name}: ${formatInteger(planned.parameters)} parameters on ${meshText(plan)}, ${devices(plan)}`, '',
     'memory of one device', ...indented(memory), '',
     'operations of one step', ...indented(formatTable([['on each device', formatFlops(own)], ['on all', formatFlops(done)], ['each done once', formatFlops(flops)]])),
     `  products and convolutions, forward and backward; of attention ${skipsBlocks ? 'without blocks that are masked whole' : 'all scores, masked ones too'}`,

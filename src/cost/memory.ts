@@ -6,7 +6,7 @@ import { typeOf } from '../graph/node.ts'
 import type { LocalGraph, LocalNode } from '../partition/local.ts'
 import { bytesOf, kernelsOf, seen } from './kernels.ts'
 import { atPeak, heapSize, without, type Lent } from './packing.ts'
-import { mayReplace } from './schedule.ts'
+import { makerOf, mayReplace } from './schedule.ts'
 import { Timeline, type Span } from './timeline.ts'
 
 /** Bytes on one device, as a compiler's statistics have them: aliased results lie where arguments did. */
@@ -28,24 +28,24 @@ export function memoryOf(graph: LocalGraph, donations: ReadonlyMap<number, numbe
   const given = new Map<LocalNode, Span>()
   const homes = new Map<LocalNode, Span>()
   const lent: { readonly home: Span; readonly input?: Span }[] = []
-  const madeBy = (i: number): (typeof kernels)[number] | undefined => { const at = graph.outputs[i]; return at === undefined ? undefined : kernels.find(k => k.node === seen(at)) }
+  const made = new Map(kernels.map(k => [k.node, k]))
+  const results = graph.outputs.map(o => ({ at: seen(o), maker: made.get(makerOf(seen(o))) }))
   graph.inputs.forEach((p, i) => {
-    const maker = madeBy(donations.get(i) ?? -1)
+    const { at, maker } = results[donations.get(i) ?? -1] ?? {}
     // A result whose place is still read, by what need not be done before, cannot take it: then what is read is a copy.
     const copied = donations.has(i) && !(maker !== undefined && mayReplace(p, maker, kernels))
     const input = copied ? time.take(typeOf(p), p) : time.lend(p)
     given.set(p, input)
-    if (maker === undefined || homes.has(maker.node)) return
+    if (at === undefined || maker === undefined || homes.has(at)) return
     const home = time.lend(p)
-    homes.set(maker.node, home)
+    homes.set(at, home)
     lent.push({ home, ...(copied ? {} : { input }) })
   })
   const taken = new Set(donations.values())
-  graph.outputs.forEach((_, i) => {
-    const maker = madeBy(i)
-    if (taken.has(i) || maker === undefined || homes.has(maker.node)) return
-    const home = time.lend(maker.node)
-    homes.set(maker.node, home)
+  results.forEach(({ at, maker }, i) => {
+    if (taken.has(i) || maker === undefined || homes.has(at)) return
+    const home = time.lend(at)
+    homes.set(at, home)
     lent.push({ home })
   })
   time.run({ body: graph, given, homes })

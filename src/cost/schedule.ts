@@ -1,6 +1,6 @@
 /** The order of a body's kernels, and which of them have to be done before others. */
 import type { LocalNode } from '../partition/local.ts'
-import type { Kernel } from './kernels.ts'
+import { seen, type Kernel } from './kernels.ts'
 
 /** What makes a value: itself, or the loop or choice that it is a result of. */
 export const makerOf = (n: LocalNode): LocalNode => (n.op === 'project' ? n.inputs[0] ?? n : n)
@@ -48,8 +48,12 @@ function needs(k: Kernel, made: ReadonlyMap<LocalNode, Kernel>): ReadonlySet<Loc
 
 const elementwise: ReadonlySet<string> = new Set(['unary', 'binary', 'compare', 'select', 'convert'])
 const overFirst: ReadonlySet<string> = new Set(['allReduce', 'scatter', 'dynamicUpdate'])
-/** Which of its operands a kernel may write its result over. */
-export const overwritten = ({ node, reads }: Kernel): readonly LocalNode[] => (elementwise.has(node.op) ? reads : overFirst.has(node.op) ? reads.slice(0, 1) : [])
+/** Which of its operands a kernel may write a result over: a loop what its carries begin as, if nothing else of it is that. */
+export function overwritten({ node, reads }: Kernel): readonly LocalNode[] {
+  if (node.op !== 'scan' && node.op !== 'while') return elementwise.has(node.op) ? reads : overFirst.has(node.op) ? reads.slice(0, 1) : []
+  const operands = node.inputs.map(seen)
+  return operands.slice(0, node.attrs.carries).filter(x => operands.filter(y => y === x).length === 1)
+}
 
 /** Whether a result may be written where a value lies that it takes the place of: all others who read that are done by then. */
 export function mayReplace(input: LocalNode, maker: Kernel, kernels: readonly Kernel[]): boolean {

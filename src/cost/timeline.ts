@@ -2,7 +2,7 @@
 import { bodiesOf, typeOf, type TensorType } from '../graph/node.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
 import { bytesOf, kernelsOf, seen, type Kernel } from './kernels.ts'
-import { breadthFirst, mayReplace, overwritten } from './schedule.ts'
+import { breadthFirst, makerOf, mayReplace, overwritten } from './schedule.ts'
 
 /** Memory that is taken from one moment to another, both included. */
 export interface Span {
@@ -38,6 +38,16 @@ interface Body {
   readonly homes?: ReadonlyMap<LocalNode, Span>
 }
 
+/** What a loop has to know of the body that it stands in. */
+interface Around {
+  /** Whether nothing else needs what it begins with. */
+  readonly dies: (operand: LocalNode) => boolean
+  /** The place of a result, where it is known. */
+  readonly home: (result: number, from?: number) => Span | undefined
+  /** When the body began. */
+  readonly start: number
+}
+
 export class Timeline {
   now = 0
   /** All that lies beside what the caller gave. */
@@ -63,30 +73,36 @@ export class Timeline {
     const made = new Map<LocalNode, readonly Span[]>([...given].map(([n, span]) => [n, [span]]))
     const left = new Map<LocalNode, number>()
     for (const k of order) for (const r of k.reads) left.set(r, (left.get(r) ?? 0) + 1)
+    const projects = new Map<LocalNode, Map<number, LocalNode>>()
+    for (const p of homes.keys()) if (p.op === 'project') projects.set(makerOf(p), (projects.get(makerOf(p)) ?? new Map<number, LocalNode>()).set(p.attrs.index, p))
     // What is made here may be overwritten when it has been read, as what the caller gave may not.
     const own = new Set<Span>()
     const spanOf = (n: LocalNode): Span => {
-      const [at, i] = n.op === 'project' ? [n.inputs[0] ?? n, n.attrs.index] : [n, 0]
-      const span = resultsIn(made, at)[i]
+      const span = resultsIn(made, makerOf(n))[n.op === 'project' ? n.attrs.index : 0]
       if (span === undefined) throw new Error(`op ${n.op} has no memory`)
       return span
     }
     const dies = (n: LocalNode): boolean => left.get(n) === 1 && !kept.has(n) && own.has(spanOf(n))
     const lies = (n: LocalNode): Span => spanOf(seen(n))
 
+    const home = (n: LocalNode, from = this.now): Span | undefined => {
+      const span = homes.get(n)
+      if (span !== undefined) span.from = Math.min(span.from, from)
+      return span
+    }
     const single = (k: Kernel): Span => {
-      const home = homes.get(k.node)
-      if (home !== undefined) {
-        home.from = Math.min(home.from, this.now)
-        return home
-      }
+      const own = home(k.node)
+      if (own !== undefined) return own
       const size = sizeIn(typeOf(k.node))
       const over = overwritten(k).find(r => dies(r) && spanOf(r).bytes === size)
       return over === undefined ? this.take(typeOf(k.node), k.node) : spanOf(over)
     }
     const runKernel = (k: Kernel): readonly Span[] => {
       const { node: n } = k
-      if (n.op === 'scan' || n.op === 'while') return this.loop(n, n.inputs.map(lies), i => dies(seen(i)) && n.inputs.filter(x => seen(x) === seen(i)).length === 1, start)
+      if (n.op === 'scan' || n.op === 'while') {
+        const over = overwritten(k)
+        return this.loop(n, n.inputs.map(lies), { dies: i => over.includes(seen(i)) && dies(seen(i)), home: (i, from) => { const p = projects.get(n)?.get(i); return p === undefined ? undefined : home(p, from) }, start })
+      }
       if (n.op === 'cond') {
         const results = n.results.map(t => this.take(t, n))
         for (const branch of bodiesOf(n)) this.run({ body: branch, given: pairs(branch.inputs, n.inputs.slice(1).map(lies)) })
@@ -111,10 +127,10 @@ export class Timeline {
    * A loop: one turn of its body, beside its carries and the stacks that it fills, which are made when the body around it begins. A carry begins where its first value
    * lies if nothing else needs that, and a turn's result is written over it where nothing reads the old one any more; else it is copied.
    */
-  private loop(n: LocalNode<'scan' | 'while'>, operands: readonly Span[], dies: (operand: LocalNode) => boolean, start: number): readonly Span[] {
+  private loop(n: LocalNode<'scan' | 'while'>, operands: readonly Span[], { dies, home, start }: Around): readonly Span[] {
     const { body, carries } = n.attrs
-    const states = n.inputs.slice(0, carries).map((init, i) => { const at = operands[i]; return at !== undefined && dies(init) ? at : this.take(typeOf(init), n) })
-    const stacks = n.results.slice(carries).map(t => this.take(t, n, start))
+    const states = n.inputs.slice(0, carries).map((init, i) => { const at = operands[i]; return home(i) ?? (at !== undefined && dies(init) ? at : this.take(typeOf(init), n)) })
+    const stacks = n.results.slice(carries).map((t, i) => home(carries + i, start) ?? this.take(t, n, start))
     const inside = [...states, ...operands.slice(carries)]
     if (n.op === 'while') this.run({ body: n.attrs.condition, given: pairs(n.attrs.condition.inputs, inside) })
     const results = body.outputs.slice(0, carries)
@@ -123,7 +139,7 @@ export class Timeline {
     const { kernels } = kernelsOf(results, stacked, sliced)
     const homes = new Map<LocalNode, Span>()
     results.map(seen).forEach((at, i, all) => {
-      const [state, input, maker] = [states[i], body.inputs[i], kernels.find(k => k.node === at)]
+      const [state, input, maker] = [states[i], body.inputs[i], kernels.find(k => k.node === makerOf(at))]
       if (state === undefined || input === undefined || maker === undefined || all.filter(r => r === at).length > 1 || all.some((r, j) => j !== i && r === input)) return
       if (mayReplace(input, maker, kernels)) homes.set(at, state)
     })

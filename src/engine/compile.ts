@@ -57,7 +57,9 @@ export interface Plan<A extends readonly Tree[] = readonly Tree[]> {
   readonly text: string
   readonly collectives: readonly Collective[]
   readonly inputs: readonly { readonly path: string; readonly placement: Placement }[]
-  /** The same in the form of the arguments. */
+  /** By the number of an input that is taken over, that of the output that lies in its place. */
+  readonly donations: ReadonlyMap<number, number>
+  /** How the inputs lie, in the form of the arguments. */
   readonly placements: { readonly [I in keyof A]: Placements<A[I]> }
 }
 
@@ -106,10 +108,10 @@ export const graphOf = <A extends readonly Tree[], R extends Tree>(f: (...args: 
 /** `devicesAs` is how the text names devices, and `kernels` whether it calls our own: as the backend that will run it does. */
 export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly kernels?: boolean }
 
-/** All stages but the last: nothing is compiled, no device is touched. `donations` are the inputs that outputs lie in the place of. */
+/** All stages but the last: nothing is compiled, no device is touched. */
 export function plan<const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: PlanOptions<N>,
-): Plan<A> & { readonly donations: ReadonlyMap<number, number>; readonly result: R } {
+): Plan<A> & { readonly result: R } {
   const { graph, result, paths } = trace(f, args)
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
   const counts = args.map(a => leavesOf(a).length)
@@ -142,9 +144,9 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
     throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
   const kernels = options.batchInvariant === true && await backend.kernels()
-  const { donations, result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, kernels })
+  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, kernels })
   options.onPlan?.(planned)
-  const donated = [...donations.keys()]
+  const donated = [...planned.donations.keys()]
   const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
   const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))
   const inputs = planned.inputs.map(i => ({ ...i, fitting: new WeakSet<Placement>() }))

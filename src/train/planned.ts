@@ -9,6 +9,7 @@ import { memoryOf, type Memory } from '../cost/memory.ts'
 import { hasOpenLoop } from '../cost/turns.ts'
 import { graphOf, placementTrees, plan, type Collective, type Tree } from '../engine/index.ts'
 import type { PipelineSchedule } from '../models/model.ts'
+import { parameterCount } from './plan-event.ts'
 import { stateOf, trainStep, type StepPlan } from './program.ts'
 import { layoutsOf, meshOfRun, modelOf, type Run } from './run.ts'
 import { trainerConfig } from './session.ts'
@@ -64,6 +65,8 @@ export interface PlannedValue extends Omit<PlannedTensor, 'path' | 'layout'> { r
 /** What there is to say beside that. */
 export interface PlannedRun {
   readonly plan: RunPlan
+  /** Of the whole model. */
+  readonly parameters: number
   readonly tensors: readonly PlannedTensor[]
   /** What the activations are at their peak, the largest first. */
   readonly largest: readonly PlannedValue[]
@@ -113,6 +116,6 @@ export function planRun(run: Run): PlannedRun {
       perDevice: { parameterBytes, stateBytes: bytesIn(state) - parameterBytes, activationBytes: memory.temporaries, peakBytes: memory.peak, flops: localFlops(step.local) },
       collectives: grouped(step.collectives), pipeline: model.pipeline ?? null,
     },
-    tensors, largest: largestOf(memory), flops: once, recomputed: globalFlops(step.graph) - once, skipsBlocks: hasOpenLoop(step.local), mesh, step,
+    parameters: parameterCount(step), tensors, largest: largestOf(memory), flops: once, recomputed: globalFlops(step.graph) - once, skipsBlocks: hasOpenLoop(step.local), mesh, step,
   }
 }

@@ -70,7 +70,7 @@ describe('a dry run', () => {
   it('also as JSON, and refuses what would be refused', async () => {
     const { code, out } = await meshwork(...train, '--data', 'text.txt', '--dry-run', '--json', '--out', 'elsewhere')
     expect(code).toBe(0)
-    expect(JSON.parse(out)).toMatchObject({ type: 'dry-run', out: 'elsewhere', run: { batch: 4, data: { files: ['text.txt'] } }, parameters: 7248, devices: [{}, {}, {}, {}], identity: { seed: 0 } })
+    expect(JSON.parse(out)).toMatchObject({ type: 'dry-run', out: 'elsewhere', run: { batch: 4, data: { files: ['text.txt'] } }, parameters: 7248, devices: 4, mesh: { batch: 2, model: 2 }, perDevice: {}, identity: { seed: 0 } })
     expect(existsSync(join(place.path, 'elsewhere'))).toBe(false)
     expect(await meshwork(...train, '--data', 'texd.txt', '--dry-run')).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/^DataError\[no-such-file\]/) as string })
     expect(await meshwork(...train, '--data', 'text.txt', '--dry-run', '--out', 'run')).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/^FileError\[run-differs\]/) as string })
