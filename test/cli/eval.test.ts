@@ -63,7 +63,7 @@ describe('a dry run', () => {
   it('prints what would run, and makes nothing', async () => {
     const { code, out, err } = await meshwork(...train, '--data', 'text.txt', '--dry-run', '--set', 'optimizer.rate=0.01')
     expect({ code, err }).toEqual({ code: 0, err: '' })
-    for (const part of [/"rate": 0\.01/, /^parameters {2}7,248, \d/m, /^at rest +\d/m, /^run folder {2}runs\/gpt-tiny-N$/m, '│ device 3', /all-reduce +along batch/]) expect(out).toMatch(part)
+    for (const part of [/"rate": 0\.01/, /^gpt-tiny: 7,248 parameters on batch 2 × model 2, 4 devices$/m, /^ {2}all, at the peak +\d/m, /^run folder {2}runs\/gpt-tiny-N$/m, '│ device 3', /all-reduce +batch/]) expect(out).toMatch(part)
     expect(existsSync(join(place.path, 'runs'))).toBe(false)
   })
 
