@@ -30,7 +30,7 @@ export { settled, type Metric, type Outcome, type Settled, type Updates, type We
 export { remat } from '../autodiff/remat.ts'
 export { printLocal, type LocalGraph, type Placement } from '../partition/local.ts'
 export { collectives, totals, type Collective, type CollectiveTotal } from '../partition/collectives.ts'
-export { compile, placementTrees, plan, type Arrays, type CompileOptions, type Given, type Placements, type Plan, type Program } from './compile.ts'
+export { compile, graphOf, placementTrees, plan, type Arrays, type CompileOptions, type Given, type Placements, type Plan, type Program } from './compile.ts'
 export { MeshArray } from './array.ts'
 export type { HostValue } from './host.ts'
 export { place, type Source } from './place.ts'
