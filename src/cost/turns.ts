@@ -79,7 +79,7 @@ export function turnsOf(program: LocalBody, weight: Weight): Counts {
         const taken = yes === undefined || no === undefined ? undefined : predicate !== undefined ? (predicate !== 0 ? yes : no) : weightOf(no, weight) > weightOf(yes, weight) ? no : yes
         if (taken !== undefined) add(taken.counts)
         if (taken !== undefined && predicate !== undefined) results.set(n, taken.outputs)
-      }
+      } else for (const inside of bodiesOf(n)) add(run(inside, given).counts)
       value ??= n.op === 'project' ? undefined : results.get(n)?.[0]
       if (value !== undefined) known.set(n, value)
     }

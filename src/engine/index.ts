@@ -7,7 +7,6 @@ export { decaysOf, freezeParams, initialise, initialisers, param, trainedOf, typ
 export { broadcast, expectDims, full, iota, leavesOf, loose, mapTree, where, zipTrees } from '../graph/tensor.ts'
 export { concat, index, pad, parts, reverse, roll, shift, slice, stack, unstack, type Range } from '../graph/rearrange.ts'
 export { cond } from '../graph/cond.ts'
-export { contractionFlops } from '../graph/flops.ts'
 export { scan, type ScanOptions } from '../graph/scan.ts'
 export { withGradient } from '../graph/custom.ts'
 export type { Cotangent } from '../graph/cotangents.ts'
