@@ -71,12 +71,12 @@ function smaller(run: Run, { axes }: Mesh): string {
 }
 
 /**
- * How many devices a run needs; `onHost` where they share this machine's memory, `setsFields` where the command has --set.
+ * How many devices a run needs; `onHost` where they share this machine's memory, `setsFields` where the command has --set, `onPaper` where it computes on none.
  * @throws LayoutError, UsageError when its mesh, layout or size cannot be.
  */
-export function checkRun(run: Run, { onHost, setsFields }: { readonly onHost: boolean; readonly setsFields: boolean }): number {
+export function checkRun(run: Run, { onHost, setsFields, onPaper = false }: { readonly onHost: boolean; readonly setsFields: boolean; readonly onPaper?: boolean }): number {
   const mesh = meshOfRun(run)
-  if (mesh.size > mostDevices) {
+  if (mesh.size > mostDevices && !onPaper) {
     throw new UsageError({
       code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices; one process can hold ${mostDevices}`, fix: `use a smaller mesh, such as --mesh ${smaller(run, mesh)}`,
     })
