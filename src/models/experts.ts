@@ -63,7 +63,7 @@ export function routed(x: Tensor<string>, w: RoutedWeights<never>, { config: c, 
 /** The usage of all layers, as a loop stacks it. */
 export type UsageOfLayers = { readonly [K in keyof Usage]: Tensor<string> }
 /** What is added to the loss, and what an evaluation tells. */
-export function balance(c: ExpertsConfig, all: UsageOfLayers): { readonly loss: Scalar; readonly metrics: { readonly [name: string]: { readonly value: Scalar; readonly weight: Scalar } } } {
+export function balance(c: Pick<ExpertsConfig, 'count' | 'chosen' | 'balance' | 'balanceOver' | 'zLoss'>, all: UsageOfLayers): { readonly loss: Scalar; readonly metrics: { readonly [name: string]: { readonly value: Scalar; readonly weight: Scalar } } } {
   const scalar = (x: AnyTensor): Scalar => tensor(x.node)
   const sum = (x: Tensor<string>, ...over: readonly string[]): Tensor<string> => loose(x.sum(...over))
   const layers = all.tokens.shape[0]?.size ?? 1

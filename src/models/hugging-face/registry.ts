@@ -11,6 +11,7 @@ import { llamaArchitecture, mistralArchitecture, olmo2Architecture, qwen2Archite
 import { phi3Architecture } from './phi3.ts'
 import { resnetArchitecture } from './resnet.ts'
 import { robertaClassifierArchitecture, robertaEmbedderArchitecture, robertaMaskedArchitecture } from './roberta.ts'
+import { switchArchitecture } from './switch.ts'
 import { t5Architecture } from './t5.ts'
 import { vitArchitecture } from './vit.ts'
 
@@ -19,7 +20,7 @@ export type { AnyArchitecture, Architecture, Json, JsonObject, Wanted } from './
 /** Where a configuration of ours is of several, the first is what it is written as. */
 export const architectures: readonly AnyArchitecture[] = [
   llamaArchitecture, mistralArchitecture, qwen2Architecture, qwen3Architecture, smollm3Architecture, phi3Architecture, olmo2Architecture, gemma2Architecture, gemma3Architecture, mixtralArchitecture, qwen3MoeArchitecture, qwen2MoeArchitecture, olmoeArchitecture, dots1Architecture, gpt2Architecture,
-  bertMaskedArchitecture, bertClassifierArchitecture, bertEmbedderArchitecture, robertaMaskedArchitecture, robertaClassifierArchitecture, robertaEmbedderArchitecture, t5Architecture, vitArchitecture, resnetArchitecture,
+  bertMaskedArchitecture, bertClassifierArchitecture, bertEmbedderArchitecture, robertaMaskedArchitecture, robertaClassifierArchitecture, robertaEmbedderArchitecture, t5Architecture, switchArchitecture, vitArchitecture, resnetArchitecture,
 ]
 
 /** Types of which a part is known, and why the whole is not. */

@@ -3,6 +3,7 @@ import { hiddenName, type Dim } from '../../core/dim.ts'
 import { userSite } from '../../core/site.ts'
 import { cond } from '../../graph/cond.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
+import { uniform } from '../../graph/random.ts'
 import { scan } from '../../graph/scan.ts'
 import { expectDims, iota, loose, tensor, where } from '../../graph/tensor.ts'
 import type { Scalar, Tensor } from '../../graph/types.ts'
@@ -33,7 +34,7 @@ const roomy = 1.25
 export function moe<D extends string>(x: Tensor<D>, weights: MoeWeights, d: MoeDims, options: MoeOptions): Moe<D> {
   for (const dim of [d.tokens, d.embed]) dimIn(x.shape, dim.name, 'moe', userSite())
   checkMoe(d, options)
-  const { router, capacity = 'dropless', groups = 1, counts } = options
+  const { router, capacity = 'dropless', groups = 1, counts, jitter } = options
   const { tokens, routes } = d
   const token: Dim = { name: hiddenName(tokens.name, 'token'), size: tokens.size / groups }
   // The groups keep the tokens' name, so that what splits a line splits it between them.
@@ -42,7 +43,8 @@ export function moe<D extends string>(x: Tensor<D>, weights: MoeWeights, d: MoeD
   const lines = x.shape.filter(e => e.name !== d.embed.name)
   const grouped = cut(loose(x))
   const mask = counts === undefined ? undefined : cut(along(loose(counts), lines))
-  const scores = scored(grouped, weights, d, router)
+  const shaken = jitter === undefined ? loose(x) : loose(x.mul(loose(uniform(jitter.key, x.shape as readonly Dim[] as readonly [], { low: 1 - jitter.amount, high: 1 + jitter.amount })).cast(x.dtype)))
+  const scores = scored(cut(shaken), weights, d, router)
   const shape = grouped.shape.filter(e => e.name !== d.embed.name)
   const counted = mask ?? filledWith(1, shape, 'bool')
   const whole = (y: T): Tensor<D> => expectDims(y.merge([tokens.name, token.name], tokens as Dim<never>), x.shape)

@@ -3,6 +3,7 @@ import type { Dim } from '../../core/dim.ts'
 import { DimError } from '../../core/errors.ts'
 import { shown } from '../../core/shown.ts'
 import { userSite } from '../../core/site.ts'
+import type { Key } from '../../graph/random.ts'
 import type { Tensor } from '../../graph/types.ts'
 import type { LinearWeight } from '../linear.ts'
 
@@ -35,6 +36,8 @@ export interface MoeOptions {
   readonly groups?: number
   /** Of the experts' first product. */
   readonly activation: (x: Tensor<string>) => Tensor<string>
+  /** What the router sees is multiplied by, drawn from 1 − `amount` to 1 + `amount`: in training (Fedus et al. 2021). */
+  readonly jitter?: { readonly key: Key; readonly amount: number }
   /** Bools along dims of the tokens: those that are false (padding) go to no expert and count nowhere. */
   readonly counts?: Tensor<string>
 }
@@ -51,13 +54,14 @@ export type MoeWeights = {
 export type MoeDims = { readonly [N in 'embed' | 'experts' | 'expertHidden' | 'routes']: Dim<N> } & { /** The dim along which tokens of a line lie. */ readonly tokens: Dim }
 
 /** @throws DimError for what no layer of experts can have */
-export function checkMoe({ experts, routes, tokens }: MoeDims, { router, capacity, groups = 1 }: MoeOptions): void {
+export function checkMoe({ experts, routes, tokens }: MoeDims, { router, capacity, groups = 1, jitter }: MoeOptions): void {
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `moe: ${what}`, details: { experts: String(experts.size) }, fix, at: userSite() })
   const count = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 1
   const { chosen, within, by } = router
   if (routes.size !== experts.size) throw wrong(`the router tells ${routes.size} experts apart, and there are ${experts.size}`, 'give routes the size of experts')
   if (!count(chosen) || chosen > experts.size) throw wrong(`router.chosen is ${shown(chosen)}`, `give a whole number from 1 to ${experts.size}`)
   if (router.scale !== undefined && !Number.isFinite(router.scale)) throw wrong(`router.scale is ${shown(router.scale)}`, 'give a number')
+  if (jitter !== undefined && !(jitter.amount > 0 && jitter.amount < 1)) throw wrong(`jitter.amount is ${shown(jitter.amount)}`, 'give a share above 0 and below 1, or no jitter')
   if (!count(groups) || tokens.size % groups !== 0) throw wrong(`groups is ${shown(groups)}, and there are ${tokens.size} tokens along "${tokens.name}"`, 'give a number that divides them')
   if (typeof capacity === 'object') {
     if ('factor' in capacity && !(capacity.factor > 0 && capacity.factor < Infinity)) throw wrong(`capacity.factor is ${shown(capacity.factor)}`, 'give a number above 0, such as 1.25')

@@ -60,3 +60,19 @@ def dots1():
     """Routing and shared experts of DeepSeek-V3, beside attention as Llama's."""
     own = {'num_hidden_layers': 3, 'n_routed_experts': 8, 'n_shared_experts': 2, 'moe_intermediate_size': 4, 'n_group': 4, 'topk_group': 2, 'norm_topk_prob': True, 'routed_scaling_factor': 2.5, 'first_k_dense_replace': 1, 'num_experts_per_tok': 3, 'sliding_window': None}
     return routed(t.Dots1Config(**{**sizes, **own}), t.Dots1ForCausalLM)
+
+
+@case
+def switch():
+    """Every second layer has experts, of which some tokens find no place."""
+    sizes = {'vocab_size': 24, 'd_model': 16, 'd_kv': 4, 'd_ff': 12, 'num_heads': 4, 'relative_attention_num_buckets': 6, 'relative_attention_max_distance': 12}
+    config = t.SwitchTransformersConfig(**sizes, num_layers=4, num_sparse_encoder_layers=2, num_decoder_layers=2, num_sparse_decoder_layers=1, num_experts=4, expert_capacity=3)
+    config._attn_implementation = 'eager'
+    model = seeded(t.SwitchTransformersForConditionalGeneration(config))
+    source, target, labels = ids(4, 9, below=24), ids(4, 9, below=24, seed=3), ids(4, 9, below=24, seed=4)
+    source[0, 6:] = 0
+    labels[1, 2:4] = -100
+    logits = model(input_ids=source, attention_mask=(source != 0).int(), decoder_input_ids=target).logits
+    experts = {'count': 4, 'slots': 3, 'encoderEvery': 2, 'decoderEvery': 2, 'jitter': 0.01, 'balance': 0, 'zLoss': 0}
+    return {'model': model, 'inputs': {'source': source, 'target': target, 'labels': labels}, 'outputs': {'logits': logits},
+            'loss': F.cross_entropy(logits.reshape(-1, 24), labels.reshape(-1), ignore_index=-100), 'settings': {'seq': 9, 'options': {'experts': experts}}}
