@@ -21,11 +21,10 @@ afterAll(async () => { await backend.close(); await pretended.close() })
 
 interface Trained { readonly losses: readonly number[]; readonly weights: ReadonlyMap<string, readonly number[]> }
 async function trained(model: Model<Tree, Tree>, sizes: { readonly [axis: string]: number }, layouts: Layouts, { steps = 30, microbatches = 1, data = batch as { readonly [name: string]: Int32Array }, on = backend } = {}): Promise<Trained> {
-  const where = { mesh: meshOf(sizes), ...layouts, backend: on, dims: model.dims, ...(model.layouts === undefined ? {} : { uses: model.layouts }) }
   const config = { optimizer: adamwCosine({ rate: 5e-3, warmup: 1 }).build({ steps: 100 }), seed: 1, remat: 'all-but-contractions', microbatches } as const
   // One device makes the first state, and it is moved.
-  const init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, { ...where, mesh: meshOf({}), layout: {}, params: {}, layouts: {} })
-  const step = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0] })
+  const init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, { mesh: meshOf({}), layout: {}, backend: on, dims: model.dims })
+  const step = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { mesh: meshOf(sizes), ...layouts, backend: on, dims: model.dims, donate: [0] })
   let state: Arrays<Tree> = await init(7)
   const losses: number[] = []
   for (let i = 0; i < steps; i++) {
@@ -71,12 +70,12 @@ describe('a Transformer of experts is trained as on one device', () => {
 
 test('biases move by what a whole step used, the same in microbatches, with recompute and on a mesh, and no gradient moves them', async () => {
   const model = decoder({ scores: 'sigmoid', biasRate: 0.01, balance: 0, zLoss: 0, dense: 1 })
-  const runs = [await trained(model, {}, { layout: {} }, { steps: 2, on: pretended }), await trained(model, { ep: 4 }, { layout: { batch: 'ep' }, params: { experts: 'ep' } }, { steps: 2, microbatches: 2, on: pretended })]
+  const runs = [await trained(model, {}, { layout: {} }, { steps: 1, on: pretended }), await trained(model, { ep: 4 }, { layout: { batch: 'ep' }, params: { experts: 'ep' } }, { steps: 1, microbatches: 2, on: pretended })]
   const [bias = []] = runs.map(r => r.weights.get('blocks.routerBias'))
   expect(bias.length).toBe(4)
   expect(bias.some(b => b !== 0)).toBe(true)
-  // Two steps of 0.01 up, down or none.
-  expect(bias.every(b => Math.abs(Math.round(b * 100) - b * 100) < 1e-4 && Math.abs(b) < 0.0201)).toBe(true)
+  // 0.01 up, down or none.
+  expect(bias.every(b => Math.abs(Math.abs(b) - 0.01) < 1e-6 || b === 0)).toBe(true)
   for (const other of runs.slice(1)) expect(relativeError(other.weights.get('blocks.routerBias') ?? [], bias)).toBeLessThan(1e-5)
   expect(runs[0]?.weights.has('first.gate')).toBe(true)
 })
@@ -116,7 +115,7 @@ test('a Switch Transformer learns alike on a mesh', async () => {
 
 test('adapters are for what is no expert, and biases rest with the weights of before', () => {
   const model = withLora(decoder({ biasRate: 0.01 }) as never, { rank: 2 }) as unknown as Model<Tree, Tree>
-  expect(leavesOf((model.params as unknown as { lora: Tree }).lora).map(l => l.path).filter(p => p.includes('down')).sort()).toEqual(['query', 'key', 'value', 'out', 'shared.gate', 'shared.up', 'shared.down'].map(n => `blocks.${n}.down`).sort())
+  expect(leavesOf((model.params as unknown as { lora: Tree }).lora).map(l => l.path).filter(p => p.endsWith('.down')).sort()).toEqual(['query', 'key', 'value', 'out', 'shared.gate', 'shared.up', 'shared.down'].map(n => `blocks.${n}.down`).sort())
   const loss = model.loss as (p: Tree, b: Tree, key: Tree) => ReturnType<typeof model.loss>
   expect(loss(model.params, model.batch, input('key', [], 'u32') as never).updates).toBeUndefined()
 })
