@@ -19,8 +19,8 @@ export interface ExpertsConfig {
   /** The width of an expert that all tokens go to, 0 for none; and whether its answer has a gate of its own (Qwen 2). */
   readonly shared: number
   readonly sharedGate: boolean
-  /** How many times an even share of choices an expert takes of each group in training; in `dropless` layers all of them. When text is written nothing is dropped. */
-  readonly capacity: 'dropless' | number
+  /** How many times an even share of choices an expert takes of each group; all of them unless given, and when text is written. */
+  readonly capacity?: number | undefined
   /** Groups that each window is cut into for it. */
   readonly groups: number
   /** What the loss that keeps experts evenly used is multiplied by. */
@@ -32,7 +32,7 @@ export interface ExpertsConfig {
   /** How far biases that choose experts move in a step (Wang et al. 2024); no biases unless given. 0 leaves them as they are. */
   readonly biasRate?: number | undefined
 }
-type Optional = 'dense' | 'scores' | 'renormalised' | 'scale' | 'shared' | 'sharedGate' | 'capacity' | 'groups' | 'balance' | 'balanceOver' | 'zLoss'
+type Optional = 'dense' | 'scores' | 'renormalised' | 'scale' | 'shared' | 'sharedGate' | 'groups' | 'balance' | 'balanceOver' | 'zLoss'
 export type ExpertsGiven = Omit<ExpertsConfig, Optional> & { readonly [K in Optional]?: ExpertsConfig[K] | undefined }
 
 const count = z.int().min(1).max(2 ** 31 - 1)
@@ -40,7 +40,7 @@ const share = z.number().min(0)
 export const expertsSchema: z.ZodType<ExpertsConfig, ExpertsGiven> = z.strictObject({
   count, chosen: count, hidden: count, dense: z.int().min(0).default(0), scores: z.enum(['softmax', 'sigmoid']).default('softmax'), renormalised: z.boolean().default(true), scale: z.number().gt(0).default(1),
   within: z.strictObject({ groups: count, chosen: count, by: z.enum(['best', 'bestTwo']) }).optional(),
-  shared: z.int().min(0).default(0), sharedGate: z.boolean().default(false), capacity: z.union([z.literal('dropless'), z.number().gt(0)]).default('dropless'), groups: count.default(1),
+  shared: z.int().min(0).default(0), sharedGate: z.boolean().default(false), capacity: z.number().gt(0).optional(), groups: count.default(1),
   balance: share.default(0.01), balanceOver: z.enum(['batch', 'layers', 'groups']).default('batch'), zLoss: share.default(0), biasRate: share.optional(),
 }).superRefine((c, issues) => {
   const wrong = (path: string, message: string): void => { issues.addIssue({ code: 'custom', path: [path], message }) }

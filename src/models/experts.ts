@@ -51,7 +51,7 @@ export function routed(x: Tensor<string>, w: RoutedWeights<never>, { config: c, 
   const { experts, router, routerBias, shared, sharedGate } = w
   const { value, usage } = moe(x, { router, ...(routerBias === undefined ? {} : { bias: routerBias }), experts }, { ...d, tokens }, {
     router: { chosen: c.chosen, scores: c.scores, renormalised: c.renormalised, scale: c.scale, ...(c.within === undefined ? {} : { within: c.within }) },
-    capacity: writing || c.capacity === 'dropless' ? 'dropless' : { factor: c.capacity }, groups: writing ? 1 : c.groups, activation: act,
+    capacity: writing || c.capacity === undefined ? 'dropless' : { factor: c.capacity }, groups: writing ? 1 : c.groups, activation: act,
   })
   if (shared === undefined) return { value, usage }
   const product = (y: Tensor<string>, weight: Weight<'sharedHidden' | 'embed'>, over: string): Tensor<string> => loose(linear(y, weight as unknown as Weight<string>, over))

@@ -171,7 +171,7 @@ export const layers: { readonly [name: string]: Op } = {
     })
     return [value.sum(embed.name).mul(0.3), loose(usage.load).mul(0.1), loose(usage.shares), loose(balanceLoss(usage)), loose(zLoss(usage)).mul(0.1), loose(usage.grouped).mul(0.1)]
   }),
-  balanceLoss: (m, s) => { const routes = dim('routes', 4); return loose(balanceLoss({ tokens: scalar(full(2 + s.y % 3, [])), load: weights(m, [routes]) as never, shares: weights(m, [routes], 0.3).square() as never })).mul(0.1) },
-  zLoss: (m, s) => loose(zLoss({ tokens: scalar(full(2 + s.y % 3, [])), z: scalar(m.float(s.x).sin().sum()) })).mul(0.1),
+  balanceLoss: (m, s) => { const routes = dim('routes', 4); return loose(balanceLoss({ tokens: scalar(full(2 + s.y % 3, [], m.dtype)), load: weights(m, [routes]) as never, shares: weights(m, [routes], 0.3).square() as never })).mul(0.1) },
+  zLoss: (m, s) => loose(zLoss({ tokens: scalar(full(2 + s.y % 3, [], m.dtype)), z: scalar(m.float(s.x).sin().sum()) })).mul(0.1),
   balancedBias: (m, s) => { const routes = dim('routes', 4); return loose(balancedBias(weights(m, [routes]) as never, loose(iota(routes)).add(s.x % 3) as never, 0.125)) },
 }

@@ -16,10 +16,10 @@ const matrices = (ours: string, theirs: string, [gate, up, down]: readonly [stri
 const usual: Names = { router: layer('mlp.gate.weight'), ...matrices('experts', 'mlp.experts.{experts}') }
 
 /** What every configuration of experts here is where an architecture has no option for it. What only training uses (`groups`, `balance…`, `zLoss`, the rate of biases) needs no word. */
-const plain = { dense: 0, scores: 'softmax', renormalised: true, scale: 1, shared: 0, sharedGate: false, capacity: 'dropless' } as const
+const plain = { dense: 0, scores: 'softmax', renormalised: true, scale: 1, shared: 0, sharedGate: false } as const
 /** The first field that is otherwise, but for those that may be. */
 const saying = (fixed: Partial<ExpertsConfig>, may: readonly (keyof ExpertsConfig)[], biased = false) => (c: ExpertsConfig): string | undefined => {
-  const expected: Partial<ExpertsConfig> = { ...plain, within: undefined, ...fixed }
+  const expected: Partial<ExpertsConfig> = { ...plain, within: undefined, capacity: undefined, ...fixed }
   const odd = (Object.keys(expected) as (keyof ExpertsConfig)[]).find(k => !may.includes(k) && JSON.stringify(c[k]) !== JSON.stringify(expected[k]))
   if (odd !== undefined) return `${odd} = ${JSON.stringify(c[odd])}`
   return (c.biasRate !== undefined) === biased ? undefined : `biasRate = ${JSON.stringify(c.biasRate ?? null)}`
