@@ -4,51 +4,58 @@ import { fold, type Key } from '../graph/random.ts'
 import { concat, index as elementOf } from '../graph/rearrange.ts'
 import { scan } from '../graph/scan.ts'
 import { iota, loose, mapTree, tensor } from '../graph/tensor.ts'
-import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
+import type { Scalar, Tensor, Tree } from '../graph/types.ts'
 import { moe } from '../nn/moe/index.ts'
 import { activations, type Activation } from './activation.ts'
 import type { UsageOfLayers } from './experts.ts'
-import type { L, LayerFeed, LayerRouter, SwitchConfig, T5Dims, Feeds } from './t5-params.ts'
-import { routedAt } from './t5-params.ts'
+import { routedAt, type SwitchConfig, type T5Dims, type T5Feeds, type T5LayerFeed, type T5LayerRouter } from './t5-params.ts'
 
 /** What a layer has beside its attention: a feed-forward net, or experts. */
-export type OwnFeed = { readonly net: LayerFeed } | { readonly routed: LayerRouter }
-interface Walk<H extends Tree> {
-  readonly layers: Dim<L>
+export type OwnFeed = { readonly net: T5LayerFeed } | { readonly routed: T5LayerRouter }
+interface Walk {
+  readonly layers: Dim<'layers'>
   /** How many layers a period has; undefined where none has experts. */
   readonly every: number | undefined
-  readonly attention: H
-  readonly feeds: Feeds
+  readonly attention: Tree
+  readonly feeds: T5Feeds
 }
-/** `body` is given a layer's own weights, its number, and its place in a period; it returns the stream and what its experts were used for. The usage is stacked along `layers`. */
-export function walkLayers<D extends string, H extends Tree>({ layers, every = 1, attention, feeds: { feed, feeds = [], routed } }: Walk<H>, x: Tensor<D>, body: (x: Tensor<D>, heads: Tree, feed: OwnFeed, index: Scalar) => { readonly x: Tensor<D>; readonly usage: Tree }): { readonly x: Tensor<D>; readonly usage: Tree } {
-  const periods: Dim<L> = { name: 'layers', size: layers.size / every }
+/** `body` is given the weights of a layer's attention, what else it has, and its number; it returns the next state and what its experts were used for, which is stacked along `layers`. */
+export function walkLayers({ layers, every = 1, attention, feeds: { feed, feeds = [], routed } }: Walk, state: Tree, body: (state: Tree, attention: Tree, feed: OwnFeed, index: Scalar) => { readonly state: Tree; readonly usage: Tree }): { readonly state: Tree; readonly usage: Tree } {
+  const periods: Dim<'layers'> = { name: 'layers', size: layers.size / every }
   const place = { name: hiddenName('layers', 'place'), size: every }
-  const apart = every === 1 ? attention as Tree : mapTree(attention as Tree, t => loose(t).split('layers', [periods, place] as readonly Dim[]))
-  const walked: Tree = { attention: apart, nets: feed === undefined ? feeds as Tree : [feed as Tree], ...(routed === undefined ? {} : { routed: routed as Tree }), index: iota(periods) }
-  const [{ x: last }, { usage }] = scan(periods, { x } as { readonly x: Tensor<D> }, walked, (state, own): readonly [{ readonly x: Tensor<D> }, { readonly usage: Tree }] => {
-    const { attention: heads, nets, routed: router, index } = own as unknown as { readonly attention: Tree; readonly nets: readonly LayerFeed[]; readonly routed?: LayerRouter; readonly index: Scalar }
-    let [now, used, next]: [Tensor<D>, Tree, number] = [state.x, {}, 0]
+  const apart = every === 1 ? attention : mapTree(attention, t => tensor<string>(loose(t).split('layers', [periods, place] as readonly Dim[]).node))
+  const walked: Tree = { attention: apart, nets: (feed === undefined ? feeds : [feed]) as Tree, ...(routed === undefined ? {} : { routed: routed as Tree }), index: iota(periods) }
+  const [last, { usage }] = scan(periods, state, walked, (before, own): readonly [Tree, { readonly usage: Tree }] => {
+    const { attention: heads, nets, routed: router, index } = own as unknown as { readonly attention: Tree; readonly nets: readonly T5LayerFeed[]; readonly routed?: T5LayerRouter; readonly index: Scalar }
+    let [now, used, next]: [Tree, Tree, number] = [before, {}, 0]
     for (let j = 0; j < every; j++) {
-      const here = every === 1 ? heads : mapTree(heads, t => loose(elementOf<string, string>(loose(t), place.name, j)) as AnyTensor as Tensor<string>)
-      const of = router !== undefined && j === routedAt(every) ? { routed: router } : { net: nets[next++] as LayerFeed }
+      const here = every === 1 ? heads : mapTree(heads, t => tensor<string>(elementOf<string, string>(loose(t), place.name, j).node))
+      const of = router !== undefined && j === routedAt(every) ? { routed: router } : { net: nets[next++] as T5LayerFeed }
       const found = body(now, here, of, every === 1 ? index : index.mul(every).add(j))
-      now = found.x
+      now = found.state
       if ('routed' in of) used = found.usage
     }
-    return [{ x: now }, { usage: used }]
+    return [now, { usage: used }]
   })
-  return { x: last as Tensor<D>, usage: usage as Tree }
+  return { state: last, usage: usage as Tree }
 }
 
-interface Switching { readonly config: SwitchConfig; readonly d: T5Dims; readonly activation: Activation; /** Of dropout between an expert's products. */ readonly drop: (x: Tensor<string>) => Tensor<string>; readonly key: Key | undefined }
+interface Switching {
+  readonly config: SwitchConfig
+  readonly d: T5Dims
+  readonly activation: Activation
+  /** Of dropout between an expert's products. */
+  readonly drop: (x: Tensor<string>) => Tensor<string>
+  readonly key: Key | undefined
+  /** Whether text is written: then nothing is dropped. */
+  readonly writing: boolean
+}
 /** One expert for each token, by its score; what comes to an expert that is full is left as it is. Normed already. */
-export function switched<D extends string>(x: Tensor<D>, { router, experts }: LayerRouter, tokens: Dim, { config: c, d, activation, drop, key }: Switching): { readonly value: Tensor<D>; readonly usage: Tree } {
+export function switched(x: Tensor<string>, { router, experts }: T5LayerRouter, tokens: Dim, { config: c, d, activation, drop, key, writing }: Switching): { readonly value: Tensor<string>; readonly usage: Tree } {
   const act = activations[activation] as (x: Tensor<string>) => Tensor<string>
-  const { value, usage } = moe(x, { router, experts }, { ...d, tokens }, {
-    router: { chosen: 1 }, capacity: { slots: c.slots }, activation: y => drop(act(y)), ...(key === undefined || c.jitter === 0 ? {} : { jitter: { key: fold(key, 6), amount: c.jitter } }),
+  return moe(x, { router, experts }, { ...d, tokens }, {
+    router: { chosen: 1 }, capacity: writing ? 'dropless' : { slots: c.slots }, activation: y => drop(act(y)), ...(key === undefined || c.jitter === 0 ? {} : { jitter: { key: fold(key, 6), amount: c.jitter } }),
   })
-  return { value, usage }
 }
 /** Of the encoder's layers and of the decoder's. */
 export const usageOfBoth = (a: Tree, b: Tree): UsageOfLayers => {
