@@ -57,7 +57,7 @@ interface Memory<C extends Tree> {
 
 /** Experts are not among them: each is a layer of its own. */
 const feedLinear = (side: string, gated: boolean, every: number | undefined): { readonly [path: string]: readonly string[] } =>
-  Object.fromEntries((every === undefined ? [`${side}.feed`] : Array.from({ length: every - 1 }, (_, i) => `${side}.feeds.${i}`)).flatMap(feed => [[`${feed}.up`, ['embed']], ...(gated ? [[`${feed}.gate`, ['embed']]] : []), [`${feed}.down`, ['hidden']]]))
+  Object.fromEntries((every === undefined ? [`${side}.feed`] : Array.from({ length: every - 1 }, (_, i) => `${side}.feeds.${i}`)).flatMap((feed): [string, readonly string[]][] => [[`${feed}.up`, ['embed']], ...(gated ? [[`${feed}.gate`, ['embed']] as [string, readonly string[]]] : []), [`${feed}.down`, ['hidden']]]))
 
 /** With the losses that keep experts evenly used. */
 function balanced(c: SwitchConfig, outcome: Outcome, [encoder, decoder]: readonly [Tree, Tree], key: Key | undefined): Outcome {
