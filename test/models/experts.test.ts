@@ -20,7 +20,7 @@ let pretended: Backend
 beforeAll(async () => { [backend, pretended] = await Promise.all([openBackend({ plugin: 'cpu', devices: 8 }), openBackend({ plugin: 'simulate', devices: 4, cache: false })]) })
 afterAll(async () => { await backend.close(); await pretended.close() })
 
-interface Trained { readonly losses: readonly number[]; readonly weights: ReadonlyMap<string, readonly number[]> }
+interface Trained { readonly losses: readonly number[]; /** Of the first step's gradients. */ readonly norm: number; readonly weights: ReadonlyMap<string, readonly number[]> }
 async function trained(model: Model<Tree, Tree>, sizes: { readonly [axis: string]: number }, layouts: Layouts, { steps = 30, microbatches = 1, data = batch as { readonly [name: string]: Int32Array }, on = backend } = {}): Promise<Trained> {
   const config = { optimizer: adamwCosine({ rate: 5e-3, warmup: 1 }).build({ steps: 100 }), seed: 1, remat: 'all-but-contractions', microbatches } as const
   // One device makes the first state, and it is moved.
@@ -28,9 +28,11 @@ async function trained(model: Model<Tree, Tree>, sizes: { readonly [axis: string
   const step = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { mesh: meshOf(sizes), ...layouts, backend: on, dims: model.dims, donate: [0] })
   let state: Arrays<Tree> = await init(7)
   const losses: number[] = []
+  let norm = NaN
   for (let i = 0; i < steps; i++) {
     const result = await step(state as never, data as never)
     losses.push(await result.metrics.loss.item())
+    if (i === 0) norm = await result.metrics.gradNorm.item()
     state = result.state as never
   }
   const weights = new Map<string, readonly number[]>()
@@ -41,7 +43,7 @@ async function trained(model: Model<Tree, Tree>, sizes: { readonly [axis: string
   await walk((state as unknown as { params: unknown }).params, '')
   init.dispose()
   step.dispose()
-  return { losses, weights }
+  return { losses, norm, weights }
 }
 const furthest = (a: readonly number[], b: readonly number[]): number => a.reduce((worst, x, i) => Math.max(worst, Math.abs(x - (b[i] ?? NaN)) / Math.abs(b[i] ?? NaN)), 0)
 
@@ -56,6 +58,7 @@ describe('a Transformer of experts is trained as on one device', () => {
     for (const [name, layouts] of [['fully', fully], ...(deep ? [['beside', beside]] as const : [])] as const) {
       const found = await trained(model, axes, layouts)
       expect(furthest(found.losses, one.losses), name).toBeLessThan(1e-4)
+      expect(furthest([found.norm], [one.norm]), name).toBeLessThan(1e-5)
       for (const [path, values] of found.weights) expect(relativeError(values, one.weights.get(path) ?? []), `${name}: ${path}`).toBeLessThan(2e-3)
     }
     if (!deep) return
