@@ -138,7 +138,10 @@ export interface ControlAttrs {
    * what another one has computed, but for what a collective brought: that is kept.
    */
   scan: { readonly over: Dim; readonly body: Graph; readonly carries: number; readonly xs: number; readonly reverse: boolean; readonly keepsCollectives?: true }
-  /** (predicate, captures…) → the results of the branch that the predicate, a bool scalar, chooses. Both have the captures as inputs. */
+  /**
+   * (predicate, captures…) → the results of the branch that the predicate, bools, chooses: `yes` where any of them holds. Both have the captures as
+   * inputs. A predicate that has dims chooses element by element along them, as `yes` itself says: so devices that hold none that holds need not compute it.
+   */
   cond: { readonly yes: Graph; readonly no: Graph }
   /** (carries…, captures…) → carries…: the body for as long as the condition, of the same inputs, gives true. */
   while: { readonly condition: Graph; readonly body: Graph; readonly carries: number }
