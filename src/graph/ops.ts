@@ -36,13 +36,16 @@ export interface BasicAttrs {
   /** To exactly this shape, which has all the operand's dims, in any order. */
   broadcast: { readonly shape: readonly Dim[] }
   rename: { readonly from: string; readonly to: string }
-  /** The same numbers, laid out by these rules or by the layout of this name; it starts from `otherwise`, where that is given and nothing else is said. */
-  relayout: { readonly to: Layout | string; readonly otherwise?: string }
+  /**
+   * The same numbers, laid out by these rules or by the layout of this name; it starts from `otherwise`, where that is given and nothing else is said. `parts`: what asks for it, and
+   * how many parts it takes of some dims: what devices hold must be as many of them each.
+   */
+  relayout: { readonly to: Layout | string; readonly otherwise?: string; readonly parts?: { readonly by: string; readonly of: { readonly [dim: string]: number } } }
   stopGradient: Empty
   /** The same tensor, by a name that policies of recomputation know. */
   named: { readonly name: string }
-  /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`; `elementwise` says that it does so element by element. */
-  customGradient: { readonly vjp: Vjp; readonly elementwise?: true }
+  /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`; `elementwise` says that it does so element by element, `costly` that to compute the result again costs collectives. */
+  customGradient: { readonly vjp: Vjp; readonly elementwise?: true; readonly costly?: true }
 }
 
 /** Ops take operands of one shape, dims in the same order: `broadcast` makes them so. */

@@ -11,7 +11,7 @@ import { enterAll, projected } from './bodies.ts'
 import { communicates } from './collectives.ts'
 import { samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
 import { relayout } from './moves/relayout.ts'
-import { ready } from './operands.ts'
+import { agreed, ready } from './operands.ts'
 
 export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonly Value[], c: Context): readonly Value[] {
   if (predicate === undefined) throw new Error('a choice has a predicate')
@@ -45,6 +45,7 @@ function alike(c: Context, [yes, no]: readonly [Value, Value], zero: readonly bo
   const resting = yes.resting !== undefined || no.resting !== undefined
   if (kept !== undefined && !resting && sameSharding(yes.sharding, no.sharding)) return [{ ...yes, partial: kept }, { ...no, partial: kept }]
   if (!resting && sameSharding(yes.sharding, no.sharding)) return [reduced(c, yes), reduced(c, no)]
-  const target = c.target(yes.shape)
+  // What is cut less is cut as the other is, which costs nothing.
+  const target = resting ? c.target(yes.shape) : agreed(c, [yes, no], true)
   return [relayout(c, yes, target), relayout(c, no, target)]
 }
