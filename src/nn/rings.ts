@@ -4,11 +4,11 @@
  * twice as many, so that under a causal mask every lane has as much to do in each turn. Gathered, all lanes see all keys at once.
  */
 import type { Dim } from '../core/dim.ts'
-import { index, roll, stack } from '../graph/rearrange.ts'
+import { concat, index, roll, slice, stack } from '../graph/rearrange.ts'
 import { scan } from '../graph/scan.ts'
 import { full, iota, loose, where } from '../graph/tensor.ts'
 import type { Tensor } from '../graph/types.ts'
-import { met, metBack, present, type Changes, type Keys, type Known, type Queries, type Sums, type Terms } from './meeting.ts'
+import { met, metBack, ordered, present, type Changes, type Keys, type Known, type Queries, type Sums, type Terms } from './meeting.ts'
 
 type T = Tensor<string>
 /** Of both sides, over lanes and the rows or keys of one. */
@@ -22,11 +22,12 @@ export interface Ring {
   readonly backward: (t: Terms, sides: Sides, known: Known) => Changes
 }
 type Travelling = Sides['keys']
-const onward = <X extends { readonly [name: string]: T | undefined }>(t: Terms, x: X): X =>
-  Object.fromEntries(Object.entries(x).filter(([, y]) => y !== undefined).map(([name, y]) => [name, roll(y as T, t.lanes.name, 1)])) as X
+/** To the next lane, or back to the one before. */
+const sent = <X extends { readonly [name: string]: T | undefined }>(t: Terms, x: X, by: 1 | -1): X =>
+  Object.fromEntries(Object.entries(x).filter(([, y]) => y !== undefined).map(([name, y]) => [name, roll(y as T, t.lanes.name, by)])) as X
 const summed = (a: Changes, b: Changes): Changes => ({ dq: a.dq.add(b.dq), dk: a.dk.add(b.dk), dv: a.dv.add(b.dv) })
 /** Of each lane the one whose keys it has after so many turns. */
-const source = ({ lanes }: Terms, turn: T): T => loose(iota(lanes)).add(lanes.size).sub(turn).rem(lanes.size)
+const source = ({ lanes }: Terms, turn: T, by: 1 | -1): T => (by === 1 ? loose(iota(lanes)).add(lanes.size).sub(turn) : loose(iota(lanes)).add(turn)).rem(lanes.size)
 const numbered = (turn: number): T => loose(full(turn, [], 'i32'))
 
 /** What a lane does with its own keys, and in a later turn with those of `from`. */
@@ -44,28 +45,28 @@ const ring = ({ own, next, ownBack, nextBack }: Turns): Ring => ({
     if (t.lanes.size === 1) return first
     const later: Dim = { name: `${t.lanes.name}Turns`, size: t.lanes.size - 2 }
     type State = { readonly keys: Travelling; readonly sums: Sums }
-    const begin: State = { keys: onward(t, keys), sums: first }
+    const begin: State = { keys: sent(t, keys, 1), sums: first }
     const last = later.size === 0 ? begin : (scan(later as Dim<never>, begin as never, { turn: iota(later) }, (s: never, { turn }) => {
       const { keys, sums } = s as State
-      return [{ keys: onward(t, keys), sums: next(t, queries, keys, source(t, loose(turn).add(1)), sums) } as never, {}] as const
+      return [{ keys: sent(t, keys, 1), sums: next(t, queries, keys, source(t, loose(turn).add(1), 1), sums) } as never, {}] as const
     })[0] as State)
-    return next(t, queries, last.keys, source(t, numbered(t.lanes.size - 1)), last.sums)
+    return next(t, queries, last.keys, source(t, numbered(t.lanes.size - 1), 1), last.sums)
   },
   backward: (t, { queries, keys }, known) => {
     const first = ownBack(t, { queries, keys }, known)
     if (t.lanes.size === 1) return first
     const later: Dim = { name: `${t.lanes.name}Turns`, size: t.lanes.size - 2 }
-    // The gradients of keys begin where these come to first, so that they too take one hop less than there are lanes.
+    // The other way round: nothing that has travelled is kept for it. The gradients of keys begin where these come to first, so that they too take one hop less than there are lanes.
     type State = { readonly keys: Travelling; readonly dq: T; readonly dk: T; readonly dv: T }
     const zero = (x: T): T => loose(full(0, x.shape as unknown as readonly Dim<never>[], x.dtype))
     const step = (keys: Travelling, turn: T, s: Omit<State, 'keys'>): Omit<State, 'keys'> => {
-      const { dq, dk, dv } = summed(s, nextBack(t, queries, known, keys, source(t, turn)))
-      return { dq, ...onward(t, { dk, dv }) }
+      const { dq, dk, dv } = summed(s, nextBack(t, queries, known, keys, source(t, turn, -1)))
+      return { dq, ...sent(t, { dk, dv }, -1) }
     }
-    const begin: State = { keys: onward(t, keys), dq: first.dq, dk: zero(first.dk), dv: zero(first.dv) }
+    const begin: State = { keys: sent(t, keys, -1), dq: first.dq, dk: zero(first.dk), dv: zero(first.dv) }
     const { keys: far, ...rest } = later.size === 0 ? begin : (scan(later as Dim<never>, begin as never, { turn: iota(later) }, (s: never, { turn }) => {
       const { keys, ...sums } = s as State
-      return [{ keys: onward(t, keys), ...step(keys, loose(turn).add(1), sums) } as never, {}] as const
+      return [{ keys: sent(t, keys, -1), ...step(keys, loose(turn).add(1), sums) } as never, {}] as const
     })[0] as State)
     const { dq, dk, dv } = step(far, numbered(t.lanes.size - 1), rest)
     return { dq, dk: dk.add(first.dk), dv: dv.add(first.dv) }
@@ -143,7 +144,13 @@ const together = (t: Terms, keys: Travelling): Keys => {
 const gather: Ring = {
   forward: (t, { queries, keys }) => met(t, placed(queries, lane(t).mul(t.rows.size)), together(t, keys), undefined),
   backward: (t, { queries, keys }, known) => {
-    const { dq, dk, dv } = metBack(t, placed(queries, lane(t).mul(t.rows.size)), known, together(t, keys))
+    // Keys and values come in one, once more: held since the forward pass they would be as large as if sequences were not split.
+    const { k, v, ...others } = keys
+    const joined = k.dtype === v.dtype ? loose(concat([k, ordered(v, k.shape.map(d => (d.name === t.headDim.name ? v.shape.find(e => e.name === d.name) ?? d : d)))], t.headDim.name)) : undefined
+    const all = together(t, joined === undefined ? keys : { ...others, k: joined, v: joined })
+    const width = k.shape.find(d => d.name === t.headDim.name)?.size ?? 1
+    const own = joined === undefined ? all : { ...all, k: slice(all.k, t.headDim.name, { end: width }), v: slice(all.v, t.headDim.name, { start: width }) }
+    const { dq, dk, dv } = metBack(t, placed(queries, lane(t).mul(t.rows.size)), known, own)
     return { dq, dk: dk.sum(t.lanes.name), dv: dv.sum(t.lanes.name) }
   },
 }

@@ -23,23 +23,28 @@ export function held(c: Context, v: Value, init: Value | undefined, want: CarryP
   return want === 'any' || samePartial(there.partial, want) ? there : reduced(c, there)
 }
 
+/** Whether one layout comes to the other by cutting. */
+const within = (coarse: Sharding, fine: Sharding): boolean => [...coarse].every(([dim, axes]) => axes.every((a, k) => fine.get(dim)?.[k] === a))
+
 /** What the body of loop `n` gives once its carries, which begin as `init` has them, come out as they go in; those of one number are moved in `init`. */
 export function steady(c: Context, n: Node, init: Value[], attempt: (partials: readonly CarryPartial[]) => Attempt): readonly Value[] {
   const before = new Set(c.reduced)
   const forget = (): void => { for (const r of [...c.reduced]) if (!before.has(r)) c.reduced.delete(r) }
   const starts = init.map((v, i) => (v.partial === undefined ? splatValue(operand(n, i)) : undefined))
   const none = init.map(() => undefined)
-  if (starts.every(value => value === undefined)) return attempt(none).outputs
+  // Rules say nothing of what has dims that only an op knows: it is at home where it lies, and cut as its body cuts it, which costs nothing.
+  const inner = init.map(v => v.shape.some(d => isHidden(d.name)))
+  if (starts.every((value, i) => value === undefined && !inner[i])) return attempt(none).outputs
   // First it is asked where they lie and over which axes sums that start at zero would be partial, then they are held to these; where that fails, sums are reduced in every turn.
   const zero = starts.map((value): CarryPartial => (value === 0 ? 'any' : undefined))
   let first = attempt(zero)
-  const away = first.lying.map((to, i) => (starts[i] !== undefined && !sameSharding(to, init[i]?.sharding ?? to) ? to : undefined))
+  const moves = (to: Sharding, i: number): boolean => !sameSharding(to, init[i]?.sharding ?? to) && (starts[i] !== undefined || (inner[i] === true && within(init[i]?.sharding ?? to, to)))
+  const away = first.lying.map((to, i) => (moves(to, i) ? to : undefined))
   if (away.some(to => to !== undefined)) {
     forget()
     away.forEach((to, i) => {
       const v = init[i]
-      // Rules say nothing of what has dims that only an op knows: it is at home where it lies.
-      if (to !== undefined && v !== undefined) init[i] = { ...relayout(c, v, to), ...(v.shape.some(d => isHidden(d.name)) ? {} : { strayed: true }) }
+      if (to !== undefined && v !== undefined) init[i] = { ...relayout(c, v, to), ...(inner[i] === true ? {} : { strayed: true }) }
     })
     first = attempt(zero)
   }

@@ -33,7 +33,9 @@ export function settle(c: Context, v: Value, given: readonly string[]): Value {
   for (const name of dims) {
     const axes = want.get(name)
     const taken = new Set([...sharding.values()].flat())
+    const held = v.sharding.get(name)
     if (axes !== undefined && axes.every(a => !taken.has(a))) sharding.set(name, axes)
+    else if (axes !== undefined && held?.every(a => !taken.has(a)) === true) sharding.set(name, held)
   }
   const same = sharding.size === v.sharding.size && [...sharding].every(([name, axes]) => axes.join() === v.sharding.get(name)?.join())
   return same ? v : relayout(c, v, sharding)

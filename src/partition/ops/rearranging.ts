@@ -124,7 +124,8 @@ function concat(n: Node<'concat'>, values: readonly Value[], c: Context): readon
   const alike = values.every(v => sameSharding(without(v.sharding, [name]), without(first.sharding, [name])))
   const sharding = alike ? vacated(c, values.find(v => v.sharding.has(name)) ?? first, name) : target
   const parts = values.map(v => relayout(c, v, sharding).node)
-  return result(n, c.make('concat', parts, n.attrs, n.site), sharding).map(r => settle(c, relayoutIfBorrowed(c, r, target), [name]))
+  const borrowed = !alike || values.some(v => v.sharding.has(name))
+  return result(n, c.make('concat', parts, n.attrs, n.site), sharding).map(r => settle(c, borrowed ? relayoutIfBorrowed(c, r, target) : r, [name]))
 }
 /** Other dims that took the axes of the one in the way give them back. */
 const relayoutIfBorrowed = (c: Context, v: Value, target: Sharding): Value => (sameSharding(v.sharding, target) ? v : restored(c, v))
