@@ -25,7 +25,7 @@ export interface GptConfig {
   readonly blockwise?: number | 'auto' | undefined
   /**
    * How windows that a layout splits along `seq` are attended to (`attention`'s `context`): ring, zigzag, gather, of as many `blocks` as devices share a window or a multiple, or ulysses,
-   * which a recipe has split heads instead: `layouts: { attention: { seq: undefined, heads: AXIS } }`.
+   * which a recipe has split heads instead: `layouts: { attention: { seq: [], heads: AXIS } }`.
    */
   readonly context?: Context | undefined
   /** Which projections have biases: those of the feed-forward part, or those of attention besides, as GPT-2 has it. `mlp` unless said. */

@@ -65,7 +65,7 @@ export interface LlamaConfig {
   readonly blockwise: number | 'auto'
   /**
    * How windows that a layout splits along `seq` are attended to (`attention`'s `context`): ring, zigzag, gather, of as many `blocks` as devices share a window or a multiple, or ulysses,
-   * which a recipe has split heads instead: `layouts: { attention: { seq: undefined, heads: AXIS } }`.
+   * which a recipe has split heads instead: `layouts: { attention: { seq: [], heads: AXIS } }`.
    */
   readonly context?: Context | undefined
   /** Windows of several documents: `segments` says whose a token is, `positions` where in it. Documents do not see each other. */

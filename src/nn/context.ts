@@ -73,7 +73,8 @@ export function inWhole(q: T, k: T, v: T, how: InContext, attend: (q: T, k: T, v
   const as = (to: Dim) => (x: AnyTensor): T => (names(x.shape).includes(seq.name) ? entering(x, how).rename(seq.name, to.name) : loose(x))
   const seen = visible === undefined ? undefined : { ...visible, seq: here, kvSeq: there, places: { seq: iota(here), kvSeq: iota(there) }, queries: mapped(visible.queries, as(here)), keys: mapped(visible.keys, as(there)) }
   const found = attend(as(here)(q), as(there)(k), as(there)(v), { kvSeq: there, visible: seen })
-  return leaving(found.rename(here.name, seq.name))
+  // Kept where layers are computed again: what has come back by a collective is not sent back twice.
+  return withGradient({ found: found.rename(here.name, seq.name) } as { readonly [name: string]: T }, given => leaving(given['found'] as T), g => ({ found: g.relayout('attention', attentionLayout.attention) }), { costly: true })
 }
 
 /** q is scaled; q, k and v lie along `seq`. @returns over the dims of q, of q's dtype */
@@ -151,6 +152,6 @@ export function zigzag(seq: Dim, blocks: number): Zigzag {
   const places = where(late, lane.neg().add(2 * blocks - 1), lane).mul(size).add(rest)
   // Part p of the sequence is the early one of lane p, or the late one of lane 2n − 1 − p.
   const held = where(part.less(blocks), part.mul(2), part.neg().add(2 * blocks - 1).mul(2).add(1)).mul(size).add(rest)
-  const by = (order: T) => <D extends string>(x: Tensor<D>): Tensor<D> => tensor(loose(x).take(seq.name, order).node)
+  const by = (order: T) => <D extends string>(x: Tensor<D>): Tensor<D> => tensor(ordered(loose(x).take(seq.name, order), x.shape).node)
   return { places, into: by(places), back: by(held) }
 }

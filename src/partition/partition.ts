@@ -130,7 +130,7 @@ function checkParts(n: Node<'relayout'>, sharding: Sharding, mesh: Mesh): void {
     throw new LayoutError({
       code: 'parts', what: `${parts?.by ?? n.op}: dim "${dim}" lies in ${cut} parts, ${most === 1 ? 'and must be whole' : `which do not divide its ${most} blocks`}`, at: n.site,
       details: { tensor: formatShape(shapeOf(n)), mesh: formatMesh(mesh), rule: on },
-      fix: most === 1 ? `take that rule back there and lay another dim on the axis: layouts: { ${String(to)}: { ${dim}: undefined, heads: '${axes.join(', ')}' } }`
+      fix: most === 1 ? `take that rule back there and lay another dim on the axis: layouts: { ${String(to)}: { ${dim}: [], heads: '${axes.join(', ')}' } }`
         : `give as many blocks as a multiple of ${cut}, or lay "${dim}" on a smaller axis`,
     })
   }
