@@ -30,6 +30,19 @@ const summed = (a: Changes, b: Changes): Changes => ({ dq: a.dq.add(b.dq), dk: a
 const source = ({ lanes }: Terms, turn: T, by: 1 | -1): T => (by === 1 ? loose(iota(lanes)).add(lanes.size).sub(turn) : loose(iota(lanes)).add(turn)).rem(lanes.size)
 const numbered = (turn: number): T => loose(full(turn, [], 'i32'))
 
+/** Keys and values as one tensor, where they are of one dtype. */
+type Packed = Partial<Travelling> & { readonly kv?: T }
+function together(t: Terms, { k, v }: Travelling): { readonly packed: (keys: Travelling) => Packed; readonly unpacked: (keys: Packed) => Travelling } {
+  if (k.dtype !== v.dtype) return { packed: keys => keys, unpacked: keys => keys as Travelling }
+  const elements = (x: T): number => x.shape.find(d => d.name === t.headDim.name)?.size ?? 1
+  const width = elements(k)
+  const like = k.shape.map(d => (d.name === t.headDim.name ? { name: d.name, size: elements(v) } : d))
+  return {
+    packed: ({ k, v, ...others }) => ({ kv: loose(concat([k, ordered(v, like)], t.headDim.name)), ...others }),
+    unpacked: ({ kv, ...others }) => ({ ...others, k: slice(kv as T, t.headDim.name, { end: width }), v: slice(kv as T, t.headDim.name, { start: width }) }),
+  }
+}
+
 /** What a lane does with its own keys, and in a later turn with those of `from`. */
 interface Turns {
   readonly own: (t: Terms, sides: Sides) => Sums
@@ -56,14 +69,15 @@ const ring = ({ own, next, ownBack, nextBack }: Turns): Ring => ({
     const first = ownBack(t, { queries, keys }, known)
     if (t.lanes.size === 1) return first
     const later: Dim = { name: `${t.lanes.name}Turns`, size: t.lanes.size - 2 }
-    // The other way round: nothing that has travelled is kept for it. The gradients of keys begin where these come to first, so that they too take one hop less than there are lanes.
-    type State = { readonly keys: Travelling; readonly dq: T; readonly dk: T; readonly dv: T }
+    // Keys and values travel as one: nothing that has travelled before is kept for it. The gradients of keys begin where these come to first, so that they too take one hop less than there are lanes.
+    type State = { readonly keys: Packed; readonly dq: T; readonly dk: T; readonly dv: T }
     const zero = (x: T): T => loose(full(0, x.shape as unknown as readonly Dim<never>[], x.dtype))
-    const step = (keys: Travelling, turn: T, s: Omit<State, 'keys'>): Omit<State, 'keys'> => {
-      const { dq, dk, dv } = summed(s, nextBack(t, queries, known, keys, source(t, turn, -1)))
+    const step = (keys: Packed, turn: T, s: Omit<State, 'keys'>): Omit<State, 'keys'> => {
+      const { dq, dk, dv } = summed(s, nextBack(t, queries, known, unpacked(keys), source(t, turn, -1)))
       return { dq, ...sent(t, { dk, dv }, -1) }
     }
-    const begin: State = { keys: sent(t, keys, -1), dq: first.dq, dk: zero(first.dk), dv: zero(first.dv) }
+    const { packed, unpacked } = together(t, keys)
+    const begin: State = { keys: sent(t, packed(keys), -1), dq: first.dq, dk: zero(first.dk), dv: zero(first.dv) }
     const { keys: far, ...rest } = later.size === 0 ? begin : (scan(later as Dim<never>, begin as never, { turn: iota(later) }, (s: never, { turn }) => {
       const { keys, ...sums } = s as State
       return [{ keys: sent(t, keys, -1), ...step(keys, loose(turn).add(1), sums) } as never, {}] as const
@@ -137,19 +151,16 @@ const zigzag: Turns = {
 }
 
 /** The keys of all lanes are one sequence, which has no lanes. */
-const together = (t: Terms, keys: Travelling): Keys => {
-  const all = Object.fromEntries(Object.entries(present(keys)).map(([name, x]) => [name, (x as T).merge([t.lanes.name, t.keys.name], { name: t.keys.name, size: t.lanes.size * t.keys.size })])) as unknown as Travelling
+const inOne = <X extends object>(t: Terms, keys: X): X & { readonly first: T } => {
+  const all = Object.fromEntries(Object.entries(present(keys as { readonly [name: string]: T | undefined })).map(([name, x]) => [name, (x as T).merge([t.lanes.name, t.keys.name], { name: t.keys.name, size: t.lanes.size * t.keys.size })])) as unknown as X
   return placed(all, numbered(0))
 }
 const gather: Ring = {
-  forward: (t, { queries, keys }) => met(t, placed(queries, lane(t).mul(t.rows.size)), together(t, keys), undefined),
+  forward: (t, { queries, keys }) => met(t, placed(queries, lane(t).mul(t.rows.size)), inOne(t, keys), undefined),
   backward: (t, { queries, keys }, known) => {
-    // Keys and values come in one, once more: held since the forward pass they would be as large as if sequences were not split.
-    const { k, v, ...others } = keys
-    const joined = k.dtype === v.dtype ? loose(concat([k, ordered(v, k.shape.map(d => (d.name === t.headDim.name ? v.shape.find(e => e.name === d.name) ?? d : d)))], t.headDim.name)) : undefined
-    const all = together(t, joined === undefined ? keys : { ...others, k: joined, v: joined })
-    const width = k.shape.find(d => d.name === t.headDim.name)?.size ?? 1
-    const own = joined === undefined ? all : { ...all, k: slice(all.k, t.headDim.name, { end: width }), v: slice(all.v, t.headDim.name, { start: width }) }
+    // Keys and values come as one, once more: held since the forward pass they would be as large as if sequences were not split.
+    const { packed, unpacked } = together(t, keys)
+    const own: Keys = placed(unpacked(inOne(t, packed(keys))), numbered(0))
     const { dq, dk, dv } = metBack(t, placed(queries, lane(t).mul(t.rows.size)), known, own)
     return { dq, dk: dk.sum(t.lanes.name), dv: dv.sum(t.lanes.name) }
   },

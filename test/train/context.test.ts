@@ -11,10 +11,10 @@ import { dry } from '../support/parallel-runs.ts'
 const run = { ...dry, steps: 30, batch: 4, evaluation: { every: 30, batches: 1 } }
 const model = (context?: Context): Run['model'] => gptModel({ vocab: 272, seq: 16, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32, dropout: 0, blockwise: 2, ...(context === undefined ? {} : { context }) })
 const split = { heads: 'model', hidden: 'model', vocab: 'model' }
-const forms: readonly (readonly [string, Context, Pick<Run, 'mesh' | 'layout' | 'layouts'>])[] = [
+const forms: readonly (readonly [string, Context, Partial<Pick<Run, 'mesh' | 'layout' | 'layouts'>>])[] = [
   ['zigzag, with data and tensors', { form: 'zigzag', blocks: 2 }, { mesh: { batch: 2, model: 2, ring: 2 }, layout: { batch: 'batch', seq: 'ring', ...split } }],
   ['a ring', { form: 'ring', blocks: 4 }, { mesh: { ring: 4 }, layout: { seq: 'ring' } }],
-  ['Ulysses', { form: 'ulysses' }, { mesh: { heads: 4 }, layout: { seq: 'heads' }, layouts: { attention: { seq: undefined, heads: 'heads' } } }],
+  ['Ulysses', { form: 'ulysses' }, { mesh: { heads: 4 }, layout: { seq: 'heads' }, layouts: { attention: { seq: [], heads: 'heads' } } }],
   ['zigzag and Ulysses', { form: 'zigzag', blocks: 2 }, { mesh: { ring: 2, heads: 2 }, layout: { seq: ['ring', 'heads'] }, layouts: { attention: { seq: 'ring', heads: 'heads' } } }],
   ['gathered keys, with Megatron\'s sequences', { form: 'gather', blocks: 2 }, { mesh: { ring: 2, model: 2 }, layout: { seq: 'ring', ...split }, layouts: { residual: { seq: ['ring', 'model'] } } }],
 ]
