@@ -1,7 +1,7 @@
 /** Attention along split sequences on devices: the collectives of the closed forms and no others, as much memory as a part needs, an even share of work, and errors that name a rule. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { compile, dims, expectDims, input, loose, mesh as meshOf, openBackend, plan, vjp, type Backend } from '../../src/engine/index.ts'
-import { contractionFlops } from '../../src/graph/flops.ts'
+import { localFlops } from '../../src/cost/flops.ts'
 import { gpt, type GptConfig } from '../../src/models/index.ts'
 import { attention, crossAttention, seeing, type AttentionOptions, type Context, type HeadWeights } from '../../src/nn/index.ts'
 import { stateOf, trainStep } from '../../src/train/program.ts'
@@ -70,12 +70,12 @@ describe('what one layer moves, there and back, is what it must', () => {
 
 test('zigzag shares a causal mask evenly: of what a device computes 85 % is seen and more, where a ring computes twice what is seen', () => {
   const products = (context: Context, blocks: number): number => {
-    const { inputs, attended } = layerOf({ batch: 1, seq: 512, kvHeads: 1, group: 1, headDim: 1 }, context, { block: 512 / blocks })
-    // Two contractions of two operations for each pair of places.
-    return contractionFlops(attended(inputs as never)) / 4
+    const { d, inputs, attended } = layerOf({ batch: 1, seq: 512, kvHeads: 1, group: 1, headDim: 1 }, context, { block: 512 / blocks })
+    // On one device; two contractions of two operations for each pair of places.
+    return localFlops(plan((x: typeof inputs) => attended(x as never), [inputs], { ...placed(ringOf(blocks)), dims: d }).local) / 4
   }
-  const seen = 512 * 513 / 2
   for (const c of [4, 8, 16]) {
+    const seen = 512 * 513 / 2 / c
     expect(seen / products({ form: 'zigzag', blocks: c }, c)).toBeGreaterThan(0.85)
     expect(seen / products({ form: 'ring', blocks: c }, c)).toBeLessThan(0.6)
   }
