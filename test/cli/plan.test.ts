@@ -33,6 +33,8 @@ describe('plan', () => {
     expect(whole).toMatchObject({ devices: 1, mesh: { batch: 1, model: 1 }, collectives: [], pipeline: null, perDevice: { stateBytes: 2 * (perDevice['parameterBytes'] ?? 0) + 24 } })
     expect(perDevice['peakBytes']).toBeGreaterThan((perDevice['parameterBytes'] ?? 0) * 3 + (perDevice['activationBytes'] ?? 0))
     expect(collectives).toEqual([])
+    // A number, of a field that is a word now.
+    expect(await planned('--batch', '1', '--model', '1', '--set', 'model.blockwise=0')).toEqual(whole)
   })
 
   it('says of collectives what they are, how often, and the line', async () => {
