@@ -13,6 +13,12 @@ export interface Place {
   readonly mask: Uint32Array
   readonly mayEnd: boolean
   after(token: number): Place | undefined
+  /** While mask and end are worked out elsewhere. It rejects with what is wrong. */
+  readonly pending?: Promise<void> | undefined
+  /** Known once nothing is pending: the token before may not come, and nothing more is said of what follows. */
+  readonly gone?: boolean
+  /** Nobody waits for it any more. */
+  leave?(): void
 }
 export interface Ended { readonly reason: Ending; readonly stop?: string | number }
 /** What a token brought. */
@@ -64,7 +70,7 @@ export class Writing {
     // Log-probabilities of the prompt are told once, with the first choice.
     const all = asked.promptLogprobs !== undefined && choice === 0
     const tokens = [...asked.prompt]
-    this.text = { scope: `${options.pinned?.serial ?? ''} ${asked.scope}`, ...(options.pinned === undefined ? {} : { adapter: options.pinned.slot }), tokens, prompt, drawFrom: all ? 0 : prompt - 1, ...(mayGuess(asked) && (options.drafts ?? 0) > 0 ? { guess: this.#guesses(tokens, options.drafts ?? 0) } : {}) }
+    this.text = { scope: `${options.pinned?.serial ?? ''} ${asked.scope}`, ...(options.pinned === undefined ? {} : { adapter: options.pinned.slot }), tokens, prompt, drawFrom: all ? 0 : prompt - 1, ...(options.place === undefined ? {} : { isReady: () => this.#place?.pending === undefined }), ...(mayGuess(asked) && (options.drafts ?? 0) > 0 ? { guess: this.#guesses(tokens, options.drafts ?? 0) } : {}) }
   }
 
   #guesses(tokens: readonly number[], most: number): () => readonly number[] {
@@ -102,13 +108,25 @@ export class Writing {
     const stopped = this.#stopped()
     if (stopped !== undefined) return { text: stopped.text, token, ended: { reason: 'stop', stop: stopped.stop } }
     if (this.written >= (asked.maxTokens ?? Infinity) || text.tokens.length >= this.#options.context) return { text: this.#rest(), token, ended: { reason: 'length' } }
-    // Nothing can follow what a constraint has let come to its end.
-    if (this.#place?.mayEnd === true && this.#place.mask.every(word => word === 0)) return { text: this.#rest(), token, ended: { reason: 'stop' } }
+    if (this.#isOver()) return { text: this.#rest(), token, ended: { reason: 'stop' } }
     const certain = this.#pending.length - heldBack(this.#pending, asked.stop)
     const sure = this.#pending.slice(0, certain)
     this.#pending = this.#pending.slice(certain)
     return { text: sure, token }
   }
+
+  /** While what may come next is worked out elsewhere: nothing is drawn before. */
+  get pending(): Promise<void> | undefined { return this.#place?.pending }
+  /** What may come next is known. @returns the rest of the text where nothing can follow it */
+  settle(): { readonly text: string; readonly ended: Ended } | undefined {
+    if (this.#place?.gone === true) this.#place = undefined
+    return this.#isOver() ? { text: this.#rest(), ended: { reason: 'stop' } } : undefined
+  }
+  /** Nobody listens any more. */
+  leave(): void { this.#place?.leave?.() }
+
+  /** Nothing can follow what a constraint has let come to its end. */
+  #isOver(): boolean { return this.#place !== undefined && this.#place.pending === undefined && this.#place.mayEnd && this.#place.mask.every(word => word === 0) }
 
   #isEnd(id: number): boolean {
     return this.asked.stopTokens.includes(id) || (!this.asked.ignoreEnd && this.#options.ends.includes(id))
