@@ -8,10 +8,10 @@ const count = process.env['MESHWORK_DEPTH'] === 'all' ? 10_000 : 300
 /** Those that once found something: a beginning that was kept, and filled the cache of a model with windows. */
 const once = [7694]
 
-test(`${count} traces`, async () => {
+test.each([['traces', false], ['traces of a model whose encoder reads prompts', true]] as const)(`${count} %s`, async (_, encoder) => {
   const sum = { answered: 0, left: 0, preemptions: 0, adapted: 0, constrained: 0, refused: 0 }
   for (const seed of [...Array(count).keys(), ...once]) {
-    const found = await trace(seed)
+    const found = await trace(seed, encoder)
     for (const what of Object.keys(sum) as (keyof typeof sum)[]) sum[what] += found[what]
   }
   // They would show nothing if nothing had happened.

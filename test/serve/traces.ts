@@ -4,7 +4,7 @@ import { threefry2x32 } from '../../src/core/threefry.ts'
 import { Answerer, type AnswererOptions, type Computing } from '../../src/serve/answerer.ts'
 import { Refused, type Asked, type Constraint, type Told } from '../../src/serve/asking.ts'
 import { askedOf, greedy } from '../../src/serve/generate.ts'
-import type { Order } from '../../src/serve/order.ts'
+import type { Order, SourceOrder } from '../../src/serve/order.ts'
 import type { Sizes } from '../../src/serve/schedule.ts'
 import { AdapterSlots } from '../../src/serve/adapter-slots.ts'
 import { compileConstraint, vocabularyOf, type Grammar } from '../../src/serve/grammar/index.ts'
@@ -14,6 +14,9 @@ export const vocab = 12
 /** What tokens are where answers must be something: with eleven pieces much can be said. */
 const pieces = ['{', '"a"', '}', ':', '1', ',', 'true', '[', ']', 'b', '2']
 export const end = vocab - 1
+
+/** The token that answers of a model with an encoder begin with, which is in no source. */
+const start = 0
 
 export interface Pretended extends Computing {
   /** What was found that is wrong. */
@@ -32,7 +35,7 @@ function allowedAt(mask: Uint32Array, first: number, ids: number, hash: number):
   return allowed[hash % allowed.length] as number
 }
 
-/** Keys of a token are the token, its place and the adapter it was computed with: what a request finds must be its own text. What others have left is found, too, where a table is wrong. */
+/** Keys of a token are the token, its place and the adapter it was computed with, those of a source's below 0: what a request finds must be its own text. What others have left is found, too, where a table is wrong. */
 export function computing(sizes: Sizes, ids: number = vocab): Pretended {
   const { replicas, blocks, block } = sizes
   const cache = Array.from({ length: replicas }, () => new Int32Array(blocks * block).fill(-1))
@@ -40,8 +43,20 @@ export function computing(sizes: Sizes, ids: number = vocab): Pretended {
   const lost: string[] = []
   return {
     lost, delay: 0, adapters: [0], steps: 0, size: { replicas, layers: 1, blocks, block },
-    async run({ shape: { requests, seq, blocks: width, draws }, fed, at, drawing }: Order) {
+    async run(order: Order | SourceOrder) {
       this.steps++
+      const { shape: { requests } } = order
+      if ('sources' in order) {
+        const { shape: { source }, sources: { tokens, entries, adapter } } = order
+        for (const [i, entry] of entries.entries()) {
+          if (entry < 0) continue
+          const [row, replica] = [Math.floor(i / source), Math.floor(i / (requests * source))]
+          ;(cache[replica] as Int32Array)[entry] = -2 - (i % source * ids + (tokens[i] as number))
+          ;(by[replica] as Int32Array)[entry] = this.adapters[adapter?.[row] ?? 0] as number
+        }
+        return { tokens: new Int32Array(0), largest: new Float32Array(0) }
+      }
+      const { shape: { seq, blocks: width, draws, sourceBlocks }, fed, at, drawing } = order
       const tokens = new Int32Array(replicas * requests * draws)
       const words = Math.ceil(ids / 32)
       const listed = drawing === undefined ? 0 : drawing.listed.length / (replicas * requests)
@@ -59,6 +74,13 @@ export function computing(sizes: Sizes, ids: number = vocab): Pretended {
           const i = at[row * draws + d] as number
           if ((fed.entries[row * seq + i] as number) < 0) continue
           let hash = 0
+          for (let place = 0; place < (fed.sourceLength?.[row] ?? 0); place++) {
+            const entry = (fed.sourceTable?.[row * sourceBlocks + Math.floor(place / block)] as number) * block + place % block
+            const found = -2 - (own[entry] as number)
+            if (found < 0 || Math.floor(found / ids) !== place) lost.push(`place ${place} of a source holds ${found}`)
+            if (made[entry] !== adapter) lost.push(`place ${place} of a source was computed with the adapter ${made[entry]}, and ${adapter} reads it`)
+            hash = threefry2x32(hash, 1, found, place)
+          }
           const seen = fed.positions[row * seq + i] as number
           for (let place = Math.max(0, seen - (sizes.window ?? Infinity) + 1); place <= (fed.positions[row * seq + i] as number); place++) {
             const entry = (fed.table[row * width + Math.floor(place / block)] as number) * block + place % block
@@ -83,8 +105,9 @@ export function computing(sizes: Sizes, ids: number = vocab): Pretended {
 }
 
 export const optionsOf = (sizes: Sizes): AnswererOptions => ({
-  sizes, buckets: { requests: [1, 4, 16], seq: [4, 8, 16], blocks: [2, 8, 64], listed: [8] }, vocab, tokenizer: { stream: () => ({ push: id => String.fromCharCode(97 + id), end: () => '' }) }, ends: [end], context: sizes.context, turns: new Turns(alone),
+  sizes, buckets: { requests: [1, 4, 16], seq: [4, 8, 16], blocks: [2, 8, 64], listed: [8], ...(sizes.source === undefined ? {} : { sources: { tokens: [4, 16, 64], blocks: [2, 8, 64] } }) }, vocab, tokenizer: { stream: () => ({ push: id => String.fromCharCode(97 + id), end: () => '' }) }, ends: [end], context: sizes.context, turns: new Turns(alone),
   queue: { requests: Infinity, tokens: Infinity }, notFinite: () => Promise.reject(new Error('nothing could be drawn')),
+  ...(sizes.source === undefined ? {} : { encoder: { start, padding: start } }),
 })
 
 export const answererOf = (sizes: Sizes, options: Partial<AnswererOptions> = {}, steps: Computing = computing(sizes, options.vocab)): Answerer => new Answerer(steps, { ...optionsOf(sizes), ...options })
@@ -114,17 +137,19 @@ const named = ['x', 'y', 'z'] as const
 
 interface Want { readonly asked: Asked; readonly after: number; /** When its asker leaves: after so much was told, or so much later. */ readonly leaves: number; readonly aborts: number; readonly holds: ((text: string) => boolean) | undefined }
 
-function wants(below: (most: number) => number, context: number): Want[] {
-  const beginnings = Array.from({ length: 3 }, () => Array.from({ length: 1 + below(context - 2) }, () => below(vocab - 1)))
+function wants(below: (most: number) => number, { context, source }: Sizes): Want[] {
+  const [most, encoder] = [source ?? context - 1, source !== undefined]
+  const token = (): number => (encoder ? 1 + below(vocab - 2) : below(vocab - 1))
+  const beginnings = Array.from({ length: 3 }, () => Array.from({ length: 1 + below(Math.max(1, most - 1)) }, token))
   return Array.from({ length: 1 + below(12) }, () => {
     const begins = beginnings[below(3)] as number[]
-    const prompt = [...begins.slice(0, 1 + below(begins.length)), ...Array.from({ length: below(4) }, () => below(vocab - 1))].slice(0, context - 1)
+    const prompt = (encoder && below(2) === 0 ? begins : [...begins.slice(0, 1 + below(begins.length)), ...Array.from({ length: below(4) }, token)]).slice(0, most)
     const tried = below(4) === 0 ? constraintsTried[below(constraintsTried.length)] : undefined
     const penalties = below(5) === 0 ? { repetitionPenalty: 1 + below(3) / 2, presencePenalty: below(3) / 2, frequencyPenalty: below(3) / 2, logitBias: new Map([[below(vocab), below(5) - 2]]) } : {}
     return {
       asked: askedOf(Int32Array.from(prompt), {
         maxTokens: 1 + below(context), choices: 1 + below(3), scope: String(below(2)), ignoreEnd: tried === undefined && below(3) === 0, minTokens: 0, stop: tried === undefined && below(4) === 0 ? [`${pieces[below(vocab - 1)]}${pieces[below(vocab - 1)]}`] : [],
-        sampling: { ...greedy, temperature: below(2), seed: below(5), ...penalties }, ...(below(4) === 0 ? { promptLogprobs: 0 } : {}), ...(tried === undefined ? {} : { constraint: tried.constraint }), ...(below(3) === 0 ? { adapter: named[below(named.length)] } : {}),
+        sampling: { ...greedy, temperature: below(2), seed: below(5), ...penalties }, ...(encoder ? { begun: Int32Array.from({ length: tried === undefined && below(3) === 0 ? below(context - 2) : 0 }, token) } : below(4) === 0 ? { promptLogprobs: 0 } : {}), ...(tried === undefined ? {} : { constraint: tried.constraint }), ...(below(3) === 0 ? { adapter: named[below(named.length)] } : {}),
       }),
       after: below(20), leaves: below(8) === 0 ? below(10) : Infinity, aborts: below(10) === 0 ? below(40) : Infinity, holds: tried?.holds,
     }
@@ -151,21 +176,22 @@ async function hear(of: Answerer, asked: Asked, { leaves, aborts }: Pick<Want, '
   return all
 }
 
-/** Runs a trace, and each of its requests alone. @throws what differs */
-export async function trace(seed: number): Promise<TraceResult> {
+/** Runs a trace, and each of its requests alone. @param encoder whether prompts are read by one @throws what differs */
+export async function trace(seed: number, encoder = false): Promise<TraceResult> {
   let n = 0
   const below = (most: number): number => threefry2x32(seed, 77, n++, 0) % most
   const block = 1 + below(4)
   const context = 8 + below(24)
-  const window = below(3) === 0 ? 1 + below(12) : undefined
-  const sizes: Sizes = { replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil(Math.min(context, (window ?? Infinity) + 8 + block) / block) + below(8), block, context, chunk: 1 + below(8), together: { texts: 1 + below(4), tokens: below(9) }, ...(window === undefined ? {} : { window }) }
+  const window = !encoder && below(3) === 0 ? 1 + below(12) : undefined
+  const source = encoder ? 1 + below(24) : undefined
+  const sizes: Sizes = { ...(source === undefined ? {} : { source }), replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil((source ?? 0) / block) + Math.ceil(Math.min(context, (window ?? Infinity) + 8 + block) / block) + below(8), block, context, chunk: 1 + below(8), together: { texts: 1 + below(4), tokens: below(9) }, ...(window === undefined ? {} : { window }) }
   const steps = computing(sizes)
   const drafts = below(4)
   const slots = new AdapterSlots(2)
   const common = { ...optionsOf(sizes), constrain: begin, tokenizer: { stream: () => ({ push: (id: number) => pieces[id] ?? '', end: () => '' }) } }
   const turns = new Turns(alone)
   const answerer = new Answerer({ size: steps.size, run: order => (steps.steps > mostSteps ? Promise.reject(new Error(`seed ${seed}: more than ${mostSteps} steps`)) : steps.run(order)) }, { ...common, turns, slots, drafts, buckets: { ...common.buckets, drafts, prompts: sizes.together?.texts ?? 1 } })
-  const requests = wants(below, context)
+  const requests = wants(below, sizes)
   // The computation has no weights of its own: new ones that change nothing must be seen in nothing.
   const renewals = Array.from({ length: below(3) }, () => below(20)).map(async after => {
     await turnsOf(after)
