@@ -1,6 +1,6 @@
 /**
  * A decoder of the Llama family (Touvron et al. 2023): RMS norms, rotary positions, gated units, heads that share keys and values. By its options
- * it is also Mistral, Qwen 2 and 3, SmolLM 2 and 3, Phi-3, Gemma 2 and 3, OLMo 2.
+ * it is also Mistral, Qwen 2 and 3, SmolLM 2 and 3, Phi-3, Gemma 2 and 3, OLMo 2; with experts Mixtral, Qwen 2 and 3 of experts, OLMoE, dots.1.
  */
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
@@ -8,7 +8,8 @@ import { dropout, fold, type Key } from '../graph/random.ts'
 import { sumsIn } from '../graph/half-precision.ts'
 import { input } from '../graph/input.ts'
 import { scan } from '../graph/scan.ts'
-import type { Outcome } from '../graph/outcome.ts'
+import type { Outcome, Updates } from '../graph/outcome.ts'
+import { slice } from '../graph/rearrange.ts'
 import { iota, loose, tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
 import { attention, type Through } from '../nn/attention.ts'
@@ -19,9 +20,11 @@ import { rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import { turned, type Angles } from '../nn/rotary.ts'
 import { softCapped } from '../nn/scores.ts'
 import { seeing, type Visibility } from '../nn/visible.ts'
-import { gated } from './feed-forward.ts'
+import { balance, biasAfter, routed, type RoutedWeights, type UsageOfLayers } from './experts.ts'
+import { gated, type GatedWeights } from './feed-forward.ts'
+import type { ExpertsConfig } from './experts-config.ts'
 import type { LlamaConfig } from './llama-config.ts'
-import { llamaDims, llamaParameters, llamaQuantized, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
+import { llamaDims, llamaParameters, llamaQuantized, stagesOf, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
 import { differing, turning } from './llama-turning.ts'
 import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
@@ -48,6 +51,13 @@ export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, ke
   readonly loss: (params: LlamaWeights, batch: B, key?: Key) => Outcome
   /** What is contracted, in few bits: along the dim that is. Norms and biases stay. */
   readonly quantized: (params: LlamaParams, how: Quantize) => LlamaWeights
+}
+
+const biasPath = 'blocks.routerBias'
+/** With the losses that keep experts evenly used; and in training, for the biases that do, what experts were used. */
+function balanced(c: ExpertsConfig, outcome: Outcome, usage: UsageOfLayers, training: boolean): Outcome {
+  const { loss, metrics } = balance(c, usage)
+  return { ...outcome, loss: c.balance === 0 && c.zLoss === 0 ? outcome.loss : outcome.loss.add(loss.cast(outcome.loss.dtype)), ...(training ? {} : { metrics: { ...outcome.metrics, ...metrics } }), ...(training && c.biasRate !== undefined ? { updates: { [biasPath]: usage.load } } : {}) }
 }
 
 /** More positions than there are in any window. */
@@ -84,66 +94,86 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const plus = (x: Stream, bias: Tensor<'embed'> | undefined): Stream => (bias === undefined ? x : x.add(bias.cast(compute)))
 
   /** How layers attend: to what stands in the window, or through a cache, which they carry along. */
-  interface Memory<C extends Tree> { readonly carried: C; readonly visible: (window: Scalar | number | undefined) => Visibility; readonly through: (layer: Scalar, carried: C, keys: Tensor<string>, values: Tensor<string>) => { readonly keys: Tensor<string>; readonly values: Tensor<string>; readonly carried: C } }
-  const walk = <C extends Tree>(p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined, { carried, visible, through }: Memory<C>): { readonly states: Stream; readonly carried: C } => {
+  interface Memory<C extends Tree> { readonly carried: C; readonly visible: (window: Scalar | number | undefined) => Visibility; readonly through: (layer: Scalar, carried: C, keys: Tensor<string>, values: Tensor<string>) => { readonly keys: Tensor<string>; readonly values: Tensor<string>; readonly carried: C }; readonly writing?: boolean }
+  const walk = <C extends Tree>(p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined, { carried, visible, through, writing = false }: Memory<C>): { readonly states: Stream; readonly carried: C; readonly usage: Tree } => {
     const rows = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
     const embedded = drop((c.embedScale === 1 ? rows : rows.mul(c.embedScale)).cast(compute), key, 0)
     const { kinds, anglesOf } = turning(c, d, positions ?? iota(d.seq))
     const windowOf = (layer: number): number => (c.window === undefined || c.unwindowed.includes(layer) ? everything : c.window)
     const windows = differing(d, windowOf)
     const same = windowOf(0) < c.seq ? windowOf(0) : undefined
-    const own = { index: iota(d.layers), ...(kinds === undefined ? {} : { kind: kinds }), ...(windows === undefined ? {} : { window: windows }) }
-    // Which leaves a block has is for the configuration to say.
-    const [{ x: out, carried: last }] = scan(d.layers, { x: embedded, carried: carried as Tree }, { block: p.blocks as Tree, own: own as Tree }, ({ x, carried: before }, walked) => {
-      const { block: w, own: { index, kind, window } } = walked as unknown as { block: LlamaBlockWeights<never>; own: { index: Scalar; kind?: Scalar; window?: Scalar } }
-      const k = key === undefined ? undefined : fold(key, index)
-      let after = before as C
-      const stored: Through = (ks, vs) => { const found = through(index, before as C, ks, vs); after = found.carried; return found }
-      const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), visible(window ?? same), k, stored)), w.outBias), w.norm1After), k, 1))
-      const z = y.add(drop(leaving(plus(residual(gated(entering(y, w.norm2), w, d, c.activation, compute)), w.downBias), w.norm2After), k, 2))
-      return [{ x: z, carried: after as Tree }, {}] as const
-    })
-    return { states: entering(out, p.norm), carried: last as C }
+    const fed = (x: Stream, w: LlamaBlockWeights<never>): { readonly value: Stream; readonly usage: Tree } => {
+      if (!('router' in w) || c.experts === undefined) return { value: gated(x, w as GatedWeights<never>, d, c.activation, compute), usage: {} }
+      const { value, usage } = routed(loose(x), w as RoutedWeights<never>, { config: c.experts, d, activation: c.activation, compute, writing })
+      return { value: tensor(value.node), usage }
+    }
+    let [state, usage]: [{ readonly x: Stream; readonly carried: Tree }, Tree] = [{ x: embedded, carried }, {}]
+    for (const { name, from, size } of stagesOf(c)) {
+      const stage: Dim<'layers'> = { name: 'layers', size }
+      const part = (of: Tensor<'layers'>): Tensor<'layers'> => (size === c.layers ? of : slice(of, stage, { start: from, end: from + size }))
+      const own = { index: from === 0 ? iota(stage) : iota(stage).add(from), ...(kinds === undefined ? {} : { kind: part(kinds) }), ...(windows === undefined ? {} : { window: part(windows) }) }
+      // Which leaves a block has is for the configuration to say.
+      const [after, used] = scan(stage, state as { readonly x: Stream; readonly carried: Tree }, { block: p[name] as Tree, own: own as Tree }, ({ x, carried: before }, walked): readonly [{ readonly x: Stream; readonly carried: Tree }, Tree] => {
+        const { block: w, own: { index, kind, window } } = walked as unknown as { block: LlamaBlockWeights<never>; own: { index: Scalar; kind?: Scalar; window?: Scalar } }
+        const k = key === undefined ? undefined : fold(key, index)
+        let after = before as C
+        const stored: Through = (ks, vs) => { const found = through(index, before as C, ks, vs); after = found.carried; return found }
+        const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), visible(window ?? same), k, stored)), w.outBias), w.norm1After), k, 1))
+        const { value, usage: own } = fed(entering(y, w.norm2), w)
+        const z = y.add(drop(leaving(plus(residual(value), (w as { readonly downBias?: Tensor<'embed'> }).downBias), w.norm2After), k, 2))
+        return [{ x: z, carried: after as Tree }, own]
+      })
+      state = after
+      usage = used as Tree
+    }
+    return { states: entering(state.x, p.norm), carried: state.carried as C, usage }
   }
   const order = orderOf(c.context, d.seq)
   /** In the order that the model computes in. */
-  const hidden = (p: LlamaWeights, unordered: Inputs, key: Key | undefined): Stream => {
+  const walked = (p: LlamaWeights, unordered: Inputs, key: Key | undefined): { readonly states: Stream; readonly usage: Tree } => {
     const given = order.inputs(unordered)
     const { segments } = given
     const atKeys = (y: Tensor<string>): Tensor<string> => (kvSeq === d.seq ? y : y.rename(d.seq.name as string, kvSeq.name))
     return walk(p, given, key, {
       carried: {}, through: (_, carried, keys, values) => ({ keys: atKeys(keys), values: atKeys(values), carried }),
       visible: window => seeing(d.seq, kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) }),
-    }).states
+    })
   }
   const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
     const made: Tensor<string> = loose(x).dot(weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute), d.embed.name)
     return tensor((c.logitCap === undefined ? made : softCapped(made, c.logitCap)).node)
   }
-  const logits = (p: LlamaWeights, given: Inputs, key?: Key): Tensor<'batch' | 'seq' | 'vocab'> => logitsOf(hidden(p, given, key), p)
+  const logits = (p: LlamaWeights, given: Inputs): Tensor<'batch' | 'seq' | 'vocab'> => logitsOf(walked(p, given, undefined).states, p)
   const ids = (name: string): Ids => input(name, [d.batch, d.seq], 'i32')
   const made: Llama<GptBatch & Partial<Extras>> = {
     dims: d, layouts, params,
     ...(c.window !== undefined && c.unwindowed.length === 0 && c.window < c.seq ? { window: c.window } : {}),
     batch: { tokens: ids('tokens'), targets: ids('targets'), ...(c.packed ? { segments: ids('segments'), positions: ids('positions') } : {}) },
     ...(masked ? { ignored: ignore } : {}),
-    linear: {
-      'blocks.query': ['embed'], 'blocks.key': ['embed'], 'blocks.value': ['embed'], 'blocks.out': ['kvHeads', 'group', 'headDim'], 'blocks.gate': ['embed'], 'blocks.up': ['embed'], 'blocks.down': ['hidden'],
-    },
+    linear: Object.fromEntries(stagesOf(c).flatMap(({ name, routed: of }) => [
+      ...['query', 'key', 'value'].map(w => [w, ['embed']] as const), ['out', ['kvHeads', 'group', 'headDim']] as const,
+      // Of experts each is a layer of its own: they are not adapted.
+      ...(of ? (c.experts?.shared ?? 0) === 0 ? [] : [['shared.gate', ['embed']], ['shared.up', ['embed']], ['shared.down', ['sharedHidden']]] as const : [['gate', ['embed']], ['up', ['embed']], ['down', ['hidden']]] as const),
+    ].map(([w, over]) => [`${name}.${w}`, over]))),
     itemsPerBatch: batch,
     tokensPerBatch: batch * c.seq,
     logits: (p, given) => order.back(logits(p, given)),
-    states: (p, given) => order.back(hidden(p, given, undefined)),
+    states: (p, given) => order.back(walked(p, given, undefined).states),
     cache: (size, dtype) => cacheInputs(size, [d.kvHeads, d.headDim], dtype),
     extend: (p, cache, fed, size) => {
       const read = reading(size, fed, d.kvSeq.name)
       const { states, carried } = walk(p, fed as unknown as Inputs, undefined, {
-        carried: cache, visible: read.visible, through: (layer, before, ks, vs) => { const { keys, values, cache: after } = read.through(layer, before, ks, vs); return { keys, values, carried: after } },
+        carried: cache, visible: read.visible, writing: true, through: (layer, before, ks, vs) => { const { keys, values, cache: after } = read.through(layer, before, ks, vs); return { keys, values, carried: after } },
       })
       return { states, cache: carried } as unknown as Extended
     },
     head: (p, states) => logitsOf(loose(states), p) as Tensor<string>,
-    loss: (p, { targets, ...given }, key) => nextTokenLoss(logits(p, given, c.dropout > 0 || c.attentionDropout > 0 ? key : undefined), d.vocab, order.targets(targets), { masked, training: key !== undefined }),
+    loss: (p, { targets, ...given }, key) => {
+      const { states, usage } = walked(p, given, c.dropout > 0 || c.attentionDropout > 0 ? key : undefined)
+      const outcome = nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), { masked, training: key !== undefined })
+      return c.experts === undefined ? outcome : balanced(c.experts, outcome, usage as UsageOfLayers, key !== undefined)
+    },
+    ...(c.experts?.biasRate === undefined ? {} : { settled: (p: LlamaParams, { [biasPath]: load }: Updates): Updates => (load === undefined ? {} : { [biasPath]: biasAfter(c.experts as ExpertsConfig, (p.blocks as RoutedWeights<'layers'>).routerBias ?? load, load) }) }),
     quantized: (p, how) => llamaQuantized(p, d, how),
   }
   // Which of the extras there are is what the configuration's type says.

@@ -45,7 +45,16 @@ function alike(c: Context, [yes, no]: readonly [Value, Value], zero: readonly bo
   const resting = yes.resting !== undefined || no.resting !== undefined
   if (kept !== undefined && !resting && sameSharding(yes.sharding, no.sharding)) return [{ ...yes, partial: kept }, { ...no, partial: kept }]
   if (!resting && sameSharding(yes.sharding, no.sharding)) return [reduced(c, yes), reduced(c, no)]
+  // A zero lies anywhere: where the other branch's value does, as the gradients of weights that rest in parts.
+  if (!resting && zero[1] === true) return besides(c, yes, no)
+  if (!resting && zero[0] === true) { const [there, zeros] = besides(c, no, yes); return [zeros, there] }
   // Of what has dims that only an op knows the rules say nothing: what is cut less is cut as the other is, which costs nothing.
   const target = !resting && yes.shape.some(d => isHidden(d.name)) ? agreed(c, [yes, no], true) : c.target(yes.shape)
   return [relayout(c, yes, target), relayout(c, no, target)]
+}
+
+/** A value where it lies, and zeros beside it. */
+function besides(c: Context, v: Value, zeros: Value): readonly [Value, Value] {
+  const there = reduced(c, v)
+  return [there, { ...relayout(c, zeros, there.sharding), ...(there.strayed === undefined ? {} : { strayed: there.strayed }) }]
 }
