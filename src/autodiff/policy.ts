@@ -25,8 +25,9 @@ const isWeightContraction = (n: Node): boolean => {
   return names(shapeOf(operand(n, 0))).every(d => n.attrs.over.includes(d) || !right.includes(d))
 }
 
-/** Where the result of one, narrowed or not, is laid out otherwise, that is what is kept: the collective that moves it reduces it, too. */
+/** Where the result of one, narrowed or not, is laid out otherwise, that is what is kept: the collective that moves it reduces it, too. So is what says that it is costly. */
 const isLaidContraction = (n: Node): boolean => {
+  if (n.op === 'customGradient') return n.attrs.costly === true
   const [x] = n.op === 'relayout' ? n.inputs : []
   return isWeightContraction(n) || (x !== undefined && isWeightContraction(x.op === 'convert' ? operand(x, 0) : x))
 }

@@ -15,6 +15,7 @@ import { linear } from '../nn/linear.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
 import { biasesOf, gptDims, gptParameters, type GptDims, type GptParams, type GptWeights } from './gpt-params.ts'
+import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
@@ -24,14 +25,14 @@ export type { GptBatch, GptBatchOf } from './next-token.ts'
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
 
 /**
- * The layouts that a GPT names. `residual` is that of the stream between the layers, and of what is done to it there: norms, dropout,
- * sums. With `seq` on the axis that heads and `hidden` lie on, it is Megatron's sequence parallelism (Korthikanti et al. 2022).
+ * The layouts that a GPT names: `residual` is that of the stream between the layers, and of what is done to it there: norms, dropout, sums. With `seq` on the axis that heads and `hidden` lie on, it is
+ * Megatron's sequence parallelism (Korthikanti et al. 2022). `attention` is that of sequences while they are attended to, where the configuration has a `context`.
  */
-export const gptLayouts: { readonly residual: 'compute' } = { residual: 'compute' }
+export const gptLayouts: DecoderLayouts = allLayouts
 
-export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof GptDims, typeof gptLayouts>, 'loss' | 'logits'> & {
+export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof GptDims, DecoderLayouts>, 'loss' | 'logits'> & {
   readonly dims: GptDims
-  readonly layouts: typeof gptLayouts
+  readonly layouts: DecoderLayouts
   readonly tokensPerBatch: number
   /** batch seq vocab. */
   readonly logits: (params: GptWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'vocab'>
@@ -51,11 +52,12 @@ export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof 
  */
 export function gpt<const C extends GptConfig>(config: C, batch: number, { params: rest, compute }: Precision = inFull): Gpt<GptBatchOf<C>> {
   const { attention = 'causal', packed = false, attentionDropout = 0 }: GptConfig = config
+  const layouts = decoderLayouts(config.context)
   const masked = config.masked === true || packed || attention !== 'causal'
   const d = gptDims(config, batch)
   const params = gptParameters(d, config, rest)
 
-  const residual = (x: Stream): Stream => x.relayout('residual', gptLayouts.residual)
+  const residual = (x: Stream): Stream => x.relayout('residual', layouts.residual)
   const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(residual(x), d.embed, gain, bias).relayout('compute')
   const walk = <C extends Tree>(p: GptWeights, { tokens, positions }: Inputs, key: Key | undefined, carried: C, attendedIn: (layer: Scalar, carried: C, x: Stream, w: AttentionWeights, scoring: ScoreOptions) => { readonly out: Stream; readonly carried: C }): { readonly states: Stream; readonly carried: C } => {
     const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
@@ -74,17 +76,20 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     })
     return { states: norm(out, p.norm), carried: last as C }
   }
-  const hidden = (p: GptWeights, given: Inputs, key: Key | undefined): Stream => {
+  const order = orderOf(config.context, d.seq)
+  /** In the order that the model computes in. */
+  const hidden = (p: GptWeights, unordered: Inputs, key: Key | undefined): Stream => {
+    const given = order.inputs(unordered)
     const { segments, prefix } = given
-    const seen = { ...blocksOf(config), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
+    const seen = { ...blocksOf(config), ...(config.context === undefined ? {} : { context: config.context }), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
     return walk(p, given, key, {}, (_, carried, x, w, scoring) => ({ out: selfAttention(x, w, d, { ...seen, ...scoring }), carried })).states
   }
   const logits = (p: GptWeights, given: Inputs, key?: Key) => hidden(p, given, key).dot(weightIn(p.tokens, d.embed, compute), d.embed)
-  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => nextTokenLoss(logits(p, given, config.dropout > 0 || attentionDropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined })
+  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => nextTokenLoss(logits(p, given, config.dropout > 0 || attentionDropout > 0 ? key : undefined), d.vocab, order.targets(targets), { masked, training: key !== undefined })
   const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
   const made: Gpt<GptBatch & Partial<Extras>> = {
     dims: d,
-    layouts: gptLayouts,
+    layouts,
     params,
     batch: {
       tokens: ids('tokens'), targets: ids('targets'),
@@ -94,8 +99,8 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     linear: { 'blocks.query': ['embed'], 'blocks.key': ['embed'], 'blocks.value': ['embed'], 'blocks.out': ['heads', 'headDim'], 'blocks.up': ['embed'], 'blocks.down': ['hidden'] },
     itemsPerBatch: batch,
     tokensPerBatch: batch * config.seq,
-    logits: (p, given) => logits(p, given),
-    states: (p, given) => hidden(p, given, undefined),
+    logits: (p, given) => order.back(logits(p, given)),
+    states: (p, given) => order.back(hidden(p, given, undefined)),
     cache: (size, dtype) => cacheInputs(size, [d.heads, d.headDim], dtype),
     extend: (p, cache, fed, size) => {
       const read = reading(size, fed, d.kvSeq.name)

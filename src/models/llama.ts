@@ -27,17 +27,18 @@ import type { LlamaConfig } from './llama-config.ts'
 import { llamaDims, llamaParameters, llamaQuantized, stagesOf, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
 import { latentHeads, latentLinear, latentOut, type LatentWeights } from './latent.ts'
 import { differing, turning } from './llama-turning.ts'
+import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
-/** The layout that a decoder names: of the stream between the layers, its norms and sums. With `seq` on the axis of heads and `hidden` it is Megatron's sequence parallelism. */
-export const llamaLayouts: { readonly residual: 'compute' } = { residual: 'compute' }
+/** The layouts that it names: `residual` of the stream between the layers, its norms and sums, and `attention` of sequences while they are attended to, where there is a `context`. With `seq` on the axis of heads and `hidden` the former is Megatron's sequence parallelism. */
+export const llamaLayouts: DecoderLayouts = allLayouts
 
-export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, keyof LlamaDims, typeof llamaLayouts>, 'loss' | 'logits'> & {
+export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, keyof LlamaDims, DecoderLayouts>, 'loss' | 'logits'> & {
   readonly dims: LlamaDims
-  readonly layouts: typeof llamaLayouts
+  readonly layouts: DecoderLayouts
   readonly tokensPerBatch: number
   /** How many tokens a token sees, itself among them, where every layer has a window. */
   readonly window?: number
@@ -68,8 +69,11 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const d = llamaDims(c, batch)
   const params = llamaParameters(c, d, rest)
   const masked = c.masked || c.packed
+  const layouts = decoderLayouts(c.context)
+  // Keys of a sequence that is split lie as it does.
+  const kvSeq: Dim = c.context === undefined ? d.kvSeq : d.seq
   const gain = <D extends string>(g: Tensor<D>): Tensor<D> => (c.gainsFromOne ? g.cast(sumsIn(g.dtype)).add(1) : g)
-  const residual = (x: Stream): Stream => x.relayout('residual', llamaLayouts.residual)
+  const residual = (x: Stream): Stream => x.relayout('residual', layouts.residual)
   const entering = (x: Stream, g: Tensor<'embed'> | undefined): Stream => (g === undefined ? x : rmsNorm(residual(x), d.embed, gain(g), c.epsilon).relayout('compute'))
   const leaving = (x: Stream, g: Tensor<'embed'> | undefined): Stream => (g === undefined ? x : rmsNorm(x, d.embed, gain(g), c.epsilon))
   const drop = (x: Stream, key: Key | undefined, use: number): Stream => (key === undefined ? x : dropout(fold(key, use), x, c.dropout))
@@ -84,7 +88,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const placed = (y: Tensor<string>): Tensor<string> => (angles === undefined ? y : turned(y, d.headDim.name, angles))
     const dropped = key === undefined || c.attentionDropout === 0 ? undefined : { key: fold(key, 3), rate: c.attentionDropout }
     const found = (query: Tensor<string>, { keys, values }: ReturnType<Through>): Tensor<string> =>
-      loose(attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: d.kvSeq.name as string }, { visible, ...(visible.kvSeq === d.kvSeq ? blocksOf(c) : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped }))
+      loose(attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: visible.kvSeq.name }, { visible, ...(visible.kvSeq === kvSeq ? { ...blocksOf(c), context: c.context } : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped }))
     if ('latentDown' in w && c.latent !== undefined) {
       const { query, keys, values } = latentHeads(loose(x), w, d, c.latent, angles)
       return tensor(latentOut(found(query, through(keys, values)), w, d).node)
@@ -131,12 +135,15 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     }
     return { states: entering(state.x, p.norm), carried: state.carried as C, usage }
   }
-  const walked = (p: LlamaWeights, given: Inputs, key: Key | undefined): { readonly states: Stream; readonly usage: Tree } => {
+  const order = orderOf(c.context, d.seq)
+  /** In the order that the model computes in. */
+  const walked = (p: LlamaWeights, unordered: Inputs, key: Key | undefined): { readonly states: Stream; readonly usage: Tree } => {
+    const given = order.inputs(unordered)
     const { segments } = given
-    const atKeys = (y: Tensor<string>): Tensor<string> => y.rename(d.seq.name as string, d.kvSeq.name)
+    const atKeys = (y: Tensor<string>): Tensor<string> => (kvSeq === d.seq ? y : y.rename(d.seq.name as string, kvSeq.name))
     return walk(p, given, key, {
       carried: {}, through: (_, carried, keys, values) => ({ keys: atKeys(keys), values: atKeys(values), carried }),
-      visible: window => seeing(d.seq, d.kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) }),
+      visible: window => seeing(d.seq, kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) }),
     })
   }
   const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
@@ -146,7 +153,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const logits = (p: LlamaWeights, given: Inputs): Tensor<'batch' | 'seq' | 'vocab'> => logitsOf(walked(p, given, undefined).states, p)
   const ids = (name: string): Ids => input(name, [d.batch, d.seq], 'i32')
   const made: Llama<GptBatch & Partial<Extras>> = {
-    dims: d, layouts: llamaLayouts, params,
+    dims: d, layouts, params,
     ...(c.window !== undefined && c.unwindowed.length === 0 && c.window < c.seq ? { window: c.window } : {}),
     batch: { tokens: ids('tokens'), targets: ids('targets'), ...(c.packed ? { segments: ids('segments'), positions: ids('positions') } : {}) },
     ...(masked ? { ignored: ignore } : {}),
@@ -157,8 +164,8 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     ].map(([w, over]) => [`${name}.${w}`, over]))),
     itemsPerBatch: batch,
     tokensPerBatch: batch * c.seq,
-    logits: (p, given) => logits(p, given),
-    states: (p, given) => walked(p, given, undefined).states,
+    logits: (p, given) => order.back(logits(p, given)),
+    states: (p, given) => order.back(walked(p, given, undefined).states),
     cache: (size, dtype) => cacheInputs(size, [d.kvHeads, d.headDim], dtype),
     extend: (p, cache, fed, size) => {
       const read = reading(size, fed, d.kvSeq.name)
@@ -170,7 +177,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     head: (p, states) => logitsOf(loose(states), p) as Tensor<string>,
     loss: (p, { targets, ...given }, key) => {
       const { states, usage } = walked(p, given, c.dropout > 0 || c.attentionDropout > 0 ? key : undefined)
-      const outcome = nextTokenLoss(logitsOf(states, p), d.vocab, targets, { masked, training: key !== undefined })
+      const outcome = nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), { masked, training: key !== undefined })
       return c.experts === undefined ? outcome : balanced(c.experts, outcome, usage as UsageOfLayers, key !== undefined)
     },
     ...(c.experts?.biasRate === undefined ? {} : { settled: (p: LlamaParams, { [biasPath]: load }: Updates): Updates => (load === undefined ? {} : { [biasPath]: biasAfter(c.experts as ExpertsConfig, (p.blocks as RoutedWeights<'layers'>).routerBias ?? load, load) }) }),

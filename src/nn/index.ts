@@ -8,6 +8,7 @@ export { rotary, type Rotary } from './rotary.ts'
 export {
   attention, causalAttention, crossAttention, selfAttention, type AttentionDims, type AttentionOptions, type AttentionWeights, type HeadDims, type HeadWeights, type ScoreOptions, type SelfAttentionOptions,
 } from './attention.ts'
+export { zigzag, type Context, type Zigzag } from './context.ts'
 export { softCapped } from './scores.ts'
 export { seeing, type Seeing, type Visibility } from './visible.ts'
 export { lstm, lstmCell, type LstmDims, type LstmOptions, type LstmState, type LstmWeights } from './lstm.ts'
