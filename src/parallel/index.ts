@@ -1,0 +1,3 @@
+/** Forms of parallelism that are said around a part of a model. They name no device, mesh or axis. */
+export { pipeline, type PipelineOptions } from './pipeline.ts'
+export { drawSchedule, idleShare, ticksOf, type Pipelined, type ScheduleName, type Tick, type Work } from './schedule.ts'
