@@ -8,7 +8,7 @@ import { DimError, UsageError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
 import { fullNode, make } from '../graph/make.ts'
-import { dtypeOf, shapeOf, type Node } from '../graph/node.ts'
+import { shapeOf, type Node } from '../graph/node.ts'
 import { roll, shift } from '../graph/rearrange.ts'
 import { scan } from '../graph/scan.ts'
 import { broadcast, iota, leavesOf, loose, rebuildTree, tensor, where } from '../graph/tensor.ts'
@@ -26,11 +26,11 @@ export interface PipelineOptions extends Pipelined {
 }
 
 /** A sum of which all but one addend along a dim are 0: exact in any dtype. */
-const single = (x: T, over: string): T => tensor(make('reduce', [x.node], { kind: 'sum', over: [over] }))
-const along = (x: AnyTensor, ...dims: readonly Dim[]): T => loose(broadcast(loose(x), dims as readonly Dim<never>[]))
-const choose = (p: T, yes: T, no: T | number): T => where(p as never, yes, no as never) as T
-const zeros = (shape: readonly Dim[], dtype: DType): T => tensor(fullNode(0, shape, dtype))
-const outer = (dim: Dim, x: AnyTensor): T => tensor(make('broadcast', [x.node], { shape: [dim, ...x.shape.filter(d => d.name !== dim.name)] }))
+export const single = (x: T, over: string): T => tensor(make('reduce', [x.node], { kind: 'sum', over: [over] }))
+export const along = (x: AnyTensor, ...dims: readonly Dim[]): T => loose(broadcast(loose(x), dims as readonly Dim<never>[]))
+export const choose = (p: T, yes: T, no: T | number): T => where(p as never, yes, no as never) as T
+export const zeros = (shape: readonly Dim[], dtype: DType): T => tensor(fullNode(0, shape, dtype))
+export const outer = (dim: Dim, x: AnyTensor): T => tensor(make('broadcast', [x.node], { shape: [dim, ...x.shape.filter(d => d.name !== dim.name)] }))
 
 /** Everything that a tick is made of, of one pipeline. */
 export interface Works {
@@ -86,19 +86,25 @@ const layersOf = ({ stages: { rounds } }: Works, w: T, round: T | undefined): T 
     (g, _, [w, round]) => [choose(along(iota(rounds), ...round.shape).equal(along(round, rounds)), tensor<string>(make('broadcast', [g.node], { shape: w.shape })), 0), undefined])
 }
 
-/** What the stages make of what came to them. `given` are x's leaves with the dim of the stages, `turn` says for each how far it is. */
-export function stagesAt(works: Works, given: readonly T[], turn: T): { readonly on: T; readonly made: readonly T[] } {
-  const { traced: { params, outputs }, layers, real, stages, whole, part, micro, plan } = works
+/** What the stages make of what came to them. `given` are x's leaves with the dim of the stages, `turn` says for each how far it is; `standing` stands for what blocks use from outside. */
+export function stagesAt(works: Works, given: readonly T[], turn: T, layers: readonly T[] = works.layers, standing: (n: Node) => Node = n => n): { readonly on: T; readonly made: readonly T[] } {
+  const { traced: { params, outputs }, real, stages: { stage }, whole, part, micro, plan } = works
   const { on, microbatch, round } = turnOf(works, turn)
   const cut: Cut | undefined = plan.microbatches === 1 ? undefined : { whole, part, parts: plan.microbatches, at: microbatch.node }
   const captured = (n: Node): Node => {
-    const cuts = shapeOf(n).some(d => d.name === whole.name && d.size === whole.size)
-    const own = cuts && cut !== undefined ? cutBatch(tensor(n), works).take(micro.name, microbatch) : tensor<string>(n)
-    return isFloat(dtypeOf(n)) ? guarded(own.shape.some(d => d.name === stages.stage.name) ? own : outer(stages.stage, own), on).node : own.node
+    const from = tensor<string>(standing(n))
+    const own = cut !== undefined && isWhole(n, whole) ? cutBatch(from, works).take(micro.name, microbatch) : from
+    return isFloat(own.dtype) ? guarded(spread(own, stage), on).node : own.node
   }
   const values = [...given, ...[...layers, ...real].map(w => layersOf(works, w, round)), on]
-  return { on, made: lifted(params, outputs, values.map(v => v.node), { stage: stages.stage, cut }, captured).map(n => tensor(n)) }
+  return { on, made: lifted(params, outputs, values.map(v => v.node), { stage, cut }, captured).map(n => tensor(n)) }
 }
+const isWhole = (n: Node, whole: Dim): boolean => shapeOf(n).some(d => d.name === whole.name && d.size === whole.size)
+/** The same for every stage, where it is not of each. */
+export const spread = (x: T, stage: Dim): T => (x.shape.some(d => d.name === stage.name) ? x : outer(stage, x))
+
+/** A microbatch of nothing on each stage. */
+export const nothing = (like: AnyTensor, { stages: { stage }, part }: Works): T => zeros([stage, ...like.shape.map(d => (d.name === part.name ? part : d))], like.dtype)
 
 /** What enters the first stage: a microbatch where it begins, what came round else. The others have what was handed to them. */
 export const entering = (stage: Dim, fed: T, arrived: T, first: T): T => withGradient([fed, arrived, first],
@@ -108,7 +114,7 @@ export const entering = (stage: Dim, fed: T, arrived: T, first: T): T => withGra
 /** What the last stage has made. */
 export const leaving = (made: T, { stage, stages }: Pick<Works, 'stage' | 'stages'>): T => single(choose(stage.equal(stages.stage.size - 1), made, 0), stages.stage.name)
 
-const resampled = (x: T, dim: string, to: Dim, start: number): T => tensor(make('resample', [x.node], { dim, to, start, step: 1, dilation: 1, fill: 0 }))
+export const resampled = (x: T, dim: string, to: Dim, start: number): T => tensor(make('resample', [x.node], { dim, to, start, step: 1, dilation: 1, fill: 0 }))
 const group = (micro: Dim, p: number, of: number): readonly [Dim, Dim] => [{ name: hiddenName(micro.name, 'group'), size: micro.size / p }, { name: hiddenName(micro.name, 'turn'), size: of }]
 
 /** A batch's microbatches at the ticks at which they enter the first stage. */
@@ -150,9 +156,9 @@ export const handedOn = (x: T, { stages: { stage }, plan: { rounds } }: Pick<Wor
 export function pipeline<N extends string, X extends Tree, W extends Tree>(over: Dim<N>, x: X, stacked: W, block: (x: X, layer: Without<W, N>) => X, options: PipelineOptions): X {
   if (options.schedule === '1f1b') throw new UsageError({ code: 'pipeline-schedule', what: 'pipeline: the schedule 1f1b goes back before all of the batch is through, and there is no loss to go back from', fix: 'use pipelineLoss, which is given the loss of a microbatch', at: userSite() })
   const works = worksOf(over, x, stacked, block as (x: X, layer: Tree) => X, options)
-  const { stages: { stage }, ticks, part, stage: place } = works
+  const { stages: { stage }, ticks, stage: place } = works
   const leaves = leavesOf(x)
-  const empty = leaves.map(({ leaf }): T => zeros([stage, ...leaf.shape.map(d => (d.name === part.name ? part : d))], leaf.dtype))
+  const empty = leaves.map(({ leaf }) => nothing(leaf, works))
   const [, ys] = scan(ticks, empty as Tree, { fed: leaves.map(l => fedAt(l.leaf, works)), tick: iota(ticks) } as Tree, (arrived, now) => {
     const { fed, tick } = now as unknown as { readonly fed: readonly T[]; readonly tick: T }
     const turn = along(tick, stage).sub(place)
