@@ -65,7 +65,9 @@ export function storedTensors(naming: Naming, parameters: readonly Named<Shaped>
     if (part !== undefined && !(part.from >= 0 && part.from + size <= part.of)) throw wrong(path, `it is ${size} of ${part.of} along axis ${part.axis} from ${part.from} on`)
     const lies = part === undefined ? { run: count, stride: count, offset: 0 } : { run: size * inner, stride: part.of * inner, offset: part.from * inner }
     for (let i = 0; i < layers; i++) {
-      const name = stored.name.replace(indexed, String(i))
+      const number = layer === undefined || naming.order?.[layer] === undefined ? i : naming.order[layer][i]
+      if (number === undefined) continue
+      const name = stored.name.replace(indexed, String(number))
       const tensor = found.get(name) ?? { dtype, axes, pieces: [] }
       if (tensor.dtype !== dtype || tensor.axes.map(a => a.size).join() !== axes.map(a => a.size).join()) throw wrong(path, `"${name}" is ${tensor.dtype} of ${tensor.axes.map(a => a.size).join(' × ')} for another parameter, and ${dtype} of ${axes.map(a => a.size).join(' × ')} for it`)
       tensor.pieces.push({ path, from: i * count, count, ...lies })

@@ -1,6 +1,7 @@
 /** What there is to set of a decoder of the Llama family, and the schema of it. */
 import { z } from 'zod'
 import type { RotaryScaling } from '../nn/frequencies.ts'
+import { pipelineSchema, type PipelineConfig } from './pipelined.ts'
 
 /** Rotary positions. */
 export interface Rope {
@@ -61,6 +62,8 @@ export interface LlamaConfig {
   readonly unwindowed: readonly number[]
   /** How many positions attention computes with at a time (`attention`'s `block`): 0 for all at once, `auto` for a number by the length of windows. */
   readonly blockwise: number | 'auto'
+  /** Layers in stages, and batches in microbatches that go through them. */
+  readonly pipeline?: PipelineConfig | undefined
   /** Windows of several documents: `segments` says whose a token is, `positions` where in it. Documents do not see each other. */
   readonly packed: boolean
   /** Whether targets of −100 do not count. They never count where documents are packed. */
@@ -92,6 +95,7 @@ const schema = z.strictObject({
   queryKeyNorms: z.enum(['none', 'head', 'heads']).default('none'), attentionBiases: z.enum(['none', 'qkv', 'all']).default('none'), feedBiases: z.boolean().default(false), tied: z.boolean().default(false),
   scale: above.optional(), scoreCap: above.optional(), logitCap: above.optional(), embedScale: above.default(1), rope: rope.prefault({}), localRope: rope.optional(), unturned: someLayers,
   window: count.optional(), unwindowed: someLayers, blockwise: z.union([z.literal('auto'), z.int().min(0)]).default('auto'), packed: z.boolean().default(false), masked: z.boolean().default(false),
+  pipeline: pipelineSchema,
 }).superRefine((c, issues) => {
   const wrong = (path: string, message: string): void => { issues.addIssue({ code: 'custom', path: [path], message }) }
   if (c.heads % (c.kvHeads ?? c.heads) !== 0) wrong('kvHeads', `give a number that divides heads, which is ${c.heads}`)

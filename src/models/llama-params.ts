@@ -6,12 +6,13 @@ import type { Tensor } from '../graph/types.ts'
 import { quantize, type Quantize, type Weight } from '../nn/quantize.ts'
 import { gatedParameters, gatedQuantized, type Gated, type GatedWeights } from './feed-forward.ts'
 import type { LlamaConfig } from './llama-config.ts'
+import { layersIn, stackedInit, stageDims } from './pipelined.ts'
 
-export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
-/** The dims of a decoder, for layouts and for reading its tensors. Heads are `kvHeads` × `group`: a rule for either splits them, one for `heads` nothing. */
-export const llamaDims = (c: LlamaConfig, batch: number): LlamaDims => dims({
-  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: c.layers,
-})
+export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers']: Dim<N> } & { readonly stage?: Dim<'stage'> }
+/** The dims of a decoder, for layouts and for reading its tensors; `stage` where it has a pipeline, of which `layers` are the places. Heads are `kvHeads` × `group`: a rule for either splits them, one for `heads` nothing. */
+export const llamaDims = (c: LlamaConfig, batch: number): LlamaDims => ({ ...dims({
+  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: layersIn(c),
+}), ...stageDims(c) })
 
 /** Which dim of the heads so many devices can split: that of keys and values, else those that share one; none where neither has as many. */
 export const splitOfHeads = ({ kvHeads, group }: { readonly [N in 'kvHeads' | 'group']: { readonly size: number } }, devices: number): 'kvHeads' | 'group' | undefined =>
@@ -47,13 +48,14 @@ export type LlamaWeights = { readonly tokens: Weight<'vocab' | 'embed'>; readonl
 
 export function llamaParameters(c: LlamaConfig, d: LlamaDims, dtype: DType): LlamaParams {
   const { vocab, embed, kvHeads, group, headDim, layers } = d
-  const [weight, gain, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: c.gainsFromOne ? 0 : 1 }, { dtype, init: 0 }]
+  const [whole, one, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: c.gainsFromOne ? 0 : 1 }, { dtype, init: 0 }]
+  const [weight, gain] = [stackedInit(c)(whole), stackedInit(c)(one)]
   // Residual branches start smaller, so that the stream's variance does not grow with depth.
-  const branch = { ...weight, init: initialisers.normal(0.02 / Math.sqrt(2 * c.layers)) }
+  const branch = stackedInit(c)({ ...whole, init: initialisers.normal(0.02 / Math.sqrt(2 * c.layers)) })
   const own = <K extends string>(name: K): { readonly [N in K]: Tensor<'layers' | 'embed'> } => ({ [name]: param(name, [layers, embed], gain) }) as never
   const together = c.queryKeyNorms === 'heads'
   return {
-    tokens: param('tokens', [vocab, embed], weight),
+    tokens: param('tokens', [vocab, embed], whole),
     blocks: {
       ...(c.norms === 'after' ? {} : own('norm1')),
       query: param('query', [layers, kvHeads, group, headDim, embed], weight), key: param('key', [layers, kvHeads, headDim, embed], weight),
@@ -69,8 +71,8 @@ export function llamaParameters(c: LlamaConfig, d: LlamaDims, dtype: DType): Lla
       ...gatedParameters(d, { weight, branch, bias }, c.feedBiases),
       ...(c.norms === 'before' ? {} : own('norm2After')),
     },
-    norm: param('norm', [embed], gain),
-    ...(c.tied ? {} : { head: param('head', [vocab, embed], weight) }),
+    norm: param('norm', [embed], one),
+    ...(c.tied ? {} : { head: param('head', [vocab, embed], whole) }),
   }
 }
 

@@ -7,7 +7,6 @@ import type { DType } from '../core/dtype.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
 import { sumsIn } from '../graph/half-precision.ts'
 import { input } from '../graph/input.ts'
-import { scan } from '../graph/scan.ts'
 import type { Outcome } from '../graph/outcome.ts'
 import { iota, loose, tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
@@ -22,9 +21,10 @@ import { seeing, type Visibility } from '../nn/visible.ts'
 import { gated } from './feed-forward.ts'
 import type { LlamaConfig } from './llama-config.ts'
 import { llamaDims, llamaParameters, llamaQuantized, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
-import { differing, turning } from './llama-turning.ts'
+import { turning } from './llama-turning.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
+import { layersOf } from './pipelined.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
@@ -56,6 +56,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const c: LlamaConfig = config
   const d = llamaDims(c, batch)
   const params = llamaParameters(c, d, rest)
+  const layers = layersOf(c, d.layers)
   const masked = c.masked || c.packed
   const gain = <D extends string>(g: Tensor<D>): Tensor<D> => (c.gainsFromOne ? g.cast(sumsIn(g.dtype)).add(1) : g)
   const residual = (x: Stream): Stream => x.relayout('residual', llamaLayouts.residual)
@@ -81,42 +82,50 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
 
   /** How layers attend: to what stands in the window, or through a cache, which they carry along. */
   interface Memory<C extends Tree> { readonly carried: C; readonly visible: (window: Scalar | number | undefined) => Visibility; readonly through: (layer: Scalar, carried: C, keys: Tensor<string>, values: Tensor<string>) => { readonly keys: Tensor<string>; readonly values: Tensor<string>; readonly carried: C } }
-  const walk = <C extends Tree>(p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined, { carried, visible, through }: Memory<C>): { readonly states: Stream; readonly carried: C } => {
+  /** What enters the layers, what they are walked with, and one of them. */
+  const walking = (p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined) => {
     const rows = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
     const embedded = drop((c.embedScale === 1 ? rows : rows.mul(c.embedScale)).cast(compute), key, 0)
-    const { kinds, anglesOf } = turning(c, d, positions ?? iota(d.seq))
+    const { kinds, anglesOf } = turning(c, d, layers, positions ?? iota(d.seq))
     const windowOf = (layer: number): number => (c.window === undefined || c.unwindowed.includes(layer) ? everything : c.window)
-    const windows = differing(d, windowOf)
+    const windows = layers.differing(windowOf)
     const same = windowOf(0) < c.seq ? windowOf(0) : undefined
-    const own = { index: iota(d.layers), ...(kinds === undefined ? {} : { kind: kinds }), ...(windows === undefined ? {} : { window: windows }) }
+    const own = { index: layers.index, ...(kinds === undefined ? {} : { kind: kinds }), ...(windows === undefined ? {} : { window: windows }) }
     // Which leaves a block has is for the configuration to say.
-    const [{ x: out, carried: last }] = scan(d.layers, { x: embedded, carried: carried as Tree }, { block: p.blocks as Tree, own: own as Tree }, ({ x, carried: before }, walked) => {
+    const stacked: Tree = { block: p.blocks as Tree, own: own as Tree }
+    const step = <C extends Tree>(x: Stream, walked: unknown, before: C, { visible, through }: Omit<Memory<C>, 'carried'>): { readonly x: Stream; readonly carried: C } => {
       const { block: w, own: { index, kind, window } } = walked as unknown as { block: LlamaBlockWeights<never>; own: { index: Scalar; kind?: Scalar; window?: Scalar } }
       const k = key === undefined ? undefined : fold(key, index)
-      let after = before as C
-      const stored: Through = (ks, vs) => { const found = through(index, before as C, ks, vs); after = found.carried; return found }
+      let after = before
+      const stored: Through = (ks, vs) => { const found = through(index, before, ks, vs); after = found.carried; return found }
       const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), visible(window ?? same), k, stored)), w.outBias), w.norm1After), k, 1))
       const z = y.add(drop(leaving(plus(residual(gated(entering(y, w.norm2), w, d, c.activation, compute)), w.downBias), w.norm2After), k, 2))
-      return [{ x: z, carried: after as Tree }, {}] as const
-    })
-    return { states: entering(out, p.norm), carried: last as C }
+      return { x: z, carried: after }
+    }
+    return { embedded, stacked, step }
+  }
+  const inWindow = ({ segments }: Inputs): Omit<Memory<Record<never, never>>, 'carried'> => {
+    const atKeys = (y: Tensor<string>): Tensor<string> => y.rename(d.seq.name as string, d.kvSeq.name)
+    return {
+      through: (_, carried, keys, values) => ({ keys: atKeys(keys), values: atKeys(values), carried }),
+      visible: window => seeing(d.seq, d.kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) }),
+    }
   }
   const hidden = (p: LlamaWeights, given: Inputs, key: Key | undefined): Stream => {
-    const { segments } = given
-    const atKeys = (y: Tensor<string>): Tensor<string> => y.rename(d.seq.name as string, d.kvSeq.name)
-    return walk(p, given, key, {
-      carried: {}, through: (_, carried, keys, values) => ({ keys: atKeys(keys), values: atKeys(values), carried }),
-      visible: window => seeing(d.seq, d.kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) }),
-    }).states
+    const { embedded, stacked, step } = walking(p, given, key)
+    return entering(layers.through(embedded, stacked, (x, now) => step(x, now, {}, inWindow(given)).x), p.norm)
   }
   const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
     const made: Tensor<string> = loose(x).dot(weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute), d.embed.name)
     return tensor((c.logitCap === undefined ? made : softCapped(made, c.logitCap)).node)
   }
-  const logits = (p: LlamaWeights, given: Inputs, key?: Key): Tensor<'batch' | 'seq' | 'vocab'> => logitsOf(hidden(p, given, key), p)
+  const loss = (p: LlamaWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => {
+    const { embedded, stacked, step } = walking(p, given, c.dropout > 0 || c.attentionDropout > 0 ? key : undefined)
+    return layers.loss(embedded, stacked, (x, now) => step(x, now, {}, inWindow(given)).x, { targets }, (x, { targets }) => nextTokenLoss(logitsOf(entering(x, p.norm), p), d.vocab, targets, { masked, training: key !== undefined }))
+  }
   const ids = (name: string): Ids => input(name, [d.batch, d.seq], 'i32')
   const made: Llama<GptBatch & Partial<Extras>> = {
-    dims: d, layouts: llamaLayouts, params,
+    dims: d as Required<LlamaDims>, layouts: llamaLayouts, params,
     ...(c.window !== undefined && c.unwindowed.length === 0 && c.window < c.seq ? { window: c.window } : {}),
     batch: { tokens: ids('tokens'), targets: ids('targets'), ...(c.packed ? { segments: ids('segments'), positions: ids('positions') } : {}) },
     ...(masked ? { ignored: ignore } : {}),
@@ -125,18 +134,18 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     },
     itemsPerBatch: batch,
     tokensPerBatch: batch * c.seq,
-    logits: (p, given) => logits(p, given),
+    logits: (p, given) => logitsOf(hidden(p, given, undefined), p),
     states: (p, given) => hidden(p, given, undefined),
     cache: (size, dtype) => cacheInputs(size, [d.kvHeads, d.headDim], dtype),
     extend: (p, cache, fed, size) => {
       const read = reading(size, fed, d.kvSeq.name)
-      const { states, carried } = walk(p, fed as unknown as Inputs, undefined, {
-        carried: cache, visible: read.visible, through: (layer, before, ks, vs) => { const { keys, values, cache: after } = read.through(layer, before, ks, vs); return { keys, values, carried: after } },
-      })
-      return { states, cache: carried } as unknown as Extended
+      const { embedded, stacked, step } = walking(p, fed as unknown as Inputs, undefined)
+      const memory: Omit<Memory<KeyValues>, 'carried'> = { visible: read.visible, through: (layer, before, ks, vs) => { const { keys, values, cache: after } = read.through(layer, before, ks, vs); return { keys, values, carried: after } } }
+      const { x, carried } = layers.walk({ x: embedded, carried: cache }, stacked, ({ x, carried }, now) => step(x, now, carried, memory))
+      return { states: entering(x, p.norm), cache: carried } as unknown as Extended
     },
     head: (p, states) => logitsOf(loose(states), p) as Tensor<string>,
-    loss: (p, { targets, ...given }, key) => nextTokenLoss(logits(p, given, c.dropout > 0 || c.attentionDropout > 0 ? key : undefined), d.vocab, targets, { masked, training: key !== undefined }),
+    loss,
     quantized: (p, how) => llamaQuantized(p, d, how),
   }
   // Which of the extras there are is what the configuration's type says.

@@ -9,20 +9,23 @@ import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
 import { fullNode, make } from '../graph/make.ts'
 import { shapeOf, type Node } from '../graph/node.ts'
-import { roll, shift } from '../graph/rearrange.ts'
+import { roll, shift, stack } from '../graph/rearrange.ts'
 import { scan } from '../graph/scan.ts'
 import { broadcast, iota, leavesOf, loose, rebuildTree, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Tensor, Tree, Without } from '../graph/types.ts'
 import { lifted } from './lift.ts'
 import type { Cut } from './lifting.ts'
 import { planOf, type Pipelined, type Plan } from './schedule.ts'
-import { batchOf, filled, guarded, placed, stagesOf, traced, type Stages, type Traced } from './stages.ts'
+import { filled, placed, stagesOf, type Stages } from './places.ts'
+import { batchOf, guarded, traced, type Traced } from './stages.ts'
 
 type T = Tensor<string>
 
 export interface PipelineOptions extends Pipelined {
   /** The dim of a batch, which is cut into microbatches: `batch` unless said. */
   readonly batch?: string | undefined
+  /** How many layers there are, where they are not stacked in their order but lie in the places that `placesOf` has for them: where they are used, so that none moves. */
+  readonly layers?: number | undefined
 }
 
 /** A sum of which all but one addend along a dim are 0: exact in any dtype. */
@@ -55,13 +58,16 @@ export function worksOf<X extends Tree>(over: Dim, x: X, stacked: Tree, block: (
     const found = leaf.shape.find(d => d.name === over.name)
     if (found?.size !== over.size) throw new DimError({ code: 'pipeline-layers', what: `pipeline over "${over.name}" of size ${over.size}: ${path === '' ? 'what is stacked' : `"${path}"`} ${found === undefined ? 'lacks that dim' : `has size ${found.size}`}`, details: { tensor: names(leaf.shape).join(' ') }, fix: 'stack what blocks are given along their dim', at: userSite() })
   }
-  const stages = stagesOf(over, options, plan)
-  const real = filled(stages)
+  const stages = stagesOf(over.name, options.layers ?? over.size, options, plan)
+  if (options.layers !== undefined && over.size !== stages.places.length) {
+    throw new DimError({ code: 'pipeline-layers', what: `pipeline over "${over.name}" of size ${over.size}: ${options.layers} layers have ${stages.places.length} places`, fix: 'stack them in the places that placesOf says', at: userSite() })
+  }
+  const real = filled(over.name, stages)
   return {
     plan, stages, whole, stage: iota(stages.stage) as T,
     part: { name: whole.name, size: whole.size / plan.microbatches }, micro: { name: hiddenName(whole.name, 'micro'), size: plan.microbatches }, ticks: { name: hiddenName(whole.name, 'tick'), size: plan.forwardTicks },
     traced: traced(over, x, stacked, stages, block),
-    layers: leavesOf(stacked).map(l => placed(l.leaf, over, stages)), real: real === undefined ? [] : [real],
+    layers: leavesOf(stacked).map(l => placed(l.leaf, over.name, stages, options.layers !== undefined)), real: real === undefined ? [] : [real],
   }
 }
 
@@ -83,7 +89,7 @@ const layersOf = ({ stages: { rounds } }: Works, w: T, round: T | undefined): T 
   if (rounds === undefined || round === undefined) return w
   if (!isFloat(w.dtype)) return w.take(rounds.name, round)
   return withGradient([w, round], ([w, round]): T => w.take(rounds.name, round),
-    (g, _, [w, round]) => [choose(along(iota(rounds), ...round.shape).equal(along(round, rounds)), tensor<string>(make('broadcast', [g.node], { shape: w.shape })), 0), undefined])
+    (g, _, [, round]) => [stack<string, string>(Array.from({ length: rounds.size }, (_, r) => choose(round.equal(r), g, 0)), rounds as never) as T, undefined])
 }
 
 /** What the stages make of what came to them. `given` are x's leaves with the dim of the stages, `turn` says for each how far it is; `standing` stands for what blocks use from outside. */
@@ -150,7 +156,7 @@ export const handedOn = (x: T, { stages: { stage }, plan: { rounds } }: Pick<Wor
  * written for the whole batch: dropout, masks and whatever else has the batch's dim is cut with it, so that the numbers are those of the scan. Along the batch a block treats each element by
  * itself. x: any dims with `batch`, the same before and after a block.
  *
- * Layers rest where they are used with a rule for `over` beside that for `stage`, `{ stage: 'pipe', layers: 'pipe' }`; in rounds, and in stages of unlike length, they are moved there once a step.
+ * Layers rest where they are used with a rule for `over` beside that for `stage`, `{ stage: 'pipe', layers: 'pipe' }`; in rounds, and in stages of unlike length, they have to be moved there, unless they are stacked in the places of `placesOf`.
  * @throws UsageError where an option is none, or there are fewer layers than stages; DimError where microbatches do not divide the batch, or a block changes what it hands on, or mixes examples
  */
 export function pipeline<N extends string, X extends Tree, W extends Tree>(over: Dim<N>, x: X, stacked: W, block: (x: X, layer: Without<W, N>) => X, options: PipelineOptions): X {

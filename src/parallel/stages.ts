@@ -1,73 +1,19 @@
-/** Stacked layers as the stages of a pipeline have them, and what a stage computes: its layers, one after another. */
-import { formatShape, hiddenName, type Dim } from '../core/dim.ts'
+/** What a stage of a pipeline computes: its layers, one after another. */
+import { formatShape, type Dim } from '../core/dim.ts'
 import { isFloat } from '../core/dtype.ts'
-import { DimError, UsageError } from '../core/errors.ts'
+import { DimError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
 import { inputNode } from '../graph/input.ts'
 import { dtypeOf, shapeOf, type Node } from '../graph/node.ts'
-import { index, pad, slice, stack } from '../graph/rearrange.ts'
+import { index } from '../graph/rearrange.ts'
 import { scan } from '../graph/scan.ts'
 import { alike, difference } from '../graph/state.ts'
-import { broadcast, iota, leavesOf, loose, mapTree, rebuildTree, tensor, where } from '../graph/tensor.ts'
+import { leavesOf, loose, mapTree, rebuildTree, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Tensor, Tree } from '../graph/types.ts'
-import { numbersAlong } from '../nn/numbers.ts'
-import type { Pipelined, Plan } from './schedule.ts'
+import type { Stages } from './places.ts'
 
 type T = Tensor<string>
-
-/** The dims of layers in a pipeline. */
-export interface Stages {
-  readonly stage: Dim
-  /** Rounds of a circular schedule. */
-  readonly rounds: Dim | undefined
-  /** The layers of one stage in one round. */
-  readonly own: Dim
-  /** How many of these there are, of each piece: round by round, in a round stage by stage. Undefined where all have as many. */
-  readonly counts: readonly number[] | undefined
-}
-
-/** @throws UsageError where there are fewer layers than stages, or other numbers of them are said */
-export function stagesOf(over: Dim, { stages }: Pipelined, { stages: p, rounds }: Plan): Stages {
-  const pieces = p * rounds
-  const said = typeof stages === 'number' ? undefined : stages
-  const wrong = (what: string, fix: string): UsageError => new UsageError({ code: 'pipeline-layers', what: `pipeline: ${what}`, fix, at: userSite() })
-  if (over.size < pieces) throw wrong(`${over.size} layers cannot be ${pieces} stages${rounds === 1 ? '' : ` (${p} in each of ${rounds} rounds)`}`, `use at most ${over.size} stages, or more layers`)
-  const total = said?.reduce((a, b) => a + b, 0) ?? 0
-  if (said !== undefined && total * rounds !== over.size) throw wrong(`the stages [${said.join(', ')}] have ${total} layers${rounds === 1 ? '' : ` in each of ${rounds} rounds`}, and there are ${over.size}`, 'let the numbers of layers add up')
-  // The first pieces have a layer more where they do not divide.
-  const counts = Array.from({ length: pieces }, (_, i) => said?.[i % p] ?? Math.floor(over.size / pieces) + (i < over.size % pieces ? 1 : 0))
-  const most = Math.max(...counts)
-  return {
-    stage: { name: 'stage', size: p }, rounds: rounds === 1 ? undefined : { name: hiddenName(over.name, 'round'), size: rounds },
-    // Of a name that no layout has a rule for: what lies on an axis is the stages.
-    own: { name: hiddenName(over.name, 'own'), size: most }, counts: counts.every(n => n === most) ? undefined : counts,
-  }
-}
-
-/** A tensor stacked along the layers, along rounds, stages and a stage's layers instead. Where stages have fewer layers than others zeros fill them up. */
-export function placed(x: AnyTensor, over: Dim, { stage, rounds, own, counts }: Stages): T {
-  const into = [...rounds === undefined ? [] : [rounds], stage]
-  if (counts === undefined) return loose(x).split(over.name, [...into, own])
-  let start = 0
-  const pieces = counts.map(n => {
-    const piece: T = slice<string, string>(loose(x), over.name, { start, end: start + n, as: own.name as never })
-    start += n
-    // Numbers of layers may be bools, which are not padded with numbers.
-    return pad<string, string>(piece, own.name, 0, own.size - n)
-  })
-  const one: Dim = { name: hiddenName(over.name, 'piece'), size: pieces.length }
-  return loose(stack<string, string>(pieces, one as never)).split(one.name, into)
-}
-
-/** Which of the places for layers have one: bools over rounds, stages and a stage's layers. */
-export function filled({ stage, rounds, own, counts }: Stages): T | undefined {
-  if (counts === undefined) return undefined
-  const into = [...rounds === undefined ? [] : [rounds], stage]
-  const one: Dim = { name: hiddenName(stage.name, 'piece'), size: counts.length }
-  const most = loose(broadcast(numbersAlong(one, counts, 'i32'), [own]))
-  return loose(broadcast(iota(own), [one])).less(most).split(one.name, into)
-}
 
 /**
  * The same tensor; its cotangent is 0 where it is not on. An idle stage computes with whatever is there, which may be no number, and 0 times that is no 0: so what comes back from it
@@ -87,10 +33,10 @@ const standIn = (name: string, like: Node, shape: readonly Dim[] = shapeOf(like)
  * The graph of one stage. Its params are x's leaves, those of the layers with `own` in place of `over`, which of these there are where that differs, and whether the stage has anything to do.
  * @throws DimError where a block returns something else than it is given
  */
-export function traced<X extends Tree>(over: Dim, x: X, layers: Tree, { own, counts }: Stages, block: (x: X, layer: Tree) => X): Traced {
+export function traced<X extends Tree>(over: Dim, x: X, layers: Tree, { own, full }: Stages, block: (x: X, layer: Tree) => X): Traced {
   const xs = leavesOf(x).map(({ path, leaf }) => standIn(`x.${path}`, leaf.node))
   const ws = leavesOf(layers).map(({ path, leaf }) => standIn(path, leaf.node, [own, ...leaf.shape.filter(d => d.name !== over.name)]))
-  const there = counts === undefined ? [] : [inputNode('filled', 'compute', { shape: [own], dtype: 'bool' })]
+  const there = full ? [] : [inputNode('filled', 'compute', { shape: [own], dtype: 'bool' })]
   const on = inputNode('on', 'compute', { shape: [], dtype: 'bool' })
   const guard = (nodes: readonly Node[]): T[] => nodes.map(n => guarded(tensor(n), tensor(on)))
 
