@@ -18,7 +18,7 @@ export type Keep = (n: Node) => boolean
 const isWeightContraction = (n: Node): boolean => {
   if (n.op === 'conv') return true
   if (n.op !== 'dot') return false
-  const right = names(shapeOf(operand(n, 1)))
+  const right = names(shapeOf(operand(n, 1))).filter(d => d !== n.attrs.each)
   return names(shapeOf(operand(n, 0))).every(d => n.attrs.over.includes(d) || !right.includes(d))
 }
 

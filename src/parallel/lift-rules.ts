@@ -159,7 +159,11 @@ export const rules: Table<Results, [Lifting]> = {
   },
   relayout: plain, stopGradient: plain, named: plain, customGradient,
   unary: plain, binary: elementwise, compare: elementwise, select: elementwise, convert: plain, threefry: elementwise,
-  dot: (n, c) => { c.apart(n, n.attrs.over, true); return plain(n, c) },
+  dot: (n, c) => {
+    c.apart(n, n.attrs.over, true)
+    const operands = c.each(n.inputs)
+    return [make('dot', operands, operands.every(c.isLifted) ? { ...n.attrs, each: c.stage.name } : n.attrs, n.site)]
+  },
   reduce: (n, c) => { c.apart(n, n.attrs.over, n.attrs.kind === 'sum'); return plain(n, c) },
   splitDim: (n, c) => along([n.attrs.dim], plain)(n, c),
   mergeDims: (n, c) => along(n.attrs.from, plain)(n, c),

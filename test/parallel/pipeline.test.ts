@@ -39,7 +39,7 @@ describe.each([4, 5])('%i layers', layers => {
     [{ stages: 2, microbatches: 4, schedule: '1f1b' }, { stage: 2 }, { layout: { stage: 'stage' } }],
     [{ stages: 2, microbatches: 2, schedule: 'circular' }, { stage: 2 }, { layout: { stage: 'stage' }, params: { embed: 'stage' } }],
   ]
-  test.each((layers === 4 ? even : uneven).map(c => [`${JSON.stringify(c[0])} on ${JSON.stringify(c[1])} ${JSON.stringify(c[2])} ${c[3] ?? ''}`, ...c] as const))('%s', async (_, how, mesh, where, remat) => {
+  test.each((layers === 4 ? even : uneven).map(c => [`${JSON.stringify(c[0])} on ${JSON.stringify(c[1])} ${JSON.stringify(c[2])} ${String(c[3] ?? '')}`, ...c] as const))('%s', async (_, how, mesh, where, remat) => {
     expect(furthest(expected, await valuesOf(given, how, backend, mesh, where, remat))).toBeLessThan(nearly)
   })
 })
