@@ -119,6 +119,15 @@ const rowsOf = (kind: Row['kind'], count: (p: Held) => number, elements: (p: Hel
   return [...held.filter(p => !isSmall(p)).map(p => row(elements(p), count(p))), ...together]
 }
 type Held = ReturnType<typeof localParameters>[number]
+/** Gradients reduce-scattered: of a layer's in its turn what is worth a collective of its own, so that only one layer's are whole at once; the rest after the loop. */
+const scattered = (held: readonly Held[], layers: number): Row[] => {
+  const perTurn = (p: Held): number => p.elements / layers
+  const inTurns = (p: Held): boolean => layered(p) && !small({ elements: perTurn(p) })
+  return [
+    ...held.filter(inTurns).map((p): Row => ({ kind: 'reduce-scatter', axes: ['batch'], count: layers, elements: perTurn(p) })),
+    ...rowsOf('reduce-scatter', () => 1, p => p.elements, held.filter(p => !inTurns(p)), p => p.elements),
+  ]
+}
 
 test.each([2, 4])('FSDP over %i: parameters gathered where they are used, gradients reduce-scattered', b => {
   const { layers } = tiny
@@ -131,7 +140,7 @@ test.each([2, 4])('FSDP over %i: parameters gathered where they are used, gradie
     ...gathered(resting),
     // The backward pass gathers again what it reads; the last bias is only added.
     ...gathered(resting.filter(p => layered(p) && p.path !== 'blocks.downBias')),
-    ...rowsOf('reduce-scatter', () => 1, p => p.elements, resting, p => p.elements),
+    ...scattered(resting, layers),
     ...rowsOf('all-reduce', () => 1, p => p.elements, held.filter(p => !resting.includes(p)), p => p.elements),
     // The loss, and the norm of gradients that are split.
     allReduce('batch', 2, 1),
@@ -146,7 +155,7 @@ test.each([2, 4])('ZeRO-1 over %i: gradients reduce-scattered, new parameters ga
   // New parameters are there at the same time, in layers or not.
   const small1 = split.filter(p => small({ elements: p.elements }))
   const expected = [
-    ...rowsOf('reduce-scatter', () => 1, whole, split, whole),
+    ...scattered(split, tiny.layers),
     ...split.filter(p => !small1.includes(p)).map((p): Row => ({ kind: 'all-gather', axes: ['batch'], count: 1, elements: p.elements / b })),
     { kind: 'all-gather', axes: ['batch'], count: 1, elements: small1.reduce((n, p) => n + p.elements, 0) / b } as const,
     ...rowsOf('all-reduce', () => 1, whole, held.filter(p => !split.includes(p)), whole),

@@ -2,6 +2,7 @@
 import { formatShape, hiddenName, nameOf, names, type Dim, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { cotangentIn, sumsIn } from '../graph/half-precision.ts'
+import { make } from '../graph/make.ts'
 import { scan } from '../graph/scan.ts'
 import { userSite } from '../core/site.ts'
 import { overWeight, type Weighted } from '../graph/outcome.ts'
@@ -35,8 +36,8 @@ type Stacked = { readonly weight: readonly Tensor<string>[]; readonly updates: {
  * as `lossAndGrads` does, each counts by it: Σ wᵢ lᵢ / Σ wᵢ, which is the mean over all that counts in the batch, however unevenly that
  * lies in the microbatches; 0 where nothing counts. Without weights, the mean over `parts`: right for means over `dim`. Metrics are joined by
  * their own weights. `f` sees `dim` smaller, under its own name, and the microbatch's number (i32), to draw other random
- * numbers in each. On a mesh a microbatch has examples of every device's part of the batch, so that no example moves, and
- * gradients stay partial until the loop is done: they are reduced once, after it.
+ * numbers in each. On a mesh a microbatch has examples of every device's part of the batch, so that no example moves. The sums of gradients lie as the
+ * layout `gradients` has it, each microbatch's reduce-scattered to where that splits them; what it leaves whole stays partial until the loop is done, and is reduced once, after it.
  * @throws DimError when `dim` is in no tensor of the batch, or cannot be cut into `parts` equal parts
  */
 export function accumulate<P extends Tree, B extends Tree>(
@@ -60,7 +61,7 @@ export function accumulate<P extends Tree, B extends Tree>(
     const times = (y: Tensor<string>, by = weight): Tensor<string> => (by === undefined ? y : y.mul(loose(by).cast(y.dtype)))
     return [{
       value: sum.value.add(times(loose(expectDims(value, [])).cast(sum.value.dtype))),
-      grads: zipTrees(sum.grads, grads, (s, g) => s.add(times(tensor(cotangentIn(expectDims(g, s.shape).node, s.dtype))))),
+      grads: zipTrees(sum.grads, grads, (s, g) => s.add(times(tensor(make('relayout', [cotangentIn(expectDims(g, s.shape).node, s.dtype)], { to: 'gradients', keepsSums: true }))))),
     }, {
       weight: weight === undefined ? [] : [loose(weight)], updates: mapTree(updates, u => loose(u)) as Stacked['updates'],
       metrics: Object.fromEntries(Object.entries(metrics).map(([key, m]) => [key, { sum: times(loose(m.value).cast(widest), m.weight), weight: loose(m.weight) }])),

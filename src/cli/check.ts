@@ -11,7 +11,7 @@ import { leavesOf, type Tree } from '../engine/index.ts'
 import { dtypeOf, shapeOf, type Node } from '../graph/node.ts'
 import { checkGraph } from '../partition/partition.ts'
 import { stateOf } from '../train/program.ts'
-import { layoutsOf, meshOfRun, modelOf, type Run } from '../train/run.ts'
+import { checkMicrobatches, layoutsOf, meshOfRun, modelOf, type Run } from '../train/run.ts'
 import { trainerConfig } from '../train/session.ts'
 import { formatBytes, shellWord } from './format.ts'
 
@@ -28,7 +28,7 @@ const without = (rules: Layout, axes: readonly string[]): Layout =>
 
 /** The rules of a run by the field that holds them. What a layout other than the first starts from is no rule. */
 const rulesByField = (run: Run): readonly (readonly [field: string, rules: Layout])[] => {
-  const others = [['params', run.params], ['state', run.state], ...Object.entries(run.layouts).map(([name, rules]) => [`layouts.${name}`, rules] as const)] as const
+  const others = [['params', run.params], ['state', run.state], ['gradients', run.gradients], ...Object.entries(run.layouts).map(([name, rules]) => [`layouts.${name}`, rules] as const)] as const
   return [['layout', run.layout], ...others.map(([field, { from: _, ...rules }]): readonly [string, Layout] => [field, rules])]
 }
 
@@ -71,17 +71,18 @@ function smaller(run: Run, { axes }: Mesh): string {
 }
 
 /**
- * How many devices a run needs; `onHost` where they share this machine's memory, `setsFields` where the command has --set.
+ * How many devices a run needs; `onHost` where they share this machine's memory, `setsFields` where the command has --set, `onPaper` where it computes on none.
  * @throws LayoutError, UsageError when its mesh, layout or size cannot be.
  */
-export function checkRun(run: Run, { onHost, setsFields }: { readonly onHost: boolean; readonly setsFields: boolean }): number {
+export function checkRun(run: Run, { onHost, setsFields, onPaper = false }: { readonly onHost: boolean; readonly setsFields: boolean; readonly onPaper?: boolean }): number {
   const mesh = meshOfRun(run)
-  if (mesh.size > mostDevices) {
+  if (mesh.size > mostDevices && !onPaper) {
     throw new UsageError({
       code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices; one process can hold ${mostDevices}`, fix: `use a smaller mesh, such as --mesh ${smaller(run, mesh)}`,
     })
   }
   checkAxes(run, mesh, setsFields)
+  checkMicrobatches(run)
   const model = modelOf(run)
   const inputsOf = (tree: Tree): Node<'input'>[] => leavesOf(tree).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
   const state = inputsOf(stateOf(model, trainerConfig(run)))

@@ -4,14 +4,16 @@ import { didYouMean } from '../core/nearest.ts'
 import type { PlainObject } from '../core/plain.ts'
 import type { DocumentFormat } from '../data/index.ts'
 import type { Backend } from '../engine/index.ts'
-import { classRows, isLanguageModel, isMaskedModel, likeliestRows, logProbabilityRows, type AnyModel, type RowModel } from '../models/index.ts'
+import { classRows, isLanguageModel, isMaskedModel, isWritingModel, likeliestRows, logProbabilityRows, type AnyModel, type RowModel, type WritingModel } from '../models/index.ts'
 import { openEmbedder } from '../serve/embed.ts'
+import { openAnswering, type Generating } from '../serve/open.ts'
 import { measure } from '../serve/measure.ts'
 import { shownMetric, type MeasureReport } from '../serve/report.ts'
 import { openRows, type RowProgram } from '../serve/rows.ts'
 import { choiceTask } from '../serve/tasks/choice.ts'
 import { classifyTask } from '../serve/tasks/classify.ts'
 import { generateTask } from '../serve/tasks/generate.ts'
+import { answerWriter, rowWriter, type Writer } from '../serve/tasks/writer.ts'
 import { lossTask } from '../serve/tasks/loss.ts'
 import { similarityTask } from '../serve/tasks/similarity.ts'
 import type { Task } from '../serve/tasks/task.ts'
@@ -32,7 +34,7 @@ export interface EvalTaskFlags extends MeasureFlags {
 
 type AnyTask = Task<unknown, PlainObject>
 /** A task of a folder's model, before anything is loaded; `open` makes it on a backend. */
-interface Prepared { readonly measured: MeasuredModel; readonly open: (backend: Backend, onCompile: (seq: number) => void) => { readonly task: AnyTask; readonly dispose: () => void } }
+interface Prepared { readonly measured: MeasuredModel; readonly open: (backend: Backend, onCompile: (seq: number) => void) => Promise<{ readonly task: AnyTask; readonly dispose: () => void | Promise<void> }> }
 type Prepare = (folder: string, flags: MeasureFlags, task: Pick<EvalTaskFlags, 'tokens'>) => Promise<Prepared>
 
 const usualTokens = 32
@@ -52,7 +54,7 @@ function byRows(measured: MeasuredModel, rowsOf: (model: AnyModel) => RowModel |
         return found
       }
       const program = openRows({ ...stored, lengths, padding, model }, { ...rowOptionsOf(measured), backend, onCompile })
-      return { task: task(program, measured.rows), dispose: () => { program.dispose() } }
+      return Promise.resolve({ task: task(program, measured.rows), dispose: () => { program.dispose() } })
     },
   }
 }
@@ -97,17 +99,28 @@ const tasks: { readonly [name: string]: Prepare } = {
       measured,
       open: (backend, onCompile) => {
         const embedder = openEmbedder(embedding, { ...rowOptionsOf(measured), backend, onCompile })
-        return { task: anyTask(similarityTask(embedder, 8 * measured.rows)), dispose: () => { embedder.dispose() } }
+        return Promise.resolve({ task: anyTask(similarityTask(embedder, 8 * measured.rows)), dispose: () => { embedder.dispose() } })
       },
     }
   },
   async generate(folder, flags, { tokens }) {
     const measured = await measuredModel(folder, flags, { usualRows: 8 })
-    const { tokenizer, lengths } = measured
+    const { tokenizer, lengths, model, run, rows } = measured
     const [ends, template] = [await endsIn(folder, measured), await templateIn(measured)]
-    const most = wholeNumber(tokens ?? String(Math.min(usualTokens, lengths.at(-1) ?? 1)), '--tokens', 1, lengths.at(-1))
-    return byRows(measured, model => likeliestRows(model, tokenizer.vocab), () => noModel(folder, measured, writes, decoders), (program, rows) =>
-      anyTask(generateTask({ program, tokenizer, tokens: most, ends, template, stretch: 4 * rows })))
+    const reads = isWritingModel(model) && model.encoder !== undefined
+    const room = Math.max(1, (lengths.at(-1) ?? 1) - (reads ? 1 : 0))
+    const most = wholeNumber(tokens ?? String(Math.min(usualTokens, room)), '--tokens', 1, room)
+    const taskOf = (writer: Writer): AnyTask => anyTask(generateTask({ writer, tokenizer, tokens: most, ends, template, stretch: 4 * rows }))
+    if (!reads) return byRows(measured, one => likeliestRows(one, tokenizer.vocab), () => noModel(folder, measured, 'writes no text', 'give one that does, such as a GPT, a Llama or a T5'), program => taskOf(rowWriter(program, { tokens: most, ends })))
+    return {
+      measured,
+      open: async backend => {
+        const from: Generating = { ...measured.stored, model: n => measured.built(n, lengths.at(-1) ?? 1) as unknown as WritingModel, tokenizer, ends }
+        const { rows: _, ...laid } = rowOptionsOf(measured)
+        const opened = await openAnswering(from, { backend, ...laid, requests: Math.ceil(rows / (run.mesh['batch'] ?? 1)) })
+        return { task: taskOf(answerWriter(opened, backend.processes, { tokens: most, ends })), dispose: () => opened.close() }
+      },
+    }
   },
 }
 export const taskNames: readonly string[] = Object.keys(tasks)
@@ -132,9 +145,9 @@ export async function evalTask(folder: string, given: EvalTaskFlags): Promise<vo
   requireRanks(meshOfRun(measured.run), runtime)
   const output = outputOf(processes, json === true)
   await keptWorkOn(processes, { devices: measured.devices, plugin: runtime, output, stopped: out === undefined ? 'stopped' : goesOn }, async (backend, signal) => {
-    const { task, dispose } = prepared.open(backend, seq => { output.status(`compiling for ${seq} tokens`, true) })
+    const { task, dispose } = await prepared.open(backend, seq => { output.status(`compiling for ${seq} tokens`, true) })
     const report = await measure(task, { data, format: read, out, model: folder, identity: measured.identity, restart: restart === true, processes, signal, onProgress: rateProgress(output, name === 'loss' ? 'windows' : 'items') })
-    dispose()
+    await dispose()
     output.clear()
     if (json !== true) show(report, out, output)
     else if (processes.rank === 0) process.stdout.write(`${JSON.stringify(report)}\n`)

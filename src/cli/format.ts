@@ -1,6 +1,6 @@
 /** Numbers as people read them. */
 
-const units = ['B', 'KB', 'MB', 'GB', 'TB'] as const
+const units = ['B', 'KB', 'MB', 'GB', 'TB', 'PB'] as const
 /** Decimal units, three digits: `1.23 MB`. */
 export function formatBytes(bytes: number): string {
   let [value, unit] = [bytes, 0]
@@ -10,6 +10,13 @@ export function formatBytes(bytes: number): string {
 /** `1.23 M`, `456 K`. */
 export function formatCount(n: number): string {
   return n >= 1e6 ? `${(n / 1e6).toPrecision(3)} M` : n >= 1e4 ? `${Math.round(n / 1e3)} K` : String(Math.round(n))
+}
+const flopUnits = ['FLOP', 'KFLOP', 'MFLOP', 'GFLOP', 'TFLOP', 'PFLOP', 'EFLOP', 'ZFLOP'] as const
+/** `1.23 TFLOP`. */
+export function formatFlops(flops: number): string {
+  let [value, unit] = [flops, 0]
+  while (value >= 999.5 && unit < flopUnits.length - 1) [value, unit] = [value / 1000, unit + 1]
+  return `${unit === 0 ? value : value.toPrecision(3)} ${flopUnits[unit] ?? ''}`
 }
 export const formatInteger = (n: number): string => Math.round(n).toLocaleString('en-US')
 /** `4 s`, `1:23`, `2:01:07`. */

@@ -18,7 +18,13 @@ export const withMeshFlags = (command: Command): Command => command
   .option('--mesh <axis=n,...>', 'the whole mesh')
   .option('--layout <dim=axis,...>', 'which dim lies on which axis; other layouts are fields of a run')
 
-export interface RunFlags extends MeshFlags {
+export interface LayoutFlags { readonly params?: string; readonly state?: string }
+/** Of commands with whole runs: the layouts of what rests. */
+export const withLayoutFlags = (command: Command): Command => command
+  .option('--params <dim=axis,...>', 'rules for parameters at rest, on top of the layout: embed=batch is FSDP')
+  .option('--state <dim=axis,...>', 'rules for the optimizer\'s slots, on top of those: alone, embed=batch is ZeRO-1')
+
+export interface RunFlags extends MeshFlags, LayoutFlags {
   readonly steps?: string
   readonly seed?: string
   readonly data?: readonly string[]
@@ -124,9 +130,9 @@ function meshOf(run: Run, { mesh, ...sizes }: MeshFlags): Fields {
 }
 
 /** Rules in the order given; a dim named twice takes both axes, the first the major one. */
-function layoutOf(text: string, now: Run['layout']): Fields {
+function layoutOf(text: string, flag: string, now: Run['layout']): Fields {
   const layout = new Map<string, string[]>()
-  for (const [dim, axis] of pairs(text, '--layout', 'DIM=AXIS', Object.entries(now).flatMap(([dim, rule]) => [rule].flat().map(axis => `${dim}=${axis}`)).join(',') || 'batch=batch')) layout.set(dim, [...layout.get(dim) ?? [], axis])
+  for (const [dim, axis] of pairs(text, flag, 'DIM=AXIS', Object.entries(now).flatMap(([dim, rule]) => [rule].flat().map(axis => `${dim}=${axis}`)).join(',') || 'batch=batch')) layout.set(dim, [...layout.get(dim) ?? [], axis])
   return Object.fromEntries([...layout].map(([dim, axes]) => [dim, axes.length === 1 ? axes[0] : axes]))
 }
 
@@ -134,7 +140,10 @@ function layoutOf(text: string, now: Run['layout']): Fields {
 export function applyFlags(run: Run, flags: RunFlags): Run {
   const fields: Fields = { ...structuredClone(fieldsOf(run)), mesh: meshOf(run, flags) }
   const schema = schemaOf(run)
-  if (flags.layout !== undefined) fields['layout'] = layoutOf(flags.layout, run.layout)
+  for (const field of ['layout', 'params', 'state'] as const) {
+    const given = flags[field]
+    if (given !== undefined) fields[field] = layoutOf(given, `--${field}`, run[field])
+  }
   if (flags.steps !== undefined) fields['steps'] = wholeNumber(flags.steps, '--steps', 1)
   if (flags.seed !== undefined) fields['seed'] = seedOf(flags.seed)
   if (flags.data !== undefined) {

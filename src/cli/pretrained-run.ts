@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { checkpointsName, newestIn, weightsIn } from '../checkpoint/index.ts'
 import { FileError, UsageError } from '../core/errors.ts'
 import { readTokenizer } from '../data/index.ts'
-import { filesOf, isLanguageModel, type LanguageModel } from '../models/index.ts'
+import { filesOf, isWritingModel, type WritingModel } from '../models/index.ts'
 import type { Generating } from '../serve/open.ts'
 import { readRunFile, readSummary } from '../train/folder.ts'
 import { adamwCosine } from '../train/optimizers.ts'
@@ -33,10 +33,10 @@ export async function generatingOf(given: Pretrained, run: Run): Promise<Generat
   const { folder, tokenizer: file, config } = given
   if (file === undefined) throw new FileError({ code: 'no-tokenizer', what: `${folder} holds no tokenizer.json`, fix: 'copy the model\'s own there' })
   const { model: part } = run
-  const build = (rows: number): LanguageModel => {
+  const build = (rows: number): WritingModel => {
     const model = modelOf({ ...run, batch: rows })
-    if (isLanguageModel(model)) return model
-    throw new UsageError({ code: 'no-text', what: `${folder} is a model of type ${JSON.stringify(config['model_type'])}, which writes no text`, fix: 'give one that does, such as a GPT or a Llama' })
+    if (isWritingModel(model)) return model
+    throw new UsageError({ code: 'no-text', what: `${folder} is a model of type ${JSON.stringify(config['model_type'])}, which writes no text`, fix: 'give one that does, such as a GPT, a Llama or a T5' })
   }
   const found = build(1)
   const naming = 'kind' in part ? filesOf(part as never, found as never)?.naming : undefined

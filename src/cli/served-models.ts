@@ -10,7 +10,7 @@ import type { Turns } from '../serve/turns.ts'
 import type { ServedModel } from '../server/index.ts'
 import type { Run } from '../train/run.ts'
 import { partOf, readPretrained } from '../pretrained/pretrained.ts'
-import { isLanguageModel, vectorRows } from '../models/index.ts'
+import { isWritingModel, vectorRows } from '../models/index.ts'
 import { newestWeights, type WeightsOfStep } from './pretrained-run.ts'
 import { plannedAdapters, type AdapterFlags } from './served-adapters.ts'
 import { measuredEmbedder, rowOptionsOf } from './measured-model.ts'
@@ -65,7 +65,7 @@ const nameOf = (folder: string): string => basename(folder).replace(/\.gguf$/, '
 /** Whether a folder's model writes; others may make vectors. */
 async function writesText(folder: string): Promise<boolean> {
   const given = await readPretrained(folder)
-  return isLanguageModel(partOf(given, { seq: Math.min(given.positions, 64) }).build({ batch: 1 }))
+  return isWritingModel(partOf(given, { seq: Math.min(given.positions, 64) }).build({ batch: 1 }))
 }
 
 /** @throws UsageError, FileError, LayoutError for what is wrong with a model, flags or layout */

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import { compile, mapTree, type Arrays, type Tree } from '../engine/index.ts'
-import { isLanguageModel, type LanguageModel } from '../models/index.ts'
+import { isWritingModel, type WritingModel } from '../models/index.ts'
 import { openAnswering, type Generating } from '../serve/open.ts'
 import { Turns } from '../serve/turns.ts'
 import { openServer, type OpenServer } from '../server/index.ts'
@@ -34,9 +34,9 @@ const oldest = 5000
 /** @throws UsageError for a run that writes no text */
 export function servingBeside(run: Run, { port, host }: ServeFlags, { output, keys, say }: { readonly output: Output; readonly keys: readonly string[]; readonly say: (event: object) => void }): Beside {
   const listens = wholeNumber(port, '--port', 0, 65535)
-  const build = (rows: number): LanguageModel => {
+  const build = (rows: number): WritingModel => {
     const model = modelOf({ ...run, batch: rows })
-    if (isLanguageModel(model)) return model
+    if (isWritingModel(model)) return model
     throw new UsageError({ code: 'no-text', what: `--serve: the model of ${run.name} writes no text`, fix: 'leave it out' })
   }
   build(1)

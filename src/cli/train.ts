@@ -2,13 +2,13 @@
 import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import type { Run } from '../train/run.ts'
-import { applyFlags, type RunFlags } from './overrides.ts'
+import { applyFlags, withLayoutFlags, type RunFlags } from './overrides.ts'
 import { loadRecipe } from './recipes.ts'
 import { trainRun, withTrainingFlags, type TrainingFlags } from './training.ts'
 
 interface Flags extends RunFlags, TrainingFlags { readonly resume?: string; readonly initFrom?: string; readonly only?: readonly string[]; readonly except?: readonly string[] }
 
-export const trainCommand = (): Command => withTrainingFlags(new Command('train')
+export const trainCommand = (): Command => withTrainingFlags(withLayoutFlags(new Command('train')
   .description('Train a model and write its run folder; with the folder of an interrupted run, go on with it.')
   .argument('[recipe]', 'a recipe\'s name, or a .ts file that exports a run', 'gpt-tiny')
   .option('--steps <n>', 'training steps')
@@ -18,7 +18,7 @@ export const trainCommand = (): Command => withTrainingFlags(new Command('train'
   .option('--resume <path>', 'start from a checkpoint of another run, with its slots, step and place in the data')
   .option('--init-from <path>', 'start from weights: a file, a folder in Hugging Face\'s layout, a run')
   .option('--only <name...>', 'of --init-from: the parameters to load; * stands for any characters')
-  .option('--except <name...>', 'of --init-from: those not to load'))
+  .option('--except <name...>', 'of --init-from: those not to load')))
   .addHelpText('after', `
 Examples:
   $ npx meshwork train gpt-tiny --batch 2 --model 2
@@ -26,7 +26,7 @@ Examples:
   $ npx meshwork train gpt-tiny --out runs/first --set checkpoint.every=100      the same line again goes on after an interruption
   $ mpirun -n 4 npx meshwork train gpt-tiny --batch 2 --model 2
   $ npx meshwork train my-recipe.ts --mesh replica=2,model=2 --layout batch=replica,hidden=model
-  $ npx meshwork train gpt-tiny --batch 2 --set params.embed=batch            parameters rest in parts (FSDP)
+  $ npx meshwork train gpt-tiny --batch 2 --params embed=batch                parameters rest in parts (FSDP)
   $ npx meshwork train gpt-tiny --model 2 --set layouts.residual.seq=model    sequence parallelism
 
 Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint and the run, and exits with 130 (143, 129); a second one quits at once.`)

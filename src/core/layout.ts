@@ -9,8 +9,8 @@ import { didYouMean } from './nearest.ts'
 /** Dim → the axis, or the axes with the major one first, that it is split over. */
 export type Layout<D extends string = string, A extends string = string> = { readonly [K in D]?: A | readonly A[] | undefined }
 
-/** The layouts that every program has: of activations, of parameters at rest, of optimizer slots. A model may name others. */
-export type Role = 'compute' | 'params' | 'state'
+/** The layouts that every program has: of activations, of parameters at rest, of optimizer slots, of gradients while those of microbatches are summed. A model may name others. */
+export type Role = 'compute' | 'params' | 'state' | 'gradients'
 
 /** Rules on top of those of another layout, which `from` names; `undefined` takes a rule back. */
 export type LayoutFrom<D extends string = string, A extends string = string, N extends string = string> = Layout<D, A> & { readonly from?: Role | N }
@@ -26,6 +26,8 @@ export interface Layouts<D extends string = string, A extends string = string, N
   readonly params?: LayoutFrom<D, A, NoInfer<N>>
   /** Optimizer slots, on top of `params`: `{ embed: 'batch' }` alone is ZeRO-1. */
   readonly state?: LayoutFrom<D, A, NoInfer<N>>
+  /** Sums of microbatches' gradients, on top of `params`: `{ from: 'state' }` is ZeRO-2, each microbatch's gradients reduce-scattered. */
+  readonly gradients?: LayoutFrom<D, A, NoInfer<N>>
   /** The layouts that the model names: `{ residual: { from: 'compute', seq: 'model' } }`. */
   readonly layouts?: { readonly [K in NoInfer<N>]?: LayoutFrom<D, A, NoInfer<N>> }
   /** The names that the model uses, besides those that this program does: another program of the same model has them. */

@@ -6,7 +6,7 @@ import type { Mesh } from './mesh.ts'
 import { didYouMean } from './nearest.ts'
 
 /** What they start from unless they say otherwise. */
-const starts: { readonly [K in Role]: Role | undefined } = { compute: undefined, params: 'compute', state: 'params' }
+const starts: { readonly [K in Role]: Role | undefined } = { compute: undefined, params: 'compute', state: 'params', gradients: 'params' }
 export const isRole = (name: string): name is Role => Object.hasOwn(starts, name)
 
 const own = <T>(record: { readonly [name: string]: T | undefined } | undefined, name: string): T | undefined =>

@@ -16,6 +16,7 @@ import type { AnyTensor, Tree } from '../graph/types.ts'
 import { collectives, type Collective } from '../partition/collectives.ts'
 import type { LocalGraph, Placement } from '../partition/local.ts'
 import { partition } from '../partition/partition.ts'
+import type { Wire } from '../partition/passes/wire.ts'
 import type { Backend, MemoryStats } from '../runtime/backend.ts'
 import { emit } from '../stablehlo/emit.ts'
 import { argumentsOf, type Leaf } from './arguments.ts'
@@ -37,6 +38,8 @@ export interface CompileOptions<A extends readonly Tree[] = readonly Tree[], N e
   readonly backend: Backend
   /** Dims that the layout may name though this program lacks them: another program of the same model has them. */
   readonly dims?: { readonly [name: string]: Dim }
+  /** In what numbers cross an axis, where not as they are: `{ data: 'bf16' }` rounds what is summed and gathered along it, gradients and parameters of FSDP. Results then depend on the mesh by as much. */
+  readonly wire?: Wire | undefined
   /** Positions of arguments whose arrays the program takes over, so that results of the same type lie in their place. */
   readonly donate?: readonly number[]
   /**
@@ -53,11 +56,13 @@ export interface Plan<A extends readonly Tree[] = readonly Tree[]> {
   readonly graph: Graph
   /** The program of one device: print it with `printLocal`. */
   readonly local: LocalGraph
-  /** As StableHLO. */
+  /** As StableHLO; written when it is first asked for. */
   readonly text: string
   readonly collectives: readonly Collective[]
   readonly inputs: readonly { readonly path: string; readonly placement: Placement }[]
-  /** The same in the form of the arguments. */
+  /** By the number of an input that is taken over, that of the output that lies in its place. */
+  readonly donations: ReadonlyMap<number, number>
+  /** How the inputs lie, in the form of the arguments. */
   readonly placements: { readonly [I in keyof A]: Placements<A[I]> }
 }
 
@@ -100,13 +105,16 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
   return { graph: { inputs, outputs }, result, paths: leaves.map(l => l.path) }
 }
 
+/** The graph of a function that is compiled: pruned, and with what is computed again in its place. @throws DimError as `compile` */
+export const graphOf = <A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Graph => trace(f, args).graph
+
 /** `devicesAs` is how the text names devices, and `kernels` whether it calls our own: as the backend that will run it does. */
 export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly kernels?: boolean }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
 export function plan<const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: PlanOptions<N>,
-): Plan<A> & { readonly donated: readonly number[]; readonly result: R } {
+): Plan<A> & { readonly result: R } {
   const { graph, result, paths } = trace(f, args)
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
   const counts = args.map(a => leavesOf(a).length)
@@ -116,7 +124,11 @@ export function plan<const A extends readonly Tree[], R extends Tree, N extends 
   const candidates = (options.donate ?? []).flatMap(arg => Array.from({ length: counts[arg] ?? 0 }, (_, i) => first(arg) + i))
   const pairs = donationPairs(local, candidates)
   const inputs = paths.map((path, i) => ({ path, placement: local.inputPlacements[i] })).filter((x): x is { path: string; placement: Placement } => x.placement !== undefined)
-  return { graph, local, text: emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, kernels: options.kernels === true }), collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donated: [...pairs.keys()], result }
+  let text: string | undefined
+  return {
+    graph, local, collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donations: pairs, result,
+    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, kernels: options.kernels === true }) },
+  }
 }
 
 /**
@@ -135,8 +147,9 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
     throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
   const kernels = options.batchInvariant === true && await backend.kernels()
-  const { donated, result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, kernels })
+  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, kernels })
   options.onPlan?.(planned)
+  const donated = [...planned.donations.keys()]
   const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
   const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))
   const inputs = planned.inputs.map(i => ({ ...i, fitting: new WeakSet<Placement>() }))

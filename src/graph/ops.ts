@@ -36,8 +36,8 @@ export interface BasicAttrs {
   /** To exactly this shape, which has all the operand's dims, in any order. */
   broadcast: { readonly shape: readonly Dim[] }
   rename: { readonly from: string; readonly to: string }
-  /** The same numbers, laid out by these rules or by the layout of this name; it starts from `otherwise`, where that is given and nothing else is said. */
-  relayout: { readonly to: Layout | string; readonly otherwise?: string }
+  /** The same numbers, laid out by these rules or by the layout of this name; it starts from `otherwise`, where that is given and nothing else is said. With `keepsSums` addends of which that layout splits no more are left addends. */
+  relayout: { readonly to: Layout | string; readonly otherwise?: string; readonly keepsSums?: true }
   stopGradient: Empty
   /** The same tensor, by a name that policies of recomputation know. */
   named: { readonly name: string }

@@ -5,7 +5,7 @@ import { param } from '../graph/param.ts'
 import { pad } from '../graph/rearrange.ts'
 import { broadcast, full, iota, isTensor, leavesOf, loose, where } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
-import type { LanguageModel } from './language.ts'
+import type { Encoder, WritingModel } from './language.ts'
 import { adaptedPaths, replaced, withLora, type Adapter, type Adapters, type LoraOptions } from './lora.ts'
 import type { Model } from './model.ts'
 
@@ -19,34 +19,36 @@ export interface AdapterStackOptions {
 }
 /** Weights, and by the paths of those that are adapted the factors of all adapters, along `adapter`: 0 changes nothing, i is in place i. */
 export type StackedParams = { readonly base: Tree; readonly lora: Adapters }
-export interface StackedModel extends LanguageModel {
+export interface StackedModel extends WritingModel {
   readonly params: StackedParams
   /** The stack with one adapter's factors in a place. It may have a smaller rank and fewer layers; what it lacks changes nothing. @throws UsageError where it is of another model */
   readonly insert: (stack: Adapters, one: Adapters, place: Scalar, scale: number) => Adapters
 }
 
 /** @throws UsageError as `adaptedPaths` */
-export function withAdapters(model: LanguageModel, { count, rank, on }: AdapterStackOptions): StackedModel {
+export function withAdapters(model: WritingModel, { count, rank, on }: AdapterStackOptions): StackedModel {
   const whole = model as unknown as Model<Tree, Tree>
   const { lora: one } = withLora(whole, { rank, ...(on === undefined ? {} : { on: adaptedPaths(whole.linear, on) }) } satisfies LoraOptions).params
   const adapter: Dim = { name: 'adapter', size: count + 1 }
   const stacked = (t: AnyTensor, path: string): Tensor<string> => { const [layers, rest] = [t.shape.filter(d => d.name === 'layers'), t.shape.filter(d => d.name !== 'layers')]; return loose(param(path, [...layers, adapter, ...rest] as unknown as readonly Dim<never>[], { init: 0 })) }
   const lora: Adapters = Object.fromEntries(Object.entries(one).map(([path, { down, up }]) => [path, { down: stacked(down, `lora.${path}.down`), up: stacked(up, `lora.${path}.up`) }]))
+  /** The weights with what each request's adapter changes of them. */
+  const changed = (what: string, params: Tree, of: AnyTensor | undefined): Tree => {
+    const { base, lora: all } = params as unknown as StackedParams
+    if (of === undefined) throw new UsageError({ code: 'adapter', what: `${what}: it is not said which adapter each request has`, fix: 'give their places: adapter' })
+    return replaced(base, path => {
+      const own = all[path]
+      if (own === undefined) return undefined
+      // What layers are scanned along has to have that dim.
+      const layers = own.down.shape.filter(d => d.name === 'layers')
+      return { ...own, of: layers.length === 0 ? loose(of) : loose(broadcast(loose(of), layers as never)) }
+    })
+  }
   return {
     ...model, dims: { ...model.dims, rank: { name: 'rank', size: rank }, adapter }, params: { base: model.params, lora },
     cache: (size, dtype) => model.cache(size, dtype),
-    extend(params, cache, fed, size) {
-      const { base, lora: all } = params as unknown as StackedParams
-      const { adapter: of } = fed
-      if (of === undefined) throw new UsageError({ code: 'adapter', what: 'extend: it is not said which adapter each request has', fix: 'give fed.adapter' })
-      return model.extend(replaced(base, path => {
-        const own = all[path]
-        if (own === undefined) return undefined
-        // What layers are scanned along has to have that dim.
-        const layers = own.down.shape.filter(d => d.name === 'layers')
-        return { ...own, of: layers.length === 0 ? loose(of) : loose(broadcast(of, layers)) }
-      }), cache, fed, size)
-    },
+    extend: (params, cache, fed, size) => model.extend(changed('extend', params, fed.adapter), cache, fed, size),
+    ...(model.encoder === undefined ? {} : { encoder: { ...model.encoder, read: (params, cache, sources, size) => (model.encoder as Encoder).read(changed('read', params, sources.adapter), cache, sources, size) } }),
     head: (params, states) => model.head((params as unknown as StackedParams).base, states),
     quantized: (params, how) => ({ base: model.quantized((params as unknown as StackedParams).base, how), lora: (params as unknown as StackedParams).lora }),
     insert: (stack, given, place, scale) => {

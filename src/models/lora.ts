@@ -7,7 +7,7 @@ import { endPattern } from '../core/pattern.ts'
 import { freezeParams, initialisers, param } from '../graph/param.ts'
 import { leavesOf, loose, mapTree } from '../graph/tensor.ts'
 import type { Tensor, Tree } from '../graph/types.ts'
-import { isLanguageModel, type LanguageModel } from './language.ts'
+import { isWritingModel, type WritingModel } from './language.ts'
 import type { Model } from './model.ts'
 
 export interface LoraOptions {
@@ -60,7 +60,7 @@ export function withLora<P extends Tree, B extends Tree, D extends string, L ext
   })
   const { logits, ...rest } = model
   // What else there is of some models that is given the weights.
-  const others = { ...throughWeights(model, adapted), ...(isLanguageModel(model) ? { quantized: halves(model) } : {}) }
+  const others = { ...throughWeights(model, adapted), ...(isWritingModel(model) ? { quantized: halves(model), ...encoderOf(model, adapted) } : {}) }
   return {
     ...rest, ...others,
     dims: { ...model.dims, rank } as LoraModel<P, B, D, L>['dims'],
@@ -80,8 +80,11 @@ function throughWeights<P extends Tree>(model: object, adapted: (params: LoraPar
   const makers = Object.entries(model as { readonly [name: string]: (params: P, ...rest: readonly unknown[]) => unknown }).filter(([name]) => (given as readonly string[]).includes(name))
   return Object.fromEntries(makers.map(([name, make]) => [name, (params: LoraParams<P>, ...rest: readonly unknown[]) => make(adapted(params), ...rest)]))
 }
+function encoderOf<P extends Tree>({ encoder }: WritingModel, adapted: (params: LoraParams<P>) => P): Pick<WritingModel, 'encoder'> {
+  return encoder === undefined ? {} : { encoder: { ...encoder, read: (params, ...rest) => encoder.read(adapted(params as unknown as LoraParams<P>), ...rest) } }
+}
 /** Only the weights are held in few bits. */
-const halves = ({ quantized }: LanguageModel): LanguageModel['quantized'] => (params, how) => { const { base, lora } = params as unknown as LoraParams<Tree>; return { base: quantized(base, how), lora } }
+const halves = ({ quantized }: WritingModel): WritingModel['quantized'] => (params, how) => { const { base, lora } = params as unknown as LoraParams<Tree>; return { base: quantized(base, how), lora } }
 
 /** A tree of weights with what is adapted in place of some: a linear layer takes either. */
 export function replaced<P>(tree: P, change: (path: string) => (Adapter & { readonly of?: Tensor<string> }) | undefined, path = ''): P {

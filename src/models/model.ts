@@ -10,6 +10,15 @@ import type { AnyTensor, Tree } from '../graph/types.ts'
 export interface Precision { readonly params: DType; readonly compute: DType }
 export const inFull: Precision = { params: 'f32', compute: 'f32' }
 
+/** How the stages of a pipeline take turns: what a plan says of it. */
+export interface PipelineSchedule {
+  readonly schedule: string
+  readonly stages: number
+  readonly microbatches: number
+  /** Which share of a step a stage has nothing to do, where each forward takes as long as each backward. */
+  readonly idle: number
+}
+
 /** The dims of a model by their names. */
 export type ModelDims<D extends string = string> = { readonly [N in D]: Dim<N> }
 
@@ -36,6 +45,8 @@ export interface Model<P extends Tree, B extends Tree, D extends string = string
   readonly loss: (params: P, batch: B, key?: Key) => Outcome
   /** Its linear layers: of each weight, by its path, the dims that are contracted. What is adapted, or held in few bits, is chosen among them. */
   readonly linear?: { readonly [path: string]: readonly string[] }
+  /** Where its layers are stages of a pipeline, how these take turns. */
+  readonly pipeline?: PipelineSchedule
   /** What the loss is made of, before it is compared with what is wanted. */
   readonly logits?: (params: P, batch: B) => AnyTensor
 }

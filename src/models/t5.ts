@@ -2,88 +2,54 @@
 import { dims, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { input } from '../graph/input.ts'
-import { initialisers, param } from '../graph/param.ts'
 import { fold, type Key } from '../graph/random.ts'
 import { scan } from '../graph/scan.ts'
-import { iota, loose } from '../graph/tensor.ts'
-import type { Scalar, Tensor } from '../graph/types.ts'
+import { broadcast, iota, loose } from '../graph/tensor.ts'
+import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
+import { attention, type AttentionOptions } from '../nn/attention.ts'
+import { cacheInputs, reading, readingSources, storing, type CacheSize, type Fed, type KeyValues } from '../nn/cache.ts'
 import { rmsNorm } from '../nn/functional.ts'
 import { linear } from '../nn/linear.ts'
-import { relativeBuckets } from '../nn/relative.ts'
-import { keeping, seeing } from '../nn/visible.ts'
+import { rowsOf, weightIn, type Quantize } from '../nn/quantize.ts'
+import { bucketsOf, relativeBuckets } from '../nn/relative.ts'
+import { keeping, seeing, type Visibility } from '../nn/visible.ts'
 import { classOutcome, ignored } from './class-outcome.ts'
-import { activations, type Activation } from './activation.ts'
+import { activations } from './activation.ts'
 import { dropped } from './encoder-blocks.ts'
-import { heads, headsLinear } from './heads.ts'
+import { headsLinear } from './heads.ts'
+import type { Encoder, Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
+import { blocksOf } from './next-token.ts'
+import { t5Parameters, t5Quantized, type T5Config, type T5Dims, type T5LayerFeed, type T5LayerHeads, type T5Params, type T5Weights } from './t5-params.ts'
 
-type Count = 'vocab' | 'source' | 'target' | 'encoderLayers' | 'decoderLayers' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'buckets'
-export type T5Config = { readonly [F in Count]: number } & {
-  /** Distances from this on share a bucket. */
-  readonly farthest: number
-  /** Whether the feed-forward net's activation is a gate (version 1.1). */
-  readonly gated: boolean
-  readonly activation: Activation
-  /** Whether the logits' weights are the tokens' embeddings, and logits are scaled by 1 / √embed. */
-  readonly tied: boolean
-  readonly epsilon: number
-  /** The token that fills up a source, and is not seen. */
-  readonly padding: number
-  readonly dropout: number
-}
+export type { T5Config, T5Params } from './t5-params.ts'
 
-type Dims = { readonly [N in Exclude<Count, 'encoderLayers' | 'decoderLayers'> | 'layers' | 'batch' | 'kvSource' | 'kvTarget']: Dim<N> }
-/** Of an encoder and of a decoder: the same name in other sizes. */
-type L = 'layers'
-type Heads = { readonly [N in 'query' | 'key' | 'value' | 'out']: Tensor<L | 'embed' | 'heads' | 'headDim'> } & { readonly norm: Tensor<L | 'embed'> }
-/** `gate` where it is gated, whose activation gates `up`. */
-type FeedForward = { readonly norm: Tensor<L | 'embed'>; readonly up: Tensor<L | 'embed' | 'hidden'>; readonly gate?: Tensor<L | 'embed' | 'hidden'>; readonly down: Tensor<L | 'embed' | 'hidden'> }
-type LayerFeed = { readonly norm: Tensor<'embed'>; readonly up: Tensor<'embed' | 'hidden'>; readonly gate?: Tensor<'embed' | 'hidden'>; readonly down: Tensor<'embed' | 'hidden'> }
-type Bias = Tensor<'buckets' | 'heads'>
-export type T5Params = {
-  readonly tokens: Tensor<'vocab' | 'embed'>
-  readonly encoder: { readonly self: Heads; readonly feed: FeedForward; readonly bias: Bias; readonly norm: Tensor<'embed'> }
-  readonly decoder: { readonly self: Heads; readonly cross: Heads; readonly feed: FeedForward; readonly bias: Bias; readonly norm: Tensor<'embed'> }
-  /** Where logits are not tied. */
-  readonly out?: Tensor<'vocab' | 'embed'>
-}
 /** `target` is what was written so far, one token behind `labels`, beginning with the padding token; labels of −100 do not count. */
 export type T5Batch = { readonly source: Tensor<'batch' | 'source'>; readonly target: Tensor<'batch' | 'target'>; readonly labels: Tensor<'batch' | 'target'> }
-export type T5 = Model<T5Params, T5Batch, keyof Dims> & {
-  readonly dims: Dims
+export type T5 = Omit<Model<T5Params, T5Batch, keyof T5Dims>, 'logits'> & {
+  readonly dims: T5Dims
   readonly tokensPerBatch: number
   /** batch source embed. */
-  readonly encode: (params: T5Params, source: T5Batch['source'], key?: Key) => Tensor<'batch' | 'source' | 'embed'>
+  readonly encode: (params: T5Weights, source: T5Batch['source'], key?: Key) => Tensor<'batch' | 'source' | 'embed'>
   /** batch target vocab. */
-  readonly logits: (params: T5Params, batch: Omit<T5Batch, 'labels'>, key?: Key) => Tensor<'batch' | 'target' | 'vocab'>
+  readonly logits: (params: T5Weights, batch: Omit<T5Batch, 'labels'>, key?: Key) => Tensor<'batch' | 'target' | 'vocab'>
+  readonly encoder: Encoder
+  readonly cache: (size: CacheSize, dtype: DType) => KeyValues
+  readonly extend: (params: T5Weights, cache: KeyValues, fed: Fed, size: CacheSize) => Extended
+  readonly head: (params: T5Weights, states: AnyTensor) => Tensor<string>
+  readonly quantized: (params: T5Params, how: Quantize) => T5Weights
 }
 
-function parameters({ vocab, embed, heads, headDim, hidden, buckets }: Dims, encoderLayers: Dim<L>, decoderLayers: Dim<L>, { gated, tied }: T5Config, dtype: DType): T5Params {
-  const weight = (variance: number) => ({ dtype, init: initialisers.normal(Math.sqrt(variance)), decays: true })
-  const gain = { dtype, init: 1 }
-  const of = (l: Dim<L>) => {
-    const norm = (name: string): Tensor<L | 'embed'> => param(`${name}.norm`, [l, embed], gain)
-    const made = <A extends 'embed' | 'hidden' | 'heads' | 'headDim'>(name: string, rest: readonly Dim<A>[], variance: number): Tensor<L | A> => param<readonly Dim<L | A>[]>(name, [l, ...rest] as never, weight(variance))
-    const project = (name: string, variance: number) => made(name, [heads, headDim, embed], variance)
-    return {
-      // Queries begin small instead of being divided by √headDim.
-      heads: (name: string): Heads => ({
-        norm: norm(name), query: project(`${name}.query`, 1 / (embed.size * headDim.size)), key: project(`${name}.key`, 1 / embed.size), value: project(`${name}.value`, 1 / embed.size),
-        out: made(`${name}.out`, [embed, heads, headDim], 1 / (heads.size * headDim.size)),
-      }),
-      feed: (name: string): FeedForward => ({
-        norm: norm(name), up: made(`${name}.up`, [hidden, embed], 1 / embed.size), ...(gated ? { gate: made(`${name}.gate`, [hidden, embed], 1 / embed.size) } : {}), down: made(`${name}.down`, [embed, hidden], 1 / hidden.size),
-      }),
-    }
-  }
-  const bias = (name: string): Bias => param(name, [buckets, heads], { ...weight(1 / embed.size), decays: false })
-  const [e, d] = [of(encoderLayers), of(decoderLayers)]
-  return {
-    tokens: param('tokens', [vocab, embed], weight(1)),
-    encoder: { self: e.heads('encoder.self'), feed: e.feed('encoder.feed'), bias: bias('encoder.bias'), norm: param('encoder.norm', [embed], gain) },
-    decoder: { self: d.heads('decoder.self'), cross: d.heads('decoder.cross'), feed: d.feed('decoder.feed'), bias: bias('decoder.bias'), norm: param('decoder.norm', [embed], gain) },
-    ...(tied ? {} : { out: param('out', [vocab, embed], weight(1 / embed.size)) }),
-  }
+/** The stream between layers, over any dims of texts and their tokens. */
+type Stream = Tensor<string>
+type KeysValues = { readonly keys: Tensor<string>; readonly values: Tensor<string> }
+/** How the decoder's layers attend: to whole sequences, or through a cache, which they carry along. */
+interface Memory<C extends Tree> {
+  readonly carried: C
+  readonly bias: Tensor<string>
+  /** Where keys and values of the text itself, and of its source, lie; and what is seen of them. */
+  readonly self: { readonly kvSeq: Dim; readonly visible: Visibility; readonly through: (layer: Scalar, carried: C, own: KeysValues) => KeysValues & { readonly carried: C } }
+  readonly cross: { readonly kvSeq: Dim; readonly visible: Visibility; readonly of: (layer: Scalar, carried: C, w: T5LayerHeads) => KeysValues }
 }
 
 const feedLinear = (side: string, gated: boolean): { readonly [path: string]: readonly string[] } =>
@@ -91,56 +57,99 @@ const feedLinear = (side: string, gated: boolean): { readonly [path: string]: re
 
 /** A model for batches of `batch` pairs of sequences. */
 export function t5(config: T5Config, batch: number, { params: dtype, compute }: Precision = inFull): T5 {
-  const { vocab, source, target, embed, heads: headCount, headDim, hidden, buckets, farthest, padding, epsilon, dropout: rate } = config
-  const d: Dims = dims({ batch, vocab, source, target, layers: config.encoderLayers, embed, heads: headCount, headDim, hidden, buckets, kvSource: source, kvTarget: target })
-  const [encoderLayers, decoderLayers]: readonly [Dim<L>, Dim<L>] = [d.layers, { name: 'layers', size: config.decoderLayers }]
-  const drop = <D extends string>(key: Key | undefined, x: Tensor<D>, use: number): Tensor<D> => dropped(x, key, use, rate)
+  const { vocab, source, target, embed, heads, headDim, hidden, buckets, farthest, padding, epsilon, dropout: rate } = config
+  const d: T5Dims = dims({ batch, vocab, source, target, layers: config.encoderLayers, embed, heads, headDim, hidden, buckets, kvSource: source, kvTarget: target })
+  const [encoderLayers, decoderLayers]: readonly [Dim<'layers'>, Dim<'layers'>] = [d.layers, { name: 'layers', size: config.decoderLayers }]
+  const drop = (key: Key | undefined, x: Stream, use: number): Stream => dropped(x, key, use, rate)
   const less = (key: Key | undefined, use: number) => ({ dropout: key === undefined || rate === 0 ? undefined : { key: fold(key, use), rate } })
   const ofLayer = (key: Key | undefined, use: number, index: Scalar): Key | undefined => (key === undefined ? undefined : fold(fold(key, use), index))
-  const norm = <S extends string>(x: Tensor<'batch' | S | 'embed'>, gain: Tensor<'embed'>): Tensor<'batch' | S | 'embed'> => rmsNorm<'batch' | S | 'embed', 'embed'>(x, d.embed, gain, epsilon)
-  const fed = <S extends 'source' | 'target'>(x: Tensor<'batch' | S | 'embed'>, w: LayerFeed, key: Key | undefined): Tensor<'batch' | S | 'embed'> => {
-    const y = norm(x, w.norm) as Tensor<'batch' | 'embed'>
+  const norm = (x: Stream, gain: Tensor<'embed'>): Stream => rmsNorm(x, d.embed.name as string, gain as Tensor<string>, epsilon)
+  const embedded = (p: T5Weights, tokens: AnyTensor): Stream => loose(weightIn<string, string>(rowsOf(p.tokens, d.vocab, loose(tokens)), d.embed, dtype)).cast(compute)
+  const fed = (x: Stream, w: T5LayerFeed, key: Key | undefined): Stream => {
+    const y = norm(x, w.norm) as Tensor<'embed'>
     const [act, up] = [activations[config.activation], linear(y, w.up, d.embed)]
     const found = w.gate === undefined ? act(up) : act(linear(y, w.gate, d.embed)).mul(up)
-    return linear(drop(key, found, 3), w.down, d.hidden) as Tensor<'batch' | S | 'embed'>
+    return loose(linear(loose(drop(key, loose(found), 3)) as Tensor<'hidden'>, w.down, d.hidden))
   }
-  const on = (kvSeq: Dim) => ({ embed: d.embed, heads: d.heads, headDim: d.headDim, kvSeq })
-  const biasOf = <S extends string, T extends string>(bias: Bias, seq: Dim<S>, kvSeq: Dim<T>, bothWays: boolean): Tensor<S | T | 'heads'> =>
-    bias.cast(compute).take(d.buckets, relativeBuckets(seq, kvSeq, { count: buckets, farthest, bothWays })) as Tensor<S | T | 'heads'>
-  const encode = (p: T5Params, tokens: T5Batch['source'], key?: Key): Tensor<'batch' | 'source' | 'embed'> => {
-    const first = drop(key, p.tokens.take(d.vocab, tokens).cast(compute), 0)
-    const keep = tokens.notEqual(padding).rename(d.source, d.kvSource)
-    const bias = biasOf(p.encoder.bias, d.source, d.kvSource, true)
-    const [last] = scan(encoderLayers, first, { self: p.encoder.self, feed: p.encoder.feed, index: iota(encoderLayers) }, (x, w) => {
-      const k = ofLayer(key, 1, w.index)
-      const here = norm<'source'>(x, w.self.norm)
-      const y = x.add(drop(k, heads(here, here.rename(d.source, d.kvSource), w.self, on(d.kvSource), compute, { visible: keeping(d.source, d.kvSource, keep), bias: loose(bias), scale: 1, ...less(k, 4) }), 0))
-      return [y.add(drop(k, fed<'source'>(y, w.feed, k), 1)), {}] as const
+  const keysOf = (from: Stream, w: T5LayerHeads): KeysValues => ({ keys: loose(linear(from as Tensor<'embed'>, w.key, d.embed)), values: loose(linear(from as Tensor<'embed'>, w.value, d.embed)) })
+  const attended = (x: Stream, w: T5LayerHeads, { keys, values }: KeysValues, kvSeq: Dim, options: AttentionOptions): Stream => {
+    const query = loose(linear(x as Tensor<'embed'>, w.query, d.embed))
+    const found = attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: kvSeq.name }, { ...options, scale: 1 })
+    return loose(linear(loose(found) as Tensor<'heads' | 'headDim'>, w.out, d.heads, d.headDim))
+  }
+  const biasOf = (bias: Tensor<'buckets' | 'heads'>, ids: AnyTensor): Tensor<string> => loose(bias).cast(compute).take(d.buckets.name as string, loose(ids))
+
+  /** Of tokens over any dims, `source` among them: as long as they are. */
+  const encode = (p: T5Weights, tokens: AnyTensor, key?: Key): Stream => {
+    const size = tokens.shape.find(({ name }) => name === d.source.name)?.size ?? source
+    const [seq, kvSeq] = [{ ...d.source, size }, { ...d.kvSource, size }]
+    const atKeys = (x: Stream): Stream => x.rename(seq.name as string, kvSeq.name)
+    const visible = keeping(seq, kvSeq, atKeys(loose(tokens).notEqual(padding)))
+    const bias = biasOf(p.encoder.bias, relativeBuckets(seq, kvSeq, { count: buckets, farthest, bothWays: true }))
+    const [last] = scan(encoderLayers, drop(key, embedded(p, tokens), 0) as Tree, { self: p.encoder.self as Tree, feed: p.encoder.feed as Tree, index: iota(encoderLayers) }, (carried, walked) => {
+      const { self, feed, index } = walked as unknown as { readonly self: T5LayerHeads; readonly feed: T5LayerFeed; readonly index: Scalar }
+      const [x, k] = [carried as unknown as Stream, ofLayer(key, 1, index)]
+      const here = norm(x, self.norm)
+      const y = x.add(drop(k, attended(here, self, keysOf(atKeys(here), self), kvSeq, { visible, bias, ...blocksOf({ seq: size }), ...less(k, 4) }), 0))
+      return [y.add(drop(k, fed(y, feed, k), 1)) as Tree, {}] as const
     })
-    return drop(key, norm<'source'>(last, p.encoder.norm), 4)
+    return drop(key, norm(last as unknown as Stream, p.encoder.norm), 4)
   }
-  const logits = (p: T5Params, given: Omit<T5Batch, 'labels'>, key?: Key): Tensor<'batch' | 'target' | 'vocab'> => {
-    const [memory, keep] = [encode(p, given.source, key), given.source.notEqual(padding)]
-    const first = drop(key, p.tokens.take(d.vocab, given.target).cast(compute), 2)
-    const bias = biasOf(p.decoder.bias, d.target, d.kvTarget, false)
-    const [last] = scan(decoderLayers, first, { self: p.decoder.self, cross: p.decoder.cross, feed: p.decoder.feed, index: iota(decoderLayers) }, (x, w) => {
+  const decode = <C extends Tree>(p: T5Weights, tokens: AnyTensor, key: Key | undefined, { carried, bias, self, cross }: Memory<C>): { readonly states: Stream; readonly carried: C } => {
+    const begun = { x: drop(key, embedded(p, tokens), 2), carried: carried as Tree }
+    const [{ x: last, carried: after }] = scan(decoderLayers, begun, { self: p.decoder.self as Tree, cross: p.decoder.cross as Tree, feed: p.decoder.feed as Tree, index: iota(decoderLayers) }, ({ x, carried: before }, walked) => {
+      const w = walked as unknown as { readonly self: T5LayerHeads; readonly cross: T5LayerHeads; readonly feed: T5LayerFeed; readonly index: Scalar }
       const k = ofLayer(key, 3, w.index)
-      const here = norm<'target'>(x, w.self.norm)
-      const y = x.add(drop(k, heads(here, here.rename(d.target, d.kvTarget), w.self, on(d.kvTarget), compute, { visible: seeing(d.target, d.kvTarget), bias: loose(bias), scale: 1, ...less(k, 4) }), 0))
-      const z = y.add(drop(k, heads(norm<'target'>(y, w.cross.norm), memory, w.cross, on(d.source), compute, { visible: keeping(d.target, d.source, keep), scale: 1, ...less(k, 5) }), 1))
-      return [z.add(drop(k, fed<'target'>(z, w.feed, k), 2)), {}] as const
+      const here = norm(x, w.self.norm)
+      const { carried: then, ...own } = self.through(w.index, before as C, keysOf(here, w.self))
+      const y = x.add(drop(k, attended(here, w.self, own, self.kvSeq, { visible: self.visible, bias, ...less(k, 4), ...(self.kvSeq === d.kvTarget ? blocksOf({ seq: target }) : {}) }), 0))
+      const z = y.add(drop(k, attended(norm(y, w.cross.norm), w.cross, cross.of(w.index, then, w.cross), cross.kvSeq, { visible: cross.visible, ...less(k, 5), ...(cross.kvSeq === d.source ? blocksOf({ seq: source }) : {}) }), 1))
+      return [{ x: z.add(drop(k, fed(z, w.feed, k), 2)), carried: then as Tree }, {}] as const
     })
-    const found = drop(key, norm<'target'>(last, p.decoder.norm), 5)
-    return p.out === undefined ? found.mul(1 / Math.sqrt(embed)).dot(p.tokens.cast(compute), d.embed) : found.dot(p.out.cast(compute), d.embed)
+    return { states: drop(key, norm(last, p.decoder.norm), 5), carried: after as C }
+  }
+  const head = (p: T5Weights, states: Stream): Stream => (p.out === undefined ? states.mul(1 / Math.sqrt(embed)) : states).dot(loose(weightIn(p.out ?? p.tokens, d.embed, compute)), d.embed.name as string)
+  const logits = (p: T5Weights, given: Omit<T5Batch, 'labels'>, key?: Key): Stream => {
+    const [memory, keep] = [encode(p, given.source, key), given.source.notEqual(padding)]
+    return head(p, decode(p, given.target, key, {
+      carried: {}, bias: biasOf(p.decoder.bias, relativeBuckets(d.target, d.kvTarget, { count: buckets, farthest, bothWays: false })),
+      self: { kvSeq: d.kvTarget, visible: seeing(d.target, d.kvTarget), through: (_, carried, { keys, values }) => ({ keys: keys.rename(d.target.name as string, d.kvTarget.name), values: values.rename(d.target.name as string, d.kvTarget.name), carried }) },
+      cross: { kvSeq: d.source, visible: keeping(d.target, d.source, keep), of: (_, __, w) => keysOf(memory, w) },
+    }).states)
+  }
+  const extend = (p: T5Weights, cache: KeyValues, given: Fed, size: CacheSize): Extended => {
+    const [own, sources] = [reading(size, given, d.kvTarget.name), readingSources(size, given, d.kvSource.name)]
+    const ahead = loose(broadcast(loose(given.positions), [own.held] as never)).neg().add(loose(iota(own.held)))
+    const { states, carried } = decode<KeyValues>(p, given.tokens, undefined, {
+      carried: cache, bias: biasOf(p.decoder.bias, bucketsOf(ahead, { count: buckets, farthest, bothWays: false })),
+      self: { kvSeq: own.held, visible: own.visible(undefined), through: (layer, before, { keys, values }) => { const { cache: carried, ...found } = own.through(layer, before, keys, values); return { ...found, carried } } },
+      cross: { kvSeq: sources.visible.kvSeq, visible: sources.visible, of: (layer, held) => sources.look(layer, held, compute) },
+    })
+    return { states, cache: carried } as unknown as Extended
+  }
+  const encoder: Encoder = {
+    start: padding, padding, source, target, layers: config.decoderLayers,
+    read: (params, cache, { tokens, entries }, size) => {
+      const p = params as unknown as T5Weights
+      const [memory, store] = [encode(p, tokens), storing(size, entries)]
+      const [after] = scan(decoderLayers, cache as Tree, { cross: p.decoder.cross as Tree, index: iota(decoderLayers) }, (before, walked) => {
+        const { cross, index } = walked as unknown as { readonly cross: T5LayerHeads; readonly index: Scalar }
+        const { keys, values } = keysOf(memory, cross)
+        return [store(index, before as KeyValues, keys, values) as Tree, {}] as const
+      })
+      return after as KeyValues
+    },
   }
   const ids = <S extends 'source' | 'target'>(name: string, seq: Dim<S>): Tensor<'batch' | S> => input<readonly Dim<'batch' | S>[]>(name, [d.batch, seq] as never, 'i32')
   return {
-    dims: d, params: parameters(d, encoderLayers, decoderLayers, config, dtype), itemsPerBatch: batch, ignored, tokensPerBatch: batch * (source + target), encode, logits,
+    dims: d, params: t5Parameters(d, encoderLayers, decoderLayers, config, dtype), itemsPerBatch: batch, ignored, tokensPerBatch: batch * (source + target),
+    encode: (p, tokens, key) => encode(p, tokens, key) as Tensor<'batch' | 'source' | 'embed'>, logits: (p, given, key) => logits(p, given, key) as Tensor<'batch' | 'target' | 'vocab'>,
+    encoder, cache: (size, kept) => cacheInputs(size, [d.heads, d.headDim], kept), extend, head: (p, states) => head(p, loose(states)), quantized: (p, how) => t5Quantized(p, d, how),
     linear: {
       ...headsLinear('encoder.self'), ...headsLinear('decoder.self'), ...headsLinear('decoder.cross'),
       ...feedLinear('encoder', config.gated), ...feedLinear('decoder', config.gated),
     },
     batch: { source: ids('source', d.source), target: ids('target', d.target), labels: ids('labels', d.target) },
-    loss: (p, { labels, ...given }, key) => classOutcome(logits(p, given, key), d.vocab, labels, key),
+    loss: (p, { labels, ...given }, key) => classOutcome(logits(p, given, key) as Tensor<'batch' | 'target' | 'vocab'>, d.vocab, labels, key),
   }
 }

@@ -18,16 +18,20 @@ export interface Buckets {
  * have one each, larger ones share the rest by their logarithms.
  * @throws DimError where there are too few buckets, or `farthest` is too near
  */
-export function relativeBuckets<S extends string, T extends string>(seq: Dim<S>, kvSeq: Dim<T>, { count, farthest, bothWays }: Buckets): Tensor<S | T> {
+export function relativeBuckets<S extends string, T extends string>(seq: Dim<S>, kvSeq: Dim<T>, how: Buckets): Tensor<S | T> {
+  return bucketsOf<S | T>(broadcast<T, readonly [Dim<S>]>(iota(kvSeq), [seq] as never).sub(broadcast<S, readonly [Dim<T>]>(iota(seq), [kvSeq] as never)), how)
+}
+
+/** The same of how far keys lie ahead of queries, i32: below 0 where they lie before them. @throws DimError as `relativeBuckets` */
+export function bucketsOf<D extends string>(ahead: Tensor<D>, { count, farthest, bothWays }: Buckets): Tensor<D> {
   const own = bothWays ? count / 2 : count
   const near = Math.floor(own / 2)
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `relativeBuckets: ${what}`, fix, at: userSite() })
   if (!Number.isSafeInteger(own) || near < 1) throw wrong(`there are ${count} buckets`, bothWays ? 'give an even number of at least 4' : 'give at least 2')
   if (!Number.isSafeInteger(farthest) || farthest <= near) throw wrong(`farthest is ${farthest}`, `give a whole number above ${near}, whose distances have buckets of their own`)
-  const ahead: Tensor<S | T> = broadcast<T, readonly [Dim<S>]>(iota(kvSeq), [seq] as never).sub(broadcast<S, readonly [Dim<T>]>(iota(seq), [kvSeq] as never))
-  const distance: Tensor<S | T> = bothWays ? ahead.abs() : ahead.neg().maximum(0)
+  const distance: Tensor<D> = bothWays ? ahead.abs() : ahead.neg().maximum(0)
   // Whole numbers are compared with whole numbers: no device's logarithm decides.
-  const bucket = limits(near, own, farthest).reduce<Tensor<S | T>>((sum, limit) => sum.add(distance.greaterEqual(limit).cast('i32')), distance.minimum(near))
+  const bucket = limits(near, own, farthest).reduce<Tensor<D>>((sum, limit) => sum.add(distance.greaterEqual(limit).cast('i32')), distance.minimum(near))
   return bothWays ? bucket.add(ahead.greater(0).cast('i32').mul(own)) : bucket
 }
 

@@ -5,9 +5,9 @@ import type { Context, Value } from './context.ts'
 import type { LocalNode } from './local.ts'
 
 /** An input of a body on a device, and its value inside, of the layout of what enters; `addends` says what is partial in it. */
-export function enter(c: Context, p: Node<'input'>, { sharding, resting, strayed }: Value, addends: Pick<Value, 'partial' | 'anyPartial'> = {}): { readonly input: LocalNode<'input'>; readonly value: Value } {
+export function enter(c: Context, p: Node<'input'>, { sharding, resting, strayed, node }: Value, addends: Pick<Value, 'partial' | 'anyPartial'> = {}): { readonly input: LocalNode<'input'>; readonly value: Value } {
   const type = { shape: localShape(shapeOf(p), sharding, c.mesh), dtype: dtypeOf(p) }
-  const input = c.make('input', [], { name: p.attrs.name, role: p.attrs.role, serial: p.attrs.serial, type })
+  const input = c.make('input', [], { name: p.attrs.name, role: p.attrs.role, serial: p.attrs.serial, type }, p.site ?? node.site)
   return { input, value: { shape: shapeOf(p), node: input, sharding, origin: p, ...(resting === undefined ? {} : { resting }), ...(strayed === undefined ? {} : { strayed }), ...addends } }
 }
 

@@ -1,6 +1,6 @@
 /** The collectives of a program, counted: kind, mesh axes, how often a run, how many bytes enter. */
 import { sizeOf } from '../core/dim.ts'
-import { dtypes } from '../core/dtype.ts'
+import { dtypes, type DType } from '../core/dtype.ts'
 import { partsOf } from '../core/mesh.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf } from '../graph/node.ts'
 import type { LocalBody, LocalGraph, LocalNode } from './local.ts'
@@ -13,6 +13,7 @@ export interface Collective {
   readonly groupSize: number
   /** Times it runs in one run of the program: loops count with their length. */
   readonly count: number
+  readonly dtype: DType
   /** Elements that enter it on each device, each time. */
   readonly elements: number
   readonly bytes: number
@@ -45,8 +46,8 @@ export function collectives(graph: LocalGraph): Collective[] {
     const kind = collectiveKind(n)
     if (kind === undefined || !('axes' in n.attrs)) return inside
     const entering = operand(n, 0)
-    const elements = sizeOf(shapeOf(entering))
-    return [{ kind, axes: n.attrs.axes, groupSize: partsOf(graph.mesh, n.attrs.axes), count: times, elements, bytes: elements * dtypes[dtypeOf(entering)].bytes, at: n.site }]
+    const [elements, dtype] = [sizeOf(shapeOf(entering)), dtypeOf(entering)]
+    return [{ kind, axes: n.attrs.axes, groupSize: partsOf(graph.mesh, n.attrs.axes), count: times, dtype, elements, bytes: elements * dtypes[dtype].bytes, at: n.site }]
   })
   return walk(graph, 1)
 }

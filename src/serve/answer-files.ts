@@ -8,7 +8,7 @@ import { syncFolder } from '../io/atomic.ts'
 import type { Answerer } from './answerer.ts'
 import { Refused, type Asked } from './asking.ts'
 import { encodeChatPrompt } from './chat-prompt.ts'
-import { askedOf } from './generate.ts'
+import { askedOf, encodePrompt } from './generate.ts'
 import { PartialWork } from './partial.ts'
 import { nothingIn, openInputs, textsOf, type TextItem } from './stream.ts'
 
@@ -47,8 +47,8 @@ export interface AnsweredFiles {
 type Line = PlainObject & { readonly index: number }
 
 /** What is continued: of a chat its template says the tokens that texts begin with, too. @throws DataError for a chat that has no template */
-function promptOf({ at, content }: TextItem, template: ChatTemplate | undefined, tokenizer: Tokenizer): Int32Array {
-  if (typeof content === 'string') return Int32Array.from([...tokenizer.before, ...tokenizer.encode(content)])
+function promptOf({ at, content }: TextItem, template: ChatTemplate | undefined, tokenizer: Tokenizer, answering: Answerer): Int32Array {
+  if (typeof content === 'string') return encodePrompt(tokenizer, content, answering)
   if (template === undefined) throw new DataError({ code: 'chat-template', what: 'a prompt is a chat, and the model has no chat template', details: { in: at }, fix: 'put its chat_template.jinja beside it, or give prompts of text' })
   return encodeChatPrompt(tokenizer, template, content)
 }
@@ -61,7 +61,7 @@ export async function answerFiles(answering: Answerer, tokenizer: Tokenizer, { i
   try {
     const before = work.reached.items
     const answered = async (index: number, item: TextItem): Promise<Line> => {
-      const prompt = promptOf(item, template, tokenizer)
+      const prompt = promptOf(item, template, tokenizer, answering)
       const texts: string[] = []
       const reasons: string[] = []
       let tokens = 0

@@ -3,14 +3,16 @@ import type { MeshworkError } from '../core/errors.ts'
 import { failingFor, Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
 import type { AdapterSlots, Pinned } from './adapter-slots.ts'
 import { Channel } from './channel.ts'
-import { orderOf, readOrder, written, type Buckets, type Order } from './order.ts'
-import { Schedule, type Part, type Sizes, type Step, type Text } from './schedule.ts'
+import { orderOf, readOrder, sourceOrderOf, written, type Buckets, type Order, type SourceOrder } from './order.ts'
+import { lengthOf, Schedule, type Part, type Sizes, type Step, type Text } from './schedule.ts'
 import type { CacheSize } from '../models/index.ts'
 import type { Outcome } from './steps.ts'
 import type { Turn, Turns } from './turns.ts'
 import { Writing, type Place, type WritingOptions } from './writing.ts'
 
-export interface AnswererOptions extends Omit<WritingOptions, 'place' | 'pinned'> {
+export interface AnswererOptions extends Omit<WritingOptions, 'place' | 'pinned' | 'start'> {
+  /** Of a model with an encoder the token that answers begin with, and the one that fills up sources. */
+  readonly encoder?: { readonly start: number; readonly padding: number } | undefined
   /** Where adapters lie, where there may be some. */
   readonly slots?: AdapterSlots
   readonly sizes: Sizes
@@ -32,7 +34,7 @@ export interface AnswererOptions extends Omit<WritingOptions, 'place' | 'pinned'
 /** What computes steps. */
 export interface Computing {
   readonly size: CacheSize
-  run(order: Order): Promise<Outcome>
+  run(order: Order | SourceOrder): Promise<Outcome>
 }
 
 /** An answer, and who listens. */
@@ -50,6 +52,7 @@ const undrawn: ReturnType<Writing['drawn']> = { temperature: 0, topK: 0, topP: 1
 export class Answerer implements Answering {
   readonly context: number
   readonly vocab: number
+  readonly encoder: boolean
   readonly sizes: Sizes
   readonly #steps: Computing
   readonly #options: AnswererOptions
@@ -75,13 +78,14 @@ export class Answerer implements Answering {
     this.#renewing = options.turns.add(order => this.#options.renewed?.(order) ?? Promise.resolve(), { mayFail: true })
     this.context = options.sizes.context
     this.vocab = options.vocab
+    this.encoder = options.encoder !== undefined
   }
 
   ask(asked: Asked, signal?: AbortSignal): AsyncIterable<Told> {
     this.#check(asked)
     const place = asked.constraint === undefined ? undefined : this.#options.constrain?.(asked.constraint)
     const request: Request = { channel: new Channel<Told>(() => { this.#leave(request) }), answers: [], pinned: asked.adapter === undefined ? undefined : this.#options.slots?.pin(asked.adapter), open: asked.choices, promptLogprobs: [undefined], promptTold: false }
-    for (let choice = 0; choice < asked.choices; choice++) request.answers.push({ writing: new Writing(asked, choice, { ...this.#options, place, pinned: request.pinned }), request })
+    for (let choice = 0; choice < asked.choices; choice++) request.answers.push({ writing: new Writing(asked, choice, { ...this.#options, start: this.#options.encoder?.start, place, pinned: request.pinned }), request })
     for (const answer of request.answers) {
       this.#answers.set(answer.writing.text, answer)
       this.#schedule.add(answer.writing.text)
@@ -101,7 +105,7 @@ export class Answerer implements Answering {
 
   load(): Load {
     const { waiting, running, texts, blocksUsed, sizes } = this.#schedule
-    return { slots: sizes.requests * sizes.replicas, running, texts, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + t.tokens.length, 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
+    return { slots: sizes.requests * sizes.replicas, running, texts, waiting: waiting.length, waitingTokens: waiting.reduce((n, t) => n + lengthOf(t), 0), blocks: sizes.blocks * sizes.replicas, blocksUsed, drafted: this.#drafted, accepted: this.#accepted, failing: performance.now() - this.#failedAt < failingFor, stepSeconds: this.#stepBegan === undefined ? 0 : (performance.now() - this.#stepBegan) / 1000, ...(this.#step === undefined ? {} : { step: this.#step }) }
   }
 
   /**
@@ -116,19 +120,28 @@ export class Answerer implements Answering {
     })
   }
 
-  #check({ prompt, choices, constraint, adapter, maxTokens }: Asked): void {
+  #check({ prompt, begun, choices, constraint, adapter, maxTokens, promptLogprobs }: Asked): void {
     const invalid = (field: keyof Asked, why: string, fix: string): Refused => new Refused({ type: 'invalid', field, why, fix })
     if (prompt.length === 0) throw invalid('prompt', 'it has no tokens', 'give at least one')
-    if (prompt.length >= this.context) throw invalid('prompt', `it has ${prompt.length} tokens, and a prompt and its answer have ${this.context} together`, 'give a shorter one')
-    const odd = prompt.findIndex(id => id < 0 || id >= this.vocab)
-    if (odd >= 0) throw invalid('prompt', `token ${odd} is ${prompt[odd]}, and ids are below ${this.vocab}`, 'give ids of this model\'s tokenizer')
+    const { encoder } = this.#options
+    const [most, begins] = [this.sizes.source ?? Infinity, begun?.length ?? 0]
+    if (encoder === undefined && prompt.length + begins >= this.context) throw invalid('prompt', `it has ${prompt.length + begins} tokens, and a prompt and its answer have ${this.context} together`, 'give a shorter one')
+    if (prompt.length > most) throw invalid('prompt', `it has ${prompt.length} tokens, and the model reads ${most} at most`, 'give a shorter one')
+    if (encoder !== undefined && 1 + begins >= this.context) throw invalid('begun', `it has ${begins} tokens, and an answer has ${this.context - 1} at most`, 'give fewer')
+    for (const [field, ids] of [['prompt', prompt], ['begun', begun ?? []]] as const) {
+      const odd = ids.findIndex(id => id < 0 || id >= this.vocab)
+      if (odd >= 0) throw invalid(field, `token ${odd} is ${ids[odd]}, and ids are below ${this.vocab}`, 'give ids of this model\'s tokenizer')
+    }
+    const unseen = encoder === undefined ? -1 : prompt.indexOf(encoder.padding)
+    if (unseen >= 0) throw invalid('prompt', `token ${unseen} is ${encoder?.padding}, which fills up what the model reads, and which it does not see`, 'leave it out')
+    if (encoder !== undefined && promptLogprobs !== undefined) throw invalid('promptLogprobs', 'an encoder reads the prompt: its tokens have no log-probabilities', 'leave it out')
     if (!(choices >= 1)) throw invalid('choices', `there are ${choices}`, 'ask for one or more')
     if (maxTokens !== undefined && !(maxTokens >= 1)) throw invalid('maxTokens', `it is ${maxTokens}`, 'ask for one or more')
     if (adapter !== undefined && !this.adapters.includes(adapter)) throw invalid('adapter', `there is none called "${adapter}"`, 'leave it out')
     if (constraint !== undefined && this.#options.constrain === undefined) throw invalid('constraint', 'this model takes none', 'leave it out')
     const { requests, tokens } = this.#options.queue
     const { waiting } = this.#schedule
-    if (waiting.length + choices > requests || waiting.reduce((n, t) => n + t.tokens.length, 0) + prompt.length * choices > tokens) throw new Refused({ type: 'busy', retryAfter: 1 })
+    if (waiting.length + choices > requests || waiting.reduce((n, t) => n + lengthOf(t), 0) + (prompt.length + begins) * choices > tokens) throw new Refused({ type: 'busy', retryAfter: 1 })
   }
 
   #leave(request: Request): void {
@@ -198,11 +211,13 @@ export class Answerer implements Answering {
       }
     }
     if (step.kind === 'next') for (const { draws } of step.parts.flat()) this.#drafted += draws - 1
-    const order = orderOf(step, drawnOf, this.#steps.size, this.#options.buckets, { tokens: this.vocab, adapters: this.#options.slots !== undefined })
+    const { buckets, encoder, slots } = this.#options
+    const order = step.kind === 'source' && encoder !== undefined ? sourceOrderOf(step, this.#steps.size, buckets, { padding: encoder.padding, adapters: slots !== undefined })
+      : orderOf(step, drawnOf, this.#steps.size, buckets, { tokens: this.vocab, adapters: slots !== undefined })
     this.#stepBegan = performance.now()
     const outcome = await this.#turn(() => written(order), () => this.#steps.run(order)).finally(() => { this.#stepBegan = undefined })
     this.#failedAt = -Infinity
-    for (const [replica, parts] of step.parts.entries()) {
+    if ('fed' in order) for (const [replica, parts] of step.parts.entries()) {
       for (const [request, part] of parts.entries()) {
         const answer = this.#answers.get(part.text)
         // Whoever asked has left meanwhile.
@@ -236,7 +251,7 @@ export class Answerer implements Answering {
       }
       if (!request.promptTold) {
         request.promptTold = true
-        request.channel.push({ type: 'prompt', tokens: text.prompt, cached: this.#schedule.cachedOf(text), ...(this.#step === undefined ? {} : { step: this.#step }), ...(asked.promptLogprobs === undefined ? {} : { logprobs: request.promptLogprobs }) })
+        request.channel.push({ type: 'prompt', tokens: asked.prompt.length + (asked.begun?.length ?? 0), cached: this.#schedule.cachedOf(text), ...(this.#step === undefined ? {} : { step: this.#step }), ...(asked.promptLogprobs === undefined ? {} : { logprobs: request.promptLogprobs }) })
       }
       const token: Written = { token: tokens[at] as number, ...(asked.logprobs === undefined || told === undefined ? {} : { logprob: told.drawn[at] as number, top: likeliest(at, asked.logprobs) as NonNullable<Written['top']> }) }
       const { text: more, ended } = writing.take(token)

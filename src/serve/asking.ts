@@ -46,6 +46,8 @@ export const callForm = { open: '<tool_call>', name: '{"name": ', arguments: ', 
 
 export interface Asked {
   readonly prompt: Int32Array
+  /** Tokens that each answer begins with already, as of a search that goes on with several; none unless said. They are not told. */
+  readonly begun?: Int32Array | undefined
   /** Answers to the same prompt: the i-th is drawn as if its seed were that of the request, and i. */
   readonly choices: number
   /** Tokens of each answer at most; until its end, or that of the window, where it is not said. */
@@ -138,8 +140,10 @@ export interface Load {
 
 /** A model that answers many at once. Whatever else is asked of it, an answer is the same. */
 export interface Answering {
-  /** Tokens of a prompt and its answer together. */
+  /** Tokens of a prompt and its answer together; of a model with an encoder, of each of them. */
   readonly context: number
+  /** Whether an encoder reads prompts, so that answers do not go on with them: then there are no log-probabilities of a prompt. */
+  readonly encoder: boolean
   readonly vocab: number
   readonly adapters: readonly string[]
   /**

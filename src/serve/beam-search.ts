@@ -37,7 +37,7 @@ interface Open { readonly tokens: readonly number[]; readonly logprob: number }
 export async function beamSearch(answering: Answering, tokenizer: Pick<Tokenizer, 'decode'>, prompt: Int32Array, { beams = 4, maxTokens = 64, lengthPenalty = 1, ends = [], signal }: BeamOptions & { readonly ends: readonly number[] }): Promise<readonly Beam[]> {
   if (!Number.isSafeInteger(beams) || beams < 1 || 2 * beams > toldAtMost) throw new UsageError({ code: 'beams', what: `there are ${beams} beams`, fix: `give a whole number from 1 to ${toldAtMost / 2}` })
   if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) throw new UsageError({ code: 'beams', what: `maxTokens is ${maxTokens}`, fix: 'give a whole number from 1 on' })
-  const most = Math.min(maxTokens, answering.context - prompt.length)
+  const most = Math.min(maxTokens, answering.context - (answering.encoder ? 1 : prompt.length))
   const scored = (logprob: number, count: number): number => logprob / count ** lengthPenalty
   const done: Beam[] = []
   const finish = (tokens: readonly number[], logprob: number, ended: boolean): void => {
@@ -48,7 +48,7 @@ export async function beamSearch(answering: Answering, tokenizer: Pick<Tokenizer
   let open: readonly Open[] = [{ tokens: [], logprob: 0 }]
   for (let count = 1; count <= most && open.length > 0; count++) {
     signal?.throwIfAborted()
-    const next = await Promise.all(open.map(async ({ tokens, logprob }) => (await likeliest(answering, Int32Array.from([...prompt, ...tokens]), 2 * beams, signal)).map(l => ({ tokens: [...tokens, l.token], logprob: logprob + l.logprob }))))
+    const next = await Promise.all(open.map(async ({ tokens, logprob }) => (await likeliest(answering, prompt, tokens, 2 * beams, signal)).map(l => ({ tokens: [...tokens, l.token], logprob: logprob + l.logprob }))))
     const ordered = next.flat().sort((a, b) => b.logprob - a.logprob).slice(0, 2 * beams)
     const still: Open[] = []
     for (const [rank, candidate] of ordered.entries()) {
@@ -66,9 +66,9 @@ export async function beamSearch(answering: Answering, tokenizer: Pick<Tokenizer
 }
 
 /** The tokens that may follow a text, the likeliest first. */
-async function likeliest(answering: Answering, prompt: Int32Array, count: number, signal: AbortSignal | undefined): Promise<readonly Likely[]> {
+async function likeliest(answering: Answering, prompt: Int32Array, begun: readonly number[], count: number, signal: AbortSignal | undefined): Promise<readonly Likely[]> {
   let found: readonly Likely[] = []
   // What ends a text is a token as any other here.
-  for await (const told of answering.ask(askedOf(prompt, { maxTokens: 1, logprobs: count, ignoreEnd: true }), signal)) if (told.type === 'more') found = told.tokens[0]?.top ?? found
+  for await (const told of answering.ask(askedOf(prompt, { begun: Int32Array.from(begun), maxTokens: 1, logprobs: count, ignoreEnd: true }), signal)) if (told.type === 'more') found = told.tokens[0]?.top ?? found
   return found
 }

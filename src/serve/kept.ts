@@ -6,7 +6,7 @@ import { UsageError } from '../core/errors.ts'
 import type { Naming } from '../core/naming.ts'
 import { treeOps } from '../core/tree.ts'
 import { barrier, leavesOf, mapTree, param, placementTrees, type AnyTensor, type Arrays, type Backend, type Mesh, type Placements, type Tree } from '../engine/index.ts'
-import type { LanguageModel } from '../models/index.ts'
+import type { WritingModel } from '../models/index.ts'
 
 const tensors = treeOps((x): x is AnyTensor => typeof x === 'object' && x !== null && 'node' in x, 'a tensor')
 
@@ -14,7 +14,7 @@ const tensors = treeOps((x): x is AnyTensor => typeof x === 'object' && x !== nu
  * The arguments that stand for a model's parameters where those that are contracted stay in 16 bits if their file has them so: products read them as they lie, and are the same.
  * @throws FileError where it is no file of weights
  */
-export async function halvesKept(path: string, { params, quantized }: LanguageModel, naming: Naming | undefined): Promise<Tree> {
+export async function halvesKept(path: string, { params, quantized }: WritingModel, naming: Naming | undefined): Promise<Tree> {
   await using opened = await openWeights(path)
   const few = new Set(leavesOf(quantized(params, { bits: 8 })).map(l => l.path))
   const contracted = leavesOf(params).filter(({ path: name, leaf }) => leaf.dtype === 'f32' && few.has(`${name}.values`))
@@ -23,7 +23,7 @@ export async function halvesKept(path: string, { params, quantized }: LanguageMo
 }
 
 /** The parameters that may be of few bits along their last dims, which is how files have them. */
-function along({ params, quantized }: LanguageModel): ReadonlySet<string> {
+function along({ params, quantized }: WritingModel): ReadonlySet<string> {
   // Of 4 bits the dim that is quantized is half as long.
   const few = new Map(leavesOf(quantized(params, { bits: 4, group: 1 })).map(l => [l.path, l.leaf.shape]))
   return new Set(leavesOf(params).filter(({ path, leaf }) => {
@@ -40,7 +40,7 @@ export interface Kept extends AsyncDisposable {
 }
 
 /** Opens a file of which the weights are to stay as they are. @throws FileError where it is none, UsageError where it has no weights of few bits for the model */
-export async function openKept(path: string, model: LanguageModel, naming: Naming | undefined): Promise<Kept> {
+export async function openKept(path: string, model: WritingModel, naming: Naming | undefined): Promise<Kept> {
   const opened = await openWeights(path)
   try {
     const parameters = leavesOf(model.params).map(({ path: name, leaf }) => ({ path: name, value: leaf }))

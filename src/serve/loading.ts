@@ -1,6 +1,6 @@
 /** A model's weights as they are served: whole, in few bits, or in those that a file has them in. */
 import { broadcast, compile, input, loose, mapTree, param, plan, type Arrays, type Backend, type CompileOptions, type Mesh, type Placements, type Scalar, type Tree } from '../engine/index.ts'
-import type { LanguageModel, Quantize } from '../models/index.ts'
+import type { WritingModel, Quantize } from '../models/index.ts'
 import { halvesKept, openKept } from './kept.ts'
 import { free, loadParams, type Stored } from './weights.ts'
 
@@ -16,7 +16,7 @@ export interface Loaded { readonly params: Tree; readonly weights: Arrays<Tree> 
  * Loads weights onto a mesh. All processes call it. @param bits of the weights that are contracted; as the model has them unless said, those of 16 bits as the file does. `keep` leaves those of few bits as they are, exactly.
  * @throws FileError that names what the file lacks, UsageError where it has nothing to keep
  */
-export async function loadWeights(stored: Stored, model: LanguageModel, where: Where, bits: WeightBits | 'keep' | undefined): Promise<Loaded> {
+export async function loadWeights(stored: Stored, model: WritingModel, where: Where, bits: WeightBits | 'keep' | undefined): Promise<Loaded> {
   const { backend, mesh } = where
   const lies = (params: Tree): Placements<Tree> => plan((all: Tree) => mapTree(all, p => p.relayout('params')), [params] as const, where).placements[0]
   if (bits === 'keep') {
@@ -33,7 +33,7 @@ export async function loadWeights(stored: Stored, model: LanguageModel, where: W
 }
 
 /** Loaded whole, and made small on the devices. */
-async function quantizedWeights(stored: Stored, model: LanguageModel, where: Where, how: Quantize, backend: Backend, mesh: Mesh): Promise<Arrays<Tree>> {
+async function quantizedWeights(stored: Stored, model: WritingModel, where: Where, how: Quantize, backend: Backend, mesh: Mesh): Promise<Arrays<Tree>> {
   const quantize = await compile((all: Tree) => mapTree(model.quantized(all, how), p => p.relayout('params')), [model.params] as const, where)
   const whole = await loadParams<Tree>(stored, quantize.placements[0], backend, mesh)
   try {

@@ -2,7 +2,7 @@
 import { FileError, UsageError } from '../core/errors.ts'
 import type { Backend, Layouts } from '../engine/index.ts'
 import { readTokenizer, type ChatTemplate, type Message, type Tokenizer } from '../data/index.ts'
-import { filesOf, isLanguageModel, type LanguageModel } from '../models/index.ts'
+import { filesOf, isWritingModel, type WritingModel } from '../models/index.ts'
 import { weightsIn } from '../checkpoint/index.ts'
 import { usualLayout } from '../pretrained/layout.ts'
 import { endsIn, templateIn } from '../pretrained/model-files.ts'
@@ -10,7 +10,7 @@ import { partOf, readPretrained } from '../pretrained/pretrained.ts'
 import type { Answering, Constraint, Sampling } from './asking.ts'
 import { beamSearch, type Beam, type BeamOptions } from './beam-search.ts'
 import { encodeChatPrompt } from './chat-prompt.ts'
-import { askedOf, greedy } from './generate.ts'
+import { askedOf, encodePrompt, greedy } from './generate.ts'
 import { openAnswering, type Generating, type OpenOptions } from './open.ts'
 import { led } from './turns.ts'
 
@@ -18,7 +18,7 @@ export interface OpenModelOptions extends Partial<Layouts>, Pick<OpenOptions, 'w
   readonly backend: Backend
   /** Devices by axis; `batch` divides the requests, `model` the model. One device unless said. */
   readonly mesh?: { readonly [axis: string]: number }
-  /** Tokens of a text; 4096, or what the model is made for, unless said. */
+  /** Tokens of a text, of a model with an encoder of what it reads and of what it writes; 4096, or what the model is made for, unless said. */
   readonly context?: number
 }
 
@@ -35,11 +35,11 @@ export interface WriteOptions extends Partial<Sampling> {
 /** A model on the devices. Answers that are asked for at once are written together, each as if it were alone. */
 export interface OpenModel extends AsyncDisposable {
   readonly tokenizer: Tokenizer
-  /** Tokens of a prompt and its answer together. */
+  /** Tokens of a prompt and its answer together; of a model with an encoder, of each of them. */
   readonly context: number
   /** For what is not said here: log-probabilities, several choices, penalties of tokens. */
   readonly answering: Answering
-  /** Continues a text: whole characters, as they come. @throws Refused where it does not fit; UsageError for a constraint that cannot be enforced */
+  /** Continues a text, or answers one that an encoder reads: whole characters, as they come. @throws Refused where it does not fit; UsageError for a constraint that cannot be enforced */
   generate(prompt: string | Int32Array, options?: WriteOptions): AsyncGenerator<string>
   /** The assistant's next words in a chat. @throws FileError where the model has no template, Refused as `generate` */
   chat(messages: readonly Message[], options?: WriteOptions): AsyncGenerator<string>
@@ -58,10 +58,10 @@ export async function openModel(folder: string, { backend, mesh = { model: 1 }, 
   const given = await readPretrained(folder)
   if (context !== undefined && !(Number.isSafeInteger(context) && context >= 2 && context <= given.positions)) throw new UsageError({ code: 'context', what: `context is ${context}, and the model has ${given.positions} positions`, fix: `give a whole number from 2 to ${given.positions}` })
   const part = partOf(given, { seq: context ?? Math.min(given.positions, 4096) })
-  const build = (rows: number): LanguageModel => {
+  const build = (rows: number): WritingModel => {
     const model = part.build({ batch: rows })
-    if (isLanguageModel(model)) return model
-    throw new UsageError({ code: 'no-text', what: `${folder} is a model of type ${JSON.stringify(given.config['model_type'])}, which writes no text`, fix: 'give one that does, such as a GPT or a Llama' })
+    if (isWritingModel(model)) return model
+    throw new UsageError({ code: 'no-text', what: `${folder} is a model of type ${JSON.stringify(given.config['model_type'])}, which writes no text`, fix: 'give one that does, such as a GPT, a Llama or a T5' })
   }
   const model = build(1)
   if (given.tokenizer === undefined) throw new FileError({ code: 'no-tokenizer', what: `${folder} holds no tokenizer.json`, fix: 'copy the model\'s own there' })
@@ -69,7 +69,7 @@ export async function openModel(folder: string, { backend, mesh = { model: 1 }, 
   const from: Generating = { weights: await weightsIn(folder), naming: filesOf(part as never, model as never)?.naming, model: build, tokenizer, ends: await endsIn(folder, { given, tokenizer }) }
   const template: ChatTemplate | undefined = await templateIn({ given, tokenizer })
   const { answering, turns, close } = await openAnswering(from, { backend, mesh, layout: layout ?? usualLayout(model.dims, mesh), ...(params === undefined ? {} : { params }), ...(layouts === undefined ? {} : { layouts }), ...options })
-  const ids = (prompt: string | Int32Array): Int32Array => (typeof prompt === 'string' ? Int32Array.from([...tokenizer.before, ...tokenizer.encode(prompt)]) : prompt)
+  const ids = (prompt: string | Int32Array): Int32Array => (typeof prompt === 'string' ? encodePrompt(tokenizer, prompt, answering) : prompt)
 
   async function* write(prompt: Int32Array, { maxTokens, stop = [], constraint, signal, ...sampling }: WriteOptions): AsyncGenerator<string> {
     for await (const told of answering.ask(askedOf(prompt, { maxTokens, stop, ...(constraint === undefined ? {} : { constraint }), sampling: { ...greedy, ...sampling } }), signal)) if (told.type === 'more' && told.text !== '') yield told.text

@@ -21,11 +21,11 @@ export interface Drawn {
   readonly told: boolean
 }
 
-export interface Shape { readonly requests: number; readonly seq: number; readonly blocks: number; readonly draws: number }
+export interface Shape { readonly requests: number; readonly seq: number; readonly blocks: number; readonly draws: number; /** Blocks of what an encoder has read; 0 where there is none. */ readonly sourceBlocks: number }
 type Ints = Int32Array<ArrayBuffer>
 export interface Order {
   readonly shape: Shape
-  readonly fed: { readonly tokens: Ints; readonly positions: Ints; readonly entries: Ints; readonly table: Ints; readonly adapter?: Ints }
+  readonly fed: { readonly tokens: Ints; readonly positions: Ints; readonly entries: Ints; readonly table: Ints; readonly adapter?: Ints; readonly sourceTable?: Ints; readonly sourceLength?: Ints }
   /** Which of the tokens are drawn behind, counted along `seq`. */
   readonly at: Ints
   /** Undefined where the likeliest are taken. */
@@ -34,6 +34,12 @@ export interface Order {
     readonly mask: Uint32Array<ArrayBuffer>; readonly listed: Ints; readonly added: Float32Array<ArrayBuffer>; readonly divided: Float32Array<ArrayBuffer>
   }
   readonly targets?: Ints
+}
+
+/** A step in which an encoder reads sources; nothing is drawn of it. */
+export interface SourceOrder {
+  readonly shape: { readonly requests: number; readonly source: number }
+  readonly sources: { readonly tokens: Ints; readonly entries: Ints; readonly adapter?: Ints }
 }
 
 /** The smallest of some numbers that is enough. */
@@ -51,9 +57,35 @@ export interface Buckets {
   readonly drafts?: number
   /** Prompts of a step, where there are several. */
   readonly prompts?: number
+  /** Of a model with an encoder tokens of a source in a step, and blocks of what it has read. */
+  readonly sources?: { readonly tokens: readonly number[]; readonly blocks: readonly number[] }
 }
 
 const isLikeliest = ({ temperature, masks, changes }: Drawn): boolean => temperature === 0 && masks === undefined && changes.length === 0
+
+/** Puts numbers of each part, so many as there are, into its place of an array. */
+const filling = (parts: Step['parts'], requests: number) => <A extends { readonly [i: number]: number }>(array: A, width: number, f: (part: Part, i: number) => number, from: (part: Part) => number): A => {
+  const into = array as { [i: number]: number }
+  for (const [replica, of] of parts.entries()) for (const [request, part] of of.entries()) for (let i = 0; i < from(part); i++) into[(replica * requests + request) * width + i] = f(part, i)
+  return array
+}
+const one = (): number => 1
+/** Where the key and value of a part's token go. */
+const entryOf = ({ blocks, from }: Part, i: number, { block }: CacheSize): number => (blocks[Math.floor((from + i) / block)] as number) * block + (from + i) % block
+
+/** Sources that are read in a step, as arrays, in the smallest shape that holds them. @param padding what fills them up */
+export function sourceOrderOf({ parts }: Step, size: CacheSize, buckets: Buckets, { padding, adapters = false }: { readonly padding: number; readonly adapters?: boolean }): SourceOrder {
+  const requests = bucket([1, buckets.prompts ?? 1], Math.max(...parts.map(of => of.length)))
+  const source = bucket(buckets.sources?.tokens ?? [], Math.max(...parts.flat().map(p => p.tokens.length)))
+  const [rows, each, count] = [size.replicas * requests, filling(parts, requests), (part: Part): number => part.tokens.length]
+  return {
+    shape: { requests, source },
+    sources: {
+      tokens: each(new Int32Array(rows * source).fill(padding), source, (p, i) => p.tokens[i] as number, count), entries: each(new Int32Array(rows * source).fill(-1), source, (p, i) => entryOf(p, i, size), count),
+      ...(adapters ? { adapter: each(new Int32Array(rows), 1, p => p.text.adapter ?? 0, one) } : {}),
+    },
+  }
+}
 
 /** A step as arrays, in the smallest shapes that hold it. @param of how many tokens there are, and whether requests may have adapters */
 export function orderOf({ kind, parts }: Step, drawnOf: (part: Part) => Drawn, size: CacheSize, buckets: Buckets, { tokens, adapters = false }: { readonly tokens: number; readonly adapters?: boolean }): Order {
@@ -65,19 +97,18 @@ export function orderOf({ kind, parts }: Step, drawnOf: (part: Part) => Drawn, s
   const draws = most(p => p.draws) > 1 ? seq : 1
   const blocks = bucket(buckets.blocks, most(p => Math.ceil((p.from + p.tokens.length) / size.block)))
   const rows = size.replicas * requests
-  const each = <A extends { readonly [i: number]: number }>(array: A, width: number, f: (part: Part, i: number) => number, from: (part: Part) => number): A => {
-    const into = array as { [i: number]: number }
-    for (const [replica, of] of parts.entries()) for (const [request, part] of of.entries()) for (let i = 0; i < from(part); i++) into[(replica * requests + request) * width + i] = f(part, i)
-    return array
-  }
+  const each = filling(parts, requests)
   const count = (part: Part): number => part.tokens.length
-  const shape: Shape = { requests, seq, blocks, draws }
+  const ofSource = (part: Part): readonly number[] => part.sourceBlocks ?? []
+  const sourceBlocks = buckets.sources === undefined ? 0 : bucket(buckets.sources.blocks, most(p => ofSource(p).length))
+  const shape: Shape = { requests, seq, blocks, draws, sourceBlocks }
   const fed = {
     tokens: each(new Int32Array(rows * seq), seq, (p, i) => p.tokens[i] as number, count),
     positions: each(new Int32Array(rows * seq), seq, (p, i) => p.from + Math.min(i, p.tokens.length - 1), () => seq),
-    entries: each(new Int32Array(rows * seq).fill(-1), seq, (p, i) => (p.blocks[Math.floor((p.from + i) / size.block)] as number) * size.block + (p.from + i) % size.block, count),
+    entries: each(new Int32Array(rows * seq).fill(-1), seq, (p, i) => entryOf(p, i, size), count),
     table: each(new Int32Array(rows * blocks), blocks, (p, i) => p.blocks[i] as number, p => Math.min(blocks, p.blocks.length)),
-    ...(adapters ? { adapter: each(new Int32Array(rows), 1, p => p.text.adapter ?? 0, () => 1) } : {}),
+    ...(adapters ? { adapter: each(new Int32Array(rows), 1, p => p.text.adapter ?? 0, one) } : {}),
+    ...(sourceBlocks === 0 ? {} : { sourceTable: each(new Int32Array(rows * sourceBlocks), sourceBlocks, (p, i) => ofSource(p)[i] as number, p => ofSource(p).length), sourceLength: each(new Int32Array(rows), 1, p => p.text.source?.length ?? 0, one) }),
   }
   const at = each(new Int32Array(rows * draws), draws, (p, i) => p.tokens.length - p.draws + i, p => p.draws)
   const how = new Map(all.map(p => [p, drawnOf(p)]))
@@ -86,7 +117,6 @@ export function orderOf({ kind, parts }: Step, drawnOf: (part: Part) => Drawn, s
   if (all.every(p => isLikeliest(of(p)))) return { shape, fed, at, ...targets }
   const words = wordsIn(tokens)
   const listed = bucket(buckets.listed, most(p => of(p).changes.length))
-  const one = () => 1
   const mask = new Uint32Array(rows * draws * words).fill(0xffffffff)
   for (const [replica, some] of parts.entries()) for (const [request, part] of some.entries()) of(part).masks?.forEach((m, i) => { mask.set(m, ((replica * requests + request) * draws + i) * words) })
   const numbers = (fill: number, f: (d: Drawn) => number): Float32Array<ArrayBuffer> => each(new Float32Array(rows).fill(fill), 1, p => f(of(p)), one)
@@ -104,11 +134,11 @@ export function orderOf({ kind, parts }: Step, drawnOf: (part: Part) => Drawn, s
 const kinds = { i: Int32Array, u: Uint32Array, f: Float32Array } as const
 type Arrayed = Int32Array | Uint32Array | Float32Array
 /** An order as JSON, for the other processes. */
-export const written = (order: Order): string => JSON.stringify(order, (_, x: unknown) => {
+export const written = (order: Order | SourceOrder): string => JSON.stringify(order, (_, x: unknown) => {
   const kind = x instanceof Int32Array ? 'i' : x instanceof Uint32Array ? 'u' : x instanceof Float32Array ? 'f' : undefined
   return kind === undefined ? x : { [kind]: Buffer.from((x as Arrayed).buffer).toString('base64') }
 })
-export const readOrder = (text: string): Order => JSON.parse(text, (_, x: unknown) => {
+export const readOrder = (text: string): Order | SourceOrder => JSON.parse(text, (_, x: unknown) => {
   const [kind, data] = typeof x === 'object' && x !== null ? Object.entries(x as Record<string, unknown>)[0] ?? [] : []
   return kind !== undefined && kind in kinds && typeof data === 'string' ? new kinds[kind as keyof typeof kinds](new Uint8Array(Buffer.from(data, 'base64')).buffer) : x
-}) as Order
+}) as Order | SourceOrder

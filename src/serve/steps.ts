@@ -3,10 +3,10 @@ import type { DType } from '../core/dtype.ts'
 import { dtypes } from '../core/dtype.ts'
 import { localShape } from '../core/layout.ts'
 import { compile, input, leavesOf, loose, mapTree, place, placementTrees, type Arrays, type MeshArray, type Placements, type Program, type Tree } from '../engine/index.ts'
-import { fedInputs, type CacheSize, type KeyValues, type LanguageModel } from '../models/index.ts'
+import { fedInputs, sourceInputs, type CacheSize, type KeyValues, type WritingModel } from '../models/index.ts'
 import { drawingInputs, drawn, likeliest, logitsInput, told, type Draws, type DrawShape } from './draw.ts'
 import type { Loaded, Where } from './loading.ts'
-import type { Order, Shape } from './order.ts'
+import type { Order, Shape, SourceOrder } from './order.ts'
 import { arrayTrees, free } from './weights.ts'
 
 /** What came of a step, row-major over replica request draw. */
@@ -19,6 +19,8 @@ export interface Outcome {
 }
 
 type Drawn = Readonly<Record<'tokens' | 'largest', MeshArray>>
+/** What comes of a step in which nothing is drawn. */
+const nothing: Outcome = { tokens: new Int32Array(0), largest: new Float32Array(0) }
 type Any = (...args: never[]) => Promise<unknown>
 type Kept = Pick<Program<readonly Tree[], Tree>, 'dispose' | 'placements'> & Any
 
@@ -27,7 +29,7 @@ const everywhere = <T extends Readonly<Record<string, Draws['tokens']>>>(found: 
 
 export class Steps {
   readonly size: CacheSize
-  readonly #model: LanguageModel
+  readonly #model: WritingModel
   readonly #where: Where
   #loaded: Loaded
   readonly #dtype: DType
@@ -36,7 +38,7 @@ export class Steps {
   readonly #programs = new Map<string, Promise<Kept>>()
   #cache: Arrays<KeyValues> | undefined
 
-  constructor(model: LanguageModel, loaded: Loaded, where: Where, { size, dtype, tokens }: { readonly size: CacheSize; readonly dtype: DType; readonly tokens: number }) {
+  constructor(model: WritingModel, loaded: Loaded, where: Where, { size, dtype, tokens }: { readonly size: CacheSize; readonly dtype: DType; readonly tokens: number }) {
     this.#model = model
     this.#loaded = loaded
     this.#where = where
@@ -46,7 +48,12 @@ export class Steps {
   }
 
   /** Computes a step. All processes call it with the same order. */
-  async run({ shape, fed, at, drawing, targets }: Order): Promise<Outcome> {
+  async run(order: Order | SourceOrder): Promise<Outcome> {
+    if ('sources' in order) {
+      await this.#readSources(order)
+      return nothing
+    }
+    const { shape, fed, at, drawing, targets } = order
     const extend = await this.#extend(shape)
     this.#cache ??= await this.#zeros(extend.placements[1] as Placements<KeyValues>)
     const given = this.#cache
@@ -75,6 +82,8 @@ export class Steps {
     this.#loaded = { ...this.#loaded, weights }
   }
 
+  /** Compiles what reads sources of such a shape. */
+  async prepareSources(shape: SourceOrder['shape']): Promise<void> { await this.#read(shape) }
   /** Compiles what steps of such shapes need. */
   async prepare(shape: Shape, listed: number | undefined): Promise<void> {
     await Promise.all([this.#extend(shape), ...(listed === undefined ? [] : [this.#draw(shape, listed)]), this.#tellers(shape)])
@@ -90,6 +99,22 @@ export class Steps {
     if (this.#cache !== undefined) free(this.#cache)
     free(this.#loaded.weights)
     for (const program of this.#programs.values()) (await program.catch(() => undefined))?.dispose()
+  }
+
+  async #readSources({ shape, sources }: SourceOrder): Promise<void> {
+    const read = await this.#read(shape)
+    const given = this.#cache ?? await this.#zeros(read.placements[1] as Placements<KeyValues>)
+    this.#cache = undefined
+    this.#cache = await read(this.#loaded.weights as never, given as never, sources as never) as Arrays<KeyValues>
+  }
+
+  #read({ requests, source }: SourceOrder['shape']): Promise<Kept> {
+    return this.#program(`read ${requests} ${source}`, () => {
+      const [{ encoder, dims }, { size }] = [this.#model, this]
+      if (encoder === undefined) throw new Error('a source is to be read by a model that has no encoder')
+      const given = sourceInputs(size, { requests, source }, { adapters: 'adapter' in dims })
+      return compile((params: Tree, cache: KeyValues, sources: typeof given) => encoder.read(params, cache, sources, size), [this.#loaded.params, this.#model.cache(size, this.#dtype), given] as const, { ...this.#where, donate: [1], batchInvariant: true })
+    })
   }
 
   async #tell(shape: Shape, logits: MeshArray, tokens: Int32Array, targets: Int32Array): Promise<NonNullable<Outcome['told']>> {
@@ -115,11 +140,11 @@ export class Steps {
   }
 
   #extend(shape: Shape): Promise<Kept> {
-    const { requests, seq, blocks, draws } = shape
+    const { requests, seq, blocks, draws, sourceBlocks } = shape
     const of = this.#shape(shape, 0)
-    return this.#program(`extend ${requests} ${seq} ${blocks} ${draws}`, () => {
+    return this.#program(`extend ${requests} ${seq} ${blocks} ${draws} ${sourceBlocks}`, () => {
       const [model, { size }] = [this.#model, this]
-      const fed = fedInputs(size, { requests, seq, blocks }, { adapters: 'adapter' in model.dims })
+      const fed = fedInputs(size, { requests, seq, blocks, sourceBlocks }, { adapters: 'adapter' in model.dims })
       const at = input('at', [...fed.tokens.shape.filter(d => d.name !== 'seq'), { name: 'draw', size: draws }], 'i32') as Tree
       return compile((params: Tree, cache: KeyValues, given: typeof fed, places: Tree) => {
         const { states, cache: after } = model.extend(params, cache, given, size)

@@ -23,6 +23,8 @@ export interface WritingOptions {
   /** Tokens that end the model's texts. */
   readonly ends: readonly number[]
   readonly context: number
+  /** What answers begin with where an encoder reads prompts. */
+  readonly start?: number | undefined
   readonly place?: Place | undefined
   /** The adapter that it has from its beginning to its end. */
   readonly pinned?: Pinned | undefined
@@ -48,6 +50,8 @@ export class Writing {
   readonly #options: WritingOptions
   readonly #key: readonly [number, number]
   readonly #times = new Map<number, number>()
+  /** What guesses are made from. */
+  readonly #seen: number[]
   #place: Place | undefined
   #pending = ''
 
@@ -60,11 +64,17 @@ export class Writing {
     const { seed } = asked.sampling
     const word = (i: number): number => threefry2x32(seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, choice, i)
     this.#key = [word(0), word(1)]
-    const prompt = asked.prompt.length
     // Log-probabilities of the prompt are told once, with the first choice.
     const all = asked.promptLogprobs !== undefined && choice === 0
-    const tokens = [...asked.prompt]
-    this.text = { scope: `${options.pinned?.serial ?? ''} ${asked.scope}`, ...(options.pinned === undefined ? {} : { adapter: options.pinned.slot }), tokens, prompt, drawFrom: all ? 0 : prompt - 1, ...(mayGuess(asked) && (options.drafts ?? 0) > 0 ? { guess: this.#guesses(tokens, options.drafts ?? 0) } : {}) }
+    const { start } = options
+    const [asks, begun] = [[...asked.prompt], asked.begun ?? []]
+    const tokens = start === undefined ? [...asks, ...begun] : [start, ...begun]
+    this.#seen = start === undefined ? tokens : [...asks, ...begun]
+    const [prompt, scope] = [tokens.length, `${options.pinned?.serial ?? ''} ${asked.scope}`]
+    this.text = {
+      ...(start === undefined ? { scope } : { scope: `${scope} ${asks.join()}`, source: asks }), ...(options.pinned === undefined ? {} : { adapter: options.pinned.slot }),
+      tokens, prompt, drawFrom: all ? 0 : prompt - 1, ...(mayGuess(asked) && (options.drafts ?? 0) > 0 ? { guess: this.#guesses(this.#seen, options.drafts ?? 0) } : {}),
+    }
   }
 
   #guesses(tokens: readonly number[], most: number): () => readonly number[] {
@@ -94,6 +104,7 @@ export class Writing {
     const { asked, text } = this
     const id = token.token
     text.tokens.push(id)
+    if (this.#seen !== text.tokens) this.#seen.push(id)
     text.drawFrom = text.tokens.length - 1
     this.#times.set(id, (this.#times.get(id) ?? 0) + 1)
     if (this.#isEnd(id)) return { text: this.#rest(), token, ended: { reason: 'stop', ...(asked.stopTokens.includes(id) ? { stop: id } : {}) } }
@@ -141,14 +152,14 @@ export class Writing {
   }
 
   #changes(): Drawn['changes'] {
-    const { sampling: { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias }, minTokens, stopTokens, prompt, ignoreEnd } = this.asked
+    const { sampling: { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias }, minTokens, stopTokens, ignoreEnd } = this.asked
     const changes = new Map<number, { added: number; divided: number }>()
     const of = (token: number): { added: number; divided: number } => {
       let found = changes.get(token)
       if (found === undefined) changes.set(token, found = { added: 0, divided: 1 })
       return found
     }
-    if (repetitionPenalty !== 1) for (const token of [...prompt, ...this.#times.keys()]) of(token).divided = repetitionPenalty
+    if (repetitionPenalty !== 1) for (const token of [...this.text.tokens.slice(0, this.text.prompt), ...this.#times.keys()]) of(token).divided = repetitionPenalty
     if (presencePenalty !== 0 || frequencyPenalty !== 0) for (const [token, times] of this.#times) of(token).added -= presencePenalty + frequencyPenalty * times
     for (const [token, bias] of logitBias) of(token).added += bias
     if (this.written < minTokens) for (const token of [...stopTokens, ...(ignoreEnd ? [] : this.#options.ends)]) of(token).added = -Infinity

@@ -1,5 +1,6 @@
 /** POST /v1/completions. */
 import type { Told, Written } from '../serve/asking.ts'
+import { encodePrompt } from '../serve/generate.ts'
 import { idOf, madeBy, seconds, usageOf, whole, type Answered, type Made } from './answers.ts'
 import { askedFrom } from './asked.ts'
 import type { Call } from './call.ts'
@@ -26,7 +27,8 @@ export async function completions(call: Call): Promise<Response> {
   if (request.best_of !== undefined && request.best_of !== null && request.best_of !== (request.n ?? 1)) throw new ApiError(400, 'this server chooses no best answers: ask for n', { param: 'best_of' })
   const echo = request.echo === true
   if (echo && request.stream === true) throw new ApiError(400, 'a prompt is echoed in whole answers only: leave out stream or echo', { param: 'echo' })
-  const prompts = promptsOf(request.prompt, text => Int32Array.from([...tokenizer.before, ...tokenizer.encode(text)]))
+  if (echo && answering.encoder) throw new ApiError(400, `an encoder of the model "${model.name}" reads prompts, and answers do not go on with them: leave out echo`, { param: 'echo' })
+  const prompts = promptsOf(request.prompt, text => encodePrompt(tokenizer, text, answering))
   const wanted = request.max_tokens ?? usualTokens
   if (wanted === 0 && !echo) throw new ApiError(400, 'max_tokens is 0, and nothing is echoed: ask for one token or more', { param: 'max_tokens' })
   const logprobs = request.logprobs ?? undefined

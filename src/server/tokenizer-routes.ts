@@ -1,4 +1,5 @@
 /** What a model's tokenizer makes of texts, and of ids. */
+import { encodePrompt } from '../serve/generate.ts'
 import type { Call } from './call.ts'
 import { ApiError } from './errors.ts'
 import { isWriter, modelNamed, type ServedModel } from './models.ts'
@@ -18,7 +19,7 @@ export async function tokenize(call: Call): Promise<Response> {
   const text = prompt ?? content
   if ((text === undefined) === (messages === undefined)) throw new ApiError(400, 'give prompt or messages', { param: 'prompt' })
   if (messages !== undefined && template === undefined) throw new ApiError(400, 'the model has no chat template', { param: 'messages' })
-  const tokens = messages !== undefined && template !== undefined ? encodeMessages(tokenizer, template, { messages: messagesOf(messages) }) : Int32Array.from([...special === false ? [] : tokenizer.before, ...tokenizer.encode(text ?? '')])
+  const tokens = messages !== undefined && template !== undefined ? encodeMessages(tokenizer, template, { messages: messagesOf(messages) }) : special === false ? tokenizer.encode(text ?? '') : encodePrompt(tokenizer, text ?? '', { encoder: isWriter(model) && model.answering.encoder })
   return call.json({ tokens: [...tokens], count: tokens.length, max_model_len: windowOf(model), token_strs: [...tokens].map(id => tokenText(tokenizer, id)) })
 }
 

@@ -1,5 +1,5 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
-import { accumulate, compile, initialise as initialiseParams, input, keyOf, leavesOf, loose, expectDims, lossAndGrads, mapTree, fold, trainedOf, type Arrays, type Backend, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Updates, type Weighted } from '../engine/index.ts'
+import { accumulate, compile, initialise as initialiseParams, input, keyOf, leavesOf, loose, expectDims, lossAndGrads, mapTree, fold, trainedOf, type Arrays, type Backend, type CompileOptions, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Updates, type Weighted } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import type { Layouts } from '../core/layout.ts'
@@ -75,7 +75,8 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const { value, grads, updates: kept = {} } = microbatches === 1 ? lossAndGrad(moving, batch, key)
     : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), moving, batch, 'batch' as never, microbatches)
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
-  const placed = mapTree(scaling === undefined ? grads : unscaled(grads, scaling), g => g.relayout('state'))
+  const reduced = mapTree(grads, g => (scaling === undefined || g.dtype === 'f64' ? g : g.cast('f32')).relayout('state'))
+  const placed = scaling === undefined ? reduced : unscaled(reduced, scaling)
   const gradNorm = globalNorm(placed)
   // Sums of f64 are f64.
   const time = state.step.cast(gradNorm.dtype)
@@ -113,7 +114,7 @@ function withUpdates<P extends Tree>(params: P, updates: Updates, declared: P): 
 const atRest = <P extends Tree>({ params, slots, step }: Pick<TrainState<P>, 'params' | 'slots' | 'step'>): Pick<TrainState<P>, 'params' | 'slots' | 'step'> =>
   ({ params: mapTree(params, p => p.relayout('params')), slots: mapTree(slots, s => s.relayout('state')), step })
 
-export interface Where extends Layouts { readonly mesh: Mesh; readonly backend: Backend; readonly dims: { readonly [name: string]: Dim } }
+export interface Where extends Layouts, Pick<CompileOptions, 'wire'> { readonly mesh: Mesh; readonly backend: Backend; readonly dims: { readonly [name: string]: Dim } }
 
 export interface Trainer<P extends Tree, B extends Tree> {
   readonly init: Program<readonly [Scalar], TrainState<P>>

@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { isPart, type Part } from '../core/configurable.ts'
 import type { TypedArray } from '../core/dtype.ts'
 import { formatShape } from '../core/dim.ts'
-import { UsageError } from '../core/errors.ts'
+import { LayoutError, UsageError } from '../core/errors.ts'
 import { fieldError } from '../core/fields.ts'
 import type { Layout, LayoutFrom, LayoutNames, Layouts } from '../core/layout.ts'
 import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
@@ -30,12 +30,13 @@ interface RulesOf<D extends string, A extends string, N extends string> {
   readonly layout?: Layout<D, A>
   readonly params?: LayoutFrom<D, A, N>
   readonly state?: LayoutFrom<D, A, N>
+  readonly gradients?: LayoutFrom<D, A, N>
   readonly layouts?: [N] extends [never] ? undefined : { readonly [K in N]?: LayoutFrom<D, A, N> }
 }
 type NamesOf<M extends AnyModel> = M extends { readonly layouts?: infer L } ? L : unknown
 
 /** A run as a recipe writes it: its layouts speak of the model's dims, its own mesh's axes and the names that the model uses, and its data gives what the model takes, or it does not compile. */
-export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mesh' | 'layout' | 'params' | 'state' | 'layouts' | 'batch'> & {
+export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mesh' | 'layout' | 'params' | 'state' | 'gradients' | 'layouts' | 'batch'> & {
   /** One of ours with its configuration, one's own by `configurable`, or a model as it is. */
   readonly model: M | Part<M, BuildOptions>
   readonly data: RunData<HostBatch<NoInfer<M>['batch']>>
@@ -136,16 +137,33 @@ export function optimizerOf({ optimizer, steps: length, precision }: Run): Optim
 }
 
 /** The layouts of a run, and the names that its model uses. */
-export const layoutsOf = ({ layout, params, state, layouts }: Run, { layouts: uses }: { readonly layouts?: LayoutNames }): Layouts => ({ layout, params, state, layouts, ...(uses === undefined ? {} : { uses }) })
+export const layoutsOf = ({ layout, params, state, gradients, layouts, wire }: Run, { layouts: uses }: { readonly layouts?: LayoutNames }): Layouts & Pick<Run, 'wire'> => ({ layout, params, state, gradients, layouts, wire, ...(uses === undefined ? {} : { uses }) })
+/**
+ * Every device has rows of every microbatch; else some would compute what others do, and nobody would see it.
+ * @throws LayoutError where the axes that the batch lies on do not divide a microbatch
+ */
+export function checkMicrobatches({ batch, microbatches, layout, mesh }: Pick<Run, 'batch' | 'microbatches' | 'layout' | 'mesh'>): void {
+  const axes = [layout['batch'] ?? []].flat()
+  const parts = axes.reduce((n, axis) => n * (mesh[axis] ?? 1), 1)
+  const rows = batch / microbatches
+  if (microbatches === 1 || rows % parts === 0) return
+  const most = Array.from({ length: microbatches }, (_, i) => microbatches - i).find(m => batch % (m * parts) === 0)
+  throw new LayoutError({
+    code: 'microbatches', what: `the ${rows} row${rows === 1 ? '' : 's'} of a microbatch cannot be cut into ${parts} equal parts`,
+    details: { batch: `${batch} in ${microbatches} microbatches`, rules: `batch → ${axes.join(', ')}` },
+    fix: most === undefined ? `make batch a multiple of ${parts * microbatches}, or split it over fewer devices` : `use ${most} microbatch${most === 1 ? '' : 'es'}, or make batch a multiple of ${parts * microbatches}`,
+  })
+}
 /** The mesh of a run. */
 export const meshOfRun = (run: Pick<Run, 'mesh'>): Mesh => meshOf(run.mesh)
 
 /** Fields that say where and how long a run is computed, or what is looked at: they change none of its numbers, but that a guard says what becomes of a bad step, for which a run may be gone on with. */
-const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'layouts', 'steps', 'evaluation', 'checkpoint', 'guard', 'initFrom', 'sample']
+const changeable: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'gradients', 'layouts', 'steps', 'evaluation', 'checkpoint', 'guard', 'initFrom', 'sample', 'wire']
 
 /** What decides a run's numbers, as plain data, but for what its data says itself: two runs with the same go on from each other's checkpoints. Neither mesh nor layout is in it. */
 export function identityOf(run: Run): { readonly [field: string]: Plain } {
   const numbers = Object.entries(fieldsOf(run)).filter(([name]) => !changeable.includes(name) && name !== 'data') as [string, Plain][]
   const declared = isPart(run.model) ? {} : { model: Object.fromEntries(leavesOf(modelOf(run).params).map(({ path, leaf }) => [path, `${leaf.dtype} ${formatShape(leaf.shape)}`])) }
-  return { ...Object.fromEntries(numbers), ...declared, optimizer: optimizerOf(run).description }
+  // What crosses in fewer bits are other numbers; a run that says nothing of it is what it was before it could.
+  return { ...Object.fromEntries(numbers), ...(Object.keys(run.wire).length === 0 ? {} : { wire: run.wire }), ...declared, optimizer: optimizerOf(run).description }
 }

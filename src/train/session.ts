@@ -10,7 +10,7 @@ import { stepFlops } from './flops.ts'
 import { peakOf } from './peak.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
 import { compileTrainer, type TrainerConfig, type Trainer } from './program.ts'
-import { counted, filesOfRun, layoutsOf, meshOfRun, modelOf, optimizerOf, type CountedRun, type Run } from './run.ts'
+import { checkMicrobatches, counted, filesOfRun, layoutsOf, meshOfRun, modelOf, optimizerOf, type CountedRun, type Run } from './run.ts'
 import { requireSameData, requireSameRun } from './together.ts'
 
 export interface Session {
@@ -70,6 +70,7 @@ export async function openSession(given: Run, options: SessionOptions): Promise<
   const { backend, tell } = options
   const mesh = meshOfRun(given)
   const model = modelOf(given)
+  checkMicrobatches(given)
   await requireSameRun(backend.processes, given, backend)
   const data = await openData(given, model, options)
   try {

@@ -63,14 +63,14 @@ describe('a dry run', () => {
   it('prints what would run, and makes nothing', async () => {
     const { code, out, err } = await meshwork(...train, '--data', 'text.txt', '--dry-run', '--set', 'optimizer.rate=0.01')
     expect({ code, err }).toEqual({ code: 0, err: '' })
-    for (const part of [/"rate": 0\.01/, /^parameters {2}7,248, \d/m, /^at rest +\d/m, /^run folder {2}runs\/gpt-tiny-N$/m, '│ device 3', /all-reduce +along batch/]) expect(out).toMatch(part)
+    for (const part of [/"rate": 0\.01/, /^gpt-tiny: 7,248 parameters on batch 2 × model 2, 4 devices$/m, /^ {2}all, at the peak +\d/m, /^run folder {2}runs\/gpt-tiny-N$/m, '│ device 3', /all-reduce +batch/]) expect(out).toMatch(part)
     expect(existsSync(join(place.path, 'runs'))).toBe(false)
   })
 
   it('also as JSON, and refuses what would be refused', async () => {
     const { code, out } = await meshwork(...train, '--data', 'text.txt', '--dry-run', '--json', '--out', 'elsewhere')
     expect(code).toBe(0)
-    expect(JSON.parse(out)).toMatchObject({ type: 'dry-run', out: 'elsewhere', run: { batch: 4, data: { files: ['text.txt'] } }, parameters: 7248, devices: [{}, {}, {}, {}], identity: { seed: 0 } })
+    expect(JSON.parse(out)).toMatchObject({ type: 'dry-run', out: 'elsewhere', run: { batch: 4, data: { files: ['text.txt'] } }, parameters: 7248, devices: 4, mesh: { batch: 2, model: 2 }, perDevice: {}, identity: { seed: 0 } })
     expect(existsSync(join(place.path, 'elsewhere'))).toBe(false)
     expect(await meshwork(...train, '--data', 'texd.txt', '--dry-run')).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/^DataError\[no-such-file\]/) as string })
     expect(await meshwork(...train, '--data', 'text.txt', '--dry-run', '--out', 'run')).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/^FileError\[run-differs\]/) as string })

@@ -1,4 +1,4 @@
-/** The oracle: others compute the same, and must get the same numbers. `--only gpt`, `--only models`, `--only adapters`, `--only minilm`, `--only measure`, `--only smollm2`, `--only ops`, `--only optimizers`, `--only grammar`, `--only serve`, `--only lm-eval` or `--only clients`; `--json`. */
+/** The oracle: others compute the same, and must get the same numbers. `--only gpt`, `--only models`, `--only adapters`, `--only minilm`, `--only measure`, `--only smollm2`, `--only t5`, `--only ops`, `--only optimizers`, `--only grammar`, `--only serve`, `--only lm-eval` or `--only clients`; `--json`. */
 import { parseArgs } from 'node:util'
 import { UsageError } from '../../src/core/errors.ts'
 import { didYouMean } from '../../src/core/nearest.ts'
@@ -18,8 +18,9 @@ import type { Say } from './python.ts'
 import { lmEvalReport } from './lm-eval.ts'
 import { serveReport } from './serve.ts'
 import { smollm2Report } from './smollm2.ts'
+import { t5Report } from './t5.ts'
 
-const judged: { readonly [name: string]: (backend: Backend, say: Say) => Promise<Report> } = { gpt: gptReport, models: modelsReport, adapters: adaptersReport, minilm: minilmReport, measure: measureReport, smollm2: smollm2Report, ops: opsReport, optimizers: optimizersReport, grammar: grammarReport, serve: serveReport, 'lm-eval': lmEvalReport, clients: clientsReport }
+const judged: { readonly [name: string]: (backend: Backend, say: Say) => Promise<Report> } = { gpt: gptReport, models: modelsReport, adapters: adaptersReport, minilm: minilmReport, measure: measureReport, smollm2: smollm2Report, t5: t5Report, ops: opsReport, optimizers: optimizersReport, grammar: grammarReport, serve: serveReport, 'lm-eval': lmEvalReport, clients: clientsReport }
 
 async function main(): Promise<number> {
   const { json, only } = parseArgs({ options: { json: { type: 'boolean', default: false }, only: { type: 'string' } } }).values

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { loadInitial, saveWeights } from '../../src/checkpoint/index.ts'
 import { UsageError } from '../../src/core/errors.ts'
 import { broadcast, compile, initialise, input, keyOf, loose, mapTree, mesh as meshOf, openBackend, placementTrees, plan, type Arrays, type Backend, type Tree } from '../../src/engine/index.ts'
-import { llama, llamaSchema, withLora, type LanguageModel, type LoraOptions } from '../../src/models/index.ts'
+import { llama, llamaSchema, t5, t5Schema, withLora, type LoraOptions, type WritingModel } from '../../src/models/index.ts'
 import { AdapterSlots } from '../../src/serve/adapter-slots.ts'
 import type { FindAdapters } from '../../src/serve/adapters.ts'
 import { Refused } from '../../src/serve/asking.ts'
@@ -19,17 +19,22 @@ let backend: Backend
 beforeAll(async () => { backend = await openBackend({ plugin: 'simulate', devices: 4 }) })
 afterAll(async () => { await backend.close(); rmSync(folder, { recursive: true }) })
 
-const build = (): LanguageModel => llama(llamaSchema.parse({ vocab, seq: 32, layers: 2, embed: 8, heads: 4, kvHeads: 2, headDim: 4, hidden: 12, tied: true }), 1) as unknown as LanguageModel
+const sizes = { vocab, embed: 8, heads: 4, headDim: 4, hidden: 12, tied: true }
+/** Models, and what their weights are multiplied by: larger than at first, so that texts differ. */
+const kinds = {
+  llama: { build: () => llama(llamaSchema.parse({ ...sizes, seq: 32, layers: 2, kvHeads: 2 }), 1) as unknown as WritingModel, times: 20, layout: { batch: 'batch', kvHeads: 'model', hidden: 'model' } },
+  t5: { build: () => t5(t5Schema.parse({ ...sizes, source: 32, target: 32, encoderLayers: 2, decoderLayers: 1 }), 1) as unknown as WritingModel, times: 1.5, layout: { batch: 'batch', heads: 'model', hidden: 'model' } },
+} as const
+type Kind = typeof kinds[keyof typeof kinds]
 const tokenizer = { vocab, endOfText: end, stream: () => ({ push: letter, end: () => '' }), tokens: [], added: [] } as never
-/** Larger than at first, so that texts differ; the same on every mesh. */
-const larger = (params: Tree, seed: number): Generating['arrays'] => async where => {
-  const make = await compile((s: Tree) => mapTree(initialise(params, keyOf(s as never)) as Tree, (p, path) => (path.includes('norm') ? p : loose(p).mul(path.endsWith('.up') ? 1 : 20)).relayout('params')), [input('seed', [], 'i32') as Tree] as const, where)
+/** The same on every mesh. */
+const larger = ({ times }: Kind, params: Tree, seed: number): Generating['arrays'] => async where => {
+  const make = await compile((s: Tree) => mapTree(initialise(params, keyOf(s as never)) as Tree, (p, path) => (path.includes('norm') ? p : loose(p).mul(path.includes('lora.') && path.endsWith('.up') ? 1 : times)).relayout('params')), [input('seed', [], 'i32') as Tree] as const, where)
   return await make(seed as never) as Arrays<Tree>
 }
-const layout = { batch: 'batch', kvHeads: 'model', hidden: 'model' }
 
 /** Adapters as files: `down` as it begins, `up` of chosen numbers, as if they had been trained. */
-async function adapterFile(name: string, lora: LoraOptions, seed: number): Promise<{ readonly path: string; readonly find: Awaited<ReturnType<FindAdapters>> }> {
+async function adapterFile({ build }: Kind, name: string, lora: LoraOptions, seed: number): Promise<{ readonly path: string; readonly find: Awaited<ReturnType<FindAdapters>> }> {
   const { params: { lora: factors } } = withLora(build() as never, lora)
   const make = await compile((s: Tree) => mapTree(initialise({ lora: factors } as unknown as Tree, keyOf(s as never)) as Tree, (p, path) => (path.endsWith('.up') ? loose(broadcast(loose(p).sum(...p.shape.map(d => d.name)), p.shape as never)).add(0.3 + seed / 10) : loose(p).mul(3))), [input('seed', [], 'i32') as Tree] as const, { mesh: meshOf({ batch: 1 }), backend, layout: {} })
   const arrays = await make(seed as never)
@@ -39,17 +44,17 @@ async function adapterFile(name: string, lora: LoraOptions, seed: number): Promi
 }
 
 /** A model that has had an adapter all the time. */
-async function always(lora: LoraOptions, path: string): Promise<Opened> {
-  const base = build()
-  const model = withLora(base as never, lora) as unknown as LanguageModel
+async function always(kind: Kind, lora: LoraOptions, path: string): Promise<Opened> {
+  const base = kind.build()
+  const model = withLora(base as never, lora) as unknown as WritingModel
   const arrays: Generating['arrays'] = async where => {
     const { placements: [lies] } = plan((all: Tree) => mapTree(all, p => p.relayout('params')), [{ lora: (model.params as unknown as { readonly lora: Tree }).lora } as Tree] as const, where)
     const wanted = placementTrees.flatten(lies).map(({ path: p, leaf }) => ({ path: p, value: leaf }))
     const { arrays: found } = await loadInitial(path, wanted, {}, where.backend, where.mesh)
     const { lora: own } = placementTrees.rebuild(lies, wanted.map(w => found.get(w.path))) as unknown as { readonly lora: Arrays<Tree> }
-    return { base: await larger(base.params, 3)?.(where, base.params), lora: own } as never
+    return { base: await larger(kind, base.params, 3)?.(where, base.params), lora: own } as never
   }
-  return openAnswering({ weights: path, model: () => model, tokenizer, arrays }, { backend, mesh: { batch: 1, model: 1 }, layout, requests: 4, block: 4, chunk: 8 })
+  return openAnswering({ weights: path, model: () => model, tokenizer, arrays }, { backend, mesh: { batch: 1, model: 1 }, layout: kind.layout, requests: 4, block: 4, chunk: 8 })
 }
 
 const options = { requests: 4, block: 4, chunk: 8 }
@@ -63,11 +68,13 @@ const close = (found: Awaited<ReturnType<typeof tellings>>, wanted: typeof found
   found.forEach((t, i) => { expect(t.logprob).toBeCloseTo(wanted[i]?.logprob ?? NaN, 4) })
 }
 
-test.each([{ batch: 1, model: 1 }, { batch: 2, model: 2 }])('on %j', async mesh => {
-  const [a, b] = [await adapterFile('a', first, 1), await adapterFile('b', second, 2)]
+test.each([{ of: 'llama', batch: 1, model: 1 }, { of: 'llama', batch: 2, model: 2 }, { of: 't5', batch: 2, model: 2 }] as const)('on %j', async ({ of, ...mesh }) => {
+  const kind = kinds[of]
+  const { build, layout } = kind
+  const [a, b] = [await adapterFile(kind, 'a', first, 1), await adapterFile(kind, 'b', second, 2)]
   const files = new Map([['a', a], ['b', b]])
   const base = build()
-  const opened = await openAnswering({ weights: 'none', model: build, tokenizer, arrays: larger(base.params, 3) }, { ...options, backend, mesh, layout, adapters: { count: 2, rank: 4, find: path => { const found = files.get(path); return found === undefined ? Promise.reject(new UsageError({ code: 'adapter', what: `there is no ${path}`, fix: 'give another' })) : Promise.resolve(found.find) } } })
+  const opened = await openAnswering({ weights: 'none', model: build, tokenizer, arrays: larger(kind, base.params, 3) }, { ...options, backend, mesh, layout, adapters: { count: 2, rank: 4, find: path => { const found = files.get(path); return found === undefined ? Promise.reject(new UsageError({ code: 'adapter', what: `there is no ${path}`, fix: 'give another' })) : Promise.resolve(found.find) } } })
   const { adapters, answering } = opened
   expect(() => answering.ask(asking([1], { adapter: 'a' }))).toThrow(Refused)
   const plain = await Promise.all(prompts.map(p => tellings(opened, p)))
@@ -78,7 +85,7 @@ test.each([{ batch: 1, model: 1 }, { batch: 2, model: 2 }])('on %j', async mesh 
   const names = [undefined, 'a', 'b']
   const together = await Promise.all(prompts.flatMap(p => names.map(name => tellings(opened, p, name))))
   for (const [i, p] of prompts.entries()) for (const [j, name] of names.entries()) expect(together[3 * i + j]).toEqual(name === undefined ? plain[i] : await tellings(opened, p, name))
-  const [withA, withB] = [await always(first, a.path), await always(second, b.path)]
+  const [withA, withB] = [await always(kind, first, a.path), await always(kind, second, b.path)]
   for (const [i, p] of prompts.entries()) {
     close(together[3 * i + 1] as never, await tellings(withA, p))
     close(together[3 * i + 2] as never, await tellings(withB, p))

@@ -5,10 +5,10 @@ import { trace } from './traces.ts'
 /** `MESHWORK_DEPTH=all`: ten thousand. */
 const count = process.env['MESHWORK_DEPTH'] === 'all' ? 10_000 : 300
 
-test(`${count} traces`, async () => {
+test.each([['traces', false], ['traces of a model whose encoder reads prompts', true]] as const)(`${count} %s`, async (_, encoder) => {
   const sum = { answered: 0, left: 0, preemptions: 0 }
   for (let seed = 0; seed < count; seed++) {
-    const found = await trace(seed)
+    const found = await trace(seed, encoder)
     for (const what of ['answered', 'left', 'preemptions'] as const) sum[what] += found[what]
   }
   // They would show nothing if nothing had happened.

@@ -4,21 +4,31 @@ import { threefry2x32 } from '../../src/core/threefry.ts'
 import { Answerer, type AnswererOptions, type Computing } from '../../src/serve/answerer.ts'
 import type { Asked, Told } from '../../src/serve/asking.ts'
 import { askedOf, greedy } from '../../src/serve/generate.ts'
-import type { Order } from '../../src/serve/order.ts'
+import type { Order, SourceOrder } from '../../src/serve/order.ts'
 import type { Sizes } from '../../src/serve/schedule.ts'
 import { Turns } from '../../src/serve/turns.ts'
 
 export const vocab = 12
 export const end = vocab - 1
 
-/** Keys of a token are the token and its place: what a request finds must be its own text. What others have left is found, too, where a table is wrong. */
+/** The token that answers of a model with an encoder begin with, which is in no source. */
+const start = 0
+
+/** Keys of a token are the token and its place, those of a source's below 0: what a request finds must be its own text. What others have left is found, too, where a table is wrong. */
 export function computing(sizes: Sizes, ids: number = vocab): Computing & { readonly lost: string[]; /** Milliseconds that a step takes. */ delay: number } {
   const { replicas, blocks, block } = sizes
   const cache = Array.from({ length: replicas }, () => new Int32Array(blocks * block).fill(-1))
   const lost: string[] = []
   return {
     lost, delay: 0, size: { replicas, layers: 1, blocks, block },
-    async run({ shape: { requests, seq, blocks: width, draws }, fed, at, drawing }: Order) {
+    async run(order: Order | SourceOrder) {
+      const { shape: { requests } } = order
+      if ('sources' in order) {
+        const { shape: { source }, sources: { tokens, entries } } = order
+        for (const [i, entry] of entries.entries()) if (entry >= 0) (cache[Math.floor(i / (requests * source))] as Int32Array)[entry] = -2 - (i % source * ids + (tokens[i] as number))
+        return { tokens: new Int32Array(0), largest: new Float32Array(0) }
+      }
+      const { shape: { seq, blocks: width, draws, sourceBlocks }, fed, at, drawing } = order
       const tokens = new Int32Array(replicas * requests * draws)
       for (let row = 0; row < replicas * requests; row++) {
         const own = cache[Math.floor(row / requests)] as Int32Array
@@ -30,6 +40,11 @@ export function computing(sizes: Sizes, ids: number = vocab): Computing & { read
           const i = at[row * draws + d] as number
           if ((fed.entries[row * seq + i] as number) < 0) continue
           let hash = 0
+          for (let place = 0; place < (fed.sourceLength?.[row] ?? 0); place++) {
+            const found = -2 - (own[(fed.sourceTable?.[row * sourceBlocks + Math.floor(place / block)] as number) * block + place % block] as number)
+            if (found < 0 || Math.floor(found / ids) !== place) lost.push(`place ${place} of a source holds ${found}`)
+            hash = threefry2x32(hash, 1, found, place)
+          }
           const seen = fed.positions[row * seq + i] as number
           for (let place = Math.max(0, seen - (sizes.window ?? Infinity) + 1); place <= (fed.positions[row * seq + i] as number); place++) {
             const found = own[(fed.table[row * width + Math.floor(place / block)] as number) * block + place % block] as number
@@ -53,33 +68,37 @@ export function computing(sizes: Sizes, ids: number = vocab): Computing & { read
 }
 
 export const optionsOf = (sizes: Sizes): AnswererOptions => ({
-  sizes, buckets: { requests: [1, 4, 16], seq: [4, 8, 16], blocks: [2, 8, 64], listed: [8] }, vocab, tokenizer: { stream: () => ({ push: id => String.fromCharCode(97 + id), end: () => '' }) }, ends: [end], context: sizes.context, turns: new Turns(alone),
+  sizes, buckets: { requests: [1, 4, 16], seq: [4, 8, 16], blocks: [2, 8, 64], listed: [8], ...(sizes.source === undefined ? {} : { sources: { tokens: [4, 16, 64], blocks: [2, 8, 64] } }) }, vocab, tokenizer: { stream: () => ({ push: id => String.fromCharCode(97 + id), end: () => '' }) }, ends: [end], context: sizes.context, turns: new Turns(alone),
   queue: { requests: Infinity, tokens: Infinity }, notFinite: () => Promise.reject(new Error('nothing could be drawn')),
+  ...(sizes.source === undefined ? {} : { encoder: { start, padding: start } }),
 })
 
 export const answererOf = (sizes: Sizes, options: Partial<AnswererOptions> = {}, steps: Computing = computing(sizes, options.vocab)): Answerer => new Answerer(steps, { ...optionsOf(sizes), ...options })
 
 export interface TraceResult { readonly answered: number; readonly left: number; readonly preemptions: number }
 
-/** Runs a trace, and each of its requests alone. @throws what differs */
-export async function trace(seed: number): Promise<TraceResult> {
+/** Runs a trace, and each of its requests alone. @param encoder whether prompts are read by one @throws what differs */
+export async function trace(seed: number, encoder = false): Promise<TraceResult> {
   let n = 0
   const below = (most: number): number => threefry2x32(seed, 77, n++, 0) % most
   const block = 1 + below(4)
   const context = 8 + below(24)
-  const window = below(3) === 0 ? 1 + below(12) : undefined
-  const sizes: Sizes = { replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil(Math.min(context, (window ?? Infinity) + 8 + block) / block) + below(8), block, context, chunk: 1 + below(8), together: { texts: 1 + below(4), tokens: below(9) }, ...(window === undefined ? {} : { window }) }
+  const window = !encoder && below(3) === 0 ? 1 + below(12) : undefined
+  const source = encoder ? 1 + below(24) : undefined
+  const sizes: Sizes = { ...(source === undefined ? {} : { source }), replicas: 1 + below(2), requests: 1 + below(4), blocks: Math.ceil((source ?? 0) / block) + Math.ceil(Math.min(context, (window ?? Infinity) + 8 + block) / block) + below(8), block, context, chunk: 1 + below(8), together: { texts: 1 + below(4), tokens: below(9) }, ...(window === undefined ? {} : { window }) }
   const steps = computing(sizes)
   const drafts = below(4)
   const answerer = new Answerer(steps, { ...optionsOf(sizes), drafts, buckets: { ...optionsOf(sizes).buckets, drafts, prompts: sizes.together?.texts ?? 1 } })
-  const beginnings = Array.from({ length: 3 }, () => Array.from({ length: 1 + below(context - 2) }, () => below(vocab - 1)))
+  const most = source ?? context - 1
+  const token = (): number => (encoder ? 1 + below(vocab - 2) : below(vocab - 1))
+  const beginnings = Array.from({ length: 3 }, () => Array.from({ length: 1 + below(Math.max(1, most - 1)) }, token))
   const requests = Array.from({ length: 1 + below(12) }, (): { readonly asked: Asked; readonly after: number; readonly leaves: number } => {
     const begin = beginnings[below(3)] as number[]
-    const prompt = [...begin.slice(0, 1 + below(begin.length)), ...Array.from({ length: below(4) }, () => below(vocab - 1))].slice(0, context - 1)
+    const prompt = (encoder && below(2) === 0 ? begin : [...begin.slice(0, 1 + below(begin.length)), ...Array.from({ length: below(4) }, token)]).slice(0, most)
     return {
       asked: askedOf(Int32Array.from(prompt), {
         maxTokens: 1 + below(context), choices: 1 + below(3), scope: String(below(2)), ignoreEnd: below(3) === 0, minTokens: 0, stop: below(4) === 0 ? [String.fromCharCode(97 + below(vocab), 97 + below(vocab))] : [],
-        sampling: { ...greedy, temperature: below(2), seed: below(5) }, ...(below(4) === 0 ? { promptLogprobs: 0 } : {}),
+        sampling: { ...greedy, temperature: below(2), seed: below(5) }, ...(encoder ? { begun: Int32Array.from({ length: below(3) === 0 ? below(context - 2) : 0 }, token) } : below(4) === 0 ? { promptLogprobs: 0 } : {}),
       }),
       after: below(20), leaves: below(6) === 0 ? below(10) : Infinity,
     }

@@ -5,7 +5,7 @@ import { accumulate, dims, expectDims, input, loose, mesh as meshOf, openBackend
 import { gpt } from '../../src/models/index.ts'
 import { stateOf, trainStep } from '../../src/train/program.ts'
 import { adamwCosine } from '../../src/train/optimizers.ts'
-import { defineRun, type Run } from '../../src/train/run.ts'
+import { checkMicrobatches, defineRun, type Run } from '../../src/train/run.ts'
 import { train } from '../../src/train/train.ts'
 import { given, leafValues } from '../graph/support.ts'
 import { all } from '../support/depth.ts'
@@ -85,6 +85,14 @@ describe('a training step', () => {
 
 test('a run whose batch cannot be cut so is refused before anything is read', () => {
   expect(() => defineRun({ name: 'odd', batch: 8, microbatches: 3, steps: 1, model: small.model, data: small.data, mesh: { batch: 1 }, optimizer: small.optimizer })).toThrow('the recipe: microbatches is 3, which does not divide batch, 8')
+})
+
+test('microbatches of fewer rows than devices are refused: some would compute what others do', () => {
+  const check = (microbatches: number, mesh: { readonly [axis: string]: number }): void => checkMicrobatches({ batch: 8, microbatches, layout: { batch: ['a', 'b'] }, mesh })
+  expect(() => check(4, { a: 2, b: 2 })).toThrow('LayoutError[microbatches] the 2 rows of a microbatch cannot be cut into 4 equal parts\n  batch  8 in 4 microbatches\n  rules  batch → a, b\n  fix    use 2 microbatches, or make batch a multiple of 16')
+  expect(() => check(2, { a: 4, b: 3 })).toThrow('make batch a multiple of 24, or split it over fewer devices')
+  check(2, { a: 2, b: 2 })
+  check(4, { a: 2 })
 })
 
 describe.each(['simulate', 'cpu'])('training in parts on %s', plugin => {

@@ -56,18 +56,8 @@ export function relayout(c: Context, v: Value, to: Sharding): Value {
   const again = rebroadcast(c, v, to) ?? (resting === undefined ? undefined : movedBroadcast(c, v, to))
   if (again !== undefined) return { ...rest, node: again, sharding: to }
 
-  let { node, sharding } = v
-  let addends = partial?.axes ?? []
-  if (partial?.kind === 'sum') {
-    for (const [dim, axes] of to) {
-      const own = axesOf(sharding, dim)
-      const more = axes.slice(own.length)
-      if (more.length === 0 || !sameAxes(own, axes.slice(0, own.length)) || !more.every(a => addends.includes(a))) continue
-      node = c.make('reduceScatter', [node], { dim, axes: more, parts: partsOf(c.mesh, more) }, node.site)
-      addends = addends.filter(a => !more.includes(a))
-      sharding = new Map([...sharding, [dim, axes]])
-    }
-  }
+  const { sharding, addends, ...scattered } = scatter(c, v, to)
+  let { node } = scattered
   if (partial !== undefined && addends.length > 0) {
     if (addends.length === partial.axes.length) return relayout(c, reduced(c, v), to)
     node = c.make('allReduce', [node], { kind: partial.kind, axes: addends }, node.site)
@@ -77,6 +67,32 @@ export function relayout(c: Context, v: Value, to: Sharding): Value {
   const half = node.op === 'convert' && isFloat(dtypeOf(node)) && isHalf(dtypeOf(operand(node, 0))) ? operand(node, 0) : undefined
   const moved = cheapest(v.shape, dtypes[dtypeOf(half ?? node)].bytes, sharding, to, c.mesh).reduce((x, move) => apply(c, v, x, move), half ?? node)
   return { ...rest, node: half === undefined ? moved : c.make('convert', [moved], { dtype: dtypeOf(node) }, node.site), sharding: to }
+}
+
+interface Scattered { readonly node: LocalNode; readonly sharding: Sharding; /** The axes that it is still partial over. */ readonly addends: readonly string[] }
+/** Addends reduced to the parts that a layout wants of the sum, over the axes that it splits more. */
+function scatter(c: Context, { node: given, sharding: lying, partial }: Value, to: Sharding): Scattered {
+  let [node, sharding, addends] = [given, lying, partial?.axes ?? []]
+  if (partial?.kind !== 'sum') return { node, sharding, addends }
+  for (const [dim, axes] of to) {
+    const own = axesOf(sharding, dim)
+    const more = axes.slice(own.length)
+    if (more.length === 0 || !sameAxes(own, axes.slice(0, own.length)) || !more.every(a => addends.includes(a))) continue
+    node = c.make('reduceScatter', [node], { dim, axes: more, parts: partsOf(c.mesh, more) }, node.site)
+    addends = addends.filter(a => !more.includes(a))
+    sharding = new Map([...sharding, [dim, axes]])
+  }
+  return { node, sharding, addends }
+}
+
+/** Addends moved to another layout that stay addends over the axes that it does not split: to be summed again, and reduced once in the end. */
+export function relayoutAddends(c: Context, v: Value, to: Sharding): Value {
+  const { partial, strayed: _, ...rest } = v
+  if (partial?.kind !== 'sum' || v.resting !== undefined) return relayout(c, v, to)
+  const { node, sharding, addends } = scatter(c, v, to)
+  // What lies otherwise still may have its addends over axes that the layout uses.
+  if (!sameSharding(sharding, to)) return relayout(c, v, to)
+  return { ...rest, node, sharding, ...(addends.length === 0 ? {} : { partial: { kind: 'sum', axes: addends } }) }
 }
 
 /** A broadcast whose own dims do not move is made anew at the other layout: nothing needs cutting. */

@@ -75,8 +75,21 @@ function stepsFrom(sharding: Sharding, shape: readonly Dim[], mesh: Mesh, bytesO
 /** The moves from `from` to `to` for a tensor of this global shape whose elements take so many bytes (Dijkstra 1959). */
 export const cheapest = (shape: readonly Dim[], bytes: number, from: Sharding, to: Sharding, mesh: Mesh): readonly Move[] => route(shape, bytes, from, to, mesh).moves
 
+interface Route { readonly moves: readonly Move[]; readonly cost: number }
+/** What was found before, by mesh: layers and their gradients ask for the same again and again. */
+const known = new WeakMap<Mesh, Map<string, Route>>()
+
 /** And what they cost. */
-export function route(shape: readonly Dim[], bytes: number, from: Sharding, to: Sharding, mesh: Mesh): { readonly moves: readonly Move[]; readonly cost: number } {
+export function route(shape: readonly Dim[], bytes: number, from: Sharding, to: Sharding, mesh: Mesh): Route {
+  const routes = known.get(mesh) ?? new Map<string, Route>()
+  known.set(mesh, routes)
+  const asked = `${bytes}; ${shape.map(d => `${d.name}=${d.size}`).join(' ')}; ${key(from)}; ${key(to)}`
+  const found = routes.get(asked) ?? search(shape, bytes, from, to, mesh)
+  routes.set(asked, found)
+  return found
+}
+
+function search(shape: readonly Dim[], bytes: number, from: Sharding, to: Sharding, mesh: Mesh): Route {
   const bytesOf = (sharding: Sharding): number => sizeOf(shape) * bytes / partsOf(mesh, [...sharding.values()].flat())
   const goal = key(to)
   const best = new Map<string, { readonly sharding: Sharding; readonly cost: number; readonly moves: readonly Move[] }>([[key(from), { sharding: from, cost: 0, moves: [] }]])

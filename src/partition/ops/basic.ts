@@ -4,7 +4,7 @@ import { partsOf } from '../../core/mesh.ts'
 import { shapeOf } from '../../graph/node.ts'
 import { binary, constant, partIndex } from '../build.ts'
 import { staysAtRest } from '../meet.ts'
-import { relayout } from '../moves/relayout.ts'
+import { relayout, relayoutAddends } from '../moves/relayout.ts'
 import { computable, landed } from '../operands.ts'
 import { at, moving, result } from './partitioner.ts'
 import type { BasicAttrs } from '../../graph/ops.ts'
@@ -52,7 +52,7 @@ export const basic: Partitioners<BasicAttrs> = {
   relayout: (n, values, c) => {
     const to = n.attrs.to
     const v = at(values, 0)
-    const moved = relayout(c, v, c.target(v.shape, to))
+    const moved = (n.attrs.keepsSums ? relayoutAddends : relayout)(c, v, c.target(v.shape, to))
     return [{ ...moved, shape: v.shape }]
   },
   named: (_, values) => [at(values, 0)],

@@ -7,6 +7,7 @@ import { dtypes } from '../../core/dtype.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf, type Make } from '../../graph/node.ts'
 import { collectiveKind } from '../collectives.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
+import { flat, merged, part } from './flat.ts'
 import type { Pass } from './rewrite.ts'
 
 /** Larger ones, by what enters or by what comes out, are worth a collective of their own. */
@@ -14,8 +15,6 @@ export const smallBytes: number = 16 * 1024
 
 type Maker = Make<LocalAttrs>
 type Mergeable = 'allReduce' | 'allGather' | 'reduceScatter'
-/** A name that no dim of a user can have. */
-const [merged, part] = ['~merged', '~part']
 
 /** How many collectives each node waits for, one after another: those of one number never wait for each other. */
 function depths(order: readonly LocalNode[]): ReadonlyMap<LocalNode, number> {
@@ -27,10 +26,6 @@ function depths(order: readonly LocalNode[]): ReadonlyMap<LocalNode, number> {
   return depth
 }
 
-const flat = (make: Maker, n: LocalNode, kept: readonly string[] = []): LocalNode => {
-  const shape = shapeOf(n).filter(d => !kept.includes(d.name))
-  return make('mergeDims', [n], { from: shape.map(d => d.name), into: { name: merged, size: sizeOf(shape) } })
-}
 const bytesOf = (n: LocalNode): number => sizeOf(shapeOf(n)) * dtypes[dtypeOf(n)].bytes
 const sizeOfLast = (n: LocalNode): number => shapeOf(n).find(d => d.name === merged)?.size ?? 0
 

@@ -8,12 +8,17 @@ import { mergeSmall } from './merge.ts'
 import { reuseCollectives } from './reuse.ts'
 import { applied, type Pass } from './rewrite.ts'
 import { scatterSums } from './scatter.ts'
+import { sinkParts } from './sink.ts'
+import { narrowed, type Wire } from './wire.ts'
 
 type Maker = Make<LocalAttrs>
 const pruned = (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outputs: prune<LocalAttrs>(graph.outputs, make) })
 const over = (pass: Pass) => (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outputs: applied(graph, make, pass).outputs })
 
 // What is read from a stack need not be computed, and parameters that a hoisted gather has taken out of a loop need not enter it any more.
-const passes = [pruned, over(reuseCollectives), over(hoistGathers), pruned, over(scatterSums), over(mergeSmall), over(contractHalves)]
+const first = [pruned, over(reuseCollectives), over(hoistGathers), pruned, over(sinkParts), over(scatterSums), over(sinkParts)]
+const last = [over(mergeSmall), over(contractHalves)]
 
-export const optimized = (graph: LocalGraph, make: Maker): LocalGraph => passes.reduce((g, pass) => pass(g, make), graph)
+/** What crosses the axes in `wire` in fewer bits does so after it is known what crosses them. */
+export const optimized = (graph: LocalGraph, make: Maker, wire: Wire = {}): LocalGraph =>
+  [...first, ...(Object.keys(wire).length === 0 ? [] : [over(narrowed(wire, graph.mesh))]), ...last].reduce((g, pass) => pass(g, make), graph)

@@ -5,7 +5,7 @@ import type { LocalNode } from '../local.ts'
 import { usersOf, type Pass } from './rewrite.ts'
 
 /** The axes along which a slice takes the device's own part, if that is what it takes. */
-function ownAxes(n: LocalNode<'dynamicSlice'>): readonly string[] | undefined {
+export function ownAxes(n: LocalNode<'dynamicSlice'>): readonly string[] | undefined {
   const start = operand(n, 1)
   if (start.op !== 'binary' || start.attrs.fn !== 'mul') return undefined
   const [part, block] = [operand(start, 0), operand(start, 1)]

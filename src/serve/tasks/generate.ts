@@ -4,15 +4,15 @@ import type { ChatTemplate, Message, Tokenizer } from '../../data/index.ts'
 import { addBleu, bleu, bleuSums, noBleu } from '../metrics/bleu.ts'
 import { addChrf, chrf, chrfSums, noChrf } from '../metrics/chrf.ts'
 import { exactMatch } from '../metrics/words.ts'
-import type { RowProgram } from '../rows.ts'
+import { encodePrompt } from '../generate.ts'
 import { itemsOf, type Fields, type Task } from './task.ts'
+import type { Writer } from './writer.ts'
 
 type Item = { readonly at: string; readonly prompt: string; readonly chat: boolean; readonly answers: readonly string[] }
 type Done = { readonly at: string; readonly output: string; readonly answers: readonly string[]; readonly cut: boolean }
 
 export interface GenerateTaskOptions {
-  /** Gives the likeliest token behind each place. */
-  readonly program: RowProgram
+  readonly writer: Writer
   readonly tokenizer: Tokenizer
   /** Tokens to write at most. */
   readonly tokens: number
@@ -33,9 +33,13 @@ function promptOf(fields: Fields, template: ChatTemplate | undefined): Pick<Item
   return { prompt: template.render(messages, { prompt: 'assistant' }), chat: true }
 }
 
-export function generateTask({ program, tokenizer, tokens, ends, template, stretch }: GenerateTaskOptions): Task<Item, Done> {
-  const { window } = program
-  const stops = new Set(ends)
+/** A prompt in so much room: of one that is gone on with its end, of one that is read its beginning and what ends it. */
+function fitting(ids: readonly number[], { room, encoder }: Writer, { after }: Tokenizer): readonly number[] {
+  if (ids.length <= room) return ids
+  return encoder ? [...ids.slice(0, Math.max(0, room - after.length)), ...after].slice(-room) : ids.slice(-room)
+}
+
+export function generateTask({ writer, tokenizer, tokens, ends, template, stretch }: GenerateTaskOptions): Task<Item, Done> {
   return {
     name: 'generate', options: { tokens, ends }, stretch,
     read: parts => itemsOf(parts, (fields): Item => {
@@ -43,26 +47,14 @@ export function generateTask({ program, tokenizer, tokens, ends, template, stret
       return { at: fields.at, ...promptOf(fields, template), answers: answer === undefined ? fields.texts('answers', 1) : [answer] }
     }),
     async measure(items, onItems) {
-      const room = window - tokens + 1
-      const texts = items.map(({ at, prompt, chat }) => {
-        const ids = [...(chat ? [] : tokenizer.before), ...tokenizer.encode(prompt)]
+      const prompts = items.map(({ at, prompt, chat }) => {
+        const ids = chat ? [...tokenizer.encode(prompt)] : [...encodePrompt(tokenizer, prompt, writer)]
         if (ids.length === 0 && tokenizer.endOfText !== undefined) ids.push(tokenizer.endOfText)
         if (ids.length === 0) throw new DataError({ code: 'empty-prompt', what: 'a prompt has no token', details: { in: at }, fix: 'give it a character' })
-        return { ids: ids.slice(-room), made: [] as number[], cut: ids.length > room, ended: false }
+        return { ids: fitting(ids, writer, tokenizer), cut: ids.length > writer.room }
       })
-      let done = 0
-      for (let i = 0; i < tokens; i++) {
-        const going = texts.filter(t => !t.ended)
-        if (going.length === 0) break
-        const found = await program.run(going.map(t => ({ tokens: [...t.ids, ...t.made] })), () => { onItems(done) })
-        going.forEach((t, k) => {
-          const next = Number((found[k] as Int32Array)[t.ids.length + t.made.length - 1])
-          if (stops.has(next)) t.ended = true
-          else t.made.push(next)
-          if (t.ended || t.made.length === tokens) done++
-        })
-      }
-      return items.map(({ at, answers }, i) => ({ at, output: tokenizer.decode(texts[i]?.made ?? []), answers, cut: texts[i]?.cut === true }))
+      const made = await writer.write(prompts.map(p => p.ids), onItems)
+      return items.map(({ at, answers }, i) => ({ at, output: tokenizer.decode(made[i] ?? []), answers, cut: prompts[i]?.cut === true }))
     },
     tally: () => {
       let [items, right, cut, sums, characters] = [0, 0, 0, noBleu, noChrf]
@@ -79,7 +71,7 @@ export function generateTask({ program, tokenizer, tokens, ends, template, stret
           definitions: {
             exact_match: 'the share of items whose text is one of its answers, in lower case, without punctuation and the articles a, an, the, as SQuAD compares them',
             bleu: 'of the corpus, as sacrebleu: 13a tokens, exponential smoothing', chrf: 'of the corpus, as sacrebleu\'s chrF2: characters up to six, beta 2, without white space',
-            cut: `items that did not fit into ${window} tokens with what is to be written, whose prompts lost their beginnings`,
+            cut: `items whose prompts have more than ${writer.room} tokens, and lost their ${writer.encoder ? 'ends' : 'beginnings'}`,
           },
         }),
       }

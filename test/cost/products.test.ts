@@ -1,28 +1,30 @@
 /** Operations of programs, against counts by hand: two for each product of a contraction or a convolution, nothing for all else. */
 import { describe, expect, test } from 'vitest'
-import { cond, contractionFlops, dims, full, input, iota, remat, scan, whileLoop, type Tree } from '../../src/engine/index.ts'
+import { globalFlops } from '../../src/cost/flops.ts'
+import { cond, dims, full, input, iota, leavesOf, remat, scan, whileLoop, type Tree } from '../../src/engine/index.ts'
 import { convNetModel, gptModel, lstmModel, mlp, seq2seqModel, type Model } from '../../src/models/index.ts'
 import { conv } from '../../src/nn/index.ts'
 import { stepFlops } from '../../src/train/flops.ts'
 
+const flops = (results: Tree): number => globalFlops({ inputs: [], outputs: leavesOf(results).map(l => l.leaf.node) })
 const { batch, i, j, k, layers } = dims({ batch: 5, i: 2, j: 3, k: 7, layers: 4 })
 const a = input('a', [batch, i, k])
 const b = input('b', [k, j])
 
 describe('a contraction', () => {
   test('is two operations for each product', () => {
-    expect(contractionFlops(a.dot(b, k))).toBe(2 * 5 * 2 * 7 * 3)
-    expect(contractionFlops(a.dot(input('c', [k, i, j]), k))).toBe(2 * 5 * 2 * 7 * 3)
-    expect(contractionFlops(a.dot(input('c', [batch, i, k]), batch, i, k))).toBe(2 * 5 * 2 * 7)
+    expect(flops(a.dot(b, k))).toBe(2 * 5 * 2 * 7 * 3)
+    expect(flops(a.dot(input('c', [k, i, j]), k))).toBe(2 * 5 * 2 * 7 * 3)
+    expect(flops(a.dot(input('c', [batch, i, k]), batch, i, k))).toBe(2 * 5 * 2 * 7)
   })
   test('that several results need counts once, what none needs not at all', () => {
     const shared = a.dot(b, k)
     shared.dot(input('d', [j]), j)
-    expect(contractionFlops({ x: shared.tanh(), y: [shared.sum()] })).toBe(2 * 5 * 2 * 7 * 3)
+    expect(flops({ x: shared.tanh(), y: [shared.sum()] })).toBe(2 * 5 * 2 * 7 * 3)
   })
   test('is all that counts of what is no convolution', () => {
-    expect(contractionFlops(a.mul(a).sum().add(iota(k).cast('f32').max()).exp())).toBe(0)
-    expect(contractionFlops(full(1, []))).toBe(0)
+    expect(flops(a.mul(a).sum().add(iota(k).cast('f32').max()).exp())).toBe(0)
+    expect(flops(full(1, []))).toBe(0)
   })
 })
 
@@ -32,12 +34,12 @@ describe('a convolution', () => {
   test('is two operations for each number of the result, place of the window and channel', () => {
     const w = input('w', [d.kh, d.kw, d.channels, d.features])
     const windows = [{ dim: 'height', kernel: 'kh' }, { dim: 'width', kernel: 'kw' }] as const
-    expect(contractionFlops(conv(image, w, { over: [d.channels], windows }))).toBe(2 * (2 * 4 * 4 * 4) * (3 * 2) * 3)
+    expect(flops(conv(image, w, { over: [d.channels], windows }))).toBe(2 * (2 * 4 * 4 * 4) * (3 * 2) * 3)
     const strided = [{ dim: 'height', kernel: 'kh', stride: 3, padding: 'same' }, { dim: 'width', kernel: 'kw', padding: 'same' }] as const
-    expect(contractionFlops(conv(image, w, { over: [d.channels], windows: strided }))).toBe(2 * (2 * 2 * 5 * 4) * (3 * 2) * 3)
+    expect(flops(conv(image, w, { over: [d.channels], windows: strided }))).toBe(2 * (2 * 2 * 5 * 4) * (3 * 2) * 3)
   })
   test('of each channel by itself has none to sum over', () => {
-    expect(contractionFlops(conv(image, input('w', [d.kh, d.channels]), { windows: [{ dim: 'height', kernel: 'kh' }] }))).toBe(2 * (2 * 4 * 5 * 3) * 3)
+    expect(flops(conv(image, input('w', [d.kh, d.channels]), { windows: [{ dim: 'height', kernel: 'kh' }] }))).toBe(2 * (2 * 4 * 5 * 3) * 3)
   })
 })
 
@@ -46,15 +48,15 @@ describe('inside', () => {
   const one = 2 * 5 * 2 * 7 * 3
   test('loops a body counts as often as it runs', () => {
     const [x] = scan(layers, a, { w }, (x, { w }) => [x.add(x.dot(w, k).sum('j')), {}])
-    expect(contractionFlops(x)).toBe(4 * one)
+    expect(flops(x)).toBe(4 * one)
     const outer = dims({ outer: 3 }).outer
     const [twice] = scan(outer, a, { o: iota(outer) }, x => [scan(layers, x, { w }, (y, { w }) => [y.add(y.dot(w, k).sum('j')), {}])[0], {}])
-    expect(contractionFlops(twice)).toBe(3 * 4 * one)
+    expect(flops(twice)).toBe(3 * 4 * one)
   })
-  test('every branch of a choice counts, of a loop without a known end its body once, and what is computed again in the backward pass once', () => {
-    expect(contractionFlops(remat((x: typeof a) => x.dot(b, k))(a))).toBe(one)
-    expect(contractionFlops(cond(full(1, []).less(2), () => a.dot(b, k).sum(i), () => a.dot(b, k).dot(input('c', [i, j]), i)))).toBe(2 * one + 2 * 5 * 2 * 3)
-    expect(contractionFlops(whileLoop(s => s.sum().less(1), s => s.add(s.dot(b, k).sum('j')), a))).toBe(one)
+  test('of a choice the branch that takes more counts, of a loop without a known end its body once, and what is computed again in the backward pass once', () => {
+    expect(flops(remat((x: typeof a) => x.dot(b, k))(a))).toBe(one)
+    expect(flops(cond(full(1, []).less(2), () => a.dot(b, k).sum(i), () => a.dot(b, k).dot(input('c', [i, j]), i)))).toBe(one + 2 * 5 * 2 * 3)
+    expect(flops(whileLoop(s => s.sum().less(1), s => s.add(s.dot(b, k).sum('j')), a))).toBe(one)
   })
 })
 

@@ -1,0 +1,78 @@
+/** `meshwork plan`: what a step of a run would take and send, told without devices and without a plugin. */
+import { stat } from 'node:fs/promises'
+import { Command } from 'commander'
+import { UsageError } from '../core/errors.ts'
+import { readPretrained } from '../pretrained/pretrained.ts'
+import { readRunFile } from '../train/folder.ts'
+import { planRun, type PlannedRun } from '../train/planned.ts'
+import type { Run } from '../train/run.ts'
+import { checkRun } from './check.ts'
+import { openOutput } from './output.ts'
+import { applyFlags, withLayoutFlags, withMeshFlags, type RunFlags } from './overrides.ts'
+import { drawDifference, drawPlanned, drawTensors } from './plan-picture.ts'
+import { runOfModel } from './pretrained-run.ts'
+import { loadRecipe } from './recipes.ts'
+import { savedRun } from './saved-run.ts'
+
+interface Flags extends RunFlags { readonly json?: boolean; readonly tensors?: boolean; readonly diff?: string }
+
+/** What says how a run is laid out, in this command's line and in what it is compared with. */
+const withPlanFlags = (command: Command): Command => withLayoutFlags(withMeshFlags(command))
+  .option('--set <key=value...>', 'any field of the run, such as batch=1024, remat=everything or precision.compute=bf16')
+
+export const planCommand = (): Command => withPlanFlags(new Command('plan')
+  .description('Print what a training step takes on each device and what it sends, without devices: memory, operations, collectives.')
+  .argument('[recipe]', 'what `meshwork train` takes, a run folder, or a model\'s folder in Hugging Face\'s layout', 'gpt-tiny'))
+  .option('--tensors', 'how each tensor lies, too, and what the memory is full of at its peak')
+  .option('--diff <flags>', 'the same with other flags, line by line beside it: --diff \'--mesh batch=4\'')
+  .option('--json', 'print one JSON object; with --diff one line for each plan')
+  .addHelpText('after', `
+Examples:
+  $ npx meshwork plan gpt-tiny --batch 2 --model 2
+  $ npx meshwork plan gpt-1t --mesh batch=64,model=16 --json
+  $ npx meshwork plan gpt-tiny --batch 4 --params embed=batch --tensors
+  $ npx meshwork plan gpt-tiny --batch 2 --model 2 --diff '--mesh batch=4 --layout batch=batch'
+
+Bytes and operations are of one device, and of one step. The same line with "train" in the place of "plan" trains.`)
+  .action(async (name: string, flags: Flags) => {
+    const run = await runOf(name)
+    const output = openOutput()
+    const planned = plannedWith(run, flags)
+    if (flags.diff === undefined) {
+      if (flags.json === true) return output.print(JSON.stringify(jsonOf(planned, flags)))
+      for (const line of [...drawPlanned(applyFlags(run, flags), planned), ...(flags.tensors === true ? drawTensors(planned) : [])]) output.print(line)
+      return
+    }
+    const other = plannedWith(run, { ...flags, ...otherFlags(flags.diff) })
+    const lines = flags.json === true ? [planned, other].map(p => JSON.stringify(jsonOf(p, flags))) : drawDifference(planned, other)
+    for (const line of lines) output.print(line)
+  })
+
+const jsonOf = ({ plan, tensors, largest }: PlannedRun, flags: Flags): object => (flags.tensors === true ? { ...plan, tensors, largest } : plan)
+
+function plannedWith(run: Run, flags: RunFlags): PlannedRun {
+  const changed = applyFlags(run, flags)
+  checkRun(changed, { onHost: false, setsFields: true, onPaper: true })
+  return planRun(changed)
+}
+
+/** The flags that the other plan has instead. What says a mesh takes the place of all that says one. */
+function otherFlags(text: string): RunFlags {
+  const words = text.trim() === '' ? [] : text.trim().split(/\s+/)
+  const parser = withPlanFlags(new Command('plan')).helpOption(false).exitOverride().configureOutput({ outputError: () => {} })
+  if (words.length === 0 || words[0]?.startsWith('--') !== true) throw new UsageError({ code: 'flag', what: `--diff: "${text}" gives no flags`, fix: 'give those that the other plan has instead, as one word: --diff \'--mesh batch=4 --layout batch=batch\'' })
+  const given = parser.parse(words, { from: 'user' }).opts<RunFlags>()
+  const saysMesh = given.mesh !== undefined || given.batch !== undefined || given.model !== undefined
+  return saysMesh ? { mesh: undefined, batch: undefined, model: undefined, ...given } as RunFlags : given
+}
+
+/** Tokens of a window of a model that no run has made, where it does not say how long its own are. */
+const usualSeq = 1024
+
+/** @throws UsageError, FileError where there is neither a recipe, a run nor a model */
+async function runOf(name: string): Promise<Run> {
+  if (!await stat(name).then(s => s.isDirectory(), () => false)) return (await loadRecipe(name)).run
+  if (await readRunFile(name) !== undefined) return (await savedRun(name, undefined)).run
+  const given = await readPretrained(name)
+  return runOfModel(name, given, Math.min(given.positions, usualSeq))
+}

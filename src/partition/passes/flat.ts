@@ -1,0 +1,22 @@
+/** Tensors as one dim, and parts of a dim moved by an all-to-all: of what passes make collectives anew. */
+import { sizeOf } from '../../core/dim.ts'
+import { shapeOf, type Make } from '../../graph/node.ts'
+import type { LocalAttrs, LocalNode } from '../local.ts'
+
+type Maker = Make<LocalAttrs>
+/** Names that no dim of a user can have. */
+export const [merged, part, sender]: readonly [string, string, string] = ['~merged', '~part', '~sender']
+
+/** All elements in a row, but along dims that are kept. */
+export const flat = (make: Maker, n: LocalNode, kept: readonly string[] = []): LocalNode => {
+  const shape = shapeOf(n).filter(d => !kept.includes(d.name))
+  return make('mergeDims', [n], { from: shape.map(d => d.name), into: { name: merged, size: sizeOf(shape) } })
+}
+
+/** Of every device the part of `dim` that is this device's: along a dim of their own, which is to be summed over with the other one named. */
+export function exchanged(make: Maker, x: LocalNode, { dim, axes, parts }: LocalNode<'reduceScatter'>['attrs']): { readonly node: LocalNode; readonly over: readonly string[] } {
+  const own = shapeOf(x).filter(d => d.name === dim).map(d => ({ name: dim, size: d.size / parts }))
+  const cut = make('splitDim', [x], { dim, into: [{ name: part, size: parts }, ...own] })
+  const wide = make('broadcast', [cut], { shape: [{ name: sender, size: 1 }, ...shapeOf(cut)] })
+  return { node: make('allToAll', [wide], { from: sender, to: part, axes, parts }, x.site), over: [sender, part] }
+}

@@ -1,0 +1,57 @@
+/**
+ * Of what a loop stacks every device may keep only its own part: then each turn's part is taken, or summed by a reduce-scatter, in the turn. So the gradients
+ * of a loop's layers are never whole at once: one layer's is, and the parts of the others (ZeRO-2 and 3: Rajbhandari et al. 2020).
+ */
+import { sizeOf } from '../../core/dim.ts'
+import { dtypes } from '../../core/dtype.ts'
+import { dtypeOf, operand, reachable, shapeOf, type Make } from '../../graph/node.ts'
+import type { LocalAttrs, LocalNode } from '../local.ts'
+import { smallBytes } from './merge.ts'
+import { usersOf, type Pass } from './rewrite.ts'
+import { ownAxes } from './scatter.ts'
+
+type Maker = Make<LocalAttrs>
+type Taking = LocalNode<'reduceScatter'> | LocalNode<'dynamicSlice'>
+
+const bytesOf = (n: LocalNode): number => sizeOf(shapeOf(n)) * dtypes[dtypeOf(n)].bytes
+
+/** What takes a device's part of a dim, and which. */
+function takes(n: LocalNode | undefined): string | undefined {
+  if (n?.op === 'reduceScatter') return `sum ${n.attrs.dim} ${n.attrs.axes.join()}`
+  if (n?.op !== 'dynamicSlice' || n.attrs.dim !== n.attrs.to.name) return undefined
+  const axes = ownAxes(n)
+  return axes === undefined ? undefined : `part ${n.attrs.dim} ${axes.join()} ${n.attrs.to.size}`
+}
+
+/** In a turn: what takes the part of all turns' values does so of one. */
+const inTurn = (make: Maker, taking: Taking, y: LocalNode): LocalNode =>
+  make(taking.op, [y, ...taking.inputs.slice(1)], taking.attrs, taking.site)
+
+export const sinkParts: Pass = (body, make) => {
+  const users = usersOf(body)
+  const order = reachable(body.outputs)
+  const replaced = new Map<LocalNode, LocalNode>()
+  for (const loop of order) {
+    if (loop.op !== 'scan') continue
+    const { carries, over, body: turn } = loop.attrs
+    const taken = (users.get(loop) ?? []).flatMap(project => {
+      if (project?.op !== 'project' || project.attrs.index < carries) return []
+      const found = users.get(project) ?? []
+      const [first] = found
+      const how = takes(first)
+      const y = turn.outputs[project.attrs.index]
+      if (how === undefined || y === undefined || !found.every(u => takes(u) === how && operand(u as Taking, 0) === project)) return []
+      const taking = first as Taking
+      // A collective of its own a turn, where one would do for all turns, must be worth its latency; what comes of the loop by other ways is not taken apart.
+      const worth = taking.op === 'dynamicSlice' || bytesOf(y) > smallBytes
+      return taking.attrs.dim === over.name || !worth ? [] : [{ index: project.attrs.index, taking, users: found }]
+    })
+    if (taken.length === 0) continue
+    const outputs = [...turn.outputs]
+    for (const { index, taking } of taken) outputs[index] = inTurn(make, taking, outputs[index] ?? taking)
+    const again = make('scan', loop.inputs, { ...loop.attrs, body: { inputs: turn.inputs, outputs } }, loop.site)
+    replaced.set(loop, again)
+    for (const { index, users: found } of taken) for (const u of found) if (u !== undefined) replaced.set(u, make('project', [again], { index }, u.site))
+  }
+  return replaced
+}

@@ -1,0 +1,121 @@
+/** What a training step of a run takes on each device, and what it sends: found out without devices, by the program that would run. */
+import { sizeOf, type Dim } from '../core/dim.ts'
+import { dtypes, type DType } from '../core/dtype.ts'
+import { formatSite } from '../core/errors.ts'
+import { localShape } from '../core/layout.ts'
+import type { Mesh } from '../core/mesh.ts'
+import { globalFlops, localFlops } from '../cost/flops.ts'
+import { memoryOf, type Memory } from '../cost/memory.ts'
+import { hasOpenLoop } from '../cost/turns.ts'
+import { graphOf, placementTrees, plan, type Collective, type Tree } from '../engine/index.ts'
+import type { PipelineSchedule } from '../models/model.ts'
+import { parameterCount } from './plan-event.ts'
+import { stateOf, trainStep, type StepPlan } from './program.ts'
+import { layoutsOf, meshOfRun, modelOf, type Run } from './run.ts'
+import { trainerConfig } from './session.ts'
+
+/** Collectives of one kind, of as many bytes and from one line, together. */
+export interface PlannedCollective {
+  readonly kind: Collective['kind']
+  readonly axes: readonly string[]
+  readonly dtype: DType
+  /** That enter it on each device, each time. */
+  readonly bytes: number
+  /** Times a step: loops count with their turns. */
+  readonly count: number
+  /** The user's line that causes it, where it is known. */
+  readonly at: string | null
+}
+
+/** A step of a run on paper; bytes and operations are of one device. All of it is plain data. */
+export interface RunPlan {
+  readonly devices: number
+  readonly mesh: { readonly [axis: string]: number }
+  readonly perDevice: {
+    /** At rest. */
+    readonly parameterBytes: number
+    /** The rest of what a step takes over and gives back: the optimizer's slots, the step's number. */
+    readonly stateBytes: number
+    /** What lies in memory beside these and the batch, at the moment when it is most: activations, gradients, weights that were gathered. */
+    readonly activationBytes: number
+    /** All together. */
+    readonly peakBytes: number
+    /** Of products and convolutions, those that are computed again included, and masked scores unless whole blocks of them are skipped. */
+    readonly flops: number
+  }
+  /** In the order of the program. */
+  readonly collectives: readonly PlannedCollective[]
+  /** How its stages take turns, where the model is a pipeline. */
+  readonly pipeline: PipelineSchedule | null
+}
+
+/** A tensor that a step is given, and how it lies: parameters, slots, the batch. */
+export interface PlannedTensor {
+  readonly path: string
+  readonly dtype: DType
+  readonly dims: { readonly [dim: string]: number }
+  /** Dim → the axes that it is split over; what is not named is whole on every device. */
+  readonly layout: { readonly [dim: string]: readonly string[] }
+  /** On one device. */
+  readonly bytes: number
+}
+/** A value between arguments and results, as one device holds it. */
+export interface PlannedValue extends Omit<PlannedTensor, 'path' | 'layout'> { readonly op: string; readonly at: string | null }
+
+/** What there is to say beside that. */
+export interface PlannedRun {
+  readonly plan: RunPlan
+  /** Of the whole model. */
+  readonly parameters: number
+  readonly tensors: readonly PlannedTensor[]
+  /** What the activations are at their peak, the largest first. */
+  readonly largest: readonly PlannedValue[]
+  /** Operations of a step over the whole batch, if each were done once: nothing is computed again, nor on several devices. */
+  readonly flops: number
+  /** Those that the backward pass does again. */
+  readonly recomputed: number
+  /** Whether blocks of attention that are masked whole are skipped, and not counted. */
+  readonly skipsBlocks: boolean
+  readonly mesh: Mesh
+  readonly step: StepPlan<Tree, Tree>
+}
+
+const sizes = (shape: readonly Dim[]): { readonly [dim: string]: number } => Object.fromEntries(shape.map(d => [d.name, d.size]))
+const at = (site: Collective['at']): string | null => (site === undefined ? null : formatSite(site))
+
+function grouped(found: readonly Collective[]): PlannedCollective[] {
+  const rows = new Map<string, PlannedCollective>()
+  for (const c of found) {
+    const row = { kind: c.kind, axes: c.axes, dtype: c.dtype, bytes: c.bytes, count: c.count, at: at(c.at) }
+    const key = JSON.stringify({ ...row, count: 0 })
+    rows.set(key, { ...row, count: (rows.get(key)?.count ?? 0) + c.count })
+  }
+  return [...rows.values()]
+}
+
+const largestOf = (memory: Memory): PlannedValue[] => memory.largest.map(({ bytes, type, node }) => ({ op: node.op, dtype: type.dtype, dims: sizes(type.shape), bytes, at: at(node.site) }))
+
+/** Plans a step. @throws LayoutError, DimError, UsageError as training does before it compiles */
+export function planRun(run: Run): PlannedRun {
+  const model = modelOf(run)
+  const mesh = meshOfRun(run)
+  const config = trainerConfig(run)
+  const args = [stateOf(model, config), model.batch] as const
+  const step = plan(trainStep(model, config), args, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
+  const memory = memoryOf(step.local, step.donations)
+  const once = globalFlops(config.remat === 'nothing' ? step.graph : graphOf(trainStep(model, { ...config, remat: 'nothing' }), [...args]))
+  const bytesIn = (tree: unknown): number => placementTrees.flatten(tree).reduce((n, { leaf: p }) => n + sizeOf(localShape(p.shape, p.sharding, mesh)) * dtypes[p.dtype].bytes, 0)
+  const [state] = step.placements
+  const parameterBytes = bytesIn(state.params)
+  const tensors = step.inputs.map(({ path, placement: p }): PlannedTensor => ({
+    path: path.replace(/^\d+\./, ''), dtype: p.dtype, dims: sizes(p.shape), layout: Object.fromEntries(p.sharding), bytes: sizeOf(localShape(p.shape, p.sharding, mesh)) * dtypes[p.dtype].bytes,
+  }))
+  return {
+    plan: {
+      devices: mesh.size, mesh: Object.fromEntries(mesh.axes.map(a => [a.name, a.size])),
+      perDevice: { parameterBytes, stateBytes: bytesIn(state) - parameterBytes, activationBytes: memory.temporaries, peakBytes: memory.peak, flops: localFlops(step.local) },
+      collectives: grouped(step.collectives), pipeline: model.pipeline ?? null,
+    },
+    parameters: parameterCount(step), tensors, largest: largestOf(memory), flops: once, recomputed: globalFlops(step.graph) - once, skipsBlocks: hasOpenLoop(step.local), mesh, step,
+  }
+}

@@ -1,0 +1,102 @@
+/** `meshwork plan`: what it prints, for people and for programs, and what it refuses. */
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openServer, run, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
+
+const place = temporaryPlace()
+const env = { MESHWORK_CACHE_DIR: join(place.path, 'cache') }
+let server: Server
+const meshwork = (...args: readonly string[]): Promise<Ended> => server.run(args, { cwd: place.path, env })
+const plan = ['plan', 'gpt-tiny', ...small]
+interface Collective { readonly kind: string; readonly axes: readonly string[]; readonly dtype: string; readonly bytes: number; readonly count: number; readonly at: string | null }
+interface Plan { readonly devices: number; readonly mesh: object; readonly perDevice: Readonly<Record<string, number>>; readonly collectives: readonly Collective[]; readonly pipeline: null }
+const planned = async (...args: readonly string[]): Promise<Plan> => {
+  const { code, out, err } = await meshwork(...plan, '--json', ...args)
+  expect({ code, err }).toEqual({ code: 0, err: '' })
+  return JSON.parse(out) as Plan
+}
+
+beforeAll(() => { server = openServer() })
+afterAll(() => {
+  server.close()
+  place.remove()
+})
+
+describe('plan', () => {
+  it('prints one JSON object with what a step takes on each device', async () => {
+    const whole = await planned('--batch', '1', '--model', '1')
+    const { perDevice, collectives } = whole
+    expect(Object.keys(whole)).toEqual(['devices', 'mesh', 'perDevice', 'collectives', 'pipeline'])
+    expect(Object.keys(perDevice)).toEqual(['parameterBytes', 'stateBytes', 'activationBytes', 'peakBytes', 'flops'])
+    // Two moments for each weight; the step, and what the guard has seen, are six numbers more.
+    expect(whole).toMatchObject({ devices: 1, mesh: { batch: 1, model: 1 }, collectives: [], pipeline: null, perDevice: { stateBytes: 2 * (perDevice['parameterBytes'] ?? 0) + 24 } })
+    expect(perDevice['peakBytes']).toBeGreaterThan((perDevice['parameterBytes'] ?? 0) * 3 + (perDevice['activationBytes'] ?? 0))
+    expect(collectives).toEqual([])
+  })
+
+  it('says of collectives what they are, how often, and the line', async () => {
+    const { mesh, collectives, perDevice } = await planned('--batch', '2', '--model', '2')
+    const one = await planned('--batch', '1', '--model', '1')
+    expect(mesh).toEqual({ batch: 2, model: 2 })
+    expect(perDevice['flops']).toBe((one.perDevice['flops'] ?? 0) / 4)
+    for (const c of collectives) expect(Object.keys(c)).toEqual(['kind', 'axes', 'dtype', 'bytes', 'count', 'at'])
+    // Two rows of 16 tokens of 16 numbers, forward and back, after attention and after the feed-forward part, of one layer.
+    const model = collectives.filter(c => c.axes.join() === 'model' && c.bytes === 2 * 16 * 16 * 4)
+    expect(model.reduce((n, c) => n + c.count, 0)).toBe(4 + 2)
+    expect(model.map(c => [c.kind, c.dtype])).toEqual(model.map(() => ['all-reduce', 'f32']))
+    expect(model.filter(c => /models\/gpt\.ts:\d+:\d+$/.test(c.at ?? ''))).toEqual(model)
+  })
+
+  it('takes rules for what rests: a part of it on each device, gathered where the line says', async () => {
+    const two = ['--batch', '2', '--model', '1'] as const
+    const [whole, parts, first] = [await planned(...two), await planned(...two, '--params', 'embed=batch'), await planned(...two, '--state', 'embed=batch')]
+      .map(p => p.perDevice) as [Plan['perDevice'], Plan['perDevice'], Plan['perDevice']]
+    // What has no dim `embed` is small.
+    expect((parts['parameterBytes'] ?? 0) / (whole['parameterBytes'] ?? 1)).toBeCloseTo(0.5, 1)
+    expect([first['parameterBytes'], first['stateBytes']]).toEqual([whole['parameterBytes'], parts['stateBytes']])
+    const { collectives } = await planned(...two, '--params', 'embed=batch')
+    expect(collectives.filter(c => c.kind === 'all-gather' && c.at === null)).toEqual([])
+  })
+
+  it('prints a table, each tensor where it is asked for, and two plans line by line', async () => {
+    const { code, out, err } = await meshwork(...plan, '--batch', '2', '--model', '2', '--tensors')
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    for (const part of [
+      /^gpt-tiny: 7,248 parameters on batch 2 × model 2, 4 devices$/m, /^ {2}parameters +[\d.]+ KB +\d+\.\d %$/m, /^ {2}all, at the peak +\d/m, /^ {2}on each device +[\d.]+ KFLOP$/m, /all scores, masked ones too$/m,
+      /^ {2}computed again in the backward pass: everything between products, \d+\.\d % more$/m, /^ {2}all-reduce +model +f32 +[\d.]+ KB +\d ×/m, /^ {2}params\.blocks\.up +f32 +layers=1 embed=16 hidden=32 +hidden → model +1\.02 KB$/m, /^the largest values in memory/m,
+    ]) expect(out).toMatch(part)
+    const diff = await meshwork(...plan, '--batch', '2', '--model', '2', '--diff', '--mesh batch=4 --layout batch=batch')
+    for (const part of [/^ +batch 2 × model 2 +batch 4$/m, /^devices +4 +4 +=$/m, /^parameters +[\d.]+ KB +[\d.]+ KB +[\d.]+ ×$/m, /^all-reduce along model, f32 +\d+ ×, [\d.]+ KB +–/m]) expect(diff.out).toMatch(part)
+    const lines = (await meshwork(...plan, '--batch', '1', '--model', '1', '--diff', '--mesh batch=2,model=1', '--json')).out.trim().split('\n').map(l => JSON.parse(l) as Plan)
+    expect(lines.map(l => l.devices)).toEqual([1, 2])
+  })
+
+  it('plans 10¹² parameters on 16,384 devices', async () => {
+    const { code, out } = await meshwork('plan', 'gpt-1t', '--mesh', 'batch=64,model=16,stage=16', '--json')
+    expect(code).toBe(0)
+    expect(JSON.parse(out)).toMatchObject({ devices: 16_384, mesh: { batch: 64, model: 16, stage: 16 } })
+    expect((JSON.parse(out) as Plan).perDevice['flops']).toBeGreaterThan(1e15)
+  })
+
+  it('plans a run that was made', async () => {
+    place.file('text.txt', text)
+    const made = await run(['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt', '--steps', '1', '--out', 'run', '--batch', '1', '--model', '2'], { cwd: place.path, env })
+    expect(made.code, made.err).toBe(0)
+    const { out } = await meshwork('plan', 'run', '--json')
+    expect(JSON.parse(out)).toMatchObject(await planned('--batch', '1', '--model', '2'))
+  })
+
+  it.each([
+    [['--mesh', 'batch=2'], /^LayoutError\[unknown-axis\] .*"model"/],
+    [['--mesh', 'batch=3,model=1'], /^LayoutError\[does-not-divide\] .*"batch" of size 4 cannot be cut into 3/],
+    [['--layout', 'bach=batch'], /^LayoutError\[unknown-dim\] .*\n[\s\S]*"batch"/],
+    [['--params', 'embed'], /^UsageError\[flag\] --params: "embed" is not DIM=AXIS/],
+    [['--diff', 'batch=4'], /^UsageError\[flag\] --diff: "batch=4" gives no flags/],
+    [['--diff', '--mash batch=4'], /^UsageError\[unknown-option\]/],
+    [['--diff', '--mesh batch=3,model=1'], /^LayoutError\[does-not-divide\]/],
+  ])('refuses %j', async (flags, message) => {
+    const { code, out, err } = await meshwork('plan', 'gpt-tiny', ...small, ...flags)
+    expect({ code, out }).toEqual({ code: 2, out: '' })
+    expect(err).toMatch(message)
+  })
+})

@@ -1,0 +1,32 @@
+/** Whole models, trained thirty steps by every form of parallelism: losses, gradient norms and final weights of one device, copies equal bit for bit. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openBackend, type Backend } from '../../src/engine/index.ts'
+import { all } from '../support/depth.ts'
+import { forms, quick, usual } from './forms.ts'
+import { difference, trained, type Form, type Trained } from './harness.ts'
+
+let backend: Backend
+beforeAll(async () => { backend = await openBackend({ plugin: 'cpu', devices: 16, cache: false }) })
+afterAll(async () => { await backend.close() })
+
+const alone = new Map<unknown, Map<string, Promise<Trained>>>()
+/** The same on one device, trained once for all forms that are compared with it. */
+function expectedOf({ subject = usual, compute, against }: Form): Promise<Trained> {
+  const known = alone.get(subject) ?? new Map<string, Promise<Trained>>()
+  alone.set(subject, known)
+  const form: Form = { mesh: {}, layout: {}, ...(compute === undefined ? {} : { compute }), ...against }
+  const key = JSON.stringify(form)
+  const found = known.get(key) ?? trained(backend, subject, form)
+  known.set(key, found)
+  return found
+}
+
+test.each(Object.entries(forms).filter(([name]) => all || quick.includes(name)))('%s', async (_, form) => {
+  const expected = await expectedOf(form)
+  const found = await trained(backend, form.subject ?? usual, form)
+  expect(expected.losses.at(-1)).toBeLessThan(0.9 * (expected.losses[0] ?? 0))
+  const { loss, firstNorm, norm, weight, worst } = difference(found, expected)
+  const within = form.within ?? (form.compute === 'bf16' ? 2e-2 : 1e-4)
+  expect({ loss: loss < within, norm: norm < 10 * within, firstNorm: firstNorm < Math.max(1e-5, within / 10), weight: weight < within, unlike: found.unlike }, `loss ${loss}, norms ${firstNorm} and ${norm}, ${worst} ${weight}`)
+    .toEqual({ loss: true, norm: true, firstNorm: true, weight: true, unlike: [] })
+})
