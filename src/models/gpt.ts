@@ -16,7 +16,7 @@ import type { GptConfig } from './gpt-config.ts'
 import { biasesOf, gptDims, gptParameters, type GptDims, type GptParams, type GptWeights } from './gpt-params.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
-import { layersOf } from './pipelined.ts'
+import { layersOf, toldOf } from './pipelined.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 export type { GptBatch, GptBatchOf } from './next-token.ts'
@@ -98,6 +98,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     ...(masked ? { ignored: ignore } : {}),
     linear: { 'blocks.query': ['embed'], 'blocks.key': ['embed'], 'blocks.value': ['embed'], 'blocks.out': ['heads', 'headDim'], 'blocks.up': ['embed'], 'blocks.down': ['hidden'] },
     itemsPerBatch: batch,
+    ...toldOf(config),
     tokensPerBatch: batch * config.seq,
     logits: (p, given) => logitsOf(p, hidden(p, given, undefined)),
     states: (p, given) => hidden(p, given, undefined),

@@ -24,7 +24,7 @@ import { llamaDims, llamaParameters, llamaQuantized, type LlamaBlockWeights, typ
 import { turning } from './llama-turning.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
-import { layersOf } from './pipelined.ts'
+import { layersOf, toldOf } from './pipelined.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
@@ -133,6 +133,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
       'blocks.query': ['embed'], 'blocks.key': ['embed'], 'blocks.value': ['embed'], 'blocks.out': ['kvHeads', 'group', 'headDim'], 'blocks.gate': ['embed'], 'blocks.up': ['embed'], 'blocks.down': ['hidden'],
     },
     itemsPerBatch: batch,
+    ...toldOf(c),
     tokensPerBatch: batch * c.seq,
     logits: (p, given) => logitsOf(hidden(p, given, undefined), p),
     states: (p, given) => hidden(p, given, undefined),

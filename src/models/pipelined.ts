@@ -6,8 +6,9 @@ import type { ParamOptions } from '../graph/param.ts'
 import { scan } from '../graph/scan.ts'
 import { iota, leavesOf } from '../graph/tensor.ts'
 import type { Tensor, Tree, Without } from '../graph/types.ts'
+import type { PipelineSchedule } from './model.ts'
 import { numbersAlong } from '../nn/numbers.ts'
-import { areLayers, inLayers, inPlaces, pipeline, pipelineLoss, placesOf, type Pipelined, type Places } from '../parallel/index.ts'
+import { areLayers, idleShare, inLayers, inPlaces, pipeline, pipelineLoss, placesOf, planOf, type Pipelined, type Places } from '../parallel/index.ts'
 
 /** How a model's layers go through a pipeline; a recipe's layout says on which axis `stage` and `layers` lie. */
 export interface PipelineConfig extends Pipelined {
@@ -32,6 +33,13 @@ export const layersIn = (config: MayPipeline): number => placesIn(config)?.lengt
 /** The dims that a pipeline adds to a model's. */
 export const stageDims = ({ pipeline: how }: MayPipeline): { readonly stage?: Dim<'stage'> } =>
   (how === undefined ? {} : { stage: { name: 'stage', size: typeof how.stages === 'number' ? how.stages : how.stages.length } })
+
+/** What a model says of its pipeline. */
+export function toldOf({ pipeline: how }: MayPipeline): { readonly pipeline?: PipelineSchedule } {
+  if (how === undefined) return {}
+  const { name, stages, microbatches } = planOf(how)
+  return { pipeline: { schedule: name, stages, microbatches, idle: idleShare(how) } }
+}
 
 /** A parameter's options, of one that is stacked along `layers`: at first each layer has what it has without a pipeline, and an empty place zeros. */
 export function stackedInit(config: MayPipeline): (how: ParamOptions) => ParamOptions {

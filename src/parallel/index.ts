@@ -2,4 +2,4 @@
 export { pipeline, type PipelineOptions } from './pipeline.ts'
 export { pipelineLoss, type LossOptions } from './one-back.ts'
 export { areLayers, inLayers, inPlaces, placesOf, type Places } from './places.ts'
-export { drawSchedule, idleShare, ticksOf, type Pipelined, type ScheduleName, type Tick, type Work } from './schedule.ts'
+export { drawSchedule, idleShare, planOf, ticksOf, type Pipelined, type ScheduleName, type Tick, type Work } from './schedule.ts'

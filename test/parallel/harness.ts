@@ -5,12 +5,15 @@ import { blockOf } from '../../src/engine/blocks.ts'
 import { inFull, type AnyModel, type Model, type Precision } from '../../src/models/model.ts'
 import { adamw, chain, clipByGlobalNorm, type Optimizer } from '../../src/optim/index.ts'
 import { stateOf, trainStep, type Where } from '../../src/train/program.ts'
+import type { Places } from '../../src/parallel/index.ts'
 import { relativeError } from '../support/values.ts'
 
 /** What is trained: a model, and the batch of each step as host data of the form of `model.batch`. */
 export interface Subject {
   readonly build: (precision: Precision) => AnyModel
   readonly data: (step: number) => object
+  /** Where the layers of `blocks` lie, if not in their order: of each place its layer. */
+  readonly places?: Places
 }
 
 /** A form of parallelism, said as a recipe says it. */
@@ -64,6 +67,14 @@ const arraysIn = (tree: unknown): { readonly path: string; readonly leaf: MeshAr
   return walk(tree, '')
 }
 
+/** Of numbers in places those of the layers in their order. */
+function inOrder(values: readonly number[], places: Places | undefined): readonly number[] {
+  if (places === undefined) return values
+  const size = values.length / places.length
+  const layers = places.flatMap((layer, i) => (layer === undefined ? [] : [{ layer, i }])).sort((a, b) => a.layer - b.layer)
+  return layers.flatMap(({ i }) => values.slice(i * size, (i + 1) * size))
+}
+
 /** Norm-clipped AdamW: what is clipped tells whether the norm is that of one device. */
 export const optimizer: Optimizer = chain(clipByGlobalNorm(1), adamw({ rate: 2e-3, epsilon: 1e-6 })) as Optimizer
 
@@ -89,7 +100,7 @@ export async function trained(backend: Backend, subject: Subject, form: Form, co
     for (const { leaf } of arraysIn(result.metrics)) leaf.dispose()
   }
   const arrays = arraysIn(state.params)
-  const weights = Object.fromEntries(await Promise.all(arrays.map(async ({ path, leaf }) => [path, Array.from(await leaf.read(), Number)] as const)))
+  const weights = Object.fromEntries(await Promise.all(arrays.map(async ({ path, leaf }) => [path, inOrder(Array.from(await leaf.read(), Number), path.startsWith('blocks.') ? subject.places : undefined)] as const)))
   const differing = await unlike(arrays)
   for (const { leaf } of arraysIn(state)) leaf.dispose()
   return { losses, gradNorms, weights, unlike: differing }
