@@ -3,6 +3,8 @@ import { expect, test } from 'vitest'
 import { dims, input, param, plan, mesh, type Scalar, type Tensor } from '../../src/index.ts'
 import { gpt } from '../../src/models/index.ts'
 import { pipeline, type PipelineOptions } from '../../src/parallel/index.ts'
+import { planRun } from '../../src/train/index.ts'
+import { formed } from '../support/parallel-runs.ts'
 import { net, planned } from './support.ts'
 
 const given = net({ layers: 4 })
@@ -48,4 +50,17 @@ test.each<readonly [string, () => string, RegExp]>([
 
 test('one microbatch sees the whole batch, and may mix it', () => {
   expect(through((x, w) => x.sub(x.mean('batch')).mul(w), { microbatches: 1 })).toBe('no error')
+})
+
+test.each([
+  [{ layout: { batch: 'batch' } }, /^LayoutError\[stages\] .*a pipeline of 2 stages, and no dim lies on mesh axis "stage"[^]*fix +lay the stages and their layers on it: layout: \{ stage: 'stage', layers: 'stage' \}/],
+  [{ mesh: { batch: 4, stage: 2 } }, /^LayoutError\[microbatches\] .*the 2 rows of a pipeline's microbatch cannot be cut into 4 equal parts[^]*fix +use fewer microbatches in the pipeline, or make batch a multiple of 16/],
+] as const)('a run with %j', (change, expected) => {
+  const run = formed({ mesh: { batch: 2, stage: 2 }, layout: { batch: 'batch', stage: 'stage', layers: 'stage' }, pipeline: { stages: 2, microbatches: 4 }, ...change })
+  expect(message(() => planRun(run))).toMatch(expected)
+})
+
+test('a plan says how stages take turns', () => {
+  const { plan: found } = planRun(formed({ mesh: { batch: 2, stage: 2 }, layout: { batch: 'batch', stage: 'stage', layers: 'stage' }, pipeline: { stages: 2, microbatches: 4, schedule: '1f1b' } }))
+  expect(found.pipeline).toEqual({ schedule: '1f1b', stages: 2, microbatches: 4, idle: 0.2 })
 })
