@@ -41,7 +41,7 @@ export function toldOf({ pipeline: how }: MayPipeline): { readonly pipeline?: Pi
   return { pipeline: { schedule: name, stages, microbatches, idle: idleShare(how) } }
 }
 
-/** A parameter's options, of one that is stacked along `layers`: at first each layer has what it has without a pipeline, and an empty place zeros. */
+/** A parameter's options, of one that is stacked along `layers`: at first each layer has what it has without a pipeline. */
 export function stackedInit(config: MayPipeline): (how: ParamOptions) => ParamOptions {
   const places = placesIn(config)
   return how => (places === undefined || how.init === undefined ? how : { ...how, init: inPlaces(how.init, 'layers', places) })

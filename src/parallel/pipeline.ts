@@ -17,7 +17,7 @@ import { lifted } from './lift.ts'
 import type { Cut } from './lifting.ts'
 import { planOf, type Pipelined, type Plan } from './schedule.ts'
 import { filled, placed, stagesOf, type Stages } from './places.ts'
-import { batchOf, guarded, traced, type Traced } from './stages.ts'
+import { batchOf, guarded, traced, unrounded, type Traced } from './stages.ts'
 
 type T = Tensor<string>
 
@@ -102,7 +102,7 @@ export function stagesAt(works: Works, given: readonly T[], turn: T, layers: rea
     const own = cut !== undefined && isWhole(n, whole) ? cutBatch(from, works).take(micro.name, microbatch) : from
     return isFloat(own.dtype) ? guarded(spread(own, stage), on).node : own.node
   }
-  const values = [...given, ...[...layers, ...real].map(w => layersOf(works, w, round)), on]
+  const values = [...[...given, ...layers.map(w => layersOf(works, w, round))].map(v => guarded(v, on)), ...real.map(r => layersOf(works, r, round))]
   return { on, made: lifted(params, outputs, values.map(v => v.node), { stage, cut }, captured).map(n => tensor(n)) }
 }
 const isWhole = (n: Node, whole: Dim): boolean => shapeOf(n).some(d => d.name === whole.name && d.size === whole.size)
@@ -115,7 +115,7 @@ export const nothing = (like: AnyTensor, { stages: { stage }, part }: Works): T 
 /** What enters the first stage: a microbatch where it begins, what came round else. The others have what was handed to them. */
 export const entering = (stage: Dim, fed: T, arrived: T, first: T): T => withGradient([fed, arrived, first],
   ([fed, arrived, first]): T => choose(first, outer(stage, fed), arrived),
-  (g, _, [, , first]) => [single(choose(first, g, 0), stage.name), choose(first, zeros(g.shape, g.dtype), g), undefined])
+  (g, _, [, , first]) => [unrounded(g, g => single(choose(first, g, 0), stage.name)), unrounded(g, g => choose(first, zeros(g.shape, g.dtype), g)), undefined])
 
 /** What the last stage has made. */
 export const leaving = (made: T, { stage, stages }: Pick<Works, 'stage' | 'stages'>): T => single(choose(stage.equal(stages.stage.size - 1), made, 0), stages.stage.name)

@@ -5,7 +5,7 @@ import { userSite } from '../core/site.ts'
 import type { Initialiser } from '../graph/param.ts'
 import { concat, pad, slice } from '../graph/rearrange.ts'
 import { loose, mapTree, tensor } from '../graph/tensor.ts'
-import { fullNode, make } from '../graph/make.ts'
+import { make } from '../graph/make.ts'
 import type { AnyTensor, Tensor, Tree } from '../graph/types.ts'
 import { numbersAlong } from '../nn/numbers.ts'
 import { planOf, type Pipelined, type Plan } from './schedule.ts'
@@ -97,11 +97,12 @@ export const inLayers = <X extends Tree>(tree: X, over: string, places: Places):
 
 /** First values of layers in places: those that the layers would have without. */
 export const inPlaces = (init: Initialiser, over: string, places: Places): Initialiser => {
-  if (typeof init === 'number' && (init === 0 || !places.includes(undefined))) return init
+  // What is one number everywhere takes no key, and an empty place is in no sum.
+  if (typeof init === 'number') return init
   const layers = places.filter(layer => layer !== undefined).length
   return (key, shape, dtype) => {
     if (!shape.some(d => d.name === over && d.size === places.length)) throw new DimError({ code: 'initialiser', what: `a parameter lacks the dim "${over}" of ${places.length} places`, fix: 'declare it with that dim', at: userSite() })
     const own = shape.map(d => (d.name === over ? { name: d.name, size: layers } : d))
-    return picked(typeof init === 'number' ? tensor(fullNode(init, own, dtype)) : loose(init(key, own, dtype)), over, places)
+    return picked(loose(init(key, own, dtype)), over, places)
   }
 }
