@@ -1,6 +1,6 @@
 /** Layers of a model in a pipeline, as its configuration says: where they rest, and how they are walked. */
 import { z } from 'zod'
-import type { Dim } from '../core/dim.ts'
+import { hiddenName, type Dim } from '../core/dim.ts'
 import type { Outcome } from '../graph/outcome.ts'
 import type { ParamOptions } from '../graph/param.ts'
 import { scan } from '../graph/scan.ts'
@@ -67,7 +67,11 @@ export function layersOf(config: MayPipeline, over: Dim<L>): Layers {
   const { layers, pipeline: how } = config
   const places = placesIn(config)
   const placing = places === undefined ? {} : { layers }
-  const walk: Layers['walk'] = (x, stacked, step) => scan({ name: over.name, size: layers }, x, places === undefined ? stacked : inLayers(stacked, over.name, places), (now, layer) => [step(now, layer), {}] as const)[0]
+  const walk: Layers['walk'] = <X extends Tree, W extends Tree>(x: X, stacked: W, step: Step<X, W>): X => {
+    if (places === undefined) return scan(over, x, stacked, (now, layer) => [step(now, layer), {}] as const)[0]
+    const all = { name: hiddenName(over.name, 'all'), size: layers }
+    return scan(all, x, inLayers(stacked, over.name, places, all.name), (now, layer) => [step(now, layer as unknown as Without<W, L>), {}] as const)[0]
+  }
   const through: Layers['through'] = (x, stacked, step) => {
     const batch = leavesOf(x)[0]?.leaf.shape.find(d => d.name === 'batch')?.size ?? 0
     if (how === undefined || batch % how.microbatches !== 0) return walk(x, stacked, step)

@@ -66,12 +66,12 @@ function runs(order: Places): { readonly from: number | undefined; size: number 
 }
 
 /** The places of a dim picked in an order, zeros where there is none. */
-function picked(x: T, over: string, order: Places): T {
+function picked(x: T, over: string, order: Places, to = over): T {
   const part = hiddenName(over, 'part')
   const pieces = runs(order).map(({ from, size }): T => (from === undefined ? empty(x, over, { name: part, size }) : slice<string, string>(x, over, { start: from, end: from + size, as: part as never })))
   const [only] = pieces
   const all: T = only !== undefined && pieces.length === 1 ? only : concat<string, string>(pieces, part)
-  return tensor(make('rename', [all.node], { from: part, to: over }))
+  return tensor(make('rename', [all.node], { from: part, to }))
 }
 const empty = (x: T, over: string, to: Dim): T => {
   const none: T = slice<string, string>(x, over, { end: 1, as: to.name as never })
@@ -89,10 +89,10 @@ export function placed(x: AnyTensor, over: string, { stage, rounds, own, places 
 export const filled = (over: string, stages: Stages): T | undefined =>
   (stages.full ? undefined : placed(loose(numbersAlong({ name: hiddenName(over, 'place'), size: stages.places.length }, stages.places.map(layer => (layer === undefined ? 0 : 1)), 'i32')).notEqual(0), hiddenName(over, 'place'), stages, true))
 
-/** Of tensors that lie in places, the layers in their order. */
-export const inLayers = <X extends Tree>(tree: X, over: string, places: Places): X => {
+/** Of tensors that lie in places, the layers in their order, along another dim: their number is one that no layout may fit. */
+export const inLayers = <X extends Tree>(tree: X, over: string, places: Places, to: string): X => {
   const layers = places.flatMap((layer, i) => (layer === undefined ? [] : [[layer, i] as const])).sort(([a], [b]) => a - b).map(([, i]) => i)
-  return mapTree(tree, x => (x.shape.some(d => d.name === over) ? picked(loose(x), over, layers) : x))
+  return mapTree(tree, x => (x.shape.some(d => d.name === over) ? picked(loose(x), over, layers, to) : x))
 }
 
 /** First values of layers in places: those that the layers would have without. */
@@ -102,7 +102,7 @@ export const inPlaces = (init: Initialiser, over: string, places: Places): Initi
   const layers = places.filter(layer => layer !== undefined).length
   return (key, shape, dtype) => {
     if (!shape.some(d => d.name === over && d.size === places.length)) throw new DimError({ code: 'initialiser', what: `a parameter lacks the dim "${over}" of ${places.length} places`, fix: 'declare it with that dim', at: userSite() })
-    const own = shape.map(d => (d.name === over ? { name: d.name, size: layers } : d))
-    return picked(loose(init(key, own, dtype)), over, places)
+    const own: Dim = { name: hiddenName(over, 'all'), size: layers }
+    return picked(loose(init(key, shape.map(d => (d.name === over ? own : d)), dtype)), own.name, places, over)
   }
 }
