@@ -37,7 +37,7 @@ test.each(programs.map(f => [f]))('examples/%s runs', file => {
 })
 
 /** The guides whose blocks are run, and how many of these at least say what they print. */
-const guides = [['language', 8], ['optimizers', 3]] as const
+const guides = [['language', 8], ['optimizers', 3], ['parallelism', 0]] as const
 
 test.each(guides)('the guide docs/%s.md runs, and prints what it shows', (name, least) => {
   const shown = shownIn(read(`docs/${name}.md`))
@@ -46,6 +46,17 @@ test.each(guides)('the guide docs/%s.md runs, and prints what it shows', (name, 
   expect(stderr).toBe('')
   expect(status).toBe(0)
   for (const [i, { code, output }] of shown.entries()) expect(outputs[i], code).toBe(output ?? '')
+})
+
+/** Each section of the page on parallelism is a program of its own. */
+const sections = read('docs/parallelism.md').split(/^(?=## )/m).filter(s => shownIn(s).length > 0).map(s => [/^## (.*)$/m.exec(s)?.[1] ?? '', s] as const)
+test.each(sections)('docs/parallelism.md, %s: it runs, prints what it shows, and the compiler accepts it', (_, section) => {
+  const shown = shownIn(section)
+  const { outputs, stderr, status } = printed(shown)
+  expect(stderr).toBe('')
+  expect(status).toBe(0)
+  for (const [i, { code, output }] of shown.entries()) expect(outputs[i], code).toBe(output ?? '')
+  expect(mistakes(shown)).toEqual([])
 })
 
 test('the guide to optimizers names every one of their functions', () => {

@@ -14,16 +14,20 @@ import { userSite } from '../core/site.ts'
 export type Remat = 'everything' | 'nothing' | 'all-but-contractions' | { readonly keep: readonly string[] } | { readonly offload: readonly string[] }
 export type Keep = (n: Node) => boolean
 
-/** A convolution, or a contraction against a weight: no dim is shared, so it is where the work and the collectives are. Scores of attention are not. */
+/** A parameter, or what one is computed with. */
+const isWeight = (n: Node): boolean => (n.op === 'input' ? n.attrs.role === 'params' : n.op === 'convert' && isWeight(operand(n, 0)))
+/** A convolution, or a contraction against a weight: no dim is shared, or as of experts it is a parameter, so it is where the work and the collectives are. Scores of attention are not. */
 const isWeightContraction = (n: Node): boolean => {
   if (n.op === 'conv') return true
   if (n.op !== 'dot') return false
+  if (isWeight(operand(n, 1))) return true
   const right = names(shapeOf(operand(n, 1))).filter(d => d !== n.attrs.each)
   return names(shapeOf(operand(n, 0))).every(d => n.attrs.over.includes(d) || !right.includes(d))
 }
 
-/** Where the result of one, narrowed or not, is laid out otherwise, that is what is kept: the collective that moves it reduces it, too. */
+/** Where the result of one, narrowed or not, is laid out otherwise, that is what is kept: the collective that moves it reduces it, too. So is what says that it is costly. */
 const isLaidContraction = (n: Node): boolean => {
+  if (n.op === 'customGradient') return n.attrs.costly === true
   const [x] = n.op === 'relayout' ? n.inputs : []
   return isWeightContraction(n) || (x !== undefined && isWeightContraction(x.op === 'convert' ? operand(x, 0) : x))
 }

@@ -2,7 +2,7 @@
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
-import { indexed, storedAs, type Naming, type StoredAs } from '../core/naming.ts'
+import { indexedBy, nameAt, storedAs, type Naming, type StoredAs } from '../core/naming.ts'
 
 export interface Named<T> { readonly path: string; readonly value: T }
 export interface Shaped { readonly shape: readonly Dim[]; readonly dtype: DType }
@@ -52,11 +52,11 @@ export function storedTensors(naming: Naming, parameters: readonly Named<Shaped>
     const given = naming.parameters[path]
     if (given === undefined) throw wrong(path, 'it is not named')
     const stored = storedAs(given)
-    const [, layer] = indexed.exec(stored.name) ?? []
-    const [first] = shape
-    if (layer !== undefined && first?.name !== layer) throw wrong(path, `${stored.name} is by "${layer}", and its first dim is ${first === undefined ? 'none' : `"${first.name}"`}`)
-    const layers = layer === undefined ? 1 : first?.size ?? 1
-    const own = axesOf(path, layer === undefined ? shape : shape.slice(1), stored)
+    const by = indexedBy(stored.name)
+    by.forEach((layer, i) => { if (shape[i]?.name !== layer) throw wrong(path, `${stored.name} is by "${layer}", and its ${i === 0 ? 'first' : 'next'} dim is ${shape[i] === undefined ? 'none' : `"${shape[i].name}"`}`) })
+    const outer = shape.slice(0, by.length)
+    const layers = product(outer.map(d => d.size))
+    const own = axesOf(path, shape.slice(by.length), stored)
     const count = product(own.map(d => d.size))
     const { part } = stored
     const axes = own.map((d, i) => (i === part?.axis ? { name: 'parts', size: part.of } : d))
@@ -65,9 +65,17 @@ export function storedTensors(naming: Naming, parameters: readonly Named<Shaped>
     if (part !== undefined && !(part.from >= 0 && part.from + size <= part.of)) throw wrong(path, `it is ${size} of ${part.of} along axis ${part.axis} from ${part.from} on`)
     const lies = part === undefined ? { run: count, stride: count, offset: 0 } : { run: size * inner, stride: part.of * inner, offset: part.from * inner }
     for (let i = 0; i < layers; i++) {
-      const number = layer === undefined || naming.order?.[layer] === undefined ? i : naming.order[layer][i]
-      if (number === undefined) continue
-      const name = stored.name.replace(indexed, String(number))
+      let rest = i
+      const numbers = outer.map((d, k) => {
+        const inner = product(outer.slice(k + 1).map(d => d.size))
+        const at = Math.floor(rest / inner)
+        rest -= at * inner
+        const order = naming.order?.[d.name]
+        return order === undefined ? at : order[at]
+      })
+      const known = numbers.filter(at => at !== undefined)
+      if (known.length < numbers.length) continue
+      const name = nameAt(stored.name, ...known)
       const tensor = found.get(name) ?? { dtype, axes, pieces: [] }
       if (tensor.dtype !== dtype || tensor.axes.map(a => a.size).join() !== axes.map(a => a.size).join()) throw wrong(path, `"${name}" is ${tensor.dtype} of ${tensor.axes.map(a => a.size).join(' × ')} for another parameter, and ${dtype} of ${axes.map(a => a.size).join(' × ')} for it`)
       tensor.pieces.push({ path, from: i * count, count, ...lies })

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { keysAt } from '../core/fields.ts'
+import { keysAt, takesNumbers } from '../core/fields.ts'
 import { fieldsOf, schemaOf, withFields, type Run } from '../train/run.ts'
 import { shellWord } from './format.ts'
 
@@ -69,11 +69,11 @@ type Fields = { [key: string]: unknown }
 const isFields = (x: unknown): x is Fields => typeof x === 'object' && x !== null && !Array.isArray(x)
 
 /** A value as JSON where it is that, else as text; a list of one may be given as the one. */
-function parseValue(text: string, now: unknown): unknown {
+function parseValue(text: string, now: unknown, numbers: boolean): unknown {
   let value: unknown = text
   try { value = JSON.parse(text) } catch { /* text, then */ }
   // A name may look like a number.
-  if (typeof now === 'string' && (typeof value !== 'object' || value === null)) return typeof value === 'string' ? value : text
+  if (typeof now === 'string' && !(numbers && typeof value === 'number') && (typeof value !== 'object' || value === null)) return typeof value === 'string' ? value : text
   return Array.isArray(now) && typeof value === 'string' ? [value] : value
 }
 
@@ -99,7 +99,7 @@ function setField(run: Fields, schema: ReturnType<typeof schemaOf>, assignment: 
   for (const [depth, key] of keys.entries()) {
     const last = depth === keys.length - 1
     const now = Object.hasOwn(fields, key) ? fields[key] : undefined
-    const next: unknown = last ? parseValue(assignment.slice(at + 1), now) : isFields(now) ? now : {}
+    const next: unknown = last ? parseValue(assignment.slice(at + 1), now, takesNumbers(schema, keys)) : isFields(now) ? now : {}
     // A name may be that of something which every object has.
     Object.defineProperty(fields, key, { value: next, enumerable: true, configurable: true, writable: true })
     if (!last) fields = next as Fields

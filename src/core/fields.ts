@@ -35,6 +35,12 @@ export function keysAt(schema: Described, path: Path): readonly string[] | 'any'
   return kind.additionalProperties === undefined || kind.additionalProperties === false ? undefined : 'any'
 }
 
+/** Whether a number may stand at a path. */
+export function takesNumbers(schema: Described, path: Path): boolean {
+  const kind = kindAt(schema, path)
+  return (kind.anyOf ?? [kind]).some(k => k.type === 'number' || k.type === 'integer')
+}
+
 const names: { readonly [type: string]: string } = { integer: 'a whole number', number: 'a number', string: 'text', boolean: 'true or false', null: 'null' }
 
 /** In words; `value` is what was given instead. */

@@ -5,7 +5,10 @@
  * order in which the files have them.
  */
 export interface StoredAs {
-  /** The tensor's name. `{d}` stands for the index along the parameter's first dim d, of which each index has a tensor of its own: `model.layers.{layers}.mlp.up_proj.weight`. */
+  /**
+   * The tensor's name. `{d}` stands for the index along the parameter's first dim d, of which each index has a tensor of its own: `model.layers.{layers}.mlp.up_proj.weight`; a second one for that along its
+   * second dim. `{d+3}` is three more than the index, `{d*2+1}` every second one.
+   */
   readonly name: string
   /** The tensor's axes, each of one or several of the parameter's remaining dims, all in their order: `[['heads', 'headDim'], ['embed']]`. Each dim is an axis of its own unless said; `[]` is an axis of size 1. */
   readonly axes?: readonly (readonly string[])[]
@@ -43,8 +46,12 @@ export interface Change {
   readonly part: { readonly axis: number; readonly from: number; readonly size: number } | undefined
 }
 
-/** Of a dim's name in a tensor's name. */
-export const indexed: RegExp = /\{(\w+)\}/
+/** Of a dim's name in a tensor's name: its name, what its index is multiplied by, and what is added. */
+export const indexed: RegExp = /\{(\w+)(?:\*(\d+))?(?:\+(\d+))?\}/
+/** The dims by whose indices a tensor is named, in their order. */
+export const indexedBy = (name: string): string[] => [...name.matchAll(new RegExp(indexed, 'g'))].map(([, dim = '']) => dim)
+/** The name of the tensor at an index along each of them. */
+export const nameAt = (name: string, ...at: readonly number[]): string => at.reduce((n, i) => n.replace(indexed, (_, __, times = '1', more = '0') => String(i * Number(times) + Number(more))), name)
 
 /** Whether a tensor of this name is a copy. */
 export const isCopy = ({ copies }: Naming, name: string): boolean => copies !== undefined && name.startsWith(copies)

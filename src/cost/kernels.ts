@@ -48,30 +48,29 @@ const readsMore = (n: LocalNode): boolean => n.inputs.filter(x => !['broadcast',
 /** Elementwise ops that a sum takes in. */
 const summed = (n: LocalNode): boolean => n.op === 'unary' || n.op === 'convert' || n.op === 'broadcast' || (n.op === 'binary' && isFloat(dtypeOf(n)))
 
-const make: Make<LocalAttrs> = interner(localInfer, () => undefined)
 /** The operand with its dims in this order: itself where it lies so. */
-const turned = (x: LocalNode, ...orders: readonly (readonly Dim[])[]): LocalNode =>
+const turned = (make: Make<LocalAttrs>, x: LocalNode, ...orders: readonly (readonly Dim[])[]): LocalNode =>
   (orders.some(o => names(o).join() === names(shapeOf(x)).join()) ? x : make('broadcast', [x], { shape: orders[0] ?? [] }, x.site))
 
 /** A product's operands as it reads them: shared dims first, then what is contracted and what is not, each together. */
-function dotOperands(n: LocalNode<'dot'>): LocalNode[] {
+function dotOperands(n: LocalNode<'dot'>, make: Make<LocalAttrs>): LocalNode[] {
   const [l, r] = [one(n.inputs[0]), one(n.inputs[1])]
   const [a, b] = [shapeOf(l), shapeOf(r)]
   const over = (sizeOf(a) >= sizeOf(b) ? a : b).filter(d => n.attrs.over.includes(d.name))
   const shared = shapeOf(n).filter(d => names(a).includes(d.name) && names(b).includes(d.name))
   const own = (shape: readonly Dim[]): Dim[] => shape.filter(d => !names(over).includes(d.name) && !names(shared).includes(d.name))
-  return [turned(l, [...shared, ...own(a), ...over], [...shared, ...over, ...own(a)]), turned(r, [...shared, ...over, ...own(b)], [...shared, ...own(b), ...over])]
+  return [turned(make, l, [...shared, ...own(a), ...over], [...shared, ...over, ...own(a)]), turned(make, r, [...shared, ...over, ...own(b)], [...shared, ...own(b), ...over])]
 }
 
 /** A convolution's: places first and then channels; the window first, then what goes in and what comes out. */
-function convOperands(n: LocalNode<'conv'>): LocalNode[] {
+function convOperands(n: LocalNode<'conv'>, make: Make<LocalAttrs>): LocalNode[] {
   const [x, w] = [one(n.inputs[0]), one(n.inputs[1])]
   const { groups, over, features } = convDims(n.attrs, shapeOf(x), shapeOf(w))
   const last = names([...groups, ...over])
   const windows = n.attrs.windows.flatMap(v => shapeOf(w).filter(d => d.name === v.w))
-  return [turned(x, [...shapeOf(x).filter(d => !last.includes(d.name)), ...groups, ...over]), turned(w, [...windows, ...over, ...groups, ...features])]
+  return [turned(make, x, [...shapeOf(x).filter(d => !last.includes(d.name)), ...groups, ...over]), turned(make, w, [...windows, ...over, ...groups, ...features])]
 }
-const operandsOf = (n: LocalNode): readonly LocalNode[] => (n.op === 'dot' ? dotOperands(n) : n.op === 'conv' ? convOperands(n) : n.inputs)
+const operandsOf = (n: LocalNode, make: Make<LocalAttrs>): readonly LocalNode[] => (n.op === 'dot' ? dotOperands(n, make) : n.op === 'conv' ? convOperands(n, make) : n.inputs)
 
 /** A use of a value, by a kernel or as a result: whether it has to lie in memory for it, or only where nothing else reads it may it be computed on the way. */
 interface Use { readonly by: LocalNode | undefined; readonly needs: boolean; readonly sums: boolean }
@@ -111,7 +110,8 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
   const kernels: LocalNode[] = []
   const reads = new Map<LocalNode | undefined, Set<LocalNode>>()
   const read = (by: LocalNode | undefined, n: LocalNode): void => { reads.set(by, (reads.get(by) ?? new Set<LocalNode>()).add(n)) }
-  // Operands that are read in another order than they lie in, by what they are made of.
+  // Operands that are read in another order than they lie in, by what they are made of; one that several read so is turned over once. Only nodes of one program have numbers of their own.
+  const make = interner<LocalAttrs>(localInfer, () => undefined)
   const copies = new Map<LocalNode, LocalNode[]>()
   const visit = (n: LocalNode): void => {
     const mine = [...uses.get(n)?.values() ?? []]
@@ -120,7 +120,7 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
       if (n.op === 'project') use(one(n.inputs[0]), { by: n, needs: true, sums: false })
       else if (n.op !== 'input') {
         kernels.push(n)
-        for (const x of operandsOf(n)) {
+        for (const x of operandsOf(n, make)) {
           use(x, { by: n, needs: true, sums: n.op === 'reduce' })
           if (!n.inputs.includes(x)) copies.set(one(x.inputs[0]), [...new Set([...copies.get(one(x.inputs[0])) ?? [], x])])
         }

@@ -6,8 +6,8 @@ import { madeBy, make } from './make.ts'
 import { type Node } from './node.ts'
 import { userSite } from '../core/site.ts'
 import { alike, difference } from './state.ts'
-import { isTensor, leavesOf, rebuildTree, tensor } from './tensor.ts'
-import type { Scalar, Tree } from './types.ts'
+import { isTensor, leavesOf, loose, rebuildTree, tensor, where } from './tensor.ts'
+import type { AnyTensor, Scalar, Tree } from './types.ts'
 
 /** The nodes of a choice's results. Of the params the branches are made of, `given` are the values. */
 export function condNodes(
@@ -30,6 +30,23 @@ export function cond<T extends Tree>(predicate: Scalar, yes: () => T, no: () => 
       fix: 'compare two scalars; `where` chooses element by element', at: userSite(),
     })
   }
+  return choice(predicate, yes, no)
+}
+
+/**
+ * `where(p, yes(), no())`, element by element along p's dims, which all results have. What `yes` makes is computed only by devices that hold an element for
+ * which p is true: so the work that a mask leaves out is left out. Numbers are those of `where`, on every mesh.
+ * @throws DimError as `cond`, and where p is not of bools
+ */
+export function whereAny<T extends Tree>(p: AnyTensor, yes: () => T, no: () => T): T {
+  const made = madeBy(no)
+  return choice(p, () => {
+    const own = new Map(leavesOf(yes()).map(l => [l.path, l.leaf]))
+    return rebuildTree(made.result, leavesOf(made.result).map(({ path, leaf }) => where(loose(p), loose(own.get(path) ?? leaf), loose(leaf)))) as T
+  }, () => made.result)
+}
+
+function choice<T extends Tree>(predicate: AnyTensor, yes: () => T, no: () => T): T {
   const [a, b] = [madeBy(yes), madeBy(no)]
   const found = difference(a.result, b.result)
   if (found !== undefined) {

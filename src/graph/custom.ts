@@ -9,10 +9,11 @@ import type { Tensor, Tree } from './types.ts'
 /**
  * `f(inputs)`, with the cotangents of the inputs that `vjp` gives from the result's: a tree like the inputs, a list for a list,
  * `undefined` for those that get none, as integers do. `vjp` may use the result and the inputs. What `f` uses beside its inputs gets none.
+ * What is `costly` is not computed again where contractions with weights are not (`remat`): it holds collectives.
  * @throws DimError when `f` returns no tensor; and, once a gradient is asked for, where cotangents have another form, other dims or another dtype
  */
 export function withGradient<const I extends Tree, D extends string, const G extends Cotangent<I>>(
-  inputs: I, f: (inputs: I) => Tensor<D>, vjp: (cotangent: Tensor<D>, result: Tensor<D>, inputs: I) => G,
+  inputs: I, f: (inputs: I) => Tensor<D>, vjp: (cotangent: Tensor<D>, result: Tensor<D>, inputs: I) => G, { costly = false }: { readonly costly?: boolean } = {},
 ): Tensor<D> {
   const leaves = leavesOf(inputs).map(l => l.leaf.node)
   const y = f(inputs)
@@ -22,5 +23,6 @@ export function withGradient<const I extends Tree, D extends string, const G ext
       const seen = rebuildTree(inputs, given.map(n => tensor(n)))
       return cotangentsOf('withGradient', seen, ownLines(() => vjp(tensor(g), tensor(result), seen)), result.site)
     },
+    ...(costly ? { costly } : {}),
   }))
 }

@@ -36,13 +36,16 @@ export interface BasicAttrs {
   /** To exactly this shape, which has all the operand's dims, in any order. */
   broadcast: { readonly shape: readonly Dim[] }
   rename: { readonly from: string; readonly to: string }
-  /** The same numbers, laid out by these rules or by the layout of this name; it starts from `otherwise`, where that is given and nothing else is said. With `keepsSums` addends of which that layout splits no more are left addends. */
-  relayout: { readonly to: Layout | string; readonly otherwise?: string; readonly keepsSums?: true }
+  /**
+   * The same numbers, laid out by these rules or by the layout of this name; it starts from `otherwise`, where that is given and nothing else is said. `parts`: what asks for it, and
+   * how many parts it takes of some dims: what devices hold must be as many of them each. With `keepsSums` addends of which that layout splits no more are left addends.
+   */
+  relayout: { readonly to: Layout | string; readonly otherwise?: string; readonly parts?: { readonly by: string; readonly of: { readonly [dim: string]: number } }; readonly keepsSums?: true }
   stopGradient: Empty
   /** The same tensor, by a name that policies of recomputation know. */
   named: { readonly name: string }
-  /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`; `elementwise` says that it does so element by element. */
-  customGradient: { readonly vjp: Vjp; readonly elementwise?: true }
+  /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`; `elementwise` says that it does so element by element, `costly` that to compute the result again costs collectives. */
+  customGradient: { readonly vjp: Vjp; readonly elementwise?: true; readonly costly?: true }
 }
 
 /** Ops take operands of one shape, dims in the same order: `broadcast` makes them so. */
@@ -141,7 +144,10 @@ export interface ControlAttrs {
    * what another one has computed, but for what a collective brought: that is kept.
    */
   scan: { readonly over: Dim; readonly body: Graph; readonly carries: number; readonly xs: number; readonly reverse: boolean; readonly keepsCollectives?: true }
-  /** (predicate, captures…) → the results of the branch that the predicate, a bool scalar, chooses. Both have the captures as inputs. */
+  /**
+   * (predicate, captures…) → the results of the branch that the predicate, bools, chooses: `yes` where any of them holds. Both have the captures as
+   * inputs. A predicate that has dims chooses element by element along them, as `yes` itself says: so devices that hold none that holds need not compute it.
+   */
   cond: { readonly yes: Graph; readonly no: Graph }
   /** (carries…, captures…) → carries…: the body for as long as the condition, of the same inputs, gives true. */
   while: { readonly condition: Graph; readonly body: Graph; readonly carries: number }

@@ -1,4 +1,5 @@
 /** What there is to set of a GPT. */
+import type { Context } from '../nn/context.ts'
 import type { PipelineConfig } from './pipelined.ts'
 
 export interface GptConfig {
@@ -23,6 +24,11 @@ export interface GptConfig {
   readonly packed?: boolean | undefined
   /** How many positions attention computes with at a time (`attention`'s `block`): 0 for all at once, `auto`, the default, for a number by the length of windows. */
   readonly blockwise?: number | 'auto' | undefined
+  /**
+   * How windows that a layout splits along `seq` are attended to (`attention`'s `context`): ring, zigzag, gather, of as many `blocks` as devices share a window or a multiple, or ulysses,
+   * which a recipe has split heads instead: `layouts: { attention: { seq: [], heads: AXIS } }`.
+   */
+  readonly context?: Context | undefined
   /** Which projections have biases: those of the feed-forward part, or those of attention besides, as GPT-2 has it. `mlp` unless said. */
   readonly biases?: 'mlp' | 'all' | undefined
   /** How many positions there are in the table that is learned, where windows are shorter; `seq` unless said. */

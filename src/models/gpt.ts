@@ -14,6 +14,7 @@ import { linear } from '../nn/linear.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
 import { biasesOf, gptDims, gptParameters, type GptDims, type GptParams, type GptWeights } from './gpt-params.ts'
+import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { layersOf, toldOf } from './pipelined.ts'
@@ -25,14 +26,14 @@ type Stream = Tensor<'batch' | 'seq' | 'embed'>
 type Stacked = { readonly block: GptWeights['blocks']; readonly index: Tensor<'layers'> }
 
 /**
- * The layouts that a GPT names. `residual` is that of the stream between the layers, and of what is done to it there: norms, dropout,
- * sums. With `seq` on the axis that heads and `hidden` lie on, it is Megatron's sequence parallelism (Korthikanti et al. 2022).
+ * The layouts that a GPT names: `residual` is that of the stream between the layers, and of what is done to it there: norms, dropout, sums. With `seq` on the axis that heads and `hidden` lie on, it is
+ * Megatron's sequence parallelism (Korthikanti et al. 2022). `attention` is that of sequences while they are attended to, where the configuration has a `context`.
  */
-export const gptLayouts: { readonly residual: 'compute' } = { residual: 'compute' }
+export const gptLayouts: DecoderLayouts = allLayouts
 
-export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof GptDims, typeof gptLayouts>, 'loss' | 'logits'> & {
+export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof GptDims, DecoderLayouts>, 'loss' | 'logits'> & {
   readonly dims: GptDims
-  readonly layouts: typeof gptLayouts
+  readonly layouts: DecoderLayouts
   readonly tokensPerBatch: number
   /** batch seq vocab. */
   readonly logits: (params: GptWeights, batch: Omit<B, 'targets'>) => Tensor<'batch' | 'seq' | 'vocab'>
@@ -52,12 +53,13 @@ export type Gpt<B extends GptBatch = GptBatch> = Omit<Model<GptParams, B, keyof 
  */
 export function gpt<const C extends GptConfig>(config: C, batch: number, { params: rest, compute }: Precision = inFull): Gpt<GptBatchOf<C>> {
   const { attention = 'causal', packed = false, attentionDropout = 0 }: GptConfig = config
+  const layouts = decoderLayouts(config.context)
   const masked = config.masked === true || packed || attention !== 'causal'
   const d = gptDims(config, batch)
   const params = gptParameters(d, config, rest)
   const layers = layersOf(config, d.layers)
 
-  const residual = (x: Stream): Stream => x.relayout('residual', gptLayouts.residual)
+  const residual = (x: Stream): Stream => x.relayout('residual', layouts.residual)
   const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(residual(x), d.embed, gain, bias).relayout('compute')
   const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
   const entering = (p: GptWeights, { tokens, positions }: Inputs, key: Key | undefined): Stream => {
@@ -76,20 +78,26 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     const up = linear(norm(y, block.norm2), block.up, d.embed).add(block.upBias.cast(compute))
     return y.add(drop(residual(linear(gelu(up), block.down, d.hidden)).add(block.downBias.cast(compute)), own, 2))
   }
+  const order = orderOf(config.context, d.seq)
+  /** Of inputs in the order that the model computes in. */
   const inWindow = ({ segments, prefix }: Inputs, key: Key | undefined) => {
-    const seen = { ...blocksOf(config), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
+    const seen = { ...blocksOf(config), ...(config.context === undefined ? {} : { context: config.context }), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
     return (x: Stream, now: Without<Stacked, 'layers'>): Stream => layer(x, now, key, (x, w, scoring) => selfAttention(x, w, d, { ...seen, ...scoring }))
   }
-  const hidden = (p: GptWeights, given: Inputs, key: Key | undefined): Stream => norm(layers.through(entering(p, given, key), stackedOf(p), inWindow(given, key)), p.norm)
+  const hidden = (p: GptWeights, unordered: Inputs): Stream => {
+    const given = order.inputs(unordered)
+    return norm(layers.through(entering(p, given, undefined), stackedOf(p), inWindow(given, undefined)), p.norm)
+  }
   const logitsOf = (p: GptWeights, x: Stream): Tensor<'batch' | 'seq' | 'vocab'> => x.dot(weightIn(p.tokens, d.embed, compute), d.embed)
-  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => {
+  const loss = (p: GptWeights, { targets, ...unordered }: GptBatch & Inputs, key?: Key): Outcome => {
+    const given = order.inputs(unordered)
     const drawn = config.dropout > 0 || attentionDropout > 0 ? key : undefined
-    return layers.loss(entering(p, given, drawn), stackedOf(p), inWindow(given, drawn), { targets }, (x, { targets }) => nextTokenLoss(logitsOf(p, norm(x, p.norm)), d.vocab, targets, { masked, training: key !== undefined }))
+    return layers.loss(entering(p, given, drawn), stackedOf(p), inWindow(given, drawn), { targets: order.targets(targets) }, (x, { targets }) => nextTokenLoss(logitsOf(p, norm(x, p.norm)), d.vocab, targets, { masked, training: key !== undefined }))
   }
   const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
   const made: Gpt<GptBatch & Partial<Extras>> = {
     dims: d as Required<GptDims>,
-    layouts: gptLayouts,
+    layouts,
     params,
     batch: {
       tokens: ids('tokens'), targets: ids('targets'),
@@ -100,8 +108,8 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     itemsPerBatch: batch,
     ...toldOf(config),
     tokensPerBatch: batch * config.seq,
-    logits: (p, given) => logitsOf(p, hidden(p, given, undefined)),
-    states: (p, given) => hidden(p, given, undefined),
+    logits: (p, given) => order.back(logitsOf(p, hidden(p, given))),
+    states: (p, given) => order.back(hidden(p, given)),
     cache: (size, dtype) => cacheInputs(size, [d.heads, d.headDim], dtype),
     extend: (p, cache, fed, size) => {
       const read = reading(size, fed, d.kvSeq.name)

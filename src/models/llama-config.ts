@@ -1,6 +1,9 @@
 /** What there is to set of a decoder of the Llama family, and the schema of it. */
 import { z } from 'zod'
+import type { Context } from '../nn/context.ts'
 import type { RotaryScaling } from '../nn/frequencies.ts'
+import { expertsSchema, type ExpertsConfig, type ExpertsGiven } from './experts-config.ts'
+import { checkInContext, contextSchema } from './in-context.ts'
 import { pipelineSchema, type PipelineConfig } from './pipelined.ts'
 
 /** Rotary positions. */
@@ -26,6 +29,8 @@ export interface LlamaConfig {
   readonly kvHeads: number
   readonly headDim: number
   readonly hidden: number
+  /** Experts in place of the feed-forward net, in all layers but the first `dense` ones. */
+  readonly experts?: ExpertsConfig | undefined
   /** Share of activations zeroed in training: of the embedding and of what each branch adds. */
   readonly dropout: number
   /** Share zeroed in training of what attention takes of values: then the scores of a window are held whole, as `blockwise` does not. */
@@ -62,6 +67,11 @@ export interface LlamaConfig {
   readonly unwindowed: readonly number[]
   /** How many positions attention computes with at a time (`attention`'s `block`): 0 for all at once, `auto` for a number by the length of windows. */
   readonly blockwise: number | 'auto'
+  /**
+   * How windows that a layout splits along `seq` are attended to (`attention`'s `context`): ring, zigzag, gather, of as many `blocks` as devices share a window or a multiple, or ulysses,
+   * which a recipe has split heads instead: `layouts: { attention: { seq: [], heads: AXIS } }`.
+   */
+  readonly context?: Context | undefined
   /** Layers in stages, and batches in microbatches that go through them. */
   readonly pipeline?: PipelineConfig | undefined
   /** Windows of several documents: `segments` says whose a token is, `positions` where in it. Documents do not see each other. */
@@ -71,7 +81,7 @@ export interface LlamaConfig {
 }
 /** What has a default may be left out. */
 type Optional = 'kvHeads' | 'dropout' | 'attentionDropout' | 'activation' | 'epsilon' | 'norms' | 'gainsFromOne' | 'queryKeyNorms' | 'attentionBiases' | 'feedBiases' | 'tied' | 'embedScale' | 'rope' | 'unturned' | 'unwindowed' | 'blockwise' | 'packed' | 'masked'
-export type LlamaGiven = Omit<LlamaConfig, Optional | 'localRope'> & { readonly [K in Exclude<Optional, 'rope'>]?: LlamaConfig[K] | undefined } & { readonly [K in 'rope' | 'localRope']?: { readonly [F in keyof Rope]?: Rope[F] | undefined } | undefined }
+export type LlamaGiven = Omit<LlamaConfig, Optional | 'localRope' | 'experts'> & { readonly experts?: ExpertsGiven | undefined } & { readonly [K in Exclude<Optional, 'rope'>]?: LlamaConfig[K] | undefined } & { readonly [K in 'rope' | 'localRope']?: { readonly [F in keyof Rope]?: Rope[F] | undefined } | undefined }
 
 const count = z.int().min(1).max(2 ** 31 - 1)
 const above = z.number().gt(0)
@@ -90,20 +100,23 @@ const rope = z.strictObject({ base: above.default(10000), share: z.number().gt(0
 const someLayers = z.array(z.int().min(0)).default([])
 
 const schema = z.strictObject({
-  vocab: count, seq: count, positions: count.optional(), layers: count, embed: count, heads: count, kvHeads: count.optional(), headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0), attentionDropout: z.number().min(0).max(0.9).default(0),
+  vocab: count, seq: count, positions: count.optional(), layers: count, embed: count, heads: count, kvHeads: count.optional(), headDim: count, hidden: count, experts: expertsSchema.optional(), dropout: z.number().min(0).max(0.9).default(0), attentionDropout: z.number().min(0).max(0.9).default(0),
   activation: z.enum(['silu', 'gelu', 'geluExact']).default('silu'), epsilon: z.number().min(0).default(1e-5), norms: z.enum(['before', 'after', 'both']).default('before'), gainsFromOne: z.boolean().default(false),
   queryKeyNorms: z.enum(['none', 'head', 'heads']).default('none'), attentionBiases: z.enum(['none', 'qkv', 'all']).default('none'), feedBiases: z.boolean().default(false), tied: z.boolean().default(false),
   scale: above.optional(), scoreCap: above.optional(), logitCap: above.optional(), embedScale: above.default(1), rope: rope.prefault({}), localRope: rope.optional(), unturned: someLayers,
-  window: count.optional(), unwindowed: someLayers, blockwise: z.union([z.literal('auto'), z.int().min(0)]).default('auto'), packed: z.boolean().default(false), masked: z.boolean().default(false),
-  pipeline: pipelineSchema,
+  window: count.optional(), unwindowed: someLayers, blockwise: z.union([z.literal('auto'), z.int().min(0)]).default('auto'), packed: z.boolean().default(false), masked: z.boolean().default(false), context: contextSchema, pipeline: pipelineSchema,
 }).superRefine((c, issues) => {
   const wrong = (path: string, message: string): void => { issues.addIssue({ code: 'custom', path: [path], message }) }
+  checkInContext(c, wrong)
+  if (c.pipeline !== undefined && c.experts !== undefined) wrong('pipeline', 'leave it out where there are experts: what they balance is told of all layers together')
   if (c.heads % (c.kvHeads ?? c.heads) !== 0) wrong('kvHeads', `give a number that divides heads, which is ${c.heads}`)
   for (const field of ['unturned', 'unwindowed'] as const) if (c[field].some(i => i >= c.layers)) wrong(field, `give layers from 0 to ${c.layers - 1}`)
   for (const field of ['rope', 'localRope'] as const) {
     const turned = Math.floor(c.headDim * (c[field]?.share ?? 1))
     if (turned % 2 !== 0 || turned === 0) wrong(field, `turn an even number of a head's elements: a share of headDim, which is ${c.headDim}`)
   }
+  if (c.experts !== undefined && c.experts.dense >= c.layers) wrong('experts', `dense is ${c.experts.dense}: leave layers that have experts, of ${c.layers}`)
+  if (c.experts !== undefined && c.feedBiases) wrong('feedBiases', 'experts have no biases: leave it out')
   if (c.window === undefined && (c.localRope !== undefined || c.unwindowed.length > 0)) wrong('window', 'give one where layers differ by it')
 }).transform(c => ({ ...c, kvHeads: c.kvHeads ?? c.heads }))
 /** Every field of a configuration. */

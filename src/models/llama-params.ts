@@ -1,18 +1,22 @@
 /** The dims and parameters of a decoder of the Llama family, in the order of dims of Hugging Face's files. */
 import { dims, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
-import { initialisers, param } from '../graph/param.ts'
+import { initialisers, param, type ParamOptions } from '../graph/param.ts'
 import type { Tensor } from '../graph/types.ts'
 import { quantize, type Quantize, type Weight } from '../nn/quantize.ts'
-import { gatedParameters, gatedQuantized, type Gated, type GatedWeights } from './feed-forward.ts'
+import { expertDims, routedParameters, routedQuantized, type ExpertDims, type Routed, type RoutedWeights } from './experts.ts'
+import { gatedParameters, gatedQuantized, type Drawn, type Gated, type GatedWeights } from './feed-forward.ts'
 import type { LlamaConfig } from './llama-config.ts'
 import { layersIn, stackedInit, stageDims } from './pipelined.ts'
 
-export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers']: Dim<N> } & { readonly stage?: Dim<'stage'> }
-/** The dims of a decoder, for layouts and for reading its tensors; `stage` where it has a pipeline, of which `layers` are the places. Heads are `kvHeads` × `group`: a rule for either splits them, one for `heads` nothing. */
+export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers' | Exclude<keyof ExpertDims, 'embed'>]: Dim<N> } & { readonly stage?: Dim<'stage'> }
+/**
+ * The dims of a decoder, for layouts and for reading its tensors. Heads are `kvHeads` × `group`: a rule for either splits them, one for `heads` nothing. Those of experts are there where the configuration has
+ * some, and `stage` where it has a pipeline, of which `layers` are the places.
+ */
 export const llamaDims = (c: LlamaConfig, batch: number): LlamaDims => ({ ...dims({
-  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: layersIn(c),
-}), ...stageDims(c) })
+  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: layersIn(c), ...expertDims(c.experts),
+}), ...stageDims(c) }) as LlamaDims
 
 /** Which dim of the heads so many devices can split: that of keys and values, else those that share one; none where neither has as many. */
 export const splitOfHeads = ({ kvHeads, group }: { readonly [N in 'kvHeads' | 'group']: { readonly size: number } }, devices: number): 'kvHeads' | 'group' | undefined =>
@@ -37,51 +41,61 @@ type Vectors<L extends string> = {
   readonly norm2?: Tensor<L | 'embed'>
   readonly norm2After?: Tensor<L | 'embed'>
 }
-export type LlamaBlock<L extends string> = Projections<L> & Vectors<L> & Gated<L>
-/** Every parameter, layers stacked along `layers`. `head` is there where logits are not made by the embedding. */
-export type LlamaParams = { readonly tokens: Tensor<'vocab' | 'embed'>; readonly blocks: LlamaBlock<'layers'>; readonly norm: Tensor<'embed'>; readonly head?: Tensor<'vocab' | 'embed'> }
+export type LlamaBlock<L extends string> = Projections<L> & Vectors<L> & (Gated<L> | Routed<L>)
+/** Every parameter, layers stacked along `layers`; those without experts that come before such with them are `first`. `head` is there where logits are not made by the embedding. */
+export type LlamaParams = { readonly tokens: Tensor<'vocab' | 'embed'>; readonly first?: LlamaBlock<'layers'>; readonly blocks: LlamaBlock<'layers'>; readonly norm: Tensor<'embed'>; readonly head?: Tensor<'vocab' | 'embed'> }
 
 type Quantizable<T> = { readonly [K in keyof T]: T[K] extends Tensor<infer D> ? Weight<D> : never }
-export type LlamaBlockWeights<L extends string> = Quantizable<Projections<L>> & Vectors<L> & GatedWeights<L>
+export type LlamaBlockWeights<L extends string> = Quantizable<Projections<L>> & Vectors<L> & (GatedWeights<L> | RoutedWeights<L>)
 /** The parameters, what is contracted whole or quantized: enough to infer with. */
-export type LlamaWeights = { readonly tokens: Weight<'vocab' | 'embed'>; readonly blocks: LlamaBlockWeights<'layers'>; readonly norm: Tensor<'embed'>; readonly head?: Weight<'vocab' | 'embed'> }
+export type LlamaWeights = { readonly tokens: Weight<'vocab' | 'embed'>; readonly first?: LlamaBlockWeights<'layers'>; readonly blocks: LlamaBlockWeights<'layers'>; readonly norm: Tensor<'embed'>; readonly head?: Weight<'vocab' | 'embed'> }
+
+/** The layers without experts that come before those with them, and the others: how many, and the number of the first. */
+export function stagesOf(c: LlamaConfig): readonly { readonly name: 'first' | 'blocks'; readonly from: number; readonly size: number; readonly routed: boolean }[] {
+  const dense = c.experts?.dense ?? 0
+  const last = { name: 'blocks', from: dense, size: layersIn(c) - dense, routed: c.experts !== undefined } as const
+  return dense === 0 ? [last] : [{ name: 'first', from: 0, size: dense, routed: false }, last]
+}
+
+function blockOf(c: LlamaConfig, { embed, kvHeads, group, headDim, ...d }: LlamaDims, layers: Dim<'layers'>, { weight, gain, bias, branch }: Drawn & { readonly gain: ParamOptions }, routed: boolean): LlamaBlock<'layers'> {
+  const own = <K extends string>(name: K): { readonly [N in K]: Tensor<'layers' | 'embed'> } => ({ [name]: param(name, [layers, embed], gain) }) as never
+  const together = c.queryKeyNorms === 'heads'
+  return {
+    ...(c.norms === 'after' ? {} : own('norm1')),
+    query: param('query', [layers, kvHeads, group, headDim, embed], weight), key: param('key', [layers, kvHeads, headDim, embed], weight),
+    value: param('value', [layers, kvHeads, headDim, embed], weight), out: param('out', [layers, embed, kvHeads, group, headDim], branch),
+    ...(c.attentionBiases === 'none' ? {} : {
+      queryBias: param('queryBias', [layers, kvHeads, group, headDim], bias), keyBias: param('keyBias', [layers, kvHeads, headDim], bias), valueBias: param('valueBias', [layers, kvHeads, headDim], bias),
+    }),
+    ...(c.attentionBiases === 'all' ? { outBias: param('outBias', [layers, embed], bias) } : {}),
+    ...(c.queryKeyNorms === 'none' ? {} : together
+      ? { queryNorm: param('queryNorm', [layers, kvHeads, group, headDim], gain), keyNorm: param('keyNorm', [layers, kvHeads, headDim], gain) }
+      : { queryNorm: param('queryNorm', [layers, headDim], gain), keyNorm: param('keyNorm', [layers, headDim], gain) }),
+    ...(c.norms === 'before' ? {} : own('norm1After')), ...(c.norms === 'after' ? {} : own('norm2')),
+    ...(routed && c.experts !== undefined ? routedParameters(c.experts, layers, { embed, ...d } as ExpertDims, { weight, branch, bias }) : gatedParameters({ embed, hidden: d.hidden, layers }, { weight, branch, bias }, c.feedBiases)),
+    ...(c.norms === 'before' ? {} : own('norm2After')),
+  }
+}
 
 export function llamaParameters(c: LlamaConfig, d: LlamaDims, dtype: DType): LlamaParams {
-  const { vocab, embed, kvHeads, group, headDim, layers } = d
+  const { vocab, embed } = d
   const [whole, one, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: c.gainsFromOne ? 0 : 1 }, { dtype, init: 0 }]
   const [weight, gain] = [stackedInit(c)(whole), stackedInit(c)(one)]
   // Residual branches start smaller, so that the stream's variance does not grow with depth.
   const branch = stackedInit(c)({ ...whole, init: initialisers.normal(0.02 / Math.sqrt(2 * c.layers)) })
-  const own = <K extends string>(name: K): { readonly [N in K]: Tensor<'layers' | 'embed'> } => ({ [name]: param(name, [layers, embed], gain) }) as never
-  const together = c.queryKeyNorms === 'heads'
+  const stacks = Object.fromEntries(stagesOf(c).map(({ name, size, routed }) => [name, blockOf(c, d, { name: 'layers', size }, { weight, gain, bias, branch }, routed)]))
   return {
-    tokens: param('tokens', [vocab, embed], whole),
-    blocks: {
-      ...(c.norms === 'after' ? {} : own('norm1')),
-      query: param('query', [layers, kvHeads, group, headDim, embed], weight), key: param('key', [layers, kvHeads, headDim, embed], weight),
-      value: param('value', [layers, kvHeads, headDim, embed], weight), out: param('out', [layers, embed, kvHeads, group, headDim], branch),
-      ...(c.attentionBiases === 'none' ? {} : {
-        queryBias: param('queryBias', [layers, kvHeads, group, headDim], bias), keyBias: param('keyBias', [layers, kvHeads, headDim], bias), valueBias: param('valueBias', [layers, kvHeads, headDim], bias),
-      }),
-      ...(c.attentionBiases === 'all' ? { outBias: param('outBias', [layers, embed], bias) } : {}),
-      ...(c.queryKeyNorms === 'none' ? {} : together
-        ? { queryNorm: param('queryNorm', [layers, kvHeads, group, headDim], gain), keyNorm: param('keyNorm', [layers, kvHeads, headDim], gain) }
-        : { queryNorm: param('queryNorm', [layers, headDim], gain), keyNorm: param('keyNorm', [layers, headDim], gain) }),
-      ...(c.norms === 'before' ? {} : own('norm1After')), ...(c.norms === 'after' ? {} : own('norm2')),
-      ...gatedParameters(d, { weight, branch, bias }, c.feedBiases),
-      ...(c.norms === 'before' ? {} : own('norm2After')),
-    },
-    norm: param('norm', [embed], one),
+    tokens: param('tokens', [vocab, embed], whole), ...stacks as Pick<LlamaParams, 'first' | 'blocks'>, norm: param('norm', [embed], one),
     ...(c.tied ? {} : { head: param('head', [vocab, embed], whole) }),
   }
 }
 
-/** What is contracted, in few bits: along the dim that is. */
-export const llamaQuantized = ({ tokens, blocks: { query, key, value, out, ...blocks }, norm, head }: LlamaParams, d: LlamaDims, how: Quantize): LlamaWeights => ({
-  tokens: quantize(tokens, d.embed, how),
-  blocks: {
-    ...blocks, ...gatedQuantized(blocks, d, how),
-    query: quantize(query, d.embed, how), key: quantize(key, d.embed, how), value: quantize(value, d.embed, how), out: quantize(out, d.headDim, how),
-  },
+const blockQuantized = ({ query, key, value, out, ...block }: LlamaBlock<'layers'>, d: LlamaDims, how: Quantize): LlamaBlockWeights<'layers'> => ({
+  ...block, ...('router' in block ? routedQuantized(block, d as ExpertDims, how) : gatedQuantized(block, d, how)),
+  query: quantize(query, d.embed, how), key: quantize(key, d.embed, how), value: quantize(value, d.embed, how), out: quantize(out, d.headDim, how),
+}) as LlamaBlockWeights<'layers'>
+/** What is contracted, in few bits: along the dim that is. Routers are whole: which expert is the best must not hang on a rounding. */
+export const llamaQuantized = ({ tokens, first, blocks, norm, head }: LlamaParams, d: LlamaDims, how: Quantize): LlamaWeights => ({
+  tokens: quantize(tokens, d.embed, how), ...(first === undefined ? {} : { first: blockQuantized(first, d, how) }), blocks: blockQuantized(blocks, d, how),
   norm, ...(head === undefined ? {} : { head: quantize(head, d.embed, how) }),
 })

@@ -1,13 +1,15 @@
 /**
  * A decoder of the Llama family (Touvron et al. 2023): RMS norms, rotary positions, gated units, heads that share keys and values. By its options
- * it is also Mistral, Qwen 2 and 3, SmolLM 2 and 3, Phi-3, Gemma 2 and 3, OLMo 2.
+ * it is also Mistral, Qwen 2 and 3, SmolLM 2 and 3, Phi-3, Gemma 2 and 3, OLMo 2; with experts Mixtral, Qwen 2 and 3 of experts, OLMoE, dots.1.
  */
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
 import { sumsIn } from '../graph/half-precision.ts'
 import { input } from '../graph/input.ts'
-import type { Outcome } from '../graph/outcome.ts'
+import { scan } from '../graph/scan.ts'
+import type { Outcome, Updates } from '../graph/outcome.ts'
+import { slice } from '../graph/rearrange.ts'
 import { iota, loose, tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
 import { attention, type Through } from '../nn/attention.ts'
@@ -18,22 +20,25 @@ import { rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import { turned, type Angles } from '../nn/rotary.ts'
 import { softCapped } from '../nn/scores.ts'
 import { seeing, type Visibility } from '../nn/visible.ts'
-import { gated } from './feed-forward.ts'
+import { balance, biasAfter, routed, type RoutedWeights, type UsageOfLayers } from './experts.ts'
+import { gated, type GatedWeights } from './feed-forward.ts'
+import type { ExpertsConfig } from './experts-config.ts'
 import type { LlamaConfig } from './llama-config.ts'
-import { llamaDims, llamaParameters, llamaQuantized, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
+import { llamaDims, llamaParameters, llamaQuantized, stagesOf, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
 import { turning } from './llama-turning.ts'
+import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { layersOf, toldOf } from './pipelined.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
-/** The layout that a decoder names: of the stream between the layers, its norms and sums. With `seq` on the axis of heads and `hidden` it is Megatron's sequence parallelism. */
-export const llamaLayouts: { readonly residual: 'compute' } = { residual: 'compute' }
+/** The layouts that it names: `residual` of the stream between the layers, its norms and sums, and `attention` of sequences while they are attended to, where there is a `context`. With `seq` on the axis of heads and `hidden` the former is Megatron's sequence parallelism. */
+export const llamaLayouts: DecoderLayouts = allLayouts
 
-export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, keyof LlamaDims, typeof llamaLayouts>, 'loss' | 'logits'> & {
+export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, keyof LlamaDims, DecoderLayouts>, 'loss' | 'logits'> & {
   readonly dims: LlamaDims
-  readonly layouts: typeof llamaLayouts
+  readonly layouts: DecoderLayouts
   readonly tokensPerBatch: number
   /** How many tokens a token sees, itself among them, where every layer has a window. */
   readonly window?: number
@@ -49,6 +54,13 @@ export type Llama<B extends GptBatch = GptBatch> = Omit<Model<LlamaParams, B, ke
   readonly quantized: (params: LlamaParams, how: Quantize) => LlamaWeights
 }
 
+const biasPath = 'blocks.routerBias'
+/** With the losses that keep experts evenly used; and in training, for the biases that do, what experts were used. */
+function balanced(c: ExpertsConfig, outcome: Outcome, usage: UsageOfLayers, training: boolean): Outcome {
+  const { loss, metrics } = balance(c, usage)
+  return { ...outcome, loss: c.balance === 0 && c.zLoss === 0 ? outcome.loss : outcome.loss.add(loss.cast(outcome.loss.dtype)), ...(training ? {} : { metrics: { ...outcome.metrics, ...metrics } }), ...(training && c.biasRate !== undefined ? { updates: { [biasPath]: usage.load } } : {}) }
+}
+
 /** More positions than there are in any window. */
 const everything = 2 ** 30
 /** A decoder for batches of `batch` windows, precision as `gpt` has it. */
@@ -58,8 +70,11 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const params = llamaParameters(c, d, rest)
   const layers = layersOf(c, d.layers)
   const masked = c.masked || c.packed
+  const layouts = decoderLayouts(c.context)
+  // Keys of a sequence that is split lie as it does.
+  const kvSeq: Dim = c.context === undefined ? d.kvSeq : d.seq
   const gain = <D extends string>(g: Tensor<D>): Tensor<D> => (c.gainsFromOne ? g.cast(sumsIn(g.dtype)).add(1) : g)
-  const residual = (x: Stream): Stream => x.relayout('residual', llamaLayouts.residual)
+  const residual = (x: Stream): Stream => x.relayout('residual', layouts.residual)
   const entering = (x: Stream, g: Tensor<'embed'> | undefined): Stream => (g === undefined ? x : rmsNorm(residual(x), d.embed, gain(g), c.epsilon).relayout('compute'))
   const leaving = (x: Stream, g: Tensor<'embed'> | undefined): Stream => (g === undefined ? x : rmsNorm(x, d.embed, gain(g), c.epsilon))
   const drop = (x: Stream, key: Key | undefined, use: number): Stream => (key === undefined ? x : dropout(fold(key, use), x, c.dropout))
@@ -75,78 +90,117 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const query = placed(normed(projected(w.query, w.queryBias), w.queryNorm))
     const { keys, values } = through(placed(normed(projected(w.key, w.keyBias), w.keyNorm)), projected(w.value, w.valueBias))
     const dropped = key === undefined || c.attentionDropout === 0 ? undefined : { key: fold(key, 3), rate: c.attentionDropout }
-    const found = attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: d.kvSeq.name as string }, { visible, ...(visible.kvSeq === d.kvSeq ? blocksOf(c) : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped })
+    const found = attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: visible.kvSeq.name }, { visible, ...(visible.kvSeq === kvSeq ? { ...blocksOf(c), context: c.context } : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped })
     return tensor(linear(loose(found), w.out as unknown as Weight<string>, d.kvHeads.name, d.group.name, d.headDim.name).node)
   }
   const plus = (x: Stream, bias: Tensor<'embed'> | undefined): Stream => (bias === undefined ? x : x.add(bias.cast(compute)))
 
   /** How layers attend: to what stands in the window, or through a cache, which they carry along. */
-  interface Memory<C extends Tree> { readonly carried: C; readonly visible: (window: Scalar | number | undefined) => Visibility; readonly through: (layer: Scalar, carried: C, keys: Tensor<string>, values: Tensor<string>) => { readonly keys: Tensor<string>; readonly values: Tensor<string>; readonly carried: C } }
-  /** What enters the layers, what they are walked with, and one of them. */
-  const walking = (p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined) => {
+  interface Memory<C extends Tree> { readonly carried: C; readonly visible: (window: Scalar | number | undefined) => Visibility; readonly through: (layer: Scalar, carried: C, keys: Tensor<string>, values: Tensor<string>) => { readonly keys: Tensor<string>; readonly values: Tensor<string>; readonly carried: C }; readonly writing?: boolean }
+  type State = { readonly x: Stream; readonly carried: Tree }
+  /** What enters the layers, what each of them is given, and one of them. */
+  const walking = <C extends Tree>(p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined, { visible, through, writing = false }: Omit<Memory<C>, 'carried'>) => {
     const rows = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
     const embedded = drop((c.embedScale === 1 ? rows : rows.mul(c.embedScale)).cast(compute), key, 0)
     const { kinds, anglesOf } = turning(c, d, layers, positions ?? iota(d.seq))
     const windowOf = (layer: number): number => (c.window === undefined || c.unwindowed.includes(layer) ? everything : c.window)
     const windows = layers.differing(windowOf)
     const same = windowOf(0) < c.seq ? windowOf(0) : undefined
-    const own = { index: layers.index, ...(kinds === undefined ? {} : { kind: kinds }), ...(windows === undefined ? {} : { window: windows }) }
-    // Which leaves a block has is for the configuration to say.
-    const stacked: Tree = { block: p.blocks as Tree, own: own as Tree }
-    const step = <C extends Tree>(x: Stream, walked: unknown, before: C, { visible, through }: Omit<Memory<C>, 'carried'>): { readonly x: Stream; readonly carried: C } => {
-      const { block: w, own: { index, kind, window } } = walked as unknown as { block: LlamaBlockWeights<never>; own: { index: Scalar; kind?: Scalar; window?: Scalar } }
+    const fed = (x: Stream, w: LlamaBlockWeights<never>): { readonly value: Stream; readonly usage: Tree } => {
+      if (!('router' in w) || c.experts === undefined) return { value: gated(x, w as GatedWeights<never>, d, c.activation, compute), usage: {} }
+      const { value, usage } = routed(loose(x), w as RoutedWeights<never>, { config: c.experts, d, activation: c.activation, compute, writing })
+      return { value: tensor(value.node), usage }
+    }
+    const stackedIn = ({ name, from, size }: ReturnType<typeof stagesOf>[number]): Tree => {
+      const stage: Dim<'layers'> = { name: 'layers', size }
+      const part = (of: Tensor<'layers'>): Tensor<'layers'> => (size === d.layers.size ? of : slice(of, stage, { start: from, end: from + size }))
+      const own = { index: size === d.layers.size ? layers.index : from === 0 ? iota(stage) : iota(stage).add(from), ...(kinds === undefined ? {} : { kind: part(kinds) }), ...(windows === undefined ? {} : { window: part(windows) }) }
+      return { block: p[name] as Tree, own: own as Tree }
+    }
+    const step = ({ x, carried: before }: State, walked: unknown): readonly [State, Tree] => {
+      // Which leaves a block has is for the configuration to say.
+      const { block: w, own: { index, kind, window } } = walked as { block: LlamaBlockWeights<never>; own: { index: Scalar; kind?: Scalar; window?: Scalar } }
       const k = key === undefined ? undefined : fold(key, index)
-      let after = before
-      const stored: Through = (ks, vs) => { const found = through(index, before, ks, vs); after = found.carried; return found }
+      let after = before as C
+      const stored: Through = (ks, vs) => { const found = through(index, before as C, ks, vs); after = found.carried; return found }
       const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), visible(window ?? same), k, stored)), w.outBias), w.norm1After), k, 1))
-      const z = y.add(drop(leaving(plus(residual(gated(entering(y, w.norm2), w, d, c.activation, compute)), w.downBias), w.norm2After), k, 2))
-      return { x: z, carried: after }
+      const { value, usage: own } = fed(entering(y, w.norm2), w)
+      const z = y.add(drop(leaving(plus(residual(value), (w as { readonly downBias?: Tensor<'embed'> }).downBias), w.norm2After), k, 2))
+      return [{ x: z, carried: after as Tree }, own]
     }
-    return { embedded, stacked, step }
+    return { embedded, stackedIn, step }
   }
-  const inWindow = ({ segments }: Inputs): Omit<Memory<Record<never, never>>, 'carried'> => {
-    const atKeys = (y: Tensor<string>): Tensor<string> => y.rename(d.seq.name as string, d.kvSeq.name)
+  /** All layers, one after another. */
+  const walk = <C extends Tree>(p: LlamaWeights, given: Inputs, key: Key | undefined, { carried, ...memory }: Memory<C>): { readonly states: Stream; readonly carried: C; readonly usage: Tree } => {
+    const { embedded, stackedIn, step } = walking(p, given, key, memory)
+    let [state, usage]: [State, Tree] = [{ x: embedded, carried }, {}]
+    for (const part of stagesOf(c)) {
+      if (c.pipeline !== undefined) state = layers.walk(state, stackedIn(part), (now, layer) => step(now, layer)[0])
+      else [state, usage] = scan({ name: 'layers', size: part.size }, state, stackedIn(part), step) as readonly [State, Tree]
+    }
+    return { states: entering(state.x, p.norm), carried: state.carried as C, usage }
+  }
+  const order = orderOf(c.context, d.seq)
+  /** In the order that the model computes in. */
+  const inWindow = ({ segments }: Inputs): Memory<Record<never, never>> => {
+    const atKeys = (y: Tensor<string>): Tensor<string> => (kvSeq === d.seq ? y : y.rename(d.seq.name as string, kvSeq.name))
     return {
-      through: (_, carried, keys, values) => ({ keys: atKeys(keys), values: atKeys(values), carried }),
-      visible: window => seeing(d.seq, d.kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) }),
+      carried: {}, through: (_, carried, keys, values) => ({ keys: atKeys(keys), values: atKeys(values), carried }),
+      visible: window => seeing(d.seq, kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) }),
     }
   }
-  const hidden = (p: LlamaWeights, given: Inputs, key: Key | undefined): Stream => {
-    const { embedded, stacked, step } = walking(p, given, key)
-    return entering(layers.through(embedded, stacked, (x, now) => step(x, now, {}, inWindow(given)).x), p.norm)
+  /** Of a pipeline what enters the layers, what they are given and what each does; whether there are experts is settled before. */
+  const piped = (p: LlamaWeights, given: Inputs, key: Key | undefined): { readonly embedded: Stream; readonly stacked: Tree; readonly step: (x: Stream, layer: unknown) => Stream } => {
+    const { embedded, stackedIn, step } = walking(p, given, key, inWindow(given))
+    return { embedded, stacked: { blocks: stagesOf(c).map(stackedIn) }, step: (x, layer) => step({ x, carried: {} }, (layer as { readonly blocks: readonly unknown[] }).blocks[0])[0].x }
+  }
+  const walked = (p: LlamaWeights, unordered: Inputs, key: Key | undefined): { readonly states: Stream; readonly usage: Tree } => {
+    const given = order.inputs(unordered)
+    if (c.pipeline === undefined) return walk(p, given, key, inWindow(given))
+    const { embedded, stacked, step } = piped(p, given, key)
+    return { states: entering(layers.through(embedded, stacked, step), p.norm), usage: {} }
   }
   const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
     const made: Tensor<string> = loose(x).dot(weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute), d.embed.name)
     return tensor((c.logitCap === undefined ? made : softCapped(made, c.logitCap)).node)
   }
-  const loss = (p: LlamaWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => {
-    const { embedded, stacked, step } = walking(p, given, c.dropout > 0 || c.attentionDropout > 0 ? key : undefined)
-    return layers.loss(embedded, stacked, (x, now) => step(x, now, {}, inWindow(given)).x, { targets }, (x, { targets }) => nextTokenLoss(logitsOf(entering(x, p.norm), p), d.vocab, targets, { masked, training: key !== undefined }))
-  }
+  const logits = (p: LlamaWeights, given: Inputs): Tensor<'batch' | 'seq' | 'vocab'> => logitsOf(walked(p, given, undefined).states, p)
   const ids = (name: string): Ids => input(name, [d.batch, d.seq], 'i32')
   const made: Llama<GptBatch & Partial<Extras>> = {
-    dims: d as Required<LlamaDims>, layouts: llamaLayouts, params,
+    dims: d as Required<LlamaDims>, layouts, params,
     ...(c.window !== undefined && c.unwindowed.length === 0 && c.window < c.seq ? { window: c.window } : {}),
     batch: { tokens: ids('tokens'), targets: ids('targets'), ...(c.packed ? { segments: ids('segments'), positions: ids('positions') } : {}) },
     ...(masked ? { ignored: ignore } : {}),
-    linear: {
-      'blocks.query': ['embed'], 'blocks.key': ['embed'], 'blocks.value': ['embed'], 'blocks.out': ['kvHeads', 'group', 'headDim'], 'blocks.gate': ['embed'], 'blocks.up': ['embed'], 'blocks.down': ['hidden'],
-    },
+    linear: Object.fromEntries(stagesOf(c).flatMap(({ name, routed: of }) => [
+      ...['query', 'key', 'value'].map(w => [w, ['embed']] as const), ['out', ['kvHeads', 'group', 'headDim']] as const,
+      // Of experts each is a layer of its own: they are not adapted.
+      ...(of ? (c.experts?.shared ?? 0) === 0 ? [] : [['shared.gate', ['embed']], ['shared.up', ['embed']], ['shared.down', ['sharedHidden']]] as const : [['gate', ['embed']], ['up', ['embed']], ['down', ['hidden']]] as const),
+    ].map(([w, over]) => [`${name}.${w}`, over]))),
     itemsPerBatch: batch,
     ...toldOf(c),
     tokensPerBatch: batch * c.seq,
-    logits: (p, given) => logitsOf(hidden(p, given, undefined), p),
-    states: (p, given) => hidden(p, given, undefined),
+    logits: (p, given) => order.back(logits(p, given)),
+    states: (p, given) => order.back(walked(p, given, undefined).states),
     cache: (size, dtype) => cacheInputs(size, [d.kvHeads, d.headDim], dtype),
     extend: (p, cache, fed, size) => {
       const read = reading(size, fed, d.kvSeq.name)
-      const { embedded, stacked, step } = walking(p, fed as unknown as Inputs, undefined)
-      const memory: Omit<Memory<KeyValues>, 'carried'> = { visible: read.visible, through: (layer, before, ks, vs) => { const { keys, values, cache: after } = read.through(layer, before, ks, vs); return { keys, values, carried: after } } }
-      const { x, carried } = layers.walk({ x: embedded, carried: cache }, stacked, ({ x, carried }, now) => step(x, now, carried, memory))
-      return { states: entering(x, p.norm), cache: carried } as unknown as Extended
+      const { states, carried } = walk(p, fed as unknown as Inputs, undefined, {
+        carried: cache, visible: read.visible, writing: true, through: (layer, before, ks, vs) => { const { keys, values, cache: after } = read.through(layer, before, ks, vs); return { keys, values, carried: after } },
+      })
+      return { states, cache: carried } as unknown as Extended
     },
     head: (p, states) => logitsOf(loose(states), p) as Tensor<string>,
-    loss,
+    loss: (p, { targets, ...given }, key) => {
+      const drawn = c.dropout > 0 || c.attentionDropout > 0 ? key : undefined
+      if (c.pipeline !== undefined) {
+        const { embedded, stacked, step } = piped(p, order.inputs(given), drawn)
+        return layers.loss(embedded, stacked, step, { targets: order.targets(targets) }, (x, { targets }) => nextTokenLoss(logitsOf(entering(x, p.norm), p), d.vocab, targets, { masked, training: key !== undefined }))
+      }
+      const { states, usage } = walked(p, given, drawn)
+      const outcome = nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), { masked, training: key !== undefined })
+      return c.experts === undefined ? outcome : balanced(c.experts, outcome, usage as UsageOfLayers, key !== undefined)
+    },
+    ...(c.experts?.biasRate === undefined ? {} : { settled: (p: LlamaParams, { [biasPath]: load }: Updates): Updates => (load === undefined ? {} : { [biasPath]: biasAfter(c.experts as ExpertsConfig, (p.blocks as RoutedWeights<'layers'>).routerBias ?? load, load) }) }),
     quantized: (p, how) => llamaQuantized(p, d, how),
   }
   // Which of the extras there are is what the configuration's type says.

@@ -58,14 +58,15 @@ export function withLora<P extends Tree, B extends Tree, D extends string, L ext
     const own = params.lora[path]
     return own === undefined ? undefined : { down: own.down, up: own.up.mul(alpha / size) }
   })
-  const { logits, ...rest } = model
+  const { logits, settled: _, ...rest } = model
   // What else there is of some models that is given the weights.
   const others = { ...throughWeights(model, adapted), ...(isWritingModel(model) ? { quantized: halves(model), ...encoderOf(model, adapted) } : {}) }
   return {
     ...rest, ...others,
     dims: { ...model.dims, rank } as LoraModel<P, B, D, L>['dims'],
     params: { base: freezeParams(model.params), lora },
-    loss: (params, batch, key) => model.loss(adapted(params), batch, key),
+    // The weights of before stay as they are, what a model keeps of batches too.
+    loss: (params, batch, key) => { const { updates: __, ...outcome } = model.loss(adapted(params), batch, key); return outcome },
     ...(logits === undefined ? {} : { logits: (params: LoraParams<P>, batch: B) => logits(adapted(params), batch) }),
     merged: ({ base, lora: changes }) => mapTree(base, (w, path) => {
       const change = changes[path]

@@ -2,7 +2,7 @@
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import type { LayoutNames } from '../core/layout.ts'
-import type { Outcome } from '../graph/outcome.ts'
+import type { Outcome, Updates } from '../graph/outcome.ts'
 import type { Key } from '../graph/random.ts'
 import type { AnyTensor, Tree } from '../graph/types.ts'
 
@@ -43,6 +43,8 @@ export interface Model<P extends Tree, B extends Tree, D extends string = string
    * not count the weight must be said: losses and gradients of microbatches, devices and batches are joined by it (`weightedMean` gives both).
    */
   readonly loss: (params: P, batch: B, key?: Key) => Outcome
+  /** The new values of parameters that are no gradient's, of what the loss gives as `updates`: of a step's microbatches their mean. Those themselves unless said. */
+  readonly settled?: (params: P, updates: Updates) => Updates
   /** Its linear layers: of each weight, by its path, the dims that are contracted. What is adapted, or held in few bits, is chosen among them. */
   readonly linear?: { readonly [path: string]: readonly string[] }
   /** Where its layers are stages of a pipeline, how these take turns. */

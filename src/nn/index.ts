@@ -8,6 +8,7 @@ export { rotary, type Rotary } from './rotary.ts'
 export {
   attention, causalAttention, crossAttention, selfAttention, type AttentionDims, type AttentionOptions, type AttentionWeights, type HeadDims, type HeadWeights, type ScoreOptions, type SelfAttentionOptions,
 } from './attention.ts'
+export { zigzag, type Context, type Zigzag } from './context.ts'
 export { softCapped } from './scores.ts'
 export { seeing, type Seeing, type Visibility } from './visible.ts'
 export { lstm, lstmCell, type LstmDims, type LstmOptions, type LstmState, type LstmWeights } from './lstm.ts'
@@ -19,4 +20,5 @@ export { relativeBuckets, type Buckets } from './relative.ts'
 export { conv, convTranspose, type ConvWindow, type Convolved } from './convolution.ts'
 export { maxPool, meanPool, minPool, sumPool, type Pooled, type PoolWindow } from './pooling.ts'
 export { dequantize, quantize, type Quantize, type Quantized, type Weight } from './quantize.ts'
+export { balancedBias, balanceLoss, moe, zLoss, type Capacity, type ExpertWeights, type Moe, type MoeDims, type MoeOptions, type MoeWeights, type Router, type Usage } from './moe/index.ts'
 export type { Padding } from './window.ts'

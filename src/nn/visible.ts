@@ -48,7 +48,7 @@ export function seeing<M extends string = never>(seq: Dim, kvSeq: Dim, { causal 
   if (window !== undefined && !scalar && !(Number.isInteger(window) && (window as number) > 0)) {
     throw new DimError({ code: 'option', what: `attention: window is ${isTensor(window) ? `${window.dtype} over ${names(window.shape).join(' ')}` : shown(window)}`, fix: 'give a whole number of positions, 1 or more, or a scalar of i32', at: userSite() })
   }
-  const atKeys = (x: AnyTensor): T => loose(x).rename(seq.name, kvSeq.name as never)
+  const atKeys = (x: AnyTensor): T => (seq.name === kvSeq.name ? loose(x) : loose(x).rename(seq.name, kvSeq.name as never))
   return {
     seq, kvSeq, causal, window, isolate: segments !== undefined,
     queries: segments === undefined ? {} : { segments },
@@ -61,16 +61,19 @@ export function seeing<M extends string = never>(seq: Dim, kvSeq: Dim, { causal 
 export const keeping = (seq: Dim, kvSeq: Dim, keep: AnyTensor): Visibility =>
   ({ seq, kvSeq, causal: false, window: undefined, isolate: true, queries: {}, keys: { keep }, places: { seq: iota(seq), kvSeq: iota(kvSeq) } })
 
+/** a along b's other dims too, where neither has all of the other's. */
+const wider = (a: T, b: T): T => { const more = b.shape.filter(d => !names(a.shape).includes(d.name)); return more.length === 0 || a.shape.every(d => names(b.shape).includes(d.name)) ? a : more.reduce(along, a) }
+
 /** Bools over dims of queries and keys, `seq` and `kvSeq` among them; undefined where everything sees everything. */
 export function visibleIn({ seq, kvSeq, causal, window, queries, keys, places }: Visibility): T | undefined {
   const [i, j] = [along(places.seq, kvSeq), loose(places.kvSeq)]
   const before = (): T => i.greaterEqual(j)
   const distance = (): T => (causal && keys.prefix === undefined ? i.sub(j) : i.sub(j).abs())
   const told: (T | undefined)[] = [
-    !causal ? undefined : keys.prefix === undefined ? before() : along(keys.prefix, seq).or(before()),
+    !causal ? undefined : keys.prefix === undefined ? before() : ((p: T, q: T): T => wider(p, q).or(q))(along(keys.prefix, seq), before()),
     window === undefined ? undefined : distance().less(isTensor(window) ? loose(window) : window as number),
     queries.segments === undefined || keys.segments === undefined ? undefined : along(queries.segments, kvSeq).equal(along(keys.segments, seq)),
     keys.keep === undefined ? undefined : along(keys.keep, seq),
   ]
-  return told.filter(x => x !== undefined).reduce<T | undefined>((all, x) => (all === undefined ? x : x.shape.length < all.shape.length ? all.and(x) : x.and(all)), undefined)
+  return told.filter(x => x !== undefined).reduce<T | undefined>((all, x) => (all === undefined ? x : x.shape.length < all.shape.length ? wider(all, x).and(x) : wider(x, all).and(all)), undefined)
 }

@@ -144,8 +144,8 @@ export function met(c: Context, values: readonly Value[], over: readonly string[
 }
 
 /**
- * Where operands of a contraction differ and one of them lies off the rules, because of what it met: as that one does, if fewer addends
- * are left so and fewer bytes move. So the gradient of what rests is made where it rests.
+ * Where operands of a contraction differ and one of them lies off the rules, because of what it met: as that one does, if no more
+ * addends are left so and fewer bytes move. So the gradient of what rests is made where it rests.
  */
 export function stayed(c: Context, values: readonly Value[], over: readonly string[]): Sharding | undefined {
   const away = values.filter(v => v.strayed)
@@ -154,7 +154,7 @@ export function stayed(c: Context, values: readonly Value[], over: readonly stri
   const sharding = around(values, new Map(away.map(v => [v, v.sharding])))
   if (sharding === undefined) return undefined
   const [left, usual] = [addendsOf(sharding, over), addendsOf(rules, over)]
-  if (left.length >= usual.length || !left.every(a => usual.includes(a))) return undefined
+  if (left.length > usual.length || !left.every(a => usual.includes(a))) return undefined
   return costOfAll(c, values, sharding, over) < costOfAll(c, values, rules, over) ? sharding : undefined
 }
 

@@ -1,5 +1,6 @@
 /** What ops ask of their operands: reduced, laid out as they are computed with, laid out alike. */
 import { sameSharding, type Sharding } from '../core/layout.ts'
+import { operand, shapeOf } from '../graph/node.ts'
 import { reduced, type Context, type Value } from './context.ts'
 import { relayout } from './moves/relayout.ts'
 
@@ -29,7 +30,8 @@ export function unified(c: Context, values: readonly Value[], elementwise = fals
 
 /** The layout that they come to. */
 export function agreed(c: Context, values: readonly Value[], elementwise = false): Sharding {
-  const firm = values.filter(v => v.node.op !== 'broadcast')
+  // One that only reorders dims was computed as what it reorders; elementwise the others are cut as it is.
+  const firm = values.filter(v => v.node.op !== 'broadcast' || (elementwise && shapeOf(operand(v.node, 0)).length === shapeOf(v.node).length))
   const all = values.flatMap(v => v.shape)
   const shape = all.filter((d, i) => all.findIndex(e => e.name === d.name) === i)
   const sharding = agreement(firm.length > 0 ? firm : values) ?? (elementwise ? finest(firm) : undefined) ?? c.target(shape)
@@ -50,7 +52,7 @@ export function agreed(c: Context, values: readonly Value[], elementwise = false
 const relayoutKeepingPartial = (c: Context, v: Value, to: Sharding): Value => (sameSharding(v.sharding, to) ? v : relayout(c, v, to))
 
 /** The layout that all come to by taking their own parts: along each dim the axes of one begin with those of every other. */
-function finest(values: readonly Value[]): Sharding | undefined {
+export function finest(values: readonly Pick<Value, 'shape' | 'sharding'>[]): Sharding | undefined {
   const sharding = new Map<string, readonly string[]>()
   for (const v of values) {
     for (const d of v.shape) {

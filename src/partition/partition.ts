@@ -1,9 +1,9 @@
 /** Graph + mesh + layout → the program of one device. */
-import { isHidden, names, type Dim } from '../core/dim.ts'
+import { formatShape, isHidden, names, type Dim } from '../core/dim.ts'
 import { LayoutError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
-import { checkLayout, localShape, shardingOf, type Layouts } from '../core/layout.ts'
-import type { Mesh } from '../core/mesh.ts'
+import { checkLayout, localShape, shardingOf, type Layouts, type Sharding } from '../core/layout.ts'
+import { formatMesh, partsOf, type Mesh } from '../core/mesh.ts'
 import { checkLayouts, isRole, layoutNames, rulesOf } from '../core/named-layouts.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
@@ -107,8 +107,10 @@ export function checkGraph(graph: Graph, mesh: Mesh, given: Layouts, dims: reado
     for (const r of n.results) shardingOf(compute, mesh, r.shape, what, n.site, derived)
     if (n.op === 'relayout') {
       const { to } = n.attrs
-      if (typeof to === 'string') shardingOf(rulesOf(layouts, to, n.site), mesh, shapeOf(n), what, n.site, derived, to)
-      else {
+      if (typeof to === 'string') {
+        const sharding = shardingOf(rulesOf(layouts, to, n.site), mesh, shapeOf(n), n.attrs.parts?.by ?? what, n.site, derived, to)
+        checkParts(n, sharding, mesh)
+      } else {
         checkLayout(to, mesh, names(shapeOf(n)), { what, owner: 'the tensor', at: n.site })
         shardingOf(to, mesh, shapeOf(n), what, n.site, derived)
       }
@@ -116,6 +118,23 @@ export function checkGraph(graph: Graph, mesh: Mesh, given: Layouts, dims: reado
     if (n.op === 'input' && n.attrs.role !== 'compute') shardingOf(rulesOf(layouts, n.attrs.role, n.site), mesh, shapeOf(n), what, n.site, undefined, n.attrs.role)
   }
   return derived
+}
+
+/** Whether dims lie in as many parts as what asks for the layout can take. */
+function checkParts(n: Node<'relayout'>, sharding: Sharding, mesh: Mesh): void {
+  const { to, parts } = n.attrs
+  for (const [dim, most] of Object.entries(parts?.of ?? {})) {
+    const axes = sharding.get(dim) ?? []
+    const cut = partsOf(mesh, axes)
+    if (most % cut === 0) continue
+    const on = `"${dim}" → ${axes.join(', ')} in layout "${String(to)}"`
+    throw new LayoutError({
+      code: 'parts', what: `${parts?.by ?? n.op}: dim "${dim}" lies in ${cut} parts, ${most === 1 ? 'and must be whole' : `which do not divide its ${most} blocks`}`, at: n.site,
+      details: { tensor: formatShape(shapeOf(n)), mesh: formatMesh(mesh), rule: on },
+      fix: most === 1 ? `take that rule back there and lay another dim on the axis: layouts: { ${String(to)}: { ${dim}: [], heads: '${axes.join(', ')}' } }`
+        : `give as many blocks as a multiple of ${cut}, or lay "${dim}" on a smaller axis`,
+    })
+  }
 }
 
 interface Partitioned { readonly local: LocalGraph; readonly cost: number; readonly tempted: ReadonlySet<string> }

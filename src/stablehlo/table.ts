@@ -14,6 +14,7 @@ import { emitCumulative, emitSort, emitTopK } from './order.ts'
 import { emitPower } from './power.ts'
 import { emitConcat, emitMerge, emitResample, emitReverse, emitRoll } from './rearranging.ts'
 import { emitReduce } from './reduce.ts'
+import { emitRoot } from './roots.ts'
 import { emitScan } from './scan.ts'
 import type { Scope } from './scope.ts'
 import { threefry } from './threefry.ts'
@@ -51,7 +52,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   input: n => { throw new Error(`input "${n.attrs.name}" has no value`) },
   constant: (n, _, w) => [w.constant(n.attrs.value, n.attrs.dtype)],
   iota: (n, _, w) => [w.op('iota', [], typeOfNode(n), 'iota_dimension = 0 : i64')],
-  unary: (n, args, w) => [w.op(unary[n.attrs.fn], args, typeOfNode(n))],
+  unary: (n, args, w, { origins }) => [(origins === undefined ? undefined : emitRoot(n.attrs.fn, only(args), w)) ?? w.op(unary[n.attrs.fn], args, typeOfNode(n))],
   binary: (n, args, w) => [n.attrs.fn === 'pow' ? emitPower(n, args, w) : w.op(binary[n.attrs.fn], args, typeOfNode(n))],
   compare: (n, args, w) => [w.op('compare', args, typeOfNode(n), `comparison_direction = #stablehlo<comparison_direction ${n.attrs.direction}>`)],
   select: (n, args, w) => [w.op('select', args, typeOfNode(n))],

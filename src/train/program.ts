@@ -82,7 +82,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const time = state.step.cast(gradNorm.dtype)
   const learningRate = optimizer.rate?.(time) ?? time.mul(0)
   const { updates, slots } = optimizer.update(placed, state.slots, moving, time, trained.of(model.params))
-  const params = withUpdates(trained.into(state.params, applyUpdates(moving, updates)), kept, model.params)
+  const params = withUpdates(trained.into(state.params, applyUpdates(moving, updates)), model.settled?.(state.params, kept) ?? kept, model.params)
   const loss = scaling === undefined ? value : value.div(scaling.scale.cast(value.dtype))
   const seen = guard === undefined || history === undefined ? undefined : judged({ loss, gradNorm }, history, guard)
   const finite = scaling === undefined ? undefined : gradNorm.isFinite()

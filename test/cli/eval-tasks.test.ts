@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { measured, writeTasks } from '../serve/items.ts'
 import { differences, readJudged } from '../serve/judged.ts'
-import { tinyClassifier, tinyEmbedder } from '../support/tiny-models.ts'
+import { tinyClassifier, tinyT5 } from '../support/tiny-models.ts'
 import { openServer, run, temporaryPlace, type Ended, type Server } from './support.ts'
 
 const place = temporaryPlace()
@@ -106,8 +106,10 @@ describe('refused', () => {
     mkdirSync(at('full'))
     place.file('full/mine.txt', 'mine')
     expect(await says('llama', 'choice', 'choices.jsonl', '--out', 'full')).toMatch(/out-exists/)
-    tinyEmbedder(at('t5'))
-    writeFileSync(at('t5/config.json'), JSON.stringify({ model_type: 't5', architectures: ['T5ForConditionalGeneration'], vocab_size: 96, d_model: 8, d_kv: 4, d_ff: 16, num_layers: 1, num_heads: 2, pad_token_id: 0, decoder_start_token_id: 0 }))
-    expect(await says('t5', 'generate', 'prompts.jsonl')).toMatch(/no-task\].*"t5", which writes no text/)
+    tinyT5(at('t5'))
+    expect(await says('t5', 'choice', 'choices.jsonl')).toMatch(/no-task\].*"t5", which writes no text from left to right/)
+    expect(await says('t5', 'generate', 'plain.jsonl')).toMatch(/no-field/)
+    expect(await says('t5', 'generate', 'prompts.jsonl')).toMatch(/chat-template\] an item is a chat/)
+    expect(await says('t5', 'generate', 'prompts.jsonl', '--tokens', '64')).toMatch(/--tokens: "64"[^]*from 1 to 63/)
   })
 })

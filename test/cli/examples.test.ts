@@ -19,12 +19,20 @@ const small: { readonly [name: string]: Small } = {
     said: ['batch 2 × line 2: 4 devices', '1,437 rows', /permute +along line/, /accuracy 0\.\d{4}/], metrics: ['accuracy'],
   },
   lstm: { flags: ['--data', 'text.txt', '--batch', '2', '--model', '2'], set: ['model.vocab=300', 'model.seq=8', 'model.embed=16', 'evaluation.batches=1'], said: ['batch 2 × model 2: 4 devices', /text\.txt \(your own\): [\d,]+ tokens/], metrics: [] },
+  experts: {
+    flags: ['--data', 'text.txt'], set: ['model.vocab=300', 'model.seq=8', 'model.layers=1', 'model.embed=8', 'model.headDim=4', 'model.hidden=8', 'model.experts.hidden=32', 'model.experts.shared=4', 'model.experts.capacity=1', 'evaluation.batches=1'],
+    said: ['batch 4 × model 1: 4 devices', /all-to-all +along batch/], metrics: ['accuracy', 'balance', 'dropped', 'busiest'],
+  },
   seq2seq: {
     set: ['model.embed=16', 'model.headDim=4', 'model.hidden=16', 'model.encoderLayers=1', 'model.decoderLayers=1', 'evaluation.batches=1'], said: ['a source of its own', 'tokens/s'], metrics: ['accuracy'],
   },
   vit: {
     set: [`data.train=${digits('train')}`, `data.heldOut=${digits('test')}`, 'model.height=8', 'model.width=8', 'model.patchHeight=4', 'model.patchWidth=4', 'model.brightest=16', 'model.layers=1', 'model.embed=8', 'model.hidden=8', 'evaluation.batches=2'],
     said: ['batch 2 × model 2: 4 devices', '1,437 rows', /accuracy 0\.\d{4}/], metrics: ['accuracy'],
+  },
+  'long-context': {
+    flags: ['--data', 'text.txt'], set: ['model.vocab=300', 'model.seq=16', 'model.layers=1', 'model.embed=8', 'model.headDim=4', 'model.hidden=8', 'evaluation.batches=1'],
+    said: ['ring 4 × heads 2: 8 devices', /permute +along ring/, /all-to-all +along heads/], metrics: [],
   },
   language: { set: ['model.layers=1', 'model.embed=8', 'model.hidden=8', 'evaluation.batches=1'], said: ['a source of its own', /accuracy 0\.\d{4}/], metrics: ['accuracy'] },
   translate: { set: ['model.embed=8', 'model.headDim=2', 'model.hidden=8', 'model.encoderLayers=1', 'model.decoderLayers=1', 'evaluation.batches=1'], said: ['a source of its own', 'tokens/s'], metrics: ['accuracy'] },

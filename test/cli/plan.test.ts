@@ -1,7 +1,8 @@
 /** `meshwork plan`: what it prints, for people and for programs, and what it refuses. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openServer, run, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
+import { openServer, root, run, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
 
 const place = temporaryPlace()
 const env = { MESHWORK_CACHE_DIR: join(place.path, 'cache') }
@@ -32,6 +33,8 @@ describe('plan', () => {
     expect(whole).toMatchObject({ devices: 1, mesh: { batch: 1, model: 1 }, collectives: [], pipeline: null, perDevice: { stateBytes: 2 * (perDevice['parameterBytes'] ?? 0) + 24 } })
     expect(perDevice['peakBytes']).toBeGreaterThan((perDevice['parameterBytes'] ?? 0) * 3 + (perDevice['activationBytes'] ?? 0))
     expect(collectives).toEqual([])
+    // A number, of a field that is a word now.
+    expect(await planned('--batch', '1', '--model', '1', '--set', 'model.blockwise=0')).toEqual(whole)
   })
 
   it('says of collectives what they are, how often, and the line', async () => {
@@ -69,6 +72,16 @@ describe('plan', () => {
     for (const part of [/^ +batch 2 × model 2 +batch 4$/m, /^devices +4 +4 +=$/m, /^parameters +[\d.]+ KB +[\d.]+ KB +[\d.]+ ×$/m, /^all-reduce along model, f32 +\d+ ×, [\d.]+ KB +–/m]) expect(diff.out).toMatch(part)
     const lines = (await meshwork(...plan, '--batch', '1', '--model', '1', '--diff', '--mesh batch=2,model=1', '--json')).out.trim().split('\n').map(l => JSON.parse(l) as Plan)
     expect(lines.map(l => l.devices)).toEqual([1, 2])
+  })
+
+  it('prints what docs/parallelism.md shows, but for numbers', async () => {
+    const shown = /^gpt-tiny: [\s\S]*?^ {2}kind .*$/m.exec(readFileSync(join(root, 'docs/parallelism.md'), 'utf8'))?.[0] ?? ''
+    const words = (of: string): string[] => of.split('\n').map(line => line.replace(/[\d.,]+ [KMGT]?(B|FLOP)\b|[\d.,]+/g, 'n').replace(/ +/g, ' '))
+    const { out } = await meshwork('plan', 'gpt-tiny', '--batch', '2', '--model', '2')
+    expect(words(shown).length).toBeGreaterThan(15)
+    expect(words(out).slice(0, words(shown).length)).toEqual(words(shown))
+    // Twice the same.
+    expect((await meshwork('plan', 'gpt-tiny', '--batch', '2', '--model', '2')).out).toBe(out)
   })
 
   it('plans 10¹² parameters on 16,384 devices', async () => {

@@ -5,6 +5,7 @@ import { compile, plan, print, type AnyTensor, type Backend, type MeshArray, typ
 import { typeOf, type Node } from '../../src/graph/node.ts'
 import { evaluate } from '../../src/graph/reference/evaluate.ts'
 import { valueOf, type Value } from '../../src/graph/reference/values.ts'
+import { checkAddends } from '../support/addends.ts'
 import { relativeError } from '../support/values.ts'
 import { numbers, ready, type Drawn, type Ready, type T } from './program.ts'
 import { registry } from './registry.ts'
@@ -56,6 +57,7 @@ export async function verdict(programs: readonly Drawn[], backend: Backend): Pro
     const outputs = all.map(r => r.f(r.given))
     const f = (...given: readonly (readonly T[])[]): Tree => all.map((r, i) => r.f(given[i] ?? []))
     const compiled = await compile(f as unknown as (...given: readonly T[]) => Tree, all.map(r => r.given) as unknown as readonly T[], { mesh: first.mesh, backend, dims: merged(r => r.dims) as Ready['dims'], ...layouts })
+    checkAddends(compiled.local)
     const results = await compiled(...all.map(r => r.data) as unknown as readonly never[]) as unknown as readonly (readonly MeshArray[])[]
     const wrong: string[] = []
     const noisy: Drawn[] = []

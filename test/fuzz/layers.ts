@@ -1,7 +1,7 @@
 /** Layers of `nn` in random programs: attention of every kind, positions, norms over a batch, linear layers of every kind of weight. Of registry.ts; by the same rules. */
 import { broadcast, dim, full, iota, keyOf, loose, type Dim } from '../../src/engine/index.ts'
 import {
-  attention, batchNorm, crossAttention, linear, localAttention, lora, relativeBuckets, rotary, rotaryFrequencies, seeing, selfAttention, softCapped, talkingHeadsAttention, type LinearWeight, type RotaryScaling, type ScoreOptions, type Visibility,
+  attention, balancedBias, balanceLoss, batchNorm, crossAttention, linear, localAttention, lora, moe, relativeBuckets, rotary, rotaryFrequencies, seeing, selfAttention, softCapped, talkingHeadsAttention, zLoss, type LinearWeight, type MoeDims, type MoeOptions, type MoeWeights, type RotaryScaling, type ScoreOptions, type Visibility,
 } from '../../src/nn/index.ts'
 import { along, one, scalar } from './making.ts'
 import type { Making, Op, Step, T } from './program.ts'
@@ -156,4 +156,22 @@ export const layers: { readonly [name: string]: Op } = {
     const keep = loose(iota(dims.kvSeq)).lessEqual(s.y % 4)
     return crossAttention<string, string, string, string, string, string, string, string>(own, memory, w, dims, { ...(s.way % 2 === 0 ? { keep } : {}), ...scoring(x, dims.seq, dims.kvSeq, s, m) })
   })),
+  moe: along((x, d, s, m, size) => {
+    // Which expert is the best must be told by more than a rounding: tokens are constants with a little of x.
+    if (!m.sharp || x.shape.length > 2) return x
+    const embed = dim('attended', 2)
+    const [experts, routes, expertHidden] = frees(m, s.way, [4, 4, 2], x) as [Dim, Dim, Dim]
+    const tokens = weights(m, [...x.shape, embed], 2).add(m.wide(spread(x.sin(), embed, m), m.ones([...x.shape, embed])).mul(0.05))
+    const into = (k: number): T => weights(m, [experts, expertHidden, embed], k)
+    const own: unknown = { router: weights(m, [routes, embed]), ...(s.x % 3 === 0 ? { bias: weights(m, [routes], 0.1) } : {}), experts: { ...(s.y % 2 === 0 ? { gate: into(0.5) } : {}), up: into(-0.4), down: into(0.6) } }
+    const capacity = m.pick<NonNullable<MoeOptions['capacity']>>(['dropless', { factor: 1 }, { slots: 1 }], s.dim)
+    const { value, usage } = moe(tokens, own as MoeWeights, { embed, experts, routes, expertHidden, tokens: dim(d, size) } as unknown as MoeDims, {
+      router: { chosen: 1 + s.y % 2, renormalised: s.x % 2 === 0, scores: s.way % 2 === 0 ? 'softmax' : 'sigmoid', ...(s.op % 4 === 3 && capacity !== 'dropless' ? { by: 'experts' as const } : s.op % 4 === 2 ? { within: { groups: 2, chosen: 1, by: 'bestTwo' as const } } : {}) },
+      capacity, activation: t => t.sin(), groups: m.pick(Array.from({ length: size }, (_, i) => i + 1).filter(n => size % n === 0), s.y), ...(s.way % 3 === 0 ? { counts: loose(iota(dim(d, size))).greater(0) } : {}),
+    })
+    return [value.sum(embed.name).mul(0.3), loose(usage.load).mul(0.1), loose(usage.shares), loose(balanceLoss(usage)), loose(zLoss(usage)).mul(0.1), loose(usage.grouped).mul(0.1)]
+  }),
+  balanceLoss: (m, s) => { const routes = dim('routes', 4); return loose(balanceLoss({ tokens: scalar(full(2 + s.y % 3, [], m.dtype)), load: weights(m, [routes]) as never, shares: weights(m, [routes], 0.3).square() as never })).mul(0.1) },
+  zLoss: (m, s) => loose(zLoss({ tokens: scalar(full(2 + s.y % 3, [], m.dtype)), z: scalar(m.float(s.x).sin().sum()) })).mul(0.1),
+  balancedBias: (m, s) => { const routes = dim('routes', 4); return loose(balancedBias(weights(m, [routes]) as never, loose(iota(routes)).add(s.x % 3) as never, 0.125)) },
 }

@@ -89,7 +89,7 @@ export const registry: { readonly [name: string]: Op } = {
   rename: along((x, d, s, m, size) => x.rename(d, m.free(s.way, size, x).name)),
   broadcast: (m, s) => { const [x, d] = [m.float(s.x), m.base(s.dim)]; return x.shape.some(e => e.name === d.name) ? x : broadcast(x, [d]) },
   expectDims: one(x => expectDims(x, [...x.shape].reverse())),
-  relayout: one((x, s, m) => x.relayout(m.rules(x, s.way))), 'relayout again': one((x, s, m) => x.relayout(m.rules(x, s.way)).neg().relayout(m.rules(x, s.y))), 'relayout by name': one((x, s, m) => (s.dim % 4 === 3 ? m.named(x) : x.relayout(m.pick(['params', 'state', 'compute'] as const, s.dim)))), 'relayout there and back': one((x, _, m) => m.named(m.named(x).sin()).relayout('compute').mul(0.9)),
+  relayout: one((x, s, m) => x.relayout(m.rules(x, s.way))), 'relayout again': one((x, s, m) => x.relayout(m.rules(x, s.way)).neg().relayout(m.rules(x, s.y))), 'relayout by name': one((x, s, m) => (s.dim % 4 === 3 ? m.named(x) : x.relayout(m.pick(['params', 'state', 'compute', 'gradients'] as const, s.dim)))), 'relayout there and back': one((x, _, m) => m.named(m.named(x).sin()).relayout('compute').mul(0.9)),
   split: along((x, d, s, m, size) => {
     const cut = m.pick([1, 2, 3, 4].filter(n => size % n === 0), s.way)
     const high = m.free(s.way, cut, x)

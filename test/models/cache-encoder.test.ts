@@ -19,7 +19,7 @@ let backend: Backend
 beforeAll(async () => { backend = await openBackend({ plugin: 'simulate', devices: 4 }) })
 afterAll(async () => { await backend.close() })
 
-describe.each([{ gated: true, activation: 'gelu', tied: false }, { gated: false, activation: 'relu', tied: true }] as const)('$activation, gated $gated, tied $tied', options => {
+describe.each([{ gated: true, activation: 'gelu', tied: false }, { gated: false, activation: 'relu', tied: true }, { gated: false, activation: 'relu', tied: false, experts: { count: 4, slots: 12, encoderEvery: 2, decoderEvery: 3 } }] as const)('$activation, gated $gated, tied $tied, experts $experts.count', options => {
   const model = t5(t5Schema.parse({ ...sizes, ...options }), 1)
   const values = new Map(leavesOf(model.params).map(({ path, leaf }) => [path, Float32Array.from({ length: leaf.shape.reduce((n, d) => n * d.size, 1) }, (_, i) => 0.8 * draw(path.length * 31 + path.charCodeAt(7 % path.length), i) - 0.4)]))
   const operands = leavesOf(model.params).map(({ path, leaf }): Operand => ({ tensor: leaf as T, data: [...values.get(path) ?? []] }))

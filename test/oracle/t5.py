@@ -16,9 +16,9 @@ tiny = dict(vocab_size=24, d_model=6, d_kv=2, d_ff=8, num_heads=4, num_layers=1,
 # Distances beyond the usual 128, and layers enough for errors to add up.
 small = dict(vocab_size=300, d_model=64, d_kv=16, d_ff=128, num_heads=4, num_layers=4, num_decoder_layers=3)
 kinds = {'relu': dict(feed_forward_proj='relu'), 'gated': dict(feed_forward_proj='gated-gelu', tie_word_embeddings=False)}
-shapes = {'tiny': (tiny, (1, 3, 11, 20), 2), 'small': (small, (2, 17, 150, 400), 2)}
-# Seeds with which texts say more than one token, and one of them ends.
-seeds = {'tiny-relu': 19, 'tiny-gated': 13, 'small-relu': 2, 'small-gated': 7}
+shapes = {'tiny': (tiny, (1, 3, 11, 20)), 'small': (small, (2, 17, 150, 400))}
+# Spreads and seeds with which texts say more than one token, some end, and a rounding is not made so much larger that PyTorch itself is off by more than 1e-4 in f32.
+drawn_by = {'tiny-relu': (2, 19), 'tiny-gated': (2, 13), 'small-relu': (1.4, 4), 'small-gated': (1, 3)}
 cases = {f'{size}-{kind}': (*shape, options) for size, shape in shapes.items() for kind, options in kinds.items()}
 tokens = 24
 
@@ -60,8 +60,8 @@ def searched(model, source, beams, most):
 
 folder, wanted = sys.argv[1], sys.argv[2:] or list(cases)
 for name in wanted:
-    sizes, lengths, spread, options = cases[name]
-    model = built(sizes, options, spread, seeds[name])
+    sizes, lengths, options = cases[name]
+    model = built(sizes, options, *drawn_by[name])
     at = os.path.join(folder, name)
     model.save_pretrained(at)
     os.path.exists(os.path.join(at, 'generation_config.json')) and os.remove(os.path.join(at, 'generation_config.json'))

@@ -33,7 +33,7 @@ const gptSubject = (more: Partial<GptConfig> = {}): Subject => ({
 })
 const plain = gptSubject()
 /** Dropout depends on the key and on where an element is, not on the device. */
-const dropping = gptSubject({ dropout: 0.1 } as never)
+export const dropping: Subject = gptSubject({ dropout: 0.1 } as never)
 
 /** Images of 16 × 16 with a bright spot, whose place is their class. */
 const images: Subject = {

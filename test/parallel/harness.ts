@@ -1,10 +1,10 @@
 /** A model trained for some steps on a mesh: what every form of parallelism must leave as it is on one device. */
 import type { Layouts } from '../../src/core/layout.ts'
-import { compile, initialise, input, keyOf, mapTree, mesh as meshOf, type Backend, type CompileOptions, type MeshArray, type Remat, type Scalar, type Tree } from '../../src/engine/index.ts'
+import { compile, input, mesh as meshOf, type Backend, type CompileOptions, type MeshArray, type Remat, type Tree } from '../../src/engine/index.ts'
 import { blockOf } from '../../src/engine/blocks.ts'
 import { inFull, type AnyModel, type Model, type Precision } from '../../src/models/model.ts'
 import { adamw, chain, clipByGlobalNorm, type Optimizer } from '../../src/optim/index.ts'
-import { stateOf, trainStep, type Where } from '../../src/train/program.ts'
+import { initialise, stateOf, trainStep, type Where } from '../../src/train/program.ts'
 import type { Places } from '../../src/parallel/index.ts'
 import { relativeError } from '../support/values.ts'
 
@@ -78,32 +78,46 @@ function inOrder(values: readonly number[], places: Places | undefined): readonl
 /** Norm-clipped AdamW: what is clipped tells whether the norm is that of one device. */
 export const optimizer: Optimizer = chain(clipByGlobalNorm(1), adamw({ rate: 2e-3, epsilon: 1e-6 })) as Optimizer
 
-export async function trained(backend: Backend, subject: Subject, form: Form, count: number = steps): Promise<Trained> {
-  const model = subject.build(form.compute === undefined ? inFull : { params: 'f32', compute: form.compute }) as unknown as Model<Tree, Tree>
-  const where: Where = {
-    mesh: meshOf(form.mesh), backend, dims: model.dims, layout: form.layout, ...(form.params === undefined ? {} : { params: form.params }), ...(form.state === undefined ? {} : { state: form.state }),
-    ...(form.gradients === undefined ? {} : { gradients: form.gradients }), ...(form.wire === undefined ? {} : { wire: form.wire }), ...(form.layouts === undefined ? {} : { layouts: form.layouts }), ...(model.layouts === undefined ? {} : { uses: model.layouts }),
-  }
-  const config = { optimizer, seed, remat: form.remat ?? 'all-but-contractions' as const, ...(form.microbatches === undefined ? {} : { microbatches: form.microbatches }) }
-  using init = await compile((s: Scalar) => {
-    const params = mapTree(initialise(model.params, keyOf(s)), p => p.relayout('params'))
-    return { params, slots: optimizer.init(params), step: s.mul(0) }
-  }, [input('seed', [], 'i32')] as const, where)
-  using step = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0] })
-  let state = await init(seed)
+/** By one form after another, in equal shares of the steps: between two, the state is on the host, as a checkpoint has it. */
+export async function trained(backend: Backend, subject: Subject, form: Form, { count = steps, then = [] }: { readonly count?: number; readonly then?: readonly Form[] } = {}): Promise<Trained> {
   const [losses, gradNorms]: [number[], number[]] = [[], []]
-  for (let i = 0; i < count; i++) {
-    const result = await step(state as never, subject.data(i) as never)
-    state = result.state as typeof state
-    losses.push(await result.metrics.loss.item())
-    gradNorms.push(await result.metrics.gradNorm.item())
-    for (const { leaf } of arraysIn(result.metrics)) leaf.dispose()
+  const forms = [form, ...then]
+  let last: { readonly weights: Trained['weights']; readonly unlike: readonly string[]; readonly state: object } | undefined
+  for (const [i, next] of forms.entries()) {
+    const part = count / forms.length
+    last = await trainedBy(backend, subject, next, { from: i * part, to: (i + 1) * part, state: last?.state }, m => { losses.push(m.loss); gradNorms.push(m.gradNorm) })
   }
-  const arrays = arraysIn(state.params)
-  const weights = Object.fromEntries(await Promise.all(arrays.map(async ({ path, leaf }) => [path, inOrder(Array.from(await leaf.read(), Number), path.startsWith('blocks.') ? subject.places : undefined)] as const)))
-  const differing = await unlike(arrays)
-  for (const { leaf } of arraysIn(state)) leaf.dispose()
-  return { losses, gradNorms, weights, unlike: differing }
+  return { losses, gradNorms, weights: last?.weights ?? {}, unlike: last?.unlike ?? [] }
+}
+
+async function trainedBy(
+  backend: Backend, subject: Subject, form: Form, { from, to, state: given }: { readonly from: number; readonly to: number; readonly state: object | undefined },
+  tell: (metrics: { readonly loss: number; readonly gradNorm: number }) => void,
+): Promise<{ readonly weights: Trained['weights']; readonly unlike: readonly string[]; readonly state: object }> {
+  const model = subject.build(form.compute === undefined ? inFull : { params: 'f32', compute: form.compute }) as unknown as Model<Tree, Tree>
+  const { mesh, microbatches = 1, remat = 'all-but-contractions', compute: _, subject: __, against: ___, within: ____, ...layouts } = form
+  const where: Where = { mesh: meshOf(mesh), backend, dims: model.dims, ...layouts, ...(model.layouts === undefined ? {} : { uses: model.layouts }) }
+  const config = { optimizer, seed, remat, microbatches }
+  using step = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0] })
+  let state: unknown = given
+  if (given === undefined) {
+    using init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
+    state = await init(seed)
+  }
+  for (let i = from; i < to; i++) {
+    const { state: next, metrics } = await step(state as never, subject.data(i) as never)
+    state = next
+    tell({ loss: await metrics.loss.item(), gradNorm: await metrics.gradNorm.item() })
+    for (const { leaf } of arraysIn(metrics)) leaf.dispose()
+  }
+  const arrays = arraysIn(state)
+  const params = arraysIn((state as { readonly params: unknown }).params)
+  const values = new Map(await Promise.all(arrays.map(async ({ leaf }) => [leaf, await leaf.read()] as const)))
+  const differing = await unlike(params)
+  const onHost = (x: unknown): unknown => (values.has(x as MeshArray) ? values.get(x as MeshArray) : Array.isArray(x) ? x.map(onHost) : Object.fromEntries(Object.entries(x as object).map(([k, v]) => [k, onHost(v)])))
+  const result = { weights: Object.fromEntries(params.map(({ path, leaf }) => [path, inOrder(Array.from(values.get(leaf) ?? [], Number), path.startsWith('blocks.') ? subject.places : undefined)])), unlike: differing, state: onHost(state) as object }
+  for (const { leaf } of arrays) leaf.dispose()
+  return result
 }
 
 /** The largest relative difference of two runs: of losses, of the first step's gradient norm and of all, of final weights; and the weight that it is. */

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
 import { all } from '../support/depth.ts'
-import { forms, quick, usual } from './forms.ts'
+import { dropping, forms, quick, usual } from './forms.ts'
 import { difference, trained, type Form, type Trained } from './harness.ts'
 
 let backend: Backend
@@ -21,12 +21,24 @@ function expectedOf({ subject: own = usual, compute, against: { subject = own, .
   return found
 }
 
-test.each(Object.entries(forms).filter(([name]) => all || quick.includes(name)))('%s', async (_, form) => {
-  const expected = await expectedOf(form)
-  const found = await trained(backend, form.subject ?? usual, form)
+/** What a run's losses, norms and weights are off by, beside what they may be. */
+function compare(found: Trained, expected: Trained, form: Form): void {
   expect(expected.losses.at(-1)).toBeLessThan(0.9 * (expected.losses[0] ?? 0))
   const { loss, firstNorm, norm, weight, worst } = difference(found, expected)
   const within = form.within ?? (form.compute === 'bf16' ? 2e-2 : 1e-4)
   expect({ loss: loss < within, norm: norm < 10 * within, firstNorm: firstNorm < Math.max(1e-5, within / 10), weight: weight < within, unlike: found.unlike }, `loss ${loss}, norms ${firstNorm} and ${norm}, ${worst} ${weight}`)
     .toEqual({ loss: true, norm: true, firstNorm: true, weight: true, unlike: [] })
+}
+
+test.each(Object.entries(forms).filter(([name]) => all || quick.includes(name)))('%s', async (_, form) => {
+  const expected = await expectedOf(form)
+  const found = await trained(backend, form.subject ?? usual, form)
+  compare(found, expected, form)
+})
+
+test.each(all ? [['data × tensor, dropout', 'ZeRO-3 (FSDP)'], ['hybrid: replicas of shards', 'sequence × tensor']] as const : [])('dropout goes on the same on another mesh: %s, then %s', async (first, second) => {
+  const [one, two] = [forms[first], forms[second]]
+  if (one === undefined || two === undefined) throw new Error('there is no such form')
+  const form: Form = { ...one, subject: dropping }
+  compare(await trained(backend, dropping, form, { then: [two] }), await expectedOf(form), form)
 })

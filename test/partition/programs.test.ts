@@ -8,6 +8,7 @@ import { typeOf, type Node } from '../../src/graph/node.ts'
 import { evaluate } from '../../src/graph/reference/evaluate.ts'
 import { valueOf } from '../../src/graph/reference/values.ts'
 import { softmax } from '../../src/nn/index.ts'
+import { checkAddends } from '../support/addends.ts'
 import { drawn, relativeError } from '../support/values.ts'
 
 type T = Tensor<string>
@@ -98,6 +99,7 @@ interface Readable { readonly read: () => Promise<ArrayLike<number | bigint>>; r
 /** The largest relative error of a program's results on the simulated mesh. */
 async function errorOf(f: (...given: readonly T[]) => readonly T[], given: readonly T[], layouts: Layouts): Promise<number> {
   const compiled = await compile(f as (...given: readonly T[]) => Tree, given, { mesh: grid, backend, dims: d, ...layouts })
+  checkAddends(compiled.local)
   const data = given.map((g, i) => drawn(typeOf(g.node), 7 + i))
   const nodes = given.map(g => g.node).filter((n): n is Node<'input'> => n.op === 'input')
   const expected = evaluate({ inputs: nodes, outputs: f(...given).map(o => o.node) }, nodes.map((n, i) => valueOf(typeOf(n), data[i] ?? [])))

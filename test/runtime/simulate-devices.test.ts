@@ -149,7 +149,15 @@ describe('control flow', () => {
     const text = `${scalar} ${constant('zero', '0')} ${compare('c', 's', 'zero')}
       %r = "stablehlo.if"(%c) (${branches(2)}) : (tensor<i1>) -> tensor<i32> "func.return"(%r) : (tensor<i32>) -> ()`
     expect(await run([[x]], text)).toEqual([[expected]])
-    await expect(run([[x], [-x]], text)).rejects.toMatchObject({ code: 'devices-disagree' })
+  })
+  test('of branches in which no device waits for another each takes its own', async () => {
+    const choice = (branch: string): string => `${scalar} ${constant('zero', '0')} ${compare('c', 's', 'zero')}
+      %r = "stablehlo.if"(%c) (${branch}) : (tensor<i1>) -> tensor<i32> "func.return"(%r) : (tensor<i32>) -> ()`
+    expect(await run([[-4], [4]], choice(branches(2)))).toEqual([[10], [20]])
+    const waiting = branches(2).replace(/"stablehlo.return"\(/, `%all = "stablehlo.all_reduce"(%s) <{replica_groups = dense<[[0, 1]]> : tensor<1x2xi64>}> ({
+      ^bb0(%p: tensor<i32>, %q: tensor<i32>): %sum = "stablehlo.add"(%p, %q) : (tensor<i32>, tensor<i32>) -> tensor<i32> "stablehlo.return"(%sum) : (tensor<i32>) -> ()
+    }) : (tensor<i32>) -> tensor<i32> "stablehlo.return"(`)
+    await expect(run([[-4], [4]], choice(waiting))).rejects.toMatchObject({ code: 'devices-disagree' })
   })
   test('functions call functions, with values of their own', async () => {
     const text = `%y:2 = "func.call"(%x) <{callee = @twice}> : (tensor<1xi32>) -> (tensor<1xi32>, tensor<1xi32>)

@@ -23,7 +23,7 @@ function safetensors(shapes: Shapes, seed: number): Buffer {
   for (const [name, ...shape] of shapes) {
     const count = shape.reduce((n, s) => n * s, 1)
     const gain = /(norm|LayerNorm)\.weight$/.test(name)
-    const scale = /embed/.test(name) ? 2 : 1.5 / Math.sqrt(shape.at(-1) ?? 1)
+    const scale = /embed|shared/.test(name) ? 2 : 1.5 / Math.sqrt(shape.at(-1) ?? 1)
     const data = Float32Array.from({ length: count }, () => (gain ? 1 + 0.2 * next() : 2 * scale * next()))
     head[name] = { dtype: 'F32', shape, data_offsets: [end, end + 4 * count] }
     end += 4 * count
@@ -124,5 +124,31 @@ export const tinyLlama = (at: string, { positions = 64, seed = 4 }: { readonly p
     ...['q', 'k', 'v', 'o'].map((part): readonly [string, number, number] => [`model.layers.0.self_attn.${part}_proj.weight`, embed, embed]),
     ['model.layers.0.mlp.gate_proj.weight', hidden, embed], ['model.layers.0.mlp.up_proj.weight', hidden, embed], ['model.layers.0.mlp.down_proj.weight', embed, hidden],
     ['model.layers.0.input_layernorm.weight', embed], ['model.layers.0.post_attention_layernorm.weight', embed],
+  ], seed),
+})
+
+const t5Specials = ['<pad>', '</s>', '<unk>']
+const t5Tokens = [...t5Specials, ...llamaTokens.slice(llamaSpecials.length)]
+/** The same bytes and merges behind T5's special tokens; a text ends with `</s>`. */
+export const t5Bytes = {
+  ...byteLevel, added_tokens: t5Specials.map((content, id) => ({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true })),
+  model: { ...byteLevel.model, vocab: Object.fromEntries(t5Tokens.map((token, id) => [token, id])) },
+  post_processor: { type: 'TemplateProcessing', single: [{ Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: '</s>', type_id: 0 } }], pair: [{ Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: '</s>', type_id: 0 } }, { Sequence: { id: 'B', type_id: 0 } }, { SpecialToken: { id: '</s>', type_id: 0 } }], special_tokens: { '</s>': { id: '</s>', ids: [1], tokens: ['</s>'] } } },
+}
+const heads = 4
+const t5Attention = (layer: string, kind: string): Shapes => [...['q', 'k', 'v'].map((part): readonly [string, number, number] => [`${layer}.${kind}.${part}.weight`, heads * 2, embed]), [`${layer}.${kind}.o.weight`, embed, heads * 2], [`${layer}.layer_norm.weight`, embed]]
+const t5Feed = (layer: string): Shapes => [[`${layer}.DenseReluDense.wi_0.weight`, hidden, embed], [`${layer}.DenseReluDense.wi_1.weight`, hidden, embed], [`${layer}.DenseReluDense.wo.weight`, embed, hidden], [`${layer}.layer_norm.weight`, embed]]
+const t5Bias = (side: string): readonly [string, number, number] => [`${side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`, 8, heads]
+
+/** Reads a text and answers it, without a chat template: version 1.1. */
+export const tinyT5 = (at: string, { positions = 64, seed = 5 }: { readonly positions?: number; readonly seed?: number } = {}): string => folder(at, {
+  'config.json': {
+    model_type: 't5', architectures: ['T5ForConditionalGeneration'], is_encoder_decoder: true, vocab_size: t5Tokens.length, d_model: embed, d_kv: 2, d_ff: hidden, num_layers: 1, num_decoder_layers: 1, num_heads: heads, feed_forward_proj: 'gated-gelu', tie_word_embeddings: false,
+    relative_attention_num_buckets: 8, relative_attention_max_distance: 16, n_positions: positions, pad_token_id: 0, eos_token_id: 1, decoder_start_token_id: 0,
+  },
+  'tokenizer.json': t5Bytes,
+  'model.safetensors': safetensors([
+    ['shared.weight', t5Tokens.length, embed], ['lm_head.weight', t5Tokens.length, embed], ['encoder.final_layer_norm.weight', embed], ['decoder.final_layer_norm.weight', embed], t5Bias('encoder'), t5Bias('decoder'),
+    ...t5Attention('encoder.block.0.layer.0', 'SelfAttention'), ...t5Feed('encoder.block.0.layer.1'), ...t5Attention('decoder.block.0.layer.0', 'SelfAttention'), ...t5Attention('decoder.block.0.layer.1', 'EncDecAttention'), ...t5Feed('decoder.block.0.layer.2'),
   ], seed),
 })

@@ -21,7 +21,7 @@ export const control: Evaluators<ControlAttrs> = {
     }
     return [...carried, ...results.slice(carries)]
   },
-  cond: (n, [predicate, ...captures], context) => context.run(Number(predicate?.data[0]) !== 0 ? n.attrs.yes : n.attrs.no, captures),
+  cond: (n, [predicate, ...captures], context) => context.run([...predicate?.data ?? []].some(p => Number(p) !== 0) ? n.attrs.yes : n.attrs.no, captures),
   while: (n, v, context) => {
     const { condition, body, carries } = n.attrs
     const captures = v.slice(carries)

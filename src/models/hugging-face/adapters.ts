@@ -1,6 +1,6 @@
 /** Adapters of low rank as `peft` has them: their tensors' names, their configuration, and what of a base's tensors they change. */
 import { UsageError } from '../../core/errors.ts'
-import { indexed, storedAs, type Change, type Naming, type StoredAs } from '../../core/naming.ts'
+import { indexed, nameAt, storedAs, type Change, type Naming, type StoredAs } from '../../core/naming.ts'
 import { leavesOf } from '../../graph/tensor.ts'
 import type { LoraOptions } from '../lora.ts'
 import type { AnyModel } from '../model.ts'
@@ -56,7 +56,7 @@ export function adapterConfig({ classes: [name = ''] }: Pick<AnyArchitecture, 'c
   // One of a name for each layer.
   const modules = (path: string, stem: string): string[] => {
     const [, by] = indexed.exec(stem) ?? []
-    return by === undefined ? [stem] : Array.from({ length: layers.get(`base.${path}`)?.find(d => d.name === by)?.size ?? 1 }, (_, i) => stem.replace(indexed, String(i)))
+    return by === undefined ? [stem] : Array.from({ length: layers.get(`base.${path}`)?.find(d => d.name === by)?.size ?? 1 }, (_, i) => nameAt(stem, i))
   }
   const chosen = new Set(found.flatMap(a => modules(a.path, a.stem)))
   const all = Object.entries(naming.parameters).flatMap(([path, given]) => (model.linear?.[path] === undefined ? [] : modules(path, storedAs(given).name.replace(/\.weight$/, ''))))
@@ -110,7 +110,7 @@ export function changesOf(naming: Naming, model: Pick<AnyModel, 'params' | 'line
     const part = base.part === undefined ? undefined : { axis: base.part.axis, from: base.part.from, size: sizes[base.part.axis] ?? 0 }
     const layers = by === undefined ? 1 : shape.find(d => d.name === by)?.size ?? 1
     return Array.from({ length: layers }, (_, i): Change => {
-      const at = (stored: StoredAs): string => stored.name.replace(indexed, String(i))
+      const at = (stored: StoredAs): string => nameAt(stored.name, i)
       return { tensor: at(base), down: at(down), up: at(up), scale: alpha / rank, contracted, part }
     })
   })

@@ -1,8 +1,10 @@
 /** What the decoders of the Llama family have in common in Hugging Face's files: keys of their configuration and names of their tensors. */
 import { UsageError } from '../../core/errors.ts'
 import type { Naming, StoredAs } from '../../core/naming.ts'
+import type { ExpertsConfig } from '../experts-config.ts'
 import type { LlamaConfig, LlamaGiven } from '../llama-config.ts'
 import { llamaModel } from '../llama-model.ts'
+import { stagesOf } from '../llama-params.ts'
 import type { Llama } from '../llama.ts'
 import type { Architecture, JsonObject, Wanted } from './architecture.ts'
 import { rateOf } from './classes.ts'
@@ -25,6 +27,8 @@ export interface Decoder {
   readonly names?: { readonly [path: string]: StoredAs | string } | ((c: LlamaConfig) => { readonly [path: string]: StoredAs | string })
   /** What is assumed where a key is missing. */
   readonly defaults?: { readonly base?: number; readonly positions?: number; readonly tied?: boolean; readonly epsilon?: number; readonly kvHeads?: number; readonly headDim?: number; readonly activation?: string }
+  /** What its files call what experts have, where it has some; and what of a configuration of experts it has no word for. */
+  readonly experts?: { readonly names: (c: ExpertsConfig) => { readonly [path: string]: StoredAs | string }; readonly unsaid: (c: ExpertsConfig) => string | undefined }
   /** The key of the activation. */
   readonly activationKey?: string
   /** Whether it may turn a share of each head. */
@@ -35,7 +39,7 @@ const activationsOf = { silu: 'silu', swish: 'silu', gelu_pytorch_tanh: 'gelu', 
 const activationNames = { silu: 'silu', gelu: 'gelu_pytorch_tanh', geluExact: 'gelu' } as const
 
 /** Fields of every decoder: sizes, and what `config.json` has no word for. */
-const common: readonly (keyof LlamaConfig)[] = ['vocab', 'seq', 'positions', 'layers', 'embed', 'heads', 'kvHeads', 'headDim', 'hidden', 'dropout', 'attentionDropout', 'activation', 'epsilon', 'tied', 'rope', 'blockwise', 'packed', 'masked', 'pipeline']
+const common: readonly (keyof LlamaConfig)[] = ['vocab', 'seq', 'positions', 'layers', 'embed', 'heads', 'kvHeads', 'headDim', 'hidden', 'dropout', 'attentionDropout', 'activation', 'epsilon', 'tied', 'rope', 'blockwise', 'packed', 'masked', 'experts', 'pipeline']
 /** What the others are where an architecture has no option for them. */
 const usual: Partial<LlamaConfig> = {
   norms: 'before', gainsFromOne: false, queryKeyNorms: 'none', attentionBiases: 'none', feedBiases: false, embedScale: 1, unturned: [], unwindowed: [],
@@ -60,21 +64,34 @@ const normNames = {
   both: { norm1: layer('input_layernorm.weight'), norm1After: layer('post_attention_layernorm.weight'), norm2: layer('pre_feedforward_layernorm.weight'), norm2After: layer('post_feedforward_layernorm.weight') },
 }
 
-/** The paths of a configuration's parameters, each with its last name. */
-function pathsOf(c: LlamaConfig): string[] {
+/** The paths of a configuration's parameters, and what each is called within its layers. */
+function pathsOf(c: LlamaConfig): { readonly path: string; readonly own: string; readonly from: number }[] {
+  const { experts } = c
   const block = [
-    'query', 'key', 'value', 'out', 'gate', 'up', 'down', ...Object.keys(normNames[c.norms]),
-    ...(c.attentionBiases === 'none' ? [] : ['queryBias', 'keyBias', 'valueBias']), ...(c.attentionBiases === 'all' ? ['outBias'] : []),
-    ...(c.queryKeyNorms === 'none' ? [] : ['queryNorm', 'keyNorm']), ...(c.feedBiases ? ['gateBias', 'upBias', 'downBias'] : []),
+    'query', 'key', 'value', 'out', ...Object.keys(normNames[c.norms]),
+    ...(c.attentionBiases === 'none' ? [] : ['queryBias', 'keyBias', 'valueBias']), ...(c.attentionBiases === 'all' ? ['outBias'] : []), ...(c.queryKeyNorms === 'none' ? [] : ['queryNorm', 'keyNorm']),
   ]
-  return ['tokens', 'norm', ...(c.tied ? [] : ['head']), ...block.map(name => `blocks.${name}`)]
+  const dense = ['gate', 'up', 'down', ...(c.feedBiases ? ['gateBias', 'upBias', 'downBias'] : [])]
+  const under = (name: string): string[] => ['gate', 'up', 'down'].map(w => `${name}.${w}`)
+  const routed = experts === undefined ? [] : ['router', ...(experts.biasRate === undefined ? [] : ['routerBias']), ...under('experts'), ...(experts.shared === 0 ? [] : under('shared')), ...(experts.sharedGate ? ['sharedGate'] : [])]
+  return [
+    ...['tokens', 'norm', ...(c.tied ? [] : ['head'])].map(path => ({ path, own: path, from: 0 })),
+    ...stagesOf(c).flatMap(({ name, from, routed: of }) => [...block, ...(of ? routed : dense)].map(own => ({ path: `${name}.${own}`, own, from }))),
+  ]
 }
-function namesOf(c: LlamaConfig, { names = {} }: Decoder): Naming {
+/** The name of a stack of layers that begins with another than the first. */
+const beginningAt = (stored: StoredAs | string, from: number): StoredAs | string => {
+  if (from === 0) return stored
+  const moved = (name: string): string => name.replace('{layers}', `{layers+${from}}`)
+  return typeof stored === 'string' ? moved(stored) : { ...stored, name: moved(stored.name) }
+}
+function namesOf(c: LlamaConfig, { names = {}, experts }: Decoder): Naming {
   const together: { readonly [path: string]: StoredAs | string } = c.queryKeyNorms === 'heads'
     ? { queryNorm: { name: layer('self_attn.q_norm.weight'), axes: [['kvHeads', 'group', 'headDim']] }, keyNorm: { name: layer('self_attn.k_norm.weight'), axes: [['kvHeads', 'headDim']] } } : {}
-  const known: { readonly [path: string]: StoredAs | string } = { ...all, ...normNames[c.norms], ...together, ...(typeof names === 'function' ? names(c) : names) }
+  const routed = c.experts === undefined ? {} : experts?.names(c.experts)
+  const known: { readonly [path: string]: StoredAs | string } = { ...all, ...normNames[c.norms], ...together, ...routed, ...(typeof names === 'function' ? names(c) : names) }
   return {
-    parameters: Object.fromEntries(pathsOf(c).map(path => [path, known[path.slice(path.lastIndexOf('.') + 1)] ?? path])),
+    parameters: Object.fromEntries(pathsOf(c).map(({ path, own, from }) => [path, beginningAt(known[own] ?? path, from)])),
     prefix: 'model.', idle: ['*.rotary_emb.inv_freq', ...(c.tied ? ['lm_head.weight'] : [])],
   }
 }
@@ -107,6 +124,8 @@ function unsaid(d: Decoder, c: LlamaConfig): string | undefined {
   const expected: { readonly [field: string]: unknown } = { ...usual, ...d.fixed }
   const field = Object.entries(c).find(([field, value]) => !may.has(field) && JSON.stringify(value) !== JSON.stringify(expected[field]))
   if (field !== undefined) return `${field[0]} = ${JSON.stringify(field[1])}`
+  const own = (d.experts === undefined) !== (c.experts === undefined) ? 'all' : c.experts === undefined ? undefined : d.experts?.unsaid(c.experts)
+  if (own !== undefined) return own === 'all' ? `experts = ${JSON.stringify(c.experts)}` : `experts.${own}`
   return c.rope.share !== 1 && d.partial !== true ? `rope.share = ${c.rope.share}` : undefined
 }
 

@@ -1,12 +1,13 @@
 /** T5 and Flan-T5 as Hugging Face has them: `T5ForConditionalGeneration`. */
-import type { StoredAs } from '../../core/naming.ts'
+import type { Naming, StoredAs } from '../../core/naming.ts'
 import { t5Model, type T5Input } from '../t5-model.ts'
 import type { T5, T5Config } from '../t5.ts'
 import type { Architecture } from './architecture.ts'
 import { activationNamed, activationsThere, activationThere, idOf, rateOf } from './classes.ts'
 import { settingsOf } from './settings.ts'
 
-type Names = { readonly [path: string]: StoredAs | string }
+export type Names = { readonly [path: string]: StoredAs | string }
+/** Names of attention's weights. */
 const heads = (path: string, layer: string, norm: string): Names => ({
   ...Object.fromEntries(Object.entries({ query: 'q', key: 'k', value: 'v' }).map(([ours, theirs]) => [`${path}.${ours}`, { name: `${layer}.${theirs}.weight`, axes: [['heads', 'headDim'], ['embed']] }])),
   [`${path}.out`]: { name: `${layer}.o.weight`, axes: [['embed'], ['heads', 'headDim']] }, [`${path}.norm`]: `${norm}.layer_norm.weight`,
@@ -17,7 +18,7 @@ const feed = (path: string, layer: string, gated: boolean): Names => ({
 })
 
 export const t5Architecture: Architecture<T5Config, T5Input, T5> = {
-  modelType: 't5', classes: ['T5ForConditionalGeneration', 'T5WithLMHeadModel'], kind: t5Model,
+  modelType: 't5', classes: ['T5ForConditionalGeneration', 'T5WithLMHeadModel'], kind: t5Model, isOf: c => c.experts === undefined,
   fromConfig: (config, { seq }) => {
     const c = settingsOf(config, 't5')
     c.only('is_encoder_decoder', true)
@@ -49,16 +50,21 @@ export const t5Architecture: Architecture<T5Config, T5Input, T5> = {
   },
   names: c => {
     const [e, d] = ['encoder.block.{layers}.layer', 'decoder.block.{layers}.layer']
-    return {
-      parameters: {
-        tokens: 'shared.weight', ...(c.tied ? {} : { out: 'lm_head.weight' }),
-        ...heads('encoder.self', `${e}.0.SelfAttention`, `${e}.0`), ...feed('encoder.feed', `${e}.1`, c.gated),
-        ...heads('decoder.self', `${d}.0.SelfAttention`, `${d}.0`), ...heads('decoder.cross', `${d}.1.EncDecAttention`, `${d}.1`), ...feed('decoder.feed', `${d}.2`, c.gated),
-        // The first layer's, which all use.
-        'encoder.bias': 'encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight', 'decoder.bias': 'decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight',
-        'encoder.norm': 'encoder.final_layer_norm.weight', 'decoder.norm': 'decoder.final_layer_norm.weight',
-      },
-      idle: ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight', 'decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight', ...(c.tied ? ['lm_head.weight'] : [])],
-    }
+    return t5Naming(c, { ...feed('encoder.feed', `${e}.1`, c.gated), ...feed('decoder.feed', `${d}.2`, c.gated) })
   },
+}
+
+/** Names of all but the feed-forward nets, and theirs. */
+export function t5Naming({ tied }: T5Config, feeds: Names): Naming {
+  const [e, d] = ['encoder.block.{layers}.layer', 'decoder.block.{layers}.layer']
+  return {
+    parameters: {
+      tokens: 'shared.weight', ...(tied ? {} : { out: 'lm_head.weight' }),
+      ...heads('encoder.self', `${e}.0.SelfAttention`, `${e}.0`), ...heads('decoder.self', `${d}.0.SelfAttention`, `${d}.0`), ...heads('decoder.cross', `${d}.1.EncDecAttention`, `${d}.1`), ...feeds,
+      // The first layer's, which all use.
+      'encoder.bias': 'encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight', 'decoder.bias': 'decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight',
+      'encoder.norm': 'encoder.final_layer_norm.weight', 'decoder.norm': 'decoder.final_layer_norm.weight',
+    },
+    idle: ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight', 'decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight', ...(tied ? ['lm_head.weight'] : [])],
+  }
 }

@@ -1,4 +1,5 @@
 /** A dim freed of its axes, so that every device has all of it, as ops that work along it need it. */
+import { isHidden } from '../../core/dim.ts'
 import type { Sharding } from '../../core/layout.ts'
 import { partsOf } from '../../core/mesh.ts'
 import type { Context, Value } from '../context.ts'
@@ -24,13 +25,17 @@ export function vacated(c: Context, v: Pick<Value, 'shape' | 'sharding'>, dim: s
 export const vacate = (c: Context, v: Value, dim: string, fixed: readonly string[] = []): Value => relayout(c, v, vacated(c, v, dim, fixed))
 
 /** The value with these dims as the rules want them, where their axes are free; its others as they lie. */
-export function settle(c: Context, v: Value, dims: readonly string[]): Value {
+export function settle(c: Context, v: Value, given: readonly string[]): Value {
+  // Of dims that only an op knows the rules want nothing.
+  const dims = given.filter(name => !isHidden(name))
   const want = c.target(v.shape)
   const sharding = new Map([...v.sharding].filter(([name]) => !dims.includes(name)))
   for (const name of dims) {
     const axes = want.get(name)
     const taken = new Set([...sharding.values()].flat())
+    const held = v.sharding.get(name)
     if (axes !== undefined && axes.every(a => !taken.has(a))) sharding.set(name, axes)
+    else if (axes !== undefined && held?.every(a => !taken.has(a)) === true) sharding.set(name, held)
   }
   const same = sharding.size === v.sharding.size && [...sharding].every(([name, axes]) => axes.join() === v.sharding.get(name)?.join())
   return same ? v : relayout(c, v, sharding)

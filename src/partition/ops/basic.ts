@@ -1,4 +1,5 @@
 /** Partition rules: values from outside, and what changes only how they are seen. */
+import { isHidden } from '../../core/dim.ts'
 import { localShape } from '../../core/layout.ts'
 import { partsOf } from '../../core/mesh.ts'
 import { shapeOf } from '../../graph/node.ts'
@@ -39,8 +40,8 @@ export const basic: Partitioners<BasicAttrs> = {
   rename: (n, values, c) => {
     const given = computable(c, at(values, 0))
     const { from, to } = n.attrs
-    // The new name has rules of its own; what the old one held moves there first.
-    const want = c.target(shapeOf(n)).get(to) ?? []
+    // The new name has rules of its own; what the old one held moves there first. A name that only an op knows has none: it stays.
+    const want = isHidden(to) ? given.sharding.get(from) ?? [] : c.target(shapeOf(n)).get(to) ?? []
     const others = new Map([...given.sharding].filter(([name]) => name !== from))
     const free = want.every(a => ![...others.values()].flat().includes(a))
     const before = new Map(others)

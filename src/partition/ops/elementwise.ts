@@ -48,22 +48,20 @@ function scaling(n: Node<'binary'>, values: readonly Value[], c: Context): reado
 const isOne = (g: Node, v: Value): boolean => splatValue(g) !== undefined
   || (v.partial === undefined && v.anyPartial !== true && (shapeOf(g).length === 0 || (g.op === 'broadcast' && shapeOf(operand(g, 0)).length === 0)))
 
-/** A choice between addends and 0, or of addends of the same axes, gives addends of the choice: what masks a sum does not make it whole. */
-function choosing(n: Node<'select'>, values: readonly Value[], c: Context): readonly Value[] | undefined {
-  const [p, a, b] = [landed(c, at(values, 0)), computable(c, at(values, 1)), computable(c, at(values, 2))]
-  const partial = a.partial ?? b.partial
-  const zero = (v: Value, g: Node): boolean => v.anyPartial === true || splatValue(g) === 0
-  if (partial?.kind !== 'sum' || p.resting !== undefined || values.some(v => v.strayed)) return undefined
-  if (!(samePartial(a.partial, b.partial) || (b.partial === undefined && zero(b, operand(n, 2))) || (a.partial === undefined && zero(a, operand(n, 1))))) return undefined
-  const { values: [by = p, yes = a, no = b], sharding } = unified(c, [p, a, b], true)
-  const kept = yes.partial ?? no.partial
-  // Moving to one layout may have reduced either.
-  if (kept !== undefined && yes.partial !== undefined && no.partial !== undefined && !samePartial(yes.partial, no.partial)) return undefined
-  return result(n, c.make('select', [by.node, yes.node, no.node], n.attrs, n.site), sharding, kept)
-}
-
 const plain: BinaryRule = (n, values, c) => alike(n, values, c, operands => c.make('binary', operands, n.attrs, n.site))
 type BinaryRule = (n: Node<'binary'>, values: readonly Value[], c: Context) => readonly Value[]
+/** Of addends on both sides, or of zero on one, addends are chosen: what chooses is the same wherever they are. */
+function chosen(n: Node<'select'>, values: readonly Value[], c: Context): readonly Value[] | undefined {
+  const [p, a, b] = [at(values, 0), at(values, 1), at(values, 2)]
+  const partial = a.partial ?? b.partial
+  const fits = (v: Value, g: Node): boolean => samePartial(v.partial, partial) || (v.partial === undefined && (v.anyPartial === true || splatValue(g) === 0))
+  if (partial?.kind !== 'sum' || [p, a, b].some(v => v.resting !== undefined) || !fits(a, operand(n, 1)) || !fits(b, operand(n, 2))) return undefined
+  const { values: moved, sharding } = unified(c, [landed(c, p), a, b], true)
+  const [, x, y] = moved
+  if (x === undefined || y === undefined || ![[x, a], [y, b]].every(([now, was]) => samePartial(now?.partial, was?.partial)) || [...sharding.values()].flat().some(axis => partial.axes.includes(axis))) return undefined
+  return result(n, c.make('select', moved.map(v => v.node), n.attrs, n.site), sharding, partial)
+}
+
 const linear: { readonly [F in BinaryFn]?: BinaryRule } = { add: addition, sub: addition, mul: scaling, div: scaling }
 
 export const elementwise: Partitioners<ElementwiseAttrs> = {
@@ -79,7 +77,7 @@ export const elementwise: Partitioners<ElementwiseAttrs> = {
     return meeting === undefined ? (linear[n.attrs.fn] ?? plain)(n, values, c) : meetingResult(c, n, c.make('binary', meeting.values.map(v => v.node), n.attrs, n.site), meeting)
   },
   compare: (n, values, c) => alike(n, values, c, operands => c.make('compare', operands, n.attrs, n.site)),
-  select: (n, values, c) => choosing(n, values, c) ?? alike(n, values, c, operands => c.make('select', operands, n.attrs, n.site)),
+  select: (n, values, c) => chosen(n, values, c) ?? alike(n, values, c, operands => c.make('select', operands, n.attrs, n.site)),
   convert: (n, values, c) => {
     const given = at(values, 0)
     // A parameter that rests in another layout is narrowed where it rests, and moves only when it is computed with.

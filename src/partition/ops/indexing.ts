@@ -7,7 +7,7 @@ import type { IndexingAttrs, ReduceKind, ScatterKind } from '../../graph/ops.ts'
 import { binary, constant, partIndex, sizeIn } from '../build.ts'
 import type { Context, Partial, Value } from '../context.ts'
 import { relayout } from '../moves/relayout.ts'
-import { ready, unified } from '../operands.ts'
+import { finest, ready, unified } from '../operands.ts'
 import type { LocalNode } from '../local.ts'
 import { met, wherever } from '../meet.ts'
 import { settle } from '../moves/vacate.ts'
@@ -144,9 +144,12 @@ function dynamicSlice(n: Node<'dynamicSlice'>, values: readonly Value[], c: Cont
 
 function dynamicUpdate(n: Node<'dynamicUpdate'>, values: readonly Value[], c: Context): readonly Value[] {
   const { dim } = n.attrs
-  const [x, start] = [ready(c, at(values, 0)), ready(c, at(values, 2))]
-  const update = relayout(c, ready(c, at(values, 1)), without(x.sharding, dim))
-  const axes = x.sharding.get(dim) ?? []
+  const [into, start, given] = [ready(c, at(values, 0)), ready(c, at(values, 2)), ready(c, at(values, 1))]
+  const axes = into.sharding.get(dim) ?? []
+  // What is cut less is cut as the other is, which costs nothing.
+  const finer = finest([into, given].map(v => ({ shape: v.shape, sharding: without(v.sharding, dim) })))
+  const others = finer !== undefined && axes.every(a => ![...finer.values()].flat().includes(a)) ? finer : without(into.sharding, dim)
+  const [x, update] = [relayout(c, into, axes.length === 0 ? others : new Map([...others, [dim, axes]])), relayout(c, given, others)]
   if (axes.length === 0) return result(n, c.make('dynamicUpdate', [x.node, update.node, start.node], n.attrs, n.site), x.sharding)
   // Each device asks, for every element that it holds, which one of the update goes there.
   const [block, size] = [sizeIn(x.node, dim), sizeIn(update.node, dim)]

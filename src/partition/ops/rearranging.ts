@@ -1,5 +1,5 @@
 /** Partition rules: ops that move elements to places known beforehand. */
-import { names, type Dim } from '../../core/dim.ts'
+import { isHidden, names, type Dim } from '../../core/dim.ts'
 import { localShape, sameSharding, type Sharding } from '../../core/layout.ts'
 import { axisOf, partsOf, type Mesh } from '../../core/mesh.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
@@ -47,7 +47,8 @@ const free = (axes: readonly string[], sharding: Sharding): boolean => axes.ever
 function splitDim(n: Node<'splitDim'>, given: Value, c: Context): readonly Value[] {
   const { dim, into } = n.attrs
   const others = without(given.sharding, [dim])
-  const wanted = together(into, c.target(shapeOf(n)), c.mesh)
+  // Rules say nothing of dims that only an op knows: they lie as what they are parts of.
+  const wanted = into.length > 0 && into.every(d => isHidden(d.name)) ? undefined : together(into, c.target(shapeOf(n)), c.mesh)
   const held = given.sharding.get(dim) ?? []
   // What the rules want of the parts, if one dim can hold it; else as much as both sides can.
   let axes = wanted !== undefined && free(wanted, others) ? wanted : held
@@ -131,7 +132,8 @@ function concatWhole(n: Node<'concat'>, values: readonly Value[], c: Context): r
   const alike = values.every(v => sameSharding(without(v.sharding, [name]), without(at(values, 0).sharding, [name])))
   const sharding = alike ? vacated(c, values.find(v => v.sharding.has(name)) ?? at(values, 0), name) : target
   const parts = values.map(v => relayout(c, v, sharding).node)
-  return result(n, c.make('concat', parts, n.attrs, n.site), sharding).map(r => settle(c, relayoutIfBorrowed(c, r, target), [name]))
+  const borrowed = !alike || values.some(v => v.sharding.has(name))
+  return result(n, c.make('concat', parts, n.attrs, n.site), sharding).map(r => settle(c, borrowed ? relayoutIfBorrowed(c, r, target) : r, [name]))
 }
 /** Other dims that took the axes of the one in the way give them back. */
 const relayoutIfBorrowed = (c: Context, v: Value, target: Sharding): Value => (sameSharding(v.sharding, target) ? v : restored(c, v))
@@ -144,12 +146,13 @@ export const rearranging: Partitioners<RearrangingAttrs> = {
     const v = computable(c, at(values, 0))
     const { dim, by } = n.attrs
     if (!v.sharding.has(dim)) return result(n, c.make('roll', [v.node], n.attrs, n.site), v.sharding, v.partial)
-    const there = reduced(c, v)
+    // Sums may travel as addends.
+    const there = v.partial?.kind === 'sum' ? v : reduced(c, v)
     const size = named(shapeOf(operand(n, 0)), dim).size
     // Elements travel the shorter way round the ring.
     const shift = ((by % size) + size) % size
     const start = shift * 2 > size ? size - shift : -shift
-    return result(n, fetch(c, there, dim, { start, size: sizeIn(there.node, dim), wrap: true }), there.sharding)
+    return result(n, fetch(c, there, dim, { start, size: sizeIn(there.node, dim), wrap: true }), there.sharding, there.partial)
   },
   reverse: (n, values, c) => reverse(n, computable(c, at(values, 0)), c),
   concat: (n, values, c) => concat(n, values.map(v => computable(c, v)), c),

@@ -5,7 +5,9 @@ import type { LocalAttrs, LocalNode } from '../local.ts'
 
 type Maker = Make<LocalAttrs>
 /** Names that no dim of a user can have. */
-export const [merged, part, sender]: readonly [string, string, string] = ['~merged', '~part', '~sender']
+export const merged = '~merged'
+export const part = '~part'
+export const sender = '~sender'
 
 /** All elements in a row, but along dims that are kept. */
 export const flat = (make: Maker, n: LocalNode, kept: readonly string[] = []): LocalNode => {

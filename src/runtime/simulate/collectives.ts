@@ -174,3 +174,5 @@ export const collectiveLowerings: readonly [string, Lowering][] = [
   ['collective_permute', collectivePermute], ['collective_broadcast', collectiveBroadcast],
   ['replica_id', numbered(d => d)], ['partition_id', numbered(() => 0)],
 ]
+/** The ops that no device can do without others. */
+export const communicating: ReadonlySet<string> = new Set(collectiveLowerings.map(([name]) => name).filter(name => !['replica_id', 'partition_id'].includes(name)))

@@ -1,8 +1,9 @@
-/** Ops that choose what runs: the devices must choose alike, as one program counter serves them all. */
+/** Ops that choose what runs. The devices must choose alike, as one program counter serves them all; but of branches in which none waits for another each may take its own. */
 import type { DType } from '../../core/dtype.ts'
 import { word } from './attributes.ts'
 import type { Scalar } from './element.ts'
 import { check, only, opError, sameTypes, type Block, type Op, type Typed } from './program.ts'
+import { communicating } from './collectives.ts'
 import type { Body, Context, Lowering, Value } from './lowering.ts'
 
 /** The number that a choice hangs on, the same on every device. */
@@ -40,8 +41,18 @@ const lowerWhile: Lowering = (op, context) => {
 const lowerIf: Lowering = (op, context) => {
   checkChoice(op, only(op, op.operands), 'bool')
   const [yes, no] = [branch(op, context, only(op, op.regions)), branch(op, context, only(op, op.regions, 1))]
-  return ([condition], run) => (agreed(op, condition, 'the branch to take') !== 0 ? yes : no)([], run)
+  if (op.regions.some(communicates)) return ([condition], run) => (agreed(op, condition, 'the branch to take') !== 0 ? yes : no)([], run)
+  return async ([condition = []], run) => {
+    const taken = condition.map(store => Number(store[0] as Scalar) !== 0)
+    const results = taken.includes(true) ? await yes([], run) : []
+    const others = taken.includes(false) ? await no([], run) : []
+    if (others.length === 0 || results.length === 0) return others.length === 0 ? results : others
+    return results.map((value, r) => value.map((store, device) => (taken[device] === true ? store : others[r]?.[device] ?? store)))
+  }
 }
+
+/** Whether something in it makes devices wait for each other. What a call does is not looked into. */
+const communicates = (block: Block): boolean => block.ops.some(op => communicating.has(op.name) || op.name === 'func.call' || op.regions.some(communicates))
 
 /** An index that no branch has means the last. */
 const lowerCase: Lowering = (op, context) => {

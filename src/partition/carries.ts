@@ -1,0 +1,57 @@
+/**
+ * What loops carry, and how it lies: what comes into a body and what goes out of it must lie alike. What starts as one number everywhere lies anywhere, so it lies where
+ * the body leaves it; and what starts at zero may stay partial all the way round, so that sums are reduced once, after the loop.
+ */
+import { isHidden } from '../core/dim.ts'
+import { sameSharding, type Sharding } from '../core/layout.ts'
+import { splatValue } from '../graph/make.ts'
+import { operand, type Node } from '../graph/node.ts'
+import { reduced, samePartial, type Context, type Partial, type Value } from './context.ts'
+import { relayout } from './moves/relayout.ts'
+
+/** What a carry is held to: addends over these axes, over any, or none. */
+export type CarryPartial = Partial | 'any' | undefined
+export type Addends = Pick<Value, 'partial' | 'anyPartial'>
+/** What a body gives, its carries first and laid as they came in; and how they lay before. */
+export interface Attempt { readonly outputs: readonly Value[]; readonly lying: readonly Sharding[] }
+
+export const addendsOf = (partial: CarryPartial): Addends => (partial === 'any' ? { anyPartial: true } : partial === undefined ? {} : { partial })
+
+/** A carry that a body has made, as the next turn wants it. */
+export function held(c: Context, v: Value, init: Value | undefined, want: CarryPartial): Value {
+  const there = sameSharding(v.sharding, init?.sharding ?? v.sharding) ? v : relayout(c, v, init?.sharding ?? v.sharding)
+  return want === 'any' || samePartial(there.partial, want) ? there : reduced(c, there)
+}
+
+/** Whether one layout comes to the other by cutting. */
+const within = (coarse: Sharding, fine: Sharding): boolean => [...coarse].every(([dim, axes]) => axes.every((a, k) => fine.get(dim)?.[k] === a))
+
+/** What the body of loop `n` gives once its carries, which begin as `init` has them, come out as they go in; those of one number are moved in `init`. */
+export function steady(c: Context, n: Node, init: Value[], attempt: (partials: readonly CarryPartial[]) => Attempt): readonly Value[] {
+  const before = new Set(c.reduced)
+  const forget = (): void => { for (const r of [...c.reduced]) if (!before.has(r)) c.reduced.delete(r) }
+  const starts = init.map((v, i) => (v.partial === undefined ? splatValue(operand(n, i)) : undefined))
+  const none = init.map(() => undefined)
+  // Rules say nothing of what has dims that only an op knows: it is at home where it lies, and cut as its body cuts it, which costs nothing.
+  const inner = init.map(v => v.shape.some(d => isHidden(d.name)))
+  if (starts.every((value, i) => value === undefined && !inner[i])) return attempt(none).outputs
+  // First it is asked where they lie and over which axes sums that start at zero would be partial, then they are held to these; where that fails, sums are reduced in every turn.
+  const zero = starts.map((value): CarryPartial => (value === 0 ? 'any' : undefined))
+  let first = attempt(zero)
+  const moves = (to: Sharding, i: number): boolean => !sameSharding(to, init[i]?.sharding ?? to) && (starts[i] !== undefined || (inner[i] === true && within(init[i]?.sharding ?? to, to)))
+  const away = first.lying.map((to, i) => (moves(to, i) ? to : undefined))
+  if (away.some(to => to !== undefined)) {
+    forget()
+    away.forEach((to, i) => {
+      const v = init[i]
+      if (to !== undefined && v !== undefined) init[i] = { ...relayout(c, v, to), ...(inner[i] === true ? {} : { strayed: true }) }
+    })
+    first = attempt(zero)
+  }
+  const partials = init.map((_, i): Partial | undefined => { const v = first.outputs[i]; return zero[i] === 'any' && v?.partial?.kind === 'sum' ? v.partial : undefined })
+  forget()
+  const { outputs } = attempt(partials)
+  if (partials.every((partial, i) => samePartial(outputs[i]?.partial, partial))) return outputs
+  forget()
+  return attempt(none).outputs
+}
