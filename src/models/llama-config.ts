@@ -125,6 +125,7 @@ const schema = z.strictObject({
     if (odd !== undefined) wrong(odd[0], 'attention over latents has no such option: leave it out')
   }
   if (c.experts !== undefined && c.experts.dense >= c.layers) wrong('experts', `dense is ${c.experts.dense}: leave layers that have experts, of ${c.layers}`)
+  if (c.experts !== undefined && c.context?.form === 'zigzag' && (c.experts.capacity !== undefined || c.experts.groups > 1)) wrong('context', 'give form ring, or experts neither capacity nor groups: zigzag has tokens in another order, and others of them would be dropped')
   if (c.experts !== undefined && c.feedBiases) wrong('feedBiases', 'experts have no biases: leave it out')
   if (c.window === undefined && (c.localRope !== undefined || c.unwindowed.length > 0)) wrong('window', 'give one where layers differ by it')
 }).transform(c => ({ ...c, kvHeads: c.kvHeads ?? c.heads }))
