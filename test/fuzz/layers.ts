@@ -1,7 +1,7 @@
 /** Layers of `nn` in random programs: attention of every kind, positions, norms over a batch, linear layers of every kind of weight. Of registry.ts; by the same rules. */
 import { broadcast, dim, full, iota, keyOf, loose, type Dim } from '../../src/engine/index.ts'
 import {
-  attention, balancedBias, balanceLoss, batchNorm, crossAttention, linear, localAttention, lora, moe, relativeBuckets, rotary, rotaryFrequencies, seeing, selfAttention, softCapped, talkingHeadsAttention, zLoss, type Context, type LinearWeight, type MoeDims, type MoeOptions, type MoeWeights, type RotaryScaling, type ScoreOptions, type Visibility,
+  attention, balancedBias, balanceLoss, batchNorm, crossAttention, linear, localAttention, lora, moe, relativeBuckets, rotary, rotaryFrequencies, seeing, selfAttention, softCapped, talkingHeadsAttention, zigzag, zLoss, type Context, type LinearWeight, type MoeDims, type MoeOptions, type MoeWeights, type RotaryScaling, type ScoreOptions, type Visibility,
 } from '../../src/nn/index.ts'
 import { along, one, scalar } from './making.ts'
 import type { Making, Op, Step, T } from './program.ts'
@@ -135,6 +135,12 @@ export const layers: { readonly [name: string]: Op } = {
     return attention<string, string, string, string, string, string, string>(q, q.sin(), q.cos(), { headDim: headDim.name, kvSeq: d }, {
       visible, context: m.pick<Context>([{ form: 'ring', blocks: size }, { form: 'gather', blocks: size }, { form: 'ulysses' }, ...(size % 2 === 0 && visible.causal && visible.keys.prefix === undefined ? [{ form: 'zigzag', blocks: size / 2 } as const] : [])], s.way), ...(s.x % 5 === 4 ? { softCap: 0.8 } : {}), ...(s.op % 3 === 0 ? { isolate: true } : {}),
     }).mul(0.5)
+  }),
+  zigzag: along((x, d, s, m, size) => {
+    if (size % 2 !== 0) return x
+    const { into, back, places } = zigzag(dim(d, size), m.pick(Array.from({ length: size / 2 }, (_, i) => i + 1).filter(n => size / 2 % n === 0), s.y))
+    const there: T = into(x)
+    return s.way % 2 === 0 ? there : back(there.sin()).add(m.wide(loose(places).cast(m.dtype), x).mul(0.1))
   }),
   localAttention: along((x, d, s, m, size) => {
     if (x.shape.length > 3) return x
