@@ -6,6 +6,7 @@ import type { Context } from '../../src/nn/context.ts'
 export const isQuick: boolean = (process.env['MESHWORK_BENCH_QUICK'] ?? '') !== ''
 
 interface Sizes { readonly vocab: number; readonly seq: number; readonly layers: number; readonly embed: number; readonly heads: number; readonly headDim: number; readonly hidden: number; readonly dropout: number }
+interface Images { readonly height: number; readonly width: number; readonly channels: number; readonly classes: number; readonly features: readonly number[]; readonly kernel: number; readonly hidden: number; readonly dropout: number; readonly brightest: number }
 /** One Transformer for every form. */
 export const sizes: Sizes = isQuick
   ? { vocab: 256, seq: 32, layers: 4, embed: 64, heads: 4, headDim: 16, hidden: 256, dropout: 0 }
@@ -15,12 +16,18 @@ export const [batch, batches] = [8, 4] as const
 /** Experts in the place of each feed-forward net: as many multiplications a token, of twice as many weights. */
 export const experts: { readonly count: number; readonly chosen: number; readonly capacity: number } = { count: 8, chosen: 2, capacity: 1.25 }
 
+/** For images a convolutional net. */
+export const images: Images = isQuick
+  ? { height: 16, width: 16, channels: 3, classes: 8, features: [8, 16], kernel: 3, hidden: 32, dropout: 0, brightest: 255 }
+  : { height: 64, width: 64, channels: 3, classes: 8, features: [32, 64], kernel: 3, hidden: 128, dropout: 0, brightest: 255 }
+
 /** JAX is told the same rules for GSPMD; what is in `context` and `pipeline` it does by `shard_map`. */
 export interface Compared extends Layouts {
   readonly mesh: { readonly [axis: string]: number }
   readonly context?: Context
   readonly pipeline?: { readonly stages: number; readonly microbatches: number; readonly schedule: 'gpipe' | '1f1b' }
-  readonly experts?: true
+  /** What is trained; the dense Transformer unless said. */
+  readonly model?: 'experts' | 'images'
   /** What there is of it in JAX. */
   readonly jax?: string
   /** What there is of it in PyTorch. */
@@ -45,7 +52,8 @@ export const forms: { readonly [name: string]: Compared } = {
   'zigzag': { ...ring, context: { form: 'zigzag', blocks: 4 }, jax: 'shard_map' },
   'gathered keys': { ...ring, context: { form: 'gather', blocks: 4 }, jax: 'shard_map' },
   'Ulysses': { ...ring, context: { form: 'ulysses' }, layouts: { attention: { seq: [], heads: 'ring' } }, jax: 'shard_map' },
-  'experts': { mesh: { data: 4 }, layout: { batch: 'data' }, params: { experts: 'data' }, experts: true, jax: 'GSPMD' },
+  'experts': { mesh: { data: 4 }, layout: { batch: 'data' }, params: { experts: 'data' }, model: 'experts', jax: 'GSPMD' },
+  'images by height and width': { mesh: { high: 2, broad: 2 }, layout: { height: 'high', width: 'broad' }, model: 'images', jax: 'GSPMD' },
   'pipeline, GPipe': { mesh: { stage: 4 }, layout: { stage: 'stage', layers: 'stage', vocab: 'stage' }, pipeline: { stages: 4, microbatches: 4, schedule: 'gpipe' }, jax: 'shard_map' },
 }
 

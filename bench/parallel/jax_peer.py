@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax, nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
+import jax_images
 import peer
 
 HEADS = ('embed', 'heads', 'headDim')
@@ -85,6 +86,7 @@ FORMS = {'ring': ring, 'zigzag': ring, 'gather': gathered, 'ulysses': ulysses}
 class Model:
     def __init__(self, form, c, experts, mesh):
         self.form, self.c, self.experts, self.mesh = form, c, experts, mesh
+        self.given = (('batch', 'seq'), ('batch', 'seq'))
         self.layout = form['layout']
         self.residual = self.layout | {k: v for k, v in form.get('layouts', {}).get('residual', {}).items() if k != 'from'}
         # Places of a sequence in the order in which devices have them: device i has parts i and 2n − 1 − i of 2n.
@@ -93,6 +95,9 @@ class Model:
             n = 2 * form['context']['blocks']
             parts = self.order.reshape(n, -1)
             self.order = np.concatenate([parts[j] for i in range(n // 2) for j in (i, n - 1 - i)])
+
+    def read(self, folder, i, batch):
+        return np.fromfile(folder / f'batch.{i}', '<i4').reshape(2, batch, self.c['seq'])[..., self.order]
 
     def at(self, x, dims, rules=None):
         """x, laid as the rules say; inside of a pipeline every device has its own."""
@@ -183,7 +188,8 @@ class Model:
 
     def loss(self, params, tokens, targets, c):
         blocks = {name[len('blocks.'):]: w for name, w in params.items() if name.startswith('blocks.')}
-        x = params['tokens'][tokens]
+        # Looked up in the whole width, as rows that GSPMD would otherwise find in parts and then move.
+        x = (self.at(params['tokens'], ('vocab', 'embed')) if 'params' in self.form else params['tokens'])[tokens]
         if not self.experts:
             x = x + params['positions'][self.order]
         x = self.stream(x)
@@ -207,21 +213,22 @@ class Peer(peer.Peer):
     def open(self, form, config, experts, batch, batches, optimizer, folder):
         folder, axes = pathlib.Path(folder), form['mesh']
         mesh = Mesh(np.array(jax.devices()[:4]).reshape(tuple(axes.values())), tuple(axes))
-        model = Model(form, config, experts, mesh)
+        images = 'height' in config
+        model = jax_images.Images(form, config, mesh, spec) if images else Model(form, config, experts, mesh)
         at_rest = form['layout'] | form.get('params', {})
         rules = {'params': at_rest, 'state': at_rest | form.get('state', {})}
         entries = json.loads((folder / 'weights.json').read_text())
-        place = lambda name, kind: NamedSharding(mesh, spec(dims_of(name, experts), rules[kind]))
+        place = lambda name, kind: NamedSharding(mesh, spec(jax_images.dims_of(name) if images else dims_of(name, experts), rules[kind]))
         params = {e['name']: jax.device_put(np.fromfile(folder / e['file'], e['dtype']).reshape(e['shape']), place(e['name'], 'params')) for e in entries}
         zeros = lambda: {name: jax.device_put(np.zeros(w.shape, w.dtype), place(name, 'state')) for name, w in params.items()}
         whole = NamedSharding(mesh, P())
         self.state = (params, zeros(), zeros(), jax.device_put(np.int32(0), whole))
         placed = lambda grads: {name: lax.with_sharding_constraint(g, place(name, 'state')) for name, g in grads.items()}
-        given = NamedSharding(mesh, spec(('batch', 'seq'), form['layout']))
+        given = [NamedSharding(mesh, spec(dims, form['layout'])) for dims in model.given]
         resting = jax.tree.map(lambda x: x.sharding, self.state)
         step = functools.partial(peer.train_step, c=config, o=optimizer, loss_of=model.loss, placed=placed)
-        self.run = jax.jit(step, donate_argnums=0, in_shardings=(resting, given, given), out_shardings=(resting, whole))
-        self.batches = [np.fromfile(folder / f'batch.{i}', '<i4').reshape(2, batch, config['seq'])[..., model.order] for i in range(batches)]
+        self.run = jax.jit(step, donate_argnums=0, in_shardings=(resting, *given), out_shardings=(resting, whole))
+        self.batches = [model.read(folder, i, batch) for i in range(batches)]
         self.at = 0
         return {'runtime': f'JAX {jax.__version__}, {len(jax.devices())} devices of a process'}
 

@@ -10,7 +10,7 @@ import { checkLosses } from '../gpt.ts'
 import { interleave, median, ratio, row, type Rounds, type Row, type Section } from '../measure.ts'
 import { environments, withWorkers, Worker } from '../process.ts'
 import { optimizer } from '../task.ts'
-import { batch, batches, experts, forms, isQuick, side, sizes, wanted, type Compared } from './forms.ts'
+import { batch, batches, experts, forms, images, isQuick, side, sizes, wanted, type Compared } from './forms.ts'
 import type { Answers, Request } from './worker.ts'
 
 type Say = (line: string) => void
@@ -39,16 +39,16 @@ async function beside(peer: Peer, mine: Worker, theirs: Worker, folder: string, 
       if (way === undefined || !wanted(name)) continue
       say(`${name}, ${peer.where}: compiling`)
       notes.add((await ask<'open'>(mine, { do: 'open', form, optimizer, folder })).runtime)
-      const model = form.experts === undefined ? 'dense' : 'experts'
+      const { model = 'dense' } = form
       if (model !== written) await ask<'save'>(mine, { do: 'save' })
       written = model
-      const told = { do: 'open', form: { ...form, way }, config: sizes, experts: form.experts === undefined ? null : experts, batch, batches, optimizer, folder }
+      const told = { do: 'open', form: { ...form, way }, config: model === 'images' ? images : sizes, experts: model === 'experts' ? experts : null, batch, batches, optimizer, folder }
       notes.add((await theirs.say(JSON.stringify(told)) as Answers['open']).runtime)
       const steps = async (w: Worker, count: number): Promise<Answers['steps']> => ask<'steps'>(w, { do: 'steps', count })
       const apart = checkLosses(new Map([['ours', (await steps(mine, warmup)).losses], [peer.name, (await steps(theirs, warmup)).losses]]))
       const timed = (w: Worker) => async (): Promise<number> => median((await steps(w, visit)).ms.slice(1))
       const times = await interleave(new Map([['ours', timed(mine)], [peer.name, timed(theirs)]]), rounds, done => { say(`${name}, ${peer.where}: round ${done} of ${rounds}`) })
-      for (const w of [mine, theirs]) await w.say(JSON.stringify({ do: 'close' }))
+      for (const w of [mine, theirs]) await ask<'close'>(w, { do: 'close' })
       const [ours, other, over] = [median(times.get('ours') ?? []), median(times.get(peer.name) ?? []), ratio(times, 'ours', peer.name)]
       rows.push(row(`${name}, ${peer.where}`, ours, 'ms'), row(`${name}, ${peer.name} ${way}`, other, 'ms'), row(`${name} / ${peer.name} ${way}`, over, '', peer.goal))
       table.push(tableRow([
@@ -61,9 +61,15 @@ async function beside(peer: Peer, mine: Worker, theirs: Worker, folder: string, 
   })
 }
 
-/** Random tokens: what they are does not change the work. */
+/** Random tokens and images: what they are does not change the work. */
 async function writeBatches(folder: string): Promise<void> {
-  for (let i = 0; i < batches; i++) await writeFile(join(folder, `batch.${i}`), Int32Array.from({ length: 2 * batch * sizes.seq }, (_, k) => threefry2x32(5, i, k, 0) % sizes.vocab))
+  const { height, width, channels, classes } = images
+  const drawn = (count: number, i: number, below: number): number[] => Array.from({ length: count }, (_, k) => (threefry2x32(5, i, k, 0) >>> 0) % below)
+  for (let i = 0; i < batches; i++) {
+    await writeFile(join(folder, `batch.${i}`), Int32Array.from(drawn(2 * batch * sizes.seq, i, sizes.vocab)))
+    await writeFile(join(folder, `images.${i}`), Uint8Array.from(drawn(batch * height * width * channels, i, 256)))
+    await writeFile(join(folder, `labels.${i}`), Int32Array.from(drawn(batch, i, classes)))
+  }
 }
 
 export async function parallelSection(rounds: number, say: Say): Promise<Section> {

@@ -4,17 +4,18 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { mesh } from '../../src/core/mesh.ts'
 import { treeOps } from '../../src/core/tree.ts'
-import { compile, fromFirst, input, MeshArray, openBackend, type Given, type Tree } from '../../src/engine/index.ts'
-import { gpt, llama, llamaSchema, type GptBatch, type GptConfig } from '../../src/models/index.ts'
+import { compile, fromFirst, input, MeshArray, openBackend, type Tree } from '../../src/engine/index.ts'
+import { convNet } from '../../src/models/conv-net.ts'
+import { gpt, llama, llamaSchema, type GptConfig } from '../../src/models/index.ts'
 import type { Model } from '../../src/models/model.ts'
 import { joinJob } from '../../src/runtime/job.ts'
-import { initialise, stateOf, trainStep } from '../../src/train/program.ts'
+import { initialise, stateOf, trainStep, type Where } from '../../src/train/program.ts'
 import { optimizerOf, type PlainOptimizer } from '../../test/oracle/cases.ts'
 import { writeArrays } from '../../test/oracle/exchange.ts'
-import { batch, batches, experts, sizes, type Compared } from './forms.ts'
+import { batch, batches, experts, images, sizes, type Compared } from './forms.ts'
 
 export interface Opening { readonly form: Compared; readonly optimizer: PlainOptimizer; readonly folder: string }
-export type Request = { readonly do: 'open' } & Opening | { readonly do: 'save' | 'close' } | { readonly do: 'steps'; readonly count: number }
+export type Request = { readonly do: 'open' } & Opening | { readonly do: 'save' } | { readonly do: 'close' } | { readonly do: 'steps'; readonly count: number }
 export interface Answers {
   readonly open: { readonly runtime: string }
   readonly save: Record<string, never>
@@ -26,25 +27,27 @@ const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array'
 const processes = await joinJob()
 const backend = await openBackend({ devices: 4, cache: false })
 
-function modelOf({ context, pipeline, experts: routed }: Compared): Model<Tree, Tree> {
+function modelOf({ context, pipeline, model }: Compared): Model<Tree, Tree> {
+  if (model === 'images') return convNet(images, batch) as unknown as Model<Tree, Tree>
   const { hidden, ...others } = sizes
   const more = { ...(context === undefined ? {} : { context }), ...(pipeline === undefined ? {} : { pipeline }) }
-  if (routed === undefined) return gpt({ ...others, hidden, ...more } as GptConfig, batch) as unknown as Model<Tree, Tree>
+  if (model !== 'experts') return gpt({ ...others, hidden, ...more } as GptConfig, batch) as unknown as Model<Tree, Tree>
   return llama(llamaSchema.parse({ ...others, hidden, ...more, tied: true, experts: { ...experts, hidden: hidden / 2, balance: 0 } }), batch) as unknown as Model<Tree, Tree>
 }
 
 async function open({ form, optimizer, folder }: Opening) {
   const model = modelOf(form)
-  const { mesh: axes, context: _, pipeline: __, experts: ___, jax: ____, torch: _____, ...layouts } = form
-  const where = { mesh: mesh(axes), ...layouts, backend, dims: model.dims, ...(model.layouts === undefined ? {} : { uses: model.layouts }) }
+  const { mesh: axes, context: _, pipeline: __, model: ___, jax: ____, torch: _____, ...layouts } = form
+  const where: Where = { mesh: mesh(axes), ...layouts, backend, dims: model.dims, ...(model.layouts === undefined ? {} : { uses: model.layouts }) }
   const config = { optimizer: optimizerOf(optimizer), seed: 0, remat: 'all-but-contractions' } as const
   const train = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0] })
   using init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
-  const state = await init(1)
+  const state: unknown = await init(1)
   const given = await Promise.all(Array.from({ length: batches }, async (_, i) => {
-    const bytes = await readFile(join(folder, `batch.${i}`))
-    const ids = new Int32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
-    return { tokens: ids.subarray(0, ids.length / 2), targets: ids.subarray(ids.length / 2) } as Given<GptBatch>
+    const read = async (name: string): Promise<ArrayBuffer> => new Uint8Array(await readFile(join(folder, `${name}.${i}`))).buffer
+    if (form.model === 'images') return { images: new Uint8Array(await read('images')), labels: new Int32Array(await read('labels')) }
+    const ids = new Int32Array(await read('batch'))
+    return { tokens: ids.subarray(0, ids.length / 2), targets: ids.subarray(ids.length / 2) }
   }))
   return { folder, train, state, given, at: 0 }
 }
@@ -72,7 +75,7 @@ const handlers: Handlers = {
     const [ms, losses]: [number[], number[]] = [[], []]
     for (let i = 0; i < count; i++) {
       const start = performance.now()
-      const { state, metrics } = await o.train(o.state, o.given[o.at++ % batches] as Given<Tree>)
+      const { state, metrics } = await o.train(o.state as never, o.given[o.at++ % batches] as never)
       losses.push(await metrics.loss.item())
       ms.push(performance.now() - start)
       for (const m of Object.values(metrics)) m.dispose()
