@@ -7,6 +7,7 @@ import { listPlugins } from '../src/runtime/plugins/index.ts'
 import { endWith } from '../test/oracle/main.ts'
 import { checkpointSection } from './checkpoint/section.ts'
 import { compileSection } from './compile.ts'
+import { contextSection } from './context.ts'
 import { dataSection } from './data.ts'
 import { depthSection } from './depth.ts'
 import { gptSection } from './gpt.ts'
@@ -29,6 +30,7 @@ const sections: { readonly [name: string]: Entry } = {
   compile: { measure: compileSection, rounds: 5 },
   depth: { measure: depthSection, rounds: 5 },
   memory: { measure: memorySection, rounds: 1 },
+  context: { measure: contextSection, rounds: 1 },
   data: { measure: dataSection, rounds: 5 },
   mpi: { measure: mpiSection, rounds: 5 },
   ops: { measure: opsSection, rounds: 7 },

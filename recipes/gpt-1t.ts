@@ -1,4 +1,4 @@
-/** A GPT of 10¹² parameters, to be planned rather than trained: `meshwork plan gpt-1t --mesh batch=64,model=16` says what it would take. */
+/** A GPT of 10¹² parameters, to be planned rather than trained: `meshwork plan gpt-1t` says what it would take. */
 import { textData } from '../src/data/index.ts'
 import { gptModel } from '../src/models/index.ts'
 import { adamwCosine, defineRun, type Run } from '../src/train/index.ts'

@@ -1,6 +1,8 @@
 /** Docs are run: the README's program is the example, the examples work, and what the README shows of their output is there. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import * as engine from '../src/index.ts'
@@ -8,6 +10,7 @@ import * as nn from '../src/nn/index.ts'
 import * as optim from '../src/optim/index.ts'
 import { mistakes, printed, shownIn } from './support/guide.ts'
 import { testLimit } from './support/limits.ts'
+import { tinyLlama } from './support/tiny-models.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string): string => readFileSync(`${root}/${path}`, 'utf8')
@@ -37,7 +40,7 @@ test.each(programs.map(f => [f]))('examples/%s runs', file => {
 })
 
 /** The guides whose blocks are run, and how many of these at least say what they print. */
-const guides = [['language', 8], ['optimizers', 3], ['parallelism', 0]] as const
+const guides = [['language', 8], ['optimizers', 3]] as const
 
 test.each(guides)('the guide docs/%s.md runs, and prints what it shows', (name, least) => {
   const shown = shownIn(read(`docs/${name}.md`))
@@ -46,6 +49,21 @@ test.each(guides)('the guide docs/%s.md runs, and prints what it shows', (name, 
   expect(stderr).toBe('')
   expect(status).toBe(0)
   for (const [i, { code, output }] of shown.entries()) expect(outputs[i], code).toBe(output ?? '')
+})
+
+test('the program of docs/serving.md answers', () => {
+  const shown = shownIn(read('docs/serving.md'))
+  expect(shown.length).toBe(1)
+  expect(mistakes(shown)).toEqual([])
+  // A small model where the guide has one that is fetched.
+  const folder = mkdtempSync(join(tmpdir(), 'meshwork-guide-'))
+  try {
+    tinyLlama(join(folder, 'models', 'smollm2'), { positions: 128 })
+    const { outputs, stderr, status } = printed(shown, folder)
+    expect(stderr).toBe('')
+    expect(status).toBe(0)
+    expect(outputs[0]?.length).toBeGreaterThan(0)
+  } finally { rmSync(folder, { recursive: true }) }
 })
 
 /** Each section of the page on parallelism is a program of its own. */

@@ -30,9 +30,9 @@ static inline __attribute__((always_inline)) void NAME(tile)(const Product *p, V
     for (int64_t i = from; i < from + group; i += LANES) {
       Vec b[COLUMNS];
       for (int c = 0; c < cols; c++) b[c] = READ(&column[c], i, scale[c], offset[c]);
-      // Columns lie one behind another: what comes next is fetched in the order in which it lies.
-      if (ahead && cols == COLUMNS)
-        for (int64_t line = 0; line < COLUMNS * LANES * BITS / 8; line += 64) __builtin_prefetch(column[0].w + COLUMNS * (k + i) * BITS / 8 + line + 4096, 0, 2);
+      // Columns lie one behind another: what comes next is fetched in the order in which it lies. Of one alone the machine itself sees what comes, and needs but little.
+      if (ahead && i % (64 * 8 / BITS / cols) == 0)
+        for (int64_t line = 0; line < cols * LANES * BITS / 8; line += 64) __builtin_prefetch(column[0].w + cols * i * BITS / 8 + line + (cols == 1 ? 1024 : cols * k * BITS / 8 + 4096), 0, 2);
       for (int r = 0; r < rows; r++) {
         const Vec a = load_f32((const char *)(x[r] + i));
         for (int c = 0; c < cols; c++) acc[r * cols + c] += a * b[c];
@@ -59,17 +59,20 @@ static inline __attribute__((always_inline)) void NAME(tile_of)(const Product *p
   else NAME(tile)(p, acc, x, column, p->group, rows, cols, ahead);
 }
 
-// One, two or four rows with as many columns as make sixteen sums.
+// One, two or four rows with as many columns as make sixteen sums. A row alone goes through one column after another, as they lie, and so reads as fast as memory is; making numbers of few bits takes longer than
+// that, and is best done of four at once.
 static inline __attribute__((always_inline)) void NAME(sixteen)(const Product *p, const float *const *x, float *const *y, int64_t from, int rows, int ahead) {
   Vec of[LANES];
-  float scales[SCALED ? 2 * COLUMNS * MOST_GROUPS : 1];
-  Column column[COLUMNS];
-  for (int g = 0; g < 4 / rows; g++) {
-    for (int c = 0; c < COLUMNS; c++) column[c] = column_at(p, from + g * COLUMNS + c, BITS, SCALED, scales + (SCALED ? 2 * c * MOST_GROUPS : 0));
-    NAME(tile_of)(p, of + g * rows * COLUMNS, x, column, rows, COLUMNS, ahead);
+  const int cols = rows == 1 && !SCALED ? 1 : COLUMNS;
+  float scales[SCALED ? 2 * MOST_SCALES : 1];
+  const Columns all = columns_at(p, from, LANES / rows, BITS, SCALED, scales);
+  for (int at = 0; at < LANES / rows; at += cols) {
+    Column column[COLUMNS];
+    for (int c = 0; c < cols; c++) column[c] = column_of(p, &all, at + c, BITS, SCALED);
+    NAME(tile_of)(p, of + at * rows, x, column, rows, cols, ahead);
   }
   const Vec found = sums(of);
-  for (int g = 0; g < 4 / rows; g++)
+  for (int g = 0; g < LANES / rows / COLUMNS; g++)
     for (int r = 0; r < rows; r++) memcpy(y[r] + from + g * COLUMNS, (const float *)&found + (g * rows + r) * COLUMNS, sizeof(float) * COLUMNS);
 }
 
@@ -82,7 +85,8 @@ static void NAME(some)(const Product *p, const float *const *x, float *const *y,
   }
   for (; c < to; c++) {
     float scales[SCALED ? 2 * MOST_GROUPS : 1];
-    const Column column = column_at(p, c, BITS, SCALED, scales);
+    const Columns one = columns_at(p, c, 1, BITS, SCALED, scales);
+    const Column column = column_of(p, &one, 0, BITS, SCALED);
     for (int r = 0; r < rows; r++) {
       Vec acc;
       NAME(tile_of)(p, &acc, x + r, &column, 1, 1, 0);
@@ -96,7 +100,8 @@ static void NAME(some)(const Product *p, const float *const *x, float *const *y,
 static void NAME(panel)(const Product *p, int64_t from, int count, float *into) {
   for (int c = 0; c < count; c++) {
     float scales[2 * MOST_GROUPS];
-    const Column column = column_at(p, from + c, BITS, SCALED, scales);
+    const Columns one = columns_at(p, from + c, 1, BITS, SCALED, scales);
+    const Column column = column_of(p, &one, 0, BITS, SCALED);
     for (int64_t i = 0; i < p->k; i += LANES) {
       const Vec scale = all(column.scale[i / p->group]), offset = all(OFFSET ? column.offset[i / p->group] : 0);
       const Vec v = READ(&column, i, scale, offset);

@@ -5,7 +5,7 @@
 #include "pool.h"
 
 // For MANY rows, numbers are made of all columns of a block first, which has no more than MOST_PANEL.
-enum { ROWS = 4, COLUMNS = 4, BLOCK = 32, MANY = 12, MOST_GROUPS = 512, MOST_PANEL = 131072 };
+enum { ROWS = 4, COLUMNS = 4, BLOCK = 32, MANY = 12, MOST_GROUPS = 512, MOST_SCALES = 16 * MOST_GROUPS, MOST_PANEL = 131072 };
 
 typedef struct Product Product;
 typedef void Some(const Product *p, const float *const *x, float *const *y, int64_t from, int64_t to, int rows, int ahead);
@@ -50,17 +50,29 @@ static inline void widen(const char *scales, int64_t count, int dtype, float *in
   memcpy(into + whole, &v, sizeof v);
 }
 
-// A column; `scales` has room for its scales and offsets.
-static inline __attribute__((always_inline)) Column column_at(const Product *p, int64_t c, int bits, int scaled, float *scales) {
-  Column column = {p->w + bits * c * p->k / 8, NULL, NULL};
-  if (!scaled) return column;
+// Some columns that lie side by side, and all of their scales and offsets.
+typedef struct {
+  const char *w;
+  const float *scale, *offset;
+  int64_t groups;
+} Columns;
+
+// `scales` has room for their scales, and as many offsets.
+static inline __attribute__((always_inline)) Columns columns_at(const Product *p, int64_t from, int count, int bits, int scaled, float *scales) {
+  Columns columns = {p->w + bits * from * p->k / 8, NULL, NULL, 0};
+  if (!scaled) return columns;
   const int64_t groups = p->k / p->group, bytes = bytes_of(p->scale_dtype);
-  widen(p->scale + bytes * c * groups, groups, p->scale_dtype, scales);
-  column.scale = scales;
-  if (p->offset == NULL) return column;
-  widen(p->offset + bytes * c * groups, groups, p->scale_dtype, scales + MOST_GROUPS);
-  column.offset = scales + MOST_GROUPS;
-  return column;
+  columns.groups = groups;
+  widen(p->scale + bytes * from * groups, count * groups, p->scale_dtype, scales);
+  columns.scale = scales;
+  if (p->offset == NULL) return columns;
+  float *offsets = scales + (count * groups + LANES - 1) / LANES * LANES;
+  widen(p->offset + bytes * from * groups, count * groups, p->scale_dtype, offsets);
+  columns.offset = offsets;
+  return columns;
+}
+static inline __attribute__((always_inline)) Column column_of(const Product *p, const Columns *all, int c, int bits, int scaled) {
+  return (Column){all->w + bits * c * p->k / 8, scaled ? all->scale + c * all->groups : NULL, scaled && all->offset != NULL ? all->offset + c * all->groups : NULL};
 }
 
 #define NAME(function) function##_f32

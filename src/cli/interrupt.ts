@@ -2,8 +2,8 @@
 import { FileError } from '../core/errors.ts'
 import { leaving } from '../io/leave.ts'
 
-/** Exit codes as shells have them: 128 and the signal's number. `output` is a disk that is full, or the like. */
-const codes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143, SIGPIPE: 141, output: 1 } as const
+/** Exit codes as shells have them: 128 and the signal's number. `output` is a disk that is full, or the like. SIGUSR2 asks for an end that is no failure, where a command knows it. */
+const codes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143, SIGPIPE: 141, SIGUSR2: 0, output: 1 } as const
 type Cause = keyof typeof codes
 
 /** Thrown to leave a command that was interrupted: there is nothing more to say. */
@@ -63,8 +63,8 @@ export function watchPipes(): void {
   process.stderr.on('error', (e: NodeJS.ErrnoException) => { if (e.code === 'EIO') terminalIsGone() })
 }
 
-/** Begins in the mode `quit`. */
-export function interrupts(): Interrupts {
+/** Begins in the mode `quit`. @param ends whether SIGUSR2 asks for the end, too */
+export function interrupts({ ends = false }: { readonly ends?: boolean } = {}): Interrupts {
   const controller = new AbortController()
   let cause: Cause | undefined
   let finishing = false
@@ -80,7 +80,7 @@ export function interrupts(): Interrupts {
     if (!unsaid.includes(next)) tell()
     controller.abort()
   }
-  const signals = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const
+  const signals = ['SIGHUP', 'SIGINT', 'SIGTERM', ...(ends ? ['SIGUSR2'] as const : [])] as const
   const listen = (): void => { for (const s of signals) if (process.listenerCount(s, on) === 0) process.on(s, on) }
   const unlisten = (): void => { for (const s of signals) process.off(s, on) }
   const enter = (asFinishing: boolean, onFirst: () => void): void => {

@@ -14,7 +14,7 @@ const inAll = (c: PlannedCollective): number => c.bytes * c.count
 const total = (all: readonly PlannedCollective[]): number => all.reduce((n, c) => n + inAll(c), 0)
 
 export function drawPlanned(run: Run, planned: PlannedRun): string[] {
-  const { plan, flops, recomputed, skipsBlocks } = planned
+  const { plan, flops, recomputed, policy, skipsBlocks } = planned
   const { parameterBytes, stateBytes, activationBytes, peakBytes, flops: own } = plan.perDevice
   const share = (bytes: number): string => percent(peakBytes === 0 ? 0 : bytes / peakBytes)
   const rest = peakBytes - parameterBytes - stateBytes - activationBytes
@@ -28,7 +28,7 @@ export function drawPlanned(run: Run, planned: PlannedRun): string[] {
     'memory of one device', ...indented(memory), '',
     'operations of one step', ...indented(formatTable([['on each device', formatFlops(own)], ['on all', formatFlops(done)], ['each done once', formatFlops(flops)]])),
     `  products and convolutions, forward and backward; of attention ${skipsBlocks ? 'without blocks that are masked whole' : 'all scores, masked ones too'}`,
-    `  computed again in the backward pass: ${remats[run.remat]}${run.remat === 'nothing' ? '' : `, ${percent(flops === 0 ? 0 : recomputed / flops)} more`}`,
+    `  computed again in the backward pass: ${remats[policy]}${policy === 'nothing' ? '' : `, ${percent(flops === 0 ? 0 : recomputed / flops)} more`}`,
     ...(run.microbatches === 1 ? [] : [`  in ${formatInteger(run.microbatches)} microbatches, one after another`]),
     ...(plan.pipeline === null ? [] : [`  in ${plan.pipeline.stages} stages (${plan.pipeline.schedule}, ${plan.pipeline.microbatches} microbatches), each idle ${percent(plan.pipeline.idle)} of the time`]), '',
     ...drawCollectives(plan.collectives),

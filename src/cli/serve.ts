@@ -47,7 +47,7 @@ Examples:
   $ npx meshwork serve models/smollm2 --adapter kind=runs/kind rude=runs/rude
   $ mpirun -n 4 npx meshwork serve models/smollm2 --batch 2 --model 2
 
-Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a second one ends at once.`)
+Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a second one ends at once. SIGUSR2 does the same, with exit code 0: Open MPI's mpirun hands it on to its job, and waits.`)
   .action(async (folders: readonly string[], flags: Flags) => {
     const processes = await joinCommand(flags.backend)
     const [port, atOnce, waiting, drain] = [wholeNumber(flags.port, '--port', 0, 65535), wholeNumber(flags.atOnce, '--at-once', 1, 1024), wholeNumber(flags.queue, '--queue', 0), wholeNumber(flags.drain, '--drain', 0, 86400)]
@@ -67,7 +67,7 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
       if (json) process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`)
       else if (event.event === 'failed') output.note(`a request failed: ${event.error ?? ''}`)
     }
-    const stops = interrupts()
+    const stops = interrupts({ ends: true })
     try {
       const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
       stops.quit(() => output.clear())
@@ -78,6 +78,8 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
         const began = performance.now()
         const models: OpenModel[] = []
         for (const model of closed) models.push(await model.open(backend, { requests: atOnce, queue: { requests: waiting, tokens: Infinity }, turns }, (done, all) => { output.status(`${model.name}: compiling ${done} of ${all}  ${formatDuration((performance.now() - began) / 1000 * (all - done) / done)} left`) }))
+        // Launchers tell all processes, and the first one needs the others until it has finished.
+        if (processes.rank !== 0) stops.finish()
         await led(turns, processes, async () => {
           for (const model of models) await model.begin?.()
           const server = await openServer({ models: models.map(m => m.served), host: flags.host, port, keys: keysIn(process.env), anonymous: flags.allowAnonymous === true, deadline: deadline === 0 ? undefined : 1000 * deadline, log: say })

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { Context } from '../nn/context.ts'
 import type { RotaryScaling } from '../nn/frequencies.ts'
+import type { LatentConfig } from './latent.ts'
 import { expertsSchema, type ExpertsConfig, type ExpertsGiven } from './experts-config.ts'
 import { checkInContext, contextSchema } from './in-context.ts'
 
@@ -28,6 +29,8 @@ export interface LlamaConfig {
   readonly kvHeads: number
   readonly headDim: number
   readonly hidden: number
+  /** Keys and values made of latents, one of all heads, in place of keys and values of the stream (DeepSeek-V2, V3). `headDim` has the turned part of a head, too. */
+  readonly latent?: LatentConfig | undefined
   /** Experts in place of the feed-forward net, in all layers but the first `dense` ones. */
   readonly experts?: ExpertsConfig | undefined
   /** Share of activations zeroed in training: of the embedding and of what each branch adds. */
@@ -94,10 +97,11 @@ const scaling = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('llama3'), ...stretched, low: above, high: above }),
 ])
 const rope = z.strictObject({ base: above.default(10000), share: z.number().gt(0).max(1).default(1), scaling: scaling.optional() })
+const latent = z.strictObject({ query: count.optional(), keyValue: count, turned: count, value: count, pairs: z.enum(['neighbours', 'halves']) })
 const someLayers = z.array(z.int().min(0)).default([])
 
 const schema = z.strictObject({
-  vocab: count, seq: count, positions: count.optional(), layers: count, embed: count, heads: count, kvHeads: count.optional(), headDim: count, hidden: count, experts: expertsSchema.optional(), dropout: z.number().min(0).max(0.9).default(0), attentionDropout: z.number().min(0).max(0.9).default(0),
+  vocab: count, seq: count, positions: count.optional(), layers: count, embed: count, heads: count, kvHeads: count.optional(), headDim: count, hidden: count, experts: expertsSchema.optional(), latent: latent.optional(), dropout: z.number().min(0).max(0.9).default(0), attentionDropout: z.number().min(0).max(0.9).default(0),
   activation: z.enum(['silu', 'gelu', 'geluExact']).default('silu'), epsilon: z.number().min(0).default(1e-5), norms: z.enum(['before', 'after', 'both']).default('before'), gainsFromOne: z.boolean().default(false),
   queryKeyNorms: z.enum(['none', 'head', 'heads']).default('none'), attentionBiases: z.enum(['none', 'qkv', 'all']).default('none'), feedBiases: z.boolean().default(false), tied: z.boolean().default(false),
   scale: above.optional(), scoreCap: above.optional(), logitCap: above.optional(), embedScale: above.default(1), rope: rope.prefault({}), localRope: rope.optional(), unturned: someLayers,
@@ -110,6 +114,11 @@ const schema = z.strictObject({
   for (const field of ['rope', 'localRope'] as const) {
     const turned = Math.floor(c.headDim * (c[field]?.share ?? 1))
     if (turned % 2 !== 0 || turned === 0) wrong(field, `turn an even number of a head's elements: a share of headDim, which is ${c.headDim}`)
+  }
+  if (c.latent !== undefined) {
+    if (c.latent.turned % 2 !== 0 || c.latent.turned >= c.headDim || c.latent.value > c.headDim) wrong('latent', `turn an even part of a head, and give values at most its width: headDim is ${c.headDim}`)
+    const odd = Object.entries({ kvHeads: (c.kvHeads ?? c.heads) === c.heads, queryKeyNorms: c.queryKeyNorms === 'none', attentionBiases: c.attentionBiases === 'none', gainsFromOne: !c.gainsFromOne, rope: c.rope.share === 1, localRope: c.localRope === undefined }).find(([, fits]) => !fits)
+    if (odd !== undefined) wrong(odd[0], 'attention over latents has no such option: leave it out')
   }
   if (c.experts !== undefined && c.experts.dense >= c.layers) wrong('experts', `dense is ${c.experts.dense}: leave layers that have experts, of ${c.layers}`)
   if (c.experts !== undefined && c.feedBiases) wrong('feedBiases', 'experts have no biases: leave it out')

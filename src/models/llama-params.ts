@@ -5,13 +5,14 @@ import { initialisers, param, type ParamOptions } from '../graph/param.ts'
 import type { Tensor } from '../graph/types.ts'
 import { quantize, type Quantize, type Weight } from '../nn/quantize.ts'
 import { expertDims, routedParameters, routedQuantized, type ExpertDims, type Routed, type RoutedWeights } from './experts.ts'
+import { latentDims, latentParameters, latentQuantized, type LatentDims, type LatentProjections, type LatentWeights } from './latent.ts'
 import { gatedParameters, gatedQuantized, type Drawn, type Gated, type GatedWeights } from './feed-forward.ts'
 import type { LlamaConfig } from './llama-config.ts'
 
-export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers' | Exclude<keyof ExpertDims, 'embed'>]: Dim<N> }
-/** The dims of a decoder, for layouts and for reading its tensors. Heads are `kvHeads` × `group`: a rule for either splits them, one for `heads` nothing. Those of experts are there where the configuration has some. */
+export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers' | Exclude<keyof ExpertDims, 'embed'> | keyof LatentDims]: Dim<N> }
+/** The dims of a decoder, for layouts and for reading its tensors. Heads are `kvHeads` × `group`: a rule for either splits them, one for `heads` nothing. Those of experts and of latents are there where the configuration has some. */
 export const llamaDims = (c: LlamaConfig, batch: number): LlamaDims => dims({
-  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: c.layers, ...expertDims(c.experts),
+  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: c.layers, ...expertDims(c.experts), ...latentDims(c.latent, c.headDim),
 }) as LlamaDims
 
 /** Which dim of the heads so many devices can split: that of keys and values, else those that share one; none where neither has as many. */
@@ -37,12 +38,12 @@ type Vectors<L extends string> = {
   readonly norm2?: Tensor<L | 'embed'>
   readonly norm2After?: Tensor<L | 'embed'>
 }
-export type LlamaBlock<L extends string> = Projections<L> & Vectors<L> & (Gated<L> | Routed<L>)
+export type LlamaBlock<L extends string> = (Projections<L> | LatentProjections<L>) & Vectors<L> & (Gated<L> | Routed<L>)
 /** Every parameter, layers stacked along `layers`; those without experts that come before such with them are `first`. `head` is there where logits are not made by the embedding. */
 export type LlamaParams = { readonly tokens: Tensor<'vocab' | 'embed'>; readonly first?: LlamaBlock<'layers'>; readonly blocks: LlamaBlock<'layers'>; readonly norm: Tensor<'embed'>; readonly head?: Tensor<'vocab' | 'embed'> }
 
 type Quantizable<T> = { readonly [K in keyof T]: T[K] extends Tensor<infer D> ? Weight<D> : never }
-export type LlamaBlockWeights<L extends string> = Quantizable<Projections<L>> & Vectors<L> & (GatedWeights<L> | RoutedWeights<L>)
+export type LlamaBlockWeights<L extends string> = (Quantizable<Projections<L>> | LatentWeights<L>) & Vectors<L> & (GatedWeights<L> | RoutedWeights<L>)
 /** The parameters, what is contracted whole or quantized: enough to infer with. */
 export type LlamaWeights = { readonly tokens: Weight<'vocab' | 'embed'>; readonly first?: LlamaBlockWeights<'layers'>; readonly blocks: LlamaBlockWeights<'layers'>; readonly norm: Tensor<'embed'>; readonly head?: Weight<'vocab' | 'embed'> }
 
@@ -58,8 +59,10 @@ function blockOf(c: LlamaConfig, { embed, kvHeads, group, headDim, ...d }: Llama
   const together = c.queryKeyNorms === 'heads'
   return {
     ...(c.norms === 'after' ? {} : own('norm1')),
-    query: param('query', [layers, kvHeads, group, headDim, embed], weight), key: param('key', [layers, kvHeads, headDim, embed], weight),
-    value: param('value', [layers, kvHeads, headDim, embed], weight), out: param('out', [layers, embed, kvHeads, group, headDim], branch),
+    ...(c.latent === undefined ? {
+      query: param('query', [layers, kvHeads, group, headDim, embed], weight), key: param('key', [layers, kvHeads, headDim, embed], weight),
+      value: param('value', [layers, kvHeads, headDim, embed], weight), out: param('out', [layers, embed, kvHeads, group, headDim], branch),
+    } : latentParameters(c.latent, layers, { embed, kvHeads, group, headDim, ...d }, { weight, gain, bias, branch })),
     ...(c.attentionBiases === 'none' ? {} : {
       queryBias: param('queryBias', [layers, kvHeads, group, headDim], bias), keyBias: param('keyBias', [layers, kvHeads, headDim], bias), valueBias: param('valueBias', [layers, kvHeads, headDim], bias),
     }),
@@ -85,10 +88,15 @@ export function llamaParameters(c: LlamaConfig, d: LlamaDims, dtype: DType): Lla
   }
 }
 
-const blockQuantized = ({ query, key, value, out, ...block }: LlamaBlock<'layers'>, d: LlamaDims, how: Quantize): LlamaBlockWeights<'layers'> => ({
-  ...block, ...('router' in block ? routedQuantized(block, d as ExpertDims, how) : gatedQuantized(block, d, how)),
-  query: quantize(query, d.embed, how), key: quantize(key, d.embed, how), value: quantize(value, d.embed, how), out: quantize(out, d.headDim, how),
-}) as LlamaBlockWeights<'layers'>
+const blockQuantized = (block: LlamaBlock<'layers'>, d: LlamaDims, how: Quantize): LlamaBlockWeights<'layers'> => {
+  const feed = 'router' in block ? routedQuantized(block, d as ExpertDims, how) : gatedQuantized(block, d, how)
+  if ('latentDown' in block) {
+    const { queryDown, queryLatentNorm, query, latentDown, turnedKey, latentNorm, keyValue, out } = block
+    return { ...block, ...feed, ...latentQuantized({ ...(queryDown === undefined || queryLatentNorm === undefined ? {} : { queryDown, queryLatentNorm }), query, latentDown, turnedKey, latentNorm, keyValue, out }, d, how) } as LlamaBlockWeights<'layers'>
+  }
+  const { query, key, value, out } = block
+  return { ...block, ...feed, query: quantize(query, d.embed, how), key: quantize(key, d.embed, how), value: quantize(value, d.embed, how), out: quantize(out, d.headDim, how) } as LlamaBlockWeights<'layers'>
+}
 /** What is contracted, in few bits: along the dim that is. Routers are whole: which expert is the best must not hang on a rounding. */
 export const llamaQuantized = ({ tokens, first, blocks, norm, head }: LlamaParams, d: LlamaDims, how: Quantize): LlamaWeights => ({
   tokens: quantize(tokens, d.embed, how), ...(first === undefined ? {} : { first: blockQuantized(first, d, how) }), blocks: blockQuantized(blocks, d, how),

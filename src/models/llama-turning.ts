@@ -15,7 +15,7 @@ export const differing = (d: LlamaDims, of: (layer: number) => number): Tensor<'
 
 /** How the queries and keys of each layer are turned: by angles made once, chosen by the layer's number where layers differ. */
 export function turning(c: LlamaConfig, d: LlamaDims, positions: AnyTensor): { readonly kinds: Tensor<'layers'> | undefined; readonly anglesOf: (kind: Scalar | undefined) => Angles | undefined } {
-  const angles = ({ base, share, scaling }: Rope): Angles => rotaryAngles(positions, d.headDim, rotaryFrequencies({ size: Math.floor(c.headDim * share), base, seq: c.seq, scaling }))
+  const angles = ({ base, share, scaling }: Rope): Angles => rotaryAngles(positions, c.latent === undefined ? d.headDim : d.turned, rotaryFrequencies({ size: c.latent?.turned ?? Math.floor(c.headDim * share), base, seq: c.seq, scaling }))
   const kindOf = (layer: number): number => (c.unturned.includes(layer) ? 2 : c.localRope !== undefined && !c.unwindowed.includes(layer) ? 1 : 0)
   const kinds = differing(d, kindOf)
   const made = [angles(c.rope), ...(c.localRope === undefined ? [] : [angles(c.localRope)])] as const

@@ -1,6 +1,6 @@
 /**
  * A decoder of the Llama family (Touvron et al. 2023): RMS norms, rotary positions, gated units, heads that share keys and values. By its options
- * it is also Mistral, Qwen 2 and 3, SmolLM 2 and 3, Phi-3, Gemma 2 and 3, OLMo 2; with experts Mixtral, Qwen 2 and 3 of experts, OLMoE, dots.1.
+ * it is also Mistral, Qwen 2 and 3, SmolLM 2 and 3, Phi-3, Gemma 2 and 3, OLMo 2; with experts Mixtral, Qwen 2 and 3 of experts, OLMoE, dots.1, DeepSeek-V2 and V3.
  */
 import type { Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
@@ -25,6 +25,7 @@ import { gated, type GatedWeights } from './feed-forward.ts'
 import type { ExpertsConfig } from './experts-config.ts'
 import type { LlamaConfig } from './llama-config.ts'
 import { llamaDims, llamaParameters, llamaQuantized, stagesOf, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
+import { latentHeads, latentLinear, latentOut, type LatentWeights } from './latent.ts'
 import { differing, turning } from './llama-turning.ts'
 import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
@@ -85,11 +86,17 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const normed = (y: Tensor<string>, g: AnyTensor | undefined): Tensor<string> =>
       (g === undefined ? y : rmsNorm(y, y.shape.filter((dim: Dim) => g.shape.some(e => e.name === dim.name)).map(dim => dim.name), gain(loose(g)), c.epsilon))
     const placed = (y: Tensor<string>): Tensor<string> => (angles === undefined ? y : turned(y, d.headDim.name, angles))
-    const query = placed(normed(projected(w.query, w.queryBias), w.queryNorm))
-    const { keys, values } = through(placed(normed(projected(w.key, w.keyBias), w.keyNorm)), projected(w.value, w.valueBias))
     const dropped = key === undefined || c.attentionDropout === 0 ? undefined : { key: fold(key, 3), rate: c.attentionDropout }
-    const found = attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: visible.kvSeq.name }, { visible, ...(visible.kvSeq === kvSeq ? { ...blocksOf(c), context: c.context } : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped })
-    return tensor(linear(loose(found), w.out as unknown as Weight<string>, d.kvHeads.name, d.group.name, d.headDim.name).node)
+    const found = (query: Tensor<string>, { keys, values }: ReturnType<Through>): Tensor<string> =>
+      loose(attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: visible.kvSeq.name }, { visible, ...(visible.kvSeq === kvSeq ? { ...blocksOf(c), context: c.context } : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped }))
+    if ('latentDown' in w && c.latent !== undefined) {
+      const { query, keys, values } = latentHeads(loose(x), w, d, c.latent, angles)
+      return tensor(latentOut(found(query, through(keys, values)), w, d).node)
+    }
+    const own = w as Exclude<LlamaBlockWeights<never>, LatentWeights<never>>
+    const query = placed(normed(projected(own.query, own.queryBias), own.queryNorm))
+    const read = through(placed(normed(projected(own.key, own.keyBias), own.keyNorm)), projected(own.value, own.valueBias))
+    return tensor(linear(found(query, read), own.out as unknown as Weight<string>, d.kvHeads.name, d.group.name, d.headDim.name).node)
   }
   const plus = (x: Stream, bias: Tensor<'embed'> | undefined): Stream => (bias === undefined ? x : x.add(bias.cast(compute)))
 
@@ -151,7 +158,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     batch: { tokens: ids('tokens'), targets: ids('targets'), ...(c.packed ? { segments: ids('segments'), positions: ids('positions') } : {}) },
     ...(masked ? { ignored: ignore } : {}),
     linear: Object.fromEntries(stagesOf(c).flatMap(({ name, routed: of }) => [
-      ...['query', 'key', 'value'].map(w => [w, ['embed']] as const), ['out', ['kvHeads', 'group', 'headDim']] as const,
+      ...(c.latent === undefined ? [...['query', 'key', 'value'].map(w => [w, ['embed']] as const), ['out', ['kvHeads', 'group', 'headDim']] as const] : Object.entries(latentLinear(c.latent))),
       // Of experts each is a layer of its own: they are not adapted.
       ...(of ? (c.experts?.shared ?? 0) === 0 ? [] : [['shared.gate', ['embed']], ['shared.up', ['embed']], ['shared.down', ['sharedHidden']]] as const : [['gate', ['embed']], ['up', ['embed']], ['down', ['hidden']]] as const),
     ].map(([w, over]) => [`${name}.${w}`, over]))),

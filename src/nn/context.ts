@@ -93,12 +93,12 @@ export function inContext(q: T, k: T, v: T, how: InContext): T {
   const elements = v.shape.find(d => d.name === headDim.name)?.size ?? 1
   const along = (x: T): T => ordered(x, [...x.shape, { name: headDim.name, size: 1 }])
   const element = (x: T): T => slice(x, headDim.name, { start: elements, end: elements + 1 }).sum(headDim.name)
-  const with_ = (given: Given): Terms => (given.window === undefined ? terms : { ...terms, window: given.window })
+  const termsOf = (given: Given): Terms => (given.window === undefined ? terms : { ...terms, window: given.window })
 
   /** The result and, as one element more along `headDim`, the logsumexp of the scores: NaN where a number that is not finite was seen. */
   const packed = withGradient(inputs as unknown as { readonly [name: string]: T }, x => {
     const given = x as unknown as Given
-    const { most, sum, value } = form.forward(with_(given), sidesOf(given))
+    const { most, sum, value } = form.forward(termsOf(given), sidesOf(given))
     const line = lineOf(given.q, terms)
     const all = isolate ? where(broken(given.q, names(line)), loose(full(NaN, sum.shape, sum.dtype)), sum) : sum
     const nothing = all.equal(0)
@@ -115,7 +115,7 @@ export function inContext(q: T, k: T, v: T, how: InContext): T {
     const odd = isolate ? lse.isNaN().or(broken(g, names(line))) : undefined
     const [clean, finite] = isolate ? [without(g), without(lse)] : [g, lse]
     const inner = clean.mul(isolate ? without(found) : found).sum(headDim.name)
-    const { dq, dk, dv } = form.backward(with_(given), sidesOf(given), { g: clean, lse: finite, inner, ...(odd === undefined ? {} : { odd }) })
+    const { dq, dk, dv } = form.backward(termsOf(given), sidesOf(given), { g: clean, lse: finite, inner, ...(odd === undefined ? {} : { odd }) })
     const home = (d: T): T => (names(d.shape).includes(lanes.name) ? d : d.rename(keys.name, seq.name).relayout('attention', attentionLayout.attention).split(seq.name, [lanes, keys]))
     const like = (d: T, of: T): T => ordered(d.cast(of.dtype), of.shape)
     const changes: { readonly [name: string]: T } = { q: like(odd === undefined ? dq : tainted(odd, dq), given.q), k: like(home(dk), given.k), v: like(home(dv), given.v) }

@@ -1,13 +1,16 @@
 /**
  * What loops carry, and how it lies: what comes into a body and what goes out of it must lie alike. What starts as one number everywhere lies anywhere, so it lies where
- * the body leaves it; and what starts at zero may stay partial all the way round, so that sums are reduced once, after the loop.
+ * the body leaves it; and what starts at zero, or is a sum that no turn reads, may stay partial all the way round, so that sums are reduced once, after the loop.
  */
 import { isHidden } from '../core/dim.ts'
+import { isFloat } from '../core/dtype.ts'
 import { sameSharding, type Sharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
-import { operand, type Node } from '../graph/node.ts'
+import { dtypeOf, operand, reachable, type Node } from '../graph/node.ts'
+import type { Graph } from '../graph/ops.ts'
 import { reduced, samePartial, type Context, type Partial, type Value } from './context.ts'
 import { relayout } from './moves/relayout.ts'
+import { once } from './once.ts'
 
 /** What a carry is held to: addends over these axes, over any, or none. */
 export type CarryPartial = Partial | 'any' | undefined
@@ -26,32 +29,55 @@ export function held(c: Context, v: Value, init: Value | undefined, want: CarryP
 /** Whether one layout comes to the other by cutting. */
 const within = (coarse: Sharding, fine: Sharding): boolean => [...coarse].every(([dim, axes]) => axes.every((a, k) => fine.get(dim)?.[k] === a))
 
-/** What the body of loop `n` gives once its carries, which begin as `init` has them, come out as they go in; those of one number are moved in `init`. */
-export function steady(c: Context, n: Node, init: Value[], attempt: (partials: readonly CarryPartial[]) => Attempt): readonly Value[] {
+/** Whether a carry is a sum that only grows: nothing in a turn reads it but what adds to it. */
+function grows(body: Graph, i: number): boolean {
+  const [p, last] = [body.inputs[i], body.outputs[i]]
+  if (p === undefined || last === undefined || p === last || !isFloat(dtypeOf(p))) return false
+  const readers = new Map<Node, number>()
+  for (const m of reachable(body.outputs)) for (const x of m.inputs) readers.set(x, (readers.get(x) ?? 0) + 1)
+  for (const y of body.outputs) readers.set(y, (readers.get(y) ?? 0) + 1)
+  const leads = (m: Node): boolean => {
+    if (readers.get(m) !== 1) return false
+    if (m === p) return true
+    return m.op === 'binary' && (m.attrs.fn === 'add' ? m.inputs.some(leads) : m.attrs.fn === 'sub' && leads(operand(m, 0)))
+  }
+  return leads(last)
+}
+
+/** What the body of loop `n` gives once its carries, which begin as `init` has them, come out as they go in; those of one number are moved in `init`, and sums that begin with a value begin on one device. */
+export function steady(c: Context, n: Node<'scan' | 'while'>, init: Value[], attempt: (partials: readonly CarryPartial[]) => Attempt): readonly Value[] {
   const before = new Set(c.reduced)
   const forget = (): void => { for (const r of [...c.reduced]) if (!before.has(r)) c.reduced.delete(r) }
   const starts = init.map((v, i) => (v.partial === undefined ? splatValue(operand(n, i)) : undefined))
   const none = init.map(() => undefined)
   // Rules say nothing of what has dims that only an op knows: it is at home where it lies, and cut as its body cuts it, which costs nothing.
   const inner = init.map(v => v.shape.some(d => isHidden(d.name)))
-  if (starts.every((value, i) => value === undefined && !inner[i])) return attempt(none).outputs
-  // First it is asked where they lie and over which axes sums that start at zero would be partial, then they are held to these; where that fails, sums are reduced in every turn.
-  const zero = starts.map((value): CarryPartial => (value === 0 ? 'any' : undefined))
-  let first = attempt(zero)
-  const moves = (to: Sharding, i: number): boolean => !sameSharding(to, init[i]?.sharding ?? to) && (starts[i] !== undefined || (inner[i] === true && within(init[i]?.sharding ?? to, to)))
-  const away = first.lying.map((to, i) => (moves(to, i) ? to : undefined))
-  if (away.some(to => to !== undefined)) {
+  const growing = init.map((v, i) => starts[i] === undefined && v.partial === undefined && grows(n.attrs.body, i))
+  if (starts.every((value, i) => value === undefined && !inner[i] && !growing[i])) return attempt(none).outputs
+  // First it is asked where they lie and over which axes sums would be partial, then they are held to these; where that fails, sums are reduced in every turn.
+  const summed = (sums: readonly CarryPartial[]): readonly Value[] | undefined => {
+    let first = attempt(sums)
+    const moves = (to: Sharding, i: number): boolean => !sameSharding(to, init[i]?.sharding ?? to) && (starts[i] !== undefined || (inner[i] === true && within(init[i]?.sharding ?? to, to)))
+    const away = first.lying.map((to, i) => (moves(to, i) ? to : undefined))
+    if (away.some(to => to !== undefined)) {
+      forget()
+      away.forEach((to, i) => {
+        const v = init[i]
+        if (to !== undefined && v !== undefined) init[i] = { ...relayout(c, v, to), ...(inner[i] === true ? {} : { strayed: true }) }
+      })
+      first = attempt(sums)
+    }
+    const partials = init.map((_, i): Partial | undefined => { const v = first.outputs[i]; return sums[i] === 'any' && v?.partial?.kind === 'sum' ? v.partial : undefined })
     forget()
-    away.forEach((to, i) => {
-      const v = init[i]
-      if (to !== undefined && v !== undefined) init[i] = { ...relayout(c, v, to), ...(inner[i] === true ? {} : { strayed: true }) }
-    })
-    first = attempt(zero)
+    const { outputs } = attempt(partials)
+    if (partials.every((partial, i) => samePartial(outputs[i]?.partial, partial))) {
+      partials.forEach((partial, i) => { const v = init[i]; if (partial !== undefined && v !== undefined && growing[i] === true) init[i] = once(c, v, partial.axes) })
+      return outputs
+    }
+    forget()
+    return undefined
   }
-  const partials = init.map((_, i): Partial | undefined => { const v = first.outputs[i]; return zero[i] === 'any' && v?.partial?.kind === 'sum' ? v.partial : undefined })
-  forget()
-  const { outputs } = attempt(partials)
-  if (partials.every((partial, i) => samePartial(outputs[i]?.partial, partial))) return outputs
-  forget()
-  return attempt(none).outputs
+  const zero = starts.map((value): CarryPartial => (value === 0 ? 'any' : undefined))
+  const all = zero.map((z, i): CarryPartial => (growing[i] === true ? 'any' : z))
+  return (growing.includes(true) ? summed(all) : undefined) ?? summed(zero) ?? attempt(none).outputs
 }

@@ -3,7 +3,7 @@
  * branches' results lie alike: as both do of themselves, else as the rules have it. Where the predicate has dims that all results are split alike along, and no
  * branch holds a collective, each device chooses by its own part of it: what none of its elements asks for it does not compute.
  */
-import { names } from '../core/dim.ts'
+import { isHidden, names } from '../core/dim.ts'
 import { sameSharding, type Sharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
 import { shapeOf, type Node } from '../graph/node.ts'
@@ -48,8 +48,8 @@ function alike(c: Context, [yes, no]: readonly [Value, Value], zero: readonly bo
   // A zero lies anywhere: where the other branch's value does, as the gradients of weights that rest in parts.
   if (!resting && zero[1] === true) return besides(c, yes, no)
   if (!resting && zero[0] === true) { const [there, zeros] = besides(c, no, yes); return [zeros, there] }
-  // What is cut less is cut as the other is, which costs nothing.
-  const target = resting ? c.target(yes.shape) : agreed(c, [yes, no], true)
+  // Of what has dims that only an op knows the rules say nothing: what is cut less is cut as the other is, which costs nothing.
+  const target = !resting && yes.shape.some(d => isHidden(d.name)) ? agreed(c, [yes, no], true) : c.target(yes.shape)
   return [relayout(c, yes, target), relayout(c, no, target)]
 }
 

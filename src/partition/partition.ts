@@ -73,6 +73,12 @@ function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
     const [before, had] = [new Set(given.map(key)), new Set(names(given))]
     return n.results.flatMap(r => r.shape).filter(d => !before.has(key(d)) && (resizing.has(n.op) || had.has(d.name))).map(key)
   }))
+  // Under another name it is the same dim: the gradient of a slice that gave it one takes that back.
+  for (const n of nodes) {
+    if (n.op !== 'rename') continue
+    const { from, to } = n.attrs
+    for (const d of shapeOf(operand(n, 0))) if (d.name === from && found.has(key(d))) found.add(key({ name: to, size: d.size }))
+  }
   return d => found.has(key(d))
 }
 

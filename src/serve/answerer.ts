@@ -1,6 +1,6 @@
 /** A model that answers many at once: what is asked is scheduled, computed step by step, and told as it is drawn. */
 import type { MeshworkError } from '../core/errors.ts'
-import { failingFor, Refused, type Answering, type Asked, type Load, type Told, type Written } from './asking.ts'
+import { failingFor, Refused, type Answering, type Asked, type Constraint, type Load, type Told, type Written } from './asking.ts'
 import type { AdapterSlots, Pinned } from './adapter-slots.ts'
 import { Channel } from './channel.ts'
 import { orderOf, readOrder, sourceOrderOf, written, type Buckets, type Order, type SourceOrder } from './order.ts'
@@ -8,7 +8,7 @@ import { lengthOf, Schedule, type Part, type Sizes, type Step, type Text } from 
 import type { CacheSize } from '../models/index.ts'
 import type { Outcome } from './steps.ts'
 import type { Turn, Turns } from './turns.ts'
-import { Writing, type Place, type WritingOptions } from './writing.ts'
+import { Writing, type Ended, type Place, type WritingOptions } from './writing.ts'
 
 export interface AnswererOptions extends Omit<WritingOptions, 'place' | 'pinned' | 'start'> {
   /** Of a model with an encoder the token that answers begin with, and the one that fills up sources. */
@@ -22,7 +22,7 @@ export interface AnswererOptions extends Omit<WritingOptions, 'place' | 'pinned'
   readonly queue: { readonly requests: number; readonly tokens: number }
   readonly turns: Turns
   /** Where an answer begins that must be as `Asked.constraint` says. @throws UsageError */
-  readonly constrain?: (constraint: NonNullable<Asked['constraint']>) => Place
+  readonly constrain?: (constraint: Constraint) => Place
   /** The step of a run that has made the weights, where there is one. */
   readonly step?: number | undefined
   /** Brings weights that `renew` was asked for onto the devices, in every process. @returns the step that has made them */
@@ -45,6 +45,8 @@ interface Request { readonly channel: Channel<Told>; readonly answers: Answer[];
 interface Renewal { readonly order: string; readonly since: number; readonly done: () => void; readonly failed: (e: unknown) => void }
 /** Milliseconds that new weights wait for answers that are being written with the old ones. */
 const patience = 5000
+/** Milliseconds that a step waits for what may come next in answers. */
+const moment = 2
 
 /** Of an answer that has failed: it is not looked at. */
 const undrawn: ReturnType<Writing['drawn']> = { temperature: 0, topK: 0, topP: 1, minP: 0, key: () => [0, 0], changes: [], told: false }
@@ -62,6 +64,7 @@ export class Answerer implements Answering {
   readonly #renewing: Turn
   #renewal: Renewal | undefined
   #turning: Promise<void> | undefined
+  #changed = (): void => {}
   #step: number | undefined
   #stepBegan: number | undefined
   #drafted = 0
@@ -89,6 +92,7 @@ export class Answerer implements Answering {
     for (const answer of request.answers) {
       this.#answers.set(answer.writing.text, answer)
       this.#schedule.add(answer.writing.text)
+      this.#waitFor(answer)
     }
     if (signal !== undefined) {
       const aborted = (): void => { this.#leave(request); request.channel.end() }
@@ -97,6 +101,12 @@ export class Answerer implements Answering {
     }
     this.#go()
     return request.channel
+  }
+
+  /** Works out what an answer must be, so that `ask` finds it known. @throws Refused, UsageError for what is wrong with it */
+  async know(asked: Asked): Promise<void> {
+    this.#check(asked)
+    if (asked.constraint !== undefined) await this.#options.constrain?.(asked.constraint).pending
   }
 
   get adapters(): readonly string[] { return this.#options.slots?.names ?? [] }
@@ -145,18 +155,46 @@ export class Answerer implements Answering {
   }
 
   #leave(request: Request): void {
-    for (const { writing: { text } } of request.answers) {
-      this.#answers.delete(text)
-      this.#schedule.remove(text)
+    for (const { writing } of request.answers) {
+      writing.leave()
+      this.#answers.delete(writing.text)
+      this.#schedule.remove(writing.text)
     }
     this.#unpin(request)
+    this.#changed()
   }
   #unpin(request: Request): void {
     if (request.pinned !== undefined) this.#options.slots?.leave(request.pinned)
     request.pinned = undefined
   }
 
+  /** What may come next in an answer is worked out elsewhere: the others go on meanwhile. */
+  #waitFor(answer: Answer): void {
+    const { writing, request } = answer
+    writing.pending?.then(() => {
+      if (!this.#answers.has(writing.text)) return
+      const over = writing.settle()
+      if (over === undefined) return
+      if (over.text !== '') request.channel.push({ type: 'more', choice: writing.choice, text: over.text, tokens: [] })
+      this.#ended(answer, over.ended)
+    }, (e: unknown) => {
+      if (!this.#answers.has(writing.text)) return
+      this.#leave(request)
+      request.channel.fail(e)
+    }).finally(() => { this.#changed() })
+  }
+
+  /** What is mostly known within a moment is waited for so long: else its text would miss every other step. */
+  async #known(): Promise<void> {
+    const pending = [...this.#answers.values()].flatMap(({ writing }) => writing.pending ?? [])
+    if (pending.length > 0) await Promise.race([Promise.allSettled(pending), new Promise(resolve => { setTimeout(resolve, moment) })])
+  }
+
+  /** Nothing can be computed until something has changed. */
+  #change(): Promise<void> { return new Promise(resolve => { this.#changed = resolve }) }
+
   #go(): void {
+    this.#changed()
     this.#turning ??= this.#turns().finally(() => {
       this.#turning = undefined
       // Something may have been asked after the last look.
@@ -170,8 +208,14 @@ export class Answerer implements Answering {
     for (;;) {
       await this.#options.turns.opened()
       await this.#renewed()
+      await this.#known()
       const step = this.#schedule.next()
-      if (step === undefined) return
+      if (step === undefined) {
+        if (this.#schedule.running > 0) await this.#change()
+        else if (this.#schedule.waiting.length === 0) return
+        else this.#fail(new Error('there are texts to be written, and none can be begun'))
+        continue
+      }
       try {
         await this.#advance(step)
       } catch (error) {
@@ -264,16 +308,20 @@ export class Answerer implements Answering {
         this.#accepted++
         continue
       }
-      request.channel.push({ type: 'end', choice, ...ended })
-      this.#answers.delete(text)
-      this.#schedule.remove(text)
-      if (--request.open === 0) {
-        this.#unpin(request)
-        request.channel.end()
-      }
+      this.#ended(answer, ended)
       return undefined
     }
+    this.#waitFor(answer)
     return undefined
+  }
+
+  #ended({ writing: { choice, text }, request }: Answer, ended: Ended): void {
+    request.channel.push({ type: 'end', choice, ...ended })
+    this.#answers.delete(text)
+    this.#schedule.remove(text)
+    if (--request.open > 0) return
+    this.#unpin(request)
+    request.channel.end()
   }
 
   /** A step failed: what the cache held is lost, and all that were being answered fail. */

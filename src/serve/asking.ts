@@ -151,5 +151,7 @@ export interface Answering {
    * @throws Refused, at once
    */
   ask(asked: Asked, signal?: AbortSignal): AsyncIterable<Told>
+  /** Works out what an answer must be, so that `ask` finds it known. @throws Refused, UsageError for what is wrong with it */
+  know(asked: Asked): Promise<void>
   load(): Load
 }

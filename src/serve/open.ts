@@ -6,7 +6,7 @@ import type { Tokenizer } from '../data/index.ts'
 import { withAdapters, type AdapterStackOptions, type WritingModel } from '../models/index.ts'
 import { AdapterHost, type FindAdapters } from './adapters.ts'
 import { Answerer } from './answerer.ts'
-import { constraints } from './constrain.ts'
+import { constraints } from './constraints/constrain.ts'
 import { loadWeights, zerosLike, type Loaded, type WeightBits, type Where } from './loading.ts'
 import { notFinite } from './not-finite.ts'
 import type { Buckets } from './order.ts'
@@ -109,6 +109,7 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
   const steps = new Steps(model, loaded, where, { size, dtype: cache, tokens: vocab })
   const buckets: Buckets = { requests: rising(1, requests, 2), seq: rising(16, sizes.chunk, 4), blocks: rising(Math.min(16, perText), perText, 4), listed: rising(64, vocab, 4), prompts: together.texts, ...(drafts > 0 ? { drafts } : {}), ...(source === undefined ? {} : { sources: { tokens: rising(Math.min(32, source), source, 2), blocks: rising(Math.min(16, Math.ceil(source / block)), Math.ceil(source / block), 4) } }) }
   const host = adapters === undefined || stacked === undefined ? undefined : new AdapterHost(stacked, steps, { count: adapters.count, where, turns, find: adapters.find })
+  const constrained = constraints(from.tokenizer)
   const answering = new Answerer(steps, {
     ...(host === undefined ? {} : { slots: host.slots }),
     ...(newer === undefined ? {} : { renewed: async (order: string) => {
@@ -118,7 +119,7 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
       return step
     } }),
     ...(encoder === undefined ? {} : { encoder }), sizes, buckets, vocab, step: from.step, tokenizer: from.tokenizer, ends: from.ends ?? (from.tokenizer.endOfText === undefined ? [] : [from.tokenizer.endOfText]), context: most, drafts, turns,
-    queue: queue ?? { requests: Infinity, tokens: Infinity }, notFinite: (largest): Promise<FileError> => notFinite(from.weights, largest, loaded.weights), constrain: constraints(from.tokenizer),
+    queue: queue ?? { requests: Infinity, tokens: Infinity }, notFinite: (largest): Promise<FileError> => notFinite(from.weights, largest, loaded.weights), constrain: constraint => constrained.begin(constraint),
   })
   return {
     answering, steps, turns, adapters: host,
@@ -138,7 +139,11 @@ export async function openAnswering(from: Generating, { backend, mesh: axes, wei
         for (const listed of [undefined, buckets.listed[0]]) await steps.prepare(shape, listed)
         progress?.(sources.length + i + 1, all)
       }
+      constrained.prepare()
     },
-    close: () => steps.close(),
+    async close() {
+      await constrained.close()
+      await steps.close()
+    },
   }
 }

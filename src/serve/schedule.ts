@@ -17,6 +17,8 @@ export interface Text {
   drawFrom: number
   /** Tokens that may follow, as a guess: they are checked in the same step. */
   readonly guess?: () => readonly number[]
+  /** Whether it is known what may be drawn next; always unless said. Until then it is in no step. */
+  readonly isReady?: () => boolean
 }
 
 export interface Sizes {
@@ -128,9 +130,15 @@ export class Schedule {
       held.computed = Math.min(from + tokens.length, text.tokens.length - 1)
       const blocks = this.#blocks[held.replica]
       blocks?.tell(text.scope, held.holding, text.tokens, held.computed)
-      const { window } = this.sizes
-      if (window !== undefined) blocks?.drop(held.holding, Math.max(0, Math.floor((held.computed - window + 1) / blocks.size)))
+      this.#drop(held, held.holding)
     }
+  }
+
+  /** What no token of a text sees any more is given back. */
+  #drop({ replica, computed }: Held, holding: Holding): void {
+    const { window } = this.sizes
+    const blocks = this.#blocks[replica]
+    if (window !== undefined) blocks?.drop(holding, Math.max(0, Math.floor((computed - window + 1) / blocks.size)))
   }
 
   #parts(kind: Step['kind'], wanted: (h: Held) => boolean): Part[][] {
@@ -140,7 +148,7 @@ export class Schedule {
       // Another may have taken its blocks since.
       const { text, replica } = held
       const of = parts[replica] as Part[]
-      if (!this.#running.includes(held) || !wanted(held) || (kind === 'next' ? of.length >= requests : kind === 'prompt' ? !this.#joins(held, of) : !this.#joinsSources(held, of))) continue
+      if (!this.#running.includes(held) || !wanted(held) || text.isReady?.() === false || (kind === 'next' ? of.length >= requests : kind === 'prompt' ? !this.#joins(held, of) : !this.#joinsSources(held, of))) continue
       if (kind === 'source') {
         const { source = [] } = text
         const holding = held.source = this.#roomForSource(held, source.length)
@@ -188,6 +196,8 @@ export class Schedule {
     const holding = (this.#blocks[held.replica] as Blocks).begin(held.text.scope, held.text.tokens.slice(0, held.text.drawFrom + 1))
     held.computed = holding.blocks.length * this.sizes.block
     held.cached += held.computed
+    // A long beginning that was kept may be more than there is room for at once.
+    this.#drop(held, holding)
     return holding
   }
 

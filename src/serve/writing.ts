@@ -13,6 +13,12 @@ export interface Place {
   readonly mask: Uint32Array
   readonly mayEnd: boolean
   after(token: number): Place | undefined
+  /** While mask and end are worked out elsewhere. It rejects with what is wrong. */
+  readonly pending?: Promise<void> | undefined
+  /** Known once nothing is pending: the token before may not come, and nothing more is said of what follows. */
+  readonly gone?: boolean
+  /** Nobody waits for it any more. */
+  leave?(): void
 }
 export interface Ended { readonly reason: Ending; readonly stop?: string | number }
 /** What a token brought. */
@@ -73,7 +79,7 @@ export class Writing {
     const [prompt, scope] = [tokens.length, `${options.pinned?.serial ?? ''} ${asked.scope}`]
     this.text = {
       ...(start === undefined ? { scope } : { scope: `${scope} ${asks.join()}`, source: asks }), ...(options.pinned === undefined ? {} : { adapter: options.pinned.slot }),
-      tokens, prompt, drawFrom: all ? 0 : prompt - 1, ...(mayGuess(asked) && (options.drafts ?? 0) > 0 ? { guess: this.#guesses(this.#seen, options.drafts ?? 0) } : {}),
+      tokens, prompt, drawFrom: all ? 0 : prompt - 1, ...(options.place === undefined ? {} : { isReady: () => this.#place?.pending === undefined }), ...(mayGuess(asked) && (options.drafts ?? 0) > 0 ? { guess: this.#guesses(this.#seen, options.drafts ?? 0) } : {}),
     }
   }
 
@@ -113,13 +119,25 @@ export class Writing {
     const stopped = this.#stopped()
     if (stopped !== undefined) return { text: stopped.text, token, ended: { reason: 'stop', stop: stopped.stop } }
     if (this.written >= (asked.maxTokens ?? Infinity) || text.tokens.length >= this.#options.context) return { text: this.#rest(), token, ended: { reason: 'length' } }
-    // Nothing can follow what a constraint has let come to its end.
-    if (this.#place?.mayEnd === true && this.#place.mask.every(word => word === 0)) return { text: this.#rest(), token, ended: { reason: 'stop' } }
+    if (this.#isOver()) return { text: this.#rest(), token, ended: { reason: 'stop' } }
     const certain = this.#pending.length - heldBack(this.#pending, asked.stop)
     const sure = this.#pending.slice(0, certain)
     this.#pending = this.#pending.slice(certain)
     return { text: sure, token }
   }
+
+  /** While what may come next is worked out elsewhere: nothing is drawn before. */
+  get pending(): Promise<void> | undefined { return this.#place?.pending }
+  /** What may come next is known. @returns the rest of the text where nothing can follow it */
+  settle(): { readonly text: string; readonly ended: Ended } | undefined {
+    if (this.#place?.gone === true) this.#place = undefined
+    return this.#isOver() ? { text: this.#rest(), ended: { reason: 'stop' } } : undefined
+  }
+  /** Nobody listens any more. */
+  leave(): void { this.#place?.leave?.() }
+
+  /** Nothing can follow what a constraint has let come to its end. */
+  #isOver(): boolean { return this.#place !== undefined && this.#place.pending === undefined && this.#place.mayEnd && this.#place.mask.every(word => word === 0) }
 
   #isEnd(id: number): boolean {
     return this.asked.stopTokens.includes(id) || (!this.asked.ignoreEnd && this.#options.ends.includes(id))

@@ -37,6 +37,8 @@ export interface CallOptions {
   readonly log: (event: { readonly event: string; readonly error?: string }) => void
 }
 
+const constraintField = ({ constraint }: Asked): string | undefined => (constraint?.type === 'tools' ? 'tools' : undefined)
+
 export class Call {
   readonly models: readonly ServedModel[]
   readonly scope: string
@@ -75,6 +77,15 @@ export class Call {
     throw new ApiError(400, `${issue?.path.join('.') ?? 'the body'}: ${issue?.message ?? 'it is not as it must be'}`, { param: issue === undefined || issue.path.length === 0 ? null : issue.path.join('.') })
   }
 
+  /** What an answer must be is worked out, so that what is wrong with it is told before anything is sent. @throws ApiError */
+  async know({ answering, name }: WritingModel, asked: Asked): Promise<void> {
+    if (asked.constraint === undefined) return
+    try { await answering.know(asked) } catch (e) {
+      this.#options.metrics.request(name, asked).ended('error')
+      throw apiError(e, undefined, constraintField(asked))
+    }
+  }
+
   /** Asks a model, and counts what comes of it. @param field that the prompt came in @throws ApiError, at once */
   ask({ answering, name }: WritingModel, asked: Asked, field = 'prompt'): AsyncIterable<Told> {
     const hearing = this.#options.metrics.request(name, asked)
@@ -83,7 +94,7 @@ export class Call {
       hearing.ended('error')
       // What else was asked with it is answered to nobody.
       this.abort()
-      throw apiError(e, field, asked.constraint?.type === 'tools' ? 'tools' : undefined)
+      throw apiError(e, field, constraintField(asked))
     }
     this.#limit()
     return this.#heard(told, hearing)

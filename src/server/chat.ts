@@ -18,6 +18,7 @@ export async function chatCompletions(call: Call): Promise<Response> {
   const request = await call.read(chatSchema)
   const model = writerOf(modelNamed(call.models, request.model))
   if ((request.functions ?? []).length > 0) throw new ApiError(400, 'functions are no longer used: give tools', { param: 'functions' })
+  if (request.chat_template !== undefined && request.chat_template !== null) throw new ApiError(400, 'the model\'s own template is used: leave chat_template out', { param: 'chat_template' })
   if (request.logprobs !== true && (request.top_logprobs ?? 0) > 0) throw new ApiError(400, 'top_logprobs needs logprobs: true', { param: 'top_logprobs' })
   const { tokenizer, template } = model
   if (template === undefined) throw new ApiError(400, `the model "${model.name}" has no chat template: use /v1/completions`, { param: 'model' })
@@ -26,6 +27,7 @@ export async function chatCompletions(call: Call): Promise<Response> {
   const asked = askedFrom(request, {
     prompt, maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined, logprobs: request.logprobs === true ? request.top_logprobs ?? 0 : undefined, constraint: offered?.constraint,
   }, { vocab: tokenizer.vocab, scope: call.scope, adapter: model.adapter })
+  await call.know(model, asked)
   const told = call.ask(model, asked, 'messages')
   const head = { id: idOf('chatcmpl'), created: seconds(), model: model.name }
   const logprobsOf = (tokens: readonly Written[]): object | null => (asked.logprobs === undefined ? null : { content: tokens.map(t => chatLogprob(tokenizer, t)), refusal: null })

@@ -34,6 +34,8 @@ export async function completions(call: Call): Promise<Response> {
   const logprobs = request.logprobs ?? undefined
   const asked = prompts.map(prompt => askedFrom(request, { prompt, maxTokens: Math.max(1, wanted), logprobs, promptLogprobs: echo ? logprobs : undefined }, { vocab: tokenizer.vocab, scope: call.scope, adapter: model.adapter }))
   const choices = request.n ?? 1
+  // All prompts have one constraint.
+  if (asked[0] !== undefined) await call.know(model, asked[0])
   const told = asked.map(a => call.ask(model, a))
   const head = { id: idOf('cmpl'), created: seconds(), model: model.name, object: 'text_completion', ...(answering.load().step === undefined ? {} : { training_step: answering.load().step }) }
 

@@ -91,6 +91,7 @@ export async function responses(call: Call): Promise<Response> {
   const asked = askedFrom({
     temperature: request.temperature, top_p: request.top_p, presence_penalty: request.presence_penalty, frequency_penalty: request.frequency_penalty, ...(format?.type === 'json_schema' ? { response_format: { type: 'json_schema', json_schema: { schema: format.schema } } } : format === null || format === undefined ? {} : { response_format: format }),
   }, { prompt, maxTokens: request.max_output_tokens ?? undefined, logprobs: wantsLogprobs ? request.top_logprobs ?? 0 : undefined, constraint: offered?.constraint }, { vocab: tokenizer.vocab, scope: call.scope, adapter: model.adapter })
+  await call.know(model, asked)
   const told = call.ask(model, asked, 'input')
   const head = { id: idOf('resp'), object: 'response', created_at: seconds(), model: model.name }
   if (request.stream === true) return eventStream(numbered(events(told)), { left: call.abort, failed: call.failed, named: true })

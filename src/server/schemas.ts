@@ -16,7 +16,7 @@ export interface ToolRequest { readonly type: 'function'; readonly function: { r
 export type ToolChoice = 'none' | 'auto' | 'required' | { readonly type: 'function'; readonly function: { readonly name: string } }
 export interface ChatRequest extends SamplingRequest {
   readonly model: string; readonly messages: MessageRequest[]; readonly max_tokens?: May<number>; readonly max_completion_tokens?: May<number>; readonly logprobs?: May<boolean>; readonly top_logprobs?: May<number>
-  readonly tools?: May<ToolRequest[]>; readonly tool_choice?: May<ToolChoice>; readonly parallel_tool_calls?: May<boolean>; readonly functions?: May<unknown[]>; readonly chat_template_kwargs?: May<{ readonly [name: string]: string | number | boolean | null }>
+  readonly tools?: May<ToolRequest[]>; readonly tool_choice?: May<ToolChoice>; readonly parallel_tool_calls?: May<boolean>; readonly functions?: May<unknown[]>; readonly chat_template?: unknown; readonly chat_template_kwargs?: May<{ readonly [name: string]: string | number | boolean | null }>
 }
 export interface CompletionRequest extends SamplingRequest {
   readonly model: string; readonly prompt: string | string[] | number[] | number[][]; readonly max_tokens?: May<number>; readonly echo?: May<boolean>; readonly logprobs?: May<number>; readonly suffix?: May<string>; readonly best_of?: May<number>
@@ -57,7 +57,7 @@ const name = z.string().max(1024)
 
 export const chatSchema: z.ZodType<ChatRequest> = z.object({
   model: name, messages: z.array(message).min(1).max(4096), max_tokens: whole(1, most), max_completion_tokens: whole(1, most), logprobs: flag, top_logprobs: whole(0, 20), tools: z.array(tool).max(128).nullish(), tool_choice: toolChoice.nullish(), parallel_tool_calls: flag,
-  functions: z.array(z.unknown()).nullish(), chat_template_kwargs: z.record(z.string(), z.union([z.string().max(1024), z.number(), z.boolean(), z.null()])).nullish(),
+  functions: z.array(z.unknown()).nullish(), chat_template: z.unknown().optional(), chat_template_kwargs: z.record(z.string(), z.union([z.string().max(1024), z.number(), z.boolean(), z.null()])).nullish(),
   ...sampling,
 })
 export const completionSchema: z.ZodType<CompletionRequest> = z.object({

@@ -1,4 +1,5 @@
 /** What a training step of a run takes on each device, and what it sends: found out without devices, by the program that would run. */
+import { isPart } from '../core/configurable.ts'
 import { sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes, type DType } from '../core/dtype.ts'
 import { formatSite } from '../core/errors.ts'
@@ -72,8 +73,9 @@ export interface PlannedRun {
   readonly largest: readonly PlannedValue[]
   /** Operations of a step over the whole batch, if each were done once: nothing is computed again, nor on several devices. */
   readonly flops: number
-  /** Those that the backward pass does again. */
+  /** Those that the backward pass does again, and what it is that says so. */
   readonly recomputed: number
+  readonly policy: Run['remat']
   /** Whether blocks of attention that are masked whole are skipped, and not counted. */
   readonly skipsBlocks: boolean
   readonly mesh: Mesh
@@ -95,6 +97,26 @@ function grouped(found: readonly Collective[]): PlannedCollective[] {
 
 const largestOf = (memory: Memory): PlannedValue[] => memory.largest.map(({ bytes, type, node }) => ({ op: node.op, dtype: type.dtype, dims: sizes(type.shape), bytes, at: at(node.site) }))
 
+/** What a run computes again in the backward pass: stages that go back as soon as they can have a policy of their own. */
+const policyOf = (run: Run): Run['remat'] => {
+  const own = pipelineOf(run)
+  return own?.schedule === '1f1b' ? own.remat ?? 'all-but-contractions' : run.remat
+}
+interface OwnPolicy { readonly schedule?: string; readonly remat?: Run['remat'] }
+const pipelineOf = ({ model }: Run): OwnPolicy | undefined => (isPart<unknown, never>(model) ? (model.config as { readonly pipeline?: OwnPolicy }).pipeline : undefined)
+
+/** The run that computes nothing again. */
+function unrepeated(run: Run): Run {
+  const { model } = run
+  const own = pipelineOf(run)
+  return own === undefined || !isPart(model) ? { ...run, remat: 'nothing' } : { ...run, remat: 'nothing', model: model.with({ ...model.config as object, pipeline: { ...own, remat: 'nothing' } }) }
+}
+
+function onceOf(run: Run): number {
+  const [model, config] = [modelOf(run), trainerConfig(run)]
+  return globalFlops(graphOf(trainStep(model, config), [stateOf(model, config), model.batch]))
+}
+
 /** Plans a step. @throws LayoutError, DimError, UsageError as training does before it compiles */
 export function planRun(run: Run): PlannedRun {
   const model = modelOf(run)
@@ -103,7 +125,7 @@ export function planRun(run: Run): PlannedRun {
   const args = [stateOf(model, config), model.batch] as const
   const step = plan(trainStep(model, config), args, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
   const memory = memoryOf(step.local, step.donations)
-  const once = globalFlops(config.remat === 'nothing' ? step.graph : graphOf(trainStep(model, { ...config, remat: 'nothing' }), [...args]))
+  const once = policyOf(run) === 'nothing' ? globalFlops(step.graph) : onceOf(unrepeated(run))
   const bytesIn = (tree: unknown): number => placementTrees.flatten(tree).reduce((n, { leaf: p }) => n + sizeOf(localShape(p.shape, p.sharding, mesh)) * dtypes[p.dtype].bytes, 0)
   const [state] = step.placements
   const parameterBytes = bytesIn(state.params)
@@ -116,6 +138,6 @@ export function planRun(run: Run): PlannedRun {
       perDevice: { parameterBytes, stateBytes: bytesIn(state) - parameterBytes, activationBytes: memory.temporaries, peakBytes: memory.peak, flops: localFlops(step.local) },
       collectives: grouped(step.collectives), pipeline: model.pipeline ?? null,
     },
-    parameters: parameterCount(step), tensors, largest: largestOf(memory), flops: once, recomputed: globalFlops(step.graph) - once, skipsBlocks: hasOpenLoop(step.local), mesh, step,
+    parameters: parameterCount(step), tensors, largest: largestOf(memory), flops: once, recomputed: globalFlops(step.graph) - once, policy: policyOf(run), skipsBlocks: hasOpenLoop(step.local), mesh, step,
   }
 }

@@ -85,10 +85,11 @@ describe('plan', () => {
   })
 
   it('plans 10¹² parameters on 16,384 devices', async () => {
-    const { code, out } = await meshwork('plan', 'gpt-1t', '--mesh', 'batch=64,model=16,stage=16', '--json')
+    const { code, out } = await meshwork('plan', 'gpt-1t', '--mesh', 'batch=512,model=16,replica=2', '--layout', 'batch=replica,batch=batch,heads=model,hidden=model,vocab=model', '--set', 'batch=32768', '--json')
     expect(code).toBe(0)
-    expect(JSON.parse(out)).toMatchObject({ devices: 16_384, mesh: { batch: 64, model: 16, stage: 16 } })
-    expect((JSON.parse(out) as Plan).perDevice['flops']).toBeGreaterThan(1e15)
+    expect(JSON.parse(out)).toMatchObject({ devices: 16_384, mesh: { batch: 512, model: 16, replica: 2 }, pipeline: null })
+    // Six for each weight and token, of 131,072 tokens on each 16 devices.
+    expect((JSON.parse(out) as Plan).perDevice['flops']).toBeGreaterThan(6e12 * 131_072 / 16)
   })
 
   it('plans a run that was made', async () => {

@@ -1,7 +1,7 @@
 /** Layers of `nn` in random programs: attention of every kind, positions, norms over a batch, linear layers of every kind of weight. Of registry.ts; by the same rules. */
 import { broadcast, dim, full, iota, keyOf, loose, type Dim } from '../../src/engine/index.ts'
 import {
-  attention, balancedBias, balanceLoss, batchNorm, crossAttention, linear, localAttention, lora, moe, relativeBuckets, rotary, rotaryFrequencies, seeing, selfAttention, softCapped, talkingHeadsAttention, zLoss, type LinearWeight, type MoeDims, type MoeOptions, type MoeWeights, type RotaryScaling, type ScoreOptions, type Visibility,
+  attention, balancedBias, balanceLoss, batchNorm, crossAttention, linear, localAttention, lora, moe, relativeBuckets, rotary, rotaryFrequencies, seeing, selfAttention, softCapped, talkingHeadsAttention, zLoss, type Context, type LinearWeight, type MoeDims, type MoeOptions, type MoeWeights, type RotaryScaling, type ScoreOptions, type Visibility,
 } from '../../src/nn/index.ts'
 import { along, one, scalar } from './making.ts'
 import type { Making, Op, Step, T } from './program.ts'
@@ -125,6 +125,16 @@ export const layers: { readonly [name: string]: Op } = {
     const [here, there] = [loose(iota(dim('seq', size))), loose(iota(keys))]
     const visible = m.pick([() => undefined, () => there.lessEqual(s.x % size), () => here.cast(m.dtype).dot(m.ones([keys])).cast('i32').greaterEqual(there)], s.y)()
     return attention<string, string, string, string, string, string, string>(q, k, k.cos(), { headDim: headDim.name, kvSeq: keys.name }, { block: 1 + s.way % (size + 1), ...(visible === undefined ? {} : { visible }), ...(s.dim % 2 === 0 ? { isolate: true } : {}) }).rename('seq', d)
+  }),
+  /** In as many blocks as there are places, so that most layouts divide them. */
+  'attention in context': along((x, d, s, m, size) => {
+    if (x.shape.length > 3) return x
+    const headDim = m.free(s.way, 2, x)
+    const [q, seq] = [spread(x, headDim, m), dim(d, size)]
+    const visible = visibility(x, seq, seq, s, m)
+    return attention<string, string, string, string, string, string, string>(q, q.sin(), q.cos(), { headDim: headDim.name, kvSeq: d }, {
+      visible, context: m.pick<Context>([{ form: 'ring', blocks: size }, { form: 'gather', blocks: size }, { form: 'ulysses' }, ...(size % 2 === 0 && visible.causal && visible.keys.prefix === undefined ? [{ form: 'zigzag', blocks: size / 2 } as const] : [])], s.way), ...(s.x % 5 === 4 ? { softCap: 0.8 } : {}), ...(s.op % 3 === 0 ? { isolate: true } : {}),
+    }).mul(0.5)
   }),
   localAttention: along((x, d, s, m, size) => {
     if (x.shape.length > 3) return x

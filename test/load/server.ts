@@ -7,8 +7,8 @@ import { environment } from '../mpi/support.ts'
 import { tinyLlama } from '../support/tiny-models.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-export interface ServerOptions { readonly folder: string; readonly plugin: string; readonly ranks: number; readonly atOnce: number; readonly queue: number; readonly mpirun?: readonly string[] }
-export interface Running { readonly url: string; readonly pids: () => readonly number[]; /** With what code it ends. */ readonly ended: Promise<number | null>; stop(): Promise<number | null> }
+export interface ServerOptions { readonly folder: string; readonly plugin: string; readonly ranks: number; readonly atOnce: number; readonly queue: number; readonly mpirun?: readonly string[]; /** What is served; a tiny model that is made there unless said. */ readonly model?: string; readonly flags?: readonly string[]; readonly context?: number }
+export interface Running { readonly url: string; readonly pids: () => readonly number[]; /** With what code it ends. */ readonly ended: Promise<number | null>; /** SIGTERM unless said. */ stop(signal?: NodeJS.Signals): Promise<number | null> }
 
 /** The children of a process, and theirs. */
 function family(pid: number): readonly number[] {
@@ -17,9 +17,8 @@ function family(pid: number): readonly number[] {
   return [pid, ...children.flatMap(family)]
 }
 
-export async function startServer({ folder, plugin, ranks, atOnce, queue, mpirun = [] }: ServerOptions): Promise<Running> {
-  tinyLlama(join(folder, 'model'))
-  const serve = [process.execPath, join(root, 'bin', 'meshwork.js'), 'serve', join(folder, 'model'), '--plugin', plugin, '--port', '0', '--context', '64', '--at-once', String(atOnce), '--queue', String(queue), '--json', ...(ranks > 1 ? ['--batch', '2', '--model', String(ranks / 2)] : [])]
+export async function startServer({ folder, plugin, ranks, atOnce, queue, mpirun = [], model = tinyLlama(join(folder, 'model')), flags = [], context = 64 }: ServerOptions): Promise<Running> {
+  const serve = [process.execPath, join(root, 'bin', 'meshwork.js'), 'serve', model, '--plugin', plugin, '--port', '0', '--context', String(context), '--at-once', String(atOnce), '--queue', String(queue), '--json', ...(ranks > 1 ? ['--batch', '2', '--model', String(ranks / 2)] : []), ...flags]
   const [command, ...args] = [...ranks > 1 ? [...mpirun, '-n', String(ranks)] : [], ...serve] as [string, ...string[]]
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() })
   let [out, err, ready] = ['', '', false]
@@ -37,5 +36,5 @@ export async function startServer({ folder, plugin, ranks, atOnce, queue, mpirun
     })
     void ended.then(code => { reject(new Error(`the server ended with ${code}: ${err}`)) })
   })
-  return { url, ended, pids: () => family(child.pid ?? 0), stop() { child.kill('SIGTERM'); return ended } }
+  return { url, ended, pids: () => family(child.pid ?? 0), stop(signal = 'SIGTERM') { child.kill(signal); return ended } }
 }

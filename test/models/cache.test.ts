@@ -12,6 +12,7 @@ const odd: LlamaGiven = {
   ...sizes, kvHeads: 2, window: 3, unwindowed: [1], unturned: [2], localRope: { base: 100 }, norms: 'both', queryKeyNorms: 'heads', attentionBiases: 'all', feedBiases: true, gainsFromOne: true, scoreCap: 5, logitCap: 7, embedScale: 3,
 }
 const models: Readonly<Record<string, () => Llama | Gpt>> = {
+  'one over latents': () => llama(llamaSchema.parse({ ...sizes, headDim: 6, latent: { query: 5, keyValue: 4, turned: 4, value: 3, pairs: 'neighbours' } }), 1),
   'one with experts': () => llama(llamaSchema.parse({ ...sizes, kvHeads: 2, experts: { count: 4, chosen: 2, hidden: 6, dense: 1, shared: 4, sharedGate: true, scores: 'sigmoid', scale: 1.5, capacity: 4, biasRate: 0 } }), 1),
   'a Llama': () => llama({ ...llamaSchema.parse({ ...sizes, kvHeads: 2, tied: true }) }, 1), 'one with every option': () => llama(llamaSchema.parse(odd), 1), 'a GPT': () => gpt({ ...sizes, dropout: 0 }, 1),
 }

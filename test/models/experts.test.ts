@@ -134,7 +134,11 @@ describe('what no model of experts can have is refused', () => {
   test('and layers that periods do not divide', () => {
     expect(message(() => t5Model({ vocab: 16, source: 6, target: 4, encoderLayers: 3, decoderLayers: 2, embed: 8, heads: 2, headDim: 4, hidden: 8, gated: false, experts: { count: 4, slots: 2 } }))).toMatch(/encoderEvery is 2.*divides encoderLayers, which is 3/)
   })
-  test('files of DeepSeek-V3, whose attention is another, say so', () => {
-    expect(message(() => architectureNamed({ model_type: 'deepseek_v3' }))).toMatch(/"deepseek_v3" is not computed.*latents \(MLA\)/s)
+  test('and files of a DeepSeek whose attention is another', () => {
+    expect(message(() => architectureNamed({ model_type: 'deepseek_v32' }))).toMatch(/"deepseek_v32" is not computed.*an index of its own/s)
+  })
+  test('and attention over latents with options that it has not', () => {
+    const latent = { keyValue: 4, turned: 2, value: 4, pairs: 'halves' } as const
+    for (const [change, what] of [[{ latent }, /kvHeads/], [{ latent: { ...latent, turned: 3 }, kvHeads: 4 }, /turn an even part/], [{ latent, kvHeads: 4, queryKeyNorms: 'head' }, /queryKeyNorms/]] as const) expect(message(() => llamaModel({ ...sizes, ...change }))).toMatch(what)
   })
 })

@@ -42,7 +42,7 @@ export class Gate {
 }
 /** Its answers are as long as they may be, so that no test depends on where one ends. */
 const gated = (answering: Answering, gate: Gate): Answering => ({
-  context: answering.context, vocab: answering.vocab, encoder: false, adapters: [], load: () => answering.load(),
+  context: answering.context, vocab: answering.vocab, encoder: false, adapters: [], load: () => answering.load(), know: asked => answering.know(asked),
   ask(asked, signal) {
     const all = answering.ask({ ...asked, ignoreEnd: true }, signal)
     async function* slowly(): AsyncGenerator<Told> {
@@ -63,7 +63,7 @@ export async function openSite(options: Partial<ServerOptions> = {}): Promise<Si
   const made = await tiny(backend, { batch: 1, model: 1 }, { replicas: 1, requests: 3, blocks: 96, block: 8, context: 256, chunk: 16 })
   const gate = new Gate()
   const answering = made.answerer({ tokenizer })
-  const base: Answering = { context: answering.context, vocab, encoder: false, adapters: [], load: () => ({ ...answering.load(), step: 1200 }), ask: (asked, signal) => answering.ask(asked, signal) }
+  const base: Answering = { context: answering.context, vocab, encoder: false, adapters: [], load: () => ({ ...answering.load(), step: 1200 }), ask: (asked, signal) => answering.ask(asked, signal), know: asked => answering.know(asked) }
   const embedding = new EmbeddingQueue({ window: 16, run: rows => Promise.resolve(rows.map(() => Float32Array.of(1))) }, { turns: new Turns(alone), rows: 4, size: 1, vocab, queue: 1 })
   const server = await openServer({
     models: [{ name: 'vectors', created: 1, tokenizer, embedding }, { name: 'tiny', created: 1, answering: gated(answering, gate), tokenizer, template }, { name: 'base', created: 1, answering: gated(base, gate), tokenizer, template: undefined }], ...options,

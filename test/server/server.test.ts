@@ -90,7 +90,7 @@ describe('what is refused', () => {
   })
   test('what cannot be honoured', async () => {
     for (const [more, param] of [
-      [{ functions: [{}] }, 'functions'], [{ response_format: { type: 'json_object' } }, 'response_format'], [{ response_format: { type: 'xml' } }, 'response_format.type'], [{ guided_regex: 'a', guided_choice: ['a'] }, 'response_format'],
+      [{ functions: [{}] }, 'functions'], [{ chat_template: '{{ 1 }}' }, 'chat_template'], [{ response_format: { type: 'json_object' } }, 'response_format'], [{ response_format: { type: 'xml' } }, 'response_format.type'], [{ guided_regex: 'a', guided_choice: ['a'] }, 'response_format'],
       [{ messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }, 'messages.0'], [{ messages: [] }, 'messages'], [{ logit_bias: { 12: 1 } }, 'logit_bias'], [{ stop_token_ids: [12] }, 'stop_token_ids'], [{ stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop'], [{ top_logprobs: 3 }, 'top_logprobs'],
       [{ messages: [{ role: 'user', content: 'x'.repeat(80) }] }, 'messages'],
     ] as const) expect([JSON.stringify(more).slice(0, 60), ...await refused({ ...chat, ...more })]).toEqual([JSON.stringify(more).slice(0, 60), 400, param, 'invalid_request_error'])

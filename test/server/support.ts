@@ -2,7 +2,7 @@
 import type { ChatTemplate, Tokenizer } from '../../src/data/index.ts'
 import type { Answerer, AnswererOptions } from '../../src/serve/answerer.ts'
 import { openServer, type OpenServer, type ServerOptions } from '../../src/server/index.ts'
-import { constraints } from '../../src/serve/constrain.ts'
+import { constraints } from '../../src/serve/constraints/constrain.ts'
 import { answererOf, computing, end, vocab } from '../serve/traces.ts'
 
 const utf8 = new TextEncoder()
@@ -40,7 +40,8 @@ export interface Served { readonly server: OpenServer; readonly answerer: Answer
 export async function served(options: Partial<ServerOptions> = {}, answererOptions: Partial<AnswererOptions> = {}, of?: { readonly tokenizer: Tokenizer; readonly template: ChatTemplate }): Promise<Served> {
   const sizes = { replicas: 1, requests: 4, blocks: of === undefined ? 64 : 256, block: of === undefined ? 4 : 16, context: of === undefined ? 64 : 512, chunk: 8 }
   const steps = computing(sizes, of?.tokenizer.vocab)
-  const answerer = answererOf(sizes, { ...(of === undefined ? {} : { vocab: of.tokenizer.vocab, tokenizer: of.tokenizer, ends: [of.tokenizer.endOfText ?? 0], constrain: constraints(of.tokenizer), context: 512 }), ...answererOptions }, steps)
+  const constrained = constraints(of?.tokenizer ?? tokenizer)
+  const answerer = answererOf(sizes, { ...(of === undefined ? {} : { vocab: of.tokenizer.vocab, tokenizer: of.tokenizer, ends: [of.tokenizer.endOfText ?? 0], constrain: constraint => constrained.begin(constraint), context: 512 }), ...answererOptions }, steps)
   const log: object[] = []
   const server = await openServer({ models: [{ name: 'org/letters', created: 1, answering: answerer, tokenizer, template, ...of }], log: event => { log.push(event) }, ...options })
   const ask = (path: string, body?: unknown, init: RequestInit = {}): Promise<Response> =>

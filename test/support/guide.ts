@@ -38,9 +38,9 @@ function written<T>(blocks: readonly Shown[], f: (file: string) => T): T {
   }
 }
 
-/** What each block prints, run as one program for which 'meshwork' is this repository's build. */
-export const printed = (blocks: readonly Shown[]): { readonly outputs: readonly string[]; readonly stderr: string; readonly status: number | null } => written(blocks, file => {
-  const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', file], { cwd: root, encoding: 'utf8', timeout: testLimit })
+/** What each block prints, run as one program for which 'meshwork' is this repository's build. @param cwd where it runs; the repository unless said */
+export const printed = (blocks: readonly Shown[], cwd: string = root): { readonly outputs: readonly string[]; readonly stderr: string; readonly status: number | null } => written(blocks, file => {
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', import.meta.resolve('tsx'), file], { cwd, encoding: 'utf8', timeout: testLimit })
   return { outputs: stdout.split(`${mark}\n`), stderr, status }
 })
 

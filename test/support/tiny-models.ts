@@ -112,6 +112,12 @@ export const byteLevel = {
 const vocab = 264
 const chatTemplate = '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
 
+/** Adapters of a `tinyLlama`, as peft writes them. */
+export const tinyAdapters = (at: string, base: string, { rank = 2, seed = 9 }: { readonly rank?: number; readonly seed?: number } = {}): string => folder(at, {
+  'adapter_config.json': { peft_type: 'LORA', task_type: 'CAUSAL_LM', base_model_name_or_path: base, r: rank, lora_alpha: 8 * rank, target_modules: ['q_proj', 'o_proj'], lora_dropout: 0, bias: 'none', fan_in_fan_out: false },
+  'adapter_model.safetensors': safetensors(['q', 'o'].flatMap((part): Shapes => [[`base_model.model.model.layers.0.self_attn.${part}_proj.lora_A.weight`, rank, embed], [`base_model.model.model.layers.0.self_attn.${part}_proj.lora_B.weight`, embed, rank]]), seed),
+})
+
 /** Writes text and answers, with a chat template. Its vocabulary is longer than its tokenizer's. */
 export const tinyLlama = (at: string, { positions = 64, seed = 4 }: { readonly positions?: number; readonly seed?: number } = {}): string => folder(at, {
   'config.json': {

@@ -1,8 +1,7 @@
 /** Worker threads that do one job after another, and their results in the order of the jobs. */
-import { createRequire } from 'node:module'
-import { pathToFileURL } from 'node:url'
 import { Worker, type TransferListItem } from 'node:worker_threads'
 import { DataError, MeshworkError, UsageError, type Problem } from '../../core/errors.ts'
+import { threadEntry } from '../../io/thread.ts'
 
 /** What a worker does, by its name in worker.ts, and what it is told once. */
 export interface Task { readonly kind: string; readonly init: unknown }
@@ -23,14 +22,6 @@ function errorOf({ name, problem, stack }: Failure): Error {
   const error = known === undefined ? new Error(problem.what) : new known(problem)
   error.stack = stack
   return error
-}
-
-/** From the sources, Node has to be taught TypeScript in each thread anew. */
-function entry(): URL {
-  if (!import.meta.url.endsWith('.ts')) return new URL('./worker.js', import.meta.url)
-  const tsx = new URL('dist/esm/api/index.mjs', pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json')))
-  const program = `import { register } from ${JSON.stringify(tsx.href)}\nregister()\nawait import(${JSON.stringify(new URL('./worker.ts', import.meta.url).href)})`
-  return new URL(`data:text/javascript,${encodeURIComponent(program)}`)
 }
 
 /** One job after another: what does them keeps buffers and counts from one to the next, and a file's bytes are waited for in between. */
@@ -55,7 +46,7 @@ export class WorkerPool<Job, Result> {
   /** Without workers, `here` does the jobs in this thread: where there is little to do, starting one takes longer than that. */
   constructor(task: Task, count: number, here: () => (job: Job) => Promise<Result>) {
     this.#here = count === 0 ? oneByOne(here()) : undefined
-    const file = entry()
+    const file = threadEntry('./worker', import.meta.url)
     this.#members = Array.from({ length: count }, () => {
       // What Node itself was told, such as --input-type, is for the program it was started with.
       const worker = new Worker(file, { workerData: task, name: task.kind, execArgv: [] })

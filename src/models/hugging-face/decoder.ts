@@ -68,7 +68,7 @@ const normNames = {
 function pathsOf(c: LlamaConfig): { readonly path: string; readonly own: string; readonly from: number }[] {
   const { experts } = c
   const block = [
-    'query', 'key', 'value', 'out', ...Object.keys(normNames[c.norms]),
+    ...(c.latent === undefined ? ['query', 'key', 'value', 'out'] : [...(c.latent.query === undefined ? [] : ['queryDown', 'queryLatentNorm']), 'query', 'latentDown', 'turnedKey', 'latentNorm', 'keyValue', 'out']), ...Object.keys(normNames[c.norms]),
     ...(c.attentionBiases === 'none' ? [] : ['queryBias', 'keyBias', 'valueBias']), ...(c.attentionBiases === 'all' ? ['outBias'] : []), ...(c.queryKeyNorms === 'none' ? [] : ['queryNorm', 'keyNorm']),
   ]
   const dense = ['gate', 'up', 'down', ...(c.feedBiases ? ['gateBias', 'upBias', 'downBias'] : [])]

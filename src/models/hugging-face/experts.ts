@@ -1,10 +1,11 @@
-/** Decoders of experts as Hugging Face has them: Mixtral, Qwen 2 and 3 of experts, OLMoE, and dots.1, which has the routing and the shared experts of DeepSeek-V3. */
+/** Decoders of experts as Hugging Face has them: Mixtral, Qwen 2 and 3 of experts, OLMoE, DeepSeek-V2 and V3, and dots.1, which has V3's routing and shared experts. */
 import type { StoredAs } from '../../core/naming.ts'
 import type { ExpertsConfig } from '../experts-config.ts'
 import type { LlamaConfig, LlamaGiven } from '../llama-config.ts'
 import type { Llama } from '../llama.ts'
 import type { Architecture, JsonObject } from './architecture.ts'
 import { decoder, layerTypes, windowOf, type Decoder } from './decoder.ts'
+import { ropeOf } from './rope.ts'
 import type { Settings } from './settings.ts'
 
 type Of = Architecture<LlamaConfig, LlamaGiven, Llama>
@@ -95,7 +96,7 @@ export const olmoeArchitecture: Of = decoder({
 
 /** Routing of DeepSeek-V3, in the words of its files: sigmoids, biases that choose, groups of experts, shared experts. */
 function deepseekExperts(s: Settings): ExpertsConfig {
-  const [count, groups, best, hidden] = [s.count('n_routed_experts'), s.count('n_group', 1), s.count('topk_group', 1), s.count('moe_intermediate_size')]
+  const [count, groups, best, hidden] = [s.has('num_local_experts') ? s.count('num_local_experts') : s.count('n_routed_experts'), s.count('n_group', 1), s.count('topk_group', 1), s.count('moe_intermediate_size')]
   const dense = s.number('first_k_dense_replace', 0)
   if (!Number.isSafeInteger(dense) || dense < 0) throw s.wrong('first_k_dense_replace', 'give it a whole number of at least 0')
   s.only('output_router_logits', false)
@@ -118,4 +119,62 @@ export const dots1Architecture: Of = decoder({
     return { ...windowOf(s, layers, 'sliding_window', i => i >= from), attentionBiases: biases(s), experts: deepseekExperts(s) }
   },
   ownToConfig: c => ({ ...deepseekToConfig(given(c)), attention_bias: c.attentionBiases === 'all', sliding_window: c.window ?? null, layer_types: layerTypes(c) }),
+})
+
+/** Attention over latents, as DeepSeek's files have it: a latent and the turned part of keys in one tensor. */
+const latentNames = ({ latent }: LlamaConfig): Names => {
+  if (latent === undefined) return {}
+  const at = (name: string): string => layer(`self_attn.${name}.weight`)
+  const part = (from: number, dim: string): StoredAs => ({ name: at('kv_a_proj_with_mqa'), axes: [[dim], ['embed']], part: { axis: 0, from, of: latent.keyValue + latent.turned } })
+  const heads = ['kvHeads', 'group', 'headDim']
+  return {
+    ...(latent.query === undefined ? { query: { name: at('q_proj'), axes: [heads, ['embed']] } } : { queryDown: at('q_a_proj'), queryLatentNorm: at('q_a_layernorm'), query: { name: at('q_b_proj'), axes: [heads, ['queryLatent']] } }),
+    latentDown: part(0, 'keyLatent'), turnedKey: part(latent.keyValue, 'turned'), latentNorm: at('kv_a_layernorm'), keyValue: { name: at('kv_b_proj'), axes: [['kvHeads', 'keyParts'], ['keyLatent']] },
+    out: { name: at('o_proj'), axes: [['embed'], ['kvHeads', 'group', 'valueDim']] },
+  }
+}
+/** What products of queries and keys are multiplied by where windows were made longer. */
+const scaleOf = (headDim: number, { scaling }: LlamaConfig['rope']): Pick<LlamaConfig, 'scale'> => {
+  if (scaling?.type !== 'yarn' || (scaling.mscaleAllDim ?? 0) === 0 || scaling.factor <= 1) return {}
+  return { scale: (0.1 * (scaling.mscaleAllDim ?? 0) * Math.log(scaling.factor) + 1) ** 2 / Math.sqrt(headDim) }
+}
+/** Attention over latents, in the words of its files. */
+function latentOf(s: Settings, positions: number, pairs: 'neighbours' | 'halves'): Pick<LlamaConfig, 'headDim' | 'rope' | 'scale' | 'latent'> {
+  s.only('attention_bias', false)
+  s.ignore('qk_head_dim', 'head_dim')
+  const [turned, still] = [s.count('qk_rope_head_dim', 64), s.count('qk_nope_head_dim', 128)]
+  const rope = ropeOf(s, { positions: s.count('max_position_embeddings', positions), headDim: turned, base: 10000 })
+  return { headDim: still + turned, rope, ...scaleOf(still + turned, rope), latent: { ...(s.has('q_lora_rank') ? { query: s.count('q_lora_rank') } : {}), keyValue: s.count('kv_lora_rank', 512), turned, value: s.count('v_head_dim', 128), pairs } }
+}
+const latentToConfig = ({ latent, headDim }: LlamaConfig): JsonObject => ({
+  attention_bias: false, q_lora_rank: latent?.query ?? null, kv_lora_rank: latent?.keyValue ?? 0, qk_rope_head_dim: latent?.turned ?? 0, qk_nope_head_dim: headDim - (latent?.turned ?? 0), v_head_dim: latent?.value ?? 0, head_dim: latent?.turned ?? 0,
+})
+/** What is no part of the model here: how it was trained, and what tells several tokens at once. */
+const idle = ['num_mtp_layers', 'num_nextn_predict_layers', 'ep_size', 'moe_layer_freq', 'seq_aux', 'aux_loss_alpha'] as const
+
+export const deepseek2Architecture: Of = decoder({
+  modelType: 'deepseek_v2', classes: ['DeepseekV2ForCausalLM'], defaults: { positions: 2048 }, may: ['latent', 'scale'], names: latentNames,
+  experts: { names: () => ({ ...usual, ...matrices('shared', 'mlp.shared_experts') }), unsaid: c => (c.shared === 0 || c.shared % c.hidden !== 0 ? `shared = ${c.shared}` : c.within?.by === 'bestTwo' ? 'within.by = "bestTwo"' : saying({ renormalised: false }, ['scale', 'dense', 'shared', 'within'])(c)) },
+  own: s => {
+    s.ignore(...idle)
+    s.only('scoring_func', 'softmax')
+    for (const key of ['norm_topk_prob', 'mlp_bias'] as const) s.only(key, false)
+    const limited = s.oneOf('topk_method', ['greedy', 'group_limited_greedy'], 'greedy') === 'group_limited_greedy'
+    const within = limited ? { within: { groups: s.count('n_group'), chosen: s.count('topk_group'), by: 'best' as const } } : {}
+    s.ignore('n_group', 'topk_group')
+    const { biasRate: _, within: __, ...experts } = deepseekExperts(s)
+    return { ...latentOf(s, 2048, 'neighbours'), experts: { ...experts, ...within, scores: 'softmax', renormalised: false } }
+  },
+  ownToConfig: c => ({ ...deepseekToConfig(given(c)), ...latentToConfig(c), norm_topk_prob: false, topk_method: given(c).within === undefined ? 'greedy' : 'group_limited_greedy' }),
+})
+export const deepseek3Architecture: Of = decoder({
+  modelType: 'deepseek_v3', classes: ['DeepseekV3ForCausalLM'], defaults: { positions: 4096, kvHeads: 128 }, may: ['latent', 'scale'], names: latentNames,
+  experts: { names: () => ({ ...usual, routerBias: layer('mlp.gate.e_score_correction_bias'), ...matrices('shared', 'mlp.shared_experts') }), unsaid: deepseekUnsaid },
+  own: s => {
+    s.ignore(...idle)
+    s.only('scoring_func', 'sigmoid')
+    s.only('topk_method', 'noaux_tc')
+    return { ...latentOf(s, 4096, s.flag('rope_interleave', true) ? 'neighbours' : 'halves'), experts: deepseekExperts(s) }
+  },
+  ownToConfig: c => ({ ...deepseekToConfig(given(c)), ...latentToConfig(c), rope_interleave: c.latent?.pairs === 'neighbours' }),
 })

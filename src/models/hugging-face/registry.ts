@@ -4,7 +4,7 @@ import { didYouMean } from '../../core/nearest.ts'
 import { shown } from '../../core/shown.ts'
 import type { AnyArchitecture, JsonObject } from './architecture.ts'
 import { bertClassifierArchitecture, bertEmbedderArchitecture, bertMaskedArchitecture } from './bert.ts'
-import { dots1Architecture, mixtralArchitecture, olmoeArchitecture, qwen2MoeArchitecture, qwen3MoeArchitecture } from './experts.ts'
+import { deepseek2Architecture, deepseek3Architecture, dots1Architecture, mixtralArchitecture, olmoeArchitecture, qwen2MoeArchitecture, qwen3MoeArchitecture } from './experts.ts'
 import { gemma2Architecture, gemma3Architecture } from './gemma.ts'
 import { gpt2Architecture } from './gpt2.ts'
 import { llamaArchitecture, mistralArchitecture, olmo2Architecture, qwen2Architecture, qwen3Architecture, smollm3Architecture } from './llama.ts'
@@ -19,13 +19,12 @@ export type { AnyArchitecture, Architecture, Json, JsonObject, Wanted } from './
 
 /** Where a configuration of ours is of several, the first is what it is written as. */
 export const architectures: readonly AnyArchitecture[] = [
-  llamaArchitecture, mistralArchitecture, qwen2Architecture, qwen3Architecture, smollm3Architecture, phi3Architecture, olmo2Architecture, gemma2Architecture, gemma3Architecture, mixtralArchitecture, qwen3MoeArchitecture, qwen2MoeArchitecture, olmoeArchitecture, dots1Architecture, gpt2Architecture,
+  llamaArchitecture, mistralArchitecture, qwen2Architecture, qwen3Architecture, smollm3Architecture, phi3Architecture, olmo2Architecture, gemma2Architecture, gemma3Architecture, mixtralArchitecture, qwen3MoeArchitecture, qwen2MoeArchitecture, olmoeArchitecture, dots1Architecture, deepseek3Architecture, deepseek2Architecture, gpt2Architecture,
   bertMaskedArchitecture, bertClassifierArchitecture, bertEmbedderArchitecture, robertaMaskedArchitecture, robertaClassifierArchitecture, robertaEmbedderArchitecture, t5Architecture, switchArchitecture, vitArchitecture, resnetArchitecture,
 ]
 
 /** Types of which a part is known, and why the whole is not. */
-const latent = 'its attention is over latents (MLA), which is not computed'
-const notComputed: { readonly [type: string]: string } = { deepseek_v2: latent, deepseek_v3: latent, deepseek_v32: latent }
+const notComputed: { readonly [type: string]: string } = { deepseek_v32: 'its attention chooses what it sees by an index of its own' }
 
 /** The architecture of a `config.json`: of its `model_type`, and where there are several of the first of its `architectures` that is one. @throws UsageError that names the ones there are */
 export function architectureNamed(config: JsonObject): AnyArchitecture {
@@ -35,7 +34,7 @@ export function architectureNamed(config: JsonObject): AnyArchitecture {
   const known = [...new Set(architectures.map(a => a.modelType))]
   const wrong = (what: string, fix: string): UsageError => new UsageError({ code: 'architecture', what: `config.json: ${what}`, fix })
   if (typeof type !== 'string') throw wrong(`model_type is ${type === undefined || type === null ? 'missing' : shown(type)}`, `it says what the model is: one of ${known.join(', ')}`)
-  if (Object.hasOwn(notComputed, type)) throw wrong(`a model of type "${type}" is not computed`, `${notComputed[type]}; of DeepSeek's, routing and shared experts are: see dots1`)
+  if (Object.hasOwn(notComputed, type)) throw wrong(`a model of type "${type}" is not computed`, `${notComputed[type]}; deepseek_v3 is`)
   const found = architectures.filter(a => a.modelType === type)
   const [first] = found
   if (first === undefined) throw wrong(`a model of type "${type}" is not known`, didYouMean(type, known))

@@ -2,9 +2,9 @@
 import { dtypes, isFloat } from '../../core/dtype.ts'
 import { splatValue } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
-import { constant, partIndex } from '../build.ts'
 import { samePartial, type Context, type Partial, type Value } from '../context.ts'
 import { met, staysAtRest } from '../meet.ts'
+import { once } from '../once.ts'
 import { computable, landed, unified } from '../operands.ts'
 import { at, elementwise as alike, meetingResult, moving, result } from './partitioner.ts'
 import type { BinaryFn, ElementwiseAttrs } from '../../graph/ops.ts'
@@ -25,15 +25,6 @@ function addition(n: Node<'binary'>, values: readonly Value[], c: Context): read
   if (n.results[0]?.shape.length !== 0) return plain(n, values, c)
   const axes = [...new Set([...(l.partial?.axes ?? []), ...(r.partial?.axes ?? [])])]
   return sum(once(c, l, axes), once(c, r, axes), { kind: 'sum', axes })
-}
-
-/** A value partial over more axes: itself on the first device along those it was replicated over, zero elsewhere. */
-export function once(c: Context, v: Value, axes: readonly string[]): Value {
-  const more = axes.filter(a => v.partial?.axes.includes(a) !== true)
-  if (more.length === 0) return v
-  const index = partIndex(c, more)
-  const here = c.make('compare', [index, constant(c, 0, index)], { direction: 'EQ' })
-  return { ...v, node: c.make('select', [here, v.node, constant(c, 0, v.node)], {}) }
 }
 
 /** Multiplying or dividing addends by one number, a constant or a scalar that every device has, scales the sum. */

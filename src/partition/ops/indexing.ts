@@ -11,7 +11,7 @@ import { finest, ready, unified } from '../operands.ts'
 import type { LocalNode } from '../local.ts'
 import { met, wherever } from '../meet.ts'
 import { settle } from '../moves/vacate.ts'
-import { once } from './elementwise.ts'
+import { once } from '../once.ts'
 import { cumulative, sort, topK } from './order.ts'
 import { at, result, type Partitioners } from './partitioner.ts'
 

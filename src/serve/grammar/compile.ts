@@ -5,7 +5,7 @@ import { grammarOf, type Grammar } from './grammar.ts'
 import { jsonRules } from './json.ts'
 import { parseEbnf } from './ebnf.ts'
 import { schemaRules } from './json-schema.ts'
-import { machineOf } from './machine.ts'
+import { atMost, machineOf, type Limits } from './machine.ts'
 import { toolRules } from './tool-calls.ts'
 import { wholeRegex } from './regex.ts'
 import type { Vocabulary } from './vocabulary.ts'
@@ -23,12 +23,12 @@ const ways: { readonly [T in Constraint['type']]: (constraint: Extract<Constrain
 const longest = 2 ** 18
 const tooMuch = (): Error => wrong('the constraint is too large', `give ${longest} characters at most, and nothing that lies in each other without end`)
 
-/** @throws UsageError (`constraint`) that says what is wrong, or cannot be enforced: nothing is ignored */
-export function compileConstraint(constraint: Constraint, vocabulary: Vocabulary): Grammar {
+/** @throws UsageError (`constraint`) that says what is wrong, or cannot be enforced: nothing is ignored; what `limits` says where it is more */
+export function compileConstraint(constraint: Constraint, vocabulary: Vocabulary, limits: Limits = atMost): Grammar {
   try {
     if ((JSON.stringify(constraint) ?? '').length > longest) throw tooMuch()
     const rules = (ways[constraint.type] as (c: Constraint) => Rules)(constraint)
-    return grammarOf(machineOf(rules, 'root'), vocabulary)
+    return grammarOf(machineOf(rules, 'root', limits), vocabulary, limits)
   } catch (e) {
     // The stack: what lies in each other is followed by functions that call themselves.
     throw e instanceof RangeError ? tooMuch() : e

@@ -1,5 +1,5 @@
 /** Which tokens may come: a machine over bytes, walked along the tree of all tokens. */
-import type { Machine } from './machine.ts'
+import { atMost, type Limits, type Machine } from './machine.ts'
 import { States, type State } from './states.ts'
 import type { Vocabulary } from './vocabulary.ts'
 
@@ -19,8 +19,8 @@ const mostMasks = 1024
 /** Bytes that are tried before anything is answered. */
 const probed = 100
 
-export function grammarOf(machine: Machine, vocabulary: Vocabulary): Grammar {
-  const states = new States(machine)
+export function grammarOf(machine: Machine, vocabulary: Vocabulary, limits: Limits = atMost): Grammar {
+  const states = new States(machine, limits)
   states.probe(probed)
   const masks = new Map<State, Uint32Array>()
   /** Of states, and bytes, for how many more of them the same may come; −1 where nobody has asked. */

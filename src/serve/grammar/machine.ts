@@ -18,9 +18,20 @@ export interface Machine {
   readonly needs: Float64Array
 }
 
+/** How much a machine may be, and take; `beyond` is thrown where it is more. */
+export interface Limits {
+  readonly nodes: number
+  /** Places that are looked at for one mask. */
+  readonly work: number
+  readonly beyond: (what: 'nodes' | 'work') => Error
+}
+const tooLarge = (): Error => wrong('the constraint is too large', 'allow less at once')
+export const tooMany = (): Error => wrong('the constraint can be read in too many ways at once', 'say it so that what comes next tells where it belongs: repeats within repeats do not')
+/** The most that is done at all: a fraction of a second for one mask. */
+export const atMost: Limits = { nodes: 150_000, work: 400_000, beyond: what => (what === 'nodes' ? tooLarge() : tooMany()) }
+
 /** So many turns are written out; more are counted. */
 const unrolled = 3
-const mostNodes = 150_000
 /** Rules that are open within each other, and turns that are counted. */
 export const deepest = 256
 
@@ -117,10 +128,8 @@ function refuseLeftRecursion(rules: Rules, isEmpty: (e: Expr) => boolean): void 
   }
 }
 
-const tooLarge = (): Error => wrong('the constraint is too large', 'allow less at once')
-
 /** What is named in many places is written out in each: it is counted first, or a short text could stand for endlessly much. */
-function refuseLarge(rules: Rules): void {
+function refuseLarge(rules: Rules, { nodes, beyond }: Limits): void {
   const sizes = new Map<Expr, number>()
   const sizeOf = (e: Expr): number => {
     if (e.op === 'bytes' || e.op === 'rule') return 1
@@ -128,23 +137,23 @@ function refuseLarge(rules: Rules): void {
     if (known !== undefined) return known
     const found = e.op === 'repeat' ? 1 + sizeOf(e.item) * (e.max <= unrolled ? e.max : Math.max(1, e.max === Infinity && e.min <= unrolled ? e.min + 1 : 1)) : e.items.reduce((sum, item) => sum + sizeOf(item), 1)
     sizes.set(e, found)
-    if (found > mostNodes) throw tooLarge()
+    if (found > nodes) throw beyond('nodes')
     return found
   }
   let sum = 0
-  for (const e of rules.values()) if ((sum += sizeOf(e)) > 2 * mostNodes) throw tooLarge()
+  for (const e of rules.values()) if ((sum += sizeOf(e)) > 2 * nodes) throw beyond('nodes')
 }
 
-/** @throws UsageError for a rule that is not there, and for grammars that are too large */
-export function machineOf(rules: Rules, root: string): Machine {
-  refuseLarge(rules)
+/** @throws UsageError for a rule that is not there; what `limits` says for grammars that are too large */
+export function machineOf(rules: Rules, root: string, limits: Limits = atMost): Machine {
+  refuseLarge(rules, limits)
   const isEmpty = nullable(rules)
   refuseLeftRecursion(rules, isEmpty)
   const nodes: Node[] = [{ kind: 'return' }, { kind: 'again' }]
   const names = [...rules.keys()]
   const index = new Map(names.map((name, i) => [name, i]))
   const add = (node: Node): number => {
-    if (nodes.length >= mostNodes) throw tooLarge()
+    if (nodes.length >= limits.nodes) throw limits.beyond('nodes')
     return nodes.push(node) - 1
   }
   // Most bytes are those of fixed texts: they share their tables.

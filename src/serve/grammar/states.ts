@@ -1,6 +1,5 @@
 /** Where a machine may be after some bytes: a set of places, each with its stack, found once and known by its content. */
-import { wrong } from './expr.ts'
-import { deepest, type Machine, type Node } from './machine.ts'
+import { atMost, deepest, tooMany, type Limits, type Machine, type Node } from './machine.ts'
 
 /** A return, or a turn that is counted. Equal ones are one object. */
 interface Frame { readonly id: number; readonly node: number; readonly turn: number; readonly parent: Frame | undefined; readonly depth: number }
@@ -19,28 +18,26 @@ const mostPlaces = 2000
 /** States that are known at most: then they are found anew. */
 const mostStates = 10_000
 const mostFrames = 200_000
-/** Places that are looked at for one mask, at most: a fraction of a second. */
-const mostWork = 400_000
-
-const tooMany = (): Error => wrong('the constraint can be read in too many ways at once', 'say it so that what comes next tells where it belongs: repeats within repeats do not')
 
 export class States {
   readonly #machine: Machine
+  readonly #limits: Limits
   #states = new Map<string, State>()
   #frames = new Map<string, Frame>()
   #serial = 0
   #work = 0
   readonly start: State
 
-  constructor(machine: Machine) {
+  constructor(machine: Machine, limits: Limits = atMost) {
     this.#machine = machine
+    this.#limits = limits
     this.start = this.#state([{ node: machine.start, frame: undefined }])
   }
 
   /** What follows is for another mask: its work is counted anew. */
   begin(): void { this.#work = 0 }
 
-  /** @throws UsageError where there are too many ways to read what has come */
+  /** @throws UsageError where there are too many ways to read what has come; what the limits say where that takes too much */
   step(state: State, byte: number): State | null {
     const known = state.to[byte]
     if (known !== undefined) return known
@@ -89,7 +86,8 @@ export class States {
   /** Follows what is open in the most ways, so that what would be refused further on is refused now. @throws UsageError as `step` */
   probe(steps: number): void {
     for (let i = 0, state: State | undefined = this.start; i < steps && state !== undefined; i++) {
-      this.begin()
+      // Where little may be done, all of it together is little.
+      if (this.#limits === atMost) this.begin()
       const bytes = new Set<number>()
       for (const { node } of state.places) {
         bytes.add((this.#machine.nodes[node] as Extract<Node, { readonly kind: 'byte' }>).accepts.indexOf(1))
@@ -147,7 +145,8 @@ export class States {
       else go(frame.node, frame.parent)
     }
     this.#work += seen.size
-    if (found.length > mostPlaces || this.#work > mostWork) throw tooMany()
+    if (found.length > mostPlaces) throw tooMany()
+    if (this.#work > this.#limits.work) throw this.#limits.beyond('work')
     const key = `${mayEnd ? 1 : 0};${found.map(p => `${p.node},${p.frame?.id ?? -1}`).sort().join(';')}`
     let state = this.#states.get(key)
     if (state === undefined) {

@@ -76,3 +76,20 @@ def switch():
     experts = {'count': 4, 'slots': 3, 'encoderEvery': 2, 'decoderEvery': 2, 'jitter': 0.01, 'balance': 0, 'zLoss': 0}
     return {'model': model, 'inputs': {'source': source, 'target': target, 'labels': labels}, 'outputs': {'logits': logits},
             'loss': F.cross_entropy(logits.reshape(-1, 24), labels.reshape(-1), ignore_index=-100), 'settings': {'seq': 9, 'options': {'experts': experts}}}
+
+
+@case
+def deepseek_v3():
+    """Attention over latents, and windows made longer."""
+    own = {'num_hidden_layers': 2, 'num_key_value_heads': 4, 'n_routed_experts': 8, 'n_shared_experts': 1, 'moe_intermediate_size': 4, 'n_group': 4, 'topk_group': 2, 'first_k_dense_replace': 1, 'num_experts_per_tok': 3,
+           'q_lora_rank': 6, 'kv_lora_rank': 5, 'qk_rope_head_dim': 4, 'qk_nope_head_dim': 6, 'v_head_dim': 8,
+           'rope_parameters': {'rope_type': 'yarn', 'rope_theta': 500.0, 'factor': 4.0, 'original_max_position_embeddings': 16, 'mscale': 1.0, 'mscale_all_dim': 0.5, 'beta_fast': 3.0, 'beta_slow': 0.5}, 'max_position_embeddings': 64}
+    return routed(t.DeepseekV3Config(**{**{k: v for k, v in sizes.items() if k != 'head_dim'}, **own}), t.DeepseekV3ForCausalLM)
+
+
+@case
+def deepseek_v2():
+    """Groups of experts by their best one; queries of the stream itself."""
+    own = {'num_hidden_layers': 2, 'num_key_value_heads': 4, 'n_routed_experts': 8, 'n_shared_experts': 2, 'moe_intermediate_size': 4, 'topk_method': 'group_limited_greedy', 'n_group': 4, 'topk_group': 2, 'first_k_dense_replace': 1,
+           'num_experts_per_tok': 3, 'routed_scaling_factor': 1.5, 'q_lora_rank': None, 'kv_lora_rank': 6, 'qk_rope_head_dim': 4, 'qk_nope_head_dim': 6, 'v_head_dim': 8}
+    return routed(t.DeepseekV2Config(**{**{k: v for k, v in sizes.items() if k != 'head_dim'}, **own}), t.DeepseekV2ForCausalLM)
