@@ -54,7 +54,7 @@ export const forms: { readonly [name: string]: Compared } = {
   'Ulysses': { ...ring, context: { form: 'ulysses' }, layouts: { attention: { seq: [], heads: 'ring' } }, jax: 'shard_map' },
   'experts': { mesh: { data: 4 }, layout: { batch: 'data' }, params: { experts: 'data' }, model: 'experts', jax: 'GSPMD' },
   'images by height and width': { mesh: { high: 2, broad: 2 }, layout: { height: 'high', width: 'broad' }, model: 'images', jax: 'GSPMD' },
-  'pipeline, GPipe': { mesh: { stage: 4 }, layout: { stage: 'stage', layers: 'stage', vocab: 'stage' }, pipeline: { stages: 4, microbatches: 4, schedule: 'gpipe' }, jax: 'shard_map' },
+  'pipeline (GPipe)': { mesh: { stage: 4 }, layout: { stage: 'stage', layers: 'stage', vocab: 'stage' }, pipeline: { stages: 4, microbatches: 4, schedule: 'gpipe' }, jax: 'shard_map', torch: 'pipelining' },
 }
 
 const chosen = process.env['MESHWORK_BENCH_PARTS']?.split(',')

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, SequenceParallel, loss_parallel, parallelize_module
 from torch.nn import functional as F
@@ -38,6 +39,27 @@ class Sequences(peer.GPT):
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
+class Stage(torch.nn.Module):
+    """Layers of one process of a pipeline; the embedding on the first, and the head, which is tied to it, on the last."""
+    def __init__(self, model, index, count):
+        super().__init__()
+        each = len(model.blocks) // count
+        self.blocks, self.first, self.last = model.blocks[index * each:(index + 1) * each], index == 0, index == count - 1
+        if self.first or self.last:
+            self.tokens = model.tokens
+        if self.first:
+            self.positions = model.positions
+        if self.last:
+            self.norm = model.norm
+
+    def forward(self, x):
+        if self.first:
+            x = self.tokens(x) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        return F.linear(self.norm(x), self.tokens.weight) if self.last else x
+
+
 def adamw(params, o):
     """As gpt.optimizer; the fused one does not take DTensors and others together."""
     kinds = [[p for p in params if (p.dim() >= 2) == decays and isinstance(p, DTensor) == parts] for decays in (True, False) for parts in (True, False)]
@@ -64,6 +86,9 @@ class Rank:
         own = dist.get_rank() if len(rows) == len(axes) else self.mesh[rows[0]].get_local_rank() if rows else 0
         given = [np.fromfile(folder / f'batch.{i}', '<i4').reshape(2, batch, config['seq']) for i in range(batches)]
         self.batches = [tuple(torch.from_numpy(x).long().chunk(self.parts)[own].contiguous() for x in pair) for pair in given]
+        self.piped = way == 'pipelining'
+        if self.piped:
+            model = self.pipe(model, form['pipeline']['microbatches'])
         if tensors:
             peer.share_heads(model, axes['model'])
             model.parallelize(self.mesh['model'])
@@ -73,6 +98,9 @@ class Rank:
             fully_shard(model, mesh=self.mesh)
         # What is split, and over which processes its gradient's norm is summed. DDP keeps local parts in the place of DTensors.
         split = {name for name, p in model.named_parameters() if isinstance(p, DTensor) and any(place.is_shard() for place in p.placements)}
+        # A stage's parameters are its own, but for the embedding, which the first counts.
+        if self.piped:
+            split = {name for name, _ in model.named_parameters() if name != 'tokens.weight' or model.first}
         self.group = self.mesh['model' if tensors else list(axes)[-1]].get_group() if split else None
         self.model = DistributedDataParallel(model, device_mesh=self.mesh['data'], gradient_as_bucket_view=True) if 'DDP' in way else model
         named = [(name.removeprefix('module.'), p) for name, p in self.model.named_parameters()]
@@ -80,6 +108,24 @@ class Rank:
         self.adamw = adamw([p for _, p in named], optimizer)
         self.schedule = gpt.schedule(self.adamw, optimizer)
         return {'runtime': f'PyTorch {torch.__version__}, {dist.get_world_size()} gloo processes, threads each: {torch.get_num_threads()}'}
+
+    def pipe(self, model, microbatches):
+        index, count = dist.get_rank(), dist.get_world_size()
+        self.tied = dist.new_group([0, count - 1])
+        own = Stage(model, index, count)
+        own.train()
+        loss = lambda logits, targets: F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        self.pipeline = ScheduleGPipe(PipelineStage(own, index, count, torch.device('cpu')), microbatches, loss_fn=loss)
+        return own
+
+    def through(self, tokens, targets):
+        losses = []
+        self.pipeline.step(*([tokens] if self.model.first else []), **({'target': targets, 'losses': losses} if self.model.last else {}))
+        if self.model.first or self.model.last:
+            dist.all_reduce(self.model.tokens.weight.grad, group=self.tied)
+        loss = torch.stack(losses).mean().detach() if losses else torch.zeros(())
+        dist.broadcast(loss, dist.get_world_size() - 1)
+        return loss
 
     def local(self, params):
         for p in params:
@@ -89,17 +135,20 @@ class Rank:
 
     def clip(self):
         split, whole = self.local(self.split), self.local(self.whole)
+        counted = [] if self.piped else whole
         square = lambda of: torch.nn.utils.get_total_norm(of, foreach=True) ** 2 if of else torch.zeros(())
         total = square(split)
         if split:
             dist.all_reduce(total, group=self.group)
-        total = (total + square(whole)).sqrt()
+        total = (total + square(counted)).sqrt()
         torch._foreach_mul_(split + whole, (self.optimizer['clip'] / (total + 1e-6)).clamp(max=1))
 
     def train(self):
         self.adamw.zero_grad(set_to_none=True)
         given = self.batches[self.step % len(self.batches)]
-        if self.loss_parallel:
+        if self.piped:
+            loss = self.through(*given)
+        elif self.loss_parallel:
             with loss_parallel():
                 loss = self.model(*given)
                 loss.backward()
