@@ -38,12 +38,18 @@ async function beside(peer: Peer, mine: Worker, theirs: Worker, folder: string, 
       const way = peer.of(form)
       if (way === undefined || !wanted(name)) continue
       say(`${name}, ${peer.where}: compiling`)
-      notes.add((await ask<'open'>(mine, { do: 'open', form, optimizer, folder })).runtime)
       const { model = 'dense' } = form
-      if (model !== written) await ask<'save'>(mine, { do: 'save' })
-      written = model
       const told = { do: 'open', form: { ...form, way }, config: model === 'images' ? images : sizes, experts: model === 'experts' ? experts : null, batch, batches, optimizer, folder }
-      notes.add((await theirs.say(JSON.stringify(told)) as Answers['open']).runtime)
+      const opened = async (w: Worker, request: string): Promise<string> => (await w.say(request) as Answers['open']).runtime
+      const [own, peers] = [() => opened(mine, JSON.stringify({ do: 'open', form, optimizer, folder })), () => opened(theirs, JSON.stringify(told))]
+      // Both compile at once, but where ours has to write the weights first.
+      if (model === written) for (const runtime of await Promise.all([own(), peers()])) notes.add(runtime)
+      else {
+        notes.add(await own())
+        await ask<'save'>(mine, { do: 'save' })
+        notes.add(await peers())
+      }
+      written = model
       const steps = async (w: Worker, count: number): Promise<Answers['steps']> => ask<'steps'>(w, { do: 'steps', count })
       const apart = checkLosses(new Map([['ours', (await steps(mine, warmup)).losses], [peer.name, (await steps(theirs, warmup)).losses]]))
       const timed = (w: Worker) => async (): Promise<number> => median((await steps(w, visit)).ms.slice(1))
@@ -51,10 +57,12 @@ async function beside(peer: Peer, mine: Worker, theirs: Worker, folder: string, 
       for (const w of [mine, theirs]) await ask<'close'>(w, { do: 'close' })
       const [ours, other, over] = [median(times.get('ours') ?? []), median(times.get(peer.name) ?? []), ratio(times, 'ours', peer.name)]
       rows.push(row(`${name}, ${peer.where}`, ours, 'ms'), row(`${name}, ${peer.name} ${way}`, other, 'ms'), row(`${name} / ${peer.name} ${way}`, over, '', peer.goal))
-      table.push(tableRow([
+      const line = tableRow([
         name, way, `${ours.toFixed(0)} (${least(times, 'ours').toFixed(0)})`, `${other.toFixed(0)} (${least(times, peer.name).toFixed(0)})`,
         `${over.toFixed(2)}${over <= peer.goal ? '' : ', **falls short**'}`, (least(times, 'ours') / least(times, peer.name)).toFixed(2), apart.toExponential(0),
-      ]))
+      ])
+      table.push(line)
+      say(line)
     }
     const head = [tableRow([`form, ${peer.where}`, peer.name, 'ours: median, least ms', `${peer.name}'s`, `ratio (goal ≤ ${peer.goal.toFixed(1)})`, 'of the least', 'losses apart']), tableRow(Array.from({ length: 7 }, () => '---'))]
     return { notes: [...notes, ...table.length === 0 ? [] : [...head, ...table]], rows }
