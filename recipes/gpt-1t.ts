@@ -1,21 +1,23 @@
-/** A GPT of 10¹² parameters, to be planned rather than trained: `meshwork plan gpt-1t` says what it would take. */
+/** A GPT of 10¹² parameters, to be planned rather than trained: split by batch, by model and by layers, `meshwork plan gpt-1t` says what a step would take of 1,024 devices. */
 import { textData } from '../src/data/index.ts'
 import { gptModel } from '../src/models/index.ts'
 import { adamwCosine, defineRun, type Run } from '../src/train/index.ts'
 
 const run: Run = defineRun({
   name: 'gpt-1t',
-  model: gptModel({ vocab: 51_200, seq: 4096, layers: 96, embed: 29_184, heads: 240, headDim: 128, hidden: 116_736 }),
+  model: gptModel({
+    vocab: 51_200, seq: 4096, layers: 96, embed: 29_184, heads: 240, headDim: 128, hidden: 116_736,
+    // Blocks of attention are loops whose turns are counted as they run, which stages of a pipeline cannot have.
+    blockwise: 0, pipeline: { stages: 4, microbatches: 64, schedule: '1f1b', remat: 'everything' },
+  }),
   data: textData({}),
-  batch: 2048,
-  microbatches: 32,
+  batch: 1024,
   steps: { tokens: 20e12 },
-  mesh: { batch: 64, model: 16 },
-  layout: { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model' },
-  params: { embed: 'batch' },
+  mesh: { batch: 16, model: 16, stage: 4 },
+  layout: { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model', stage: 'stage', layers: 'stage' },
+  state: { embed: 'batch' },
   layouts: { residual: { seq: 'model' } },
   precision: { compute: 'bf16' },
-  remat: 'everything',
   optimizer: adamwCosine({ rate: 6e-5, warmup: 2000 }),
 })
 export default run

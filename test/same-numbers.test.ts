@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBackend, type Backend } from '../src/engine/index.ts'
 import { train } from '../src/train/train.ts'
 import { all } from './support/depth.ts'
-import { forms, small } from './support/parallel-runs.ts'
+import { formed, forms, small } from './support/parallel-runs.ts'
 
 /** Whether XLA takes this form, or else the simulator: it compiles for as long as ten forms are interpreted. */
 const compiled = (i: number): boolean => i % 4 === 1
@@ -25,7 +25,7 @@ describe.each(['simulate', 'cpu'])('%s', plugin => {
     expect(expected.at(-1)).toBeLessThan((expected[0] ?? 0) - 0.1)
   })
   test.each(forms.filter((_, i) => all || compiled(i) === (plugin === 'cpu')).map(m => [JSON.stringify(m), m] as const))('%s', async (_, change) => {
-    const { losses, evalLoss, liveAfter } = await train({ ...small, ...change }, { backend })
+    const { losses, evalLoss, liveAfter } = await train(formed(change), { backend })
     expect(losses).toHaveLength(expected.length)
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - (expected[i] ?? 0)) / (expected[i] ?? 1)).toBeLessThan(1e-5)
     expect(Math.abs((evalLoss ?? NaN) - heldOut) / heldOut).toBeLessThan(1e-5)

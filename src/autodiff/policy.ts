@@ -21,7 +21,7 @@ const isWeightContraction = (n: Node): boolean => {
   if (n.op === 'conv') return true
   if (n.op !== 'dot') return false
   if (isWeight(operand(n, 1))) return true
-  const right = names(shapeOf(operand(n, 1)))
+  const right = names(shapeOf(operand(n, 1))).filter(d => d !== n.attrs.each)
   return names(shapeOf(operand(n, 0))).every(d => n.attrs.over.includes(d) || !right.includes(d))
 }
 
@@ -32,10 +32,27 @@ const isLaidContraction = (n: Node): boolean => {
   return isWeightContraction(n) || (x !== undefined && isWeightContraction(x.op === 'convert' ? operand(x, 0) : x))
 }
 
+/**
+ * What a loop within a loop stacks for its own gradient: what is kept of a turn, and what enters it. Else all of that loop would run again for either. Under its own name where the
+ * stacked value has a dim of the loop's name, and is called otherwise there.
+ */
+const withStacks = (keep: Keep): Keep => {
+  const kept = (n: Node): boolean => {
+    if (keep(n)) return true
+    const loop = n.op === 'project' ? operand(n, 0) : undefined
+    if (n.op !== 'project' || loop?.op !== 'scan' || n.attrs.index < loop.attrs.carries) return false
+    const { body, carries } = loop.attrs
+    const stacked = body.outputs[n.attrs.index]
+    const value = stacked?.op === 'rename' ? operand(stacked, 0) : stacked
+    return value !== undefined && (body.inputs.slice(0, carries).some(p => p === value) || kept(value))
+  }
+  return kept
+}
+
 const policies = {
   everything: () => false,
   nothing: () => true,
-  'all-but-contractions': isLaidContraction,
+  'all-but-contractions': withStacks(isLaidContraction),
 } satisfies { readonly [policy: string]: Keep }
 
 /** Whether no collective is to be repeated: what partition finds to be one of the values that are computed again is kept, too. */
@@ -67,5 +84,5 @@ export function keeper(policy: Remat, roots: readonly Node[], further: readonly 
     throw new DimError({ code: 'unknown-name', what: `remat: no tensor is named "${name}"`, fix: known.size === 0 ? 'mark it with named(x, …)' : didYouMean(name, known), at: userSite() })
   }
   const kept = new Set(policy.keep)
-  return n => n.op === 'named' && kept.has(n.attrs.name)
+  return withStacks(n => n.op === 'named' && kept.has(n.attrs.name))
 }

@@ -12,12 +12,23 @@ function dependOnInputs(order: readonly Node[]): Set<Node> {
   return found
 }
 
+/** What loops within give, that a backward pass runs for its own ends: of the body's values alone, with no cotangent in them. */
+function loopsWithin(backward: readonly Node[], given: ReadonlySet<Node>): Set<Node> {
+  const [made, foreign] = [new Set<Node>(), new Set<Node>()]
+  for (const n of reachable(backward)) {
+    if ((n.op === 'input' && !given.has(n)) || n.inputs.some(i => foreign.has(i))) foreign.add(n)
+    else if (n.op === 'project' && operand(n, 0).op === 'scan') made.add(n)
+  }
+  return made
+}
+
 /** The body's values that `backward` needs and does not compute again: carries always, others where `keep` says so. */
 export function residuals(backward: readonly Node[], body: Graph, carries: number, keep: (n: Node) => boolean): Node[] {
   const order = reachable(body.outputs)
   const forward = dependOnInputs(order)
   const carry = new Set<Node>(body.inputs.slice(0, carries))
   const given = new Set<Node>(body.inputs)
+  const within = loopsWithin(backward, given)
   // What has a name is the same value as what is named, and gradients speak of either: the latter is kept for both.
   const named = new Set(order.filter(n => n.op === 'named' && keep(n)).map(n => operand(n, 0)))
   const kept = (n: Node): boolean => n.op !== 'named' && (named.has(n) || keep(n))
@@ -27,8 +38,8 @@ export function residuals(backward: readonly Node[], body: Graph, carries: numbe
   for (let m = stack.pop(); m !== undefined; m = stack.pop()) {
     if (seen.has(m)) continue
     seen.add(m)
-    if (carry.has(m) || (forward.has(m) && !given.has(m) && oneValue(m) && kept(m))) saved.add(m)
+    if (carry.has(m) || ((forward.has(m) || within.has(m)) && !given.has(m) && oneValue(m) && kept(m))) saved.add(m)
     else stack.push(...m.inputs)
   }
-  return [...body.inputs.slice(0, carries), ...order].filter(m => saved.delete(m))
+  return [...body.inputs.slice(0, carries), ...reachable([...body.outputs, ...saved])].filter(m => saved.delete(m))
 }

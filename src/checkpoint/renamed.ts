@@ -54,8 +54,9 @@ export async function renamed(source: Source, naming: Naming, parameters: readon
     const { dtype, tag } = wide ? { dtype: 'f32' as const, tag: 'F32' } : first.tensor
     const other = mixed && !wide ? own.find(o => o.tensor?.dtype !== dtype) : undefined
     if (other !== undefined) throw new FileError({ code: 'tensor-dtype', what: `${source.path}: ${first.name} is ${tag} and ${other.name} ${other.tensor?.tag}, and both are of one parameter`, fix: 'convert the weights to one dtype: meshwork checkpoint convert' })
+    const gaps = own.reduce((n, o) => n + o.piece.count, 0) < value.shape.reduce((n, d) => n * d.size, 1)
     const parts = own.map(({ piece, tensor }) => ({ piece, tensor: wide ? widened(tensor as SourceTensor) : tensor as SourceTensor }))
-    return [[path, { dtype, tag, shape: value.shape.map(d => d.size), dims: value.shape, read: (into, at) => readPieces(parts, dtypes[dtype ?? value.dtype].bytes, into, at) }]]
+    return [[path, { dtype, tag, shape: value.shape.map(d => d.size), dims: value.shape, read: (into, at) => { if (gaps) into.fill(0); return readPieces(parts, dtypes[dtype ?? value.dtype].bytes, into, at) } }]]
   }))
   return { path: source.path, tensors, close: () => source.close(), [Symbol.asyncDispose]: () => source.close() }
 }

@@ -66,12 +66,16 @@ export function storedTensors(naming: Naming, parameters: readonly Named<Shaped>
     const lies = part === undefined ? { run: count, stride: count, offset: 0 } : { run: size * inner, stride: part.of * inner, offset: part.from * inner }
     for (let i = 0; i < layers; i++) {
       let rest = i
-      const name = nameAt(stored.name, ...outer.map((_, k) => {
+      const numbers = outer.map((d, k) => {
         const inner = product(outer.slice(k + 1).map(d => d.size))
         const at = Math.floor(rest / inner)
         rest -= at * inner
-        return at
-      }))
+        const order = naming.order?.[d.name]
+        return order === undefined ? at : order[at]
+      })
+      const known = numbers.filter(at => at !== undefined)
+      if (known.length < numbers.length) continue
+      const name = nameAt(stored.name, ...known)
       const tensor = found.get(name) ?? { dtype, axes, pieces: [] }
       if (tensor.dtype !== dtype || tensor.axes.map(a => a.size).join() !== axes.map(a => a.size).join()) throw wrong(path, `"${name}" is ${tensor.dtype} of ${tensor.axes.map(a => a.size).join(' × ')} for another parameter, and ${dtype} of ${axes.map(a => a.size).join(' × ')} for it`)
       tensor.pieces.push({ path, from: i * count, count, ...lies })

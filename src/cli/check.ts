@@ -11,7 +11,7 @@ import { leavesOf, type Tree } from '../engine/index.ts'
 import { dtypeOf, shapeOf, type Node } from '../graph/node.ts'
 import { checkGraph } from '../partition/partition.ts'
 import { stateOf } from '../train/program.ts'
-import { checkMicrobatches, layoutsOf, meshOfRun, modelOf, type Run } from '../train/run.ts'
+import { checkMicrobatches, checkPipeline, layoutsOf, meshOfRun, modelOf, type Run } from '../train/run.ts'
 import { trainerConfig } from '../train/session.ts'
 import { formatBytes, shellWord } from './format.ts'
 
@@ -84,6 +84,7 @@ export function checkRun(run: Run, { onHost, setsFields, onPaper = false }: { re
   checkAxes(run, mesh, setsFields)
   checkMicrobatches(run)
   const model = modelOf(run)
+  checkPipeline(run, model)
   const inputsOf = (tree: Tree): Node<'input'>[] => leavesOf(tree).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
   const state = inputsOf(stateOf(model, trainerConfig(run)))
   const layouts = layoutsOf(run, model)

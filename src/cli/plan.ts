@@ -29,7 +29,7 @@ export const planCommand = (): Command => withPlanFlags(new Command('plan')
   .addHelpText('after', `
 Examples:
   $ npx meshwork plan gpt-tiny --batch 2 --model 2
-  $ npx meshwork plan gpt-1t --mesh batch=64,model=16 --json
+  $ npx meshwork plan gpt-1t --mesh batch=16,model=16,stage=4 --json
   $ npx meshwork plan gpt-tiny --batch 4 --params embed=batch --tensors
   $ npx meshwork plan gpt-tiny --batch 2 --model 2 --diff '--mesh batch=4 --layout batch=batch'
 

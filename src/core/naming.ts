@@ -24,6 +24,8 @@ export interface Naming {
   readonly prefix?: string
   /** Tensors of the other tool's model that ours leaves out because they hold nothing but zeros, with their shapes: written so, and refused where they hold anything else. */
   readonly zeros?: { readonly [name: string]: readonly number[] }
+  /** Of a dim that names count along, which number each of its indices has in them, where these are not in order: layers in the places of a pipeline. Undefined is in no file, and zeros. */
+  readonly order?: { readonly [dim: string]: readonly (number | undefined)[] }
   /** Names, with `*` for any characters, of tensors that say nothing: masks, positions that count up, a copy of what is tied. */
   readonly idle?: readonly string[]
   /**

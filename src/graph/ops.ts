@@ -62,8 +62,11 @@ export interface ElementwiseAttrs {
 
 /** What sums over dims. */
 export interface ContractionAttrs {
-  /** Contracts `over`, multiplies elementwise along every other shared dim. Dims: shared, left's own, right's own. */
-  dot: { readonly over: readonly string[] }
+  /**
+   * Contracts `over`, multiplies elementwise along every other shared dim. Dims: shared, left's own, right's own. `each` is a dim that both have because the same is computed
+   * many times over, as in each stage of a pipeline: it says nothing of what is contracted.
+   */
+  dot: { readonly over: readonly string[]; readonly each?: string }
   reduce: { readonly kind: ReduceKind; readonly over: readonly string[] }
 }
 

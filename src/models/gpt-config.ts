@@ -1,5 +1,6 @@
 /** What there is to set of a GPT. */
 import type { Context } from '../nn/context.ts'
+import type { PipelineConfig } from './pipelined.ts'
 
 export interface GptConfig {
   readonly vocab: number
@@ -32,6 +33,8 @@ export interface GptConfig {
   readonly biases?: 'mlp' | 'all' | undefined
   /** How many positions there are in the table that is learned, where windows are shorter; `seq` unless said. */
   readonly places?: number | undefined
+  /** Layers in stages, and batches in microbatches that go through them. */
+  readonly pipeline?: PipelineConfig | undefined
   /** Whether targets of −100 do not count. They never count where documents are packed, or where attention is not causal. */
   readonly masked?: boolean | undefined
 }

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { configurable, type Configurable, type Configured } from './configurable.ts'
 import type { GptConfig } from './gpt-config.ts'
 import { checkInContext, contextSchema } from './in-context.ts'
+import { pipelineSchema } from './pipelined.ts'
 import { gpt, type Gpt, type GptBatch, type GptBatchOf } from './gpt.ts'
 
 const count = z.int().min(1).max(2 ** 31 - 1)
@@ -14,13 +15,14 @@ type Shape = { [F in 'vocab' | 'seq' | 'layers' | 'embed' | 'heads' | 'headDim' 
   masked: z.ZodDefault<z.ZodBoolean>
   biases: z.ZodDefault<z.ZodEnum<{ mlp: 'mlp'; all: 'all' }>>
   places: z.ZodOptional<z.ZodInt>
+  pipeline: typeof pipelineSchema
   blockwise: z.ZodDefault<z.ZodUnion<readonly [z.ZodLiteral<'auto'>, z.ZodInt]>>
   context: typeof contextSchema
 }
 export const gptSchema: z.ZodObject<Shape, z.core.$strict> = z.strictObject({
   vocab: count, seq: count, layers: count, embed: count, heads: count, headDim: count, hidden: count, dropout: z.number().min(0).max(0.9).default(0), attentionDropout: z.number().min(0).max(0.9).default(0),
   attention: z.enum(['causal', 'prefix', 'bidirectional']).default('causal'), packed: z.boolean().default(false), masked: z.boolean().default(false),
-  biases: z.enum(['mlp', 'all']).default('mlp'), places: count.optional(), blockwise: z.union([z.literal('auto'), z.int().min(0)]).default('auto'), context: contextSchema,
+  biases: z.enum(['mlp', 'all']).default('mlp'), places: count.optional(), blockwise: z.union([z.literal('auto'), z.int().min(0)]).default('auto'), context: contextSchema, pipeline: pipelineSchema,
 }).superRefine((c, issues) => { checkInContext(c, (path, message) => { issues.addIssue({ code: 'custom', path: [path], message }) }) })
 
 type Whole = z.output<typeof gptSchema>

@@ -5,11 +5,12 @@ import { initialisers, param } from '../graph/param.ts'
 import type { Tensor } from '../graph/types.ts'
 import type { Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
+import { layersIn, stackedInit, stageDims } from './pipelined.ts'
 
-export type GptDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> }
-/** The dims of a GPT, for layouts and for reading its tensors. */
-export const gptDims = (c: GptConfig, batch: number): GptDims => dims({
-  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, headDim: c.headDim, hidden: c.hidden, layers: c.layers,
+export type GptDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'headDim' | 'hidden' | 'layers']: Dim<N> } & { readonly stage?: Dim<'stage'> }
+/** The dims of a GPT, for layouts and for reading its tensors; `stage` where it has a pipeline, of which `layers` are the places. */
+export const gptDims = (c: GptConfig, batch: number): GptDims => ({
+  ...dims({ batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, headDim: c.headDim, hidden: c.hidden, layers: layersIn(c) }), ...stageDims(c),
 })
 
 type Scaling = { readonly gain: Tensor<'embed'>; readonly bias: Tensor<'embed'> }
@@ -37,13 +38,15 @@ export type GptParams = {
   }
   readonly norm: Scaling
 }
-export function gptParameters({ vocab, seq, embed, heads, headDim, hidden, layers }: GptDims, { biases, places }: GptConfig, dtype: DType): GptParams {
-  const [weight, gain, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: 1 }, { dtype, init: 0 }]
+export function gptParameters({ vocab, seq, embed, heads, headDim, hidden, layers }: GptDims, config: GptConfig, dtype: DType): GptParams {
+  const { biases, places } = config
+  const [whole, one, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: 1 }, { dtype, init: 0 }]
+  const [weight, gain] = [stackedInit(config)(whole), stackedInit(config)(one)]
   // Residual branches start smaller, so that the stream's variance does not grow with depth.
-  const branch = { ...weight, init: initialisers.normal(0.02 / Math.sqrt(2 * layers.size)) }
+  const branch = stackedInit(config)({ ...whole, init: initialisers.normal(0.02 / Math.sqrt(2 * config.layers)) })
   return {
-    tokens: param('tokens', [vocab, embed], weight),
-    positions: param('positions', [{ ...seq, size: places ?? seq.size }, embed], weight),
+    tokens: param('tokens', [vocab, embed], whole),
+    positions: param('positions', [{ ...seq, size: places ?? seq.size }, embed], whole),
     blocks: {
       norm1: { gain: param('norm1.gain', [layers, embed], gain), bias: param('norm1.bias', [layers, embed], bias) },
       query: param('query', [layers, embed, heads, headDim], weight),
@@ -59,7 +62,7 @@ export function gptParameters({ vocab, seq, embed, heads, headDim, hidden, layer
         queryBias: param('queryBias', [layers, heads, headDim], bias), keyBias: param('keyBias', [layers, heads, headDim], bias), valueBias: param('valueBias', [layers, heads, headDim], bias), outBias: param('outBias', [layers, embed], bias),
       } : {}),
     },
-    norm: { gain: param('norm.gain', [embed], gain), bias: param('norm.bias', [embed], bias) },
+    norm: { gain: param('norm.gain', [embed], one), bias: param('norm.bias', [embed], bias) },
   }
 }
 type Contracted = 'query' | 'key' | 'value' | 'out' | 'up' | 'down'

@@ -2,11 +2,10 @@
 import type { DType } from '../core/dtype.ts'
 import { input } from '../graph/input.ts'
 import { dropout, fold, type Key } from '../graph/random.ts'
-import { scan } from '../graph/scan.ts'
 import type { Outcome } from '../graph/outcome.ts'
 import { slice } from '../graph/rearrange.ts'
-import { iota, loose } from '../graph/tensor.ts'
-import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
+import { loose } from '../graph/tensor.ts'
+import type { AnyTensor, Tensor, Without } from '../graph/types.ts'
 import { attend, selfAttention, type AttentionWeights, type ProjectionWeights, type ScoreOptions } from '../nn/attention.ts'
 import { cacheInputs, reading, type CacheSize, type Fed, type KeyValues } from '../nn/cache.ts'
 import { gelu } from '../nn/activations.ts'
@@ -18,11 +17,13 @@ import { biasesOf, gptDims, gptParameters, type GptDims, type GptParams, type Gp
 import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
+import { layersOf, toldOf } from './pipelined.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 export type { GptBatch, GptBatchOf } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
+type Stacked = { readonly block: GptWeights['blocks']; readonly index: Tensor<'layers'> }
 
 /**
  * The layouts that a GPT names: `residual` is that of the stream between the layers, and of what is done to it there: norms, dropout, sums. With `seq` on the axis that heads and `hidden` lie on, it is
@@ -56,39 +57,46 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   const masked = config.masked === true || packed || attention !== 'causal'
   const d = gptDims(config, batch)
   const params = gptParameters(d, config, rest)
+  const layers = layersOf(config, d.layers)
 
   const residual = (x: Stream): Stream => x.relayout('residual', layouts.residual)
   const norm = (x: Stream, { gain, bias }: GptWeights['norm']): Stream => layerNorm(residual(x), d.embed, gain, bias).relayout('compute')
-  const walk = <C extends Tree>(p: GptWeights, { tokens, positions }: Inputs, key: Key | undefined, carried: C, attendedIn: (layer: Scalar, carried: C, x: Stream, w: AttentionWeights, scoring: ScoreOptions) => { readonly out: Stream; readonly carried: C }): { readonly states: Stream; readonly carried: C } => {
-    const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
+  const drop = (x: Stream, k: Key | undefined, use: number): Stream => (k === undefined ? x : dropout(fold(k, use), x, config.dropout))
+  const entering = (p: GptWeights, { tokens, positions }: Inputs, key: Key | undefined): Stream => {
     const found = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
-    const embedded = drop((positions === undefined ? found.add(slice(p.positions, d.seq, { end: d.seq.size })) : found.add(residual(p.positions.take(d.seq, positions)))).cast(compute), key, 0)
-    const [{ x: out, carried: last }] = scan(d.layers, { x: embedded, carried: carried as Tree }, { block: p.blocks, index: iota(d.layers) }, ({ x, carried: before }, { block, index }) => {
-      const own = key === undefined ? undefined : fold(key, index)
-      const weights = {
-        query: block.query, key: block.key, value: block.value, out: block.out,
-        ...biasesOf(block, compute),
-      }
-      const found = attendedIn(index, before as C, norm(x, block.norm1), weights as AttentionWeights, { dropout: own === undefined || attentionDropout === 0 ? undefined : { key: fold(own, 3), rate: attentionDropout } })
-      const y = x.add(drop(residual(found.out), own, 1))
-      const up = linear(norm(y, block.norm2), block.up, d.embed).add(block.upBias.cast(compute))
-      return [{ x: y.add(drop(residual(linear(gelu(up), block.down, d.hidden)).add(block.downBias.cast(compute)), own, 2)), carried: found.carried as Tree }, {}] as const
-    })
-    return { states: norm(out, p.norm), carried: last as C }
+    return drop((positions === undefined ? found.add(slice(p.positions, d.seq, { end: d.seq.size })) : found.add(residual(p.positions.take(d.seq, positions)))).cast(compute), key, 0)
+  }
+  const stackedOf = (p: GptWeights): Stacked => ({ block: p.blocks, index: layers.index })
+  const layer = (x: Stream, { block, index }: Without<Stacked, 'layers'>, key: Key | undefined, attended: (x: Stream, w: AttentionWeights, scoring: ScoreOptions) => Stream): Stream => {
+    const own = key === undefined ? undefined : fold(key, index)
+    const weights = {
+      query: block.query, key: block.key, value: block.value, out: block.out,
+      ...biasesOf(block, compute),
+    }
+    const found = attended(norm(x, block.norm1), weights as AttentionWeights, { dropout: own === undefined || attentionDropout === 0 ? undefined : { key: fold(own, 3), rate: attentionDropout } })
+    const y = x.add(drop(residual(found), own, 1))
+    const up = linear(norm(y, block.norm2), block.up, d.embed).add(block.upBias.cast(compute))
+    return y.add(drop(residual(linear(gelu(up), block.down, d.hidden)).add(block.downBias.cast(compute)), own, 2))
   }
   const order = orderOf(config.context, d.seq)
-  /** In the order that the model computes in. */
-  const hidden = (p: GptWeights, unordered: Inputs, key: Key | undefined): Stream => {
-    const given = order.inputs(unordered)
-    const { segments, prefix } = given
+  /** Of inputs in the order that the model computes in. */
+  const inWindow = ({ segments, prefix }: Inputs, key: Key | undefined) => {
     const seen = { ...blocksOf(config), ...(config.context === undefined ? {} : { context: config.context }), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
-    return walk(p, given, key, {}, (_, carried, x, w, scoring) => ({ out: selfAttention(x, w, d, { ...seen, ...scoring }), carried })).states
+    return (x: Stream, now: Without<Stacked, 'layers'>): Stream => layer(x, now, key, (x, w, scoring) => selfAttention(x, w, d, { ...seen, ...scoring }))
   }
-  const logits = (p: GptWeights, given: Inputs, key?: Key) => hidden(p, given, key).dot(weightIn(p.tokens, d.embed, compute), d.embed)
-  const loss = (p: GptWeights, { targets, ...given }: GptBatch & Inputs, key?: Key): Outcome => nextTokenLoss(logits(p, given, config.dropout > 0 || attentionDropout > 0 ? key : undefined), d.vocab, order.targets(targets), { masked, training: key !== undefined })
+  const hidden = (p: GptWeights, unordered: Inputs): Stream => {
+    const given = order.inputs(unordered)
+    return norm(layers.through(entering(p, given, undefined), stackedOf(p), inWindow(given, undefined)), p.norm)
+  }
+  const logitsOf = (p: GptWeights, x: Stream): Tensor<'batch' | 'seq' | 'vocab'> => x.dot(weightIn(p.tokens, d.embed, compute), d.embed)
+  const loss = (p: GptWeights, { targets, ...unordered }: GptBatch & Inputs, key?: Key): Outcome => {
+    const given = order.inputs(unordered)
+    const drawn = config.dropout > 0 || attentionDropout > 0 ? key : undefined
+    return layers.loss(entering(p, given, drawn), stackedOf(p), inWindow(given, drawn), { targets: order.targets(targets) }, (x, { targets }) => nextTokenLoss(logitsOf(p, norm(x, p.norm)), d.vocab, targets, { masked, training: key !== undefined }))
+  }
   const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
   const made: Gpt<GptBatch & Partial<Extras>> = {
-    dims: d,
+    dims: d as Required<GptDims>,
     layouts,
     params,
     batch: {
@@ -98,18 +106,19 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     ...(masked ? { ignored: ignore } : {}),
     linear: { 'blocks.query': ['embed'], 'blocks.key': ['embed'], 'blocks.value': ['embed'], 'blocks.out': ['heads', 'headDim'], 'blocks.up': ['embed'], 'blocks.down': ['hidden'] },
     itemsPerBatch: batch,
+    ...toldOf(config),
     tokensPerBatch: batch * config.seq,
-    logits: (p, given) => order.back(logits(p, given)),
-    states: (p, given) => order.back(hidden(p, given, undefined)),
+    logits: (p, given) => order.back(logitsOf(p, hidden(p, given))),
+    states: (p, given) => order.back(hidden(p, given)),
     cache: (size, dtype) => cacheInputs(size, [d.heads, d.headDim], dtype),
     extend: (p, cache, fed, size) => {
       const read = reading(size, fed, d.kvSeq.name)
-      const { states, carried } = walk(p, fed as unknown as Inputs, undefined, cache, (layer, before, x, w) => {
+      const { x, carried } = layers.walk({ x: entering(p, fed as unknown as Inputs, undefined), carried: cache }, stackedOf(p), ({ x, carried: before }, now) => {
         let after = before
-        const out = attend(x, x, w as unknown as ProjectionWeights, d, { visible: read.visible(undefined) }, (ks, vs) => { const found = read.through(layer, before, ks, vs); after = found.cache; return found })
-        return { out, carried: after }
+        const next = layer(x, now, undefined, (x, w) => attend(x, x, w as unknown as ProjectionWeights, d, { visible: read.visible(undefined) }, (ks, vs) => { const found = read.through(now.index, before, ks, vs); after = found.cache; return found }))
+        return { x: next, carried: after }
       })
-      return { states, cache: carried } as unknown as Extended
+      return { states: norm(x, p.norm), cache: carried } as unknown as Extended
     },
     head: (p, states) => loose(states).dot(weightIn<string, string>(p.tokens as Weight<string>, d.embed, compute), d.embed.name),
     loss,

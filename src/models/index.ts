@@ -5,6 +5,7 @@ export { gpt, gptLayouts, type Gpt, type GptBatch, type GptBatchOf } from './gpt
 export { gptDims, type GptParams, type GptWeights } from './gpt-params.ts'
 export type { GptConfig } from './gpt-config.ts'
 export { gptModel, gptSchema } from './gpt-model.ts'
+export type { PipelineConfig } from './pipelined.ts'
 export { llama, llamaLayouts, type Llama } from './llama.ts'
 export { llamaDims, splitOfHeads, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
 export { llamaSchema, type LlamaConfig, type LlamaGiven, type Rope } from './llama-config.ts'

@@ -5,6 +5,7 @@ import type { RotaryScaling } from '../nn/frequencies.ts'
 import type { LatentConfig } from './latent.ts'
 import { expertsSchema, type ExpertsConfig, type ExpertsGiven } from './experts-config.ts'
 import { checkInContext, contextSchema } from './in-context.ts'
+import { pipelineSchema, type PipelineConfig } from './pipelined.ts'
 
 /** Rotary positions. */
 export interface Rope {
@@ -74,6 +75,8 @@ export interface LlamaConfig {
    * which a recipe has split heads instead: `layouts: { attention: { seq: [], heads: AXIS } }`.
    */
   readonly context?: Context | undefined
+  /** Layers in stages, and batches in microbatches that go through them. */
+  readonly pipeline?: PipelineConfig | undefined
   /** Windows of several documents: `segments` says whose a token is, `positions` where in it. Documents do not see each other. */
   readonly packed: boolean
   /** Whether targets of −100 do not count. They never count where documents are packed. */
@@ -105,10 +108,11 @@ const schema = z.strictObject({
   activation: z.enum(['silu', 'gelu', 'geluExact']).default('silu'), epsilon: z.number().min(0).default(1e-5), norms: z.enum(['before', 'after', 'both']).default('before'), gainsFromOne: z.boolean().default(false),
   queryKeyNorms: z.enum(['none', 'head', 'heads']).default('none'), attentionBiases: z.enum(['none', 'qkv', 'all']).default('none'), feedBiases: z.boolean().default(false), tied: z.boolean().default(false),
   scale: above.optional(), scoreCap: above.optional(), logitCap: above.optional(), embedScale: above.default(1), rope: rope.prefault({}), localRope: rope.optional(), unturned: someLayers,
-  window: count.optional(), unwindowed: someLayers, blockwise: z.union([z.literal('auto'), z.int().min(0)]).default('auto'), packed: z.boolean().default(false), masked: z.boolean().default(false), context: contextSchema,
+  window: count.optional(), unwindowed: someLayers, blockwise: z.union([z.literal('auto'), z.int().min(0)]).default('auto'), packed: z.boolean().default(false), masked: z.boolean().default(false), context: contextSchema, pipeline: pipelineSchema,
 }).superRefine((c, issues) => {
   const wrong = (path: string, message: string): void => { issues.addIssue({ code: 'custom', path: [path], message }) }
   checkInContext(c, wrong)
+  if (c.pipeline !== undefined && c.experts !== undefined) wrong('pipeline', 'leave it out where there are experts: what they balance is told of all layers together')
   if (c.heads % (c.kvHeads ?? c.heads) !== 0) wrong('kvHeads', `give a number that divides heads, which is ${c.heads}`)
   for (const field of ['unturned', 'unwindowed'] as const) if (c[field].some(i => i >= c.layers)) wrong(field, `give layers from 0 to ${c.layers - 1}`)
   for (const field of ['rope', 'localRope'] as const) {
@@ -121,6 +125,7 @@ const schema = z.strictObject({
     if (odd !== undefined) wrong(odd[0], 'attention over latents has no such option: leave it out')
   }
   if (c.experts !== undefined && c.experts.dense >= c.layers) wrong('experts', `dense is ${c.experts.dense}: leave layers that have experts, of ${c.layers}`)
+  if (c.experts !== undefined && c.context?.form === 'zigzag' && (c.experts.capacity !== undefined || c.experts.groups > 1)) wrong('context', 'give form ring, or experts neither capacity nor groups: zigzag has tokens in another order, and others of them would be dropped')
   if (c.experts !== undefined && c.feedBiases) wrong('feedBiases', 'experts have no biases: leave it out')
   if (c.window === undefined && (c.localRope !== undefined || c.unwindowed.length > 0)) wrong('window', 'give one where layers differ by it')
 }).transform(c => ({ ...c, kvHeads: c.kvHeads ?? c.heads }))

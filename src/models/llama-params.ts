@@ -8,12 +8,16 @@ import { expertDims, routedParameters, routedQuantized, type ExpertDims, type Ro
 import { latentDims, latentParameters, latentQuantized, type LatentDims, type LatentProjections, type LatentWeights } from './latent.ts'
 import { gatedParameters, gatedQuantized, type Drawn, type Gated, type GatedWeights } from './feed-forward.ts'
 import type { LlamaConfig } from './llama-config.ts'
+import { layersIn, stackedInit, stageDims } from './pipelined.ts'
 
-export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers' | Exclude<keyof ExpertDims, 'embed'> | keyof LatentDims]: Dim<N> }
-/** The dims of a decoder, for layouts and for reading its tensors. Heads are `kvHeads` × `group`: a rule for either splits them, one for `heads` nothing. Those of experts and of latents are there where the configuration has some. */
-export const llamaDims = (c: LlamaConfig, batch: number): LlamaDims => dims({
-  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: c.layers, ...expertDims(c.experts), ...latentDims(c.latent, c.headDim),
-}) as LlamaDims
+export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers' | Exclude<keyof ExpertDims, 'embed'> | keyof LatentDims]: Dim<N> } & { readonly stage?: Dim<'stage'> }
+/**
+ * The dims of a decoder, for layouts and for reading its tensors. Heads are `kvHeads` × `group`: a rule for either splits them, one for `heads` nothing. Those of experts and of latents are there where the configuration has
+ * some, and `stage` where it has a pipeline, of which `layers` are the places.
+ */
+export const llamaDims = (c: LlamaConfig, batch: number): LlamaDims => ({ ...dims({
+  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: layersIn(c), ...expertDims(c.experts), ...latentDims(c.latent, c.headDim),
+}), ...stageDims(c) }) as LlamaDims
 
 /** Which dim of the heads so many devices can split: that of keys and values, else those that share one; none where neither has as many. */
 export const splitOfHeads = ({ kvHeads, group }: { readonly [N in 'kvHeads' | 'group']: { readonly size: number } }, devices: number): 'kvHeads' | 'group' | undefined =>
@@ -50,7 +54,7 @@ export type LlamaWeights = { readonly tokens: Weight<'vocab' | 'embed'>; readonl
 /** The layers without experts that come before those with them, and the others: how many, and the number of the first. */
 export function stagesOf(c: LlamaConfig): readonly { readonly name: 'first' | 'blocks'; readonly from: number; readonly size: number; readonly routed: boolean }[] {
   const dense = c.experts?.dense ?? 0
-  const last = { name: 'blocks', from: dense, size: c.layers - dense, routed: c.experts !== undefined } as const
+  const last = { name: 'blocks', from: dense, size: layersIn(c) - dense, routed: c.experts !== undefined } as const
   return dense === 0 ? [last] : [{ name: 'first', from: 0, size: dense, routed: false }, last]
 }
 
@@ -78,13 +82,14 @@ function blockOf(c: LlamaConfig, { embed, kvHeads, group, headDim, ...d }: Llama
 
 export function llamaParameters(c: LlamaConfig, d: LlamaDims, dtype: DType): LlamaParams {
   const { vocab, embed } = d
-  const [weight, gain, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: c.gainsFromOne ? 0 : 1 }, { dtype, init: 0 }]
+  const [whole, one, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: c.gainsFromOne ? 0 : 1 }, { dtype, init: 0 }]
+  const [weight, gain] = [stackedInit(c)(whole), stackedInit(c)(one)]
   // Residual branches start smaller, so that the stream's variance does not grow with depth.
-  const branch = { ...weight, init: initialisers.normal(0.02 / Math.sqrt(2 * c.layers)) }
+  const branch = stackedInit(c)({ ...whole, init: initialisers.normal(0.02 / Math.sqrt(2 * c.layers)) })
   const stacks = Object.fromEntries(stagesOf(c).map(({ name, size, routed }) => [name, blockOf(c, d, { name: 'layers', size }, { weight, gain, bias, branch }, routed)]))
   return {
-    tokens: param('tokens', [vocab, embed], weight), ...stacks as Pick<LlamaParams, 'first' | 'blocks'>, norm: param('norm', [embed], gain),
-    ...(c.tied ? {} : { head: param('head', [vocab, embed], weight) }),
+    tokens: param('tokens', [vocab, embed], whole), ...stacks as Pick<LlamaParams, 'first' | 'blocks'>, norm: param('norm', [embed], one),
+    ...(c.tied ? {} : { head: param('head', [vocab, embed], whole) }),
   }
 }
 

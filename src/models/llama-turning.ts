@@ -2,22 +2,16 @@
 import { full, loose, where } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor } from '../graph/types.ts'
 import { rotaryFrequencies } from '../nn/frequencies.ts'
-import { numbersAlong } from '../nn/numbers.ts'
 import { rotaryAngles, type Angles } from '../nn/rotary.ts'
 import type { LlamaConfig, Rope } from './llama-config.ts'
 import type { LlamaDims } from './llama-params.ts'
-
-/** Numbers of each layer: undefined where all have the same. */
-export const differing = (d: LlamaDims, of: (layer: number) => number): Tensor<'layers'> | undefined => {
-  const values = Array.from({ length: d.layers.size }, (_, i) => of(i))
-  return values.every(v => v === values[0]) ? undefined : numbersAlong(d.layers, values, 'i32')
-}
+import type { Layers } from './pipelined.ts'
 
 /** How the queries and keys of each layer are turned: by angles made once, chosen by the layer's number where layers differ. */
-export function turning(c: LlamaConfig, d: LlamaDims, positions: AnyTensor): { readonly kinds: Tensor<'layers'> | undefined; readonly anglesOf: (kind: Scalar | undefined) => Angles | undefined } {
+export function turning(c: LlamaConfig, d: LlamaDims, { differing }: Layers, positions: AnyTensor): { readonly kinds: Tensor<'layers'> | undefined; readonly anglesOf: (kind: Scalar | undefined) => Angles | undefined } {
   const angles = ({ base, share, scaling }: Rope): Angles => rotaryAngles(positions, c.latent === undefined ? d.headDim : d.turned, rotaryFrequencies({ size: c.latent?.turned ?? Math.floor(c.headDim * share), base, seq: c.seq, scaling }))
   const kindOf = (layer: number): number => (c.unturned.includes(layer) ? 2 : c.localRope !== undefined && !c.unwindowed.includes(layer) ? 1 : 0)
-  const kinds = differing(d, kindOf)
+  const kinds = differing(kindOf)
   const made = [angles(c.rope), ...(c.localRope === undefined ? [] : [angles(c.localRope)])] as const
   return {
     kinds,

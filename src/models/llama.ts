@@ -26,10 +26,11 @@ import type { ExpertsConfig } from './experts-config.ts'
 import type { LlamaConfig } from './llama-config.ts'
 import { llamaDims, llamaParameters, llamaQuantized, stagesOf, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
 import { latentHeads, latentLinear, latentOut, type LatentWeights } from './latent.ts'
-import { differing, turning } from './llama-turning.ts'
+import { turning } from './llama-turning.ts'
 import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
+import { layersOf, toldOf } from './pipelined.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
@@ -68,6 +69,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const c: LlamaConfig = config
   const d = llamaDims(c, batch)
   const params = llamaParameters(c, d, rest)
+  const layers = layersOf(c, d.layers)
   const masked = c.masked || c.packed
   const layouts = decoderLayouts(c.context)
   // Keys of a sequence that is split lie as it does.
@@ -102,49 +104,68 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
 
   /** How layers attend: to what stands in the window, or through a cache, which they carry along. */
   interface Memory<C extends Tree> { readonly carried: C; readonly visible: (window: Scalar | number | undefined) => Visibility; readonly through: (layer: Scalar, carried: C, keys: Tensor<string>, values: Tensor<string>) => { readonly keys: Tensor<string>; readonly values: Tensor<string>; readonly carried: C }; readonly writing?: boolean }
-  const walk = <C extends Tree>(p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined, { carried, visible, through, writing = false }: Memory<C>): { readonly states: Stream; readonly carried: C; readonly usage: Tree } => {
+  type State = { readonly x: Stream; readonly carried: Tree }
+  /** What enters the layers, what each of them is given, and one of them. */
+  const walking = <C extends Tree>(p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined, { visible, through, writing = false }: Omit<Memory<C>, 'carried'>) => {
     const rows = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
     const embedded = drop((c.embedScale === 1 ? rows : rows.mul(c.embedScale)).cast(compute), key, 0)
-    const { kinds, anglesOf } = turning(c, d, positions ?? iota(d.seq))
+    const { kinds, anglesOf } = turning(c, d, layers, positions ?? iota(d.seq))
     const windowOf = (layer: number): number => (c.window === undefined || c.unwindowed.includes(layer) ? everything : c.window)
-    const windows = differing(d, windowOf)
+    const windows = layers.differing(windowOf)
     const same = windowOf(0) < c.seq ? windowOf(0) : undefined
     const fed = (x: Stream, w: LlamaBlockWeights<never>): { readonly value: Stream; readonly usage: Tree } => {
       if (!('router' in w) || c.experts === undefined) return { value: gated(x, w as GatedWeights<never>, d, c.activation, compute), usage: {} }
       const { value, usage } = routed(loose(x), w as RoutedWeights<never>, { config: c.experts, d, activation: c.activation, compute, writing })
       return { value: tensor(value.node), usage }
     }
-    let [state, usage]: [{ readonly x: Stream; readonly carried: Tree }, Tree] = [{ x: embedded, carried }, {}]
-    for (const { name, from, size } of stagesOf(c)) {
+    const stackedIn = ({ name, from, size }: ReturnType<typeof stagesOf>[number]): Tree => {
       const stage: Dim<'layers'> = { name: 'layers', size }
-      const part = (of: Tensor<'layers'>): Tensor<'layers'> => (size === c.layers ? of : slice(of, stage, { start: from, end: from + size }))
-      const own = { index: from === 0 ? iota(stage) : iota(stage).add(from), ...(kinds === undefined ? {} : { kind: part(kinds) }), ...(windows === undefined ? {} : { window: part(windows) }) }
+      const part = (of: Tensor<'layers'>): Tensor<'layers'> => (size === d.layers.size ? of : slice(of, stage, { start: from, end: from + size }))
+      const own = { index: size === d.layers.size ? layers.index : from === 0 ? iota(stage) : iota(stage).add(from), ...(kinds === undefined ? {} : { kind: part(kinds) }), ...(windows === undefined ? {} : { window: part(windows) }) }
+      return { block: p[name] as Tree, own: own as Tree }
+    }
+    const step = ({ x, carried: before }: State, walked: unknown): readonly [State, Tree] => {
       // Which leaves a block has is for the configuration to say.
-      const [after, used] = scan(stage, state as { readonly x: Stream; readonly carried: Tree }, { block: p[name] as Tree, own: own as Tree }, ({ x, carried: before }, walked): readonly [{ readonly x: Stream; readonly carried: Tree }, Tree] => {
-        const { block: w, own: { index, kind, window } } = walked as unknown as { block: LlamaBlockWeights<never>; own: { index: Scalar; kind?: Scalar; window?: Scalar } }
-        const k = key === undefined ? undefined : fold(key, index)
-        let after = before as C
-        const stored: Through = (ks, vs) => { const found = through(index, before as C, ks, vs); after = found.carried; return found }
-        const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), visible(window ?? same), k, stored)), w.outBias), w.norm1After), k, 1))
-        const { value, usage: own } = fed(entering(y, w.norm2), w)
-        const z = y.add(drop(leaving(plus(residual(value), (w as { readonly downBias?: Tensor<'embed'> }).downBias), w.norm2After), k, 2))
-        return [{ x: z, carried: after as Tree }, own]
-      })
-      state = after
-      usage = used as Tree
+      const { block: w, own: { index, kind, window } } = walked as { block: LlamaBlockWeights<never>; own: { index: Scalar; kind?: Scalar; window?: Scalar } }
+      const k = key === undefined ? undefined : fold(key, index)
+      let after = before as C
+      const stored: Through = (ks, vs) => { const found = through(index, before as C, ks, vs); after = found.carried; return found }
+      const y = x.add(drop(leaving(plus(residual(attended(entering(x, w.norm1), w, anglesOf(kind), visible(window ?? same), k, stored)), w.outBias), w.norm1After), k, 1))
+      const { value, usage: own } = fed(entering(y, w.norm2), w)
+      const z = y.add(drop(leaving(plus(residual(value), (w as { readonly downBias?: Tensor<'embed'> }).downBias), w.norm2After), k, 2))
+      return [{ x: z, carried: after as Tree }, own]
+    }
+    return { embedded, stackedIn, step }
+  }
+  /** All layers, one after another. */
+  const walk = <C extends Tree>(p: LlamaWeights, given: Inputs, key: Key | undefined, { carried, ...memory }: Memory<C>): { readonly states: Stream; readonly carried: C; readonly usage: Tree } => {
+    const { embedded, stackedIn, step } = walking(p, given, key, memory)
+    let [state, usage]: [State, Tree] = [{ x: embedded, carried }, {}]
+    for (const part of stagesOf(c)) {
+      if (c.pipeline !== undefined) state = layers.walk(state, stackedIn(part), (now, layer) => step(now, layer)[0])
+      else [state, usage] = scan({ name: 'layers', size: part.size }, state, stackedIn(part), step) as readonly [State, Tree]
     }
     return { states: entering(state.x, p.norm), carried: state.carried as C, usage }
   }
   const order = orderOf(c.context, d.seq)
   /** In the order that the model computes in. */
-  const walked = (p: LlamaWeights, unordered: Inputs, key: Key | undefined): { readonly states: Stream; readonly usage: Tree } => {
-    const given = order.inputs(unordered)
-    const { segments } = given
+  const inWindow = ({ segments }: Inputs): Memory<Record<never, never>> => {
     const atKeys = (y: Tensor<string>): Tensor<string> => (kvSeq === d.seq ? y : y.rename(d.seq.name as string, kvSeq.name))
-    return walk(p, given, key, {
+    return {
       carried: {}, through: (_, carried, keys, values) => ({ keys: atKeys(keys), values: atKeys(values), carried }),
       visible: window => seeing(d.seq, kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) }),
-    })
+    }
+  }
+  /** Of a pipeline what enters the layers, what they are given and what each does; whether there are experts is settled before. */
+  const piped = (p: LlamaWeights, given: Inputs, key: Key | undefined): { readonly embedded: Stream; readonly stacked: Tree; readonly step: (x: Stream, layer: unknown) => Stream } => {
+    const { embedded, stackedIn, step } = walking(p, given, key, inWindow(given))
+    return { embedded, stacked: { blocks: stagesOf(c).map(stackedIn) }, step: (x, layer) => step({ x, carried: {} }, (layer as { readonly blocks: readonly unknown[] }).blocks[0])[0].x }
+  }
+  const walked = (p: LlamaWeights, unordered: Inputs, key: Key | undefined): { readonly states: Stream; readonly usage: Tree } => {
+    const given = order.inputs(unordered)
+    if (c.pipeline === undefined) return walk(p, given, key, inWindow(given))
+    const { embedded, stacked, step } = piped(p, given, key)
+    return { states: entering(layers.through(embedded, stacked, step), p.norm), usage: {} }
   }
   const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
     const made: Tensor<string> = loose(x).dot(weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute), d.embed.name)
@@ -153,7 +174,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const logits = (p: LlamaWeights, given: Inputs): Tensor<'batch' | 'seq' | 'vocab'> => logitsOf(walked(p, given, undefined).states, p)
   const ids = (name: string): Ids => input(name, [d.batch, d.seq], 'i32')
   const made: Llama<GptBatch & Partial<Extras>> = {
-    dims: d, layouts, params,
+    dims: d as Required<LlamaDims>, layouts, params,
     ...(c.window !== undefined && c.unwindowed.length === 0 && c.window < c.seq ? { window: c.window } : {}),
     batch: { tokens: ids('tokens'), targets: ids('targets'), ...(c.packed ? { segments: ids('segments'), positions: ids('positions') } : {}) },
     ...(masked ? { ignored: ignore } : {}),
@@ -163,6 +184,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
       ...(of ? (c.experts?.shared ?? 0) === 0 ? [] : [['shared.gate', ['embed']], ['shared.up', ['embed']], ['shared.down', ['sharedHidden']]] as const : [['gate', ['embed']], ['up', ['embed']], ['down', ['hidden']]] as const),
     ].map(([w, over]) => [`${name}.${w}`, over]))),
     itemsPerBatch: batch,
+    ...toldOf(c),
     tokensPerBatch: batch * c.seq,
     logits: (p, given) => order.back(logits(p, given)),
     states: (p, given) => order.back(walked(p, given, undefined).states),
@@ -176,7 +198,12 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     },
     head: (p, states) => logitsOf(loose(states), p) as Tensor<string>,
     loss: (p, { targets, ...given }, key) => {
-      const { states, usage } = walked(p, given, c.dropout > 0 || c.attentionDropout > 0 ? key : undefined)
+      const drawn = c.dropout > 0 || c.attentionDropout > 0 ? key : undefined
+      if (c.pipeline !== undefined) {
+        const { embedded, stacked, step } = piped(p, order.inputs(given), drawn)
+        return layers.loss(embedded, stacked, step, { targets: order.targets(targets) }, (x, { targets }) => nextTokenLoss(logitsOf(entering(x, p.norm), p), d.vocab, targets, { masked, training: key !== undefined }))
+      }
+      const { states, usage } = walked(p, given, drawn)
       const outcome = nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), { masked, training: key !== undefined })
       return c.experts === undefined ? outcome : balanced(c.experts, outcome, usage as UsageOfLayers, key !== undefined)
     },

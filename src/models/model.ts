@@ -54,4 +54,4 @@ export interface Model<P extends Tree, B extends Tree, D extends string = string
 }
 
 /** Some model, of whatever it is made and takes. */
-export type AnyModel = Pick<Model<Tree, Tree, string, LayoutNames>, 'params' | 'batch' | 'dims' | 'layouts' | 'itemsPerBatch' | 'tokensPerBatch' | 'ignored' | 'linear'> & { readonly loss: (params: never, batch: never, key?: Key) => Outcome }
+export type AnyModel = Pick<Model<Tree, Tree, string, LayoutNames>, 'params' | 'batch' | 'dims' | 'layouts' | 'itemsPerBatch' | 'tokensPerBatch' | 'ignored' | 'linear' | 'pipeline'> & { readonly loss: (params: never, batch: never, key?: Key) => Outcome }

@@ -1,5 +1,5 @@
 /** Tensors of a few numbers that the host knows. */
-import type { Dim } from '../core/dim.ts'
+import { hiddenName, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
@@ -16,7 +16,9 @@ export function numbersAlong<N extends string>(dim: Dim<N>, values: readonly num
     if (last !== undefined && Object.is(last.value, value)) last.size++
     else runs.push({ value, size: 1 })
   }
-  const parts = runs.map(({ value, size }) => loose(full(value, [{ name: dim.name, size }] as readonly Dim[] as readonly [Dim], dtype)))
+  // Under a name that no layout has a rule for: a run may be cut otherwise than all of them.
+  const run = hiddenName(dim.name, 'run')
+  const parts = runs.map(({ value, size }) => loose(full(value, [{ name: run, size }] as readonly Dim[] as readonly [Dim], dtype)))
   const [only] = parts
-  return tensor((only !== undefined && parts.length === 1 ? only : concat(parts, dim.name as string)).node)
+  return tensor((only !== undefined && parts.length === 1 ? only : concat(parts, run)).rename(run, dim.name as string).node)
 }

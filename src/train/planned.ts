@@ -12,7 +12,7 @@ import { graphOf, placementTrees, plan, type Collective, type Tree } from '../en
 import type { PipelineSchedule } from '../models/model.ts'
 import { parameterCount } from './plan-event.ts'
 import { stateOf, trainStep, type StepPlan } from './program.ts'
-import { layoutsOf, meshOfRun, modelOf, type Run } from './run.ts'
+import { checkPipeline, layoutsOf, meshOfRun, modelOf, type Run } from './run.ts'
 import { trainerConfig } from './session.ts'
 
 /** Collectives of one kind, of as many bytes and from one line, together. */
@@ -121,6 +121,7 @@ function onceOf(run: Run): number {
 export function planRun(run: Run): PlannedRun {
   const model = modelOf(run)
   const mesh = meshOfRun(run)
+  checkPipeline(run, model)
   const config = trainerConfig(run)
   const args = [stateOf(model, config), model.batch] as const
   const step = plan(trainStep(model, config), args, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })

@@ -154,6 +154,29 @@ export function checkMicrobatches({ batch, microbatches, layout, mesh }: Pick<Ru
     fix: most === undefined ? `make batch a multiple of ${parts * microbatches}, or split it over fewer devices` : `use ${most} microbatch${most === 1 ? '' : 'es'}, or make batch a multiple of ${parts * microbatches}`,
   })
 }
+/**
+ * A pipeline has an axis for its stages, and every device rows of every microbatch that goes through them.
+ * @throws LayoutError where no dim lies on an axis of the mesh, or the batch's axes do not divide a microbatch
+ */
+export function checkPipeline(run: Pick<Run, 'batch' | 'microbatches' | 'layout' | 'params' | 'state' | 'layouts' | 'mesh'>, { pipeline }: Pick<AnyModel, 'pipeline'>): void {
+  if (pipeline === undefined) return
+  const used = new Set([run.layout, run.params, run.state, ...Object.values(run.layouts)].flatMap(rules => Object.entries(rules).flatMap(([name, axes]) => (name === 'from' ? [] : [axes ?? []].flat()))))
+  const idle = Object.entries(run.mesh).find(([axis, size]) => size > 1 && !used.has(axis))
+  if (idle !== undefined && run.layout['stage'] === undefined) {
+    throw new LayoutError({
+      code: 'stages', what: `the model is a pipeline of ${pipeline.stages} stages, and no dim lies on mesh axis "${idle[0]}"`, details: { mesh: Object.entries(run.mesh).map(([axis, size]) => `${axis}=${size}`).join(' × ') },
+      fix: `lay the stages and their layers on it: layout: { stage: '${idle[0]}', layers: '${idle[0]}' }`,
+    })
+  }
+  const axes = [run.layout['batch'] ?? []].flat()
+  const parts = axes.reduce((n, axis) => n * (run.mesh[axis] ?? 1), 1)
+  const rows = run.batch / run.microbatches / pipeline.microbatches
+  if (!Number.isInteger(rows) || rows % parts === 0) return
+  throw new LayoutError({
+    code: 'microbatches', what: `the ${rows} row${rows === 1 ? '' : 's'} of a pipeline's microbatch cannot be cut into ${parts} equal parts`,
+    details: { batch: `${run.batch / run.microbatches} in ${pipeline.microbatches} microbatches`, rules: `batch → ${axes.join(', ')}` }, fix: `use fewer microbatches in the pipeline, or make batch a multiple of ${parts * run.microbatches * pipeline.microbatches}`,
+  })
+}
 /** The mesh of a run. */
 export const meshOfRun = (run: Pick<Run, 'mesh'>): Mesh => meshOf(run.mesh)
 

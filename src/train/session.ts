@@ -10,7 +10,7 @@ import { stepFlops } from './flops.ts'
 import { peakOf } from './peak.ts'
 import { collectiveRows, deviceRows, parameterCount } from './plan-event.ts'
 import { compileTrainer, type TrainerConfig, type Trainer } from './program.ts'
-import { checkMicrobatches, counted, filesOfRun, layoutsOf, meshOfRun, modelOf, optimizerOf, type CountedRun, type Run } from './run.ts'
+import { checkMicrobatches, checkPipeline, counted, filesOfRun, layoutsOf, meshOfRun, modelOf, optimizerOf, type CountedRun, type Run } from './run.ts'
 import { requireSameData, requireSameRun } from './together.ts'
 
 export interface Session {
@@ -71,6 +71,7 @@ export async function openSession(given: Run, options: SessionOptions): Promise<
   const mesh = meshOfRun(given)
   const model = modelOf(given)
   checkMicrobatches(given)
+  checkPipeline(given, model)
   await requireSameRun(backend.processes, given, backend)
   const data = await openData(given, model, options)
   try {

@@ -84,12 +84,12 @@ describe('plan', () => {
     expect((await meshwork('plan', 'gpt-tiny', '--batch', '2', '--model', '2')).out).toBe(out)
   })
 
-  it('plans 10¹² parameters on 16,384 devices', async () => {
-    const { code, out } = await meshwork('plan', 'gpt-1t', '--mesh', 'batch=512,model=16,replica=2', '--layout', 'batch=replica,batch=batch,heads=model,hidden=model,vocab=model', '--set', 'batch=32768', '--json')
+  it('plans 10¹² parameters on 16,384 devices, and says how long stages wait', async () => {
+    const { code, out } = await meshwork('plan', 'gpt-1t', '--mesh', 'batch=256,model=16,stage=4', '--set', 'batch=16384', '--json')
     expect(code).toBe(0)
-    expect(JSON.parse(out)).toMatchObject({ devices: 16_384, mesh: { batch: 512, model: 16, replica: 2 }, pipeline: null })
-    // Six for each weight and token, of 131,072 tokens on each 16 devices.
-    expect((JSON.parse(out) as Plan).perDevice['flops']).toBeGreaterThan(6e12 * 131_072 / 16)
+    // Of 64 microbatches and 4 stages, 3 of 67.
+    expect(JSON.parse(out)).toMatchObject({ devices: 16_384, mesh: { batch: 256, model: 16, stage: 4 }, pipeline: { schedule: '1f1b', stages: 4, microbatches: 64, idle: expect.closeTo(3 / 67, 6) as number } })
+    expect((JSON.parse(out) as Plan).perDevice['flops']).toBeGreaterThan(1e16)
   })
 
   it('plans a run that was made', async () => {

@@ -1,15 +1,15 @@
 /** A job of ranks that stays for many requests: starting one takes longer than most of them. */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import type { Run } from '../../src/train/run.ts'
 import type { MeshSizes } from '../support/again.ts'
 import type { Trial } from '../support/op-table.ts'
+import type { Form } from '../support/parallel-runs.ts'
 import { environment, watched, worker, type Mpi } from './support.ts'
 
 export type Request =
   | { readonly task: 'nothing' }
   | { readonly task: 'ops'; readonly mesh: MeshSizes; readonly trials: readonly Trial[]; readonly where: string }
-  | { readonly task: 'numbers'; readonly form: Partial<Run> }
+  | { readonly task: 'numbers'; readonly form: Form }
   | { readonly task: 'throws' }
 
 /** What a line of rank 0 begins with that answers a request. */

@@ -4,9 +4,10 @@
  */
 import { dims, initialisers, input, param, type Dim, type Tensor } from '../../src/engine/index.ts'
 import { convNet } from '../../src/models/conv-net.ts'
-import { gpt, type GptConfig } from '../../src/models/index.ts'
+import { gpt, type GptConfig, type PipelineConfig } from '../../src/models/index.ts'
 import type { AnyModel } from '../../src/models/model.ts'
 import { conv, crossEntropy } from '../../src/nn/index.ts'
+import { placesOf } from '../../src/parallel/index.ts'
 import { draw } from '../support/values.ts'
 import type { Form, Subject } from './harness.ts'
 
@@ -77,6 +78,10 @@ const misaligned: Subject = {
 
 const tensor = { heads: 'model', hidden: 'model', vocab: 'model' }
 const both = { batch: 'data', ...tensor }
+// Between stages a cotangent travels in bf16, and is rounded, where a loop over layers carries it in f32; of the biases' small gradients AdamW makes steps of full size.
+const handed = 4e-2
+const onStages = { stage: 'stage', layers: 'stage' }
+const piped = (pipeline: PipelineConfig, more: Partial<GptConfig> = {}): Subject => ({ ...gptSubject({ ...more, pipeline }), places: placesOf(transformer.layers, pipeline) })
 const sequence = { residual: { from: 'compute', seq: 'model' } } as const
 
 export const usual: Subject = plain
@@ -107,6 +112,15 @@ export const forms: { readonly [name: string]: Form } = {
     mesh: { data: 2, model: 2 }, layout: both, layouts: sequence, params: { embed: 'data' }, microbatches: 2, remat: 'everything', compute: 'bf16',
   },
   'replicas × FSDP × tensor': { mesh: { replica: 2, data: 2, model: 2 }, layout: { batch: ['replica', 'data'], ...tensor }, params: { embed: 'data' } },
+  'pipeline: GPipe': { mesh: { stage: 4 }, layout: onStages, subject: piped({ stages: 4, microbatches: 8 }), against: { subject: plain } },
+  'pipeline: circular × data, dropout': { mesh: { data: 2, stage: 2 }, layout: { batch: 'data', ...onStages }, subject: piped({ stages: 2, microbatches: 4, schedule: 'circular' }, { dropout: 0.1 } as never), against: { subject: dropping } },
+  'pipeline: 1F1B, unlike stages × tensor': { mesh: { model: 2, stage: 2 }, layout: { ...tensor, ...onStages }, subject: piped({ stages: [1, 3], microbatches: 4, schedule: '1f1b' }), against: { subject: plain } },
+  'pipeline: 1F1B × tensor × data, dropout': { mesh: { data: 2, model: 2, stage: 2 }, layout: { ...both, ...onStages }, subject: piped({ stages: 2, microbatches: 4, schedule: '1f1b' }, { dropout: 0.1 } as never), against: { subject: dropping } },
+  'pipeline: 1F1B × sequence × tensor × FSDP, everything recomputed': {
+    mesh: { data: 2, model: 2, stage: 2 }, layout: { ...both, ...onStages }, layouts: sequence, params: { embed: 'data' }, subject: piped({ stages: 2, microbatches: 4, schedule: '1f1b', remat: 'everything' }), against: { subject: plain },
+  },
+  'pipeline: GPipe × tensor × data, bf16': { mesh: { data: 2, model: 2, stage: 2 }, layout: { ...both, ...onStages }, compute: 'bf16', subject: piped({ stages: 2, microbatches: 4 }), against: { subject: plain }, within: handed },
+  'pipeline: 1F1B × tensor × data, bf16': { mesh: { data: 2, model: 2, stage: 2 }, layout: { ...both, ...onStages }, compute: 'bf16', subject: piped({ stages: 2, microbatches: 4, schedule: '1f1b' }), against: { subject: plain }, within: handed },
   'images by height': { mesh: { tall: 4 }, layout: { height: 'tall' }, subject: images },
   'images by height and width': { mesh: { tall: 2, wide: 2 }, layout: { height: 'tall', width: 'wide' }, subject: images },
   'images by height × data × features': { mesh: { data: 2, tall: 2, model: 2 }, layout: { batch: 'data', height: 'tall', features: 'model', hidden: 'model' }, subject: images },
@@ -114,4 +128,4 @@ export const forms: { readonly [name: string]: Form } = {
   'images by height and width, misaligned windows': { mesh: { tall: 2, wide: 2 }, layout: { height: 'tall', width: 'wide' }, subject: misaligned },
 }
 /** Those that every `npm test` trains: what is hardest to get right, each way of moving data once. */
-export const quick: readonly string[] = ['sequence × tensor × data, dropout, microbatches', 'replicas × FSDP × tensor', 'images by height and width, misaligned windows']
+export const quick: readonly string[] = ['sequence × tensor × data, dropout, microbatches', 'replicas × FSDP × tensor', 'pipeline: 1F1B × tensor × data, dropout', 'images by height and width, misaligned windows']

@@ -5,12 +5,15 @@ import { blockOf } from '../../src/engine/blocks.ts'
 import { inFull, type AnyModel, type Model, type Precision } from '../../src/models/model.ts'
 import { adamw, chain, clipByGlobalNorm, type Optimizer } from '../../src/optim/index.ts'
 import { initialise, stateOf, trainStep, type Where } from '../../src/train/program.ts'
+import type { Places } from '../../src/parallel/index.ts'
 import { relativeError } from '../support/values.ts'
 
 /** What is trained: a model, and the batch of each step as host data of the form of `model.batch`. */
 export interface Subject {
   readonly build: (precision: Precision) => AnyModel
   readonly data: (step: number) => object
+  /** Where the layers of `blocks` lie, if not in their order: of each place its layer. */
+  readonly places?: Places
 }
 
 /** A form of parallelism, said as a recipe says it. */
@@ -64,6 +67,14 @@ const arraysIn = (tree: unknown): { readonly path: string; readonly leaf: MeshAr
   return walk(tree, '')
 }
 
+/** Of numbers in places those of the layers in their order. */
+function inOrder(values: readonly number[], places: Places | undefined): readonly number[] {
+  if (places === undefined) return values
+  const size = values.length / places.length
+  const layers = places.flatMap((layer, i) => (layer === undefined ? [] : [{ layer, i }])).sort((a, b) => a.layer - b.layer)
+  return layers.flatMap(({ i }) => values.slice(i * size, (i + 1) * size))
+}
+
 /** Norm-clipped AdamW: what is clipped tells whether the norm is that of one device. */
 export const optimizer: Optimizer = chain(clipByGlobalNorm(1), adamw({ rate: 2e-3, epsilon: 1e-6 })) as Optimizer
 
@@ -104,7 +115,7 @@ async function trainedBy(
   const values = new Map(await Promise.all(arrays.map(async ({ leaf }) => [leaf, await leaf.read()] as const)))
   const differing = await unlike(params)
   const onHost = (x: unknown): unknown => (values.has(x as MeshArray) ? values.get(x as MeshArray) : Array.isArray(x) ? x.map(onHost) : Object.fromEntries(Object.entries(x as object).map(([k, v]) => [k, onHost(v)])))
-  const result = { weights: Object.fromEntries(params.map(({ path, leaf }) => [path, Array.from(values.get(leaf) ?? [], Number)])), unlike: differing, state: onHost(state) as object }
+  const result = { weights: Object.fromEntries(params.map(({ path, leaf }) => [path, inOrder(Array.from(values.get(leaf) ?? [], Number), path.startsWith('blocks.') ? subject.places : undefined)])), unlike: differing, state: onHost(state) as object }
   for (const { leaf } of arrays) leaf.dispose()
   return result
 }

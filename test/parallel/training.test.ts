@@ -11,7 +11,7 @@ afterAll(async () => { await backend.close() })
 
 const alone = new Map<unknown, Map<string, Promise<Trained>>>()
 /** The same on one device, trained once for all forms that are compared with it. */
-function expectedOf({ subject = usual, compute, against }: Form): Promise<Trained> {
+function expectedOf({ subject: own = usual, compute, against: { subject = own, ...against } = {} }: Form): Promise<Trained> {
   const known = alone.get(subject) ?? new Map<string, Promise<Trained>>()
   alone.set(subject, known)
   const form: Form = { mesh: {}, layout: {}, ...(compute === undefined ? {} : { compute }), ...against }

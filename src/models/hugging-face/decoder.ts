@@ -39,7 +39,7 @@ const activationsOf = { silu: 'silu', swish: 'silu', gelu_pytorch_tanh: 'gelu', 
 const activationNames = { silu: 'silu', gelu: 'gelu_pytorch_tanh', geluExact: 'gelu' } as const
 
 /** Fields of every decoder: sizes, and what `config.json` has no word for. */
-const common: readonly (keyof LlamaConfig)[] = ['vocab', 'seq', 'positions', 'layers', 'embed', 'heads', 'kvHeads', 'headDim', 'hidden', 'dropout', 'attentionDropout', 'activation', 'epsilon', 'tied', 'rope', 'blockwise', 'packed', 'masked', 'experts']
+const common: readonly (keyof LlamaConfig)[] = ['vocab', 'seq', 'positions', 'layers', 'embed', 'heads', 'kvHeads', 'headDim', 'hidden', 'dropout', 'attentionDropout', 'activation', 'epsilon', 'tied', 'rope', 'blockwise', 'packed', 'masked', 'experts', 'pipeline']
 /** What the others are where an architecture has no option for them. */
 const usual: Partial<LlamaConfig> = {
   norms: 'before', gainsFromOne: false, queryKeyNorms: 'none', attentionBiases: 'none', feedBiases: false, embedScale: 1, unturned: [], unwindowed: [],

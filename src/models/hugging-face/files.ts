@@ -4,6 +4,7 @@ import { storedAs, type Naming } from '../../core/naming.ts'
 import type { Tree } from '../../graph/types.ts'
 import { loraName, type LoraConfig } from '../lora-model.ts'
 import type { AnyModel } from '../model.ts'
+import { placesIn, type MayPipeline } from '../pipelined.ts'
 import { preferenceName, type PreferenceConfig } from '../preference-model.ts'
 import type { ReferenceParams } from '../preference.ts'
 import { adaptedNaming, adapterConfig } from './adapters.ts'
@@ -30,7 +31,13 @@ export function filesOf(part: AnyPart, model: Pick<AnyModel, 'params' | 'linear'
     return base === undefined || architecture === undefined ? undefined : { config: base.config, naming: adaptedNaming(base.naming, model), adapter: adapterConfig(architecture, base.naming, model, lora) }
   }
   const architecture = architectureFor(part.kind.name, part.config)
-  return architecture === undefined ? undefined : { naming: architecture.names(part.config as never), config: architecture.toConfig(part.config as never) }
+  return architecture === undefined ? undefined : { naming: inOrder(architecture.names(part.config as never), part.config), config: architecture.toConfig(part.config as never) }
+}
+
+/** Layers that lie in the places of a pipeline have in files the numbers that they have without one. */
+function inOrder(naming: Naming, config: unknown): Naming {
+  const places = placesIn(config as MayPipeline)
+  return places === undefined ? naming : { ...naming, order: { ...naming.order, layers: places } }
 }
 
 /** Those of the model that learns from pairs. What it is compared with, where that is a copy, has the same names behind a word, and is in no file of weights alone. */

@@ -5,7 +5,7 @@ import { axisOf, partsOf, type Mesh } from '../../core/mesh.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
 import type { RearrangingAttrs } from '../../graph/ops.ts'
 import { sizeIn } from '../build.ts'
-import { reduced, type Context, type Value } from '../context.ts'
+import { reduced, samePartial, type Context, type Value } from '../context.ts'
 import { relayout } from '../moves/relayout.ts'
 import { computable } from '../operands.ts'
 import type { LocalNode } from '../local.ts'
@@ -120,9 +120,17 @@ function concat(n: Node<'concat'>, values: readonly Value[], c: Context): readon
   const { name } = n.attrs.dim
   const [first] = values
   if (first === undefined) throw new Error('nothing to concatenate')
+  // Addends one after another are addends of all of them, where each device has addends of every part.
+  if (first.partial !== undefined && values.every(v => samePartial(v.partial, first.partial) && sameSharding(v.sharding, first.sharding) && !v.sharding.has(name))) {
+    return result(n, c.make('concat', values.map(v => v.node), n.attrs, n.site), first.sharding, first.partial).map(r => settle(c, r, [name]))
+  }
+  return concatWhole(n, values.map(v => reduced(c, v)), c)
+}
+function concatWhole(n: Node<'concat'>, values: readonly Value[], c: Context): readonly Value[] {
+  const { name } = n.attrs.dim
   const target = without(c.target(shapeOf(n)), [name])
-  const alike = values.every(v => sameSharding(without(v.sharding, [name]), without(first.sharding, [name])))
-  const sharding = alike ? vacated(c, values.find(v => v.sharding.has(name)) ?? first, name) : target
+  const alike = values.every(v => sameSharding(without(v.sharding, [name]), without(at(values, 0).sharding, [name])))
+  const sharding = alike ? vacated(c, values.find(v => v.sharding.has(name)) ?? at(values, 0), name) : target
   const parts = values.map(v => relayout(c, v, sharding).node)
   const borrowed = !alike || values.some(v => v.sharding.has(name))
   return result(n, c.make('concat', parts, n.attrs, n.site), sharding).map(r => settle(c, borrowed ? relayoutIfBorrowed(c, r, target) : r, [name]))
@@ -147,5 +155,5 @@ export const rearranging: Partitioners<RearrangingAttrs> = {
     return result(n, fetch(c, there, dim, { start, size: sizeIn(there.node, dim), wrap: true }), there.sharding, there.partial)
   },
   reverse: (n, values, c) => reverse(n, computable(c, at(values, 0)), c),
-  concat: (n, values, c) => concat(n, values.map(v => reduced(c, computable(c, v))), c),
+  concat: (n, values, c) => concat(n, values.map(v => computable(c, v)), c),
 }

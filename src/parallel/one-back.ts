@@ -1,0 +1,274 @@
+/**
+ * One forward, one backward: each microbatch goes back as soon as its loss is known (PipeDream-Flush, Narayanan et al. 2021), so that only as many are on their way as the stages need. A loop in
+ * which a tick takes one microbatch a stage forward and another one back; before it the ticks in which none comes back yet, and after it those in which none enters any more.
+ */
+import { hiddenName, type Dim } from '../core/dim.ts'
+import { isFloat } from '../core/dtype.ts'
+import { DimError } from '../core/errors.ts'
+import { userSite } from '../core/site.ts'
+import { keeper, type Remat } from '../autodiff/policy.ts'
+import { pullback } from '../autodiff/pullback.ts'
+import { residuals } from '../autodiff/residuals.ts'
+import { closeOver } from '../graph/close.ts'
+import { cotangentIn, sumsIn } from '../graph/half-precision.ts'
+import { dynamicUpdate } from '../graph/indexing.ts'
+import { inputNode } from '../graph/input.ts'
+import { make, rewrite } from '../graph/make.ts'
+import { dtypeOf, reachable, shapeOf, type Node } from '../graph/node.ts'
+import { overWeight, settled, type Outcome } from '../graph/outcome.ts'
+import { scan } from '../graph/scan.ts'
+import { shift } from '../graph/rearrange.ts'
+import { iota, leavesOf, loose, rebuildTree, tensor } from '../graph/tensor.ts'
+import type { Scalar, Tensor, Tree, Without } from '../graph/types.ts'
+import { lifted } from './lift.ts'
+import { along, choose, cutBatch, entering, fedAt, handedOn, nothing, pipeline, resampled, single, spread, stagesAt, worksOf, zeros, type PipelineOptions, type Works } from './pipeline.ts'
+import { guarded } from './stages.ts'
+
+type T = Tensor<string>
+const t = (n: Node): T => tensor(n)
+const stand = (name: string, like: { readonly shape: readonly Dim[]; readonly dtype: T['dtype'] }): Node<'input'> => inputNode(name, 'compute', { shape: like.shape, dtype: like.dtype })
+const floats = (nodes: readonly Node[]): Node[] => nodes.filter(n => isFloat(dtypeOf(n)))
+const applied = (outputs: readonly Node[], values: ReadonlyMap<Node, Node>): Node[] => rewrite(outputs, reachable(outputs), new Map(values))
+const sumOf = (n: Node): T => zeros(shapeOf(n), sumsIn(dtypeOf(n)))
+const added = (sum: T, more: Node): T => sum.add(t(cotangentIn(more, sum.dtype)))
+
+export interface LossOptions extends PipelineOptions {
+  /** What is computed again on the way back, of the schedule 1f1b; `all-but-contractions` unless said. With `everything` only what enters a stage is kept. Other schedules have that of the gradient. */
+  readonly remat?: Remat | undefined
+}
+
+/** A stage forward and back, as graphs over stand-ins, and what is kept between the two. */
+interface Stage {
+  readonly forward: (x: readonly T[], turn: T) => { readonly made: readonly T[]; readonly kept: readonly T[] }
+  /** Cotangents of x's leaves, of the layers and of what blocks use from outside, undefined where none flows. */
+  readonly back: (cotangents: readonly T[], kept: readonly T[], turn: T) => { readonly x: readonly (Node | undefined)[]; readonly layers: readonly (Node | undefined)[]; readonly outside: readonly (Node | undefined)[] }
+}
+
+function stageOf(works: Works, outside: readonly Node[], remat: Remat): Stage {
+  const { layers, traced: { params } } = works
+  const leaves = params.slice(0, params.length - layers.length - works.real.length)
+  const x = leaves.map(p => stand('x', nothing(t(p), works)))
+  const ws = layers.map(w => stand('layers', w))
+  const cs = outside.map(c => stand('outside', t(c)))
+  const turn = stand('turn', { shape: [works.stages.stage], dtype: 'i32' })
+  const standing = new Map(outside.map((c, i) => [c, cs[i] ?? c]))
+  const made = stagesAt(works, x.map(t), t(turn), ws.map(t), c => standing.get(c) ?? c).made.map(y => y.node)
+  const given = made.map(y => stand('cotangent', t(y)))
+  const wrt = [...x, ...ws, ...cs]
+  const keep = keeper(remat, made)
+  const found = pullback(made, made.map((y, i) => (isFloat(dtypeOf(y)) ? given[i] : undefined)), wrt, keep)
+  const flowing = found.filter(d => d !== undefined)
+  const { body: { inputs, outputs }, captures } = closeOver([...wrt, turn, ...given], [...made, ...flowing])
+  const forward = outputs.slice(0, made.length)
+  const backward = outputs.slice(made.length)
+  const lifts = (n: Node): boolean => shapeOf(n).some(d => d.name === works.stages.stage.name)
+  const saved = residuals(backward, { inputs: inputs.filter(p => !given.includes(p)), outputs: forward }, 0, n => lifts(n) && keep(n))
+  const savedAs = saved.map(s => stand('saved', t(s)))
+  const pulled = applied(backward, new Map(saved.map((s, i) => [s, savedAs[i] ?? s])))
+  const needed = new Set(reachable(pulled))
+  const entered = x.filter(p => needed.has(p))
+  const outer = new Map<Node, Node>([...ws.map((p, i) => [p, layers[i]?.node ?? p] as const), ...cs.map((p, i) => [p, outside[i] ?? p] as const), ...inputs.slice(wrt.length + 1 + given.length).map((p, i) => [p, captures[i] ?? p] as const)])
+  return {
+    forward: (values, at) => {
+      const all = applied([...forward, ...entered, ...saved], new Map([...outer, [turn, at.node], ...x.map((p, i) => [p, values[i]?.node ?? p] as const)])).map(t)
+      return { made: all.slice(0, made.length), kept: all.slice(made.length) }
+    },
+    back: (cotangents, kept, at) => {
+      const stands: readonly Node[] = [...entered, ...savedAs]
+      const all = applied(pulled, new Map([...outer, [turn, at.node], ...stands.map((p, i) => [p, kept[i]?.node ?? p] as const), ...given.map((p, i) => [p, cotangents[i]?.node ?? p] as const)]))
+      let next = 0
+      const each = found.map(d => (d === undefined ? undefined : all[next++]))
+      return { x: each.slice(0, x.length), layers: each.slice(x.length, x.length + ws.length), outside: each.slice(x.length + ws.length) }
+    },
+  }
+}
+
+/** The loss of a microbatch, as the last stage computes it: sums of losses and of metrics by their weights, and the cotangents of that sum. */
+interface Ended { readonly sums: readonly T[]; readonly x: readonly (Node | undefined)[]; readonly outside: readonly (Node | undefined)[] }
+interface Last { readonly outside: readonly Node[]; readonly names: readonly string[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
+
+/** All stages compute a loss, as all do the same at a tick; that of the last counts. */
+function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, loss: (x: X, given: B) => Outcome, remat: Remat): Last {
+  const { whole, part, stages: { stage } } = works
+  const small = (like: { readonly shape: readonly Dim[]; readonly dtype: T['dtype'] }, name: string): Node<'input'> => stand(name, { shape: like.shape.map(d => (d.name === whole.name ? part : d)), dtype: like.dtype })
+  const ys = leavesOf(x).map(l => small(l.leaf, `y.${l.path}`))
+  const gs = leavesOf(given).map(l => small(l.leaf, l.path))
+  const { loss: found, metrics, updates } = settled(loss(rebuildTree(x, ys.map(t)), rebuildTree(given, gs.map(t))))
+  if (updates !== undefined) throw new DimError({ code: 'pipeline-updates', what: 'pipelineLoss: the loss of a microbatch gives new values of parameters', fix: 'compute them outside of the pipeline', at: userSite() })
+  const names = Object.keys(metrics)
+  const means = [found, ...Object.values(metrics)]
+  const outputs = means.flatMap(m => [loose(m.value).cast(sumsIn(m.value.dtype)), loose(m.weight)].map(y => y.node))
+  const outside = floats(closeOver([...ys, ...gs], outputs).captures)
+  const keep = keeper(remat, outputs)
+  return {
+    outside, names,
+    at: (made, given, values) => {
+      const here = works.stage.equal(stage.size - 1)
+      const wrt = [...made.map(y => stand('made', y)), ...outside.map(c => stand('outside', t(c)))]
+      const standing = new Map(outside.map((c, i) => [c, wrt[made.length + i] ?? c]))
+      const captured = (n: Node): Node => (isFloat(dtypeOf(n)) ? guarded(spread(t(standing.get(n) ?? n), stage), here).node : n)
+      const each = lifted([...ys, ...gs], outputs, [...wrt.slice(0, made.length), ...given.map(g => g.node)], { stage }, captured).map(n => spread(t(n), stage))
+      const [value, weight] = each
+      const slopes = value === undefined || weight === undefined ? [] : pullback([value.node], [choose(here, weight.cast(value.dtype), 0).node], wrt, keep)
+      const real = new Map<Node, Node>(wrt.map((p, i) => [p, (i < made.length ? made[i] : values[i - made.length])?.node ?? p]))
+      const flowing = slopes.filter(d => d !== undefined)
+      const all = applied([...each.map(e => e.node), ...flowing], real)
+      let next = each.length
+      const cotangents = slopes.map(d => (d === undefined ? undefined : all[next++]))
+      const sums = means.flatMap((_, i) => {
+        const [v, w] = [all[2 * i], all[2 * i + 1]].map(n => (n === undefined ? zeros([stage], 'f32') : t(n)))
+        if (v === undefined || w === undefined) return []
+        // Not multiplied where nothing counts: a mean of nothing may be any number there.
+        return [single(choose(here.and(w.equal(0).not()), v.mul(w.cast(v.dtype)), 0), stage.name), single(choose(here, w, 0), stage.name)]
+      })
+      return { sums, x: cotangents.slice(0, made.length), outside: cotangents.slice(made.length) }
+    },
+  }
+}
+
+/** What is on its way, of each stage one after another: a ring of as many places as there are ticks between a microbatch's way forward and its way back in the first stage. */
+interface Ring { readonly dim: Dim; readonly write: (ring: T, value: T, tick: T) => T; readonly read: (ring: T, ticks: T) => T }
+function ringOf({ whole, stages: { stage } }: Works): Ring {
+  const dim: Dim = { name: hiddenName(whole.name, 'ring'), size: 2 * stage.size - 1 }
+  return {
+    dim,
+    write: (ring, value, tick) => dynamicUpdate<string, string>(ring, dim.name, tick.rem(dim.size) as AnyScalar, t(make('mergeDims', [value.node], { from: [], into: { ...dim, size: 1 } }))),
+    read: (ring, ticks) => {
+      const found = ring.take(dim.name, ticks.rem(dim.size))
+      return t(make('broadcast', [found.node], { shape: ring.shape.filter(d => d.name !== dim.name) }))
+    },
+  }
+}
+type AnyScalar = Scalar & T
+
+/** Slices of what is walked over, of a dim's own. */
+const walked = (x: T, from: Dim, to: Dim, start: number): T => resampled(x, from.name, to, start)
+
+/**
+ * The loss of a pipeline: `loss(x, given)` of what comes out of the blocks (see `pipeline`, which says what these are given) and of what belongs to it in a batch, such as targets. Of the schedules `gpipe` and
+ * `circular` it is computed of the whole batch, after the pipeline. Of `1f1b` the last stage computes it of each microbatch, which has the batch's dim smaller, and the microbatch goes back at once: 2p − 1
+ * microbatches are on their way in a stage at most, whatever their number. The mean over all is by weights, as `accumulate` has it.
+ * x, stacked and block as `pipeline` has them; given: tensors of which those with the batch's dim are cut.
+ * @throws UsageError, DimError as `pipeline`; DimError where the loss is no scalar
+ */
+export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B extends Tree>(
+  over: Dim<N>, x: X, stacked: W, block: (x: X, layer: Without<W, N>) => X, given: B, loss: (x: X, given: B) => Outcome, { remat = 'all-but-contractions', ...options }: LossOptions,
+): Outcome {
+  if (options.schedule !== '1f1b') return loss(pipeline(over, x, stacked, block, options), given)
+  const works = worksOf(over, x, stacked, block as (x: X, layer: Tree) => X, options)
+  const { plan: { stages: p, microbatches, forwardTicks }, stages: { stage }, stage: place, ticks, micro, whole, part } = works
+  const inBlocks = floats(closeOver(works.traced.params, works.traced.outputs).captures)
+  const last = lastOf(works, x, given, loss, remat)
+  const outside = [...new Set([...inBlocks, ...last.outside])]
+  const stageWork = stageOf(works, inBlocks, remat)
+  const ring = ringOf(works)
+  const leaves = leavesOf(x).map(l => l.leaf)
+  const [before, through, after]: readonly Dim[] = ['before', 'through', 'after'].map((name, i) => ({ name: hiddenName(whole.name, name), size: i === 1 ? microbatches : p - 1 }))
+  if (before === undefined || through === undefined || after === undefined) throw new Error('three parts')
+
+  const fed = leaves.map(l => fedAt(l, works))
+  const forward = (now: readonly T[], arrived: readonly T[], rings: readonly T[], tick: T): { readonly made: readonly T[]; readonly arrived: readonly T[]; readonly rings: readonly T[] } => {
+    const { made, kept } = stageWork.forward(arrived.map((a, i) => entering(stage, now[i] ?? a, a, place.equal(0))), along(tick, stage).sub(place))
+    return { made, arrived: made.map(y => handedOn(y, works)), rings: kept.map((k, i) => ring.write(rings[i] ?? k, k, tick)) }
+  }
+  /** A stage is as many ticks later back as a microbatch takes from it to the end and back to it. */
+  const back = (slopes: readonly T[], rings: readonly T[], tick: T) => {
+    const away = place.neg().add(p - 1).mul(2)
+    const turn = along(tick, stage).sub(place).sub(away)
+    // Before the first microbatch what is read is nobody's, and not used.
+    const found = stageWork.back(slopes, rings.map(r => ring.read(r, along(tick, stage).sub(away).maximum(0))), turn)
+    return { ...found, arrived: leaves.map((l, i) => { const d = found.x[i]; return d === undefined ? nothing(l, works) : shift<string, string>(t(d), stage.name, -1) }), fed: leaves.map((l, i) => { const d = found.x[i]; return single(d === undefined ? nothing(l, works) : choose(place.equal(0), t(d), 0), stage.name) }) }
+  }
+  type Sums = { readonly layers: readonly T[]; readonly outside: readonly T[] }
+  const start: Sums = { layers: works.layers.map(w => sumOf(w.node)), outside: outside.map(sumOf) }
+  const plus = (sums: Sums, found: { readonly layers: readonly (Node | undefined)[]; readonly outside: ReadonlyMap<Node, readonly (Node | undefined)[]> }): Sums => ({
+    layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d) }),
+    outside: sums.outside.map((s, i) => (found.outside.get(outside[i] ?? s.node) ?? []).reduce((sum, d) => (d === undefined ? sum : added(sum, d)), s)),
+  })
+  const byNode = (...lists: readonly (readonly [readonly Node[], readonly (Node | undefined)[]])[]): ReadonlyMap<Node, readonly (Node | undefined)[]> =>
+    new Map(outside.map(c => [c, lists.flatMap(([nodes, found]) => nodes.flatMap((n, i) => (n === c ? [found[i]] : [])))]))
+
+  // What there is to keep is known once a stage has been traced.
+  const kinds = stageWork.forward(leaves.map(l => nothing(l, works)), place).kept
+  let arrived: readonly T[] = leaves.map(l => nothing(l, works))
+  let rings: readonly T[] = kinds.map(k => zeros([ring.dim, ...k.shape], k.dtype))
+  if (p > 1) {
+    const [state] = scan(before, { arrived, rings } as Tree, { fed: fed.map(f => walked(f, ticks, before, 0)), tick: iota(before) } as Tree, (carry, now) => {
+      const { arrived, rings } = carry as unknown as { readonly arrived: readonly T[]; readonly rings: readonly T[] }
+      const { fed, tick } = now as unknown as { readonly fed: readonly T[]; readonly tick: T }
+      const next = forward(fed, arrived, rings, tick)
+      return [{ arrived: next.arrived, rings: next.rings } as Tree, {}] as const
+    })
+    ;({ arrived, rings } = state as unknown as { readonly arrived: readonly T[]; readonly rings: readonly T[] })
+  }
+
+  type State = { readonly arrived: readonly T[]; readonly rings: readonly T[]; readonly slopes: readonly T[]; readonly sums: Sums; readonly means: readonly T[] }
+  const cuts = leavesOf(given).map(({ leaf }) => (leaf.shape.some(d => d.name === whole.name) ? walked(cutBatch(leaf, works), micro, through, 0) : undefined))
+  const slopes = leaves.map(l => nothing(l, works))
+  const means = Array.from({ length: 2 * (1 + last.names.length) }, () => zeros([], 'f32'))
+  const [middle, fedBack] = scan(through, { arrived, rings, slopes, sums: start, means } as unknown as Tree, {
+    fed: fed.map(f => walked(f, ticks, through, p - 1)), given: cuts.filter(c => c !== undefined), tick: iota(through),
+  } as Tree, (carry, now) => {
+    const state = carry as unknown as State
+    const { fed, given: parts, tick: i } = now as unknown as { readonly fed: readonly T[]; readonly given: readonly T[]; readonly tick: T }
+    const tick = i.add(p - 1)
+    const next = forward(fed, state.arrived, state.rings, tick)
+    let cut = 0
+    const own = leavesOf(given).map(({ leaf }, k) => (cuts[k] === undefined ? loose(leaf) : parts[cut++] ?? loose(leaf)))
+    const ended = last.at(next.made, own, last.outside.map(t))
+    const given_ = state.slopes.map((g, k) => { const d = ended.x[k]; return choose(place.equal(p - 1), d === undefined ? zeros(g.shape, g.dtype) : t(d), g) })
+    const found = back(given_, next.rings, tick)
+    const sums = plus(state.sums, { layers: found.layers, outside: byNode([inBlocks, found.outside], [last.outside, ended.outside]) })
+    return [{ arrived: next.arrived, rings: next.rings, slopes: found.arrived, sums, means: state.means.map((m, k) => m.add((ended.sums[k] ?? m).cast(m.dtype))) } as unknown as Tree, found.fed as Tree] as const
+  })
+  const state = middle as unknown as State
+  let ends: { readonly sums: Sums; readonly fed: readonly T[] } | undefined
+  if (p > 1) {
+    const [end, more] = scan(after, { slopes: state.slopes, sums: start } as unknown as Tree, { tick: iota(after) } as Tree, (carry, now) => {
+      const { slopes, sums } = carry as unknown as Pick<State, 'slopes' | 'sums'>
+      const { tick } = now as unknown as { readonly tick: T }
+      const found = back(slopes, state.rings, tick.add(forwardTicks))
+      return [{ slopes: found.arrived, sums: plus(sums, { layers: found.layers, outside: byNode([inBlocks, found.outside]) }) } as unknown as Tree, found.fed as Tree] as const
+    })
+    ends = { sums: (end as unknown as Pick<State, 'sums'>).sums, fed: more as unknown as readonly T[] }
+  }
+
+  // Both loops' sums are added before they are reduced between devices.
+  const total = (a: T, b: T | undefined): T => (b === undefined ? a : a.add(b))
+  const layerSums = state.sums.layers.map((s, i) => total(s, ends?.sums.layers[i]))
+  const outsideSums = state.sums.outside.map((s, i) => total(s, ends?.sums.outside[i]))
+  const fedSums = (fedBack as unknown as readonly T[]).map((f, i) => {
+    const more = ends?.fed[i]
+    const all = total(walked(f, through, micro, p - 1), more === undefined ? undefined : walked(more, after, micro, -(microbatches - (p - 1))))
+    return all.merge([part.name, micro.name], whole)
+  })
+  const [sum, weight] = state.means
+  if (sum === undefined || weight === undefined) throw new Error('there is a loss')
+  const mean = overWeight(sum as AnyScalar, weight as AnyScalar)
+  const differentiable = [...leaves.map(l => l.node), ...leavesOf(stacked).map(l => l.leaf.node), ...outside]
+  const sums = [...fedSums, ...layerSums, ...outsideSums]
+  const stackedFrom = leaves.length
+  const value = make('customGradient', [mean.node, weight.node, ...differentiable, ...sums.map(s => s.node)], {
+    vjp: (g, _, [by, ...rest]) => {
+      const [inputs, slopes] = [rest.slice(0, differentiable.length), rest.slice(differentiable.length)]
+      const share = overWeight(t(g) as AnyScalar, t(by ?? g) as AnyScalar)
+      return [undefined, ...inputs.map((n, i) => {
+        const slope = slopes[i]
+        if (slope === undefined || !isFloat(dtypeOf(n))) return undefined
+        const scaled = t(slope).mul(share.cast(dtypeOf(slope))).node
+        const placedAt = works.layers[i - stackedFrom]
+        const like = cotangentIn(scaled, dtypeOf(n))
+        if (i < stackedFrom || placedAt === undefined || i >= stackedFrom + works.layers.length) return make('broadcast', [like], { shape: shapeOf(n) })
+        // From places of stages back to layers: the gradient of placing them.
+        return placedBack(placedAt.node, differentiable[i] ?? n, like)
+      }), ...slopes.map(() => undefined)]
+    },
+  })
+  const metrics = Object.fromEntries(last.names.map((name, i) => {
+    const [s, w] = [state.means[2 * i + 2], state.means[2 * i + 3]] as const
+    return [name, { value: overWeight((s ?? sum) as AnyScalar, (w ?? weight) as AnyScalar), weight: (w ?? weight) as AnyScalar }]
+  }))
+  return { loss: t(value) as AnyScalar, weight: weight as AnyScalar, ...(last.names.length === 0 ? {} : { metrics }) }
+}
+
+const placedBack = (placedAt: Node, leaf: Node, g: Node): Node => pullback([placedAt], [g], [leaf], () => true)[0] ?? g

@@ -1,0 +1,112 @@
+/** What a pipeline costs, against closed forms: idle ticks, the permutes between stages and their bytes, and what is in memory of microbatches on their way. */
+import { describe, expect, test } from 'vitest'
+import { compile, mesh, openBackend, type Layouts, type Plan, type Remat } from '../../src/index.ts'
+import type { Collective } from '../../src/partition/collectives.ts'
+import { idleShare, ticksOf, type LossOptions, type Pipelined } from '../../src/parallel/index.ts'
+import { net, planned, type Net } from './support.ts'
+
+describe('idle ticks', () => {
+  const cases: readonly Pipelined[] = [1, 2, 4, 8].flatMap(stages => [1, 4, 16].flatMap((microbatches): Pipelined[] => [
+    { stages, microbatches }, { stages, microbatches, schedule: '1f1b' },
+    ...(microbatches % stages === 0 ? [{ stages, microbatches, schedule: 'circular' as const, rounds: 2 }, { stages, microbatches, schedule: 'circular' as const, rounds: 3 }] : []),
+  ]))
+  test.each(cases.map(c => [JSON.stringify(c), c] as const))('%s', (_, how) => {
+    const [p, v, m] = [how.stages as number, how.rounds ?? 1, how.microbatches]
+    expect(idleShare(how)).toBeCloseTo((p - 1) / (v * m + p - 1), 12)
+    // Every microbatch goes through every stage in every round once, both ways, and only after it has come through what is before.
+    const seen = { forward: new Map<string, number>(), backward: new Map<string, number>() }
+    for (const [at, tick] of ticksOf(how).entries()) {
+      for (const way of ['forward', 'backward'] as const) {
+        for (const [stage, work] of (tick[way] ?? []).entries()) {
+          if (work === undefined) continue
+          const key = (s: number, r: number): string => `${work.microbatch} ${s} ${r}`
+          expect(seen[way].has(key(stage, work.round))).toBe(false)
+          seen[way].set(key(stage, work.round), at)
+          const before = way === 'forward' ? (stage > 0 ? key(stage - 1, work.round) : work.round > 0 ? key(p - 1, work.round - 1) : undefined)
+            : stage < p - 1 ? key(stage + 1, work.round) : work.round < v - 1 ? key(0, work.round + 1) : undefined
+          if (before !== undefined) expect(seen[way].get(before)).toBeLessThan(at)
+          if (way === 'backward') expect(seen.forward.get(key(stage, work.round))).toBeLessThanOrEqual(at)
+        }
+      }
+    }
+    expect(seen.forward.size).toBe(p * v * m)
+    expect(seen.backward.size).toBe(p * v * m)
+  })
+})
+
+/** `kind along axes: count × elements`, those of the same together. */
+const rows = ({ collectives }: Pick<Plan, 'collectives'>, among: (c: Collective) => boolean = () => true): string[] => {
+  const counts = new Map<string, number>()
+  for (const c of collectives.filter(among)) {
+    const key = `${c.kind} along ${c.axes.join()}: ${c.elements} elements`
+    counts.set(key, (counts.get(key) ?? 0) + c.count)
+  }
+  return [...counts].map(([key, n]) => `${key} × ${n}`).sort()
+}
+
+describe('collectives', () => {
+  const [batch, embed] = [16, 4]
+  const onStages: Layouts = { layout: { stage: 'stage', layers: 'stage' } }
+  const reduced = (elements: number): string => `all-reduce along stage: ${elements} elements × 1`
+  const both: readonly (readonly [LossOptions, number])[] = [[{ stages: 2, microbatches: 4 }, 4], [{ stages: 4, microbatches: 8 }, 4], [{ stages: 2, microbatches: 4, schedule: '1f1b' }, 4], [{ stages: 4, microbatches: 4, schedule: '1f1b' }, 8]]
+  test.each(both.map(([how, layers]) => [JSON.stringify(how), how, layers] as const))('%s, stages alone: a permute a tick each way, and no weight moves', (_, how, layers) => {
+    const [p, m] = [how.stages as number, how.microbatches]
+    const ticks = m + p - 1
+    const microbatch = (batch / m) * embed
+    expect(rows(planned(net({ layers, batch, embed }), how, { stage: p }, onStages))).toEqual([
+      // The batch's cotangent, which the first stage has; and with the loss outside what the last one gives, with it inside the loss, its weight, the metric and its own. Small ones go along:
+      // the gradients of weights that all stages use, and that of the last one's.
+      ...(how.schedule === '1f1b' ? [reduced(batch * embed + 4), reduced(2 * embed)] : [reduced(batch * embed), reduced(batch * embed + embed)]),
+      `permute along stage: ${microbatch} elements × ${2 * ticks}`,
+    ].sort())
+  })
+
+  test.each([['gpipe'], ['1f1b']] as const)('%s over data × tensor × pipeline: nothing is computed again that a collective has made, and gradients are reduced once', schedule => {
+    const [p, m, layers] = [2, 4, 4]
+    const found = rows(planned(net({ layers, batch, embed }), { stages: p, microbatches: m, schedule }, { data: 2, model: 2, stage: p }, { layout: { batch: 'data', hidden: 'model', stage: 'stage', layers: 'stage' } }), c => c.elements >= (batch / m / 2) * embed)
+    const microbatch = (batch / m / 2) * embed
+    expect(found.filter(r => r.includes('along model') || r.includes('permute'))).toEqual([
+      // A block has one contraction of what is split: one all-reduce of its tokens forward and one back, in each of a stage's layers, at each tick.
+      `all-reduce along model: ${microbatch} elements × ${2 * (layers / p) * (m + p - 1)}`,
+      `permute along stage: ${microbatch} elements × ${2 * (m + p - 1)}`,
+    ])
+    // Of a stage's layers: gain and bias are small, and one with others; up and down are split over the hidden dim. Once a step, not once a tick.
+    const weights = found.filter(r => r.startsWith('all-reduce along data'))
+    expect(weights.every(r => r.endsWith('× 1'))).toBe(true)
+  })
+
+  test.each([1, 2, 3])('circular, %i rounds: as many times the permutes', rounds => {
+    const [p, m] = [2, 4]
+    const how: LossOptions = { stages: p, microbatches: m, schedule: 'circular', rounds }
+    // Layers in their places: as a model declares them.
+    const layers = 2 * p * rounds
+    const found = rows(planned(net({ layers, batch, embed }), { ...how, layers }, { stage: p }, onStages))
+    expect(found.filter(r => r.startsWith('permute'))).toEqual([`permute along stage: ${(batch / m) * embed} elements × ${2 * (rounds * m + p - 1)}`])
+    expect(found.filter(r => !/^(permute|all-reduce)/.test(r))).toEqual([])
+  })
+})
+
+test('the memory of 1f1b is that of as many microbatches as stages need, whatever their number', async () => {
+  const [p, rows, embed, hidden, layers] = [4, 64, 16, 256, 8]
+  const backend = await openBackend({ plugin: 'cpu', devices: p, cache: false })
+  const temporaries = async ({ loss, params, batch }: Net, how: LossOptions, remat?: Remat): Promise<number> => {
+    const program = await compile(loss(how, remat), [params, batch] as const, { mesh: mesh({ stage: p }), layout: { stage: 'stage', layers: 'stage' }, backend })
+    program.dispose()
+    return program.memory?.temporaries ?? NaN
+  }
+  // In bytes: what enters a stage; what is kept of a microbatch, in each layer what enters it and the product of its first weight; the gradients of a stage's weights.
+  const entering = 4 * rows * embed
+  const kept = entering + 4 * rows * (layers / p) * (embed + hidden)
+  const gradients = 4 * (layers / p) * 2 * embed * hidden
+  for (const microbatches of [4, 16]) {
+    const found = await temporaries(net({ layers, batch: rows * microbatches, embed, hidden, rate: 0 }), { stages: p, microbatches, schedule: '1f1b' })
+    // In the ring, and one that goes in and one that comes out; the sums of both loops and a tick's own; the batch as it enters and its cotangent.
+    const formula = (2 * p - 1 + 2) * kept + 3 * gradients + 2 * microbatches * entering
+    expect(found / formula, `${microbatches}`).toBeGreaterThan(0.85)
+    expect(found / formula, `${microbatches}`).toBeLessThan(1.15)
+  }
+  // GPipe holds all of them.
+  const all = await temporaries(net({ layers, batch: rows * 16, embed, hidden, rate: 0 }), { stages: p, microbatches: 16 })
+  expect(all).toBeGreaterThan((16 + p - 1) * kept)
+  await backend.close()
+})
