@@ -83,6 +83,7 @@ describe('refuses, by the field', () => {
     ['halves of blocks that do not', () => gptModel({ ...base, context: { form: 'zigzag', blocks: 16 } }), /twice as many divide seq/],
     ['shares that are dropped', () => gptModel({ ...base, attentionDropout: 0.1, context: { form: 'ulysses' } }), /attentionDropout[^]*leave it 0 where there is a context/],
     ['zigzag without a causal mask', () => gptModel({ ...base, attention: 'bidirectional', context: { form: 'zigzag', blocks: 2 } }), /give form ring: zigzag balances what a causal mask leaves, and attention is bidirectional/],
+    ['zigzag where who is dropped follows the order', () => llamaModel({ ...base, experts: { count: 2, chosen: 1, hidden: 8, capacity: 1 }, context: { form: 'zigzag', blocks: 2 } }), /context[^]*give form ring, or experts neither capacity nor groups/],
     ['blocks of whole sequences', () => llamaModel({ ...base, context: { form: 'ulysses', blocks: 2 } as never }), /context[^]*blocks/],
     ['a form that is none', () => llamaModel({ ...base, context: { form: 'rings', blocks: 2 } as never }), /context/],
   ])('%s', (_, make, message) => {
