@@ -16,6 +16,7 @@ import { memorySection } from './memory.ts'
 import { modelsSection } from './models/section.ts'
 import { mpiSection } from './mpi/section.ts'
 import { opsSection } from './ops/section.ts'
+import { parallelSection } from './parallel/section.ts'
 import { serveSection } from './serve/section.ts'
 import { tinySection } from './tiny/section.ts'
 import { trainSection } from './train/section.ts'
@@ -33,6 +34,7 @@ const sections: { readonly [name: string]: Entry } = {
   data: { measure: dataSection, rounds: 5 },
   mpi: { measure: mpiSection, rounds: 5 },
   ops: { measure: opsSection, rounds: 7 },
+  parallel: { measure: parallelSection, rounds: 5 },
   checkpoint: { measure: checkpointSection, rounds: 5 },
   train: { measure: trainSection, rounds: 7 },
   tokenize: { measure: tokenizeSection, rounds: 7 },

@@ -107,10 +107,10 @@ class Rank:
         return {'liveBuffers': 0}
 
 
-def work(index, size, store, requests):
+def work(kind, index, size, store, requests):
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     dist.init_process_group('gloo', store=dist.FileStore(store, size), rank=index, world_size=size, timeout=timedelta(minutes=5))
-    rank = Rank()
+    rank = kind()
     try:
         for request in iter(requests.recv, None):
             requests.send(getattr(rank, request.pop('do'))(**request))
@@ -123,24 +123,25 @@ def work(index, size, store, requests):
     dist.destroy_process_group()
 
 
-def start(size, store):
+def start(kind, size, store):
     """A process a device, each with our end of a pipe to it."""
     context, ranks = multiprocessing.get_context('spawn'), []
     for index in range(size):
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(index, size, store, theirs), daemon=True)
+        process = context.Process(target=work, args=(kind, index, size, store, theirs), daemon=True)
         process.start()
         theirs.close()
         ranks.append((process, ours))
     return ranks
 
 
-def main():
+def main(kind, size_of):
+    """Serves requests by objects of a kind, one in each process, of which the first request says how many."""
     ranks = []
     with tempfile.TemporaryDirectory() as folder:
         for line in sys.stdin:
             request = json.loads(line)
-            ranks = ranks or start(request['task']['mesh']['batch'] * request['task']['mesh']['model'], f'{folder}/store')
+            ranks = ranks or start(kind, size_of(request), f'{folder}/store')
             for _, pipe in ranks:
                 pipe.send(request)
             # A rank that has died closes its pipe: this fails, and the others end with us.
@@ -152,4 +153,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    main(Rank, lambda request: request['task']['mesh']['batch'] * request['task']['mesh']['model'])

@@ -42,9 +42,11 @@ def rate_of(step, o):
     return o['rate'] * jnp.where(step < o['warmup'], (step + 1) / o['warmup'], share)
 
 
-def train_step(state, tokens, targets, c, o):
+def train_step(state, tokens, targets, c, o, loss_of=loss_of, placed=lambda grads: grads):
+    """`placed` says where gradients lie, for who has several devices."""
     params, first, second, step = state
     loss, grads = jax.value_and_grad(loss_of)(params, tokens, targets, c)
+    grads = placed(grads)
     size = jnp.sqrt(sum(jnp.sum(g * g) for g in grads.values()))
     grads = jax.tree.map(lambda g: g * jnp.minimum(1, o['clip'] / size), grads)
     rate, t = rate_of(step, o), step + 1.0
@@ -100,7 +102,11 @@ class Peer:
         return {'liveBuffers': 0}
 
 
-peer = Peer()
-for line in sys.stdin:
-    request = json.loads(line)
-    print(json.dumps(getattr(peer, request.pop('do'))(**request)), flush=True)
+def serve(peer):
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(json.dumps(getattr(peer, request.pop('do'))(**request)), flush=True)
+
+
+if __name__ == '__main__':
+    serve(Peer())

@@ -19,8 +19,10 @@ class Block(nn.Module):
         self.down = nn.Linear(c['hidden'], c['embed'])
 
     def forward(self, x):
-        batch, seq, _ = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(batch, seq, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        together = self.qkv(self.norm1(x))
+        # Of what comes out: where sequences are split between layers, x has a part of each.
+        batch, seq, _ = together.shape
+        q, k, v = together.view(batch, seq, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(attended.transpose(1, 2).reshape(batch, seq, -1))
         return x + self.down(F.gelu(self.up(self.norm2(x)), approximate='tanh'))
