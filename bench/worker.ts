@@ -1,10 +1,9 @@
 /** Our side, in a process of its own or one on each rank: a request a line on stdin, an answer a line on stdout; rank 0 has both. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { mesh } from '../src/core/mesh.ts'
 import { treeOps } from '../src/core/tree.ts'
-import { compile, fromFirst, input, MeshArray, openBackend, type Backend, type Given } from '../src/engine/index.ts'
+import { compile, input, MeshArray, openBackend, type Backend, type Given } from '../src/engine/index.ts'
 import { gpt, type GptBatch, type GptParams } from '../src/models/index.ts'
 import { joinJob } from '../src/runtime/job.ts'
 import { initialise, stateOf, trainStep, type TrainState } from '../src/train/program.ts'
@@ -12,6 +11,7 @@ import { optimizerOf } from '../test/oracle/cases.ts'
 import { writeArrays } from '../test/oracle/exchange.ts'
 import { Collectives } from './mpi/collectives.ts'
 import type { Answers, Request, Task } from './task.ts'
+import { answerLines } from './answers.ts'
 
 type State = Given<TrainState<GptParams>>
 const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
@@ -137,15 +137,6 @@ const handlers: Handlers = {
 const answer = <K extends keyof Answers>(request: Extract<Request, { readonly do: K }>): Promise<Answers[K]> =>
   (handlers[request.do as K] as (r: typeof request) => Promise<Answers[K]>)(request)
 
-const lines = processes.rank === 0 ? createInterface(process.stdin)[Symbol.asyncIterator]() : undefined
-for (;;) {
-  const line = await fromFirst(processes, 'the next request', async () => {
-    const next = await lines?.next()
-    return next?.done === false ? next.value : null
-  })
-  if (line === null) break
-  const answered = JSON.stringify(await answer(JSON.parse(line) as Request))
-  if (processes.rank === 0) process.stdout.write(`${answered}\n`)
-}
+await answerLines<Request>(processes, answer)
 collectives?.dispose()
 await backend?.close()

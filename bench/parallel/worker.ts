@@ -1,10 +1,9 @@
 /** Our side of the section on parallelism, on virtual devices of one process or one on each rank: a request a line on stdin, an answer a line on stdout; rank 0 has both. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { mesh } from '../../src/core/mesh.ts'
 import { treeOps } from '../../src/core/tree.ts'
-import { compile, fromFirst, input, MeshArray, openBackend, type Tree } from '../../src/engine/index.ts'
+import { compile, input, MeshArray, openBackend, type Tree } from '../../src/engine/index.ts'
 import { convNet } from '../../src/models/conv-net.ts'
 import { gpt, llama, llamaSchema, type GptConfig } from '../../src/models/index.ts'
 import type { Model } from '../../src/models/model.ts'
@@ -13,6 +12,7 @@ import { initialise, stateOf, trainStep, type Where } from '../../src/train/prog
 import { optimizerOf, type PlainOptimizer } from '../../test/oracle/cases.ts'
 import { writeArrays } from '../../test/oracle/exchange.ts'
 import { batch, batches, experts, images, sizes, type Compared } from './forms.ts'
+import { answerLines } from '../answers.ts'
 
 export interface Opening { readonly form: Compared; readonly optimizer: PlainOptimizer; readonly folder: string }
 export type Request = { readonly do: 'open' } & Opening | { readonly do: 'save' } | { readonly do: 'close' } | { readonly do: 'steps'; readonly count: number }
@@ -94,14 +94,5 @@ const handlers: Handlers = {
 const answer = <K extends keyof Answers>(request: Extract<Request, { readonly do: K }>): Promise<Answers[K]> =>
   (handlers[request.do as K] as (r: typeof request) => Promise<Answers[K]>)(request)
 
-const lines = processes.rank === 0 ? createInterface(process.stdin)[Symbol.asyncIterator]() : undefined
-for (;;) {
-  const line = await fromFirst(processes, 'the next request', async () => {
-    const next = await lines?.next()
-    return next?.done === false ? next.value : null
-  })
-  if (line === null) break
-  const answered = JSON.stringify(await answer(JSON.parse(line) as Request))
-  if (processes.rank === 0) process.stdout.write(`${answered}\n`)
-}
+await answerLines<Request>(processes, answer)
 await backend.close()
