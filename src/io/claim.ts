@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { randomBytes } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import { FileError } from '../core/errors.ts'
 import { cannotWrite, isSystemError } from './atomic.ts'
 import { tryLock } from './lock.ts'
@@ -29,11 +30,13 @@ export const claimName = '.lock'
 const text = (path: string): string => {
   try { return readFileSync(path, 'utf8').trim() } catch { return '' }
 }
-/** When a process started, in ticks since the system did: the 22nd field, counted from behind the name, which may hold anything. */
-const startOf = (pid: number): string => {
+/** What the system says of a process, from the third field on: counted from behind the name, which may hold anything. Empty where it says nothing. */
+const statOf = (pid: number): readonly string[] => {
   const stat = text(`/proc/${pid}/stat`)
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
+/** When a process started, in ticks since the system did: the 22nd field. */
+const startOf = (pid: number): string => statOf(pid)[19] ?? ''
 const bootId = (): string => text('/proc/sys/kernel/random/boot_id')
 
 export const thisProcess = (): Owner => ({ pid: process.pid, host: hostname(), boot: bootId(), start: startOf(process.pid) })
@@ -61,6 +64,16 @@ function alive({ pid, host, boot, start }: Owner): boolean | undefined {
   return start === '' || start === startOf(pid)
 }
 
+/** The kernel's PF_EXITING, of a process whose end has begun: its memory goes first, which may take a while, and its locks after that. */
+const EXITING = 0x4
+
+/** Whether an owner of this host is gone or on its way, so that what it holds is about to be let go: nothing can keep it. */
+const ending = (owner: Owner | undefined): boolean => owner !== undefined && owner.host === hostname()
+  && (alive(owner) === false || (Number(statOf(owner.pid)[6] ?? 0) & EXITING) !== 0)
+
+/** Milliseconds that one waits for a process that ends. */
+const patience = 30_000
+
 const taken = (folder: string, owner: Owner | undefined): FileError => new FileError({
   code: 'folder-taken', what: `${folder} is in use by ${owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`}`,
   details: { lock: join(folder, claimName) },
@@ -73,21 +86,28 @@ export type KernelLock = (fd: number) => boolean | undefined
 
 /**
  * Takes a folder that is there. The lock is the kernel's, which lets it go with its owner however that ends; where there is none, the owner's
- * number, host and start say whether it still lives.
+ * number, host and start say whether it still lives. An owner whose end has begun is waited for: a command that is given again right after
+ * its job was killed finds it so.
  * @throws FileError naming process and host where another has it, or where it cannot be written
  */
 export async function claimFolder(folder: string, lock: KernelLock = tryLock): Promise<Claim> {
   const path = join(folder, claimName)
   const file = await open(path, 'a+').catch((cause: unknown) => { throw isSystemError(cause) ? cannotWrite(path, cause) : cause })
   try {
-    const got = lock(file.fd)
-    const before = parseOwner(await readAllOf(file))
+    let got = lock(file.fd)
+    let before = parseOwner(await readAllOf(file))
+    // Nobody is named for the moment in which one takes the folder or lets it go.
+    for (const since = Date.now(); got === false && (before === undefined || ending(before)) && Date.now() - since < (before === undefined ? patience / 30 : patience);) {
+      await pause(20)
+      got = lock(file.fd)
+      before = parseOwner(await readAllOf(file)) ?? before
+    }
     if (got === false) throw taken(folder, before)
     // A lock that two processes got, or none: then what is written decides.
     const me = thisProcess()
     const self = before?.pid === me.pid && before.host === me.host && before.start === me.start
-    if (got === undefined && before !== undefined && alive(before) !== false) throw taken(folder, before)
-    if (got === true && before !== undefined && !self && alive(before) === true) throw taken(folder, before)
+    if (got === undefined && before !== undefined && alive(before) !== false && !ending(before)) throw taken(folder, before)
+    if (got === true && before !== undefined && !self && alive(before) === true && !ending(before)) throw taken(folder, before)
     if (got === undefined) return await claimByFile(folder, path, file, before)
     await write(file, me)
     return claimOf(before, async () => {
@@ -101,7 +121,11 @@ export async function claimFolder(folder: string, lock: KernelLock = tryLock): P
   }
 }
 
-const readAllOf = (file: FileHandle): Promise<string> => file.readFile('utf8')
+/** From its first byte, however much of it was read before. */
+const readAllOf = async (file: FileHandle): Promise<string> => {
+  const bytes = Buffer.alloc((await file.stat()).size)
+  return bytes.toString('utf8', 0, (await file.read(bytes, 0, bytes.length, 0)).bytesRead)
+}
 
 async function write(file: FileHandle, owner: Owner): Promise<void> {
   await file.truncate(0)

@@ -76,6 +76,35 @@ describe('what is written decides where the kernel cannot', () => {
   })
 })
 
+describe('an owner that is ending', () => {
+  test('is waited for, as the kernel lets its lock go only after its memory', async () => {
+    const path = made('ending')
+    const owner = { ...thisProcess(), pid: 2 ** 22 + 1 }
+    writeFileSync(`${path}/${claimName}`, JSON.stringify(owner))
+    let asked = 0
+    await using claim = await claimFolder(path, () => ++asked > 3)
+    expect([asked, claim.from]).toEqual([4, owner])
+  })
+  test('has ended, though nobody has asked how', async () => {
+    const path = made('zombie')
+    // What takes the shell's place never waits for its child.
+    const child = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 1000'], { stdio: ['ignore', 'pipe', 'inherit'] })
+    children.push(child)
+    let pid = 0
+    for await (const line of createInterface(child.stdout)) { pid = Number(line); break }
+    const state = (): string | undefined => /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1]
+    while (state() !== 'Z') await new Promise(resolve => { setImmediate(resolve) })
+    const owner = { ...thisProcess(), pid, start: '' }
+    writeFileSync(`${path}/${claimName}`, JSON.stringify(owner))
+    for (const lock of [() => undefined, () => true] satisfies KernelLock[]) {
+      const claim = await claimFolder(path, lock)
+      expect(claim.from).toEqual(owner)
+      await claim.release()
+      writeFileSync(`${path}/${claimName}`, JSON.stringify(owner))
+    }
+  })
+})
+
 test('a folder that is not there, or a file', async () => {
   await expect(claimFolder(folder.at('nowhere'))).rejects.toThrow(/FileError\[write\] cannot write \S+nowhere/)
   await expect(claimFolder(folder.file('file', ''))).rejects.toThrow(/FileError\[write\]/)
