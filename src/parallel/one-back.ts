@@ -10,19 +10,19 @@ import { keeper, type Remat } from '../autodiff/policy.ts'
 import { pullback } from '../autodiff/pullback.ts'
 import { residuals } from '../autodiff/residuals.ts'
 import { closeOver } from '../graph/close.ts'
-import { cotangentIn, sumsIn } from '../graph/half-precision.ts'
+import { converted, cotangentIn, sumsIn } from '../graph/half-precision.ts'
 import { dynamicUpdate } from '../graph/indexing.ts'
 import { inputNode } from '../graph/input.ts'
-import { make, rewrite } from '../graph/make.ts'
+import { broadcastTo, make, rewrite } from '../graph/make.ts'
 import { dtypeOf, reachable, shapeOf, type Node } from '../graph/node.ts'
 import { overWeight, settled, type Outcome } from '../graph/outcome.ts'
 import { scan } from '../graph/scan.ts'
 import { shift } from '../graph/rearrange.ts'
 import { iota, leavesOf, loose, rebuildTree, tensor } from '../graph/tensor.ts'
-import type { Scalar, Tensor, Tree, Without } from '../graph/types.ts'
+import type { AnyTensor, Scalar, Tensor, Tree, Without } from '../graph/types.ts'
 import { lifted } from './lift.ts'
-import { along, choose, cutBatch, entering, fedAt, handedOn, nothing, pipeline, resampled, single, spread, stagesAt, worksOf, zeros, type PipelineOptions, type Works } from './pipeline.ts'
-import { guarded } from './stages.ts'
+import { along, choose, cutBatch, entering, fedAt, handedOn, nothing, pipeline, resampled, single, spread, stagesAt, worksOf, type PipelineOptions, type Works } from './pipeline.ts'
+import { guarded, zeros } from './stages.ts'
 
 type T = Tensor<string>
 const t = (n: Node): T => tensor(n)
@@ -53,10 +53,11 @@ function stageOf(works: Works, outside: readonly Node[], remat: Remat): Stage {
   const turn = stand('turn', { shape: [works.stages.stage], dtype: 'i32' })
   const standing = new Map(outside.map((c, i) => [c, cs[i] ?? c]))
   const made = stagesAt(works, x.map(t), t(turn), ws.map(t), c => standing.get(c) ?? c).made.map(y => y.node)
-  const given = made.map(y => stand('cotangent', t(y)))
+  // Cotangents of halves are f32 between stages, as they are between layers.
+  const given = made.map(y => stand('cotangent', { shape: shapeOf(y), dtype: sumsIn(dtypeOf(y)) }))
   const wrt = [...x, ...ws, ...cs]
   const keep = keeper(remat, made)
-  const found = pullback(made, made.map((y, i) => (isFloat(dtypeOf(y)) ? given[i] : undefined)), wrt, keep)
+  const found = pullback(made, made.map((y, i) => { const g = given[i]; return g === undefined || !isFloat(dtypeOf(y)) ? undefined : converted(g, dtypeOf(y)) }), wrt, keep)
   const flowing = found.filter(d => d !== undefined)
   const { body: { inputs, outputs }, captures } = closeOver([...wrt, turn, ...given], [...made, ...flowing])
   const forward = outputs.slice(0, made.length)
@@ -141,6 +142,9 @@ function ringOf({ whole, stages: { stage } }: Works): Ring {
 }
 type AnyScalar = Scalar & T
 
+/** A cotangent of nothing on each stage. */
+const noSlope = (like: AnyTensor, works: Works): T => { const none = nothing(like, works); return none.cast(sumsIn(none.dtype)) }
+
 /** Slices of what is walked over, of a dim's own. */
 const walked = (x: T, from: Dim, to: Dim, start: number): T => resampled(x, from.name, to, start)
 
@@ -177,7 +181,8 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     const turn = along(tick, stage).sub(place).sub(away)
     // Before the first microbatch what is read is nobody's, and not used.
     const found = stageWork.back(slopes, rings.map(r => ring.read(r, along(tick, stage).sub(away).maximum(0))), turn)
-    return { ...found, arrived: leaves.map((l, i) => { const d = found.x[i]; return d === undefined ? nothing(l, works) : shift<string, string>(t(d), stage.name, -1) }), fed: leaves.map((l, i) => { const d = found.x[i]; return single(d === undefined ? nothing(l, works) : choose(place.equal(0), t(d), 0), stage.name) }) }
+    const slope = (l: AnyTensor, i: number): T => { const [none, d] = [noSlope(l, works), found.x[i]]; return d === undefined ? none : t(cotangentIn(d, none.dtype)) }
+    return { ...found, arrived: leaves.map((l, i) => shift<string, string>(slope(l, i), stage.name, -1)), fed: leaves.map((l, i) => single(choose(place.equal(0), slope(l, i), 0), stage.name)) }
   }
   type Sums = { readonly layers: readonly T[]; readonly outside: readonly T[] }
   const start: Sums = { layers: works.layers.map(w => sumOf(w.node)), outside: outside.map(sumOf) }
@@ -204,7 +209,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
 
   type State = { readonly arrived: readonly T[]; readonly rings: readonly T[]; readonly slopes: readonly T[]; readonly sums: Sums; readonly means: readonly T[] }
   const cuts = leavesOf(given).map(({ leaf }) => (leaf.shape.some(d => d.name === whole.name) ? walked(cutBatch(leaf, works), micro, through, 0) : undefined))
-  const slopes = leaves.map(l => nothing(l, works))
+  const slopes = leaves.map(l => noSlope(l, works))
   const means = Array.from({ length: 2 * (1 + last.names.length) }, () => zeros([], 'f32'))
   const [middle, fedBack] = scan(through, { arrived, rings, slopes, sums: start, means } as unknown as Tree, {
     fed: fed.map(f => walked(f, ticks, through, p - 1)), given: cuts.filter(c => c !== undefined), tick: iota(through),
@@ -216,7 +221,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     let cut = 0
     const own = leavesOf(given).map(({ leaf }, k) => (cuts[k] === undefined ? loose(leaf) : parts[cut++] ?? loose(leaf)))
     const ended = last.at(next.made, own, last.outside.map(t))
-    const given_ = state.slopes.map((g, k) => { const d = ended.x[k]; return choose(place.equal(p - 1), d === undefined ? zeros(g.shape, g.dtype) : t(d), g) })
+    const given_ = state.slopes.map((g, k) => { const d = ended.x[k]; return choose(place.equal(p - 1), d === undefined ? zeros(g.shape, g.dtype) : t(cotangentIn(d, g.dtype)), g) })
     const found = back(given_, next.rings, tick)
     const sums = plus(state.sums, { layers: found.layers, outside: byNode([inBlocks, found.outside], [last.outside, ended.outside]) })
     return [{ arrived: next.arrived, rings: next.rings, slopes: found.arrived, sums, means: state.means.map((m, k) => m.add((ended.sums[k] ?? m).cast(m.dtype))) } as unknown as Tree, found.fed as Tree] as const
@@ -257,10 +262,9 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
         if (slope === undefined || !isFloat(dtypeOf(n))) return undefined
         const scaled = t(slope).mul(share.cast(dtypeOf(slope))).node
         const placedAt = works.layers[i - stackedFrom]
-        const like = cotangentIn(scaled, dtypeOf(n))
-        if (i < stackedFrom || placedAt === undefined || i >= stackedFrom + works.layers.length) return make('broadcast', [like], { shape: shapeOf(n) })
+        if (i < stackedFrom || placedAt === undefined || i >= stackedFrom + works.layers.length) return converted(broadcastTo(scaled, shapeOf(n)), dtypeOf(n))
         // From places of stages back to layers: the gradient of placing them.
-        return placedBack(placedAt.node, differentiable[i] ?? n, like)
+        return placedBack(placedAt.node, differentiable[i] ?? n, cotangentIn(scaled, dtypeOf(n)))
       }), ...slopes.map(() => undefined)]
     },
   })

@@ -1,12 +1,13 @@
 /** What a stage of a pipeline computes: its layers, one after another. */
 import { formatShape, type Dim } from '../core/dim.ts'
-import { isFloat, isHalf } from '../core/dtype.ts'
+import { isFloat } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
 import { inputNode } from '../graph/input.ts'
-import { sumsIn } from '../graph/half-precision.ts'
-import { dtypeOf, operand, shapeOf, type Node } from '../graph/node.ts'
+import { fullNode } from '../graph/make.ts'
+import { moved } from '../graph/half-precision.ts'
+import { dtypeOf, shapeOf, type Node } from '../graph/node.ts'
 import { index } from '../graph/rearrange.ts'
 import { scan } from '../graph/scan.ts'
 import { alike, difference } from '../graph/state.ts'
@@ -25,12 +26,13 @@ export function guarded(x: AnyTensor, on: AnyTensor): T {
   return withGradient([loose(x), loose(on)], ([x]): T => x, (g, _, [, on]) => [unrounded(g, g => where(on as never, g, 0)), undefined])
 }
 
-/** A cotangent of half precision that was only narrowed is taken as it was, and what is made of it narrowed again: it may be met by another, and they are rounded once. */
-export function unrounded(g: T, f: (g: T) => T): T {
-  const { node } = g
-  const wide = node.op === 'convert' && isHalf(g.dtype) && dtypeOf(operand(node, 0)) === sumsIn(g.dtype) ? tensor<string>(operand(node, 0)) : undefined
-  return wide === undefined ? f(g) : f(wide).cast(g.dtype)
-}
+/** What moves elements or leaves some out, done to a cotangent as it was before it was narrowed: it may be met by another, and they are rounded once. */
+export const unrounded = (g: T, f: (g: T) => T): T => tensor(moved(g.node, n => f(tensor(n)).node))
+
+/** A choice whose cotangents are rounded once. */
+export const either = (p: AnyTensor, yes: AnyTensor, no: AnyTensor): T => withGradient([loose(yes), loose(no), loose(p)], ([yes, no, p]): T => where(p as never, yes, no),
+  (g, _, [, , p]) => [unrounded(g, g => where(p as never, g, 0)), unrounded(g, g => where(p as never, zeros(g.shape, g.dtype), g)), undefined])
+export const zeros = (shape: readonly Dim[], dtype: T['dtype']): T => tensor(fullNode(0, shape, dtype))
 
 /** What a stage computes of a whole batch, as a graph of its own; `lifted` makes it that of all stages. */
 export interface Traced { readonly params: readonly Node<'input'>[]; readonly outputs: readonly Node[] }
@@ -56,7 +58,7 @@ export function traced<X extends Tree>(over: Dim, x: X, layers: Tree, { own, ful
     const given = mapTree(now, t => guarded(t, real))
     const next = leavesOf(checked(now, block(given, mapTree(own, t => guarded(t, real)))))
     let i = 0
-    return mapTree(now, t => where(real as never, loose(next[i++]?.leaf ?? t), t))
+    return mapTree(now, t => { const made = next[i++]?.leaf ?? t; return isFloat(t.dtype) ? either(real, made, t) : where(real as never, loose(made), t) })
   }
   const start = rebuildTree(x, xs.map(n => tensor(n)))
   const stacked = rebuildTree(layers, ws.map(n => tensor(n)))
