@@ -30,7 +30,8 @@ const stand = (name: string, like: { readonly shape: readonly Dim[]; readonly dt
 const floats = (nodes: readonly Node[]): Node[] => nodes.filter(n => isFloat(dtypeOf(n)))
 const applied = (outputs: readonly Node[], values: ReadonlyMap<Node, Node>): Node[] => rewrite(outputs, reachable(outputs), new Map(values))
 const sumOf = (n: Node): T => zeros(shapeOf(n), sumsIn(dtypeOf(n)))
-const added = (sum: T, more: Node): T => sum.add(t(cotangentIn(more, sum.dtype)))
+/** A microbatch's gradient added to where the sum of all lies, as `accumulate` has it. */
+const added = (sum: T, more: Node): T => sum.add(t(make('relayout', [cotangentIn(more, sum.dtype)], { to: 'gradients', keepsSums: true })))
 
 export interface LossOptions extends PipelineOptions {
   /** What is computed again on the way back, of the schedule 1f1b; `all-but-contractions` unless said. With `everything` only what enters a stage is kept. Other schedules have that of the gradient. */
