@@ -3,7 +3,7 @@
  * which a tick takes one microbatch a stage forward and another one back; before it the ticks in which none comes back yet, and after it those in which none enters any more.
  */
 import { hiddenName, type Dim } from '../core/dim.ts'
-import { isFloat } from '../core/dtype.ts'
+import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { keeper, type Remat } from '../autodiff/policy.ts'
@@ -87,7 +87,7 @@ function stageOf(works: Works, outside: readonly Node[], remat: Remat): Stage {
 
 /** The loss of a microbatch, as the last stage computes it: sums of losses and of metrics by their weights, and the cotangents of that sum. */
 interface Ended { readonly sums: readonly T[]; readonly x: readonly (Node | undefined)[]; readonly outside: readonly (Node | undefined)[] }
-interface Last { readonly outside: readonly Node[]; readonly names: readonly string[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
+interface Last { readonly outside: readonly Node[]; readonly names: readonly string[]; readonly dtypes: readonly DType[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
 
 /** All stages compute a loss, as all do the same at a tick; that of the last counts. */
 function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, loss: (x: X, given: B) => Outcome, remat: Remat): Last {
@@ -103,7 +103,7 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
   const outside = floats(closeOver([...ys, ...gs], outputs).captures)
   const keep = keeper(remat, outputs)
   return {
-    outside, names,
+    outside, names, dtypes: outputs.map(dtypeOf),
     at: (made, given, values) => {
       const here = works.stage.equal(stage.size - 1)
       const wrt = [...made.map(y => stand('made', y)), ...outside.map(c => stand('outside', t(c)))]
@@ -211,7 +211,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   type State = { readonly arrived: readonly T[]; readonly rings: readonly T[]; readonly slopes: readonly T[]; readonly sums: Sums; readonly means: readonly T[] }
   const cuts = leavesOf(given).map(({ leaf }) => (leaf.shape.some(d => d.name === whole.name) ? walked(cutBatch(leaf, works), micro, through, 0) : undefined))
   const slopes = leaves.map(l => noSlope(l, works))
-  const means = Array.from({ length: 2 * (1 + last.names.length) }, () => zeros([], 'f32'))
+  const means = last.dtypes.map(dtype => zeros([], sumsIn(dtype)))
   const [middle, fedBack] = scan(through, { arrived, rings, slopes, sums: start, means } as unknown as Tree, {
     fed: fed.map(f => walked(f, ticks, through, p - 1)), given: cuts.filter(c => c !== undefined), tick: iota(through),
   } as Tree, (carry, now) => {
