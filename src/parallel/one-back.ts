@@ -47,7 +47,7 @@ interface Stage {
 
 function stageOf(works: Works, outside: readonly Node[], remat: Remat): Stage {
   const { layers, traced: { params } } = works
-  const leaves = params.slice(0, params.length - layers.length - works.real.length)
+  const leaves = params.slice(0, params.length - layers.length - works.real.length - 1)
   const x = leaves.map(p => stand('x', nothing(t(p), works)))
   const ws = layers.map(w => stand('layers', w))
   const cs = outside.map(c => stand('outside', t(c)))

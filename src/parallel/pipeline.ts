@@ -102,7 +102,7 @@ export function stagesAt(works: Works, given: readonly T[], turn: T, layers: rea
     const own = cut !== undefined && isWhole(n, whole) ? cutBatch(from, works).take(micro.name, microbatch) : from
     return isFloat(own.dtype) ? guarded(spread(own, stage), on).node : own.node
   }
-  const values = [...[...given, ...layers.map(w => layersOf(works, w, round))].map(v => guarded(v, on)), ...real.map(r => layersOf(works, r, round))]
+  const values = [...given.map(v => guarded(v, on)), ...[...layers, ...real].map(w => layersOf(works, w, round)), on]
   return { on, made: lifted(params, outputs, values.map(v => v.node), { stage, cut }, captured).map(n => tensor(n)) }
 }
 const isWhole = (n: Node, whole: Dim): boolean => shapeOf(n).some(d => d.name === whole.name && d.size === whole.size)
