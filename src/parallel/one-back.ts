@@ -13,7 +13,7 @@ import { closeOver } from '../graph/close.ts'
 import { converted, cotangentIn, sumsIn } from '../graph/half-precision.ts'
 import { dynamicUpdate } from '../graph/indexing.ts'
 import { inputNode } from '../graph/input.ts'
-import { broadcastTo, make, rewrite } from '../graph/make.ts'
+import { broadcastTo, madeBy, make, rewrite } from '../graph/make.ts'
 import { dtypeOf, reachable, shapeOf, type Node } from '../graph/node.ts'
 import { overWeight, settled, type Outcome } from '../graph/outcome.ts'
 import { scan } from '../graph/scan.ts'
@@ -21,7 +21,7 @@ import { shift } from '../graph/rearrange.ts'
 import { iota, leavesOf, loose, rebuildTree, tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree, Without } from '../graph/types.ts'
 import { lifted } from './lift.ts'
-import { along, choose, cutBatch, entering, fedAt, handedOn, nothing, pipeline, resampled, single, spread, stagesAt, worksOf, type PipelineOptions, type Works } from './pipeline.ts'
+import { along, choose, cutBatch, entering as enteringOf, fedAt, isWhole, handedOn, nothing, pipeline, resampled, single, spread, stagesAt, worksOf, type PipelineOptions, type Works } from './pipeline.ts'
 import { guarded, zeros } from './stages.ts'
 
 type T = Tensor<string>
@@ -128,6 +128,39 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
   }
 }
 
+/** What enters the first stage, where that is computed of one microbatch at a time: the values, and what the cotangents of one's are to what it is computed with. */
+interface First {
+  readonly outside: readonly Node[]
+  readonly at: (microbatch: T) => readonly T[]
+  readonly back: (microbatch: T, slopes: readonly T[]) => readonly (Node | undefined)[]
+}
+function firstOf(works: Works, leaves: readonly Node[], made: ReadonlySet<Node>): First {
+  const { whole, part, micro, plan: { microbatches } } = works
+  // As a pipeline's stage of its own, of which there is one.
+  const one: Dim = { name: hiddenName(whole.name, 'entering'), size: 1 }
+  const { body: { inputs, outputs }, captures } = closeOver([], leaves, made)
+  const outside = floats(captures)
+  const at = (microbatch: T, standing: ReadonlyMap<Node, Node>): Node[] => {
+    const here = along(microbatch.clamp(0, microbatches - 1), one)
+    const cut = microbatches === 1 ? undefined : { whole, part, parts: microbatches, at: here.node }
+    const captured = (n: Node): Node => { const from = t(standing.get(n) ?? n); return cut !== undefined && isWhole(n, whole) ? cutBatch(from, works).take(micro.name, here).node : from.node }
+    return lifted(inputs, outputs, captures.map(captured), { stage: one, cut }, n => n).map(n => (shapeOf(n).some(d => d.name === one.name) ? single(t(n), one.name).node : n))
+  }
+  return {
+    outside,
+    at: microbatch => at(microbatch, new Map()).map(t),
+    back: (microbatch, slopes) => {
+      const wrt = outside.map(c => stand('outside', t(c)))
+      const made = at(microbatch, new Map(outside.map((c, i) => [c, wrt[i] ?? c])))
+      const found = pullback(made, made.map((y, i) => { const g = slopes[i]; return g === undefined || !isFloat(dtypeOf(y)) ? undefined : converted(g.node, dtypeOf(y)) }), wrt, () => true)
+      const flowing = found.filter(d => d !== undefined)
+      const all = applied(flowing, new Map(wrt.map((p, i) => [p, outside[i] ?? p])))
+      let next = 0
+      return found.map(d => (d === undefined ? undefined : all[next++]))
+    },
+  }
+}
+
 /** What is on its way, of each stage one after another: a ring of as many places as there are ticks between a microbatch's way forward and its way back in the first stage. */
 interface Ring { readonly dim: Dim; readonly write: (ring: T, value: T, tick: T) => T; readonly read: (ring: T, ticks: T) => T }
 function ringOf({ whole, stages: { stage } }: Works): Ring {
@@ -153,27 +186,31 @@ const walked = (x: T, from: Dim, to: Dim, start: number): T => resampled(x, from
  * The loss of a pipeline: `loss(x, given)` of what comes out of the blocks (see `pipeline`, which says what these are given) and of what belongs to it in a batch, such as targets. Of the schedules `gpipe` and
  * `circular` it is computed of the whole batch, after the pipeline. Of `1f1b` the last stage computes it of each microbatch, which has the batch's dim smaller, and the microbatch goes back at once: 2p − 1
  * microbatches are on their way in a stage at most, whatever their number. The mean over all is by weights, as `accumulate` has it.
- * x, stacked and block as `pipeline` has them; given: tensors of which those with the batch's dim are cut.
+ * x, stacked and block as `pipeline` has them. Where x is a function, `1f1b` computes what it gives of each microbatch as it enters the first stage, and once more for its gradient as that comes back: so neither is
+ * held of the whole batch. What the function uses has the batch's dim, or is the same for all. given: tensors of which those with the batch's dim are cut.
  * @throws UsageError, DimError as `pipeline`; DimError where the loss is no scalar
  */
 export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B extends Tree>(
-  over: Dim<N>, x: X, stacked: W, block: (x: X, layer: Without<W, N>) => X, given: B, loss: (x: X, given: B) => Outcome, { remat = 'all-but-contractions', ...options }: LossOptions,
+  over: Dim<N>, entering: X | (() => X), stacked: W, block: (x: X, layer: Without<W, N>) => X, given: B, loss: (x: X, given: B) => Outcome, { remat = 'all-but-contractions', ...options }: LossOptions,
 ): Outcome {
+  const { result: x, nodes } = madeBy((): X => (typeof entering === 'function' ? entering() : entering))
   if (options.schedule !== '1f1b') return loss(pipeline(over, x, stacked, block, options), given)
   const works = worksOf(over, x, stacked, block as (x: X, layer: Tree) => X, options)
   const { plan: { stages: p, microbatches, forwardTicks }, stages: { stage }, stage: place, ticks, micro, whole, part } = works
   const inBlocks = floats(closeOver(works.traced.params, works.traced.outputs).captures)
   const last = lastOf(works, x, given, loss, remat)
-  const outside = [...new Set([...inBlocks, ...last.outside])]
+  const first = typeof entering === 'function' ? firstOf(works, leavesOf(x).map(l => l.leaf.node), nodes) : undefined
+  const outside = [...new Set([...inBlocks, ...last.outside, ...first?.outside ?? []])]
   const stageWork = stageOf(works, inBlocks, remat)
   const ring = ringOf(works)
   const leaves = leavesOf(x).map(l => l.leaf)
   const [before, through, after]: readonly Dim[] = ['before', 'through', 'after'].map((name, i) => ({ name: hiddenName(whole.name, name), size: i === 1 ? microbatches : p - 1 }))
   if (before === undefined || through === undefined || after === undefined) throw new Error('three parts')
 
-  const fed = leaves.map(l => fedAt(l, works))
-  const forward = (now: readonly T[], arrived: readonly T[], rings: readonly T[], tick: T): { readonly made: readonly T[]; readonly arrived: readonly T[]; readonly rings: readonly T[] } => {
-    const { made, kept } = stageWork.forward(arrived.map((a, i) => entering(stage, now[i] ?? a, a, place.equal(0))), along(tick, stage).sub(place))
+  const fed = first === undefined ? leaves.map(l => fedAt(l, works)) : []
+  const forward = (given: readonly T[], arrived: readonly T[], rings: readonly T[], tick: T): { readonly made: readonly T[]; readonly arrived: readonly T[]; readonly rings: readonly T[] } => {
+    const now = first?.at(tick) ?? given
+    const { made, kept } = stageWork.forward(arrived.map((a, i) => enteringOf(stage, now[i] ?? a, a, place.equal(0))), along(tick, stage).sub(place))
     return { made, arrived: made.map(y => handedOn(y, works)), rings: kept.map((k, i) => ring.write(rings[i] ?? k, k, tick)) }
   }
   /** A stage is as many ticks later back as a microbatch takes from it to the end and back to it. */
@@ -183,7 +220,10 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     // Before the first microbatch what is read is nobody's, and not used.
     const found = stageWork.back(slopes, rings.map(r => ring.read(r, along(tick, stage).sub(away).maximum(0))), turn)
     const slope = (l: AnyTensor, i: number): T => { const [none, d] = [noSlope(l, works), found.x[i]]; return d === undefined ? none : t(cotangentIn(d, none.dtype)) }
-    return { ...found, arrived: leaves.map((l, i) => shift<string, string>(slope(l, i), stage.name, -1)), fed: leaves.map((l, i) => single(choose(place.equal(0), slope(l, i), 0), stage.name)) }
+    const fed = leaves.map((l, i) => single(choose(place.equal(0), slope(l, i), 0), stage.name))
+    // At the first stage as many ticks have passed since it entered.
+    const begun = first?.back(tick.sub(2 * (p - 1)), fed) ?? []
+    return { ...found, begun, arrived: leaves.map((l, i) => shift<string, string>(slope(l, i), stage.name, -1)), fed: first === undefined ? fed : [] }
   }
   type Sums = { readonly layers: readonly T[]; readonly outside: readonly T[] }
   const start: Sums = { layers: works.layers.map(w => sumOf(w.node)), outside: outside.map(sumOf) }
@@ -224,7 +264,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     const ended = last.at(next.made, own, last.outside.map(t))
     const given_ = state.slopes.map((g, k) => { const d = ended.x[k]; return choose(place.equal(p - 1), d === undefined ? zeros(g.shape, g.dtype) : t(cotangentIn(d, g.dtype)), g) })
     const found = back(given_, next.rings, tick)
-    const sums = plus(state.sums, { layers: found.layers, outside: byNode([inBlocks, found.outside], [last.outside, ended.outside]) })
+    const sums = plus(state.sums, { layers: found.layers, outside: byNode([inBlocks, found.outside], [last.outside, ended.outside], [first?.outside ?? [], found.begun]) })
     return [{ arrived: next.arrived, rings: next.rings, slopes: found.arrived, sums, means: state.means.map((m, k) => m.add((ended.sums[k] ?? m).cast(m.dtype))) } as unknown as Tree, found.fed as Tree] as const
   })
   const state = middle as unknown as State
@@ -234,7 +274,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
       const { slopes, sums } = carry as unknown as Pick<State, 'slopes' | 'sums'>
       const { tick } = now as unknown as { readonly tick: T }
       const found = back(slopes, state.rings, tick.add(forwardTicks))
-      return [{ slopes: found.arrived, sums: plus(sums, { layers: found.layers, outside: byNode([inBlocks, found.outside]) }) } as unknown as Tree, found.fed as Tree] as const
+      return [{ slopes: found.arrived, sums: plus(sums, { layers: found.layers, outside: byNode([inBlocks, found.outside], [first?.outside ?? [], found.begun]) }) } as unknown as Tree, found.fed as Tree] as const
     })
     ends = { sums: (end as unknown as Pick<State, 'sums'>).sums, fed: more as unknown as readonly T[] }
   }
@@ -251,9 +291,9 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   const [sum, weight] = state.means
   if (sum === undefined || weight === undefined) throw new Error('there is a loss')
   const mean = overWeight(sum as AnyScalar, weight as AnyScalar)
-  const differentiable = [...leaves.map(l => l.node), ...leavesOf(stacked).map(l => l.leaf.node), ...outside]
+  const differentiable = [...first === undefined ? leaves.map(l => l.node) : [], ...leavesOf(stacked).map(l => l.leaf.node), ...outside]
   const sums = [...fedSums, ...layerSums, ...outsideSums]
-  const stackedFrom = leaves.length
+  const stackedFrom = first === undefined ? leaves.length : 0
   const value = make('customGradient', [mean.node, weight.node, ...differentiable, ...sums.map(s => s.node)], {
     vjp: (g, _, [by, ...rest]) => {
       const [inputs, slopes] = [rest.slice(0, differentiable.length), rest.slice(differentiable.length)]
