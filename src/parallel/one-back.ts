@@ -21,7 +21,7 @@ import { shift } from '../graph/rearrange.ts'
 import { iota, leavesOf, loose, rebuildTree, tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree, Without } from '../graph/types.ts'
 import { lifted } from './lift.ts'
-import { along, choose, cutBatch, entering as enteringOf, fedAt, isWhole, handedOn, nothing, pipeline, resampled, single, spread, stagesAt, worksOf, type PipelineOptions, type Works } from './pipeline.ts'
+import { along, choose, cutBatch, entering as enteringOf, fedAt, isWhole, handedOn, nothing, pipeline, resampled, single, spread, stagesAt, worksOf, zerosLaid, type PipelineOptions, type Works } from './pipeline.ts'
 import { guarded, zeros } from './stages.ts'
 
 type T = Tensor<string>
@@ -87,7 +87,7 @@ function stageOf(works: Works, outside: readonly Node[], remat: Remat): Stage {
 
 /** The loss of a microbatch, as the last stage computes it: sums of losses and of metrics by their weights, and the cotangents of that sum. */
 interface Ended { readonly sums: readonly T[]; readonly x: readonly (Node | undefined)[]; readonly outside: readonly (Node | undefined)[] }
-interface Last { readonly outside: readonly Node[]; readonly names: readonly string[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
+interface Last { /** The weight of the whole batch, if it is known before. Cotangents are those of the mean then, else of the sum by weights. */ readonly total: Scalar | undefined; readonly outside: readonly Node[]; readonly names: readonly string[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
 
 /** All stages compute a loss, as all do the same at a tick; that of the last counts. */
 function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, loss: (x: X, given: B) => Outcome, remat: Remat): Last {
@@ -102,8 +102,12 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
   const outputs = means.flatMap(m => [loose(m.value).cast(sumsIn(m.value.dtype)), loose(m.weight)].map(y => y.node))
   const outside = floats(closeOver([...ys, ...gs], outputs).captures)
   const keep = keeper(remat, outputs)
+  // What counts in the whole batch, where that does not follow from what comes out of the blocks: then cotangents have the size that they have without a pipeline, and halves are rounded alike.
+  const wholes = leavesOf(x).map(l => stand(`y.${l.path}`, { shape: l.leaf.shape, dtype: l.leaf.dtype }))
+  const all = settled(loss(rebuildTree(x, wholes.map(t)), given)).loss.weight
+  const total = reachable([all.node]).some(n => wholes.some(w => w === n)) ? undefined : all
   return {
-    outside, names,
+    outside, names, total,
     at: (made, given, values) => {
       const here = works.stage.equal(stage.size - 1)
       const wrt = [...made.map(y => stand('made', y)), ...outside.map(c => stand('outside', t(c)))]
@@ -111,7 +115,7 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
       const captured = (n: Node): Node => (isFloat(dtypeOf(n)) ? guarded(spread(t(standing.get(n) ?? n), stage), here).node : n)
       const each = lifted([...ys, ...gs], outputs, [...wrt.slice(0, made.length), ...given.map(g => g.node)], { stage }, captured).map(n => spread(t(n), stage))
       const [value, weight] = each
-      const slopes = value === undefined || weight === undefined ? [] : pullback([value.node], [choose(here, weight.cast(value.dtype), 0).node], wrt, keep)
+      const slopes = value === undefined || weight === undefined ? [] : pullback([value.node], [choose(here, loose(total === undefined ? weight : overWeight(weight as AnyScalar, total)).cast(value.dtype), 0).node], wrt, keep)
       const real = new Map<Node, Node>(wrt.map((p, i) => [p, (i < made.length ? made[i] : values[i - made.length])?.node ?? p]))
       const flowing = slopes.filter(d => d !== undefined)
       const all = applied([...each.map(e => e.node), ...flowing], real)
@@ -237,7 +241,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   // What there is to keep is known once a stage has been traced.
   const kinds = stageWork.forward(leaves.map(l => nothing(l, works)), place).kept
   let arrived: readonly T[] = leaves.map(l => nothing(l, works))
-  let rings: readonly T[] = kinds.map(k => zeros([ring.dim, ...k.shape], k.dtype))
+  let rings: readonly T[] = kinds.map(k => zerosLaid(k, [ring.dim, ...k.shape]))
   if (p > 1) {
     const [state] = scan(before, { arrived, rings } as Tree, { fed: fed.map(f => walked(f, ticks, before, 0)), tick: iota(before) } as Tree, (carry, now) => {
       const { arrived, rings } = carry as unknown as { readonly arrived: readonly T[]; readonly rings: readonly T[] }
@@ -297,7 +301,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   const value = make('customGradient', [mean.node, weight.node, ...differentiable, ...sums.map(s => s.node)], {
     vjp: (g, _, [by, ...rest]) => {
       const [inputs, slopes] = [rest.slice(0, differentiable.length), rest.slice(differentiable.length)]
-      const share = overWeight(t(g) as AnyScalar, t(by ?? g) as AnyScalar)
+      const share = loose(last.total === undefined ? overWeight(t(g) as AnyScalar, t(by ?? g) as AnyScalar) : t(g))
       return [undefined, ...inputs.map((n, i) => {
         const slope = slopes[i]
         if (slope === undefined || !isFloat(dtypeOf(n))) return undefined

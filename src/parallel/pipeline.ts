@@ -14,6 +14,7 @@ import { roll, shift, stack } from '../graph/rearrange.ts'
 import { scan } from '../graph/scan.ts'
 import { broadcast, iota, leavesOf, loose, rebuildTree, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Tensor, Tree, Without } from '../graph/types.ts'
+import { laidBy } from '../autodiff/laid.ts'
 import { lifted } from './lift.ts'
 import type { Cut } from './lifting.ts'
 import { planOf, type Pipelined, type Plan } from './schedule.ts'
@@ -109,8 +110,13 @@ export const isWhole = (n: Node, whole: Dim): boolean => shapeOf(n).some(d => d.
 /** The same for every stage, where it is not of each. */
 export const spread = (x: T, stage: Dim): T => (x.shape.some(d => d.name === stage.name) ? x : outer(stage, x))
 
+/** Zeros that lie as a tensor does, as far as that can be told. */
+export const zerosLaid = (like: AnyTensor, shape: readonly Dim[]): T => {
+  const [none, by] = [zeros(shape, like.dtype), laidBy(like.node)]
+  return by === undefined ? none : tensor(make('relayout', [none.node], by))
+}
 /** A microbatch of nothing on each stage. */
-export const nothing = (like: AnyTensor, { stages: { stage }, part }: Works): T => zeros([stage, ...like.shape.map(d => (d.name === part.name ? part : d))], like.dtype)
+export const nothing = (like: AnyTensor, { stages: { stage }, part }: Works): T => zerosLaid(like, [stage, ...like.shape.map(d => (d.name === part.name ? part : d))])
 
 /** What enters the first stage: a microbatch where it begins, what came round else. The others have what was handed to them. */
 export const entering = (stage: Dim, fed: T, arrived: T, first: T): T => withGradient([fed, arrived, first],
