@@ -30,8 +30,12 @@ const stand = (name: string, like: { readonly shape: readonly Dim[]; readonly dt
 const floats = (nodes: readonly Node[]): Node[] => nodes.filter(n => isFloat(dtypeOf(n)))
 const applied = (outputs: readonly Node[], values: ReadonlyMap<Node, Node>): Node[] => rewrite(outputs, reachable(outputs), new Map(values))
 const sumOf = (n: Node): T => zeros(shapeOf(n), sumsIn(dtypeOf(n)))
-/** A microbatch's gradient added to where the sum of all lies, as `accumulate` has it. */
-const added = (sum: T, more: Node): T => sum.add(t(make('relayout', [cotangentIn(more, sum.dtype)], { to: 'gradients', keepsSums: true })))
+const isWeight = (n: Node): boolean => n.op === 'input' && n.attrs.role === 'params'
+/** A microbatch's gradient added to the sum of all; that of a weight where sums of gradients lie, as `accumulate` has it. */
+const added = (sum: T, more: Node, of: Node): T => {
+  const wide = cotangentIn(more, sum.dtype)
+  return sum.add(t(isWeight(of) ? make('relayout', [wide], { to: 'gradients', keepsSums: true }) : wide))
+}
 
 export interface LossOptions extends PipelineOptions {
   /** What is computed again on the way back, of the schedule 1f1b; `all-but-contractions` unless said. With `everything` only what enters a stage is kept. Other schedules have that of the gradient. */
@@ -230,10 +234,11 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     return { ...found, begun, arrived: leaves.map((l, i) => shift<string, string>(slope(l, i), stage.name, -1)), fed: first === undefined ? fed : [] }
   }
   type Sums = { readonly layers: readonly T[]; readonly outside: readonly T[] }
+  const stackedLeaves = leavesOf(stacked).map(l => l.leaf.node)
   const start: Sums = { layers: works.layers.map(w => sumOf(w.node)), outside: outside.map(sumOf) }
   const plus = (sums: Sums, found: { readonly layers: readonly (Node | undefined)[]; readonly outside: ReadonlyMap<Node, readonly (Node | undefined)[]> }): Sums => ({
-    layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d) }),
-    outside: sums.outside.map((s, i) => (found.outside.get(outside[i] ?? s.node) ?? []).reduce((sum, d) => (d === undefined ? sum : added(sum, d)), s)),
+    layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d, stackedLeaves[i] ?? d) }),
+    outside: sums.outside.map((s, i) => (found.outside.get(outside[i] ?? s.node) ?? []).reduce((sum, d) => (d === undefined ? sum : added(sum, d, outside[i] ?? d)), s)),
   })
   const byNode = (...lists: readonly (readonly [readonly Node[], readonly (Node | undefined)[]])[]): ReadonlyMap<Node, readonly (Node | undefined)[]> =>
     new Map(outside.map(c => [c, lists.flatMap(([nodes, found]) => nodes.flatMap((n, i) => (n === c ? [found[i]] : [])))]))
@@ -295,7 +300,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   const [sum, weight] = state.means
   if (sum === undefined || weight === undefined) throw new Error('there is a loss')
   const mean = overWeight(sum as AnyScalar, weight as AnyScalar)
-  const differentiable = [...first === undefined ? leaves.map(l => l.node) : [], ...leavesOf(stacked).map(l => l.leaf.node), ...outside]
+  const differentiable = [...first === undefined ? leaves.map(l => l.node) : [], ...stackedLeaves, ...outside]
   const sums = [...fedSums, ...layerSums, ...outsideSums]
   const stackedFrom = first === undefined ? leaves.length : 0
   const value = make('customGradient', [mean.node, weight.node, ...differentiable, ...sums.map(s => s.node)], {
