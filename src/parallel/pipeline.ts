@@ -14,6 +14,7 @@ import { roll, shift, stack } from '../graph/rearrange.ts'
 import { scan } from '../graph/scan.ts'
 import { broadcast, iota, leavesOf, loose, rebuildTree, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Tensor, Tree, Without } from '../graph/types.ts'
+import { laidBy } from '../autodiff/laid.ts'
 import { lifted } from './lift.ts'
 import type { Cut } from './lifting.ts'
 import { planOf, type Pipelined, type Plan } from './schedule.ts'
@@ -102,15 +103,20 @@ export function stagesAt(works: Works, given: readonly T[], turn: T, layers: rea
     const own = cut !== undefined && isWhole(n, whole) ? cutBatch(from, works).take(micro.name, microbatch) : from
     return isFloat(own.dtype) ? guarded(spread(own, stage), on).node : own.node
   }
-  const values = [...[...given, ...layers.map(w => layersOf(works, w, round))].map(v => guarded(v, on)), ...real.map(r => layersOf(works, r, round))]
+  const values = [...given.map(v => guarded(v, on)), ...[...layers, ...real].map(w => layersOf(works, w, round)), on]
   return { on, made: lifted(params, outputs, values.map(v => v.node), { stage, cut }, captured).map(n => tensor(n)) }
 }
-const isWhole = (n: Node, whole: Dim): boolean => shapeOf(n).some(d => d.name === whole.name && d.size === whole.size)
+export const isWhole = (n: Node, whole: Dim): boolean => shapeOf(n).some(d => d.name === whole.name && d.size === whole.size)
 /** The same for every stage, where it is not of each. */
 export const spread = (x: T, stage: Dim): T => (x.shape.some(d => d.name === stage.name) ? x : outer(stage, x))
 
+/** Zeros that lie as a tensor does, as far as that can be told. */
+export const zerosLaid = (like: AnyTensor, shape: readonly Dim[]): T => {
+  const [none, by] = [zeros(shape, like.dtype), laidBy(like.node)]
+  return by === undefined ? none : tensor(make('relayout', [none.node], by))
+}
 /** A microbatch of nothing on each stage. */
-export const nothing = (like: AnyTensor, { stages: { stage }, part }: Works): T => zeros([stage, ...like.shape.map(d => (d.name === part.name ? part : d))], like.dtype)
+export const nothing = (like: AnyTensor, { stages: { stage }, part }: Works): T => zerosLaid(like, [stage, ...like.shape.map(d => (d.name === part.name ? part : d))])
 
 /** What enters the first stage: a microbatch where it begins, what came round else. The others have what was handed to them. */
 export const entering = (stage: Dim, fed: T, arrived: T, first: T): T => withGradient([fed, arrived, first],

@@ -40,13 +40,15 @@ export interface Traced { readonly params: readonly Node<'input'>[]; readonly ou
 const standIn = (name: string, like: Node, shape: readonly Dim[] = shapeOf(like)): Node<'input'> => inputNode(name, 'compute', { shape, dtype: dtypeOf(like) })
 
 /**
- * The graph of one stage. Its params are x's leaves, those of the layers with `own` in place of `over`, and which of these there are where that differs.
+ * The graph of one stage. Its params are x's leaves, those of the layers with `own` in place of `over`, which of these there are where that differs, and whether the stage is at work, a bool. Each layer's
+ * cotangents are left out where it is not: in the turn of the loop that makes them, so that they can be reduced to parts there, too.
  * @throws DimError where a block returns something else than it is given
  */
 export function traced<X extends Tree>(over: Dim, x: X, layers: Tree, { own, full }: Stages, block: (x: X, layer: Tree) => X): Traced {
   const xs = leavesOf(x).map(({ path, leaf }) => standIn(`x.${path}`, leaf.node))
   const ws = leavesOf(layers).map(({ path, leaf }) => standIn(path, leaf.node, [own, ...leaf.shape.filter(d => d.name !== over.name)]))
   const there = full ? [] : [inputNode('filled', 'compute', { shape: [own], dtype: 'bool' })]
+  const on = inputNode('on', 'compute', { shape: [], dtype: 'bool' })
 
   const checked = (before: X, after: X): X => {
     const found = difference(before, after)
@@ -54,9 +56,10 @@ export function traced<X extends Tree>(over: Dim, x: X, layers: Tree, { own, ful
     throw new DimError({ code: 'blocks-differ', what: `pipeline: a block changes its ${found.what}, and stages hand on what they are given`, details: { before: found.before, after: found.after }, fix: 'return what the next block takes: the same form, dims and dtypes', at: userSite() })
   }
   const layer = (now: X, own: Tree, real: T | undefined): X => {
-    if (real === undefined) return checked(now, block(now, own))
+    if (real === undefined) return checked(now, block(now, mapTree(own, t => guarded(t, tensor(on)))))
     const given = mapTree(now, t => guarded(t, real))
-    const next = leavesOf(checked(now, block(given, mapTree(own, t => guarded(t, real)))))
+    const both = real.and(tensor<string>(on))
+    const next = leavesOf(checked(now, block(given, mapTree(own, t => guarded(t, both)))))
     let i = 0
     return mapTree(now, t => { const made = next[i++]?.leaf ?? t; return isFloat(t.dtype) ? either(real, made, t) : where(real as never, loose(made), t) })
   }
@@ -65,13 +68,13 @@ export function traced<X extends Tree>(over: Dim, x: X, layers: Tree, { own, ful
   const real = there.map(n => tensor<string>(n))
   if (own.size === 1) {
     const only = mapTree(stacked, t => index<string, string>(t, own.name, 0))
-    return { params: [...xs, ...ws, ...there], outputs: leavesOf(layer(start, only, undefined)).map(l => l.leaf.node) }
+    return { params: [...xs, ...ws, ...there, on], outputs: leavesOf(layer(start, only, undefined)).map(l => l.leaf.node) }
   }
   const [last] = scan(own, start, { stacked, real } as Tree, (now, given) => {
     const { stacked: w, real: [r] } = given as unknown as { readonly stacked: Tree; readonly real: readonly T[] }
     return [layer(now, w, r), {}] as const
   })
-  return { params: [...xs, ...ws, ...there], outputs: leavesOf(last).map(l => l.leaf.node) }
+  return { params: [...xs, ...ws, ...there, on], outputs: leavesOf(last).map(l => l.leaf.node) }
 }
 
 /** @throws DimError where something that goes through the pipeline lacks the batch's dim, or it cannot be cut into the microbatches */

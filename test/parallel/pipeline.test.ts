@@ -44,6 +44,14 @@ describe.each([4, 5])('%i layers', layers => {
   })
 })
 
+test.each<readonly [LossOptions, { readonly [axis: string]: number }, Layouts]>([
+  [{ stages: 2, microbatches: 4, schedule: '1f1b' }, three, onThree], [{ stages: 4, microbatches: 2, schedule: '1f1b' }, { stage: 4 }, onStages], [{ stages: 1, microbatches: 1, schedule: '1f1b' }, {}, { layout: {} }],
+  [{ stages: 2, microbatches: 4, schedule: '1f1b' }, three, { ...onThree, params: { embed: 'data' } }], [{ stages: 2, microbatches: 4 }, { stage: 2 }, onStages],
+])('what enters computed of each microbatch: %j on %j, %j', async (how, mesh, where) => {
+  const expected = await valuesOf(net({ layers: 4 }), undefined, backend)
+  expect(furthest(expected, await valuesOf(net({ layers: 4, each: true }), how, backend, mesh, where))).toBeLessThan(nearly)
+})
+
 describe('what idle stages compute', () => {
   // Of zeros, and of what no stage before has made, this is no number, and neither is its slope.
   const given = net({ layers: 2, before: x => x.add(x.square().sum('embed').sqrt().log().mul(1e-3)) })

@@ -3,35 +3,16 @@ import { names } from '../../core/dim.ts'
 import { moved, sumNode } from '../../graph/half-precision.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
+import { laidBy } from '../laid.ts'
 import { masked } from './masked.ts'
 import { none } from './vjp.ts'
-import type { Attrs, BasicAttrs } from '../../graph/ops.ts'
+import type { BasicAttrs } from '../../graph/ops.ts'
 import type { Vjps } from './vjp.ts'
 
 const sumTo = (g: Node, like: Node): Node => {
   const kept = new Set(names(shapeOf(like)))
   const over = names(shapeOf(g)).filter(d => !kept.has(d))
   return moved(over.length === 0 ? g : sumNode(g, over), g => broadcastTo(g, shapeOf(like)))
-}
-
-/** Elementwise ops lie as their operands do. */
-const elementwise: ReadonlySet<string> = new Set(['unary', 'binary', 'compare', 'select', 'convert', 'named', 'stopGradient', 'customGradient'])
-/** So few ops lie between a relayout and the next that a search for it is short. */
-const furthest = 64
-
-/**
- * What a tensor was last laid out by, as far as that can be read off the ops that lead to it: a cotangent lies as its tensor does, so
- * that a gather is a reduce-scatter on the way back and the other way round. Where it cannot, the partition rules decide.
- */
-function laidBy(n: Node): Attrs['relayout'] | undefined {
-  const seen = new Set<Node>([n])
-  for (const m of seen) {
-    if (m.op === 'relayout') return m.attrs
-    if (seen.size > furthest) return undefined
-    const alike = elementwise.has(m.op) || (m.op === 'broadcast' && shapeOf(operand(m, 0)).length === shapeOf(m).length)
-    if (alike) for (const i of m.inputs) seen.add(i)
-  }
-  return undefined
 }
 
 export const basic: Vjps<BasicAttrs> = {

@@ -2,7 +2,7 @@
  * Of what a loop stacks every device may keep only its own part: then each turn's part is taken, or summed by a reduce-scatter, in the turn. So the gradients
  * of a loop's layers are never whole at once: one layer's is, and the parts of the others (ZeRO-2 and 3: Rajbhandari et al. 2020).
  */
-import { sizeOf } from '../../core/dim.ts'
+import { names, sizeOf } from '../../core/dim.ts'
 import { dtypes } from '../../core/dtype.ts'
 import { dtypeOf, operand, reachable, shapeOf, type Make } from '../../graph/node.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
@@ -27,6 +27,9 @@ function takes(n: LocalNode | undefined): string | undefined {
 const inTurn = (make: Maker, taking: Taking, y: LocalNode): LocalNode =>
   make(taking.op, [y, ...taking.inputs.slice(1)], taking.attrs, taking.site)
 
+const inOrder = (make: Maker, n: LocalNode, like: LocalNode): LocalNode =>
+  (names(shapeOf(n)).join() === names(shapeOf(like)).join() ? n : make('broadcast', [n], { shape: shapeOf(like) }, like.site))
+
 export const sinkParts: Pass = (body, make) => {
   const users = usersOf(body)
   const order = reachable(body.outputs)
@@ -36,11 +39,15 @@ export const sinkParts: Pass = (body, make) => {
     const { carries, over, body: turn } = loop.attrs
     const taken = (users.get(loop) ?? []).flatMap(project => {
       if (project?.op !== 'project' || project.attrs.index < carries) return []
-      const found = users.get(project) ?? []
+      const own = users.get(project) ?? []
+      // Its dims may be put in another order before.
+      const [reorder] = own
+      const ordered = own.length === 1 && reorder?.op === 'broadcast' && shapeOf(reorder).length === shapeOf(project).length ? reorder : project
+      const found = ordered === project ? own : users.get(ordered) ?? []
       const [first] = found
       const how = takes(first)
       const y = turn.outputs[project.attrs.index]
-      if (how === undefined || y === undefined || !found.every(u => takes(u) === how && operand(u as Taking, 0) === project)) return []
+      if (how === undefined || y === undefined || !found.every(u => takes(u) === how && operand(u as Taking, 0) === ordered)) return []
       const taking = first as Taking
       // A collective of its own a turn, where one would do for all turns, must be worth its latency; what comes of the loop by other ways is not taken apart.
       const worth = taking.op === 'dynamicSlice' || bytesOf(y) > smallBytes
@@ -51,7 +58,7 @@ export const sinkParts: Pass = (body, make) => {
     for (const { index, taking } of taken) outputs[index] = inTurn(make, taking, outputs[index] ?? taking)
     const again = make('scan', loop.inputs, { ...loop.attrs, body: { inputs: turn.inputs, outputs } }, loop.site)
     replaced.set(loop, again)
-    for (const { index, users: found } of taken) for (const u of found) if (u !== undefined) replaced.set(u, make('project', [again], { index }, u.site))
+    for (const { index, users: found } of taken) for (const u of found) if (u !== undefined) replaced.set(u, inOrder(make, make('project', [again], { index }, u.site), u))
   }
   return replaced
 }
