@@ -16,9 +16,12 @@ const pruned = (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outp
 const over = (pass: Pass) => (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outputs: applied(graph, make, pass).outputs })
 
 // What is read from a stack need not be computed, and parameters that a hoisted gather has taken out of a loop need not enter it any more.
-const first = [pruned, over(reuseCollectives), over(hoistGathers), pruned, over(sinkParts), over(scatterSums), over(sinkParts)]
+const first = [pruned, over(reuseCollectives), over(hoistGathers), pruned, over(sinkParts()), over(scatterSums), over(sinkParts())]
 const last = [over(mergeSmall), over(contractHalves)]
 
+/** What a program is made for: in how many bits numbers cross the axes, and whether collectives are under way while a device computes. */
+export interface Wiring { readonly wire?: Wire | undefined; readonly overlaps?: boolean | undefined }
+
 /** What crosses the axes in `wire` in fewer bits does so after it is known what crosses them. */
-export const optimized = (graph: LocalGraph, make: Maker, wire: Wire = {}): LocalGraph =>
-  [...first, ...(Object.keys(wire).length === 0 ? [] : [over(narrowed(wire, graph.mesh))]), ...last].reduce((g, pass) => pass(g, make), graph)
+export const optimized = (graph: LocalGraph, make: Maker, { wire = {}, overlaps = false }: Wiring = {}): LocalGraph =>
+  [...first, ...overlaps ? [over(sinkParts(true))] : [], ...(Object.keys(wire).length === 0 ? [] : [over(narrowed(wire, graph.mesh))]), ...last].reduce((g, pass) => pass(g, make), graph)
