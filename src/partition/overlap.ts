@@ -13,8 +13,8 @@ import type { LocalAttrs, LocalNode } from './local.ts'
 /** A node as it is, a collective as one call; or a collective begun, or waited for once all of `after` is computed. */
 export type Step = { readonly run: LocalNode } | { readonly start: LocalNode } | { readonly wait: LocalNode; readonly after: readonly LocalNode[] }
 
-/** What is under way when a body begins, and what it begins and another waits for. */
-export interface Around { readonly started: ReadonlySet<LocalNode>; readonly late: ReadonlySet<LocalNode> }
+/** What is there and what is under way when a body begins, and what it begins and another waits for. */
+export interface Around { readonly given: ReadonlySet<LocalNode>; readonly started: ReadonlySet<LocalNode>; readonly late: ReadonlySet<LocalNode> }
 
 /** What a device is taken to do in a second, and what it is taken to receive. Only their ratio counts: what is begun first, and how much is put between. */
 const [flopsPerSecond, bytesPerSecond] = [30e9, 0.5e9] as const
@@ -42,11 +42,12 @@ function flight(n: LocalNode, mesh: Mesh): number {
 }
 
 /** The order that `roots` need, operands before users. */
-export function scheduled(roots: readonly LocalNode[], mesh: Mesh, { started, late }: Around): readonly Step[] {
-  const order = reachable(roots, n => !started.has(n))
+export function scheduled(roots: readonly LocalNode[], mesh: Mesh, { given, started, late }: Around): readonly Step[] {
+  const before = (n: LocalNode): boolean => started.has(n) || given.has(n)
+  const order = reachable(roots, n => !before(n))
   const users = new Map<LocalNode, LocalNode[]>()
   for (const n of order) {
-    if (!started.has(n)) for (const i of new Set(n.inputs)) users.set(i, [...users.get(i) ?? [], n])
+    if (!before(n)) for (const i of new Set(n.inputs)) users.set(i, [...users.get(i) ?? [], n])
   }
   const steps: Step[] = []
   const [done, awaited] = [new Set<LocalNode>(), new Set<LocalNode>()]
@@ -56,8 +57,9 @@ export function scheduled(roots: readonly LocalNode[], mesh: Mesh, { started, la
   const heavy: { readonly node: LocalNode; readonly step: number }[] = []
   let [clock, wire] = [0, 0]
   for (const n of order) {
-    if (!started.has(n)) continue
+    if (!before(n)) continue
     done.add(n)
+    if (!started.has(n)) continue
     arrives.set(n, 0)
     began.set(n, -1)
   }

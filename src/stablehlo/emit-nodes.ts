@@ -19,10 +19,10 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0] }
   const { flights } = scope.collectives
   const [started, late] = [new Map(around?.started ?? []), around?.late ?? new Map<LocalNode, Ssa | undefined>()]
-  const order = reachable(roots, n => !started.has(n))
+  const order = reachable(roots, n => !started.has(n) && !given.has(n))
   // What depends on no input is shared with other programs and may have been made on a line of theirs.
   const shared = new Set<LocalNode>()
-  for (const n of order) if (n.op !== 'input' && n.inputs.every(i => shared.has(i))) shared.add(n)
+  for (const n of order) if (n.op !== 'input' && !given.has(n) && n.inputs.every(i => shared.has(i))) shared.add(n)
   const at = (n: LocalNode): void => w.at(shared.has(n) ? undefined : n.site)
   const emit = (n: LocalNode): void => {
     if (n.op === 'project' || values.has(n)) return
@@ -53,6 +53,6 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
     keys.forEach((k, i) => values.set(k, words.slice(i, i + 1)))
   }
   if (flights === undefined) order.forEach(emit)
-  else for (const step of scheduled(roots, scope.mesh, { started: new Set(started.keys()), late: new Set(late.keys()) })) fly(step)
+  else for (const step of scheduled(roots, scope.mesh, { given: new Set(given.keys()), started: new Set(started.keys()), late: new Set(late.keys()) })) fly(step)
   return roots.map(n => (late.has(n) ? started.get(n) ?? valueOf(n) : valueOf(n)))
 }
