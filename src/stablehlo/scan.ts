@@ -49,16 +49,16 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
     return [[p, read] as const]
   }))
   /** Begins the gathers of the turn that reads at `index`, if that is one. */
-  const begin = (reads: readonly Ssa[], index: Ssa, when: readonly Ssa[]): Ssa[] => {
+  const begin = (reads: readonly Ssa[], index: () => Ssa, when: readonly Ssa[]): Ssa[] => {
     if (flights === undefined || ahead.length === 0) return []
-    const entering = scope.emitNodes(ahead.map(g => operand(g, 0)), readings(reads, index, integer(0)), w, scope)
+    const entering = scope.emitNodes(ahead.map(g => operand(g, 0)), readings(reads, index(), integer(0)), w, scope)
     return ahead.flatMap((g, k) => entering.slice(k, k + 1).map(x => {
       w.at(g.site)
       return flights.start(g, x, w, scope.mesh, when)
     }))
   }
   /** Stacks with what was begun by the turn that read at `index`, once `after` is computed. */
-  const settle = (stacked: readonly Ssa[], tickets: readonly Ssa[], index: Ssa, after: readonly Ssa[]): Ssa[] => {
+  const settle = (stacked: readonly Ssa[], tickets: readonly Ssa[], index: () => Ssa, after: readonly Ssa[]): Ssa[] => {
     if (flights === undefined || late.length === 0) return [...stacked]
     const got = new Map(late.flatMap(({ node }, k) => tickets.slice(k, k + 1).map(t => {
       w.at(node.site)
@@ -67,14 +67,14 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
     const tails = [...lateYs]
     const values = scope.emitNodes(tails.flatMap(i => body.outputs.slice(i, i + 1)), got, w, scope)
     w.at(site)
-    const zero = integer(0)
+    const [zero, place] = [integer(0), index()]
     return stacked.map((stack, i) => {
       const value = values[tails.indexOf(carries + i)]
-      return value === undefined || !lateYs.has(carries + i) ? stack : writeSlice(w, stack, value, index, zero)
+      return value === undefined || !lateYs.has(carries + i) ? stack : writeSlice(w, stack, value, place, zero)
     })
   }
 
-  const early = begin(readArgs, integer(reverse ? over.size - 1 : 0), [])
+  const early = begin(readArgs, () => integer(reverse ? over.size - 1 : 0), [])
   w.at(site)
   // Where collectives are ordered, the loop hands their token round.
   const token = scope.collectives.ordered && communicates(body) ? [w.takeToken()] : []
@@ -100,8 +100,8 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
     for (const t of tokens) w.leaveToken(t)
     const given = new Map<LocalNode, Ssa>([...readings(reads, index, zero)])
     body.inputs.slice(0, carries).forEach((p, i) => { const v = carried[i]; if (v !== undefined) given.set(p, v) })
-    const isLast = ahead.length === 0 ? [] : [w.op('compare', [counter, integer(over.size - 1)], { sizes: [], dtype: 'bool' }, 'comparison_direction = #stablehlo<comparison_direction LT>')]
-    const next = ahead.length === 0 ? [] : begin(reads, within(sum(index, -back)), isLast)
+    const more = ahead.length === 0 ? [] : [w.op('compare', [counter, integer(over.size - 1)], { sizes: [], dtype: 'bool' }, 'comparison_direction = #stablehlo<comparison_direction LT>')]
+    const next = begin(reads, () => within(sum(index, -back)), more)
     const begun = new Map<LocalNode, Ssa | undefined>(late.map(l => [l.node, undefined]))
     const here = body.outputs.map((_, i) => i).filter(i => !lateYs.has(i))
     const around = { started: new Map(ahead.flatMap((g, k) => tickets.slice(k, k + 1).map(t => [g as LocalNode, t] as const))), late: begun }
@@ -114,12 +114,13 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
       return value === undefined ? stack : writeSlice(w, stack, value, index, zero)
     })
     const carry = here.filter(i => i < carries).flatMap(i => out.get(i) ?? [])
-    // Of the first turn nothing is waited for; what that writes, the second writes over.
-    const settled = late.length === 0 ? filled : settle(filled, before, within(sum(index, back)), carry.filter(c => c.sizes.length > 0))
-    w.return([sum(counter, 1), ...carry, ...settled, ...reads, ...next, ...[...begun.values()].flatMap(t => t ?? []), ...token.map(() => w.takeToken())])
+    const numbers = [...begun.values()].flatMap(t => t ?? [])
+    // All of this turn is begun before the last one's is waited for. Of the first turn nothing is; what that writes, the second writes over.
+    const settled = settle(filled, before, () => within(sum(index, back)), [...numbers, ...carry.filter(c => c.sizes.length > 0)])
+    w.return([sum(counter, 1), ...carry, ...settled, ...reads, ...next, ...numbers, ...token.map(() => w.takeToken())])
   }
   const results = w.ops('while', state, state, '', [condition, step])
   const [, carry = [], filled = [], , , last = [], tokens = []] = apart(results)
   for (const t of tokens) w.leaveToken(t)
-  return [...carry, ...settle(filled, last, integer(reverse ? 0 : over.size - 1), [])]
+  return [...carry, ...settle(filled, last, () => integer(reverse ? 0 : over.size - 1), [])]
 }
