@@ -108,8 +108,8 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
 /** The graph of a function that is compiled: pruned, and with what is computed again in its place. @throws DimError as `compile` */
 export const graphOf = <A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Graph => trace(f, args).graph
 
-/** `devicesAs` is how the text names devices, and `kernels` whether it calls our own: as the backend that will run it does. */
-export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly kernels?: boolean }
+/** `devicesAs` is how the text names devices, `overlaps` whether collectives are under way while they compute, and `kernels` whether it calls our own: as the backend that will run it does. */
+export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
 export function plan<const A extends readonly Tree[], R extends Tree, N extends string = string>(
@@ -127,7 +127,7 @@ export function plan<const A extends readonly Tree[], R extends Tree, N extends 
   let text: string | undefined
   return {
     graph, local, collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donations: pairs, result,
-    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, kernels: options.kernels === true }) },
+    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, overlaps: options.overlaps === true, kernels: options.kernels === true }) },
   }
 }
 
@@ -147,7 +147,7 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
     throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
   const kernels = options.batchInvariant === true && await backend.kernels()
-  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, kernels })
+  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, overlaps: backend.overlaps === true, kernels })
   options.onPlan?.(planned)
   const donated = [...planned.donations.keys()]
   const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })

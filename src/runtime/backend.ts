@@ -72,6 +72,8 @@ export interface Backend {
   readonly addressable: readonly number[]
   /** How a program tells devices apart and writes collectives: replicas in one process, or one device on each rank. */
   readonly devicesAs: 'replicas' | 'ranks'
+  /** Whether collectives can be under way while a device computes: then programs are written so. */
+  readonly overlaps?: boolean
   readonly processes: Processes
   /** The rank of the process that holds a device. */
   ownerOf(device: number): number

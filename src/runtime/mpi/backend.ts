@@ -13,11 +13,13 @@ export class MpiBackend implements Backend {
   readonly deviceCount: number
   readonly addressable: readonly number[]
   readonly devicesAs = 'ranks'
+  readonly overlaps: boolean
   readonly processes: Processes
   private readonly local: Backend
   private readonly inTurn = queue()
 
-  constructor(local: Backend, processes: Processes) {
+  constructor(local: Backend, processes: Processes, overlaps = false) {
+    this.overlaps = overlaps
     this.local = local
     this.processes = processes
     this.name = 'mpi'
