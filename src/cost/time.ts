@@ -4,7 +4,7 @@ import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import type { LocalBody } from '../partition/local.ts'
 import type { Machine } from '../machine/machine.ts'
 import { collectiveMs, groupOf, type Group } from './collective.ts'
-import { contractionMs, crowded, memoryMs, operationCost } from './price.ts'
+import { contractionMs, figuresAt, memoryMs, operationCost } from './price.ts'
 import { workOf, type Work } from './work.ts'
 
 /** A share of a step: kernels of one kind that are alike and from one line, all together. */
@@ -41,7 +41,7 @@ export function workMs(machine: Machine, work: Work, onHost: number, group: (axe
     product: w => contractionMs(machine, w.product, onHost),
     memory: w => memoryMs(machine, w.bytes, w.operations.reduce((sum, [op, dtype, count]) => sum + count * operationCost(machine, op, dtype), 0), onHost),
     collective: w => collectiveMs(machine, group(w.axes), w.collective, w.bytes),
-    turn: () => machine.overhead.turnUs * crowded(machine, 'overhead', onHost) / 1000,
+    turn: () => figuresAt(machine, onHost).overhead.turnUs / 1000,
   }
   return (prices[work.kind] as (w: Work) => number)(work)
 }
@@ -84,7 +84,8 @@ export function stepTime(program: LocalBody & { readonly mesh?: Mesh }, machine:
   }
   const computed = sums.product + sums.memory
   const beside = Math.min(hideable, computed)
-  const overheadMs = sums.turn + machine.overhead.stepUs / 1000
+  const { stepUs, argumentUs } = figuresAt(machine, onHost).overhead
+  const overheadMs = sums.turn + (stepUs + argumentUs * onHost * (program.inputs.length + program.outputs.length)) / 1000
   return {
     stepMs: computed + sums.collective + overheadMs - beside * (2 - machine.overlap.slowdown), productMs: sums.product, memoryMs: sums.memory, collectiveMs: sums.collective, waitedMs: sums.collective - beside, overheadMs,
     parts: [...parts.values()].map(p => ({ ...p, besideMs: hideable === 0 ? 0 : p.besideMs * beside / hideable })).sort((a, b) => b.ms - a.ms || (a.what < b.what ? -1 : 1)),
