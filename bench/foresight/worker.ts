@@ -1,5 +1,5 @@
 /** Steps of the section on foresight, predicted and measured, on virtual devices of one process or one on each rank: a request a line on stdin, an answer a line on stdout; rank 0 has both. */
-import { hostArray, isFloat } from '../../src/core/dtype.ts'
+import { hostArray, isFloat, type TypedArray } from '../../src/core/dtype.ts'
 import { calibrate } from '../../src/calibrate/calibrate.ts'
 import { stepTime } from '../../src/cost/time.ts'
 import { compile, input, leavesOf, openBackend, type Given, type Tree } from '../../src/engine/index.ts'
@@ -42,7 +42,7 @@ async function opened(run: Run) {
   using init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
   const state = await init(1)
   // What is in a batch does not change the work.
-  const batch = new Map(leavesOf(model.batch).map(({ path, leaf }) => {
+  const batch = new Map<string, TypedArray>(leavesOf(model.batch).map(({ path, leaf }) => {
     const array = hostArray(leaf.dtype, leaf.shape.reduce((n, d) => n * d.size, 1))
     if (array instanceof BigInt64Array) return [path, array]
     for (let i = 0; i < array.length; i++) array[i] = isFloat(leaf.dtype) ? (i % 7) / 7 : i % 7

@@ -31,8 +31,21 @@ export interface StepTime {
   readonly waitedMs: number
   /** Turns of loops, and what the host does. */
   readonly overheadMs: number
-  /** The largest first. */
+  /** As the program first comes to them. */
   readonly parts: readonly Part[]
+}
+
+/** The costliest of a step, the most time first: of a line and kind all that is from there counts together, but not what goes on beside computation. */
+export function costliest({ parts }: StepTime, count: number): readonly Part[] {
+  const lines = new Map<string, Part & { readonly most: number }>()
+  for (const p of parts) {
+    const key = `${p.kind} ${p.at ?? p.what}`
+    const [old, own] = [lines.get(key), p.ms - p.besideMs]
+    lines.set(key, {
+      ...p, what: old === undefined || own > old.most ? p.what : old.what, most: Math.max(own, old?.most ?? 0), times: p.times + (old?.times ?? 0), ms: p.ms + (old?.ms ?? 0), besideMs: p.besideMs + (old?.besideMs ?? 0),
+    })
+  }
+  return [...lines.values()].sort((a, b) => b.ms - b.besideMs - a.ms + a.besideMs).slice(0, count).map(({ most: _, ...p }) => p)
 }
 
 /** One kernel, once. */
@@ -88,6 +101,6 @@ export function stepTime(program: LocalBody & { readonly mesh?: Mesh }, machine:
   const overheadMs = sums.turn + (stepUs + argumentUs * onHost * (program.inputs.length + program.outputs.length)) / 1000
   return {
     stepMs: computed + sums.collective + overheadMs - beside * (2 - machine.overlap.slowdown), productMs: sums.product, memoryMs: sums.memory, collectiveMs: sums.collective, waitedMs: sums.collective - beside, overheadMs,
-    parts: [...parts.values()].map(p => ({ ...p, besideMs: hideable === 0 ? 0 : p.besideMs * beside / hideable })).sort((a, b) => b.ms - a.ms || (a.what < b.what ? -1 : 1)),
+    parts: [...parts.values()].map(p => ({ ...p, besideMs: hideable === 0 ? 0 : p.besideMs * beside / hideable })),
   }
 }
