@@ -28,10 +28,10 @@ const shapes = (dtype: DType): readonly { readonly side: number; readonly of: re
   { side: 128, of: [{ m: 128, n: 128, k: 128, batch: 1, dtype }, { m: 512, n: 256, k: 128, batch: 1, dtype }, { m: 512, n: 2048, k: 128, batch: 1, dtype }] },
   { side: 256, of: [{ m: 256, n: 256, k: 256, batch: 1, dtype }, { m: 1024, n: 1024, k: 256, batch: 1, dtype }, { m: 1024, n: 1024, k: 1024, batch: 1, dtype }] },
 ]
-const elements = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 21, 2 ** 24]
+const elements = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 20, 2 ** 22]
 const functions = ['exp', 'log', 'tanh', 'sqrt', 'div', 'pow', 'sin', 'erf', 'threefry'] as const
 const kinds: readonly LinkedCollective[] = ['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute']
-const sizes = [2 ** 10, 2 ** 14, 2 ** 18, 2 ** 21, 2 ** 24]
+const sizes = [2 ** 10, 2 ** 14, 2 ** 18, 2 ** 20, 2 ** 22]
 
 /** Numbers of a kernel that takes no time; of fewer XLA makes one kernel of a whole loop. */
 const small = 512

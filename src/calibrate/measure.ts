@@ -43,7 +43,7 @@ export async function turnUs(measuring: Measuring, looped: Looped): Promise<numb
   const { ms, dispose } = await opened(measuring, looped)
   try {
     const few = await least(() => ms(1), 3)
-    let turns = 8
+    let turns = 3
     // All ranks run as many turns.
     const agreed = async (value: number): Promise<number> => fromFirst(processes, 'how many turns', () => value)
     for (let taken = await ms(turns); turns < mostTurns; taken = await ms(turns)) {
@@ -52,7 +52,8 @@ export async function turnUs(measuring: Measuring, looped: Looped): Promise<numb
       if (grown === turns) break
       turns = grown
     }
-    const many = await least(() => ms(turns), rounds)
+    // What takes long is seldom disturbed for all of it.
+    const many = await least(() => ms(turns), few > 4 * longEnoughMs ? Math.min(3, rounds) : rounds)
     return await fromFirst(processes, 'how long a turn took', () => Math.max(1e-3, 1000 * (many - few) / (turns - 1)))
   } finally {
     dispose()
