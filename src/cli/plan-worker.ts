@@ -1,11 +1,11 @@
 /** The thread in which runs are planned for the page: neither those who look nor the run itself wait for it. */
 import { parentPort } from 'node:worker_threads'
 import { formatSite, MeshworkError } from '../core/errors.ts'
+import type { PlanFound, PlanWork } from '../dashboard/index.ts'
 import { pictured } from '../train/pictured.ts'
 import { planRun } from '../train/planned.ts'
 import { checkRun } from './check.ts'
 import { applyFlags } from './overrides.ts'
-import type { PlanFound, PlanWork } from './plan-ask.ts'
 import { loadRecipe } from './recipes.ts'
 import { savedRun } from './saved-run.ts'
 
