@@ -21,7 +21,9 @@ import { mpiCommand } from './mpi.ts'
 import { planCommand } from './plan.ts'
 import { pluginsCommand } from './plugins.ts'
 import { serveCommand } from './serve.ts'
+import { stopCommand } from './stop.ts'
 import { trainCommand } from './train.ts'
+import { watchCommand } from './watch.ts'
 
 function program(): Command {
   const root = new Command('meshwork')
@@ -29,7 +31,7 @@ function program(): Command {
     .version(version)
     .option('--debug', 'print stack traces of errors')
     .addHelpText('after', '\nExample:\n  $ npx meshwork train gpt-tiny --batch 2 --model 2')
-  for (const command of [trainCommand(), planCommand(), finetuneCommand(), evalCommand(), generateCommand(), chatCommand(), serveCommand(), embedCommand(), importCommand(), exportCommand(), checkpointCommand(), dataCommand(), doctorCommand(), pluginsCommand(), modelsCommand(), mpiCommand()]) root.addCommand(command)
+  for (const command of [trainCommand(), planCommand(), watchCommand(), stopCommand(), finetuneCommand(), evalCommand(), generateCommand(), chatCommand(), serveCommand(), embedCommand(), importCommand(), exportCommand(), checkpointCommand(), dataCommand(), doctorCommand(), pluginsCommand(), modelsCommand(), mpiCommand()]) root.addCommand(command)
   // Errors are ours to print, and the process ours to end.
   const quiet = (c: Command): void => {
     c.exitOverride().showSuggestionAfterError(false).configureOutput({ outputError: () => {} })

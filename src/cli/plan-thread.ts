@@ -1,8 +1,7 @@
 /** Plans, made one after another in a thread of their own, which begins with the first and ends when it has had nothing to do for a while. */
 import { Worker } from 'node:worker_threads'
-import type { Planner } from '../dashboard/index.ts'
+import type { Planner, PlanFound, PlanWork } from '../dashboard/index.ts'
 import { threadEntry } from '../io/thread.ts'
-import type { PlanFound, PlanWork } from './plan-ask.ts'
 import { recipeNames } from './recipes.ts'
 
 interface Job { readonly work: PlanWork; readonly signal: AbortSignal; readonly done: (found: PlanFound) => void; readonly failed: (e: unknown) => void }

@@ -8,13 +8,15 @@ import { planRun, type PlannedRun } from '../train/planned.ts'
 import type { Run } from '../train/run.ts'
 import { checkRun } from './check.ts'
 import { openOutput } from './output.ts'
+import { pictureNames } from '../draw/pictures.ts'
 import { applyFlags, withLayoutFlags, withMeshFlags, type RunFlags } from './overrides.ts'
+import { pictureOf, writePicture } from './plan-svg.ts'
 import { drawDifference, drawPlanned, drawTensors } from './plan-picture.ts'
 import { runOfModel } from './pretrained-run.ts'
 import { loadRecipe } from './recipes.ts'
 import { savedRun } from './saved-run.ts'
 
-interface Flags extends RunFlags { readonly json?: boolean; readonly tensors?: boolean; readonly diff?: string }
+interface Flags extends RunFlags { readonly json?: boolean; readonly tensors?: boolean; readonly diff?: string; readonly svg?: string; readonly picture?: string; readonly tensor?: string }
 
 /** What says how a run is laid out, in this command's line and in what it is compared with. */
 const withPlanFlags = (command: Command): Command => withLayoutFlags(withMeshFlags(command))
@@ -26,18 +28,24 @@ export const planCommand = (): Command => withPlanFlags(new Command('plan')
   .option('--tensors', 'how each tensor lies, too, and what the memory is full of at its peak')
   .option('--diff <flags>', 'the same with other flags, line by line beside it: --diff \'--mesh batch=4\'')
   .option('--json', 'print one JSON object; with --diff one line for each plan')
+  .option('--svg <file>', 'write a picture of it there, and print nothing else')
+  .option('--picture <name>', `which one: ${pictureNames.join(', ')} (mesh)`)
+  .option('--tensor <path>', 'in the picture of the mesh, which part of this tensor lies where')
   .addHelpText('after', `
 Examples:
   $ npx meshwork plan gpt-tiny --batch 2 --model 2
   $ npx meshwork plan gpt-1t --mesh batch=16,model=16,stage=4 --json
   $ npx meshwork plan gpt-tiny --batch 4 --params embed=batch --tensors
   $ npx meshwork plan gpt-tiny --batch 2 --model 2 --diff '--mesh batch=4 --layout batch=batch'
+  $ npx meshwork plan gpt-tiny --batch 2 --model 2 --svg mesh.svg --picture mesh --tensor params.blocks.up
 
 Bytes and operations are of one device, and of one step. The same line with "train" in the place of "plan" trains.`)
   .action(async (name: string, flags: Flags) => {
     const run = await runOf(name)
     const output = openOutput()
+    const picture = pictureOf(flags)
     const planned = plannedWith(run, flags)
+    if (picture !== undefined) return writePicture(applyFlags(run, flags), planned, picture)
     if (flags.diff === undefined) {
       if (flags.json === true) return output.print(JSON.stringify(jsonOf(planned, flags)))
       for (const line of [...drawPlanned(applyFlags(run, flags), planned), ...(flags.tensors === true ? drawTensors(planned) : [])]) output.print(line)

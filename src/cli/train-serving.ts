@@ -16,7 +16,7 @@ import { wholeNumber } from './overrides.ts'
 export interface ServeFlags { readonly serve?: boolean; readonly port: string; readonly host: string }
 export const withServeFlags = (command: Command): Command => command
   .option('--serve', 'answer over HTTP from the run\'s own weights, between its steps, as `meshwork serve` does')
-  .option('--host <address>', 'of --serve: what is listened on; beyond this machine it wants keys, in MESHWORK_API_KEYS', '127.0.0.1')
+  .option('--host <address>', 'of --serve and --page: what is listened on; beyond this machine --serve wants keys, in MESHWORK_API_KEYS, and --page a token', '127.0.0.1')
   .option('--port <n>', 'of --serve: the port; 0 for any that is free', '8000')
 
 /** What a run's training has beside it. */

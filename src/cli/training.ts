@@ -1,4 +1,5 @@
 /** What commands that train have in common: a run checked, trained or only shown, and what came of it. */
+import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { isPart } from '../core/configurable.ts'
 import { UsageError } from '../core/errors.ts'
@@ -12,6 +13,7 @@ import { readPretrained } from '../pretrained/pretrained.ts'
 import { meshOfRun, modelOf, type Run } from '../train/run.ts'
 import { checkBeginning } from '../train/start.ts'
 import { train } from '../train/train.ts'
+import { Journal } from '../train/journal.ts'
 import { checkRun } from './check.ts'
 import { checkData } from './data-files.ts'
 import { dryRun } from './dry-run.ts'
@@ -19,17 +21,22 @@ import { shellPath, shellWord, visible } from './format.ts'
 import { interrupts, type Interrupts } from './interrupt.ts'
 import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
 import type { Output } from './output.ts'
-import { withMeshFlags } from './overrides.ts'
+import { wholeNumber, withMeshFlags } from './overrides.ts'
+import { pageAddress, tokenOf } from './page-flags.ts'
+import { openPage, type PageStart } from './page-thread.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
 import { generatingOf } from './pretrained-run.ts'
 import { trainingProgress } from './progress.ts'
 import { keysIn } from './serve.ts'
 import { servingBeside, withServeFlags, type ServeFlags } from './train-serving.ts'
 
-export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean; readonly serve?: boolean; readonly host: string; readonly port: string }
+export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean; readonly serve?: boolean; readonly host: string; readonly port: string; readonly page?: boolean; readonly pagePort: string; readonly token?: string }
 
 /** The flags of every command that trains. */
 export const withTrainingFlags = (command: Command): Command => withServeFlags(withDeviceFlags(withMeshFlags(command)).option('--out <dir>', 'the run folder; runs/NAME-N unless given'))
+  .option('--page', 'serve a page beside the run that shows it, and the runs beside it')
+  .option('--page-port <n>', 'of --page: the port; any that is free unless given', '0')
+  .option('--token <text>', 'of --page: what everybody who looks has to give; MESHWORK_PAGE_TOKEN shows it in no list of processes')
   .option('--dry-run', 'print what would run, and run nothing')
   .option('--json', 'print events as JSON lines')
 
@@ -46,10 +53,11 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume 
   await checkData(run)
   await checkBeginning(run, resume)
   if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
+  const shown = flags.page === true ? { runs: typeof out === 'string' ? dirname(resolve(out)) : out.parent, host: flags.host, port: wholeNumber(flags.pagePort, '--page-port', 0, 65535), token: tokenOf(flags.token, process.env) } : undefined
   const stops = interrupts()
   try {
     const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
-    await runTraining({ run, recipe, resume, devices, out, plugin, json: flags.json === true && processes.rank === 0, serve: flags.serve === true ? flags : undefined }, output, stops)
+    await runTraining({ run, recipe, resume, devices, out, plugin, json: flags.json === true && processes.rank === 0, serve: flags.serve === true ? flags : undefined, page: processes.rank === 0 ? shown : undefined }, output, stops)
     process.exitCode = stops.code
   } finally {
     output.clear()
@@ -57,15 +65,20 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume 
   }
 }
 
-interface Job { readonly run: Run; readonly recipe: string | undefined; readonly resume: string | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean; readonly serve: ServeFlags | undefined }
+interface Job { readonly run: Run; readonly recipe: string | undefined; readonly resume: string | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean; readonly serve: ServeFlags | undefined; readonly page: PageStart | undefined }
 
-async function runTraining({ run, recipe, resume, devices, out, plugin, json, serve }: Job, output: Output, stops: Interrupts): Promise<void> {
+async function runTraining({ run, recipe, resume, devices, out, plugin, json, serve, page: shown }: Job, output: Output, stops: Interrupts): Promise<void> {
   const quit = (): void => stops.quit(() => output.note('stopped before the first step: no run was written'))
   quit()
   output.status('starting')
+  const page = shown === undefined ? undefined : await openPage(shown, problem => { output.note(`the page failed: ${problem}`) })
   const backend = await openBackend({ devices, plugin, backend: whereDevices() })
   const tell = (event: object): void => { process.stdout.write(`${JSON.stringify(event)}\n`) }
   const show = json ? tell : trainingProgress(output)
+  if (page !== undefined) {
+    output.print(`page           ${pageAddress(page.url, shown?.token)}`)
+    if (json) tell({ type: 'page', url: page.url })
+  }
   const beside = serve === undefined ? undefined : servingBeside(run, serve, { output, keys: keysIn(process.env), say: event => { if (json) tell(event) } })
   try {
     const result = await train(run, {
@@ -82,15 +95,22 @@ async function runTraining({ run, recipe, resume, devices, out, plugin, json, se
     const sound = result.evalLoss === undefined || Number.isFinite(result.evalLoss)
     const drawn = sound && writesText(run)
     if (!sound) output.note(`warning: the held-out loss is ${result.evalLoss}: from these weights no text can be drawn`)
-    else if (drawn && !await anyOf(backend.processes, 'whether to stop', stops.code !== undefined)) {
+    else if (drawn && !await anyOf(backend.processes, 'whether to stop', stops.code !== undefined || result.stopped)) {
       const text = await sample(run, result.folder, backend, output, stops.signal)
-      if (json) tell({ type: 'sample', prompt: run.sample.prompt, text })
+      const told = { type: 'sample', step: result.steps, prompt: run.sample.prompt, text } as const
+      if (json) tell(told)
+      if (backend.processes.rank === 0) {
+        const journal = new Journal(result.folder)
+        journal.add(told)
+        await journal.flush()
+      }
     }
     if (result.evalLoss !== undefined) output.print(`held-out loss  ${result.evalLoss.toFixed(4)}`)
     output.print(`run            ${result.folder}`)
     if (sound && isLanguageModel(modelOf(run))) output.print(`more text      npx meshwork generate ${shellPath(result.folder)} --prompt ${shellWord(run.sample.prompt)}`)
   } finally {
     await backend.close()
+    await page?.close()
   }
 }
 

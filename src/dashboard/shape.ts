@@ -75,6 +75,8 @@ export interface RunDetail {
   readonly marks: readonly Mark[]
   /** Marks that were too many to be told, the oldest. */
   readonly marksLeftOut: number
+  /** Where the next row will begin, for the stream to go on from. */
+  readonly next: string
   /** What the command line says to the same end as each button. */
   readonly commands: { readonly stop: string; readonly save: string; readonly resume: string }
 }

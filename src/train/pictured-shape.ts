@@ -1,13 +1,32 @@
-/** What is drawn of a plan: plain data, of one device unless it says otherwise. */
-import type { Phase } from '../cost/phases.ts'
-import type { PlannedCollective, PlannedTensor } from './planned.ts'
+/** What a plan tells the page and its pictures: plain data, of one device unless it says otherwise, whose types a browser's code may take. */
 
-export type { Phase }
+/** The way forward, the way back, the update. */
+export type Phase = 'forward' | 'backward' | 'update'
+
+type CollectiveKind = 'all-reduce' | 'all-gather' | 'reduce-scatter' | 'all-to-all' | 'permute'
+
+/** As `meshwork plan --json` prints it. */
+export interface PlanShown {
+  readonly devices: number
+  readonly mesh: { readonly [axis: string]: number }
+  readonly perDevice: { readonly parameterBytes: number; readonly stateBytes: number; readonly activationBytes: number; readonly peakBytes: number; readonly flops: number }
+  readonly collectives: readonly { readonly kind: CollectiveKind; readonly axes: readonly string[]; readonly dtype: string; readonly bytes: number; readonly count: number; readonly at: string | null }[]
+  readonly pipeline: { readonly schedule: string; readonly stages: number; readonly microbatches: number; readonly idle: number } | null
+}
+
+interface Sizes { readonly [dim: string]: number }
 
 /** Why a dim of a tensor is split: the axes, and the layout whose rule says so. */
 export interface RuleShown { readonly dim: string; readonly axes: readonly string[]; readonly layout: string }
 
-export interface TensorShown extends PlannedTensor {
+/** A tensor that a step is given, and how it lies. */
+export interface TensorShown {
+  readonly path: string
+  readonly dtype: string
+  readonly dims: Sizes
+  /** Dim → the axes that it is split over; what is not named is whole on every device. */
+  readonly layout: { readonly [dim: string]: readonly string[] }
+  readonly bytes: number
   readonly of: 'parameters' | 'state' | 'batch'
   /** The layout that it lies in. */
   readonly in: string
@@ -53,7 +72,7 @@ export interface OpsShown extends Placed {
 }
 export interface CollectiveShown extends Placed {
   readonly kind: 'collective'
-  readonly collective: PlannedCollective['kind']
+  readonly collective: CollectiveKind
   readonly text: string
   readonly axes: readonly string[]
   readonly dtype: string
@@ -106,4 +125,28 @@ export interface MemoryShown {
   readonly moments: readonly Phase[]
   readonly spans: readonly SpanShown[]
   readonly makers: readonly MakerShown[]
+}
+
+/** A value that lies in memory at its peak. */
+export interface LargestShown { readonly op: string; readonly dtype: string; readonly dims: Sizes; readonly bytes: number; readonly at: string | null }
+
+export interface PagePlan {
+  readonly name: string
+  /** The run's fields, as its folder has them. */
+  readonly run: { readonly [field: string]: unknown }
+  readonly plan: PlanShown
+  /** Of the whole model. */
+  readonly parameters: number
+  /** Operations of a step over the whole batch, if each were done once. */
+  readonly flops: number
+  /** What a layout may speak of. */
+  readonly dims: Sizes
+  readonly layouts: readonly LayoutShown[]
+  readonly tensors: readonly TensorShown[]
+  /** What the activations are at their peak, the largest first. */
+  readonly largest: readonly LargestShown[]
+  readonly program: ProgramShown
+  readonly memory: MemoryShown
+  /** The text of lines that the program names, by file:line. */
+  readonly lines: { readonly [at: string]: string }
 }

@@ -5,30 +5,9 @@ import { layoutNames, rulesOf, startOf, whoSays } from '../core/named-layouts.ts
 import { leavesOf } from '../graph/tensor.ts'
 import { memoryShown } from './pictured-memory.ts'
 import { programOf } from './pictured-program.ts'
-import type { ItemShown, LayoutShown, MemoryShown, ProgramShown, TensorShown } from './pictured-shape.ts'
-import type { PlannedRun, PlannedValue, RunPlan } from './planned.ts'
+import type { ItemShown, LayoutShown, PagePlan, ProgramShown, TensorShown } from './pictured-shape.ts'
+import type { PlannedRun } from './planned.ts'
 import { fieldsOf, layoutsOf, type Run } from './run.ts'
-
-export interface PagePlan {
-  readonly name: string
-  /** The run's fields, as its folder has them. */
-  readonly run: { readonly [field: string]: unknown }
-  readonly plan: RunPlan
-  /** Of the whole model. */
-  readonly parameters: number
-  /** Operations of a step if each were done once. */
-  readonly flops: number
-  /** What a layout may speak of. */
-  readonly dims: { readonly [dim: string]: number }
-  readonly layouts: readonly LayoutShown[]
-  readonly tensors: readonly TensorShown[]
-  /** What the activations are at their peak, the largest first. */
-  readonly largest: readonly PlannedValue[]
-  readonly program: ProgramShown
-  readonly memory: MemoryShown
-  /** The text of lines that the program names, by file:line. */
-  readonly lines: { readonly [at: string]: string }
-}
 
 const listed = (rules: Layout): { readonly [dim: string]: readonly string[] } => Object.fromEntries(Object.entries(rules).map(([dim, rule]) => [dim, [rule ?? []].flat()]))
 

@@ -1,5 +1,5 @@
 /** Plans of runs and recipes, worked out behind the page. */
-import type { PagePlan } from '../../train/pictured.ts'
+import type { PagePlan } from '../../train/pictured-shape.ts'
 import type { PlanAsk } from '../../dashboard/shape.ts'
 import { ask, Refusal } from './api.ts'
 
