@@ -32,7 +32,7 @@ export function pictureOf({ svg, picture, tensor, json, tensors, diff }: Flags):
 /** @throws UsageError for a tensor that a step does not have, FileError where the file cannot be written */
 export async function writePicture(run: Run, planned: PlannedRun, { file, picture, tensor }: PictureAsked): Promise<void> {
   const paths = planned.tensors.map(t => t.path)
-  if (tensor !== undefined && !paths.includes(tensor)) throw wrong(`--tensor: a step of ${run.name} has no tensor "${tensor}"`, `${didYouMean(tensor, paths)}; --tensors lists them`)
+  if (tensor !== undefined && !paths.includes(tensor)) throw wrong(`--tensor: a step of ${run.name} has no tensor "${tensor}"`, `${didYouMean(tensor, paths.filter(p => p.startsWith('params.')))}; --tensors lists all`)
   const text = pictureFile(picture, pictured(run, planned, sourceText()), { tensor }) ?? ''
   await writeFile(file, text).catch((e: unknown) => {
     throw new FileError({ code: 'unwritable', what: `${file} cannot be written: ${e instanceof Error ? e.message : String(e)}`, fix: 'give another --svg FILE', cause: e })

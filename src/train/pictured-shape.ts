@@ -147,6 +147,8 @@ export interface PagePlan {
   readonly largest: readonly LargestShown[]
   readonly program: ProgramShown
   readonly memory: MemoryShown
+  /** How long a step would take, where it was asked for a machine. */
+  readonly predicted?: { readonly machine: string; readonly stepMs: number }
   /** The text of lines that the program names, by file:line. */
   readonly lines: { readonly [at: string]: string }
 }
