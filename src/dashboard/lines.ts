@@ -48,7 +48,7 @@ export async function bytesOf(path: string, from: number, to: number): Promise<B
 }
 
 /** Whole lines from a place on, with where each begins. A last one that has no end yet is left for later. A line of more than a mebibyte is none of ours and is passed over. */
-export async function* linesFrom(path: string, from: number, to = Infinity): AsyncGenerator<{ readonly text: string; readonly at: number; readonly next: number }> {
+export async function* linesFrom(path: string, from: number, to: number = Infinity): AsyncGenerator<{ readonly text: string; readonly at: number; readonly next: number }> {
   let at = from
   while (at < to) {
     const bytes = await bytesOf(path, at, at + most)

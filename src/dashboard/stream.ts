@@ -6,7 +6,7 @@ import type { Told } from './shape.ts'
 /** Milliseconds between looks at what is watched, and looks at the table in these. */
 const [every, tableEvery] = [250, 4]
 /** Milliseconds in which all that is there is told. */
-export const lastLooks = 2.5 * every
+export const lastLooks: number = 2.5 * every
 /** Runs that one tab watches. */
 export const mostWatched = 64
 

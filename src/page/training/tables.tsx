@@ -26,7 +26,7 @@ export function Differences({ runs }: { readonly runs: readonly RunData[] }): VN
       {found.length === 0
         ? <p class="muted">All of their fields are the same.</p>
         : (
-          <div class="scrolled wide" tabIndex={0} role="region" aria-label="Fields that differ">
+          <div class="scrolled across" tabIndex={0} role="region" aria-label="Fields that differ">
             <table>
               <thead><tr><th scope="col">Field</th>{known.map(r => <th key={r.id} scope="col">{r.id}</th>)}</tr></thead>
               <tbody>{found.map(({ field, values }) => <tr key={field}><th scope="row"><code>{field}</code></th>{values.map((v, i) => <td key={i}><code>{v ?? '–'}</code></td>)}</tr>)}</tbody>
@@ -68,7 +68,7 @@ export function BadBatches({ runs }: { readonly runs: readonly RunData[] }): VNo
   return (
     <section class="panel" aria-label="Bad steps">
       <h2>Bad steps</h2>
-      <div class="scrolled wide" tabIndex={0} role="region" aria-label="Bad steps, the newest first">
+      <div class="scrolled across" tabIndex={0} role="region" aria-label="Bad steps, the newest first">
         <table>
           <thead><tr><th scope="col">Step</th>{runs.length > 1 && <th scope="col">Run</th>}<th scope="col">What became of it</th><th scope="col">Why</th><th scope="col">Documents of its batch</th></tr></thead>
           <tbody>{found.map(({ run, mark }, i) => (
@@ -88,7 +88,7 @@ export function Events({ runs }: { readonly runs: readonly RunData[] }): VNode |
   return (
     <section class="panel" aria-label="Starts, checkpoints and warnings">
       <h2>Starts, checkpoints and warnings</h2>
-      <div class="scrolled wide" tabIndex={0} role="region" aria-label="The newest first">
+      <div class="scrolled across" tabIndex={0} role="region" aria-label="The newest first">
         <table>
           <thead><tr><th scope="col">Behind step</th>{runs.length > 1 && <th scope="col">Run</th>}<th scope="col">What</th><th scope="col">When</th></tr></thead>
           <tbody>{found.map(({ run, mark }, i) => <tr key={i}><th scope="row">{count(mark.step)}</th>{runs.length > 1 && <td>{run}</td>}<td>{what(mark)}</td><td>{when(mark.at)}</td></tr>)}</tbody>

@@ -111,7 +111,7 @@ export function TrainingView({ runs: all, params, set }: ViewProps): VNode {
   return (
     <>
       <div class="tools" role="group" aria-label="How the curves are drawn">
-        <label>Along <select value={by} onChange={e => { set({ along: e.currentTarget.value === 'step' ? undefined : e.currentTarget.value }) }}>
+        <label>Along <select aria-label="Along" value={by} onChange={e => { set({ along: e.currentTarget.value === 'step' ? undefined : e.currentTarget.value }) }}>
           <option value="step">steps</option><option value="seen">{unit}</option><option value="elapsed">time</option>
         </select></label>
         <label>Smoothing <input type="range" min={0} max={0.99} step={0.01} value={weight} onInput={e => { set({ smooth: e.currentTarget.value === '0' ? undefined : e.currentTarget.value }) }} /></label>
