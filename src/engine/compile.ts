@@ -85,8 +85,17 @@ const tensors = treeOps(isTensor, 'a tensor')
 /** Trees of placements: what a plan says of its arguments. */
 export const placementTrees: TreeOps<Placement> = treeOps((x): x is Placement => typeof x === 'object' && x !== null && 'sharding' in x && x.sharding instanceof Map, 'a placement')
 
+/** A function as a graph, which says nothing yet of a mesh. */
+export interface Traced<A extends readonly Tree[], R extends Tree> {
+  readonly args: A
+  readonly graph: Graph
+  readonly result: R
+  /** Of the arguments' leaves, in the order of the graph's inputs. */
+  readonly paths: readonly string[]
+}
+
 /** The function as a graph: its inputs are the arguments' leaves. @throws DimError where it uses an input that is no argument. */
-function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): { readonly graph: Graph; readonly result: R; readonly paths: string[] } {
+export function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Traced<A, R> {
   const leaves = leavesOf(args)
   const inputs = leaves.map(({ leaf, path }) => {
     if (leaf.node.op !== 'input') throw new DimError({ code: 'not-an-input', what: `compile: argument ${path} is computed, not given`, fix: 'make it with input(), param() or slot()', at: leaf.node.site })
@@ -102,7 +111,7 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
       throw new DimError({ code: 'unbound-input', what: `compile: the program uses "${n.attrs.name}", which is not among its arguments`, fix: 'pass it as an argument', at: n.site })
     }
   }
-  return { graph: { inputs, outputs }, result, paths: leaves.map(l => l.path) }
+  return { args, graph: { inputs, outputs }, result, paths: leaves.map(l => l.path) }
 }
 
 /** The graph of a function that is compiled: pruned, and with what is computed again in its place. @throws DimError as `compile` */
@@ -112,10 +121,12 @@ export const graphOf = <A extends readonly Tree[], R extends Tree>(f: (...args: 
 export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
-export function plan<const A extends readonly Tree[], R extends Tree, N extends string = string>(
+export const plan = <const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: PlanOptions<N>,
-): Plan<A> & { readonly result: R } {
-  const { graph, result, paths } = trace(f, args)
+): Plan<A> & { readonly result: R } => planTraced(trace(f, args), options)
+
+/** The same of what was traced before: on another mesh, by other layouts. */
+export function planTraced<const A extends readonly Tree[], R extends Tree, N extends string = string>({ args, graph, result, paths }: Traced<A, R>, options: PlanOptions<N>): Plan<A> & { readonly result: R } {
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
   const counts = args.map(a => leavesOf(a).length)
   const first = (arg: number): number => counts.slice(0, arg).reduce((n, c) => n + c, 0)
