@@ -20,6 +20,7 @@ import { modelsCommand } from './models.ts'
 import { mpiCommand } from './mpi.ts'
 import { planCommand } from './plan.ts'
 import { pluginsCommand } from './plugins.ts'
+import { profileCommand } from './profile.ts'
 import { serveCommand } from './serve.ts'
 import { trainCommand } from './train.ts'
 
@@ -29,7 +30,7 @@ function program(): Command {
     .version(version)
     .option('--debug', 'print stack traces of errors')
     .addHelpText('after', '\nExample:\n  $ npx meshwork train gpt-tiny --batch 2 --model 2')
-  for (const command of [trainCommand(), planCommand(), finetuneCommand(), evalCommand(), generateCommand(), chatCommand(), serveCommand(), embedCommand(), importCommand(), exportCommand(), checkpointCommand(), dataCommand(), doctorCommand(), pluginsCommand(), modelsCommand(), mpiCommand()]) root.addCommand(command)
+  for (const command of [trainCommand(), planCommand(), profileCommand(), finetuneCommand(), evalCommand(), generateCommand(), chatCommand(), serveCommand(), embedCommand(), importCommand(), exportCommand(), checkpointCommand(), dataCommand(), doctorCommand(), pluginsCommand(), modelsCommand(), mpiCommand()]) root.addCommand(command)
   // Errors are ours to print, and the process ours to end.
   const quiet = (c: Command): void => {
     c.exitOverride().showSuggestionAfterError(false).configureOutput({ outputError: () => {} })

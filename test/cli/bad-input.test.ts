@@ -85,6 +85,14 @@ const cases: readonly Case[] = [
   { name: 'a device without text as data', args: ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', '/dev/null'], exit: 1, says: ['empty-text', 'no text came from /dev/null', 'gives its text once'] },
   { name: '"-" as data', args: ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', '-'], exit: 1, says: ['no-such-file', '--data /dev/stdin'] },
 
+  // Profiles.
+  { name: 'a profile of no steps', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--steps', '0'], exit: 2, says: ['flag', '--steps: "0"', 'at least 1'] },
+  { name: 'a profile with a word for rows', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--top', 'some'], exit: 2, says: ['flag', '--top: "some"'] },
+  { name: 'a trace without a name', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--trace', ''], exit: 2, says: ['flag', '--trace: the file has no name', '--trace step.json'] },
+  { name: 'a profile of a recipe that there is not', args: ['profile', 'gpt-tinny'], exit: 2, says: ['unknown-recipe', 'did you mean "gpt-tiny"?'] },
+  { name: 'a profile on an axis that the mesh lacks', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--layout', 'batch=batsh'], exit: 2, says: ['unknown-axis', 'did you mean "batch"?'] },
+  { name: 'a profile of a missing text', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/texd.txt'], exit: 1, says: ['no-such-file', 'did you mean "text.txt"'] },
+
   // Recipes and fields.
   { name: 'an unknown recipe', args: ['train', 'gpt-tinny'], exit: 2, says: ['unknown-recipe', '"gpt-tinny"', 'did you mean "gpt-tiny"?'] },
   { name: 'a missing recipe file', args: recipe('nowhere.ts'), exit: 2, says: ['no-recipe-file', 'nowhere.ts'] },
