@@ -45,7 +45,7 @@ async function writeBatches(folder: string, { kind, config, batch }: Configurati
 
 /** The best product of square matrices, ours or PyTorch's: operations a second that these cores can be brought to. */
 async function roofOf(torch: string, say: Say): Promise<{ readonly flops: number; readonly note: string }> {
-  const sides = [startOurs('ours'), new Worker('PyTorch', torch, [here('torch_peer.py')], python)]
+  const sides = [startOurs('ours'), new Worker('PyTorch', torch, [here('torch_models.py')], python)]
   return withWorkers(sides, async () => {
     let [flops, note] = [0, '']
     for (const size of isQuick ? [256] : [512, 1024, 2048]) {
@@ -69,9 +69,9 @@ async function steps(name: string, of: Configuration, compute: Opening['compute'
   const told = { do: 'open', of, compute, optimizer, folder, batches }
   const sides: readonly Side[] = [
     { name: 'ours', worker: startOurs('ours'), open: { ...told, mesh } },
-    { name: 'eager', worker: new Worker('eager', torch, [here('torch_peer.py')], python), open: { ...told, compiled: false } },
-    { name: 'compiled', worker: new Worker('compiled', torch, [here('torch_peer.py')], python), open: { ...told, compiled: true } },
-    { name: 'JAX', worker: new Worker('JAX', jax, [here('jax_peer.py')], { ...python, JAX_PLATFORMS: 'cpu' }), open: { ...told, mesh } },
+    { name: 'eager', worker: new Worker('eager', torch, [here('torch_models.py')], python), open: { ...told, compiled: false } },
+    { name: 'compiled', worker: new Worker('compiled', torch, [here('torch_models.py')], python), open: { ...told, compiled: true } },
+    { name: 'JAX', worker: new Worker('JAX', jax, [here('jax_models.py')], { ...python, JAX_PLATFORMS: 'cpu' }), open: { ...told, mesh } },
   ]
   try {
     await writeBatches(folder, of)
@@ -131,7 +131,7 @@ async function onMeshes(name: string, of: Configuration, jax: string, rounds: nu
       const told = { do: 'open', of, compute: 'f32', optimizer, folder, batches }
       const sides: readonly Side[] = [
         { name: 'one', worker: startOurs('one'), open: { ...told, mesh: { batch: 1, model: 1 } } }, { name: 'ours', worker: startOurs('ours'), open: { ...told, mesh } },
-        { name: 'JAX', worker: new Worker('JAX', jax, [here('jax_peer.py')], { ...python, JAX_PLATFORMS: 'cpu', MESHWORK_BENCH_DEVICES: devices }), open: { ...told, mesh } },
+        { name: 'JAX', worker: new Worker('JAX', jax, [here('jax_models.py')], { ...python, JAX_PLATFORMS: 'cpu', MESHWORK_BENCH_DEVICES: devices }), open: { ...told, mesh } },
       ]
       await withWorkers(sides.map(s => s.worker), async () => {
         const losses = new Map<string, readonly number[]>()

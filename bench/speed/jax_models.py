@@ -5,6 +5,7 @@ import os
 import pathlib
 import resource
 
+# Before what it imports asks for four.
 os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + f" --xla_force_host_platform_device_count={os.environ.get('MESHWORK_BENCH_DEVICES', '1')}"
 
 import jax
