@@ -20,6 +20,7 @@ import { opsSection } from './ops/section.ts'
 import { pageSection } from './page/section.ts'
 import { parallelSection } from './parallel/section.ts'
 import { serveSection } from './serve/section.ts'
+import { speedSection } from './speed/section.ts'
 import { tinySection } from './tiny/section.ts'
 import { trainSection } from './train/section.ts'
 import { tokenizeSection } from './tokenize/section.ts'
@@ -27,6 +28,7 @@ import { tokenizeSection } from './tokenize/section.ts'
 type Measure = (rounds: number, say: (line: string) => void) => Promise<Section>
 interface Entry { readonly measure: Measure; readonly rounds: number }
 const sections: { readonly [name: string]: Entry } = {
+  speed: { measure: speedSection, rounds: 7 },
   gpt: { measure: gptSection, rounds: 12 },
   tiny: { measure: tinySection, rounds: 15 },
   compile: { measure: compileSection, rounds: 5 },

@@ -17,7 +17,7 @@ import { collectives, type Collective } from '../partition/collectives.ts'
 import type { LocalGraph, Placement } from '../partition/local.ts'
 import { partition } from '../partition/partition.ts'
 import type { Wire } from '../partition/passes/wire.ts'
-import type { Backend, MemoryStats } from '../runtime/backend.ts'
+import type { Backend, CompileRequest, Executable, MemoryStats, TracedExecutable } from '../runtime/backend.ts'
 import { emit } from '../stablehlo/emit.ts'
 import { argumentsOf, type Leaf } from './arguments.ts'
 import { bytesOn, MeshArray, present } from './array.ts'
@@ -150,6 +150,26 @@ export function planTraced<const A extends readonly Tree[], R extends Tree, N ex
 export async function compile<const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
 ): Promise<Program<A, R>> {
+  const { request, program } = await prepared(f, args, options)
+  return program(await options.backend.compile(request))
+}
+
+/** A program that tells when its parts run. */
+export interface TracedProgram<A extends readonly Tree[], R extends Tree> extends Program<A, R>, Pick<TracedExecutable, 'parts' | 'record'> {}
+
+/** As `compile`: the same program, made of the same parts, each of which says when it begins and when it ends. @throws PluginError also where the backend cannot tell */
+export async function compileTraced<const A extends readonly Tree[], R extends Tree, N extends string = string>(
+  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+): Promise<TracedProgram<A, R>> {
+  const { request, program } = await prepared(f, args, options)
+  const executable = await options.backend.traced(request)
+  return Object.assign(program(executable), { parts: executable.parts, record: (work: () => Promise<void>) => executable.record(work) })
+}
+
+/** All stages but the last, checked against the backend; and what makes a program of what that one compiles. */
+async function prepared<const A extends readonly Tree[], R extends Tree, N extends string>(
+  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+): Promise<{ readonly request: CompileRequest; readonly program: (executable: Executable) => Program<A, R> }> {
   const { mesh, backend } = options
   if (mesh.size > backend.deviceCount) {
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
@@ -161,25 +181,27 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
   const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, overlaps: backend.overlaps === true, kernels })
   options.onPlan?.(planned)
   const donated = [...planned.donations.keys()]
-  const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
   const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))
   const inputs = planned.inputs.map(i => ({ ...i, fitting: new WeakSet<Placement>() }))
   const expected = { inputs, form: tensors.formOf(args), donated: new Set(donated), mesh, backend }
   const form = tensors.formOf(result)
-  const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
-    const here = new Error()
-    const at = (): ReturnType<typeof siteOf> => siteOf(here)
-    const args = argumentsOf(given, expected, at)
-    try {
-      const out = await executable.execute(args.buffers, { at })
-      args.accepted()
-      const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
-      await collected()
-      return build(form, arrays) as Arrays<R>
-    } finally {
-      args.release()
+  const program = (executable: Executable): Program<A, R> => {
+    const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
+      const here = new Error()
+      const at = (): ReturnType<typeof siteOf> => siteOf(here)
+      const args = argumentsOf(given, expected, at)
+      try {
+        const out = await executable.execute(args.buffers, { at })
+        args.accepted()
+        const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
+        await collected()
+        return build(form, arrays) as Arrays<R>
+      } finally {
+        args.release()
+      }
     }
+    const dispose = (): void => executable.dispose()
+    return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
   }
-  const dispose = (): void => executable.dispose()
-  return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
+  return { request: { text: planned.text, devices: mesh.size, donated }, program }
 }

@@ -109,6 +109,13 @@ const cases: readonly Case[] = [
   { name: 'a page beside a run that everybody could look at', args: train('--page', '--host', '0.0.0.0'), exit: 2, says: ['open-page', '--token'] },
   { name: 'a stop of what is no run', args: ['stop', '$F/recipes'], exit: 1, says: ['no-run', 'holds no run', 'run.json'] },
   { name: 'a checkpoint of what is no run', args: ['checkpoint', 'save', '$F/nowhere'], exit: 1, says: ['no-run', 'holds no run'] },
+  // Profiles.
+  { name: 'a profile of no steps', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--steps', '0'], exit: 2, says: ['flag', '--steps: "0"', 'at least 1'] },
+  { name: 'a profile with a word for rows', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--top', 'some'], exit: 2, says: ['flag', '--top: "some"'] },
+  { name: 'a trace without a name', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--trace', ''], exit: 2, says: ['flag', '--trace: the file has no name', '--trace step.json'] },
+  { name: 'a profile of a recipe that there is not', args: ['profile', 'gpt-tinny'], exit: 2, says: ['unknown-recipe', 'did you mean "gpt-tiny"?'] },
+  { name: 'a profile on an axis that the mesh lacks', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--layout', 'batch=batsh'], exit: 2, says: ['unknown-axis', 'did you mean "batch"?'] },
+  { name: 'a profile of a missing text', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/texd.txt'], exit: 1, says: ['no-such-file', 'did you mean "text.txt"'] },
 
   // Recipes and fields.
   { name: 'an unknown recipe', args: ['train', 'gpt-tinny'], exit: 2, says: ['unknown-recipe', '"gpt-tinny"', 'did you mean "gpt-tiny"?'] },
