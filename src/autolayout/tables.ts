@@ -1,0 +1,155 @@
+/** What layouts of one program cost on one mesh, added up from tables of what each op does: the collectives, operations and milliseconds that a whole plan has, in thousandths of its time. */
+import { dtypes } from '../core/dtype.ts'
+import type { Layouts } from '../core/layout.ts'
+import type { Mesh } from '../core/mesh.ts'
+import { collectiveMs, groupOf, type Group } from '../cost/collective.ts'
+import { contractionMs, crowded, memoryMs, operationCost } from '../cost/price.ts'
+import { productOf, type Operations } from '../cost/work.ts'
+import { productFlops } from '../graph/flops.ts'
+import { bodiesOf, reachable, type Node } from '../graph/node.ts'
+import type { Graph } from '../graph/ops.ts'
+import type { Machine } from '../machine/machine.ts'
+import { received, type Collective } from '../partition/collectives.ts'
+import { allNodes, checkGraph, withNames } from '../partition/partition.ts'
+import { rulesOf } from '../core/named-layouts.ts'
+import { partsOf } from '../core/mesh.ts'
+import { productDtype } from './fragment.ts'
+import { performed, type Performed, type Sent } from './passes.ts'
+import { Sketcher } from './sketch.ts'
+
+/** What a step's kernels that are no products read and write on one device that does it all, and by which rules devices share it. */
+export interface Streamed { readonly times: number; readonly bytes: number; readonly operations: Operations; readonly dims: readonly string[]; readonly layout: string }
+
+/** Costs of a layout, as far as tables say them. */
+export interface Tabled {
+  readonly flops: number
+  readonly collectives: readonly Collective[]
+  readonly ms: number
+  readonly productMs: number
+  readonly collectiveMs: number
+  readonly memoryMs: number
+}
+
+export interface TableOptions {
+  readonly graph: Graph
+  readonly mesh: Mesh
+  readonly machine: Machine
+  /** How often bodies run, by the outputs of their graphs. */
+  readonly runs: ReadonlyMap<readonly Node[], number>
+  readonly streamed: readonly Streamed[]
+}
+
+/** How often collectives of a body count: as in `collectives`, loops of unknown length once. */
+function countsOf(graph: Graph): ReadonlyMap<readonly Node[], number> {
+  const counts = new Map<readonly Node[], number>()
+  const walk = (roots: readonly Node[], times: number): void => {
+    counts.set(roots, (counts.get(roots) ?? 0) + times)
+    for (const n of reachable(roots)) for (const body of bodiesOf(n)) walk(body.outputs, n.op === 'scan' ? times * n.attrs.over.size : times)
+  }
+  walk(graph.outputs, 1)
+  return counts
+}
+
+export class Tables {
+  private readonly sketcher: Sketcher
+  private readonly given: TableOptions
+  private readonly counts: ReadonlyMap<readonly Node[], number>
+  private readonly nodes: readonly Node[]
+  private readonly groups = new Map<string, Group>()
+  private readonly prices = new Map<string, number>()
+
+  constructor(given: TableOptions) {
+    const { graph, mesh } = given
+    this.given = given
+    this.sketcher = new Sketcher({ graph, mesh, derived: checkGraph(graph, mesh, { layout: {}, uses: namedIn(graph) }) })
+    this.counts = countsOf(graph)
+    this.nodes = allNodes(graph.outputs)
+  }
+
+  /** The cost of layouts that fit the program. What rests is moved, or met where it rests, as `partition` decides. */
+  of(layouts: Layouts): Tabled {
+    const named = withNames(layouts, this.nodes)
+    let [best, atRest] = [this.tried(named, new Set()), new Set<string>()]
+    const tried = new Set<string>()
+    for (;;) {
+      const open = [...best.tempted].filter(use => !atRest.has(use))
+      const key = (more: readonly string[]): string => [...new Set([...atRest, ...more])].sort().join(', ')
+      const next = [...open.map(use => [use]), open].find(uses => uses.length > 0 && !tried.has(key(uses)))
+      if (next === undefined) break
+      tried.add(key(next))
+      const more = new Set([...atRest, ...next])
+      const trial = this.tried(named, more)
+      if (trial.cost < best.cost) [best, atRest] = [trial, more]
+    }
+    return this.priced(best.bodies, best.collectives, layouts)
+  }
+
+  private tried(layouts: Layouts, atRest: ReadonlySet<string>): { readonly tempted: ReadonlySet<string>; readonly bodies: ReadonlyMap<readonly Node[], Performed>; readonly collectives: readonly Collective[]; readonly cost: number } {
+    const sketch = this.sketcher.sketch(layouts, atRest)
+    const bodies = performed(sketch, this.given.mesh)
+    const found = this.collectivesIn(this.given.graph.outputs, 1, bodies)
+    return { tempted: sketch.tempted, bodies, collectives: found, cost: received(found) }
+  }
+
+  private collectivesIn(roots: readonly Node[], times: number, bodies: ReadonlyMap<readonly Node[], Performed>): Collective[] {
+    const body = bodies.get(roots)
+    if (body === undefined) return []
+    const own = body.sent.map((s): Collective => ({ kind: s.kind, axes: s.axes, groupSize: s.groupSize, count: times, dtype: s.dtype, elements: s.elements, bytes: s.elements * dtypes[s.dtype].bytes, at: s.node.site }))
+    const inner = body.loops.flatMap(({ node: n }) => {
+      if (n.op === 'scan') return this.collectivesIn(n.attrs.body.outputs, times * n.attrs.over.size, bodies)
+      const each = bodiesOf(n).map(b => this.collectivesIn((b as Graph).outputs, times, bodies))
+      if (n.op !== 'cond') return each.flat()
+      const [yes = [], no = []] = each
+      const bytes = (list: readonly Collective[]): number => list.reduce((sum, c) => sum + c.count * c.bytes, 0)
+      return bytes(no) > bytes(yes) ? no : yes
+    })
+    return [...own, ...inner]
+  }
+
+  private priced(bodies: ReadonlyMap<readonly Node[], Performed>, found: readonly Collective[], layouts: Layouts): Tabled {
+    const { machine, mesh, runs, streamed } = this.given
+    const onHost = Math.min(mesh.size, machine.devicesPerHost)
+    let [flops, products, sent, hideable] = [0, 0, 0, 0]
+    for (const [roots, body] of bodies) {
+      const times = runs.get(roots) ?? 0
+      for (const { node } of body.products) {
+        flops += times * productFlops(node)
+        products += times * this.price(`${node.id}`, () => contractionMs(machine, { ...productOf(node), dtype: productDtype(node) }, onHost))
+      }
+      for (const s of body.sent) {
+        const ms = times * this.sentMs(s)
+        sent += ms
+        if (!s.waited) hideable += ms * machine.overlap.share
+      }
+    }
+    const rules = new Map<string, ReturnType<typeof rulesOf>>()
+    const memory = streamed.reduce((sum, k) => {
+      const own = rules.get(k.layout) ?? rulesOf(layouts, k.layout)
+      rules.set(k.layout, own)
+      const parts = partsOf(mesh, [...new Set(k.dims.flatMap(d => own[d] ?? []))])
+      const operations = k.operations.reduce((n, [op, dtype, count]) => n + count * operationCost(machine, op, dtype), 0)
+      return sum + k.times * memoryMs(machine, k.bytes / parts, operations / parts, onHost)
+    }, 0)
+    const loops = [...runs].reduce((sum, [roots, times]) => sum + (roots === this.given.graph.outputs ? 0 : times), 0)
+    const overhead = loops * machine.overhead.turnUs * crowded(machine, 'overhead', onHost) / 1000 + machine.overhead.stepUs / 1000
+    const beside = Math.min(hideable, products + memory)
+    return { flops, collectives: found, productMs: products, collectiveMs: sent, memoryMs: memory, ms: products + memory + sent + overhead - beside * (2 - machine.overlap.slowdown) }
+  }
+
+  private price(key: string, of: () => number): number {
+    const known = this.prices.get(key) ?? of()
+    this.prices.set(key, known)
+    return known
+  }
+  private sentMs({ kind, axes, elements, dtype }: Sent): number {
+    const { machine, mesh } = this.given
+    const at = axes.join()
+    const group = this.groups.get(at) ?? groupOf(machine, mesh, axes)
+    this.groups.set(at, group)
+    return this.price(`${kind} ${at} ${elements} ${dtype}`, () => collectiveMs(machine, group, kind, elements * dtypes[dtype].bytes))
+  }
+}
+
+/** The layouts that a program names, so that rules can be asked for. */
+const namedIn = (graph: Graph): { readonly [name: string]: string } =>
+  Object.fromEntries(allNodes(graph.outputs).flatMap(n => (n.op === 'relayout' && typeof n.attrs.to === 'string' && !['compute', 'params', 'state', 'gradients'].includes(n.attrs.to) ? [[n.attrs.to, n.attrs.otherwise ?? 'compute'] as const] : [])))
