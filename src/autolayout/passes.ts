@@ -45,7 +45,7 @@ const sentOf = (mesh: Mesh, kind: CollectiveKind, { node, by, depth, waited }: P
 /** One body, while the passes go over it. */
 class Body {
   readonly sent = new Map<LocalNode | string, Sent>()
-  readonly products: Computed[] = []
+  products: Computed[] = []
   /** By the number of a result, what the loop around it takes of it. */
   readonly outputTakes = new Map<number, string>()
   /** Sums that became reduce-scatters, and which. */
@@ -185,6 +185,22 @@ const images = (loop: Scan, first: Scan): ReadonlyMap<Node, Node> => {
   return found
 }
 
+/** What only led to collectives that are gone is not computed. */
+function forget(body: Body, gone: readonly Done[]): void {
+  const whole = new Set(gone.flatMap(d => (d.moves === undefined ? [d.by] : [])))
+  const cut = new Map<Node, Set<number>>()
+  for (const { by, moves = [] } of gone) cut.set(by, new Set([...cut.get(by) ?? [], ...moves]))
+  const live = new Set<Node>()
+  const open = [...body.work.roots]
+  for (let n = open.pop(); n !== undefined; n = open.pop()) {
+    if (live.has(n) || whole.has(n)) continue
+    live.add(n)
+    n.inputs.forEach((x, i) => { if (cut.get(n)?.has(i) !== true) open.push(x) })
+  }
+  body.products = body.products.filter(p => live.has(p.by))
+  for (const [key, sent] of [...body.sent]) if (!live.has(sent.by) && body.doneOf(sent.node)?.by === sent.by) body.sent.delete(key)
+}
+
 /** See partition/passes/reuse.ts. */
 function reuse(body: Body, bodies: Bodies): void {
   const scans = body.work.loops.flatMap(l => (isScan(l.node) ? [l.node] : []))
@@ -197,10 +213,15 @@ function reuse(body: Body, bodies: Bodies): void {
       if (again === undefined || before === undefined || first.attrs.over.size !== loop.attrs.over.size) continue
       const found = images(loop, first)
       const kept = new Set([...before.sent.values()].map(s => `${s.by.id} ${described(s)}`))
+      const gone: Done[] = []
       for (const [key, sent] of [...again.sent]) {
         const image = found.get(sent.by)
-        if (image !== undefined && kept.has(`${image.id} ${described(sent)}`)) again.sent.delete(key)
+        const done = again.doneOf(sent.node)
+        if (image === undefined || done === undefined || !kept.has(`${image.id} ${described(sent)}`)) continue
+        again.sent.delete(key)
+        gone.push(done)
       }
+      if (gone.length > 0) forget(again, gone)
     }
   }
 }

@@ -33,6 +33,8 @@ export interface Done extends Pick<Work, 'node' | 'uses'> {
   readonly from: readonly number[] | undefined
   /** Whether computation waits for it: see cost/waiting.ts. */
   readonly waited: boolean
+  /** The operands of `by` that it moves; undefined where it moves what `by` gives. */
+  readonly moves: readonly number[] | undefined
 }
 /** A loop or a choice where it stands. */
 export interface Looped { readonly node: Node; readonly local: LocalNode; readonly results: readonly LocalNode[]; /** Of its operands. */ readonly given: readonly Pick<Done, 'depth' | 'from'>[] }
@@ -221,7 +223,7 @@ class Walk {
     for (const n of order) depths.set(n, Math.max(this.depths.get(n) ?? 0, ...n.inputs.map(i => depths.get(i) ?? 0)) + (collectiveKind(n) === undefined ? 0 : 1))
     const leaves = order.filter(n => n.inputs.length === 0)
     const { work, uses } = fragmentOf(results, leaves)
-    for (const { node, uses: own } of work) body.done.push({ node, by, depth: depths.get(node) ?? 1, uses: own, results, from: undefined, waited })
+    for (const { node, uses: own } of work) body.done.push({ node, by, depth: depths.get(node) ?? 1, uses: own, results, from: undefined, waited, moves: [] })
     leaves.forEach((leaf, i) => { for (const use of uses[i] ?? []) if (use === 'other' || !('result' in use)) addUse(body, leaf, use, results) })
   }
 
@@ -264,17 +266,21 @@ class Walk {
     const body: BodyWork = { roots, done: [], loops: [], uses: new Map(), results: [] }
     this.bodies.set(roots, body)
     const { after, needed } = owner.waiting(roots)
-    const note = (by: Node, entry: Entry, operands: readonly Placed[], given: readonly Node[]): readonly Placed[] => {
+    const note = (by: Node, entry: Entry, operands: readonly Placed[], given: readonly Node[] | undefined): readonly Placed[] => {
       const from = joint(operands)
       const results = entry.results.map(r => r.node)
       const reach = (ways: readonly (number | undefined)[], least: number): number => ways.reduce<number>((d, w, k) => (w === undefined ? d : Math.max(d, w + (operands[k]?.depth ?? 0))), least)
-      for (const w of entry.work) body.done.push({ node: w.node, by, depth: reach(w.ways, collectiveKind(w.node) === undefined ? 0 : 1), uses: w.uses, results, from, waited: (w.follows || w.ways.some((way, k) => way !== undefined && after.has(given[k] ?? by))) && needed.has(by) })
+      for (const w of entry.work) {
+        const late = w.follows || w.ways.some((way, k) => way !== undefined && after.has(given?.[k] ?? by))
+        const moves = given === undefined || w.follows ? undefined : w.ways.flatMap((way, k) => (way === undefined ? [] : [k]))
+        body.done.push({ node: w.node, by, depth: reach(w.ways, collectiveKind(w.node) === undefined ? 0 : 1), uses: w.uses, results, from, waited: late && needed.has(by), moves })
+      }
       operands.forEach((p, k) => { for (const use of entry.uses[k] ?? []) addUse(body, p.value.node, use, results) })
       return entry.results.map((value, i) => this.at({ value, depth: reach(entry.ways[i] ?? [], 0), from }))
     }
     const settled = (p: Placed, n: Node): Placed => {
       const own = { ...p, value: p.value.origin === n ? p.value : owner.stands.of(p.value, n) }
-      return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, c), [own], [n])[0] ?? own
+      return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, c), [own], undefined)[0] ?? own
     }
     for (const [n, v] of given) {
       const index = captures?.get(n)

@@ -1,18 +1,17 @@
 /** What layouts of one program cost on one mesh, added up from tables of what each op does: the collectives, operations and milliseconds that a whole plan has, in thousandths of its time. */
 import { dtypes } from '../core/dtype.ts'
 import type { Layouts } from '../core/layout.ts'
-import type { Mesh } from '../core/mesh.ts'
+import { partsOf, type Mesh } from '../core/mesh.ts'
+import { rulesOf } from '../core/named-layouts.ts'
 import { collectiveMs, groupOf, type Group } from '../cost/collective.ts'
 import { contractionMs, crowded, memoryMs, operationCost } from '../cost/price.ts'
 import { productOf, type Operations } from '../cost/work.ts'
 import { productFlops } from '../graph/flops.ts'
-import { bodiesOf, reachable, type Node } from '../graph/node.ts'
+import { bodiesOf, type Node } from '../graph/node.ts'
 import type { Graph } from '../graph/ops.ts'
 import type { Machine } from '../machine/machine.ts'
 import { received, type Collective } from '../partition/collectives.ts'
 import { allNodes, checkGraph, withNames } from '../partition/partition.ts'
-import { rulesOf } from '../core/named-layouts.ts'
-import { partsOf } from '../core/mesh.ts'
 import { productDtype } from './fragment.ts'
 import { performed, type Performed, type Sent } from './passes.ts'
 import { Sketcher } from './sketch.ts'
@@ -39,21 +38,10 @@ export interface TableOptions {
   readonly streamed: readonly Streamed[]
 }
 
-/** How often collectives of a body count: as in `collectives`, loops of unknown length once. */
-function countsOf(graph: Graph): ReadonlyMap<readonly Node[], number> {
-  const counts = new Map<readonly Node[], number>()
-  const walk = (roots: readonly Node[], times: number): void => {
-    counts.set(roots, (counts.get(roots) ?? 0) + times)
-    for (const n of reachable(roots)) for (const body of bodiesOf(n)) walk(body.outputs, n.op === 'scan' ? times * n.attrs.over.size : times)
-  }
-  walk(graph.outputs, 1)
-  return counts
-}
-
 export class Tables {
   private readonly sketcher: Sketcher
   private readonly given: TableOptions
-  private readonly counts: ReadonlyMap<readonly Node[], number>
+
   private readonly nodes: readonly Node[]
   private readonly groups = new Map<string, Group>()
   private readonly prices = new Map<string, number>()
@@ -62,7 +50,6 @@ export class Tables {
     const { graph, mesh } = given
     this.given = given
     this.sketcher = new Sketcher({ graph, mesh, derived: checkGraph(graph, mesh, { layout: {}, uses: namedIn(graph) }) })
-    this.counts = countsOf(graph)
     this.nodes = allNodes(graph.outputs)
   }
 
