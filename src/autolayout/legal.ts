@@ -7,7 +7,7 @@ import { shapeOf } from '../graph/node.ts'
 import type { Graph } from '../graph/ops.ts'
 import { allNodes } from '../partition/partition.ts'
 
-interface Asked { readonly layout: string; readonly shape: readonly Dim[]; /** How many parts it takes of some dims at most. */ readonly parts: { readonly [dim: string]: number }; readonly derives: boolean }
+export interface Asked { readonly layout: string; readonly shape: readonly Dim[]; /** How many parts it takes of some dims at most. */ readonly parts: { readonly [dim: string]: number }; readonly derives: boolean }
 
 /** The tensors of a program that a layout is asked about, each once. */
 export class Tensors {
@@ -28,6 +28,9 @@ export class Tensors {
     this.asked = [...found.values()]
     this.derived = derived
   }
+
+  /** Dims that tensors have and rules can name. */
+  dims(): string[] { return [...new Set(this.asked.filter(a => a.layout === 'compute').flatMap(a => a.shape.map(d => d.name)))].filter(d => !isHidden(d) && !d.startsWith('~')) }
 
   /** The first tensor that rules do not fit, in words; undefined where they fit all. */
   wrong(layouts: Layouts, mesh: Mesh): string | undefined {

@@ -125,13 +125,13 @@ export class Sketcher {
   entry(n: Node, key: string, operands: readonly Stand[], c: Recording, apply: () => readonly Value[]): Entry {
     const table = this.entries.get(n) ?? new Map<string, Entry>()
     this.entries.set(n, table)
-    const known = table.get(key) ?? this.apply(operands, c, apply, n)
+    const known = table.get(key) ?? this.apply(operands, c, apply, n, '')
     table.set(key, known)
     return this.again(known, c)
   }
   /** And of the value itself, where some user needs it reduced. */
   settled(v: Stand, c: Recording): Entry {
-    const known = this.settling.get(v) ?? this.apply([v], c, () => [landed(c, v)], v.origin)
+    const known = this.settling.get(v) ?? this.apply([v], c, () => [landed(c, v)], v.origin, 'reduced')
     this.settling.set(v, known)
     return this.again(known, c)
   }
@@ -141,11 +141,11 @@ export class Sketcher {
     for (const t of known.tempts) c.tempted.add(t)
     return known
   }
-  private apply(operands: readonly Stand[], c: Recording, rule: () => readonly Value[], origin: Node): Entry {
+  private apply(operands: readonly Stand[], c: Recording, rule: () => readonly Value[], origin: Node, part: string): Entry {
     this.applied++
     const { result: { result: results, added: tempts }, added: reduces } = c.reduced.during(() => c.tempted.during(rule))
     for (const v of results) this.kept.push(v.node)
-    return { ...fragmentOf(results.map(v => v.node), operands.map(o => o.node)), results: results.map(v => this.stands.of(v, origin)), reduces, tempts }
+    return { ...fragmentOf(results.map(v => v.node), operands.map(o => o.node)), results: results.map((v, i) => this.stands.of(v, origin, `${part}${i}`)), reduces, tempts }
   }
 }
 
@@ -233,7 +233,7 @@ class Walk {
     const { all, names } = owner.order(roots)
     const table = owner.walked.get(roots) ?? new Map<string, Walked>()
     owner.walked.set(roots, table)
-    const entering = [...given].map(([n, v]) => owner.stands.of(v, n).id).join()
+    const entering = [...given].map(([n, v]) => owner.stands.of(v, n, '').id).join()
     const key = `${entering} ${names.map(name => this.rulesKey(name, all)).join(' ')} ${this.restKey} ${[...c.reduced].map(n => n.id).sort((a, b) => a - b).join()}`
     const known = table.get(key)
     if (known !== undefined) {
@@ -279,12 +279,12 @@ class Walk {
       return entry.results.map((value, i) => this.at({ value, depth: reach(entry.ways[i] ?? [], 0), from }))
     }
     const settled = (p: Placed, n: Node): Placed => {
-      const own = { ...p, value: p.value.origin === n ? p.value : owner.stands.of(p.value, n) }
+      const own = { ...p, value: p.value.origin === n ? p.value : owner.stands.of(p.value, n, '') }
       return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, c), [own], undefined)[0] ?? own
     }
     for (const [n, v] of given) {
       const index = captures?.get(n)
-      placed.set(n, [settled(this.at({ value: owner.stands.of(v, n), depth: 0, from: index === undefined ? undefined : [index] }), n)])
+      placed.set(n, [settled(this.at({ value: owner.stands.of(v, n, ''), depth: 0, from: index === undefined ? undefined : [index] }), n)])
     }
     const first = (n: Node): Placed => {
       const found = placed.get(n)?.[0]
@@ -340,7 +340,7 @@ class Walk {
       inner.results = results
     })
     const depth = Math.max(0, ...operands.map(p => p.depth)) + 1
-    const results = partitioned.map((v, index) => this.at({ value: this.owner.stands.ofLoop(v, n, index), depth, from: undefined }))
+    const results = partitioned.map((v, index) => this.at({ value: this.owner.stands.of(v, n, `${index}`), depth, from: undefined }))
     around.loops.push({ node: n, local, results: results.map(p => p.value.node), given: operands.map(({ depth: d, from }) => ({ depth: d, from })) })
     return results
   }

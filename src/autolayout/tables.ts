@@ -27,7 +27,12 @@ export interface Tabled {
   readonly productMs: number
   readonly collectiveMs: number
   readonly memoryMs: number
+  /** The kind of collective, and the axes, that take most of it. */
+  readonly most: { readonly kind: Collective['kind']; readonly axes: readonly string[]; readonly ms: number } | undefined
 }
+
+/** What layouts make of a program, before it is priced. */
+export interface Laid { readonly tempted: ReadonlySet<string>; readonly bodies: ReadonlyMap<readonly Node[], Performed>; readonly collectives: readonly Collective[]; /** Bytes received, by which `partition` decides. */ readonly cost: number }
 
 export interface TableOptions {
   readonly graph: Graph
@@ -53,8 +58,11 @@ export class Tables {
     this.nodes = allNodes(graph.outputs)
   }
 
-  /** The cost of layouts that fit the program. What rests is moved, or met where it rests, as `partition` decides. */
-  of(layouts: Layouts): Tabled {
+  /** The cost of layouts that fit the program, on the same axes in another order if `placed` says so. */
+  of(layouts: Layouts, placed: Mesh = this.given.mesh): Tabled { return this.price(this.lay(layouts), layouts, placed) }
+
+  /** What layouts make of the program. What rests is moved, or met where it rests, as `partition` decides. */
+  lay(layouts: Layouts): Laid {
     const named = withNames(layouts, this.nodes)
     let [best, atRest] = [this.tried(named, new Set()), new Set<string>()]
     const tried = new Set<string>()
@@ -68,10 +76,10 @@ export class Tables {
       const trial = this.tried(named, more)
       if (trial.cost < best.cost) [best, atRest] = [trial, more]
     }
-    return this.priced(best.bodies, best.collectives, layouts)
+    return best
   }
 
-  private tried(layouts: Layouts, atRest: ReadonlySet<string>): { readonly tempted: ReadonlySet<string>; readonly bodies: ReadonlyMap<readonly Node[], Performed>; readonly collectives: readonly Collective[]; readonly cost: number } {
+  private tried(layouts: Layouts, atRest: ReadonlySet<string>): Laid {
     const sketch = this.sketcher.sketch(layouts, atRest)
     const bodies = performed(sketch, this.given.mesh)
     const found = this.collectivesIn(this.given.graph.outputs, 1, bodies)
@@ -93,19 +101,23 @@ export class Tables {
     return [...own, ...inner]
   }
 
-  private priced(bodies: ReadonlyMap<readonly Node[], Performed>, found: readonly Collective[], layouts: Layouts): Tabled {
-    const { machine, mesh, runs, streamed } = this.given
+  /** Its price on a mesh of the same axes, in whatever order: the last of them lie within hosts. */
+  price({ bodies, collectives: found }: Laid, layouts: Layouts, mesh: Mesh): Tabled {
+    const { machine, runs, streamed } = this.given
     const onHost = Math.min(mesh.size, machine.devicesPerHost)
     let [flops, products, sent, hideable] = [0, 0, 0, 0]
+    const kinds = new Map<string, { readonly kind: Collective['kind']; readonly axes: readonly string[]; readonly ms: number }>()
     for (const [roots, body] of bodies) {
       const times = runs.get(roots) ?? 0
       for (const { node } of body.products) {
         flops += times * productFlops(node)
-        products += times * this.price(`${node.id}`, () => contractionMs(machine, { ...productOf(node), dtype: productDtype(node) }, onHost))
+        products += times * this.known(`${node.id}`, () => contractionMs(machine, { ...productOf(node), dtype: productDtype(node) }, onHost))
       }
       for (const s of body.sent) {
-        const ms = times * this.sentMs(s)
+        const ms = times * this.sentMs(s, mesh)
         sent += ms
+        const key = `${s.kind} ${s.axes.join()}`
+        kinds.set(key, { kind: s.kind, axes: s.axes, ms: ms + (kinds.get(key)?.ms ?? 0) })
         if (!s.waited) hideable += ms * machine.overlap.share
       }
     }
@@ -120,20 +132,21 @@ export class Tables {
     const loops = [...runs].reduce((sum, [roots, times]) => sum + (roots === this.given.graph.outputs ? 0 : times), 0)
     const overhead = loops * machine.overhead.turnUs * crowded(machine, 'overhead', onHost) / 1000 + machine.overhead.stepUs / 1000
     const beside = Math.min(hideable, products + memory)
-    return { flops, collectives: found, productMs: products, collectiveMs: sent, memoryMs: memory, ms: products + memory + sent + overhead - beside * (2 - machine.overlap.slowdown) }
+    const [most] = [...kinds.values()].sort((a, b) => b.ms - a.ms)
+    return { flops, most, collectives: found, productMs: products, collectiveMs: sent, memoryMs: memory, ms: products + memory + sent + overhead - beside * (2 - machine.overlap.slowdown) }
   }
 
-  private price(key: string, of: () => number): number {
+  private known(key: string, of: () => number): number {
     const known = this.prices.get(key) ?? of()
     this.prices.set(key, known)
     return known
   }
-  private sentMs({ kind, axes, elements, dtype }: Sent): number {
-    const { machine, mesh } = this.given
-    const at = axes.join()
+  private sentMs({ kind, axes, elements, dtype }: Sent, mesh: Mesh): number {
+    const { machine } = this.given
+    const at = `${mesh.axes.map(a => a.name).join()}: ${axes.join()}`
     const group = this.groups.get(at) ?? groupOf(machine, mesh, axes)
     this.groups.set(at, group)
-    return this.price(`${kind} ${at} ${elements} ${dtype}`, () => collectiveMs(machine, group, kind, elements * dtypes[dtype].bytes))
+    return this.known(`${kind} ${at} ${elements} ${dtype}`, () => collectiveMs(machine, group, kind, elements * dtypes[dtype].bytes))
   }
 }
 
