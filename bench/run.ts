@@ -10,6 +10,7 @@ import { compileSection } from './compile.ts'
 import { contextSection } from './context.ts'
 import { dataSection } from './data.ts'
 import { depthSection } from './depth.ts'
+import { foresightSection } from './foresight/section.ts'
 import { gptSection } from './gpt.ts'
 import type { Row, Section } from './measure.ts'
 import { memorySection } from './memory.ts'
@@ -40,6 +41,7 @@ const sections: { readonly [name: string]: Entry } = {
   tokenize: { measure: tokenizeSection, rounds: 7 },
   models: { measure: modelsSection, rounds: 5 },
   serve: { measure: serveSection, rounds: 5 },
+  foresight: { measure: foresightSection, rounds: 5 },
 }
 
 async function machine(): Promise<Readonly<Record<string, string | number>>> {

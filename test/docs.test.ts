@@ -40,7 +40,7 @@ test.each(programs.map(f => [f]))('examples/%s runs', file => {
 })
 
 /** The guides whose blocks are run, and how many of these at least say what they print. */
-const guides = [['language', 8], ['optimizers', 3]] as const
+const guides = [['language', 8], ['optimizers', 3], ['foresight', 0]] as const
 
 test.each(guides)('the guide docs/%s.md runs, and prints what it shows', (name, least) => {
   const shown = shownIn(read(`docs/${name}.md`))

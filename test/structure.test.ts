@@ -28,6 +28,7 @@ const arrows: { readonly [folder: string]: readonly string[] } = {
   stablehlo: ['partition', 'graph', 'core'],
   runtime: ['io', 'core'],
   engine: ['core', 'graph', 'autodiff', 'partition', 'autolayout', 'stablehlo', 'runtime'],
+  calibrate: ['engine', 'stablehlo', 'runtime', 'cost', 'machine', 'partition', 'graph', 'io', 'core'],
   nn: ['graph', 'core'],
   optim: ['graph', 'core'],
   parallel: ['nn', 'graph', 'autodiff', 'core'],

@@ -5,6 +5,7 @@ import { didYouMean } from '../core/nearest.ts'
 import { currentJob } from '../runtime/job.ts'
 import { FailedElsewhere } from '../runtime/processes.ts'
 import { version } from '../io/version.ts'
+import { calibrateCommand } from './calibrate.ts'
 import { chatCommand } from './chat.ts'
 import { checkpointCommand } from './checkpoint.ts'
 import { dataCommand } from './data.ts'
@@ -29,7 +30,7 @@ function program(): Command {
     .version(version)
     .option('--debug', 'print stack traces of errors')
     .addHelpText('after', '\nExample:\n  $ npx meshwork train gpt-tiny --batch 2 --model 2')
-  for (const command of [trainCommand(), planCommand(), finetuneCommand(), evalCommand(), generateCommand(), chatCommand(), serveCommand(), embedCommand(), importCommand(), exportCommand(), checkpointCommand(), dataCommand(), doctorCommand(), pluginsCommand(), modelsCommand(), mpiCommand()]) root.addCommand(command)
+  for (const command of [trainCommand(), planCommand(), calibrateCommand(), finetuneCommand(), evalCommand(), generateCommand(), chatCommand(), serveCommand(), embedCommand(), importCommand(), exportCommand(), checkpointCommand(), dataCommand(), doctorCommand(), pluginsCommand(), modelsCommand(), mpiCommand()]) root.addCommand(command)
   // Errors are ours to print, and the process ours to end.
   const quiet = (c: Command): void => {
     c.exitOverride().showSuggestionAfterError(false).configureOutput({ outputError: () => {} })

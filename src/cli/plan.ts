@@ -9,20 +9,21 @@ import type { Run } from '../train/run.ts'
 import { checkRun } from './check.ts'
 import { openOutput } from './output.ts'
 import { applyFlags, withLayoutFlags, withMeshFlags, type RunFlags } from './overrides.ts'
+import { forecastOf, machineOfFlags, printForecast, printSweep, withHosts, withMachineFlags, type MachineFlags } from './plan-machine.ts'
 import { drawDifference, drawPlanned, drawTensors } from './plan-picture.ts'
 import { runOfModel } from './pretrained-run.ts'
 import { loadRecipe } from './recipes.ts'
 import { savedRun } from './saved-run.ts'
 
-interface Flags extends RunFlags { readonly json?: boolean; readonly tensors?: boolean; readonly diff?: string }
+interface Flags extends RunFlags, MachineFlags { readonly json?: boolean; readonly tensors?: boolean; readonly diff?: string }
 
 /** What says how a run is laid out, in this command's line and in what it is compared with. */
 const withPlanFlags = (command: Command): Command => withLayoutFlags(withMeshFlags(command))
   .option('--set <key=value...>', 'any field of the run, such as batch=1024, remat=everything or precision.compute=bf16')
 
-export const planCommand = (): Command => withPlanFlags(new Command('plan')
+export const planCommand = (): Command => withMachineFlags(withPlanFlags(new Command('plan')
   .description('Print what a training step takes on each device and what it sends, without devices: memory, operations, collectives.')
-  .argument('[recipe]', 'what `meshwork train` takes, a run folder, or a model\'s folder in Hugging Face\'s layout', 'gpt-tiny'))
+  .argument('[recipe]', 'what `meshwork train` takes, a run folder, or a model\'s folder in Hugging Face\'s layout', 'gpt-tiny')))
   .option('--tensors', 'how each tensor lies, too, and what the memory is full of at its peak')
   .option('--diff <flags>', 'the same with other flags, line by line beside it: --diff \'--mesh batch=4\'')
   .option('--json', 'print one JSON object; with --diff one line for each plan')
@@ -31,16 +32,23 @@ Examples:
   $ npx meshwork plan gpt-tiny --batch 2 --model 2
   $ npx meshwork plan gpt-1t --mesh batch=16,model=16,stage=4 --json
   $ npx meshwork plan gpt-tiny --batch 4 --params embed=batch --tensors
+  $ npx meshwork plan gpt-1t --machine 8xh100 --hosts 128 --price 2.5 --svg step.svg
+  $ npx meshwork plan gpt-tiny --machine 8xh100 --sweep batch=8,16,32
   $ npx meshwork plan gpt-tiny --batch 2 --model 2 --diff '--mesh batch=4 --layout batch=batch'
 
 Bytes and operations are of one device, and of one step. The same line with "train" in the place of "plan" trains.`)
-  .action(async (name: string, flags: Flags) => {
+  .action(async (name: string, given: Flags) => {
     const run = await runOf(name)
     const output = openOutput()
+    const machine = await machineOfFlags(given)
+    if (machine !== undefined && given.sweep !== undefined) return printSweep(run, given, machine, f => ({ run: applyFlags(run, f), planned: plannedWith(run, f) }), output)
+    const flags = machine === undefined ? given : withHosts(run, given, machine, given.hosts)
     const planned = plannedWith(run, flags)
     if (flags.diff === undefined) {
-      if (flags.json === true) return output.print(JSON.stringify(jsonOf(planned, flags)))
-      for (const line of [...drawPlanned(applyFlags(run, flags), planned), ...(flags.tensors === true ? drawTensors(planned) : [])]) output.print(line)
+      const changed = applyFlags(run, flags)
+      if (flags.json === true) return output.print(JSON.stringify({ ...jsonOf(planned, flags), ...(machine === undefined ? {} : { predicted: await forecastOf(changed, planned, machine, flags) }) }))
+      for (const line of [...drawPlanned(changed, planned), ...(flags.tensors === true ? drawTensors(planned) : [])]) output.print(line)
+      if (machine !== undefined) await printForecast(changed, planned, machine, flags, output)
       return
     }
     const other = plannedWith(run, { ...flags, ...otherFlags(flags.diff) })

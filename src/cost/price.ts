@@ -1,6 +1,6 @@
 /** What one thing takes on a machine, in milliseconds: a product, bytes that are read and written, elementwise operations. The plan of a step adds these up, and so do the tables of a search. */
 import { dtypes, isFloat, type DType } from '../core/dtype.ts'
-import type { Machine, ProductRates } from '../machine/machine.ts'
+import type { Figures, Machine, ProductRates } from '../machine/machine.ts'
 import { at, between } from './curve.ts'
 
 /** A contraction as a device computes it: `batch` products of m × k by k × n. */
@@ -9,8 +9,8 @@ export interface Product { readonly m: number; readonly n: number; readonly k: n
 /** Dtypes of products from the narrowest: one that a machine says nothing of is computed as the next that it does. */
 const wider: readonly DType[] = ['i8', 'u8', 'bf16', 'f16', 'f32', 'i32', 'u32', 'f64', 'i64']
 
-function ratesOf(machine: Machine, dtype: DType): { readonly rates: readonly ProductRates[]; readonly peak: number } {
-  const [known, peaks] = [machine.products, machine.peak]
+function ratesOf(figures: Figures, machine: Machine, dtype: DType): { readonly rates: readonly ProductRates[]; readonly peak: number } {
+  const [known, peaks] = [figures.products, machine.peak]
   const from = Math.max(0, wider.indexOf(dtype))
   const found = [...wider.slice(from), ...wider.slice(0, from).reverse()].find(d => known[d] !== undefined)
   if (found === undefined) throw new Error(`machine ${machine.name} has no rates of products`)
@@ -31,36 +31,42 @@ function rateOf(rates: readonly ProductRates[], side: number, flops: number): nu
 export const productFlops = ({ m, n, k, batch }: Omit<Product, 'dtype'>): number => 2 * m * n * k * batch
 const productBytes = ({ m, n, k, batch, dtype }: Product): number => batch * (m * k + k * n + m * n) * dtypes[dtype].bytes
 
-/** How many times slower a device computes where so many of its host do. */
-export const crowded = (machine: Machine, what: keyof Machine['crowding'], onHost: number): number => at(machine.crowding[what], onHost)
+/** How fast a device is where so many of its host compute at once: the machine's figures for as many, or nearly. */
+export function figuresAt(machine: Machine, onHost: number): Figures {
+  const far = (devices: number): number => Math.abs(Math.log(devices / onHost))
+  return machine.crowded.reduce<{ readonly devices: number; readonly figures: Figures }>((best, c) => (far(c.devices) < far(best.devices) ? { devices: c.devices, figures: c } : best), { devices: 1, figures: machine }).figures
+}
 /** A kernel before it does anything. */
-export const kernelMs = (machine: Machine, onHost = 1): number => machine.overhead.kernelUs * crowded(machine, 'overhead', onHost) / 1000
+export const kernelMs = (machine: Machine, onHost = 1): number => figuresAt(machine, onHost).overhead.kernelUs / 1000
 
 /**
  * A product: its operations by the rate of its shape, never above the specified peak, or the bytes of its operands and result by the bandwidth, whichever takes longer (Williams et al.
  * 2009, the roofline). `onHost`: devices of a host that compute at once.
  */
 export function contractionMs(machine: Machine, product: Product, onHost = 1): number {
-  const { rates, peak } = ratesOf(machine, product.dtype)
+  const figures = figuresAt(machine, onHost)
+  const { rates, peak } = ratesOf(figures, machine, product.dtype)
   const flops = productFlops(product)
   const rate = Math.min(peak, rateOf(rates, Math.min(product.m, product.n, product.k), flops))
-  return kernelMs(machine, onHost) + Math.max(1000 * flops / rate * crowded(machine, 'products', onHost), streamMs(machine, productBytes(product), onHost))
+  return figures.overhead.kernelUs / 1000 + Math.max(1000 * flops / rate, streamMs(figures, productBytes(product)))
 }
 
-const streamMs = (machine: Machine, bytes: number, onHost: number): number =>
-  (bytes === 0 ? 0 : 1000 * bytes / Math.min(machine.bandwidth.peak, at(machine.bandwidth.points, bytes)) * crowded(machine, 'memory', onHost))
+const streamMs = ({ bandwidth }: Figures, bytes: number): number => (bytes === 0 ? 0 : 1000 * bytes / Math.min(bandwidth.peak, at(bandwidth.points, bytes)))
 
 /** A kernel that reads and writes so many bytes, and does so many simple operations with them: whichever takes longer. */
-export const memoryMs = (machine: Machine, bytes: number, operations = 0, onHost = 1): number =>
-  kernelMs(machine, onHost) + Math.max(streamMs(machine, bytes, onHost), 1000 * operations / machine.vector.rate * crowded(machine, 'products', onHost))
+export function memoryMs(machine: Machine, bytes: number, operations = 0, onHost = 1): number {
+  const figures = figuresAt(machine, onHost)
+  return figures.overhead.kernelUs / 1000 + Math.max(streamMs(figures, bytes), 1000 * operations / figures.vector.rate)
+}
 
 /** What an elementwise operation costs, in simple ones; whole numbers are divided as floats are. */
 export const operationCost = (machine: Machine, op: string, dtype: DType): number => {
   const costs = machine.vector.costs
   const cost = costs[alike[op] ?? op] ?? 1
-  return isFloat(dtype) || op === 'threefry' || op === 'div' ? cost : 1
+  return isFloat(dtype) || !floats.has(alike[op] ?? op) ? cost : 1
 }
 /** Functions that are computed alike. */
 const alike: { readonly [fn: string]: string } = {
   expm1: 'exp', exp2: 'exp', logistic: 'exp', log1p: 'log', log2: 'log', rsqrt: 'sqrt', cbrt: 'pow', cos: 'sin', tan: 'sin', erfc: 'erf', erfInv: 'erf', atan2: 'pow', rem: 'div',
 }
+const floats: ReadonlySet<string> = new Set(['exp', 'log', 'tanh', 'sqrt', 'pow', 'sin', 'erf'])

@@ -4,7 +4,7 @@ import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import type { LocalBody } from '../partition/local.ts'
 import type { Machine } from '../machine/machine.ts'
 import { collectiveMs, groupOf, type Group } from './collective.ts'
-import { contractionMs, crowded, memoryMs, operationCost } from './price.ts'
+import { contractionMs, figuresAt, memoryMs, operationCost } from './price.ts'
 import { workOf, type Work } from './work.ts'
 
 /** A share of a step: kernels of one kind that are alike and from one line, all together. */
@@ -31,8 +31,21 @@ export interface StepTime {
   readonly waitedMs: number
   /** Turns of loops, and what the host does. */
   readonly overheadMs: number
-  /** The largest first. */
+  /** As the program first comes to them. */
   readonly parts: readonly Part[]
+}
+
+/** The costliest of a step, the most time first: of a line and kind all that is from there counts together, but not what goes on beside computation. */
+export function costliest({ parts }: StepTime, count: number): readonly Part[] {
+  const lines = new Map<string, Part & { readonly most: number }>()
+  for (const p of parts) {
+    const key = `${p.kind} ${p.at ?? p.what}`
+    const [old, own] = [lines.get(key), p.ms - p.besideMs]
+    lines.set(key, {
+      ...p, what: old === undefined || own > old.most ? p.what : old.what, most: Math.max(own, old?.most ?? 0), times: p.times + (old?.times ?? 0), ms: p.ms + (old?.ms ?? 0), besideMs: p.besideMs + (old?.besideMs ?? 0),
+    })
+  }
+  return [...lines.values()].sort((a, b) => b.ms - b.besideMs - a.ms + a.besideMs).slice(0, count).map(({ most: _, ...p }) => p)
 }
 
 /** One kernel, once. */
@@ -41,7 +54,7 @@ export function workMs(machine: Machine, work: Work, onHost: number, group: (axe
     product: w => contractionMs(machine, w.product, onHost),
     memory: w => memoryMs(machine, w.bytes, w.operations.reduce((sum, [op, dtype, count]) => sum + count * operationCost(machine, op, dtype), 0), onHost),
     collective: w => collectiveMs(machine, group(w.axes), w.collective, w.bytes),
-    turn: () => machine.overhead.turnUs * crowded(machine, 'overhead', onHost) / 1000,
+    turn: () => figuresAt(machine, onHost).overhead.turnUs / 1000,
   }
   return (prices[work.kind] as (w: Work) => number)(work)
 }
@@ -84,9 +97,10 @@ export function stepTime(program: LocalBody & { readonly mesh?: Mesh }, machine:
   }
   const computed = sums.product + sums.memory
   const beside = Math.min(hideable, computed)
-  const overheadMs = sums.turn + machine.overhead.stepUs / 1000
+  const { stepUs, argumentUs } = figuresAt(machine, onHost).overhead
+  const overheadMs = sums.turn + (stepUs + argumentUs * onHost * (program.inputs.length + program.outputs.length)) / 1000
   return {
     stepMs: computed + sums.collective + overheadMs - beside * (2 - machine.overlap.slowdown), productMs: sums.product, memoryMs: sums.memory, collectiveMs: sums.collective, waitedMs: sums.collective - beside, overheadMs,
-    parts: [...parts.values()].map(p => ({ ...p, besideMs: hideable === 0 ? 0 : p.besideMs * beside / hideable })).sort((a, b) => b.ms - a.ms || (a.what < b.what ? -1 : 1)),
+    parts: [...parts.values()].map(p => ({ ...p, besideMs: hideable === 0 ? 0 : p.besideMs * beside / hideable })),
   }
 }

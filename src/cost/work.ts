@@ -88,7 +88,7 @@ function own(n: LocalNode): Operations {
   const [x] = n.inputs
   if (x === undefined) return []
   const [elements, dtype] = [sizeOf(shapeOf(x)), dtypeOf(x)]
-  if (n.op === 'reduce') return [['add', dtype, elements]]
+  if (n.op === 'reduce') return [['reduce', dtype, elements]]
   if (n.op === 'cumulative') return [['cumulative', dtype, elements]]
   if (n.op === 'sort' || n.op === 'topK') return [['sort', dtype, elements * Math.log2(Math.max(2, shapeOf(x).find(d => d.name === n.attrs.dim)?.size ?? 2))]]
   if (n.op === 'scatter' || n.op === 'scatterAdd') return [['scatter', dtype, sizeOf(shapeOf(n.inputs.at(-1) ?? x))]]

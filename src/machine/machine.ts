@@ -41,21 +41,8 @@ export interface Links {
   times: { [K in LinkedCollective]?: CollectiveTimes[] | undefined }
 }
 
-/** A machine with nothing left open. */
-export interface Machine {
-  name: string
-  /** Devices of one host: `--hosts N` is N times as many. */
-  devicesPerHost: number
-  /** Devices that the inner links connect: a host's, a rack's, a pod's. */
-  domain: number
-  memory: {
-    /** Of one device. */
-    bytes: number
-    /** What the runtime keeps of it for itself. */
-    reserved: number
-  }
-  /** Products by dtype, operations a second by specification, without sparsity: what utilisation is of. */
-  peak: { [K in DType]?: number | undefined }
+/** How fast a device computes. */
+export interface Figures {
   /** What products reach. Of a dtype that is not named, as of the next wider one. */
   products: { [K in DType]?: ProductRates[] | undefined }
   bandwidth: {
@@ -77,9 +64,30 @@ export interface Machine {
     turnUs: number
     /** A step, beside its kernels: what the host does. */
     stepUs: number
+    /** An argument or result of a step, on each device of a host. */
+    argumentUs: number
   }
-  /** How many times slower each device is when so many of a host compute at once: [devices, times]. Those of accelerators do not mind. */
-  crowding: { products: Points; memory: Points; overhead: Points }
+}
+
+/** A machine with nothing left open: the figures of `Figures` are those of a device alone on its host. */
+export interface Machine extends Figures {
+  name: string
+  /** Devices of one host: `--hosts N` is N times as many. */
+  devicesPerHost: number
+  /** Devices that the inner links connect: a host's, a rack's, a pod's. */
+  domain: number
+  memory: {
+    /** Of one device. */
+    bytes: number
+    /** What the runtime keeps of it for itself. */
+    reserved: number
+    /** What all devices of a host have together, where they share it. */
+    perHost?: number | undefined
+  }
+  /** Products by dtype, operations a second by specification, without sparsity: what utilisation is of. */
+  peak: { [K in DType]?: number | undefined }
+  /** The same figures where so many devices of a host compute at once and mind each other, as those of a processor do that share its cores; accelerators do not. */
+  crowded: ({ devices: number } & Figures)[]
   links: { within: Links; between: Links | null }
   overlap: {
     /** What of a collective that nothing waits for goes on beside computation: 0 to 1. */
@@ -98,7 +106,8 @@ export interface Machine {
 type Open<T> = T extends readonly unknown[] | string | number | boolean | null ? T : string extends keyof T ? T : { [K in keyof T]?: Open<T[K]> | undefined }
 /** What has a default may be left out. */
 export type MachineInput = Pick<Machine, 'name' | 'devicesPerHost' | 'peak' | 'products' | 'sources'> & { memory: Pick<Machine['memory'], 'bytes'> & Open<Machine['memory']>; bandwidth: Machine['bandwidth']; links: { within: LinksInput; between?: LinksInput | null | undefined } }
-  & Open<Omit<Machine, 'name' | 'devicesPerHost' | 'peak' | 'products' | 'memory' | 'bandwidth' | 'links' | 'sources'>>
+  & Open<Omit<Machine, 'name' | 'devicesPerHost' | 'peak' | 'products' | 'memory' | 'bandwidth' | 'links' | 'sources' | 'crowded'>> & { crowded?: ({ devices: number } & FiguresInput)[] | undefined }
+type FiguresInput = Pick<Figures, 'products' | 'bandwidth'> & Open<Omit<Figures, 'products' | 'bandwidth'>>
 type LinksInput = Pick<Links, 'topology' | 'perFlow' | 'perHost' | 'latencyUs'> & Open<Omit<Links, 'topology' | 'perFlow' | 'perHost' | 'latencyUs'>>
 
 const positive = z.number().positive()
@@ -115,26 +124,31 @@ const links = z.strictObject({
   times: z.strictObject(each(z.array(z.strictObject({ among: z.int().min(2), onHost: z.int().min(1).optional(), points })).min(1))).prefault({}),
 })
 const rates = z.array(z.strictObject({ side: z.int().min(1), points })).min(1)
-const alone: Points = [[1, 1]]
 
 /** What operations cost beside an addition on most vector units: each is some ten instructions, a Threefry word some hundred. */
-const usualCosts = { exp: 10, log: 10, tanh: 15, sqrt: 4, div: 4, pow: 20, sin: 15, erf: 15, threefry: 100 }
+const usualCosts = { exp: 10, log: 10, tanh: 15, sqrt: 4, div: 4, pow: 20, sin: 15, erf: 15, threefry: 100, reduce: 1, cumulative: 20, sort: 20, scatter: 10 }
+
+const figures = {
+  products: z.strictObject(byDtype(rates)).refine(p => Object.keys(p).length > 0, 'give what products of a dtype reach: { f32: [{ side: 1, points: [[1e9, 5e10]] }] }'),
+  bandwidth: z.strictObject({ peak: positive, points }),
+  vector: z.strictObject({ rate: positive.default(1e15), costs: z.record(z.string(), positive).default({}) }).prefault({}),
+  overhead: z.strictObject({ kernelUs: z.number().min(0).default(2), turnUs: z.number().min(0).default(2), stepUs: z.number().min(0).default(100), argumentUs: z.number().min(0).default(0) }).prefault({}),
+}
 
 export const machineSchema: z.ZodType<Machine, MachineInput> = z.strictObject({
   name: z.string().min(1),
   devicesPerHost: z.int().min(1),
   domain: z.int().min(1).optional(),
-  memory: z.strictObject({ bytes: positive, reserved: z.number().min(0).default(0) }),
+  memory: z.strictObject({ bytes: positive, reserved: z.number().min(0).default(0), perHost: positive.optional() }),
   peak: z.strictObject(byDtype(positive)),
-  products: z.strictObject(byDtype(rates)).refine(p => Object.keys(p).length > 0, 'give what products of a dtype reach: { f32: [{ side: 1, points: [[1e9, 5e10]] }] }'),
-  bandwidth: z.strictObject({ peak: positive, points }),
-  vector: z.strictObject({ rate: positive.default(1e15), costs: z.record(z.string(), positive).default({}) }).prefault({}),
-  overhead: z.strictObject({ kernelUs: z.number().min(0).default(2), turnUs: z.number().min(0).default(2), stepUs: z.number().min(0).default(100) }).prefault({}),
-  crowding: z.strictObject({ products: points.default(alone), memory: points.default(alone), overhead: points.default(alone) }).prefault({}),
+  ...figures,
+  crowded: z.array(z.strictObject({ devices: z.int().min(1), ...figures })).default([]),
   links: z.strictObject({ within: links, between: links.nullable().default(null) }),
   overlap: z.strictObject({ share: share.default(0), slowdown: z.number().min(1).default(1) }).prefault({}),
   power: z.string().nullable().default(null),
   pricePerHour: positive.nullable().default(null),
   sources: z.record(z.string(), z.string()),
-}).transform((m): Machine => ({ ...m, domain: m.domain ?? m.devicesPerHost, vector: { ...m.vector, costs: { ...usualCosts, ...m.vector.costs } } }))
-
+}).transform((m): Machine => {
+  const costs = <F extends Figures>(f: F): F => ({ ...f, vector: { ...f.vector, costs: { ...usualCosts, ...f.vector.costs } } })
+  return { ...costs(m), domain: m.domain ?? m.devicesPerHost, crowded: m.crowded.map(costs) }
+})
