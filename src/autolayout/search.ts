@@ -216,6 +216,9 @@ function searchIn<V>(searcher: Searcher<V>, given: SearchGiven<V>): Found<V>[] {
   }).sort((a, b) => a.bound - b.bound)
   const found = new Map<string, Found<V>>()
   const add = (choices: readonly Choice[]): Candidate<V> | undefined => {
+    // An axis that does nothing, or what another one does, is none.
+    const keys = choices.map(c => optionKey(c.option))
+    if (fixed === undefined && (keys.includes(optionKey(idle)) || new Set(keys).size < keys.length)) return undefined
     const candidate = searcher.candidate(choices)
     if (candidate !== undefined) found.set(choices.map(c => `${c.axis}=${c.size} ${optionKey(c.option)}`).join(' | '), { candidate, choices })
     return candidate

@@ -4,7 +4,7 @@ import type { Layouts } from '../core/layout.ts'
 import { partsOf, type Mesh } from '../core/mesh.ts'
 import { rulesOf } from '../core/named-layouts.ts'
 import { collectiveMs, groupOf, type Group } from '../cost/collective.ts'
-import { contractionMs, crowded, memoryMs, operationCost } from '../cost/price.ts'
+import { contractionMs, figuresAt, memoryMs, operationCost } from '../cost/price.ts'
 import { productOf, type Operations } from '../cost/work.ts'
 import { productFlops } from '../graph/flops.ts'
 import { bodiesOf, type Node } from '../graph/node.ts'
@@ -103,7 +103,7 @@ export class Tables {
 
   /** Its price on a mesh of the same axes, in whatever order: the last of them lie within hosts. */
   price({ bodies, collectives: found }: Laid, layouts: Layouts, mesh: Mesh): Tabled {
-    const { machine, runs, streamed } = this.given
+    const { machine, runs, streamed, graph } = this.given
     const onHost = Math.min(mesh.size, machine.devicesPerHost)
     let [flops, products, sent, hideable] = [0, 0, 0, 0]
     const kinds = new Map<string, { readonly kind: Collective['kind']; readonly axes: readonly string[]; readonly ms: number }>()
@@ -129,8 +129,9 @@ export class Tables {
       const operations = k.operations.reduce((n, [op, dtype, count]) => n + count * operationCost(machine, op, dtype), 0)
       return sum + k.times * memoryMs(machine, k.bytes / parts, operations / parts, onHost)
     }, 0)
-    const loops = [...runs].reduce((sum, [roots, times]) => sum + (roots === this.given.graph.outputs ? 0 : times), 0)
-    const overhead = loops * machine.overhead.turnUs * crowded(machine, 'overhead', onHost) / 1000 + machine.overhead.stepUs / 1000
+    const loops = [...runs].reduce((sum, [roots, times]) => sum + (roots === graph.outputs ? 0 : times), 0)
+    const { turnUs, stepUs, argumentUs } = figuresAt(machine, onHost).overhead
+    const overhead = (loops * turnUs + stepUs + argumentUs * onHost * (graph.inputs.length + graph.outputs.length)) / 1000
     const beside = Math.min(hideable, products + memory)
     const [most] = [...kinds.values()].sort((a, b) => b.ms - a.ms)
     return { flops, most, collectives: found, productMs: products, collectiveMs: sent, memoryMs: memory, ms: products + memory + sent + overhead - beside * (2 - machine.overlap.slowdown) }

@@ -173,5 +173,5 @@ function nothingFits(run: Run, planned: readonly { readonly candidate: Candidate
 /** The run laid as was found. @throws UsageError as `defineRun` does */
 export function laidAs(run: Run, found: FoundLayout): Run {
   const again = changed(run, found.remat, found.microbatches)
-  return withFields(again, { ...fieldsOf(again), mesh: found.mesh, layout: found.layout, params: found.params, state: found.state, gradients: {}, layouts: found.layouts }, 'what the search found')
+  return withFields(again, { ...fieldsOf(again), mesh: found.mesh, layout: found.layout, params: found.params, state: found.state, gradients: {}, layouts: found.layouts, wire: Object.fromEntries(Object.entries(run.wire).filter(([axis]) => Object.hasOwn(found.mesh, axis))) }, 'what the search found')
 }
