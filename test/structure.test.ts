@@ -37,7 +37,7 @@ const arrows: { readonly [folder: string]: readonly string[] } = {
   data: ['io', 'core'],
   checkpoint: ['engine', 'formats', 'io', 'core'],
   pretrained: ['data', 'checkpoint', 'formats', 'models', 'io', 'core'],
-  train: ['engine', 'cost', 'machine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'pretrained', 'io', 'core'],
+  train: ['engine', 'autolayout', 'cost', 'machine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'pretrained', 'io', 'core'],
   serve: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'pretrained', 'io', 'core'],
   server: ['serve', 'data', 'io', 'core'],
   dashboard: ['train', 'server', 'io', 'core'],

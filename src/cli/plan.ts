@@ -6,6 +6,7 @@ import { readPretrained } from '../pretrained/pretrained.ts'
 import { readRunFile } from '../train/folder.ts'
 import { planRun, type PlannedRun } from '../train/planned.ts'
 import type { Run } from '../train/run.ts'
+import { asksForSearch, drawSearch, searched, withDevicesFlag, type AutoFlags } from './auto.ts'
 import { checkRun } from './check.ts'
 import { openOutput } from './output.ts'
 import { pictureNames } from '../draw/pictures.ts'
@@ -17,15 +18,16 @@ import { runOfModel } from './pretrained-run.ts'
 import { loadRecipe } from './recipes.ts'
 import { savedRun } from './saved-run.ts'
 
-interface Flags extends RunFlags, MachineFlags { readonly json?: boolean; readonly tensors?: boolean; readonly diff?: string; readonly picture?: string; readonly tensor?: string }
+interface Flags extends RunFlags, MachineFlags, AutoFlags { readonly json?: boolean; readonly tensors?: boolean; readonly diff?: string; readonly picture?: string; readonly tensor?: string }
 
 /** What says how a run is laid out, in this command's line and in what it is compared with. */
 const withPlanFlags = (command: Command): Command => withLayoutFlags(withMeshFlags(command))
   .option('--set <key=value...>', 'any field of the run, such as batch=1024, remat=everything or precision.compute=bf16')
 
-export const planCommand = (): Command => withMachineFlags(withPlanFlags(new Command('plan')
+export const planCommand = (): Command => withDevicesFlag(withMachineFlags(withPlanFlags(new Command('plan')
   .description('Print what a training step takes on each device and what it sends, without devices: memory, operations, collectives.')
-  .argument('[recipe]', 'what `meshwork train` takes, a run folder, or a model\'s folder in Hugging Face\'s layout', 'gpt-tiny')))
+  .argument('[recipe]', 'what `meshwork train` takes, a run folder, or a model\'s folder in Hugging Face\'s layout', 'gpt-tiny'))))
+  .option('--auto', 'search the mesh and the layout that take least time on --machine, under its memory; rules of --layout stay')
   .option('--tensors', 'how each tensor lies, too, and what the memory is full of at its peak')
   .option('--diff <flags>', 'the same with other flags, line by line beside it: --diff \'--mesh batch=4\'')
   .option('--json', 'print one JSON object; with --diff one line for each plan')
@@ -39,6 +41,8 @@ Examples:
   $ npx meshwork plan gpt-tiny --batch 4 --params embed=batch --tensors
   $ npx meshwork plan gpt-1t --machine 8xh100 --hosts 128 --price 2.5 --svg step.svg
   $ npx meshwork plan gpt-tiny --machine 8xh100 --sweep batch=8,16,32
+  $ npx meshwork plan gpt-1t --auto --machine 8xh100 --hosts 128
+  $ npx meshwork plan gpt-tiny --auto --devices 8 --layout auto,heads=model
   $ npx meshwork plan gpt-tiny --batch 2 --model 2 --diff '--mesh batch=4 --layout batch=batch'
   $ npx meshwork plan gpt-tiny --batch 2 --model 2 --svg mesh.svg --picture mesh --tensor params.blocks.up
 
@@ -47,6 +51,13 @@ Bytes and operations are of one device, and of one step. The same line with "tra
     const run = await runOf(name)
     const output = openOutput()
     const picture = pictureOf(given)
+    if (asksForSearch(given)) {
+      if (given.svg !== undefined) throw new UsageError({ code: 'flag', what: '--svg draws one plan, and a search makes many', fix: 'search first, then draw the line that it finds' })
+      const { found, machine } = await searched(run, given, output)
+      if (given.json === true) return output.print(JSON.stringify(found))
+      for (const line of drawSearch(run, found, machine)) output.print(line)
+      return
+    }
     const machine = await machineOfFlags(given)
     if (machine !== undefined && given.sweep !== undefined) return printSweep(run, given, machine, f => ({ run: applyFlags(run, f), planned: plannedWith(run, f) }), output)
     const flags = machine === undefined ? given : withHosts(run, given, machine, given.hosts)

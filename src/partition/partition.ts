@@ -86,7 +86,7 @@ function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
 const layoutNamed = (n: Node): string | undefined => (n.op === 'input' ? n.attrs.role : n.op === 'relayout' && typeof n.attrs.to === 'string' ? n.attrs.to : undefined)
 
 /** The layouts, and what those start from that only the program names. */
-const withNames = (layouts: Layouts, nodes: readonly Node[]): Layouts => {
+export const withNames = (layouts: Layouts, nodes: readonly Node[]): Layouts => {
   const named = nodes.flatMap(n => (n.op === 'relayout' && typeof n.attrs.to === 'string' && n.attrs.otherwise !== undefined && !isRole(n.attrs.to) ? [[n.attrs.to, n.attrs.otherwise] as const] : []))
   return named.length === 0 ? layouts : { ...layouts, uses: { ...Object.fromEntries(named), ...layouts.uses } }
 }
