@@ -6,7 +6,7 @@ import { productFlops, type Product } from '../cost/price.ts'
 import type { Backend } from '../engine/index.ts'
 import type { CollectiveTimes, Figures, LinkedCollective, Links, MachineInput, Points, ProductRates } from '../machine/machine.ts'
 import { chains, collective, products, scattered, streams, sums } from './programs.ts'
-import { runMs, turnUs, type Measuring } from './measure.ts'
+import { leastShare, runMs, turnUs, type Measuring } from './measure.ts'
 
 export interface CalibrateOptions {
   readonly backend: Backend
@@ -38,6 +38,8 @@ const small = 512
 
 /** Points [at, value], the least first, each once. */
 const sorted = (points: Points): Points => [...new Map([...points].sort((a, b) => a[0] - b[0]))]
+/** Times that no larger size takes less than a smaller one. */
+const rising = (points: Points): Points => sorted(points).map(([at], i, all): [number, number] => [at, Math.max(...all.slice(0, i + 1).map(([, us]) => us))])
 
 /** A device among so many of the mesh, all of which do the same at once. */
 async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { readonly [op: string]: number } | undefined, step: (what: string) => void): Promise<Figures> {
@@ -46,13 +48,15 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
   const [two, many] = [await turnUs(m, streams(mesh, 2, small)), await turnUs(m, streams(mesh, 18, small))]
   const kernelUs = Math.max(0.01, (many - two) / 16)
   const loopUs = Math.max(0.01, two - 2 * kernelUs)
+  // Of a turn with two kernels, one of them without what it is before it does anything.
+  const oneOfTwo = (us: number): number => Math.max(leastShare * us / 2, (us - loopUs) / 2 - kernelUs)
   const stepUs = 1000 * await runMs(m, streams(mesh, 1, small))
   const argumentUs = Math.max(0, (1000 * await runMs(m, streams(mesh, 65, small)) - stepUs) / 64 / mesh.size)
   const bandwidth: Points = []
   for (const n of quick ? elements.slice(1, 3) : elements) {
     step(`memory on ${on}, ${n} numbers`)
     const us = await turnUs(m, streams(mesh, 2, n))
-    bandwidth.push([8 * n, 8 * n / Math.max(1e-3, (us - loopUs) / 2 - kernelUs) * 1e6])
+    bandwidth.push([8 * n, 8 * n / oneOfTwo(us) * 1e6])
   }
   const rates: { [K in DType]?: ProductRates[] } = {}
   for (const dtype of ['f32', 'bf16'] as const) {
@@ -62,7 +66,7 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
       for (const p of quick ? of.slice(0, 1) : of) {
         step(`products of ${dtype} on ${on}, ${p.batch === 1 ? '' : `${p.batch} × `}${p.m} × ${p.k} × ${p.n}`)
         const us = await turnUs(m, products(mesh, p))
-        points.push([productFlops(p), productFlops(p) / Math.max(1e-3, (us - loopUs) / 2 - kernelUs) * 1e6])
+        points.push([productFlops(p), productFlops(p) / oneOfTwo(us) * 1e6])
       }
       classes.push({ side, points: sorted(points) })
     }
@@ -104,7 +108,7 @@ async function timesOf(m: Measuring, places: readonly { readonly mesh: Mesh; rea
         step(`${kind} among ${among} of ${mesh.size}, ${entering} bytes`)
         points.push([entering, await turnUs(m, collective(mesh, kind, [axis], entering))])
       }
-      times[kind] = [...times[kind] ?? [], { among, onHost, points: sorted(points) }]
+      times[kind] = [...times[kind] ?? [], { among, onHost, points: rising(points) }]
     }
   }
   return times

@@ -8,6 +8,8 @@ import type { Looped } from './programs.ts'
 /** A run that takes so long has shown it. */
 const longEnoughMs = 4
 const mostTurns = 2 ** 20
+/** Of what was measured at least so much is what is looked for: where less is left once the rest is taken off, something else was on the way. */
+export const leastShare = 0.2
 
 export interface Measuring {
   readonly backend: Backend
@@ -54,7 +56,7 @@ export async function turnUs(measuring: Measuring, looped: Looped): Promise<numb
     }
     // What takes long is seldom disturbed for all of it.
     const many = await least(() => ms(turns), few > 4 * longEnoughMs ? Math.min(3, rounds) : rounds)
-    return await fromFirst(processes, 'how long a turn took', () => Math.max(1e-3, 1000 * (many - few) / (turns - 1)))
+    return await fromFirst(processes, 'how long a turn took', () => 1000 * Math.max((many - few) / (turns - 1), leastShare * many / turns))
   } finally {
     dispose()
   }
