@@ -4,6 +4,7 @@ import { formatBytes, formatInteger, formatTable } from './format.ts'
 
 /** `12.3 ms`, `4.56 s`, `1.2 h`. */
 export function formatMs(ms: number): string {
+  if (ms === 0) return '0'
   if (ms < 1) return `${(1000 * ms).toPrecision(3)} µs`
   if (ms < 999.5) return `${ms.toPrecision(3)} ms`
   const s = ms / 1000

@@ -37,7 +37,7 @@ export function drawSweepPicture(name: string, field: string, swept: readonly Sw
   return picture(width, height, `${name}: ${field}`, [
     text(left, 24, `${name} on ${swept[0]?.predicted.machine ?? ''}: the time of a step (blue), utilisation (green), by ${field}`),
     rule(left, y(0), width - right, y(0)), rule(left, y(0), left, y(1)), rule(width - right, y(0), width - right, y(1)),
-    ...ticks(most).map(t => text(left - 6, y(t / most) + 4, formatMs(t), 'end')), ...ticks(best).map(t => text(width - right + 6, y(t / best) + 4, `${(100 * t).toFixed(0)} %`)),
+    ...ticks(most).map(t => text(left - 6, y(t / most) + 4, formatMs(t), 'end')), ...ticks(best).map(t => text(width - right + 6, y(t / best) + 4, `${(100 * t).toFixed(best < 0.05 ? 1 : 0)} %`)),
     ...swept.map((s, i) => text(x(i), height - bottom + 20, `${s.value}${s.predicted.fits ? '' : ' (too large)'}`, 'middle')), text(width / 2, height - 14, field, 'middle'),
     curve(swept.map((s, i) => [x(i), y(s.predicted.stepMs / most)]), colours.product), curve(used.flatMap((u, i) => (u === null ? [] : [[x(i), y(u / best)] as const])), colours.good),
   ])

@@ -32,7 +32,7 @@ const looksLikeFile = (given: string): boolean => given.includes('/') || given.e
 export async function readMachine(given: string): Promise<Machine> {
   if (!looksLikeFile(given)) return knownMachine(given)
   const text = await readFile(given, 'utf8').catch((cause: unknown) => {
-    throw new FileError({ code: 'machine-file', what: `cannot read the machine file ${given}`, details: { reason: cause instanceof Error ? cause.message : String(cause) }, fix: 'give a JSON file as `meshwork calibrate --json` writes it, or one of the machines that come along', cause })
+    throw new FileError({ code: 'machine-file', what: `cannot read the machine file ${given}`, details: { reason: cause instanceof Error ? cause.message : String(cause) }, fix: `give a file as docs/foresight.md has it, or one of ${machineNames.join(', ')}`, cause })
   })
   let value: unknown
   try { value = JSON.parse(text) } catch (cause) {
