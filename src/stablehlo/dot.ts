@@ -71,9 +71,46 @@ export function emitDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: W
   const over = (sizeOf(a) >= sizeOf(b) ? a : b).filter(contracted)
   const l = arrange(w, left, a, shared, own(a), over, true)
   const r = arrange(w, right, b, shared, own(b), over, false)
+  const [rows, columns] = [sizeOf(own(a)), sizeOf(own(b))]
+  if (shared.length === 0 && l.contracted === 0 && r.contracted === 0 && dtypeOf(n) === 'f32') {
+    const turned = smallerFirst(w, r.value, l.value, rows, columns)
+    if (turned !== undefined) return w.reshape(turned, sizesOf(out))
+  }
   const batch = shared.length === 0 ? [] : [0]
   const dims = `lhs_batching_dimensions = [${batch}], rhs_batching_dimensions = [${batch}], lhs_contracting_dimensions = [${l.contracted}], rhs_contracting_dimensions = [${r.contracted}]`
-  const sizes = [...batch.map(() => sizeOf(shared)), sizeOf(own(a)), sizeOf(own(b))]
+  const sizes = [...batch.map(() => sizeOf(shared)), rows, columns]
   const product = w.op('dot_general', [l.value, r.value], { sizes, dtype: dtypeOf(n) }, `dot_dimension_numbers = #stablehlo.dot<${dims}>`)
   return w.reshape(product, sizesOf(out))
+}
+
+/** Rows up to which turning a product over costs less than it gains; and how many times as many columns there must be. */
+const [fewRows, timesAsMany] = [256, 4]
+/** [k, few]ᵀ · [k, many], as a weight's gradient is where `few` numbers go in and `many` come out; or the same with the factors exchanged. */
+const isTall = (few: number, many: number): boolean => few <= fewRows && many >= timesAsMany * few
+
+/**
+ * A product [few, many] turned over to [many, few]. XLA would exchange the factors instead, and pack the large one against its order, which takes up to as long as the product itself:
+ * it leaves a transpose over three dims alone.
+ */
+function turnedOver(w: Writer, product: Ssa, few: number, many: number): Ssa | undefined {
+  const part = [64, 32, 16, 8, 4, 2].find(c => many % c === 0 && c < many)
+  return part === undefined ? undefined : w.reshape(w.transpose(w.reshape(product, [few, many / part, part]), [1, 2, 0]), [many, few])
+}
+
+/** [k, many]ᵀ · [k, few] with the small factor first. */
+function smallerFirst(w: Writer, few: Ssa, many: Ssa, m: number, n: number): Ssa | undefined {
+  if (!isTall(n, m)) return undefined
+  return turnedOver(w, w.op('dot_general', [few, many], { sizes: [n, m], dtype: few.dtype }, 'dot_dimension_numbers = #stablehlo.dot<lhs_contracting_dimensions = [0], rhs_contracting_dimensions = [0]>'), n, m)
+}
+
+/** A product that is only wanted with its dims in another order; undefined where XLA may do as it likes. */
+export function emitReordered(of: LocalNode, value: Ssa, to: readonly string[], w: Writer): Ssa | undefined {
+  if (of.op !== 'dot' || value.dtype !== 'f32') return undefined
+  const [a, b, out] = [shapeOf(operand(of, 0)), shapeOf(operand(of, 1)), shapeOf(of)]
+  const [left, right] = [out.filter(d => names(a).includes(d.name)), out.filter(d => names(b).includes(d.name))]
+  const first = (shape: readonly Dim[]): boolean => shape.slice(0, of.attrs.over.length).every(d => of.attrs.over.includes(d.name))
+  const [few, many] = [sizeOf(left), sizeOf(right)]
+  if (left.length + right.length > out.length || !first(a) || !first(b) || !isTall(few, many) || names([...right, ...left]).join() !== to.join()) return undefined
+  const turned = turnedOver(w, w.reshape(value, [few, many]), few, many)
+  return turned === undefined ? undefined : w.reshape(turned, [...right, ...left].map(d => d.size))
 }

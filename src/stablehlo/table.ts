@@ -8,7 +8,7 @@ import { emitAttention } from './attend.ts'
 import { emitCond } from './cond.ts'
 import { emitConv } from './conv.ts'
 import { emitConvert } from './convert.ts'
-import { emitDot, emitKernelDot } from './dot.ts'
+import { emitDot, emitKernelDot, emitReordered } from './dot.ts'
 import { emitDynamicSlice, emitDynamicUpdate, emitScatter, emitScatterAdd, emitTake } from './indexing.ts'
 import { emitCumulative, emitSort, emitTopK } from './order.ts'
 import { emitPower } from './power.ts'
@@ -63,7 +63,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   },
   broadcast: (n, args, w) => {
     const [from, to] = [names(shapeOf(operand(n, 0))), names(n.attrs.shape)]
-    if (from.length === to.length) return [w.transpose(only(args), to.map(d => from.indexOf(d)))]
+    if (from.length === to.length) return [emitReordered(operand(n, 0), only(args), to, w) ?? w.transpose(only(args), to.map(d => from.indexOf(d)))]
     return [w.op('broadcast_in_dim', args, typeOfNode(n), `broadcast_dimensions = ${i64s(from.map(d => to.indexOf(d)))}`)]
   },
   dot: (n, args, w, scope) => [emitAttention(n, w, scope) ?? emitKernelDot(n, args, w, scope) ?? emitDot(n, args, w)],
