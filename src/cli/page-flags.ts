@@ -1,6 +1,6 @@
 /** What both commands with a page say of it. */
 import { UsageError } from '../core/errors.ts'
-import { tokenAdvice } from '../dashboard/index.ts'
+import { tokenAdvice } from '../dashboard/guard.ts'
 
 /** What is asked of those who look: a flag, or the environment, where the list of processes does not show it. */
 export const tokenOf = (flag: string | undefined, env: NodeJS.ProcessEnv): string | undefined => {
