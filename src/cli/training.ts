@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { isPart } from '../core/configurable.ts'
 import { UsageError } from '../core/errors.ts'
+import { checkAddress } from '../dashboard/guard.ts'
 import { anyOf, leadersFirst, openBackend } from '../engine/index.ts'
 import { isLanguageModel } from '../models/index.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
@@ -42,12 +43,13 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume 
   const devices = checkRun(run, { onHost: isOnHost(flags.plugin) && processes.count === 1, setsFields: true })
   requireRanks(meshOfRun(run), flags.plugin)
   const output = outputOf(processes, flags.json === true)
+  const shown = flags.page === true ? { runs: typeof out === 'string' ? dirname(resolve(out)) : out.parent, host: flags.host, port: wholeNumber(flags.pagePort, '--page-port', 0, 65535, '--page-port 0'), token: tokenOf(flags.token, process.env) } : undefined
+  if (shown !== undefined) checkAddress(shown.host, shown.token)
   if (processes.rank === 0) await checkFolder(out, run)
   // Before a plugin is fetched: what is wrong with a text should not take a download to be told.
   await checkData(run)
   await checkBeginning(run, resume)
   if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
-  const shown = flags.page === true ? { runs: typeof out === 'string' ? dirname(resolve(out)) : out.parent, host: flags.host, port: wholeNumber(flags.pagePort, '--page-port', 0, 65535), token: tokenOf(flags.token, process.env) } : undefined
   const stops = interrupts()
   try {
     const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))

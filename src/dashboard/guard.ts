@@ -6,16 +6,23 @@ import { Guard, isLoopback } from '../server/guard.ts'
 
 type Header = (name: string) => string | undefined
 
+/** @throws UsageError where everybody who reaches the address could look */
+export function checkAddress(host: string, token: string | undefined): void {
+  if (!isLoopback(host) && token === undefined) throw new UsageError({ code: 'open-page', what: `--host: ${host} can be reached from elsewhere, and no token is asked for`, fix: `give one that cannot be guessed: ${tokenAdvice}` })
+  if (token !== undefined && token.length < 8) throw new UsageError({ code: 'flag', what: '--token: it has less than 8 characters, and could be guessed', fix: `for example ${tokenAdvice}` })
+}
+/** How to come by one. */
+export const tokenAdvice = '--token TEXT with what `openssl rand -hex 16` prints for TEXT'
+
 export class PageGuard {
   readonly #reading: Guard
   readonly #acting: Guard
   /** Written into the page, where nothing else is asked of those who look: other sites cannot read it, and send nothing that has it. */
   readonly pageToken: string | undefined
 
-  /** @throws UsageError where everybody who reaches the address could look */
+  /** @throws UsageError as `checkAddress` does */
   constructor(host: string, token: string | undefined) {
-    if (!isLoopback(host) && token === undefined) throw new UsageError({ code: 'open-page', what: `--host: ${host} can be reached from elsewhere, and no token is asked for`, fix: 'give one that cannot be guessed: --token "$(openssl rand -hex 16)"' })
-    if (token !== undefined && token.length < 8) throw new UsageError({ code: 'flag', what: '--token: it has less than 8 characters, and could be guessed', fix: 'for example --token "$(openssl rand -hex 16)"' })
+    checkAddress(host, token)
     this.pageToken = token === undefined ? randomBytes(24).toString('base64url') : undefined
     this.#reading = new Guard(host, token === undefined ? [] : [token])
     this.#acting = new Guard(host, [token ?? this.pageToken ?? ''])

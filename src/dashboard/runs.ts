@@ -14,6 +14,8 @@ import type { Row } from './spans.ts'
 const [usualDepth, most] = [3, 2000]
 /** Histories that are kept: of a run that is looked at again all is read again. */
 const mostHistories = 128
+/** Milliseconds after which what is written no more is looked at in one of so many looks. */
+const [settled, seldom] = [60_000, 8]
 /** Bytes of the end of a file that say how far a run is. */
 const tail = 1 << 16
 /** Milliseconds after which a run on another host that writes nothing is no more taken to be alive. */
@@ -21,7 +23,7 @@ const patience = 600_000
 
 type Fields = Readonly<Record<string, unknown>>
 interface About { readonly name: string; readonly mesh: RunRow['mesh']; readonly steps: number | null; readonly run: Fields; readonly recipe: string | null }
-interface Seen { readonly stamp: string; readonly row: RunRow }
+interface Seen { readonly stamp: string; readonly row: RunRow; readonly turn: number }
 
 const jsonOf = async (path: string): Promise<Fields | undefined> => fieldsIn(await textOf(path))
 const told = (x: number): number | null => (Number.isFinite(x) ? x : null)
@@ -39,6 +41,7 @@ export class Runs {
   readonly #histories = new Map<string, History>()
 
   readonly #depth: number
+  #looks = 0
 
   private constructor(root: string, shown: string, depth: number) {
     this.root = root
@@ -84,23 +87,31 @@ export class Runs {
 
   /** Looks at all of them again. */
   async look(): Promise<readonly RunRow[]> {
+    this.#looks++
     const found = new Map<string, string>()
     await this.#find(this.root, 0, found)
-    this.#folders = found
-    for (const id of this.#seen.keys()) if (!found.has(id)) this.#seen.delete(id)
     const rows: RunRow[] = []
     for (const [id, folder] of found) {
       const row = await this.#rowOf(id, folder).catch(() => undefined)
-      if (row !== undefined) rows.push(row)
+      if (row === undefined) found.delete(id)
+      else rows.push(row)
     }
+    this.#folders = found
+    for (const id of this.#seen.keys()) if (!found.has(id)) this.#seen.delete(id)
     this.#rows = rows.sort((a, b) => b.changed - a.changed || (a.id < b.id ? -1 : 1))
     return this.#rows
   }
 
   async #find(folder: string, depth: number, into: Map<string, string>): Promise<void> {
+    const id = relative(this.root, folder).split(sep).join('/') || '.'
+    // What was a run is one until its files are gone.
+    if (this.#folders.has(id) && into.size < most) {
+      into.set(id, folder)
+      return
+    }
     const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
     if (entries.some(e => e.name === 'run.json' && e.isFile())) {
-      if (into.size < most) into.set(relative(this.root, folder).split(sep).join('/') || '.', folder)
+      if (into.size < most) into.set(id, folder)
       return
     }
     // Links are not followed: what lies elsewhere is not shown.
@@ -108,6 +119,9 @@ export class Runs {
   }
 
   async #rowOf(id: string, folder: string): Promise<RunRow | undefined> {
+    // A run that is over is seldom looked at: a run that trains beside it should not feel how many there are.
+    const known = this.#seen.get(id)
+    if (known !== undefined && known.row.state !== 'running' && Date.now() - known.row.changed > settled && (this.#looks + known.turn) % seldom !== 0) return known.row
     const [metrics, run, summary, holder] = [await infoOf(join(folder, 'metrics.jsonl')), await infoOf(join(folder, 'run.json')), await infoOf(join(folder, 'summary.json')), await holderOf(folder)]
     if (run === undefined) return undefined
     const changed = Math.max(metrics?.changed ?? 0, run.changed, summary?.changed ?? 0)
@@ -117,7 +131,7 @@ export class Runs {
     const before = this.#seen.get(id)
     if (before?.stamp === stamp) return before.row
     const row = await this.#read(id, folder, { changed, lives, size: metrics?.size ?? 0 })
-    this.#seen.set(id, { stamp, row })
+    this.#seen.set(id, { stamp, row, turn: before?.turn ?? this.#seen.size })
     return row
   }
 

@@ -11,6 +11,7 @@ import { openServer, pretendPip, run, small, temporaryPlace, text, type Ended, t
 
 // What is proposed is run up to here.
 vi.mock('../../src/engine/open.ts', () => ({ openBackend: () => Promise.reject(reached) }))
+vi.mock('../../src/dashboard/server.ts', () => ({ openDashboard: () => Promise.reject(reached) }))
 // Two at a time: the machine may have no more cores.
 vi.setConfig({ maxConcurrency: 2 })
 
@@ -392,7 +393,7 @@ function expectOneMessage(err: string): void {
 }
 
 /** What the words in capitals of a fix can be, on this machine. There is no library of another plugin, nor an MPI to name. */
-const placeholders = (): Placeholders => ({ DIR: join(place.path, 'fresh'), FILE: join(place.path, 'text.txt'), FOLDER: join(place.path, 'texts'), N: '1', DIM: 'heads', RECIPE: 'gpt-tiny', VALUE: undefined, FILES: undefined, STORE: undefined, PATH: undefined, MPICC: undefined })
+const placeholders = (): Placeholders => ({ DIR: join(place.path, 'fresh'), FILE: join(place.path, 'text.txt'), FOLDER: join(place.path, 'texts'), N: '1', DIM: 'heads', RECIPE: 'gpt-tiny', TEXT: '0123456789abcdef', VALUE: undefined, FILES: undefined, STORE: undefined, PATH: undefined, MPICC: undefined })
 const messages = new Map<string, string>()
 const proposing: string[] = []
 

@@ -29,7 +29,7 @@ async function until<T>(look: () => Promise<T | undefined> | T | undefined): Pro
 }
 
 describe('a page beside a run', () => {
-  const args = ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, 'checkpoint.every=0', '--data', 'text.txt', '--batch', '2', '--model', '2', '--steps', '100000', '--out', 'runs/one', '--page', '--json']
+  const args = ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, 'checkpoint.every=0', 'optimizer.length=100000', '--data', 'text.txt', '--batch', '2', '--model', '2', '--steps', '100000', '--out', 'runs/one', '--page', '--json']
   test('it is followed, saves and stops by commands, and both end', async () => {
     const { url, ended } = withPage(args)
     const address = await url

@@ -1,5 +1,6 @@
 /** What a run's files tell: read once and then only what is new, anew where they were cut, and row by row where one looks closely. */
-import { appendFile, readFile, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { History, mostRows } from '../../src/dashboard/history.ts'
@@ -81,13 +82,20 @@ test('states, by what is in the folder', async () => {
   await writeFile(join(at('infinite'), 'summary.json'), '{"state":"finished","steps":5,"evalLoss":"NaN"}')
   for (const name of ['running', 'lost']) {
     await writeRun(at(name), { steps: 5 })
-    await (await import('node:fs/promises')).rm(join(at(name), 'summary.json'))
+    await rm(join(at(name), 'summary.json'))
   }
   await using _ = await claimFolder(at('running'))
-  await writeFile(join(at('lost'), '.lock'), '{"pid":1,"host":"here","boot":"of another start","start":"1"}'.replace('here', (await import('node:os')).hostname()))
+  await writeFile(join(at('lost'), '.lock'), '{"pid":1,"host":"here","boot":"of another start","start":"1"}'.replace('here', hostname()))
   const runs = await Runs.open(own.path)
   expect(Object.fromEntries(runs.rows.map(r => [r.id, r.state]))).toEqual({ 'finished': 'finished', 'stopped': 'stopped', 'failed': 'failed', 'sub/diverged': 'diverged', 'infinite': 'diverged', 'running': 'running', 'lost': 'lost' })
   expect(runs.rows.find(r => r.id === 'failed')?.why).toBe('no room')
+  // What comes and what goes is seen, and one that begins again.
+  await rm(at('failed'), { recursive: true })
+  await writeRun(at('sub/new'), { steps: 3 })
+  await rm(join(at('stopped'), 'summary.json'))
+  await using __ = await claimFolder(at('stopped'))
+  const later = Object.fromEntries((await runs.look()).map(r => [r.id, r.state]))
+  expect([later['failed'], later['sub/new'], later['stopped'], runs.folderOf('failed')]).toEqual([undefined, 'finished', 'running', undefined])
   // A folder that is a run is the one run of it.
   expect((await Runs.open(at('finished'))).rows.map(r => [r.id, r.step, r.loss])).toEqual([['.', 5, (await metricsOf(at('finished'))).steps.at(-1)?.['loss']]])
   await expect(Runs.open(at('none'))).rejects.toThrow(/FileError\[no-runs\] there is no folder/)

@@ -10,8 +10,8 @@ import { append, columns, emptyTail, type Tail } from './points.ts'
 const [points, mostTail] = [1000, 1000]
 /** Marks and evaluations that are kept as they come. */
 const mostKept = 4000
-/** Milliseconds between drawings. */
-const every = 500
+/** Milliseconds between drawings, and until what has failed is asked for again. */
+const [every, retryAfter] = [500, 3000]
 
 export interface Range { readonly from: number; readonly to: number }
 
@@ -29,6 +29,7 @@ export class RunData {
   #leave: (() => void) | undefined
   #over = new AbortController()
   #due: ReturnType<typeof setTimeout> | undefined
+  #retry: ReturnType<typeof setTimeout> | undefined
   #asking = false
 
   constructor(id: string, range: Range | undefined) {
@@ -48,10 +49,12 @@ export class RunData {
     this.#over.abort()
     this.#leave?.()
     clearTimeout(this.#due)
+    clearTimeout(this.#retry)
   }
 
   async #ask(): Promise<void> {
     this.#over.abort()
+    clearTimeout(this.#retry)
     const { signal: over } = this.#over = new AbortController()
     this.#asking = true
     try {
@@ -69,6 +72,8 @@ export class RunData {
     } catch (e) {
       if (over.aborted) return
       this.problem = e instanceof Error ? e.message : String(e)
+      // The server may be back later.
+      this.#retry = setTimeout(() => { void this.#ask() }, retryAfter)
     }
     this.#asking = false
     this.version.value++
