@@ -1,4 +1,4 @@
-/** How the page of `meshwork serve` is built: from src/page into dist/page, with no script or style within its HTML. */
+/** How the pages of `meshwork serve` and `meshwork watch` are built: from src/page into dist/page, with no script or style within their HTML. */
 import { fileURLToPath } from 'node:url'
 import { defineConfig, type UserConfig } from 'vite'
 
@@ -13,7 +13,7 @@ const config: UserConfig = defineConfig({
   build: {
     outDir: at('dist/page'), emptyOutDir: true, target: 'es2022', reportCompressedSize: false, license: { fileName: 'licenses.md' },
     // The page's policy takes nothing from `data:` addresses.
-    assetsInlineLimit: 0, modulePreload: { polyfill: false },
+    assetsInlineLimit: 0, rolldownOptions: { input: [at('src/page/index.html'), at('src/page/watch.html')] }, modulePreload: { polyfill: false },
   },
 })
 export default config

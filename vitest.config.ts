@@ -12,6 +12,7 @@ export default defineConfig({
     maxWorkers: Math.min(4, Math.max(2, availableParallelism())),
     testTimeout: testLimit,
     hookTimeout: testLimit,
+    expect: { poll: { interval: 50, timeout: testLimit } },
     sequence: { sequencer: LongFirst },
     reporters: ['default', './test/support/count-reporter.ts'],
   },

@@ -17,8 +17,10 @@ import { memorySection } from './memory.ts'
 import { modelsSection } from './models/section.ts'
 import { mpiSection } from './mpi/section.ts'
 import { opsSection } from './ops/section.ts'
+import { pageSection } from './page/section.ts'
 import { parallelSection } from './parallel/section.ts'
 import { serveSection } from './serve/section.ts'
+import { speedSection } from './speed/section.ts'
 import { tinySection } from './tiny/section.ts'
 import { trainSection } from './train/section.ts'
 import { tokenizeSection } from './tokenize/section.ts'
@@ -26,6 +28,7 @@ import { tokenizeSection } from './tokenize/section.ts'
 type Measure = (rounds: number, say: (line: string) => void) => Promise<Section>
 interface Entry { readonly measure: Measure; readonly rounds: number }
 const sections: { readonly [name: string]: Entry } = {
+  speed: { measure: speedSection, rounds: 7 },
   gpt: { measure: gptSection, rounds: 12 },
   tiny: { measure: tinySection, rounds: 15 },
   compile: { measure: compileSection, rounds: 5 },
@@ -36,6 +39,7 @@ const sections: { readonly [name: string]: Entry } = {
   mpi: { measure: mpiSection, rounds: 5 },
   ops: { measure: opsSection, rounds: 7 },
   parallel: { measure: parallelSection, rounds: 5 },
+  page: { measure: pageSection, rounds: 9 },
   checkpoint: { measure: checkpointSection, rounds: 5 },
   train: { measure: trainSection, rounds: 7 },
   tokenize: { measure: tokenizeSection, rounds: 7 },

@@ -77,6 +77,19 @@ test.each(sections)('docs/parallelism.md, %s: it runs, prints what it shows, and
   expect(mistakes(shown)).toEqual([])
 })
 
+test('of every form of parallelism there is a recipe, a short example and a section', () => {
+  const rows = read('README.md').split('\n').filter(line => /^\|.*\| `[\w-]+` \| \[[\w-]+\]\(examples\/[\w-]+\.ts\) \|$/.test(line))
+  expect(rows.length).toBe(8)
+  const headings = sections.map(([title]) => title.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-'))
+  const linked = rows.flatMap(row => /parallelism\.md#([\w-]+)/.exec(row)?.[1] ?? [])
+  expect(linked.toSorted()).toEqual(headings.toSorted())
+  for (const row of rows) {
+    const [, recipe = '', example = ''] = /\| `([\w-]+)` \| \[([\w-]+)\]/.exec(row) ?? []
+    expect(existsSync(`${root}/recipes/${recipe}.ts`), recipe).toBe(true)
+    expect(read(`examples/${example}.ts`).split('\n').length, example).toBeLessThan(100)
+  }
+})
+
 test('the guide to optimizers names every one of their functions', () => {
   const named = new Set(read('docs/optimizers.md').match(/^```ts$[\s\S]*?^```$|`[^`\n]+`/gm)?.join(' ').match(/\w+/g))
   // Those of loss scaling are the language's: a part of precision.

@@ -17,6 +17,7 @@ import { formatBytes, formatCount, formatTable, visible } from './format.ts'
 import { interruptible, progressOn } from './long-work.ts'
 import { openOutput } from './output.ts'
 import { wholeNumber } from './overrides.ts'
+import { wish } from './stop.ts'
 
 const json = ['--json', 'print as JSON'] as const
 const tell = (value: unknown): void => { process.stdout.write(`${JSON.stringify(value, null, 2)}\n`) }
@@ -168,11 +169,17 @@ async function pruneRun(path: string, flags: PruneFlags): Promise<void> {
 }
 
 export function checkpointCommand(): Command {
-  const root = new Command('checkpoint').description('What runs have saved: list, look into, check, export, thin out.')
+  const root = new Command('checkpoint').description('What runs have saved: list, save now, look into, check, export, thin out.')
     .addHelpText('after', '\nExample:\n  $ npx meshwork checkpoint ls runs/gpt-tiny-0')
   root.command('ls').description('The checkpoints of a run, the newest last, and which cannot be used.').argument('<run>', 'a run\'s folder').option(...json)
     .addHelpText('after', '\nExample:\n  $ npx meshwork checkpoint ls runs/gpt-tiny-0')
     .action((path: string, flags: { json?: boolean }) => list(path, flags.json === true))
+  root.command('save').description('Let a run that trains save one behind its step, due or not.').argument('<run>', 'a run\'s folder')
+    .addHelpText('after', '\nExample:\n  $ npx meshwork checkpoint save runs/gpt-tiny-0')
+    .action(async (path: string) => {
+      await wish(path, 'save')
+      openOutput().print(`the run in ${visible(path)} saves a checkpoint behind its step`)
+    })
   root.command('show').description('What a checkpoint holds; of a run, the newest.').argument('<checkpoint>', 'a checkpoint, or a run\'s folder').option(...json)
     .addHelpText('after', '\nExample:\n  $ npx meshwork checkpoint show runs/gpt-tiny-0/checkpoints/step-100')
     .action((path: string, flags: { json?: boolean }) => show(path, flags.json === true))

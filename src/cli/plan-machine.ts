@@ -1,16 +1,16 @@
 /** `meshwork plan --machine`: a plan's time on a machine that need not be here, on as many hosts as are said, and how that changes with a field of the run. */
-import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { FileError, UsageError } from '../core/errors.ts'
+import { UsageError } from '../core/errors.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Pipelined, ScheduleName } from '../parallel/schedule.ts'
-import { forecast, type Forecast } from '../train/forecast.ts'
+import { forecast } from '../train/forecast.ts'
 import type { PlannedRun } from '../train/planned.ts'
 import type { Run } from '../train/run.ts'
 import { drawForecast } from './forecast-text.ts'
 import { machineNamed } from './machines.ts'
 import type { Output } from './output.ts'
 import { wholeNumber, type RunFlags } from './overrides.ts'
+import { writePicture } from './plan-svg.ts'
 import { drawSweep, drawSweepPicture, sweepOf, type Swept } from './sweep.ts'
 import { drawTimeline } from './timeline-svg.ts'
 
@@ -21,7 +21,6 @@ export const withMachineFlags = (command: Command): Command => command
   .option('--hosts <n>', 'so many hosts of it: the axis of the batch is as large as that makes it, unless the mesh is said')
   .option('--price <dollars>', 'of a device, an hour: what 10¹² tokens cost')
   .option('--sweep <field=a,b,...>', 'for several values of a field of the run, or of hosts: --sweep batch=64,128,256')
-  .option('--svg <file>', 'draw the step as a timeline, or the sweep as curves')
 
 const flagError = (what: string, fix: string): UsageError => new UsageError({ code: 'flag', what, fix })
 
@@ -33,10 +32,10 @@ function priceOf(text: string | undefined): number | undefined {
 }
 
 /** @throws UsageError where a flag is given that says nothing without a machine */
-export async function machineOfFlags({ machine, hosts, price, svg, sweep }: MachineFlags): Promise<Machine | undefined> {
+export async function machineOfFlags({ machine, hosts, price, sweep }: MachineFlags): Promise<Machine | undefined> {
   priceOf(price)
   if (machine !== undefined) return machineNamed(machine)
-  for (const [flag, given] of Object.entries({ hosts, price, svg, sweep })) if (given !== undefined) throw flagError(`--${flag} is given, and no machine`, `say what it is to run on: --machine 8xh100 --${flag} ${given}`)
+  for (const [flag, given] of Object.entries({ hosts, price, sweep })) if (given !== undefined) throw flagError(`--${flag} is given, and no machine`, `say what it is to run on: --machine 8xh100 --${flag} ${given}`)
   return undefined
 }
 
@@ -65,25 +64,15 @@ function pipelinedOf({ plan: { pipeline } }: PlannedRun): Pipelined | undefined 
   return pipeline === null || schedule === undefined ? undefined : { stages: pipeline.stages, microbatches: pipeline.microbatches, schedule }
 }
 
-/** @throws FileError */
-async function writePicture(file: string, svg: string): Promise<void> {
-  await writeFile(file, svg).catch((cause: unknown) => {
-    throw new FileError({ code: 'write', what: `--svg: cannot write ${file}`, details: { reason: cause instanceof Error ? cause.message : String(cause) }, fix: 'give a file in a folder that is there and may be written, such as --svg step.svg', cause })
-  })
-}
+/** What a planned run would take on a machine. */
+export const forecastOn = (run: Run, planned: PlannedRun, machine: Machine, { price }: MachineFlags): Forecasted => forecast(run, planned, machine, priceOf(price))
+export type Forecasted = ReturnType<typeof forecast>
 
-/** Prints what a planned run would take on a machine. */
-export async function printForecast(run: Run, planned: PlannedRun, machine: Machine, flags: MachineFlags, output: Output): Promise<void> {
-  const { predicted, time } = forecast(run, planned, machine, priceOf(flags.price))
+/** A step as a timeline. */
+export const timelineOf = (run: Run, planned: PlannedRun, { predicted, time }: Forecasted): string => drawTimeline(run.name, predicted, time, pipelinedOf(planned))
+
+export function printForecast({ predicted }: Forecasted, planned: PlannedRun, output: Output): void {
   for (const line of ['', ...drawForecast(predicted, planned.skipsBlocks)]) output.print(line)
-  if (flags.svg !== undefined) await writePicture(flags.svg, drawTimeline(run.name, predicted, time, pipelinedOf(planned)))
-}
-
-/** The same as data. */
-export async function forecastOf(run: Run, planned: PlannedRun, machine: Machine, flags: MachineFlags): Promise<Forecast> {
-  const { predicted, time } = forecast(run, planned, machine, priceOf(flags.price))
-  if (flags.svg !== undefined) await writePicture(flags.svg, drawTimeline(run.name, predicted, time, pipelinedOf(planned)))
-  return predicted
 }
 
 /** A plan for each value of a field. `planned` plans the run with other flags. */

@@ -1,6 +1,6 @@
 /** A training run's events as lines. */
 import type { Goodput, TrainEvent } from '../train/events.ts'
-import { formatBytes, formatDuration, formatInteger } from './format.ts'
+import { formatBytes, formatDuration, formatInteger, visible } from './format.ts'
 import type { Output } from './output.ts'
 import { drawPlan } from './picture.ts'
 
@@ -33,6 +33,9 @@ export function trainingProgress(output: Output): (event: TrainEvent) => void {
     },
     skipped: e => output.note(`step ${e.step + 1} was left out: ${e.why}${e.lossScale === undefined ? '' : `; the loss is now multiplied by ${formatInteger(e.lossScale)}`}${of(e.documents)}`),
     rewind: e => output.note(`step ${e.step + 1} is bad: ${e.why}; the run is back behind step ${e.to}, and goes on after the batches since${of(e.documents)}`),
+    // The error that follows says it.
+    bad: () => {},
+    sample: e => output.print(`step ${e.step} writes ${visible(e.prompt)}${visible(e.text)}`),
     eval: e => output.print(`step ${e.step + 1}  held-out loss ${e.evalLoss.toFixed(4)}${Object.entries(e.metrics).map(([name, value]) => `  ${name} ${value.toFixed(4)}`).join('')}`),
     checkpoint: e => output.note(`checkpoint     behind step ${e.step}: ${formatBytes(e.bytes)} in ${formatDuration(e.totalMs / 1000)}, of which training waited ${formatDuration(e.waitMs / 1000)}`),
     saved: () => output.clear(),

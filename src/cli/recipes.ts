@@ -11,7 +11,7 @@ const folder = fileURLToPath(new URL('../../recipes', import.meta.url))
 const isSource = (name: string): boolean => /\.[jt]s$/.test(name) && !name.endsWith('.d.ts')
 
 /** The recipes that come along. */
-const recipeNames = async (): Promise<string[]> => (await readdir(folder)).filter(isSource).map(f => f.replace(/\.[jt]s$/, '')).sort()
+export const recipeNames = async (): Promise<string[]> => (await readdir(folder)).filter(isSource).map(f => f.replace(/\.[jt]s$/, '')).sort()
 
 /** A run, and where it can be found again: a recipe's name, or the whole path of a file. */
 export interface Loaded { readonly run: Run; readonly recipe: string }

@@ -26,6 +26,7 @@ Examples:
   $ npx meshwork train gpt-tiny --batch 2 --model 2
   $ npx meshwork train gpt-tiny --data novel.txt --steps 200 --set model.layers=2
   $ npx meshwork train gpt-tiny --out runs/first --set checkpoint.every=100      the same line again goes on after an interruption
+  $ npx meshwork train gpt-tiny --page                                       a page that shows it
   $ mpirun -n 4 npx meshwork train gpt-tiny --batch 2 --model 2
   $ npx meshwork train my-recipe.ts --mesh replica=2,model=2 --layout batch=replica,hidden=model
   $ npx meshwork train gpt-tiny --batch 2 --params embed=batch                parameters rest in parts (FSDP)

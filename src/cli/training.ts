@@ -1,35 +1,36 @@
 /** What commands that train have in common: a run checked, trained or only shown, and what came of it. */
+import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { isPart } from '../core/configurable.ts'
 import { UsageError } from '../core/errors.ts'
-import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
+import { anyOf, leadersFirst, openBackend } from '../engine/index.ts'
 import { isLanguageModel } from '../models/index.ts'
-import { led } from '../serve/turns.ts'
-import { writeText } from '../serve/generate.ts'
-import { openAnswering } from '../serve/open.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
-import { readPretrained } from '../pretrained/pretrained.ts'
 import { meshOfRun, modelOf, type Run } from '../train/run.ts'
 import { checkBeginning } from '../train/start.ts'
 import { train } from '../train/train.ts'
+import { Journal } from '../train/journal.ts'
 import { checkRun } from './check.ts'
 import { checkData } from './data-files.ts'
 import { dryRun } from './dry-run.ts'
-import { shellPath, shellWord, visible } from './format.ts'
+import { shellPath, shellWord } from './format.ts'
 import { interrupts, type Interrupts } from './interrupt.ts'
 import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
 import type { Output } from './output.ts'
-import { withMeshFlags } from './overrides.ts'
+import { wholeNumber, withMeshFlags } from './overrides.ts'
+import { pageAddress, tokenOf } from './page-flags.ts'
+import { openPage, type PageStart } from './page-thread.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
-import { generatingOf } from './pretrained-run.ts'
 import { trainingProgress } from './progress.ts'
-import { keysIn } from './serve.ts'
-import { servingBeside, withServeFlags, type ServeFlags } from './train-serving.ts'
+import { keysIn, withServeFlags, type ServeFlags } from './serve-flags.ts'
 
-export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean; readonly serve?: boolean; readonly host: string; readonly port: string }
+export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean; readonly serve?: boolean; readonly host: string; readonly port: string; readonly page?: boolean; readonly pagePort: string; readonly token?: string }
 
 /** The flags of every command that trains. */
 export const withTrainingFlags = (command: Command): Command => withServeFlags(withDeviceFlags(withMeshFlags(command)).option('--out <dir>', 'the run folder; runs/NAME-N unless given'))
+  .option('--page', 'serve a page beside the run that shows it, and the runs beside it')
+  .option('--page-port <n>', 'of --page: the port; any that is free unless given', '0')
+  .option('--token <text>', 'of --page: what everybody who looks has to give; MESHWORK_PAGE_TOKEN shows it in no list of processes')
   .option('--dry-run', 'print what would run, and run nothing')
   .option('--json', 'print events as JSON lines')
 
@@ -46,10 +47,11 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume 
   await checkData(run)
   await checkBeginning(run, resume)
   if (flags.dryRun === true) return dryRun(run, out, flags.json === true && processes.rank === 0, output)
+  const shown = flags.page === true ? { runs: typeof out === 'string' ? dirname(resolve(out)) : out.parent, host: flags.host, port: wholeNumber(flags.pagePort, '--page-port', 0, 65535), token: tokenOf(flags.token, process.env) } : undefined
   const stops = interrupts()
   try {
     const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
-    await runTraining({ run, recipe, resume, devices, out, plugin, json: flags.json === true && processes.rank === 0, serve: flags.serve === true ? flags : undefined }, output, stops)
+    await runTraining({ run, recipe, resume, devices, out, plugin, json: flags.json === true && processes.rank === 0, serve: flags.serve === true ? flags : undefined, page: processes.rank === 0 ? shown : undefined }, output, stops)
     process.exitCode = stops.code
   } finally {
     output.clear()
@@ -57,16 +59,25 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume 
   }
 }
 
-interface Job { readonly run: Run; readonly recipe: string | undefined; readonly resume: string | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean; readonly serve: ServeFlags | undefined }
+interface Job { readonly run: Run; readonly recipe: string | undefined; readonly resume: string | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean; readonly serve: ServeFlags | undefined; readonly page: PageStart | undefined }
 
-async function runTraining({ run, recipe, resume, devices, out, plugin, json, serve }: Job, output: Output, stops: Interrupts): Promise<void> {
+async function runTraining({ run, recipe, resume, devices, out, plugin, json, serve, page: shown }: Job, output: Output, stops: Interrupts): Promise<void> {
   const quit = (): void => stops.quit(() => output.note('stopped before the first step: no run was written'))
   quit()
   output.status('starting')
-  const backend = await openBackend({ devices, plugin, backend: whereDevices() })
+  const page = shown === undefined ? undefined : await openPage(shown, problem => { output.note(`the page failed: ${problem}`) })
+  const backend = await openBackend({ devices, plugin, backend: whereDevices() }).catch(async (e: unknown) => {
+    await page?.close()
+    throw e
+  })
   const tell = (event: object): void => { process.stdout.write(`${JSON.stringify(event)}\n`) }
   const show = json ? tell : trainingProgress(output)
-  const beside = serve === undefined ? undefined : servingBeside(run, serve, { output, keys: keysIn(process.env), say: event => { if (json) tell(event) } })
+  if (page !== undefined) {
+    output.print(`page           ${pageAddress(page.url, shown?.token)}`)
+    if (json) tell({ type: 'page', url: page.url })
+  }
+  // What answers, and what writes the sample, is loaded when it is wanted: it is as much as what trains.
+  const beside = serve === undefined ? undefined : (await import('./train-serving.ts')).servingBeside(run, serve, { output, keys: keysIn(process.env), say: event => { if (json) tell(event) } })
   try {
     const result = await train(run, {
       backend, out, recipe, resume, signal: stops.signal, beside: beside?.open,
@@ -82,39 +93,26 @@ async function runTraining({ run, recipe, resume, devices, out, plugin, json, se
     const sound = result.evalLoss === undefined || Number.isFinite(result.evalLoss)
     const drawn = sound && writesText(run)
     if (!sound) output.note(`warning: the held-out loss is ${result.evalLoss}: from these weights no text can be drawn`)
-    else if (drawn && !await anyOf(backend.processes, 'whether to stop', stops.code !== undefined)) {
+    else if (drawn && !await anyOf(backend.processes, 'whether to stop', stops.code !== undefined || result.stopped)) {
+      const { sample } = await import('./sample.ts')
       const text = await sample(run, result.folder, backend, output, stops.signal)
-      if (json) tell({ type: 'sample', prompt: run.sample.prompt, text })
+      const told = { type: 'sample', step: result.steps, prompt: run.sample.prompt, text } as const
+      if (json) tell(told)
+      if (backend.processes.rank === 0) {
+        const journal = new Journal(result.folder)
+        journal.add(told)
+        await journal.flush()
+      }
     }
     if (result.evalLoss !== undefined) output.print(`held-out loss  ${result.evalLoss.toFixed(4)}`)
     output.print(`run            ${result.folder}`)
     if (sound && isLanguageModel(modelOf(run))) output.print(`more text      npx meshwork generate ${shellPath(result.folder)} --prompt ${shellWord(run.sample.prompt)}`)
   } finally {
     await backend.close()
+    await page?.close()
   }
 }
 
 /** Whether a sample can be drawn of what a run has learnt: it is a GPT that predicts text, not answers in chats, token after token. */
 const writesText = ({ model, data }: Run): boolean => isPart<unknown, never>(model) && model.kind.name === 'gpt' && isPart<unknown, never>(data) && data.kind.name === 'text' && (data.config as { readonly chat?: object }).chat === undefined
   && (model.config as { readonly attention?: string }).attention === 'causal'
-
-async function sample(run: Run, folder: string, backend: Backend, output: Output, signal: AbortSignal): Promise<string> {
-  output.status('writing a sample')
-  const from = await generatingOf(await readPretrained(folder), run)
-  const { answering, turns, close } = await openAnswering(from, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, requests: 1 })
-  let text = ''
-  try {
-    output.print('')
-    output.write(run.sample.prompt)
-    await led(turns, backend.processes, async () => {
-      for await (const piece of writeText(answering, from.tokenizer, { ...run.sample, seed: run.seed, signal })) {
-        text += piece
-        output.write(visible(piece))
-      }
-    })
-    output.print('\n')
-    return text
-  } finally {
-    await close()
-  }
-}

@@ -28,32 +28,46 @@ function partsOf(all: Layouts, name: string): { readonly from: string | undefine
   return { from: from ?? (isRole(name) ? starts[name] : own(all.uses, name)) ?? 'compute', rules }
 }
 
+/** Layouts that build on each other, with what each of them says itself. */
+type Chain = readonly { readonly name: string; readonly rules: Layout }[]
+
 /**
- * The rules of a layout: its own on top of those that it starts from.
+ * A layout and those that it starts from, the last of them first: whoever comes later has the say.
  * @throws LayoutError where there is no layout of that name, with the nearest one; or where layouts start from each other in a circle
  */
-export function rulesOf(all: Layouts, name: string, at?: Site): Layout {
-  const chain: string[] = []
-  const rules: Layout[] = []
+function chainOf(all: Layouts, name: string, at?: Site): Chain {
+  const chain: { readonly name: string; readonly rules: Layout }[] = []
   for (let next: string | undefined = name; next !== undefined;) {
     const parts = partsOf(all, next)
-    const last = chain.at(-1)
+    const last = chain[0]?.name
     if (parts === undefined) {
       const what = last === undefined ? `there is no layout "${next}"` : `layout "${last}" starts from "${next}", which is no layout`
       throw new LayoutError({ code: 'unknown-layout', what, fix: didYouMean(next, layoutNames(all)), at })
     }
-    if (chain.includes(next)) {
+    const names = chain.map(c => c.name).reverse()
+    if (names.includes(next)) {
       throw new LayoutError({
-        code: 'layout-circle', what: `layout "${next}" starts from itself`, details: { from: [...chain.slice(chain.indexOf(next)), next].join(' → ') },
+        code: 'layout-circle', what: `layout "${next}" starts from itself`, details: { from: [...names.slice(names.indexOf(next)), next].join(' → ') },
         fix: 'let one of them start from compute: { from: \'compute\', … }', at,
       })
     }
-    chain.push(next)
-    rules.unshift(parts.rules)
+    chain.unshift({ name: next, rules: parts.rules })
     next = parts.from
   }
-  return Object.assign({}, ...rules) as Layout
+  return chain
 }
+
+/**
+ * The rules of a layout: its own on top of those that it starts from.
+ * @throws LayoutError where there is no layout of that name, with the nearest one; or where layouts start from each other in a circle
+ */
+export const rulesOf = (all: Layouts, name: string, at?: Site): Layout => Object.assign({}, ...chainOf(all, name, at).map(c => c.rules)) as Layout
+
+/** For each dim that a layout has a rule for, the layout that says it: its own name, or one that it starts from. @throws LayoutError as `rulesOf` */
+export const whoSays = (all: Layouts, name: string): ReadonlyMap<string, string> => new Map(chainOf(all, name).flatMap(c => Object.keys(c.rules).map(dim => [dim, c.name] as const)))
+
+/** The layout that one starts from; of `compute`, and where there is none of that name, undefined. */
+export const startOf = (all: Layouts, name: string): string | undefined => partsOf(all, name)?.from
 
 /**
  * Checks every layout, used or not, against the mesh and the dims that it may speak of. `named` are the names that the program itself uses.

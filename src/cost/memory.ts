@@ -21,8 +21,15 @@ export interface Memory {
   readonly largest: readonly Pick<Span, 'bytes' | 'type' | 'node'>[]
 }
 
+/** What lies in memory beside arguments and results, moment by moment. */
+export interface Lying {
+  /** What runs at each moment: a loop's body has its moments once, after that of the loop itself. */
+  readonly running: readonly (LocalNode | undefined)[]
+  readonly spans: readonly Readonly<Span>[]
+}
+
 /** `donations`: by the number of an input that the program takes over, the number of the output that lies in its place. */
-export function memoryOf(graph: LocalGraph, donations: ReadonlyMap<number, number>): Memory {
+export function memoryOf(graph: LocalGraph, donations: ReadonlyMap<number, number>): Memory & { readonly lying: Lying } {
   const { kernels } = kernelsOf(graph.outputs)
   const time = new Timeline()
   const given = new Map<LocalNode, Span>()
@@ -55,5 +62,5 @@ export function memoryOf(graph: LocalGraph, donations: ReadonlyMap<number, numbe
   const total = (nodes: readonly LocalNode[]): number => nodes.reduce((n, x) => n + bytesOf(typeOf(x)), 0)
   const [entering, leaving, aliased] = [total(graph.inputs), total(graph.outputs), total([...donations.keys()].flatMap(i => graph.inputs.slice(i, i + 1)))]
   const temporaries = heapSize(rest)
-  return { arguments: entering, outputs: leaving, aliased, temporaries, peak: entering + leaving - aliased + temporaries, largest: atPeak(rest).sort((a, b) => b.bytes - a.bytes) }
+  return { arguments: entering, outputs: leaving, aliased, temporaries, peak: entering + leaving - aliased + temporaries, largest: atPeak(rest).sort((a, b) => b.bytes - a.bytes), lying: { running: time.running, spans: rest } }
 }

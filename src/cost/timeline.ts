@@ -50,6 +50,8 @@ interface Around {
 
 export class Timeline {
   now = 0
+  /** What runs at each moment; where a body's results are waited for, nothing does. */
+  readonly running: (LocalNode | undefined)[] = [undefined]
   /** All that lies beside what the caller gave. */
   readonly spans: Span[] = []
 
@@ -63,6 +65,11 @@ export class Timeline {
   /** A value that lies where the caller says, in memory that is none of ours. */
   lend(node: LocalNode): Span {
     return { bytes: sizeIn(typeOf(node)), from: Infinity, to: 0, type: typeOf(node), node }
+  }
+
+  private advance(to?: LocalNode): void {
+    this.now++
+    this.running.push(to)
   }
 
   /** Runs a body's kernels, and those of bodies inside. */
@@ -112,14 +119,14 @@ export class Timeline {
       return n.results.length > 1 ? n.results.map(t => this.take(t, n)) : [single(k)]
     }
     for (const k of order) {
-      this.now++
+      this.advance(k.node)
       const results = runKernel(k)
       made.set(k.node, results)
       for (const span of [...results, ...k.reads.map(spanOf)]) span.to = Math.max(span.to, this.now)
       if (k.node.op !== 'barrier') for (const span of results) own.add(span)
       for (const r of k.reads) left.set(r, (left.get(r) ?? 1) - 1)
     }
-    this.now++
+    this.advance()
     for (const n of kept) spanOf(n).to = Math.max(spanOf(n).to, this.now)
   }
 

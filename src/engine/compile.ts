@@ -17,7 +17,7 @@ import { collectives, type Collective } from '../partition/collectives.ts'
 import type { LocalGraph, Placement } from '../partition/local.ts'
 import { partition } from '../partition/partition.ts'
 import type { Wire } from '../partition/passes/wire.ts'
-import type { Backend, MemoryStats } from '../runtime/backend.ts'
+import type { Backend, CompileRequest, Executable, MemoryStats, TracedExecutable } from '../runtime/backend.ts'
 import { emit } from '../stablehlo/emit.ts'
 import { argumentsOf, type Leaf } from './arguments.ts'
 import { bytesOn, MeshArray, present } from './array.ts'
@@ -85,8 +85,17 @@ const tensors = treeOps(isTensor, 'a tensor')
 /** Trees of placements: what a plan says of its arguments. */
 export const placementTrees: TreeOps<Placement> = treeOps((x): x is Placement => typeof x === 'object' && x !== null && 'sharding' in x && x.sharding instanceof Map, 'a placement')
 
+/** A function as a graph, which says nothing yet of a mesh. */
+export interface Traced<A extends readonly Tree[], R extends Tree> {
+  readonly args: A
+  readonly graph: Graph
+  readonly result: R
+  /** Of the arguments' leaves, in the order of the graph's inputs. */
+  readonly paths: readonly string[]
+}
+
 /** The function as a graph: its inputs are the arguments' leaves. @throws DimError where it uses an input that is no argument. */
-function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): { readonly graph: Graph; readonly result: R; readonly paths: string[] } {
+export function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Traced<A, R> {
   const leaves = leavesOf(args)
   const inputs = leaves.map(({ leaf, path }) => {
     if (leaf.node.op !== 'input') throw new DimError({ code: 'not-an-input', what: `compile: argument ${path} is computed, not given`, fix: 'make it with input(), param() or slot()', at: leaf.node.site })
@@ -102,20 +111,22 @@ function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, 
       throw new DimError({ code: 'unbound-input', what: `compile: the program uses "${n.attrs.name}", which is not among its arguments`, fix: 'pass it as an argument', at: n.site })
     }
   }
-  return { graph: { inputs, outputs }, result, paths: leaves.map(l => l.path) }
+  return { args, graph: { inputs, outputs }, result, paths: leaves.map(l => l.path) }
 }
 
 /** The graph of a function that is compiled: pruned, and with what is computed again in its place. @throws DimError as `compile` */
 export const graphOf = <A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Graph => trace(f, args).graph
 
-/** `devicesAs` is how the text names devices, and `kernels` whether it calls our own: as the backend that will run it does. */
-export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly kernels?: boolean }
+/** `devicesAs` is how the text names devices, `overlaps` whether collectives are under way while they compute, and `kernels` whether it calls our own: as the backend that will run it does. */
+export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
-export function plan<const A extends readonly Tree[], R extends Tree, N extends string = string>(
+export const plan = <const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: PlanOptions<N>,
-): Plan<A> & { readonly result: R } {
-  const { graph, result, paths } = trace(f, args)
+): Plan<A> & { readonly result: R } => planTraced(trace(f, args), options)
+
+/** The same of what was traced before: on another mesh, by other layouts. */
+export function planTraced<const A extends readonly Tree[], R extends Tree, N extends string = string>({ args, graph, result, paths }: Traced<A, R>, options: PlanOptions<N>): Plan<A> & { readonly result: R } {
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
   const counts = args.map(a => leavesOf(a).length)
   const first = (arg: number): number => counts.slice(0, arg).reduce((n, c) => n + c, 0)
@@ -127,7 +138,7 @@ export function plan<const A extends readonly Tree[], R extends Tree, N extends 
   let text: string | undefined
   return {
     graph, local, collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donations: pairs, result,
-    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, kernels: options.kernels === true }) },
+    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, overlaps: options.overlaps === true, kernels: options.kernels === true }) },
   }
 }
 
@@ -139,6 +150,26 @@ export function plan<const A extends readonly Tree[], R extends Tree, N extends 
 export async function compile<const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
 ): Promise<Program<A, R>> {
+  const { request, program } = await prepared(f, args, options)
+  return program(await options.backend.compile(request))
+}
+
+/** A program that tells when its parts run. */
+export interface TracedProgram<A extends readonly Tree[], R extends Tree> extends Program<A, R>, Pick<TracedExecutable, 'parts' | 'record'> {}
+
+/** As `compile`: the same program, made of the same parts, each of which says when it begins and when it ends. @throws PluginError also where the backend cannot tell */
+export async function compileTraced<const A extends readonly Tree[], R extends Tree, N extends string = string>(
+  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+): Promise<TracedProgram<A, R>> {
+  const { request, program } = await prepared(f, args, options)
+  const executable = await options.backend.traced(request)
+  return Object.assign(program(executable), { parts: executable.parts, record: (work: () => Promise<void>) => executable.record(work) })
+}
+
+/** All stages but the last, checked against the backend; and what makes a program of what that one compiles. */
+async function prepared<const A extends readonly Tree[], R extends Tree, N extends string>(
+  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+): Promise<{ readonly request: CompileRequest; readonly program: (executable: Executable) => Program<A, R> }> {
   const { mesh, backend } = options
   if (mesh.size > backend.deviceCount) {
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
@@ -147,28 +178,30 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
     throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
   const kernels = options.batchInvariant === true && await backend.kernels()
-  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, kernels })
+  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, overlaps: backend.overlaps === true, kernels })
   options.onPlan?.(planned)
   const donated = [...planned.donations.keys()]
-  const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
   const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))
   const inputs = planned.inputs.map(i => ({ ...i, fitting: new WeakSet<Placement>() }))
   const expected = { inputs, form: tensors.formOf(args), donated: new Set(donated), mesh, backend }
   const form = tensors.formOf(result)
-  const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
-    const here = new Error()
-    const at = (): ReturnType<typeof siteOf> => siteOf(here)
-    const args = argumentsOf(given, expected, at)
-    try {
-      const out = await executable.execute(args.buffers, { at })
-      args.accepted()
-      const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
-      await collected()
-      return build(form, arrays) as Arrays<R>
-    } finally {
-      args.release()
+  const program = (executable: Executable): Program<A, R> => {
+    const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
+      const here = new Error()
+      const at = (): ReturnType<typeof siteOf> => siteOf(here)
+      const args = argumentsOf(given, expected, at)
+      try {
+        const out = await executable.execute(args.buffers, { at })
+        args.accepted()
+        const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
+        await collected()
+        return build(form, arrays) as Arrays<R>
+      } finally {
+        args.release()
+      }
     }
+    const dispose = (): void => executable.dispose()
+    return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
   }
-  const dispose = (): void => executable.dispose()
-  return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
+  return { request: { text: planned.text, devices: mesh.size, donated }, program }
 }

@@ -74,6 +74,12 @@ const ending = (owner: Owner | undefined): boolean => owner !== undefined && own
 /** Milliseconds that one waits for a process that ends. */
 const patience = 30_000
 
+/** Who has a folder at the moment, as far as its file says, and whether that process lives (undefined where it cannot be told from here); nothing is taken. */
+export async function holderOf(folder: string): Promise<{ readonly owner: Owner; readonly alive: boolean | undefined } | undefined> {
+  const owner = parseOwner(await readFile(join(folder, claimName), 'utf8').catch(() => ''))
+  return owner === undefined ? undefined : { owner, alive: alive(owner) }
+}
+
 const taken = (folder: string, owner: Owner | undefined): FileError => new FileError({
   code: 'folder-taken', what: `${folder} is in use by ${owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`}`,
   details: { lock: join(folder, claimName) },

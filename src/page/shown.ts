@@ -15,3 +15,10 @@ export const plural = (n: number, one: string): string => `${count(n)} ${one}${n
 
 /** What cannot be seen of a token is spelt. */
 export const visible = (token: string): string => (token === '' ? '∅' : token.replaceAll('\n', '↵').replaceAll('\t', '⇥').replaceAll('\r', '␍').replaceAll(' ', '␣'))
+
+const units = ['B', 'KB', 'MB', 'GB', 'TB', 'PB'] as const
+/** As the command line writes them: thousands, not 1024. */
+export function bytes(n: number): string {
+  const power = n < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(n) / 3))
+  return `${significant.format(n / 1000 ** power)} ${units[power]}`
+}

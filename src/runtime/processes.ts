@@ -80,9 +80,12 @@ export async function fromFirst<T>(p: Processes, what: string, value: () => Prom
   return JSON.parse(new TextDecoder().decode(first)) as T
 }
 
+/** The flags that any process has set, of eight. */
+export const flagsOf = async (p: Processes, what: string, flags: number): Promise<number> =>
+  (p.count === 1 ? flags : (await p.exchange(Uint8Array.of(flags), what)).reduce((all, [b = 0]) => all | b, 0))
+
 /** Whether any process says so. */
-export const anyOf = async (p: Processes, what: string, flag: boolean): Promise<boolean> =>
-  (p.count === 1 ? flag : (await p.exchange(Uint8Array.of(flag ? 1 : 0), what)).some(b => b[0] === 1))
+export const anyOf = async (p: Processes, what: string, flag: boolean): Promise<boolean> => await flagsOf(p, what, flag ? 1 : 0) !== 0
 
 /**
  * Checks that all processes are about to do the same.

@@ -18,25 +18,35 @@ export interface Page {
 /** From dist/src/server and from src/server alike. */
 const places = ['../../page/', '../../dist/page/'].map(up => fileURLToPath(new URL(up, import.meta.url)))
 
-/** @param folders where it may lie; the first that holds a page is taken */
-export async function readPage(folders: readonly string[] = places): Promise<Page> {
-  for (const folder of folders) {
-    const html = await readFile(`${folder}/index.html`).catch(() => undefined)
-    if (html === undefined) continue
-    const names = await readdir(`${folder}/assets`)
-    const files = new Map([['/', { bytes: html, name: 'index.html' }], ...await Promise.all(names.map(async name => [`/assets/${name}`, { bytes: await readFile(`${folder}/assets/${name}`), name }] as const))])
-    return { paths: [...files.keys()], answer: path => answer(files.get(path), path) }
-  }
-  return { paths: [], answer: path => answer(undefined, path === '/' ? 'a page, as it is not built: npm run build' : path) }
+export interface PageOptions {
+  /** The file that `/` is. */
+  readonly html?: string
+  /** What it is sent as. */
+  readonly write?: (html: string) => string
+  /** What is allowed beside the server's own files. */
+  readonly policy?: string
 }
 
-function answer(file: { readonly bytes: Buffer; readonly name: string } | undefined, path: string): Response {
+/** @param folders where it may lie; the first that holds a page is taken */
+export async function readPage(folders: readonly string[] = places, { html: name = 'index.html', write = text => text, policy: more = '' }: PageOptions = {}): Promise<Page> {
+  for (const folder of folders) {
+    const written = await readFile(`${folder}/${name}`, 'utf8').catch(() => undefined)
+    if (written === undefined) continue
+    const html = Buffer.from(write(written))
+    const names = await readdir(`${folder}/assets`)
+    const files = new Map([['/', { bytes: html, name }], ...await Promise.all(names.map(async asset => [`/assets/${asset}`, { bytes: await readFile(`${folder}/assets/${asset}`), name: asset }] as const))])
+    return { paths: [...files.keys()], answer: path => answer(files.get(path), path, `${policy}${more}`) }
+  }
+  return { paths: [], answer: path => answer(undefined, path === '/' ? 'a page, as it is not built: npm run build' : path, policy) }
+}
+
+function answer(file: { readonly bytes: Buffer; readonly name: string } | undefined, path: string, allowed: string): Response {
   if (file === undefined) throw new ApiError(404, `there is no ${path}`, { code: 'not_found' })
   return new Response(new Uint8Array(file.bytes), {
     headers: {
-      'content-type': types[extname(file.name)] ?? 'application/octet-stream', 'content-security-policy': policy, 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cross-origin-opener-policy': 'same-origin',
+      'content-type': types[extname(file.name)] ?? 'application/octet-stream', 'content-security-policy': allowed, 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cross-origin-opener-policy': 'same-origin',
       // Names of assets change with what is in them; the page names them.
-      'cache-control': file.name === 'index.html' ? 'no-cache' : 'public, max-age=31536000, immutable',
+      'cache-control': file.name.endsWith('.html') ? 'no-cache' : 'public, max-age=31536000, immutable',
     },
   })
 }

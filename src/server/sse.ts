@@ -2,7 +2,7 @@
 import { apiError } from './errors.ts'
 
 const utf8 = new TextEncoder()
-const event = (data: string, type?: string): Uint8Array => utf8.encode(`${type === undefined ? '' : `event: ${type}\n`}data: ${data}\n\n`)
+const event = (data: string, type?: string, id?: string): Uint8Array => utf8.encode(`${type === undefined ? '' : `event: ${type}\n`}${id === undefined ? '' : `id: ${id}\n`}data: ${data}\n\n`)
 
 export interface EventStreamOptions {
   /** Called when the client has gone before the end, or reads no more. */
@@ -10,6 +10,8 @@ export interface EventStreamOptions {
   readonly failed: (e: unknown) => void
   /** Whether each event has its `type` for a name. */
   readonly named?: boolean
+  /** What a client says it had last when it comes again, asked for behind each event. */
+  readonly id?: () => string
   /** Milliseconds after which a client that is waited for hears that it is; 15 s unless said. */
   readonly pingEvery?: number
   /** Milliseconds for which a client may read nothing while there is something for it; 60 s unless said. */
@@ -17,13 +19,16 @@ export interface EventStreamOptions {
 }
 
 /** @param events objects, in their order */
-export function eventStream(events: AsyncIterable<object>, { left, failed, named = false, pingEvery = 15_000, patience = 60_000 }: EventStreamOptions): Response {
+export function eventStream(events: AsyncIterable<object>, { left, failed, named = false, id, pingEvery = 15_000, patience = 60_000 }: EventStreamOptions): Response {
   const iterator = events[Symbol.asyncIterator]()
   let ended = false
   let unread: NodeJS.Timeout | undefined
+  let ping: NodeJS.Timeout | undefined
   const leave = async (): Promise<void> => {
     ended = true
     clearTimeout(unread)
+    // The event that is waited for may take long yet, and a stream that is closed takes no sign of life.
+    clearInterval(ping)
     left()
     await iterator.return?.()
   }
@@ -31,7 +36,7 @@ export function eventStream(events: AsyncIterable<object>, { left, failed, named
     async pull(controller) {
       clearTimeout(unread)
       if (ended) return
-      const ping = setInterval(() => { controller.enqueue(utf8.encode(': ping\n\n')) }, pingEvery)
+      ping = setInterval(() => { controller.enqueue(utf8.encode(': ping\n\n')) }, pingEvery)
       try {
         const next = await iterator.next()
         clearInterval(ping)
@@ -43,7 +48,7 @@ export function eventStream(events: AsyncIterable<object>, { left, failed, named
           controller.close()
           return
         }
-        controller.enqueue(event(JSON.stringify(next.value), named ? (next.value as { readonly type: string }).type : undefined))
+        controller.enqueue(event(JSON.stringify(next.value), named ? (next.value as { readonly type: string }).type : undefined, id?.()))
         // There is no room any more until the client reads.
         if ((controller.desiredSize ?? 0) <= 0) unread = setTimeout(() => { controller.error(new Error('the client reads nothing')); void leave() }, patience)
       } catch (e) {

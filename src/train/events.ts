@@ -91,7 +91,11 @@ export type TrainEvent =
   | { readonly type: 'skipped'; readonly step: number; readonly why: string; readonly documents?: readonly string[]; readonly lossScale?: number }
   /** The run went back to a checkpoint, behind step `to`, and goes on without the batches since: with batch `batch`. */
   | { readonly type: 'rewind'; readonly step: number; readonly to: number; readonly batch: number; readonly why: string; readonly documents?: readonly string[] }
+  /** The run ends by this step, which its guard does not let it go on from. */
+  | { readonly type: 'bad'; readonly step: number; readonly why: string; readonly documents?: readonly string[] }
   | { readonly type: 'eval' } & EvalRow
+  /** What the model writes behind so many steps. */
+  | { readonly type: 'sample'; readonly step: number; readonly prompt: string; readonly text: string }
   | { readonly type: 'checkpoint'; readonly step: number; readonly path: string; readonly bytes: number; readonly waitMs: number; readonly totalMs: number }
   | { readonly type: 'saved'; readonly folder: string }
   | { readonly type: 'goodput' } & Goodput

@@ -10,9 +10,11 @@ import { claimFolder, claimName, type Claim } from '../io/claim.ts'
 import { makeFolders, removeEmpty } from '../io/folders.ts'
 import { shellPath } from '../io/shell.ts'
 import { version } from '../io/version.ts'
+import { journalName } from './journal.ts'
 import { isPartKinds, type PartKinds } from './parts.ts'
 import { identityOf, type Run } from './run.ts'
 import { flatten } from './together.ts'
+import { forget, wishes, wishName } from './wish.ts'
 
 /** A folder, or the next free `PARENT/NAME-N`. */
 export type FolderChoice = string | { readonly parent: string; readonly name: string }
@@ -32,7 +34,7 @@ export interface RunFile {
   readonly identity: Plain
 }
 /** How a run ended, or that it has not. */
-export interface Summary { readonly state: 'finished' | 'stopped' | 'failed'; readonly steps: number; readonly evalLoss?: number | string; readonly why?: string }
+export interface Summary { readonly state: 'finished' | 'stopped' | 'failed'; readonly steps: number; readonly evalLoss?: number | string; readonly why?: string; /** Of the error that it failed with. */ readonly code?: string }
 
 /** What a run writes under fixed names. A folder that has one of them would lose it. */
 const ours = ['metrics.jsonl', 'model.safetensors', adapterWeightsName, 'config.json', 'tokenizer.json', 'checkpoints']
@@ -149,6 +151,8 @@ export class RunFolder {
       const file: RunFile = { id: before?.id ?? randomBytes(6).toString('hex'), version, ...run }
       await writeFileAtomic(join(path, runName), `${JSON.stringify(file, null, 2)}\n`)
       await rm(join(path, summaryName), { force: true })
+      // What was asked of the run when it was here last.
+      await forget(path)
       return new RunFolder(path, file, before !== undefined, made, claim)
     } catch (e) {
       await claim.release()
@@ -179,7 +183,7 @@ export class RunFolder {
   /** Takes away what was written: a run that never made a step is none. */
   async discard(): Promise<void> {
     const events = (await readdir(this.path).catch(() => [])).filter(n => n.startsWith('events.out.tfevents.'))
-    for (const name of [runName, 'metrics.jsonl', goodputName, summaryName, ...events]) await rm(join(this.path, name), { force: true })
+    for (const name of [runName, 'metrics.jsonl', goodputName, summaryName, journalName, ...wishes.map(wishName), ...events]) await rm(join(this.path, name), { force: true })
     await this.claim.release()
     await rm(join(this.path, '.lock'), { force: true })
     await rm(join(this.path, 'checkpoints'), { recursive: true, force: true })

@@ -2,7 +2,7 @@
  * The loop. One step is under way while the next batch is made and the last step's numbers are read: the host is never what the devices wait for. All
  * processes run it alike; what one of them alone knows (a signal, a disk) is told to the others at the same place in each.
  */
-import { anyOf, type Arrays, type Tree } from '../engine/index.ts'
+import { flagsOf, type Arrays, type Tree } from '../engine/index.ts'
 import { MeshworkError } from '../core/errors.ts'
 import { prefetch, type HeldOut, type Prefetcher, type RowDocument, type Taken } from '../data/index.ts'
 import type { Clock } from './clock.ts'
@@ -33,6 +33,8 @@ export interface LoopOptions {
   readonly clock: Clock
   readonly keeper?: Keeper | undefined
   readonly signal?: AbortSignal | undefined
+  /** Whether a checkpoint is wanted behind the next step; asked once for each. */
+  readonly saveNow?: (() => boolean) | undefined
   /** Something else that the devices do between two steps: it is given the parameters behind so many steps, which are its own until it returns. */
   readonly between?: Between | undefined
   /** Milliseconds for the last evaluation of a run that is asked to end. */
@@ -46,6 +48,8 @@ export interface LoopResult extends Point {
 
 interface Launched { readonly step: number; readonly batch: number; readonly since: number; readonly waited: number; readonly metrics: Arrays<StepMetrics> }
 type Verdict = 'goes on' | 'rewind'
+/** What the processes tell each other once a step. */
+const [stops, saves] = [1, 2]
 
 /** A step that a run must not go on from. */
 export class BadStep extends MeshworkError {}
@@ -64,6 +68,8 @@ export class Loop {
   /** Behind which step the run was when this loop took it over, and where it was saved last. */
   private readonly began: number
   private saved: number
+  /** Whether somebody wants a checkpoint, due or not. */
+  private saveWanted = false
   /** What a last evaluation of a run that was asked to end has found of it. */
   private evalLoss: number | undefined
 
@@ -87,13 +93,14 @@ export class Loop {
         const { step } = this.progress
         const last = step >= run.steps
         const evaluates = this.evaluationDue()
-        const saves = step > this.saved && keeper?.due(step, evaluates) === true
-        if (last || stop || evaluates || saves) {
+        const isDue = step > this.saved && (this.saveWanted || keeper?.due(step, evaluates) === true)
+        this.saveWanted = false
+        if (last || stop || evaluates || isDue) {
           if (await this.finish() === 'rewind') { await this.rewind(); continue }
           if (evaluates && !stop) stop = !await this.evaluate()
           // What was asked to end saves first what would be lost.
-          if (saves || (stop && step > this.saved)) await this.save()
-          if (stop && step > this.began) await this.evaluate(true)
+          if (isDue || (stop && step > this.saved)) await this.save()
+          if (stop && step > this.began && this.progress.evaluated?.step !== step) await this.evaluate(true)
         }
         await keeper?.poll()
         if (last || stop) break
@@ -129,9 +136,12 @@ export class Loop {
     return prefetch(data, { from: batch, rows })
   }
 
-  /** Processes hear of an interruption at different times: they stop after the same step. */
-  private asked(also = true): Promise<boolean> {
-    return anyOf(this.session.backend.processes, 'whether to stop', this.options.signal?.aborted === true && also)
+  /** Processes hear of an interruption, and of a checkpoint that is wanted, at different times: all do it behind the same step. */
+  private async asked(also = true): Promise<boolean> {
+    const { signal, saveNow } = this.options
+    const flags = await flagsOf(this.session.backend.processes, 'whether to stop', (signal?.aborted === true && also ? stops : 0) | (saveNow?.() === true ? saves : 0))
+    if ((flags & saves) !== 0) this.saveWanted = true
+    return (flags & stops) !== 0
   }
 
   /** The next batch; or none, where the run is asked to end while it is waited for. */
@@ -208,6 +218,7 @@ export class Loop {
     this.progress = { ...this.progress, bad }
     const stopping = guard.policy === 'stop' ? '' : guard.policy === 'skip' ? bad.length >= guard.limit ? `, and so were ${bad.length - 1} of the ${recently} before it` : undefined : this.progress.rewinds >= guard.limit ? `, after ${this.progress.rewinds} rewinds` : undefined
     if (stopping !== undefined) {
+      await this.options.tell({ type: 'bad', step, why, ...named })
       throw new BadStep({
         code: 'bad-step', what: `step ${step + 1} is bad: ${why}${stopping}`, details: { batch: `${batch}`, ...documents === undefined ? {} : { documents: documents.join(', ') } },
         fix: guard.policy === 'stop' ? 'lower the learning rate, look at the documents, or let such steps be left out: --set guard.policy=skip, or rewind; the checkpoints of before are there' : 'lower the learning rate, or look at the documents',

@@ -5,14 +5,16 @@ import { dtypes, type DType } from '../core/dtype.ts'
 import { formatSite } from '../core/errors.ts'
 import { localShape } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
+import { onBehalfOf, ownLines } from '../core/site.ts'
 import { globalFlops, localFlops } from '../cost/flops.ts'
-import { memoryOf, type Memory } from '../cost/memory.ts'
+import { memoryOf, type Lying, type Memory } from '../cost/memory.ts'
 import { hasOpenLoop } from '../cost/turns.ts'
-import { graphOf, placementTrees, plan, type Collective, type Tree } from '../engine/index.ts'
-import type { PipelineSchedule } from '../models/model.ts'
+import { planTraced, trace, type Traced } from '../engine/compile.ts'
+import { placementTrees, type Collective, type Tree } from '../engine/index.ts'
+import type { Model, PipelineSchedule } from '../models/model.ts'
 import { parameterCount } from './plan-event.ts'
-import { stateOf, trainStep, type StepPlan } from './program.ts'
-import { checkPipeline, layoutsOf, meshOfRun, modelOf, type Run } from './run.ts'
+import { stateOf, trainStep, type StepPlan, type StepResult, type TrainState } from './program.ts'
+import { checkPipeline, fieldsOf, layoutsOf, meshOfRun, modelOf, type Run } from './run.ts'
 import { trainerConfig } from './session.ts'
 
 /** Collectives of one kind, of as many bytes and from one line, together. */
@@ -79,7 +81,9 @@ export interface PlannedRun {
   /** Whether blocks of attention that are masked whole are skipped, and not counted. */
   readonly skipsBlocks: boolean
   readonly mesh: Mesh
-  readonly step: StepPlan<Tree, Tree>
+  readonly model: Model<Tree, Tree>
+  readonly step: StepPlan<Tree, Tree> & { readonly result: StepResult<Tree> }
+  readonly memory: Memory & { readonly lying: Lying }
 }
 
 const sizes = (shape: readonly Dim[]): { readonly [dim: string]: number } => Object.fromEntries(shape.map(d => [d.name, d.size]))
@@ -112,21 +116,51 @@ function unrepeated(run: Run): Run {
   return own === undefined || !isPart(model) ? { ...run, remat: 'nothing' } : { ...run, remat: 'nothing', model: model.with({ ...model.config as object, pipeline: { ...own, remat: 'nothing' } }) }
 }
 
-function onceOf(run: Run): number {
-  const [model, config] = [modelOf(run), trainerConfig(run)]
-  return globalFlops(graphOf(trainStep(model, config), [stateOf(model, config), model.batch]))
+/** A run's step before anything is said of devices, and its operations if each were done once. */
+interface TracedRun { readonly model: Model<Tree, Tree>; readonly step: Traced<readonly [TrainState<Tree>, Tree], StepResult<Tree>>; readonly once: number }
+
+function stepOf(run: Run, model: Model<Tree, Tree>): TracedRun['step'] {
+  const config = trainerConfig(run)
+  // Whoever asks for a plan is not the cause of what has no line in a model or an optimizer.
+  return onBehalfOf(undefined, () => ownLines(() => trace(trainStep(model, config), [stateOf(model, config), model.batch] as const)))
+}
+
+function tracedRun(run: Run): TracedRun {
+  const model = modelOf(run)
+  checkPipeline(run, model)
+  const step = stepOf(run, model)
+  if (policyOf(run) === 'nothing') return { model, step, once: globalFlops(step.graph) }
+  const single = unrepeated(run)
+  return { model, step, once: globalFlops(stepOf(single, modelOf(single)).graph) }
+}
+
+/** Fields that say how a step lies on devices: it is traced without them. */
+const laid: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'gradients', 'layouts', 'wire', 'checkpoint', 'evaluation', 'sample', 'initFrom']
+
+/**
+ * Plans steps, one after another: a run whose step is that of the run before, but for where it lies, is split anew and not traced again.
+ * @throws LayoutError, DimError, UsageError as training does before it compiles
+ */
+export function planner(): (run: Run) => PlannedRun {
+  let last: { readonly key: string; readonly parts: readonly unknown[]; readonly traced: TracedRun } | undefined
+  return run => {
+    const key = JSON.stringify(Object.entries(fieldsOf(run)).filter(([name]) => !laid.includes(name)))
+    // What has no fields that could be compared is what it was if it is the same object.
+    const kindOf = (part: unknown): unknown => (isPart<unknown, never>(part) ? part.kind : part)
+    const parts = [kindOf(run.model), kindOf(run.optimizer)]
+    if (last?.key !== key || parts.some((p, i) => p !== last?.parts[i])) last = { key, parts, traced: tracedRun(run) }
+    return planned(run, last.traced)
+  }
 }
 
 /** Plans a step. @throws LayoutError, DimError, UsageError as training does before it compiles */
-export function planRun(run: Run): PlannedRun {
-  const model = modelOf(run)
+export const planRun = (run: Run): PlannedRun => planner()(run)
+
+function planned(run: Run, { model, step: traced, once }: TracedRun): PlannedRun {
   const mesh = meshOfRun(run)
   checkPipeline(run, model)
-  const config = trainerConfig(run)
-  const args = [stateOf(model, config), model.batch] as const
-  const step = plan(trainStep(model, config), args, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
-  const memory = memoryOf(step.local, step.donations)
-  const once = policyOf(run) === 'nothing' ? globalFlops(step.graph) : onceOf(unrepeated(run))
+  const step = planTraced(traced, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
+  const { lying, ...memory } = memoryOf(step.local, step.donations)
   const bytesIn = (tree: unknown): number => placementTrees.flatten(tree).reduce((n, { leaf: p }) => n + sizeOf(localShape(p.shape, p.sharding, mesh)) * dtypes[p.dtype].bytes, 0)
   const [state] = step.placements
   const parameterBytes = bytesIn(state.params)
@@ -139,6 +173,6 @@ export function planRun(run: Run): PlannedRun {
       perDevice: { parameterBytes, stateBytes: bytesIn(state) - parameterBytes, activationBytes: memory.temporaries, peakBytes: memory.peak, flops: localFlops(step.local) },
       collectives: grouped(step.collectives), pipeline: model.pipeline ?? null,
     },
-    parameters: parameterCount(step), tensors, largest: largestOf(memory), flops: once, recomputed: globalFlops(step.graph) - once, policy: policyOf(run), skipsBlocks: hasOpenLoop(step.local), mesh, step,
+    parameters: parameterCount(step), tensors, largest: largestOf(memory), flops: once, recomputed: globalFlops(step.graph) - once, policy: policyOf(run), skipsBlocks: hasOpenLoop(step.local), mesh, model, step, memory: { ...memory, lying },
   }
 }

@@ -1,4 +1,5 @@
 /** Training into a run folder: it goes on where it was interrupted, and remains as what it was, how it went and what it learnt. */
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { FileError, MeshworkError } from '../core/errors.ts'
 import type { Plain } from '../core/plain.ts'
@@ -7,12 +8,13 @@ import { anyOf, fromFirst } from '../engine/index.ts'
 import { breathe } from './breathe.ts'
 import { Clock, joined } from './clock.ts'
 import { disposeAll, withWeights } from './evaluate.ts'
-import type { TrainEvent } from './events.ts'
+import type { PlanEvent, TrainEvent } from './events.ts'
 import { listeners, resultOf, type FitOptions, type FitResult } from './fit.ts'
 import { checkFolder, RunFolder, type FolderChoice } from './folder.ts'
 import { RunKeeper, wantedOf, whole } from './keep.ts'
 import { Log } from './log.ts'
 import { Loop, type Between, type LoopResult, type Point } from './loop.ts'
+import { Journal } from './journal.ts'
 import { kindsOf } from './parts.ts'
 import { parseProgress } from './progress.ts'
 import { describeCheckpoints, writeResult } from './result.ts'
@@ -20,6 +22,7 @@ import { fieldsOf, identityOf, type Run } from './run.ts'
 import { openSession, type Session } from './session.ts'
 import { beginningOf } from './start.ts'
 import { versions } from './together.ts'
+import { Wishes } from './wish.ts'
 
 export interface TrainOptions extends FitOptions {
   /** Where the run is written: a folder, the next free one of a name, or none. */
@@ -48,7 +51,12 @@ interface Place { readonly path: string; readonly id: string; readonly folder: R
  */
 export async function train(given: Run, options: TrainOptions): Promise<TrainResult> {
   const { backend, signal, out, recipe } = options
-  const tell = listeners(given, options)
+  const hear = listeners(given, options)
+  let planned: PlanEvent | undefined
+  const tell = (event: TrainEvent): void => {
+    if (event.type === 'plan') planned = event
+    hear(event)
+  }
   const clock = new Clock()
   // A folder with a run on other data is refused before programs are compiled.
   const onData = async (run: Run, identity: Plain | undefined): Promise<void> => {
@@ -74,9 +82,15 @@ export async function train(given: Run, options: TrainOptions): Promise<TrainRes
       return { path: folder.path, id: folder.file.id, again: folder.again }
     })
     let reached = 0
+    const journal = folder === undefined ? undefined : new Journal(folder.path)
     const noted = (event: TrainEvent): void => {
-      if (event.type === 'started') reached = event.from
+      if (event.type === 'started') {
+        reached = event.from
+        journal?.add({ type: 'start', from: event.from, steps: event.steps, pid: process.pid, host: hostname(), hosts: processes.hosts, ...(event.checkpoint === undefined ? {} : { checkpoint: event.checkpoint }) })
+        if (planned !== undefined) journal?.add(planned)
+      }
       if (event.type === 'step') reached = event.step + 1
+      journal?.hear(event, reached)
       tell(event)
     }
     try {
@@ -86,6 +100,7 @@ export async function train(given: Run, options: TrainOptions): Promise<TrainRes
       if (folder !== undefined) await ended(folder, reached, e)
       throw e
     } finally {
+      await journal?.flush()
       await folder?.release()
     }
   } finally {
@@ -96,7 +111,7 @@ export async function train(given: Run, options: TrainOptions): Promise<TrainRes
 /** What a failure leaves: a note of it, or nothing where no step was made. */
 async function ended(folder: RunFolder, steps: number, e: unknown): Promise<void> {
   if (!folder.again && steps === 0) return folder.discard()
-  await folder.end({ state: 'failed', steps, why: e instanceof MeshworkError ? e.problem.what : String(e) }).catch(() => undefined)
+  await folder.end({ state: 'failed', steps, why: e instanceof MeshworkError ? e.problem.what : String(e), ...(e instanceof MeshworkError ? { code: e.code } : {}) }).catch(() => undefined)
 }
 
 interface Job extends TrainOptions { readonly tell: (event: TrainEvent) => void; readonly clock: Clock }
@@ -112,6 +127,7 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
   const [placements] = trainer.step.placements
   const { point, from, own } = await clock.time('restoring', () => pointOf(session, checkpoints, job))
   let loop: Loop | undefined
+  const wishes = place?.folder === undefined ? undefined : new Wishes(place.path)
   let log: Log | undefined
   try {
     if (place?.folder !== undefined) {
@@ -138,7 +154,7 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
     if (run.guard.policy === 'rewind' && !own) await keeper?.save(point, undefined)
     const between = await job.beside?.(session)
-    loop = new Loop(session, point, { tell, clock, keeper, signal, between, lastEvaluation: () => left() / 2 })
+    loop = new Loop(session, point, { tell, clock, keeper, signal: eitherOf(signal, wishes?.stop), saveNow: wishes === undefined ? undefined : () => wishes.takeSave(), between, lastEvaluation: () => left() / 2 })
     const result = await loop.run()
     try {
       await clock.time('checkpoints', async () => keeper?.finish())
@@ -158,10 +174,13 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     if (processes.count === 1) await checkpoints?.finish().catch(() => undefined)
     throw e
   } finally {
+    wishes?.close()
     if (loop === undefined) disposeAll(point.state)
     await log?.close()
   }
 }
+
+const eitherOf = (signal: AbortSignal | undefined, other: AbortSignal | undefined): AbortSignal | undefined => (signal === undefined || other === undefined ? signal ?? other : AbortSignal.any([signal, other]))
 
 /** Where a run begins: at its newest checkpoint, at what it is to start from, or at its seed. */
 async function pointOf(session: Session, checkpoints: Checkpoints | undefined, { resume, tell }: Job): Promise<{ readonly point: Point; readonly from: string | undefined; /** Whether it is one of its own checkpoints. */ readonly own: boolean }> {

@@ -1,0 +1,17 @@
+/** What makes plans behind the page; the command line has one. Plain data goes in and comes out: it may be in a thread of its own. */
+
+export interface PlanWork {
+  /** A run's folder, or a recipe that comes along. */
+  readonly from: { readonly folder: string } | { readonly recipe: string }
+  /** As the command line's. */
+  readonly flags: { readonly [flag: string]: string | string[] | undefined }
+}
+/** What is wrong with what was asked for, as errors say it. */
+export interface PlanFault { readonly code: string; readonly what: string; readonly details?: Readonly<Record<string, string>>; readonly fix?: string; readonly at?: string }
+export type PlanFound = { readonly plan: object } | { readonly fault: PlanFault } | { readonly failed: string }
+
+export interface Planner {
+  recipes(): Promise<readonly string[]>
+  plan(work: PlanWork, signal: AbortSignal): Promise<PlanFound>
+  close(): Promise<void>
+}

@@ -1,0 +1,66 @@
+/** The plan that a view shows: of the run that is looked at, or of a recipe that the address names. */
+import { useEffect, useState } from 'preact/hooks'
+import type { PlanAsk } from '../../dashboard/shape.ts'
+import type { PagePlan } from '../../train/pictured-shape.ts'
+import { planOf, PlanProblem } from '../shell/plans.ts'
+import type { ViewProps } from '../shell/view.ts'
+
+export type Flags = NonNullable<PlanAsk['flags']>
+/** A plan, or why there is none; while another is worked out the one before stays. */
+export interface Planned {
+  readonly plan: PagePlan | undefined
+  readonly problem: PlanProblem | undefined
+  readonly failed: string | undefined
+  readonly busy: boolean
+}
+
+/** The newest answers, by what was asked: views of one run ask for the same. */
+const known = new Map<string, PagePlan>()
+const kept = 12
+function keep(key: string, plan: PagePlan): void {
+  known.delete(key)
+  known.set(key, plan)
+  for (const old of known.keys()) if (known.size > kept) known.delete(old)
+}
+
+/** What the address and the choice of runs ask for, undefined where that is nothing. */
+export function askOf({ params, runs }: Pick<ViewProps, 'params' | 'runs'>): PlanAsk | undefined {
+  const recipe = params.get('recipe')
+  const [run] = runs
+  return recipe !== null && recipe !== '' ? { recipe } : run === undefined ? undefined : { run: run.id }
+}
+
+/** Flags as the address has them: what a what-if hands to other views. */
+export function flagsIn(params: URLSearchParams): Flags {
+  const text = params.get('flags')
+  try {
+    const found: unknown = text === null ? {} : JSON.parse(text)
+    return typeof found === 'object' && found !== null ? found as Flags : {}
+  } catch { return {} }
+}
+
+export function usePlan(ask: PlanAsk | undefined): Planned {
+  const [state, setState] = useState<Planned>({ plan: undefined, problem: undefined, failed: undefined, busy: false })
+  const key = JSON.stringify(ask ?? null)
+  useEffect(() => {
+    const asked = JSON.parse(key) as PlanAsk | null
+    if (asked === null) return setState({ plan: undefined, problem: undefined, failed: undefined, busy: false })
+    const found = known.get(key)
+    if (found !== undefined) {
+      keep(key, found)
+      return setState({ plan: found, problem: undefined, failed: undefined, busy: false })
+    }
+    const stopped = new AbortController()
+    setState(before => ({ ...before, busy: true }))
+    planOf(asked, stopped.signal).then(plan => {
+      keep(key, plan)
+      setState({ plan, problem: undefined, failed: undefined, busy: false })
+    }, (e: unknown) => {
+      // Another was asked for meanwhile.
+      if (stopped.signal.aborted) return
+      setState(before => ({ ...before, problem: e instanceof PlanProblem ? e : undefined, failed: e instanceof PlanProblem ? undefined : e instanceof Error ? e.message : String(e), busy: false }))
+    })
+    return () => { stopped.abort() }
+  }, [key])
+  return state
+}
