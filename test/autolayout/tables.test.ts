@@ -10,7 +10,7 @@ import { runsOf } from '../../src/cost/turns.ts'
 import { graphOf, type Tree } from '../../src/engine/index.ts'
 import type { Node } from '../../src/graph/node.ts'
 import { knownMachine } from '../../src/machine/read.ts'
-import { gptModel, llamaModel } from '../../src/models/index.ts'
+import { gptModel } from '../../src/models/index.ts'
 import { collectives, type Collective } from '../../src/partition/collectives.ts'
 import type { LocalBody } from '../../src/partition/local.ts'
 import { checkGraph, partition } from '../../src/partition/partition.ts'
@@ -20,7 +20,6 @@ import { adamwCosine } from '../../src/train/index.ts'
 const inFull = { params: 'f32', compute: 'f32' } as const
 const models = {
   gpt: gptModel({ vocab: 64, seq: 16, layers: 2, embed: 32, heads: 4, headDim: 8, hidden: 64 }).build({ batch: 8, precision: inFull }),
-  llama: llamaModel({ vocab: 64, seq: 16, layers: 2, embed: 32, heads: 8, kvHeads: 4, headDim: 8, hidden: 64 }).build({ batch: 8, precision: { params: 'f32', compute: 'bf16' } }),
 }
 const machine = knownMachine('cpu-25gbe')
 const meshes = [{ a: 4 }, { a: 2, b: 2 }, { a: 4, b: 2 }].map(m => meshOf(m) as Mesh)
