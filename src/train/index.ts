@@ -3,6 +3,7 @@ export { defineRun, type HostBatch, type Hook, type Run, type RunData, type RunO
 export { adamwCosine, type AdamwCosine, type OptimizerOptions } from './optimizers.ts'
 export { train, type TrainOptions, type TrainResult } from './train.ts'
 export { planRun, type PlannedCollective, type PlannedRun, type PlannedTensor, type PlannedValue, type RunPlan } from './planned.ts'
+export { findLayout, laidAs, type FindLayoutOptions, type FoundLayout, type LayoutSearch, type ObviousLayout } from './find-layout.ts'
 export { forecast, type Forecast } from './forecast.ts'
 export { knownMachine, machineNames, machineOf, readMachine } from '../machine/read.ts'
 export type { Machine, MachineInput } from '../machine/machine.ts'

@@ -37,6 +37,11 @@ const noPlugin = { PATH: '$F/pips/none', MESHWORK_CACHE_DIR: '$F/caches/none' }
 
 const cases: readonly Case[] = [
   // Machines that a plan is made for.
+  { name: 'a search with the size of an axis', args: ['plan', 'gpt-tiny', ...small, '--auto', '--model', '2'], exit: 2, says: ['flag', '--model says how large an axis is, and a search is to find it', 'leave --model out'] },
+  { name: 'devices where nothing is searched', args: ['plan', 'gpt-tiny', ...small, '--devices', '4'], exit: 2, says: ['flag', 'nothing is searched', '--mesh auto --layout auto'] },
+  { name: 'fixed rules that contradict each other', args: ['plan', 'gpt-tiny', ...small, '--auto', '--devices', '4', '--machine', '8xh100', '--layout', 'auto,heads=model,embed=model'], exit: 2, says: ['pins', 'no layout can keep these rules: two dims of', 'heads → model, embed → model', 'leave one of the rules to the search'] },
+  { name: 'a fixed rule for a dim that the model lacks', args: ['plan', 'gpt-tiny', ...small, '--auto', '--devices', '4', '--machine', '8xh100', '--layout', 'auto,head=model'], exit: 2, says: ['unknown-dim', 'names dim "head"', 'heads'] },
+  { name: 'more devices than the given mesh has', args: ['plan', 'gpt-tiny', ...small, '--mesh', 'data=2', '--layout', 'auto', '--devices', '4', '--machine', '8xh100'], exit: 2, says: ['flag', 'the mesh has 2', '--mesh auto'] },
   { name: 'plan on a machine that nobody knows', args: ['plan', 'gpt-tiny', ...small, '--machine', '8xh10'], exit: 2, says: ['unknown-machine', 'no machine "8xh10"', 'did you mean "8xh100"?'] },
   { name: 'plan on a machine file that is not there', args: ['plan', 'gpt-tiny', ...small, '--machine', '$F/nowhere.json'], exit: 1, says: ['machine-file', 'cannot read the machine file', 'ENOENT'] },
   { name: 'plan on a machine file that is no JSON', args: ['plan', 'gpt-tiny', ...small, '--machine', '$F/text.txt.json'], exit: 2, says: ['machine-json', 'is not JSON', 'calibrate --json'] },

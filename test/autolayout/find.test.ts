@@ -1,0 +1,43 @@
+/** Layouts that are found for runs: the known ones or better, the same each time, under the memory there is, with rules that stay. */
+import { expect, test } from 'vitest'
+import { textData } from '../../src/data/index.ts'
+import { gptModel } from '../../src/models/index.ts'
+import { adamwCosine, defineRun, findLayout, knownMachine, laidAs, planRun } from '../../src/train/index.ts'
+
+const machine = knownMachine('cpu-25gbe')
+const run = defineRun({
+  name: 'small', batch: 8, steps: 1, data: textData({ files: ['novel.txt'] }), optimizer: adamwCosine({ rate: 1e-3 }), mesh: { batch: 1, model: 1 }, layout: { batch: 'batch' },
+  model: gptModel({ vocab: 64, seq: 16, layers: 2, embed: 32, heads: 4, headDim: 8, hidden: 64, dropout: 0 }),
+})
+const found = findLayout(run, { devices: 2, machine })
+
+test('the same is found each time, sorted, and what is predicted is what its plan takes', () => {
+  expect(findLayout(run, { devices: 2, machine })).toEqual(found)
+  const times = found.candidates.map(c => c.predicted.stepMs)
+  expect(times).toEqual([...times].sort((a, b) => a - b))
+  expect(found.candidates.length).toBeGreaterThan(3)
+  const { plan } = planRun(laidAs(run, found))
+  expect(plan.perDevice.peakBytes).toBe(found.predicted.peakBytes)
+  expect(plan.devices).toBe(2)
+  for (const c of found.candidates) expect(Object.values(c.mesh).reduce((a, b) => a * b, 1)).toBe(2)
+})
+
+test('no layout that anybody would try first is quicker', () => {
+  expect(found.obvious.map(o => o.name)).toEqual(expect.arrayContaining(['data parallel', 'tensor parallel']))
+  for (const o of found.obvious) if (o.stepMs !== undefined && o.reason === 'time') expect(o.stepMs).toBeGreaterThan(found.predicted.stepMs * 0.9)
+})
+
+test('rules that are fixed stay, and those that contradict each other are one error', () => {
+  const pinned = findLayout(run, { devices: 2, machine, pins: { layout: { heads: 'model' } } })
+  for (const c of pinned.candidates) expect([c.layout['heads'], c.mesh['model']]).toEqual(['model', 2])
+  expect(() => findLayout(run, { devices: 2, machine, pins: { layout: { embed: 'model', hidden: 'model' } } })).toThrow(/no layout can keep these rules: two dims of .* lie on axis "model"/)
+  expect(() => findLayout(run, { devices: 2, machine, pins: { layout: { head: 'model' } } })).toThrow(/names dim "head", which the model does not have/)
+})
+
+test('memory is respected, and what fits in no layout says by how much', () => {
+  const least = Math.min(...found.candidates.map(c => c.predicted.peakBytes))
+  const tight = { ...machine, memory: { bytes: least * 1.05, reserved: 0 } }
+  for (const c of findLayout(run, { devices: 2, machine: tight }).candidates) expect(c.predicted.peakBytes).toBeLessThanOrEqual(least * 1.05)
+  const none = { ...machine, memory: { bytes: 50_000, reserved: 0 } }
+  expect(() => findLayout(run, { devices: 2, machine: none })).toThrow(/does-not-fit.*fits on 2 devices of cpu-25gbe in no layout: the least takes .* GB of each, .* more than/s)
+})
