@@ -16,6 +16,8 @@ const batch = 4
 const seq = 4
 const shape = { vocab: 16, seq, embed: 4, heads: 2, headDim: 2, hidden: 8 }
 const kinds = {
+  // Nothing that rounds between the embedding and the first layer.
+  plain: (layers: number, pipeline?: PipelineConfig) => gptModel({ ...shape, layers, masked: true, ...(pipeline === undefined ? {} : { pipeline }) }),
   // Tied embeddings, dropout of every kind, documents that do not see each other.
   gpt: (layers: number, pipeline?: PipelineConfig) => gptModel({ ...shape, layers, dropout: 0.2, attentionDropout: 0.2, packed: true, biases: 'all', ...(pipeline === undefined ? {} : { pipeline }) }),
   // Layers that differ: by windows, by positions, by how far they turn; capped and normed.
@@ -56,7 +58,7 @@ async function numbersOf(model: Model<Tree, Tree>, places: Places | undefined, o
 
 // Cotangents are f32 between stages, as they are between layers: all roundings to bf16 are those of the model without a pipeline, and what is left are orders of sums.
 test.each<readonly [Kind, number, PipelineConfig]>([
-  ['gpt', 4, { stages: 2, microbatches: 1 }], ['gpt', 4, { stages: 2, microbatches: 4, schedule: '1f1b' }], ['gpt', 3, { stages: [1, 2], microbatches: 2 }],
+  ['plain', 2, { stages: 2, microbatches: 2, schedule: '1f1b' }], ['gpt', 4, { stages: 2, microbatches: 1 }], ['gpt', 4, { stages: 2, microbatches: 4, schedule: '1f1b' }], ['gpt', 3, { stages: [1, 2], microbatches: 2 }],
   ['llama', 4, { stages: 2, microbatches: 2, schedule: 'circular' }], ['llama', 3, { stages: [2, 1], microbatches: 4, schedule: '1f1b', remat: 'everything' }],
 ])('bf16: %s of %i layers %j rounds where the model without a pipeline does', async (kind, layers, pipeline) => {
   const expected = await numbersOf(built(kind, layers, undefined, 'bf16'), undefined, { mesh: {}, layout: {} })

@@ -1,6 +1,6 @@
 /** Gradients: ops that sum over dims. */
 import { names } from '../../core/dim.ts'
-import { converted, cotangentIn, dotNode, sumsIn } from '../../graph/half-precision.ts'
+import { converted, cotangentIn, dotNode, moved, sumsIn } from '../../graph/half-precision.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
@@ -34,7 +34,7 @@ export const contraction: Vjps<ContractionAttrs> = {
   reduce: (n, [g]) => {
     if (g === undefined) return none
     const x = operand(n, 0)
-    const wide = broadcastTo(g, shapeOf(x))
+    const wide = moved(g, g => broadcastTo(g, shapeOf(x)))
     if (n.attrs.kind === 'sum') return [wide]
     if (n.attrs.kind === 'prod') return [t(wide).mul(t(othersProduct(x, n.attrs.over))).node]
     // Elements that tie for the extremum share its cotangent.
