@@ -15,6 +15,7 @@ import { gptSection } from './gpt.ts'
 import type { Row, Section } from './measure.ts'
 import { memorySection } from './memory.ts'
 import { modelsSection } from './models/section.ts'
+import { overlapSection } from './mpi/overlap.ts'
 import { mpiSection } from './mpi/section.ts'
 import { opsSection } from './ops/section.ts'
 import { pageSection } from './page/section.ts'
@@ -37,6 +38,7 @@ const sections: { readonly [name: string]: Entry } = {
   context: { measure: contextSection, rounds: 1 },
   data: { measure: dataSection, rounds: 5 },
   mpi: { measure: mpiSection, rounds: 5 },
+  overlap: { measure: overlapSection, rounds: 5 },
   ops: { measure: opsSection, rounds: 7 },
   parallel: { measure: parallelSection, rounds: 5 },
   page: { measure: pageSection, rounds: 9 },

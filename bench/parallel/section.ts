@@ -70,7 +70,7 @@ async function beside(peer: Peer, mine: Worker, theirs: Worker, folder: string, 
 }
 
 /** Random tokens and images: what they are does not change the work. */
-async function writeBatches(folder: string): Promise<void> {
+export async function writeBatches(folder: string): Promise<void> {
   const { height, width, channels, classes } = images
   const drawn = (count: number, i: number, below: number): number[] => Array.from({ length: count }, (_, k) => (threefry2x32(5, i, k, 0) >>> 0) % below)
   for (let i = 0; i < batches; i++) {

@@ -12,8 +12,8 @@ import { promisify } from 'node:util'
 const call = promisify(execFile)
 const ip = async (...args: readonly string[]): Promise<string> => (await call('ip', args)).stdout
 
-/** What each packet meets on its way out of a host; so a round trip takes twice the delay. */
-export interface Link { readonly delayMs?: number; readonly lossPercent?: number }
+/** What each packet meets on its way out of a host; so a round trip takes twice the delay. A rate is for links without delay and loss. */
+export interface Link { readonly delayMs?: number; readonly lossPercent?: number; readonly megabits?: number }
 export type Flavour = 'openmpi' | 'mpich'
 export type LinkedBy = 'bridge' | 'netem' | 'relay'
 type Variables = Readonly<Record<string, string>>
@@ -168,6 +168,12 @@ async function netem({ names, link }: Net): Promise<boolean> {
   }
 }
 
+/** Packets leave a host no faster than this. */
+async function throttle({ names, link }: Net): Promise<void> {
+  if (link.megabits === undefined) return
+  for (const name of names) await call('tc', ['-n', name, 'qdisc', 'add', 'dev', 'eth0', 'root', 'tbf', 'rate', `${link.megabits}mbit`, 'burst', '256k', 'latency', '100ms'])
+}
+
 /** It runs on the hub, and ends with it or with us. */
 async function relay({ folder, hub, names, link }: Net): Promise<void> {
   const program = join(folder, 'relay')
@@ -193,6 +199,7 @@ async function connect(net: Net): Promise<LinkedBy> {
     return 'relay'
   }
   await bridge(net)
+  if (!degraded) await throttle(net)
   return degraded ? 'netem' : 'bridge'
 }
 

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { mesh } from '../../src/core/mesh.ts'
 import { openBackend } from '../../src/engine/index.ts'
 import { train } from '../../src/train/train.ts'
-import { forms, small } from '../support/parallel-runs.ts'
+import { forms, overlapping, small, wide } from '../support/parallel-runs.ts'
 import { openedJob, type Job } from './requests.ts'
 import { flavours, takes } from './support.ts'
 
@@ -34,5 +34,28 @@ describe.each(flavours)('$name', ({ mpi, missing }) => {
     expect(losses).toHaveLength(small.steps)
     for (const [step, loss] of losses.entries()) expect(Math.abs(loss - (expected[step] ?? NaN)) / (expected[step] ?? NaN), `step ${step}`).toBeLessThanOrEqual(1e-5)
     if (i === 0) expect(await job.ask({ task: 'numbers', form })).toEqual(losses)
+  })
+})
+
+describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing }) => {
+  const mine = overlapping.filter((_, i) => takes(mpi, i))
+  let [expected, job]: [readonly number[], Job | undefined] = [[], undefined]
+  beforeAll(async () => {
+    if (mpi === undefined) return
+    job = await openedJob(mpi, 2, cache, { MESHWORK_MPI_OVERLAP: '1' })
+    const backend = await openBackend({ backend: 'local', cache: false })
+    expected = (await train(wide, { backend })).losses
+    await backend.close()
+  })
+  afterAll(async () => { await job?.close() })
+
+  test.for(mine.map(form => [JSON.stringify(form), form] as const))('%s', async ([, form], { skip }) => {
+    if (job === undefined) return skip(missing)
+    const losses = await job.ask({ task: 'numbers', form, wide: true }) as readonly number[]
+    expect(losses).toHaveLength(wide.steps)
+    // Of numbers that cross in eight bits a gradient is off by a hundredth.
+    for (const [step, loss] of losses.entries()) expect(Math.abs(loss - (expected[step] ?? NaN)) / (expected[step] ?? NaN), `step ${step}`).toBeLessThanOrEqual(form.wire === undefined ? 1e-5 : 2e-2)
+    // The same bits, whatever came first on the way.
+    expect(await job.ask({ task: 'numbers', form, wide: true })).toEqual(losses)
   })
 })

@@ -9,7 +9,7 @@ import { environment, watched, worker, type Mpi } from './support.ts'
 export type Request =
   | { readonly task: 'nothing' }
   | { readonly task: 'ops'; readonly mesh: MeshSizes; readonly trials: readonly Trial[]; readonly where: string }
-  | { readonly task: 'numbers'; readonly form: Form }
+  | { readonly task: 'numbers'; readonly form: Form; readonly wide?: true }
   | { readonly task: 'throws' }
 
 /** What a line of rank 0 begins with that answers a request. */

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 import { fromFirst, openBackend } from '../../src/engine/index.ts'
 import { train } from '../../src/train/train.ts'
 import { wrongIn } from '../support/op-table.ts'
-import { formed, small } from '../support/parallel-runs.ts'
+import { formed, small, wide } from '../support/parallel-runs.ts'
 import { answerMark, type Request } from './requests.ts'
 
 const [cache = ''] = process.argv.slice(2)
@@ -14,7 +14,7 @@ async function answerOf(request: Request): Promise<unknown> {
   if (request.task === 'nothing') return null
   if (request.task === 'ops') return wrongIn(request.trials, request.mesh, backend, request.where)
   if (request.task === 'numbers') {
-    const { losses, liveAfter } = await train(formed(request.form), { backend })
+    const { losses, liveAfter } = await train(formed(request.form, request.wide === true ? wide : small), { backend })
     if (liveAfter !== 0) throw new Error(`${liveAfter} buffers are left over`)
     return losses
   }

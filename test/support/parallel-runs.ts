@@ -18,6 +18,12 @@ const run = (dropout: number): CountedRun => ({ ...defineRun({
 export const small: CountedRun = run(0.1)
 /** The same without dropout. */
 export const dry: CountedRun = run(0)
+/** Without dropout, and wide enough that layers are summed one by one where collectives go on beside the work. */
+export const wide: CountedRun = { ...dry, steps: 4, model: gptModel({ vocab: 272, seq: 16, layers: 3, embed: 64, heads: 4, headDim: 16, hidden: 128, dropout: 0 }) }
+/** Those of two devices that begin collectives in one turn of a loop and wait for them in another, or beside products. */
+export const overlapping: readonly Form[] = [
+  { mesh: { batch: 2, model: 1 } }, { mesh: { batch: 2, model: 1 }, params: { embed: 'batch' } }, { mesh: { batch: 1, model: 2 } }, { mesh: { batch: 2, model: 1 }, state: { embed: 'batch' }, wire: { batch: 'int8' } },
+]
 /** A form of parallelism: a mesh and a layout, and the pipeline that its layers go through. */
 export type Form = Partial<Omit<CountedRun, 'model'>> & { readonly pipeline?: PipelineConfig }
 /** The run in a form. */

@@ -17,10 +17,9 @@ import type { LocalAttrs, LocalNode } from '../local.ts'
 import type { Pass } from './rewrite.ts'
 
 /** In what numbers can cross an axis, and the dtype of most of what then does. */
-const carriers = { bf16: 'bf16', int8: 'i8' } as const satisfies { readonly [name: string]: DType }
-type Carrier = keyof typeof carriers
-/** The names of these. */
-export const wireNames = Object.keys(carriers) as readonly Carrier[]
+const carriers: { readonly bf16: DType; readonly int8: DType } = { bf16: 'bf16', int8: 'i8' }
+type Carrier = 'bf16' | 'int8'
+const wireNames: readonly string[] = Object.keys(carriers)
 /** By axis, in what numbers cross it: `{ data: 'bf16' }`, or `'int8'`, in blocks that share a scale. */
 export type Wire<A extends string = string> = { readonly [K in A]?: Carrier | undefined }
 
