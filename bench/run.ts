@@ -16,6 +16,7 @@ import { memorySection } from './memory.ts'
 import { modelsSection } from './models/section.ts'
 import { mpiSection } from './mpi/section.ts'
 import { opsSection } from './ops/section.ts'
+import { pageSection } from './page/section.ts'
 import { parallelSection } from './parallel/section.ts'
 import { serveSection } from './serve/section.ts'
 import { tinySection } from './tiny/section.ts'
@@ -35,6 +36,7 @@ const sections: { readonly [name: string]: Entry } = {
   mpi: { measure: mpiSection, rounds: 5 },
   ops: { measure: opsSection, rounds: 7 },
   parallel: { measure: parallelSection, rounds: 5 },
+  page: { measure: pageSection, rounds: 9 },
   checkpoint: { measure: checkpointSection, rounds: 5 },
   train: { measure: trainSection, rounds: 7 },
   tokenize: { measure: tokenizeSection, rounds: 7 },

@@ -72,7 +72,10 @@ async function runTraining({ run, recipe, resume, devices, out, plugin, json, se
   quit()
   output.status('starting')
   const page = shown === undefined ? undefined : await openPage(shown, problem => { output.note(`the page failed: ${problem}`) })
-  const backend = await openBackend({ devices, plugin, backend: whereDevices() })
+  const backend = await openBackend({ devices, plugin, backend: whereDevices() }).catch(async (e: unknown) => {
+    await page?.close()
+    throw e
+  })
   const tell = (event: object): void => { process.stdout.write(`${JSON.stringify(event)}\n`) }
   const show = json ? tell : trainingProgress(output)
   if (page !== undefined) {

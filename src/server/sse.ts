@@ -23,9 +23,12 @@ export function eventStream(events: AsyncIterable<object>, { left, failed, named
   const iterator = events[Symbol.asyncIterator]()
   let ended = false
   let unread: NodeJS.Timeout | undefined
+  let ping: NodeJS.Timeout | undefined
   const leave = async (): Promise<void> => {
     ended = true
     clearTimeout(unread)
+    // The event that is waited for may take long yet, and a stream that is closed takes no sign of life.
+    clearInterval(ping)
     left()
     await iterator.return?.()
   }
@@ -33,7 +36,7 @@ export function eventStream(events: AsyncIterable<object>, { left, failed, named
     async pull(controller) {
       clearTimeout(unread)
       if (ended) return
-      const ping = setInterval(() => { controller.enqueue(utf8.encode(': ping\n\n')) }, pingEvery)
+      ping = setInterval(() => { controller.enqueue(utf8.encode(': ping\n\n')) }, pingEvery)
       try {
         const next = await iterator.next()
         clearInterval(ping)

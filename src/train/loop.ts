@@ -100,7 +100,7 @@ export class Loop {
           if (evaluates && !stop) stop = !await this.evaluate()
           // What was asked to end saves first what would be lost.
           if (isDue || (stop && step > this.saved)) await this.save()
-          if (stop && step > this.began) await this.evaluate(true)
+          if (stop && step > this.began && this.progress.evaluated?.step !== step) await this.evaluate(true)
         }
         await keeper?.poll()
         if (last || stop) break

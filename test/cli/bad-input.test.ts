@@ -85,6 +85,18 @@ const cases: readonly Case[] = [
   { name: 'a device without text as data', args: ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', '/dev/null'], exit: 1, says: ['empty-text', 'no text came from /dev/null', 'gives its text once'] },
   { name: '"-" as data', args: ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', '-'], exit: 1, says: ['no-such-file', '--data /dev/stdin'] },
 
+  // The page, and what runs are asked.
+  { name: 'a page of a folder that there is not', args: ['watch', '$F/nowhere'], exit: 1, says: ['no-runs', 'there is no folder', 'nowhere'] },
+  { name: 'a page of a file', args: ['watch', '$F/text.txt'], exit: 1, says: ['no-runs', 'is no folder that can be read'] },
+  { name: 'a page that everybody could look at', args: ['watch', '$F', '--host', '0.0.0.0'], exit: 2, says: ['open-page', '0.0.0.0 can be reached from elsewhere', '--token'] },
+  { name: 'a token that could be guessed', args: ['watch', '$F', '--token', 'abc'], exit: 2, says: ['flag', 'less than 8 characters', '--token'] },
+  { name: 'a token of nothing', args: ['watch', '$F', '--token', ''], exit: 2, says: ['flag', '--token: it is empty'] },
+  { name: 'a page at no port', args: ['watch', '$F', '--port', '99999'], exit: 2, says: ['flag', '--port: "99999" is not a whole number from 0 to 65535'] },
+  { name: 'a page beside a run at no port', args: train('--page', '--page-port', 'x'), exit: 2, says: ['flag', '--page-port: "x" is not a whole number'] },
+  { name: 'a page beside a run that everybody could look at', args: train('--page', '--host', '0.0.0.0'), exit: 2, says: ['open-page', '--token'] },
+  { name: 'a stop of what is no run', args: ['stop', '$F/recipes'], exit: 1, says: ['no-run', 'holds no run', 'run.json'] },
+  { name: 'a checkpoint of what is no run', args: ['checkpoint', 'save', '$F/nowhere'], exit: 1, says: ['no-run', 'holds no run'] },
+
   // Recipes and fields.
   { name: 'an unknown recipe', args: ['train', 'gpt-tinny'], exit: 2, says: ['unknown-recipe', '"gpt-tinny"', 'did you mean "gpt-tiny"?'] },
   { name: 'a missing recipe file', args: recipe('nowhere.ts'), exit: 2, says: ['no-recipe-file', 'nowhere.ts'] },

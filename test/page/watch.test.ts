@@ -126,7 +126,7 @@ test('text of runs, and their names, never become markup', async page => {
   const sample = page.locator('.sample')
   await sample.waitFor()
   expect(await sample.innerText()).toContain('<script>')
-  await go(page, `#/training?${new URLSearchParams([['run', markup.replaceAll('/', '')], ['run', 'harm']])}`)
+  await go(page, `#/training?${new URLSearchParams([['run', markup.replaceAll('/', '')], ['run', 'harm']]).toString()}`)
   await page.locator('.summary h2', { hasText: '<img src=x' }).waitFor()
   await page.getByRole('region', { name: 'Fields that differ' }).waitFor()
   expect(await page.locator('img, b, #page script').count()).toBe(0)

@@ -37,6 +37,8 @@ test('what takes long is told of, and who leaves meanwhile is an error to nobody
   const reader = eventStream(slow(), { left: () => {}, failed, pingEvery: 10 }).body?.getReader()
   expect(new TextDecoder().decode((await reader?.read())?.value as Uint8Array<ArrayBuffer> | undefined)).toBe(': ping\n\n')
   const gone = reader?.cancel()
+  // Signs of life that were due meanwhile went into a stream that was closed, which ended the process.
+  await new Promise(resolve => { setTimeout(resolve, 50) })
   answer()
   await gone
   await new Promise(resolve => { setTimeout(resolve, 30) })

@@ -58,7 +58,16 @@ function useRuns(ids: readonly string[], range: Range | undefined): readonly Run
   return found
 }
 
-const stepField = (text: string): string | undefined => (/^\d+$/.test(text) ? text : undefined)
+interface StepFieldProps { readonly label: string; readonly value: string | null; readonly placeholder: string; readonly onStep: (step: string | undefined) => void }
+/** A step that is typed: what is not entered yet stays, however often the page is drawn meanwhile. */
+function StepField({ label, value, placeholder, onStep }: StepFieldProps): VNode {
+  const [typed, type] = useState<string>()
+  const entered = (text: string): void => {
+    type(undefined)
+    onStep(/^\d+$/.test(text) ? text : undefined)
+  }
+  return <input type="number" min={0} aria-label={label} value={typed ?? value ?? ''} placeholder={placeholder} onInput={e => { type(e.currentTarget.value) }} onChange={e => { entered(e.currentTarget.value) }} />
+}
 
 export function TrainingView({ runs: all, params, set }: ViewProps): VNode {
   const runs = all.slice(0, most)
@@ -116,8 +125,8 @@ export function TrainingView({ runs: all, params, set }: ViewProps): VNode {
         </select></label>
         <label>Smoothing <input type="range" min={0} max={0.99} step={0.01} value={weight} onInput={e => { set({ smooth: e.currentTarget.value === '0' ? undefined : e.currentTarget.value }) }} /></label>
         <label class="check"><input type="checkbox" checked={log} onChange={e => { set({ log: e.currentTarget.checked ? 'yes' : undefined }) }} /> Logarithmic</label>
-        <label>From step <input type="number" min={0} value={params.get('from') ?? ''} placeholder="first" onChange={e => { set({ from: stepField(e.currentTarget.value) }) }} /></label>
-        <label>to <input type="number" min={0} value={params.get('to') ?? ''} placeholder="last" aria-label="To step" onChange={e => { set({ to: stepField(e.currentTarget.value) }) }} /></label>
+        <label>From step <StepField label="From step" value={params.get('from')} placeholder="first" onStep={step => { set({ from: step }) }} /></label>
+        <label>to <StepField label="To step" value={params.get('to')} placeholder="last" onStep={step => { set({ to: step }) }} /></label>
         {range !== undefined && <button type="button" onClick={() => { set({ from: undefined, to: undefined }) }}>Whole run</button>}
         {all.length > most && <p class="muted">The first {most} of {all.length} runs are drawn.</p>}
       </div>

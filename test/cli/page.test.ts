@@ -1,0 +1,67 @@
+/** `train --page`, `watch`, `stop` and `checkpoint save` as commands: a page beside a run that trains, what its buttons do from the command line, and their ends. */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { jsonLines, run, small, temporaryPlace, text, type Ended } from './support.ts'
+
+const place = temporaryPlace()
+place.file('text.txt', text)
+afterAll(() => { place.remove() })
+
+/** Starts a command, and resolves to the address of its page, and to its end. */
+function withPage(args: readonly string[]): { readonly url: Promise<string>; readonly ended: Promise<Ended>; readonly signal: (s: NodeJS.Signals) => void } {
+  let [found, signal]: [(url: string) => void, (s: NodeJS.Signals) => void] = [() => {}, () => {}]
+  const url = new Promise<string>(resolve => { found = resolve })
+  const ended = run(args, {
+    cwd: place.path, onStart: child => { signal = s => { child.kill(s) } },
+    onOutput: all => { const line = /"type":"page","url":"([^"]+)"/.exec(all); if (line?.[1] !== undefined) found(line[1]) },
+  })
+  return { url: Promise.race([url, ended.then(({ err }) => { throw new Error(`it ended without a page: ${err}`) })]), ended, signal: s => { signal(s) } }
+}
+interface Row { readonly id: string; readonly state: string; readonly step: number; readonly folder: string }
+const rowsOf = async (url: string): Promise<Row[]> => (await (await fetch(`${url}/api/runs`)).json() as { readonly runs: Row[] }).runs
+async function until<T>(look: () => Promise<T | undefined> | T | undefined): Promise<T> {
+  for (;;) {
+    const found = await look()
+    if (found !== undefined) return found
+    await new Promise(resolve => { setTimeout(resolve, 100) })
+  }
+}
+
+describe('a page beside a run', () => {
+  const args = ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, 'checkpoint.every=0', '--data', 'text.txt', '--batch', '2', '--model', '2', '--steps', '100000', '--out', 'runs/one', '--page', '--json']
+  test('it is followed, saves and stops by commands, and both end', async () => {
+    const { url, ended } = withPage(args)
+    const address = await url
+    const row = await until(async () => (await rowsOf(address)).find(r => r.state === 'running' && r.step > 2))
+    expect(row).toMatchObject({ id: 'one', mesh: { batch: 2, model: 2 } })
+    const folder = join(place.path, 'runs/one')
+    const saved = await run(['checkpoint', 'save', 'runs/one'], { cwd: place.path })
+    expect([saved.code, saved.err, saved.out]).toEqual([0, '', 'the run in runs/one saves a checkpoint behind its step\n'])
+    await until(() => (jsonLines(readFileSync(join(folder, 'journal.jsonl'), 'utf8')).some(e => e['type'] === 'checkpoint') ? true : undefined))
+    // A server over the same folder, in another process, tells the same.
+    const other = withPage(['watch', 'runs', '--json'])
+    expect((await rowsOf(await other.url)).map(r => [r.id, r.state])).toEqual([['one', 'running']])
+    const stopped = await run(['stop', 'runs/one'], { cwd: place.path })
+    expect([stopped.code, stopped.err]).toEqual([0, ''])
+    const end = await ended
+    expect([end.code, end.signal]).toEqual([0, null])
+    const { steps } = JSON.parse(readFileSync(join(folder, 'summary.json'), 'utf8')) as { readonly steps: number }
+    expect(await until(async () => (await rowsOf(await other.url)).find(r => r.state === 'stopped'))).toMatchObject({ step: steps })
+    // No text is drawn of a run that somebody wants to end.
+    expect(jsonLines(end.out).some(e => e['type'] === 'sample')).toBe(false)
+    other.signal('SIGINT')
+    expect((await other.ended).code).toBe(130)
+    // The same line goes on with it.
+    const again = await run([...args.map(a => (a === '100000' ? String(steps + 2) : a)).filter(a => a !== '--page')], { cwd: place.path })
+    expect(again.code).toBe(0)
+    expect(jsonLines(again.out).find(e => e['type'] === 'started')).toMatchObject({ from: steps })
+    expect(jsonLines(readFileSync(join(folder, 'journal.jsonl'), 'utf8')).at(-1)).toMatchObject({ type: 'sample', step: steps + 2, prompt: 'The people' })
+  })
+
+  test('a run that fails before its first step leaves no page and no folder behind', async () => {
+    const { code, err } = await run(['train', 'gpt-tiny', '--plugin', '/nowhere/plugin.so', ...small, '--data', 'text.txt', '--out', 'runs/none', '--page'], { cwd: place.path })
+    expect([code === 0, err]).toEqual([false, expect.stringContaining('plugin')])
+    expect(existsSync(join(place.path, 'runs/none'))).toBe(false)
+  })
+})
