@@ -66,7 +66,7 @@ describe('the mesh', () => {
     expect(await page.evaluate('location.hash')).toContain('tensor=params.blocks.up')
     expect((await rowsOf(page, 'mesh')).map(r => r[2])).toEqual(['hidden 0–15', 'hidden 16–31', 'hidden 0–15', 'hidden 16–31'])
     expect(await figure(page, 'mesh').locator('.why').innerText()).toContain('hidden on model, as “compute” says')
-    const fills = await figure(page, 'mesh').locator('[data-device] rect[fill]').evaluateAll(all => all.map(e => e.getAttribute('fill')))
+    const fills = await Promise.all((await figure(page, 'mesh').locator('[data-device] rect[fill]').all()).map(e => e.getAttribute('fill')))
     expect([fills[0] === fills[2], fills[1] === fills[3], fills[0] === fills[1]]).toEqual([true, true, false])
     await page.getByLabel('Device', { exact: true }).fill('3')
     const held = page.getByRole('region', { name: 'What device 3 holds' })
