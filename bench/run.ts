@@ -10,6 +10,7 @@ import { compileSection } from './compile.ts'
 import { contextSection } from './context.ts'
 import { dataSection } from './data.ts'
 import { depthSection } from './depth.ts'
+import { foresightSection } from './foresight/section.ts'
 import { gptSection } from './gpt.ts'
 import type { Row, Section } from './measure.ts'
 import { memorySection } from './memory.ts'
@@ -19,6 +20,7 @@ import { opsSection } from './ops/section.ts'
 import { pageSection } from './page/section.ts'
 import { parallelSection } from './parallel/section.ts'
 import { serveSection } from './serve/section.ts'
+import { speedSection } from './speed/section.ts'
 import { tinySection } from './tiny/section.ts'
 import { trainSection } from './train/section.ts'
 import { tokenizeSection } from './tokenize/section.ts'
@@ -26,6 +28,7 @@ import { tokenizeSection } from './tokenize/section.ts'
 type Measure = (rounds: number, say: (line: string) => void) => Promise<Section>
 interface Entry { readonly measure: Measure; readonly rounds: number }
 const sections: { readonly [name: string]: Entry } = {
+  speed: { measure: speedSection, rounds: 7 },
   gpt: { measure: gptSection, rounds: 12 },
   tiny: { measure: tinySection, rounds: 15 },
   compile: { measure: compileSection, rounds: 5 },
@@ -42,6 +45,7 @@ const sections: { readonly [name: string]: Entry } = {
   tokenize: { measure: tokenizeSection, rounds: 7 },
   models: { measure: modelsSection, rounds: 5 },
   serve: { measure: serveSection, rounds: 5 },
+  foresight: { measure: foresightSection, rounds: 5 },
 }
 
 async function machine(): Promise<Readonly<Record<string, string | number>>> {

@@ -7,7 +7,7 @@ const F_SETFD = 2
 /** Returns where nothing is to be done: the commands that compute nothing, another system, or a user who has set it already. */
 export async function withHugePages() {
   const set = process.env[name] ?? ''
-  if (process.platform !== 'linux' || set.includes(tunable) || !['train', 'finetune', 'generate', 'chat', 'serve', 'embed', 'eval'].includes(process.argv[2] ?? '')) return
+  if (process.platform !== 'linux' || set.includes(tunable) || !['train', 'finetune', 'generate', 'chat', 'serve', 'embed', 'eval', 'profile'].includes(process.argv[2] ?? '')) return
   const { default: koffi } = await import('koffi')
   const libc = koffi.load(null)
   const execve = libc.func('int execve(const char *path, const char **argv, const char **envp)')

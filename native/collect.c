@@ -6,8 +6,11 @@
 
 // A blocking call is the fastest, and spins. Where ranks outnumber cores it takes the core from the rank that is waited
 // for (MPICH's never yields: a step of 2 ms took 30): there the nonblocking call is polled.
+// Beside a program it would take the core from that.
 #define CALL(blocking, nonblocking, ...) \
-  (mw_crowded() ? mw_check(nonblocking(__VA_ARGS__, &request), #nonblocking) || mw_wait(&request, 1) : mw_check(blocking(__VA_ARGS__), #blocking))
+  (c->beside || mw_crowded() ? mw_check(nonblocking(__VA_ARGS__, &request), #nonblocking) || mw_wait(&request, waiter(c)) : mw_check(blocking(__VA_ARGS__), #blocking))
+
+static Waiter waiter(const Call *c) { return c->beside ? WAITS_BESIDE : WAITS_PROGRAM; }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -98,9 +101,9 @@ int mw_do_reduce_scatter(const Call *c, const Group *g) {
 
 static int exchange(const Call *c, const Group *g, const Bytes *b, int from, int to) {
   MPI_Request got, gone;
-  if (!mw_crowded()) return mw_check(MPI_Sendrecv(c->in.data, b->count, b->type, to, 0, c->out.data, b->count, b->type, from, 0, g->comm, MPI_STATUS_IGNORE), "MPI_Sendrecv");
+  if (!c->beside && !mw_crowded()) return mw_check(MPI_Sendrecv(c->in.data, b->count, b->type, to, 0, c->out.data, b->count, b->type, from, 0, g->comm, MPI_STATUS_IGNORE), "MPI_Sendrecv");
   return mw_check(MPI_Irecv(c->out.data, b->count, b->type, from, 0, g->comm, &got), "MPI_Irecv") ||
-         mw_check(MPI_Isend(c->in.data, b->count, b->type, to, 0, g->comm, &gone), "MPI_Isend") || mw_wait(&got, 1) || mw_wait(&gone, 1);
+         mw_check(MPI_Isend(c->in.data, b->count, b->type, to, 0, g->comm, &gone), "MPI_Isend") || mw_wait(&got, waiter(c)) || mw_wait(&gone, waiter(c));
 }
 
 int mw_do_permute(const Call *c, const Group *g) {
@@ -125,4 +128,13 @@ int mw_do_permute(const Call *c, const Group *g) {
   }
   if (from == MPI_PROC_NULL) memset(c->out.data, 0, (size_t)bytes);
   return failed;
+}
+
+Collective *const mw_collectives[COLLECTIVES] = {mw_do_all_reduce, mw_do_all_gather, mw_do_reduce_scatter, mw_do_all_to_all, mw_do_permute};
+
+int mw_result_count(const Call *c, int parts, int64_t *count) {
+  Collective *const does = mw_collectives[c->collective];
+  if (does == mw_do_reduce_scatter && c->in.count % parts != 0) return mw_fail("%lld elements don't split over %d parts", (long long)c->in.count, parts);
+  *count = does == mw_do_all_gather ? c->in.count * parts : does == mw_do_reduce_scatter ? c->in.count / parts : c->in.count;
+  return 0;
 }

@@ -1,4 +1,4 @@
-// Groups: the communicator of each (mesh, axes), made at first use, when every rank comes by in the same order.
+// Groups: the communicator of each (mesh, axes) in each lane, made at first use, when every rank comes by in the same order.
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +8,7 @@ enum { MOST_AXES = 16 };
 
 typedef struct Entry {
   Group group;
+  Lane lane;
   size_t mesh_count, axis_count;
   int mesh[MOST_AXES], axes[MOST_AXES];
   struct Entry *next;
@@ -68,9 +69,9 @@ static int check(const int64_t *mesh, size_t mesh_count, const int64_t *axes, si
   return 0;
 }
 
-const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axes, size_t axis_count) {
+const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axes, size_t axis_count, Lane lane) {
   for (Entry *e = entries; e != NULL; e = e->next)
-    if (same(e->mesh, e->mesh_count, mesh, mesh_count) && same(e->axes, e->axis_count, axes, axis_count)) return &e->group;
+    if (e->lane == lane && same(e->mesh, e->mesh_count, mesh, mesh_count) && same(e->axes, e->axis_count, axes, axis_count)) return &e->group;
   Entry *e = calloc(1, sizeof *e);
   if (e == NULL) {
     mw_fail("out of memory");
@@ -82,6 +83,7 @@ const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axe
     free(e);
     return NULL;
   }
+  e->lane = lane;
   e->next = entries;
   entries = e;
   return &e->group;

@@ -3,13 +3,16 @@
 
 #include "internal.h"
 
-static int read_data(const FfiBuffers *list, const char *side, Data *out) {
+// The first buffers beside tokens, as many as `most`; `more` may follow.
+static int read_buffers(const FfiBuffers *list, const char *side, Data *outs, int most, int more, int *found_out) {
   int found = 0;
   for (int64_t i = 0; i < list->count; i++) {
     if (list->types == NULL || list->items == NULL || list->types[i] != FFI_BUFFER || list->items[i] == NULL) return mw_fail("%s %lld is no buffer", side, (long long)i);
     const FfiBuffer *b = list->items[i];
     if (b->dtype == FFI_TOKEN) continue;
-    if (found++) return mw_fail("more than one %s beside the token", side);
+    if (found == most && more) break;
+    if (found == most) return mw_fail("more than one %s beside the token", side);
+    Data *const out = &outs[found++];
     out->dtype = b->dtype;
     out->bytes = mw_dtype_bytes(b->dtype);
     if (out->bytes == 0) return mw_fail("%s: no collective for XLA dtype %d", side, b->dtype);
@@ -22,7 +25,13 @@ static int read_data(const FfiBuffers *list, const char *side, Data *out) {
     }
     if (out->data == NULL && out->count > 0) return mw_fail("%s has no data", side);
   }
+  *found_out = found;
   return found ? 0 : mw_fail("no %s", side);
+}
+
+static int read_data(const FfiBuffers *list, const char *side, Data *out) {
+  int found;
+  return read_buffers(list, side, out, 1, 0, &found);
 }
 
 int mw_read_result(const FfiFrame *frame, Data *out) { return read_data(&frame->results, "result", out); }
@@ -86,11 +95,39 @@ static int read_text(const FfiAttributes *list, const char *name, FfiSpan *out) 
   return 0;
 }
 
+static int read_attributes(const FfiAttributes *list, Call *call) {
+  return read_numbers(list, "mesh", &call->mesh) || read_numbers(list, "axes", &call->axes) || read_numbers(list, "pairs", &call->pairs) ||
+         read_number(list, "kind", &call->kind) || read_number(list, "collective", &call->collective) || read_text(list, "what", &call->what) || read_text(list, "at", &call->at);
+}
+
 int mw_read_call(const FfiFrame *frame, Call *call) {
-  const FfiAttributes *list = &frame->attributes;
   memset(call, 0, sizeof *call);
   if (read_data(&frame->arguments, "argument", &call->in) || mw_read_result(frame, &call->out)) return 1;
   if (call->in.dtype != call->out.dtype) return mw_fail("argument and result differ in dtype");
-  return read_numbers(list, "mesh", &call->mesh) || read_numbers(list, "axes", &call->axes) || read_numbers(list, "pairs", &call->pairs) ||
-         read_number(list, "kind", &call->kind) || read_text(list, "what", &call->what) || read_text(list, "at", &call->at);
+  return read_attributes(&frame->attributes, call);
+}
+
+int mw_read_start(const FfiFrame *frame, Call *call, uint32_t **ticket, int *wanted) {
+  Data in[2], out;
+  int found = 0;
+  memset(call, 0, sizeof *call);
+  if (read_buffers(&frame->arguments, "argument", in, 2, 0, &found) || mw_read_result(frame, &out) || read_attributes(&frame->attributes, call)) return 1;
+  if (out.dtype != FFI_U32 || out.count != 1) return mw_fail("the result must be one u32");
+  if (found == 2 && (in[1].dtype != FFI_PRED || in[1].count != 1)) return mw_fail("whether to start must be one truth value");
+  if (call->collective < 0 || call->collective >= COLLECTIVES) return mw_fail("no collective has number %lld", (long long)call->collective);
+  call->in = in[0];
+  call->beside = 1;
+  *ticket = (uint32_t *)(void *)out.data;
+  *wanted = found < 2 || *in[1].data != 0;
+  return 0;
+}
+
+// What follows the ticket is only there to be computed before.
+int mw_read_wait(const FfiFrame *frame, uint32_t *ticket, Data *out) {
+  Data in;
+  int found = 0;
+  if (read_buffers(&frame->arguments, "argument", &in, 1, 1, &found) || mw_read_result(frame, out)) return 1;
+  if (in.dtype != FFI_U32 || in.count != 1) return mw_fail("the ticket must be one u32");
+  *ticket = *(const uint32_t *)(const void *)in.data;
+  return 0;
 }

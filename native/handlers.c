@@ -45,10 +45,10 @@ static FfiError *run(const FfiFrame *frame, const char *name, Collective *collec
   if (!fits(frame)) return error_of(frame, FFI_CODE_INTERNAL, name);
   if (mw_read_call(frame, &call)) return error_of(frame, FFI_CODE_INVALID_ARGUMENT, name);
   if (call.what.length == 0) call.what = (FfiSpan){name, strlen(name)};
-  mw_watch_enter(call.what.text, call.what.length, call.at.text, call.at.length, 0);
-  const Group *group = mw_group(call.mesh.items, call.mesh.count, call.axes.items, call.axes.count);
+  mw_watch_enter(LANE_PROGRAM, call.what, call.at, 0);
+  const Group *group = mw_group(call.mesh.items, call.mesh.count, call.axes.items, call.axes.count, LANE_PROGRAM);
   const int failed = group == NULL || collective(&call, group);
-  mw_watch_leave();
+  mw_watch_leave(LANE_PROGRAM);
   return failed ? error_of(frame, FFI_CODE_INTERNAL, name) : NULL;
 }
 
@@ -57,6 +57,33 @@ FfiError *mw_all_gather(FfiFrame *frame) { return run(frame, "all-gather", mw_do
 FfiError *mw_reduce_scatter(FfiFrame *frame) { return run(frame, "reduce-scatter", mw_do_reduce_scatter); }
 FfiError *mw_all_to_all(FfiFrame *frame) { return run(frame, "all-to-all", mw_do_all_to_all); }
 FfiError *mw_permute(FfiFrame *frame) { return run(frame, "permute", mw_do_permute); }
+
+// Begins a collective and gives the number by which `mw_await` hands out what came of it; 0 where it was not to begin.
+FfiError *mw_start(FfiFrame *frame) {
+  Call call;
+  uint32_t *ticket = NULL;
+  int wanted = 1;
+  if (!is_ours(frame)) return NULL;
+  if (!fits(frame)) return error_of(frame, FFI_CODE_INTERNAL, "start");
+  if (mw_read_start(frame, &call, &ticket, &wanted)) return error_of(frame, FFI_CODE_INVALID_ARGUMENT, "start");
+  *ticket = 0;
+  if (!wanted) return NULL;
+  if (call.what.length == 0) call.what = (FfiSpan){"start", strlen("start")};
+  // Making the communicator waits for the others.
+  mw_watch_enter(LANE_PROGRAM, call.what, call.at, 0);
+  const Group *group = mw_group(call.mesh.items, call.mesh.count, call.axes.items, call.axes.count, LANE_BESIDE);
+  mw_watch_leave(LANE_PROGRAM);
+  return group == NULL || mw_beside_start(&call, group, ticket) ? error_of(frame, FFI_CODE_INTERNAL, "start") : NULL;
+}
+
+FfiError *mw_await(FfiFrame *frame) {
+  uint32_t ticket = 0;
+  Data out;
+  if (!is_ours(frame)) return NULL;
+  if (!fits(frame)) return error_of(frame, FFI_CODE_INTERNAL, "await");
+  if (mw_read_wait(frame, &ticket, &out)) return error_of(frame, FFI_CODE_INVALID_ARGUMENT, "await");
+  return mw_beside_wait(ticket, &out) ? error_of(frame, FFI_CODE_INTERNAL, "await") : NULL;
+}
 
 FfiError *mw_device(FfiFrame *frame) {
   Data out;

@@ -7,7 +7,7 @@ static int ready(const char *call) { return mw_life.open ? 0 : mw_fail("%s: MPI 
 
 static void enter(const char *what) {
   if (what == NULL) what = "";
-  mw_watch_enter(what, strlen(what), "", 0, 1);
+  mw_watch_enter(LANE_PROGRAM, (FfiSpan){what, strlen(what)}, (FfiSpan){"", 0}, 1);
 }
 
 int mw_allgather(const void *in, int64_t bytes, void *out, const char *what) {
@@ -19,8 +19,8 @@ int mw_allgather(const void *in, int64_t bytes, void *out, const char *what) {
   if (big && mw_big_type(bytes, &type)) return 1;
   enter(what);
   const int count = big ? 1 : (int)bytes;
-  int failed = mw_check(MPI_Iallgather(in, count, type, out, count, type, mw_life.world, &request), "MPI_Iallgather") || mw_wait(&request, 0);
-  mw_watch_leave();
+  int failed = mw_check(MPI_Iallgather(in, count, type, out, count, type, mw_life.world, &request), "MPI_Iallgather") || mw_wait(&request, WAITS_NODE);
+  mw_watch_leave(LANE_PROGRAM);
   if (big) MPI_Type_free(&type);
   return failed;
 }
@@ -33,9 +33,9 @@ int mw_bcast(void *data, int64_t bytes, int root, const char *what) {
   for (int64_t done = 0; done < bytes && !failed; done += mw_life.largest) {
     const int64_t left = bytes - done;
     MPI_Request request;
-    failed = mw_check(MPI_Ibcast((char *)data + done, (int)(left < mw_life.largest ? left : mw_life.largest), MPI_BYTE, root, mw_life.world, &request), "MPI_Ibcast") || mw_wait(&request, 0);
+    failed = mw_check(MPI_Ibcast((char *)data + done, (int)(left < mw_life.largest ? left : mw_life.largest), MPI_BYTE, root, mw_life.world, &request), "MPI_Ibcast") || mw_wait(&request, WAITS_NODE);
   }
-  mw_watch_leave();
+  mw_watch_leave(LANE_PROGRAM);
   return failed;
 }
 
@@ -43,7 +43,7 @@ int mw_barrier(int on_host, const char *what) {
   if (ready("mw_barrier")) return 1;
   enter(what);
   MPI_Request request;
-  int failed = mw_check(MPI_Ibarrier(on_host ? mw_life.local : mw_life.world, &request), "MPI_Ibarrier") || mw_wait(&request, 0);
-  mw_watch_leave();
+  int failed = mw_check(MPI_Ibarrier(on_host ? mw_life.local : mw_life.world, &request), "MPI_Ibarrier") || mw_wait(&request, WAITS_NODE);
+  mw_watch_leave(LANE_PROGRAM);
   return failed;
 }

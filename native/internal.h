@@ -36,15 +36,20 @@ int mw_check(int code, const char *doing);
 
 // wait.c
 int mw_crowded(void); // more ranks than cores on this host
-int mw_wait(MPI_Request *request, int in_program);
+// Who waits: Node, a program's own thread, or the thread that runs collectives beside a program.
+typedef enum { WAITS_NODE, WAITS_PROGRAM, WAITS_BESIDE } Waiter;
+int mw_wait(MPI_Request *request, Waiter waiter);
+extern _Atomic int mw_awaited; // threads of a program that wait for what is under way beside it
 int mw_big_type(int64_t bytes, MPI_Datatype *type);
 
 // comm.c: the ranks that one collective joins, numbered as the dim takes them.
+// Each lane has communicators of its own: what goes on in one of them is in no order with the other.
+typedef enum { LANE_PROGRAM, LANE_BESIDE, LANES } Lane;
 typedef struct {
   int size, part;
   MPI_Comm comm; // null where the size is 1
 } Group;
-const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axes, size_t axis_count);
+const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axes, size_t axis_count, Lane lane);
 void mw_groups_free(void);
 
 // store.c
@@ -74,23 +79,33 @@ typedef struct {
 typedef struct {
   Data in, out;
   Numbers mesh, axes, pairs;
-  int64_t kind;
+  int64_t kind, collective;
   FfiSpan what, at;
+  int beside; // run while the program goes on
 } Call;
 int mw_read_call(const FfiFrame *frame, Call *call);
+int mw_read_start(const FfiFrame *frame, Call *call, uint32_t **ticket, int *wanted); // without its result; `wanted`: whether it shall run at all
+int mw_read_wait(const FfiFrame *frame, uint32_t *ticket, Data *out);
 int mw_read_result(const FfiFrame *frame, Data *out);
 
 // collect.c
 typedef int Collective(const Call *call, const Group *group);
 Collective mw_do_all_reduce, mw_do_all_gather, mw_do_reduce_scatter, mw_do_all_to_all, mw_do_permute;
+enum { COLLECTIVES = 5 };
+extern Collective *const mw_collectives[COLLECTIVES]; // by the number that a start names them with
+int mw_result_count(const Call *call, int parts, int64_t *count);
 
 // ping.c: the monitors' questions and answers
 enum { LABEL = 128 };
 typedef struct {
-  int64_t round, sequence;
+  int64_t sequence;
   int32_t inside, patient;
   double elapsed;
   char what[LABEL], at[LABEL];
+} Doing; // in one lane
+typedef struct {
+  int64_t round;
+  Doing lanes[LANES];
 } Status; // of one rank, as it answers a ping
 int mw_pings_start(void);
 void mw_pings_serve(const Status *own);
@@ -101,15 +116,20 @@ int mw_pings_drain(void);
 void mw_pings_end(void);
 
 // blame.c: who holds a collective up, as one message; 0 where no one does
-int mw_blame(const Status *own, int asked, char *text, size_t size);
+int mw_blame(const Status *own, Lane lane, int asked, char *text, size_t size);
 
 // watch.c
 int mw_watch_start(void);
-void mw_watch_enter(const char *what, size_t what_length, const char *at, size_t at_length, int patient);
-void mw_watch_leave(void);
+void mw_watch_enter(Lane lane, FfiSpan what, FfiSpan at, int patient);
+void mw_watch_leave(Lane lane);
 void mw_watch_quiet(void); // no more MPI calls by the monitor; it still sees to it that closing ends
 int mw_watch_drain(void);  // then: takes in what the other monitors have sent
 void mw_watch_end(void);
+
+// beside.c: collectives that are under way while the program goes on
+int mw_beside_start(const Call *call, const Group *group, uint32_t *ticket);
+int mw_beside_wait(uint32_t ticket, const Data *out);
+void mw_beside_end(void);
 
 // leave.c
 int mw_leave(void);

@@ -67,6 +67,7 @@ int mw_open(double limit_seconds) {
 
 int mw_close(void) {
   if (!mw_life.open) return 0;
+  mw_beside_end();
   // All are here before any monitor stops, and every ping is taken in before a peer finalises.
   int failed = mw_barrier(0, "close");
   failed |= mw_store_close();

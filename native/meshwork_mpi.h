@@ -38,6 +38,8 @@ void *mw_store_put(StorePut *args);
 
 // The largest element count given to one MPI call.
 void mw_set_largest(int64_t count);
+// Whether collectives can be under way while a program goes on: 1 where MPI may be called by several threads at once.
+int mw_goes_beside(void);
 // Whether a program's collectives yield the core while they wait: 1, 0, or -1 for "where ranks outnumber cores".
 void mw_set_gentle(int on);
 
@@ -46,6 +48,9 @@ FfiError *mw_all_gather(FfiFrame *frame);
 FfiError *mw_reduce_scatter(FfiFrame *frame);
 FfiError *mw_all_to_all(FfiFrame *frame);
 FfiError *mw_permute(FfiFrame *frame);
+// The same in two: one call begins it, and the other waits for it. All ranks begin them in one order.
+FfiError *mw_start(FfiFrame *frame);
+FfiError *mw_await(FfiFrame *frame);
 FfiError *mw_device(FfiFrame *frame);
 
 #pragma GCC visibility pop

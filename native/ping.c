@@ -85,7 +85,7 @@ const Status *mw_pings_answer(int rank, double *age) {
 int mw_pings_drain(void) {
   MPI_Request request;
   int64_t expected = 0;
-  if (mw_check(MPI_Ireduce_scatter_block(sent, &expected, 1, MPI_INT64_T, MPI_SUM, mw_life.watch, &request), "MPI_Ireduce_scatter_block") || mw_wait(&request, 0)) return 1;
+  if (mw_check(MPI_Ireduce_scatter_block(sent, &expected, 1, MPI_INT64_T, MPI_SUM, mw_life.watch, &request), "MPI_Ireduce_scatter_block") || mw_wait(&request, WAITS_NODE)) return 1;
   const double start = mw_now();
   while (taken < expected && mw_now() - start < 5) take(NULL);
   for (int r = 0; r < mw_life.size; r++) {

@@ -1,4 +1,5 @@
 // How each dtype is reduced: MPI's own operations where they are right, ours for half floats and for maxima that keep NaN.
+#include <pthread.h>
 #include <string.h>
 
 #include "internal.h"
@@ -77,13 +78,15 @@ static MPI_User_function *const functions[FLOATS][KINDS] = {
 static MPI_Op made[FLOATS][KINDS];
 static int is_made[FLOATS][KINDS];
 
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+
 static int own(int type, int kind, MPI_Op *op) {
-  if (!is_made[type][kind]) {
-    if (mw_check(MPI_Op_create(functions[type][kind], 1, &made[type][kind]), "MPI_Op_create")) return 1;
-    is_made[type][kind] = 1;
-  }
+  pthread_mutex_lock(&making);
+  if (!is_made[type][kind]) is_made[type][kind] = !mw_check(MPI_Op_create(functions[type][kind], 1, &made[type][kind]), "MPI_Op_create");
+  const int there = is_made[type][kind];
   *op = made[type][kind];
-  return 0;
+  pthread_mutex_unlock(&making);
+  return !there;
 }
 
 void mw_reductions_free(void) {

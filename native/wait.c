@@ -25,12 +25,20 @@ static const Patience calm = {50e-6, 150e-6, 20e-6, 1e-3};
 // 4 ranks, 2 cores, a step of 2 ms: MPICH 6 (blocking calls: 8 to 30), Open MPI 5 (5); of 0.2 ms: 0.7 (8 to 20) and 0.6 (0.6).
 static const Patience crowd = {0, 3e-3, 5e-6, 100e-6};
 
-int mw_wait(MPI_Request *request, int in_program) {
-  const Patience *p = in_program ? &crowd : &calm;
+// Beside a program the core is the program's: what is under way is looked after now and then.
+static const Patience beside = {0, 0, 20e-6, 100e-6};
+
+_Atomic int mw_awaited = 0;
+
+int mw_wait(MPI_Request *request, Waiter waiter) {
+  const Patience *const patiences[] = {[WAITS_NODE] = &calm, [WAITS_PROGRAM] = &crowd, [WAITS_BESIDE] = &beside};
   const double start = mw_now();
-  double nap = p->first_nap;
+  double nap = patiences[waiter]->first_nap;
   for (;;) {
     int done = 0;
+    // Once the program waits for it, it is the program's own wait.
+    if (waiter == WAITS_BESIDE && mw_awaited > 0) waiter = WAITS_PROGRAM;
+    const Patience *p = patiences[waiter];
     if (mw_check(MPI_Test(request, &done, MPI_STATUS_IGNORE), "MPI_Test")) return 1;
     if (done) return 0;
     const double waited = mw_now() - start;

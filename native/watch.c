@@ -17,35 +17,36 @@ static pthread_t thread;
 static enum { OFF, RUN, QUIET, END } phase = OFF;
 static int settled; // the monitor has seen QUIET and makes no more MPI calls
 static Status own;
-static double since;
+static double since[LANES];
 
-static void label(char *into, const char *text, size_t length) {
-  if (length >= LABEL) length = LABEL - 1;
-  if (length > 0) memcpy(into, text, length);
+static void label(char *into, FfiSpan text) {
+  const size_t length = text.length < LABEL ? text.length : LABEL - 1;
+  if (length > 0) memcpy(into, text.text, length);
   into[length] = 0;
 }
 
-void mw_watch_enter(const char *what, size_t what_length, const char *at, size_t at_length, int patient) {
+void mw_watch_enter(Lane lane, FfiSpan what, FfiSpan at, int patient) {
   pthread_mutex_lock(&lock);
-  own.sequence++;
-  own.inside = 1;
-  own.patient = patient;
-  label(own.what, what, what_length);
-  label(own.at, at, at_length);
-  since = mw_now();
+  Doing *doing = &own.lanes[lane];
+  doing->sequence++;
+  doing->inside = 1;
+  doing->patient = patient;
+  label(doing->what, what);
+  label(doing->at, at);
+  since[lane] = mw_now();
   pthread_mutex_unlock(&lock);
 }
 
-void mw_watch_leave(void) {
+void mw_watch_leave(Lane lane) {
   pthread_mutex_lock(&lock);
-  own.inside = 0;
+  own.lanes[lane].inside = 0;
   pthread_mutex_unlock(&lock);
 }
 
 static Status snapshot(void) {
   pthread_mutex_lock(&lock);
   Status s = own;
-  s.elapsed = s.inside ? mw_now() - since : 0;
+  for (int l = 0; l < LANES; l++) s.lanes[l].elapsed = s.lanes[l].inside ? mw_now() - since[l] : 0;
   pthread_mutex_unlock(&lock);
   return s;
 }
@@ -62,28 +63,36 @@ static int is_first(void) {
   for (int r = 0; r < mw_life.rank; r++) {
     double age = 0;
     const Status *a = mw_pings_answer(r, &age);
-    if (a != NULL && a->inside && a->elapsed + age > mw_life.limit) return 0;
+    for (int l = 0; a != NULL && l < LANES; l++)
+      if (a->lanes[l].inside && a->lanes[l].elapsed + age > mw_life.limit) return 0;
   }
   return 1;
 }
+
+// The lane that has been in its collective for longest.
+static Lane slowest(const Status *s) { return s->lanes[LANE_BESIDE].elapsed > s->lanes[LANE_PROGRAM].elapsed ? LANE_BESIDE : LANE_PROGRAM; }
 
 static void look(void) {
   static enum { CALM, ASKED, RESTING, TURN } stage = CALM;
   static double until;
   static int64_t about;
+  static Lane about_lane;
   static char text[2048];
   const Status s = snapshot();
+  const Lane lane = slowest(&s);
+  const Doing *doing = &s.lanes[lane];
   const double now = mw_now();
   const int pings = mw_life.threads == MPI_THREAD_MULTIPLE;
   if (pings) mw_pings_serve(&s);
-  if (mw_life.limit <= 0 || !s.inside || s.elapsed <= mw_life.limit) {
+  if (mw_life.limit <= 0 || !doing->inside || doing->elapsed <= mw_life.limit) {
     stage = CALM;
     return;
   }
-  if (s.sequence != about || (stage == RESTING && now >= until)) stage = CALM;
-  about = s.sequence;
+  if (doing->sequence != about || lane != about_lane || (stage == RESTING && now >= until)) stage = CALM;
+  about = doing->sequence;
+  about_lane = lane;
   if (!pings) {
-    if (mw_blame(&s, 0, text, sizeof text)) end_job(text);
+    if (mw_blame(&s, lane, 0, text, sizeof text)) end_job(text);
     return;
   }
   if (stage == CALM) {
@@ -91,7 +100,7 @@ static void look(void) {
     stage = ASKED;
     until = now + window();
   } else if (stage == ASKED && (now >= until || mw_pings_missing() == 0)) {
-    const int found = mw_blame(&s, 1, text, sizeof text);
+    const int found = mw_blame(&s, lane, 1, text, sizeof text);
     if (found && is_first()) end_job(text);
     stage = found ? TURN : RESTING;
     until = now + (found ? 3 : window());

@@ -40,7 +40,7 @@ test.each(programs.map(f => [f]))('examples/%s runs', file => {
 })
 
 /** The guides whose blocks are run, and how many of these at least say what they print. */
-const guides = [['language', 8], ['optimizers', 3]] as const
+const guides = [['language', 8], ['optimizers', 3], ['foresight', 0]] as const
 
 test.each(guides)('the guide docs/%s.md runs, and prints what it shows', (name, least) => {
   const shown = shownIn(read(`docs/${name}.md`))
@@ -75,6 +75,19 @@ test.each(sections)('docs/parallelism.md, %s: it runs, prints what it shows, and
   expect(status).toBe(0)
   for (const [i, { code, output }] of shown.entries()) expect(outputs[i], code).toBe(output ?? '')
   expect(mistakes(shown)).toEqual([])
+})
+
+test('of every form of parallelism there is a recipe, a short example and a section', () => {
+  const rows = read('README.md').split('\n').filter(line => /^\|.*\| `[\w-]+` \| \[[\w-]+\]\(examples\/[\w-]+\.ts\) \|$/.test(line))
+  expect(rows.length).toBe(8)
+  const headings = sections.map(([title]) => title.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-'))
+  const linked = rows.flatMap(row => /parallelism\.md#([\w-]+)/.exec(row)?.[1] ?? [])
+  expect(linked.toSorted()).toEqual(headings.toSorted())
+  for (const row of rows) {
+    const [, recipe = '', example = ''] = /\| `([\w-]+)` \| \[([\w-]+)\]/.exec(row) ?? []
+    expect(existsSync(`${root}/recipes/${recipe}.ts`), recipe).toBe(true)
+    expect(read(`examples/${example}.ts`).split('\n').length, example).toBeLessThan(100)
+  }
 })
 
 test('the guide to optimizers names every one of their functions', () => {

@@ -48,7 +48,18 @@ def share_heads(model, parts):
         block.qkv.weight.data = w.view(3, parts, -1, w.shape[1]).transpose(0, 1).reshape(w.shape).contiguous()
 
 
-class Rank:
+class Trained:
+    """What is trained a step at a time, each of them timed."""
+    def steps(self, count):
+        ms, losses = [], []
+        for _ in range(count):
+            start = time.perf_counter()
+            losses.append(self.train())
+            ms.append((time.perf_counter() - start) * 1000)
+        return {'ms': ms, 'losses': losses}
+
+
+class Rank(Trained):
     def open(self, task):
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // dist.get_world_size()))
         folder, c, shape = pathlib.Path(task['folder']), task['config'], task['mesh']
@@ -94,14 +105,6 @@ class Rank:
         total = loss.detach().to_local()
         dist.all_reduce(total, group=self.mesh['batch'].get_group())
         return total.item() / self.mesh['batch'].size()
-
-    def steps(self, count):
-        ms, losses = [], []
-        for _ in range(count):
-            start = time.perf_counter()
-            losses.append(self.train())
-            ms.append((time.perf_counter() - start) * 1000)
-        return {'ms': ms, 'losses': losses}
 
     def close(self):
         return {'liveBuffers': 0}

@@ -1,7 +1,6 @@
 """The peer on four gloo processes: the same step by DDP, FSDP2 or DTensor, as PyTorch has them. It speaks the same lines as ../tiny/peer.py; rank 0 answers."""
 import json
 import pathlib
-import time
 
 import numpy as np
 import torch
@@ -67,7 +66,7 @@ def adamw(params, o):
     return torch.optim.AdamW(groups, lr=o['rate'], betas=(o['beta1'], o['beta2']), eps=o['epsilon'], fused=True)
 
 
-class Rank:
+class Rank(peer.Trained):
     def open(self, form, config, experts, batch, batches, optimizer, folder):
         torch.set_num_threads(1)
         folder, axes = pathlib.Path(folder), form['mesh']
@@ -164,14 +163,6 @@ class Rank:
         if self.parts > 1:
             dist.all_reduce(total, group=None if not self.loss_parallel else self.mesh['data'].get_group())
         return total.item() / self.parts
-
-    def steps(self, count):
-        ms, losses = [], []
-        for _ in range(count):
-            start = time.perf_counter()
-            losses.append(self.train())
-            ms.append((time.perf_counter() - start) * 1000)
-        return {'ms': ms, 'losses': losses}
 
     def close(self):
         del self.model, self.adamw, self.split, self.whole, self.schedule

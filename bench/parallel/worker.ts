@@ -1,18 +1,17 @@
 /** Our side of the section on parallelism, on virtual devices of one process or one on each rank: a request a line on stdin, an answer a line on stdout; rank 0 has both. */
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { mesh } from '../../src/core/mesh.ts'
-import { treeOps } from '../../src/core/tree.ts'
-import { compile, input, MeshArray, openBackend, type Tree } from '../../src/engine/index.ts'
+import { openBackend, type Tree } from '../../src/engine/index.ts'
 import { convNet } from '../../src/models/conv-net.ts'
 import { gpt, llama, llamaSchema, type GptConfig } from '../../src/models/index.ts'
 import type { Model } from '../../src/models/model.ts'
 import { joinJob } from '../../src/runtime/job.ts'
-import { initialise, stateOf, trainStep, type Where } from '../../src/train/program.ts'
-import { optimizerOf, type PlainOptimizer } from '../../test/oracle/cases.ts'
-import { writeArrays } from '../../test/oracle/exchange.ts'
+import type { Where } from '../../src/train/program.ts'
+import type { PlainOptimizer } from '../../test/oracle/cases.ts'
 import { batch, batches, experts, images, sizes, type Compared } from './forms.ts'
 import { answerLines } from '../answers.ts'
+import { openStepper, type Stepper } from '../stepper.ts'
 
 export interface Opening { readonly form: Compared; readonly optimizer: PlainOptimizer; readonly folder: string }
 export type Request = { readonly do: 'open' } & Opening | { readonly do: 'save' } | { readonly do: 'close' } | { readonly do: 'steps'; readonly count: number }
@@ -23,7 +22,6 @@ export interface Answers {
   readonly close: Record<string, never>
 }
 
-const arrays = treeOps((x): x is MeshArray => x instanceof MeshArray, 'an array')
 const processes = await joinJob()
 const backend = await openBackend({ devices: 4, cache: false })
 
@@ -35,24 +33,20 @@ function modelOf({ context, pipeline, model }: Compared): Model<Tree, Tree> {
   return llama(llamaSchema.parse({ ...others, hidden, ...more, tied: true, experts: { ...experts, hidden: hidden / 2, balance: 0 } }), batch) as unknown as Model<Tree, Tree>
 }
 
-async function open({ form, optimizer, folder }: Opening) {
+async function open({ form, optimizer, folder }: Opening): Promise<Stepper> {
   const model = modelOf(form)
   const { mesh: axes, context: _, pipeline: __, model: ___, jax: ____, torch: _____, ...layouts } = form
   const where: Where = { mesh: mesh(axes), ...layouts, backend, dims: model.dims, ...(model.layouts === undefined ? {} : { uses: model.layouts }) }
-  const config = { optimizer: optimizerOf(optimizer), seed: 0, remat: 'all-but-contractions' } as const
-  const train = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0] })
-  using init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
-  const state: unknown = await init(1)
   const given = await Promise.all(Array.from({ length: batches }, async (_, i) => {
     const read = async (name: string): Promise<ArrayBuffer> => new Uint8Array(await readFile(join(folder, `${name}.${i}`))).buffer
     if (form.model === 'images') return { images: new Uint8Array(await read('images')), labels: new Int32Array(await read('labels')) }
     const ids = new Int32Array(await read('batch'))
     return { tokens: ids.subarray(0, ids.length / 2), targets: ids.subarray(ids.length / 2) }
   }))
-  return { folder, train, state, given, at: 0 }
+  return openStepper({ model, where, optimizer, folder, batches: given, remat: 'all-but-contractions' })
 }
-let opened: Awaited<ReturnType<typeof open>> | undefined
-function current(): Awaited<ReturnType<typeof open>> {
+let opened: Stepper | undefined
+function current(): Stepper {
   if (opened === undefined) throw new Error('nothing is open')
   return opened
 }
@@ -64,29 +58,12 @@ const handlers: Handlers = {
     return { runtime: backend.description }
   },
   save: async () => {
-    const { state, folder } = current()
-    const leaves = arrays.flatten((state as { readonly params: unknown }).params)
-    const read = await Promise.all(leaves.map(async ({ path, leaf }) => [path, { shape: leaf.shape.map(d => d.size), data: await leaf.read() as Float32Array }] as const))
-    if (processes.rank === 0) await writeFile(join(folder, 'weights.json'), JSON.stringify(await writeArrays(folder, new Map(read))))
+    await current().save()
     return {}
   },
-  steps: async ({ count }) => {
-    const o = current()
-    const [ms, losses]: [number[], number[]] = [[], []]
-    for (let i = 0; i < count; i++) {
-      const start = performance.now()
-      const { state, metrics } = await o.train(o.state as never, o.given[o.at++ % batches] as never)
-      losses.push(await metrics.loss.item())
-      ms.push(performance.now() - start)
-      for (const m of Object.values(metrics)) m.dispose()
-      o.state = state
-    }
-    return { ms, losses }
-  },
+  steps: ({ count }) => current().steps(count),
   close: () => {
-    const { state, train } = current()
-    for (const { leaf } of arrays.flatten(state)) leaf.dispose()
-    train.dispose()
+    current().close()
     opened = undefined
     return Promise.resolve({})
   },

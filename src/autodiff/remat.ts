@@ -4,6 +4,7 @@
  */
 import { isFloat } from '../core/dtype.ts'
 import { closeOver } from '../graph/close.ts'
+import { converted, unrounded } from '../graph/half-precision.ts'
 import { inputNode } from '../graph/input.ts'
 import { make, rewrite } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, typeOf, withBodies, type Node } from '../graph/node.ts'
@@ -31,8 +32,8 @@ export const remat = <const A extends readonly Tree[], R extends Tree>(f: (...ar
 export function recomputeVjp(n: Node<'recompute'>, g: Cotangents, { wants, pullback }: Wanted): Cotangents {
   const { body, keep } = n.attrs
   const active = body.inputs.filter((p, i) => wants(operand(n, i)) && isFloat(dtypeOf(p)))
-  const flowing = body.outputs.flatMap((y, i) => { const d = g[i]; return d === undefined ? [] : [{ y, d, param: inputNode(`d.y${i}`, 'compute', typeOf(y)) }] })
-  const found = pullback(flowing.map(f => f.y), flowing.map(f => f.param), active, keep)
+  const flowing = body.outputs.flatMap((y, i) => { const d = g[i]; if (d === undefined) return []; const wide = unrounded(d); return [{ y, d: wide, param: inputNode(`d.y${i}`, 'compute', { ...typeOf(y), dtype: dtypeOf(wide) }) }] })
+  const found = pullback(flowing.map(f => f.y), flowing.map(f => converted(f.param, dtypeOf(f.y))), active, keep)
   const backward = found.filter(d => d !== undefined)
 
   // What is kept comes from the forward pass, as more results of it; what is needed of the inputs goes in again.

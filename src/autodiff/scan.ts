@@ -3,7 +3,7 @@
  * not, or should not, recompute. It shares its body's nodes with the loop it came from, so `mergeScans` makes one of both.
  */
 import { hiddenName, names } from '../core/dim.ts'
-import { converted, cotangentIn, sumsIn } from '../graph/half-precision.ts'
+import { converted, cotangentIn, sumsIn, unrounded } from '../graph/half-precision.ts'
 import { inputNode } from '../graph/input.ts'
 import { fullNode, make, rewrite } from '../graph/make.ts'
 import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node, type TensorType } from '../graph/node.ts'
@@ -36,10 +36,12 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback 
   // A carry's cotangent is a sum over all turns that used it: of halves in f32, as those of what all turns share.
   const dCarry = live.map((p, i) => inputNode(`d.carry${i}`, 'compute', summed(p)))
   const ys = body.outputs.map((_, i) => i).filter(i => i >= carries && g[i] !== undefined)
-  const dYs = ys.map(i => inputNode(`d.y${i - carries}`, 'compute', typeOf(body.outputs[i] ?? n)))
+  // What was narrowed on its way to the ys is walked over as it was.
+  const slopes = ys.map(i => unrounded(g[i] ?? n))
+  const dYs = ys.map((i, k) => inputNode(`d.y${i - carries}`, 'compute', { ...typeOf(body.outputs[i] ?? n), dtype: dtypeOf(slopes[k] ?? n) }))
   const roots = [...carryIndex, ...ys].map(i => body.outputs[i] ?? n)
   const wrt = [...active]
-  const found = pullback(roots, [...dCarry.map((d, i) => converted(d, dtypeOf(live[i] ?? d))), ...dYs], wrt, keep)
+  const found = pullback(roots, [...dCarry, ...dYs].map((d, i) => converted(d, dtypeOf(roots[i] ?? d))), wrt, keep)
   const flowing = new Map(wrt.map((p, i) => [p, found[i]]))
   const cotangent = (p: Node): Node | undefined => flowing.get(p)
 
@@ -74,7 +76,7 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback 
     ...dCaptures.map(({ p }) => fullNode(0, shapeOf(p), summed(p).dtype)),
   ]
   const results = scanNodes(
-    over, init, [...stacks, ...n.inputs.slice(carries, capturesFrom), ...ys.map(i => g[i] ?? n)],
+    over, init, [...stacks, ...n.inputs.slice(carries, capturesFrom), ...slopes],
     [...dCarry, ...sums, ...savedParams, ...walkedParams, ...dYs], rewritten, { reverse: !reverse, keepsCollectives: keepsCollectives(keep) },
   )
   const cotangents: (Node | undefined)[] = []

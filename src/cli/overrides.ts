@@ -130,7 +130,7 @@ function meshOf(run: Run, { mesh, ...sizes }: MeshFlags): Fields {
 }
 
 /** Rules in the order given; a dim named twice takes both axes, the first the major one. */
-function layoutOf(text: string, flag: string, now: Run['layout']): Fields {
+export function layoutOf(text: string, flag: string, now: Run['layout']): Fields {
   const layout = new Map<string, string[]>()
   for (const [dim, axis] of pairs(text, flag, 'DIM=AXIS', Object.entries(now).flatMap(([dim, rule]) => [rule].flat().map(axis => `${dim}=${axis}`)).join(',') || 'batch=batch')) layout.set(dim, [...layout.get(dim) ?? [], axis])
   return Object.fromEntries([...layout].map(([dim, axes]) => [dim, axes.length === 1 ? axes[0] : axes]))

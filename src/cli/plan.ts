@@ -6,49 +6,69 @@ import { readPretrained } from '../pretrained/pretrained.ts'
 import { readRunFile } from '../train/folder.ts'
 import { planRun, type PlannedRun } from '../train/planned.ts'
 import type { Run } from '../train/run.ts'
+import { asksForSearch, drawSearch, searched, withDevicesFlag, type AutoFlags } from './auto.ts'
 import { checkRun } from './check.ts'
 import { openOutput } from './output.ts'
 import { pictureNames } from '../draw/pictures.ts'
 import { applyFlags, withLayoutFlags, withMeshFlags, type RunFlags } from './overrides.ts'
-import { pictureOf, writePicture } from './plan-svg.ts'
+import { forecastOn, machineOfFlags, printForecast, printSweep, timelineOf, withHosts, withMachineFlags, type MachineFlags } from './plan-machine.ts'
+import { pictureOf, planPicture, timelineName, writePicture } from './plan-svg.ts'
 import { drawDifference, drawPlanned, drawTensors } from './plan-picture.ts'
 import { runOfModel } from './pretrained-run.ts'
 import { loadRecipe } from './recipes.ts'
 import { savedRun } from './saved-run.ts'
 
-interface Flags extends RunFlags { readonly json?: boolean; readonly tensors?: boolean; readonly diff?: string; readonly svg?: string; readonly picture?: string; readonly tensor?: string }
+interface Flags extends RunFlags, MachineFlags, AutoFlags { readonly json?: boolean; readonly tensors?: boolean; readonly diff?: string; readonly picture?: string; readonly tensor?: string }
 
 /** What says how a run is laid out, in this command's line and in what it is compared with. */
 const withPlanFlags = (command: Command): Command => withLayoutFlags(withMeshFlags(command))
   .option('--set <key=value...>', 'any field of the run, such as batch=1024, remat=everything or precision.compute=bf16')
 
-export const planCommand = (): Command => withPlanFlags(new Command('plan')
+export const planCommand = (): Command => withDevicesFlag(withMachineFlags(withPlanFlags(new Command('plan')
   .description('Print what a training step takes on each device and what it sends, without devices: memory, operations, collectives.')
-  .argument('[recipe]', 'what `meshwork train` takes, a run folder, or a model\'s folder in Hugging Face\'s layout', 'gpt-tiny'))
+  .argument('[recipe]', 'what `meshwork train` takes, a run folder, or a model\'s folder in Hugging Face\'s layout', 'gpt-tiny'))))
+  .option('--auto', 'search the mesh and the layout that take least time on --machine, under its memory; rules of --layout stay')
   .option('--tensors', 'how each tensor lies, too, and what the memory is full of at its peak')
   .option('--diff <flags>', 'the same with other flags, line by line beside it: --diff \'--mesh batch=4\'')
   .option('--json', 'print one JSON object; with --diff one line for each plan')
-  .option('--svg <file>', 'write a picture of it there, and print nothing else')
-  .option('--picture <name>', `which one: ${pictureNames.join(', ')} (mesh)`)
+  .option('--svg <file>', 'draw it there, too: the picture that --picture names, or a sweep\'s curves')
+  .option('--picture <name>', `which one: ${pictureNames.join(', ')} (mesh); with --machine also ${timelineName} (${timelineName})`)
   .option('--tensor <path>', 'in the picture of the mesh, which part of this tensor lies where')
   .addHelpText('after', `
 Examples:
   $ npx meshwork plan gpt-tiny --batch 2 --model 2
   $ npx meshwork plan gpt-1t --mesh batch=16,model=16,stage=4 --json
   $ npx meshwork plan gpt-tiny --batch 4 --params embed=batch --tensors
+  $ npx meshwork plan gpt-1t --machine 8xh100 --hosts 128 --price 2.5 --svg step.svg
+  $ npx meshwork plan gpt-tiny --machine 8xh100 --sweep batch=8,16,32
+  $ npx meshwork plan gpt-1t --auto --machine 8xh100 --hosts 128
+  $ npx meshwork plan gpt-tiny --auto --devices 8 --layout auto,heads=model
   $ npx meshwork plan gpt-tiny --batch 2 --model 2 --diff '--mesh batch=4 --layout batch=batch'
   $ npx meshwork plan gpt-tiny --batch 2 --model 2 --svg mesh.svg --picture mesh --tensor params.blocks.up
 
 Bytes and operations are of one device, and of one step. The same line with "train" in the place of "plan" trains.`)
-  .action(async (name: string, flags: Flags) => {
+  .action(async (name: string, given: Flags) => {
     const run = await runOf(name)
     const output = openOutput()
-    const picture = pictureOf(flags)
+    const picture = pictureOf(given)
+    if (asksForSearch(given)) {
+      if (given.svg !== undefined) throw new UsageError({ code: 'flag', what: '--svg draws one plan, and a search makes many', fix: 'search first, then draw the line that it finds' })
+      const { found, machine } = await searched(run, given, output)
+      if (given.json === true) return output.print(JSON.stringify(found))
+      for (const line of drawSearch(run, found, machine)) output.print(line)
+      return
+    }
+    const machine = await machineOfFlags(given)
+    if (machine !== undefined && given.sweep !== undefined) return printSweep(run, given, machine, f => ({ run: applyFlags(run, f), planned: plannedWith(run, f) }), output)
+    const flags = machine === undefined ? given : withHosts(run, given, machine, given.hosts)
     const planned = plannedWith(run, flags)
-    if (picture !== undefined) return writePicture(applyFlags(run, flags), planned, picture)
     if (flags.diff === undefined) {
-      if (flags.json === true) return output.print(JSON.stringify(jsonOf(planned, flags)))
-      for (const line of [...drawPlanned(applyFlags(run, flags), planned), ...(flags.tensors === true ? drawTensors(planned) : [])]) output.print(line)
+      const changed = applyFlags(run, flags)
+      const forecasted = machine === undefined ? undefined : forecastOn(changed, planned, machine, flags)
+      if (picture !== undefined) await writePicture(picture.file, forecasted !== undefined && picture.name === timelineName ? timelineOf(changed, planned, forecasted) : planPicture(changed, planned, picture))
+      if (flags.json === true) return output.print(JSON.stringify({ ...jsonOf(planned, flags), ...(forecasted === undefined ? {} : { predicted: forecasted.predicted }) }))
+      for (const line of [...drawPlanned(changed, planned), ...(flags.tensors === true ? drawTensors(planned) : [])]) output.print(line)
+      if (forecasted !== undefined) printForecast(forecasted, planned, output)
       return
     }
     const other = plannedWith(run, { ...flags, ...otherFlags(flags.diff) })

@@ -10,6 +10,7 @@ import { interrupts } from './interrupt.ts'
 import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
 import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
+import { keysIn } from './serve-flags.ts'
 import type { AdapterFlags } from './served-adapters.ts'
 import { closedModel, requireTogether, type ClosedModel, type OpenModel } from './served-models.ts'
 import { withWritingFlags, type WrittenFlags } from './written-model.ts'
@@ -17,9 +18,6 @@ import { withWritingFlags, type WrittenFlags } from './written-model.ts'
 interface Flags extends WrittenFlags, AdapterFlags {
   readonly host: string; readonly port: string; readonly name?: string; readonly atOnce: string; readonly queue: string; readonly drain: string; readonly deadline: string; readonly watch?: boolean; readonly allowAnonymous?: boolean; readonly plugin: string; readonly backend?: string; readonly json?: boolean
 }
-
-/** Keys are no flags: whoever looks at the list of processes would see them. */
-export const keysIn = (env: NodeJS.ProcessEnv): string[] => (env['MESHWORK_API_KEYS'] ?? '').split(',').map(k => k.trim()).filter(k => k !== '')
 
 export const serveCommand = (): Command => withDeviceFlags(withMeshFlags(withWritingFlags(new Command('serve')
   .description('Answer over HTTP as OpenAI\'s API has it: chats and completions, streamed or whole, many at once, the model split over the mesh.')

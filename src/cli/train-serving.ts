@@ -1,5 +1,4 @@
 /** Answers from a run while it trains: between two steps the devices write with the weights that the last one left. */
-import type { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import { compile, mapTree, type Arrays, type Tree } from '../engine/index.ts'
 import { isWritingModel, type WritingModel } from '../models/index.ts'
@@ -12,12 +11,7 @@ import type { Session } from '../train/session.ts'
 import { formatDuration } from './format.ts'
 import type { Output } from './output.ts'
 import { wholeNumber } from './overrides.ts'
-
-export interface ServeFlags { readonly serve?: boolean; readonly port: string; readonly host: string }
-export const withServeFlags = (command: Command): Command => command
-  .option('--serve', 'answer over HTTP from the run\'s own weights, between its steps, as `meshwork serve` does')
-  .option('--host <address>', 'of --serve and --page: what is listened on; beyond this machine --serve wants keys, in MESHWORK_API_KEYS, and --page a token', '127.0.0.1')
-  .option('--port <n>', 'of --serve: the port; 0 for any that is free', '8000')
+import type { ServeFlags } from './serve-flags.ts'
 
 /** What a run's training has beside it. */
 export interface Beside {

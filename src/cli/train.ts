@@ -2,13 +2,15 @@
 import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import type { Run } from '../train/run.ts'
+import { asksForSearch, recipeLine, searched, withDevicesFlag, type AutoFlags } from './auto.ts'
+import { openOutput } from './output.ts'
 import { applyFlags, withLayoutFlags, type RunFlags } from './overrides.ts'
 import { loadRecipe } from './recipes.ts'
 import { trainRun, withTrainingFlags, type TrainingFlags } from './training.ts'
 
-interface Flags extends RunFlags, TrainingFlags { readonly resume?: string; readonly initFrom?: string; readonly only?: readonly string[]; readonly except?: readonly string[] }
+interface Flags extends RunFlags, TrainingFlags, AutoFlags { readonly resume?: string; readonly initFrom?: string; readonly only?: readonly string[]; readonly except?: readonly string[] }
 
-export const trainCommand = (): Command => withTrainingFlags(withLayoutFlags(new Command('train')
+export const trainCommand = (): Command => withDevicesFlag(withTrainingFlags(withLayoutFlags(new Command('train')
   .description('Train a model and write its run folder; with the folder of an interrupted run, go on with it.')
   .argument('[recipe]', 'a recipe\'s name, or a .ts file that exports a run', 'gpt-tiny')
   .option('--steps <n>', 'training steps')
@@ -18,7 +20,7 @@ export const trainCommand = (): Command => withTrainingFlags(withLayoutFlags(new
   .option('--resume <path>', 'start from a checkpoint of another run, with its slots, step and place in the data')
   .option('--init-from <path>', 'start from weights: a file, a folder in Hugging Face\'s layout, a run')
   .option('--only <name...>', 'of --init-from: the parameters to load; * stands for any characters')
-  .option('--except <name...>', 'of --init-from: those not to load')))
+  .option('--except <name...>', 'of --init-from: those not to load'))))
   .addHelpText('after', `
 Examples:
   $ npx meshwork train gpt-tiny --batch 2 --model 2
@@ -28,11 +30,18 @@ Examples:
   $ mpirun -n 4 npx meshwork train gpt-tiny --batch 2 --model 2
   $ npx meshwork train my-recipe.ts --mesh replica=2,model=2 --layout batch=replica,hidden=model
   $ npx meshwork train gpt-tiny --batch 2 --params embed=batch                parameters rest in parts (FSDP)
+  $ npx meshwork train gpt-tiny --mesh auto --layout auto --devices 4         laid as the search finds best for this machine
   $ npx meshwork train gpt-tiny --model 2 --set layouts.residual.seq=model    sequence parallelism
 
 Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint and the run, and exits with 130 (143, 129); a second one quits at once.`)
   .action(async (name: string, flags: Flags) => {
     const { run, recipe } = await loadRecipe(name)
+    if (asksForSearch(flags)) {
+      const output = openOutput()
+      const laid = await searched(run, flags, output)
+      output.note(`laid as the search found: ${recipeLine(laid.found)}`)
+      return trainRun(begun(laid.run, flags), flags, { recipe, resume: flags.resume })
+    }
     await trainRun(begun(applyFlags(run, flags), flags), flags, { recipe, resume: flags.resume })
   })
 

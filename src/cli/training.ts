@@ -3,13 +3,9 @@ import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { isPart } from '../core/configurable.ts'
 import { UsageError } from '../core/errors.ts'
-import { anyOf, leadersFirst, openBackend, type Backend } from '../engine/index.ts'
+import { anyOf, leadersFirst, openBackend } from '../engine/index.ts'
 import { isLanguageModel } from '../models/index.ts'
-import { led } from '../serve/turns.ts'
-import { writeText } from '../serve/generate.ts'
-import { openAnswering } from '../serve/open.ts'
 import { checkFolder, type FolderChoice } from '../train/folder.ts'
-import { readPretrained } from '../pretrained/pretrained.ts'
 import { meshOfRun, modelOf, type Run } from '../train/run.ts'
 import { checkBeginning } from '../train/start.ts'
 import { train } from '../train/train.ts'
@@ -17,7 +13,7 @@ import { Journal } from '../train/journal.ts'
 import { checkRun } from './check.ts'
 import { checkData } from './data-files.ts'
 import { dryRun } from './dry-run.ts'
-import { shellPath, shellWord, visible } from './format.ts'
+import { shellPath, shellWord } from './format.ts'
 import { interrupts, type Interrupts } from './interrupt.ts'
 import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
 import type { Output } from './output.ts'
@@ -25,10 +21,8 @@ import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { pageAddress, tokenOf } from './page-flags.ts'
 import { openPage, type PageStart } from './page-thread.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
-import { generatingOf } from './pretrained-run.ts'
 import { trainingProgress } from './progress.ts'
-import { keysIn } from './serve.ts'
-import { servingBeside, withServeFlags, type ServeFlags } from './train-serving.ts'
+import { keysIn, withServeFlags, type ServeFlags } from './serve-flags.ts'
 
 export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean; readonly serve?: boolean; readonly host: string; readonly port: string; readonly page?: boolean; readonly pagePort: string; readonly token?: string }
 
@@ -82,7 +76,8 @@ async function runTraining({ run, recipe, resume, devices, out, plugin, json, se
     output.print(`page           ${pageAddress(page.url, shown?.token)}`)
     if (json) tell({ type: 'page', url: page.url })
   }
-  const beside = serve === undefined ? undefined : servingBeside(run, serve, { output, keys: keysIn(process.env), say: event => { if (json) tell(event) } })
+  // What answers, and what writes the sample, is loaded when it is wanted: it is as much as what trains.
+  const beside = serve === undefined ? undefined : (await import('./train-serving.ts')).servingBeside(run, serve, { output, keys: keysIn(process.env), say: event => { if (json) tell(event) } })
   try {
     const result = await train(run, {
       backend, out, recipe, resume, signal: stops.signal, beside: beside?.open,
@@ -99,6 +94,7 @@ async function runTraining({ run, recipe, resume, devices, out, plugin, json, se
     const drawn = sound && writesText(run)
     if (!sound) output.note(`warning: the held-out loss is ${result.evalLoss}: from these weights no text can be drawn`)
     else if (drawn && !await anyOf(backend.processes, 'whether to stop', stops.code !== undefined || result.stopped)) {
+      const { sample } = await import('./sample.ts')
       const text = await sample(run, result.folder, backend, output, stops.signal)
       const told = { type: 'sample', step: result.steps, prompt: run.sample.prompt, text } as const
       if (json) tell(told)
@@ -120,24 +116,3 @@ async function runTraining({ run, recipe, resume, devices, out, plugin, json, se
 /** Whether a sample can be drawn of what a run has learnt: it is a GPT that predicts text, not answers in chats, token after token. */
 const writesText = ({ model, data }: Run): boolean => isPart<unknown, never>(model) && model.kind.name === 'gpt' && isPart<unknown, never>(data) && data.kind.name === 'text' && (data.config as { readonly chat?: object }).chat === undefined
   && (model.config as { readonly attention?: string }).attention === 'causal'
-
-async function sample(run: Run, folder: string, backend: Backend, output: Output, signal: AbortSignal): Promise<string> {
-  output.status('writing a sample')
-  const from = await generatingOf(await readPretrained(folder), run)
-  const { answering, turns, close } = await openAnswering(from, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, requests: 1 })
-  let text = ''
-  try {
-    output.print('')
-    output.write(run.sample.prompt)
-    await led(turns, backend.processes, async () => {
-      for await (const piece of writeText(answering, from.tokenizer, { ...run.sample, seed: run.seed, signal })) {
-        text += piece
-        output.write(visible(piece))
-      }
-    })
-    output.print('\n')
-    return text
-  } finally {
-    await close()
-  }
-}

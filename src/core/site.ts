@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 /** Built code names its frames by the sources where source maps are on, else as it lies in dist/. */
 const source = (file: string): string => file.replace('/dist/src/', '/src/')
 const ours = [
-  'core', 'io', 'graph', 'autodiff', 'partition', 'autolayout', 'stablehlo', 'runtime', 'engine', 'nn', 'parallel', 'optim', 'data', 'checkpoint', 'train', 'serve', 'cli',
+  'core', 'io', 'machine', 'graph', 'autodiff', 'partition', 'autolayout', 'stablehlo', 'runtime', 'engine', 'nn', 'parallel', 'optim', 'calibrate', 'data', 'checkpoint', 'train', 'serve', 'cli',
 ].map(folder => source(`${root}${folder}/`))
 
 /** Frames name files by path or by URL. */

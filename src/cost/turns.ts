@@ -8,10 +8,11 @@ import { reference } from '../graph/reference/table.ts'
 import type { Value } from '../graph/reference/values.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
 
-type Counts = ReadonlyMap<LocalNode, number>
+/** How often each body runs: the program's own once, those of its loops and choices as it comes to them. */
+export type Runs = ReadonlyMap<LocalBody, number>
 /** What is known of a body's values before the program runs. */
 type Known = Map<LocalNode, Value>
-interface Ran { readonly counts: Counts; readonly outputs: readonly (Value | undefined)[] }
+interface Ran { readonly runs: Runs; readonly outputs: readonly (Value | undefined)[] }
 
 /** What a choice whose predicate is not known is decided by: the branch whose ops weigh more counts. */
 export type Weight = (n: LocalNode) => number
@@ -36,13 +37,26 @@ function computed(n: LocalNode, known: Known): Value | undefined {
 
 /** Whether the number of turns of a loop in it is computed, as that of a loop over the blocks of attention that something is seen of. */
 export const hasOpenLoop = (body: LocalBody): boolean => reachable(body.outputs).some(n => n.op === 'while' || bodiesOf(n).some(hasOpenLoop))
-const weightOf = ({ counts }: Ran, weight: Weight): number => [...counts].reduce((sum, [n, times]) => sum + times * weight(n), 0)
+
+/** Every op of the program, and how often it runs in all: one that is in several bodies as often as all of these do. Assumed is what `runsOf` assumes. */
+export function turnsOf(program: LocalBody, weight: Weight): ReadonlyMap<LocalNode, number> {
+  const counts = new Map<LocalNode, number>()
+  for (const [body, times] of runsOf(program, weight)) for (const n of reachable(body.outputs)) counts.set(n, (counts.get(n) ?? 0) + times)
+  return counts
+}
 
 /**
- * Every op of the program, and how often it runs. What depends on what the program is given is assumed: a loop whose condition does so runs once, and of a choice
+ * Every body of the program, and how often it runs. What depends on what the program is given is assumed: a loop whose condition does so runs once, and of a choice
  * the branch that weighs more.
  */
-export function turnsOf(program: LocalBody, weight: Weight): Counts {
+export function runsOf(program: LocalBody, weight: Weight): Runs {
+  const weights = new Map<LocalBody, number>()
+  const weightIn = (body: LocalBody): number => {
+    const found = weights.get(body) ?? reachable(body.outputs).reduce((sum, n) => sum + weight(n), 0)
+    weights.set(body, found)
+    return found
+  }
+  const weightOf = ({ runs }: Ran): number => [...runs].reduce((sum, [body, times]) => sum + times * weightIn(body), 0)
   const open = new Map<LocalBody, boolean>()
   const isOpen = (body: LocalBody): boolean => {
     const found = open.get(body) ?? hasOpenLoop(body)
@@ -61,13 +75,12 @@ export function turnsOf(program: LocalBody, weight: Weight): Counts {
     return found
   }
   const walk = (body: LocalBody, known: Known): Ran => {
-    const counts = new Map<LocalNode, number>()
-    const add = (more: Counts, times = 1): void => { for (const [n, k] of more) counts.set(n, (counts.get(n) ?? 0) + k * times) }
+    const runs = new Map<LocalBody, number>([[body, 1]])
+    const add = (more: Runs, times = 1): void => { for (const [b, k] of more) runs.set(b, (runs.get(b) ?? 0) + k * times) }
     const results = new Map<LocalNode, readonly (Value | undefined)[]>()
     // Nothing asks for numbers where every loop has a known length.
     const asked = isOpen(body) || known.size > 0
     for (const n of reachable(body.outputs)) {
-      counts.set(n, (counts.get(n) ?? 0) + 1)
       const given = n.inputs.map(i => known.get(i))
       let value = n.op === 'project' ? results.get(n.inputs[0] ?? n)?.[n.attrs.index] : known.get(n) ?? (asked ? computed(n, known) : undefined)
       if (n.op === 'scan') results.set(n, scan(n, given, add))
@@ -76,20 +89,20 @@ export function turnsOf(program: LocalBody, weight: Weight): Counts {
         const branches = [n.attrs.yes, n.attrs.no].map(b => run(b, given.slice(1)))
         const [yes, no] = branches
         const predicate = first(given[0])
-        const taken = yes === undefined || no === undefined ? undefined : predicate !== undefined ? (predicate !== 0 ? yes : no) : weightOf(no, weight) > weightOf(yes, weight) ? no : yes
-        if (taken !== undefined) add(taken.counts)
+        const taken = yes === undefined || no === undefined ? undefined : predicate !== undefined ? (predicate !== 0 ? yes : no) : weightOf(no) > weightOf(yes) ? no : yes
+        if (taken !== undefined) add(taken.runs)
         if (taken !== undefined && predicate !== undefined) results.set(n, taken.outputs)
-      } else for (const inside of bodiesOf(n)) add(run(inside, given).counts)
+      } else for (const inside of bodiesOf(n)) add(run(inside, given).runs)
       value ??= n.op === 'project' ? undefined : results.get(n)?.[0]
       if (value !== undefined) known.set(n, value)
     }
-    return { counts, outputs: body.outputs.map(o => known.get(o)) }
+    return { runs, outputs: body.outputs.map(o => known.get(o)) }
   }
-  type Add = (more: Counts, times?: number) => void
+  type Add = (more: Runs, times?: number) => void
   const scan = (n: LocalNode<'scan'>, given: readonly (Value | undefined)[], add: Add): readonly (Value | undefined)[] => {
     const { body, over, carries, xs, reverse } = n.attrs
     if (!isOpen(body)) {
-      add(run(body, []).counts, over.size)
+      add(run(body, []).runs, over.size)
       return []
     }
     let carried = given.slice(0, carries)
@@ -99,8 +112,8 @@ export function turnsOf(program: LocalBody, weight: Weight): Counts {
         const length = v === undefined ? 0 : v.data.length / over.size
         return v === undefined ? undefined : { shape: v.shape.slice(1), dtype: v.dtype, data: v.data.slice(i * length, (i + 1) * length) }
       })
-      const { counts, outputs } = run(body, [...carried, ...walked, ...given.slice(carries + xs)])
-      add(counts)
+      const { runs, outputs } = run(body, [...carried, ...walked, ...given.slice(carries + xs)])
+      add(runs)
       carried = outputs.slice(0, carries)
     }
     return carried
@@ -112,13 +125,13 @@ export function turnsOf(program: LocalBody, weight: Weight): Counts {
       const goes = run(condition, [...carried, ...given.slice(carries)])
       const on = first(goes.outputs[0])
       if (on === 0) return carried
-      const { counts, outputs } = run(body, [...carried, ...given.slice(carries)])
-      add(counts)
-      add(goes.counts)
+      const { runs, outputs } = run(body, [...carried, ...given.slice(carries)])
+      add(runs)
+      add(goes.runs)
       if (on === undefined) return []
       carried = outputs.slice(0, carries)
     }
     return []
   }
-  return run(program, []).counts
+  return run(program, []).runs
 }

@@ -17,7 +17,7 @@ import { collectives, type Collective } from '../partition/collectives.ts'
 import type { LocalGraph, Placement } from '../partition/local.ts'
 import { partition } from '../partition/partition.ts'
 import type { Wire } from '../partition/passes/wire.ts'
-import type { Backend, MemoryStats } from '../runtime/backend.ts'
+import type { Backend, CompileRequest, Executable, MemoryStats, TracedExecutable } from '../runtime/backend.ts'
 import { emit } from '../stablehlo/emit.ts'
 import { argumentsOf, type Leaf } from './arguments.ts'
 import { bytesOn, MeshArray, present } from './array.ts'
@@ -117,8 +117,8 @@ export function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A)
 /** The graph of a function that is compiled: pruned, and with what is computed again in its place. @throws DimError as `compile` */
 export const graphOf = <A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Graph => trace(f, args).graph
 
-/** `devicesAs` is how the text names devices, and `kernels` whether it calls our own: as the backend that will run it does. */
-export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly kernels?: boolean }
+/** `devicesAs` is how the text names devices, `overlaps` whether collectives are under way while they compute, and `kernels` whether it calls our own: as the backend that will run it does. */
+export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
 export const plan = <const A extends readonly Tree[], R extends Tree, N extends string = string>(
@@ -138,7 +138,7 @@ export function planTraced<const A extends readonly Tree[], R extends Tree, N ex
   let text: string | undefined
   return {
     graph, local, collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donations: pairs, result,
-    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, kernels: options.kernels === true }) },
+    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, overlaps: options.overlaps === true, kernels: options.kernels === true }) },
   }
 }
 
@@ -150,6 +150,26 @@ export function planTraced<const A extends readonly Tree[], R extends Tree, N ex
 export async function compile<const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
 ): Promise<Program<A, R>> {
+  const { request, program } = await prepared(f, args, options)
+  return program(await options.backend.compile(request))
+}
+
+/** A program that tells when its parts run. */
+export interface TracedProgram<A extends readonly Tree[], R extends Tree> extends Program<A, R>, Pick<TracedExecutable, 'parts' | 'record'> {}
+
+/** As `compile`: the same program, made of the same parts, each of which says when it begins and when it ends. @throws PluginError also where the backend cannot tell */
+export async function compileTraced<const A extends readonly Tree[], R extends Tree, N extends string = string>(
+  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+): Promise<TracedProgram<A, R>> {
+  const { request, program } = await prepared(f, args, options)
+  const executable = await options.backend.traced(request)
+  return Object.assign(program(executable), { parts: executable.parts, record: (work: () => Promise<void>) => executable.record(work) })
+}
+
+/** All stages but the last, checked against the backend; and what makes a program of what that one compiles. */
+async function prepared<const A extends readonly Tree[], R extends Tree, N extends string>(
+  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+): Promise<{ readonly request: CompileRequest; readonly program: (executable: Executable) => Program<A, R> }> {
   const { mesh, backend } = options
   if (mesh.size > backend.deviceCount) {
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
@@ -158,28 +178,30 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
     throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
   const kernels = options.batchInvariant === true && await backend.kernels()
-  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, kernels })
+  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, overlaps: backend.overlaps === true, kernels })
   options.onPlan?.(planned)
   const donated = [...planned.donations.keys()]
-  const executable = await backend.compile({ text: planned.text, devices: mesh.size, donated })
   const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))
   const inputs = planned.inputs.map(i => ({ ...i, fitting: new WeakSet<Placement>() }))
   const expected = { inputs, form: tensors.formOf(args), donated: new Set(donated), mesh, backend }
   const form = tensors.formOf(result)
-  const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
-    const here = new Error()
-    const at = (): ReturnType<typeof siteOf> => siteOf(here)
-    const args = argumentsOf(given, expected, at)
-    try {
-      const out = await executable.execute(args.buffers, { at })
-      args.accepted()
-      const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
-      await collected()
-      return build(form, arrays) as Arrays<R>
-    } finally {
-      args.release()
+  const program = (executable: Executable): Program<A, R> => {
+    const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
+      const here = new Error()
+      const at = (): ReturnType<typeof siteOf> => siteOf(here)
+      const args = argumentsOf(given, expected, at)
+      try {
+        const out = await executable.execute(args.buffers, { at })
+        args.accepted()
+        const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
+        await collected()
+        return build(form, arrays) as Arrays<R>
+      } finally {
+        args.release()
+      }
     }
+    const dispose = (): void => executable.dispose()
+    return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
   }
-  const dispose = (): void => executable.dispose()
-  return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
+  return { request: { text: planned.text, devices: mesh.size, donated }, program }
 }

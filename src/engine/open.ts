@@ -43,7 +43,7 @@ export async function openBackend({ devices, plugin = 'cpu', cache, client, back
   if (native === undefined) return openPjrt({ ...options, devices: devices ?? 1 })
   const { MpiBackend } = await import('../runtime/mpi/backend.ts')
   const among = { inTurn: <T>(work: () => Promise<T>) => processes.inTurn(work), node: { id: processes.rank, count: processes.count }, store: native.store }
-  return new MpiBackend(await openPjrt({ ...options, ...among, devices: 1, handlers: native.handlers, threads: threadsPerRank(native.onHost) }), processes)
+  return new MpiBackend(await openPjrt({ ...options, ...among, devices: 1, handlers: native.handlers, threads: threadsPerRank(native.onHost) }), processes, native.overlaps)
 }
 
 /** Ranks of one host share its cores, unless the launcher has bound them: then the affinity says it already. */

@@ -2,7 +2,7 @@
 import { mkdir, readFile, readlink, symlink, unlink } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, relative } from 'node:path'
-import { listFiles, modelInfo, type ListFileEntry } from '@huggingface/hub'
+import type { ListFileEntry } from '@huggingface/hub'
 import { z } from 'zod'
 import { FileError, MeshworkError, UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
@@ -10,6 +10,9 @@ import { cannotWrite, isSystemError, writeFileAtomic } from '../io/atomic.ts'
 import { disk } from '../io/files.ts'
 import { withLock } from '../io/lock.ts'
 import { download, isRight, type Download, type Sum } from './hub-file.ts'
+
+/** Loaded when a server is asked: most commands ask none. */
+const client = () => import('@huggingface/hub')
 
 export interface HubOptions {
   /** A branch, a tag or a commit; `main` unless said. */
@@ -108,6 +111,7 @@ async function fetched(id: string, folder: string, revision: string, options: Hu
   if (before === undefined) {
     const listed: ListFileEntry[] = []
     try {
+      const { listFiles } = await client()
       for await (const entry of listFiles({ ...common, repo: { type: 'model', name: id }, revision: commit, recursive: true })) if (entry.type === 'file') listed.push(entry)
     } catch (cause) {
       throw explained(id, revision, cause)
@@ -133,6 +137,7 @@ async function fetched(id: string, folder: string, revision: string, options: Hu
 
 async function commitOf(id: string, revision: string, common: { readonly hubUrl: string; readonly fetch: typeof fetch }): Promise<string> {
   if (/^[0-9a-f]{40}$/.test(revision)) return revision
+  const { modelInfo } = await client()
   const info = await modelInfo({ ...common, name: id, revision, additionalFields: ['sha'] }).catch((cause: unknown) => { throw explained(id, revision, cause) })
   const { sha } = info as { readonly sha?: unknown }
   if (typeof sha === 'string' && /^[0-9a-f]{40}$/.test(sha)) return sha

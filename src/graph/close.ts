@@ -4,9 +4,9 @@ import { rewrite } from './make.ts'
 import { operand, reachable, shapeOf, typeOf, type Node } from './node.ts'
 import type { Graph } from './ops.ts'
 
-// Whether a node depends on no input at all: it follows from the node alone.
 const independent = new WeakMap<Node, boolean>()
-function isIndependent(root: Node): boolean {
+/** Whether a node depends on no input at all. */
+export function isIndependent(root: Node): boolean {
   for (const n of reachable([root], m => !independent.has(m))) {
     if (!independent.has(n)) independent.set(n, n.op !== 'input' && n.inputs.every(i => independent.get(i) === true))
   }

@@ -16,6 +16,15 @@ export function converted(n: Node, dtype: DType): Node {
 /** A cotangent in another dtype. Where it was narrowed on its way, the wide one is taken, so that gradients are not rounded to half precision in between. */
 export const cotangentIn = (g: Node, dtype: DType): Node => (g.op === 'convert' && dtypeOf(operand(g, 0)) === dtype ? operand(g, 0) : converted(g, dtype))
 
+/** A cotangent as it was before it was narrowed to half precision, where that is the last that was done to it. */
+export const unrounded = (g: Node): Node => (g.op === 'convert' && isHalf(dtypeOf(g)) && dtypeOf(operand(g, 0)) === sumsIn(dtypeOf(g)) ? operand(g, 0) : g)
+
+/**
+ * What `f` makes of a cotangent by moving its elements: one that was narrowed moves as it was, and is narrowed again. So what meets another cotangent, or travels from one turn of a loop
+ * to the next, is rounded once, where it is used.
+ */
+export const moved = (g: Node, f: (g: Node) => Node): Node => converted(f(unrounded(g)), dtypeOf(g))
+
 /**
  * What `f` makes of nodes of one dtype: half-precision ones are widened to f32, and what comes of it is narrowed again. On a mesh addends are
  * reduced between the two, so that the result is rounded once whatever the mesh; where contractions of widened operands are

@@ -92,7 +92,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   const loss = (p: GptWeights, { targets, ...unordered }: GptBatch & Inputs, key?: Key): Outcome => {
     const given = order.inputs(unordered)
     const drawn = config.dropout > 0 || attentionDropout > 0 ? key : undefined
-    return layers.loss(entering(p, given, drawn), stackedOf(p), inWindow(given, drawn), { targets: order.targets(targets) }, (x, { targets }) => nextTokenLoss(logitsOf(p, norm(x, p.norm)), d.vocab, targets, { masked, training: key !== undefined }))
+    return layers.loss(() => entering(p, given, drawn), stackedOf(p), inWindow(given, drawn), { targets: order.targets(targets) }, (x, { targets }) => nextTokenLoss(logitsOf(p, norm(x, p.norm)), d.vocab, targets, { masked, training: key !== undefined }))
   }
   const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
   const made: Gpt<GptBatch & Partial<Extras>> = {

@@ -107,8 +107,10 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   type State = { readonly x: Stream; readonly carried: Tree }
   /** What enters the layers, what each of them is given, and one of them. */
   const walking = <C extends Tree>(p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined, { visible, through, writing = false }: Omit<Memory<C>, 'carried'>) => {
-    const rows = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
-    const embedded = drop((c.embedScale === 1 ? rows : rows.mul(c.embedScale)).cast(compute), key, 0)
+    const embedded = (): Stream => {
+      const rows = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
+      return drop((c.embedScale === 1 ? rows : rows.mul(c.embedScale)).cast(compute), key, 0)
+    }
     const { kinds, anglesOf } = turning(c, d, layers, positions ?? iota(d.seq))
     const windowOf = (layer: number): number => (c.window === undefined || c.unwindowed.includes(layer) ? everything : c.window)
     const windows = layers.differing(windowOf)
@@ -140,7 +142,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   /** All layers, one after another. */
   const walk = <C extends Tree>(p: LlamaWeights, given: Inputs, key: Key | undefined, { carried, ...memory }: Memory<C>): { readonly states: Stream; readonly carried: C; readonly usage: Tree } => {
     const { embedded, stackedIn, step } = walking(p, given, key, memory)
-    let [state, usage]: [State, Tree] = [{ x: embedded, carried }, {}]
+    let [state, usage]: [State, Tree] = [{ x: embedded(), carried }, {}]
     for (const part of stagesOf(c)) {
       if (c.pipeline !== undefined) state = layers.walk(state, stackedIn(part), (now, layer) => step(now, layer)[0])
       else [state, usage] = scan({ name: 'layers', size: part.size }, state, stackedIn(part), step) as readonly [State, Tree]
@@ -157,7 +159,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     }
   }
   /** Of a pipeline what enters the layers, what they are given and what each does; whether there are experts is settled before. */
-  const piped = (p: LlamaWeights, given: Inputs, key: Key | undefined): { readonly embedded: Stream; readonly stacked: Tree; readonly step: (x: Stream, layer: unknown) => Stream } => {
+  const piped = (p: LlamaWeights, given: Inputs, key: Key | undefined): { readonly embedded: () => Stream; readonly stacked: Tree; readonly step: (x: Stream, layer: unknown) => Stream } => {
     const { embedded, stackedIn, step } = walking(p, given, key, inWindow(given))
     return { embedded, stacked: { blocks: stagesOf(c).map(stackedIn) }, step: (x, layer) => step({ x, carried: {} }, (layer as { readonly blocks: readonly unknown[] }).blocks[0])[0].x }
   }
@@ -165,7 +167,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const given = order.inputs(unordered)
     if (c.pipeline === undefined) return walk(p, given, key, inWindow(given))
     const { embedded, stacked, step } = piped(p, given, key)
-    return { states: entering(layers.through(embedded, stacked, step), p.norm), usage: {} }
+    return { states: entering(layers.through(embedded(), stacked, step), p.norm), usage: {} }
   }
   const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
     const made: Tensor<string> = loose(x).dot(weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute), d.embed.name)

@@ -58,8 +58,8 @@ export interface Layers {
   readonly walk: <X extends Tree, W extends Tree>(x: X, stacked: W, step: Step<X, W>) => X
   /** The same in a pipeline, where there is one and its microbatches divide the batch: then numbers may be told of few rows, too. */
   readonly through: <X extends Tree, W extends Tree>(x: X, stacked: W, step: Step<X, W>) => X
-  /** The loss of what comes out. */
-  readonly loss: <X extends Tree, W extends Tree, B extends Tree>(x: X, stacked: W, step: Step<X, W>, given: B, loss: (x: X, given: B) => Outcome) => Outcome
+  /** The loss of what comes out; `enter` gives what goes in. */
+  readonly loss: <X extends Tree, W extends Tree, B extends Tree>(enter: () => X, stacked: W, step: Step<X, W>, given: B, loss: (x: X, given: B) => Outcome) => Outcome
 }
 
 /** How the layers of a configuration are walked. `over` is their dim. */
@@ -83,6 +83,6 @@ export function layersOf(config: MayPipeline, over: Dim<L>): Layers {
     walk, through,
     index: places === undefined ? iota(over) : numbers(i => i),
     differing: of => (Array.from({ length: layers }, (_, i) => of(i)).every(v => v === of(0)) ? undefined : numbers(of)),
-    loss: (x, stacked, step, given, loss) => (how === undefined ? loss(walk(x, stacked, step), given) : pipelineLoss(over, x, stacked, step, given, loss, { ...how, ...placing })),
+    loss: (enter, stacked, step, given, loss) => (how === undefined ? loss(walk(enter(), stacked, step), given) : pipelineLoss(over, enter, stacked, step, given, loss, { ...how, ...placing })),
   }
 }

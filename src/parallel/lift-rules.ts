@@ -3,6 +3,7 @@ import { names, type Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { closeOver } from '../graph/close.ts'
 import { condNodes } from '../graph/cond.ts'
+import { converted, unrounded } from '../graph/half-precision.ts'
 import { broadcastTo, fullNode, make } from '../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node, type Table } from '../graph/node.ts'
 import { inputNode } from '../graph/input.ts'
@@ -87,10 +88,13 @@ function customGradient(n: Node<'customGradient'>, c: Lifting): Results {
   return [make('customGradient', [lifts ? c.spread(value) : value, ...given], {
     ...n.attrs,
     vjp: (g, result, own) => {
-      const [cotangent, standing, ...stands] = [y, y, ...inputs].map(stand)
-      if (cotangent === undefined || standing === undefined) return []
-      const found = n.attrs.vjp(cotangent, standing, stands)
-      const inner = c.within(new Map<Node, Node>([[cotangent, g], [standing, result], ...stands.map((s, i) => [s, own[i] ?? s] as const)]), true)
+      // One that was narrowed is seen to have been: rules that can take it as it was do.
+      const wide = unrounded(g)
+      const cotangent = inputNode('stand', 'compute', { shape: shapeOf(y), dtype: dtypeOf(wide) })
+      const [standing, ...stands] = [y, ...inputs].map(stand)
+      if (standing === undefined) return []
+      const found = n.attrs.vjp(converted(cotangent, dtypeOf(y)), standing, stands)
+      const inner = c.within(new Map<Node, Node>([[cotangent, wide], [standing, result], ...stands.map((s, i) => [s, own[i] ?? s] as const)]), true)
       return found.map((d, i) => (d === undefined ? undefined : c.like(inner.of(d), own[i] ?? d)))
     },
   }, n.site)]

@@ -4,7 +4,7 @@
  */
 import { isHidden, names, type Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
-import { closeOver } from '../graph/close.ts'
+import { closeOver, isIndependent } from '../graph/close.ts'
 import { sumNode } from '../graph/half-precision.ts'
 import { inputNode } from '../graph/input.ts'
 import { broadcastTo } from '../graph/make.ts'
@@ -20,10 +20,13 @@ import type { Along, Lifting } from './lifting.ts'
 export function lifted(params: readonly Node<'input'>[], outputs: readonly Node[], given: readonly Node[], along: Along, captured: (n: Node) => Node): Node[] {
   const { body, captures } = closeOver(params, outputs)
   const values = [...given, ...captures.map(captured)]
-  return liftingOf(along, new Map(body.inputs.map((p, i) => [p, values[i] ?? p]))).each(body.outputs)
+  return liftingOf(along, captured, new Map(body.inputs.map((p, i) => [p, values[i] ?? p]))).each(body.outputs)
 }
 
-function liftingOf(along: Along, given: ReadonlyMap<Node, Node>, outer?: { readonly found: (n: Node) => readonly Node[] | undefined; readonly names: Set<string> }, sums = false): Lifting {
+/** Of what no input goes into, what is cheap to make again of a part of the batch: element by element. */
+const pointwise: ReadonlySet<Node['op']> = new Set(['constant', 'iota', 'broadcast', 'rename', 'unary', 'binary', 'compare', 'select', 'convert', 'threefry'])
+
+function liftingOf(along: Along, captured: (n: Node) => Node, given: ReadonlyMap<Node, Node>, outer?: { readonly found: (n: Node) => readonly Node[] | undefined; readonly names: Set<string> }, sums = false): Lifting {
   const { stage, cut } = along
   const images = new Map<Node, readonly Node[]>([...given].map(([n, image]) => [n, [image]]))
   const batch = outer?.names ?? new Set(cut === undefined ? [] : [cut.whole.name])
@@ -35,12 +38,19 @@ function liftingOf(along: Along, given: ReadonlyMap<Node, Node>, outer?: { reado
   /** In the order of dims that the graph has. */
   const ordered = (n: Node, { shape }: TensorType): Node => broadcastTo(n, [...isLifted(n) ? [stage] : [], ...shrunk(shape)])
 
+  // What no input goes into stays within a block though it was made outside: whatever is made along the batch there is of all of it.
+  const isOutside = (n: Node): boolean => !sums && cut !== undefined && !pointwise.has(n.op) && isIndependent(n) && [n, ...n.inputs].flatMap(i => i.results).some(r => r.shape.some(isBatch))
+
   const c: Lifting = {
     ...along, isLifted, spread, shrunk, isBatch,
     of: n => c.each([n])[0] ?? n,
     each: roots => {
       for (const n of reachable(roots, m => found(m) === undefined)) {
         if (found(n) !== undefined) continue
+        if (isOutside(n)) {
+          images.set(n, n.results.length === 1 ? [captured(n)] : [])
+          continue
+        }
         if (n.op === 'project') {
           const image = found(operand(n, 0))?.[n.attrs.index]
           images.set(n, image === undefined ? [n] : [image])
@@ -67,7 +77,7 @@ function liftingOf(along: Along, given: ReadonlyMap<Node, Node>, outer?: { reado
         details: { op: n.op, tensor: n.inputs.map(i => names(shapeOf(i)).filter(name => !isHidden(name)).join(' ')).join('; ') }, fix: `let blocks treat each element of "${mixed.name}" by itself, or use one microbatch`,
       })
     },
-    within: (more, summing = sums) => liftingOf(along, more, { found, names: batch }, summing),
+    within: (more, summing = sums) => liftingOf(along, captured, more, { found, names: batch }, summing),
     params: (inputs, which) => inputs.map((p, i) => inputNode(p.attrs.name, p.attrs.role, { shape: [...which(i) ? [stage] : [], ...shrunk(shapeOf(p))], dtype: typeOf(p).dtype })),
     like: (n, other) => (isLifted(other) ? spread(n) : isLifted(n) ? sumNode(n, [stage.name]) : n),
   }

@@ -3,26 +3,26 @@
  * which a tick takes one microbatch a stage forward and another one back; before it the ticks in which none comes back yet, and after it those in which none enters any more.
  */
 import { hiddenName, type Dim } from '../core/dim.ts'
-import { isFloat } from '../core/dtype.ts'
+import { isFloat, type DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { keeper, type Remat } from '../autodiff/policy.ts'
 import { pullback } from '../autodiff/pullback.ts'
 import { residuals } from '../autodiff/residuals.ts'
 import { closeOver } from '../graph/close.ts'
-import { cotangentIn, sumsIn } from '../graph/half-precision.ts'
+import { converted, cotangentIn, sumsIn } from '../graph/half-precision.ts'
 import { dynamicUpdate } from '../graph/indexing.ts'
 import { inputNode } from '../graph/input.ts'
-import { make, rewrite } from '../graph/make.ts'
+import { broadcastTo, madeBy, make, rewrite } from '../graph/make.ts'
 import { dtypeOf, reachable, shapeOf, type Node } from '../graph/node.ts'
 import { overWeight, settled, type Outcome } from '../graph/outcome.ts'
 import { scan } from '../graph/scan.ts'
 import { shift } from '../graph/rearrange.ts'
 import { iota, leavesOf, loose, rebuildTree, tensor } from '../graph/tensor.ts'
-import type { Scalar, Tensor, Tree, Without } from '../graph/types.ts'
+import type { AnyTensor, Scalar, Tensor, Tree, Without } from '../graph/types.ts'
 import { lifted } from './lift.ts'
-import { along, choose, cutBatch, entering, fedAt, handedOn, nothing, pipeline, resampled, single, spread, stagesAt, worksOf, zeros, type PipelineOptions, type Works } from './pipeline.ts'
-import { guarded } from './stages.ts'
+import { along, choose, cutBatch, entering as enteringOf, fedAt, isWhole, handedOn, nothing, pipeline, resampled, single, spread, stagesAt, worksOf, zerosLaid, type PipelineOptions, type Works } from './pipeline.ts'
+import { guarded, zeros } from './stages.ts'
 
 type T = Tensor<string>
 const t = (n: Node): T => tensor(n)
@@ -30,7 +30,12 @@ const stand = (name: string, like: { readonly shape: readonly Dim[]; readonly dt
 const floats = (nodes: readonly Node[]): Node[] => nodes.filter(n => isFloat(dtypeOf(n)))
 const applied = (outputs: readonly Node[], values: ReadonlyMap<Node, Node>): Node[] => rewrite(outputs, reachable(outputs), new Map(values))
 const sumOf = (n: Node): T => zeros(shapeOf(n), sumsIn(dtypeOf(n)))
-const added = (sum: T, more: Node): T => sum.add(t(cotangentIn(more, sum.dtype)))
+const isWeight = (n: Node): boolean => n.op === 'input' && n.attrs.role === 'params'
+/** A microbatch's gradient added to the sum of all; that of a weight where sums of gradients lie, as `accumulate` has it. */
+const added = (sum: T, more: Node, of: Node): T => {
+  const wide = cotangentIn(more, sum.dtype)
+  return sum.add(t(isWeight(of) ? make('relayout', [wide], { to: 'gradients', keepsSums: true }) : wide))
+}
 
 export interface LossOptions extends PipelineOptions {
   /** What is computed again on the way back, of the schedule 1f1b; `all-but-contractions` unless said. With `everything` only what enters a stage is kept. Other schedules have that of the gradient. */
@@ -46,17 +51,18 @@ interface Stage {
 
 function stageOf(works: Works, outside: readonly Node[], remat: Remat): Stage {
   const { layers, traced: { params } } = works
-  const leaves = params.slice(0, params.length - layers.length - works.real.length)
+  const leaves = params.slice(0, params.length - layers.length - works.real.length - 1)
   const x = leaves.map(p => stand('x', nothing(t(p), works)))
   const ws = layers.map(w => stand('layers', w))
   const cs = outside.map(c => stand('outside', t(c)))
   const turn = stand('turn', { shape: [works.stages.stage], dtype: 'i32' })
   const standing = new Map(outside.map((c, i) => [c, cs[i] ?? c]))
   const made = stagesAt(works, x.map(t), t(turn), ws.map(t), c => standing.get(c) ?? c).made.map(y => y.node)
-  const given = made.map(y => stand('cotangent', t(y)))
+  // Cotangents of halves are f32 between stages, as they are between layers.
+  const given = made.map(y => stand('cotangent', { shape: shapeOf(y), dtype: sumsIn(dtypeOf(y)) }))
   const wrt = [...x, ...ws, ...cs]
   const keep = keeper(remat, made)
-  const found = pullback(made, made.map((y, i) => (isFloat(dtypeOf(y)) ? given[i] : undefined)), wrt, keep)
+  const found = pullback(made, made.map((y, i) => { const g = given[i]; return g === undefined || !isFloat(dtypeOf(y)) ? undefined : converted(g, dtypeOf(y)) }), wrt, keep)
   const flowing = found.filter(d => d !== undefined)
   const { body: { inputs, outputs }, captures } = closeOver([...wrt, turn, ...given], [...made, ...flowing])
   const forward = outputs.slice(0, made.length)
@@ -85,7 +91,7 @@ function stageOf(works: Works, outside: readonly Node[], remat: Remat): Stage {
 
 /** The loss of a microbatch, as the last stage computes it: sums of losses and of metrics by their weights, and the cotangents of that sum. */
 interface Ended { readonly sums: readonly T[]; readonly x: readonly (Node | undefined)[]; readonly outside: readonly (Node | undefined)[] }
-interface Last { readonly outside: readonly Node[]; readonly names: readonly string[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
+interface Last { /** The weight of the whole batch, if it is known before. Cotangents are those of the mean then, else of the sum by weights. */ readonly total: Scalar | undefined; readonly outside: readonly Node[]; readonly names: readonly string[]; readonly dtypes: readonly DType[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
 
 /** All stages compute a loss, as all do the same at a tick; that of the last counts. */
 function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, loss: (x: X, given: B) => Outcome, remat: Remat): Last {
@@ -100,8 +106,12 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
   const outputs = means.flatMap(m => [loose(m.value).cast(sumsIn(m.value.dtype)), loose(m.weight)].map(y => y.node))
   const outside = floats(closeOver([...ys, ...gs], outputs).captures)
   const keep = keeper(remat, outputs)
+  // What counts in the whole batch, where that does not follow from what comes out of the blocks: then cotangents have the size that they have without a pipeline, and halves are rounded alike.
+  const wholes = leavesOf(x).map(l => stand(`y.${l.path}`, { shape: l.leaf.shape, dtype: l.leaf.dtype }))
+  const all = settled(loss(rebuildTree(x, wholes.map(t)), given)).loss.weight
+  const total = reachable([all.node]).some(n => wholes.some(w => w === n)) ? undefined : all
   return {
-    outside, names,
+    outside, names, total, dtypes: outputs.map(dtypeOf),
     at: (made, given, values) => {
       const here = works.stage.equal(stage.size - 1)
       const wrt = [...made.map(y => stand('made', y)), ...outside.map(c => stand('outside', t(c)))]
@@ -109,7 +119,7 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
       const captured = (n: Node): Node => (isFloat(dtypeOf(n)) ? guarded(spread(t(standing.get(n) ?? n), stage), here).node : n)
       const each = lifted([...ys, ...gs], outputs, [...wrt.slice(0, made.length), ...given.map(g => g.node)], { stage }, captured).map(n => spread(t(n), stage))
       const [value, weight] = each
-      const slopes = value === undefined || weight === undefined ? [] : pullback([value.node], [choose(here, weight.cast(value.dtype), 0).node], wrt, keep)
+      const slopes = value === undefined || weight === undefined ? [] : pullback([value.node], [choose(here, loose(total === undefined ? weight : overWeight(weight as AnyScalar, total)).cast(value.dtype), 0).node], wrt, keep)
       const real = new Map<Node, Node>(wrt.map((p, i) => [p, (i < made.length ? made[i] : values[i - made.length])?.node ?? p]))
       const flowing = slopes.filter(d => d !== undefined)
       const all = applied([...each.map(e => e.node), ...flowing], real)
@@ -122,6 +132,39 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
         return [single(choose(here.and(w.equal(0).not()), v.mul(w.cast(v.dtype)), 0), stage.name), single(choose(here, w, 0), stage.name)]
       })
       return { sums, x: cotangents.slice(0, made.length), outside: cotangents.slice(made.length) }
+    },
+  }
+}
+
+/** What enters the first stage, where that is computed of one microbatch at a time: the values, and what the cotangents of one's are to what it is computed with. */
+interface First {
+  readonly outside: readonly Node[]
+  readonly at: (microbatch: T) => readonly T[]
+  readonly back: (microbatch: T, slopes: readonly T[]) => readonly (Node | undefined)[]
+}
+function firstOf(works: Works, leaves: readonly Node[], made: ReadonlySet<Node>): First {
+  const { whole, part, micro, plan: { microbatches } } = works
+  // As a pipeline's stage of its own, of which there is one.
+  const one: Dim = { name: hiddenName(whole.name, 'entering'), size: 1 }
+  const { body: { inputs, outputs }, captures } = closeOver([], leaves, made)
+  const outside = floats(captures)
+  const at = (microbatch: T, standing: ReadonlyMap<Node, Node>): Node[] => {
+    const here = along(microbatch.clamp(0, microbatches - 1), one)
+    const cut = microbatches === 1 ? undefined : { whole, part, parts: microbatches, at: here.node }
+    const captured = (n: Node): Node => { const from = t(standing.get(n) ?? n); return cut !== undefined && isWhole(n, whole) ? cutBatch(from, works).take(micro.name, here).node : from.node }
+    return lifted(inputs, outputs, captures.map(captured), { stage: one, cut }, n => n).map(n => (shapeOf(n).some(d => d.name === one.name) ? single(t(n), one.name).node : n))
+  }
+  return {
+    outside,
+    at: microbatch => at(microbatch, new Map()).map(t),
+    back: (microbatch, slopes) => {
+      const wrt = outside.map(c => stand('outside', t(c)))
+      const made = at(microbatch, new Map(outside.map((c, i) => [c, wrt[i] ?? c])))
+      const found = pullback(made, made.map((y, i) => { const g = slopes[i]; return g === undefined || !isFloat(dtypeOf(y)) ? undefined : converted(g.node, dtypeOf(y)) }), wrt, () => true)
+      const flowing = found.filter(d => d !== undefined)
+      const all = applied(flowing, new Map(wrt.map((p, i) => [p, outside[i] ?? p])))
+      let next = 0
+      return found.map(d => (d === undefined ? undefined : all[next++]))
     },
   }
 }
@@ -141,6 +184,9 @@ function ringOf({ whole, stages: { stage } }: Works): Ring {
 }
 type AnyScalar = Scalar & T
 
+/** A cotangent of nothing on each stage. */
+const noSlope = (like: AnyTensor, works: Works): T => { const none = nothing(like, works); return none.cast(sumsIn(none.dtype)) }
+
 /** Slices of what is walked over, of a dim's own. */
 const walked = (x: T, from: Dim, to: Dim, start: number): T => resampled(x, from.name, to, start)
 
@@ -148,27 +194,31 @@ const walked = (x: T, from: Dim, to: Dim, start: number): T => resampled(x, from
  * The loss of a pipeline: `loss(x, given)` of what comes out of the blocks (see `pipeline`, which says what these are given) and of what belongs to it in a batch, such as targets. Of the schedules `gpipe` and
  * `circular` it is computed of the whole batch, after the pipeline. Of `1f1b` the last stage computes it of each microbatch, which has the batch's dim smaller, and the microbatch goes back at once: 2p − 1
  * microbatches are on their way in a stage at most, whatever their number. The mean over all is by weights, as `accumulate` has it.
- * x, stacked and block as `pipeline` has them; given: tensors of which those with the batch's dim are cut.
+ * x, stacked and block as `pipeline` has them. Where x is a function, `1f1b` computes what it gives of each microbatch as it enters the first stage, and once more for its gradient as that comes back: so neither is
+ * held of the whole batch. What the function uses has the batch's dim, or is the same for all. given: tensors of which those with the batch's dim are cut.
  * @throws UsageError, DimError as `pipeline`; DimError where the loss is no scalar
  */
 export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B extends Tree>(
-  over: Dim<N>, x: X, stacked: W, block: (x: X, layer: Without<W, N>) => X, given: B, loss: (x: X, given: B) => Outcome, { remat = 'all-but-contractions', ...options }: LossOptions,
+  over: Dim<N>, entering: X | (() => X), stacked: W, block: (x: X, layer: Without<W, N>) => X, given: B, loss: (x: X, given: B) => Outcome, { remat = 'all-but-contractions', ...options }: LossOptions,
 ): Outcome {
+  const { result: x, nodes } = madeBy((): X => (typeof entering === 'function' ? entering() : entering))
   if (options.schedule !== '1f1b') return loss(pipeline(over, x, stacked, block, options), given)
   const works = worksOf(over, x, stacked, block as (x: X, layer: Tree) => X, options)
   const { plan: { stages: p, microbatches, forwardTicks }, stages: { stage }, stage: place, ticks, micro, whole, part } = works
   const inBlocks = floats(closeOver(works.traced.params, works.traced.outputs).captures)
   const last = lastOf(works, x, given, loss, remat)
-  const outside = [...new Set([...inBlocks, ...last.outside])]
+  const first = typeof entering === 'function' ? firstOf(works, leavesOf(x).map(l => l.leaf.node), nodes) : undefined
+  const outside = [...new Set([...inBlocks, ...last.outside, ...first?.outside ?? []])]
   const stageWork = stageOf(works, inBlocks, remat)
   const ring = ringOf(works)
   const leaves = leavesOf(x).map(l => l.leaf)
   const [before, through, after]: readonly Dim[] = ['before', 'through', 'after'].map((name, i) => ({ name: hiddenName(whole.name, name), size: i === 1 ? microbatches : p - 1 }))
   if (before === undefined || through === undefined || after === undefined) throw new Error('three parts')
 
-  const fed = leaves.map(l => fedAt(l, works))
-  const forward = (now: readonly T[], arrived: readonly T[], rings: readonly T[], tick: T): { readonly made: readonly T[]; readonly arrived: readonly T[]; readonly rings: readonly T[] } => {
-    const { made, kept } = stageWork.forward(arrived.map((a, i) => entering(stage, now[i] ?? a, a, place.equal(0))), along(tick, stage).sub(place))
+  const fed = first === undefined ? leaves.map(l => fedAt(l, works)) : []
+  const forward = (given: readonly T[], arrived: readonly T[], rings: readonly T[], tick: T): { readonly made: readonly T[]; readonly arrived: readonly T[]; readonly rings: readonly T[] } => {
+    const now = first?.at(tick) ?? given
+    const { made, kept } = stageWork.forward(arrived.map((a, i) => enteringOf(stage, now[i] ?? a, a, place.equal(0))), along(tick, stage).sub(place))
     return { made, arrived: made.map(y => handedOn(y, works)), rings: kept.map((k, i) => ring.write(rings[i] ?? k, k, tick)) }
   }
   /** A stage is as many ticks later back as a microbatch takes from it to the end and back to it. */
@@ -177,13 +227,18 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     const turn = along(tick, stage).sub(place).sub(away)
     // Before the first microbatch what is read is nobody's, and not used.
     const found = stageWork.back(slopes, rings.map(r => ring.read(r, along(tick, stage).sub(away).maximum(0))), turn)
-    return { ...found, arrived: leaves.map((l, i) => { const d = found.x[i]; return d === undefined ? nothing(l, works) : shift<string, string>(t(d), stage.name, -1) }), fed: leaves.map((l, i) => { const d = found.x[i]; return single(d === undefined ? nothing(l, works) : choose(place.equal(0), t(d), 0), stage.name) }) }
+    const slope = (l: AnyTensor, i: number): T => { const [none, d] = [noSlope(l, works), found.x[i]]; return d === undefined ? none : t(cotangentIn(d, none.dtype)) }
+    const fed = leaves.map((l, i) => single(choose(place.equal(0), slope(l, i), 0), stage.name))
+    // At the first stage as many ticks have passed since it entered.
+    const begun = first?.back(tick.sub(2 * (p - 1)), fed) ?? []
+    return { ...found, begun, arrived: leaves.map((l, i) => shift<string, string>(slope(l, i), stage.name, -1)), fed: first === undefined ? fed : [] }
   }
   type Sums = { readonly layers: readonly T[]; readonly outside: readonly T[] }
+  const stackedLeaves = leavesOf(stacked).map(l => l.leaf.node)
   const start: Sums = { layers: works.layers.map(w => sumOf(w.node)), outside: outside.map(sumOf) }
   const plus = (sums: Sums, found: { readonly layers: readonly (Node | undefined)[]; readonly outside: ReadonlyMap<Node, readonly (Node | undefined)[]> }): Sums => ({
-    layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d) }),
-    outside: sums.outside.map((s, i) => (found.outside.get(outside[i] ?? s.node) ?? []).reduce((sum, d) => (d === undefined ? sum : added(sum, d)), s)),
+    layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d, stackedLeaves[i] ?? d) }),
+    outside: sums.outside.map((s, i) => (found.outside.get(outside[i] ?? s.node) ?? []).reduce((sum, d) => (d === undefined ? sum : added(sum, d, outside[i] ?? d)), s)),
   })
   const byNode = (...lists: readonly (readonly [readonly Node[], readonly (Node | undefined)[]])[]): ReadonlyMap<Node, readonly (Node | undefined)[]> =>
     new Map(outside.map(c => [c, lists.flatMap(([nodes, found]) => nodes.flatMap((n, i) => (n === c ? [found[i]] : [])))]))
@@ -191,7 +246,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   // What there is to keep is known once a stage has been traced.
   const kinds = stageWork.forward(leaves.map(l => nothing(l, works)), place).kept
   let arrived: readonly T[] = leaves.map(l => nothing(l, works))
-  let rings: readonly T[] = kinds.map(k => zeros([ring.dim, ...k.shape], k.dtype))
+  let rings: readonly T[] = kinds.map(k => zerosLaid(k, [ring.dim, ...k.shape]))
   if (p > 1) {
     const [state] = scan(before, { arrived, rings } as Tree, { fed: fed.map(f => walked(f, ticks, before, 0)), tick: iota(before) } as Tree, (carry, now) => {
       const { arrived, rings } = carry as unknown as { readonly arrived: readonly T[]; readonly rings: readonly T[] }
@@ -204,8 +259,8 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
 
   type State = { readonly arrived: readonly T[]; readonly rings: readonly T[]; readonly slopes: readonly T[]; readonly sums: Sums; readonly means: readonly T[] }
   const cuts = leavesOf(given).map(({ leaf }) => (leaf.shape.some(d => d.name === whole.name) ? walked(cutBatch(leaf, works), micro, through, 0) : undefined))
-  const slopes = leaves.map(l => nothing(l, works))
-  const means = Array.from({ length: 2 * (1 + last.names.length) }, () => zeros([], 'f32'))
+  const slopes = leaves.map(l => noSlope(l, works))
+  const means = last.dtypes.map(dtype => zeros([], sumsIn(dtype)))
   const [middle, fedBack] = scan(through, { arrived, rings, slopes, sums: start, means } as unknown as Tree, {
     fed: fed.map(f => walked(f, ticks, through, p - 1)), given: cuts.filter(c => c !== undefined), tick: iota(through),
   } as Tree, (carry, now) => {
@@ -216,9 +271,9 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     let cut = 0
     const own = leavesOf(given).map(({ leaf }, k) => (cuts[k] === undefined ? loose(leaf) : parts[cut++] ?? loose(leaf)))
     const ended = last.at(next.made, own, last.outside.map(t))
-    const given_ = state.slopes.map((g, k) => { const d = ended.x[k]; return choose(place.equal(p - 1), d === undefined ? zeros(g.shape, g.dtype) : t(d), g) })
+    const given_ = state.slopes.map((g, k) => { const d = ended.x[k]; return choose(place.equal(p - 1), d === undefined ? zeros(g.shape, g.dtype) : t(cotangentIn(d, g.dtype)), g) })
     const found = back(given_, next.rings, tick)
-    const sums = plus(state.sums, { layers: found.layers, outside: byNode([inBlocks, found.outside], [last.outside, ended.outside]) })
+    const sums = plus(state.sums, { layers: found.layers, outside: byNode([inBlocks, found.outside], [last.outside, ended.outside], [first?.outside ?? [], found.begun]) })
     return [{ arrived: next.arrived, rings: next.rings, slopes: found.arrived, sums, means: state.means.map((m, k) => m.add((ended.sums[k] ?? m).cast(m.dtype))) } as unknown as Tree, found.fed as Tree] as const
   })
   const state = middle as unknown as State
@@ -228,7 +283,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
       const { slopes, sums } = carry as unknown as Pick<State, 'slopes' | 'sums'>
       const { tick } = now as unknown as { readonly tick: T }
       const found = back(slopes, state.rings, tick.add(forwardTicks))
-      return [{ slopes: found.arrived, sums: plus(sums, { layers: found.layers, outside: byNode([inBlocks, found.outside]) }) } as unknown as Tree, found.fed as Tree] as const
+      return [{ slopes: found.arrived, sums: plus(sums, { layers: found.layers, outside: byNode([inBlocks, found.outside], [first?.outside ?? [], found.begun]) }) } as unknown as Tree, found.fed as Tree] as const
     })
     ends = { sums: (end as unknown as Pick<State, 'sums'>).sums, fed: more as unknown as readonly T[] }
   }
@@ -245,22 +300,21 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   const [sum, weight] = state.means
   if (sum === undefined || weight === undefined) throw new Error('there is a loss')
   const mean = overWeight(sum as AnyScalar, weight as AnyScalar)
-  const differentiable = [...leaves.map(l => l.node), ...leavesOf(stacked).map(l => l.leaf.node), ...outside]
+  const differentiable = [...first === undefined ? leaves.map(l => l.node) : [], ...stackedLeaves, ...outside]
   const sums = [...fedSums, ...layerSums, ...outsideSums]
-  const stackedFrom = leaves.length
+  const stackedFrom = first === undefined ? leaves.length : 0
   const value = make('customGradient', [mean.node, weight.node, ...differentiable, ...sums.map(s => s.node)], {
     vjp: (g, _, [by, ...rest]) => {
       const [inputs, slopes] = [rest.slice(0, differentiable.length), rest.slice(differentiable.length)]
-      const share = overWeight(t(g) as AnyScalar, t(by ?? g) as AnyScalar)
+      const share = loose(last.total === undefined ? overWeight(t(g) as AnyScalar, t(by ?? g) as AnyScalar) : t(g))
       return [undefined, ...inputs.map((n, i) => {
         const slope = slopes[i]
         if (slope === undefined || !isFloat(dtypeOf(n))) return undefined
         const scaled = t(slope).mul(share.cast(dtypeOf(slope))).node
         const placedAt = works.layers[i - stackedFrom]
-        const like = cotangentIn(scaled, dtypeOf(n))
-        if (i < stackedFrom || placedAt === undefined || i >= stackedFrom + works.layers.length) return make('broadcast', [like], { shape: shapeOf(n) })
+        if (i < stackedFrom || placedAt === undefined || i >= stackedFrom + works.layers.length) return converted(broadcastTo(scaled, shapeOf(n)), dtypeOf(n))
         // From places of stages back to layers: the gradient of placing them.
-        return placedBack(placedAt.node, differentiable[i] ?? n, like)
+        return placedBack(placedAt.node, differentiable[i] ?? n, cotangentIn(scaled, dtypeOf(n)))
       }), ...slopes.map(() => undefined)]
     },
   })

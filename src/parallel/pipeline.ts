@@ -3,21 +3,23 @@
  * it. So a layout that lays `stage` on an axis makes each device compute one stage, and the hand-over a permute between neighbours; and no layout changes the numbers.
  */
 import { hiddenName, names, type Dim } from '../core/dim.ts'
-import { isFloat, type DType } from '../core/dtype.ts'
+import { isFloat } from '../core/dtype.ts'
 import { DimError, UsageError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
-import { fullNode, make } from '../graph/make.ts'
+import { sumsIn } from '../graph/half-precision.ts'
+import { make } from '../graph/make.ts'
 import { shapeOf, type Node } from '../graph/node.ts'
 import { roll, shift, stack } from '../graph/rearrange.ts'
 import { scan } from '../graph/scan.ts'
 import { broadcast, iota, leavesOf, loose, rebuildTree, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Tensor, Tree, Without } from '../graph/types.ts'
+import { laidBy } from '../autodiff/laid.ts'
 import { lifted } from './lift.ts'
 import type { Cut } from './lifting.ts'
 import { planOf, type Pipelined, type Plan } from './schedule.ts'
 import { filled, placed, stagesOf, type Stages } from './places.ts'
-import { batchOf, guarded, traced, unrounded, type Traced } from './stages.ts'
+import { batchOf, guarded, traced, unrounded, zeros, type Traced } from './stages.ts'
 
 type T = Tensor<string>
 
@@ -32,7 +34,6 @@ export interface PipelineOptions extends Pipelined {
 export const single = (x: T, over: string): T => tensor(make('reduce', [x.node], { kind: 'sum', over: [over] }))
 export const along = (x: AnyTensor, ...dims: readonly Dim[]): T => loose(broadcast(loose(x), dims as readonly Dim<never>[]))
 export const choose = (p: T, yes: T, no: T | number): T => where(p as never, yes, no as never) as T
-export const zeros = (shape: readonly Dim[], dtype: DType): T => tensor(fullNode(0, shape, dtype))
 export const outer = (dim: Dim, x: AnyTensor): T => tensor(make('broadcast', [x.node], { shape: [dim, ...x.shape.filter(d => d.name !== dim.name)] }))
 
 /** Everything that a tick is made of, of one pipeline. */
@@ -102,15 +103,20 @@ export function stagesAt(works: Works, given: readonly T[], turn: T, layers: rea
     const own = cut !== undefined && isWhole(n, whole) ? cutBatch(from, works).take(micro.name, microbatch) : from
     return isFloat(own.dtype) ? guarded(spread(own, stage), on).node : own.node
   }
-  const values = [...[...given, ...layers.map(w => layersOf(works, w, round))].map(v => guarded(v, on)), ...real.map(r => layersOf(works, r, round))]
+  const values = [...given.map(v => guarded(v, on)), ...[...layers, ...real].map(w => layersOf(works, w, round)), on]
   return { on, made: lifted(params, outputs, values.map(v => v.node), { stage, cut }, captured).map(n => tensor(n)) }
 }
-const isWhole = (n: Node, whole: Dim): boolean => shapeOf(n).some(d => d.name === whole.name && d.size === whole.size)
+export const isWhole = (n: Node, whole: Dim): boolean => shapeOf(n).some(d => d.name === whole.name && d.size === whole.size)
 /** The same for every stage, where it is not of each. */
 export const spread = (x: T, stage: Dim): T => (x.shape.some(d => d.name === stage.name) ? x : outer(stage, x))
 
+/** Zeros that lie as a tensor does, as far as that can be told. */
+export const zerosLaid = (like: AnyTensor, shape: readonly Dim[]): T => {
+  const [none, by] = [zeros(shape, like.dtype), laidBy(like.node)]
+  return by === undefined ? none : tensor(make('relayout', [none.node], by))
+}
 /** A microbatch of nothing on each stage. */
-export const nothing = (like: AnyTensor, { stages: { stage }, part }: Works): T => zeros([stage, ...like.shape.map(d => (d.name === part.name ? part : d))], like.dtype)
+export const nothing = (like: AnyTensor, { stages: { stage }, part }: Works): T => zerosLaid(like, [stage, ...like.shape.map(d => (d.name === part.name ? part : d))])
 
 /** What enters the first stage: a microbatch where it begins, what came round else. The others have what was handed to them. */
 export const entering = (stage: Dim, fed: T, arrived: T, first: T): T => withGradient([fed, arrived, first],
@@ -118,7 +124,8 @@ export const entering = (stage: Dim, fed: T, arrived: T, first: T): T => withGra
   (g, _, [, , first]) => [unrounded(g, g => single(choose(first, g, 0), stage.name)), unrounded(g, g => choose(first, zeros(g.shape, g.dtype), g)), undefined])
 
 /** What the last stage has made. */
-export const leaving = (made: T, { stage, stages }: Pick<Works, 'stage' | 'stages'>): T => single(choose(stage.equal(stages.stage.size - 1), made, 0), stages.stage.name)
+export const leaving = (made: T, { stage, stages }: Pick<Works, 'stage' | 'stages'>): T => withGradient([made, stage.equal(stages.stage.size - 1)],
+  ([made, here]): T => single(choose(here, made, 0), stages.stage.name), (g, _, [, here]) => [unrounded(g, g => choose(here, outer(stages.stage, g), 0)), undefined])
 
 export const resampled = (x: T, dim: string, to: Dim, start: number): T => tensor(make('resample', [x.node], { dim, to, start, step: 1, dilation: 1, fill: 0 }))
 const group = (micro: Dim, p: number, of: number): readonly [Dim, Dim] => [{ name: hiddenName(micro.name, 'group'), size: micro.size / p }, { name: hiddenName(micro.name, 'turn'), size: of }]
@@ -165,12 +172,13 @@ export function pipeline<N extends string, X extends Tree, W extends Tree>(over:
   const { stages: { stage }, ticks, stage: place } = works
   const leaves = leavesOf(x)
   const empty = leaves.map(({ leaf }) => nothing(leaf, works))
-  const [, ys] = scan(ticks, empty as Tree, { fed: leaves.map(l => fedAt(l.leaf, works)), tick: iota(ticks) } as Tree, (arrived, now) => {
+  // What is stacked for the way back has the dtype of what is walked over: cotangents of halves are f32 until they are used.
+  const [, ys] = scan(ticks, empty as Tree, { fed: leaves.map(l => fedAt(loose(l.leaf).cast(sumsIn(l.leaf.dtype)), works)), tick: iota(ticks) } as Tree, (arrived, now) => {
     const { fed, tick } = now as unknown as { readonly fed: readonly T[]; readonly tick: T }
     const turn = along(tick, stage).sub(place)
     const { round } = turnOf(works, turn)
     const first = round === undefined ? place.equal(0) : place.equal(0).and(round.equal(0))
-    const given = (arrived as readonly T[]).map((a, i) => entering(stage, fed[i] ?? a, a, first))
+    const given = (arrived as readonly T[]).map((a, i) => entering(stage, fed[i]?.cast(a.dtype) ?? a, a, first))
     const { made } = stagesAt(works, given, turn)
     return [made.map(y => handedOn(y, works)) as Tree, made.map(y => leaving(y, works)) as Tree] as const
   })

@@ -18,7 +18,7 @@ const axesOf = (sharding: Sharding, name: string): Axes => sharding.get(name) ??
 const restricted = (sharding: Sharding, shape: readonly Dim[]): Sharding => new Map([...sharding].filter(([name]) => shape.some(d => d.name === name)))
 
 /** The dims that rest otherwise than they are computed with. */
-const restingDims = (c: Context, v: Value): string[] => {
+export const restingDims = (c: Context, v: Value): string[] => {
   if (v.resting === undefined) return []
   const want = c.target(v.shape)
   return v.shape.map(d => d.name).filter(name => axesOf(v.sharding, name).join() !== axesOf(want, name).join())

@@ -13,8 +13,8 @@ import { newContext, reduced, type Context, type Value } from './context.ts'
 import type { LocalGraph, LocalNode, Placement } from './local.ts'
 import { home, wherever } from './meet.ts'
 import { landed } from './operands.ts'
-import { optimized } from './passes/run.ts'
-import { checkWire, type Wire } from './passes/wire.ts'
+import { optimized, type Wiring } from './passes/run.ts'
+import { checkWire } from './passes/wire.ts'
 import { partitioners } from './ops/table.ts'
 
 /** The values of some nodes, given those of the inputs. Partial ones that any user needed reduced are reduced for all. */
@@ -86,7 +86,7 @@ function derivedDims(nodes: readonly Node[]): (d: Dim) => boolean {
 const layoutNamed = (n: Node): string | undefined => (n.op === 'input' ? n.attrs.role : n.op === 'relayout' && typeof n.attrs.to === 'string' ? n.attrs.to : undefined)
 
 /** The layouts, and what those start from that only the program names. */
-const withNames = (layouts: Layouts, nodes: readonly Node[]): Layouts => {
+export const withNames = (layouts: Layouts, nodes: readonly Node[]): Layouts => {
   const named = nodes.flatMap(n => (n.op === 'relayout' && typeof n.attrs.to === 'string' && n.attrs.otherwise !== undefined && !isRole(n.attrs.to) ? [[n.attrs.to, n.attrs.otherwise] as const] : []))
   return named.length === 0 ? layouts : { ...layouts, uses: { ...Object.fromEntries(named), ...layouts.uses } }
 }
@@ -145,7 +145,7 @@ function checkParts(n: Node<'relayout'>, sharding: Sharding, mesh: Mesh): void {
 
 interface Partitioned { readonly local: LocalGraph; readonly cost: number; readonly tempted: ReadonlySet<string> }
 /** A program in which these uses of what rests are where it rests. */
-function partitionedWith(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, layouts: Layouts & { readonly wire?: Wire | undefined }, derived: (d: Dim) => boolean): Partitioned {
+function partitionedWith(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, layouts: Layouts & Wiring, derived: (d: Dim) => boolean): Partitioned {
   const reduced = new Set<Node>()
   // What one user needs reduced is reduced where it is made; each round can only find more of it.
   for (;;) {
@@ -153,7 +153,7 @@ function partitionedWith(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, 
     const c = newContext(mesh, layouts, derived, reduced, atRest, partitionNodes)
     const local = attempt(graph, c, layouts)
     if (reduced.size > before) continue
-    const done = optimized(local, c.make, layouts.wire)
+    const done = optimized(local, c.make, layouts)
     return { local: done, cost: received(collectives(done)), tempted: c.tempted }
   }
 }
@@ -163,10 +163,10 @@ function partitionedWith(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, 
  * What rests is moved to where it is computed with, except for uses that the whole program receives fewer bytes by when they meet it
  * where it rests: those that seem so are tried, one kind after another.
  */
-export function partition(graph: Graph, mesh: Mesh, given: Layouts & { readonly wire?: Wire | undefined }, dims: readonly Dim[] = []): LocalGraph {
+export function partition(graph: Graph, mesh: Mesh, given: Layouts & Wiring, dims: readonly Dim[] = []): LocalGraph {
   checkWire(given.wire ?? {}, mesh)
   const derived = checkGraph(graph, mesh, given, dims)
-  const layouts = { ...withNames(given, allNodes(graph.outputs)), wire: given.wire }
+  const layouts = { ...withNames(given, allNodes(graph.outputs)), wire: given.wire, overlaps: given.overlaps }
   let [best, atRest] = [partitionedWith(new Set(), graph, mesh, layouts, derived), new Set<string>()]
   const tried = new Set<string>()
   for (;;) {

@@ -31,6 +31,36 @@ export interface CompileRequest {
 /** Bytes per device, as the compiler states them. */
 export interface MemoryStats { readonly arguments: number; readonly outputs: number; readonly aliased: number; readonly temporaries: number }
 
+/** A part of a compiled program that runs as one: a contraction, a fused loop, a collective. */
+export interface TracedPart {
+  /** As the compiler calls it. */
+  readonly name: string
+  /** In HLO's words: `dot`, `fusion`, `all-reduce`, `custom-call`. */
+  readonly op: string
+  /** What was fused into it, the most telling first; empty where it is no fusion. */
+  readonly inside: readonly string[]
+  /** The user's lines whose work it does, `models/gpt.ts:31`, that of its result first. */
+  readonly lines: readonly string[]
+  /** Multiplications and additions of its contractions, and bytes that it reads and writes, each time it runs. */
+  readonly flops: number
+  readonly bytes: number
+  /** Of its result; none of a tuple. */
+  readonly sizes: readonly number[]
+  /** What a custom call calls. */
+  readonly target: string
+  /** Devices that it brings together, where it is a collective. */
+  readonly groups: readonly (readonly number[])[] | undefined
+}
+/** A part ran on a device, from one time to another, in nanoseconds of the system's monotonic clock. */
+export interface Span { readonly part: number; readonly device: number; readonly from: number; readonly to: number }
+
+/** A program whose parts say when they run. */
+export interface TracedExecutable extends Executable {
+  readonly parts: readonly TracedPart[]
+  /** Runs `work` and resolves to what ran meanwhile, and how many of its times were lost for want of room. One at a time in a process; runs have to be awaited within. */
+  record(work: () => Promise<void>): Promise<{ readonly spans: readonly Span[]; readonly lost: number }>
+}
+
 export interface Executable {
   readonly results: readonly BufferType[]
   /** Undefined where the backend cannot say. */
@@ -72,10 +102,14 @@ export interface Backend {
   readonly addressable: readonly number[]
   /** How a program tells devices apart and writes collectives: replicas in one process, or one device on each rank. */
   readonly devicesAs: 'replicas' | 'ranks'
+  /** Whether collectives can be under way while a device computes: then programs are written so. */
+  readonly overlaps?: boolean
   readonly processes: Processes
   /** The rank of the process that holds a device. */
   ownerOf(device: number): number
   compile(request: CompileRequest): Promise<Executable>
+  /** Compiles a program whose parts say when they run. @throws PluginError where this runtime cannot tell */
+  traced(request: CompileRequest): Promise<TracedExecutable>
   /** Copies a host array to an addressable device. `data` may be reused once the promise resolves. */
   put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer>
   /** Makes our own kernels ready for programs to call; false where the runtime calls none, or they cannot be built here. */

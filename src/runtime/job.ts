@@ -13,6 +13,8 @@ let joined: { readonly processes: Processes; readonly native: Native } | undefin
 export interface Native {
   readonly handlers: Readonly<Record<string, bigint>>
   readonly onHost: number
+  /** Whether collectives are to be under way while ranks compute. */
+  readonly overlaps: boolean
   /** Opens what the clients of all ranks find each other by; every rank calls it. */
   readonly store: () => KeyValueStore
 }
@@ -47,6 +49,16 @@ function limitOf(env: NodeJS.ProcessEnv): number {
 }
 
 /**
+ * Whether collectives go on beside what ranks compute. On one host they are copies that the same cores make, and the way there and back costs; between hosts they are mostly
+ * waiting for the network. `MESHWORK_MPI_OVERLAP` decides otherwise.
+ */
+export function overlapsOf(env: NodeJS.ProcessEnv, hosts: readonly string[], threaded: boolean): boolean {
+  const text = env['MESHWORK_MPI_OVERLAP'] ?? ''
+  if (!['', '0', '1'].includes(text)) throw new UsageError({ code: 'environment', what: `MESHWORK_MPI_OVERLAP is "${text}"`, fix: '1 or 0; unset, it is 1 where ranks lie on several hosts' })
+  return threaded && (text === '' ? new Set(hosts).size > 1 : text === '1')
+}
+
+/**
  * Joins the job that this process is part of; one process where it is part of none.
  * @throws UsageError where `mpi` is asked for and nothing started this process under MPI; PluginError, JobError where MPI fails.
  */
@@ -61,6 +73,6 @@ export async function joinJob(choice?: BackendChoice, env: NodeJS.ProcessEnv = p
   const [{ libraryFor }, { loadMpi }, { MpiProcesses }] = await Promise.all([import('./mpi/build.ts'), import('./mpi/library.ts'), import('./mpi/processes.ts')])
   const library = loadMpi(await libraryFor(launch))
   const processes = new MpiProcesses(library, launch, limitOf(env))
-  joined = { processes, native: { handlers: library.handlers, onHost: processes.onHost, store: () => library.store() } }
+  joined = { processes, native: { handlers: library.handlers, onHost: processes.onHost, overlaps: overlapsOf(env, processes.hosts, processes.threaded), store: () => library.store() } }
   return processes
 }

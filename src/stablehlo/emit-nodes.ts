@@ -1,6 +1,7 @@
 /** Walks a device's program and writes each node by the table. */
 import { operand, reachable } from '../graph/node.ts'
 import { visitLocal, type LocalNode } from '../partition/local.ts'
+import { scheduled, type Step } from '../partition/overlap.ts'
 import { emitKeys, keyGroups } from './keys.ts'
 import type { Scope } from './scope.ts'
 import { table } from './table.ts'
@@ -14,16 +15,36 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
     if (v === undefined) throw new Error(`op ${n.op} was not emitted`)
     return v
   }
-  const here: Scope = { ...scope, ssaOf: n => values.get(n)?.[0] }
-  const order = reachable(roots)
+  const { flights: around, ...others } = scope
+  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0] }
+  const { flights } = scope.collectives
+  const [started, late] = [new Map(around?.started ?? []), around?.late ?? new Map<LocalNode, Ssa | undefined>()]
+  const order = reachable(roots, n => !started.has(n) && !given.has(n))
   // What depends on no input is shared with other programs and may have been made on a line of theirs.
   const shared = new Set<LocalNode>()
-  for (const n of order) if (n.op !== 'input' && n.inputs.every(i => shared.has(i))) shared.add(n)
+  for (const n of order) if (n.op !== 'input' && !given.has(n) && n.inputs.every(i => shared.has(i))) shared.add(n)
   const at = (n: LocalNode): void => w.at(shared.has(n) ? undefined : n.site)
   const emit = (n: LocalNode): void => {
     if (n.op === 'project' || values.has(n)) return
     at(n)
     values.set(n, visitLocal(table, n, n.inputs.map(valueOf), w, here))
+  }
+  const fly = (step: Step): void => {
+    if (flights === undefined) return
+    if ('run' in step) emit(step.run)
+    else if ('start' in step) {
+      const n = step.start
+      at(n)
+      const ticket = flights.start(n, valueOf(operand(n, 0)), w, scope.mesh, [])
+      started.set(n, ticket)
+      if (late.has(n)) late.set(n, ticket)
+    } else {
+      const n = step.wait
+      const ticket = started.get(n)
+      if (ticket === undefined) throw new Error(`${n.op} was not begun`)
+      at(n)
+      values.set(n, [flights.wait(n, ticket, step.after.flatMap(h => values.get(h)?.slice(0, 1) ?? []), w)])
+    }
   }
   for (const { before, keys } of keyGroups(order)) {
     before.forEach(emit)
@@ -31,6 +52,7 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
     const words = emitKeys(keys.map(k => k.inputs.map(valueOf)), w)
     keys.forEach((k, i) => values.set(k, words.slice(i, i + 1)))
   }
-  order.forEach(emit)
-  return roots.map(valueOf)
+  if (flights === undefined) order.forEach(emit)
+  else for (const step of scheduled(roots, scope.mesh, { given: new Set(given.keys()), started: new Set(started.keys()), late: new Set(late.keys()) })) fly(step)
+  return roots.map(n => (late.has(n) ? started.get(n) ?? valueOf(n) : valueOf(n)))
 }

@@ -1,7 +1,7 @@
 /** A device's program → a StableHLO module. */
 import type { LocalGraph, LocalNode } from '../partition/local.ts'
 import { communicates } from '../partition/collectives.ts'
-import { ranks } from './collectives/ranks.ts'
+import { flyingRanks, ranks } from './collectives/ranks.ts'
 import { replicas } from './collectives/replicas.ts'
 import type { CollectiveWriter } from './collectives/writer.ts'
 import { emitNodes } from './emit-nodes.ts'
@@ -16,14 +16,16 @@ export interface EmitOptions {
   /** Parameter → result pairs whose memory is shared; they must be of one type. */
   readonly donations?: ReadonlyMap<number, number>
   readonly devicesAs?: DevicesAs
+  /** Whether collectives between ranks can be under way while a rank computes. */
+  readonly overlaps?: boolean
   /** Whether products call our own kernels. */
   readonly kernels?: boolean
 }
 
 /** The module's text, one program for all devices. */
-export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 'replicas', kernels = false }: EmitOptions = {}): string {
+export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 'replicas', overlaps = false, kernels = false }: EmitOptions = {}): string {
   const w = new Writer()
-  const collectives = writers[devicesAs]
+  const collectives = devicesAs === 'ranks' && overlaps ? flyingRanks : writers[devicesAs]
   const args: Ssa[] = graph.inputs.map((n, i) => ({ ...typeOfNode(n), name: `%arg${i}` }))
   const given = new Map<LocalNode, Ssa>(graph.inputs.map((n, i) => [n, args[i] ?? { ...typeOfNode(n), name: '%?' }]))
   if (collectives.ordered && communicates(graph)) w.startToken()

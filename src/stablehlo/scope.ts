@@ -12,6 +12,8 @@ export interface Scope {
   readonly collectives: CollectiveWriter
   /** Where products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
   readonly origins?: Map<string, Origin>
+  /** Of a turn of a loop, where collectives fly: those under way as it begins, by what they are waited for with; and those that it begins and another turn waits for, into which that is written. */
+  readonly flights?: { readonly started: ReadonlyMap<LocalNode, Ssa>; readonly late: Map<LocalNode, Ssa | undefined> }
   /** The value of a node of the body that is being written, where it has been. */
   readonly ssaOf?: (n: LocalNode) => Ssa | undefined
   /** The walk over a program itself, for regions: the values of the roots, given those of the inputs. */

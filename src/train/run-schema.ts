@@ -25,7 +25,7 @@ export interface Settings {
   /** Rules for gradients while those of microbatches are summed, on top of `params`: `{ from: 'state' }` is ZeRO-2. */
   gradients: Rules
   /** Axes that numbers cross in bf16, whatever they are: `{ batch: 'bf16' }` halves what gradients move. The run's numbers then depend on its mesh, by a rounding of each addend. */
-  wire: { [axis: string]: 'bf16' }
+  wire: { [axis: string]: 'bf16' | 'int8' }
   /** Those of the layouts that the model names, each on top of another: `{ residual: { from: 'compute', seq: 'model' } }`. */
   layouts: { [name: string]: Rules }
   precision: {
@@ -112,7 +112,7 @@ const settings = {
   params: rules.default({}),
   state: rules.default({}),
   gradients: rules.default({}),
-  wire: z.record(axis, z.enum(['bf16'])).default({}),
+  wire: z.record(axis, z.enum(['bf16', 'int8'])).default({}),
   layouts: z.record(z.string(), rules).default({}),
   precision: precision.prefault({}),
   evaluation: evaluation.prefault({}),

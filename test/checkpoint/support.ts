@@ -149,7 +149,7 @@ export function rankBackend(processes: Processes): Backend {
   }
   return {
     name: 'held', description: 'held', plugin: 'held', deviceCount: processes.count, addressable: [processes.rank], devicesAs: 'ranks', processes,
-    ownerOf: device => device, compile: () => Promise.reject(new Error('nothing is compiled here')),
+    ownerOf: device => device, compile: () => Promise.reject(new Error('nothing is compiled here')), traced: () => Promise.reject(new Error('nothing is compiled here')),
     put: async (data, type) => new Held(type, data.slice()), kernels: () => Promise.resolve(false), liveBuffers: () => 0, close: async () => {}, [Symbol.asyncDispose]: async () => {},
   }
 }

@@ -35,6 +35,19 @@ const onCpu = ['train', 'gpt-tiny', '--data', '$F/text.txt']
 const noPlugin = { PATH: '$F/pips/none', MESHWORK_CACHE_DIR: '$F/caches/none' }
 
 const cases: readonly Case[] = [
+  // Machines that a plan is made for.
+  { name: 'plan on a machine that nobody knows', args: ['plan', 'gpt-tiny', ...small, '--machine', '8xh10'], exit: 2, says: ['unknown-machine', 'no machine "8xh10"', 'did you mean "8xh100"?'] },
+  { name: 'plan on a machine file that is not there', args: ['plan', 'gpt-tiny', ...small, '--machine', '$F/nowhere.json'], exit: 1, says: ['machine-file', 'cannot read the machine file', 'ENOENT'] },
+  { name: 'plan on a machine file that is no JSON', args: ['plan', 'gpt-tiny', ...small, '--machine', '$F/text.txt.json'], exit: 2, says: ['machine-json', 'is not JSON', 'calibrate --json'] },
+  { name: 'plan on a machine file that lacks a figure', args: ['plan', 'gpt-tiny', ...small, '--machine', '$F/lacking.json'], exit: 2, says: ['field', 'memory.bytes is missing', 'a number, above 0'] },
+  { name: 'plan on a machine that has not been measured', args: ['plan', 'gpt-tiny', ...small, '--machine', 'here'], env: { MESHWORK_CACHE_DIR: '$F/caches/unmeasured' }, exit: 2, says: ['not-calibrated', '--machine here', 'npx meshwork calibrate'] },
+  { name: 'plan on hosts of no machine', args: ['plan', 'gpt-tiny', ...small, '--hosts', '4'], exit: 2, says: ['flag', '--hosts is given, and no machine', '--machine 8xh100 --hosts 4'] },
+  { name: 'plan on hosts that the mesh does not fill', args: ['plan', 'gpt-tiny', ...small, '--machine', '8xh100', '--hosts', '2', '--mesh', 'batch=2,model=2'], exit: 2, says: ['flag', '16 devices of 8xh100, and the mesh batch=2,model=2 has 4', '--mesh batch=8,model=2'] },
+  { name: 'plan --sweep without values', args: ['plan', 'gpt-tiny', ...small, '--machine', '8xh100', '--sweep', 'batch'], exit: 2, says: ['flag', '"batch" is not FIELD=A,B,…', '--sweep batch=64,128,256'] },
+  { name: 'plan --sweep over a field that no run has', args: ['plan', 'gpt-tiny', ...small, '--machine', '8xh100', '--sweep', 'bach=4,8'], exit: 2, says: ['unknown-field', '"bach"', 'did you mean "batch"?'] },
+  { name: 'plan --price that is none', args: ['plan', 'gpt-tiny', ...small, '--machine', '8xh100', '--price', 'free'], exit: 2, says: ['flag', '"free" is no price', '--price 2.5'] },
+  { name: 'plan --svg into a folder that is not there', args: ['plan', 'gpt-tiny', ...small, '--machine', '8xh100', '--json', '--svg', '$F/nowhere/step.svg'], exit: 1, says: ['write', '--svg: cannot write', 'ENOENT'] },
+  { name: 'calibrate on no devices', args: ['calibrate', '--devices', '0'], exit: 2, says: ['flag', '--devices: "0"'] },
   // The mesh and the layout.
   { name: 'an unknown axis in --layout', args: train('--layout', 'batch=batsh'), exit: 2, says: ['unknown-axis', 'axis "batsh"', 'did you mean "batch"?'] },
   { name: 'a rule of the recipe for an axis that --mesh lacks', args: train('--mesh', 'model=2'), exit: 2, says: ['unknown-axis', 'dim "batch" on axis "batch"', '--mesh model=2,batch=1', '--layout heads=model,hidden=model,vocab=model'] },
@@ -102,6 +115,13 @@ const cases: readonly Case[] = [
   { name: 'a page beside a run that everybody could look at', args: train('--page', '--host', '0.0.0.0'), exit: 2, says: ['open-page', '--token'] },
   { name: 'a stop of what is no run', args: ['stop', '$F/recipes'], exit: 1, says: ['no-run', 'holds no run', 'run.json'] },
   { name: 'a checkpoint of what is no run', args: ['checkpoint', 'save', '$F/nowhere'], exit: 1, says: ['no-run', 'holds no run'] },
+  // Profiles.
+  { name: 'a profile of no steps', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--steps', '0'], exit: 2, says: ['flag', '--steps: "0"', 'at least 1'] },
+  { name: 'a profile with a word for rows', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--top', 'some'], exit: 2, says: ['flag', '--top: "some"'] },
+  { name: 'a trace without a name', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--trace', ''], exit: 2, says: ['flag', '--trace: the file has no name', '--trace step.json'] },
+  { name: 'a profile of a recipe that there is not', args: ['profile', 'gpt-tinny'], exit: 2, says: ['unknown-recipe', 'did you mean "gpt-tiny"?'] },
+  { name: 'a profile on an axis that the mesh lacks', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/text.txt', '--layout', 'batch=batsh'], exit: 2, says: ['unknown-axis', 'did you mean "batch"?'] },
+  { name: 'a profile of a missing text', args: ['profile', 'gpt-tiny', ...small, '--data', '$F/texd.txt'], exit: 1, says: ['no-such-file', 'did you mean "text.txt"'] },
 
   // Recipes and fields.
   { name: 'an unknown recipe', args: ['train', 'gpt-tinny'], exit: 2, says: ['unknown-recipe', '"gpt-tinny"', 'did you mean "gpt-tiny"?'] },
@@ -335,6 +355,8 @@ let before: string[] = []
 let claim: Claim | undefined
 beforeAll(async () => {
   place.file('text.txt', text)
+  place.file('text.txt.json', 'no machine')
+  place.file('lacking.json', '{ "name": "lacking", "devicesPerHost": 8, "memory": {} }')
   place.file('tiny.txt', 'the people of a nation')
   place.file('empty.txt', '')
   place.file('word.txt', 'the')

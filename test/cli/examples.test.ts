@@ -34,6 +34,10 @@ const small: { readonly [name: string]: Small } = {
     flags: ['--data', 'text.txt'], set: ['model.vocab=300', 'model.seq=16', 'model.layers=1', 'model.embed=8', 'model.headDim=4', 'model.hidden=8', 'evaluation.batches=1'],
     said: ['ring 4 × heads 2: 8 devices', /permute +along ring/, /all-to-all +along heads/], metrics: ['accuracy'],
   },
+  sequences: {
+    flags: ['--data', 'text.txt'], set: ['model.vocab=300', 'model.seq=8', 'model.layers=1', 'model.embed=8', 'model.headDim=4', 'model.hidden=8', 'evaluation.batches=1'],
+    said: ['model 4: 4 devices', /reduce-scatter +along model/, /all-gather +along model/], metrics: ['accuracy'],
+  },
   language: { set: ['model.layers=1', 'model.embed=8', 'model.hidden=8', 'evaluation.batches=1'], said: ['a source of its own', /accuracy 0\.\d{4}/], metrics: ['accuracy'] },
   translate: { set: ['model.embed=8', 'model.headDim=2', 'model.hidden=8', 'model.encoderLayers=1', 'model.decoderLayers=1', 'evaluation.batches=1'], said: ['a source of its own', 'tokens/s'], metrics: ['accuracy'] },
   preference: {

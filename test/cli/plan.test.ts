@@ -74,6 +74,37 @@ describe('plan', () => {
     expect(lines.map(l => l.devices)).toEqual([1, 2])
   })
 
+  it('says what a step takes on a machine: as data, as a table with what costs most, and as a picture', async () => {
+    const two = ['--batch', '2', '--model', '2', '--machine', '8xh100'] as const
+    const { predicted } = await planned(...two) as Plan & { readonly predicted: Readonly<Record<string, unknown>> }
+    expect(predicted).toMatchObject({ machine: '8xh100', devices: 4, hosts: 1, fits: true, unit: 'tokens', memoryBytes: 76e9, dollarsPerTrillion: null })
+    for (const figure of ['stepMs', 'productMs', 'memoryMs', 'collectiveMs', 'waitedMs', 'overheadMs', 'peakBytes', 'utilisation', 'perSecond', 'deviceHoursPerTrillion']) expect(predicted[figure], figure).toBeGreaterThan(0)
+    expect(predicted['costliest']).toHaveLength(3)
+    const { code, out, err } = await meshwork(...plan, ...two, '--price', '2.5', '--svg', 'step.svg')
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    for (const part of [
+      /^time of a step on 4 devices of 8xh100, 1 host: predicted$/m, /^ {2}products +[\d.]+ (µs|ms) +[\d.]+ %$/m, /^ {2}collectives, waited for +[\d.]+ (µs|ms)/m, /^ {2}a step +[\d.]+ (µs|ms)$/m, /^ {2}1\. .+ ×.+%/m,
+      /^memory: [\d.]+ KB of 76\.0 GB of a device$/m, /^utilisation: [\d.]+ % .*no causal halving/m, /^[\d,]+ tokens a second; 10¹² tokens take [\d,]+ device-hours, \$[\d,.]+$/m,
+    ]) expect(out).toMatch(part)
+    const svg = readFileSync(join(place.path, 'step.svg'), 'utf8')
+    expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/)
+    expect(svg.match(/<rect/g)?.length).toBeGreaterThan(20)
+    expect(svg).toContain('all-reduce along model')
+  })
+
+  it('makes the axis of the batch as large as the hosts are, and plans for several values of a field', async () => {
+    const { mesh } = await planned('--set', 'batch=32', '--batch', '8', '--model', '2', '--machine', '8xh100', '--hosts', '2')
+    expect(mesh).toEqual({ batch: 8, model: 2 })
+    const wide = await planned('--set', 'batch=32', '--machine', '8xh100', '--hosts', '2')
+    expect(wide.mesh).toEqual({ batch: 8, model: 2 })
+    const swept = await meshwork(...plan, '--machine', '8xh100', '--sweep', 'batch=4,8', '--svg', 'sweep.svg')
+    expect({ code: swept.code, rows: swept.out.trim().split('\n').map(l => l.split(/ {2,}/)[0]?.trim()) }).toEqual({ code: 0, rows: ['batch', '4', '8'] })
+    expect(readFileSync(join(place.path, 'sweep.svg'), 'utf8').match(/<circle/g)).toHaveLength(4)
+    const { out } = await meshwork(...plan, '--set', 'batch=32', '--machine', '8xh100', '--sweep', 'hosts=1,2', '--json')
+    const { field, values } = JSON.parse(out) as { readonly field: string; readonly values: readonly { readonly value: string; readonly predicted: { readonly devices: number } }[] }
+    expect([field, values.map(v => [v.value, v.predicted.devices])]).toEqual(['hosts', [['1', 8], ['2', 16]]])
+  })
+
   it('prints what docs/parallelism.md shows, but for numbers', async () => {
     const shown = /^gpt-tiny: [\s\S]*?^ {2}kind .*$/m.exec(readFileSync(join(root, 'docs/parallelism.md'), 'utf8'))?.[0] ?? ''
     const words = (of: string): string[] => of.split('\n').map(line => line.replace(/[\d.,]+ [KMGT]?(B|FLOP)\b|[\d.,]+/g, 'n').replace(/ +/g, ' '))

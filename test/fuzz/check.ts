@@ -52,7 +52,7 @@ export async function verdict(programs: readonly Drawn[], backend: Backend): Pro
   if (first === undefined) return { calls: [] }
   const calls = all.flatMap(r => r.calls)
   const merged = (pick: (r: Ready) => object | undefined): object => Object.assign({}, ...all.map(r => pick(r) ?? r.layout)) as object
-  const layouts = { layout: merged(r => r.layout), ...(all.some(r => r.params) ? { params: merged(r => r.params) } : {}), ...(all.some(r => r.state) ? { state: merged(r => r.state) } : {}), layouts: Object.assign({}, ...all.map(r => r.layouts ?? {})) as object, uses: Object.fromEntries(all.flatMap(r => Object.keys(r.layouts ?? {}).map(name => [name, 'compute'] as const))) }
+  const layouts = { layout: merged(r => r.layout), ...(all.some(r => r.params) ? { params: merged(r => r.params) } : {}), ...(all.some(r => r.state) ? { state: merged(r => r.state) } : {}), ...(all.some(r => r.gradients) ? { gradients: merged(r => r.gradients) } : {}), layouts: Object.assign({}, ...all.map(r => r.layouts ?? {})) as object, uses: Object.fromEntries(all.flatMap(r => Object.keys(r.layouts ?? {}).map(name => [name, 'compute'] as const))) }
   try {
     const outputs = all.map(r => r.f(r.given))
     const f = (...given: readonly (readonly T[])[]): Tree => all.map((r, i) => r.f(given[i] ?? []))
@@ -93,7 +93,7 @@ export async function verdict(programs: readonly Drawn[], backend: Backend): Pro
 /** A program as its graph, with all that its numbers depend on. */
 export function shown(p: Drawn): string {
   const r = ready(p, registry)
-  const given = [`mesh ${JSON.stringify(Object.fromEntries(r.mesh.axes.map(a => [a.name, a.size])))}`, `layout ${JSON.stringify(r.layout)}`, `params ${JSON.stringify(r.params ?? null)}`, `state ${JSON.stringify(r.state ?? null)}`, `layouts ${JSON.stringify(r.layouts ?? null)}`, `calls ${r.calls.join(', ')}`]
+  const given = [`mesh ${JSON.stringify(Object.fromEntries(r.mesh.axes.map(a => [a.name, a.size])))}`, `layout ${JSON.stringify(r.layout)}`, `params ${JSON.stringify(r.params ?? null)}`, `state ${JSON.stringify(r.state ?? null)}`, `gradients ${JSON.stringify(r.gradients ?? null)}`, `layouts ${JSON.stringify(r.layouts ?? null)}`, `calls ${r.calls.join(', ')}`]
   try {
     return [...given, print({ inputs: inputsOf(r), outputs: r.f(r.given).map(o => o.node) }), JSON.stringify(p)].join('\n')
   } catch (e) {

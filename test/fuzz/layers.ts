@@ -1,20 +1,14 @@
 /** Layers of `nn` in random programs: attention of every kind, positions, norms over a batch, linear layers of every kind of weight. Of registry.ts; by the same rules. */
-import { broadcast, dim, full, iota, keyOf, loose, type Dim } from '../../src/engine/index.ts'
+import { dim, full, iota, keyOf, loose, type Dim } from '../../src/engine/index.ts'
 import {
   attention, balancedBias, balanceLoss, batchNorm, crossAttention, linear, localAttention, lora, moe, relativeBuckets, rotary, rotaryFrequencies, seeing, selfAttention, softCapped, talkingHeadsAttention, zigzag, zLoss, type Context, type LinearWeight, type MoeDims, type MoeOptions, type MoeWeights, type RotaryScaling, type ScoreOptions, type Visibility,
 } from '../../src/nn/index.ts'
-import { along, one, scalar } from './making.ts'
+import { along, mean, one, others, scalar, spread, weights } from './making.ts'
 import type { Making, Op, Step, T } from './program.ts'
 
 /** Dims that neither these tensors have nor each other. */
 const frees = (m: Making, n: number, sizes: readonly number[], ...besides: readonly T[]): Dim[] =>
   sizes.reduce<Dim[]>((found, size, i) => [...found, m.free(n + i, size, ...besides, loose(full(0, found)))], [])
-/** A tensor of constants, no two alike. */
-const weights = (m: Making, shape: readonly Dim[], scale = 0.5): T => m.apart(m.ones(shape)).mul(scale)
-/** x with a dim more. */
-const spread = (x: T, over: Dim, m: Making): T => loose(broadcast(x, [over])).mul(loose(iota(over)).cast(m.dtype).add(0.5))
-const others = (x: T, ...without: readonly string[]): string[] => x.shape.map(d => d.name).filter(name => !without.includes(name))
-const mean = (x: T, names: readonly string[]): T => (names.length === 0 ? x : x.mean(...names))
 /** Documents of two positions each along a dim, the same in all others that are given. */
 const documents = (m: Making, over: Dim, rest: readonly Dim[]): T => m.wide(loose(iota(over)).cast(m.dtype).mul(0.5).floor(), m.ones([over, ...rest])).cast('i32')
 
@@ -178,7 +172,7 @@ export const layers: { readonly [name: string]: Op } = {
     const embed = dim('attended', 2)
     const [experts, routes, expertHidden] = frees(m, s.way, [4, 4, 2], x) as [Dim, Dim, Dim]
     const tokens = weights(m, [...x.shape, embed], 2).add(m.wide(spread(x.sin(), embed, m), m.ones([...x.shape, embed])).mul(0.05))
-    const into = (k: number): T => weights(m, [experts, expertHidden, embed], k)
+    const into = (k: number): T => { const w = weights(m, [experts, expertHidden, embed], k); return s.x % 2 === 0 ? w : w.relayout('params') }
     const own: unknown = { router: weights(m, [routes, embed]), ...(s.x % 3 === 0 ? { bias: weights(m, [routes], 0.1) } : {}), experts: { ...(s.y % 2 === 0 ? { gate: into(0.5) } : {}), up: into(-0.4), down: into(0.6) } }
     const capacity = m.pick<NonNullable<MoeOptions['capacity']>>(['dropless', { factor: 1 }, { slots: 1 }], s.dim)
     const { value, usage } = moe(tokens, own as MoeWeights, { embed, experts, routes, expertHidden, tokens: dim(d, size) } as unknown as MoeDims, {

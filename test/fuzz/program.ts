@@ -21,6 +21,10 @@ export interface Drawn {
   readonly state: readonly number[] | null
   /** The rules of a layout that the program names, and which one it starts from by its last number. */
   readonly named: readonly number[] | null
+  /** The rules of sums of microbatches' gradients. */
+  readonly gradients: readonly number[] | null
+  /** Which axes the stages of pipelines lie on, a bit each, and nothing else of what is computed; and whether their layers rest there. */
+  readonly stages: number
   /** f64, in which a difference is a fault; else f32, without what jumps. */
   readonly sharp: boolean
   /** The same program in f64, though it is not sharp. */
@@ -41,19 +45,19 @@ export const drawn: fc.Arbitrary<Drawn> = fc.record({
   sizes: fc.array(fc.constantFrom(4, 2, 8, 4, 6, 2, 8, 3, 1), { minLength: 5, maxLength: 5 }),
   inputs: fc.array(fc.uniqueArray(fc.nat(4), { minLength: 1, maxLength: 3 }), { minLength: 2, maxLength: 4 }),
   mesh: fc.nat(meshes.length - 1), layout: rules,
-  params: fc.option(rules), state: fc.option(rules, { freq: 1 }), named: fc.option(rules),
+  params: fc.option(rules), state: fc.option(rules, { freq: 1 }), named: fc.option(rules), gradients: fc.option(rules, { freq: 1 }), stages: fc.nat(15),
   sharp: fc.nat(9).map(n => n !== 9), seed: fc.nat(1e6),
 })
 
 /** Axes to dims, as far as sizes allow; with the last number an axis now and then goes to one dim more. */
-function layoutOf(p: Drawn, where: Mesh, numbers: readonly number[], dims: readonly Dim[]): Layout {
+function layoutOf(p: Drawn, where: Mesh, numbers: readonly number[], dims: readonly Dim[], taken: readonly string[] = []): Layout {
   const all: { [dim: string]: string[] } = {}
   const give = (axis: string, n: number): void => {
     const d = dims[n]
     const wanted = [...(d === undefined ? [] : all[d.name] ?? []), axis]
     if (d !== undefined && new Set(wanted).size === wanted.length && (n >= letters.length || d.size % partsOf(where, wanted) === 0)) all[d.name] = wanted
   }
-  const axes = where.axes.map(a => a.name)
+  const axes = where.axes.map(a => a.name).filter(a => !taken.includes(a))
   const order = (numbers[0] ?? 0) % 2 === 0 ? axes : [...axes].reverse()
   order.forEach((axis, i) => { give(axis, numbers[i] ?? 0) })
   const again = axes[(numbers[3] ?? 0) % 3]
@@ -61,12 +65,19 @@ function layoutOf(p: Drawn, where: Mesh, numbers: readonly number[], dims: reado
   return all
 }
 
+/** Where the stages of pipelines lie: on four devices at most. */
+const stageAxes = (p: Drawn, where: Mesh): readonly string[] =>
+  where.axes.filter((_, i) => (p.stages >> i) % 2 === 1).map(a => a.name).reduce<readonly string[]>((all, a) => (partsOf(where, [...all, a]) > 4 ? all : [...all, a]), [])
+
 /** What an op sees: the tensors so far, and numbers made into choices among them. */
 export class Making {
   readonly mesh: Mesh
   readonly dtype: 'f64' | 'f32'
   readonly sharp: boolean
   readonly made: T[]
+  /** How many parts the stages of pipelines are in, and the name of their layers' dim. */
+  readonly stageParts: number
+  readonly layers: string
   readonly #dims: ReadonlyMap<string, Dim>
   readonly #prefix: string
   constructor(p: Drawn, where: Mesh, prefix: string, given: readonly T[]) {
@@ -74,6 +85,8 @@ export class Making {
     this.sharp = p.sharp
     this.dtype = dtypeOf(p)
     this.#prefix = prefix
+    this.stageParts = partsOf(where, stageAxes(p, where))
+    this.layers = `${prefix}layers`
     this.made = [...given]
     this.#dims = new Map(letters.map((l, i) => [`${prefix}${l}`, dim(`${prefix}${l}`, p.sizes[i] ?? 1)]))
   }
@@ -134,6 +147,7 @@ export interface Ready {
   readonly layout: Layout
   readonly params?: Layout
   readonly state?: Layout
+  readonly gradients?: Layout
   readonly layouts?: NonNullable<Layouts['layouts']>
   readonly dims: { readonly [name: string]: Dim }
   /** Every value of the program, and the gradients of a loss over all of them. */
@@ -181,10 +195,12 @@ export function ready(p: Drawn, registry: { readonly [name: string]: Op }, prefi
     return [...build(given), ...gradients.map((g, i) => (i > 0 ? loose(g).relayout('params') : g))]
   }
   const named = [...dims, ...fresh.map(n => dim(`${prefix}${n}`, 24))]
-  const rules = (n: readonly number[]): Layout => layoutOf(p, where, n, named)
+  const rules = (n: readonly number[], taken?: readonly string[]): Layout => layoutOf(p, where, n, named, taken)
+  const stages = calls.some(name => name.startsWith('pipeline')) ? stageAxes(p, where) : []
+  const onStages: Layout = stages.length === 0 ? {} : { stage: stages, ...(p.stages > 7 ? { [`${prefix}layers`]: stages } : {}) }
   const from = ['compute', 'params', 'state'][(p.named?.[3] ?? 0) % 3] ?? 'compute'
   return {
-    drawn: p, mesh: where, given, data, f, calls, layout: rules(p.layout), ...(p.params === null ? {} : { params: rules(p.params) }), ...(p.state === null ? {} : { state: rules(p.state) }), ...(p.named === null ? {} : { layouts: { [`${prefix}named`]: { from, ...rules(p.named) } } }),
-    dims: Object.fromEntries(named.map(d => [nameOf(d), d])),
+    drawn: p, mesh: where, given, data, f, calls, layout: { ...rules(p.layout, stages), ...onStages }, ...(p.params === null ? {} : { params: rules(p.params) }), ...(p.state === null ? {} : { state: rules(p.state) }), ...(p.gradients === null ? {} : { gradients: { from: p.seed % 2 === 0 ? 'params' : 'state', ...rules(p.gradients) } }), ...(p.named === null ? {} : { layouts: { [`${prefix}named`]: { from, ...rules(p.named) }, ...(p.stages % 4 === 1 ? { attention: { from: 'compute', ...rules([...p.named].reverse()) } } : p.stages % 4 === 2 ? { experts: { from: 'compute', ...rules([...p.named].reverse()) } } : {}) } }),
+    dims: Object.fromEntries([...named, dim('stage', 12), dim(`${prefix}layers`, 12)].map(d => [nameOf(d), d])),
   }
 }

@@ -10,6 +10,7 @@ import {
 } from '../../src/nn/index.ts'
 import { layers } from './layers.ts'
 import { along, one, scalar } from './making.ts'
+import { pipelines } from './pipelines.ts'
 import type { Making, Op, Step, T } from './program.ts'
 
 /** Operands without equal elements, for ops whose gradients or places depend on which of equal elements is meant. */
@@ -174,4 +175,5 @@ export const registry: { readonly [name: string]: Op } = {
     return found.grads.w
   }),
   ...layers,
+  ...pipelines,
 }

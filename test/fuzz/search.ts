@@ -43,7 +43,7 @@ export const together = 6
 
 /** Legal programs for one mesh: the compiler takes seconds for a program, however small, and so gets several of them as one. */
 export const compiled = (seed: number, mesh: number): Drawn[] => fc.sample(drawn, { numRuns: 4 * together, seed }).map((p): Drawn => ({
-  ...p, mesh, steps: p.steps.filter(s => !asking.has(names[s.op % names.length] ?? '')).slice(0, 8), params: null, state: null, named: null, seed: p.seed | 1,
+  ...p, mesh, steps: p.steps.filter(s => !asking.has(names[s.op % names.length] ?? '')).slice(0, 8), params: null, state: null, named: null, gradients: null, stages: 1, seed: p.seed | 1,
 })).filter(isLegal).slice(0, together)
 
 /** What is wrong with them, as one program; undefined where nothing is. */

@@ -29,6 +29,7 @@ describe.each(flavours)('$name', ({ name, mpi, missing }) => {
 
   test.for([
     ['stuck', /JobError\[stuck-collective\] rank 1 \(host [^)]+\) does not answer/],
+    ['aside', /JobError\[stuck-collective\] rank 1 \(host [^)]+\) does not answer[^]*all-reduce sum along data\n +at +gpt\.ts:51:7/],
     ['absent', /JobError\[stuck-collective\] rank 1 \(host [^)]+\) is not in this collective/],
   ] as const)('a rank that is %s', async ([mode, says], { skip }) => {
     if (mpi === undefined) return skip(missing)

@@ -1,6 +1,7 @@
 // Checks the C library without XLA: every handler × dtype × kind × mesh against plain loops, and how a stuck job ends.
 // mpirun -n 4 native_test all | threads | big | MODE RANK, where that rank, after one collective, is
 //   stuck (stopped), killed, absent (asleep), parted (in another collective), unclosed (stopped before mw_close): the job must end
+//   aside (stopped while the others have one under way beside their program)
 //   slow (within the limit), patient (asleep while others wait in a host-level barrier): it must end well
 #include <math.h>
 #include <pthread.h>
@@ -128,11 +129,42 @@ static int group_of(const Layout *l, int *ranks, int *part) {
   return size;
 }
 
-static void run_one(const char *op, FfiError *(*handler)(FfiFrame *), const struct Dtype *t, const Layout *l, int kind, int64_t n, int in_place) {
+// How a collective is called: as one call, as one that writes where it reads, or begun and then waited for.
+enum { PLAIN, IN_PLACE, BESIDE };
+static FfiError *called(FfiError *(*handler)(FfiFrame *), int32_t dtype, char *in, int64_t in_count, char *out, int64_t out_count, int how, const Attributes *a) {
+  static FfiError *(*const numbered[])(FfiFrame *) = {mw_all_reduce, mw_all_gather, mw_reduce_scatter, mw_all_to_all, mw_permute};
+  static int turn;
+  if (how != BESIDE) return fake_call(handler, dtype, in, in_count, out, out_count, a);
+  int32_t number = 0;
+  while (numbered[number] != handler) number++;
+  uint32_t tickets[2];
+  // Two are under way at once, and waited for in either order; what enters may be another thing by then. One that is not to begin has no number.
+  FfiError *e = fake_start(number, dtype, in, in_count, turn % 2 - 1, &tickets[0], a);
+  if (e == NULL && turn % 2) {
+    NEED(tickets[0] == 0, a->what, "was begun, though it was not to be");
+    e = fake_start(number, dtype, in, in_count, 1, &tickets[0], a);
+  }
+  if (e == NULL) e = fake_start(number, dtype, in, in_count, -1, &tickets[1], a);
+  if (e != NULL) return e;
+  const size_t bytes = (size_t)out_count * dtypes[0].bytes * 2;
+  char *other = malloc(bytes + 1);
+  memset(in, 0x33, 1);
+  const int order = turn++ % 3 == 0;
+  e = fake_await(tickets[order], dtype, order ? other : out, out_count);
+  if (e == NULL) e = fake_await(tickets[!order], dtype, order ? out : other, out_count);
+  size_t size = 0;
+  for (int d = 0; d < DTYPES; d++) size = dtypes[d].code == dtype ? dtypes[d].bytes : size;
+  NEED(e != NULL || memcmp(out, other, (size_t)out_count * size) == 0, a->what, "gave two things");
+  free(other);
+  return e;
+}
+
+static void run_one(const char *op, FfiError *(*handler)(FfiFrame *), const struct Dtype *t, const Layout *l, int kind, int64_t n, int how) {
+  const int in_place = how == IN_PLACE;
   int ranks[8], part = 0;
   const int size = group_of(l, ranks, &part);
   char name[160], text[200];
-  snprintf(name, sizeof name, "%s %s kind %d, mesh %s, %lld elements%s", op, t->name, kind, l->name, (long long)n, in_place ? ", in place" : "");
+  snprintf(name, sizeof name, "%s %s kind %d, mesh %s, %lld elements%s", op, t->name, kind, l->name, (long long)n, in_place ? ", in place" : how == BESIDE ? ", beside" : "");
   const int64_t wide = n * size;
   const int64_t in_count = op[0] == 'g' || op[0] == 'r' || op[0] == 'p' ? n : wide, out_count = op[0] == 's' || op[0] == 'r' || op[0] == 'p' ? n : wide;
   char *in = malloc((size_t)in_count * t->bytes + 1), *out = in_place ? in : malloc((size_t)out_count * t->bytes + 1);
@@ -142,7 +174,7 @@ static void run_one(const char *op, FfiError *(*handler)(FfiFrame *), const stru
   for (int64_t i = 0; i < in_count; i++) put(t, in, i, value(t, mw_rank(), i));
   memset(out, in_place ? in[0] : 0x55, in_place ? 1 : (size_t)out_count * t->bytes);
   const Attributes a = {l->mesh, l->axes, pairs, l->mesh_count, l->axis_count, (size_t)pair_count, kind, name, "x.ts:1:2"};
-  FfiError *e = fake_call(handler, t->code, in, in_count, out, out_count, &a);
+  FfiError *e = called(handler, t->code, in, in_count, out, out_count, how, &a);
   NEED(e == NULL, name, e == NULL ? "" : e->text);
   for (int64_t i = 0; i < out_count; i++) {
     double want = 0;
@@ -167,15 +199,17 @@ static void run_one(const char *op, FfiError *(*handler)(FfiFrame *), const stru
 static int run_layout(const Layout *l, int64_t n) {
   int calls = 0;
   for (int d = 0; d < DTYPES; d++) {
-    for (int kind = 0; kind < 4; kind++, calls += 3) {
-      run_one("reduce", mw_all_reduce, &dtypes[d], l, kind, n, 0);
-      run_one("reduce", mw_all_reduce, &dtypes[d], l, kind, n, 1);
-      run_one("scatter", mw_reduce_scatter, &dtypes[d], l, kind, n, 0);
+    for (int kind = 0; kind < 4; kind++, calls++) run_one("reduce", mw_all_reduce, &dtypes[d], l, kind, n, IN_PLACE);
+    for (int how = PLAIN; how <= BESIDE; how += BESIDE - PLAIN) {
+      for (int kind = 0; kind < 4; kind++, calls += 2) {
+        run_one("reduce", mw_all_reduce, &dtypes[d], l, kind, n, how);
+        run_one("scatter", mw_reduce_scatter, &dtypes[d], l, kind, n, how);
+      }
+      run_one("gather", mw_all_gather, &dtypes[d], l, 0, n, how);
+      run_one("all-to-all", mw_all_to_all, &dtypes[d], l, 0, n, how);
+      run_one("permute", mw_permute, &dtypes[d], l, 0, n, how);
+      calls += 3;
     }
-    run_one("gather", mw_all_gather, &dtypes[d], l, 0, n, 0);
-    run_one("all-to-all", mw_all_to_all, &dtypes[d], l, 0, n, 0);
-    run_one("permute", mw_permute, &dtypes[d], l, 0, n, 0);
-    calls += 3;
   }
   return calls;
 }
@@ -242,7 +276,19 @@ static void check_bad(const Layout *l) {
   refused(fake_call(mw_all_reduce, FFI_F32, in, 4, out, 4, &a), "no axis 3");
   a.axes = l->axes, a.mesh = other;
   refused(fake_call(mw_all_reduce, FFI_F32, in, 4, out, 4, &a), "7 devices");
+  a.mesh = l->mesh;
+  uint32_t ticket = 0;
+  refused(fake_start(7, FFI_F32, in, 4, -1, &ticket, &a), "number 7");
+  refused(fake_start(2, FFI_F32, in, 3, -1, &ticket, &a), "don't split");
+  refused(fake_await(4000000000u, FFI_F32, out, 4), "number 4000000000");
+  NEED(fake_start(0, FFI_F32, in, 4, -1, &ticket, &a) == NULL, "a start", mw_error());
+  refused(fake_await(ticket, FFI_F32, out, 5), "5 elements out, but 4");
+  refused(fake_await(ticket, FFI_F32, out, 4), "no collective");
+  out[1] = 5;
+  NEED(fake_await(0, FFI_F32, out, 4) == NULL && out[1] == 0, "nothing begun", "is no zeros");
   FfiFrame frame = {FFI_SIZE(FfiFrame, attributes), NULL, &fake_api, NULL, FFI_STAGE_EXECUTE, {0}, {0}, {0}, NULL};
+  refused(mw_start(&frame), "no argument");
+  refused(mw_await(&frame), "no argument");
   refused(mw_all_gather(&frame), "no argument");
   refused(mw_device(&frame), "no result");
   frame.size = 64;
@@ -312,6 +358,15 @@ static void one_reduce(const char *at) {
   NEED(e == NULL, "all-reduce", e == NULL ? "" : e->text);
 }
 
+static void one_beside(const char *at) {
+  float in[1024] = {1};
+  uint32_t ticket = 0;
+  const Attributes a = {mw_size() == 4 ? whole : pair, first_axis, NULL, 1, 1, 0, 0, "all-reduce sum along data", at};
+  NEED(fake_start(0, FFI_F32, in, 1024, -1, &ticket, &a) == NULL, "start", mw_error());
+  FfiError *e = fake_await(ticket, FFI_F32, in, 1024);
+  NEED(e == NULL, "await", e == NULL ? "" : e->text);
+}
+
 // XLA calls from whichever thread of its pool is free.
 static void *on_thread(void *unused) {
   (void)unused;
@@ -368,6 +423,11 @@ int main(int argc, char **argv) {
   else if (strcmp(mode, "big") == 0) big();
   else {
     one_reduce("gpt.ts:40:1");
+    if (strcmp(mode, "aside") == 0) {
+      one_beside("gpt.ts:50:3");
+      if (mine) raise(SIGSTOP);
+      one_beside("gpt.ts:51:7");
+    }
     if (mine && strcmp(mode, "stuck") == 0) raise(SIGSTOP);
     else if (mine && strcmp(mode, "killed") == 0) raise(SIGKILL);
     else if (mine && strcmp(mode, "absent") == 0) rest(60);

@@ -22,7 +22,7 @@ const kinds = {
   llama: (layers: number, pipeline?: PipelineConfig) => llamaModel({ ...shape, layers, kvHeads: 1, dropout: 0.1, masked: true, tied: true, window: 2, unwindowed: [1], unturned: [2], localRope: { base: 100 }, queryKeyNorms: 'head', norms: 'both', ...(pipeline === undefined ? {} : { pipeline }) }),
 }
 type Kind = keyof typeof kinds
-const built = (kind: Kind, layers: number, pipeline?: PipelineConfig): Model<Tree, Tree> => kinds[kind](layers, pipeline).build({ batch, precision: { params: 'f32', compute: 'f32' } }) as unknown as Model<Tree, Tree>
+const built = (kind: Kind, layers: number, pipeline?: PipelineConfig, compute: 'f32' | 'bf16' = 'f32'): Model<Tree, Tree> => kinds[kind](layers, pipeline).build({ batch, precision: { params: 'f32', compute } }) as unknown as Model<Tree, Tree>
 
 const ids = (f: (row: number, at: number) => number): Int32Array => Int32Array.from({ length: batch * seq }, (_, i) => f(Math.floor(i / seq), i % seq))
 const data: { readonly [name: string]: Int32Array } = {
@@ -53,6 +53,17 @@ async function numbersOf(model: Model<Tree, Tree>, places: Places | undefined, o
   program.dispose()
   return all
 }
+
+// Cotangents are f32 between stages, as they are between layers: all roundings to bf16 are those of the model without a pipeline, and what is left are orders of sums.
+test.each<readonly [Kind, number, PipelineConfig]>([
+  ['gpt', 4, { stages: 2, microbatches: 1 }], ['gpt', 4, { stages: 2, microbatches: 4, schedule: '1f1b' }], ['gpt', 3, { stages: [1, 2], microbatches: 2 }],
+  ['llama', 4, { stages: 2, microbatches: 2, schedule: 'circular' }], ['llama', 3, { stages: [2, 1], microbatches: 4, schedule: '1f1b', remat: 'everything' }],
+])('bf16: %s of %i layers %j rounds where the model without a pipeline does', async (kind, layers, pipeline) => {
+  const expected = await numbersOf(built(kind, layers, undefined, 'bf16'), undefined, { mesh: {}, layout: {} })
+  const found = await numbersOf(built(kind, layers, pipeline, 'bf16'), placesOf(layers, pipeline), { mesh: {}, layout: {} })
+  const far = [...expected].map(([path, values]) => [path, relativeError(found.get(path) ?? [], values)] as const).filter(([, error]) => !(error < 1e-5))
+  expect(far).toEqual([])
+})
 
 const onStages = { stage: 'stage', layers: 'stage' }
 const cases: readonly (readonly [Kind, number, PipelineConfig, { readonly [axis: string]: number }, { readonly [dim: string]: string }])[] = [

@@ -1,7 +1,7 @@
 /** Pipelines compute what a loop over the layers does: every schedule, on meshes, and whatever idle stages are given. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openBackend, type Backend, type Layouts, type Remat } from '../../src/engine/index.ts'
-import { drawSchedule, type LossOptions } from '../../src/parallel/index.ts'
+import { compile, cumsum, dim, dims, input, iota, lossAndGrads, mesh as meshOf, openBackend, param, scan, type Backend, type Layouts, type Outcome, type Remat, type Scalar, type Tensor } from '../../src/index.ts'
+import { drawSchedule, pipelineLoss, type LossOptions } from '../../src/parallel/index.ts'
 import { all } from '../support/depth.ts'
 import { furthest, net, valuesOf, type Values } from './support.ts'
 
@@ -44,6 +44,14 @@ describe.each([4, 5])('%i layers', layers => {
   })
 })
 
+test.each<readonly [LossOptions, { readonly [axis: string]: number }, Layouts]>([
+  [{ stages: 2, microbatches: 4, schedule: '1f1b' }, three, onThree], [{ stages: 4, microbatches: 2, schedule: '1f1b' }, { stage: 4 }, onStages], [{ stages: 1, microbatches: 1, schedule: '1f1b' }, {}, { layout: {} }],
+  [{ stages: 2, microbatches: 4, schedule: '1f1b' }, three, { ...onThree, params: { embed: 'data' } }], [{ stages: 2, microbatches: 4 }, { stage: 2 }, onStages],
+])('what enters computed of each microbatch: %j on %j, %j', async (how, mesh, where) => {
+  const expected = await valuesOf(net({ layers: 4 }), undefined, backend)
+  expect(furthest(expected, await valuesOf(net({ layers: 4, each: true }), how, backend, mesh, where))).toBeLessThan(nearly)
+})
+
 describe('what idle stages compute', () => {
   // Of zeros, and of what no stage before has made, this is no number, and neither is its slope.
   const given = net({ layers: 2, before: x => x.add(x.square().sum('embed').sqrt().log().mul(1e-3)) })
@@ -61,6 +69,31 @@ test('gradients are the same for any number of microbatches', async () => {
   for (const microbatches of all ? [1, 2, 4, 8] : [2, 8]) {
     for (const schedule of ['gpipe', '1f1b'] as const) expect(furthest(expected, await valuesOf(given, { stages: 2, microbatches, schedule }, backend)), `${microbatches} ${schedule}`).toBeLessThan(nearly)
   }
+})
+
+describe('what blocks and losses are made of', () => {
+  const d = dims({ batch: 4, embed: 2, layers: 2 })
+  const [x, w] = [input('x', [d.batch, d.embed], 'f64'), param('w', [d.layers, d.embed], 'f64')]
+  type Rows = Tensor<'batch' | 'embed'>
+  const data = [Float64Array.from({ length: 8 }, (_, i) => Math.sin(i + 1)), Float64Array.from({ length: 4 }, (_, i) => Math.cos(i))] as const
+  const numbersOf = async (f: (x_: typeof x, w_: typeof w) => { readonly value: Scalar; readonly grads: typeof w }): Promise<readonly number[]> => {
+    using program = await compile(f, [x, w] as const, { mesh: meshOf({ stage: 2 }), ...onStages, dims: { ...d, stage: dim('stage', 2) }, backend })
+    const { value, grads } = await program(...data)
+    return [...await value.read(), ...await grads.read()].map(Number)
+  }
+  const loss = (y: Rows): Outcome => ({ loss: y.square().mean() })
+  // Made of constants alone, and along the batch: each microbatch has its part of what the whole batch has.
+  const ranks = iota(d.batch).cast('f64').add(1)
+  const shares = ranks.div(ranks.sum(d.batch)).add(cumsum(ranks, d.batch).mul(0.01))
+  const block = (x: Rows, w: Tensor<'embed'>): Rows => x.mul(w).sin().mul(shares.add(1))
+  const alone = (x_: typeof x, w_: typeof w) => lossAndGrads((q: typeof w) => loss(scan(d.layers, x_, q, (x: Rows, own) => [block(x, own), {}] as const)[0]))(w_)
+
+  test.each(['gpipe', '1f1b', 'circular'] as const)('a loss in f64 is one, and constants are cut with the batch: %s', async schedule => {
+    const how: LossOptions = { stages: 2, microbatches: 2, schedule, ...(schedule === 'circular' ? { rounds: 1 } : {}) }
+    const found = await numbersOf((x_, w_) => lossAndGrads((q: typeof w) => pipelineLoss(d.layers, x_, q, block, {}, y => loss(y), how))(w_))
+    const expected = await numbersOf(alone)
+    expect(Math.max(...found.map((v, i) => Math.abs(v - (expected[i] ?? NaN))))).toBeLessThan(1e-14)
+  })
 })
 
 test('a schedule is drawn', () => {

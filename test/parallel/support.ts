@@ -19,7 +19,7 @@ type Found = { readonly value: Scalar; readonly weight: Scalar; readonly grads: 
 /** What a block makes of its input before the norm; tests put in what breaks on numbers that no stage is given. */
 export type Before = (x: Tensor<'batch' | 'embed'>) => Tensor<'batch' | 'embed'>
 
-export function net({ layers, batch = 8, embed = 4, hidden = 8, rate = 0.3, before = x => x }: { readonly layers: number; readonly batch?: number; readonly embed?: number; readonly hidden?: number; readonly rate?: number; readonly before?: Before }): Net {
+export function net({ layers, batch = 8, embed = 4, hidden = 8, rate = 0.3, before = x => x, each = false }: { readonly layers: number; /** Whether what enters is computed of each microbatch. */ readonly each?: boolean; readonly batch?: number; readonly embed?: number; readonly hidden?: number; readonly rate?: number; readonly before?: Before }): Net {
   const d = dims({ batch, embed, hidden, layers })
   const params: Params = {
     ends: param('ends', [d.embed], { init: initialisers.normal(1) }), shared: param('shared', [d.embed], { init: initialisers.normal(0.3) }),
@@ -42,10 +42,11 @@ export function net({ layers, batch = 8, embed = 4, hidden = 8, rate = 0.3, befo
         const { value, weight } = weightedMean(each, counts)
         return { loss: value, weight, metrics: { error: weightedMean(y.abs().mean(d.embed), counts.notEqual(0)) } }
       }
-      const start = x.mul(q.ends)
+      // With dropout: a microbatch on its own is to drop what the whole batch does.
+      const start = (): Tensor<'batch' | 'embed'> => dropout(fold(key, layers), x.mul(q.ends), rate / 2)
       const stacked = { w: q.layers, index: iota(d.layers) }
-      return how === undefined ? end(scan(d.layers, start, stacked, (x, layer) => [block(x, layer), {}] as const)[0], { counts })
-        : pipelineLoss(d.layers, start, stacked, block, { counts }, end, how)
+      return how === undefined ? end(scan(d.layers, start(), stacked, (x, layer) => [block(x, layer), {}] as const)[0], { counts })
+        : pipelineLoss(d.layers, each ? start : start(), stacked, block, { counts }, end, how)
     }, { remat })(p)
     return { value: found.value, weight: found.weight, grads: found.grads, error: found.metrics['error']?.value ?? found.value }
   }

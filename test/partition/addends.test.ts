@@ -1,6 +1,6 @@
 /** No partial sum reaches an op that needs the value: every form's training step read again, and programs of which a collective was taken out. */
 import { describe, expect, test } from 'vitest'
-import { dims, input, loose, mesh as meshOf, param, plan, type Tensor } from '../../src/engine/index.ts'
+import { broadcast, dims, input, loose, mesh as meshOf, param, plan, type Tensor } from '../../src/engine/index.ts'
 import { reachable } from '../../src/graph/node.ts'
 import type { LocalGraph, LocalNode } from '../../src/partition/local.ts'
 import { adamw } from '../../src/optim/index.ts'
@@ -41,5 +41,8 @@ describe('what is found', () => {
   test.each(Object.entries(cases))('%s', (_, [f, message]) => {
     checkAddends(local(f))
     expect(() => checkAddends(unsummed(local(f)))).toThrow(message)
+  })
+  test('a sum along a split dim that came by a broadcast is one of addends, as far as can be told', () => {
+    checkAddends(local(x => loose(broadcast(x.max(d.hidden), [d.hidden]).cos().sum(d.hidden).add(x.sum(d.hidden)))))
   })
 })

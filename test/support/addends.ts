@@ -2,7 +2,8 @@
  * A device's program read again, knowing nothing of how it was made: which values are addends (or candidates for an extremum) along which axes follows from where its inputs
  * lie and from what its ops sum over, and none may reach an op that needs the value. What cannot be told is let pass.
  */
-import { bodiesOf, operand, reachable } from '../../src/graph/node.ts'
+import { names } from '../../src/core/dim.ts'
+import { bodiesOf, operand, reachable, shapeOf } from '../../src/graph/node.ts'
 import { describeLocal, type LocalGraph, type LocalNode } from '../../src/partition/local.ts'
 import { sender } from '../../src/partition/passes/flat.ts'
 import { ownAxes } from '../../src/partition/passes/scatter.ts'
@@ -16,8 +17,12 @@ interface State {
   /** It depends on which device this is, by more than the dims that are known to be split: a mask, a halo, what was split and is forgotten. */
   readonly own: boolean
   readonly zero: boolean
+  /** Dims that came by a broadcast: whether they are split cannot be told, and so not what a sum over them is. */
+  readonly spread?: ReadonlySet<string>
 }
 const nowhere: State = { dims: new Map(), addends: new Map(), own: false, zero: false }
+const spreadOf = (states: readonly State[]): { readonly spread?: ReadonlySet<string> } => { const all = states.flatMap(s => [...s.spread ?? []]); return all.length === 0 ? {} : { spread: new Set(all) } }
+const sumsSpread = (over: readonly string[], states: readonly State[]): boolean => over.some(d => states.some(s => s.spread?.has(d) === true) && !states.some(s => s.dims.has(d)))
 const partial = (s: State): boolean => s.addends.size > 0
 const list = (s: State): string => [...s.addends].map(([axis, kind]) => `${kind} along ${axis}`).sort().join(', ')
 const without = <V>(map: ReadonlyMap<string, V>, ...keys: readonly string[]): Map<string, V> => new Map([...map].filter(([k]) => !keys.includes(k)))
@@ -41,26 +46,26 @@ const whole: Rule = (n, states) => {
 const linear = (keep: (n: LocalNode, s: State) => ReadonlyMap<string, Axes>): Rule => (n, states) => {
   if (states.slice(1).some(partial)) throw fault(n, states, 'needs values')
   const first = at(states, 0)
-  return forgotten(first, { dims: keep(n, first), addends: first.addends, own: anyOwn(states), zero: false })
+  return forgotten(first, { dims: keep(n, first), addends: first.addends, own: anyOwn(states), zero: false, ...spreadOf(states) })
 }
-const elementwise: Rule = (n, states) => ({ ...whole(n, states), dims: joined(states), own: anyOwn(states) })
+const elementwise: Rule = (n, states) => ({ ...whole(n, states), dims: joined(states), own: anyOwn(states), ...spreadOf(states) })
 const forgetting = linear(() => new Map())
 
 function addition(n: LocalNode<'binary'>, states: readonly State[]): State {
   const [a, b] = [at(states, 0), at(states, 1)]
   const [some, other] = partial(a) ? [a, b] : [b, a]
   const dims = joined(states)
-  if (!partial(some)) return { ...nowhere, dims, own: anyOwn(states), zero: a.zero && b.zero }
+  if (!partial(some)) return { ...nowhere, dims, own: anyOwn(states), zero: a.zero && b.zero, ...spreadOf(states) }
   // Added to all devices' addends, a value would be counted as often as there are devices.
   if (list(some) !== list(other) && !other.zero && !other.own) throw fault(n, states, 'adds a value to addends')
-  return { dims, addends: new Map([...a.addends, ...b.addends]), own: anyOwn(states), zero: false }
+  return { dims, addends: new Map([...a.addends, ...b.addends]), own: anyOwn(states), zero: false, ...spreadOf(states) }
 }
 const binary: { readonly [fn: string]: (n: LocalNode<'binary'>, states: readonly State[]) => State } = {
   add: addition, sub: addition,
   mul: (n, states) => {
     if (states.every(partial)) throw fault(n, states, 'multiplies addends')
     const all = states.find(partial)
-    return { dims: joined(states), addends: all?.addends ?? new Map<string, string>(), own: anyOwn(states), zero: false }
+    return { dims: joined(states), addends: all?.addends ?? new Map<string, string>(), own: anyOwn(states), zero: false, ...spreadOf(states) }
   },
   div: (n, states) => ({ ...linear(() => joined(states))(n, states) }),
 }
@@ -69,7 +74,7 @@ const summing = (over: readonly string[], kind: string, states: readonly State[]
   const dims = joined(states)
   // What an all-to-all of addends brought together is their sum.
   const here = over.includes(sender) ? dims.get(sender) ?? [] : []
-  return { dims: without(dims, ...over), addends: new Map([...without(addends, ...here), ...over.filter(d => d !== sender).flatMap(d => dims.get(d) ?? []).map(a => [a, kind] as const)]), own: anyOwn(states), zero: false }
+  return { dims: without(dims, ...over), addends: new Map([...without(addends, ...here), ...over.filter(d => d !== sender).flatMap(d => dims.get(d) ?? []).map(a => [a, kind] as const)]), own: anyOwn(states) || sumsSpread(over, states), zero: false, ...spreadOf(states) }
 }
 const reducing = (axes: Axes, kind: string): Rule => (n, states) => {
   const { addends, ...first } = at(states, 0)
@@ -81,13 +86,13 @@ const reducing = (axes: Axes, kind: string): Rule => (n, states) => {
 type Table = { readonly [K in LocalNode['op']]?: (n: LocalNode<K>, states: readonly State[]) => State }
 const table: Table = {
   constant: n => ({ ...nowhere, zero: n.attrs.value === 0 }), iota: () => nowhere, axisIndex: () => ({ ...nowhere, own: true }),
-  broadcast: (_, s) => at(s, 0), barrier: (_, s) => at(s, 0),
-  rename: (n, s) => ({ ...at(s, 0), dims: new Map([...at(s, 0).dims].map(([d, axes]) => [d === n.attrs.from ? n.attrs.to : d, axes])) }),
+  broadcast: (n, s) => ({ ...at(s, 0), spread: new Set([...at(s, 0).spread ?? [], ...n.attrs.shape.map(d => d.name).filter(d => !names(shapeOf(operand(n, 0))).includes(d))]) }), barrier: (_, s) => at(s, 0),
+  rename: (n, s) => ({ ...at(s, 0), dims: new Map([...at(s, 0).dims].map(([d, axes]) => [d === n.attrs.from ? n.attrs.to : d, axes])), spread: new Set([...at(s, 0).spread ?? []].map(d => (d === n.attrs.from ? n.attrs.to : d))) }),
   unary: (n, s) => (n.attrs.fn === 'neg' ? at(s, 0) : elementwise(n, s)), convert: (_, s) => at(s, 0),
   binary: (n, s) => (binary[n.attrs.fn] ?? elementwise)(n, s), compare: elementwise, threefry: elementwise,
   select: (n, s) => {
     if (partial(at(s, 0))) throw fault(n, s, 'chooses by addends')
-    return { dims: joined(s), addends: new Map(s.slice(1).flatMap(x => [...x.addends])), own: anyOwn(s), zero: false }
+    return { dims: joined(s), addends: new Map(s.slice(1).flatMap(x => [...x.addends])), own: anyOwn(s), zero: false, ...spreadOf(s) }
   },
   dot: (n, s) => {
     if (s.every(partial)) throw fault(n, s, 'multiplies addends')

@@ -49,8 +49,8 @@ function mistakesOf({ text }: ts.SourceFile, found: readonly ts.Diagnostic[]): {
   return { mistakes, elsewhere: said(-1, mistakes[0]?.start ?? text.length).map(messageOf) }
 }
 
-const names = ['good', 'tensors', 'layers', 'layouts', 'runs', 'windows', 'control', 'elementwise', 'rearranging', 'indexing', 'random', 'functions', 'programs', 'generic'] as const
-const doors = ['src/index.ts', 'src/nn/index.ts', 'src/train/index.ts']
+const names = ['good', 'tensors', 'layers', 'layouts', 'runs', 'windows', 'control', 'elementwise', 'rearranging', 'indexing', 'random', 'functions', 'programs', 'pipelines', 'generic'] as const
+const doors = ['src/index.ts', 'src/nn/index.ts', 'src/parallel/index.ts', 'src/train/index.ts']
 const program = ts.createProgram([...names.map(fixture), ...doors.map(d => `${root}${d}`)], options)
 const sourceOf = (path: string): ts.SourceFile => {
   const source = program.getSourceFile(path)

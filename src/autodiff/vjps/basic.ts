@@ -1,37 +1,18 @@
 /** Gradients: values from outside, and what changes only how they are seen. */
 import { names } from '../../core/dim.ts'
-import { converted, sumNode, sumsIn } from '../../graph/half-precision.ts'
+import { moved, sumNode } from '../../graph/half-precision.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
-import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
+import { operand, shapeOf, type Node } from '../../graph/node.ts'
+import { laidBy } from '../laid.ts'
 import { masked } from './masked.ts'
 import { none } from './vjp.ts'
-import type { Attrs, BasicAttrs } from '../../graph/ops.ts'
+import type { BasicAttrs } from '../../graph/ops.ts'
 import type { Vjps } from './vjp.ts'
 
 const sumTo = (g: Node, like: Node): Node => {
   const kept = new Set(names(shapeOf(like)))
   const over = names(shapeOf(g)).filter(d => !kept.has(d))
-  return broadcastTo(over.length === 0 ? g : sumNode(g, over), shapeOf(like))
-}
-
-/** Elementwise ops lie as their operands do. */
-const elementwise: ReadonlySet<string> = new Set(['unary', 'binary', 'compare', 'select', 'convert', 'named', 'stopGradient', 'customGradient'])
-/** So few ops lie between a relayout and the next that a search for it is short. */
-const furthest = 64
-
-/**
- * What a tensor was last laid out by, as far as that can be read off the ops that lead to it: a cotangent lies as its tensor does, so
- * that a gather is a reduce-scatter on the way back and the other way round. Where it cannot, the partition rules decide.
- */
-function laidBy(n: Node): Attrs['relayout'] | undefined {
-  const seen = new Set<Node>([n])
-  for (const m of seen) {
-    if (m.op === 'relayout') return m.attrs
-    if (seen.size > furthest) return undefined
-    const alike = elementwise.has(m.op) || (m.op === 'broadcast' && shapeOf(operand(m, 0)).length === shapeOf(m).length)
-    if (alike) for (const i of m.inputs) seen.add(i)
-  }
-  return undefined
+  return moved(over.length === 0 ? g : sumNode(g, over), g => broadcastTo(g, shapeOf(like)))
 }
 
 export const basic: Vjps<BasicAttrs> = {
@@ -39,13 +20,11 @@ export const basic: Vjps<BasicAttrs> = {
   constant: () => none,
   iota: () => none,
   broadcast: (n, [g]) => (g === undefined ? none : [sumTo(g, operand(n, 0))]),
-  rename: (n, [g]) => (g === undefined ? none : [make('rename', [g], { from: n.attrs.to, to: n.attrs.from })]),
+  rename: (n, [g]) => (g === undefined ? none : [moved(g, g => make('rename', [g], { from: n.attrs.to, to: n.attrs.from }))]),
   relayout: (n, [g]) => {
     const back = g === undefined ? undefined : laidBy(operand(n, 0))
     if (g === undefined || back === undefined) return [g]
-    // What was narrowed on its way moves as it was, so that it is not rounded in between.
-    const wide = g.op === 'convert' && dtypeOf(operand(g, 0)) === sumsIn(dtypeOf(g)) ? operand(g, 0) : g
-    return [converted(make('relayout', [wide], back, n.site), dtypeOf(g))]
+    return [moved(g, g => make('relayout', [g], back, n.site))]
   },
   named: (_, [g]) => [g],
   stopGradient: () => none,

@@ -1,4 +1,5 @@
 /** Gradients: ops that move elements to places known beforehand. Each is another such op. */
+import { moved } from '../../graph/half-precision.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
 import type { RearrangingAttrs } from '../../graph/ops.ts'
@@ -11,20 +12,20 @@ export const rearranging: Vjps<RearrangingAttrs> = {
   splitDim: (n, [g]) => {
     if (g === undefined) return none
     const x = operand(n, 0)
-    return [broadcastTo(make('mergeDims', [g], { from: n.attrs.into.map(d => d.name), into: sized(x, n.attrs.dim) }), shapeOf(x))]
+    return [moved(g, g => broadcastTo(make('mergeDims', [g], { from: n.attrs.into.map(d => d.name), into: sized(x, n.attrs.dim) }), shapeOf(x)))]
   },
   mergeDims: (n, [g]) => {
     if (g === undefined) return none
     const x = operand(n, 0)
-    return [broadcastTo(make('splitDim', [g], { dim: n.attrs.into.name, into: n.attrs.from.map(name => sized(x, name)) }), shapeOf(x))]
+    return [moved(g, g => broadcastTo(make('splitDim', [g], { dim: n.attrs.into.name, into: n.attrs.from.map(name => sized(x, name)) }), shapeOf(x)))]
   },
   resample: (n, [g]) => {
     if (g === undefined) return none
     const { dim, to, start, step, dilation } = n.attrs
-    return [make('resample', [g], { dim: to.name, to: sized(operand(n, 0), dim), start: -start, step: dilation, dilation: step, fill: 0 })]
+    return [moved(g, g => make('resample', [g], { dim: to.name, to: sized(operand(n, 0), dim), start: -start, step: dilation, dilation: step, fill: 0 }))]
   },
-  roll: (n, [g]) => (g === undefined ? none : [make('roll', [g], { dim: n.attrs.dim, by: -n.attrs.by })]),
-  reverse: (n, [g]) => (g === undefined ? none : [make('reverse', [g], n.attrs)]),
+  roll: (n, [g]) => (g === undefined ? none : [moved(g, g => make('roll', [g], { dim: n.attrs.dim, by: -n.attrs.by }))]),
+  reverse: (n, [g]) => (g === undefined ? none : [moved(g, g => make('reverse', [g], n.attrs))]),
   concat: (n, [g], { wants }) => {
     if (g === undefined) return none
     const { name } = n.attrs.dim
@@ -33,7 +34,7 @@ export const rearranging: Vjps<RearrangingAttrs> = {
       const to = sized(x, name)
       const begin = start
       start += to.size
-      return wants(x) ? make('resample', [g], { dim: name, to, start: begin, step: 1, dilation: 1, fill: 0 }) : undefined
+      return wants(x) ? moved(g, g => make('resample', [g], { dim: name, to, start: begin, step: 1, dilation: 1, fill: 0 })) : undefined
     })
   },
 }

@@ -2,8 +2,6 @@
 import { withBytes } from './byte-source.ts'
 import { csvDocuments } from './csv.ts'
 import { jsonlDocuments, jsonlRecords, type JsonRecord } from './jsonl.ts'
-import { chatDocuments } from './parquet/chat.ts'
-import { columnDocuments } from './parquet/column.ts'
 import type { ByteSource } from './source.ts'
 import { tarDocuments } from './tar.ts'
 import { textDocuments } from './text.ts'
@@ -36,5 +34,7 @@ async function* fromFile(piece: Piece): AsyncGenerator<Document> {
 async function read(source: ByteSource, piece: Piece): Promise<Iterable<Document>> {
   const { format } = piece
   if (format.format !== 'parquet') return decoders[format.format](await source.read(piece.from, piece.to), piece)
-  return format.messages !== undefined ? chatDocuments(source, piece, format.messages) : columnDocuments(source, piece)
+  // Its reader is the largest, and few texts need it.
+  if (format.messages !== undefined) return (await import('./parquet/chat.ts')).chatDocuments(source, piece, format.messages)
+  return (await import('./parquet/column.ts')).columnDocuments(source, piece)
 }

@@ -9,8 +9,6 @@ import { fault } from './faults.ts'
 import { isAddress } from './http.ts'
 import { LineScanner } from './jsonl.ts'
 import { filesOf, formatOf } from './names.ts'
-import { chatCuts } from './parquet/chat.ts'
-import { columnCuts } from './parquet/column.ts'
 import type { ByteSource } from './source.ts'
 import { TarScanner } from './tar.ts'
 import { TextScanner } from './text.ts'
@@ -94,7 +92,9 @@ async function* cuts(source: ByteSource, format: DocumentFormat, bytes: number, 
   if (source.size === 0 && !named(source.name)) return
   if (format.format === 'parquet') {
     if (named(source.name)) throw compressedParquet(source.name)
-    yield* format.messages !== undefined ? chatCuts(source, format.messages) : columnCuts(source, format.field ?? 'text', bytes)
+    // As where pieces are read: loaded where there is such a file.
+    if (format.messages !== undefined) yield* (await import('./parquet/chat.ts')).chatCuts(source, format.messages)
+    else yield* (await import('./parquet/column.ts')).columnCuts(source, format.field ?? 'text', bytes)
     return
   }
   const { chunks, compression } = await opened(source)

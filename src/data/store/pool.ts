@@ -54,7 +54,8 @@ export class WorkerPool<Job, Result> {
       worker.on('message', (reply: Reply) => {
         const waiting = member.waiting.get(reply.id)
         member.waiting.delete(reply.id)
-        if (member.waiting.size === 0) worker.unref()
+        // Nor while it is closed: the process would end before who waits for that.
+        if (member.waiting.size === 0 && !this.#closing) worker.unref()
         if ('failed' in reply) waiting?.reject(errorOf(reply.failed))
         else waiting?.resolve(reply.result)
       })

@@ -25,7 +25,8 @@ export const basic: Partitioners<BasicAttrs> = {
     return result(n, binary(c, 'add', local, c.make('broadcast', [start], { shape: shapeOf(local) })), sharding)
   },
   broadcast: (n, values, c) => {
-    const rests = staysAtRest(c, at(values, 0))
+    // To reorder dims costs the same wherever they lie.
+    const rests = (at(values, 0).resting !== undefined && at(values, 0).shape.length === n.attrs.shape.length) || staysAtRest(c, at(values, 0))
     const given = rests ? at(values, 0) : computable(c, at(values, 0))
     // A partial value is reduced before it is broadcast to more elements; where dims are only reordered it stays partial.
     const v = given.shape.length === n.attrs.shape.length ? given : landed(c, given)

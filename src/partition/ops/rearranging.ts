@@ -6,6 +6,7 @@ import { operand, shapeOf, type Node } from '../../graph/node.ts'
 import type { RearrangingAttrs } from '../../graph/ops.ts'
 import { sizeIn } from '../build.ts'
 import { reduced, samePartial, type Context, type Value } from '../context.ts'
+import { restingDims } from '../meet.ts'
 import { relayout } from '../moves/relayout.ts'
 import { computable } from '../operands.ts'
 import type { LocalNode } from '../local.ts'
@@ -138,9 +139,16 @@ function concatWhole(n: Node<'concat'>, values: readonly Value[], c: Context): r
 /** Other dims that took the axes of the one in the way give them back. */
 const relayoutIfBorrowed = (c: Context, v: Value, target: Sharding): Value => (sameSharding(v.sharding, target) ? v : restored(c, v))
 
+/** What touches none of the dims that rest otherwise than they are computed with is done where a value rests, and the result rests there: it moves when it is computed with. */
+function whereItRests(v: Value, dims: readonly string[], rule: (v: Value) => readonly Value[], c: Context): readonly Value[] {
+  const { resting, ...there } = v
+  if (resting === undefined || restingDims(c, v).some(d => dims.includes(d))) return rule(computable(c, v))
+  return rule(there).map(r => ({ ...r, resting }))
+}
+
 export const rearranging: Partitioners<RearrangingAttrs> = {
-  splitDim: (n, values, c) => splitDim(n, computable(c, at(values, 0)), c),
-  mergeDims: (n, values, c) => mergeDims(n, computable(c, at(values, 0)), c),
+  splitDim: (n, values, c) => whereItRests(at(values, 0), [n.attrs.dim], v => splitDim(n, v, c), c),
+  mergeDims: (n, values, c) => whereItRests(at(values, 0), n.attrs.from, v => mergeDims(n, v, c), c),
   resample: (n, values, c) => resample(n, computable(c, at(values, 0)), c),
   roll: (n, values, c) => {
     const v = computable(c, at(values, 0))

@@ -15,6 +15,10 @@ export const flat = (make: Maker, n: LocalNode, kept: readonly string[] = []): L
   return make('mergeDims', [n], { from: shape.map(d => d.name), into: { name: merged, size: sizeOf(shape) } })
 }
 
+/** As many elements of the row as `size`: cut off, or followed by zeros. */
+export const fitted = (make: Maker, n: LocalNode, size: number): LocalNode =>
+  (shapeOf(n).some(d => d.name === merged && d.size === size) ? n : make('resample', [n], { dim: merged, to: { name: merged, size }, start: 0, step: 1, dilation: 1, fill: 0 }))
+
 /** Of every device the part of `dim` that is this device's: along a dim of their own, which is to be summed over with the other one named. */
 export function exchanged(make: Maker, x: LocalNode, { dim, axes, parts }: LocalNode<'reduceScatter'>['attrs']): { readonly node: LocalNode; readonly over: readonly string[] } {
   const own = shapeOf(x).filter(d => d.name === dim).map(d => ({ name: dim, size: d.size / parts }))

@@ -67,17 +67,16 @@ export const reuseCollectives: Pass = (body, make) => {
   // Each loop that is followed stacks all that any other needs of it.
   const stacking = new Map<Scan, LocalNode[]>()
   for (const { first, repeated } of found) stacking.set(first, [...new Set([...stacking.get(first) ?? [], ...repeated.map(r => r.before)])])
-  for (const [first, more] of stacking) {
-    const { body } = first.attrs
-    replaced.set(first, make('scan', first.inputs, { ...first.attrs, body: { inputs: body.inputs, outputs: [...body.outputs, ...more] } }, first.site))
-  }
-  for (const loop of new Set(found.map(f => f.loop))) {
+  // A loop may be followed and follow another itself: those before it are done.
+  for (const loop of loops) {
     const { body, carries, xs } = loop.attrs
+    const stacked = stacking.get(loop) ?? []
     const kept = found.filter(f => f.loop === loop).flatMap(({ first, repeated }) => repeated.map(r => {
       const index = first.attrs.body.outputs.length + (stacking.get(first) ?? []).indexOf(r.before)
       return { again: r.again, stack: make('project', [replaced.get(first) ?? first], { index }), slice: make('input', [], { name: 'kept', role: 'compute', serial: r.again.id, type: typeOf(r.again) }) }
     }))
-    const outputs = replaceNodes(body, make, new Map(kept.map(k => [k.again, k.slice])))
+    if (stacked.length + kept.length === 0) continue
+    const outputs = replaceNodes({ inputs: body.inputs, outputs: [...body.outputs, ...stacked] }, make, new Map(kept.map(k => [k.again, k.slice])))
     const insert = <T>(list: readonly T[], more: readonly T[]): T[] => [...list.slice(0, carries + xs), ...more, ...list.slice(carries + xs)]
     const inputs = insert(body.inputs, kept.map(k => k.slice))
     replaced.set(loop, make('scan', insert(loop.inputs, kept.map(k => k.stack)), { ...loop.attrs, xs: xs + kept.length, body: { inputs, outputs } }, loop.site))

@@ -2,7 +2,7 @@
 import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
 import { sha256 } from '../../io/checksum.ts'
-import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable } from '../backend.ts'
+import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable, TracedExecutable } from '../backend.ts'
 import { anyOf, barrier, leadersFirst, queue, requireSame, type Processes } from '../processes.ts'
 
 /** `local` is opened with the native library's handlers and one device. */
@@ -13,11 +13,13 @@ export class MpiBackend implements Backend {
   readonly deviceCount: number
   readonly addressable: readonly number[]
   readonly devicesAs = 'ranks'
+  readonly overlaps: boolean
   readonly processes: Processes
   private readonly local: Backend
   private readonly inTurn = queue()
 
-  constructor(local: Backend, processes: Processes) {
+  constructor(local: Backend, processes: Processes, overlaps = false) {
+    this.overlaps = overlaps
     this.local = local
     this.processes = processes
     this.name = 'mpi'
@@ -41,6 +43,10 @@ export class MpiBackend implements Backend {
     // Here a slow compiler is waited for; within a program it would count as standing still.
     await barrier(this.processes, 'compiling')
     return executable
+  }
+
+  traced(): Promise<TracedExecutable> {
+    return Promise.reject(new PluginError({ code: 'no-trace', what: 'what runs between processes is not traced', fix: 'profile the same mesh in one process: leave out mpirun, or --backend local' }))
   }
 
   put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer> {

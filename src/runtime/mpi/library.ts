@@ -9,6 +9,7 @@ type Failed = Error | null
 const handlers = {
   'meshwork.all_reduce': 'mw_all_reduce', 'meshwork.all_gather': 'mw_all_gather', 'meshwork.reduce_scatter': 'mw_reduce_scatter',
   'meshwork.all_to_all': 'mw_all_to_all', 'meshwork.permute': 'mw_permute', 'meshwork.device': 'mw_device',
+  'meshwork.start': 'mw_start', 'meshwork.await': 'mw_await',
 } as const
 
 export interface MpiLibrary {
@@ -18,8 +19,8 @@ export interface MpiLibrary {
   readonly built: string
   /** Addresses of the functions that programs call. */
   readonly handlers: Readonly<Record<keyof typeof handlers, bigint>>
-  /** Joins the others. @throws PluginError */
-  open(limitSeconds: number): { readonly rank: number; readonly size: number; readonly localSize: number; readonly hosts: readonly string[] }
+  /** Joins the others; `threaded` says whether several threads may call it at once. @throws PluginError */
+  open(limitSeconds: number): { readonly rank: number; readonly size: number; readonly localSize: number; readonly hosts: readonly string[]; readonly threaded: boolean }
   /** `mine` and everybody's, one after another; all ranks give equally many bytes. */
   allGather(mine: Uint8Array, all: Uint8Array, what: string): Promise<void>
   /** What the clients of all ranks tell each other through; every rank calls it. @throws PluginError where this MPI is not made for threads. */
@@ -67,7 +68,7 @@ export function loadMpi(path: string): MpiLibrary {
     open(limitSeconds) {
       if (open(limitSeconds) !== 0) throw problem()
       const size = number('mw_size')
-      return { rank: number('mw_rank'), size, localSize: number('mw_local_size'), hosts: Array.from({ length: size }, (_, r) => String(host(r))) }
+      return { rank: number('mw_rank'), size, localSize: number('mw_local_size'), threaded: number('mw_goes_beside') !== 0, hosts: Array.from({ length: size }, (_, r) => String(host(r))) }
     },
     allGather: (mine, all, what) => new Promise((resolve, reject) => {
       allGather.async(mine, mine.byteLength, all, what, (e, code) => {

@@ -23,6 +23,8 @@ export class MpiProcesses implements Processes {
   readonly description: string
   /** Ranks on this host. */
   readonly onHost: number
+  /** Whether this MPI lets collectives go on beside a program. */
+  readonly threaded: boolean
   private readonly library: MpiLibrary
   /** Set when all ranks know that this is the end: then each may leave with the code it likes. */
   private ended = false
@@ -31,11 +33,12 @@ export class MpiProcesses implements Processes {
 
   constructor(library: MpiLibrary, launch: Launch, limitSeconds: number) {
     this.library = library
-    const { rank, size, localSize, hosts } = library.open(limitSeconds)
+    const { rank, size, localSize, hosts, threaded } = library.open(limitSeconds)
     this.rank = rank
     this.count = size
     this.hosts = hosts
     this.onHost = localSize
+    this.threaded = threaded
     this.description = `${library.built}, ${size} rank${size === 1 ? '' : 's'} on ${new Set(hosts).size} host${new Set(hosts).size === 1 ? '' : 's'}`
     process.on('uncaughtExceptionMonitor', error => { this.uncaught = { error } })
     process.on('exit', code => { this.leave(code) })

@@ -2,7 +2,7 @@
 import { basename, dirname } from 'node:path'
 import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
-import { range, type Backend, type BufferType, type CompileRequest, type DeviceBuffer, type Executable } from '../backend.ts'
+import { range, type Backend, type BufferType, type CompileRequest, type DeviceBuffer, type Executable, type TracedExecutable } from '../backend.ts'
 import { alone } from '../processes.ts'
 import { putBuffer } from './buffer.ts'
 import { ExecutableCache } from './cache.ts'
@@ -10,6 +10,7 @@ import { compileProgram } from './compile.ts'
 import { registerHandlers, type Handlers } from './ffi.ts'
 import { loadPlugin, type PluginLibrary } from './library.ts'
 import { Session, type SessionOptions } from './session.ts'
+import { traceProgram } from './trace/traced.ts'
 
 export interface PjrtOptions extends Omit<SessionOptions, 'devices'> {
   /** Path of the plugin's shared library. */
@@ -68,6 +69,10 @@ class PjrtBackend implements Backend {
 
   compile(request: CompileRequest): Promise<Executable> {
     return this.session.use(() => compileProgram(this.session, request, this.cache))
+  }
+
+  traced(request: CompileRequest): Promise<TracedExecutable> {
+    return this.session.use(() => traceProgram(this.session, request))
   }
 
   put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer> {

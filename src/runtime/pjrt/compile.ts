@@ -54,18 +54,23 @@ function unknownElement(element: string): never {
 }
 
 async function compile(session: Session, text: string, options: Uint8Array): Promise<bigint> {
-  const code = Memory.of(new TextEncoder().encode(text))
-  const format = Memory.of(new TextEncoder().encode('mlir'))
+  try {
+    return await compileCode(session, new TextEncoder().encode(text), 'mlir', options)
+  } catch (failure) {
+    throw located(failure, text)
+  }
+}
+
+/** A program in one of the forms that plugins read: StableHLO as `mlir`, a HloModuleProto as `hlo`. */
+export async function compileCode(session: Session, bytes: Uint8Array, form: 'mlir' | 'hlo', options: Uint8Array): Promise<bigint> {
+  const code = Memory.of(bytes)
+  const format = Memory.of(new TextEncoder().encode(form))
   const program = new Struct('PJRT_Program').point('code', code).set('code_size', code.bytes.byteLength)
     .point('format', format).set('format_size', format.bytes.byteLength)
   const packed = Memory.of(options)
   const args = new Struct('PJRT_Client_Compile_Args').set('client', session.client).point('program', program)
     .point('compile_options', packed).set('compile_options_size', packed.bytes.byteLength)
-  try {
-    return (await session.library.callAsync(args)).get('executable')
-  } catch (failure) {
-    throw located(failure, text)
-  }
+  return (await session.library.callAsync(args)).get('executable')
 }
 
 /**

@@ -73,6 +73,24 @@ export class PjrtExecutable implements Executable {
     }
   }
 
+  /** The program as XLA has made it: a HloModuleProtoWithConfig. @throws PluginError where the plugin does not tell */
+  optimized(): Uint8Array {
+    const { library } = this.session
+    const executable = this.unloaded()
+    try {
+      // First it says how long it is, then it writes.
+      const program = new Struct('PJRT_Program')
+      const args = new Struct('PJRT_Executable_OptimizedProgram_Args').set('executable', executable).point('program', program)
+      library.call(args)
+      const code = new Memory(program.number('code_size'))
+      program.point('code', code)
+      library.call(args)
+      return code.bytes
+    } finally {
+      library.call(new Struct('PJRT_Executable_Destroy_Args').set('executable', executable))
+    }
+  }
+
   /** The unloaded executable behind this one, which answers questions; the caller destroys it. */
   private unloaded(): bigint {
     const args = new Struct('PJRT_LoadedExecutable_GetExecutable_Args').set('loaded_executable', this.handle)

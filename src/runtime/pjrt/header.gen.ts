@@ -100,6 +100,11 @@ export const structs = {
       struct_size: [0, 8], extension_start: [8, 8], executable: [16, 8], num_outputs: [24, 8],
     },
   },
+  PJRT_Executable_OptimizedProgram_Args: {
+    size: 32, fields: {
+      struct_size: [0, 8], extension_start: [8, 8], executable: [16, 8], program: [24, 8],
+    },
+  },
   PJRT_Executable_OutputElementTypes_Args: {
     size: 40, fields: {
       struct_size: [0, 8], extension_start: [8, 8], executable: [16, 8], output_types: [24, 8], num_output_types: [32, 8],
@@ -213,10 +218,10 @@ export const slots = {
   PJRT_Event_Destroy: 80, PJRT_Event_IsReady: 88, PJRT_Event_Error: 96, PJRT_Event_Await: 104, PJRT_Client_Create: 120,
   PJRT_Client_Destroy: 128, PJRT_Client_PlatformName: 136, PJRT_Client_PlatformVersion: 152, PJRT_Client_AddressableDevices: 168,
   PJRT_Client_Compile: 200, PJRT_Client_BufferFromHostBuffer: 216, PJRT_Executable_Destroy: 360, PJRT_Executable_NumOutputs: 392,
-  PJRT_Executable_OutputElementTypes: 760, PJRT_Executable_OutputDimensions: 768, PJRT_Executable_GetCompiledMemoryStats: 808,
-  PJRT_Executable_Serialize: 432, PJRT_Executable_DeserializeAndLoad: 488, PJRT_LoadedExecutable_Destroy: 440,
-  PJRT_LoadedExecutable_GetExecutable: 448, PJRT_LoadedExecutable_AddressableDevices: 456, PJRT_LoadedExecutable_Execute: 480,
-  PJRT_Buffer_Destroy: 504, PJRT_Buffer_IsDeleted: 584, PJRT_Buffer_ToHostBuffer: 600,
+  PJRT_Executable_OptimizedProgram: 424, PJRT_Executable_OutputElementTypes: 760, PJRT_Executable_OutputDimensions: 768,
+  PJRT_Executable_GetCompiledMemoryStats: 808, PJRT_Executable_Serialize: 432, PJRT_Executable_DeserializeAndLoad: 488,
+  PJRT_LoadedExecutable_Destroy: 440, PJRT_LoadedExecutable_GetExecutable: 448, PJRT_LoadedExecutable_AddressableDevices: 456,
+  PJRT_LoadedExecutable_Execute: 480, PJRT_Buffer_Destroy: 504, PJRT_Buffer_IsDeleted: 584, PJRT_Buffer_ToHostBuffer: 600,
 } as const
 
 export const enums = {

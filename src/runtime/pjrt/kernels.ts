@@ -7,25 +7,35 @@ const RTLD_NOW = 2
 const RTLD_NODELETE = 0x1000
 
 /** Name in a program → symbol. */
-const symbols = { 'meshwork.dot_columns': 'mwk_dot_columns', 'meshwork.dot_rows': 'mwk_dot_rows', 'meshwork.dot_few': 'mwk_dot_few', 'meshwork.sum': 'mwk_sum', 'meshwork.attend': 'mwk_attend' } as const
+const symbols = { 'meshwork.dot_columns': 'mwk_dot_columns', 'meshwork.dot_rows': 'mwk_dot_rows', 'meshwork.dot_few': 'mwk_dot_few', 'meshwork.sum': 'mwk_sum', 'meshwork.attend': 'mwk_attend', 'meshwork.tick': 'mwk_tick' } as const
 type Handlers = Readonly<Record<keyof typeof symbols, bigint>>
-interface Loaded { readonly handlers: Handlers; readonly helpers: (count: number) => void }
+/** Where `meshwork.tick` writes, for as long as somebody listens: room for so many ticks of 16 bytes. */
+export interface Ticks { readonly begin: (memory: bigint, count: number) => void; /** How many there were, more than there was room for where some are lost. */ readonly end: () => number }
+interface Loaded { readonly handlers: Handlers; readonly helpers: (count: number) => void; readonly ticks: Ticks }
 let loaded: Promise<Loaded | undefined> | undefined
 
-/** Addresses of the functions, by their names in programs; undefined where they cannot be built. @param threads of this process that compute @param devices of which each computes on one of them: the others help */
-export async function kernelHandlers(devices: number, threads: number = availableParallelism()): Promise<Handlers | undefined> {
-  loaded ??= (async () => {
+function kernels(): Promise<Loaded | undefined> {
+  return loaded ??= (async () => {
     const built = await buildKernels()
     if (!('path' in built)) return undefined
     // Programs call them for as long as the process runs, and its helpers run their code: it must never be unloaded.
     if (koffi.load(null).func('dlopen', 'void *', ['str', 'int'])(built.path, RTLD_NOW | RTLD_NODELETE) === null) return undefined
     const library = koffi.load(built.path)
+    const end = library.func('mwk_ticks_end', 'int64', []) as () => number | bigint
     return {
       helpers: library.func('mwk_helpers', 'void', ['int']) as Loaded['helpers'],
       handlers: Object.fromEntries(Object.entries(symbols).map(([name, symbol]) => [name, library.symbol(symbol, 'void') as bigint])) as Handlers,
+      ticks: { begin: library.func('mwk_ticks_begin', 'void', ['void *', 'int64']) as Ticks['begin'], end: () => Number(end()) },
     }
   })()
-  const found = await loaded
+}
+
+/** What tells when the parts of a program run, and its handlers; undefined where they cannot be built. */
+export async function tickHandlers(): Promise<Pick<Loaded, 'handlers' | 'ticks'> | undefined> { return kernels() }
+
+/** Addresses of the functions, by their names in programs; undefined where they cannot be built. @param threads of this process that compute @param devices of which each computes on one of them: the others help */
+export async function kernelHandlers(devices: number, threads: number = availableParallelism()): Promise<Handlers | undefined> {
+  const found = await kernels()
   found?.helpers(Math.max(0, threads - devices))
   return found?.handlers
 }

@@ -169,12 +169,15 @@ export class Session {
   /** PJRT 0.81's CPU client then waits for ever for the devices that did not start; nothing tells which plugins are better. */
   launchFailed(cause: unknown): void { this.failedLaunch = { cause } }
 
+  /** Waits until it is known how all runs came out. */
+  idle(): Promise<void> { return this.settle(this.out.at(-1)) }
+
   /** Waits for what runs, then frees buffers, executables and the client, in this order. @throws a failure that nobody has heard of. */
   async close(): Promise<void> {
     if (this.closed) return
     this.closed = true
     while (this.running.size > 0) await Promise.allSettled(this.running)
-    await this.settle(this.out.at(-1))
+    await this.idle()
     markIdle(this)
     for (const owned of [...this.buffers, ...this.executables]) owned.dispose()
     await this.library.callAsync(new Struct('PJRT_Client_Destroy_Args').set('client', this.client))

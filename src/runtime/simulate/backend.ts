@@ -1,7 +1,7 @@
 /** The backend `simulate`: StableHLO on pretend devices, in plain TypeScript, all in this process. */
 import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
-import { range, type Arguments, type Backend, type BufferType, type CallSite, type CompileRequest, type DeviceBuffer, type Executable, type ExecuteOptions } from '../backend.ts'
+import { range, type Arguments, type Backend, type BufferType, type CallSite, type CompileRequest, type DeviceBuffer, type Executable, type ExecuteOptions, type TracedExecutable } from '../backend.ts'
 import { Failures, mostInFlight, type Failure } from '../in-flight.ts'
 import { alone, queue } from '../processes.ts'
 import { compileModule, type Program } from './compile.ts'
@@ -123,6 +123,10 @@ class SimulateBackend implements Backend {
     }
     const copy = dtypes[type.dtype].view(data.slice().buffer)
     return new SimulatedBuffer(this, fromHost(copy, type.dtype), type, device)
+  }
+
+  traced(): Promise<TracedExecutable> {
+    return Promise.reject(new PluginError({ code: 'no-trace', what: 'simulate has no parts whose time would say anything', fix: 'use --plugin cpu' }))
   }
 
   kernels(): Promise<boolean> { return Promise.resolve(false) }

@@ -13,4 +13,13 @@ export interface CollectiveWriter {
   permute(n: LocalNode<'permute'>, x: Ssa, w: Writer, mesh: Mesh): Ssa
   /** Whether collectives are chained by a token, in the order in which they are written. */
   readonly ordered: boolean
+  /** Where collectives can be under way while a device computes. */
+  readonly flights?: Flights
+}
+
+export interface Flights {
+  /** Begins it; u32. Where `when` has a truth value that does not hold, nothing begins. */
+  start(n: LocalNode, x: Ssa, w: Writer, mesh: Mesh, when: readonly Ssa[]): Ssa
+  /** What came of it, once all of `after` is computed; zeros where nothing began. */
+  wait(n: LocalNode, ticket: Ssa, after: readonly Ssa[], w: Writer): Ssa
 }

@@ -1,0 +1,71 @@
+/** What a partition rule makes of stand-ins: the products and collectives in it, and how each stand-in is used. */
+import { dtypeOf, operand, reachable } from '../graph/node.ts'
+import { collectiveKind } from '../partition/collectives.ts'
+import type { LocalNode } from '../partition/local.ts'
+import { ownAxes } from '../partition/passes/scatter.ts'
+
+/** By operand, how many collectives lie between it and a value at most; undefined where no way leads there. */
+export type Ways = readonly (number | undefined)[]
+
+/**
+ * How a value is used: by taking the device's own part of it (`part …`), by a sum of which a part is taken (`sum …`), by an all-reduce, as a result of the fragment (by its number), narrowed or widened as
+ * one, or otherwise.
+ */
+export type Use = { readonly take: string } | { readonly sum: LocalNode } | { readonly result: number; readonly converted: boolean } | 'other'
+
+/** A product, a convolution or a collective; `uses` of sums that are all-reduced. */
+export interface Work { readonly node: LocalNode; readonly ways: Ways; readonly uses: readonly Use[]; /** Whether a product of the fragment comes before it. */ readonly follows: boolean }
+export interface Fragment { readonly work: readonly Work[]; readonly ways: readonly Ways[]; /** Of each operand. */ readonly uses: readonly (readonly Use[])[] }
+
+export const isSum = (n: LocalNode): n is LocalNode<'allReduce'> => n.op === 'allReduce' && n.attrs.kind === 'sum'
+const isWork = (n: LocalNode): boolean => n.op === 'dot' || n.op === 'conv' || collectiveKind(n) !== undefined
+
+/** What takes a device's part of a dim, and which. */
+export function takeOf(n: LocalNode): string | undefined {
+  if (n.op === 'reduceScatter') return `sum ${n.attrs.dim} ${n.attrs.axes.join()}`
+  if (n.op !== 'dynamicSlice' || n.attrs.dim !== n.attrs.to.name) return undefined
+  const axes = ownAxes(n)
+  return axes === undefined ? undefined : `part ${n.attrs.dim} ${axes.join()}`
+}
+
+/** How values of a fragment are used in it. */
+function usesIn(order: readonly LocalNode[], results: readonly LocalNode[]): (x: LocalNode) => readonly Use[] {
+  const users = new Map<LocalNode, LocalNode[]>()
+  for (const n of order) for (const i of new Set(n.inputs)) users.set(i, [...users.get(i) ?? [], n])
+  const asResult = (x: LocalNode, converted: boolean): Use[] => results.flatMap((r, result) => (r === x ? [{ result, converted }] : []))
+  const direct = (u: LocalNode, x: LocalNode): Use => {
+    const take = operand(u, 0) === x ? takeOf(u) : undefined
+    return take !== undefined ? { take } : isSum(u) ? { sum: u } : 'other'
+  }
+  return x => [...asResult(x, false), ...(users.get(x) ?? []).flatMap((u): Use[] => {
+    if (u.op !== 'convert') return [direct(u, x)]
+    const further = [...asResult(u, true), ...(users.get(u) ?? []).map(v => direct(v, u))]
+    return further.map(use => (use === 'other' || !('sum' in use) ? use : 'other'))
+  })]
+}
+
+export function fragmentOf(results: readonly LocalNode[], operands: readonly LocalNode[]): Fragment {
+  const ways = new Map<LocalNode, Ways>()
+  const found: LocalNode[] = []
+  const products = new Set<LocalNode>()
+  const order = reachable(results)
+  for (const n of order) {
+    const own = operands.map((o): number | undefined => (o === n ? 0 : undefined))
+    for (const i of n.inputs) ways.get(i)?.forEach((w, k) => { if (w !== undefined && !(own[k] !== undefined && own[k] >= w)) own[k] = w })
+    const waits = collectiveKind(n) === undefined ? 0 : 1
+    ways.set(n, own.map(w => (w === undefined ? undefined : w + waits)))
+    if (n.op === 'dot' || n.op === 'conv' || n.inputs.some(i => products.has(i))) products.add(n)
+    if (isWork(n)) found.push(n)
+  }
+  const uses = usesIn(order, results)
+  return {
+    work: found.map(node => ({ node, ways: ways.get(node) ?? [], uses: isSum(node) ? uses(node) : [], follows: products.has(node) })),
+    ways: results.map(r => ways.get(r) ?? []), uses: operands.map(uses),
+  }
+}
+
+/** Of a value in half precision that was widened for a product, the product is computed in half precision. */
+export const productDtype = (n: LocalNode<'dot' | 'conv'>): ReturnType<typeof dtypeOf> => {
+  const [a, b] = n.inputs.map(x => (n.op === 'dot' && x.op === 'convert' && x.attrs.dtype === 'f32' ? dtypeOf(operand(x, 0)) : undefined))
+  return a !== undefined && a === b && (a === 'bf16' || a === 'f16') ? a : dtypeOf(operand(n, 0))
+}

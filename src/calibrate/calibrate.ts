@@ -1,0 +1,151 @@
+/** `meshwork calibrate`: a machine file of what this machine, or under mpirun this cluster, is measured to do. */
+import { cpus, totalmem } from 'node:os'
+import type { DType } from '../core/dtype.ts'
+import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
+import { productFlops, type Product } from '../cost/price.ts'
+import type { Backend } from '../engine/index.ts'
+import type { CollectiveTimes, Figures, LinkedCollective, Links, MachineInput, Points, ProductRates } from '../machine/machine.ts'
+import { chains, collective, products, scattered, streams, sums } from './programs.ts'
+import { runMs, turnUs, type Measuring } from './measure.ts'
+
+export interface CalibrateOptions {
+  readonly backend: Backend
+  /** The machine's name. */
+  readonly name: string
+  readonly signal?: AbortSignal
+  /** Hears what is measured next, and how much is done: 0 to 1. */
+  readonly onProgress?: (what: string, done: number) => void
+  /** Fewer points, each once: to see that it works. */
+  readonly quick?: boolean
+  /** Milliseconds, from anywhere on: the wall's clock unless given. */
+  readonly clock?: () => number
+}
+
+/** Products by their smallest side: a matrix by a few rows, heads of attention, layers. */
+const shapes = (dtype: DType): readonly { readonly side: number; readonly of: readonly Product[] }[] => [
+  { side: 8, of: [{ m: 8, n: 256, k: 256, batch: 1, dtype }, { m: 8, n: 1024, k: 1024, batch: 1, dtype }] },
+  { side: 32, of: [{ m: 64, n: 64, k: 32, batch: 4, dtype }, { m: 128, n: 128, k: 32, batch: 16, dtype }, { m: 256, n: 256, k: 32, batch: 64, dtype }] },
+  { side: 128, of: [{ m: 128, n: 128, k: 128, batch: 1, dtype }, { m: 512, n: 256, k: 128, batch: 1, dtype }, { m: 512, n: 2048, k: 128, batch: 1, dtype }] },
+  { side: 256, of: [{ m: 256, n: 256, k: 256, batch: 1, dtype }, { m: 1024, n: 1024, k: 256, batch: 1, dtype }, { m: 1024, n: 1024, k: 1024, batch: 1, dtype }] },
+]
+const elements = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 20, 2 ** 22]
+const functions = ['exp', 'log', 'tanh', 'sqrt', 'div', 'pow', 'sin', 'erf', 'threefry'] as const
+const kinds: readonly LinkedCollective[] = ['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute']
+const sizes = [2 ** 10, 2 ** 14, 2 ** 18, 2 ** 20, 2 ** 22]
+
+/** Numbers of a kernel that takes no time; of fewer XLA makes one kernel of a whole loop. */
+const small = 512
+
+/** Points [at, value], the least first, each once. */
+const sorted = (points: Points): Points => [...new Map([...points].sort((a, b) => a[0] - b[0]))]
+
+/** A device among so many of the mesh, all of which do the same at once. */
+async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { readonly [op: string]: number } | undefined, step: (what: string) => void): Promise<Figures> {
+  const on = `${mesh.size} device${mesh.size === 1 ? '' : 's'}`
+  step(`loops and kernels on ${on}`)
+  const [two, many] = [await turnUs(m, streams(mesh, 2, small)), await turnUs(m, streams(mesh, 18, small))]
+  const kernelUs = Math.max(0.01, (many - two) / 16)
+  const loopUs = Math.max(0.01, two - 2 * kernelUs)
+  const stepUs = 1000 * await runMs(m, streams(mesh, 1, small))
+  const argumentUs = Math.max(0, (1000 * await runMs(m, streams(mesh, 65, small)) - stepUs) / 64 / mesh.size)
+  const bandwidth: Points = []
+  for (const n of quick ? elements.slice(1, 3) : elements) {
+    step(`memory on ${on}, ${n} numbers`)
+    const us = await turnUs(m, streams(mesh, 2, n))
+    bandwidth.push([8 * n, 8 * n / Math.max(1e-3, (us - loopUs) / 2 - kernelUs) * 1e6])
+  }
+  const rates: { [K in DType]?: ProductRates[] } = {}
+  for (const dtype of ['f32', 'bf16'] as const) {
+    const classes: ProductRates[] = []
+    for (const { side, of } of quick ? shapes(dtype).slice(1, 3) : shapes(dtype)) {
+      const points: Points = []
+      for (const p of quick ? of.slice(0, 1) : of) {
+        step(`products of ${dtype} on ${on}, ${p.batch === 1 ? '' : `${p.batch} × `}${p.m} × ${p.k} × ${p.n}`)
+        const us = await turnUs(m, products(mesh, p))
+        points.push([productFlops(p), productFlops(p) / Math.max(1e-3, (us - loopUs) / 2 - kernelUs) * 1e6])
+      }
+      classes.push({ side, points: sorted(points) })
+    }
+    rates[dtype] = classes
+  }
+  const chain = async (fn: string): Promise<number> => {
+    const [n, short, long] = [2 ** 14, 2, fn === 'add' ? 34 : 6]
+    return Math.max(1e-6, (await turnUs(m, chains(mesh, fn, n, long)) - await turnUs(m, chains(mesh, fn, n, short))) / (long - short) / n)
+  }
+  step(`elementwise operations on ${on}`)
+  const simple = await chain('add')
+  const found: { [op: string]: number } = { ...costs }
+  if (costs === undefined) {
+    for (const fn of functions) {
+      step(`elementwise operations: ${fn}`)
+      found[fn] = Math.max(0.5, await chain(fn) / simple)
+    }
+    step('sums, and rows at random places')
+    const n = 2 ** 16
+    const memoryUs = (bytes: number): number => kernelUs + bytes / (bandwidth[1]?.[1] ?? 1e9) * 1e6
+    const summed = (await turnUs(m, sums(mesh, 256, 256, 'c')) + await turnUs(m, sums(mesh, 256, 256, 'r'))) / 2
+    found['reduce'] = Math.max(0.5, (summed - loopUs - memoryUs(8 * n) - kernelUs) / n / simple)
+    const added = await turnUs(m, scattered(mesh, 1024, 256, 64))
+    found['scatter'] = Math.max(0.5, (added - loopUs - memoryUs(4 * 1024 * 64) - memoryUs(8 * 256 * 64)) / (256 * 64) / simple)
+  }
+  return { products: rates, bandwidth: { peak: Math.max(...bandwidth.map(([, rate]) => rate)), points: sorted(bandwidth) }, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, turnUs: loopUs, stepUs, argumentUs } }
+}
+
+/** Collectives among devices along an axis of a mesh that is as large as the machine, or as a part of it. */
+async function timesOf(m: Measuring, places: readonly { readonly mesh: Mesh; readonly axis: string; readonly onHost: number }[], quick: boolean, step: (what: string) => void): Promise<Links['times']> {
+  const times: { [K in LinkedCollective]?: CollectiveTimes[] } = {}
+  for (const { mesh, axis, onHost } of places) {
+    const among = mesh.axes.find(a => a.name === axis)?.size ?? 1
+    for (const kind of quick ? kinds.slice(0, 2) : kinds) {
+      const points: Points = []
+      for (const bytes of quick ? sizes.slice(1, 3) : sizes) {
+        // What an all-gather gives is as many times larger.
+        const entering = kind === 'all-gather' ? bytes / among : bytes
+        step(`${kind} among ${among} of ${mesh.size}, ${entering} bytes`)
+        points.push([entering, await turnUs(m, collective(mesh, kind, [axis], entering))])
+      }
+      times[kind] = [...times[kind] ?? [], { among, onHost, points: sorted(points) }]
+    }
+  }
+  return times
+}
+
+const speedOf = (times: Links['times']): number => Math.max(1, ...Object.values(times).flatMap(list => (list ?? []).flatMap(({ among, points }) => points.map(([bytes, us]) => 2 * among * bytes / us * 1e6))))
+const latencyOf = (times: Links['times']): number => Math.min(1e6, ...(times.permute ?? times['all-reduce'] ?? []).map(t => t.points[0]?.[1] ?? 1e6))
+const linksOf = (times: Links['times']): MachineInput['links']['within'] => ({ topology: 'switch', perFlow: speedOf(times), perHost: 64 * speedOf(times), latencyUs: latencyOf(times), times })
+
+/**
+ * Measures. Every rank of a job calls it, and all return the same. `backend` has as many devices as are looked at.
+ * @throws what `signal` was aborted with
+ */
+export async function calibrate({ backend, name, signal, onProgress = () => undefined, quick = false, clock }: CalibrateOptions): Promise<MachineInput> {
+  const m: Measuring = { backend, signal, clock, rounds: quick ? 2 : 8 }
+  const { deviceCount, processes, devicesAs } = backend
+  const hosts = new Set(processes.hosts).size
+  const onHost = devicesAs === 'ranks' ? Math.ceil(deviceCount / hosts) : deviceCount
+  // Ranks are a job's: none can sit out.
+  const counts = devicesAs === 'ranks' ? [deviceCount] : [1, 2, 4, 8].filter(n => n <= deviceCount)
+  const all = (n: number): Mesh => meshOf({ devices: n })
+  const inner = devicesAs === 'ranks' ? [onHost] : counts.filter(n => n > 1)
+  const divisors = (n: number): number[] => [2, 4, 8].filter(d => d <= n && n % d === 0)
+  const within = inner.flatMap(n => [...new Set([...divisors(n), n])].filter(a => a > 1).map(among => ({ mesh: meshOf({ rest: (devicesAs === 'ranks' ? deviceCount : n) / among, group: among }), axis: 'group', onHost: n })))
+  const across = hosts > 1 ? [{ mesh: meshOf({ group: hosts, rest: deviceCount / hosts }), axis: 'group', onHost }] : []
+  const [perCount, perPlace] = quick ? [8, 4] : [4 + elements.length + 2 * 11, kinds.length * sizes.length]
+  const steps = counts.length * perCount + functions.length + (within.length + across.length) * perPlace
+  let done = 0
+  const step = (what: string): void => { onProgress(what, Math.min(1, done++ / steps)) }
+
+  const [first = 1, ...others] = counts
+  const alone = await figuresOf(m, all(first), quick, undefined, step)
+  const crowded: ({ devices: number } & Figures)[] = devicesAs === 'ranks' ? [{ devices: onHost, ...alone }] : []
+  for (const n of others) crowded.push({ devices: n, ...await figuresOf(m, all(n), quick, alone.vector.costs, step) })
+  const [near, far] = [await timesOf(m, within, quick, step), await timesOf(m, across, quick, step)]
+  const peak = (dtype: 'f32' | 'bf16'): number => Math.max(...[alone, ...crowded].flatMap(f => (f.products[dtype] ?? []).flatMap(r => r.points.map(([, rate]) => rate))))
+  const memory = Math.min(totalmem(), process.constrainedMemory() || Infinity)
+  const source = `measured by meshwork calibrate on ${hosts === 1 ? 'this machine' : `${hosts} hosts`} (${cpus()[0]?.model.trim() ?? 'a processor'}), ${devicesAs === 'ranks' ? processes.description : `virtual devices of ${backend.description}`}`
+  return {
+    name, devicesPerHost: onHost, memory: { bytes: memory, reserved: 0, perHost: memory }, peak: { f32: peak('f32'), bf16: peak('bf16') }, ...alone, crowded,
+    links: { within: linksOf(near), between: hosts > 1 ? linksOf(far) : null },
+    sources: Object.fromEntries(['peak', 'products', 'bandwidth', 'vector', 'overhead', 'crowded', 'links.within', ...hosts > 1 ? ['links.between'] : []].map(figure => [figure, source])),
+  }
+}

@@ -1,0 +1,79 @@
+/** How long a turn of a small program takes: many turns against few, the least of some rounds, so that neither the host's part of a run nor what else the machine does counts. */
+import { hostArray } from '../core/dtype.ts'
+import { fromFirst, type Backend } from '../engine/index.ts'
+import type { DeviceBuffer, Executable } from '../runtime/backend.ts'
+import { emit } from '../stablehlo/emit.ts'
+import type { Looped } from './programs.ts'
+
+/** A run that takes so long has shown it. */
+const longEnoughMs = 4
+const mostTurns = 2 ** 20
+
+export interface Measuring {
+  readonly backend: Backend
+  readonly signal?: AbortSignal | undefined
+  /** Of each of which the least counts. */
+  readonly rounds: number
+  /** Milliseconds, from anywhere on; the wall's unless given. */
+  readonly clock?: (() => number) | undefined
+}
+
+/** A program that runs, and how long a run of so many turns takes, in milliseconds. */
+async function opened({ backend, clock = () => performance.now() }: Measuring, { graph, given }: Looped): Promise<{ readonly ms: (turns: number) => Promise<number>; readonly dispose: () => void }> {
+  const devices = graph.mesh.size
+  const program: Executable = await backend.compile({ text: emit(graph, { devicesAs: backend.devicesAs }), devices, donated: [] })
+  const used = backend.addressable.filter(d => d < devices)
+  const fixed = await Promise.all(used.map(d => Promise.all(given.map(t => { const shape = t.shape.map(x => x.size); return backend.put(hostArray(t.dtype, shape.reduce((a, b) => a * b, 1)), { shape, dtype: t.dtype }, d) }))))
+  const ms = async (turns: number): Promise<number> => {
+    const counts = await Promise.all(used.map(d => backend.put(Int32Array.of(turns), { shape: [], dtype: 'i32' }, d)))
+    const start = clock()
+    const results: DeviceBuffer[][] = await program.execute(used.map((_, i) => [...counts.slice(i, i + 1), ...fixed[i] ?? []]))
+    await Promise.all(results.map(row => row[0]?.read()))
+    const taken = clock() - start
+    for (const b of [...counts, ...results.flat()]) b.dispose()
+    return taken
+  }
+  return { ms, dispose: () => { program.dispose(); for (const b of fixed.flat()) b.dispose() } }
+}
+
+/** Microseconds of a turn. Every rank of a job calls it; rank 0's clock counts. @throws what `signal` was aborted with */
+export async function turnUs(measuring: Measuring, looped: Looped): Promise<number> {
+  const { backend: { processes }, signal, rounds } = measuring
+  signal?.throwIfAborted()
+  const { ms, dispose } = await opened(measuring, looped)
+  try {
+    const few = await least(() => ms(1), 3)
+    let turns = 3
+    // All ranks run as many turns.
+    const agreed = async (value: number): Promise<number> => fromFirst(processes, 'how many turns', () => value)
+    for (let taken = await ms(turns); turns < mostTurns; taken = await ms(turns)) {
+      const next = taken - few > longEnoughMs ? turns : Math.min(mostTurns, Math.ceil(turns * Math.min(64, Math.max(2, 1.3 * longEnoughMs / Math.max(0.05, taken - few)))))
+      const grown = await agreed(next)
+      if (grown === turns) break
+      turns = grown
+    }
+    // What takes long is seldom disturbed for all of it.
+    const many = await least(() => ms(turns), few > 4 * longEnoughMs ? Math.min(3, rounds) : rounds)
+    return await fromFirst(processes, 'how long a turn took', () => Math.max(1e-3, 1000 * (many - few) / (turns - 1)))
+  } finally {
+    dispose()
+  }
+}
+
+/** Milliseconds of a run with nothing to do. */
+export async function runMs(measuring: Measuring, looped: Looped): Promise<number> {
+  const { ms, dispose } = await opened(measuring, looped)
+  try {
+    await ms(0)
+    const found = await least(() => ms(0), 5 * measuring.rounds)
+    return await fromFirst(measuring.backend.processes, 'how long a run took', () => found)
+  } finally {
+    dispose()
+  }
+}
+
+async function least(measure: () => Promise<number>, rounds: number): Promise<number> {
+  let found = Infinity
+  for (let i = 0; i < rounds; i++) found = Math.min(found, await measure())
+  return found
+}

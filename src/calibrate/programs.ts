@@ -1,0 +1,123 @@
+/** Small programs whose turns are timed: products, elementwise kernels, collectives, and loops with nothing in them, in a device's own language. */
+import { dim, type Dim } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
+import type { Mesh } from '../core/mesh.ts'
+import { partsOf } from '../core/mesh.ts'
+import { interner, shapeOf, typeOf, type Make, type TensorType } from '../graph/node.ts'
+import { localInfer, type LocalAttrs, type LocalGraph, type LocalNode } from '../partition/local.ts'
+import type { Product } from '../cost/price.ts'
+import type { CollectiveKind } from '../partition/collectives.ts'
+
+/** A loop that runs as many turns as its first input says. Its other inputs are `given`; its one result is a number. */
+export interface Looped { readonly graph: LocalGraph; readonly given: readonly TensorType[] }
+
+type Turn = (make: Make<LocalAttrs>, carried: readonly LocalNode[], fixed: readonly LocalNode[]) => readonly LocalNode[]
+
+/** The loop whose turn makes the carried values anew, beside others that stay. */
+export function looped(mesh: Mesh, carried: readonly TensorType[], fixed: readonly TensorType[], turn: Turn): Looped {
+  const make = interner<LocalAttrs>(localInfer, () => undefined)
+  let serial = 0
+  const input = (type: TensorType): LocalNode<'input'> => make('input', [], { name: `x${serial}`, role: 'compute', serial: serial++, type })
+  const count: TensorType = { shape: [], dtype: 'i32' }
+  const types = [count, ...carried, count, ...fixed]
+  const inside = types.map(input)
+  const [counter, limit] = [inside[0], inside[carried.length + 1]]
+  if (counter === undefined || limit === undefined) throw new Error('a loop has no counter')
+  const one = make('constant', [], { value: 1, dtype: 'i32' })
+  const next = turn(make, inside.slice(1, carried.length + 1), inside.slice(carried.length + 2))
+  const carries = carried.length + 1
+  const attrs = { condition: { inputs: inside, outputs: [make('compare', [counter, limit], { direction: 'LT' })] }, body: { inputs: inside, outputs: [make('binary', [counter, one], { fn: 'add' }), ...next] }, carries }
+  const outside = [count, ...carried, ...fixed].map(input)
+  const [turns, ...others] = outside
+  if (turns === undefined) throw new Error('a loop has no turns')
+  const zero = make('constant', [], { value: 0, dtype: 'i32' })
+  const loop = make('while', [zero, ...others.slice(0, carried.length), turns, ...others.slice(carried.length)], attrs)
+  // One number comes back, and every carried value has to be there for it.
+  const read = carried.map((_, i): LocalNode => {
+    const value = make('project', [loop], { index: i + 1 })
+    const first = shapeOf(value).reduce<LocalNode>((x, d) => make('splitDim', [make('resample', [x], { dim: d.name, to: dim(d.name, 1), start: 0, step: 1, dilation: 1, fill: 0 })], { dim: d.name, into: [] }), value)
+    return make('convert', [first], { dtype: 'f32' })
+  })
+  const [head, ...rest] = read
+  const outputs = [rest.reduce<LocalNode>((sum, r) => make('binary', [sum, r], { fn: 'add' }), head ?? make('convert', [make('project', [loop], { index: 0 })], { dtype: 'f32' }))]
+  const placements = (nodes: readonly LocalNode[]) => nodes.map(n => ({ ...typeOf(n), sharding: new Map<string, readonly string[]>() }))
+  return { graph: { inputs: outside, outputs, mesh, inputPlacements: placements(outside), outputPlacements: placements(outputs) }, given: [...carried, ...fixed] }
+}
+
+const vector = (n: number, dtype: DType = 'f32'): TensorType => ({ shape: [dim('i', n)], dtype })
+const given = (n: LocalNode | undefined): LocalNode => {
+  if (n === undefined) throw new Error('a turn lacks an operand')
+  return n
+}
+
+/** Two products a turn: by a matrix, and by it the other way round. */
+export function products(mesh: Mesh, { m, n, k, batch, dtype }: Product): Looped {
+  const [b, rows, inner, columns] = [dim('b', batch), dim('m', m), dim('k', k), dim('n', n)]
+  const lead: readonly Dim[] = batch > 1 ? [b] : []
+  return looped(mesh, [{ shape: [...lead, rows, inner], dtype }], [{ shape: [...lead, inner, columns], dtype }], (make, [x], [w]) => {
+    const [left, right] = [given(x), given(w)]
+    return [make('dot', [make('dot', [left, right], { over: ['k'] }), right], { over: ['n'] })]
+  })
+}
+
+/** So many kernels a turn, each of which reads and writes an array of its own. */
+export const streams = (mesh: Mesh, count: number, elements: number): Looped =>
+  looped(mesh, Array.from({ length: count }, () => vector(elements)), [], (make, xs) => xs.map(x => make('unary', [x], { fn: 'abs' })))
+
+/** A kernel a turn, of `length` operations one after another. */
+export function chains(mesh: Mesh, fn: string, elements: number, length: number): Looped {
+  if (fn === 'threefry') {
+    return looped(mesh, [vector(elements, 'u32')], [vector(elements, 'u32')], (make, [x], [y]) => {
+      const [a, b] = [given(x), given(y)]
+      return [Array.from({ length }).reduce<LocalNode>(v => make('threefry', [b, b, v, b], {}), a)]
+    })
+  }
+  const unary = ['exp', 'log', 'tanh', 'sqrt', 'sin', 'erf'].find(f => f === fn) as 'exp' | undefined
+  return looped(mesh, [vector(elements)], [vector(elements)], (make, [x], [y]) => {
+    const [a, b] = [given(x), given(y)]
+    const step = (v: LocalNode, i: number): LocalNode =>
+      (unary !== undefined ? make('unary', [v], { fn: unary }) : make('binary', [v, b], { fn: fn === 'add' ? (i % 2 === 0 ? 'mul' : 'add') : fn as 'div' }))
+    return [Array.from({ length }, (_, i) => i).reduce<LocalNode>(step, a)]
+  })
+}
+
+/** A sum over the last or the first of two dims a turn, and a kernel that adds it to what it was the sum of. */
+export const sums = (mesh: Mesh, rows: number, columns: number, over: 'r' | 'c'): Looped => {
+  const shape = [dim('r', rows), dim('c', columns)]
+  return looped(mesh, [{ shape, dtype: 'f32' }], [], (make, [x]) => {
+    const a = given(x)
+    return [make('binary', [a, make('broadcast', [make('reduce', [a], { kind: 'sum', over: [over] })], { shape })], { fn: 'mul' })]
+  })
+}
+
+/** Rows added at random places of a table, and read from it. */
+export const scattered = (mesh: Mesh, table: number, rows: number, width: number): Looped => {
+  const [v, r, c] = [dim('v', table), dim('r', rows), dim('c', width)]
+  return looped(mesh, [{ shape: [r, c], dtype: 'f32' }], [{ shape: [r], dtype: 'i32' }], (make, [x], [at]) => {
+    const [updates, indices] = [given(x), given(at)]
+    return [make('take', [make('scatterAdd', [indices, updates], { dim: v }), indices], { dim: 'v' })]
+  })
+}
+
+/** One collective a turn; what changes the shape is cut or repeated to what enters. `bytes` enter on each device. */
+export function collective(mesh: Mesh, kind: CollectiveKind, axes: readonly string[], bytes: number): Looped {
+  const n = partsOf(mesh, axes)
+  const elements = Math.max(n, Math.ceil(bytes / 4 / n) * n)
+  const [i, j] = [dim('i', kind === 'all-to-all' ? n : elements), dim('j', elements / n)]
+  const shape = kind === 'all-to-all' ? [i, j] : [i]
+  const cut = (make: Make<LocalAttrs>, x: LocalNode, to: number): LocalNode => make('resample', [x], { dim: 'i', to: dim('i', to), start: 0, step: 1, dilation: 1, fill: 0 })
+  return looped(mesh, [{ shape, dtype: 'f32' }], [], (make, [carried]) => {
+    const x = given(carried)
+    const forms: { readonly [K in CollectiveKind]: () => LocalNode } = {
+      'all-reduce': () => make('allReduce', [x], { kind: 'max', axes }),
+      'all-gather': () => cut(make, make('allGather', [x], { dim: 'i', axes, parts: n }), elements),
+      'reduce-scatter': () => cut(make, make('reduceScatter', [x], { dim: 'i', axes, parts: n }), elements),
+      'all-to-all': () => {
+        const parts = make('splitDim', [make('allToAll', [x], { from: 'j', to: 'i', axes, parts: n })], { dim: 'j', into: [dim('t', n), dim('u', elements / n)] })
+        return make('rename', [make('rename', [make('splitDim', [parts], { dim: 'i', into: [] })], { from: 't', to: 'i' })], { from: 'u', to: 'j' })
+      },
+      permute: () => make('permute', [x], { axes, pairs: Array.from({ length: n }, (_, p) => [p, (p + 1) % n] as const) }),
+    }
+    return [forms[kind]()]
+  })
+}

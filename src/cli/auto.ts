@@ -1,0 +1,88 @@
+/** `--layout auto`, `--mesh auto` and `plan --auto`: a run laid as the search finds best, and what it found as text. */
+import { access } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { machinePath } from '../calibrate/kept.ts'
+import { UsageError } from '../core/errors.ts'
+import { findLayout, laidAs, type FoundLayout, type LayoutSearch } from '../train/find-layout.ts'
+import type { Machine } from '../machine/machine.ts'
+import type { Run } from '../train/run.ts'
+import { formatBytes, formatInteger, formatTable } from './format.ts'
+import { machineNamed } from './machines.ts'
+import type { Output } from './output.ts'
+import { applyFlags, layoutOf, wholeNumber, type RunFlags } from './overrides.ts'
+
+export interface AutoFlags { readonly auto?: boolean; readonly devices?: string; readonly machine?: string; readonly hosts?: string }
+type Flags = RunFlags & AutoFlags
+
+export const withDevicesFlag = (command: Command): Command => command
+  .option('--devices <n>', 'of a search (--layout auto, --mesh auto): how many devices; those of the run\'s mesh unless given')
+
+const flagError = (what: string, fix: string): UsageError => new UsageError({ code: 'flag', what, fix })
+const asked = (text: string | undefined): boolean => text?.split(',').some(part => part.trim() === 'auto') === true
+
+/** Whether the flags ask for a search. @throws UsageError where they contradict each other */
+export function asksForSearch({ auto, mesh, layout, batch, model, devices }: Flags): boolean {
+  const searches = auto === true || mesh === 'auto' || asked(layout)
+  if (!searches && devices !== undefined) throw flagError('--devices says of how many devices a mesh is searched, and nothing is searched', `add --mesh auto --layout auto, or say the mesh: --mesh data=${devices}`)
+  for (const [flag, given] of [['--batch', batch], ['--model', model]] as const) {
+    if (searches && given !== undefined) throw flagError(`${flag} says how large an axis is, and a search is to find it`, `leave ${flag} out, or give the whole mesh: --mesh data=${given} --layout auto`)
+  }
+  return searches
+}
+
+/** The rules that stay: what --layout has beside `auto`. */
+const pinnedIn = ({ layout, params, state }: Flags): { layout?: Run['layout']; params?: Run['layout']; state?: Run['layout'] } => {
+  const rules = layout?.split(',').filter(part => part.trim() !== 'auto').join(',') ?? ''
+  const of = (text: string, flag: string): Run['layout'] => layoutOf(text, flag, {}) as Run['layout']
+  return { ...(rules === '' ? {} : { layout: of(rules, '--layout') }), ...(params === undefined ? {} : { params: of(params, '--params') }), ...(state === undefined ? {} : { state: of(state, '--state') }) }
+}
+
+/** The machine that is named; else this one as it was measured; else a CPU by its data sheet. */
+async function machineFor(given: string | undefined, output: Output): Promise<Machine> {
+  if (given !== undefined) return machineNamed(given)
+  if (await access(machinePath('here')).then(() => true, () => false)) return machineNamed('here')
+  output.note('prices are those of cpu-25gbe by its data sheet: name the machine by --machine, or measure this one by `npx meshwork calibrate`')
+  return machineNamed('cpu-25gbe')
+}
+
+/** Searches. @throws LayoutError, UsageError as `findLayout` does, and for flags that cannot be */
+export async function searched(run: Run, flags: Flags, output: Output): Promise<{ readonly run: Run; readonly found: LayoutSearch; readonly machine: Machine }> {
+  const { mesh, layout: _, params: __, state: ___, ...others } = flags
+  const machine = await machineFor(flags.machine, output)
+  const says = mesh !== undefined && mesh !== 'auto'
+  const changed = applyFlags(run, { ...others, ...(says ? { mesh } : {}) })
+  const free = flags.auto === true ? !says : mesh === 'auto'
+  const size = Object.values(changed.mesh).reduce((a, b) => a * b, 1)
+  const devices = flags.devices !== undefined ? wholeNumber(flags.devices, '--devices', 1, 2 ** 20) : flags.hosts !== undefined ? wholeNumber(flags.hosts, '--hosts', 1, 2 ** 20) * machine.devicesPerHost : size
+  if (!free && devices !== size) throw flagError(`--devices ${devices}: the mesh has ${size}`, 'leave one of them out, or give --mesh auto')
+  const found = findLayout(changed, { devices, machine, pins: pinnedIn(flags), ...(free ? {} : { mesh: changed.mesh }), onProgress: ({ what, done, total }) => { output.status(`searching layouts: ${what}, ${done} of ${total}`) } })
+  output.clear()
+  return { run: laidAs(changed, found), found, machine }
+}
+
+const rulesText = (rules: FoundLayout['layout']): string => Object.entries(rules).flatMap(([d, rule]) => [rule].flat().map(a => `${d}=${a}`)).join(',')
+const meshText = ({ mesh }: FoundLayout): string => Object.entries(mesh).map(([a, n]) => `${a}=${n}`).join(',') || 'one device'
+const literal = (x: unknown): string => (Array.isArray(x) ? `[${x.map(literal).join(', ')}]` : typeof x === 'object' && x !== null ? `{ ${Object.entries(x).map(([k, v]) => `${k}: ${literal(v)}`).join(', ')} }` : typeof x === 'string' ? `'${x}'` : String(x))
+const some = (rules: object): boolean => Object.keys(rules).length > 0
+
+/** What goes into a recipe. */
+export const recipeLine = ({ mesh, layout, params, state, layouts, remat, microbatches }: FoundLayout): string => [
+  `mesh: ${literal(mesh)}`, `layout: ${literal(layout)}`, ...(some(params) ? [`params: ${literal(params)}`] : []), ...(some(state) ? [`state: ${literal(state)}`] : []), ...(some(layouts) ? [`layouts: ${literal(layouts)}`] : []),
+  `remat: '${remat}'`, ...(microbatches === 1 ? [] : [`microbatches: ${microbatches}`]),
+].join(', ')
+
+const rowOf = (c: FoundLayout, i: number): string[] => [
+  String(i + 1), `${c.predicted.stepMs.toPrecision(4)} ms`, formatBytes(c.predicted.peakBytes), `${c.predicted.collectiveMs.toPrecision(3)} ms`, meshText(c), rulesText(c.layout) || '–',
+  [...(some(c.params) ? [`params ${rulesText(c.params)}`] : []), ...(some(c.state) ? [`state ${rulesText(c.state)}`] : []), ...Object.entries(c.layouts).map(([name, rules]) => `${name} ${rulesText(rules)}`), `remat ${c.remat}`, ...(c.microbatches === 1 ? [] : [`${c.microbatches} microbatches`])].join('; '),
+]
+
+/** The ten best, why the obvious ones are not, and what to paste. */
+export function drawSearch(run: Run, found: LayoutSearch, machine: Machine): string[] {
+  const devices = Object.values(found.mesh).reduce((a, b) => a * b, 1)
+  return [
+    `${run.name} on ${formatInteger(devices)} device${devices === 1 ? '' : 's'} of ${machine.name}: ${formatInteger(found.priced)} layouts priced, the best ${found.candidates.length} planned whole`, '',
+    ...formatTable([['', 'a step', 'memory', 'collectives', 'mesh', 'layout', 'beside'], ...found.candidates.map(rowOf)], 7).map(l => `  ${l}`), '',
+    ...(found.obvious.length === 0 ? [] : ['what one would try first, with one axis', ...formatTable(found.obvious.map(o => [o.name, o.reason, o.text]), 3).map(l => `  ${l}`), '']),
+    'for the recipe', `  ${recipeLine(found)}`,
+  ]
+}

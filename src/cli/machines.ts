@@ -1,0 +1,15 @@
+/** The machine that a command line names: one that comes along, a file, or what `meshwork calibrate` has kept. */
+import { access } from 'node:fs/promises'
+import { machinePath, measuredMachines } from '../calibrate/kept.ts'
+import { UsageError } from '../core/errors.ts'
+import type { Machine } from '../machine/machine.ts'
+import { machineNames, readMachine } from '../machine/read.ts'
+
+/** @throws UsageError, FileError */
+export async function machineNamed(given: string): Promise<Machine> {
+  const how = Object.hasOwn(measuredMachines, given) ? measuredMachines[given] : undefined
+  if (how === undefined) return readMachine(given)
+  const path = machinePath(given)
+  if (!await access(path).then(() => true, () => false)) throw new UsageError({ code: 'not-calibrated', what: `--machine ${given}: this machine has not been measured`, fix: `${how}, which takes a minute or two; or one of ${machineNames.join(', ')}` })
+  return readMachine(path)
+}

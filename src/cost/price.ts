@@ -1,0 +1,72 @@
+/** What one thing takes on a machine, in milliseconds: a product, bytes that are read and written, elementwise operations. The plan of a step adds these up, and so do the tables of a search. */
+import { dtypes, isFloat, type DType } from '../core/dtype.ts'
+import type { Figures, Machine, ProductRates } from '../machine/machine.ts'
+import { at, between } from './curve.ts'
+
+/** A contraction as a device computes it: `batch` products of m × k by k × n. */
+export interface Product { readonly m: number; readonly n: number; readonly k: number; readonly batch: number; readonly dtype: DType }
+
+/** Dtypes of products from the narrowest: one that a machine says nothing of is computed as the next that it does. */
+const wider: readonly DType[] = ['i8', 'u8', 'bf16', 'f16', 'f32', 'i32', 'u32', 'f64', 'i64']
+
+function ratesOf(figures: Figures, machine: Machine, dtype: DType): { readonly rates: readonly ProductRates[]; readonly peak: number } {
+  const [known, peaks] = [figures.products, machine.peak]
+  const from = Math.max(0, wider.indexOf(dtype))
+  const found = [...wider.slice(from), ...wider.slice(0, from).reverse()].find(d => known[d] !== undefined)
+  if (found === undefined) throw new Error(`machine ${machine.name} has no rates of products`)
+  return { rates: known[found] ?? [], peak: peaks[found] ?? Infinity }
+}
+
+/** Of classes by their smallest side, between the two that this one lies between. */
+function rateOf(rates: readonly ProductRates[], side: number, flops: number): number {
+  const sorted = [...rates].sort((a, b) => a.side - b.side)
+  const above = sorted.findIndex(r => r.side > side)
+  const [low, high] = above < 0 ? [sorted.at(-1), undefined] : [sorted[above - 1] ?? sorted[0], sorted[above]]
+  if (low === undefined) throw new Error('products have no rates')
+  const slow = at(low.points, flops)
+  if (high === undefined || side <= low.side) return slow
+  return between(Math.log(side / low.side) / Math.log(high.side / low.side), slow, at(high.points, flops))
+}
+
+export const productFlops = ({ m, n, k, batch }: Omit<Product, 'dtype'>): number => 2 * m * n * k * batch
+const productBytes = ({ m, n, k, batch, dtype }: Product): number => batch * (m * k + k * n + m * n) * dtypes[dtype].bytes
+
+/** How fast a device is where so many of its host compute at once: the machine's figures for as many, or nearly. */
+export function figuresAt(machine: Machine, onHost: number): Figures {
+  const far = (devices: number): number => Math.abs(Math.log(devices / onHost))
+  return machine.crowded.reduce<{ readonly devices: number; readonly figures: Figures }>((best, c) => (far(c.devices) < far(best.devices) ? { devices: c.devices, figures: c } : best), { devices: 1, figures: machine }).figures
+}
+/** A kernel before it does anything. */
+export const kernelMs = (machine: Machine, onHost = 1): number => figuresAt(machine, onHost).overhead.kernelUs / 1000
+
+/**
+ * A product: its operations by the rate of its shape, never above the specified peak, or the bytes of its operands and result by the bandwidth, whichever takes longer (Williams et al.
+ * 2009, the roofline). `onHost`: devices of a host that compute at once.
+ */
+export function contractionMs(machine: Machine, product: Product, onHost = 1): number {
+  const figures = figuresAt(machine, onHost)
+  const { rates, peak } = ratesOf(figures, machine, product.dtype)
+  const flops = productFlops(product)
+  const rate = Math.min(peak, rateOf(rates, Math.min(product.m, product.n, product.k), flops))
+  return figures.overhead.kernelUs / 1000 + Math.max(1000 * flops / rate, streamMs(figures, productBytes(product)))
+}
+
+const streamMs = ({ bandwidth }: Figures, bytes: number): number => (bytes === 0 ? 0 : 1000 * bytes / Math.min(bandwidth.peak, at(bandwidth.points, bytes)))
+
+/** A kernel that reads and writes so many bytes, and does so many simple operations with them: whichever takes longer. */
+export function memoryMs(machine: Machine, bytes: number, operations = 0, onHost = 1): number {
+  const figures = figuresAt(machine, onHost)
+  return figures.overhead.kernelUs / 1000 + Math.max(streamMs(figures, bytes), 1000 * operations / figures.vector.rate)
+}
+
+/** What an elementwise operation costs, in simple ones; whole numbers are divided as floats are. */
+export const operationCost = (machine: Machine, op: string, dtype: DType): number => {
+  const costs = machine.vector.costs
+  const cost = costs[alike[op] ?? op] ?? 1
+  return isFloat(dtype) || !floats.has(alike[op] ?? op) ? cost : 1
+}
+/** Functions that are computed alike. */
+const alike: { readonly [fn: string]: string } = {
+  expm1: 'exp', exp2: 'exp', logistic: 'exp', log1p: 'log', log2: 'log', rsqrt: 'sqrt', cbrt: 'pow', cos: 'sin', tan: 'sin', erfc: 'erf', erfInv: 'erf', atan2: 'pow', rem: 'div',
+}
+const floats: ReadonlySet<string> = new Set(['exp', 'log', 'tanh', 'sqrt', 'pow', 'sin', 'erf'])

@@ -1,0 +1,106 @@
+/** What a step takes on a machine: every kernel of a device's program priced, and added up. docs/foresight.md has the formulas. */
+import { formatSite } from '../core/errors.ts'
+import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
+import type { LocalBody } from '../partition/local.ts'
+import type { Machine } from '../machine/machine.ts'
+import { collectiveMs, groupOf, type Group } from './collective.ts'
+import { contractionMs, figuresAt, memoryMs, operationCost } from './price.ts'
+import { workOf, type Work } from './work.ts'
+
+/** A share of a step: kernels of one kind that are alike and from one line, all together. */
+export interface Part {
+  readonly kind: Work['kind']
+  /** In words: `768 × 3072 × 768 of bf16`, `all-reduce along model, 3.1 MB`. */
+  readonly what: string
+  /** The user's line, where it is known. */
+  readonly at: string | null
+  /** Times a step. */
+  readonly times: number
+  /** Of all of them, as if nothing went on beside. */
+  readonly ms: number
+  /** How much of it goes on beside computation. */
+  readonly besideMs: number
+}
+
+export interface StepTime {
+  readonly stepMs: number
+  readonly productMs: number
+  readonly memoryMs: number
+  /** Of collectives in all, and what of them computation waits for. */
+  readonly collectiveMs: number
+  readonly waitedMs: number
+  /** Turns of loops, and what the host does. */
+  readonly overheadMs: number
+  /** As the program first comes to them. */
+  readonly parts: readonly Part[]
+}
+
+/** The costliest of a step, the most time first: of a line and kind all that is from there counts together, but not what goes on beside computation. */
+export function costliest({ parts }: StepTime, count: number): readonly Part[] {
+  const lines = new Map<string, Part & { readonly most: number }>()
+  for (const p of parts) {
+    const key = `${p.kind} ${p.at ?? p.what}`
+    const [old, own] = [lines.get(key), p.ms - p.besideMs]
+    lines.set(key, {
+      ...p, what: old === undefined || own > old.most ? p.what : old.what, most: Math.max(own, old?.most ?? 0), times: p.times + (old?.times ?? 0), ms: p.ms + (old?.ms ?? 0), besideMs: p.besideMs + (old?.besideMs ?? 0),
+    })
+  }
+  return [...lines.values()].sort((a, b) => b.ms - b.besideMs - a.ms + a.besideMs).slice(0, count).map(({ most: _, ...p }) => p)
+}
+
+/** One kernel, once. */
+export function workMs(machine: Machine, work: Work, onHost: number, group: (axes: readonly string[]) => Group): number {
+  const prices: { readonly [K in Work['kind']]: (w: Extract<Work, { readonly kind: K }>) => number } = {
+    product: w => contractionMs(machine, w.product, onHost),
+    memory: w => memoryMs(machine, w.bytes, w.operations.reduce((sum, [op, dtype, count]) => sum + count * operationCost(machine, op, dtype), 0), onHost),
+    collective: w => collectiveMs(machine, group(w.axes), w.collective, w.bytes),
+    turn: () => figuresAt(machine, onHost).overhead.turnUs / 1000,
+  }
+  return (prices[work.kind] as (w: Work) => number)(work)
+}
+
+const size = (n: number): string => (n >= 1e9 ? `${(n / 1e9).toPrecision(3)} GB` : n >= 1e6 ? `${(n / 1e6).toPrecision(3)} MB` : n >= 1e3 ? `${(n / 1e3).toPrecision(3)} KB` : `${n} B`)
+const said: { readonly [K in Work['kind']]: (w: Extract<Work, { readonly kind: K }>) => string } = {
+  product: ({ product: { m, n, k, batch, dtype }, node }) => `${node.op === 'conv' ? 'convolution as ' : ''}${batch > 1 ? `${batch} × ` : ''}[${m} × ${k}] · [${k} × ${n}] of ${dtype}`,
+  memory: ({ node, bytes }) => `${node.op}, ${size(bytes)}`,
+  collective: ({ collective, axes, bytes }) => `${collective} along ${axes.join(', ')}, ${size(bytes)}`,
+  turn: ({ node }) => (node.op === 'cond' ? 'choices' : 'turns of a loop'),
+}
+const describe = (work: Work): string => (said[work.kind] as (w: Work) => string)(work)
+
+/**
+ * The time of a step of a device's program on a mesh of such devices. A collective that nothing waits for goes on beside computation, as far as the machine's `overlap` says and there is as much of it,
+ * which slows computation meanwhile.
+ * @throws UsageError where the machine does not say what a collective needs
+ */
+export function stepTime(program: LocalBody & { readonly mesh?: Mesh }, machine: Machine, mesh: Mesh = program.mesh ?? meshOf({})): StepTime {
+  const onHost = Math.min(mesh.size, machine.devicesPerHost)
+  const groups = new Map<string, Group>()
+  const group = (axes: readonly string[]): Group => {
+    const key = axes.join()
+    const found = groups.get(key) ?? groupOf(machine, mesh, axes)
+    groups.set(key, found)
+    return found
+  }
+  const sums = { product: 0, memory: 0, collective: 0, turn: 0 }
+  let hideable = 0
+  const parts = new Map<string, Part>()
+  for (const work of workOf(program)) {
+    const ms = work.times * workMs(machine, work, onHost, group)
+    const besideMs = work.kind === 'collective' && !work.waited ? ms * machine.overlap.share : 0
+    sums[work.kind] += ms
+    hideable += besideMs
+    const [what, at] = [describe(work), work.at === undefined ? null : formatSite(work.at)]
+    const key = `${work.kind} ${what} ${at ?? ''}`
+    const old = parts.get(key)
+    parts.set(key, { kind: work.kind, what, at, times: (old?.times ?? 0) + work.times, ms: (old?.ms ?? 0) + ms, besideMs: (old?.besideMs ?? 0) + besideMs })
+  }
+  const computed = sums.product + sums.memory
+  const beside = Math.min(hideable, computed)
+  const { stepUs, argumentUs } = figuresAt(machine, onHost).overhead
+  const overheadMs = sums.turn + (stepUs + argumentUs * onHost * (program.inputs.length + program.outputs.length)) / 1000
+  return {
+    stepMs: computed + sums.collective + overheadMs - beside * (2 - machine.overlap.slowdown), productMs: sums.product, memoryMs: sums.memory, collectiveMs: sums.collective, waitedMs: sums.collective - beside, overheadMs,
+    parts: [...parts.values()].map(p => ({ ...p, besideMs: hideable === 0 ? 0 : p.besideMs * beside / hideable })),
+  }
+}

@@ -1,0 +1,160 @@
+/** What a device's program does, kernel by kernel, as a machine is asked the price of it: products by their sides, the rest by bytes and operations, collectives, turns of loops. */
+import { names, sizeOf, type Dim } from '../core/dim.ts'
+import { dtypes } from '../core/dtype.ts'
+import type { Site } from '../core/errors.ts'
+import { bodiesOf, dtypeOf, operand, shapeOf, typeOf } from '../graph/node.ts'
+import { convDims } from '../graph/windows.ts'
+import { collectiveKind, type CollectiveKind } from '../partition/collectives.ts'
+import type { LocalBody, LocalNode } from '../partition/local.ts'
+import { bytesOf, formOf, kernelsOf, type Kernel } from './kernels.ts'
+import type { Product } from './price.ts'
+import { runsOf } from './turns.ts'
+import { hiddenIn } from './waiting.ts'
+
+/** Elementwise operations by their names and dtypes: how many of each. */
+export type Operations = readonly (readonly [op: string, dtype: LocalNode['results'][number]['dtype'], count: number])[]
+
+interface Doing { readonly times: number; readonly at: Site | undefined; readonly node: LocalNode }
+/** One kernel, and how often it runs in a step. */
+export type Work = Doing & (
+  | { readonly kind: 'product'; readonly product: Product }
+  | { readonly kind: 'memory'; readonly bytes: number; readonly operations: Operations }
+  /** `waited`: whether computation waits for it, so that it cannot go on beside. */
+  | { readonly kind: 'collective'; readonly collective: CollectiveKind; readonly axes: readonly string[]; readonly bytes: number; readonly waited: boolean }
+  | { readonly kind: 'turn' }
+)
+
+const size = (dims: readonly Dim[]): number => dims.reduce((n, d) => n * d.size, 1)
+
+/** The sides of a contraction. */
+export function productOf(n: LocalNode<'dot' | 'conv'>): Product {
+  const [a, b] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]
+  const dtype = dtypeOf(operand(n, 0))
+  if (n.op === 'conv') {
+    const { groups, over, features } = convDims(n.attrs, a, b)
+    const windows = b.filter(d => n.attrs.windows.some(w => w.w === d.name))
+    const batch = size(groups)
+    return { m: sizeOf(shapeOf(n)) / batch / size(features), n: size(features), k: size(over) * size(windows), batch, dtype }
+  }
+  const over: readonly string[] = n.attrs.over
+  const [inA, inB] = [names(a), names(b)]
+  const of = (dims: readonly Dim[], keep: (d: string) => boolean): number => size(dims.filter(d => keep(d.name)))
+  const k = size([...new Map([...a, ...b].filter(d => over.includes(d.name)).map(d => [d.name, d])).values()])
+  return { m: of(a, d => !over.includes(d) && !inB.includes(d)), n: of(b, d => !over.includes(d) && !inA.includes(d)), k, batch: of(a, d => !over.includes(d) && inB.includes(d)), dtype }
+}
+
+/** Ops that read no more of an operand than they give. */
+const parts: ReadonlySet<string> = new Set(['take', 'dynamicSlice', 'resample'])
+const counted: ReadonlySet<string> = new Set(['unary', 'binary', 'compare', 'select', 'convert', 'threefry'])
+const nameOf = (n: LocalNode): string => (n.op === 'unary' || n.op === 'binary' ? n.attrs.fn : n.op)
+
+/** What a kernel reads, and what it computes on the way: its own node and those that are fused into it. */
+function fusedInto({ node, reads }: Kernel): { readonly bytes: number; readonly operations: Operations } {
+  const inMemory = new Set(reads)
+  const read = new Map<LocalNode, number>()
+  const operations = new Map<string, [string, LocalNode['results'][number]['dtype'], number]>()
+  const done = new Set<LocalNode>()
+  const visit = (n: LocalNode, most: number): void => {
+    if (inMemory.has(n) && n !== node) {
+      const entries = Math.min(sizeOf(shapeOf(n)), most)
+      read.set(n, Math.max(read.get(n) ?? 0, entries * dtypes[dtypeOf(n)].bytes))
+      return
+    }
+    if (done.has(n) || (n.op === 'project' && n !== node)) return
+    done.add(n)
+    if (counted.has(n.op)) {
+      const key = `${nameOf(n)} ${dtypeOf(n)}`
+      operations.set(key, [nameOf(n), dtypeOf(n), (operations.get(key)?.[2] ?? 0) + Math.min(most, sizeOf(shapeOf(n)))])
+    }
+    n.inputs.forEach((x, i) => { visit(x, parts.has(n.op) && i === 0 ? Math.min(most, sizeOf(shapeOf(n))) : most) })
+  }
+  visit(node, Infinity)
+  return { bytes: [...read.values()].reduce((a, b) => a + b, 0), operations: [...operations.values()] }
+}
+
+const resultBytes = (n: LocalNode): number => n.results.reduce((sum, t) => sum + bytesOf(t), 0)
+/** What a kernel writes: some change a few elements of what they are given. */
+function written(n: LocalNode): number {
+  if (n.op === 'dynamicUpdate') return bytesOf(typeOf(operand(n, 1)))
+  if (n.op === 'scatter') return bytesOf(typeOf(operand(n, 2)))
+  if (n.op === 'scatterAdd') return bytesOf(typeOf(n)) + bytesOf(typeOf(operand(n, 1)))
+  return resultBytes(n)
+}
+/** And reads beside what is fused into it: not the target that it changes. */
+const target = (n: LocalNode): LocalNode | undefined => (n.op === 'dynamicUpdate' || n.op === 'scatter' ? n.inputs[0] : undefined)
+
+/** Operations of those that are no map of elements, by their operand. */
+function own(n: LocalNode): Operations {
+  const [x] = n.inputs
+  if (x === undefined) return []
+  const [elements, dtype] = [sizeOf(shapeOf(x)), dtypeOf(x)]
+  if (n.op === 'reduce') return [['reduce', dtype, elements]]
+  if (n.op === 'cumulative') return [['cumulative', dtype, elements]]
+  if (n.op === 'sort' || n.op === 'topK') return [['sort', dtype, elements * Math.log2(Math.max(2, shapeOf(x).find(d => d.name === n.attrs.dim)?.size ?? 2))]]
+  if (n.op === 'scatter' || n.op === 'scatterAdd') return [['scatter', dtype, sizeOf(shapeOf(n.inputs.at(-1) ?? x))]]
+  return []
+}
+
+/** What decides which branch of a choice counts: operations, and bytes as ten each. */
+const weight = (n: LocalNode): number => {
+  if (n.op === 'dot' || n.op === 'conv') { const { m, n: columns, k, batch } = productOf(n); return 2 * m * columns * k * batch }
+  return formOf(n) === 'kernel' && bodiesOf(n).length === 0 ? 10 * resultBytes(n) : 0
+}
+
+/** All that a program does in one run. What depends on what it is given is assumed as `turnsOf` does. */
+export function workOf(program: LocalBody): Work[] {
+  const runs = runsOf(program, weight)
+  const work: Work[] = []
+  const entered = new Set<LocalBody>()
+  const body = (b: LocalBody, results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), carried = 0, loop?: LocalNode): void => {
+    const times = runs.get(b) ?? 0
+    if (entered.has(b) || times === 0) return
+    entered.add(b)
+    if (loop !== undefined) work.push({ kind: 'turn', times, at: loop.site, node: loop })
+    const hidden = hiddenIn(b, carried)
+    const { kernels } = kernelsOf(results, stacked, sliced)
+    for (const kernel of kernels) {
+      const { node: n } = kernel
+      if (n.op === 'scan') {
+        const { body: inside, carries, xs } = n.attrs
+        body(inside, inside.outputs.slice(0, carries), inside.outputs.slice(carries), new Set(inside.inputs.slice(carries, carries + xs)), carries, n)
+      } else if (n.op === 'while') {
+        body(n.attrs.body, n.attrs.body.outputs, [], new Set(), n.attrs.carries, n)
+        body(n.attrs.condition, n.attrs.condition.outputs)
+      } else if (bodiesOf(n).length > 0) for (const inside of bodiesOf(n)) body(inside, inside.outputs, [], new Set(), 0, n)
+      else work.push(...workIn(kernel, { times, at: n.site, node: n }, hidden))
+    }
+    // What a turn adds to stacks is computed into them.
+    for (const s of stacked.filter(x => !kernels.some(k => k.node === x))) {
+      const { bytes, operations } = fusedInto({ node: s, reads: readBy(s, kernels, b) })
+      work.push({ times, at: s.site, node: s, kind: 'memory', bytes: bytes + bytesOf(typeOf(s)), operations })
+    }
+  }
+  body(program, program.outputs)
+  return work
+}
+
+/** Values in memory that a fused one is computed of. */
+function readBy(n: LocalNode, kernels: readonly Kernel[], b: LocalBody): LocalNode[] {
+  const stored = new Set<LocalNode>([...kernels.map(k => k.node), ...b.inputs])
+  const found = new Set<LocalNode>()
+  const open = [...n.inputs]
+  for (let x = open.pop(); x !== undefined; x = open.pop()) {
+    if (found.has(x)) continue
+    if (stored.has(x) || x.op === 'project') found.add(x)
+    else open.push(...x.inputs)
+  }
+  return stored.has(n) ? [n] : [...found]
+}
+
+function workIn(kernel: Kernel, doing: Doing, hidden: ReadonlySet<LocalNode>): Work[] {
+  const { node: n } = kernel
+  if (n.op === 'barrier' || n.op === 'input') return []
+  if (n.op === 'dot' || n.op === 'conv') return [{ ...doing, kind: 'product', product: productOf(n) }]
+  const collective = collectiveKind(n)
+  if (collective !== undefined && 'axes' in n.attrs) return [{ ...doing, kind: 'collective', collective, axes: n.attrs.axes, bytes: bytesOf(typeOf(operand(n, 0))), waited: !hidden.has(n) }]
+  const changed = target(n)
+  const { bytes, operations } = fusedInto(changed === undefined ? kernel : { node: n, reads: kernel.reads })
+  const kept = changed === undefined ? 0 : Math.min(bytes, bytesOf(typeOf(changed)))
+  return [{ ...doing, kind: 'memory', bytes: bytes - kept + written(n), operations: [...operations, ...own(n)] }]
+}

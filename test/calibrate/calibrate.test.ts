@@ -1,0 +1,83 @@
+/** Calibration: its small programs compute what they say as often as they are told, and what is measured is a machine that steps can be priced on. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { calibrate } from '../../src/calibrate/calibrate.ts'
+import { chains, collective, products, scattered, streams, sums, type Looped } from '../../src/calibrate/programs.ts'
+import { stepTime } from '../../src/cost/time.ts'
+import { workOf } from '../../src/cost/work.ts'
+import { mesh, openBackend, type Backend } from '../../src/engine/index.ts'
+import { hostArray } from '../../src/core/dtype.ts'
+import type { MachineInput } from '../../src/machine/machine.ts'
+import { machineOf } from '../../src/machine/read.ts'
+import { emit } from '../../src/stablehlo/emit.ts'
+
+let backend: Backend
+beforeAll(async () => { backend = await openBackend({ plugin: 'simulate', devices: 4 }) })
+afterAll(async () => { await backend.close() })
+
+/** The number that comes of so many turns, with ones for all that is given. */
+async function after(turns: number, { graph, given }: Looped): Promise<number> {
+  const devices = graph.mesh.size
+  const program = await backend.compile({ text: emit(graph), devices, donated: [] })
+  const args = await Promise.all(Array.from({ length: devices }, (_, d) => Promise.all([
+    backend.put(Int32Array.of(turns), { shape: [], dtype: 'i32' }, d),
+    ...given.map(t => { const shape = t.shape.map(x => x.size); return backend.put(hostArray(t.dtype, shape.reduce((a, b) => a * b, 1)).fill(1 as never), { shape, dtype: t.dtype }, d) }),
+  ])))
+  const results = await program.execute(args)
+  const [value = NaN] = (await results[0]?.[0]?.read() ?? []) as Iterable<number>
+  for (const b of [...args.flat(), ...results.flat()]) b.dispose()
+  program.dispose()
+  return value
+}
+
+describe('a small program', () => {
+  const one = mesh({ devices: 1 })
+  const four = mesh({ rest: 2, group: 2 })
+  const cases: readonly (readonly [string, Looped, turns: number, expected: number])[] = [
+    // By a matrix of ones and back: 2 · 3 times as much, each turn.
+    ['products', products(one, { m: 4, k: 2, n: 3, batch: 1, dtype: 'f32' }), 2, 36],
+    ['products of a batch', products(one, { m: 4, k: 2, n: 3, batch: 2, dtype: 'f32' }), 1, 6],
+    ['arrays that are read and written', streams(one, 3, 8), 5, 3],
+    ['operations one after another: times one, plus one', chains(one, 'add', 8, 4), 2, 5],
+    ['square roots', chains(one, 'sqrt', 8, 3), 2, 1],
+    ['sums over the last dim', sums(one, 2, 3, 'c'), 1, 3],
+    ['sums over the first', sums(one, 2, 3, 'r'), 1, 2],
+    // Two rows, both added at the second row of the table, and read from there.
+    ['rows at places', scattered(one, 4, 2, 3), 1, 2],
+    ['all-reduces: the largest of both', collective(four, 'all-reduce', ['group'], 64), 3, 1],
+    ['all-gathers', collective(four, 'all-gather', ['group'], 64), 3, 1],
+    ['reduce-scatters: the sum of both', collective(four, 'reduce-scatter', ['group'], 64), 1, 2],
+    ['all-to-alls', collective(four, 'all-to-all', ['group'], 64), 3, 1],
+    ['permutes', collective(four, 'permute', ['group'], 64), 3, 1],
+  ]
+  test.each(cases)('%s', async (_, program, turns, expected) => {
+    expect(await after(turns, program)).toBe(expected)
+    expect(await after(0, program)).toBe(program.graph.inputs.length > 3 && program.given.length === 3 ? 3 : 1)
+  })
+  test.each(['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute'] as const)('of %s lets as many bytes enter as it is told', kind => {
+    const found = workOf(collective(four, kind, ['group'], 4096).graph).flatMap(w => (w.kind === 'collective' ? [[w.collective, w.bytes]] : []))
+    expect(found).toEqual([[kind, 4096]])
+  })
+})
+
+describe('calibrate', () => {
+  // A clock that goes on by more whenever it is looked at: nothing depends on how fast this machine is, and every run is longer than the last.
+  const ticking = (): (() => number) => { let [now, step] = [0, 0]; return () => now += step += 10 }
+  test('gives a machine file that every step can be priced by', async () => {
+    const said: string[] = []
+    const found: MachineInput = await calibrate({ backend, name: 'here', quick: true, clock: ticking(), onProgress: (what, done) => { said.push(what); expect(done).toBeLessThanOrEqual(1) } })
+    const machine = machineOf(JSON.parse(JSON.stringify(found)), 'what was measured')
+    expect(machine).toMatchObject({ name: 'here', devicesPerHost: 4, domain: 4, overlap: { share: 0 } })
+    expect(machine.crowded.map(c => c.devices)).toEqual([2, 4])
+    expect(Object.keys(machine.products)).toEqual(['f32', 'bf16'])
+    expect(machine.links.within.times['all-reduce']?.map(t => [t.among, t.onHost])).toEqual([[2, 2], [2, 4], [4, 4]])
+    expect(said.length).toBeGreaterThan(40)
+    const { graph } = products(mesh({ devices: 1 }), { m: 64, k: 64, n: 64, batch: 1, dtype: 'f32' })
+    expect(stepTime(graph, machine).stepMs).toBeGreaterThan(0)
+  })
+  test('ends where it is told to', async () => {
+    const controller = new AbortController()
+    const done = calibrate({ backend, name: 'here', quick: true, clock: ticking(), signal: controller.signal, onProgress: what => { if (what.startsWith('memory')) controller.abort(new Error('enough')) } })
+    await expect(done).rejects.toThrow('enough')
+    expect(backend.liveBuffers()).toBe(0)
+  })
+})

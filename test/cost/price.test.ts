@@ -1,0 +1,101 @@
+/** Prices of single things, against what the formulas of docs/foresight.md give by hand, and the machines that come along. */
+import { describe, expect, test } from 'vitest'
+import { collectiveMs, groupOf } from '../../src/cost/collective.ts'
+import { at, timeAt } from '../../src/cost/curve.ts'
+import { contractionMs, memoryMs, operationCost } from '../../src/cost/price.ts'
+import { mesh } from '../../src/core/mesh.ts'
+import type { MachineInput } from '../../src/machine/machine.ts'
+import { knownMachine, machineNames, machineOf } from '../../src/machine/read.ts'
+
+const plain: MachineInput = {
+  name: 'plain', devicesPerHost: 4, memory: { bytes: 1e9 }, peak: { f32: 1e12 }, products: { f32: [{ side: 1, points: [[1, 1e11]] }, { side: 64, points: [[1, 4e11]] }] }, bandwidth: { peak: 1e10, points: [[1, 1e10]] },
+  vector: { rate: 1e9 }, overhead: { kernelUs: 0, turnUs: 0, stepUs: 0 },
+  links: { within: { topology: 'ring', perFlow: 1e9, perHost: 4e9, latencyUs: 10, share: { 'all-reduce': 0.5, 'all-gather': 0.5 } }, between: { topology: 'switch', perFlow: 1e8, perHost: 2e8, latencyUs: 100, share: { 'all-reduce': 1, 'all-gather': 1 } } },
+  sources: {},
+}
+const machine = machineOf(plain, 'plain')
+
+describe('curves', () => {
+  test('are straight in the logarithms between their points, and go on as they end', () => {
+    expect(at([[1, 10], [100, 1000]], 10)).toBeCloseTo(100)
+    expect(at([[1, 10], [100, 1000]], 0.1)).toBe(10)
+    expect(at([[1, 10], [100, 1000]], 1e6)).toBe(1000)
+    expect(timeAt([[1, 10], [100, 1000]], 200)).toBe(2000)
+  })
+})
+
+describe('one thing', () => {
+  test('a product is its operations by the rate of its class, or its bytes by the bandwidth', () => {
+    // 2 · 2⁸·3 operations at 4·10¹¹ a second: 0.084 ms; its three matrices of 256 KiB at 10¹⁰ bytes a second: 0.079 ms.
+    expect(contractionMs(machine, { m: 256, n: 256, k: 256, batch: 1, dtype: 'f32' })).toBeCloseTo(2 * 256 ** 3 / 4e11 * 1000, 9)
+    expect(contractionMs(machine, { m: 1, n: 1000, k: 1000, batch: 1, dtype: 'f32' })).toBeCloseTo((1e6 + 2000) * 4 / 1e10 * 1000, 9)
+    // Halfway between classes in the logarithm: twice the slower rate.
+    expect(contractionMs(machine, { m: 8, n: 4096, k: 4096, batch: 64, dtype: 'f32' })).toBeGreaterThan(2 * 8 * 4096 ** 2 * 64 / 2e11 * 1000 - 1e-9)
+  })
+  test('no rate is above the specification', () => {
+    const boasting = machineOf({ ...plain, products: { f32: [{ side: 1, points: [[1, 1e15]] }] }, bandwidth: { peak: 1e10, points: [[1, 1e15]] } }, 'plain')
+    expect(contractionMs(boasting, { m: 4096, n: 4096, k: 4096, batch: 1, dtype: 'f32' })).toBeCloseTo(2 * 4096 ** 3 / 1e12 * 1000)
+    expect(memoryMs(boasting, 1e8)).toBeCloseTo(10)
+  })
+  test('elementwise work is its bytes or its operations', () => {
+    expect(memoryMs(machine, 1e7)).toBeCloseTo(1)
+    expect(memoryMs(machine, 1e7, 5e6)).toBeCloseTo(5)
+    expect(operationCost(machine, 'logistic', 'f32')).toBe(operationCost(machine, 'exp', 'f32'))
+    expect(operationCost(machine, 'add', 'f32')).toBe(1)
+  })
+})
+
+describe('a collective', () => {
+  const m = mesh({ hosts: 2, batch: 2, model: 2 })
+  test('within a host is 2 (n − 1)/n of its bytes by what a link gives', () => {
+    const group = groupOf(machine, m, ['model'])
+    expect(group).toMatchObject({ among: 2, within: 2, domains: 1 })
+    expect(collectiveMs(machine, group, 'all-reduce', 1e7)).toBeCloseTo(1000 * 1e7 / 0.5e9 + 2 * 0.01)
+  })
+  test('between hosts all devices of a host share what it sends', () => {
+    const group = groupOf(machine, m, ['hosts'])
+    expect(group).toMatchObject({ among: 2, within: 1, domains: 2, onHost: 4 })
+    // Four devices send 10⁷ bytes each through 2·10⁸ a second.
+    expect(collectiveMs(machine, group, 'all-reduce', 1e7)).toBeCloseTo(1000 * 4 * 1e7 / 2e8, 1)
+  })
+  test('over both is the slower of both, and sends to other hosts a part each', () => {
+    const all = groupOf(machine, m, ['hosts', 'batch', 'model'])
+    expect(all).toMatchObject({ among: 8, within: 4, domains: 2 })
+    const [near, far] = [1000 * 1.5 * 1e7 / 0.5e9, 1000 * 4 * 1e7 / 4 / 2e8]
+    expect(collectiveMs(machine, all, 'all-reduce', 1e7)).toBeGreaterThan(Math.max(near, far))
+    expect(collectiveMs(machine, all, 'all-reduce', 1e7)).toBeLessThan(Math.max(near, far) * 1.02)
+  })
+  test('is what was measured, where that is given', () => {
+    const measured = machineOf({ ...plain, links: { ...plain.links, within: { ...plain.links.within, perFlow: 1e12, perHost: 1e12, times: { 'all-reduce': [{ among: 2, points: [[1e3, 7], [1e6, 500]] }, { among: 4, points: [[1e3, 9], [1e6, 800]] }] } } } }, 'plain')
+    expect(collectiveMs(measured, groupOf(measured, m, ['model']), 'all-reduce', 1e6)).toBeCloseTo(0.5)
+    expect(collectiveMs(measured, groupOf(measured, m, ['batch', 'model']), 'all-reduce', 1e6)).toBeCloseTo(0.8)
+  })
+  test('that no link is given for is an error that says so', () => {
+    const alone = machineOf({ ...plain, links: { within: plain.links.within } }, 'plain')
+    expect(() => collectiveMs(alone, groupOf(alone, m, ['hosts']), 'all-reduce', 1e6)).toThrow(/machine plain has 4 devices that are connected, and 8 are asked for/)
+  })
+})
+
+describe('machines that come along', () => {
+  test.each(machineNames.map(n => [n]))('%s: every figure has a source, and no rate is above its specification', name => {
+    const known = knownMachine(name)
+    for (const figure of ['peak', 'products', 'bandwidth', 'vector', 'overhead', 'links.within', 'links.between']) expect(known.sources[figure]).toBeTruthy()
+    for (const [dtype, rates] of Object.entries(known.products)) for (const r of rates ?? []) for (const [, rate] of r.points) expect(rate).toBeLessThanOrEqual(known.peak[dtype as 'f32'] ?? 0)
+    for (const [, rate] of known.bandwidth.points) expect(rate).toBeLessThanOrEqual(known.bandwidth.peak)
+  })
+  test('an H100 host gathers as NCCL was measured to', () => {
+    const h100 = knownMachine('8xh100')
+    const m = mesh({ hosts: 4, model: 8 })
+    // 1 GiB in all among eight: 394 GB/s and 30 µs.
+    expect(collectiveMs(h100, groupOf(h100, m, ['model']), 'all-gather', 2 ** 27)).toBeCloseTo(1000 * 2 ** 30 / 394e9 + 0.03, 0)
+    // Among 4 × 8: 396 GB/s of the result, within a fifth of it.
+    const rate = 2 ** 30 * 4 / collectiveMs(h100, groupOf(h100, m, ['hosts', 'model']), 'all-gather', 2 ** 27) / 1e6
+    expect(rate).toBeGreaterThan(396 * 0.8)
+    expect(rate).toBeLessThan(396 * 1.2)
+  })
+  test('a TPU axis that goes all the way round has twice the speed of one that does not', () => {
+    const v6e = knownMachine('v6e')
+    const gather = (n: number): number => collectiveMs(v6e, groupOf(v6e, mesh({ a: n }), ['a']), 'all-gather', 1e8) / (n - 1)
+    expect(gather(8) / gather(16)).toBeCloseTo(2, 1)
+  })
+})

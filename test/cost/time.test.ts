@@ -1,0 +1,86 @@
+/** The time of a program is the sum of what it does, priced one by one; what nothing waits for goes on beside; and what costs most is named with its line. */
+import { describe, expect, test } from 'vitest'
+import { collectiveMs, groupOf } from '../../src/cost/collective.ts'
+import { localFlops } from '../../src/cost/flops.ts'
+import { contractionMs, productFlops } from '../../src/cost/price.ts'
+import { costliest, stepTime } from '../../src/cost/time.ts'
+import { workOf } from '../../src/cost/work.ts'
+import { dims, input, loose, mesh, param, plan, scan, type Layout, type Tree } from '../../src/engine/index.ts'
+import { knownMachine, machineOf } from '../../src/machine/read.ts'
+import { forecast, memoryFor } from '../../src/train/forecast.ts'
+import { planRun } from '../../src/train/planned.ts'
+import { memoryRuns } from '../support/memory-cases.ts'
+
+const h100 = knownMachine('8xh100')
+const d = dims({ batch: 512, embed: 256, hidden: 1024, layers: 6 })
+const weights = { up: param('up', [d.embed, d.hidden]), down: param('down', [d.hidden, d.embed]) }
+const rows = input('x', [d.batch, d.embed])
+const local = (f: (...args: never[]) => Tree, axes: { readonly [axis: string]: number }, layout: Layout = {}) =>
+  plan(f as (w: typeof weights, x: typeof rows) => Tree, [weights, rows], { mesh: mesh(axes), layout, dims: d }).local
+const forward = (w: typeof weights, x: typeof rows) => x.dot(w.up, d.embed).relu().dot(w.down, d.hidden)
+
+describe('the work of a program', () => {
+  test('has its products by their sides, and its collectives', () => {
+    const found = workOf(local(forward, { data: 2, model: 2 }, { batch: 'data', hidden: 'model' }))
+    expect(found.flatMap(w => (w.kind === 'product' ? [w.product] : []))).toEqual([{ m: 256, k: 256, n: 512, batch: 1, dtype: 'f32' }, { m: 256, k: 512, n: 256, batch: 1, dtype: 'f32' }])
+    expect(found.flatMap(w => (w.kind === 'collective' ? [[w.collective, w.axes, w.bytes, w.times, w.waited]] : []))).toEqual([['all-reduce', ['model'], 256 * 256 * 4, 1, false]])
+  })
+  test('counts what a loop does with its turns, and the turns', () => {
+    const found = workOf(local((w: typeof weights, x: typeof rows) => scan(d.layers, x, {}, c => [forward(w, c), {}])[0], { data: 2 }, { batch: 'data' }))
+    expect(found.filter(w => w.kind === 'product').map(w => w.times)).toEqual([6, 6])
+    expect(found.filter(w => w.kind === 'turn').map(w => w.times)).toEqual([6])
+  })
+  test('waits for a collective that a later turn needs', () => {
+    const found = workOf(local((w: typeof weights, x: typeof rows) => scan(d.layers, x, {}, c => [forward(w, c), {}])[0], { model: 2 }, { hidden: 'model' }))
+    expect(found.flatMap(w => (w.kind === 'collective' ? [[w.times, w.waited]] : []))).toEqual([[6, true]])
+  })
+  test.each(memoryRuns.slice(0, 4).map(r => [r.name, r] as const))('%s: as many operations as are counted elsewhere', (_, run) => {
+    const { step: { local: program } } = planRun(run)
+    const products = workOf(program).reduce((n, w) => n + (w.kind === 'product' ? w.times * productFlops(w.product) : 0), 0)
+    expect(products).toBe(localFlops(program))
+  })
+})
+
+describe('the time of a step', () => {
+  test('is the sum of its parts, and of what the host does', () => {
+    const program = local(forward, { data: 2, model: 2 }, { batch: 'data', hidden: 'model' })
+    const waiting = machineOf({ ...h100, overlap: { share: 0, slowdown: 1 } }, 'h100')
+    const t = stepTime(program, waiting)
+    const reduce = collectiveMs(waiting, groupOf(waiting, program.mesh, ['model']), 'all-reduce', 256 * 256 * 4)
+    expect(t.collectiveMs).toBeCloseTo(reduce, 12)
+    expect(t.productMs).toBeCloseTo(contractionMs(waiting, { m: 256, k: 256, n: 512, batch: 1, dtype: 'f32' }, 4) + contractionMs(waiting, { m: 256, k: 512, n: 256, batch: 1, dtype: 'f32' }, 4), 12)
+    expect(t.stepMs).toBeCloseTo(t.productMs + t.memoryMs + t.collectiveMs + t.overheadMs, 12)
+    expect(t.parts.reduce((n, p) => n + p.ms, 0)).toBeCloseTo(t.productMs + t.memoryMs + t.collectiveMs, 12)
+  })
+  test('has less of a collective that nothing waits for, by its share and no more than is computed', () => {
+    const program = local(forward, { data: 2, model: 2 }, { batch: 'data', hidden: 'model' })
+    const t = stepTime(program, machineOf({ ...h100, overlap: { share: 0.5, slowdown: 1.2 } }, 'h100'))
+    const beside = Math.min(t.collectiveMs / 2, t.productMs + t.memoryMs)
+    expect(t.waitedMs).toBeCloseTo(t.collectiveMs - beside, 12)
+    expect(t.stepMs).toBeCloseTo(t.productMs + t.memoryMs + t.collectiveMs + t.overheadMs - 0.8 * beside, 12)
+  })
+  test('names what costs most, by its line', () => {
+    const program = local((w: typeof weights, x: typeof rows) => loose(forward(w, x)).mul(2).sum(), { one: 1 })
+    const [first, ...others] = costliest(stepTime(program, h100), 3)
+    expect(first?.at).toMatch(/test\/cost\/time\.test\.ts:\d+:\d+$/)
+    for (const p of others) expect(p.ms).toBeLessThanOrEqual(first?.ms ?? 0)
+  })
+})
+
+describe('a forecast', () => {
+  const [run] = memoryRuns
+  test('says memory, utilisation and cost, and whether it fits', () => {
+    if (run === undefined) throw new Error('there is no run')
+    const planned = planRun(run)
+    const { predicted: f } = forecast(run, planned, h100, 2)
+    expect(f.peakBytes).toBe(planned.plan.perDevice.peakBytes)
+    expect(f.fits).toBe(true)
+    expect(f.utilisation).toBeCloseTo(planned.flops / (4 * 494e12 * f.stepMs / 1000), 12)
+    expect(f.perSecond).toBeCloseTo(8 * 128 / f.stepMs * 1000, 6)
+    expect(f.deviceHoursPerTrillion).toBeCloseTo(1e12 / f.perSecond / 3600 * 4, 3)
+    expect(f.dollarsPerTrillion).toBeCloseTo(2 * f.deviceHoursPerTrillion, 3)
+    const { predicted: none } = forecast(run, planned, machineOf({ ...h100, memory: { bytes: 1e6 } }, 'h100'))
+    expect([none.fits, none.memoryBytes, none.dollarsPerTrillion]).toEqual([false, 1e6, null])
+    expect(memoryFor(machineOf({ ...h100, memory: { bytes: 8e9, reserved: 1e9, perHost: 8e9 } }, 'h100'), 4)).toBe(1e9)
+  })
+})
