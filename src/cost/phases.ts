@@ -76,9 +76,9 @@ export function phasesOf(program: LocalBody, marks: Marks): ReadonlyMap<LocalNod
       if (n.op === 'scan' || n.op === 'while') {
         const { body, carries } = n.attrs
         const needed = carriesFor(body, carries, read.get(n) ?? new Set())
-        const back = dependents(body, new Set(body.inputs.slice(0, carries).filter((_, i) => !needed.has(i))))
-        // What a loop stacks on its way forward is kept for the way back; on its way back it begins with what comes from behind.
-        forward(body.outputs.filter((o, i) => needed.has(i) || (i >= carries && !back.has(o))))
+        // What a loop stacks is kept for the way back, unless that is in the loop itself: then it carries what the loss does not need.
+        const isMixed = body.outputs.slice(0, carries).some((_, i) => !needed.has(i))
+        forward(body.outputs.filter((_, i) => needed.has(i) || (i >= carries && !isMixed)))
         if (n.op === 'while') all(n.attrs.condition, 'forward')
       } else for (const inside of bodiesOf(n)) all(inside, 'forward')
       for (const inside of bodiesOf(n)) all(inside, 'backward')
@@ -94,13 +94,6 @@ export function phasesOf(program: LocalBody, marks: Marks): ReadonlyMap<LocalNod
   }
   all(program, 'update')
   return phases
-}
-
-/** All of a body that some of its inputs have a part in. */
-function dependents(body: LocalBody, inputs: ReadonlySet<LocalNode>): ReadonlySet<LocalNode> {
-  const found = new Set(inputs)
-  if (inputs.size > 0) for (const n of reachable(body.outputs)) if (n.inputs.some(i => found.has(i))) found.add(n)
-  return found
 }
 
 /** The carries that results of a loop follow from, turn by turn. */

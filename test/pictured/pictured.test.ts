@@ -38,12 +38,12 @@ describe.each(cases)('%s', (_, recipe, flags) => {
     expect(new Set(all(items).map(i => i.id)).size).toBe(all(items).length)
   })
 
-  test('the way forward is a third of its products, or less where some are computed again, and the update has none', () => {
+  test('the way back has twice the products of the way forward, and more where some are computed again; the update has none', () => {
     const byPhase = (list: readonly ItemShown[], phase: Phase): number => list.reduce((n, i) => n + (i.kind === 'ops' ? i.phase === phase ? i.flops : 0 : byPhase(inside(i), phase)), 0)
     const [forward, backward, update] = phases.map(p => byPhase(items, p)) as [number, number, number]
     expect(update).toBe(0)
     expect(backward / forward).toBeGreaterThan(1.9)
-    expect(backward / forward).toBeLessThan(3.2)
+    expect(backward / forward).toBeLessThan(4.1)
   })
 
   test('memory over the step is highest at the plan\u2019s peak', () => {
