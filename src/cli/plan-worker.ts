@@ -2,7 +2,7 @@
 import { parentPort } from 'node:worker_threads'
 import { formatSite, MeshworkError } from '../core/errors.ts'
 import type { PlanFound, PlanWork } from '../dashboard/index.ts'
-import { pictured } from '../train/pictured.ts'
+import { pictured } from '../pictured/pictured.ts'
 import { planner } from '../train/planned.ts'
 import { checkRun } from './check.ts'
 import { applyFlags } from './overrides.ts'

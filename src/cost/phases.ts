@@ -14,6 +14,30 @@ export interface Marks {
   readonly gradNorm: LocalNode
 }
 
+/** What a value is made of. What was joined with others to be reduced as one is made of its own part alone. */
+function sources(n: LocalNode): readonly LocalNode[] {
+  const joined = n.op === 'resample' && isHidden(n.attrs.dim) && n.inputs[0]?.op === 'allReduce' ? n.inputs[0].inputs[0] : undefined
+  if (n.op !== 'resample' || joined?.op !== 'concat') return n.inputs
+  const { dim, start, to } = n.attrs
+  let end = 0
+  return joined.inputs.filter(piece => {
+    const from = end
+    end += shapeOf(piece).find(d => d.name === dim)?.size ?? 0
+    return from < start + to.size && start < end
+  })
+}
+/** All that some values are made of. */
+function ancestorsOf(roots: readonly LocalNode[]): readonly LocalNode[] {
+  const found = new Set<LocalNode>()
+  const open = [...roots]
+  for (let n = open.pop(); n !== undefined; n = open.pop()) {
+    if (found.has(n)) continue
+    found.add(n)
+    open.push(...sources(n))
+  }
+  return [...found]
+}
+
 /** The results of a loop or a choice that something of `nodes` reads, by the op; of other ops their only one. */
 function resultsRead(nodes: Iterable<LocalNode>): ReadonlyMap<LocalNode, ReadonlySet<number>> {
   const read = new Map<LocalNode, Set<number>>()
@@ -68,7 +92,7 @@ export function phasesOf(program: LocalBody, marks: Marks): ReadonlyMap<LocalNod
   }
   /** Ops that some results are made of go forward, and so do bodies in them as far as these results go; the others are `rest`. */
   const forward = (roots: readonly LocalNode[]): void => {
-    const ancestors = reachable(roots)
+    const ancestors = ancestorsOf(roots)
     for (const n of ancestors) phases.set(n, 'forward')
     const used = ancestors.flatMap((n): readonly LocalNode[] => (n.op === 'project' ? [n] : n.inputs.filter(i => i.op !== 'project')))
     const read = resultsRead([...roots, ...used])
@@ -76,9 +100,9 @@ export function phasesOf(program: LocalBody, marks: Marks): ReadonlyMap<LocalNod
       if (n.op === 'scan' || n.op === 'while') {
         const { body, carries } = n.attrs
         const needed = carriesFor(body, carries, read.get(n) ?? new Set())
-        const back = dependents(body, new Set(body.inputs.slice(0, carries).filter((_, i) => !needed.has(i))))
-        // What a loop stacks on its way forward is kept for the way back; on its way back it begins with what comes from behind.
-        forward(body.outputs.filter((o, i) => needed.has(i) || (i >= carries && !back.has(o))))
+        // What a loop stacks is kept for the way back, unless that is in the loop itself: then it carries what the loss does not need.
+        const isMixed = body.outputs.slice(0, carries).some((_, i) => !needed.has(i))
+        forward(body.outputs.filter((_, i) => needed.has(i) || (i >= carries && !isMixed)))
         if (n.op === 'while') all(n.attrs.condition, 'forward')
       } else for (const inside of bodiesOf(n)) all(inside, 'forward')
       for (const inside of bodiesOf(n)) all(inside, 'backward')
@@ -96,19 +120,12 @@ export function phasesOf(program: LocalBody, marks: Marks): ReadonlyMap<LocalNod
   return phases
 }
 
-/** All of a body that some of its inputs have a part in. */
-function dependents(body: LocalBody, inputs: ReadonlySet<LocalNode>): ReadonlySet<LocalNode> {
-  const found = new Set(inputs)
-  if (inputs.size > 0) for (const n of reachable(body.outputs)) if (n.inputs.some(i => found.has(i))) found.add(n)
-  return found
-}
-
 /** The carries that results of a loop follow from, turn by turn. */
 function carriesFor(body: LocalBody, carries: number, results: ReadonlySet<number>): ReadonlySet<number> {
   const needed = new Set(results)
   for (let before = -1; before !== needed.size;) {
     before = needed.size
-    const used = new Set<LocalNode>(reachable(body.outputs.filter((_, i) => needed.has(i))))
+    const used = new Set<LocalNode>(ancestorsOf(body.outputs.filter((_, i) => needed.has(i))))
     body.inputs.slice(0, carries).forEach((p, i) => { if (used.has(p)) needed.add(i) })
   }
   return needed

@@ -97,7 +97,8 @@ export async function openDashboard({ runs: folder, host = '127.0.0.1', port = 0
     if ('plan' in found) return Response.json(found.plan)
     if ('failed' in found) throw new Error(found.failed)
     const { what, ...fault } = found.fault
-    return Response.json({ error: { ...fault, message: what } }, { status: 422 })
+    // A layout that cannot be is an answer, which a browser need not complain of.
+    return Response.json({ error: { ...fault, message: what } })
   }
 
   type Route = readonly [method: 'get' | 'post', path: string, who: 'all' | 'reader' | 'actor', answer: (c: Context) => Response | Promise<Response>]

@@ -31,6 +31,8 @@ function axesOf(mesh: Sizes): Axes {
 }
 
 const most = { columns: 16, rows: 16, panels: 4 } as const
+/** So many devices are drawn, all of them; of more, some of each axis. */
+const allDrawn = 256
 const [gap, margin, gapPlace] = [6, 12, 22]
 
 type Bytes = PagePlan['plan']['perDevice']
@@ -58,8 +60,9 @@ export function meshPicture({ plan, tensors, name }: Pick<PagePlan, 'plan' | 'te
   const { mesh, perDevice } = plan
   const tensor = tensors.find(t => t.path === path)
   const { folded, panels, rows, columns } = axesOf(mesh)
-  const places = (axis: string | undefined, limit: number): Places => (axis === undefined ? [0] : placesOf(mesh[axis] ?? 1, limit))
-  const [over, down, across] = [places(panels, most.panels), places(rows, most.rows), places(columns, most.columns)]
+  const places = (axis: string | undefined, atMost: number): Places => (axis === undefined ? [0] : placesOf(mesh[axis] ?? 1, atMost))
+  const limit = plan.devices <= allDrawn ? { columns: allDrawn, rows: allDrawn, panels: allDrawn } : most
+  const [over, down, across] = [places(panels, limit.panels), places(rows, limit.rows), places(columns, limit.columns)]
   const fits = Math.max(1, Math.floor((width - 2 * margin - 90) / 32))
   const wide = across.length > fits ? placesOf(mesh[columns ?? ''] ?? 1, fits) : across
   const cell = cellOf(wide.length, wide.length * down.length * over.length, width)

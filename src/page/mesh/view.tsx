@@ -31,7 +31,7 @@ function useLive(id: string | undefined, devices: number): Live {
     setLive(nothing)
     if (id === undefined || devices === 0) return
     const stopped = new AbortController()
-    ask<RunDetail>(`api/runs/${id.split('/').map(encodeURIComponent).join('/')}`, { signal: stopped.signal }).then(({ processes, plan }) => {
+    ask<RunDetail>(`api/run?${new URLSearchParams({ id }).toString()}`, { signal: stopped.signal }).then(({ processes, plan }) => {
       const count = processes?.count ?? 1
       const each = Math.max(1, Math.round(devices / count))
       const of = processes?.hosts ?? []

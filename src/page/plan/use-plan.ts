@@ -39,28 +39,29 @@ export function flagsIn(params: URLSearchParams): Flags {
   } catch { return {} }
 }
 
+interface Answer extends Omit<Planned, 'busy'> { readonly key: string }
+
 export function usePlan(ask: PlanAsk | undefined): Planned {
-  const [state, setState] = useState<Planned>({ plan: undefined, problem: undefined, failed: undefined, busy: false })
+  const [answer, setAnswer] = useState<Answer>({ key: 'null', plan: undefined, problem: undefined, failed: undefined })
   const key = JSON.stringify(ask ?? null)
   useEffect(() => {
     const asked = JSON.parse(key) as PlanAsk | null
-    if (asked === null) return setState({ plan: undefined, problem: undefined, failed: undefined, busy: false })
-    const found = known.get(key)
-    if (found !== undefined) {
-      keep(key, found)
-      return setState({ plan: found, problem: undefined, failed: undefined, busy: false })
+    const found = asked === null ? undefined : known.get(key)
+    if (asked === null || found !== undefined) {
+      if (found !== undefined) keep(key, found)
+      return setAnswer({ key, plan: found, problem: undefined, failed: undefined })
     }
     const stopped = new AbortController()
-    setState(before => ({ ...before, busy: true }))
     planOf(asked, stopped.signal).then(plan => {
       keep(key, plan)
-      setState({ plan, problem: undefined, failed: undefined, busy: false })
+      setAnswer({ key, plan, problem: undefined, failed: undefined })
     }, (e: unknown) => {
       // Another was asked for meanwhile.
       if (stopped.signal.aborted) return
-      setState(before => ({ ...before, problem: e instanceof PlanProblem ? e : undefined, failed: e instanceof PlanProblem ? undefined : e instanceof Error ? e.message : String(e), busy: false }))
+      setAnswer(before => ({ key, plan: before.plan, problem: e instanceof PlanProblem ? e : undefined, failed: e instanceof PlanProblem ? undefined : e instanceof Error ? e.message : String(e) }))
     })
     return () => { stopped.abort() }
   }, [key])
-  return state
+  const { key: of, ...rest } = answer
+  return { ...rest, busy: of !== key }
 }

@@ -1,7 +1,7 @@
 /** Plans of runs and recipes, worked out behind the page. */
 import type { PagePlan } from '../../train/pictured-shape.ts'
 import type { PlanAsk } from '../../dashboard/shape.ts'
-import { ask, Refusal } from './api.ts'
+import { ask } from './api.ts'
 
 /** Why there is no such plan: an illegal layout, a flag that is wrong. */
 export class PlanProblem extends Error {
@@ -21,12 +21,9 @@ export class PlanProblem extends Error {
 
 /** @throws PlanProblem for what no run can be; Refusal where the server answers nothing else */
 export async function planOf(asked: PlanAsk, signal: AbortSignal): Promise<PagePlan> {
-  try {
-    return await ask<PagePlan>('api/plan', { body: asked, signal })
-  } catch (e) {
-    if (e instanceof Refusal && e.status === 422) throw new PlanProblem(e.error as ConstructorParameters<typeof PlanProblem>[0])
-    throw e
-  }
+  const found = await ask<PagePlan | { readonly error: ConstructorParameters<typeof PlanProblem>[0] }>('api/plan', { body: asked, signal })
+  if ('error' in found) throw new PlanProblem(found.error)
+  return found
 }
 /** The recipes that can be planned by name. */
 export const recipes = (signal: AbortSignal): Promise<readonly string[]> => ask<readonly string[]>('api/recipes', { signal })

@@ -70,7 +70,7 @@ export function Layouts({ plan, wanted, problem, place, onChange }: LayoutsProps
                         {here.map(dim => (
                           <span key={dim} class={`chip${own[dim] === undefined ? ' given' : ''}`} {...drag({ dim, layout: name, axis })} title={own[dim] === undefined ? 'by the layout that this one starts from' : undefined}>
                             {dim}
-                            <button type="button" aria-label={`Take ${dim} off ${axis} in ${name}`} onClick={() => { onChange(lifted(wanted, layouts, name, dim, axis), { layout: name, axis }) }}>×</button>
+                            <button type="button" aria-label={`× take ${dim} off ${axis} in ${name}`} onClick={() => { onChange(lifted(wanted, layouts, name, dim, axis), { layout: name, axis }) }}>×</button>
                           </span>
                         ))}
                       </div>

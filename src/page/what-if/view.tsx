@@ -31,9 +31,9 @@ function Mesh({ wanted, onChange }: EditProps): VNode {
         {Object.entries(wanted.mesh).map(([axis, n]) => (
           <span key={axis} class="size">
             <label>{axis} <input type="number" min={1} value={n} aria-label={`Size of axis ${axis}`} onChange={e => { const to = whole(e.currentTarget.value); if (to === undefined) e.currentTarget.value = String(n); else onChange(resized(wanted, axis, to), 'mesh') }} /></label>
-            <button type="button" class="small" aria-label={`Twice as many along ${axis}`} onClick={() => { onChange(resized(wanted, axis, n * 2), 'mesh') }}>×2</button>
-            <button type="button" class="small" aria-label={`Half as many along ${axis}`} disabled={n % 2 !== 0} onClick={() => { onChange(resized(wanted, axis, n / 2), 'mesh') }}>÷2</button>
-            <button type="button" class="small" aria-label={`Take axis ${axis} away`} onClick={() => { onChange(resized(wanted, axis, undefined), 'mesh') }}>×</button>
+            <button type="button" class="small" aria-label={`×2, twice as many along ${axis}`} onClick={() => { onChange(resized(wanted, axis, n * 2), 'mesh') }}>×2</button>
+            <button type="button" class="small" aria-label={`÷2, half as many along ${axis}`} disabled={n % 2 !== 0} onClick={() => { onChange(resized(wanted, axis, n / 2), 'mesh') }}>÷2</button>
+            <button type="button" class="small" aria-label={`× take axis ${axis} away`} onClick={() => { onChange(resized(wanted, axis, undefined), 'mesh') }}>×</button>
           </span>
         ))}
         <form class="sizes" onSubmit={e => { e.preventDefault(); if (free) { onChange(resized(wanted, name, whole(size)), 'mesh'); setName('') } }}>

@@ -9,7 +9,7 @@ import { productFlops } from '../graph/flops.ts'
 import { bodiesOf, operand, reachable, typeOf, type TensorType } from '../graph/node.ts'
 import { collectiveKind, collectives } from '../partition/collectives.ts'
 import { describeLocal, type LocalBody, type LocalGraph, type LocalNode } from '../partition/local.ts'
-import type { ChoiceShown, ItemShown, OpShown, OpsShown, ProgramShown } from './pictured-shape.ts'
+import type { ChoiceShown, ItemShown, OpShown, OpsShown, ProgramShown } from '../train/pictured-shape.ts'
 
 export const typeText = ({ dtype, shape }: TensorType): string => `${dtype}[${formatShape(shape)}]`
 export const lineOf = (n: LocalNode): string | null => (n.site === undefined ? null : formatSite(n.site))

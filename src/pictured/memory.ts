@@ -2,8 +2,8 @@
 import type { Lying } from '../cost/memory.ts'
 import type { Phase } from '../cost/phases.ts'
 import { describeLocal, type LocalNode } from '../partition/local.ts'
-import { lineOf, typeText } from './pictured-program.ts'
-import type { MakerShown, MemoryShown } from './pictured-shape.ts'
+import { lineOf, typeText } from './program.ts'
+import type { MakerShown, MemoryShown } from '../train/pictured-shape.ts'
 
 /** `at` rest: bytes of what lies there all the time, as a plan has them. */
 export function memoryShown({ running, spans }: Lying, phases: ReadonlyMap<LocalNode, Phase>, rest: Pick<MemoryShown, 'parameters' | 'state' | 'rest' | 'heap'>): MemoryShown {

@@ -3,11 +3,11 @@ import type { Dim } from '../core/dim.ts'
 import type { Layout } from '../core/layout.ts'
 import { layoutNames, rulesOf, startOf, whoSays } from '../core/named-layouts.ts'
 import { leavesOf } from '../graph/tensor.ts'
-import { memoryShown } from './pictured-memory.ts'
-import { programOf } from './pictured-program.ts'
-import type { ItemShown, LayoutShown, PagePlan, ProgramShown, TensorShown } from './pictured-shape.ts'
-import type { PlannedRun } from './planned.ts'
-import { fieldsOf, layoutsOf, type Run } from './run.ts'
+import { memoryShown } from './memory.ts'
+import { programOf } from './program.ts'
+import type { ItemShown, LayoutShown, PagePlan, ProgramShown, TensorShown } from '../train/pictured-shape.ts'
+import type { PlannedRun } from '../train/planned.ts'
+import { fieldsOf, layoutsOf, type Run } from '../train/run.ts'
 
 const listed = (rules: Layout): { readonly [dim: string]: readonly string[] } => Object.fromEntries(Object.entries(rules).map(([dim, rule]) => [dim, [rule ?? []].flat()]))
 
