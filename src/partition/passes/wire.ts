@@ -17,7 +17,7 @@ import type { LocalAttrs, LocalNode } from '../local.ts'
 import type { Pass } from './rewrite.ts'
 
 /** In what numbers can cross an axis, and the dtype of most of what then does. */
-const carriers = { bf16: 'bf16', int8: 'i8' } as const satisfies { readonly [name: string]: DType }
+const carriers: { readonly bf16: DType & 'bf16'; readonly int8: DType & 'i8' } = { bf16: 'bf16', int8: 'i8' }
 type Carrier = keyof typeof carriers
 /** The names of these. */
 export const wireNames = Object.keys(carriers) as readonly Carrier[]
