@@ -2,10 +2,12 @@
 import { stat } from 'node:fs/promises'
 import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
+import type { AnyModel } from '../models/index.ts'
+import { usualLayout } from '../pretrained/layout.ts'
 import { readPretrained } from '../pretrained/pretrained.ts'
 import { readRunFile } from '../train/folder.ts'
 import { planRun, type PlannedRun } from '../train/planned.ts'
-import type { Run } from '../train/run.ts'
+import { modelOf, type Run } from '../train/run.ts'
 import { asksForSearch, drawSearch, searched, withDevicesFlag, type AutoFlags } from './auto.ts'
 import { checkRun } from './check.ts'
 import { openOutput } from './output.ts'
@@ -48,7 +50,7 @@ Examples:
 
 Bytes and operations are of one device, and of one step. The same line with "train" in the place of "plan" trains.`)
   .action(async (name: string, given: Flags) => {
-    const run = await runOf(name)
+    const { run, laid } = await givenBy(name)
     const output = openOutput()
     const picture = pictureOf(given)
     if (asksForSearch(given)) {
@@ -59,11 +61,11 @@ Bytes and operations are of one device, and of one step. The same line with "tra
       return
     }
     const machine = await machineOfFlags(given)
-    if (machine !== undefined && given.sweep !== undefined) return printSweep(run, given, machine, f => ({ run: applyFlags(run, f), planned: plannedWith(run, f) }), output)
+    if (machine !== undefined && given.sweep !== undefined) return printSweep(run, given, machine, f => ({ run: laid(f), planned: plannedOf(laid(f)) }), output)
     const flags = machine === undefined ? given : withHosts(run, given, machine, given.hosts)
-    const planned = plannedWith(run, flags)
+    const changed = laid(flags)
+    const planned = plannedOf(changed)
     if (flags.diff === undefined) {
-      const changed = applyFlags(run, flags)
       const forecasted = machine === undefined ? undefined : forecastOn(changed, planned, machine, flags)
       if (picture !== undefined) await writePicture(picture.file, forecasted !== undefined && picture.name === timelineName ? timelineOf(changed, planned, forecasted) : planPicture(changed, planned, picture))
       if (flags.json === true) return output.print(JSON.stringify({ ...jsonOf(planned, flags), ...(forecasted === undefined ? {} : { predicted: forecasted.predicted }) }))
@@ -71,17 +73,16 @@ Bytes and operations are of one device, and of one step. The same line with "tra
       if (forecasted !== undefined) printForecast(forecasted, planned, output)
       return
     }
-    const other = plannedWith(run, { ...flags, ...otherFlags(flags.diff) })
+    const other = plannedOf(laid({ ...flags, ...otherFlags(flags.diff) }))
     const lines = flags.json === true ? [planned, other].map(p => JSON.stringify(jsonOf(p, flags))) : drawDifference(planned, other)
     for (const line of lines) output.print(line)
   })
 
 const jsonOf = ({ plan, tensors, largest }: PlannedRun, flags: Flags): object => (flags.tensors === true ? { ...plan, tensors, largest } : plan)
 
-function plannedWith(run: Run, flags: RunFlags): PlannedRun {
-  const changed = applyFlags(run, flags)
-  checkRun(changed, { onHost: false, setsFields: true, onPaper: true })
-  return planRun(changed)
+function plannedOf(run: Run): PlannedRun {
+  checkRun(run, { onHost: false, setsFields: true, onPaper: true })
+  return planRun(run)
 }
 
 /** The flags that the other plan has instead. What says a mesh takes the place of all that says one. */
@@ -94,13 +95,23 @@ function otherFlags(text: string): RunFlags {
   return saysMesh ? { mesh: undefined, batch: undefined, model: undefined, ...given } as RunFlags : given
 }
 
-/** Tokens of a window of a model that no run has made, where it does not say how long its own are. */
-const usualSeq = 1024
+/** Tokens of a window of a model that no run has made, where it does not say how long its own are, and windows of its step: so many, or as many more as the mesh has ways for. */
+const [usualSeq, usualRows] = [1024, 8]
+const sets = (flags: RunFlags, field: string): boolean => flags.set?.some(assignment => assignment.startsWith(`${field}=`) || assignment.startsWith(`${field}.`)) === true
 
-/** @throws UsageError, FileError where there is neither a recipe, a run nor a model */
-async function runOf(name: string): Promise<Run> {
-  if (!await stat(name).then(s => s.isDirectory(), () => false)) return (await loadRecipe(name)).run
-  if (await readRunFile(name) !== undefined) return (await savedRun(name, undefined)).run
+/** A run, and the same with flags; a model that no run has made is laid out as other commands do. @throws UsageError, FileError where there is neither a recipe, a run nor a model */
+async function givenBy(name: string): Promise<{ readonly run: Run; readonly laid: (flags: RunFlags) => Run }> {
+  const isFolder = await stat(name).then(s => s.isDirectory(), () => false)
+  const made = !isFolder ? (await loadRecipe(name)).run : await readRunFile(name) !== undefined ? (await savedRun(name, undefined)).run : undefined
+  if (made !== undefined) return { run: made, laid: flags => applyFlags(made, flags) }
   const given = await readPretrained(name)
-  return runOfModel(name, given, Math.min(given.positions, usualSeq))
+  const run = await runOfModel(name, given, Math.min(given.positions, usualSeq))
+  return {
+    run, laid: flags => {
+      const meshed = applyFlags(run, flags)
+      const ways = meshed.mesh['batch'] ?? 1
+      const rows = sets(flags, 'batch') ? meshed : { ...meshed, batch: ways * Math.ceil(usualRows / ways) }
+      return flags.layout !== undefined || sets(flags, 'layout') ? rows : { ...rows, layout: usualLayout((modelOf(rows) as unknown as AnyModel).dims, meshed.mesh) }
+    },
+  }
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { tinyLlama } from '../support/tiny-models.ts'
 import { openServer, root, run, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
 
 const place = temporaryPlace()
@@ -118,8 +119,8 @@ describe('plan', () => {
   it('plans 10¹² parameters on 16,384 devices, and says how long stages wait', async () => {
     const { code, out } = await meshwork('plan', 'gpt-1t', '--mesh', 'batch=256,model=16,stage=4', '--set', 'batch=16384', '--json')
     expect(code).toBe(0)
-    // Of 64 microbatches and 4 stages, 3 of 67.
-    expect(JSON.parse(out)).toMatchObject({ devices: 16_384, mesh: { batch: 256, model: 16, stage: 4 }, pipeline: { schedule: '1f1b', stages: 4, microbatches: 64, idle: expect.closeTo(3 / 67, 6) as number } })
+    // Of 32 microbatches and 4 stages, 3 of 35.
+    expect(JSON.parse(out)).toMatchObject({ devices: 16_384, mesh: { batch: 256, model: 16, stage: 4 }, pipeline: { schedule: '1f1b', stages: 4, microbatches: 32, idle: expect.closeTo(3 / 35, 6) as number } })
     expect((JSON.parse(out) as Plan).perDevice['flops']).toBeGreaterThan(1e16)
   })
 
@@ -129,6 +130,17 @@ describe('plan', () => {
     expect(made.code, made.err).toBe(0)
     const { out } = await meshwork('plan', 'run', '--json')
     expect(JSON.parse(out)).toMatchObject(await planned('--batch', '1', '--model', '2'))
+  })
+
+  it('plans a model that no run has made, laid out as other commands lay it', async () => {
+    tinyLlama(join(place.path, 'tiny'), { positions: 128 })
+    const plans = await Promise.all([['--batch', '2', '--model', '2'], ['--batch', '2', '--model', '2', '--layout', 'batch=batch'], ['--batch', '16', '--model', '1'], ['--batch', '1', '--model', '1', '--set', 'batch=3']]
+      .map(async flags => { const { code, out, err } = await meshwork('plan', 'tiny', '--json', ...flags); expect({ code, err }).toEqual({ code: 0, err: '' }); return JSON.parse(out) as Plan }))
+    const [split, whole, wide, few] = plans.map(p => p.perDevice)
+    expect(split?.['parameterBytes']).toBeLessThan(0.6 * (whole?.['parameterBytes'] ?? 0))
+    expect([plans[2]?.devices, wide?.['parameterBytes']]).toEqual([16, whole?.['parameterBytes']])
+    // A window on each of sixteen devices, or three on one.
+    expect((few?.['flops'] ?? 0) / (wide?.['flops'] ?? 1)).toBeCloseTo(3, 1)
   })
 
   it.each([

@@ -1,4 +1,4 @@
-/** Four ranks compute what one process computes, in every form of parallelism, and twice the same bits. */
+/** Four ranks compute what one process computes, in every form of parallelism, and twice the same bits; eight ranks do in compositions over three axes. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,13 +6,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { mesh } from '../../src/core/mesh.ts'
 import { openBackend } from '../../src/engine/index.ts'
 import { train } from '../../src/train/train.ts'
-import { forms, overlapping, small, wide } from '../support/parallel-runs.ts'
+import { compositions, forms, usual } from '../parallel/forms.ts'
+import { aloneOf, farOff, steps, trained, type Trained } from '../parallel/harness.ts'
+import { all } from '../support/depth.ts'
+import { forms as runs, overlapping, small, wide } from '../support/parallel-runs.ts'
 import { openedJob, type Job } from './requests.ts'
 import { flavours, takes } from './support.ts'
 
 const cache = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(cache, { recursive: true, force: true }))
-const onFour = forms.filter(form => mesh(form.mesh ?? {}).size === 4)
+const onFour = runs.filter(form => mesh(form.mesh ?? {}).size === 4)
 
 describe.each(flavours)('$name', ({ mpi, missing }) => {
   let expected: readonly number[] = []
@@ -58,4 +61,25 @@ describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing })
     // The same bits, whatever came first on the way.
     expect(await job.ask({ task: 'numbers', form, wide: true })).toEqual(losses)
   })
+})
+
+// Whole models of four layers; `npm run test:deep` trains all of the compositions for as many steps as one process does.
+describe.each(flavours)('eight ranks, $name', ({ mpi, missing }) => {
+  let job: Job | undefined
+  beforeAll(async () => { if (mpi !== undefined && mine.length > 0) job = await openedJob(mpi, 8, cache) })
+  afterAll(async () => { await job?.close() })
+
+  const mine = compositions.filter((_, i) => all || (i === 0 && takes(mpi, i)))
+  const count = all ? steps : 4
+  test.for(mine)('%s', async (name, { skip }) => {
+    if (job === undefined) return skip(missing)
+    const form = forms[name]
+    if (form === undefined) throw new Error('there is no such form')
+    const backend = await openBackend({ plugin: 'cpu', cache: false })
+    const { subject, form: one } = aloneOf(form, usual)
+    const expected = await trained(backend, subject, one, { count })
+    await backend.close()
+    expect(farOff(await job.ask({ task: 'trained', form: name, count }) as Trained, expected, form)).toBe('')
+  })
+  if (mine.length === 0) test('compositions', ({ skip }) => skip('tried under the other MPI; npm run test:deep tries both'))
 })

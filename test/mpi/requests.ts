@@ -10,6 +10,8 @@ export type Request =
   | { readonly task: 'nothing' }
   | { readonly task: 'ops'; readonly mesh: MeshSizes; readonly trials: readonly Trial[]; readonly where: string }
   | { readonly task: 'numbers'; readonly form: Form; readonly wide?: true }
+  /** A form of test/parallel/forms.ts by its name. */
+  | { readonly task: 'trained'; readonly form: string; readonly count: number }
   | { readonly task: 'throws' }
 
 /** What a line of rank 0 begins with that answers a request. */

@@ -2,6 +2,8 @@
 import { createInterface } from 'node:readline'
 import { fromFirst, openBackend } from '../../src/engine/index.ts'
 import { train } from '../../src/train/train.ts'
+import { forms, usual } from '../parallel/forms.ts'
+import { trained } from '../parallel/harness.ts'
 import { wrongIn } from '../support/op-table.ts'
 import { formed, small, wide } from '../support/parallel-runs.ts'
 import { answerMark, type Request } from './requests.ts'
@@ -17,6 +19,11 @@ async function answerOf(request: Request): Promise<unknown> {
     const { losses, liveAfter } = await train(formed(request.form, request.wide === true ? wide : small), { backend })
     if (liveAfter !== 0) throw new Error(`${liveAfter} buffers are left over`)
     return losses
+  }
+  if (request.task === 'trained') {
+    const form = forms[request.form]
+    if (form === undefined) throw new Error(`there is no form ${request.form}`)
+    return trained(backend, form.subject ?? usual, form, { count: request.count })
   }
   // An exception that nobody catches, in rank 2 alone, while the others are inside a program.
   return train({ ...small, steps: 100_000, mesh: { batch: 2, model: 2 } }, {

@@ -4,7 +4,7 @@
  */
 import { dims, initialisers, input, param, type Dim, type Tensor } from '../../src/engine/index.ts'
 import { convNet } from '../../src/models/conv-net.ts'
-import { gpt, type GptConfig, type PipelineConfig } from '../../src/models/index.ts'
+import { gpt, llama, llamaSchema, type GptConfig, type LlamaConfig, type PipelineConfig } from '../../src/models/index.ts'
 import type { AnyModel } from '../../src/models/model.ts'
 import { conv, crossEntropy } from '../../src/nn/index.ts'
 import { placesOf } from '../../src/parallel/index.ts'
@@ -76,6 +76,14 @@ const misaligned: Subject = {
   },
 }
 
+/** Llamas of the same size: with experts without drops, whose numbers no mesh changes, and with windows that devices share. */
+const llamaSubject = (more: Partial<LlamaConfig>): Subject => ({
+  build: precision => llama({ ...llamaSchema.parse({ vocab: 64, seq: 16, layers: 4, embed: 32, heads: 4, kvHeads: 2, headDim: 8, hidden: 96 }), ...more } as LlamaConfig, batch, precision) as unknown as AnyModel,
+  data: step => windows(step, batch, transformer.seq, transformer.vocab),
+})
+const experts = llamaSubject({ experts: llamaSchema.parse({ vocab: 64, seq: 16, layers: 4, embed: 32, heads: 4, kvHeads: 2, headDim: 8, hidden: 96, experts: { count: 4, chosen: 2, hidden: 32, shared: 32, balance: 0.01 } }).experts })
+const shared = llamaSubject({ context: { form: 'zigzag', blocks: 2 } })
+
 const tensor = { heads: 'model', hidden: 'model', vocab: 'model' }
 const both = { batch: 'data', ...tensor }
 const onStages = { stage: 'stage', layers: 'stage' }
@@ -110,6 +118,8 @@ export const forms: { readonly [name: string]: Form } = {
     mesh: { data: 2, model: 2 }, layout: both, layouts: sequence, params: { embed: 'data' }, microbatches: 2, remat: 'everything', compute: 'bf16',
   },
   'replicas × FSDP × tensor': { mesh: { replica: 2, data: 2, model: 2 }, layout: { batch: ['replica', 'data'], ...tensor }, params: { embed: 'data' } },
+  'FSDP × experts × tensor': { mesh: { data: 2, expert: 2, model: 2 }, layout: { batch: ['data', 'expert'], kvHeads: 'model', sharedHidden: 'model', vocab: 'model' }, params: { experts: 'expert', embed: 'data' }, subject: experts },
+  'context (zigzag) × tensor × data': { mesh: { data: 2, ring: 2, model: 2 }, layout: { batch: 'data', seq: 'ring', kvHeads: 'model', hidden: 'model', vocab: 'model' }, subject: shared },
   'pipeline: GPipe': { mesh: { stage: 4 }, layout: onStages, subject: piped({ stages: 4, microbatches: 8 }), against: { subject: plain } },
   'pipeline: circular × data, dropout': { mesh: { data: 2, stage: 2 }, layout: { batch: 'data', ...onStages }, subject: piped({ stages: 2, microbatches: 4, schedule: 'circular' }, { dropout: 0.1 } as never), against: { subject: dropping } },
   'pipeline: 1F1B, unlike stages × tensor': { mesh: { model: 2, stage: 2 }, layout: { ...tensor, ...onStages }, subject: piped({ stages: [1, 3], microbatches: 4, schedule: '1f1b' }), against: { subject: plain } },
@@ -127,3 +137,5 @@ export const forms: { readonly [name: string]: Form } = {
 }
 /** Those that every `npm test` trains: what is hardest to get right, each way of moving data once. */
 export const quick: readonly string[] = ['sequence × tensor × data, dropout, microbatches', 'replicas × FSDP × tensor', 'pipeline: 1F1B × tensor × data, dropout', 'images by height and width, misaligned windows']
+/** Compositions over three axes of eight devices, which ranks train as well. */
+export const compositions: readonly string[] = ['pipeline: 1F1B × tensor × data, dropout', 'FSDP × experts × tensor', 'context (zigzag) × tensor × data', 'replicas × FSDP × tensor']

@@ -120,6 +120,18 @@ async function trainedBy(
   return result
 }
 
+/** The run on one device that a form is compared with. */
+export const aloneOf = ({ subject: own, compute, against: { subject, ...against } = {} }: Form, usual: Subject): { readonly subject: Subject; readonly form: Form } =>
+  ({ subject: subject ?? own ?? usual, form: { mesh: {}, layout: {}, ...(compute === undefined ? {} : { compute }), ...against } })
+
+/** What a run's losses, norms and weights are off by, beside what they may be: nothing where they are equal. */
+export function farOff(found: Trained, expected: Trained, form: Form): string {
+  const { loss, firstNorm, norm, weight, worst } = difference(found, expected)
+  const within = form.within ?? (form.compute === 'bf16' ? 2e-2 : 1e-4)
+  const equal = loss < within && norm < 10 * within && firstNorm < Math.max(1e-5, within / 10) && weight < within && found.unlike.length === 0
+  return equal ? '' : `loss ${loss}, norms ${firstNorm} and ${norm}, ${worst} ${weight}, unlike copies of ${found.unlike.join(', ') || 'nothing'}`
+}
+
 /** The largest relative difference of two runs: of losses, of the first step's gradient norm and of all, of final weights; and the weight that it is. */
 export function difference(found: Trained, expected: Trained): { readonly loss: number; readonly firstNorm: number; readonly norm: number; readonly weight: number; readonly worst: string } {
   const most = (a: readonly number[], b: readonly number[]): number => Math.max(...b.map((x, i) => Math.abs((a[i] ?? NaN) - x) / Math.abs(x)))
