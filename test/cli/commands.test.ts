@@ -22,7 +22,7 @@ const escape = String.fromCharCode(27)
 const stepKeys = ['step', 'loss', 'gradNorm', 'updateNorm', 'paramNorm', 'learningRate', 'seen', 'time']
 const timeKeys = ['stepMs', 'dataWaitMs', 'perSecond', 'flopsPerSecond']
 const evalKeys = ['step', 'evalLoss', 'metrics']
-const everything = ['.lock', 'checkpoints', 'config.json', 'events.out.tfevents', 'goodput.jsonl', 'metrics.jsonl', 'model.safetensors', 'run.json', 'summary.json', 'tokenizer.json']
+const everything = ['.lock', 'checkpoints', 'config.json', 'events.out.tfevents', 'goodput.jsonl', 'journal.jsonl', 'metrics.jsonl', 'model.safetensors', 'run.json', 'summary.json', 'tokenizer.json']
 /** A run's files, without those of its checkpoints. */
 const filesOf = (folder: string): string[] => place.list(folder).filter(f => !f.startsWith('checkpoints/')).map(f => f.replace(/(tfevents).*/, '$1'))
 const checkpointsOf = (folder: string): string[] => place.list(`${folder}/checkpoints`)
