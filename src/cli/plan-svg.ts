@@ -24,7 +24,7 @@ export function pictureOf({ svg, picture, tensor, diff, sweep, machine }: Flags)
     if (alone !== undefined) throw wrong(`${alone} is of a picture, and none is asked for`, 'say where it is to be: --svg mesh.svg')
     return undefined
   }
-  if (diff !== undefined) throw wrong('--svg and --diff ask for two things', `ask for one after another: --svg ${svg} draws one plan`)
+  if (diff !== undefined) throw wrong('--svg and --diff ask for two things', 'draw each plan by itself, and compare them in another call')
   const names = machine === undefined ? pictureNames : [...pictureNames, timelineName]
   const name = picture ?? (machine === undefined || tensor !== undefined ? 'mesh' : timelineName)
   if (name === timelineName && machine === undefined) throw wrong(`--picture ${timelineName} is of a step on a machine, and none is given`, 'say what it is to run on: --machine 8xh100')

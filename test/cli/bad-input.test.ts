@@ -37,7 +37,7 @@ const noPlugin = { PATH: '$F/pips/none', MESHWORK_CACHE_DIR: '$F/caches/none' }
 
 const cases: readonly Case[] = [
   // Machines that a plan is made for.
-  { name: 'a search with the size of an axis', args: ['plan', 'gpt-tiny', ...small, '--auto', '--model', '2'], exit: 2, says: ['flag', '--model says how large an axis is, and a search is to find it', 'leave --model out'] },
+  { name: 'a search with the size of an axis', args: ['plan', 'gpt-tiny', ...small, '--auto', '--model', '2'], exit: 2, says: ['flag', '--model says how large an axis is, and a search is to find it', 'leave this flag out'] },
   { name: 'devices where nothing is searched', args: ['plan', 'gpt-tiny', ...small, '--devices', '4'], exit: 2, says: ['flag', 'nothing is searched', '--mesh auto --layout auto'] },
   { name: 'fixed rules that contradict each other', args: ['plan', 'gpt-tiny', ...small, '--auto', '--devices', '4', '--machine', '8xh100', '--layout', 'auto,heads=model,embed=model'], exit: 2, says: ['pins', 'no layout can keep these rules: two dims of', 'heads → model, embed → model', 'leave one of the rules to the search'] },
   { name: 'a fixed rule for a dim that the model lacks', args: ['plan', 'gpt-tiny', ...small, '--auto', '--devices', '4', '--machine', '8xh100', '--layout', 'auto,head=model'], exit: 2, says: ['unknown-dim', 'names dim "head"', 'heads'] },
