@@ -153,7 +153,7 @@ describe('bad input', () => {
     ['show where none can be used', 'show $F/all', 1, 'no-usable-checkpoint', /step-40 +it has no manifest\.json/],
     ['show of one that is cut off', 'show $F/cut/checkpoints/step-40', 1, 'damaged', /cut off/],
     ['verify of one that is cut off', 'verify $F/cut/checkpoints/step-40', 1, 'damaged', /1 of 1 checkpoint is damaged/],
-    ['an unknown command', 'list $F/run', 2, 'unknown-command', /there are: ls, show, verify, convert, prune/],
+    ['an unknown command', 'list $F/run', 2, 'unknown-command', /there are: ls, save, show, verify, convert, prune/],
     ['prune without saying what stays', 'prune $F/run', 2, 'missing-mandatory-option-value', /--keep-last/],
     ['prune that keeps none', 'prune $F/run --keep-last 0', 2, 'flag', /"0" is not a whole number of at least 1/],
     ['prune by a word', 'prune $F/run --keep-last few', 2, 'flag', /--keep-last: "few"/],
