@@ -12,13 +12,13 @@ const folder = mkdtempSync(join(tmpdir(), 'meshwork-ranks-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 interface Job { readonly out: string; readonly ended: Promise<Ended>; readonly trains: Promise<void> }
-/** A run that goes on until it is told to stop; `trains` resolves when it has made a step, or ended before it had. */
+/** A run that goes on until it is told to stop; `trains` resolves when it has made a step. */
 function begin(mpi: Mpi, ranks: number, name: string, mesh: string): Job {
   const out = join(folder, name, 'run')
-  let resolve = (): void => {}
-  const trains = new Promise<void>(done => { resolve = done })
+  let [resolve, reject] = [(): void => {}, (_: Error): void => {}]
+  const trains = new Promise<void>((done, failed) => { [resolve, reject] = [done, failed] })
   const ended = mpirun(mpi, ranks, [process.execPath, bin, 'train', 'gpt-tiny', '--steps', '1000000', '--mesh', mesh, ...small, 'evaluation.every=1000000', 'checkpoint.every=1000000', '--out', out], { onOutput: all => { if (/step \d+\/1000000/.test(all)) resolve() } })
-  void ended.finally(resolve)
+  void ended.then(({ code, err }) => { reject(new Error(`the job ended with ${code}: ${err}`)) }, reject)
   return { out, ended, trains }
 }
 const told = (wish: readonly string[], out: string): Promise<Ended> => start(process.execPath, [bin, ...wish, out])
@@ -28,7 +28,7 @@ const lastStep = (out: string): number => readFileSync(join(out, 'metrics.jsonl'
 describe.each(flavours)('$name', ({ name, mpi, missing }) => {
   test.runIf(takes(mpi, 0))('two ranks save and stop when the command line says so, with the state on disk', async ({ skip }) => {
     if (mpi === undefined) return skip(missing)
-    const { out, ended, trains } = begin(mpi, 2, `two-${name.replace(' ', '-')}`, 'batch=2')
+    const { out, ended, trains } = begin(mpi, 2, `two-${name.replace(' ', '-')}`, 'batch=2,model=1')
     await trains
     const saved = await told(['checkpoint', 'save'], out)
     expect(saved.code, saved.err).toBe(0)
