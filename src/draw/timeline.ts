@@ -54,9 +54,10 @@ export function timelinePicture({ name, plan: { devices }, predicted }: Pick<Pag
   const total = Math.max(stepMs, parts.reduce((n, p) => n + p.ms - p.besideMs, 0) + overheadMs) * 1.001
   const x = (ms: number): number => left + (right - left) * ms / total
   const count = Math.max(0, ...(turns ?? []).map(t => Math.max(t.forward.length, t.backward.length)))
-  const legend = kinds.flatMap((kind, i) => {
-    const at = left + Math.min(130, (right - left) / kinds.length) * i
-    return [shape('rect', { class: `of-${kind}`, x: at, y: 172, width: 12, height: 12 }), text(at + 18, 182, kindNames[kind])]
+  const named = [...kinds.map(kind => [`of-${kind}`, kindNames[kind]] as const), ['idle', 'the host'] as const]
+  const legend = named.flatMap(([of, words], i) => {
+    const at = left + Math.min(130, (right - left) / named.length) * i
+    return [shape('rect', { class: of, x: at, y: 172, width: 12, height: 12 }), text(at + 18, 182, words)]
   })
   const title = `${name} on ${devices} device${devices === 1 ? '' : 's'} of ${machine}: a step takes ${formatMs(stepMs)}`
   return {

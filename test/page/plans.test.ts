@@ -238,9 +238,15 @@ describe('what if', () => {
     await page.setViewportSize({ width: 390, height: 800 })
     await page.emulateMedia({ colorScheme: 'dark' })
     for (const view of ['mesh', 'program', 'what-if']) {
-      await go(page, `#/${view}?recipe=gpt-tiny`)
+      await go(page, `#/${view}?recipe=gpt-tiny&machine=8xh100`)
       await figure(page, view).locator('svg').first().waitFor()
-      expect([view, await page.evaluate('document.documentElement.scrollWidth <= innerWidth')]).toEqual([view, true])
+      for (const width of [390, 1280]) {
+        await page.setViewportSize({ width, height: 800 })
+        if (view === 'program') await page.locator('.outline .figures').first().waitFor()
+        // Neither the page nor what scrolls in it is wider than there is room.
+        expect([view, width, await page.evaluate('[document.documentElement, document.querySelector(".view")].map(e => e.scrollWidth <= e.clientWidth)')]).toEqual([view, width, [true, true]])
+        expect(await page.evaluate('[...document.querySelectorAll(".outline .figures")].filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth).length')).toBe(0)
+      }
     }
   })
 })
