@@ -41,7 +41,7 @@ const arrows: { readonly [folder: string]: readonly string[] } = {
   serve: ['engine', 'optim', 'data', 'checkpoint', 'formats', 'models', 'pretrained', 'io', 'core'],
   server: ['serve', 'data', 'io', 'core'],
   dashboard: ['train', 'server', 'io', 'core'],
-  pictured: ['train', 'cost', 'partition', 'graph', 'core'],
+  pictured: ['train', 'parallel', 'cost', 'machine', 'partition', 'graph', 'core'],
   draw: ['train'],
   page: ['server', 'serve', 'dashboard', 'train', 'draw'],
 }

@@ -1,15 +1,7 @@
 /** A prediction as text: the time of a step and whose it is, memory beside what there is, utilisation, what tokens cost. */
 import type { Forecast } from '../train/forecast.ts'
-import { formatBytes, formatInteger, formatTable } from './format.ts'
+import { formatBytes, formatInteger, formatMs, formatTable } from './format.ts'
 
-/** `12.3 ms`, `4.56 s`, `1.2 h`. */
-export function formatMs(ms: number): string {
-  if (ms === 0) return '0'
-  if (ms < 1) return `${(1000 * ms).toPrecision(3)} µs`
-  if (ms < 999.5) return `${ms.toPrecision(3)} ms`
-  const s = ms / 1000
-  return s < 999.5 ? `${s.toPrecision(3)} s` : s < 3600 * 10 ? `${(s / 60).toPrecision(3)} min` : `${(s / 3600).toPrecision(3)} h`
-}
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 export const dollars = (n: number): string => `$${n >= 1000 ? formatInteger(n) : n.toPrecision(3)}`
 

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import type { Machine } from '../machine/machine.ts'
-import type { Pipelined, ScheduleName } from '../parallel/schedule.ts'
+import type { On } from '../pictured/predicted.ts'
 import { forecast } from '../train/forecast.ts'
 import type { PlannedRun } from '../train/planned.ts'
 import type { Run } from '../train/run.ts'
@@ -12,7 +12,6 @@ import type { Output } from './output.ts'
 import { wholeNumber, type RunFlags } from './overrides.ts'
 import { writePicture } from './plan-svg.ts'
 import { drawSweep, drawSweepPicture, sweepOf, type Swept } from './sweep.ts'
-import { drawTimeline } from './timeline-svg.ts'
 
 export interface MachineFlags { readonly machine?: string; readonly hosts?: string; readonly price?: string; readonly svg?: string; readonly sweep?: string }
 
@@ -58,20 +57,10 @@ export function withHosts<F extends RunFlags>(run: Run, flags: F, machine: Machi
   return { ...rest, mesh: shown(wide) } as unknown as F
 }
 
-const scheduleNames: readonly ScheduleName[] = ['gpipe', 'circular', '1f1b']
-function pipelinedOf({ plan: { pipeline } }: PlannedRun): Pipelined | undefined {
-  const schedule = scheduleNames.find(s => s === pipeline?.schedule)
-  return pipeline === null || schedule === undefined ? undefined : { stages: pipeline.stages, microbatches: pipeline.microbatches, schedule }
-}
+/** What a planned run would take on a machine; `named` is what the flag calls it. */
+export const forecastOn = (run: Run, planned: PlannedRun, machine: Machine, { price, machine: named = machine.name }: MachineFlags): On => ({ ...forecast(run, planned, machine, priceOf(price)), machine, named })
 
-/** What a planned run would take on a machine. */
-export const forecastOn = (run: Run, planned: PlannedRun, machine: Machine, { price }: MachineFlags): Forecasted => forecast(run, planned, machine, priceOf(price))
-export type Forecasted = ReturnType<typeof forecast>
-
-/** A step as a timeline. */
-export const timelineOf = (run: Run, planned: PlannedRun, { predicted, time }: Forecasted): string => drawTimeline(run.name, predicted, time, pipelinedOf(planned))
-
-export function printForecast({ predicted }: Forecasted, planned: PlannedRun, output: Output): void {
+export function printForecast({ predicted }: On, planned: PlannedRun, output: Output): void {
   for (const line of ['', ...drawForecast(predicted, planned.skipsBlocks)]) output.print(line)
 }
 

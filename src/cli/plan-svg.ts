@@ -2,8 +2,9 @@
 import { writeFile } from 'node:fs/promises'
 import { FileError, UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { pictureFile, pictureNames } from '../draw/pictures.ts'
+import { pictureFile, pictureNames, timelineName } from '../draw/pictures.ts'
 import { pictured } from '../pictured/pictured.ts'
+import type { On } from '../pictured/predicted.ts'
 import type { PlannedRun } from '../train/planned.ts'
 import type { Run } from '../train/run.ts'
 import { sourceText } from './source-text.ts'
@@ -11,9 +12,6 @@ import { sourceText } from './source-text.ts'
 interface Flags { readonly svg?: string; readonly picture?: string; readonly tensor?: string; readonly diff?: string; readonly sweep?: string; readonly machine?: string }
 /** A picture that is wanted, and where. */
 export interface PictureAsked { readonly file: string; readonly name: string; readonly tensor: string | undefined }
-
-/** The picture of a step on a machine. */
-export const timelineName = 'timeline'
 
 const wrong = (what: string, fix: string): UsageError => new UsageError({ code: 'flag', what, fix })
 
@@ -35,11 +33,11 @@ export function pictureOf({ svg, picture, tensor, diff, sweep, machine }: Flags)
   return undefined
 }
 
-/** One of `pictureNames`, as the text of a file. @throws UsageError for a tensor that a step does not have */
-export function planPicture(run: Run, planned: PlannedRun, { name, tensor }: PictureAsked): string {
+/** One of `pictureNames`, or with a machine the timeline, as the text of a file. @throws UsageError for a tensor that a step does not have */
+export function planPicture(run: Run, planned: PlannedRun, { name, tensor }: PictureAsked, on?: On): string {
   const paths = planned.tensors.map(t => t.path)
   if (tensor !== undefined && !paths.includes(tensor)) throw wrong(`--tensor: a step of ${run.name} has no tensor "${tensor}"`, `${didYouMean(tensor, paths.filter(p => p.startsWith('params.')))}; --tensors lists all`)
-  return pictureFile(name, pictured(run, planned, sourceText()), { tensor }) ?? ''
+  return pictureFile(name, pictured(run, planned, sourceText(), on), { tensor }) ?? ''
 }
 
 /** @throws FileError */

@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Planner, PlanFound, PlanWork } from '../dashboard/index.ts'
 import { threadEntry } from '../io/thread.ts'
+import { offeredMachines } from './machines.ts'
 import { recipeNames } from './recipes.ts'
 
 interface Job { readonly work: PlanWork; readonly signal: AbortSignal; readonly done: (found: PlanFound) => void; readonly failed: (e: unknown) => void }
@@ -16,6 +17,7 @@ export class PlanThread implements Planner {
   readonly #waiting: Job[] = []
 
   recipes(): Promise<readonly string[]> { return recipeNames() }
+  machines(): Promise<readonly string[]> { return offeredMachines() }
 
   /** What is no more wanted when its turn comes is not worked out. @throws the signal's reason, or what broke */
   plan(work: PlanWork, signal: AbortSignal): Promise<PlanFound> {

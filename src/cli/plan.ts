@@ -11,10 +11,10 @@ import { modelOf, type Run } from '../train/run.ts'
 import { asksForSearch, drawSearch, searched, withDevicesFlag, type AutoFlags } from './auto.ts'
 import { checkRun } from './check.ts'
 import { openOutput } from './output.ts'
-import { pictureNames } from '../draw/pictures.ts'
+import { pictureNames, timelineName } from '../draw/pictures.ts'
 import { applyFlags, withLayoutFlags, withMeshFlags, type RunFlags } from './overrides.ts'
-import { forecastOn, machineOfFlags, printForecast, printSweep, timelineOf, withHosts, withMachineFlags, type MachineFlags } from './plan-machine.ts'
-import { pictureOf, planPicture, timelineName, writePicture } from './plan-svg.ts'
+import { forecastOn, machineOfFlags, printForecast, printSweep, withHosts, withMachineFlags, type MachineFlags } from './plan-machine.ts'
+import { pictureOf, planPicture, writePicture } from './plan-svg.ts'
 import { drawDifference, drawPlanned, drawTensors } from './plan-picture.ts'
 import { runOfModel } from './pretrained-run.ts'
 import { loadRecipe } from './recipes.ts'
@@ -67,7 +67,7 @@ Bytes and operations are of one device, and of one step. The same line with "tra
     const planned = plannedOf(changed)
     if (flags.diff === undefined) {
       const forecasted = machine === undefined ? undefined : forecastOn(changed, planned, machine, flags)
-      if (picture !== undefined) await writePicture(picture.file, forecasted !== undefined && picture.name === timelineName ? timelineOf(changed, planned, forecasted) : planPicture(changed, planned, picture))
+      if (picture !== undefined) await writePicture(picture.file, planPicture(changed, planned, picture, forecasted))
       if (flags.json === true) return output.print(JSON.stringify({ ...jsonOf(planned, flags), ...(forecasted === undefined ? {} : { predicted: forecasted.predicted }) }))
       for (const line of [...drawPlanned(changed, planned), ...(flags.tensors === true ? drawTensors(planned) : [])]) output.print(line)
       if (forecasted !== undefined) printForecast(forecasted, planned, output)

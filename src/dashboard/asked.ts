@@ -7,8 +7,8 @@ import type { Column } from './shape.ts'
 const short = z.string().max(2000)
 const flags: z.ZodType<Flags> = z.strictObject({ mesh: short.optional(), batch: short.optional(), model: short.optional(), layout: short.optional(), params: short.optional(), state: short.optional(), set: z.array(short).max(64).optional() })
 interface Flags { mesh?: string | undefined; batch?: string | undefined; model?: string | undefined; layout?: string | undefined; params?: string | undefined; state?: string | undefined; set?: string[] | undefined }
-/** Of what a plan is wanted, and with which flags. */
-export const planAsk: z.ZodType<{ run?: string | undefined; recipe?: string | undefined; flags?: Flags | undefined }> = z.strictObject({ run: short.optional(), recipe: short.optional(), flags: flags.optional() })
+/** Of what a plan is wanted, with which flags, and on which machine a step's time. */
+export const planAsk: z.ZodType<{ run?: string | undefined; recipe?: string | undefined; flags?: Flags | undefined; machine?: string | null | undefined }> = z.strictObject({ run: short.optional(), recipe: short.optional(), flags: flags.optional(), machine: short.nullable().optional() })
   .refine(a => (a.run === undefined) !== (a.recipe === undefined), 'give either run or recipe')
 export const wishAsk: z.ZodType<{ run: string; wish: 'stop' | 'save' }> = z.strictObject({ run: short, wish: z.enum(['stop', 'save']) })
 

@@ -5,6 +5,8 @@ export interface PlanWork {
   readonly from: { readonly folder: string } | { readonly recipe: string }
   /** As the command line's. */
   readonly flags: { readonly [flag: string]: string | string[] | undefined }
+  /** One of `machines()`, for the time of a step; null for none, and left out the one that was measured here, if it was. */
+  readonly machine?: string | null
 }
 /** What is wrong with what was asked for, as errors say it. */
 export interface PlanFault { readonly code: string; readonly what: string; readonly details?: Readonly<Record<string, string>>; readonly fix?: string; readonly at?: string }
@@ -12,6 +14,8 @@ export type PlanFound = { readonly plan: object } | { readonly fault: PlanFault 
 
 export interface Planner {
   recipes(): Promise<readonly string[]>
+  /** Those that a step's time can be predicted for, by name: that which was measured here first, if it was, as `here`. */
+  machines(): Promise<readonly string[]>
   plan(work: PlanWork, signal: AbortSignal): Promise<PlanFound>
   close(): Promise<void>
 }

@@ -87,13 +87,15 @@ export async function openDashboard({ runs: folder, host = '127.0.0.1', port = 0
     return Response.json({ asked: asked.wish })
   }
   const plan = async (c: Context): Promise<Response> => {
-    const { run: id, recipe = '', flags = {} } = parsed(planAsk, await c.req.text())
+    const { run: id, recipe = '', flags = {}, machine } = parsed(planAsk, await c.req.text())
     const at = id === undefined ? undefined : runs.folderOf(id)
     if (id !== undefined && at === undefined) throw new ApiError(404, `there is no run "${id.slice(0, 200)}"`, { code: 'no_run' })
     // A recipe is one that comes along: no request names a file.
     if (id === undefined && !(await planner.recipes()).includes(recipe)) throw new ApiError(404, `there is no recipe "${recipe.slice(0, 200)}"`, { code: 'no_recipe' })
+    // Nor a machine's.
+    if (typeof machine === 'string' && !(await planner.machines()).includes(machine)) throw new ApiError(404, `there is no machine "${machine.slice(0, 200)}"`, { code: 'no_machine' })
     const given = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
-    const found = await planner.plan({ from: at === undefined ? { recipe } : { folder: at }, flags: given }, AbortSignal.any([c.req.raw.signal, ending.signal]))
+    const found = await planner.plan({ from: at === undefined ? { recipe } : { folder: at }, flags: given, ...(machine === undefined ? {} : { machine }) }, AbortSignal.any([c.req.raw.signal, ending.signal]))
     if ('plan' in found) return Response.json(found.plan)
     if ('failed' in found) throw new Error(found.failed)
     const { what, ...fault } = found.fault
@@ -110,6 +112,7 @@ export async function openDashboard({ runs: folder, host = '127.0.0.1', port = 0
     ['get', '/api/series', 'reader', series],
     ['get', '/api/events', 'reader', events],
     ['get', '/api/recipes', 'reader', async () => Response.json(await planner.recipes())],
+    ['get', '/api/machines', 'reader', async () => Response.json(await planner.machines())],
     ['post', '/api/plan', 'actor', plan],
     ['post', '/api/wish', 'actor', wish],
   ]

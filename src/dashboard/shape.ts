@@ -84,6 +84,8 @@ export interface RunDetail {
 /** A plan that is wanted: of a run or a recipe, with flags as the command line has them. */
 export type PlanAsk = ({ readonly run: string } | { readonly recipe: string }) & {
   readonly flags?: { readonly mesh?: string; readonly batch?: string; readonly model?: string; readonly layout?: string; readonly params?: string; readonly state?: string; readonly set?: readonly string[] }
+  /** Of those that the server names, for the time of a step; null for none, and left out the one that was measured here, if it was. */
+  readonly machine?: string | null
 }
 
 /** What the one stream of a tab tells. `rows` are those of a run that is watched; `again`: its files are others now, and what is known of it is to be asked for anew. */

@@ -20,5 +20,19 @@ export function formatFlops(flops: number): string {
 }
 export const formatInteger = (n: number): string => Math.round(n).toLocaleString('en-US')
 
-/** `1.23 ms`, `4.5 s`. */
-export const formatMs = (ms: number): string => (ms < 1 ? `${(1000 * ms).toPrecision(3)} µs` : ms < 1000 ? `${ms.toPrecision(3)} ms` : `${(ms / 1000).toPrecision(3)} s`)
+/** `123 µs`, `12.3 ms`, `4.56 s`, `20.5 min`, `12 h`. */
+export function formatMs(ms: number): string {
+  if (ms === 0) return '0'
+  if (ms < 1) return `${(1000 * ms).toPrecision(3)} µs`
+  if (ms < 999.5) return `${ms.toPrecision(3)} ms`
+  const s = ms / 1000
+  return s < 999.5 ? `${s.toPrecision(3)} s` : s < 3600 * 10 ? `${(s / 60).toPrecision(3)} min` : `${(s / 3600).toPrecision(3)} h`
+}
+
+/** Round numbers from 0 on, some five of them. */
+export function ticks(most: number): number[] {
+  const rough = most / 5
+  const unit = 10 ** Math.floor(Math.log10(rough))
+  const step = [1, 2, 5, 10].map(n => n * unit).find(s => s >= rough) ?? rough
+  return Array.from({ length: Math.floor(most / step) + 1 }, (_, i) => i * step)
+}

@@ -4,6 +4,7 @@ import type { Layout } from '../core/layout.ts'
 import { layoutNames, rulesOf, startOf, whoSays } from '../core/named-layouts.ts'
 import { leavesOf } from '../graph/tensor.ts'
 import { memoryShown } from './memory.ts'
+import { collectivePrice, predictedShown, type On } from './predicted.ts'
 import { programOf } from './program.ts'
 import type { ItemShown, LayoutShown, PagePlan, ProgramShown, TensorShown } from '../train/pictured-shape.ts'
 import type { PlannedRun } from '../train/planned.ts'
@@ -14,8 +15,9 @@ const listed = (rules: Layout): { readonly [dim: string]: readonly string[] } =>
 /** Of an optimizer's slots and other state of a step nobody asks for the batch's share. */
 const groupOf = (path: string): TensorShown['of'] => (path.startsWith('0.params.') || path === '0.params' ? 'parameters' : path.startsWith('0.') ? 'state' : 'batch')
 
-/** `textOf` gives the text of a file that a line is in, where it can be read. */
-export function pictured(run: Run, { plan, parameters, flops, tensors, largest, model, step, memory: { lying } }: PlannedRun, textOf: (file: string) => string | undefined = () => undefined): PagePlan {
+/** `textOf` gives the text of a file that a line is in, where it can be read; `on`: what the step would take on a machine. */
+export function pictured(run: Run, planned: PlannedRun, textOf: (file: string) => string | undefined = () => undefined, on?: On): PagePlan {
+  const { plan, parameters, flops, tensors, largest, model, step, memory: { lying } } = planned
   const layouts = layoutsOf(run, model)
   const named = step.inputs.map(i => ({ path: i.path, sharding: i.placement.sharding }))
   const results = leavesOf(step.result).map(l => l.path)
@@ -25,7 +27,7 @@ export function pictured(run: Run, { plan, parameters, flops, tensors, largest, 
     return found
   }
   const inputs = tensors.map(t => t.path.replace(/^params\./, ''))
-  const { program, phases } = programOf({ local: step.local, marks: { loss: result('metrics.loss'), gradNorm: result('metrics.gradNorm') }, inputs, outputs: results })
+  const { program, phases } = programOf({ local: step.local, marks: { loss: result('metrics.loss'), gradNorm: result('metrics.gradNorm') }, inputs, outputs: results, price: on === undefined ? undefined : collectivePrice(planned, on.machine) })
   const { parameterBytes, stateBytes, activationBytes, peakBytes } = plan.perDevice
   return {
     name: run.name, run: fieldsOf(run), plan, parameters, flops,
@@ -42,6 +44,7 @@ export function pictured(run: Run, { plan, parameters, flops, tensors, largest, 
     }),
     largest, program,
     memory: memoryShown(lying, phases, { parameters: parameterBytes, state: stateBytes, rest: peakBytes - parameterBytes - stateBytes - activationBytes, heap: activationBytes }),
+    ...(on === undefined ? {} : { predicted: predictedShown(planned, on) }),
     lines: linesOf(program, textOf),
   }
 }

@@ -7,7 +7,7 @@ import { isOfScalars, phasesOf, type Marks, type Phase } from '../cost/phases.ts
 import { turnsOf } from '../cost/turns.ts'
 import { productFlops } from '../graph/flops.ts'
 import { bodiesOf, operand, reachable, typeOf, type TensorType } from '../graph/node.ts'
-import { collectiveKind, collectives } from '../partition/collectives.ts'
+import { collectiveKind, collectives, type CollectiveKind } from '../partition/collectives.ts'
 import { describeLocal, type LocalBody, type LocalGraph, type LocalNode } from '../partition/local.ts'
 import type { ChoiceShown, ItemShown, OpShown, OpsShown, ProgramShown } from '../train/pictured-shape.ts'
 
@@ -97,10 +97,12 @@ export interface ProgramSource {
   readonly inputs: readonly string[]
   /** Of its results. */
   readonly outputs: readonly string[]
+  /** Milliseconds that a collective takes once, where a machine is known. */
+  readonly price?: ((kind: CollectiveKind, axes: readonly string[], bytes: number) => number) | undefined
 }
 
 /** The program of a step. */
-export function programOf({ local, marks, inputs, outputs }: ProgramSource): { readonly program: ProgramShown; readonly phases: ReadonlyMap<LocalNode, Phase> } {
+export function programOf({ local, marks, inputs, outputs, price }: ProgramSource): { readonly program: ProgramShown; readonly phases: ReadonlyMap<LocalNode, Phase> } {
   const phases = phasesOf(local, marks)
   const phaseOf = (n: LocalNode): Phase => phases.get(n) ?? 'update'
   const turns = turnsOf(local, flopsOf)
@@ -138,7 +140,8 @@ export function programOf({ local, marks, inputs, outputs }: ProgramSource): { r
         close()
         const { dtype, shape } = typeOf(operand(n, 0))
         const tensors = [...new Set([...moves.get(n) ?? [], ...n.inputs.flatMap(i => nameIn(named, i) ?? [])])]
-        items.push({ kind: 'collective', ...place(), collective: kind, text: describeLocal(n), axes: n.attrs.axes, dtype, bytes: sizeOf(shape) * dtypes[dtype].bytes, count: times, tensors })
+        const bytes = sizeOf(shape) * dtypes[dtype].bytes
+        items.push({ kind: 'collective', ...place(), collective: kind, text: describeLocal(n), axes: n.attrs.axes, dtype, bytes, count: times, tensors, ...(price === undefined ? {} : { ms: price(kind, n.attrs.axes, bytes) }) })
       } else if (n.op === 'scan' || n.op === 'while') {
         close()
         const at = place()

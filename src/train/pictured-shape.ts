@@ -130,6 +130,39 @@ export interface MemoryShown {
 /** A value that lies in memory at its peak. */
 export interface LargestShown { readonly op: string; readonly dtype: string; readonly dims: Sizes; readonly bytes: number; readonly at: string | null }
 
+/** A share of a step's time: kernels of one kind that are alike and from one line, all together. */
+export interface PartShown {
+  readonly kind: 'product' | 'memory' | 'collective' | 'turn'
+  readonly what: string
+  readonly at: string | null
+  readonly times: number
+  /** Of all of them, and how much of it goes on beside computation. */
+  readonly ms: number
+  readonly besideMs: number
+}
+
+/** Microbatches by their stages at one tick of a pipeline, null where one has nothing to do. */
+export interface TurnShown { readonly forward: readonly (number | null)[]; readonly backward: readonly (number | null)[] }
+
+/** How long a step would take on a machine. */
+export interface PredictedShown {
+  readonly machine: string
+  /** What the command line's `--machine` calls it. */
+  readonly named: string
+  readonly stepMs: number
+  /** Turns of loops, and what the host does. */
+  readonly overheadMs: number
+  /** What a device has for a program, and whether this one fits. */
+  readonly memoryBytes: number
+  readonly fits: boolean
+  /** Of the specified peak, by the model's operations; null where the machine does not say what that is. */
+  readonly utilisation: number | null
+  /** As the program first comes to them. */
+  readonly parts: readonly PartShown[]
+  /** Of a pipeline. */
+  readonly turns: readonly TurnShown[] | null
+}
+
 export interface PagePlan {
   readonly name: string
   /** The run's fields, as its folder has them. */
@@ -147,8 +180,10 @@ export interface PagePlan {
   readonly largest: readonly LargestShown[]
   readonly program: ProgramShown
   readonly memory: MemoryShown
-  /** How long a step would take, where it was asked for a machine. */
-  readonly predicted?: { readonly machine: string; readonly stepMs: number }
+  /** Where it was asked for a machine. */
+  readonly predicted?: PredictedShown
+  /** Why the machine that was asked for says nothing of it. */
+  readonly unpredicted?: string
   /** The text of lines that the program names, by file:line. */
   readonly lines: { readonly [at: string]: string }
 }

@@ -125,6 +125,7 @@ describe('paths', () => {
       expect([run, (await post('/api/plan', { run }, await ours())).status]).toEqual([run, 404])
     }
     for (const recipe of ['../evil', '/tmp/evil.ts', 'evil.ts', 'gpt-tiny.ts']) expect([recipe, (await post('/api/plan', { recipe }, await ours())).status]).toEqual([recipe, 404])
+    for (const machine of ['/tmp/machine.json', './here.json', '../here', '8xh100.json', 'constructor']) expect([machine, (await post('/api/plan', { recipe: 'gpt-tiny', machine }, await ours())).status]).toEqual([machine, 404])
     for (const path of ['/../package.json', '/assets/../watch.html', '/assets/%2e%2e%2fwatch.html', '/assets/..%2f..%2fsrc%2findex.js']) expect([path, (await ask(path)).status]).toEqual([path, 404])
   })
 
@@ -147,7 +148,7 @@ describe('answers', () => {
   test('what is wrong with a request is said', async () => {
     for (const [path, status] of [['/api/series?id=over&columns=lost', 400], ['/api/series?id=over&points=0', 400], ['/api/series?id=over&from=x', 400], ['/api/none', 404]] as const) expect([path, (await ask(path)).status]).toEqual([path, status])
     for (const body of [{}, { run: 'live', wish: 'delete' }, { run: 'live', wish: 'stop', more: 1 }]) expect((await post('/api/wish', body, await ours())).status).toBe(400)
-    for (const body of [{}, { run: 'over', recipe: 'gpt-tiny' }, { recipe: 'gpt-tiny', flags: { data: '/etc/passwd' } }]) expect([body, (await post('/api/plan', body, await ours())).status]).toEqual([body, 400])
+    for (const body of [{}, { run: 'over', recipe: 'gpt-tiny' }, { recipe: 'gpt-tiny', flags: { data: '/etc/passwd' } }, { recipe: 'gpt-tiny', machine: 8 }]) expect([body, (await post('/api/plan', body, await ours())).status]).toEqual([body, 400])
     expect((await post('/api/wish', { run: 'over', wish: 'stop' }, await ours())).status).toBe(409)
     expect((await post('/api/wish', { run: 'x'.repeat(1 << 17), wish: 'stop' }, await ours())).status).toBe(413)
     expect(watch.problems).toEqual([])
@@ -159,6 +160,10 @@ describe('answers', () => {
     const wrong = await post('/api/plan', { recipe: 'gpt-tiny', flags: { model: '3' } }, await ours())
     expect([wrong.status, JSON.parse(wrong.text)]).toMatchObject([200, { error: { code: 'does-not-divide', message: expect.stringContaining('cannot be cut into 3'), fix: expect.any(String) } }])
     expect(JSON.parse((await ask('/api/recipes')).text)).toContain('gpt-1t')
+    expect(JSON.parse((await ask('/api/machines')).text)).toContain('8xh100')
+    const timed = await post('/api/plan', { recipe: 'gpt-tiny', machine: '8xh100' }, await ours())
+    expect(JSON.parse(timed.text)).toMatchObject({ predicted: { machine: '8xh100', named: '8xh100', stepMs: expect.any(Number), fits: true } })
+    expect(JSON.parse((await post('/api/plan', { recipe: 'gpt-tiny', machine: null }, await ours())).text)).not.toHaveProperty('predicted')
   })
 })
 

@@ -29,6 +29,23 @@ const shown = async (query: string): Promise<void> => {
 await page.setViewportSize({ width: 1280, height: 960 })
 await shown('run=rate-0.003&run=rate-0.03&smooth=0.8')
 await page.screenshot({ path: join(folder, 'training.png') })
+/** A view of a plan, once what it waits for is there. */
+const viewed = async (hash: string, height: number, there: string): Promise<void> => {
+  await page.setViewportSize({ width: 1280, height })
+  await page.goto('about:blank')
+  await page.goto(`${watch.url}/${hash}`)
+  await page.locator(there).first().waitFor()
+}
+const flags = encodeURIComponent(JSON.stringify({ mesh: 'batch=4,model=2' }))
+await viewed(`#/mesh?recipe=gpt-tiny&flags=${flags}&tensor=params.blocks.up`, 960, '[data-figure=mesh] svg [data-device="7"]')
+await page.screenshot({ path: join(folder, 'mesh.png') })
+await viewed(`#/program?recipe=gpt-tiny&flags=${flags}&machine=8xh100`, 1040, '[data-figure=timeline] svg')
+await page.screenshot({ path: join(folder, 'program.png') })
+await viewed('#/what-if?recipe=gpt-tiny&machine=8xh100', 1180, '.answer-of[data-answered]')
+await page.getByLabel('FSDP: parameters in parts', { exact: true }).check()
+await page.getByRole('button', { name: 'twice as many along batch' }).click()
+await page.locator('.answer-of[data-answered*=embed][data-busy=false]').waitFor()
+await page.screenshot({ path: join(folder, 'what-if.png') })
 await page.setViewportSize({ width: 360, height: 740 })
 await page.emulateMedia({ colorScheme: 'dark' })
 await shown('run=rate-0.03&smooth=0.8')

@@ -1,11 +1,13 @@
 /** Plans on the page, in a browser: the mesh, the program and what-ifs say what `meshwork plan` says, of a run that trains and of recipes on many devices. */
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import gptTiny from '../../recipes/gpt-tiny.ts'
 import { applyFlags, type RunFlags } from '../../src/cli/overrides.ts'
-import { formatBytes, formatInteger } from '../../src/draw/numbers.ts'
+import { formatBytes, formatInteger, formatMs } from '../../src/draw/numbers.ts'
+import { knownMachine } from '../../src/machine/read.ts'
+import { forecast } from '../../src/train/forecast.ts'
 import { textData } from '../../src/data/index.ts'
 import { gptModel } from '../../src/models/index.ts'
 import { adamwCosine, defineRun, planRun, type Run, type RunPlan } from '../../src/train/index.ts'
@@ -189,13 +191,62 @@ describe('what if', () => {
     expect(await page.getByRole('alert').innerText()).toContain('cannot be cut into 3 equal parts')
   })
 
+  test('a machine is chosen: the step\'s time is that of `meshwork plan --machine`, beside memory and on each collective, and the line says so', async page => {
+    const of = (flags: RunFlags): number => { const changed = applyFlags(run, flags); return forecast(changed, planRun(changed), knownMachine('8xh100')).predicted.stepMs }
+    await go(page, '#/what-if?run=live')
+    // Nothing was measured here: there is no time unless a machine is chosen.
+    expect(await answered(page, {})).not.toHaveProperty('step')
+    await page.getByLabel('Machine', { exact: true }).selectOption('8xh100')
+    await page.locator('tr[data-figure=step]').first().waitFor()
+    expect((await answered(page, {}))['step']).toBe(of({}))
+    await page.getByRole('button', { name: 'twice as many along batch' }).click()
+    const flags = { mesh: 'batch=4,model=2' }
+    expect((await answered(page, flags))['step']).toBe(of(flags))
+    expect(await page.locator('.line-to-copy code').innerText()).toMatch(/^npx meshwork plan \S+ --mesh batch=4,model=2 --machine 8xh100$/)
+    await page.getByRole('link', { name: 'and its program' }).click()
+    const changed = applyFlags(run, flags)
+    const { time } = forecast(changed, planRun(changed), knownMachine('8xh100'))
+    await figure(page, 'timeline').locator('svg').waitFor()
+    expect(await figure(page, 'timeline').locator('svg').first().innerHTML()).toContain(`8 devices of 8xh100: a step takes ${formatMs(time.stepMs)}`)
+    expect((await rowsOf(page, 'timeline')).map(r => [r[0], r[3]])).toEqual(time.parts.map(p => [p.what, formatMs(p.ms)]))
+    await page.getByRole('button', { name: 'Open all loops' }).click()
+    expect(await page.locator('.outline .sends .figures').first().innerText()).toMatch(/, [\d.]+ (µs|ms)$/)
+  })
+
+  test('what was measured here is meant where no machine is chosen; what it cannot say is said, and the plan stays', async page => {
+    const { links: { within }, ...machine } = knownMachine('8xh100')
+    const kept = join(folder?.path ?? '', 'cache/machines/here.json')
+    await mkdir(dirname(kept), { recursive: true })
+    await writeFile(kept, JSON.stringify({ ...machine, name: 'here', links: { within, between: null } }))
+    try {
+      await go(page, '#/what-if?recipe=gpt-tiny')
+      await page.locator('tr[data-figure=step]').first().waitFor()
+      expect((await answered(page, {}))['step']).toBe(forecast(gptTiny, planRun(gptTiny), knownMachine('8xh100')).predicted.stepMs)
+      expect(await page.locator('.line-to-copy code').innerText()).toBe('npx meshwork plan gpt-tiny --machine here')
+      await page.getByLabel('Machine', { exact: true }).selectOption('none')
+      await page.locator('tr[data-figure=step]').first().waitFor({ state: 'detached' })
+      await go(page, `#/program?recipe=gpt-tiny&machine=here&flags=${encodeURIComponent(JSON.stringify({ mesh: 'batch=8,model=2' }))}`)
+      await page.getByRole('status').filter({ hasText: 'here' }).waitFor()
+      expect(await figure(page, 'program').locator('svg').count()).toBe(1)
+      expect(await figure(page, 'timeline').count()).toBe(0)
+    } finally {
+      await rm(kept)
+    }
+  })
+
   test('fits a phone, in the dark', async page => {
     await page.setViewportSize({ width: 390, height: 800 })
     await page.emulateMedia({ colorScheme: 'dark' })
     for (const view of ['mesh', 'program', 'what-if']) {
-      await go(page, `#/${view}?recipe=gpt-tiny`)
+      await go(page, `#/${view}?recipe=gpt-tiny&machine=8xh100`)
       await figure(page, view).locator('svg').first().waitFor()
-      expect([view, await page.evaluate('document.documentElement.scrollWidth <= innerWidth')]).toEqual([view, true])
+      for (const width of [390, 1280]) {
+        await page.setViewportSize({ width, height: 800 })
+        if (view === 'program') await page.locator('.outline .figures').first().waitFor()
+        // Neither the page nor what scrolls in it is wider than there is room.
+        expect([view, width, await page.evaluate('[document.documentElement, document.querySelector(".view")].map(e => e.scrollWidth <= e.clientWidth)')]).toEqual([view, width, [true, true]])
+        expect(await page.evaluate('[...document.querySelectorAll(".outline .figures")].filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth).length')).toBe(0)
+      }
     }
   })
 })

@@ -13,6 +13,7 @@ const run = (wanted: typeof base): ReturnType<typeof applyFlags> => applyFlags(g
 test('nothing wanted is no flag', () => {
   expect(flagsOf(base, base)).toEqual({})
   expect(lineOf('gpt-tiny', {})).toBe('npx meshwork plan gpt-tiny')
+  expect(lineOf('gpt-tiny', { set: ['batch=8'] }, '8xh100')).toBe('npx meshwork plan gpt-tiny --machine 8xh100 --set batch=8')
 })
 test('a dim is laid, moved, and taken off', () => {
   const fsdp = laid(base, plan.layouts, 'params', 'embed', 'batch')

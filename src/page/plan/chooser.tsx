@@ -1,9 +1,9 @@
 /** Which plan is looked at, and why there is none. */
 import type { VNode } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
-import { recipes } from '../shell/plans.ts'
+import { machines, recipes } from '../shell/plans.ts'
 import type { ViewProps } from '../shell/view.ts'
-import type { Planned } from './use-plan.ts'
+import { noMachine, type Planned } from './use-plan.ts'
 
 export function Chooser({ runs, params, set }: Pick<ViewProps, 'runs' | 'params' | 'set'>): VNode {
   const [names, setNames] = useState<readonly string[]>([])
@@ -21,6 +21,29 @@ export function Chooser({ runs, params, set }: Pick<ViewProps, 'runs' | 'params'
         {[...new Set([...names, ...recipe === '' ? [] : [recipe]])].map(name => <option key={name} value={name}>{`the recipe ${name}`}</option>)}
       </select>
     </label>
+  )
+}
+
+/** On which machine a step's time is predicted, and why it is not. */
+export function MachineChooser({ params, set, plan }: Pick<ViewProps, 'params' | 'set'> & Pick<Planned, 'plan'>): VNode {
+  const [names, setNames] = useState<readonly string[]>([])
+  useEffect(() => {
+    const stopped = new AbortController()
+    machines(stopped.signal).then(setNames, () => undefined)
+    return () => { stopped.abort() }
+  }, [])
+  const [machine, measured] = [params.get('machine') ?? '', names.includes('here')]
+  return (
+    <>
+      <label>On
+        <select value={machine} aria-label="Machine" onChange={e => { set({ machine: e.currentTarget.value === '' ? undefined : e.currentTarget.value }) }}>
+          <option value="">{measured ? 'this machine, as measured' : 'no machine'}</option>
+          {measured && <option value={noMachine}>no machine</option>}
+          {[...new Set([...names.filter(name => name !== 'here'), ...machine === '' || machine === noMachine ? [] : [machine]])].map(name => <option key={name} value={name}>{name}</option>)}
+        </select>
+      </label>
+      {plan?.unpredicted !== undefined && <p class="wrong" role="status">{plan.unpredicted}</p>}
+    </>
   )
 }
 

@@ -23,11 +23,16 @@ function keep(key: string, plan: PagePlan): void {
   for (const old of known.keys()) if (known.size > kept) known.delete(old)
 }
 
+/** What the address says where no machine is wanted, though one was measured here. */
+export const noMachine = 'none'
+
 /** What the address and the choice of runs ask for, undefined where that is nothing. */
 export function askOf({ params, runs }: Pick<ViewProps, 'params' | 'runs'>): PlanAsk | undefined {
   const recipe = params.get('recipe')
   const [run] = runs
-  return recipe !== null && recipe !== '' ? { recipe } : run === undefined ? undefined : { run: run.id }
+  const given = params.get('machine')
+  const machine = given === null ? {} : { machine: given === noMachine ? null : given }
+  return recipe !== null && recipe !== '' ? { recipe, ...machine } : run === undefined ? undefined : { run: run.id, ...machine }
 }
 
 /** Flags as the address has them: what a what-if hands to other views. */

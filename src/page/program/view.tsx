@@ -6,8 +6,9 @@ import { curveOf, memoryPicture, momentScale, ownersAt, peakOf, totalAt } from '
 import { formatBytes, formatFlops, formatInteger, formatMs } from '../../draw/numbers.ts'
 import { collectiveText, loopText, programPicture } from '../../draw/program.ts'
 import { fileOf } from '../../draw/svg.ts'
+import { kindNames, timelinePicture } from '../../draw/timeline.ts'
 import type { CollectiveShown, ItemShown, OpShown, PagePlan, Phase } from '../../train/pictured-shape.ts'
-import { Chooser, Missing } from '../plan/chooser.tsx'
+import { Chooser, MachineChooser, Missing } from '../plan/chooser.tsx'
 import { Drawn } from '../plan/drawn.tsx'
 import { askOf, flagsIn, usePlan } from '../plan/use-plan.ts'
 import { Figure } from '../shell/figure.tsx'
@@ -145,6 +146,23 @@ function Memory({ plan, width }: { readonly plan: PagePlan; readonly width: numb
   )
 }
 
+/** What takes how long, where a machine is known. */
+function Timeline({ plan, width }: { readonly plan: PagePlan; readonly width: number }): VNode | null {
+  const picture = timelinePicture(plan, { width })
+  if (picture === undefined || plan.predicted === undefined) return null
+  const { parts } = plan.predicted
+  return (
+    <Figure name="timeline" title={`A step on ${plan.predicted.machine}`} svg={() => fileOf(picture, style)} table={() => (
+      <table>
+        <thead><tr><th scope="col">What</th><th scope="col">Of</th><th scope="col">Times</th><th scope="col">In all</th><th scope="col">Beside</th><th scope="col">Line</th></tr></thead>
+        <tbody>{parts.map((p, i) => <tr key={i}><td>{p.what}</td><td>{kindNames[p.kind]}</td><td>{formatInteger(p.times)}</td><td>{formatMs(p.ms)}</td><td>{p.besideMs > 0 ? formatMs(p.besideMs) : ''}</td><td>{p.at ?? ''}</td></tr>)}</tbody>
+      </table>
+    )}>
+      <div class="wideable" tabIndex={0} role="region" aria-label="The time of a step, drawn"><Drawn picture={picture} /></div>
+    </Figure>
+  )
+}
+
 export function ProgramView(props: ViewProps): VNode {
   const { params, set } = props
   const asked = askOf(props)
@@ -158,6 +176,7 @@ export function ProgramView(props: ViewProps): VNode {
     <>
       <div class="tools">
         <Chooser {...props} />
+        <MachineChooser {...props} plan={plan} />
         <label>Find <input type="search" value={query} placeholder="tensor, op or line" onInput={e => { setQuery(e.currentTarget.value) }} onChange={e => { set({ find: e.currentTarget.value === '' ? undefined : e.currentTarget.value }) }} /></label>
       </div>
       <Missing {...planned} />
@@ -166,6 +185,7 @@ export function ProgramView(props: ViewProps): VNode {
           <Figure name="program" title="One step of one device" table={() => <CollectivesTable plan={plan} />} svg={() => fileOf(picture, style)}>
             <div class="wideable" tabIndex={0} role="region" aria-label="The program, drawn"><Drawn picture={picture} onPress={id => { if (id !== undefined) setTarget(Number(id)) }} /></div>
           </Figure>
+          <Timeline plan={plan} width={width} />
           <section class="panel" aria-label="Blocks"><h3>Block by block</h3><Outline plan={plan} query={query} target={target} /></section>
           <Memory plan={plan} width={Math.min(900, width)} />
         </>

@@ -25,5 +25,7 @@ export async function planOf(asked: PlanAsk, signal: AbortSignal): Promise<PageP
   if ('error' in found) throw new PlanProblem(found.error)
   return found
 }
+/** The machines that a step's time can be predicted for: `here`, if it was measured, is meant where none is chosen. */
+export const machines = (signal: AbortSignal): Promise<readonly string[]> => ask<readonly string[]>('api/machines', { signal })
 /** The recipes that can be planned by name. */
 export const recipes = (signal: AbortSignal): Promise<readonly string[]> => ask<readonly string[]>('api/recipes', { signal })

@@ -6,7 +6,7 @@ import { comparePicture, sentBy, type Compared } from '../../draw/compare.ts'
 import { formatBytes, formatFlops, formatInteger, formatMs } from '../../draw/numbers.ts'
 import { fileOf } from '../../draw/svg.ts'
 import type { PagePlan, PlanShown } from '../../train/pictured-shape.ts'
-import { Chooser, Missing, Problem } from '../plan/chooser.tsx'
+import { Chooser, MachineChooser, Missing, Problem } from '../plan/chooser.tsx'
 import { Drawn } from '../plan/drawn.tsx'
 import { askOf, usePlan } from '../plan/use-plan.ts'
 import { Figure } from '../shell/figure.tsx'
@@ -137,6 +137,7 @@ export function WhatIfView(props: ViewProps): VNode {
     <>
       <div class="tools">
         <Chooser {...props} />
+        <MachineChooser {...props} plan={then.plan} />
         <button type="button" class="small" disabled={given === '{}'} onClick={() => { setChanged(undefined) }}>As it is</button>
         {given !== '{}' && then.problem === undefined && ['mesh', 'program'].map(view => <a key={view} href={`#/${view}?${new URLSearchParams({ ...Object.fromEntries(params), flags: given }).toString()}`}>{view === 'mesh' ? 'Look at its mesh' : 'and its program'}</a>)}
       </div>
@@ -170,7 +171,7 @@ export function WhatIfView(props: ViewProps): VNode {
               )}
               {then.plan !== undefined && <section class="panel" aria-label="Figures"><Table now={plan} then={then.plan} /></section>}
               {then.failed !== undefined && <p class="wrong" role="alert">{then.failed}</p>}
-              <section class="panel" aria-label="The line"><h3>On the command line</h3><Line line={lineOf(of, flags)} /></section>
+              <section class="panel" aria-label="The line"><h3>On the command line</h3><Line line={lineOf(of, flags, then.plan?.predicted?.named)} /></section>
             </div>
           </div>
         )

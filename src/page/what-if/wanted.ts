@@ -99,6 +99,8 @@ export function flagsOf(base: Wanted, wanted: Wanted): Flags {
 }
 
 const word = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll('\'', '\'\\\'\'')}'`)
-/** The flags as they are typed; `of` is a recipe's name, or a folder that a shell can take. */
-export const lineOf = (of: string, flags: Flags, command = 'plan'): string =>
-  [`npx meshwork ${command} ${of}`, ...(['mesh', 'layout', 'params', 'state'] as const).flatMap(f => (flags[f] === undefined ? [] : [`--${f} ${word(flags[f])}`])), ...(flags.set === undefined ? [] : ['--set', ...flags.set.map(word)])].join(' ')
+/** The flags as they are typed; `of` is a recipe's name, or a folder that a shell can take, `machine` what a step's time is of. */
+export const lineOf = (of: string, flags: Flags, machine?: string): string => [
+  `npx meshwork plan ${of}`, ...(['mesh', 'layout', 'params', 'state'] as const).flatMap(f => (flags[f] === undefined ? [] : [`--${f} ${word(flags[f])}`])), ...(machine === undefined ? [] : [`--machine ${word(machine)}`]),
+  ...(flags.set === undefined ? [] : ['--set', ...flags.set.map(word)]),
+].join(' ')
