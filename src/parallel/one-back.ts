@@ -89,7 +89,17 @@ function stageOf(works: Works, outside: readonly Node[], remat: Remat): Stage {
 
 /** The loss of a microbatch, as the last stage computes it: sums of losses and of metrics by their weights, and the cotangents of that sum. */
 interface Ended { readonly sums: readonly T[]; readonly updates: readonly T[]; readonly x: readonly (Node | undefined)[]; readonly outside: readonly (Node | undefined)[] }
-interface Last { /** The weight of the whole batch, if it is known before. Cotangents are those of the mean then, else of the sum by weights. */ readonly total: Scalar | undefined; readonly outside: readonly Node[]; readonly names: readonly string[]; /** New values of parameters, by their paths, as they are summed. */ readonly updates: readonly { readonly path: string; readonly like: AnyTensor }[]; readonly dtypes: readonly DType[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
+interface Last { /** The sum of the microbatches' weights, if it is known before. Cotangents are those of the mean then, else of the sum by weights. */ readonly total: Scalar | undefined; readonly outside: readonly Node[]; readonly names: readonly string[]; /** New values of parameters, by their paths, as they are summed. */ readonly updates: readonly { readonly path: string; readonly like: AnyTensor }[]; readonly dtypes: readonly DType[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
+
+/** The sum of a weight over the microbatches, which may be another than the whole batch's: that of a loss which says none is 1 of each. Undefined where it is made of what comes out of the blocks. */
+function totalOf(works: Works, weight: Node | undefined, ys: readonly Node[], gs: readonly Node<'input'>[], given: readonly AnyTensor[]): Scalar | undefined {
+  const { micro, whole, plan: { microbatches } } = works
+  if (weight === undefined || reachable([weight]).some(n => ys.includes(n))) return undefined
+  const cuts = given.map(leaf => { const cut = leaf.shape.some(d => d.name === whole.name) ? cutBatch(leaf, works) : undefined; return cut === undefined ? leaf.node : broadcastTo(cut.node, [micro, ...cut.shape.filter(d => d.name !== micro.name)]) })
+  const [found] = lifted(gs, [weight], cuts, { stage: micro }, n => n)
+  const all = t(found ?? weight)
+  return (all.shape.length === 0 ? all.mul(microbatches) : loose(all.sum(micro.name))) as AnyScalar
+}
 
 /** All stages compute a loss, as all do the same at a tick; that of the last counts. */
 function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, loss: (x: X, given: B) => Outcome, remat: Remat): Last {
@@ -105,10 +115,8 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
   const outputs = [...scalars, ...kept.map(u => u.like.node)]
   const outside = floats(closeOver([...ys, ...gs], outputs).captures)
   const keep = keeper(remat, outputs)
-  // What counts in the whole batch, where that does not follow from what comes out of the blocks: then cotangents have the size that they have without a pipeline, and halves are rounded alike.
-  const wholes = leavesOf(x).map(l => stand(`y.${l.path}`, { shape: l.leaf.shape, dtype: l.leaf.dtype }))
-  const all = settled(loss(rebuildTree(x, wholes.map(t)), given)).loss.weight
-  const total = reachable([all.node]).some(n => wholes.some(w => w === n)) ? undefined : all
+  // What counts in all microbatches, where that does not follow from what comes out of the blocks: then cotangents have the size that they have without a pipeline, and halves are rounded alike.
+  const total = totalOf(works, scalars[1], ys, gs, leavesOf(given).map(l => l.leaf))
   return {
     outside, names, total, updates: kept, dtypes: scalars.map(dtypeOf),
     at: (made, given, values) => {
