@@ -29,10 +29,10 @@ const floats = (nodes: readonly Node[]): Node[] => nodes.filter(n => isFloat(dty
 const applied = (outputs: readonly Node[], values: ReadonlyMap<Node, Node>): Node[] => rewrite(outputs, reachable(outputs), new Map(values))
 const sumOf = (n: Node): T => zeros(shapeOf(n), sumsIn(dtypeOf(n)))
 const isWeight = (n: Node): boolean => n.op === 'input' && n.attrs.role === 'params'
-/** A microbatch's gradient added to the sum of all; that of a weight where sums of gradients lie, as `accumulate` has it. */
-const added = (sum: T, more: Node, of: Node): T => {
+/** A microbatch's gradient added to the sum of all; that of a weight where sums of gradients lie, as `accumulate` has it, but for what would lie where its stages do. */
+const added = (sum: T, more: Node, of: Node, stage?: string): T => {
   const wide = cotangentIn(more, sum.dtype)
-  return sum.add(t(isWeight(of) ? make('relayout', [wide], { to: 'gradients', keepsSums: true }) : wide))
+  return sum.add(t(isWeight(of) ? make('relayout', [wide], { to: 'gradients', keepsSums: true, ...(stage === undefined ? {} : { first: stage }) }) : wide))
 }
 
 export interface LossOptions extends PipelineOptions {
@@ -245,7 +245,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   const stackedLeaves = leavesOf(stacked).map(l => l.leaf.node)
   const start: Sums = { layers: works.layers.map(w => sumOf(w.node)), outside: outside.map(sumOf) }
   const plus = (sums: Sums, found: { readonly layers: readonly (Node | undefined)[]; readonly outside: ReadonlyMap<Node, readonly (Node | undefined)[]> }): Sums => ({
-    layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d, stackedLeaves[i] ?? d) }),
+    layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d, stackedLeaves[i] ?? d, stage.name) }),
     outside: sums.outside.map((s, i) => (found.outside.get(outside[i] ?? s.node) ?? []).reduce((sum, d) => (d === undefined ? sum : added(sum, d, outside[i] ?? d)), s)),
   })
   const byNode = (...lists: readonly (readonly [readonly Node[], readonly (Node | undefined)[]])[]): ReadonlyMap<Node, readonly (Node | undefined)[]> =>
