@@ -50,6 +50,12 @@ const ruleOf = (rules: Layout, dim: string): Layout[string] => (Object.hasOwn(ru
 const axesOf = (rule: string | readonly string[] | undefined): readonly string[] =>
   rule === undefined ? [] : typeof rule === 'string' ? [rule] : rule
 
+/** The rules, but for those of other dims that have an axis of this one. */
+export function leavingTo(first: string, rules: Layout): Layout {
+  const own = axesOf(ruleOf(rules, first))
+  return Object.fromEntries(Object.entries(rules).filter(([name, rule]) => name === first || !axesOf(rule).some(a => own.includes(a))))
+}
+
 /**
  * How `rules` split a tensor of this shape. Dims that `derived` holds got their size from an op (a slice, a window): they
  * stay unsplit where their axes do not divide it. `layout` names the rules in errors, where they are not those of `compute`.

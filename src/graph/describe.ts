@@ -46,7 +46,7 @@ export const describeOp: { readonly [K in keyof Attrs]: (attrs: Attrs[K]) => str
   threefry: () => 'threefry',
   ...describeControl,
   project: a => `result ${a.index} of`,
-  relayout: a => `relayout ${typeof a.to === 'string' ? `as ${a.to}` : JSON.stringify(a.to)}${a.keepsSums ? ', addends kept' : ''}`,
+  relayout: a => `relayout ${typeof a.to === 'string' ? `as ${a.to}` : JSON.stringify(a.to)}${a.keepsSums ? ', addends kept' : ''}${a.first === undefined ? '' : `, ${a.first} first`}`,
   named: a => `named "${a.name}"`,
   recompute: () => 'recompute',
   barrier: () => 'barrier',

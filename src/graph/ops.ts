@@ -39,8 +39,9 @@ export interface BasicAttrs {
   /**
    * The same numbers, laid out by these rules or by the layout of this name; it starts from `otherwise`, where that is given and nothing else is said. `parts`: what asks for it, and
    * how many parts it takes of some dims: what devices hold must be as many of them each. With `keepsSums` addends of which that layout splits no more are left addends.
+   * Where other dims have rules for the axes of `first`, they leave them to it.
    */
-  relayout: { readonly to: Layout | string; readonly otherwise?: string; readonly parts?: { readonly by: string; readonly of: { readonly [dim: string]: number } }; readonly keepsSums?: true }
+  relayout: { readonly to: Layout | string; readonly otherwise?: string; readonly parts?: { readonly by: string; readonly of: { readonly [dim: string]: number } }; readonly keepsSums?: true; readonly first?: string }
   stopGradient: Empty
   /** The same tensor, by a name that policies of recomputation know. */
   named: { readonly name: string }

@@ -43,15 +43,15 @@ export const routedQuantized = ({ experts, shared, ...others }: Routed<'layers'>
   ...(shared === undefined ? {} : { shared: { gate: quantize(shared.gate, d.embed, how), up: quantize(shared.up, d.embed, how), down: quantize(shared.down, d.sharedHidden, how) } }),
 })
 
-export interface Routing { readonly config: ExpertsConfig; readonly d: ExpertDims; readonly activation: Activation; readonly compute: DType; /** Whether nothing may be dropped, whatever the configuration says. */ readonly writing: boolean }
+export interface Routing { readonly config: ExpertsConfig; readonly d: ExpertDims; readonly activation: Activation; readonly compute: DType; /** Whether nothing may be dropped, whatever the configuration says. */ readonly writing: boolean; /** Dims along which usage is told apart. */ readonly apart: readonly string[] }
 /** What experts add to the stream, and how they were used. */
-export function routed(x: Tensor<string>, w: RoutedWeights<never>, { config: c, d, activation, compute, writing }: Routing): { readonly value: Tensor<string>; readonly usage: Usage } {
+export function routed(x: Tensor<string>, w: RoutedWeights<never>, { config: c, d, activation, compute, writing, apart }: Routing): { readonly value: Tensor<string>; readonly usage: Usage<string> } {
   const act = activations[activation] as (x: Tensor<string>) => Tensor<string>
   const tokens = x.shape.find(e => e.name === 'seq') as Dim
   const { experts, router, routerBias, shared, sharedGate } = w
   const { value, usage } = moe(x, { router, ...(routerBias === undefined ? {} : { bias: routerBias }), experts }, { ...d, tokens }, {
     router: { chosen: c.chosen, scores: c.scores, renormalised: c.renormalised, scale: c.scale, ...(c.within === undefined ? {} : { within: c.within }) },
-    capacity: writing || c.capacity === undefined ? 'dropless' : { factor: c.capacity }, groups: writing ? 1 : c.groups, activation: act,
+    capacity: writing || c.capacity === undefined ? 'dropless' : { factor: c.capacity }, groups: writing ? 1 : c.groups, activation: act, apart,
   })
   if (shared === undefined) return { value, usage }
   const product = (y: Tensor<string>, weight: Weight<'sharedHidden' | 'embed'>, over: string): Tensor<string> => loose(linear(y, weight as unknown as Weight<string>, over))
@@ -66,11 +66,11 @@ export type UsageOfLayers = { readonly [K in keyof Usage]: Tensor<string> }
 export function balance(c: Pick<ExpertsConfig, 'count' | 'chosen' | 'balance' | 'balanceOver' | 'zLoss'>, all: UsageOfLayers): { readonly loss: Scalar; readonly metrics: { readonly [name: string]: { readonly value: Scalar; readonly weight: Scalar } } } {
   const scalar = (x: AnyTensor): Scalar => tensor(x.node)
   const sum = (x: Tensor<string>, ...over: readonly string[]): Tensor<string> => loose(x.sum(...over))
-  const layers = all.tokens.shape[0]?.size ?? 1
+  const { name: over, size: layers }: Dim = all.tokens.shape[0] ?? { name: 'layers', size: 1 }
   const tokens = scalar(sum(all.tokens))
   const kinds: { readonly [K in ExpertsConfig['balanceOver']]: () => Scalar } = {
     batch: () => scalar(sum(sum(all.load.mul(all.shares), 'routes').div(all.tokens.maximum(1).square())).mul(c.count / layers)),
-    layers: () => balanceLoss({ tokens, load: tensor(sum(all.load, 'layers').node), shares: tensor(sum(all.shares, 'layers').node) }),
+    layers: () => balanceLoss({ tokens, load: tensor(sum(all.load, over).node), shares: tensor(sum(all.shares, over).node) }),
     groups: () => scalar(sum(all.grouped).div(sum(all.tokens).maximum(1))),
   }
   const [balanced, z] = [kinds[c.balanceOver](), zLoss({ tokens, z: scalar(sum(all.z)) })]

@@ -112,7 +112,7 @@ const schema = z.strictObject({
 }).superRefine((c, issues) => {
   const wrong = (path: string, message: string): void => { issues.addIssue({ code: 'custom', path: [path], message }) }
   checkInContext(c, wrong)
-  if (c.pipeline !== undefined && c.experts !== undefined) wrong('pipeline', 'leave it out where there are experts: what they balance is told of all layers together')
+  if (c.pipeline !== undefined && c.experts !== undefined && c.experts.dense > 0) wrong('experts', `dense is ${c.experts.dense}: give 0, or leave pipeline out, whose stages compute the same with every layer`)
   if (c.heads % (c.kvHeads ?? c.heads) !== 0) wrong('kvHeads', `give a number that divides heads, which is ${c.heads}`)
   for (const field of ['unturned', 'unwindowed'] as const) if (c[field].some(i => i >= c.layers)) wrong(field, `give layers from 0 to ${c.layers - 1}`)
   for (const field of ['rope', 'localRope'] as const) {

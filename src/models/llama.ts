@@ -10,16 +10,18 @@ import { input } from '../graph/input.ts'
 import { scan } from '../graph/scan.ts'
 import type { Outcome, Updates } from '../graph/outcome.ts'
 import { slice } from '../graph/rearrange.ts'
-import { iota, loose, tensor } from '../graph/tensor.ts'
+import { iota, loose, mapTree, tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
 import { attention, type Through } from '../nn/attention.ts'
 import { cacheInputs, reading, type CacheSize, type Fed, type KeyValues } from '../nn/cache.ts'
 import { rmsNorm } from '../nn/functional.ts'
+import type { Usage } from '../nn/moe/index.ts'
 import { linear } from '../nn/linear.ts'
 import { rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import { turned, type Angles } from '../nn/rotary.ts'
 import { softCapped } from '../nn/scores.ts'
 import { seeing, type Visibility } from '../nn/visible.ts'
+import { carriedUsage } from './carried-usage.ts'
 import { balance, biasAfter, routed, type RoutedWeights, type UsageOfLayers } from './experts.ts'
 import { gated, type GatedWeights } from './feed-forward.ts'
 import type { ExpertsConfig } from './experts-config.ts'
@@ -103,10 +105,10 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   const plus = (x: Stream, bias: Tensor<'embed'> | undefined): Stream => (bias === undefined ? x : x.add(bias.cast(compute)))
 
   /** How layers attend: to what stands in the window, or through a cache, which they carry along. */
-  interface Memory<C extends Tree> { readonly carried: C; readonly visible: (window: Scalar | number | undefined) => Visibility; readonly through: (layer: Scalar, carried: C, keys: Tensor<string>, values: Tensor<string>) => { readonly keys: Tensor<string>; readonly values: Tensor<string>; readonly carried: C }; readonly writing?: boolean }
+  interface Memory<C extends Tree> { readonly carried: C; readonly visible: (window: Scalar | number | undefined) => Visibility; readonly through: (layer: Scalar, carried: C, keys: Tensor<string>, values: Tensor<string>) => { readonly keys: Tensor<string>; readonly values: Tensor<string>; readonly carried: C }; readonly writing?: boolean; readonly apart?: readonly string[] }
   type State = { readonly x: Stream; readonly carried: Tree }
   /** What enters the layers, what each of them is given, and one of them. */
-  const walking = <C extends Tree>(p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined, { visible, through, writing = false }: Omit<Memory<C>, 'carried'>) => {
+  const walking = <C extends Tree>(p: LlamaWeights, { tokens, positions }: Inputs, key: Key | undefined, { visible, through, writing = false, apart = [] }: Omit<Memory<C>, 'carried'>) => {
     const embedded = (): Stream => {
       const rows = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
       return drop((c.embedScale === 1 ? rows : rows.mul(c.embedScale)).cast(compute), key, 0)
@@ -117,7 +119,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const same = windowOf(0) < c.seq ? windowOf(0) : undefined
     const fed = (x: Stream, w: LlamaBlockWeights<never>): { readonly value: Stream; readonly usage: Tree } => {
       if (!('router' in w) || c.experts === undefined) return { value: gated(x, w as GatedWeights<never>, d, c.activation, compute), usage: {} }
-      const { value, usage } = routed(loose(x), w as RoutedWeights<never>, { config: c.experts, d, activation: c.activation, compute, writing })
+      const { value, usage } = routed(loose(x), w as RoutedWeights<never>, { config: c.experts, d, activation: c.activation, compute, writing, apart })
       return { value: tensor(value.node), usage }
     }
     const stackedIn = ({ name, from, size }: ReturnType<typeof stagesOf>[number]): Tree => {
@@ -158,16 +160,27 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
       visible: window => seeing(d.seq, kvSeq, { ...(window === undefined ? {} : { window }), ...(segments === undefined ? {} : { segments }) }),
     }
   }
-  /** Of a pipeline what enters the layers, what they are given and what each does; whether there are experts is settled before. */
-  const piped = (p: LlamaWeights, given: Inputs, key: Key | undefined): { readonly embedded: () => Stream; readonly stacked: Tree; readonly step: (x: Stream, layer: unknown) => Stream } => {
-    const { embedded, stackedIn, step } = walking(p, given, key, inWindow(given))
-    return { embedded, stacked: { blocks: stagesOf(c).map(stackedIn) }, step: (x, layer) => step({ x, carried: {} }, (layer as { readonly blocks: readonly unknown[] }).blocks[0])[0].x }
+  /** What goes through a pipeline: the stream, and how its experts were used. */
+  type Piped = { readonly x: Stream; readonly used?: Tensor<string> }
+  const carrying = c.experts === undefined ? undefined : carriedUsage(c.experts.count, { name: 'layers', size: c.layers }, d.batch, sumsIn(compute))
+  /** Of a pipeline what enters the layers, what they are given and what each does. */
+  const piped = (p: LlamaWeights, given: Inputs, key: Key | undefined): { readonly entering: () => Piped; readonly stacked: Tree; readonly step: (x: Piped, layer: unknown) => Piped } => {
+    const { embedded, stackedIn, step } = walking(p, given, key, { ...inWindow(given), apart: [d.batch.name] })
+    return {
+      entering: () => ({ x: embedded(), ...(carrying === undefined ? {} : { used: carrying.none() }) }), stacked: { blocks: stagesOf(c).map(stackedIn) },
+      step: ({ x: before, used }, layer) => {
+        const [walked] = (layer as { readonly blocks: readonly { readonly own: { readonly index: Scalar } }[] }).blocks
+        const [{ x }, usage] = step({ x: before, carried: {} }, walked)
+        return { x, ...(carrying === undefined || used === undefined || walked === undefined ? {} : { used: carrying.written(used, usage as Usage<string>, walked.own.index) }) }
+      },
+    }
   }
+  const usedIn = ({ used }: Piped): Tree => (carrying === undefined || used === undefined ? {} : carrying.of(used))
   const walked = (p: LlamaWeights, unordered: Inputs, key: Key | undefined): { readonly states: Stream; readonly usage: Tree } => {
     const given = order.inputs(unordered)
     if (c.pipeline === undefined) return walk(p, given, key, inWindow(given))
-    const { embedded, stacked, step } = piped(p, given, key)
-    return { states: entering(layers.through(embedded(), stacked, step), p.norm), usage: {} }
+    const { entering: begin, stacked, step } = piped(p, given, key)
+    return { states: entering(layers.through(begin(), stacked, step).x, p.norm), usage: {} }
   }
   const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
     const made: Tensor<string> = loose(x).dot(weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute), d.embed.name)
@@ -202,8 +215,13 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     loss: (p, { targets, ...given }, key) => {
       const drawn = c.dropout > 0 || c.attentionDropout > 0 ? key : undefined
       if (c.pipeline !== undefined) {
-        const { embedded, stacked, step } = piped(p, order.inputs(given), drawn)
-        return layers.loss(embedded, stacked, step, { targets: order.targets(targets) }, (x, { targets }) => nextTokenLoss(logitsOf(entering(x, p.norm), p), d.vocab, targets, { masked, training: key !== undefined }))
+        const { entering: begin, stacked, step } = piped(p, order.inputs(given), drawn)
+        const { updates, ...outcome } = layers.loss(begin, stacked, step, { targets: order.targets(targets) }, (out, { targets }) => {
+          const outcome = nextTokenLoss(logitsOf(entering(out.x, p.norm), p), d.vocab, targets, { masked, training: key !== undefined })
+          return c.experts === undefined ? outcome : balanced(c.experts, outcome, usedIn(out) as UsageOfLayers, key !== undefined)
+        })
+        // In the loss all stages have it, and none may lie as layers do.
+        return updates === undefined ? outcome : { ...outcome, updates: mapTree(updates, u => layers.resting(loose(u))) }
       }
       const { states, usage } = walked(p, given, drawn)
       const outcome = nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), { masked, training: key !== undefined })

@@ -8,7 +8,7 @@ import { iota, leavesOf } from '../graph/tensor.ts'
 import type { Tensor, Tree, Without } from '../graph/types.ts'
 import type { PipelineSchedule } from './model.ts'
 import { numbersAlong } from '../nn/numbers.ts'
-import { areLayers, idleShare, inLayers, inPlaces, pipeline, pipelineLoss, placesOf, planOf, type Pipelined, type Places } from '../parallel/index.ts'
+import { areLayers, idleShare, inLayers, inPlaces, intoPlaces, pipeline, pipelineLoss, placesOf, planOf, type Pipelined, type Places } from '../parallel/index.ts'
 
 /** How a model's layers go through a pipeline; a recipe's layout says on which axis `stage` and `layers` lie. */
 export interface PipelineConfig extends Pipelined {
@@ -54,6 +54,8 @@ export interface Layers {
   readonly index: Tensor<L>
   /** A number of each layer, i32; undefined where all have the same. */
   readonly differing: (of: (layer: number) => number) => Tensor<L> | undefined
+  /** What is told of each layer in their order, along a dim of its own, as parameters of layers rest: along `layers`, in places where those have some. */
+  readonly resting: (told: Tensor<string>) => Tensor<string>
   /** One layer after another, with something carried along. */
   readonly walk: <X extends Tree, W extends Tree>(x: X, stacked: W, step: Step<X, W>) => X
   /** The same in a pipeline, where there is one and its microbatches divide the batch: then numbers may be told of few rows, too. */
@@ -81,6 +83,7 @@ export function layersOf(config: MayPipeline, over: Dim<L>): Layers {
   const numbers = (of: (layer: number) => number): Tensor<L> => numbersAlong(over, Array.from({ length: over.size }, (_, i) => of(places === undefined ? i : places[i] ?? 0)), 'i32')
   return {
     walk, through,
+    resting: told => intoPlaces(told, hiddenName(over.name, 'all'), places, over.name),
     index: places === undefined ? iota(over) : numbers(i => i),
     differing: of => (Array.from({ length: layers }, (_, i) => of(i)).every(v => v === of(0)) ? undefined : numbers(of)),
     loss: (enter, stacked, step, given, loss) => (how === undefined ? loss(walk(enter(), stacked, step), given) : pipelineLoss(over, enter, stacked, step, given, loss, { ...how, ...placing })),

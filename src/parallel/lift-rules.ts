@@ -51,12 +51,15 @@ function cond(n: Node<'cond'>, c: Lifting): Results {
   const { yes, no } = n.attrs
   const [predicate, ...given] = c.each(n.inputs)
   if (predicate === undefined) return []
-  if (c.isLifted(predicate)) {
-    const [a = [], b = []] = [yes, no].map(branch => c.within(new Map<Node, Node>(branch.inputs.map((p, i) => [p, given[i] ?? p]))).each(branch.outputs))
-    return a.map((y, i) => where(loose(tensor(broadcastTo(predicate, [c.stage, ...shapeOf(y).filter(d => d.name !== c.stage.name)]))), loose(tensor(c.spread(y))), loose(tensor(c.spread(b[i] ?? y)))).node)
-  }
   const params = c.params(yes.inputs, i => given[i] !== undefined && c.isLifted(given[i]))
   const [a = [], b = []] = [yes, no].map(branch => c.within(new Map<Node, Node>(branch.inputs.map((p, i) => [p, params[i] ?? p]))).each(branch.outputs))
+  if (c.isLifted(predicate)) {
+    // Stages choose each for itself; what none of a device's stages asks for it does not compute. A predicate that has dims chooses along them in the branch already.
+    const others = b.map(c.spread)
+    const chosen = shapeOf(operand(n, 0)).length > 0 ? a.map(c.spread)
+      : a.map((y, i) => where(loose(tensor(broadcastTo(predicate, [c.stage, ...shapeOf(y).filter(d => d.name !== c.stage.name)]))), loose(tensor(c.spread(y))), loose(tensor(others[i] ?? y))).node)
+    return condNodes(predicate, params, given, chosen, others)
+  }
   const either = a.map((y, i) => c.isLifted(y) || c.isLifted(b[i] ?? y))
   const same = (branch: readonly Node[]): Node[] => branch.map((y, i) => (either[i] === true ? c.spread(y) : y))
   return condNodes(predicate, params, given, same(a), same(b))

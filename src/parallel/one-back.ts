@@ -4,8 +4,6 @@
  */
 import { hiddenName, type Dim } from '../core/dim.ts'
 import { isFloat, type DType } from '../core/dtype.ts'
-import { DimError } from '../core/errors.ts'
-import { userSite } from '../core/site.ts'
 import { keeper, type Remat } from '../autodiff/policy.ts'
 import { pullback } from '../autodiff/pullback.ts'
 import { residuals } from '../autodiff/residuals.ts'
@@ -31,10 +29,10 @@ const floats = (nodes: readonly Node[]): Node[] => nodes.filter(n => isFloat(dty
 const applied = (outputs: readonly Node[], values: ReadonlyMap<Node, Node>): Node[] => rewrite(outputs, reachable(outputs), new Map(values))
 const sumOf = (n: Node): T => zeros(shapeOf(n), sumsIn(dtypeOf(n)))
 const isWeight = (n: Node): boolean => n.op === 'input' && n.attrs.role === 'params'
-/** A microbatch's gradient added to the sum of all; that of a weight where sums of gradients lie, as `accumulate` has it. */
-const added = (sum: T, more: Node, of: Node): T => {
+/** A microbatch's gradient added to the sum of all; that of a weight where sums of gradients lie, as `accumulate` has it, but for what would lie where its stages do. */
+const added = (sum: T, more: Node, of: Node, stage?: string): T => {
   const wide = cotangentIn(more, sum.dtype)
-  return sum.add(t(isWeight(of) ? make('relayout', [wide], { to: 'gradients', keepsSums: true }) : wide))
+  return sum.add(t(isWeight(of) ? make('relayout', [wide], { to: 'gradients', keepsSums: true, ...(stage === undefined ? {} : { first: stage }) }) : wide))
 }
 
 export interface LossOptions extends PipelineOptions {
@@ -90,8 +88,18 @@ function stageOf(works: Works, outside: readonly Node[], remat: Remat): Stage {
 }
 
 /** The loss of a microbatch, as the last stage computes it: sums of losses and of metrics by their weights, and the cotangents of that sum. */
-interface Ended { readonly sums: readonly T[]; readonly x: readonly (Node | undefined)[]; readonly outside: readonly (Node | undefined)[] }
-interface Last { /** The weight of the whole batch, if it is known before. Cotangents are those of the mean then, else of the sum by weights. */ readonly total: Scalar | undefined; readonly outside: readonly Node[]; readonly names: readonly string[]; readonly dtypes: readonly DType[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
+interface Ended { readonly sums: readonly T[]; readonly updates: readonly T[]; readonly x: readonly (Node | undefined)[]; readonly outside: readonly (Node | undefined)[] }
+interface Last { /** The sum of the microbatches' weights, if it is known before. Cotangents are those of the mean then, else of the sum by weights. */ readonly total: Scalar | undefined; readonly outside: readonly Node[]; readonly names: readonly string[]; /** New values of parameters, by their paths, as they are summed. */ readonly updates: readonly { readonly path: string; readonly like: AnyTensor }[]; readonly dtypes: readonly DType[]; readonly at: (made: readonly T[], given: readonly T[], outside: readonly T[]) => Ended }
+
+/** The sum of a weight over the microbatches, which may be another than the whole batch's: that of a loss which says none is 1 of each. Undefined where it is made of what comes out of the blocks. */
+function totalOf(works: Works, weight: Node | undefined, ys: readonly Node[], gs: readonly Node<'input'>[], given: readonly AnyTensor[]): Scalar | undefined {
+  const { micro, whole, plan: { microbatches } } = works
+  if (weight === undefined || reachable([weight]).some(n => ys.includes(n))) return undefined
+  const cuts = given.map(leaf => { const cut = leaf.shape.some(d => d.name === whole.name) ? cutBatch(leaf, works) : undefined; return cut === undefined ? leaf.node : broadcastTo(cut.node, [micro, ...cut.shape.filter(d => d.name !== micro.name)]) })
+  const [found] = lifted(gs, [weight], cuts, { stage: micro }, n => n)
+  const all = t(found ?? weight)
+  return (all.shape.length === 0 ? all.mul(microbatches) : loose(all.sum(micro.name))) as AnyScalar
+}
 
 /** All stages compute a loss, as all do the same at a tick; that of the last counts. */
 function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, loss: (x: X, given: B) => Outcome, remat: Remat): Last {
@@ -99,19 +107,18 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
   const small = (like: { readonly shape: readonly Dim[]; readonly dtype: T['dtype'] }, name: string): Node<'input'> => stand(name, { shape: like.shape.map(d => (d.name === whole.name ? part : d)), dtype: like.dtype })
   const ys = leavesOf(x).map(l => small(l.leaf, `y.${l.path}`))
   const gs = leavesOf(given).map(l => small(l.leaf, l.path))
-  const { loss: found, metrics, updates } = settled(loss(rebuildTree(x, ys.map(t)), rebuildTree(given, gs.map(t))))
-  if (updates !== undefined) throw new DimError({ code: 'pipeline-updates', what: 'pipelineLoss: the loss of a microbatch gives new values of parameters', fix: 'compute them outside of the pipeline', at: userSite() })
+  const { loss: found, metrics, updates = {} } = settled(loss(rebuildTree(x, ys.map(t)), rebuildTree(given, gs.map(t))))
   const names = Object.keys(metrics)
   const means = [found, ...Object.values(metrics)]
-  const outputs = means.flatMap(m => [loose(m.value).cast(sumsIn(m.value.dtype)), loose(m.weight)].map(y => y.node))
+  const kept = Object.entries(updates).map(([path, u]) => ({ path, like: loose(u).cast(isFloat(u.dtype) ? sumsIn(u.dtype) : 'f32') }))
+  const scalars = means.flatMap(m => [loose(m.value).cast(sumsIn(m.value.dtype)), loose(m.weight)].map(y => y.node))
+  const outputs = [...scalars, ...kept.map(u => u.like.node)]
   const outside = floats(closeOver([...ys, ...gs], outputs).captures)
   const keep = keeper(remat, outputs)
-  // What counts in the whole batch, where that does not follow from what comes out of the blocks: then cotangents have the size that they have without a pipeline, and halves are rounded alike.
-  const wholes = leavesOf(x).map(l => stand(`y.${l.path}`, { shape: l.leaf.shape, dtype: l.leaf.dtype }))
-  const all = settled(loss(rebuildTree(x, wholes.map(t)), given)).loss.weight
-  const total = reachable([all.node]).some(n => wholes.some(w => w === n)) ? undefined : all
+  // What counts in all microbatches, where that does not follow from what comes out of the blocks: then cotangents have the size that they have without a pipeline, and halves are rounded alike.
+  const total = totalOf(works, scalars[1], ys, gs, leavesOf(given).map(l => l.leaf))
   return {
-    outside, names, total, dtypes: outputs.map(dtypeOf),
+    outside, names, total, updates: kept, dtypes: scalars.map(dtypeOf),
     at: (made, given, values) => {
       const here = works.stage.equal(stage.size - 1)
       const wrt = [...made.map(y => stand('made', y)), ...outside.map(c => stand('outside', t(c)))]
@@ -131,7 +138,8 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
         // Not multiplied where nothing counts: a mean of nothing may be any number there.
         return [single(choose(here.and(w.equal(0).not()), v.mul(w.cast(v.dtype)), 0), stage.name), single(choose(here, w, 0), stage.name)]
       })
-      return { sums, x: cotangents.slice(0, made.length), outside: cotangents.slice(made.length) }
+      const own = kept.map((_, i) => single(choose(here, t(all[scalars.length + i] ?? here.node), 0), stage.name))
+      return { sums, updates: own, x: cotangents.slice(0, made.length), outside: cotangents.slice(made.length) }
     },
   }
 }
@@ -237,7 +245,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   const stackedLeaves = leavesOf(stacked).map(l => l.leaf.node)
   const start: Sums = { layers: works.layers.map(w => sumOf(w.node)), outside: outside.map(sumOf) }
   const plus = (sums: Sums, found: { readonly layers: readonly (Node | undefined)[]; readonly outside: ReadonlyMap<Node, readonly (Node | undefined)[]> }): Sums => ({
-    layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d, stackedLeaves[i] ?? d) }),
+    layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d, stackedLeaves[i] ?? d, stage.name) }),
     outside: sums.outside.map((s, i) => (found.outside.get(outside[i] ?? s.node) ?? []).reduce((sum, d) => (d === undefined ? sum : added(sum, d, outside[i] ?? d)), s)),
   })
   const byNode = (...lists: readonly (readonly [readonly Node[], readonly (Node | undefined)[]])[]): ReadonlyMap<Node, readonly (Node | undefined)[]> =>
@@ -257,11 +265,12 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     ;({ arrived, rings } = state as unknown as { readonly arrived: readonly T[]; readonly rings: readonly T[] })
   }
 
-  type State = { readonly arrived: readonly T[]; readonly rings: readonly T[]; readonly slopes: readonly T[]; readonly sums: Sums; readonly means: readonly T[] }
+  type State = { readonly arrived: readonly T[]; readonly rings: readonly T[]; readonly slopes: readonly T[]; readonly sums: Sums; readonly means: readonly T[]; readonly updates: readonly T[] }
   const cuts = leavesOf(given).map(({ leaf }) => (leaf.shape.some(d => d.name === whole.name) ? walked(cutBatch(leaf, works), micro, through, 0) : undefined))
   const slopes = leaves.map(l => noSlope(l, works))
   const means = last.dtypes.map(dtype => zeros([], sumsIn(dtype)))
-  const [middle, fedBack] = scan(through, { arrived, rings, slopes, sums: start, means } as unknown as Tree, {
+  const updates = last.updates.map(({ like }) => zeros(like.shape, like.dtype))
+  const [middle, fedBack] = scan(through, { arrived, rings, slopes, sums: start, means, updates } as unknown as Tree, {
     fed: fed.map(f => walked(f, ticks, through, p - 1)), given: cuts.filter(c => c !== undefined), tick: iota(through),
   } as Tree, (carry, now) => {
     const state = carry as unknown as State
@@ -274,7 +283,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     const given_ = state.slopes.map((g, k) => { const d = ended.x[k]; return choose(place.equal(p - 1), d === undefined ? zeros(g.shape, g.dtype) : t(cotangentIn(d, g.dtype)), g) })
     const found = back(given_, next.rings, tick)
     const sums = plus(state.sums, { layers: found.layers, outside: byNode([inBlocks, found.outside], [last.outside, ended.outside], [first?.outside ?? [], found.begun]) })
-    return [{ arrived: next.arrived, rings: next.rings, slopes: found.arrived, sums, means: state.means.map((m, k) => m.add((ended.sums[k] ?? m).cast(m.dtype))) } as unknown as Tree, found.fed as Tree] as const
+    return [{ arrived: next.arrived, rings: next.rings, slopes: found.arrived, sums, means: state.means.map((m, k) => m.add((ended.sums[k] ?? m).cast(m.dtype))), updates: state.updates.map((u, k) => u.add(ended.updates[k] ?? u)) } as unknown as Tree, found.fed as Tree] as const
   })
   const state = middle as unknown as State
   let ends: { readonly sums: Sums; readonly fed: readonly T[] } | undefined
@@ -322,7 +331,9 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     const [s, w] = [state.means[2 * i + 2], state.means[2 * i + 3]] as const
     return [name, { value: overWeight((s ?? sum) as AnyScalar, (w ?? weight) as AnyScalar), weight: (w ?? weight) as AnyScalar }]
   }))
-  return { loss: t(value) as AnyScalar, weight: weight as AnyScalar, ...(last.names.length === 0 ? {} : { metrics }) }
+  // Of microbatches their mean, as `accumulate` has it.
+  const moved = Object.fromEntries(last.updates.map(({ path }, i) => [path, (state.updates[i] ?? sum).mul(1 / microbatches)]))
+  return { ...(last.updates.length === 0 ? {} : { updates: moved }), loss: t(value) as AnyScalar, weight: weight as AnyScalar, ...(last.names.length === 0 ? {} : { metrics }) }
 }
 
 const placedBack = (placedAt: Node, leaf: Node, g: Node): Node => pullback([placedAt], [g], [leaf], () => true)[0] ?? g

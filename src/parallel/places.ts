@@ -95,6 +95,10 @@ export const inLayers = <X extends Tree>(tree: X, over: string, places: Places, 
   return mapTree(tree, x => (x.shape.some(d => d.name === over) ? picked(loose(x), over, layers, to) : x))
 }
 
+/** Of what lies in the layers' order, along a dim of its own, the places, along another; in their order where they are undefined. */
+export const intoPlaces = (x: Tensor<string>, over: string, places: Places | undefined, to: string): Tensor<string> =>
+  (places === undefined ? tensor(make('rename', [x.node], { from: over, to })) : picked(x, over, places, to))
+
 /** First values of layers in places: those that the layers would have without. */
 export const inPlaces = (init: Initialiser, over: string, places: Places): Initialiser => {
   // What is one number everywhere takes no key, and an empty place is in no sum.

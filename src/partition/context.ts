@@ -1,6 +1,6 @@
 /** Values laid out over the mesh, and what the rules of all ops share while one graph is partitioned. */
 import type { Dim } from '../core/dim.ts'
-import { shardingOf, type Layout, type Layouts, type Sharding } from '../core/layout.ts'
+import { leavingTo, shardingOf, type Layout, type Layouts, type Sharding } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { rulesOf } from '../core/named-layouts.ts'
 import { interner, type Make, type Node } from '../graph/node.ts'
@@ -37,7 +37,7 @@ export interface Context {
   /** Those that seemed less so. */
   readonly tempted: Set<string>
   /** How a layout, `compute` unless said, splits a shape. */
-  readonly target: (shape: readonly Dim[], layout?: string | Layout) => Sharding
+  readonly target: (shape: readonly Dim[], layout?: string | Layout, first?: string) => Sharding
   /** The walk over a graph itself, for the bodies of loops and choices: the values of some nodes, given those of the inputs. */
   readonly partitionNodes: (roots: readonly Node[], given: ReadonlyMap<Node, Value>) => Value[]
 }
@@ -51,8 +51,9 @@ export function newContext(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => bo
     byName.set(name, found)
     return found
   }
-  const target = (shape: readonly Dim[], layout: string | Layout = 'compute'): Sharding =>
-    shardingOf(typeof layout === 'string' ? rules(layout) : layout, mesh, shape, 'relayout', undefined, derived)
+  const leaving = (first: string | undefined, all: Layout): Layout => (first === undefined ? all : leavingTo(first, all))
+  const target = (shape: readonly Dim[], layout: string | Layout = 'compute', first?: string): Sharding =>
+    shardingOf(leaving(first, typeof layout === 'string' ? rules(layout) : layout), mesh, shape, 'relayout', undefined, derived)
   const c: Context = { mesh, make: interner(localInfer, () => undefined), reduced, atRest, tempted: new Set(), target, partitionNodes: (roots, given) => walk(roots, given, c) }
   return c
 }

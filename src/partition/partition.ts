@@ -2,7 +2,7 @@
 import { formatShape, isHidden, names, type Dim } from '../core/dim.ts'
 import { LayoutError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
-import { checkLayout, localShape, shardingOf, type Layouts, type Sharding } from '../core/layout.ts'
+import { checkLayout, leavingTo, localShape, shardingOf, type Layouts, type Sharding } from '../core/layout.ts'
 import { formatMesh, partsOf, type Mesh } from '../core/mesh.ts'
 import { checkLayouts, isRole, layoutNames, rulesOf } from '../core/named-layouts.ts'
 import { didYouMean } from '../core/nearest.ts'
@@ -112,9 +112,9 @@ export function checkGraph(graph: Graph, mesh: Mesh, given: Layouts, dims: reado
     const what = n.op === 'input' ? n.attrs.name : n.op
     for (const r of n.results) shardingOf(compute, mesh, r.shape, what, n.site, derived)
     if (n.op === 'relayout') {
-      const { to } = n.attrs
+      const { to, first } = n.attrs
       if (typeof to === 'string') {
-        const sharding = shardingOf(rulesOf(layouts, to, n.site), mesh, shapeOf(n), n.attrs.parts?.by ?? what, n.site, derived, to)
+        const sharding = shardingOf(first === undefined ? rulesOf(layouts, to, n.site) : leavingTo(first, rulesOf(layouts, to, n.site)), mesh, shapeOf(n), n.attrs.parts?.by ?? what, n.site, derived, to)
         checkParts(n, sharding, mesh)
       } else {
         checkLayout(to, mesh, names(shapeOf(n)), { what, owner: 'the tensor', at: n.site })

@@ -4,6 +4,7 @@
  */
 import { dims, initialisers, input, param, type Dim, type Tensor } from '../../src/engine/index.ts'
 import { convNet } from '../../src/models/conv-net.ts'
+import { expertsSchema, type ExpertsConfig } from '../../src/models/experts-config.ts'
 import { gpt, llama, llamaSchema, type GptConfig, type LlamaConfig, type PipelineConfig } from '../../src/models/index.ts'
 import type { AnyModel } from '../../src/models/model.ts'
 import { conv, crossEntropy } from '../../src/nn/index.ts'
@@ -81,7 +82,12 @@ const llamaSubject = (more: Partial<LlamaConfig>): Subject => ({
   build: precision => llama({ ...llamaSchema.parse({ vocab: 64, seq: 16, layers: 4, embed: 32, heads: 4, kvHeads: 2, headDim: 8, hidden: 96 }), ...more } as LlamaConfig, batch, precision) as unknown as AnyModel,
   data: step => windows(step, batch, transformer.seq, transformer.vocab),
 })
-const experts = llamaSubject({ experts: llamaSchema.parse({ vocab: 64, seq: 16, layers: 4, embed: 32, heads: 4, kvHeads: 2, headDim: 8, hidden: 96, experts: { count: 4, chosen: 2, hidden: 32, shared: 32, balance: 0.01 } }).experts })
+const ofExperts = (more: Partial<ExpertsConfig> = {}): Partial<LlamaConfig> => ({ experts: expertsSchema.parse({ count: 4, chosen: 2, hidden: 32, shared: 32, balance: 0.01, ...more }) })
+const experts = llamaSubject(ofExperts())
+/** What is balanced of each window by itself is the same of a microbatch; so are an expert's places. */
+const placed = ofExperts({ balanceOver: 'groups', capacity: 1.25, zLoss: 0.001, biasRate: 0.001 })
+const alone = llamaSubject(placed)
+const expertsIn = (pipeline: PipelineConfig, more = ofExperts()): Subject => ({ ...llamaSubject({ ...more, pipeline }), places: placesOf(transformer.layers, pipeline) })
 const shared = llamaSubject({ context: { form: 'zigzag', blocks: 2 } })
 
 const tensor = { heads: 'model', hidden: 'model', vocab: 'model' }
@@ -129,6 +135,8 @@ export const forms: { readonly [name: string]: Form } = {
   },
   'pipeline: GPipe × tensor × data, bf16': { mesh: { data: 2, model: 2, stage: 2 }, layout: { ...both, ...onStages }, compute: 'bf16', subject: piped({ stages: 2, microbatches: 4 }), against: { subject: plain } },
   'pipeline: 1F1B × tensor × data, bf16': { mesh: { data: 2, model: 2, stage: 2 }, layout: { ...both, ...onStages }, compute: 'bf16', subject: piped({ stages: 2, microbatches: 4, schedule: '1f1b' }), against: { subject: plain } },
+  'pipeline: GPipe × experts × data': { mesh: { data: 2, expert: 2, stage: 2 }, layout: { batch: ['data', 'expert'], ...onStages }, params: { experts: 'expert' }, subject: expertsIn({ stages: 2, microbatches: 4 }), against: { subject: experts } },
+  'pipeline: 1F1B × experts × data, capacity': { mesh: { data: 2, expert: 2, stage: 2 }, layout: { batch: ['data', 'expert'], ...onStages }, params: { experts: 'expert' }, subject: expertsIn({ stages: 2, microbatches: 4, schedule: '1f1b' }, placed), against: { subject: alone } },
   'images by height': { mesh: { tall: 4 }, layout: { height: 'tall' }, subject: images },
   'images by height and width': { mesh: { tall: 2, wide: 2 }, layout: { height: 'tall', width: 'wide' }, subject: images },
   'images by height × data × features': { mesh: { data: 2, tall: 2, model: 2 }, layout: { batch: 'data', height: 'tall', features: 'model', hidden: 'model' }, subject: images },

@@ -10,32 +10,34 @@ import { logsumexp } from '../functional.ts'
 import type { Scores } from './routing.ts'
 
 type T = Tensor<string>
-/** Of one layer, of all tokens that count, in f32 (of f64 f64). */
-export type Usage = {
-  readonly tokens: Scalar
+/** Of one layer, of all tokens that count, in f32 (of f64 f64); along dims `D`, where it is told of each of their elements apart. */
+export type Usage<D extends string = never> = {
+  readonly tokens: Tensor<D>
   /** Tokens that chose each expert, with or without a place there; it has no gradient. */
-  readonly load: Tensor<'routes'>
+  readonly load: Tensor<D | 'routes'>
   /** The sum of the tokens' scores, made to sum to 1. */
-  readonly shares: Tensor<'routes'>
+  readonly shares: Tensor<D | 'routes'>
   /** Of each group of tokens its balance loss, times its tokens, summed. */
-  readonly grouped: Scalar
+  readonly grouped: Tensor<D>
   /** Σ (log Σ exp logits)². */
-  readonly z: Scalar
+  readonly z: Tensor<D>
   /** Choices that found no place. */
-  readonly dropped: Scalar
+  readonly dropped: Tensor<D>
 }
 
-/** `experts` of choices, or none that counts: … token chosen; `counts`: … token. `placed` is how many have a place. */
-export function usageOf({ logits, shares }: Scores, load: T, counts: T, token: Dim, routes: Dim, dropped: T): Usage {
+/** `load`: … routes, `counts`: … token, `dropped`: … routes or a number. Summed over all dims but `apart`. */
+export function usageOf<D extends string>({ logits, shares }: Scores, load: T, counts: T, token: Dim, routes: Dim, dropped: T, apart: readonly D[]): Usage<D> {
   const those = (x: T): T => loose(where(counts, x, 0))
-  const scalar = (x: AnyTensor): Scalar => tensor(loose(x).sum().node)
+  const kept: readonly string[] = apart
+  const without = (x: AnyTensor, ...own: readonly string[]): T => { const over = x.shape.map(d => d.name).filter(name => !kept.includes(name) && !own.includes(name)); return over.length === 0 ? loose(x) : loose(x).sum(...over) }
+  const total = (x: AnyTensor): Tensor<D> => tensor(without(x).node)
   const wide = logits.dtype
   const [share, many] = [loose(those(shares).sum(token.name)), loose(counts.cast(wide).sum(token.name)).stopGradient()]
   const loads = load.cast(wide).stopGradient()
-  const over = (x: T): Tensor<'routes'> => tensor(x.shape.length === 1 ? x.node : x.sum(...x.shape.filter(d => d.name !== routes.name).map(d => d.name)).node)
+  const over = (x: T): Tensor<D | 'routes'> => tensor(without(x, routes.name).node)
   // Of a group of n tokens: n · E · Σ load / n · share / n.
   const own = loose(loads.mul(share).sum(routes.name)).mul(routes.size).div(many.maximum(1))
-  return { tokens: scalar(many), load: over(loads), shares: over(share), grouped: scalar(own), z: scalar(those(loose(logsumexp(logits, routes.name as string)).square())), dropped: scalar(dropped.cast(wide)).stopGradient() }
+  return { tokens: total(many), load: over(loads), shares: over(share), grouped: total(own), z: total(those(loose(logsumexp(logits, routes.name as string)).square())), dropped: total(dropped.cast(wide)).stopGradient() }
 }
 
 /** How many of each group's tokens chose an expert: … routes. */

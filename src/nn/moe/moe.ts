@@ -1,7 +1,7 @@
 /** Layers of experts (Shazeer et al. 2017): each token goes to a few of many feed-forward nets. */
 import { hiddenName, type Dim } from '../../core/dim.ts'
 import { userSite } from '../../core/site.ts'
-import { cond } from '../../graph/cond.ts'
+import { cond, whereAny } from '../../graph/cond.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
 import { uniform } from '../../graph/random.ts'
 import { scan } from '../../graph/scan.ts'
@@ -12,15 +12,15 @@ import { returned, sent, type Between } from './dispatch.ts'
 import { chosenByExperts } from './expert-choice.ts'
 import { answered } from './feed.ts'
 import { along, filledWith } from './loosely.ts'
-import { checkMoe, slotsOf, type MoeDims, type MoeOptions, type MoeWeights } from './options.ts'
+import { checkMoe, slotsOf, type Apart, type MoeDims, type MoeOptions, type MoeWeights } from './options.ts'
 import { contents, placeOf, placesOf, type Places } from './places.ts'
 import { choices, scored, type Choices } from './routing.ts'
 
 type T = Tensor<string>
-export type Moe<D extends string> = {
+export type Moe<D extends string, A extends string = never> = {
   /** Of each token the answers of its experts, by their gates: x's dims. */
   readonly value: Tensor<D>
-  readonly usage: Usage
+  readonly usage: Usage<A>
 }
 /** Of a turn of a dropless layer, against what each expert has where all have as many. */
 const roomy = 1.25
@@ -31,10 +31,10 @@ const roomy = 1.25
  * back by an all-to-all each, and so do their gradients. Without drops a token's answer does not hang on any other token.
  * @throws DimError for options that no layer can have, and dims that are missing
  */
-export function moe<D extends string>(x: Tensor<D>, weights: MoeWeights, d: MoeDims, options: MoeOptions): Moe<D> {
+export function moe<D extends string, const A extends string = never>(x: Tensor<D>, weights: MoeWeights, d: MoeDims, options: MoeOptions & Apart<A>): Moe<D, A> {
   for (const dim of [d.tokens, d.embed]) dimIn(x.shape, dim.name, 'moe', userSite())
-  checkMoe(d, options)
-  const { router, capacity = 'dropless', groups = 1, counts, jitter } = options
+  checkMoe(d, options, x.shape)
+  const { router, capacity = 'dropless', groups = 1, counts, jitter, apart = [] } = options
   const { tokens, routes } = d
   const token: Dim = { name: hiddenName(tokens.name, 'token'), size: tokens.size / groups }
   // The groups keep the tokens' name, so that what splits a line splits it between them.
@@ -52,7 +52,7 @@ export function moe<D extends string>(x: Tensor<D>, weights: MoeWeights, d: MoeD
 
   if (router.by === 'experts' && capacity !== 'dropless') {
     const { value, load, unasked } = chosenByExperts(grouped, scores, feed, { token, routes, slots: slotsOf(capacity, token.size, d, router), counts: mask })
-    return { value: whole(value), usage: usageOf(scores, load, counted, token, routes, unasked) }
+    return { value: whole(value), usage: usageOf(scores, load, counted, token, routes, unasked, apart) }
   }
   const all = choices(scores, weights.bias, d, router)
   const chosen: Choices = mask === undefined ? all : { ...all, experts: where(mask, all.experts, routes.size) }
@@ -64,18 +64,19 @@ export function moe<D extends string>(x: Tensor<D>, weights: MoeWeights, d: MoeD
     return returned(feed(sent(grouped, between)), chosen.gates, between)
   }
   const load = loadOf(chosen.experts, chosen.chosen, token, routes)
-  const dropped = capacity === 'dropless' ? filledWith(0, [], 'i32') : load.sub(slots.size).maximum(0)
-  return { value: whole(capacity === 'dropless' ? inTurns(turn, places, slots, token) : turn(0)), usage: usageOf(scores, load, counted, token, routes, dropped) }
+  const dropped = capacity === 'dropless' ? filledWith(0, load.shape, 'i32') : load.sub(slots.size).maximum(0)
+  return { value: whole(capacity === 'dropless' ? inTurns(turn, places, slots, token, apart) : turn(0)), usage: usageOf(scores, load, counted, token, routes, dropped, apart) }
 }
 
+const needed = (p: T, yes: () => T, no: () => T): T => (p.shape.length === 0 ? cond(tensor(p.node), yes, no) : whereAny(p, yes, no))
 /** As many turns as the busiest expert of all groups needs, known when the program runs: what is left of them is not computed. */
-function inTurns(turn: (from: Scalar | number) => T, { count }: Places, slots: Dim, token: Dim): T {
+function inTurns(turn: (from: Scalar | number) => T, { count }: Places, slots: Dim, token: Dim, apart: readonly string[]): T {
   const first = turn(0)
   const more: Dim = { name: hiddenName(slots.name, 'turns'), size: Math.ceil(token.size / slots.size) - 1 }
   if (more.size === 0) return first
-  const busiest: Scalar = tensor(count.max().node)
+  const busiest = count.max(...count.shape.map(e => e.name).filter(name => !apart.includes(name)))
   const from = iota(more).add(1).mul(slots.size)
   const [all] = scan(more as Dim<'turns'>, first, { from: from as unknown as Tensor<'turns'> }, (sum: T, { from: at }) =>
-    [sum.add(cond(busiest.greater(at), () => turn(at), () => filledWith(0, first.shape, first.dtype))), {}] as const)
+    [sum.add(needed(busiest.greater(at as unknown as T), () => turn(at), () => filledWith(0, first.shape, first.dtype))), {}] as const)
   return loose(all)
 }

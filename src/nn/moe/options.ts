@@ -41,6 +41,8 @@ export interface MoeOptions {
   /** Bools along dims of the tokens: those that are false (padding) go to no expert and count nowhere. */
   readonly counts?: Tensor<string>
 }
+/** Dims of x, other than those of tokens and `embed`, along which nothing is joined: `usage` is told of each of their elements by itself. As the batch's in the blocks of a pipeline, which see a part of it. */
+export interface Apart<A extends string> { readonly apart?: readonly A[] }
 
 /** Weights of experts beside one another; `gate` where units are gated: activation(gate x) · up x, else activation(up x). */
 export type ExpertWeights = { readonly gate?: LinearWeight<'experts' | 'expertHidden' | 'embed'>; readonly up: LinearWeight<'experts' | 'expertHidden' | 'embed'>; readonly down: LinearWeight<'experts' | 'expertHidden' | 'embed'> }
@@ -54,7 +56,7 @@ export type MoeWeights = {
 export type MoeDims = { readonly [N in 'embed' | 'experts' | 'expertHidden' | 'routes']: Dim<N> } & { /** The dim along which tokens of a line lie. */ readonly tokens: Dim }
 
 /** @throws DimError for what no layer of experts can have */
-export function checkMoe({ experts, routes, tokens }: MoeDims, { router, capacity, groups = 1, jitter }: MoeOptions): void {
+export function checkMoe({ experts, routes, tokens, embed }: MoeDims, { router, capacity, groups = 1, jitter, apart = [] }: MoeOptions & Apart<string>, lines: readonly Dim[]): void {
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `moe: ${what}`, details: { experts: String(experts.size) }, fix, at: userSite() })
   const count = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 1
   const { chosen, within, by } = router
@@ -63,6 +65,8 @@ export function checkMoe({ experts, routes, tokens }: MoeDims, { router, capacit
   if (router.scale !== undefined && !Number.isFinite(router.scale)) throw wrong(`router.scale is ${shown(router.scale)}`, 'give a number')
   if (jitter !== undefined && !(jitter.amount > 0 && jitter.amount < 1)) throw wrong(`jitter.amount is ${shown(jitter.amount)}`, 'give a share above 0 and below 1, or no jitter')
   if (!count(groups) || tokens.size % groups !== 0) throw wrong(`groups is ${shown(groups)}, and there are ${tokens.size} tokens along "${tokens.name}"`, 'give a number that divides them')
+  const joined = apart.find(name => name === tokens.name || name === embed.name || !lines.some(e => e.name === name))
+  if (joined !== undefined) throw wrong(`apart has ${shown(joined)}`, `name dims of x that are neither "${tokens.name}" nor "${embed.name}"`)
   if (typeof capacity === 'object') {
     if ('factor' in capacity && !(capacity.factor > 0 && capacity.factor < Infinity)) throw wrong(`capacity.factor is ${shown(capacity.factor)}`, 'give a number above 0, such as 1.25')
     if ('slots' in capacity && !count(capacity.slots)) throw wrong(`capacity.slots is ${shown(capacity.slots)}`, 'give a whole number of at least 1')

@@ -54,7 +54,7 @@ export const basic: Partitioners<BasicAttrs> = {
   relayout: (n, values, c) => {
     const to = n.attrs.to
     const v = at(values, 0)
-    const moved = (n.attrs.keepsSums ? relayoutAddends : relayout)(c, v, c.target(v.shape, to))
+    const moved = (n.attrs.keepsSums ? relayoutAddends : relayout)(c, v, c.target(v.shape, to, n.attrs.first))
     return [{ ...moved, shape: v.shape }]
   },
   named: (_, values) => [at(values, 0)],

@@ -53,6 +53,18 @@ test('groups of a line have places of their own, as lines have', () => {
   expect(relativeError(whole, b)).toBeGreaterThan(1e-3)
 })
 
+test.each(['dropless', { slots: 2 }] as const)('told apart along the batch, use is that of each line: %j', capacity => {
+  const [whole, lines] = [moe(loose(x), unbiased, moeDims, options({ chosen: 2 }, capacity)), moe(loose(x), unbiased, moeDims, { ...options({ chosen: 2 }, capacity), apart: ['batch'] })]
+  const summed = leavesOf(lines.usage).map(({ leaf }) => loose(leaf).sum('batch'))
+  const values = valuesOf([whole.value, ...leavesOf(whole.usage).map(l => loose(l.leaf)), lines.value, ...summed], operands)
+  values.slice(0, values.length / 2).forEach((v, i) => { expect(relativeError(values[values.length / 2 + i] ?? [], v)).toBeLessThan(1e-12) })
+  expect(lines.usage.load.shape.map(e => e.name).sort()).toEqual(['batch', 'routes'])
+  expect(valuesOf([lines.usage.tokens], operands)).toEqual([[8, 8]])
+})
+test('what is joined cannot be told apart', () => {
+  for (const name of ['seq', 'embed', 'nothing']) expect(() => moe(loose(x), unbiased, moeDims, { ...options({ chosen: 2 }), apart: [name] })).toThrow(`moe: apart has "${name}"`)
+})
+
 test('groups of experts: only the best groups are open', () => {
   for (const by of ['best', 'bestTwo'] as const) {
     const { value } = moe(loose(x), unbiased, moeDims, options({ chosen: 2, within: { groups: 2, chosen: 1, by } }))
