@@ -38,6 +38,6 @@ test('memory is respected, and what fits in no layout says by how much', () => {
   const least = Math.min(...found.candidates.map(c => c.predicted.peakBytes))
   const tight = { ...machine, memory: { bytes: least * 1.05, reserved: 0 } }
   for (const c of findLayout(run, { devices: 2, machine: tight }).candidates) expect(c.predicted.peakBytes).toBeLessThanOrEqual(least * 1.05)
-  const none = { ...machine, memory: { bytes: 50_000, reserved: 0 } }
+  const none = { ...machine, memory: { bytes: 5_000, reserved: 0 } }
   expect(() => findLayout(run, { devices: 2, machine: none })).toThrow(/does-not-fit.*fits on 2 devices of cpu-25gbe in no layout: the least takes .* GB of each, .* more than/s)
 })
