@@ -27,13 +27,15 @@ export interface OptionsGiven {
   readonly weights: readonly Weight[]
   /** Dims that loops walk over: to split them gathers all of what is walked over. */
   readonly walked: ReadonlySet<string>
+  /** Dims that products have. */
+  readonly multiplied: ReadonlySet<string>
 }
 
 /** Ways for weights to rest in parts that are worth a try: those that split most bytes. */
 const mostRests = 2
 
 /** Everything that an axis of this size may do. */
-export function optionsFor(size: number, { tensors, dims, names, weights, walked }: OptionsGiven): Option[] {
+export function optionsFor(size: number, { tensors, dims, names, weights, walked, multiplied }: OptionsGiven): Option[] {
   // Each turn of a loop needs its part of what it walks over on every device.
   const divisible = dims.filter(d => d.size % size === 0 && !walked.has(d.name)).map(d => d.name)
   const conflicts = conflictsOf(tensors.asked, divisible, ['compute'])
@@ -43,7 +45,10 @@ export function optionsFor(size: number, { tensors, dims, names, weights, walked
   const covered = (set: Dims): number => weights.filter(w => w.shape.some(d => set.includes(d.name))).reduce((n, w) => n + bytesOf(w), 0)
   const rests = maximalSets(inWeights, atRest).map(set => ({ set, bytes: covered(set) })).sort((a, b) => b.bytes - a.bytes || (a.set.join() < b.set.join() ? -1 : 1))
   const found: Option[] = []
-  for (const compute of [[], ...maximalSets(divisible, conflicts)]) {
+  // What stacks weights and is in no product, as a pipeline's layers are, shortens nothing: it joins a set or not.
+  const working = divisible.filter(d => multiplied.has(d))
+  const sets = [...maximalSets(divisible, conflicts), ...(working.length < divisible.length ? maximalSets(working, conflicts) : [])]
+  for (const compute of [[], ...new Map(sets.map(set => [set.join(), set])).values()]) {
     const whole = weights.filter(w => !w.shape.some(d => compute.includes(d.name))).reduce((n, w) => n + bytesOf(w), 0)
     const fits = (set: Dims): boolean => set.every(d => !compute.includes(d) && compute.every(e => atRest.get(d)?.has(e) !== true))
     // What computation splits anyway need not be split at rest.

@@ -24,6 +24,8 @@ export interface Reference {
   readonly lying: readonly Lying[]
   /** Dims that loops walk over. */
   readonly walked: ReadonlySet<string>
+  /** Dims that operands and results of products have: others only stack weights. */
+  readonly multiplied: ReadonlySet<string>
 }
 
 /** The layout that a kernel's values lie by: what only the optimizer has, its slots do. */
@@ -33,10 +35,18 @@ function layoutsIn(local: LocalBody): (n: LocalNode) => string {
   return n => (slots.has(n) ? 'state' : 'compute')
 }
 
-/** Tensors that look like a parameter, its gradient or its slot. */
+/**
+ * Tensors that look like a parameter, its gradient or its slot; or, of what no example has a part in, like one layer of a stack of them, or a stage's: at the peak there is one of each layer where a
+ * pipeline's layers are not a loop, and each lies as parameters rest.
+ */
 const weightLike = (graph: Graph): ((dims: readonly string[]) => boolean) => {
-  const all = new Set(graph.inputs.filter(n => n.attrs.role === 'params').map(n => names(shapeOf(n)).sort().join()))
-  return dims => all.has([...dims].sort().join())
+  const weights = [...new Map(graph.inputs.filter(n => n.attrs.role === 'params').map(n => [names(shapeOf(n)).sort().join(), names(shapeOf(n))])).values()]
+  const ofBatch = new Set(graph.inputs.filter(n => n.attrs.role === 'compute').flatMap(n => names(shapeOf(n))))
+  return dims => weights.some(w => {
+    const shared = dims.filter(d => w.includes(d)).length
+    const [more, fewer] = [dims.length - shared, w.length - shared]
+    return (more === 0 && fewer === 0) || (shared >= 2 && more <= 1 && fewer <= 1 && !dims.some(d => ofBatch.has(d)))
+  })
 }
 
 /** `donations` as the step will have them. */
@@ -67,6 +77,7 @@ export function referenceOf(graph: Graph, donations: (local: LocalGraph) => Read
     // Ops of loops and choices are the same in both languages.
     runs: new Map([...runsOf(graph as unknown as LocalBody, n => (n.op === 'dot' ? 1 : 0))].map(([body, times]) => [body.outputs as unknown as readonly Node[], times])),
     walked: new Set(allNodes(graph.outputs).flatMap(n => (n.op === 'scan' && !isHidden(n.attrs.over.name) && n.attrs.xs > 0 && bodiesOf(n).length > 0 ? [n.attrs.over.name] : []))),
+    multiplied: new Set(allNodes(graph.outputs).flatMap(n => (n.op === 'dot' || n.op === 'conv' ? [n, ...n.inputs].flatMap(x => names(shapeOf(x))) : []))),
   }
 }
 

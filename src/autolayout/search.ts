@@ -62,10 +62,18 @@ const mostAxes = 3
 /** Choices for an axis of one size that go on into combinations, and combinations that are priced. */
 const mostOptions = 8
 const mostPriced = 80
+/** Of those that seem too large, how many are priced all the same, and how many are asked whether they fit in another variant. */
+const [mostLarge, mostAsked] = [8, 200]
 /** Layouts that are tried in other variants, and improved a rule at a time. */
 const carriedOn = 3
 
 interface Choice { readonly axis: string; readonly size: number; readonly option: Option }
+interface Combination { readonly choices: readonly Choice[]; readonly bound: number; readonly bytes: number }
+/** An axis that does nothing, or what another one does, is none. */
+const redundant = (choices: readonly Choice[]): boolean => {
+  const keys = choices.map(c => optionKey(c.option))
+  return keys.includes(optionKey(idle)) || new Set(keys).size < keys.length
+}
 interface Single { readonly option: Option; readonly cost: Tabled; readonly resting: number }
 const axisNames = ['x', 'y', 'z', 'w', 'v', 'u'] as const
 
@@ -116,8 +124,16 @@ class Searcher<V> {
       return { placed, cost: tables.price(laid, layouts, placed) }
     })
     const [best] = priced.sort((a, b) => a.cost.ms - b.cost.ms)
-    return best === undefined ? undefined : { variant: this.variant, mesh: best.placed, layouts, cost: best.cost, bytes: restingBytes(this.reference, layouts, mesh) + lyingBytes(this.reference, layouts, mesh) }
+    return best === undefined ? undefined : { variant: this.variant, mesh: best.placed, layouts, cost: best.cost, bytes: this.bytesOf(layouts, mesh) }
   }
+
+  /** What a layout would have in memory at the peak, near enough; undefined where it is none. This takes no table. */
+  bytes(choices: readonly Choice[]): number | undefined {
+    const layouts = layoutsFor(choices, this.given.uses)
+    const mesh = meshOf(Object.fromEntries(choices.map(c => [c.axis, c.size])))
+    return this.wrong(layouts, mesh) === undefined ? this.bytesOf(layouts, mesh) : undefined
+  }
+  private bytesOf(layouts: Layouts, mesh: Mesh): number { return restingBytes(this.reference, layouts, mesh) + lyingBytes(this.reference, layouts, mesh) }
 
   /** Why a layout cannot be. */
   wrong(layouts: Layouts, mesh: Mesh): string | undefined { return this.tensors.wrong(layouts, mesh) ?? this.variant.refuses(layouts, mesh) }
@@ -125,18 +141,24 @@ class Searcher<V> {
   /** What an axis of this size may do, with pins or without: what is quick or holds little, alone. */
   singles(size: number, axis: string | undefined): Single[] {
     const { pins = {}, dims, uses } = this.given
-    const { graph, walked } = this.reference
+    const { graph, walked, multiplied } = this.reference
     const weights = graph.inputs.filter(n => n.attrs.role === 'params').map(n => ({ shape: shapeOf(n), dtype: dtypeOf(n) }))
-    const all = optionsFor(size, { tensors: this.tensors, dims, names: Object.keys(uses ?? {}), weights, walked })
+    const all = optionsFor(size, { tensors: this.tensors, dims, names: Object.keys(uses ?? {}), weights, walked, multiplied })
     const must = axis === undefined ? idle : pinnedOption(pins, axis)
     const pinned = axis === undefined ? [] : [must, ...all.map((o): Option => ({ ...o, compute: [...new Set([...must.compute, ...o.compute])], params: pins.params === undefined ? o.params : must.params, state: pins.state === undefined ? o.state : must.state }))]
     const kept = new Map([...all, ...pinned].filter(o => keepsPins(pins, axis, o)).map(o => [optionKey(o), o]))
     const rest = this.given.devices / size
-    const found = [...kept.values()].flatMap((option): Single[] => {
+    const priced = (option: Option): Single[] => {
       const own = { axis: 'x', size, option }
       const c = this.candidate(rest === 1 || this.given.mesh !== undefined ? [own] : [own, { axis: 'y', size: rest, option: idle }])
       return c === undefined ? [] : [{ option, cost: c.cost, resting: restingBytes(this.reference, c.layouts, c.mesh) }]
-    }).sort((a, b) => a.cost.ms - b.cost.ms)
+    }
+    const byMs = (a: Single, b: Single): number => a.cost.ms - b.cost.ms
+    const places = (o: Option): boolean => Object.keys(o.named).length > 0
+    const plain = [...kept.values()].filter(o => !places(o)).flatMap(priced).sort(byMs)
+    // Places that the model names are tried of what is quick without: of what is slow they would not make the quickest.
+    const leading = new Set(plain.slice(0, mostOptions).map(s => optionKey(s.option)))
+    const found = [...plain, ...[...kept.values()].filter(o => places(o) && leading.has(optionKey({ ...o, named: {} }))).flatMap(priced)].sort(byMs)
     const front = found.filter(s => !found.some(o => o !== s && o.cost.ms <= s.cost.ms && o.resting < s.resting))
     return [...new Set([...front, ...found])].slice(0, Math.max(mostOptions, front.length))
   }
@@ -146,10 +168,13 @@ class Searcher<V> {
 function combined(sizes: readonly { readonly axis: string; readonly size: number; readonly pinned: string | undefined }[], singles: (size: number, pinned: string | undefined) => readonly Single[], devices: number): { readonly choices: Choice[]; readonly bound: number }[] {
   const share = (ms: number, size: number): number => ms * size / devices
   let all: { choices: Choice[]; sent: number; computed: number }[] = [{ choices: [], sent: 0, computed: 0 }]
-  for (const { axis, size, pinned } of sizes) {
+  for (const [at, { axis, size, pinned }] of sizes.entries()) {
+    const free = sizes.slice(0, at).flatMap((s, i) => (s.pinned === undefined ? [i] : []))
     all = all.flatMap(({ choices, sent, computed }) => singles(size, pinned).flatMap(({ option, cost }) => {
       // Two axes that do the same are one.
       if (pinned === undefined && choices.some(c => optionKey(c.option) === optionKey(option))) return []
+      // Of two free axes of one size, which does what is a matter of their names.
+      if (pinned === undefined && free.some(i => sizes[i]?.size === size && optionKey(choices[i]?.option ?? idle) > optionKey(option))) return []
       return [{ choices: [...choices, { axis, size, option }], sent: sent + share(cost.collectiveMs, size), computed: Math.max(computed, share(cost.productMs + cost.memoryMs, size)) }]
     }))
   }
@@ -176,25 +201,39 @@ export function searchLayouts<V>(given: SearchGiven<V>): Searched<V> {
   if (first === undefined) throw new Error('there is nothing to search')
   const base = new Searcher(first, given)
   checkPins(pins, { tensors: base.tensors, dims: given.dims.map(d => d.name), devices, mesh: given.mesh, uses: given.uses })
-  const found = searchIn(base, given)
+  const combinations = combinationsIn(base, given)
+  // Where nothing fits in the first, combinations are those that fit in the next one in which any does.
+  const least = [...combinations].sort((a, b) => a.bytes - b.bytes).slice(0, mostAsked)
+  const fitsIn = (searcher: Searcher<V>): boolean => least.some(({ choices }) => (searcher.bytes(choices) ?? Infinity) <= memory)
+  let lead = base
+  for (const [i, variant] of (fitsIn(base) ? [] : others).entries()) {
+    onProgress({ what: 'ways to run the step in which anything fits', done: i, total: others.length })
+    const other = new Searcher(variant, given)
+    if (!fitsIn(other)) continue
+    lead = other
+    break
+  }
+  const found = searchIn(lead, given, combinations, c => (lead === base ? c.bytes : lead.bytes(c.choices)))
   const best = (list: readonly Candidate<V>[]): Candidate<V>[] => [...list].sort(byTime(memory))
   let all = best(found.map(f => f.candidate))
   const carried = [...new Map([...best(found.map(f => f.candidate)).slice(0, carriedOn), ...[...found.map(f => f.candidate)].sort((a, b) => a.cost.ms - b.cost.ms).slice(0, carriedOn)].map(c => [c, found.find(f => f.candidate === c)?.choices ?? []]))]
-  let priced = base.evaluated
-  others.forEach((variant, i) => {
+  let priced = base.evaluated + (lead === base ? 0 : lead.evaluated)
+  for (const [i, variant] of variants.filter(v => v !== lead.variant).entries()) {
     onProgress({ what: 'other ways to run the step', done: i, total: others.length })
-    if (!variant.worth(all.filter(c => c.bytes <= memory).map(c => c.variant.of))) return
-    const searcher = new Searcher(variant, given)
+    if (!variant.worth(all.filter(c => c.bytes <= memory).map(c => c.variant.of))) continue
+    const searcher = variant === first ? base : new Searcher(variant, given)
+    const before = searcher.evaluated
     all = best([...all, ...carried.flatMap(([, choices]) => searcher.candidate(choices) ?? [])])
-    priced += searcher.evaluated
-  })
+    priced += searcher.evaluated - before
+  }
   return { candidates: all, obvious: obviousOf(base, given), priced }
 }
 
 interface Found<V> { readonly candidate: Candidate<V>; readonly choices: readonly Choice[] }
 
-function searchIn<V>(searcher: Searcher<V>, given: SearchGiven<V>): Found<V>[] {
-  const { devices, mesh: fixed, memory, pins = {}, onProgress = () => {} } = given
+/** Every combination that is a layout, the least bound first. */
+function combinationsIn<V>(searcher: Searcher<V>, given: SearchGiven<V>): Combination[] {
+  const { devices, mesh: fixed, pins = {}, onProgress = () => {} } = given
   const known = new Map<string, Single[]>()
   const singles = (size: number, pinned: string | undefined): Single[] => {
     const key = `${size} ${pinned ?? ''}`
@@ -210,26 +249,41 @@ function searchIn<V>(searcher: Searcher<V>, given: SearchGiven<V>): Found<V>[] {
         const ways = named.length === 0 ? [[]] : distinct(orders(axes).map(o => o.slice(0, named.length)))
         return ways.map(way => axes.map(a => { const at = way.findIndex(w => w.axis === a.axis); return { ...a, axis: named[at] ?? a.axis, pinned: at < 0 ? undefined : named[at] } }))
       })
-  const combinations = meshes.flatMap((sizes, i) => {
+  return meshes.flatMap((sizes, i) => {
     onProgress({ what: 'axes alone', done: i, total: meshes.length })
-    return combined(sizes, singles, devices)
+    return combined(sizes, singles, devices).flatMap(({ choices, bound }): Combination[] => {
+      if (fixed === undefined && redundant(choices)) return []
+      const bytes = searcher.bytes(choices)
+      return bytes === undefined ? [] : [{ choices, bound, bytes }]
+    })
   }).sort((a, b) => a.bound - b.bound)
+}
+
+function searchIn<V>(searcher: Searcher<V>, given: SearchGiven<V>, combinations: readonly Combination[], bytesOf: (c: Combination) => number | undefined): Found<V>[] {
+  const { mesh: fixed, memory, pins = {}, onProgress = () => {} } = given
+  const named = pinnedAxes(pins)
   const found = new Map<string, Found<V>>()
   const add = (choices: readonly Choice[]): Candidate<V> | undefined => {
-    // An axis that does nothing, or what another one does, is none.
-    const keys = choices.map(c => optionKey(c.option))
-    if (fixed === undefined && (keys.includes(optionKey(idle)) || new Set(keys).size < keys.length)) return undefined
+    if (fixed === undefined && redundant(choices)) return undefined
     const candidate = searcher.candidate(choices)
     if (candidate !== undefined) found.set(choices.map(c => `${c.axis}=${c.size} ${optionKey(c.option)}`).join(' | '), { candidate, choices })
     return candidate
   }
   const worst = (): number => [...found.values()].map(f => f.candidate).filter(c => c.bytes <= memory).map(c => c.cost.ms).sort((a, b) => a - b)[9] ?? Infinity
   let limit = Infinity
-  for (const [i, { choices, bound }] of combinations.slice(0, mostPriced).entries()) {
-    if (i % 20 === 0) { onProgress({ what: 'combinations', done: i, total: Math.min(mostPriced, combinations.length) }); limit = worst() }
-    if (bound > limit) break
-    add(choices)
+  const large: Combination[] = []
+  let tried = 0
+  for (const c of combinations) {
+    if (c.bound > limit || tried === mostPriced) break
+    const bytes = bytesOf(c)
+    if (bytes === undefined) continue
+    if (bytes > memory) { large.push({ ...c, bytes }); continue }
+    if (tried % 20 === 0) { onProgress({ what: 'combinations', done: tried, total: mostPriced }); limit = worst() }
+    tried++
+    add(c.choices)
   }
+  // What seems too large may fit once less of it is kept, or be what comes nearest.
+  for (const { choices } of [...large.slice(0, mostLarge), ...[...large].sort((a, b) => a.bytes - b.bytes).slice(0, mostLarge)]) add(choices)
   // Rules that the largest sets have and the best layout has not, one at a time.
   for (let round = 0; round < 3; round++) {
     const [lead, ...more] = [...found.values()].sort((a, b) => byTime(memory)(a.candidate, b.candidate)).slice(0, 2)

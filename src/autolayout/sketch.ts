@@ -79,6 +79,9 @@ export class Sketcher {
   /** The sketch of layouts that are legal. `atRest`: see `partition`. */
   sketch(layouts: Layouts, atRest: ReadonlySet<string> = new Set()): Sketch { return new Walk(this, layouts, atRest).all() }
 
+  /** Drops the ways through bodies, which other layouts hardly take again and which would fill the memory; what rules gave stays. */
+  forget(): void { this.walked.clear() }
+
   order(roots: readonly Node[]): Order {
     const known = this.orders.get(roots)
     if (known !== undefined) return known

@@ -64,6 +64,7 @@ export class Tables {
   /** What layouts make of the program. What rests is moved, or met where it rests, as `partition` decides. */
   lay(layouts: Layouts): Laid {
     const named = withNames(layouts, this.nodes)
+    this.sketcher.forget()
     let [best, atRest] = [this.tried(named, new Set()), new Set<string>()]
     const tried = new Set<string>()
     for (;;) {

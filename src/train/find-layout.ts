@@ -91,8 +91,8 @@ const plain = (rules: LayoutFrom | undefined): Rules => Object.fromEntries(Objec
 const bytesText = (bytes: number): string => `${(bytes / 1e9).toPrecision(3)} GB`
 const msText = (ms: number): string => `${ms.toPrecision(3)} ms`
 
-/** How many are planned whole: until ten fit, and at most so many. */
-const [wanted, most] = [10, 16]
+/** How many are planned whole: until ten fit, and at most so many; more where none has fitted. */
+const [wanted, most, mostInVain] = [10, 12, 24]
 
 /**
  * Finds how to lay a run on so many devices of a machine: over every factoring of them into axes, rules for every dim, what rests in parts, what is computed again, and microbatches, under the
@@ -110,9 +110,9 @@ export function findLayout(run: Run, options: FindLayoutOptions): LayoutSearch {
   const given = { devices, machine, dims: Object.values(model.dims), uses: model.layouts, pins, memory, onProgress, mesh: fixed, variants }
   const { candidates, obvious, priced } = searchLayouts(given)
   const planned: { readonly candidate: Candidate<Way>; readonly whole: Whole }[] = []
-  let left = most
   for (const candidate of candidates) {
-    if (left-- === 0 || planned.filter(p => p.whole.memory.peak <= memory).length === wanted) break
+    const fit = planned.filter(p => p.whole.memory.peak <= memory).length
+    if (fit === wanted || planned.length >= (fit === 0 ? mostInVain : most)) break
     onProgress({ what: 'whole plans', done: planned.length, total: wanted })
     planned.push({ candidate, whole: planWhole(candidate, candidate.variant.of.graph(), given.dims, machine) })
   }

@@ -6,8 +6,8 @@ import { adamwCosine, defineRun, findLayout, knownMachine, laidAs, planRun } fro
 
 const machine = knownMachine('cpu-25gbe')
 const run = defineRun({
-  name: 'small', batch: 8, steps: 1, data: textData({ files: ['novel.txt'] }), optimizer: adamwCosine({ rate: 1e-3 }), mesh: { batch: 1, model: 1 }, layout: { batch: 'batch' },
-  model: gptModel({ vocab: 64, seq: 16, layers: 2, embed: 32, heads: 4, headDim: 8, hidden: 64, dropout: 0 }),
+  name: 'small', batch: 2, steps: 1, data: textData({ files: ['novel.txt'] }), optimizer: adamwCosine({ rate: 1e-3 }), mesh: { batch: 1, model: 1 }, layout: { batch: 'batch' },
+  model: gptModel({ vocab: 32, seq: 8, layers: 1, embed: 16, heads: 2, headDim: 8, hidden: 32, dropout: 0 }),
 })
 const found = findLayout(run, { devices: 2, machine })
 
@@ -38,6 +38,6 @@ test('memory is respected, and what fits in no layout says by how much', () => {
   const least = Math.min(...found.candidates.map(c => c.predicted.peakBytes))
   const tight = { ...machine, memory: { bytes: least * 1.05, reserved: 0 } }
   for (const c of findLayout(run, { devices: 2, machine: tight }).candidates) expect(c.predicted.peakBytes).toBeLessThanOrEqual(least * 1.05)
-  const none = { ...machine, memory: { bytes: 50_000, reserved: 0 } }
+  const none = { ...machine, memory: { bytes: 5_000, reserved: 0 } }
   expect(() => findLayout(run, { devices: 2, machine: none })).toThrow(/does-not-fit.*fits on 2 devices of cpu-25gbe in no layout: the least takes .* GB of each, .* more than/s)
 })

@@ -10,7 +10,7 @@ import { runsOf } from '../../src/cost/turns.ts'
 import { graphOf, type Tree } from '../../src/engine/index.ts'
 import type { Node } from '../../src/graph/node.ts'
 import { knownMachine } from '../../src/machine/read.ts'
-import { gptModel } from '../../src/models/index.ts'
+import { gptModel, llamaModel } from '../../src/models/index.ts'
 import { collectives, type Collective } from '../../src/partition/collectives.ts'
 import type { LocalBody } from '../../src/partition/local.ts'
 import { checkGraph, partition } from '../../src/partition/partition.ts'
@@ -20,8 +20,11 @@ import { adamwCosine } from '../../src/train/index.ts'
 const inFull = { params: 'f32', compute: 'f32' } as const
 const models = {
   gpt: gptModel({ vocab: 64, seq: 16, layers: 2, embed: 32, heads: 4, headDim: 8, hidden: 64 }).build({ batch: 8, precision: inFull }),
+  llama: llamaModel({ vocab: 64, seq: 16, layers: 2, embed: 32, heads: 8, kvHeads: 4, headDim: 8, hidden: 64 }).build({ batch: 8, precision: inFull }),
 }
 const machine = knownMachine('cpu-25gbe')
+/** Of each model. */
+const count = 30
 const meshes = [{ a: 4 }, { a: 2, b: 2 }, { a: 4, b: 2 }].map(m => meshOf(m) as Mesh)
 
 /** The same numbers on every machine. */
@@ -42,7 +45,7 @@ function bytesBy(found: readonly Collective[]): { readonly [kind: string]: numbe
 const inAll = (found: readonly Collective[]): number => found.reduce((n, c) => n + c.bytes * c.count, 0)
 
 for (const [name, built] of Object.entries(models)) {
-  test(`forty layouts of ${name}, drawn at random, have in tables what they have in plans`, () => {
+  test(`${count} layouts of ${name}, drawn at random, have in tables what they have in plans`, () => {
     const model = built as unknown as { readonly params: Tree; readonly batch: Tree; readonly dims: { readonly [d: string]: { readonly name: string; readonly size: number } }; readonly layouts?: { readonly [n: string]: string } } & Parameters<typeof trainStep>[0]
     const config = { seed: 0, remat: 'all-but-contractions', optimizer: adamwCosine({ rate: 1e-3 }).build({ steps: 1 }) } as const
     const args: [TrainState<Tree>, Tree] = [stateOf(model, config), model.batch]
@@ -55,7 +58,7 @@ for (const [name, built] of Object.entries(models)) {
     const random = drawn(7)
     const names = dims.map(d => d.name)
     let [seen, equal] = [0, 0]
-    while (seen < 40) {
+    while (seen < count) {
       const mesh = meshes[random(meshes.length)]
       if (mesh === undefined) throw new Error('no mesh')
       const rules = (most: number): { [dim: string]: string[] } => {
@@ -79,9 +82,9 @@ for (const [name, built] of Object.entries(models)) {
       expect([what, found.productMs]).toEqual([what, expect.closeTo(time.productMs, 6)])
       const sent = collectives(local)
       // Where a loop computes again what it relays out off the rules, a collective may be kept that the plan repeats, or the other way round.
-      expect([what, Math.abs(inAll(found.collectives) / Math.max(1, inAll(sent)) - 1) < 0.15]).toEqual([what, true])
+      expect([what, Math.abs(inAll(found.collectives) - inAll(sent)) <= 0.15 * inAll(sent)]).toEqual([what, true])
       if (JSON.stringify(bytesBy(found.collectives)) === JSON.stringify(bytesBy(sent))) equal++
     }
-    expect(equal).toBeGreaterThanOrEqual(34)
+    expect(equal).toBeGreaterThanOrEqual(count - 2)
   })
 }
