@@ -47,7 +47,7 @@ test('random programs call every function of the language', () => {
   expect(Object.keys(registry).filter(name => !called.has(name))).toEqual([])
   // What gives values, runs programs or talks about them, and what is called with every program.
   const others = ['DataError', 'DimError', 'FileError', 'LayoutError', 'MeshworkError', 'PluginError', 'UsageError', 'MeshArray', 'collectives', 'compile', 'decaysOf', 'dim', 'dims', 'fold', 'full', 'initialise', 'initialisers', 'input', 'iota', 'keyOf', 'layout',
-    'mapTree', 'mesh', 'openBackend', 'param', 'place', 'plan', 'print', 'printLocal', 'slot', 'totals', 'zipTrees', 'causalAttention', 'freezeParams', 'seeing', 'areLayers', 'drawSchedule', 'idleShare', 'inLayers', 'inPlaces', 'placesOf', 'planOf', 'ticksOf']
+    'mapTree', 'mesh', 'openBackend', 'param', 'place', 'plan', 'print', 'printLocal', 'slot', 'totals', 'zipTrees', 'causalAttention', 'freezeParams', 'seeing', 'areLayers', 'drawSchedule', 'idleShare', 'inLayers', 'inPlaces', 'intoPlaces', 'placesOf', 'planOf', 'ticksOf']
   const functions = [...Object.keys(language), ...Object.keys(nn), ...Object.keys(parallel)].filter(name => !others.includes(name))
   expect(functions.filter(name => !(name in registry))).toEqual([])
   expect(others.filter(name => !(name in language) && !(name in nn) && !(name in parallel) && !(name in engine))).toEqual([])

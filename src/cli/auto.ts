@@ -25,7 +25,7 @@ export function asksForSearch({ auto, mesh, layout, batch, model, devices }: Fla
   const searches = auto === true || mesh === 'auto' || asked(layout)
   if (!searches && devices !== undefined) throw flagError('--devices says of how many devices a mesh is searched, and nothing is searched', 'add --mesh auto --layout auto, or leave it out')
   for (const [flag, given] of [['--batch', batch], ['--model', model]] as const) {
-    if (searches && given !== undefined) throw flagError(`${flag} says how large an axis is, and a search is to find it`, 'leave this flag out, or give all axes with their sizes and search for the rest: --mesh and --layout auto')
+    if (searches && given !== undefined) throw flagError(`${flag} says how large an axis is, and a search is to find it`, 'leave this flag out: axes and their sizes are found')
   }
   return searches
 }
