@@ -432,7 +432,7 @@ describe('what a fix proposes is accepted', () => {
     if (args.includes('--help')) return [...args]
     if (command === 'plugins' && !args.includes('simulate')) return [...args.filter(a => !a.startsWith('--')), '--help']
     // What a shell would do: expand a pattern, and put a text into the pipe.
-    return (command === 'plugins' ? train('--plugin', 'simulate') : args).map(arg => arg.replace(/\/\*\.txt$/, '/one.txt').replace(/^\/dev\/stdin$/, '$F/text.txt'))
+    return (command === 'plugins' ? train('--plugin', 'simulate') : args).map((arg, i, all) => (all[i - 1] === '--svg' ? '$F/cwd/drawn.svg' : arg)).map(arg => arg.replace(/\/\*\.txt$/, '/one.txt').replace(/^\/dev\/stdin$/, '$F/text.txt'))
   }
 
   for (const { name, args } of cases) {
