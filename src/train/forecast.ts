@@ -5,17 +5,10 @@ import type { PlannedRun } from './planned.ts'
 import { modelOf, type Run } from './run.ts'
 
 /** A prediction; all of it is plain data. */
-export interface Forecast {
+export interface Forecast extends Omit<StepTime, 'parts'> {
   readonly machine: string
   readonly devices: number
   readonly hosts: number
-  readonly stepMs: number
-  readonly productMs: number
-  readonly memoryMs: number
-  /** Of collectives in all, and of those that computation waits for. */
-  readonly collectiveMs: number
-  readonly waitedMs: number
-  readonly overheadMs: number
   /** Which share of the step the stages of a pipeline are idle; it is in the other figures, as time in which what nobody needs is computed. */
   readonly idle: number
   /** Of one device at the most, and what it has for a program. */
@@ -43,6 +36,7 @@ export const memoryFor = ({ memory }: Machine, onHost: number): number => Math.m
 export function forecast(run: Run, planned: PlannedRun, machine: Machine, price: number | null = machine.pricePerHour): { readonly predicted: Forecast; readonly time: StepTime } {
   const { plan, step, flops } = planned
   const time = stepTime(step.local, machine)
+  const { parts: _, ...times } = time
   const model = modelOf(run)
   const seconds = time.stepMs / 1000
   const peak = machine.peak[run.precision.compute]
@@ -53,8 +47,8 @@ export function forecast(run: Run, planned: PlannedRun, machine: Machine, price:
   return {
     time,
     predicted: {
-      machine: machine.name, devices: plan.devices, hosts: Math.ceil(plan.devices / machine.devicesPerHost), stepMs: time.stepMs, productMs: time.productMs, memoryMs: time.memoryMs, collectiveMs: time.collectiveMs, waitedMs: time.waitedMs,
-      overheadMs: time.overheadMs, idle: plan.pipeline?.idle ?? 0, peakBytes: plan.perDevice.peakBytes, memoryBytes, fits: plan.perDevice.peakBytes <= memoryBytes, utilisation: share(flops), hardwareUtilisation: share(plan.perDevice.flops * plan.devices),
+      machine: machine.name, devices: plan.devices, hosts: Math.ceil(plan.devices / machine.devicesPerHost), ...times,
+      idle: plan.pipeline?.idle ?? 0, peakBytes: plan.perDevice.peakBytes, memoryBytes, fits: plan.perDevice.peakBytes <= memoryBytes, utilisation: share(flops), hardwareUtilisation: share(plan.perDevice.flops * plan.devices),
       perSecond, unit: model.tokensPerBatch === undefined ? 'examples' : 'tokens', deviceHoursPerTrillion, dollarsPerTrillion: price === null ? null : price * deviceHoursPerTrillion, costliest: costliest(time, 3),
     },
   }
