@@ -38,13 +38,22 @@ const unsaid: readonly Cause[] = ['SIGPIPE', 'output']
 /** What is told that nobody reads stdout any more. */
 let active: ((cause: Cause) => void) | undefined
 
-let gone = false
-/** At its end Node gives a terminal its settings back, and aborts where the terminal is no more. */
-function terminalIsGone(): void {
-  if (gone) return
-  gone = true
+let leaves = false
+/** From now on the process ends with its last listener of 'exit', and Node takes nothing down. */
+function leaveWithoutNode(): void {
+  if (leaves) return
+  leaves = true
   const leave = leaving()
   process.once('exit', code => leave(code))
+}
+
+/** At its end Node gives a terminal its settings back, and aborts where the terminal is no more. */
+const terminalIsGone = leaveWithoutNode
+
+/** Node lets go of signals before its threads have ended, which takes a while on a busy machine: one that comes then would make it another end than the one that it says. */
+function nothingInterruptsTheEnd(): void {
+  // Only Node knows the settings of a terminal that gives each key as it comes.
+  if (!(process.stdin.isTTY && process.stdin.isRaw)) leaveWithoutNode()
 }
 
 /** Output that nobody reads ends the command without a word, as it ends other programs; what is under way is finished where there is something to lose. */
@@ -74,6 +83,7 @@ export function interrupts({ ends = false }: { readonly ends?: boolean } = {}): 
     if (cause !== undefined && repeated.includes(next)) return
     if (!finishing || cause !== undefined) {
       if (cause === undefined && !unsaid.includes(next)) tell()
+      nothingInterruptsTheEnd()
       process.exit(codes[next])
     }
     cause = next
@@ -98,7 +108,7 @@ export function interrupts({ ends = false }: { readonly ends?: boolean } = {}): 
     leaveToSystem: unlisten,
     release() {
       // What comes again while an interrupted process ends must not make it another end than the one that it says.
-      if (cause === undefined) unlisten()
+      if (cause === undefined) unlisten(); else nothingInterruptsTheEnd()
       active = undefined
     },
   }

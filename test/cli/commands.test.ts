@@ -189,8 +189,13 @@ describe('an interruption', () => {
 
   it('a second time ends the process at once', async () => {
     let again: NodeJS.Timeout | undefined
+    // Node would wait for its threads at the end, deaf to signals by then.
+    const slow = place.file('threads-at-work.mjs', `import { pbkdf2 } from 'node:crypto'
+pbkdf2('a', 'b', 1_000_000_000, 64, 'sha512', () => {})
+`)
     // The step is long, so that both come before its end.
     const ended = await start([...train, '--set', 'model.seq=64', 'model.layers=8', 'batch=16', '--json', '--out', 'runs/twice'], {
+      env: { NODE_OPTIONS: `--import file://${slow}` },
       onOutput: (all, child) => { if (all.includes('"started"')) again ??= setInterval(() => child.kill('SIGINT'), 100) },
     })
     clearInterval(again)
