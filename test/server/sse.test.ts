@@ -19,9 +19,9 @@ test('a client that reads nothing gets no more than it has room for, and is left
 test('one that reads now and then is not', async () => {
   const made = { count: 0, closed: false }
   const left = vi.fn()
-  const reader = eventStream(forever(made), { left, failed: () => {}, patience: 80 }).body?.getReader()
+  const reader = eventStream(forever(made), { left, failed: () => {}, patience: 400 }).body?.getReader()
   for (let i = 0; i < 12; i++) {
-    await new Promise(resolve => { setTimeout(resolve, 20) })
+    await new Promise(resolve => { setTimeout(resolve, 50) })
     expect(new TextDecoder().decode((await reader?.read())?.value as Uint8Array<ArrayBuffer> | undefined)).toBe(`data: {"n":${i}}\n\n`)
   }
   expect(left).not.toHaveBeenCalled()

@@ -100,7 +100,7 @@ describe('patterns, choices and grammars', () => {
       } catch (e) {
         expect(e).toBeInstanceOf(UsageError)
       }
-      expect([constraint.type, performance.now() - started < 5000]).toEqual([constraint.type, true])
+      expect([constraint.type, performance.now() - started < 20_000]).toEqual([constraint.type, true])
     }
   })
   test('nested as deeply as may be, it still comes to its end', () => {
