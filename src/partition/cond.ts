@@ -1,7 +1,8 @@
 /**
  * The partition rule of choices. All devices choose alike, as the predicate is replicated, so a branch may hold collectives. Both
  * branches' results lie alike: as both do of themselves, else as the rules have it. Where the predicate has dims that all results are split alike along, and no
- * branch holds a collective, each device chooses by its own part of it: what none of its elements asks for it does not compute.
+ * branch holds a collective, each device chooses by its own part of it: what none of its elements asks for it does not compute. A choice of who is at work at all falls away where
+ * devices cannot choose so, and all work.
  */
 import { isHidden, names } from '../core/dim.ts'
 import { sameSharding, type Sharding } from '../core/layout.ts'
@@ -15,26 +16,43 @@ import { agreed, ready } from './operands.ts'
 
 export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonly Value[], c: Context): readonly Value[] {
   if (predicate === undefined) throw new Error('a choice has a predicate')
-  const { yes, no } = n.attrs
+  const { yes, no, keeps } = n.attrs
+  const before = new Set(c.reduced)
   // What rests elsewhere moves only in the branch that needs it.
   const captured = operands.map(v => reduced(c, v))
   const { inputs, given } = enterAll(c, yes.inputs, captured)
   const [a = [], b = []] = [yes, no].map(branch => c.partitionNodes(branch.outputs, given))
-  const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], [yes, no].map(branch => splatValue(branch.outputs[i] ?? n) === 0)))
+  const zero = yes.outputs.map((_, i) => [yes, no].map(branch => splatValue(branch.outputs[i] ?? n) === 0))
+  const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], zero[i] ?? []))
   const body = (side: 0 | 1): { readonly inputs: typeof inputs; readonly outputs: Value['node'][] } => ({ inputs, outputs: pairs.map(p => p[side].node) })
-  const chooses = chosenBy(c, ready(c, predicate), pairs.map(([v]) => v), communicates(body(0)) || communicates(body(1)))
+  const test = ready(c, predicate)
+  const own = communicates(body(0)) || communicates(body(1)) ? undefined : eachItsOwn(test, pairs.map(([v], i) => ({ v, addend: zero[i]?.[1] === true && v.partial?.kind === 'sum' ? v.partial.axes : [] })))
+  if (keeps === true && own === undefined) {
+    for (const origin of c.reduced) if (!before.has(origin)) c.reduced.delete(origin)
+    return c.partitionNodes(yes.outputs, new Map(yes.inputs.flatMap((p, i) => operands.slice(i, i + 1).map(v => [p, v] as const))))
+  }
+  const chooses = anyOf(c, test, own ?? new Map())
   const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1) }, n.site)
   return projected(c, n, choice, pairs.map(([v]) => v))
 }
 
-/** One bool: whether any element of the predicate holds, of those that a device's results are of. */
-function chosenBy(c: Context, predicate: Value, results: readonly Value[], together: boolean): Value {
+/**
+ * How the predicate is split where each device can choose by its own part of it: as all results are along its dims. Of a sum of addends, where the other branch adds nothing, each device has its own anyway.
+ * Undefined where they cannot, or all devices have all of it.
+ */
+function eachItsOwn(predicate: Value, results: readonly { readonly v: Value; readonly addend: readonly string[] }[]): Sharding | undefined {
+  const over = names(predicate.shape)
+  const along = (v: Value): Sharding => new Map([...v.sharding].filter(([name, axes]) => over.includes(name) && axes.length > 0))
+  const first = results.map(({ v }) => along(v)).find(s => s.size > 0)
+  const axes = [...first?.values() ?? []].flat()
+  return first !== undefined && results.every(({ v, addend }) => sameSharding(along(v), first) || axes.every(axis => addend.includes(axis))) ? first : undefined
+}
+
+/** One bool: whether any element of the predicate holds, of those that a device has. */
+function anyOf(c: Context, predicate: Value, own: Sharding): Value {
   const over = names(predicate.shape)
   if (over.length === 0) return predicate
-  const along = (v: Value): Sharding => new Map([...v.sharding].filter(([name]) => over.includes(name)))
-  const [first] = results
-  const alike = first !== undefined && results.every(v => sameSharding(along(v), along(first)))
-  const there = relayout(c, predicate, alike && !together ? along(first) : new Map())
+  const there = relayout(c, predicate, own)
   return { shape: [], sharding: new Map(), node: c.make('reduce', [there.node], { kind: 'max', over: names(shapeOf(there.node)) }) }
 }
 
