@@ -11,9 +11,9 @@ import type { Cotangents, Wanted } from './vjps/vjp.ts'
 
 /** What is kept of the first branch for its gradient `backward`: the choice gives it beside its results, and zeros where the other branch was taken. Of each element of the predicate, as the choice may be each device's own. */
 function keptOf(n: Node<'cond'>, backward: readonly Node[], keep: (n: Node) => boolean): { readonly backward: readonly Node[]; readonly params: readonly Node<'input'>[]; readonly values: readonly Node[] } {
-  const { yes, no, keeps } = n.attrs
+  const { yes, no, atWork } = n.attrs
   const over = names(shapeOf(operand(n, 0)))
-  const saved = keeps === true ? residuals(backward, yes, 0, m => keep(m) && over.every(name => shapeOf(m).some(d => d.name === name))) : []
+  const saved = atWork !== undefined ? residuals(backward, yes, 0, m => keep(m) && over.every(name => shapeOf(m).some(d => d.name === name))) : []
   if (saved.length === 0) return { backward, params: [], values: [] }
   const choice = make('cond', n.inputs, {
     ...n.attrs, yes: { inputs: yes.inputs, outputs: [...yes.outputs, ...saved] }, no: { inputs: no.inputs, outputs: [...no.outputs, ...saved.map(s => fullNode(0, shapeOf(s), dtypeOf(s)))] },
@@ -26,7 +26,7 @@ function keptOf(n: Node<'cond'>, backward: readonly Node[], keep: (n: Node) => b
 }
 
 export function condVjp(n: Node<'cond'>, g: Cotangents, { wants, keep, pullback }: Wanted): Cotangents {
-  const { yes, no, keeps } = n.attrs
+  const { yes, no, atWork } = n.attrs
   const active = yes.inputs.map((p, i) => ({ p, at: i + 1 })).filter(({ p, at }) => isFloat(dtypeOf(p)) && wants(operand(n, at)))
   const given = yes.outputs.flatMap((y, i) => { const d = g[i]; if (d === undefined) return []; const wide = unrounded(d); return [{ i, y, d: wide, param: inputNode(`d.y${i}`, 'compute', { ...typeOf(y), dtype: dtypeOf(wide) }) }] })
   const [a = [], b = []] = [yes, no].map(branch =>
@@ -38,7 +38,7 @@ export function condVjp(n: Node<'cond'>, g: Cotangents, { wants, keep, pullback 
   const kept = keptOf(n, flowing.map(f => wide(f.yes, f.p)), keep)
   const results = condNodes(
     operand(n, 0), [...yes.inputs, ...given.map(({ param }) => param), ...kept.params], [...n.inputs.slice(1), ...given.map(({ d }) => d), ...kept.values],
-    kept.backward, flowing.map(f => wide(f.no, f.p)), undefined, keeps === true ? { keeps } : {},
+    kept.backward, flowing.map(f => wide(f.no, f.p)), undefined, atWork === undefined ? {} : { atWork },
   )
   const cotangents: (Node | undefined)[] = []
   flowing.forEach(({ at, p }, k) => { const d = results[k]; cotangents[at] = d === undefined ? undefined : converted(d, dtypeOf(p)) })

@@ -6,7 +6,7 @@ import type { Attrs, Graph } from '../graph/ops.ts'
 import { rewriter } from '../graph/rewrite.ts'
 
 type Loop = Node<'scan'> | Node<'cond'>
-const isLoop = (n: Node): n is Loop => n.op === 'scan' || (n.op === 'cond' && n.attrs.keeps === true)
+const isLoop = (n: Node): n is Loop => n.op === 'scan' || (n.op === 'cond' && n.attrs.atWork !== undefined)
 /** How many of the results are what loops have in common. */
 const carriesOf = (n: Loop): number => (n.op === 'scan' ? n.attrs.carries : 0)
 /** What a result is made of, of a choice in either branch. */

@@ -41,7 +41,7 @@ const withStacks = (keep: Keep): Keep => {
     if (keep(n)) return true
     const loop = n.op === 'project' ? operand(n, 0) : undefined
     if (loop?.op === 'cond') {
-      const value = loop.attrs.keeps === true && n.op === 'project' ? loop.attrs.yes.outputs[n.attrs.index] : undefined
+      const value = loop.attrs.atWork !== undefined && n.op === 'project' ? loop.attrs.yes.outputs[n.attrs.index] : undefined
       return value !== undefined && kept(value)
     }
     if (n.op !== 'project' || loop?.op !== 'scan' || n.attrs.index < loop.attrs.carries) return false

@@ -13,7 +13,7 @@ function dependOnInputs(order: readonly Node[]): Set<Node> {
 }
 
 /** Loops, and choices that keep what their gradients need. */
-const keepsWithin = (n: Node): boolean => n.op === 'scan' || (n.op === 'cond' && n.attrs.keeps === true)
+const keepsWithin = (n: Node): boolean => n.op === 'scan' || (n.op === 'cond' && n.attrs.atWork !== undefined)
 
 /** What these give within, that a backward pass runs for its own ends: of the body's values alone, with no cotangent in them. */
 function loopsWithin(backward: readonly Node[], given: ReadonlySet<Node>): Set<Node> {

@@ -48,8 +48,8 @@ function scan(n: Node<'scan'>, c: Lifting): Results {
 }
 
 function cond(n: Node<'cond'>, c: Lifting): Results {
-  const { yes, no, keeps } = n.attrs
-  const how = keeps === true ? { keeps } : {}
+  const { yes, no, atWork } = n.attrs
+  const how = atWork === undefined ? {} : { atWork }
   const [predicate, ...given] = c.each(n.inputs)
   if (predicate === undefined) return []
   const params = c.params(yes.inputs, i => given[i] !== undefined && c.isLifted(given[i]))

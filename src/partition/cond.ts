@@ -9,14 +9,15 @@ import { sameSharding, type Sharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
 import { shapeOf, type Node } from '../graph/node.ts'
 import { enterAll, projected } from './bodies.ts'
-import { communicates } from './collectives.ts'
+import type { LocalBody } from './local.ts'
+import { axesOf } from './collectives.ts'
 import { samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
 import { relayout } from './moves/relayout.ts'
 import { agreed, ready } from './operands.ts'
 
 export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonly Value[], c: Context): readonly Value[] {
   if (predicate === undefined) throw new Error('a choice has a predicate')
-  const { yes, no, keeps } = n.attrs
+  const { yes, no, atWork } = n.attrs
   const before = new Set(c.reduced)
   // What rests elsewhere moves only in the branch that needs it.
   const captured = operands.map(v => reduced(c, v))
@@ -26,13 +27,15 @@ export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonl
   const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], zero[i] ?? []))
   const body = (side: 0 | 1): { readonly inputs: typeof inputs; readonly outputs: Value['node'][] } => ({ inputs, outputs: pairs.map(p => p[side].node) })
   const test = ready(c, predicate)
-  const own = communicates(body(0)) || communicates(body(1)) ? undefined : eachItsOwn(test, pairs.map(([v], i) => ({ v, addend: zero[i]?.[1] === true && v.partial?.kind === 'sum' ? v.partial.axes : [] })))
-  if (keeps === true && own === undefined) {
+  const moves = atWork !== undefined && operands.some(v => v.resting !== undefined && !sameSharding(v.sharding, c.target(v.shape)))
+  // Weights that rest in parts are gathered, and their gradients scattered, in a loop within the branch, which passes know only there.
+  const own = moves ? undefined : eachItsOwn(c, [body(0), body(1)], test, pairs.map(([v], i) => ({ v, addend: zero[i]?.[1] === true && v.partial?.kind === 'sum' ? v.partial.axes : [] })))
+  if (atWork !== undefined && own === undefined) {
     for (const origin of c.reduced) if (!before.has(origin)) c.reduced.delete(origin)
     return c.partitionNodes(yes.outputs, new Map(yes.inputs.flatMap((p, i) => operands.slice(i, i + 1).map(v => [p, v] as const))))
   }
   const chooses = anyOf(c, test, own ?? new Map())
-  const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1) }, n.site)
+  const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1), ...(own === undefined ? {} : { apart: { share: atWork } }) }, n.site)
   return projected(c, n, choice, pairs.map(([v]) => v))
 }
 
@@ -40,11 +43,13 @@ export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonl
  * How the predicate is split where each device can choose by its own part of it: as all results are along its dims. Of a sum of addends, where the other branch adds nothing, each device has its own anyway.
  * Undefined where they cannot, or all devices have all of it.
  */
-function eachItsOwn(predicate: Value, results: readonly { readonly v: Value; readonly addend: readonly string[] }[]): Sharding | undefined {
+function eachItsOwn(c: Context, branches: readonly Pick<LocalBody, 'outputs'>[], predicate: Value, results: readonly { readonly v: Value; readonly addend: readonly string[] }[]): Sharding | undefined {
   const over = names(predicate.shape)
   const along = (v: Value): Sharding => new Map([...v.sharding].filter(([name, axes]) => over.includes(name) && axes.length > 0))
   const first = results.map(({ v }) => along(v)).find(s => s.size > 0)
   const axes = [...first?.values() ?? []].flat()
+  const waits = branches.map(axesOf)
+  if (waits.some(w => !w.counted || (c.overlaps && w.axes.size > 0) || axes.some(a => w.axes.has(a)))) return undefined
   return first !== undefined && results.every(({ v, addend }) => sameSharding(along(v), first) || axes.every(axis => addend.includes(axis))) ? first : undefined
 }
 
