@@ -22,7 +22,7 @@ static void say(Text *t, const char *format, ...) {
 typedef int Guilty(const Doing *own, const Doing *answer);
 static int silent(const Doing *own, const Doing *a) { return (void)own, a == NULL; }
 static int absent(const Doing *own, const Doing *a) { return a != NULL && !a->inside && a->sequence < own->sequence; }
-// Ranks run one program, so what is this rank's nth collective of a lane is every rank's nth.
+// Ranks run one program, so what is this rank's nth collective of a lane is every rank's nth: who takes another branch counts on by those that it leaves out.
 static int elsewhere(const Doing *own, const Doing *a) {
   return a != NULL && a->inside && a->sequence == own->sequence && (a->patient != own->patient || strcmp(a->what, own->what) != 0);
 }

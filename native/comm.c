@@ -1,4 +1,4 @@
-// Groups: the communicator of each (mesh, axes) in each lane, made at first use, when every rank comes by in the same order.
+// Groups: the communicator of each (mesh, axes) in each lane, made at first use, when every rank of the group comes by in the same order.
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,28 +22,38 @@ static int same(const int *kept, size_t kept_count, const int64_t *asked, size_t
   return 1;
 }
 
+// The ranks of this one's group in the order of their parts. Only they come by: ranks whose stage of a pipeline has nothing to do are in no collective of another's.
 static int make_comm(Entry *e, const int *coords) {
-  int periodic[MOST_AXES] = {0}, kept[MOST_AXES] = {0}, rank = 0, part = 0, ordered = 1;
-  MPI_Comm grid = MPI_COMM_NULL;
+  int stride[MOST_AXES], rank = 0, base = 0, step = 1;
+  for (size_t i = e->mesh_count; i-- > 0; step *= e->mesh[i]) stride[i] = step, base += coords[i] * step;
+  e->group.part = 0;
   for (size_t i = 0; i < e->axis_count; i++) {
-    kept[e->axes[i]] = 1;
-    part = part * e->mesh[e->axes[i]] + coords[e->axes[i]];
-    if (i > 0 && e->axes[i] < e->axes[i - 1]) ordered = 0;
+    const int axis = e->axes[i];
+    e->group.part = e->group.part * e->mesh[axis] + coords[axis];
+    base -= coords[axis] * stride[axis];
   }
-  e->group.part = part;
   if (e->group.size == 1) return 0;
-  if (mw_check(MPI_Cart_create(mw_life.world, (int)e->mesh_count, e->mesh, periodic, 0, &grid), "MPI_Cart_create")) return 1;
-  int failed = mw_check(MPI_Cart_sub(grid, kept, &e->group.comm), "MPI_Cart_sub");
-  MPI_Comm_free(&grid);
-  if (!failed && !ordered) {
-    MPI_Comm by_mesh = e->group.comm;
-    failed = mw_check(MPI_Comm_split(by_mesh, 0, part, &e->group.comm), "MPI_Comm_split");
-    MPI_Comm_free(&by_mesh);
+  int *ranks = malloc((size_t)e->group.size * sizeof *ranks);
+  if (ranks == NULL) return mw_fail("out of memory for a group of %d ranks", e->group.size);
+  for (int part = 0; part < e->group.size; part++) {
+    int left = part;
+    ranks[part] = base;
+    for (size_t i = e->axis_count; i-- > 0; left /= e->mesh[e->axes[i]]) ranks[part] += left % e->mesh[e->axes[i]] * stride[e->axes[i]];
   }
+  MPI_Group all = MPI_GROUP_NULL, own = MPI_GROUP_NULL;
+  int failed = mw_check(MPI_Comm_group(mw_life.world, &all), "MPI_Comm_group");
+  if (!failed) {
+    failed = mw_check(MPI_Group_incl(all, e->group.size, ranks, &own), "MPI_Group_incl");
+    MPI_Group_free(&all);
+  }
+  free(ranks);
+  if (failed) return 1;
+  failed = mw_check(MPI_Comm_create_group(mw_life.world, own, (int)e->lane, &e->group.comm), "MPI_Comm_create_group");
+  MPI_Group_free(&own);
   if (failed) return 1;
   MPI_Comm_set_errhandler(e->group.comm, MPI_ERRORS_RETURN);
   MPI_Comm_rank(e->group.comm, &rank);
-  return rank == part ? 0 : mw_fail("part %d of the group is rank %d of its communicator", part, rank);
+  return rank == e->group.part ? 0 : mw_fail("part %d of the group is rank %d of its communicator", e->group.part, rank);
 }
 
 static int check(const int64_t *mesh, size_t mesh_count, const int64_t *axes, size_t axis_count, Entry *e) {
@@ -79,11 +89,11 @@ const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axe
   }
   int coords[MOST_AXES] = {0}, left = mw_life.rank, failed = check(mesh, mesh_count, axes, axis_count, e);
   for (size_t i = failed ? 0 : mesh_count; i-- > 0; left /= e->mesh[i]) coords[i] = left % e->mesh[i];
+  e->lane = lane;
   if (failed || make_comm(e, coords)) {
     free(e);
     return NULL;
   }
-  e->lane = lane;
   e->next = entries;
   entries = e;
   return &e->group;

@@ -100,6 +100,12 @@ static int read_attributes(const FfiAttributes *list, Call *call) {
          read_number(list, "kind", &call->kind) || read_number(list, "collective", &call->collective) || read_text(list, "what", &call->what) || read_text(list, "at", &call->at);
 }
 
+int mw_read_count(const FfiFrame *frame, int64_t *count) {
+  *count = 0;
+  if (read_number(&frame->attributes, "count", count)) return 1;
+  return *count > 0 ? 0 : mw_fail("attribute count must be positive");
+}
+
 int mw_read_call(const FfiFrame *frame, Call *call) {
   memset(call, 0, sizeof *call);
   if (read_data(&frame->arguments, "argument", &call->in) || mw_read_result(frame, &call->out)) return 1;

@@ -85,6 +85,15 @@ FfiError *mw_await(FfiFrame *frame) {
   return mw_beside_wait(ticket, &out) ? error_of(frame, FFI_CODE_INTERNAL, "await") : NULL;
 }
 
+FfiError *mw_skip(FfiFrame *frame) {
+  int64_t count = 0;
+  if (!is_ours(frame)) return NULL;
+  if (!fits(frame)) return error_of(frame, FFI_CODE_INTERNAL, "skip");
+  if (mw_read_count(frame, &count)) return error_of(frame, FFI_CODE_INVALID_ARGUMENT, "skip");
+  mw_watch_skip(LANE_PROGRAM, count);
+  return NULL;
+}
+
 FfiError *mw_device(FfiFrame *frame) {
   Data out;
   if (!is_ours(frame)) return NULL;

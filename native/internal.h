@@ -86,6 +86,7 @@ typedef struct {
 int mw_read_call(const FfiFrame *frame, Call *call);
 int mw_read_start(const FfiFrame *frame, Call *call, uint32_t **ticket, int *wanted); // without its result; `wanted`: whether it shall run at all
 int mw_read_wait(const FfiFrame *frame, uint32_t *ticket, Data *out);
+int mw_read_count(const FfiFrame *frame, int64_t *count);
 int mw_read_result(const FfiFrame *frame, Data *out);
 
 // collect.c
@@ -122,6 +123,7 @@ int mw_blame(const Status *own, Lane lane, int asked, char *text, size_t size);
 int mw_watch_start(void);
 void mw_watch_enter(Lane lane, FfiSpan what, FfiSpan at, int patient);
 void mw_watch_leave(Lane lane);
+void mw_watch_skip(Lane lane, int64_t count);
 void mw_watch_quiet(void); // no more MPI calls by the monitor; it still sees to it that closing ends
 int mw_watch_drain(void);  // then: takes in what the other monitors have sent
 void mw_watch_end(void);

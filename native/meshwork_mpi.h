@@ -51,6 +51,8 @@ FfiError *mw_permute(FfiFrame *frame);
 // The same in two: one call begins it, and the other waits for it. All ranks begin them in one order.
 FfiError *mw_start(FfiFrame *frame);
 FfiError *mw_await(FfiFrame *frame);
+// Counts on by collectives that other ranks run in a branch which this one does not take.
+FfiError *mw_skip(FfiFrame *frame);
 FfiError *mw_device(FfiFrame *frame);
 
 #pragma GCC visibility pop

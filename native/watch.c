@@ -43,6 +43,12 @@ void mw_watch_leave(Lane lane) {
   pthread_mutex_unlock(&lock);
 }
 
+void mw_watch_skip(Lane lane, int64_t count) {
+  pthread_mutex_lock(&lock);
+  own.lanes[lane].sequence += count;
+  pthread_mutex_unlock(&lock);
+}
+
 static Status snapshot(void) {
   pthread_mutex_lock(&lock);
   Status s = own;

@@ -1,11 +1,17 @@
-/** One loop of loops that differ only in what they stack: the forward pass as written and the one its gradient asked for. */
+/** One loop of loops that differ only in what they stack, and one choice of those that differ only in what they give: the forward pass as written and the one its gradient asked for. */
 import { inputNode } from '../graph/input.ts'
 import { make } from '../graph/make.ts'
 import { operand, reachable, withBodies, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { rewriter } from '../graph/rewrite.ts'
 
-const isScan = (n: Node): n is Node<'scan'> => n.op === 'scan'
+type Loop = Node<'scan'> | Node<'cond'>
+const isLoop = (n: Node): n is Loop => n.op === 'scan' || (n.op === 'cond' && n.attrs.atWork !== undefined)
+/** How many of the results are what loops have in common. */
+const carriesOf = (n: Loop): number => (n.op === 'scan' ? n.attrs.carries : 0)
+/** What a result is made of, of a choice in either branch. */
+const madeAs = (n: Loop, index: number): readonly Node[] => (n.op === 'scan' ? [n.attrs.body] : [n.attrs.yes, n.attrs.no]).flatMap(b => b.outputs.slice(index, index + 1))
+const ids = (nodes: readonly Node[]): string => nodes.map(n => n.id).join()
 
 /** The same outputs, each forward loop walked once. Bodies are merged within, too. */
 export function mergeScans(outputs: readonly Node[]): Node[] {
@@ -30,17 +36,18 @@ export function mergeScans(outputs: readonly Node[]): Node[] {
 }
 
 /** What loops must have in common to be one, but for what enters them. */
-function keyOf({ attrs: { body, carries, over, reverse } }: Node<'scan'>): string {
-  const ids = (nodes: readonly Node[]): string => nodes.map(n => n.id).join()
+function keyOf(n: Loop): string {
+  if (n.op === 'cond') return `${ids(n.attrs.yes.inputs)}|${ids(n.attrs.no.inputs)}`
+  const { body, carries, over, reverse } = n.attrs
   return `${over.name}|${reverse}|${ids(body.inputs)}|${ids(body.outputs.slice(0, carries))}`
 }
 
 /** Loops that are one, what enters them, and what stands for their results until all of them are known. */
 interface Group {
-  readonly first: Node<'scan'>
+  readonly first: Loop
   readonly inputs: readonly Node[]
   readonly carried: Map<number, Node>
-  readonly stacked: Map<Node, Node>
+  readonly stacked: Map<string, { readonly made: readonly Node[]; readonly stand: Node }>
 }
 
 /**
@@ -50,7 +57,7 @@ interface Group {
 function mergedLoops(roots: Node[]): Node[] {
   const order = reachable(roots)
   const counts = new Map<string, number>()
-  for (const n of order) if (isScan(n)) counts.set(keyOf(n), (counts.get(keyOf(n)) ?? 0) + 1)
+  for (const n of order) if (isLoop(n)) counts.set(keyOf(n), (counts.get(keyOf(n)) ?? 0) + 1)
   if ([...counts.values()].every(count => count === 1)) return roots
 
   const groups = new Map<string, Group>()
@@ -58,24 +65,23 @@ function mergedLoops(roots: Node[]): Node[] {
   const images = new Map<Node, Node>()
   const image = (n: Node): Node => images.get(n) ?? n
   for (const n of order) {
-    if (isScan(n) && (counts.get(keyOf(n)) ?? 0) > 1) {
+    if (isLoop(n) && (counts.get(keyOf(n)) ?? 0) > 1) {
       const inputs = n.inputs.map(image)
       const key = `${keyOf(n)}|${inputs.map(i => i.id).join()}`
       const group = groups.get(key) ?? { first: n, inputs, carried: new Map(), stacked: new Map() }
       groups.set(key, group)
       groupOf.set(n, group)
       n.results.forEach((type, i) => {
-        const y = n.attrs.body.outputs[i]
-        if (i < n.attrs.carries) { if (!group.carried.has(i)) group.carried.set(i, inputNode('merged', 'compute', type)) }
-        else if (y !== undefined && !group.stacked.has(y)) group.stacked.set(y, inputNode('merged', 'compute', type))
+        const made = madeAs(n, i)
+        if (i < carriesOf(n)) { if (!group.carried.has(i)) group.carried.set(i, inputNode('merged', 'compute', type)) }
+        else if (!group.stacked.has(ids(made))) group.stacked.set(ids(made), { made, stand: inputNode('merged', 'compute', type) })
       })
       continue
     }
     const loop = n.op === 'project' ? operand(n, 0) : undefined
     const group = loop === undefined ? undefined : groupOf.get(loop)
-    if (n.op === 'project' && loop !== undefined && isScan(loop) && group !== undefined) {
-      const y = loop.attrs.body.outputs[n.attrs.index]
-      const stand = n.attrs.index < loop.attrs.carries ? group.carried.get(n.attrs.index) : y === undefined ? undefined : group.stacked.get(y)
+    if (n.op === 'project' && loop !== undefined && isLoop(loop) && group !== undefined) {
+      const stand = n.attrs.index < carriesOf(loop) ? group.carried.get(n.attrs.index) : group.stacked.get(ids(madeAs(loop, n.attrs.index)))?.stand
       if (stand !== undefined) images.set(n, stand)
     } else if (n.inputs.some(i => images.has(i))) images.set(n, make(n.op, n.inputs.map(image), n.attrs, n.site))
   }
@@ -83,11 +89,16 @@ function mergedLoops(roots: Node[]): Node[] {
   const results = new Map<Node, Node>()
   const settled = rewriter<Attrs>(make, results)
   for (const { first, inputs, carried, stacked } of groups.values()) {
-    const { body, carries } = first.attrs
-    const outputs = [...body.outputs.slice(0, carries), ...stacked.keys()]
-    const same = outputs.length === body.outputs.length && outputs.every((y, i) => y === body.outputs[i])
-    const merged = make('scan', inputs.map(settled), same ? first.attrs : { ...first.attrs, body: { inputs: body.inputs, outputs } }, first.site)
-    for (const [index, stand] of [...carried, ...[...stacked.values()].map((s, i) => [carries + i, s] as const)]) results.set(stand, make('project', [merged], { index }, first.site))
+    const carries = carriesOf(first)
+    // A branch's results, or what a loop stacks behind its carries.
+    const grown = (body: Graph, branch: number): Graph => {
+      const outputs = [...body.outputs.slice(0, carries), ...[...stacked.values()].flatMap(s => s.made.slice(branch, branch + 1))]
+      return outputs.length === body.outputs.length && outputs.every((y, i) => y === body.outputs[i]) ? body : { inputs: body.inputs, outputs }
+    }
+    const entering = inputs.map(settled)
+    const merged = first.op === 'scan' ? make('scan', entering, { ...first.attrs, body: grown(first.attrs.body, 0) }, first.site)
+      : make('cond', entering, { ...first.attrs, yes: grown(first.attrs.yes, 0), no: grown(first.attrs.no, 1) }, first.site)
+    for (const [index, stand] of [...carried, ...[...stacked.values()].map((s, i) => [carries + i, s.stand] as const)]) results.set(stand, make('project', [merged], { index }, first.site))
   }
   return roots.map(n => settled(image(n)))
 }

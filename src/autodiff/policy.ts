@@ -33,13 +33,17 @@ const isLaidContraction = (n: Node): boolean => {
 }
 
 /**
- * What a loop within a loop stacks for its own gradient: what is kept of a turn, and what enters it. Else all of that loop would run again for either. Under its own name where the
+ * What a loop within a loop stacks for its own gradient: what is kept of a turn, and what enters it; and what a choice keeps for its own. Else all of that loop would run again for either. Under its own name where the
  * stacked value has a dim of the loop's name, and is called otherwise there.
  */
 const withStacks = (keep: Keep): Keep => {
   const kept = (n: Node): boolean => {
     if (keep(n)) return true
     const loop = n.op === 'project' ? operand(n, 0) : undefined
+    if (loop?.op === 'cond') {
+      const value = loop.attrs.atWork !== undefined && n.op === 'project' ? loop.attrs.yes.outputs[n.attrs.index] : undefined
+      return value !== undefined && kept(value)
+    }
     if (n.op !== 'project' || loop?.op !== 'scan' || n.attrs.index < loop.attrs.carries) return false
     const { body, carries } = loop.attrs
     const stacked = body.outputs[n.attrs.index]

@@ -12,12 +12,15 @@ function dependOnInputs(order: readonly Node[]): Set<Node> {
   return found
 }
 
-/** What loops within give, that a backward pass runs for its own ends: of the body's values alone, with no cotangent in them. */
+/** Loops, and choices that keep what their gradients need. */
+const keepsWithin = (n: Node): boolean => n.op === 'scan' || (n.op === 'cond' && n.attrs.atWork !== undefined)
+
+/** What these give within, that a backward pass runs for its own ends: of the body's values alone, with no cotangent in them. */
 function loopsWithin(backward: readonly Node[], given: ReadonlySet<Node>): Set<Node> {
   const [made, foreign] = [new Set<Node>(), new Set<Node>()]
   for (const n of reachable(backward)) {
     if ((n.op === 'input' && !given.has(n)) || n.inputs.some(i => foreign.has(i))) foreign.add(n)
-    else if (n.op === 'project' && operand(n, 0).op === 'scan') made.add(n)
+    else if (n.op === 'project' && keepsWithin(operand(n, 0))) made.add(n)
   }
   return made
 }

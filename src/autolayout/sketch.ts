@@ -172,7 +172,7 @@ class Walk {
     this.layouts = layouts
     const target = (shape: readonly Dim[], layout: string | Layout = 'compute'): Sharding =>
       shardingOf(typeof layout === 'string' ? this.rulesOf(layout) : layout, mesh, shape, 'relayout', undefined, derived)
-    this.context = { mesh, make: owner.make, reduced: new Recorded(), tempted: new Recorded(), atRest, target, partitionNodes: (roots, values) => this.walk(roots, values).map(p => p.value) }
+    this.context = { mesh, make: owner.make, reduced: new Recorded(), tempted: new Recorded(), atRest, overlaps: false, target, partitionNodes: (roots, values) => this.walk(roots, values).map(p => p.value) }
     this.restKey = [...atRest].sort().join()
   }
 

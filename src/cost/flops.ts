@@ -7,7 +7,7 @@ import { turnsOf } from './turns.ts'
 const own = (n: LocalNode): number => (n.op === 'dot' || n.op === 'conv' ? productFlops(n) : 0)
 
 /** What a device computes in a run, what is computed again and what is masked afterwards included; blocks of attention that are skipped are not. */
-export const localFlops = (graph: LocalBody): number => [...turnsOf(graph, own)].reduce((sum, [n, times]) => sum + times * own(n), 0)
+export const localFlops = (graph: LocalBody): number => Math.round([...turnsOf(graph, own)].reduce((sum, [n, times]) => sum + times * own(n), 0))
 
 /** The same of a program before it is split: loops, choices and products are the same in both languages. */
 export const globalFlops = (graph: Graph): number => localFlops(graph as unknown as LocalBody)

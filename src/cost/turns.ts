@@ -90,7 +90,7 @@ export function runsOf(program: LocalBody, weight: Weight): Runs {
         const [yes, no] = branches
         const predicate = first(given[0])
         const taken = yes === undefined || no === undefined ? undefined : predicate !== undefined ? (predicate !== 0 ? yes : no) : weightOf(no) > weightOf(yes) ? no : yes
-        if (taken !== undefined) add(taken.runs)
+        if (taken !== undefined) add(taken.runs, predicate === undefined && taken === yes ? n.attrs.apart?.share ?? 1 : 1)
         if (taken !== undefined && predicate !== undefined) results.set(n, taken.outputs)
       } else for (const inside of bodiesOf(n)) add(run(inside, given).runs)
       value ??= n.op === 'project' ? undefined : results.get(n)?.[0]

@@ -2,19 +2,21 @@
 import { formatShape } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { closeOver } from './close.ts'
-import { madeBy, make } from './make.ts'
+import { fullNode, madeBy, make } from './make.ts'
 import { type Node } from './node.ts'
+import type { Attrs } from './ops.ts'
 import { userSite } from '../core/site.ts'
 import { alike, difference } from './state.ts'
-import { isTensor, leavesOf, loose, rebuildTree, tensor, where } from './tensor.ts'
+import { isTensor, leavesOf, loose, mapTree, rebuildTree, tensor, where } from './tensor.ts'
 import type { AnyTensor, Scalar, Tree } from './types.ts'
 
 /** The nodes of a choice's results. Of the params the branches are made of, `given` are the values. */
 export function condNodes(
   predicate: Node, params: readonly Node<'input'>[], given: readonly Node[], yes: readonly Node[], no: readonly Node[], made?: ReadonlySet<Node>,
+  how: Pick<Attrs['cond'], 'atWork'> = {},
 ): Node[] {
   const { body: { inputs, outputs }, captures } = closeOver(params, [...yes, ...no], made)
-  const choice = make('cond', [predicate, ...given, ...captures], { yes: { inputs, outputs: outputs.slice(0, yes.length) }, no: { inputs, outputs: outputs.slice(yes.length) } })
+  const choice = make('cond', [predicate, ...given, ...captures], { yes: { inputs, outputs: outputs.slice(0, yes.length) }, no: { inputs, outputs: outputs.slice(yes.length) }, ...how })
   return yes.map((_, index) => make('project', [choice], { index }))
 }
 
@@ -44,6 +46,19 @@ export function whereAny<T extends Tree>(p: AnyTensor, yes: () => T, no: () => T
     const own = new Map(leavesOf(yes()).map(l => [l.path, l.leaf]))
     return rebuildTree(made.result, leavesOf(made.result).map(({ path, leaf }) => where(loose(p), loose(own.get(path) ?? leaf), loose(leaf)))) as T
   }, () => made.result)
+}
+
+/**
+ * What `work` makes, by devices that hold an element of p which is true; others have zeros of the same types. What elements get for which p is false is whatever either gives, so nobody may use it.
+ * Some element of p is true whenever the program comes by: where devices cannot choose each for itself, all of them work, and nothing is chosen. Each element is true in a share of the runs, `atWork`. The gradient
+ * keeps what loops keep.
+ */
+export function whereAtWork<T extends Tree>(p: AnyTensor, atWork: number, work: () => T): T {
+  const zeros = (made: T): T => mapTree(made, t => tensor(fullNode(0, t.shape, t.dtype))) as T
+  const { result, nodes } = madeBy(work)
+  const made = madeBy(() => zeros(result))
+  const results = condNodes(p.node, [], [], ...[result, made.result].map(r => leavesOf(r).map(l => l.leaf.node)) as [Node[], Node[]], new Set([...nodes, ...made.nodes]), { atWork })
+  return rebuildTree(result, results.map(n => tensor(n)))
 }
 
 function choice<T extends Tree>(predicate: AnyTensor, yes: () => T, no: () => T): T {

@@ -149,7 +149,8 @@ export interface ControlAttrs {
    * (predicate, captures…) → the results of the branch that the predicate, bools, chooses: `yes` where any of them holds. Both have the captures as
    * inputs. A predicate that has dims chooses element by element along them, as `yes` itself says: so devices that hold none that holds need not compute it.
    */
-  cond: { readonly yes: Graph; readonly no: Graph }
+  /** `atWork` is the share of its runs in which an element of the predicate holds: see `whereAtWork`. Its gradient takes what a policy keeps from the branch as it was computed, as that of a loop does; of others the branch is computed again. */
+  cond: { readonly yes: Graph; readonly no: Graph; readonly atWork?: number }
   /** (carries…, captures…) → carries…: the body for as long as the condition, of the same inputs, gives true. */
   while: { readonly condition: Graph; readonly body: Graph; readonly carries: number }
   /** (inputs…) → the body's results; for the gradient only what `keep` says is kept. Put in its place before partition. */

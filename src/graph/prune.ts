@@ -47,7 +47,7 @@ function pruneCond(n: Node<'cond'>, operands: readonly Node[], read: ReadonlySet
   const needed = needs([...a, ...b])
   const enters = among(yes.inputs.map((_, i) => i), i => needed(yes.inputs[i] ?? n))
   const inputs = pick(yes.inputs, enters)
-  const node = make('cond', [...operands.slice(0, 1), ...pick(operands.slice(1), enters)], { yes: sameOr(yes, inputs, a), no: sameOr(no, inputs, b) }, n.site)
+  const node = make('cond', [...operands.slice(0, 1), ...pick(operands.slice(1), enters)], { ...n.attrs, yes: sameOr(yes, inputs, a), no: sameOr(no, inputs, b) }, n.site)
   return { node, index: places(kept) }
 }
 

@@ -48,7 +48,8 @@ function scan(n: Node<'scan'>, c: Lifting): Results {
 }
 
 function cond(n: Node<'cond'>, c: Lifting): Results {
-  const { yes, no } = n.attrs
+  const { yes, no, atWork } = n.attrs
+  const how = atWork === undefined ? {} : { atWork }
   const [predicate, ...given] = c.each(n.inputs)
   if (predicate === undefined) return []
   const params = c.params(yes.inputs, i => given[i] !== undefined && c.isLifted(given[i]))
@@ -58,11 +59,11 @@ function cond(n: Node<'cond'>, c: Lifting): Results {
     const others = b.map(c.spread)
     const chosen = shapeOf(operand(n, 0)).length > 0 ? a.map(c.spread)
       : a.map((y, i) => where(loose(tensor(broadcastTo(predicate, [c.stage, ...shapeOf(y).filter(d => d.name !== c.stage.name)]))), loose(tensor(c.spread(y))), loose(tensor(others[i] ?? y))).node)
-    return condNodes(predicate, params, given, chosen, others)
+    return condNodes(predicate, params, given, chosen, others, undefined, how)
   }
   const either = a.map((y, i) => c.isLifted(y) || c.isLifted(b[i] ?? y))
   const same = (branch: readonly Node[]): Node[] => branch.map((y, i) => (either[i] === true ? c.spread(y) : y))
-  return condNodes(predicate, params, given, same(a), same(b))
+  return condNodes(predicate, params, given, same(a), same(b), undefined, how)
 }
 
 function whileLoop(n: Node<'while'>, c: Lifting): Results {

@@ -8,6 +8,7 @@ import { keeper, type Remat } from '../autodiff/policy.ts'
 import { pullback } from '../autodiff/pullback.ts'
 import { residuals } from '../autodiff/residuals.ts'
 import { closeOver } from '../graph/close.ts'
+import { whereAtWork } from '../graph/cond.ts'
 import { converted, cotangentIn, sumsIn } from '../graph/half-precision.ts'
 import { dynamicUpdate } from '../graph/indexing.ts'
 import { inputNode } from '../graph/input.ts'
@@ -101,7 +102,7 @@ function totalOf(works: Works, weight: Node | undefined, ys: readonly Node[], gs
   return (all.shape.length === 0 ? all.mul(microbatches) : loose(all.sum(micro.name))) as AnyScalar
 }
 
-/** All stages compute a loss, as all do the same at a tick; that of the last counts. */
+/** The last stage computes it; where devices have several stages, or a device's layers rest in parts of others, all do, and that of the last counts. */
 function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, loss: (x: X, given: B) => Outcome, remat: Remat): Last {
   const { whole, part, stages: { stage } } = works
   const small = (like: { readonly shape: readonly Dim[]; readonly dtype: T['dtype'] }, name: string): Node<'input'> => stand(name, { shape: like.shape.map(d => (d.name === whole.name ? part : d)), dtype: like.dtype })
@@ -122,23 +123,27 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
     at: (made, given, values) => {
       const here = works.stage.equal(stage.size - 1)
       const wrt = [...made.map(y => stand('made', y)), ...outside.map(c => stand('outside', t(c)))]
-      const standing = new Map(outside.map((c, i) => [c, wrt[made.length + i] ?? c]))
-      const captured = (n: Node): Node => (isFloat(dtypeOf(n)) ? guarded(spread(t(standing.get(n) ?? n), stage), here).node : n)
-      const each = lifted([...ys, ...gs], outputs, [...wrt.slice(0, made.length), ...given.map(g => g.node)], { stage }, captured).map(n => spread(t(n), stage))
-      const [value, weight] = each
-      const slopes = value === undefined || weight === undefined ? [] : pullback([value.node], [choose(here, loose(total === undefined ? weight : overWeight(weight as AnyScalar, total)).cast(value.dtype), 0).node], wrt, keep)
-      const real = new Map<Node, Node>(wrt.map((p, i) => [p, (i < made.length ? made[i] : values[i - made.length])?.node ?? p]))
-      const flowing = slopes.filter(d => d !== undefined)
-      const all = applied([...each.map(e => e.node), ...flowing], real)
-      let next = each.length
-      const cotangents = slopes.map(d => (d === undefined ? undefined : all[next++]))
+      let slopes: readonly (Node | undefined)[] = []
+      const all = whereAtWork(here, 1, () => {
+        const standing = new Map(outside.map((c, i) => [c, wrt[made.length + i] ?? c]))
+        const captured = (n: Node): Node => (isFloat(dtypeOf(n)) ? guarded(spread(t(standing.get(n) ?? n), stage), here).node : n)
+        const each = lifted([...ys, ...gs], outputs, [...wrt.slice(0, made.length), ...given.map(g => g.node)], { stage }, captured).map(n => spread(t(n), stage))
+        const [value, weight] = each
+        slopes = value === undefined || weight === undefined ? [] : pullback([value.node], [choose(here, loose(total === undefined ? weight : overWeight(weight as AnyScalar, total)).cast(value.dtype), 0).node], wrt, keep)
+        const real = new Map<Node, Node>(wrt.map((p, i) => [p, (i < made.length ? made[i] : values[i - made.length])?.node ?? p]))
+        const flowing = slopes.filter(d => d !== undefined)
+        // Cotangents of halves leave as they were before they were narrowed.
+        return applied([...each.map(e => e.node), ...flowing], real).map((n, i) => t(i < each.length ? n : cotangentIn(n, sumsIn(dtypeOf(n)))))
+      }) as readonly T[]
+      let next = outputs.length
+      const cotangents = slopes.map(d => (d === undefined ? undefined : all[next++]?.node))
       const sums = means.flatMap((_, i) => {
-        const [v, w] = [all[2 * i], all[2 * i + 1]].map(n => (n === undefined ? zeros([stage], 'f32') : t(n)))
+        const [v, w] = [all[2 * i], all[2 * i + 1]].map(n => n ?? zeros([stage], 'f32'))
         if (v === undefined || w === undefined) return []
         // Not multiplied where nothing counts: a mean of nothing may be any number there.
         return [single(choose(here.and(w.equal(0).not()), v.mul(w.cast(v.dtype)), 0), stage.name), single(choose(here, w, 0), stage.name)]
       })
-      const own = kept.map((_, i) => single(choose(here, t(all[scalars.length + i] ?? here.node), 0), stage.name))
+      const own = kept.map((_, i) => single(choose(here, all[scalars.length + i] ?? here, 0), stage.name))
       return { sums, updates: own, x: cotangents.slice(0, made.length), outside: cotangents.slice(made.length) }
     },
   }

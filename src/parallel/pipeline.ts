@@ -7,6 +7,7 @@ import { isFloat } from '../core/dtype.ts'
 import { DimError, UsageError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
+import { whereAtWork } from '../graph/cond.ts'
 import { sumsIn } from '../graph/half-precision.ts'
 import { make } from '../graph/make.ts'
 import { shapeOf, type Node } from '../graph/node.ts'
@@ -103,8 +104,12 @@ export function stagesAt(works: Works, given: readonly T[], turn: T, layers: rea
     const own = cut !== undefined && isWhole(n, whole) ? cutBatch(from, works).take(micro.name, microbatch) : from
     return isFloat(own.dtype) ? guarded(spread(own, stage), on).node : own.node
   }
-  const values = [...given.map(v => guarded(v, on)), ...[...layers, ...real].map(w => layersOf(works, w, round)), on]
-  return { on, made: lifted(params, outputs, values.map(v => v.node), { stage, cut }, captured).map(n => tensor(n)) }
+  // An idle stage does nothing, where it has a device of its own.
+  const made = whereAtWork(on, plan.rounds * plan.microbatches / plan.forwardTicks, () => {
+    const values = [...given.map(v => guarded(v, on)), ...[...layers, ...real].map(w => layersOf(works, w, round)), on]
+    return lifted(params, outputs, values.map(v => v.node), { stage, cut }, captured).map(n => spread(tensor<string>(n), stage))
+  })
+  return { on, made }
 }
 export const isWhole = (n: Node, whole: Dim): boolean => shapeOf(n).some(d => d.name === whole.name && d.size === whole.size)
 /** The same for every stage, where it is not of each. */

@@ -29,6 +29,24 @@ export const collectiveKind = (n: LocalNode): CollectiveKind | undefined => kind
 export const communicates = (body: Outputs): boolean =>
   reachable(body.outputs).some(n => collectiveKind(n) !== undefined || bodiesOf(n).some(communicates))
 
+/** The axes along which running it takes collectives, and whether how many it takes is known before. */
+export function axesOf(body: Outputs): { readonly axes: ReadonlySet<string>; readonly counted: boolean } {
+  const axes = new Set<string>()
+  let counted = true
+  const walk = (b: Outputs): void => {
+    for (const n of reachable(b.outputs)) {
+      if (collectiveKind(n) !== undefined && 'axes' in n.attrs) for (const a of n.attrs.axes) axes.add(a)
+      if ((n.op === 'while' || n.op === 'cond') && bodiesOf(n).some(communicates)) counted = false
+      bodiesOf(n).forEach(walk)
+    }
+  }
+  walk(body)
+  return { axes, counted }
+}
+
+/** How many collectives running it takes, loops counted with their length: as many as a program has calls. */
+export const countedIn = (body: Outputs): number => reachable(body.outputs).reduce((sum, n) => sum + (collectiveKind(n) === undefined ? 0 : 1) + (n.op === 'scan' ? n.attrs.over.size : 1) * bodiesOf(n).reduce((all, b) => all + countedIn(b), 0), 0)
+
 type Outputs = Pick<LocalBody, 'outputs'>
 
 /**

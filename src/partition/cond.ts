@@ -1,40 +1,63 @@
 /**
  * The partition rule of choices. All devices choose alike, as the predicate is replicated, so a branch may hold collectives. Both
  * branches' results lie alike: as both do of themselves, else as the rules have it. Where the predicate has dims that all results are split alike along, and no
- * branch holds a collective, each device chooses by its own part of it: what none of its elements asks for it does not compute.
+ * branch holds a collective, each device chooses by its own part of it: what none of its elements asks for it does not compute. A choice of who is at work at all falls away where
+ * devices cannot choose so, and all work.
  */
 import { isHidden, names } from '../core/dim.ts'
 import { sameSharding, type Sharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
 import { shapeOf, type Node } from '../graph/node.ts'
 import { enterAll, projected } from './bodies.ts'
-import { communicates } from './collectives.ts'
+import type { LocalBody } from './local.ts'
+import { axesOf } from './collectives.ts'
 import { samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
 import { relayout } from './moves/relayout.ts'
 import { agreed, ready } from './operands.ts'
 
 export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonly Value[], c: Context): readonly Value[] {
   if (predicate === undefined) throw new Error('a choice has a predicate')
-  const { yes, no } = n.attrs
+  const { yes, no, atWork } = n.attrs
+  const before = new Set(c.reduced)
   // What rests elsewhere moves only in the branch that needs it.
   const captured = operands.map(v => reduced(c, v))
   const { inputs, given } = enterAll(c, yes.inputs, captured)
   const [a = [], b = []] = [yes, no].map(branch => c.partitionNodes(branch.outputs, given))
-  const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], [yes, no].map(branch => splatValue(branch.outputs[i] ?? n) === 0)))
+  const zero = yes.outputs.map((_, i) => [yes, no].map(branch => splatValue(branch.outputs[i] ?? n) === 0))
+  const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], zero[i] ?? []))
   const body = (side: 0 | 1): { readonly inputs: typeof inputs; readonly outputs: Value['node'][] } => ({ inputs, outputs: pairs.map(p => p[side].node) })
-  const chooses = chosenBy(c, ready(c, predicate), pairs.map(([v]) => v), communicates(body(0)) || communicates(body(1)))
-  const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1) }, n.site)
+  const test = ready(c, predicate)
+  const moves = atWork !== undefined && operands.some(v => v.resting !== undefined && !sameSharding(v.sharding, c.target(v.shape)))
+  // Weights that rest in parts are gathered, and their gradients scattered, in a loop within the branch, which passes know only there.
+  const own = moves ? undefined : eachItsOwn(c, [body(0), body(1)], test, pairs.map(([v], i) => ({ v, addend: zero[i]?.[1] === true && v.partial?.kind === 'sum' ? v.partial.axes : [] })))
+  if (atWork !== undefined && own === undefined) {
+    for (const origin of c.reduced) if (!before.has(origin)) c.reduced.delete(origin)
+    return c.partitionNodes(yes.outputs, new Map(yes.inputs.flatMap((p, i) => operands.slice(i, i + 1).map(v => [p, v] as const))))
+  }
+  const chooses = anyOf(c, test, own ?? new Map())
+  const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1), ...(own === undefined ? {} : { apart: { share: atWork } }) }, n.site)
   return projected(c, n, choice, pairs.map(([v]) => v))
 }
 
-/** One bool: whether any element of the predicate holds, of those that a device's results are of. */
-function chosenBy(c: Context, predicate: Value, results: readonly Value[], together: boolean): Value {
+/**
+ * How the predicate is split where each device can choose by its own part of it: as all results are along its dims. Of a sum of addends, where the other branch adds nothing, each device has its own anyway.
+ * Undefined where they cannot, or all devices have all of it.
+ */
+function eachItsOwn(c: Context, branches: readonly Pick<LocalBody, 'outputs'>[], predicate: Value, results: readonly { readonly v: Value; readonly addend: readonly string[] }[]): Sharding | undefined {
+  const over = names(predicate.shape)
+  const along = (v: Value): Sharding => new Map([...v.sharding].filter(([name, axes]) => over.includes(name) && axes.length > 0))
+  const first = results.map(({ v }) => along(v)).find(s => s.size > 0)
+  const axes = [...first?.values() ?? []].flat()
+  const waits = branches.map(axesOf)
+  if (waits.some(w => !w.counted || (c.overlaps && w.axes.size > 0) || axes.some(a => w.axes.has(a)))) return undefined
+  return first !== undefined && results.every(({ v, addend }) => sameSharding(along(v), first) || axes.every(axis => addend.includes(axis))) ? first : undefined
+}
+
+/** One bool: whether any element of the predicate holds, of those that a device has. */
+function anyOf(c: Context, predicate: Value, own: Sharding): Value {
   const over = names(predicate.shape)
   if (over.length === 0) return predicate
-  const along = (v: Value): Sharding => new Map([...v.sharding].filter(([name]) => over.includes(name)))
-  const [first] = results
-  const alike = first !== undefined && results.every(v => sameSharding(along(v), along(first)))
-  const there = relayout(c, predicate, alike && !together ? along(first) : new Map())
+  const there = relayout(c, predicate, own)
   return { shape: [], sharding: new Map(), node: c.make('reduce', [there.node], { kind: 'max', over: names(shapeOf(there.node)) }) }
 }
 

@@ -36,6 +36,8 @@ export interface Context {
   readonly atRest: ReadonlySet<string>
   /** Those that seemed less so. */
   readonly tempted: Set<string>
+  /** Collectives are to be under way while a device computes: all devices begin the same ones in one order. */
+  readonly overlaps: boolean
   /** How a layout, `compute` unless said, splits a shape. */
   readonly target: (shape: readonly Dim[], layout?: string | Layout, first?: string) => Sharding
   /** The walk over a graph itself, for the bodies of loops and choices: the values of some nodes, given those of the inputs. */
@@ -44,7 +46,7 @@ export interface Context {
 type Walk = (roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Context) => Value[]
 
 /** `derived` are the dims that got their sizes from ops: see `splitOf`. */
-export function newContext(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => boolean, reduced: Set<Node>, atRest: ReadonlySet<string>, walk: Walk): Context {
+export function newContext(mesh: Mesh, layouts: Layouts & { readonly overlaps?: boolean | undefined }, derived: (d: Dim) => boolean, reduced: Set<Node>, atRest: ReadonlySet<string>, walk: Walk): Context {
   const byName = new Map<string, Layout>()
   const rules = (name: string): Layout => {
     const found = byName.get(name) ?? rulesOf(layouts, name)
@@ -54,7 +56,7 @@ export function newContext(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => bo
   const leaving = (first: string | undefined, all: Layout): Layout => (first === undefined ? all : leavingTo(first, all))
   const target = (shape: readonly Dim[], layout: string | Layout = 'compute', first?: string): Sharding =>
     shardingOf(leaving(first, typeof layout === 'string' ? rules(layout) : layout), mesh, shape, 'relayout', undefined, derived)
-  const c: Context = { mesh, make: interner(localInfer, () => undefined), reduced, atRest, tempted: new Set(), target, partitionNodes: (roots, given) => walk(roots, given, c) }
+  const c: Context = { mesh, make: interner(localInfer, () => undefined), reduced, atRest, tempted: new Set(), overlaps: layouts.overlaps === true, target, partitionNodes: (roots, given) => walk(roots, given, c) }
   return c
 }
 

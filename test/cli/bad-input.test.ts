@@ -58,6 +58,8 @@ const cases: readonly Case[] = [
   { name: 'an unknown axis in --layout', args: train('--layout', 'batch=batsh'), exit: 2, says: ['unknown-axis', 'axis "batsh"', 'did you mean "batch"?'] },
   { name: 'a rule of the recipe for an axis that --mesh lacks', args: train('--mesh', 'model=2'), exit: 2, says: ['unknown-axis', 'dim "batch" on axis "batch"', '--mesh model=2,batch=1', '--layout heads=model,hidden=model,vocab=model'] },
   { name: 'a rule for parameters on an unknown axis', args: train('--set', 'params.embed=zero'), exit: 2, says: ['unknown-axis', 'layout of params', '--set params='] },
+  { name: 'what numbers cannot cross an axis in', args: train('--set', 'wire.batch=int4'), exit: 2, says: ['wire', 'int8'] },
+  { name: 'numbers that cross an unknown axis in fewer bits', args: train('--set', 'wire.zero=int8'), exit: 2, says: ['unknown-axis', 'wire'] },
   { name: 'a rule of a named layout on an unknown axis', args: train('--set', 'layouts.residual.seq=zero'), exit: 2, says: ['unknown-axis', 'layout of residual', '--set layouts.residual='] },
   { name: 'a layout that the model does not name', args: train('--set', 'layouts.residaul.seq=model'), exit: 2, says: ['unknown-layout', '"residaul"', 'did you mean "residual"?'] },
   { name: 'a layout that starts from none that there is', args: train('--set', 'layouts.residual.from=compte'), exit: 2, says: ['unknown-layout', 'starts from "compte"', 'did you mean "compute"?'] },

@@ -21,6 +21,7 @@ const cases: readonly Case[] = [
   { what: 'simulate', ranks: 2, command: [...train, '--mesh', 'batch=1,model=2', '--plugin', 'simulate'], code: 2, says: /UsageError\[simulate-mpi\]/ },
   { what: 'text that is not there', ranks: 4, command: [...train, '--data', join(folder, 'none.txt')], code: 1, says: /DataError/ },
   { what: 'a limit that is no number', ranks: 2, command: train, code: 2, says: /UsageError\[environment\] MESHWORK_MPI_TIMEOUT is "soon"/, env: () => ({ MESHWORK_MPI_TIMEOUT: 'soon' }) },
+  { what: 'an overlap that is neither', ranks: 2, command: train, code: 2, says: /UsageError\[environment\] MESHWORK_MPI_OVERLAP is "maybe"[^]*fix +1 or 0/, env: () => ({ MESHWORK_MPI_OVERLAP: 'maybe' }) },
   { what: 'a compiler that is none', ranks: 2, command: train, code: 1, says: /PluginError\[no-mpicc\][^]*MPICC=PATH/, env: () => ({ MPICC: join(folder, 'no-mpicc') }) },
 ]
 

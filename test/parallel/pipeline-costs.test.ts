@@ -1,7 +1,10 @@
 /** What a pipeline costs, against closed forms: idle ticks, the permutes between stages and their bytes, and what is in memory of microbatches on their way. */
 import { describe, expect, test } from 'vitest'
 import { compile, mesh, openBackend, type Layouts, type Plan, type Remat } from '../../src/index.ts'
+import { localFlops } from '../../src/cost/flops.ts'
+import { bodiesOf, reachable } from '../../src/graph/node.ts'
 import type { Collective } from '../../src/partition/collectives.ts'
+import type { LocalBody } from '../../src/partition/local.ts'
 import { idleShare, ticksOf, type LossOptions, type Pipelined } from '../../src/parallel/index.ts'
 import { net, planned, type Net } from './support.ts'
 
@@ -83,6 +86,36 @@ describe('collectives', () => {
     const found = rows(planned(net({ layers, batch, embed }), { ...how, layers }, { stage: p }, onStages))
     expect(found.filter(r => r.startsWith('permute'))).toEqual([`permute along stage: ${(batch / m) * embed} elements × ${2 * (rounds * m + p - 1)}`])
     expect(found.filter(r => !/^(permute|all-reduce)/.test(r))).toEqual([])
+  })
+})
+
+describe('idle stages', () => {
+  /** Products that every device computes at every tick, and those that a device leaves out where it has nothing to do. */
+  const products = (body: LocalBody, apart = false): { readonly always: number; readonly apart: number } => reachable(body.outputs).reduce((sum, n) => {
+    const inner = bodiesOf(n).map(b => products(b, apart || (n.op === 'cond' && n.attrs.apart !== undefined)))
+    const own = n.op === 'dot' ? 1 : 0
+    return { always: sum.always + (apart ? 0 : own) + inner.reduce((k, i) => k + i.always, 0), apart: sum.apart + (apart ? own : 0) + inner.reduce((k, i) => k + i.apart, 0) }
+  }, { always: 0, apart: 0 })
+  const meshes = [{ stage: 2 }, { data: 2, stage: 2 }, { model: 2, stage: 2 }, { data: 2, model: 2, stage: 2 }] as const
+  const where = (mesh: object): Layouts => ({ layout: { ...'data' in mesh ? { batch: 'data' } : {}, ...'model' in mesh ? { hidden: 'model' } : {}, stage: 'stage', layers: 'stage' } })
+  const whole = net({ layers: 8, batch: 16, embed: 8, hidden: 16 })
+  const schedules: readonly LossOptions[] = [{ stages: 2, microbatches: 4 }, { stages: 2, microbatches: 4, schedule: 'circular', layers: 8 }, { stages: 2, microbatches: 4, schedule: '1f1b' }]
+
+  test.each(schedules.flatMap(how => meshes.map(mesh => [how.schedule ?? 'gpipe', JSON.stringify(mesh), how, mesh] as const)))('%s on %s compute nothing, and what a step computes on a device is its share of one device\'s', (_, __, how, mesh) => {
+    const { local } = planned(whole, how, mesh, where(mesh), 'all-but-contractions')
+    const found = products(local)
+    expect(found.always).toBe(0)
+    expect(found.apart).toBeGreaterThan(0)
+    const devices = Object.values(mesh).reduce((a, b) => a * b, 1)
+    // Of a loop over the layers, on one device: as much, in all.
+    const alone = localFlops(planned(whole, undefined, {}, { layout: {} }, 'all-but-contractions').local)
+    expect(localFlops(local) * devices).toBe(alone)
+  })
+
+  test('compute where weights that rest in parts are gathered in each turn, and where a device has all stages', () => {
+    const parts = planned(whole, { stages: 2, microbatches: 4 }, { data: 2, stage: 2 }, { ...where({ data: 2 }), params: { embed: 'data' } }, 'all-but-contractions')
+    expect(products(parts.local).apart).toBe(0)
+    expect(products(planned(whole, { stages: 2, microbatches: 4 }, {}, { layout: {} }, 'all-but-contractions').local).apart).toBe(0)
   })
 })
 

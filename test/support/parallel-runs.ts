@@ -40,4 +40,7 @@ export const forms: readonly Form[] = [
   { mesh: { replica: 2, batch: 2, model: 2 }, layout: { batch: ['replica', 'batch'], heads: 'model', hidden: 'model', vocab: 'model' } },
   { mesh: { batch: 2, stage: 2 }, layout: { batch: 'batch', stage: 'stage', layers: 'stage' }, pipeline: { stages: 2, microbatches: 2 } },
   { mesh: { batch: 2, model: 2, stage: 2 }, layout: { batch: 'batch', heads: 'model', hidden: 'model', vocab: 'model', stage: 'stage', layers: 'stage' }, pipeline: { stages: 2, microbatches: 4, schedule: '1f1b' } },
+  // Ranks of a stage that has nothing to do leave out the collectives of those that have.
+  { mesh: { model: 2, stage: 2 }, layout: { heads: 'model', hidden: 'model', vocab: 'model', stage: 'stage', layers: 'stage' }, pipeline: { stages: 2, microbatches: 4 } },
+  { mesh: { model: 2, stage: 2 }, layout: { heads: 'model', hidden: 'model', vocab: 'model', stage: 'stage', layers: 'stage' }, pipeline: { stages: 2, microbatches: 2, schedule: '1f1b' } },
 ]

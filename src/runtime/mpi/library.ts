@@ -9,7 +9,7 @@ type Failed = Error | null
 const handlers = {
   'meshwork.all_reduce': 'mw_all_reduce', 'meshwork.all_gather': 'mw_all_gather', 'meshwork.reduce_scatter': 'mw_reduce_scatter',
   'meshwork.all_to_all': 'mw_all_to_all', 'meshwork.permute': 'mw_permute', 'meshwork.device': 'mw_device',
-  'meshwork.start': 'mw_start', 'meshwork.await': 'mw_await',
+  'meshwork.start': 'mw_start', 'meshwork.await': 'mw_await', 'meshwork.skip': 'mw_skip',
 } as const
 
 export interface MpiLibrary {

@@ -1,6 +1,6 @@
-/** Ops that choose what runs. The devices must choose alike, as one program counter serves them all; but of branches in which none waits for another each may take its own. */
+/** Ops that choose what runs. The devices must choose alike, as one program counter serves them all; but of branches each may take its own where those that wait for each other in one take the same. */
 import type { DType } from '../../core/dtype.ts'
-import { word } from './attributes.ts'
+import { rows, word } from './attributes.ts'
 import type { Scalar } from './element.ts'
 import { check, only, opError, sameTypes, type Block, type Op, type Typed } from './program.ts'
 import { communicating } from './collectives.ts'
@@ -41,9 +41,10 @@ const lowerWhile: Lowering = (op, context) => {
 const lowerIf: Lowering = (op, context) => {
   checkChoice(op, only(op, op.operands), 'bool')
   const [yes, no] = [branch(op, context, only(op, op.regions)), branch(op, context, only(op, op.regions, 1))]
-  if (op.regions.some(communicates)) return ([condition], run) => (agreed(op, condition, 'the branch to take') !== 0 ? yes : no)([], run)
+  const together = op.regions.flatMap(region => waiting(region, context.devices))
   return async ([condition = []], run) => {
     const taken = condition.map(store => Number(store[0] as Scalar) !== 0)
+    if (together.some(group => group.some(d => taken[d] !== taken[group[0] ?? 0]))) agreed(op, condition, 'the branch to take')
     const results = taken.includes(true) ? await yes([], run) : []
     const others = taken.includes(false) ? await no([], run) : []
     if (others.length === 0 || results.length === 0) return others.length === 0 ? results : others
@@ -51,8 +52,14 @@ const lowerIf: Lowering = (op, context) => {
   }
 }
 
-/** Whether something in it makes devices wait for each other. What a call does is not looked into. */
-const communicates = (block: Block): boolean => block.ops.some(op => communicating.has(op.name) || op.name === 'func.call' || op.regions.some(communicates))
+/** The devices that wait for each other in it, group by group. What a call does is not looked into. */
+const waiting = (block: Block, devices: number): readonly (readonly number[])[] => block.ops.flatMap(op => {
+  const groups = communicating.has(op.name) ? membersOf(op) : []
+  const all = op.name === 'func.call' || (communicating.has(op.name) && groups.length === 0) ? [Array.from({ length: devices }, (_, d) => d)] : groups
+  return [...all, ...op.regions.flatMap(region => waiting(region, devices))]
+})
+/** The groups that an op names, or the pairs that it moves between. */
+const membersOf = (op: Op): readonly (readonly number[])[] => rows(op, op.name === 'collective_permute' ? 'source_target_pairs' : 'replica_groups')
 
 /** An index that no branch has means the last. */
 const lowerCase: Lowering = (op, context) => {

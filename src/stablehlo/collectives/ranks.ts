@@ -127,6 +127,7 @@ export const ranks: CollectiveWriter = {
   reduceScatter: (n, x, w, mesh) => atOnce('reduceScatter', n, x, w, mesh),
   allToAll: (n, x, w, mesh) => atOnce('allToAll', n, x, w, mesh),
   permute: (n, x, w, mesh) => atOnce('permute', n, x, w, mesh),
+  skip: (w, count) => { for (const token of w.ops('custom_call', [w.takeToken()], [w.tokenType], attributes('skip', `count = ${count} : i64`), [])) w.leaveToken(token) },
 }
 
 /** The same, where they can be under way while a device computes. */

@@ -13,6 +13,8 @@ export interface CollectiveWriter {
   permute(n: LocalNode<'permute'>, x: Ssa, w: Writer, mesh: Mesh): Ssa
   /** Whether collectives are chained by a token, in the order in which they are written. */
   readonly ordered: boolean
+  /** Where ranks tell each other which collective they are in, by number: so many are left out here. */
+  skip?(w: Writer, count: number): void
   /** Where collectives can be under way while a device computes. */
   readonly flights?: Flights
 }
