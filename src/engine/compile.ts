@@ -4,6 +4,7 @@ import { DimError, LayoutError } from '../core/errors.ts'
 import { siteOf, userSite } from '../core/site.ts'
 import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
+import type { Lowering } from '../core/platform.ts'
 import { build, treeOps, type TreeOps } from '../core/tree.ts'
 import { mergeScans } from '../autodiff/merge-scans.ts'
 import { inlined } from '../autodiff/remat.ts'
@@ -117,8 +118,8 @@ export function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A)
 /** The graph of a function that is compiled: pruned, and with what is computed again in its place. @throws DimError as `compile` */
 export const graphOf = <A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Graph => trace(f, args).graph
 
-/** `devicesAs` is how the text names devices, `overlaps` whether collectives are under way while they compute, and `kernels` whether it calls our own: as the backend that will run it does. */
-export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean }
+/** `devicesAs` is how the text names devices, `overlaps` whether collectives are under way while they compute, `kernels` whether it calls our own, and `lowering` what platform it is for: as the backend that will run it does. */
+export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean; readonly lowering?: Lowering }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
 export const plan = <const A extends readonly Tree[], R extends Tree, N extends string = string>(
@@ -138,7 +139,7 @@ export function planTraced<const A extends readonly Tree[], R extends Tree, N ex
   let text: string | undefined
   return {
     graph, local, collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donations: pairs, result,
-    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, overlaps: options.overlaps === true, kernels: options.kernels === true }) },
+    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, overlaps: options.overlaps === true, kernels: options.kernels === true, ...options.lowering === undefined ? {} : { lowering: options.lowering } }) },
   }
 }
 
@@ -174,11 +175,11 @@ async function prepared<const A extends readonly Tree[], R extends Tree, N exten
   if (mesh.size > backend.deviceCount) {
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
   }
-  if (backend.devicesAs === 'ranks' && mesh.size !== backend.deviceCount) {
+  if ((backend.devicesAs === 'ranks' || backend.processes.count > 1) && mesh.size !== backend.deviceCount) {
     throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
   const kernels = options.batchInvariant === true && await backend.kernels()
-  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, overlaps: backend.overlaps === true, kernels })
+  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, overlaps: backend.overlaps === true, kernels, lowering: backend.lowering })
   options.onPlan?.(planned)
   const donated = [...planned.donations.keys()]
   const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))

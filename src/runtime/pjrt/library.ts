@@ -144,7 +144,7 @@ const callName = (args: { readonly name: `${CallName}_Args` }): CallName => args
 // A plugin is never unloaded: its threads and static state outlive every client.
 const loaded = new Map<string, { readonly handle: unknown; readonly library: PluginLibrary }>()
 
-/** Loads a plugin, once per process. `threads` is how many a CPU plugin should use. */
+/** Loads a plugin, once per process. `threads` is how many it should use of the host's. */
 export function loadPlugin(path: string, threads?: number): PluginLibrary {
   let real: string
   try {
@@ -154,7 +154,7 @@ export function loadPlugin(path: string, threads?: number): PluginLibrary {
   }
   const known = loaded.get(real)
   if (known !== undefined) return known.library
-  const xlaFlags = prepareEnvironment(real, platformOf(real).hostCode, threads)
+  const xlaFlags = prepareEnvironment(real, platformOf(real), threads)
   const handle = loadShared(real)
   const api = getApi(handle, real)
   const library = new PluginLibrary(real, xlaFlags, api)

@@ -1,6 +1,7 @@
 /** The backend `simulate`: StableHLO on pretend devices, in plain TypeScript, all in this process. */
 import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
+import { forCpu } from '../../core/platform.ts'
 import { range, type Arguments, type Backend, type BufferType, type CallSite, type CompileRequest, type DeviceBuffer, type Executable, type ExecuteOptions, type TracedExecutable } from '../backend.ts'
 import { Failures, mostInFlight, type Failure } from '../in-flight.ts'
 import { alone, queue } from '../processes.ts'
@@ -84,6 +85,8 @@ class SimulateBackend implements Backend {
   readonly addressable: readonly number[]
   readonly devicesAs = 'replicas'
   readonly processes = alone
+  /** It reads what is written for CPUs. */
+  readonly lowering = forCpu
   readonly buffers = new Set<SimulatedBuffer>()
   readonly failures = new Failures()
   /** Calls take their places at once, and are admitted in their order; so do runs. */
