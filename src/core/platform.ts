@@ -25,8 +25,8 @@ export interface Choices {
   readonly contractions: { readonly [C in Contractions]?: 'unsaid' | 'highest' | 'algorithm' }
   /** Attention of halves as one call of a kernel that never holds the scores, for heads of at most so many numbers. */
   readonly fusedAttention?: { readonly most: number; readonly multipleOf: number }
-  /** What memory of the host is called in programs, where they can keep something there. */
-  readonly hostMemory?: 'pinned_host'
+  /** What memory of the host is called in programs, where they can keep something there; `its own` where that is the device's. */
+  readonly hostMemory?: 'pinned_host' | 'its own'
 }
 
 const accelerator = { products: 'as they lie', turnsProducts: false, extrema: 'reduced', convolutions: 'whole', barriers: 'as they are' } as const
@@ -34,7 +34,7 @@ const all = { f32: 'highest', tf32: 'algorithm', bf16: 'algorithm' } as const
 
 /** Measured for `cpu`; for the others it follows from what their compilers document, and none has been run. */
 export const choices: { readonly [P in PlatformName]: Choices } = {
-  cpu: { products: 'rows by columns', turnsProducts: true, extrema: 'compared', convolutions: 'in parts', barriers: 'for transposes', contractions: { f32: 'unsaid' } },
+  cpu: { products: 'rows by columns', turnsProducts: true, extrema: 'compared', convolutions: 'in parts', barriers: 'for transposes', contractions: { f32: 'unsaid' }, hostMemory: 'its own' },
   cuda: { ...accelerator, contractions: all, fusedAttention: { most: 128, multipleOf: 8 }, hostMemory: 'pinned_host' },
   rocm: { ...accelerator, contractions: all, hostMemory: 'pinned_host' },
   tpu: { ...accelerator, contractions: { f32: 'highest', bf16: 'algorithm' }, hostMemory: 'pinned_host' },

@@ -1,10 +1,10 @@
 /** The one place where the stages meet: a function over tensors becomes a program over arrays. */
 import type { Dim } from '../core/dim.ts'
-import { DimError, LayoutError } from '../core/errors.ts'
+import { DimError, LayoutError, MeshworkError } from '../core/errors.ts'
 import { siteOf, userSite } from '../core/site.ts'
 import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
-import type { Lowering } from '../core/platform.ts'
+import { forCpu, type Lowering } from '../core/platform.ts'
 import { build, treeOps, type TreeOps } from '../core/tree.ts'
 import { mergeScans } from '../autodiff/merge-scans.ts'
 import { inlined } from '../autodiff/remat.ts'
@@ -24,6 +24,7 @@ import { argumentsOf, type Leaf } from './arguments.ts'
 import { bytesOn, MeshArray, present } from './array.ts'
 import { donationPairs } from './donate.ts'
 import { collected } from './held.ts'
+import { checkMemories, lyingWhere } from './room.ts'
 
 type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [k: string]: TreeOf<T> }
 /** What may stand where an argument has a tensor: an array over the mesh, or host data that is laid out on the way in, or what makes them. */
@@ -129,6 +130,7 @@ export const plan = <const A extends readonly Tree[], R extends Tree, N extends 
 /** The same of what was traced before: on another mesh, by other layouts. */
 export function planTraced<const A extends readonly Tree[], R extends Tree, N extends string = string>({ args, graph, result, paths }: Traced<A, R>, options: PlanOptions<N>): Plan<A> & { readonly result: R } {
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
+  checkMemories(local, options.lowering ?? forCpu)
   const counts = args.map(a => leavesOf(a).length)
   const first = (arg: number): number => counts.slice(0, arg).reduce((n, c) => n + c, 0)
   const absent = (options.donate ?? []).find(arg => args[arg] === undefined)
@@ -151,8 +153,8 @@ export function planTraced<const A extends readonly Tree[], R extends Tree, N ex
 export async function compile<const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
 ): Promise<Program<A, R>> {
-  const { request, program } = await prepared(f, args, options)
-  return program(await options.backend.compile(request))
+  const { request, program, told } = await prepared(f, args, options)
+  return program(await options.backend.compile(request).catch((e: unknown) => { throw told(e) }))
 }
 
 /** A program that tells when its parts run. */
@@ -170,7 +172,7 @@ export async function compileTraced<const A extends readonly Tree[], R extends T
 /** All stages but the last, checked against the backend; and what makes a program of what that one compiles. */
 async function prepared<const A extends readonly Tree[], R extends Tree, N extends string>(
   f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
-): Promise<{ readonly request: CompileRequest; readonly program: (executable: Executable) => Program<A, R> }> {
+): Promise<{ readonly request: CompileRequest; readonly program: (executable: Executable) => Program<A, R>; readonly told: (failure: unknown) => unknown }> {
   const { mesh, backend } = options
   if (mesh.size > backend.deviceCount) {
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
@@ -186,13 +188,15 @@ async function prepared<const A extends readonly Tree[], R extends Tree, N exten
   const inputs = planned.inputs.map(i => ({ ...i, fitting: new WeakSet<Placement>() }))
   const expected = { inputs, form: tensors.formOf(args), donated: new Set(donated), mesh, backend }
   const form = tensors.formOf(result)
+  const lies = { mesh, inputs: planned.inputs, outputs: planned.local.outputPlacements, donations: planned.donations }
   const program = (executable: Executable): Program<A, R> => {
+    const told = (e: MeshworkError): MeshworkError => lyingWhere(e, { ...lies, memory: executable.memory })
     const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
       const here = new Error()
       const at = (): ReturnType<typeof siteOf> => siteOf(here)
       const args = argumentsOf(given, expected, at)
       try {
-        const out = await executable.execute(args.buffers, { at })
+        const out = await executable.execute(args.buffers, { at, told })
         args.accepted()
         const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
         await collected()
@@ -204,5 +208,5 @@ async function prepared<const A extends readonly Tree[], R extends Tree, N exten
     const dispose = (): void => executable.dispose()
     return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
   }
-  return { request: { text: planned.text, devices: mesh.size, donated }, program }
+  return { request: { text: planned.text, devices: mesh.size, donated }, program, told: e => (e instanceof MeshworkError ? lyingWhere(e, lies) : e) }
 }

@@ -1,6 +1,6 @@
 /** What every runtime offers: StableHLO text in, device buffers in and out. It knows no graphs and no dims. */
 import type { DType, TypedArray } from '../core/dtype.ts'
-import type { Site } from '../core/errors.ts'
+import type { MeshworkError, Site } from '../core/errors.ts'
 import type { Lowering } from '../core/platform.ts'
 import type { Processes } from './processes.ts'
 
@@ -87,9 +87,14 @@ export type Arguments = readonly (readonly DeviceBuffer[])[]
 /** The user's line of a call, made out only where an error needs it. */
 export type CallSite = () => Site | undefined
 
+/** An error as the user should hear it: with what the caller alone knows of the program. */
+export type Told = (failure: MeshworkError) => MeshworkError
+
 export interface ExecuteOptions {
   /** The user's line, which errors name. */
   readonly at?: CallSite | undefined
+  /** What is said of a failure, beside its place. */
+  readonly told?: Told | undefined
 }
 
 export interface Backend {

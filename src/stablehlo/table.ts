@@ -16,6 +16,7 @@ import { emitConcat, emitMerge, emitResample, emitReverse, emitRoll } from './re
 import { emitReduce } from './reduce.ts'
 import { emitRoot } from './roots.ts'
 import { emitScan } from './scan.ts'
+import { emitStored } from './stored.ts'
 import type { Scope } from './scope.ts'
 import { threefry } from './threefry.ts'
 import { emitWhile } from './while.ts'
@@ -70,6 +71,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   reduce: (n, args, w, scope) => (n.attrs.over.length === 0 ? [only(args)] : [emitReduce(n, args, w, scope)]),
   conv: (n, args, w, scope) => [emitConv(n, args, w, scope)],
   rename: (_, args) => [only(args)],
+  stored: (n, args, w, { choices }) => [emitStored(n, only(args), w, choices)],
   splitDim: (n, args, w) => [w.reshape(only(args), typeOfNode(n).sizes)],
   mergeDims: (n, args, w) => [emitMerge(n, only(args), w)],
   resample: (n, args, w) => [emitResample(n, only(args), w)],

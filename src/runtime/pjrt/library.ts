@@ -4,6 +4,7 @@ import koffi, { type LibraryHandle } from '../../io/koffi.ts'
 import { PluginError } from '../../core/errors.ts'
 import { prepareEnvironment } from './environment.ts'
 import { guardExit } from './exit.ts'
+import { explained } from './failures.ts'
 import { enums, slots } from './header.gen.ts'
 import { Struct, nativeText } from './memory.ts'
 import { platformOf } from './platform.ts'
@@ -20,10 +21,6 @@ interface Native {
 }
 
 const codeNames: ReadonlyMap<number, string> = new Map(Object.entries(enums.PJRT_Error_Code).map(([label, value]) => [value, label]))
-
-const fixes: Readonly<Record<string, string>> = {
-  RESOURCE_EXHAUSTED: 'use a smaller batch, a smaller model, or more devices to split it over',
-}
 
 export class PluginLibrary {
   readonly path: string
@@ -131,11 +128,7 @@ export class PluginLibrary {
       status = codeNames.get(code.number('code')) ?? status
     }
     this.native('PJRT_Error_Destroy_Args')(new Struct('PJRT_Error_Destroy_Args').set('error', error).address)
-    return new PluginError({
-      code: status.toLowerCase().replaceAll('_', '-'),
-      what: `${call.replace('PJRT_', '')}: ${message.trim() || status}`, details: { plugin: this.path },
-      fix: fixes[status] ?? 'try another plugin (--plugin PATH) or --plugin simulate',
-    })
+    return new PluginError({ ...explained(call, status, message.trim() || status), details: { plugin: this.path } })
   }
 }
 

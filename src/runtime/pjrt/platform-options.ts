@@ -43,10 +43,6 @@ export interface PlatformOptions {
     readonly combineAllReduces?: number
     readonly combineAllGathers?: number
     readonly combineReduceScatters?: number
-    /** Whether collectives of a loop begin a turn ahead. */
-    readonly pipelineAllReduces?: boolean
-    readonly pipelineAllGathers?: boolean
-    readonly pipelineReduceScatters?: boolean
     /** Whether products may be kernels that Triton makes. */
     readonly tritonProducts?: boolean
     /** Per cent of what memory there is that scheduling may count on. */
@@ -94,9 +90,6 @@ export const fields: { readonly [P in FieldPath]: Field } = {
   'xla.combineAllReduces': { ...bytes, about: 'bytes up to which all-reduces are one', on: gpus, compiler: 'xla_gpu_all_reduce_combine_threshold_bytes' },
   'xla.combineAllGathers': { ...bytes, about: 'bytes up to which all-gathers are one', on: gpus, compiler: 'xla_gpu_all_gather_combine_threshold_bytes' },
   'xla.combineReduceScatters': { ...bytes, about: 'bytes up to which reduce-scatters are one', on: gpus, compiler: 'xla_gpu_reduce_scatter_combine_threshold_bytes' },
-  'xla.pipelineAllReduces': { is: 'flag', about: 'all-reduces of a loop a turn ahead', on: gpus, compiler: 'xla_gpu_enable_pipelined_all_reduce' },
-  'xla.pipelineAllGathers': { is: 'flag', about: 'all-gathers of a loop a turn ahead', on: gpus, compiler: 'xla_gpu_enable_pipelined_all_gather' },
-  'xla.pipelineReduceScatters': { is: 'flag', about: 'reduce-scatters of a loop a turn ahead', on: gpus, compiler: 'xla_gpu_enable_pipelined_reduce_scatter' },
   'xla.tritonProducts': { is: 'flag', about: 'products may be Triton\'s', on: gpus, compiler: 'xla_gpu_enable_triton_gemm' },
   'xla.memoryLimit': { is: 'whole', least: 1, most: 100, about: 'per cent of memory that scheduling counts on', on: gpus, compiler: 'xla_gpu_memory_limit_slop_factor' },
   'xla.dump': { is: 'text', about: 'a folder for programs as XLA gets and makes them', on: ['cpu', 'cuda', 'rocm', 'tpu', 'oneapi', 'other'], compiler: 'xla_dump_to' },

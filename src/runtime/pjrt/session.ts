@@ -151,7 +151,7 @@ export class Session {
     run.settled = true
     // What it was computed from went wrong first, and says why.
     run.failure ??= run.sources.find(s => s.failure !== undefined)?.failure
-    if (failed !== undefined) run.failure ??= this.failures.keep(failed.cause, run.at)
+    if (failed !== undefined) run.failure ??= this.failures.keep(failed.cause, run.at, run.told)
     run.sources = []
     const at = this.out.indexOf(run)
     if (at >= 0) this.out.splice(at, 1)
