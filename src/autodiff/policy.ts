@@ -8,11 +8,15 @@ import { userSite } from '../core/site.ts'
 /**
  * What is computed again: `everything`, so that only what enters is kept; `nothing`; `all-but-contractions` with weights, which
  * in the layers of a Transformer are what all-reduces follow, so that none of these is repeated. What only moves elements along a split dim
- * (`roll`, `shift`, slices, `relayout`) is moved again: mark it with `named` to keep it. Or all but the tensors that `named` marks with one of the names to `keep`. To `offload` to
- * the host's memory is refused where a program is made: no platform that Meshwork runs on gives programs a memory space there.
+ * (`roll`, `shift`, slices, `relayout`) is moved again: mark it with `named` to keep it. Or all but the tensors that `named` marks with one of the names to `keep`. What is to
+ * `offload` by its name lies in the host's memory in between, where the platform has it; on a CPU that is the device's.
  */
 export type Remat = 'everything' | 'nothing' | 'all-but-contractions' | { readonly keep: readonly string[] } | { readonly offload: readonly string[] }
-export type Keep = (n: Node) => boolean
+export interface Keep {
+  (n: Node): boolean
+  /** Of what is named and kept, whether it lies with the host in between. */
+  readonly offloads?: (n: Node) => boolean
+}
 
 /** A parameter, or what one is computed with. */
 const isWeight = (n: Node): boolean => (n.op === 'input' ? n.attrs.role === 'params' : n.op === 'convert' && isWeight(operand(n, 0)))
@@ -47,11 +51,14 @@ const withStacks = (keep: Keep): Keep => {
     if (n.op !== 'project' || loop?.op !== 'scan' || n.attrs.index < loop.attrs.carries) return false
     const { body, carries } = loop.attrs
     const stacked = body.outputs[n.attrs.index]
-    const value = stacked?.op === 'rename' ? operand(stacked, 0) : stacked
+    const value = bare(stacked)
     return value !== undefined && (body.inputs.slice(0, carries).some(p => p === value) || kept(value))
   }
   return kept
 }
+
+/** What is stacked, before it was called otherwise or moved. */
+const bare = (n: Node | undefined): Node | undefined => (n?.op === 'rename' || n?.op === 'stored' ? bare(operand(n, 0)) : n)
 
 const policies = {
   everything: () => false,
@@ -67,26 +74,22 @@ const namesIn = (roots: readonly Node[]): string[] =>
 
 /**
  * What to keep of the values that lead to `roots`. Names may also be of what lies before them, at `further`.
- * @throws DimError for a name that no tensor has, and for offloading
+ * @throws DimError for a name that no tensor has
  */
 export function keeper(policy: Remat, roots: readonly Node[], further: readonly Node[] = roots): Keep {
   const lists = typeof policy === 'object' && policy !== null ? Object.values(policy) : []
-  if (typeof policy === 'string' ? !Object.hasOwn(policies, policy) : lists.length !== 1 || !lists.every(Array.isArray)) {
-    throw new DimError({ code: 'option', what: `remat: there is no policy ${typeof policy === 'string' ? `"${policy}"` : JSON.stringify(policy)}`, fix: `give one of: ${Object.keys(policies).join(', ')}, or { keep: [names] }`, at: userSite() })
+  if (typeof policy === 'string' ? !Object.hasOwn(policies, policy) : lists.length !== 1 || !lists.every(Array.isArray) || !Object.keys(policy).every(k => k === 'keep' || k === 'offload')) {
+    throw new DimError({ code: 'option', what: `remat: there is no policy ${typeof policy === 'string' ? `"${policy}"` : JSON.stringify(policy)}`, fix: `give one of: ${Object.keys(policies).join(', ')}, { keep: [names] } or { offload: [names] }`, at: userSite() })
   }
   if (typeof policy === 'string') return policies[policy]
-  if ('offload' in policy) {
-    throw new DimError({
-      code: 'no-host-memory', what: 'remat: nothing can be offloaded: no platform here gives programs a memory space on the host', at: userSite(),
-      details: { offload: policy.offload.join(', ') }, fix: `keep them on the device, { keep: [${policy.offload.map(n => `'${n}'`).join(', ')}] }, or let them be computed again`,
-    })
-  }
+  const [wanted = []] = lists as (readonly string[])[]
   const near = new Set(namesIn(roots))
-  const known = policy.keep.every(name => near.has(name)) ? near : new Set(namesIn(further))
-  for (const name of policy.keep) {
+  const known = wanted.every(name => near.has(name)) ? near : new Set(namesIn(further))
+  for (const name of wanted) {
     if (known.has(name)) continue
     throw new DimError({ code: 'unknown-name', what: `remat: no tensor is named "${name}"`, fix: known.size === 0 ? 'mark it with named(x, …)' : didYouMean(name, known), at: userSite() })
   }
-  const kept = new Set(policy.keep)
-  return withStacks(n => n.op === 'named' && kept.has(n.attrs.name))
+  const kept = new Set(wanted)
+  const isKept = (n: Node): boolean => n.op === 'named' && kept.has(n.attrs.name)
+  return 'offload' in policy ? Object.assign(withStacks(isKept), { offloads: isKept }) : withStacks(isKept)
 }

@@ -2,6 +2,7 @@
 import { isFloat } from '../core/dtype.ts'
 import { onBehalfOf } from '../core/site.ts'
 import { dtypeOf, operand, reachable, visit, type Node } from '../graph/node.ts'
+import type { Keep } from './policy.ts'
 import type { Attrs } from '../graph/ops.ts'
 import { dependents } from './active.ts'
 import { sumOf, type Cotangents, type Wanted } from './vjps/vjp.ts'
@@ -11,7 +12,7 @@ import { vjps } from './vjps/table.ts'
  * Cotangents of `wrt`, given those of `roots`; undefined where none flows. `keep` is for loops: see `remat.ts`. What is made for the
  * gradient of an op bears the line of that op.
  */
-export function pullback(roots: readonly Node[], given: Cotangents, wrt: readonly Node[], keep: (n: Node) => boolean): Cotangents {
+export function pullback(roots: readonly Node[], given: Cotangents, wrt: readonly Node[], keep: Keep): Cotangents {
   const active = dependents(roots, wrt)
   const found = new Map<Node, (Node | undefined)[]>()
   const give = (n: Node, g: Node | undefined): void => {

@@ -11,7 +11,7 @@ import { dtypeOf, operand, reachable, typeOf, withBodies, type Node } from '../g
 import { leavesOf, rebuildTree, tensor } from '../graph/tensor.ts'
 import type { Tree } from '../graph/types.ts'
 import { keeper, type Remat } from './policy.ts'
-import { residuals } from './residuals.ts'
+import { moved, residuals } from './residuals.ts'
 import type { Cotangents, Wanted } from './vjps/vjp.ts'
 
 /**
@@ -38,9 +38,10 @@ export function recomputeVjp(n: Node<'recompute'>, g: Cotangents, { wants, pullb
 
   // What is kept comes from the forward pass, as more results of it; what is needed of the inputs goes in again.
   const saved = residuals(backward, body, 0, keep)
-  const forward = saved.length === 0 ? n : make('recompute', n.inputs, { keep, body: { inputs: body.inputs, outputs: [...body.outputs, ...saved] } }, n.site)
+  const { away, back } = moved(body, keep)
+  const forward = saved.length === 0 ? n : make('recompute', n.inputs, { keep, body: { inputs: body.inputs, outputs: [...body.outputs, ...saved.map(away)] } }, n.site)
   const kept = saved.map((s, i) => ({ inside: s, value: make('project', [forward], { index: body.outputs.length + i }), stand: inputNode(`saved${i}`, 'compute', typeOf(s)) }))
-  const pulled = rewrite(backward, reachable(backward), new Map(kept.map(k => [k.inside, k.stand])))
+  const pulled = rewrite(backward, reachable(backward), new Map(kept.map(k => [k.inside, back(k.inside, k.stand)])))
   const needed = new Set(reachable(pulled))
   const entering = [
     ...body.inputs.map((p, i) => ({ inside: p, value: operand(n, i) })), ...kept.map(k => ({ inside: k.stand, value: k.value })),

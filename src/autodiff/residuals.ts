@@ -1,6 +1,8 @@
 /** What a backward pass takes from the forward one, and what it computes again. */
+import { make } from '../graph/make.ts'
 import { bodiesOf, operand, reachable, type Node } from '../graph/node.ts'
 import type { Graph } from '../graph/ops.ts'
+import type { Keep } from './policy.ts'
 
 /** Ops of several results are kept result by result. */
 const oneValue = (n: Node): boolean => n.results.length === 1 && bodiesOf(n).length === 0
@@ -45,4 +47,12 @@ export function residuals(backward: readonly Node[], body: Graph, carries: numbe
     else stack.push(...m.inputs)
   }
   return [...body.inputs.slice(0, carries), ...reachable([...body.outputs, ...saved])].filter(m => saved.delete(m))
+}
+
+/** How what is saved is moved to the host and back: as it is, but for what the policy sends there. */
+export function moved(body: Graph, keep: Keep): { readonly away: (saved: Node) => Node; readonly back: (saved: Node, taken: Node) => Node } {
+  const { offloads } = keep
+  const there = new Set(offloads === undefined ? [] : reachable(body.outputs).filter(offloads).map(n => operand(n, 0)))
+  const stored = (n: Node, where: 'host' | 'device', is: Node): Node => (there.has(is) ? make('stored', [n], { in: where }, is.site) : n)
+  return { away: saved => stored(saved, 'host', saved), back: (saved, taken) => stored(taken, 'device', saved) }
 }

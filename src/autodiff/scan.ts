@@ -10,7 +10,7 @@ import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node, type TensorTyp
 import { scanNodes } from '../graph/scan.ts'
 import { activeInputs } from './active.ts'
 import { keepsCollectives } from './policy.ts'
-import { residuals } from './residuals.ts'
+import { moved, residuals } from './residuals.ts'
 import { sumOf, type Cotangents, type Wanted } from './vjps/vjp.ts'
 
 const zeros = (n: Node): Node => fullNode(0, shapeOf(n), dtypeOf(n))
@@ -57,7 +57,8 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback 
 
   // The forward loop again, with what must be kept among its ys.
   const saved = residuals(outputs, body, carries, keep)
-  const stackable = saved.map(s => renamed(s, over.name))
+  const { away, back } = moved(body, keep)
+  const stackable = saved.map(s => renamed(away(s), over.name))
   const loop = saved.length === 0 ? n : make('scan', n.inputs, { ...n.attrs, body: { inputs: body.inputs, outputs: [...body.outputs, ...stackable.map(s => s.node)] } })
   const stacks = saved.map((_, i) => make('project', [loop], { index: body.outputs.length + i }))
 
@@ -66,7 +67,7 @@ export function scanVjp(n: Node<'scan'>, g: Cotangents, { wants, keep, pullback 
   const walked = body.inputs.slice(carries, capturesFrom)
   const walkedParams = walked.map(p => inputNode(p.attrs.name, p.attrs.role, p.attrs.type))
   const replaced = new Map<Node, Node>()
-  saved.forEach((s, i) => replaced.set(s, stackable[i]?.back(savedParams[i] ?? s) ?? s))
+  saved.forEach((s, i) => replaced.set(s, back(s, stackable[i]?.back(savedParams[i] ?? s) ?? s)))
   walked.forEach((p, i) => replaced.set(p, walkedParams[i] ?? p))
   body.inputs.slice(capturesFrom).forEach((p, i) => replaced.set(p, operand(n, capturesFrom + i)))
   const rewritten = rewrite(outputs, reachable(outputs), replaced)

@@ -30,7 +30,7 @@ const view = (): Form => 'view'
 const forms: LocalTable<Form> = {
   input: fused, constant: fused, iota: fused, unary: fused, binary: fused, compare: fused, select: fused, convert: fused, threefry: fused, axisIndex: fused,
   broadcast: n => (names(shapeOf(one(n.inputs[0]))).join() === names(n.attrs.shape).join() ? 'view' : 'fused'),
-  rename: view, splitDim: view, project: view, barrier: kernel,
+  rename: view, stored: view, splitDim: view, project: view, barrier: kernel,
   mergeDims: n => {
     const before = shapeOf(one(n.inputs[0]))
     const order = names(shapeOf(n)).flatMap(d => (d === n.attrs.into.name ? n.attrs.from : [d]))

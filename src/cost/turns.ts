@@ -18,7 +18,7 @@ interface Ran { readonly runs: Runs; readonly outputs: readonly (Value | undefin
 export type Weight = (n: LocalNode) => number
 
 /** Ops that indices and bounds of loops are computed by, and how large what they compute may be. */
-const computing: ReadonlySet<string> = new Set(['constant', 'iota', 'broadcast', 'rename', 'unary', 'binary', 'compare', 'select', 'convert', 'splitDim', 'mergeDims'])
+const computing: ReadonlySet<string> = new Set(['constant', 'iota', 'broadcast', 'rename', 'stored', 'unary', 'binary', 'compare', 'select', 'convert', 'splitDim', 'mergeDims'])
 const largest = 1024
 /** More than any loop over blocks has. */
 const mostTurns = 100_000

@@ -1,9 +1,10 @@
 /** The one place where the stages meet: a function over tensors becomes a program over arrays. */
 import type { Dim } from '../core/dim.ts'
-import { DimError, LayoutError } from '../core/errors.ts'
+import { DimError, LayoutError, MeshworkError } from '../core/errors.ts'
 import { siteOf, userSite } from '../core/site.ts'
 import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
+import { forCpu, type Lowering } from '../core/platform.ts'
 import { build, treeOps, type TreeOps } from '../core/tree.ts'
 import { mergeScans } from '../autodiff/merge-scans.ts'
 import { inlined } from '../autodiff/remat.ts'
@@ -23,6 +24,7 @@ import { argumentsOf, type Leaf } from './arguments.ts'
 import { bytesOn, MeshArray, present } from './array.ts'
 import { donationPairs } from './donate.ts'
 import { collected } from './held.ts'
+import { checkMemories, lyingWhere } from './room.ts'
 
 type TreeOf<T> = T | readonly TreeOf<T>[] | { readonly [k: string]: TreeOf<T> }
 /** What may stand where an argument has a tensor: an array over the mesh, or host data that is laid out on the way in, or what makes them. */
@@ -117,8 +119,8 @@ export function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A)
 /** The graph of a function that is compiled: pruned, and with what is computed again in its place. @throws DimError as `compile` */
 export const graphOf = <A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Graph => trace(f, args).graph
 
-/** `devicesAs` is how the text names devices, `overlaps` whether collectives are under way while they compute, and `kernels` whether it calls our own: as the backend that will run it does. */
-export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean }
+/** `devicesAs` is how the text names devices, `overlaps` whether collectives are under way while they compute, `kernels` whether it calls our own, and `lowering` what platform it is for: as the backend that will run it does. */
+export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean; readonly lowering?: Lowering }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
 export const plan = <const A extends readonly Tree[], R extends Tree, N extends string = string>(
@@ -128,6 +130,7 @@ export const plan = <const A extends readonly Tree[], R extends Tree, N extends 
 /** The same of what was traced before: on another mesh, by other layouts. */
 export function planTraced<const A extends readonly Tree[], R extends Tree, N extends string = string>({ args, graph, result, paths }: Traced<A, R>, options: PlanOptions<N>): Plan<A> & { readonly result: R } {
   const local = partition(graph, options.mesh, options, Object.values(options.dims ?? {}))
+  checkMemories(local, options.lowering ?? forCpu)
   const counts = args.map(a => leavesOf(a).length)
   const first = (arg: number): number => counts.slice(0, arg).reduce((n, c) => n + c, 0)
   const absent = (options.donate ?? []).find(arg => args[arg] === undefined)
@@ -138,7 +141,7 @@ export function planTraced<const A extends readonly Tree[], R extends Tree, N ex
   let text: string | undefined
   return {
     graph, local, collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donations: pairs, result,
-    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, overlaps: options.overlaps === true, kernels: options.kernels === true }) },
+    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, overlaps: options.overlaps === true, kernels: options.kernels === true, ...options.lowering === undefined ? {} : { lowering: options.lowering } }) },
   }
 }
 
@@ -150,8 +153,8 @@ export function planTraced<const A extends readonly Tree[], R extends Tree, N ex
 export async function compile<const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
 ): Promise<Program<A, R>> {
-  const { request, program } = await prepared(f, args, options)
-  return program(await options.backend.compile(request))
+  const { request, program, told } = await prepared(f, args, options)
+  return program(await options.backend.compile(request).catch((e: unknown) => { throw told(e) }))
 }
 
 /** A program that tells when its parts run. */
@@ -169,29 +172,31 @@ export async function compileTraced<const A extends readonly Tree[], R extends T
 /** All stages but the last, checked against the backend; and what makes a program of what that one compiles. */
 async function prepared<const A extends readonly Tree[], R extends Tree, N extends string>(
   f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
-): Promise<{ readonly request: CompileRequest; readonly program: (executable: Executable) => Program<A, R> }> {
+): Promise<{ readonly request: CompileRequest; readonly program: (executable: Executable) => Program<A, R>; readonly told: (failure: unknown) => unknown }> {
   const { mesh, backend } = options
   if (mesh.size > backend.deviceCount) {
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
   }
-  if (backend.devicesAs === 'ranks' && mesh.size !== backend.deviceCount) {
+  if ((backend.devicesAs === 'ranks' || backend.processes.count > 1) && mesh.size !== backend.deviceCount) {
     throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
   const kernels = options.batchInvariant === true && await backend.kernels()
-  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, overlaps: backend.overlaps === true, kernels })
+  const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, overlaps: backend.overlaps === true, kernels, lowering: backend.lowering })
   options.onPlan?.(planned)
   const donated = [...planned.donations.keys()]
   const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))
   const inputs = planned.inputs.map(i => ({ ...i, fitting: new WeakSet<Placement>() }))
   const expected = { inputs, form: tensors.formOf(args), donated: new Set(donated), mesh, backend }
   const form = tensors.formOf(result)
+  const lies = { mesh, inputs: planned.inputs, outputs: planned.local.outputPlacements, donations: planned.donations }
   const program = (executable: Executable): Program<A, R> => {
+    const told = (e: MeshworkError): MeshworkError => lyingWhere(e, { ...lies, memory: executable.memory })
     const run = async (...given: GivenAll<A>): Promise<Arrays<R>> => {
       const here = new Error()
       const at = (): ReturnType<typeof siteOf> => siteOf(here)
       const args = argumentsOf(given, expected, at)
       try {
-        const out = await executable.execute(args.buffers, { at })
+        const out = await executable.execute(args.buffers, { at, told })
         args.accepted()
         const arrays = outputs.map(({ placement, bytes }, i) => new MeshArray(placement, mesh, backend, out.map(row => present(row[i])), bytes))
         await collected()
@@ -203,5 +208,5 @@ async function prepared<const A extends readonly Tree[], R extends Tree, N exten
     const dispose = (): void => executable.dispose()
     return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
   }
-  return { request: { text: planned.text, devices: mesh.size, donated }, program }
+  return { request: { text: planned.text, devices: mesh.size, donated }, program, told: e => (e instanceof MeshworkError ? lyingWhere(e, lies) : e) }
 }

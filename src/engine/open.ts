@@ -1,9 +1,8 @@
 /** Opens the runtime that the user names. */
-import { availableParallelism, cpus } from 'node:os'
 import { UsageError } from '../core/errors.ts'
 import type { Backend } from '../runtime/backend.ts'
 import { joinJob, nativeParts, requireDevices, type BackendChoice } from '../runtime/job.ts'
-import type { OptionValue } from '../runtime/pjrt/platform.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 
 export interface BackendOptions {
   /** Devices to ask for; 1 unless said otherwise, or as many as there are ranks. */
@@ -13,10 +12,10 @@ export interface BackendOptions {
   /** Where compiled programs are kept; the user's cache folder unless said otherwise, `false` for nowhere. */
   readonly cache?: string | false
   /**
-   * What the plugin's client is told, by the plugin's own names: of a GPU `memory_fraction`, `preallocate`, `allocator`, `visible_devices`, …
+   * What the platform is told: of a GPU how much memory to take and which cards, how its compiler goes about it, in what numbers factors of f32 are multiplied.
    * Meshwork itself tells a CPU client how many devices to make, and clients that span processes which of them this is.
    */
-  readonly client?: Readonly<Record<string, OptionValue>>
+  readonly platform?: PlatformOptions
   /** Where the devices are: one on each rank of an MPI job, or all in this process; by how the process was started, unless said. */
   readonly backend?: BackendChoice
 }
@@ -25,7 +24,7 @@ export interface BackendOptions {
  * Opens a backend. A plugin must be installed (`npx meshwork plugins install cpu`); `simulate` needs none.
  * @throws PluginError, UsageError
  */
-export async function openBackend({ devices, plugin = 'cpu', cache, client, backend }: BackendOptions = {}): Promise<Backend> {
+export async function openBackend({ devices, plugin = 'cpu', cache, platform, backend }: BackendOptions = {}): Promise<Backend> {
   if (devices !== undefined && (!Number.isSafeInteger(devices) || devices < 1)) throw new UsageError({ code: 'devices', what: `${devices} devices asked for`, fix: 'a whole number, at least 1' })
   const processes = await joinJob(backend)
   const native = backend === 'local' ? undefined : nativeParts()
@@ -34,20 +33,14 @@ export async function openBackend({ devices, plugin = 'cpu', cache, client, back
   if (plugin === 'simulate') {
     if (native !== undefined) throw new UsageError({ code: 'simulate-mpi', what: 'simulate has all its devices in one process', fix: 'use --backend local with it, or a plugin' })
     const { openSimulate } = await import('../runtime/simulate/backend.ts')
-    if (client !== undefined) throw new UsageError({ code: 'client-option', what: 'simulate has no client to give options to', fix: 'leave out client, or use a plugin' })
+    if (platform !== undefined && Object.keys(platform).length > 0) throw new UsageError({ code: 'platform-option', what: 'simulate is no platform, and has no options', fix: 'leave them out, or use a plugin' })
     return openSimulate({ devices: devices ?? 1 })
   }
   const [{ openPjrt }, { executableCacheDir, resolvePlugin }] = await Promise.all([import('../runtime/pjrt/client.ts'), import('../runtime/plugins/index.ts')])
   const library = await resolvePlugin(plugin)
-  const options = { library, client, name: plugin === 'cpu' ? 'cpu' : library, ...(cache === false ? {} : { cacheDir: cache ?? executableCacheDir() }) }
+  const options = { library, platform, name: plugin === 'cpu' ? 'cpu' : library, ...(cache === false ? {} : { cacheDir: cache ?? executableCacheDir() }) }
   if (native === undefined) return openPjrt({ ...options, devices: devices ?? 1 })
   const { MpiBackend } = await import('../runtime/mpi/backend.ts')
   const among = { inTurn: <T>(work: () => Promise<T>) => processes.inTurn(work), node: { id: processes.rank, count: processes.count }, store: native.store }
-  return new MpiBackend(await openPjrt({ ...options, ...among, devices: 1, handlers: native.handlers, threads: threadsPerRank(native.onHost) }), processes, native.overlaps)
-}
-
-/** Ranks of one host share its cores, unless the launcher has bound them: then the affinity says it already. */
-function threadsPerRank(onHost: number): number | undefined {
-  const mine = availableParallelism()
-  return mine < cpus().length ? undefined : Math.max(1, Math.floor(mine / onHost))
+  return new MpiBackend(await openPjrt({ ...options, ...among, devices: 1, handlers: native.handlers, onHost: native.onHost }), processes, native.overlaps)
 }

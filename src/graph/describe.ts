@@ -48,6 +48,7 @@ export const describeOp: { readonly [K in keyof Attrs]: (attrs: Attrs[K]) => str
   project: a => `result ${a.index} of`,
   relayout: a => `relayout ${typeof a.to === 'string' ? `as ${a.to}` : JSON.stringify(a.to)}${a.keepsSums ? ', addends kept' : ''}${a.first === undefined ? '' : `, ${a.first} first`}`,
   named: a => `named "${a.name}"`,
+  stored: a => `stored in ${a.in} memory`,
   recompute: () => 'recompute',
   barrier: () => 'barrier',
   stopGradient: () => 'stopGradient',

@@ -45,6 +45,8 @@ export interface BasicAttrs {
   stopGradient: Empty
   /** The same tensor, by a name that policies of recomputation know. */
   named: { readonly name: string }
+  /** The same tensor, in the memory of the host or of the device, where the platform tells them apart. */
+  stored: { readonly in: 'host' | 'device' }
   /** (result, inputs…): the result, whose cotangent goes to the inputs through `vjp`; `elementwise` says that it does so element by element, `costly` that to compute the result again costs collectives. */
   customGradient: { readonly vjp: Vjp; readonly elementwise?: true; readonly costly?: true }
 }
@@ -154,7 +156,7 @@ export interface ControlAttrs {
   /** (carries…, captures…) → carries…: the body for as long as the condition, of the same inputs, gives true. */
   while: { readonly condition: Graph; readonly body: Graph; readonly carries: number }
   /** (inputs…) → the body's results; for the gradient only what `keep` says is kept. Put in its place before partition. */
-  recompute: { readonly body: Graph; readonly keep: (n: Node) => boolean }
+  recompute: { readonly body: Graph; readonly keep: ((n: Node) => boolean) & { readonly offloads?: (n: Node) => boolean } }
   /** The operands, all of them there before any is used. */
   barrier: Empty
   /** One result of an op with several. */

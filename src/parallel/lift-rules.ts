@@ -165,7 +165,7 @@ export const rules: Table<Results, [Lifting]> = {
     if (shapeOf(operand(n, 0)).some(d => d.name === from && c.isBatch(d))) c.calls(from, to)
     return plain(n, c)
   },
-  relayout: plain, stopGradient: plain, named: plain, customGradient,
+  relayout: plain, stopGradient: plain, named: plain, stored: plain, customGradient,
   unary: plain, binary: elementwise, compare: elementwise, select: elementwise, convert: plain, threefry: elementwise,
   dot: (n, c) => {
     c.apart(n, n.attrs.over, true)

@@ -4,6 +4,8 @@
  */
 import { hiddenName, type Dim } from '../core/dim.ts'
 import { isFloat, type DType } from '../core/dtype.ts'
+import { DimError } from '../core/errors.ts'
+import { userSite } from '../core/site.ts'
 import { keeper, type Remat } from '../autodiff/policy.ts'
 import { pullback } from '../autodiff/pullback.ts'
 import { residuals } from '../autodiff/residuals.ts'
@@ -61,6 +63,8 @@ function stageOf(works: Works, outside: readonly Node[], remat: Remat): Stage {
   const given = made.map(y => stand('cotangent', { shape: shapeOf(y), dtype: sumsIn(dtypeOf(y)) }))
   const wrt = [...x, ...ws, ...cs]
   const keep = keeper(remat, made)
+  // A ring is written and read on each turn, by computed places: the host would be in the way of all of them.
+  if (keep.offloads !== undefined) throw new DimError({ code: 'option', what: 'remat: the schedule 1f1b keeps what is to come back in a ring on the device, and offloads nothing', fix: 'give { keep: [names] }, or another schedule', at: userSite() })
   const found = pullback(made, made.map((y, i) => { const g = given[i]; return g === undefined || !isFloat(dtypeOf(y)) ? undefined : converted(g, dtypeOf(y)) }), wrt, keep)
   const flowing = found.filter(d => d !== undefined)
   const { body: { inputs, outputs }, captures } = closeOver([...wrt, turn, ...given], [...made, ...flowing])

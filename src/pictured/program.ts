@@ -20,7 +20,7 @@ const isShown = (n: LocalNode): boolean => !silent.has(n.op) && formOf(n) !== 'v
 const flopsOf = (n: LocalNode): number => (n.op === 'dot' || n.op === 'conv' ? productFlops(n) : 0)
 
 /** What a value is, seen, cast or gathered otherwise. */
-const same: ReadonlySet<string> = new Set(['convert', 'broadcast', 'rename', 'splitDim', 'mergeDims', 'allGather', 'barrier'])
+const same: ReadonlySet<string> = new Set(['convert', 'broadcast', 'rename', 'stored', 'splitDim', 'mergeDims', 'allGather', 'barrier'])
 type Named = ReadonlyMap<LocalNode, string>
 const nameIn = (named: Named, n: LocalNode): string | undefined => named.get(n) ?? (same.has(n.op) && n.inputs.length === 1 ? nameIn(named, operand(n, 0)) : undefined)
 

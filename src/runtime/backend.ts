@@ -1,6 +1,7 @@
 /** What every runtime offers: StableHLO text in, device buffers in and out. It knows no graphs and no dims. */
 import type { DType, TypedArray } from '../core/dtype.ts'
-import type { Site } from '../core/errors.ts'
+import type { MeshworkError, Site } from '../core/errors.ts'
+import type { Lowering } from '../core/platform.ts'
 import type { Processes } from './processes.ts'
 
 /** Shape (row-major) and element type of one array on one device. */
@@ -24,6 +25,8 @@ export interface CompileRequest {
   readonly text: string
   /** Of all processes. */
   readonly devices: number
+  /** How many run it together, where one client spans several processes and `devices` are this one's: all of theirs. */
+  readonly replicas?: number
   /** Parameter numbers of `@main` whose buffers the program takes over (marked `tf.aliasing_output` in the text). */
   readonly donated: readonly number[]
 }
@@ -84,9 +87,14 @@ export type Arguments = readonly (readonly DeviceBuffer[])[]
 /** The user's line of a call, made out only where an error needs it. */
 export type CallSite = () => Site | undefined
 
+/** An error as the user should hear it: with what the caller alone knows of the program. */
+export type Told = (failure: MeshworkError) => MeshworkError
+
 export interface ExecuteOptions {
   /** The user's line, which errors name. */
   readonly at?: CallSite | undefined
+  /** What is said of a failure, beside its place. */
+  readonly told?: Told | undefined
 }
 
 export interface Backend {
@@ -100,6 +108,8 @@ export interface Backend {
   readonly deviceCount: number
   /** Those whose buffers are in this process, in rising order. */
   readonly addressable: readonly number[]
+  /** What programs are written for. */
+  readonly lowering: Lowering
   /** How a program tells devices apart and writes collectives: replicas in one process, or one device on each rank. */
   readonly devicesAs: 'replicas' | 'ranks'
   /** Whether collectives can be under way while a device computes: then programs are written so. */

@@ -1,6 +1,6 @@
 /** How programs that were asked for and are not awaited come out: what went wrong is kept until somebody hears of it. */
 import { MeshworkError, PluginError } from '../core/errors.ts'
-import type { CallSite } from './backend.ts'
+import type { CallSite, Told } from './backend.ts'
 
 /** Programs that a backend takes on before it lets the next caller wait: enough to keep devices busy, and a bound on what their results hold. */
 export const mostInFlight = 8
@@ -11,9 +11,9 @@ export interface Failure { readonly error: MeshworkError }
 export class Failures {
   private readonly unheard = new Set<Failure>()
 
-  /** Keeps what went wrong in a run; `at` is where the user called it, unless the error knows better. */
-  keep(cause: unknown, at: CallSite | undefined): Failure {
-    const failure = { error: located(cause, at) }
+  /** Keeps what went wrong in a run; `at` is where the user called it, unless the error knows better, and `told` what else is said of it. */
+  keep(cause: unknown, at: CallSite | undefined, told: Told = e => e): Failure {
+    const failure = { error: told(located(cause, at)) }
     this.unheard.add(failure)
     return failure
   }

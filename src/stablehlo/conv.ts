@@ -8,8 +8,10 @@ import { dimIn } from '../graph/infer/checks.ts'
 import type { Window } from '../graph/ops.ts'
 import { convDims, type ConvDims } from '../graph/windows.ts'
 import type { LocalNode } from '../partition/local.ts'
-import { convolve, type Slide } from './convolve.ts'
+import { convolve, wholeConvolution, type Slide } from './convolve.ts'
+import { convPrecision } from './precision.ts'
 import { emitSlice } from './rearranging.ts'
+import type { Scope } from './scope.ts'
 import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
 /** The operand with its dims in this order, as so many merged ones. */
@@ -45,7 +47,7 @@ function places(x: readonly Dim[], { windows }: LocalNode<'conv'>['attrs'], { ba
 }
 const isWindow = (s: Window | readonly Dim[]): s is Window => 'x' in s
 
-export function emitConv(n: LocalNode<'conv'>, [left, right]: readonly Ssa[], w: Writer): Ssa {
+export function emitConv(n: LocalNode<'conv'>, [left, right]: readonly Ssa[], w: Writer, scope: Scope): Ssa {
   if (left === undefined || right === undefined) throw new Error('conv has two operands')
   const [x, k] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]
   const dims = convDims(n.attrs, x, k)
@@ -64,6 +66,6 @@ export function emitConv(n: LocalNode<'conv'>, [left, right]: readonly Ssa[], w:
     slides.push({ ...reached, width, places: out.size, stride, xDilation, wDilation })
   }
   const out = [...batch, ...spatial.flatMap(s => (isWindow(s) ? [s.out] : s)), ...groups, ...features]
-  const made = convolve(w, lhs, rhs, slides, sizeOf(groups))
+  const made = scope.choices.convolutions === 'in parts' ? convolve(w, lhs, rhs, slides, sizeOf(groups)) : wholeConvolution(w, lhs, rhs, slides, sizeOf(groups), convPrecision(lhs, rhs, scope))
   return w.transpose(w.reshape(made, sizesOf(out)), names(shapeOf(n)).map(name => names(out).indexOf(name)))
 }

@@ -30,6 +30,12 @@ export function convolve(w: Writer, lhs: Ssa, rhs: Ssa, slides: readonly Slide[]
     if (first.width <= first.places && first.width <= most.slices) return byTaps(w, lhs, rhs, slides, groups)
     if (first.places < first.width && first.places <= most.slices && groups === 1) return byPlaces(w, lhs, rhs, slides)
   }
+  return wholeConvolution(w, lhs, rhs, slides, groups)
+}
+
+/** The same by the one op that it is. `precision` is what the op says of it. */
+export function wholeConvolution(w: Writer, lhs: Ssa, rhs: Ssa, slides: readonly Slide[], groups: number, precision = ''): Ssa {
+  const features = rhs.sizes.at(-1) ?? 1
   const numbers = slides.map((_, i) => `${i}, `).join('')
   const each = (of: (s: Slide) => number): string => i64s(slides.map(of))
   const attributes = [
@@ -41,7 +47,7 @@ export function convolve(w: Writer, lhs: Ssa, rhs: Ssa, slides: readonly Slide[]
     `rhs_dilation = ${each(s => s.wDilation)}`,
     `window_strides = ${each(s => s.stride)}`,
   ]
-  return w.op('convolution', [lhs, rhs], { sizes: [lhs.sizes[0] ?? 1, ...slides.map(s => s.places), features], dtype: lhs.dtype }, attributes.join(', '))
+  return w.op('convolution', [lhs, rhs], { sizes: [lhs.sizes[0] ?? 1, ...slides.map(s => s.places), features], dtype: lhs.dtype }, attributes.join(', ') + precision)
 }
 
 /** The left operand with what its windows reach into, dims 1 and on. */

@@ -1,12 +1,13 @@
 /**
- * Contractions, canonical before they are written: shared dims first as one, one contracted dim, rows × columns. XLA:CPU
- * inserts transposing copies for anything else. A transpose is written only where an operand's order forces one.
+ * Contractions. For CPUs canonical before they are written: shared dims first as one, one contracted dim, rows × columns. XLA:CPU
+ * inserts transposing copies for anything else. A transpose is written only where an operand's order forces one. For other platforms over dims as they lie.
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { emitFewBits } from './few-bits.ts'
+import { dotPrecision } from './precision.ts'
 import type { Scope } from './scope.ts'
 import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
@@ -60,8 +61,19 @@ export function emitKernelDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[]
   return w.reshape(w.op('custom_call', operands, { sizes, dtype: 'f32' }, `api_version = 4 : i32, call_target_name = "meshwork.dot_${byRows ? 'rows' : 'columns'}"`), sizesOf(out))
 }
 
-export function emitDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: Writer): Ssa {
+/** Over dims as they lie: what is shared first, then the left operand's own, then the right one's, as a node's dims are. */
+function emitPlainDot(n: LocalNode<'dot'>, left: Ssa, right: Ssa, w: Writer, scope: Scope): Ssa {
+  const [a, b] = [names(shapeOf(operand(n, 0))), names(shapeOf(operand(n, 1)))]
+  const { over } = n.attrs
+  const shared = names(shapeOf(n)).filter(d => a.includes(d) && b.includes(d))
+  const at = (shape: readonly string[], dims: readonly string[]): string => `[${dims.map(d => shape.indexOf(d)).join(', ')}]`
+  const dims = `lhs_batching_dimensions = ${at(a, shared)}, rhs_batching_dimensions = ${at(b, shared)}, lhs_contracting_dimensions = ${at(a, over)}, rhs_contracting_dimensions = ${at(b, over)}`
+  return w.op('dot_general', [left, right], { sizes: sizesOf(shapeOf(n)), dtype: dtypeOf(n) }, `dot_dimension_numbers = #stablehlo.dot<${dims}>${dotPrecision(left, right, scope)}`)
+}
+
+export function emitDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: Writer, scope: Scope): Ssa {
   if (left === undefined || right === undefined) throw new Error('dot has two operands')
+  if (scope.choices.products === 'as they lie') return emitPlainDot(n, left, right, w, scope)
   const [a, b] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]
   const out = shapeOf(n)
   const contracted = (d: Dim): boolean => n.attrs.over.includes(d.name)
@@ -72,7 +84,7 @@ export function emitDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: W
   const l = arrange(w, left, a, shared, own(a), over, true)
   const r = arrange(w, right, b, shared, own(b), over, false)
   const [rows, columns] = [sizeOf(own(a)), sizeOf(own(b))]
-  if (shared.length === 0 && l.contracted === 0 && r.contracted === 0 && dtypeOf(n) === 'f32') {
+  if (shared.length === 0 && l.contracted === 0 && r.contracted === 0 && dtypeOf(n) === 'f32' && scope.choices.turnsProducts) {
     const turned = smallerFirst(w, r.value, l.value, rows, columns)
     if (turned !== undefined) return w.reshape(turned, sizesOf(out))
   }

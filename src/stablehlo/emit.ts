@@ -1,4 +1,5 @@
 /** A device's program → a StableHLO module. */
+import { choices, forCpu, type Lowering } from '../core/platform.ts'
 import type { LocalGraph, LocalNode } from '../partition/local.ts'
 import { communicates } from '../partition/collectives.ts'
 import { flyingRanks, ranks } from './collectives/ranks.ts'
@@ -20,16 +21,18 @@ export interface EmitOptions {
   readonly overlaps?: boolean
   /** Whether products call our own kernels. */
   readonly kernels?: boolean
+  /** The platform that it is for: the CPU, unless said. */
+  readonly lowering?: Lowering
 }
 
 /** The module's text, one program for all devices. */
-export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 'replicas', overlaps = false, kernels = false }: EmitOptions = {}): string {
+export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 'replicas', overlaps = false, kernels = false, lowering = forCpu }: EmitOptions = {}): string {
   const w = new Writer()
   const collectives = devicesAs === 'ranks' && overlaps ? flyingRanks : writers[devicesAs]
   const args: Ssa[] = graph.inputs.map((n, i) => ({ ...typeOfNode(n), name: `%arg${i}` }))
   const given = new Map<LocalNode, Ssa>(graph.inputs.map((n, i) => [n, args[i] ?? { ...typeOfNode(n), name: '%?' }]))
   if (collectives.ordered && communicates(graph)) w.startToken()
-  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives, emitNodes, ...(kernels ? { origins: new Map<string, Origin>() } : {}) })
+  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives, choices: choices[lowering.platform], contractions: lowering.contractions, emitNodes, ...(kernels ? { origins: new Map<string, Origin>() } : {}) })
   const parameters = args.map((a, i) => {
     const to = donations.get(i)
     return `${a.name}: ${typeText(a)}${to === undefined ? '' : ` {tf.aliasing_output = ${to} : i32}`}`

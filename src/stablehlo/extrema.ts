@@ -25,6 +25,12 @@ export const combiner = (w: Writer, kind: ReduceKind, dtype: DType) => (): void 
   if (a !== undefined && b !== undefined) w.return([combined(w, kind, a, b)])
 }
 
+/** The same by the op of its name, where the compiler keeps a NaN. */
+export const plainCombiner = (w: Writer, kind: ReduceKind, dtype: DType) => (): void => {
+  const [a, b] = w.block([{ sizes: [], dtype }, { sizes: [], dtype }])
+  if (a !== undefined && b !== undefined) w.return([w.op(combining[kind], [a, b], a)])
+}
+
 /** The bits of negative floats count down: turned round, bits have the order of what they stand for. Its own inverse. */
 function turned(w: Writer, bits: Ssa): Ssa {
   if (bits.dtype === 'i32') {

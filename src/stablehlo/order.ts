@@ -24,15 +24,15 @@ export function emitSort(n: LocalNode<'sort'>, [x, ...others]: readonly Ssa[], w
   return sorted.map((v, i) => (byKey && i === 0 ? fromKey(w, v, x.dtype) : v))
 }
 
-/** CHLO's op works along the last dim. */
-export function emitTopK(n: LocalNode<'topK'>, [x]: readonly Ssa[], w: Writer): Ssa[] {
+/** CHLO's op works along the last dim. `madeFirst`: what is transposed for it is made before. */
+export function emitTopK(n: LocalNode<'topK'>, [x]: readonly Ssa[], w: Writer, madeFirst: boolean): Ssa[] {
   if (x === undefined) throw new Error('topK has an operand')
   const at = names(shapeOf(operand(n, 0))).indexOf(n.attrs.dim)
   const places = x.sizes.map((_, i) => i)
   const last = [...places.filter(i => i !== at), at]
   const made = isFloat(x.dtype) ? plain(w, x) : x
   // XLA's CPU backend transposes a result it is still making at half the speed of one that is there.
-  const moved = at === places.length - 1 ? made : w.transpose(w.op('optimization_barrier', [made], made), last)
+  const moved = at === places.length - 1 ? made : w.transpose(madeFirst ? w.op('optimization_barrier', [made], made) : made, last)
   const sizes = [...moved.sizes.slice(0, -1), n.attrs.to.size]
   const found = w.ops('chlo.top_k', [moved], [{ sizes, dtype: x.dtype }, { sizes, dtype: 'i32' }], `k = ${n.attrs.to.size} : i64, largest = true`, [])
   return found.map(v => w.transpose(v, places.map(i => last.indexOf(i))))

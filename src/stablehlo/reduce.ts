@@ -3,8 +3,9 @@ import { names } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import { reduceStart } from '../graph/reference/evaluator.ts'
 import type { LocalNode } from '../partition/local.ts'
-import { combiner, isExtremum } from './extrema.ts'
+import { combiner, isExtremum, plainCombiner } from './extrema.ts'
 import { emitSlice } from './rearranging.ts'
+import type { Scope } from './scope.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
 /** Rows shorter than this are not worth cutting up. */
@@ -30,20 +31,20 @@ function kernelSum(w: Writer, x: Ssa, over: readonly number[], type: Pick<Ssa, '
   return w.reshape(w.op('custom_call', [rows], { sizes: [count(kept)], dtype: 'f32' }, 'api_version = 4 : i32, call_target_name = "meshwork.sum"'), type.sizes)
 }
 
-export function emitReduce(n: LocalNode<'reduce'>, [x]: readonly Ssa[], w: Writer, kernels = false): Ssa {
+export function emitReduce(n: LocalNode<'reduce'>, [x]: readonly Ssa[], w: Writer, { choices, origins }: Scope): Ssa {
   if (x === undefined) throw new Error('reduce has an operand')
   const type = typeOfNode(n)
   const { kind } = n.attrs
   const shape = names(shapeOf(operand(n, 0)))
   const over = n.attrs.over.map(d => shape.indexOf(d)).sort((a, b) => a - b)
-  if (kernels && kind === 'sum' && type.dtype === 'f32') return kernelSum(w, x, over, type)
+  if (origins !== undefined && kind === 'sum' && type.dtype === 'f32') return kernelSum(w, x, over, type)
   const start = w.constant(reduceStart(kind, type.dtype), type.dtype)
-  const reduced = (v: Ssa, dims: readonly number[]): Ssa => w.op('reduce', [v, start], type, `dimensions = ${i64s(dims)}`, combiner(w, kind, type.dtype))
+  const reduced = (v: Ssa, dims: readonly number[]): Ssa => w.op('reduce', [v, start], type, `dimensions = ${i64s(dims)}`, (choices.extrema === 'compared' ? combiner : plainCombiner)(w, kind, type.dtype))
   // Dims that are reduced and lie behind all others.
   const last = shape.length - shape.findLastIndex((_, i) => !over.includes(i)) - 1
   const kept = x.sizes.slice(0, shape.length - last)
   const row = x.sizes.slice(shape.length - last).reduce((a, b) => a * b, 1)
-  if (!isExtremum(kind, type.dtype) || row < shortest) return reduced(x, over)
+  if (choices.extrema === 'reduced' || !isExtremum(kind, type.dtype) || row < shortest) return reduced(x, over)
   const parts = folded(w, x, kind, kept.reduce((a, b) => a * b, 1), row)
   return reduced(w.reshape(parts, [...kept, parts.sizes[1] ?? 1]), [...over.filter(i => i < kept.length), kept.length])
 }

@@ -1,5 +1,6 @@
 /** What the writers of all ops of one program share. */
 import type { Mesh } from '../core/mesh.ts'
+import type { Choices, Lowering } from '../core/platform.ts'
 import type { LocalNode } from '../partition/local.ts'
 import type { CollectiveWriter } from './collectives/writer.ts'
 import type { Ssa, Writer } from './writer.ts'
@@ -10,6 +11,9 @@ export interface Origin { readonly of: Ssa; readonly index?: Ssa }
 export interface Scope {
   readonly mesh: Mesh
   readonly collectives: CollectiveWriter
+  /** How the platform wants things written. */
+  readonly choices: Choices
+  readonly contractions: Lowering['contractions']
   /** Where products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
   readonly origins?: Map<string, Origin>
   /** Of a turn of a loop, where collectives fly: those under way as it begins, by what they are waited for with; and those that it begins and another turn waits for, into which that is written. */

@@ -16,6 +16,7 @@ import { emitConcat, emitMerge, emitResample, emitReverse, emitRoll } from './re
 import { emitReduce } from './reduce.ts'
 import { emitRoot } from './roots.ts'
 import { emitScan } from './scan.ts'
+import { emitStored } from './stored.ts'
 import type { Scope } from './scope.ts'
 import { threefry } from './threefry.ts'
 import { emitWhile } from './while.ts'
@@ -61,15 +62,16 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
     scope.origins?.set(made.name, { of: only(args) })
     return [made]
   },
-  broadcast: (n, args, w) => {
+  broadcast: (n, args, w, { choices }) => {
     const [from, to] = [names(shapeOf(operand(n, 0))), names(n.attrs.shape)]
-    if (from.length === to.length) return [emitReordered(operand(n, 0), only(args), to, w) ?? w.transpose(only(args), to.map(d => from.indexOf(d)))]
+    if (from.length === to.length) return [(choices.turnsProducts ? emitReordered(operand(n, 0), only(args), to, w) : undefined) ?? w.transpose(only(args), to.map(d => from.indexOf(d)))]
     return [w.op('broadcast_in_dim', args, typeOfNode(n), `broadcast_dimensions = ${i64s(from.map(d => to.indexOf(d)))}`)]
   },
-  dot: (n, args, w, scope) => [emitAttention(n, w, scope) ?? emitKernelDot(n, args, w, scope) ?? emitDot(n, args, w)],
-  reduce: (n, args, w, scope) => (n.attrs.over.length === 0 ? [only(args)] : [emitReduce(n, args, w, scope.origins !== undefined)]),
-  conv: (n, args, w) => [emitConv(n, args, w)],
+  dot: (n, args, w, scope) => [emitAttention(n, w, scope) ?? emitKernelDot(n, args, w, scope) ?? emitDot(n, args, w, scope)],
+  reduce: (n, args, w, scope) => (n.attrs.over.length === 0 ? [only(args)] : [emitReduce(n, args, w, scope)]),
+  conv: (n, args, w, scope) => [emitConv(n, args, w, scope)],
   rename: (_, args) => [only(args)],
+  stored: (n, args, w, { choices }) => [emitStored(n, only(args), w, choices)],
   splitDim: (n, args, w) => [w.reshape(only(args), typeOfNode(n).sizes)],
   mergeDims: (n, args, w) => [emitMerge(n, only(args), w)],
   resample: (n, args, w) => [emitResample(n, only(args), w)],
@@ -81,7 +83,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   dynamicSlice: (n, args, w) => [emitDynamicSlice(n, args, w)],
   dynamicUpdate: (n, args, w) => [emitDynamicUpdate(n, args, w)],
   sort: (n, args, w) => emitSort(n, args, w),
-  topK: (n, args, w) => emitTopK(n, args, w),
+  topK: (n, args, w, { choices }) => emitTopK(n, args, w, choices.barriers === 'for transposes'),
   cumulative: (n, args, w) => [emitCumulative(n, args, w)],
   scatterAdd: (n, args, w) => [emitScatterAdd(n, args, w)],
   threefry: (_, args, w) => [threefry(args, w)],
@@ -89,7 +91,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   cond: (n, args, w, scope) => emitCond(n, args, w, scope),
   while: (n, args, w, scope) => emitWhile(n, args, w, scope),
   // A barrier of one operand misbehaves on XLA:CPU; it would hold nothing back either.
-  barrier: (_, args, w) => (args.length < 2 ? args : w.ops('optimization_barrier', args, args, '', [])),
+  barrier: (_, args, w, { choices }) => (args.length < 2 && choices.barriers === 'for transposes' ? args : w.ops('optimization_barrier', args, args, '', [])),
   project: () => { throw new Error('projections are followed by the driver') },
   axisIndex: (n, _, w, scope) => [axisIndex(w, scope, n.attrs.axes)],
   allReduce: (n, args, w, { mesh, collectives }) => [collectives.allReduce(n, only(args), w, mesh)],

@@ -78,19 +78,19 @@ export class Writer {
   }
   leaveToken(token: Ssa): void { this.#token = token }
 
-  /** One op with one result. `attributes` is the inside of its property list, `region` lines of its body. */
-  op(name: string, operands: readonly Ssa[], result: Pick<Ssa, 'sizes' | 'dtype'>, attributes = '', region?: () => void): Ssa {
-    const [made] = this.ops(name, operands, [result], attributes, region === undefined ? [] : [region])
+  /** One op with one result. `attributes` is the inside of its property list, `region` lines of its body, `beside` attributes that are none of the op's own. */
+  op(name: string, operands: readonly Ssa[], result: Pick<Ssa, 'sizes' | 'dtype'>, attributes = '', region?: () => void, beside = ''): Ssa {
+    const [made] = this.ops(name, operands, [result], attributes, region === undefined ? [] : [region], beside)
     if (made === undefined) throw new Error(`${name} has no result`)
     return made
   }
 
-  ops(name: string, operands: readonly Ssa[], results: readonly Type[], attributes: string, regions: readonly (() => void)[]): Ssa[] {
+  ops(name: string, operands: readonly Ssa[], results: readonly Type[], attributes: string, regions: readonly (() => void)[], beside = ''): Ssa[] {
     const id = this.fresh()
     const many = results.length > 1
     const head = `${id}${many ? `:${results.length}` : ''} = "${name.includes('.') ? name : `stablehlo.${name}`}"(${operands.map(o => o.name).join(', ')})${attributes === '' ? '' : ` <{${attributes}}>`}`
     const site = this.#site
-    const signature = ` : (${operands.map(typeText).join(', ')}) -> ${many ? `(${results.map(typeText).join(', ')})` : results.map(typeText).join()}${locText(site)}`
+    const signature = `${beside === '' ? '' : ` {${beside}}`} : (${operands.map(typeText).join(', ')}) -> ${many ? `(${results.map(typeText).join(', ')})` : results.map(typeText).join()}${locText(site)}`
     if (regions.length === 0) this.line(head + signature)
     else {
       this.line(`${head} ({`)

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DimError } from '../../src/core/errors.ts'
 import { compile, cond, dims, expectDims, grad, input, loose, mesh, named, openBackend, param, plan, remat, scan, valueAndGrad, type AnyTensor, type Backend, type Remat, type Scalar } from '../../src/engine/index.ts'
+import { emit } from '../../src/stablehlo/emit.ts'
 import { bodiesOf, reachable, type NodeOf } from '../../src/graph/node.ts'
 import { given, leafValues, type Operand, type T } from '../graph/support.ts'
 import { draw } from '../support/values.ts'
@@ -14,7 +15,7 @@ const scalar = (x: AnyTensor): Scalar => expectDims(x, [])
 const count = <A>(roots: readonly NodeOf<A>[], op: string): number =>
   reachable(roots).reduce((n, m) => n + Number(m.op === op) + bodiesOf(m).reduce((k, b) => k + count<A>(b.outputs, op), 0), 0)
 
-const policies: readonly Remat[] = ['everything', 'nothing', 'all-but-contractions', { keep: ['hidden'] }]
+const policies: readonly Remat[] = ['everything', 'nothing', 'all-but-contractions', { keep: ['hidden'] }, { offload: ['hidden'] }]
 const layer = (x: T, up: T, down: T): T => x.add(named(x.dot(up, embed).tanh(), 'hidden').exp().dot(down, hidden))
 const operands = [random([batch, embed], 1), random([embed, hidden], 2), random([hidden, embed], 3)]
 
@@ -72,15 +73,47 @@ describe('by name in loops', () => {
   test.each(policies)('%j', policy => { expect(gradientError(f, stacked, 5, { remat: policy })).toBeLessThan(1e-6) })
 })
 
+describe('what is offloaded', () => {
+  const steps = (): ReturnType<typeof plan> => {
+    const args = [input('x', [batch, embed]) as T, param('up', [l, embed, hidden]) as T, param('down', [l, hidden, embed]) as T] as const
+    const loss = (p: readonly T[], x: T): Scalar => scalar(loose(scan(l, x, { up: p[0] as T, down: p[1] as T }, (c: T, w) => [layer(c, w.up, w.down), {}])[0]).sum())
+    return plan((x: T, up: T, down: T) => valueAndGrad((p: readonly T[]) => loss(p, x), { remat: { offload: ['hidden'] } })([up, down]), args, { mesh: mesh({ m: 1 }), layout: {}, lowering: { platform: 'cuda', contractions: 'f32' } })
+  }
+  test('goes to the host in the loop that makes it, and comes back in the one that uses it', () => {
+    const { local, text } = steps()
+    const loops = reachable(local.outputs).flatMap(n => (n.op === 'scan' ? [n.attrs.body] : []))
+    const moves = loops.map(body => reachable(body.outputs).flatMap(n => (n.op === 'stored' ? [n.attrs.in] : [])))
+    expect(moves).toEqual([['host'], ['device']])
+    // What goes is what is stacked, and what comes was cut out of a stack.
+    const [forward, backward] = loops
+    expect(forward?.outputs.filter(o => o.op === 'stored')).toHaveLength(1)
+    expect(reachable(backward?.outputs ?? []).find(n => n.op === 'stored')?.inputs[0]?.op).toBe('input')
+    const calls = text.split('\n').filter(line => line.includes('annotate_device_placement')).map(line => /_xla_buffer_placement = "(\w+)"/.exec(line)?.[1])
+    expect(calls).toEqual(['pinned_host', 'device'])
+  })
+  test('stays where it is on a CPU, whose devices have the host\'s memory', () => {
+    const { local } = steps()
+    expect(emit(local)).not.toContain('annotate_device_placement')
+  })
+  test('is refused on a platform that gives programs no memory of the host', async () => {
+    await using backend = await openBackend({ plugin: 'simulate', devices: 1 })
+    const there = Object.assign(Object.create(backend) as Backend, { lowering: { platform: 'metal', contractions: 'f32' } })
+    const run = remat((x: T) => named(x.exp(), 'hidden').sin(), { offload: ['hidden'] })
+    await expect(compile((x: T) => grad((p: { x: T }) => scalar(loose(run(p.x)).sum()))({ x }), [input('x', [embed]) as T], { mesh: mesh({ m: 1 }), layout: {}, backend: there })).rejects.toMatchObject({ code: 'no-host-memory', exitCode: 2 })
+  })
+})
+
 describe('errors', () => {
   const codeOf = (policy: Remat): string => {
     try { grad((p: { x: T }) => scalar(named(p.x, 'scores').sum()), { remat: policy })({ x: input('x', [embed]) as T }) } catch (e) { if (e instanceof DimError) return `${e.code}: ${e.problem.what} (${e.problem.fix})` }
     return 'none'
   }
-  test('a name that no tensor has, and offloading', () => {
+  test('a name that no tensor has, and a policy that is none', () => {
     expect(codeOf({ keep: ['scores'] })).toBe('none')
     expect(codeOf({ keep: ['score'] })).toMatch(/^unknown-name: remat: no tensor is named "score" \(.*"scores"/)
-    expect(codeOf({ offload: ['scores'] })).toMatch(/^no-host-memory: .*\(keep them on the device, \{ keep: \['scores'\] \}/)
+    expect(codeOf({ offload: ['scores'] })).toBe('none')
+    expect(codeOf({ offload: ['score'] })).toMatch(/^unknown-name: remat: no tensor is named "score" \(.*"scores"/)
+    expect(codeOf({ throw: ['scores'] } as unknown as Remat)).toMatch(/^option: remat: there is no policy .*\{ offload: \[names\] \}/)
   })
 })
 

@@ -7,6 +7,7 @@ import { mesh, MeshArray, openBackend, place, type Backend, type Mesh, type Plac
 import type { BufferType, DeviceBuffer } from '../../src/runtime/backend.ts'
 import { alone, queue, type Processes } from '../../src/runtime/processes.ts'
 import type { MemoryFiles } from './memory-files.ts'
+import { forCpu } from '../../src/core/platform.ts'
 
 /** dim → axes of each tensor, per mesh. */
 export interface Setting { readonly mesh: Mesh; readonly rules: { readonly [dim: string]: readonly string[] } }
@@ -148,7 +149,7 @@ export function rankBackend(processes: Processes): Backend {
     dispose(): void { new Uint8Array(this.memory.buffer).fill(0xee) }
   }
   return {
-    name: 'held', description: 'held', plugin: 'held', deviceCount: processes.count, addressable: [processes.rank], devicesAs: 'ranks', processes,
+    name: 'held', description: 'held', plugin: 'held', deviceCount: processes.count, addressable: [processes.rank], lowering: forCpu, devicesAs: 'ranks', processes,
     ownerOf: device => device, compile: () => Promise.reject(new Error('nothing is compiled here')), traced: () => Promise.reject(new Error('nothing is compiled here')),
     put: async (data, type) => new Held(type, data.slice()), kernels: () => Promise.resolve(false), liveBuffers: () => 0, close: async () => {}, [Symbol.asyncDispose]: async () => {},
   }

@@ -116,7 +116,7 @@ describe('a plugin with fewer devices than the mesh', () => {
   it('is told before anything is compiled', async () => {
     const refuse = (): never => { throw new Error('nothing should be asked of it') }
     const backend: Backend = {
-      name: 'gpu', description: 'a plugin', plugin: 'gpu', deviceCount: 2, addressable: [0, 1], devicesAs: 'replicas', processes: alone, compile: refuse, traced: refuse, put: refuse, kernels: () => Promise.resolve(false), liveBuffers: () => 0, close: () => Promise.resolve(), ownerOf: () => 0, [Symbol.asyncDispose]: () => Promise.resolve(),
+      name: 'gpu', description: 'a plugin', plugin: 'gpu', deviceCount: 2, addressable: [0, 1], lowering: { platform: 'cuda', contractions: 'f32' }, devicesAs: 'replicas', processes: alone, compile: refuse, traced: refuse, put: refuse, kernels: () => Promise.resolve(false), liveBuffers: () => 0, close: () => Promise.resolve(), ownerOf: () => 0, [Symbol.asyncDispose]: () => Promise.resolve(),
     }
     const { batch } = dims({ batch: 4 })
     const compiled = compile(x => x.add(1), [input('x', [batch])] as const, { mesh: mesh({ batch: 4 }), layout: { batch: 'batch' }, backend })

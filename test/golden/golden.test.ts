@@ -4,14 +4,17 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { mesh, plan, print, printLocal, totals, type Layout, type Plan } from '../../src/engine/index.ts'
 import { formatMesh } from '../../src/core/mesh.ts'
+import { forCpu, type Lowering } from '../../src/core/platform.ts'
 import { programs, type Golden } from './programs.ts'
 import { expectGolden } from './support.ts'
 
 const grid = mesh({ batch: 2, model: 2 })
 const folder = fileURLToPath(new URL('text', import.meta.url))
-const planned = (g: Golden, devicesAs: 'replicas' | 'ranks' = 'replicas'): Plan => plan(g.f, g.args, { mesh: grid, ...g, devicesAs })
+const planned = (g: Golden, devicesAs: 'replicas' | 'ranks' = 'replicas', lowering: Lowering = forCpu): Plan => plan(g.f, g.args, { mesh: grid, ...g, devicesAs, lowering })
 // As other processes see them: all-reduces; gathers and scatters in a loop, which hands the token round.
 const onRanks = ['two-layer', 'fsdp-layers', 'cond', 'while']
+// As a GPU gets them: contractions over dims as they lie, which say that nothing is rounded; a maximum that is one op.
+const onCuda = ['two-layer-step', 'softmax', 'convolution']
 // Lines of this test's own source say nothing here.
 const withoutLines = (text: string): string => text.replace(/ loc\(.*\)$/gm, '').replace(/\bat = "[^"]*"/g, 'at = ""')
 
@@ -33,6 +36,7 @@ function textOf(g: Golden): string {
     section('program of a device', printLocal(local)),
     ...(g.everyStage ? [section('StableHLO', withoutLines(text))] : []),
     ...(onRanks.includes(g.name) ? [section('StableHLO on ranks', withoutLines(planned(g, 'ranks').text))] : []),
+    ...(onCuda.includes(g.name) ? [section('StableHLO for cuda', withoutLines(planned(g, 'replicas', { platform: 'cuda', contractions: 'f32' }).text))] : []),
   ].join('\n')
 }
 

@@ -1,6 +1,7 @@
 /** The op table as tests: cases in one layout each, drawn by a fixed seed, a few of them in one program. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
+import type { PlatformName } from '../../src/core/platform.ts'
 import { cases } from '../cases/index.ts'
 import { meshText, type MeshSizes } from '../support/again.ts'
 import { drawnTrial, meshes, programsOf, wrongIn } from '../support/op-table.ts'
@@ -13,11 +14,14 @@ const several = meshes.filter(sizes => Object.values(sizes).some(n => n > 1))
 /** Of the meshes of several devices, the one on which a case runs where one has to do. */
 export const meshOfCase = (name: string): MeshSizes => several[seedOf(`${name} on a mesh`) % several.length] ?? {}
 
-/** Tests of one backend: the cases that `takes` picks for each mesh, `perProgram` of them in one program. */
-export function tableTests(plugin: 'simulate' | 'cpu', perProgram: number, takes: (name: string, sizes: MeshSizes) => boolean): void {
-  describe(plugin, () => {
+/** Tests of one backend: the cases that `takes` picks for each mesh, `perProgram` of them in one program, which is written for `platform` where that is said. */
+export function tableTests(plugin: 'simulate' | 'cpu', perProgram: number, takes: (name: string, sizes: MeshSizes) => boolean, platform?: PlatformName): void {
+  describe(platform === undefined ? plugin : `${plugin}, written for ${platform}`, () => {
     let backend: Backend
-    beforeAll(async () => { backend = await openBackend({ plugin, devices: 8, cache: false }) })
+    beforeAll(async () => {
+      const opened = await openBackend({ plugin, devices: 8, cache: false })
+      backend = platform === undefined ? opened : Object.assign(Object.create(opened) as Backend, { lowering: { platform, contractions: 'f32' } })
+    })
     afterAll(async () => { await backend.close() })
 
     const pieces = meshes.flatMap(sizes => programsOf(cases.filter(c => takes(c.name, sizes)).map(({ name }) => ({ name, layout: {} })), perProgram).map(some => ({ sizes, names: some.map(t => t.name) })))

@@ -29,7 +29,7 @@ const fields = (): Readonly<Record<string, number>> => ({
   NAMED_VALUE: at('PJRT_NamedValue', 'int64_value'), NAMED_VALUE_SIZE: at('PJRT_NamedValue', 'value_size'),
   DESTROY_CLIENT: at('PJRT_Client_Destroy_Args', 'client'), NAME_NAME: at('PJRT_Client_PlatformName_Args', 'platform_name'), NAME_SIZE: at('PJRT_Client_PlatformName_Args', 'platform_name_size'),
   DEVICES_LIST: at('PJRT_Client_AddressableDevices_Args', 'addressable_devices'), DEVICES_COUNT: at('PJRT_Client_AddressableDevices_Args', 'num_addressable_devices'),
-  COMPILE_EXECUTABLE: at('PJRT_Client_Compile_Args', 'executable'), UNLOADED_LOADED: at('PJRT_LoadedExecutable_GetExecutable_Args', 'loaded_executable'),
+  COMPILE_OPTIONS: at('PJRT_Client_Compile_Args', 'compile_options'), COMPILE_OPTIONS_SIZE: at('PJRT_Client_Compile_Args', 'compile_options_size'), COMPILE_EXECUTABLE: at('PJRT_Client_Compile_Args', 'executable'), UNLOADED_LOADED: at('PJRT_LoadedExecutable_GetExecutable_Args', 'loaded_executable'),
   UNLOADED_EXECUTABLE: at('PJRT_LoadedExecutable_GetExecutable_Args', 'executable'), LOADED_DESTROY: at('PJRT_LoadedExecutable_Destroy_Args', 'executable'),
   TYPES_LIST: at('PJRT_Executable_OutputElementTypes_Args', 'output_types'), TYPES_COUNT: at('PJRT_Executable_OutputElementTypes_Args', 'num_output_types'),
   DIMS_COUNT: at('PJRT_Executable_OutputDimensions_Args', 'num_outputs'), DIMS_LIST: at('PJRT_Executable_OutputDimensions_Args', 'dims'), DIMS_RANKS: at('PJRT_Executable_OutputDimensions_Args', 'dim_sizes'),
@@ -72,13 +72,21 @@ export interface Fake {
   liveBuffers(): number
   liveEvents(): number
   options(): string
+  /** Refuses a call so many times, with an error of this code (by its name in pjrt_c_api.h) and text; of `execute` those programs that fail. */
+  words(call: 'create' | 'compile' | 'execute', code: keyof typeof enums.PJRT_Error_Code, text: string, times?: number): void
+  /** What the last program was compiled with: a CompileOptionsProto. */
+  compileOptions(): Uint8Array
 }
 
 export function fakeOf(path: string): Fake {
   const library = koffi.load(path)
+  const words = library.func('fake_words', 'void', ['int', 'int', 'int', 'str']) as (call: number, times: number, code: number, text: string) => void
+  const compileOptions = library.func('fake_compile_options', 'str', []) as () => string
   const number = (name: string) => library.func(name, 'int', []) as () => number
   return {
     finish: library.func('fake_finish', 'void', ['int']), fail: library.func('fake_fail', 'void', ['int']), refuse: library.func('fake_refuse', 'void', ['int']),
     launched: number('fake_launched'), liveBuffers: number('fake_live_buffers'), liveEvents: number('fake_live_events'), options: library.func('fake_options', 'str', []) as () => string,
+    words: (call, code, text, times = 1) => { words(['create', 'compile', 'execute'].indexOf(call), times, enums.PJRT_Error_Code[code], text) },
+    compileOptions: () => Uint8Array.from(Buffer.from(compileOptions(), 'hex')),
   }
 }

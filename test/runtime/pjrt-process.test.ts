@@ -4,7 +4,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { knownFlags, mergeFlags, wantedFlags } from '../../src/runtime/pjrt/environment.ts'
+import { wantedFlags } from '../../src/runtime/pjrt/cpu/platform.ts'
+import { knownFlags, mergeFlags } from '../../src/runtime/pjrt/environment.ts'
 import { loopProgram, pluginLibrary } from './pjrt-support.ts'
 
 // Each test starts Node and the plugin anew, perhaps on a busy machine.

@@ -27,6 +27,7 @@ export const basic: Vjps<BasicAttrs> = {
     return [moved(g, g => make('relayout', [g], back, n.site))]
   },
   named: (_, [g]) => [g],
+  stored: (_, [g]) => [g],
   stopGradient: () => none,
   customGradient: (n, [g], { wants }) => {
     if (g === undefined) return none

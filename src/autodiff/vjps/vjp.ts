@@ -3,6 +3,7 @@ import { cotangentIn, sumsIn } from '../../graph/half-precision.ts'
 import { make } from '../../graph/make.ts'
 import { dtypeOf, type Node, type TableFor } from '../../graph/node.ts'
 import { tensor } from '../../graph/tensor.ts'
+import type { Keep } from '../policy.ts'
 import type { Tensor } from '../../graph/types.ts'
 
 export type T = Tensor<string>
@@ -19,8 +20,8 @@ export function sumOf(a: Node | undefined, b: Node): Node {
 }
 
 /** Cotangents of `wrt`, given those of `roots`; undefined where none flows. `keep` says which values of a loop's body are kept. */
-export type Pullback = (roots: readonly Node[], given: Cotangents, wrt: readonly Node[], keep: (n: Node) => boolean) => Cotangents
+export type Pullback = (roots: readonly Node[], given: Cotangents, wrt: readonly Node[], keep: Keep) => Cotangents
 
 /** What a rule may ask: which operands anyone wants the gradient of, which values are kept, and the driver itself for the body of a loop. */
-export interface Wanted { readonly wants: (input: Node) => boolean; readonly keep: (n: Node) => boolean; readonly pullback: Pullback }
+export interface Wanted { readonly wants: (input: Node) => boolean; readonly keep: Keep; readonly pullback: Pullback }
 export type Vjps<G> = TableFor<G, Cotangents, [Cotangents, Wanted]>

@@ -36,6 +36,7 @@ export const basic: Infer<BasicAttrs> = {
     return [only(inputs)]
   },
   named: (_, inputs) => [only(inputs)],
+  stored: (_, inputs) => [only(inputs)],
   stopGradient: (_, inputs) => [only(inputs)],
   customGradient: (_, inputs) => [only(inputs)],
 }

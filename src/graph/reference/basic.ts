@@ -18,6 +18,7 @@ export const basic: Evaluators<BasicAttrs> = {
   rename: (n, v) => [{ ...typeOf(n), data: at(v, 0).data }],
   relayout: (_, v) => [at(v, 0)],
   named: (_, v) => [at(v, 0)],
+  stored: (_, v) => [at(v, 0)],
   stopGradient: (_, v) => [at(v, 0)],
   customGradient: (_, v) => [at(v, 0)],
 }

@@ -58,6 +58,11 @@ export const basic: Partitioners<BasicAttrs> = {
     return [{ ...moved, shape: v.shape }]
   },
   named: (_, values) => [at(values, 0)],
+  // Addends are not worth moving: what is stored is the sum.
+  stored: (n, values, c) => {
+    const v = landed(c, computable(c, at(values, 0)))
+    return [{ ...v, node: c.make('stored', [v.node], n.attrs, n.site) }]
+  },
   stopGradient: (_, values) => [at(values, 0)],
   customGradient: (_, values) => [at(values, 0)],
 }

@@ -1,9 +1,13 @@
 /** One device on each rank: a backend of this process's own device, and the other processes' beside it. */
 import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
+import type { Lowering } from '../../core/platform.ts'
 import { sha256 } from '../../io/checksum.ts'
 import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable, TracedExecutable } from '../backend.ts'
 import { anyOf, barrier, leadersFirst, queue, requireSame, type Processes } from '../processes.ts'
+
+/** A backend of one process; `spans` says whether its client is one with those of the other ranks. */
+export interface LocalBackend extends Backend { readonly spans: boolean }
 
 /** `local` is opened with the native library's handlers and one device. */
 export class MpiBackend implements Backend {
@@ -12,14 +16,18 @@ export class MpiBackend implements Backend {
   readonly plugin: string
   readonly deviceCount: number
   readonly addressable: readonly number[]
-  readonly devicesAs = 'ranks'
+  /** Where the client spans the ranks, a program keeps StableHLO's collectives, which are the plugin's; else they are ours, between ranks. */
+  readonly devicesAs: 'replicas' | 'ranks'
+  readonly lowering: Lowering
   readonly overlaps: boolean
   readonly processes: Processes
-  private readonly local: Backend
+  private readonly local: LocalBackend
   private readonly inTurn = queue()
 
-  constructor(local: Backend, processes: Processes, overlaps = false) {
-    this.overlaps = overlaps
+  constructor(local: LocalBackend, processes: Processes, overlaps = false) {
+    this.devicesAs = local.spans ? 'replicas' : 'ranks'
+    this.lowering = local.lowering
+    this.overlaps = overlaps && !local.spans
     this.local = local
     this.processes = processes
     this.name = 'mpi'
@@ -39,7 +47,8 @@ export class MpiBackend implements Backend {
 
   private async compileAlike(request: CompileRequest): Promise<Executable> {
     await requireSame(this.processes, 'comparing programs', { 'the program': sha256(request.text), 'what it takes over': request.donated.join(' ') }, 'start all ranks with one recipe, one version and one kind of machine')
-    const executable = await leadersFirst(this.processes, 'compiling', () => this.local.compile({ ...request, devices: 1 }))
+    // Compilers of one client share out what they try, so none may wait for another.
+    const executable = this.local.spans ? await this.local.compile({ ...request, devices: 1, replicas: this.deviceCount }) : await leadersFirst(this.processes, 'compiling', () => this.local.compile({ ...request, devices: 1 }))
     // Here a slow compiler is waited for; within a program it would count as standing still.
     await barrier(this.processes, 'compiling')
     return executable

@@ -2,6 +2,7 @@
 import { basename, dirname } from 'node:path'
 import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
+import type { Lowering } from '../../core/platform.ts'
 import { range, type Backend, type BufferType, type CompileRequest, type DeviceBuffer, type Executable, type TracedExecutable } from '../backend.ts'
 import { alone } from '../processes.ts'
 import { putBuffer } from './buffer.ts'
@@ -9,13 +10,15 @@ import { ExecutableCache } from './cache.ts'
 import { compileProgram } from './compile.ts'
 import { registerHandlers, type Handlers } from './ffi.ts'
 import { loadPlugin, type PluginLibrary } from './library.ts'
+import { platformOf } from './platform.ts'
+import { contractionsOn } from './platform-options.ts'
 import { Session, type SessionOptions } from './session.ts'
 import { traceProgram } from './trace/traced.ts'
 
 export interface PjrtOptions extends Omit<SessionOptions, 'devices'> {
   /** Path of the plugin's shared library. */
   readonly library: string
-  /** Devices wanted: a CPU plugin makes as many, another must have as many. */
+  /** Devices wanted: a CPU plugin makes as many, another must have as many. Of a client that spans processes, those of this one. */
   readonly devices: number
   /** Where compiled programs are kept; without it each is compiled anew. */
   readonly cacheDir?: string | undefined
@@ -23,13 +26,15 @@ export interface PjrtOptions extends Omit<SessionOptions, 'devices'> {
   readonly name?: string | undefined
   /** Native functions that programs call. */
   readonly handlers?: Handlers | undefined
-  /** Threads of a CPU plugin, for the whole process; its own choice unless told. PJRT_NPROC wins. */
-  readonly threads?: number | undefined
+  /** How many processes of this host compute beside one another, this one among them: they share its threads, where the platform uses them. PJRT_NPROC wins. */
+  readonly onHost?: number | undefined
 }
 
-export async function openPjrt(options: PjrtOptions): Promise<Backend> {
-  const library = loadPlugin(options.library, options.threads)
-  if (options.handlers !== undefined) registerHandlers(library, options.handlers)
+export async function openPjrt(options: PjrtOptions): Promise<Backend & { readonly spans: boolean }> {
+  const platform = platformOf(options.library)
+  const threads = options.onHost === undefined ? undefined : platform.threadsAmong(options.onHost)
+  const library = loadPlugin(options.library, threads)
+  if (options.handlers !== undefined && platform.handlersAs !== undefined) registerHandlers(library, options.handlers, platform.handlersAs)
   const session = await Session.create(library, options)
   if (session.devices.length < options.devices) {
     await session.close()
@@ -39,7 +44,7 @@ export async function openPjrt(options: PjrtOptions): Promise<Backend> {
       fix: 'use a smaller mesh, or --plugin cpu, which makes as many devices as are asked for',
     })
   }
-  return new PjrtBackend(session, options)
+  return new PjrtBackend(session, options, threads)
 }
 
 class PjrtBackend implements Backend {
@@ -49,18 +54,23 @@ class PjrtBackend implements Backend {
   readonly deviceCount: number
   readonly addressable: readonly number[]
   readonly devicesAs = 'replicas'
+  /** Whether its client is one with those of other processes. */
+  readonly spans: boolean
+  readonly lowering: Lowering
   readonly processes = alone
   private readonly session: Session
   private readonly cache: ExecutableCache | undefined
   private readonly threads: number | undefined
 
-  constructor(session: Session, options: PjrtOptions) {
+  constructor(session: Session, options: PjrtOptions, threads: number | undefined) {
     this.session = session
+    this.lowering = { platform: session.kind.name, contractions: contractionsOn(options.platform?.contractions, session.kind.name) }
     this.name = options.name ?? 'cpu'
+    this.spans = session.kind.spans && options.node !== undefined
     this.description = describe(session.library, session)
     this.plugin = `${session.platform.name} ${session.platform.version}, ${nameOf(session.library)}`
     this.deviceCount = options.devices
-    this.threads = options.threads
+    this.threads = threads
     this.addressable = range(options.devices)
     this.cache = options.cacheDir === undefined ? undefined : new ExecutableCache(options.cacheDir)
   }
@@ -80,11 +90,9 @@ class PjrtBackend implements Backend {
   }
 
   async kernels(): Promise<boolean> {
-    const { library, platform } = this.session
-    if (platform.name !== 'cpu') return false
-    const { kernelHandlers } = await import('./kernels.ts')
-    const found = await kernelHandlers(this.deviceCount, this.threads)
-    if (found !== undefined) registerHandlers(library, found)
+    const { kernels, handlersAs } = this.session.kind
+    const found = handlersAs === undefined ? undefined : await kernels?.(this.deviceCount, this.threads)
+    if (found !== undefined && handlersAs !== undefined) registerHandlers(this.session.library, found, handlersAs)
     return found !== undefined
   }
 

@@ -5,16 +5,15 @@ import { PluginError } from '../../core/errors.ts'
 import { sha256Parts } from '../../io/checksum.ts'
 import type { BufferType, CompileRequest } from '../backend.ts'
 import type { ExecutableCache } from './cache.ts'
-import { cpuFeatures } from './environment.ts'
 import { PjrtExecutable } from './executable.ts'
-import { Memory, Struct } from './memory.ts'
+import { Memory, nativeText, Struct } from './memory.ts'
 import { compileOptions } from './options.ts'
 import type { Session } from './session.ts'
 
 export async function compileProgram(
   session: Session, request: CompileRequest, cache: ExecutableCache | undefined,
 ): Promise<PjrtExecutable> {
-  const options = compileOptions(request.devices)
+  const options = compileOptions(request.replicas ?? request.devices, session.compiler)
   const parameters = parameterTypes(request.text)
   const load = (handle: bigint, fromCache: boolean): PjrtExecutable =>
     new PjrtExecutable(session, handle, { devices: request.devices, donated: request.donated, parameters, fromCache })
@@ -97,13 +96,22 @@ export function located(failure: unknown, text: string): unknown {
 }
 
 /** Everything that decides the machine code. A program of another XLA, or for another CPU, can silently miscompute. */
-function keyOf({ library, platform, devices }: Session, text: string, options: Uint8Array): string {
+function keyOf(session: Session, text: string, options: Uint8Array): string {
+  const { library, platform, devices, kind } = session
   const { size, mtimeMs } = statSync(library.path)
-  const cpu = cpuFeatures()
+  const machine = kind.machine()
   return sha256Parts([
     'meshwork 1', library.path, `${size} ${mtimeMs}`, `${library.apiVersion.major}.${library.apiVersion.minor}`,
-    platform.name, platform.version, String(devices.length), library.xlaFlags, process.arch, cpu.model, cpu.flags.join(' '), options, text,
+    platform.name, platform.version, String(devices.length), library.xlaFlags, ...machine.length === 0 ? [process.arch, deviceKind(session)] : machine, options, text,
   ])
+}
+
+/** What the devices are, as `NVIDIA H100 80GB HBM3`; empty where the plugin does not say. */
+function deviceKind({ library, devices: [device] }: Session): string {
+  if (device === undefined || !library.has('PJRT_Device_GetDescription') || !library.has('PJRT_DeviceDescription_Kind')) return ''
+  const description = library.call(new Struct('PJRT_Device_GetDescription_Args').set('device', device)).get('device_description')
+  const kind = library.call(new Struct('PJRT_DeviceDescription_Kind_Args').set('device_description', description))
+  return nativeText(kind.get('device_kind'), kind.number('device_kind_size'))
 }
 
 async function deserialize({ library, client }: Session, program: Uint8Array): Promise<bigint> {

@@ -1,33 +1,6 @@
 /** What must stand in the C environment before a plugin is loaded. */
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import koffi from '../../io/koffi.ts'
-
-/** The lines of /proc/cpuinfo that decide what machine code runs here; empty where there is no such file. */
-export function cpuFeatures(): { readonly model: string; readonly flags: readonly string[] } {
-  let text = ''
-  try {
-    text = readFileSync('/proc/cpuinfo', 'utf8')
-  } catch {
-    // This is not Linux, or the container hides the file: then no flag is added, and the cache key does not tell CPUs apart.
-  }
-  const line = (label: RegExp): string => label.exec(text)?.[1]?.trim() ?? ''
-  return {
-    model: line(/^(?:model name|CPU part)\s*:(.*)$/m),
-    flags: line(/^(?:flags|Features)\s*:(.*)$/m).split(/\s+/).filter((flag) => flag !== ''),
-  }
-}
-
-/** The XLA flags Meshwork wants on a CPU with these features. */
-export const wantedFlags = (features: readonly string[], model = ''): string[] => [
-  // Elementwise code runs two to four times as fast; XLA's own choice is 256 bits.
-  ...features.includes('avx512f') ? ['--xla_cpu_prefer_vector_width=512'] : [],
-  // Where it was measured, Eigen multiplies large matrices in four fifths of the time that YNNPACK takes; other CPUs keep XLA's own choice.
-  ...features.includes('avx512f') && model.includes('Intel') ? ['--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT'] : [],
-  // The larger of a number and NaN is NaN, as everywhere else; XLA's own choice drops it here and there.
-  '--xla_cpu_enable_fast_min_max=false',
-  // XLA ends the process when a device waits 40 s for the others: many devices on few cores do that on a long step.
-  '--xla_cpu_collective_call_terminate_timeout_seconds=3600', '--xla_cpu_collective_call_warn_stuck_timeout_seconds=300',
-]
 
 const nameOf = (flag: string): string => flag.slice(2, flag.indexOf('='))
 
@@ -67,17 +40,17 @@ export function knownFlags(library: string, flags: readonly string[]): string[] 
   return flags.filter((flag) => words(flag).every((word) => found.has(word)))
 }
 
-/**
- * Sets what XLA reads at load, and returns XLA_FLAGS; `hostCode` is whether it compiles for this CPU. Through libc: in a worker thread
- * `process.env` is only a copy.
- */
-export function prepareEnvironment(library: string, hostCode: boolean, threads?: number): string {
+/** What a platform wants to be set before its plugin is loaded. */
+interface Wanted { readonly flags: () => readonly string[]; readonly environment: (threads?: number) => Readonly<Record<string, string>> }
+
+/** Sets what XLA reads at load, and returns XLA_FLAGS. Through libc: in a worker thread `process.env` is only a copy. */
+export function prepareEnvironment(library: string, wanted: Wanted, threads?: number): string {
   const setenv = koffi.load(null).func('setenv', 'int', ['str', 'str', 'int'])
-  const { flags: features, model } = cpuFeatures()
-  const flags = mergeFlags(process.env['XLA_FLAGS'] ?? '', hostCode ? knownFlags(library, wantedFlags(features, model)) : [])
+  const ours = wanted.flags()
+  const flags = mergeFlags(process.env['XLA_FLAGS'] ?? '', ours.length === 0 ? [] : knownFlags(library, ours))
   // A variable that is set stays as it is, so that whoever asked for more of XLA's log lines gets them.
   setenv('TF_CPP_MIN_LOG_LEVEL', '2', 0)
-  if (threads !== undefined && hostCode) setenv('PJRT_NPROC', String(threads), 0)
+  for (const [name, value] of Object.entries(wanted.environment(threads))) setenv(name, value, 0)
   if (flags !== '') setenv('XLA_FLAGS', flags, 1)
   return flags
 }

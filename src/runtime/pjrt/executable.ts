@@ -98,10 +98,10 @@ export class PjrtExecutable implements Executable {
   }
 
   /** Takes its place among the calls at once, and hold of arguments that are there, so that they may be disposed right after the call. */
-  private start(args: Arguments | Promise<Arguments>, { at }: ExecuteOptions): Promise<DeviceBuffer[][]> {
+  private start(args: Arguments | Promise<Arguments>, { at, told }: ExecuteOptions): Promise<DeviceBuffer[][]> {
     if (!this.alive) throw new PluginError({ code: 'disposed-executable', what: 'a program was run after it was disposed' })
     const { session } = this
-    const run = new PjrtRun(at)
+    const run = new PjrtRun(at, told)
     const there = args instanceof Promise ? undefined : this.take(args)
     this.running++
     const admitted = session.inLine(async () => {
@@ -151,7 +151,7 @@ export class PjrtExecutable implements Executable {
         await this.call(run, args, results)
       }
     } catch (failure) {
-      run.failure = session.failures.keep(failure, run.at)
+      run.failure = session.failures.keep(failure, run.at, run.told)
     }
     if (run.failure !== undefined) for (const buffer of results.flat()) buffer.arrive(0n)
     for (const row of args) for (const buffer of row) buffer.unpin()

@@ -16,8 +16,8 @@ export type Handlers = Readonly<Record<string, bigint>>
 
 const registered = new WeakMap<PluginLibrary, Set<string>>()
 
-/** Registers handlers for the CPU, each once. @throws PluginError when the plugin takes none. */
-export function registerHandlers(library: PluginLibrary, handlers: Handlers): void {
+/** Registers handlers for the devices of a plugin, by XLA's name for them, each once. @throws PluginError when the plugin takes none. */
+export function registerHandlers(library: PluginLibrary, handlers: Handlers, devices: string): void {
   const known = registered.get(library) ?? new Set()
   registered.set(library, known)
   const extension = library.extension(extensionType)
@@ -29,7 +29,7 @@ export function registerHandlers(library: PluginLibrary, handlers: Handlers): vo
   }
   const pointer = new DataView(koffi.view(extension + BigInt(registerAt), 8)).getBigUint64(0, true)
   const register = koffi.decode(pointer, koffi.proto('void *', ['void *'])) as (args: bigint) => bigint | null
-  const platform = Memory.of(new TextEncoder().encode('Host'))
+  const platform = Memory.of(new TextEncoder().encode(devices))
   for (const [name, handler] of Object.entries(handlers)) {
     if (known.has(name)) continue
     const text = Memory.of(new TextEncoder().encode(name))

@@ -4,6 +4,7 @@ import koffi, { type LibraryHandle } from '../../io/koffi.ts'
 import { PluginError } from '../../core/errors.ts'
 import { prepareEnvironment } from './environment.ts'
 import { guardExit } from './exit.ts'
+import { explained } from './failures.ts'
 import { enums, slots } from './header.gen.ts'
 import { Struct, nativeText } from './memory.ts'
 import { platformOf } from './platform.ts'
@@ -20,10 +21,6 @@ interface Native {
 }
 
 const codeNames: ReadonlyMap<number, string> = new Map(Object.entries(enums.PJRT_Error_Code).map(([label, value]) => [value, label]))
-
-const fixes: Readonly<Record<string, string>> = {
-  RESOURCE_EXHAUSTED: 'use a smaller batch, a smaller model, or more devices to split it over',
-}
 
 export class PluginLibrary {
   readonly path: string
@@ -131,11 +128,7 @@ export class PluginLibrary {
       status = codeNames.get(code.number('code')) ?? status
     }
     this.native('PJRT_Error_Destroy_Args')(new Struct('PJRT_Error_Destroy_Args').set('error', error).address)
-    return new PluginError({
-      code: status.toLowerCase().replaceAll('_', '-'),
-      what: `${call.replace('PJRT_', '')}: ${message.trim() || status}`, details: { plugin: this.path },
-      fix: fixes[status] ?? 'try another plugin (--plugin PATH) or --plugin simulate',
-    })
+    return new PluginError({ ...explained(call, status, message.trim() || status), details: { plugin: this.path } })
   }
 }
 
@@ -144,7 +137,7 @@ const callName = (args: { readonly name: `${CallName}_Args` }): CallName => args
 // A plugin is never unloaded: its threads and static state outlive every client.
 const loaded = new Map<string, { readonly handle: unknown; readonly library: PluginLibrary }>()
 
-/** Loads a plugin, once per process. `threads` is how many a CPU plugin should use. */
+/** Loads a plugin, once per process. `threads` is how many it should use of the host's. */
 export function loadPlugin(path: string, threads?: number): PluginLibrary {
   let real: string
   try {
@@ -154,7 +147,7 @@ export function loadPlugin(path: string, threads?: number): PluginLibrary {
   }
   const known = loaded.get(real)
   if (known !== undefined) return known.library
-  const xlaFlags = prepareEnvironment(real, platformOf(real).hostCode, threads)
+  const xlaFlags = prepareEnvironment(real, platformOf(real), threads)
   const handle = loadShared(real)
   const api = getApi(handle, real)
   const library = new PluginLibrary(real, xlaFlags, api)

@@ -1,79 +1,34 @@
-/** What belongs to one kind of plugin and not to others: which options its client takes, and which flags of XLA it reads. */
+/** The kinds of plugins: how each is known, and what its client and its compiler are told. What only CPUs need lies in `cpu/`. */
 import { basename, dirname } from 'node:path'
 import { UsageError } from '../../core/errors.ts'
 import { didYouMean } from '../../core/nearest.ts'
-import type { KeyValueStore } from '../backend.ts'
+import { gpu, tpu } from './accelerators.ts'
+import { cpu, deviceCount } from './cpu/platform.ts'
 import { containsText } from './environment.ts'
-
-export type OptionValue = string | number | boolean | readonly number[]
-type Kind = 'text' | 'whole' | 'float' | 'flag' | 'list'
-
-/** Which process this is of those whose clients are one; 0 of 1 unless told. */
-export interface Node { readonly id: number; readonly count: number }
-
-export interface ClientOptions {
-  /** Devices wanted. */
-  readonly devices: number
-  /** As the plugin names them; they win over Meshwork's own. */
-  readonly client?: Readonly<Record<string, OptionValue>> | undefined
-  readonly node?: Node | undefined
-  /** What clients that span processes find each other by; it is opened where the platform's do. */
-  readonly store?: (() => KeyValueStore) | undefined
-}
-
-interface Platform {
-  readonly name: string
-  /** How its libraries are called, folder and file. */
-  readonly path: RegExp
-  /** What the client may be told. */
-  readonly options: Readonly<Record<string, Kind>>
-  /** What it is told unless the user says otherwise. */
-  readonly defaults: (wanted: ClientOptions, env: NodeJS.ProcessEnv) => Readonly<Record<string, OptionValue | undefined>>
-  /** Whether one client spans all processes, which find each other through a key-value store. */
-  readonly spans: boolean
-  /** Whether XLA compiles for the host's CPU, and reads flags that begin with `xla_cpu_`. */
-  readonly hostCode: boolean
-}
-
-const number = (text: string | undefined): number | undefined => (text === undefined || text.trim() === '' || Number.isNaN(Number(text)) ? undefined : Number(text))
-
-/** As jaxlib's GPU clients take them, and by the variables of the environment that its users know. */
-const gpu = {
-  options: {
-    platform_name: 'text', visible_devices: 'list', node_id: 'whole', num_nodes: 'whole', allocator: 'text', memory_fraction: 'float', preallocate: 'flag',
-    collective_memory_size: 'whole', should_stage_host_to_device_transfers: 'flag', enable_mock_nccl: 'flag', mock_gpu_topology: 'text', partition_index: 'whole',
-  },
-  defaults: ({ node }, env) => ({
-    node_id: node?.id, num_nodes: node?.count, allocator: env['XLA_PYTHON_CLIENT_ALLOCATOR'],
-    memory_fraction: number(env['XLA_CLIENT_MEM_FRACTION'] ?? env['XLA_PYTHON_CLIENT_MEM_FRACTION']),
-    preallocate: env['XLA_PYTHON_CLIENT_PREALLOCATE'] === undefined ? undefined : !/^(0|false)$/i.test(env['XLA_PYTHON_CLIENT_PREALLOCATE']),
-  }),
-  spans: true, hostCode: false,
-} as const satisfies Omit<Platform, 'name' | 'path'>
-
-const none = { options: {}, defaults: () => ({}), spans: false, hostCode: false } as const satisfies Omit<Platform, 'name' | 'path'>
-
-/** The option by which a CPU client is told how many devices it should pretend to have. */
-const deviceCount = 'cpu_device_count'
-const cpu: Platform = {
-  name: 'cpu', path: /cpu/i, options: { [deviceCount]: 'whole' }, defaults: ({ devices }) => ({ [deviceCount]: devices }), spans: false, hostCode: true,
-}
+import { checkFields, saidAs, type OptionValue, type PlatformOptions } from './platform-options.ts'
+import { plainPlatform, type ClientOptions, type Kind, type Platform } from './platform-type.ts'
 
 /** The first whose name stands in the path: `xla_cuda13/xla_cuda_plugin.so`, `libtpu.so`. */
 const platforms: readonly Platform[] = [
-  { name: 'cuda', path: /cuda/i, ...gpu },
-  { name: 'rocm', path: /rocm/i, ...gpu },
-  { name: 'tpu', path: /tpu/i, ...none, options: { ml_framework_name: 'text', ml_framework_version: 'text', max_inflight_computations: 'whole' } },
-  { name: 'oneapi', path: /oneapi|sycl|xpu/i, ...none },
-  { name: 'metal', path: /metal/i, ...none },
+  { ...plainPlatform, name: 'cuda', path: /cuda/i, ...gpu },
+  { ...plainPlatform, name: 'rocm', path: /rocm/i, ...gpu },
+  { ...plainPlatform, name: 'tpu', path: /tpu/i, ...tpu },
+  { ...plainPlatform, name: 'oneapi', path: /oneapi|sycl|xpu/i },
+  { ...plainPlatform, name: 'metal', path: /metal/i },
   cpu,
 ]
-const unknown: Platform = { name: 'unknown', path: /^/, ...none }
+const other: Platform = { ...plainPlatform, name: 'other', path: /^/, handlersAs: 'Host' }
 
 /** What kind of plugin a library is: by its name, else by whether it reads the CPU client's option. */
 export function platformOf(library: string): Platform {
   const named = `${basename(dirname(library))}/${basename(library)}`
-  return platforms.find(({ path }) => path.test(basename(library))) ?? platforms.find(({ path }) => path.test(named)) ?? (containsText(library, deviceCount) ? cpu : unknown)
+  return platforms.find(({ path }) => path.test(basename(library))) ?? platforms.find(({ path }) => path.test(named)) ?? (containsText(library, deviceCount) ? cpu : other)
+}
+
+/** The same once its client says what it is for, by PJRT's name of the platform, where the library's own says nothing. */
+export const platformNamed = (library: string, name: string): Platform => {
+  const found = platformOf(library)
+  return found === other ? platforms.find(p => p.name === name.toLowerCase()) ?? other : found
 }
 
 const fits: { readonly [K in Kind]: (value: OptionValue) => boolean } = {
@@ -85,15 +40,19 @@ const words: { readonly [K in Kind]: string } = { text: 'text', whole: 'a whole 
 /** An option as the plugin takes it. */
 export interface TypedOption { readonly kind: Kind; readonly value: OptionValue }
 
-/** What the client is told: the platform's own options, the user's over them. @throws UsageError for one that the platform does not know. */
+/** What the client is told: what the platform is told always, the user's over it. @throws UsageError for what the platform does not know */
 export function clientOptions(library: string, wanted: ClientOptions, env: NodeJS.ProcessEnv = process.env): ReadonlyMap<string, TypedOption> {
   const { name: platform, options, defaults } = platformOf(library)
+  const given = checkFields(wanted.platform ?? {}, platform)
+  const raw = wanted.platform?.client ?? {}
   const found = new Map<string, TypedOption>()
-  for (const [name, value] of [...Object.entries(defaults(wanted, env)), ...Object.entries(wanted.client ?? {})]) {
+  for (const [name, value] of [...Object.entries(defaults(wanted, env)), ...Object.entries(raw), ...Object.entries(given.client)]) {
     if (value === undefined) continue
     const kind = options[name]
+    const field = saidAs(name)
+    if (field !== undefined && Object.hasOwn(raw, name)) throw new UsageError({ code: 'client-option', what: `the client's option ${name} has a name of its own`, fix: `say it as ${field}` })
     // Of a plugin that nobody knows here, only the user can know the options.
-    if (kind === undefined && platform !== unknown.name) {
+    if (kind === undefined && platform !== other.name) {
       throw new UsageError({ code: 'client-option', what: `a client of the platform ${platform} has no option "${name}"`, fix: didYouMean(name, Object.keys(options)) })
     }
     if (kind !== undefined && !fits[kind](value)) {
@@ -103,6 +62,10 @@ export function clientOptions(library: string, wanted: ClientOptions, env: NodeJ
   }
   return found
 }
+
+/** What the compiler is told with every program: names of XLA's debug options. @throws UsageError for what the platform does not know */
+export const compilerOptions = (library: string, platform: PlatformOptions = {}): ReadonlyMap<string, TypedOption> =>
+  new Map(Object.entries(checkFields(platform, platformOf(library).name).compiler).map(([name, value]) => [name, { kind: kindOf(value), value }]))
 
 const kindOf = (value: OptionValue): Kind =>
   (typeof value === 'string' ? 'text' : typeof value === 'boolean' ? 'flag' : typeof value !== 'number' ? 'list' : Number.isSafeInteger(value) ? 'whole' : 'float')

@@ -1,9 +1,10 @@
 /** One run of a program: asked for, launched, done. */
-import type { CallSite } from '../backend.ts'
+import type { CallSite, Told } from '../backend.ts'
 import type { Failure } from '../in-flight.ts'
 
 export class PjrtRun {
   readonly at: CallSite | undefined
+  readonly told: Told | undefined
   /** Resolves when the plugin has taken it on, or will not; never rejects. */
   readonly launched: Promise<void>
   /** Calls off `launched`. */
@@ -17,8 +18,9 @@ export class PjrtRun {
   /** Whether it is known how it came out. */
   settled = false
 
-  constructor(at: CallSite | undefined) {
+  constructor(at: CallSite | undefined, told?: Told) {
     this.at = at
+    this.told = told
     let resolve = (): void => {}
     this.launched = new Promise(done => { resolve = done })
     this.markLaunched = () => {

@@ -7,7 +7,8 @@ import { markBusy, markIdle } from './exit.ts'
 import type { PluginLibrary } from './library.ts'
 import { Struct, nativeText, nativeWords } from './memory.ts'
 import { namedValues } from './named.ts'
-import { clientOptions, platformOf, type ClientOptions } from './platform.ts'
+import { clientOptions, compilerOptions, platformNamed, platformOf, type TypedOption } from './platform.ts'
+import type { ClientOptions, Platform } from './platform-type.ts'
 import type { PjrtRun } from './run.ts'
 
 /** Something that must be freed before its client is. */
@@ -28,6 +29,8 @@ export class Session {
   readonly client: bigint
   readonly devices: readonly bigint[]
   readonly platform: { readonly name: string; readonly version: string }
+  /** What kind of plugin it is. */
+  readonly kind: Platform
   readonly buffers: Set<Owned> = new Set()
   readonly executables: Set<Owned> = new Set()
   readonly failures: Failures = new Failures()
@@ -37,6 +40,8 @@ export class Session {
   /** Calls take their places here at once, and are admitted in their order. */
   readonly inLine: ReturnType<typeof queue> = queue()
   readonly inTurn: Turns
+  /** What the compiler is told with every program. */
+  readonly compiler: ReadonlyMap<string, TypedOption>
   /** Whether one program waits for the other to be done. */
   readonly oneByOne: boolean
   closed = false
@@ -46,7 +51,8 @@ export class Session {
   private readonly out: PjrtRun[] = []
   private readonly settling = queue()
 
-  constructor(library: PluginLibrary, client: bigint, inTurn?: Turns) {
+  constructor(library: PluginLibrary, client: bigint, compiler: ReadonlyMap<string, TypedOption>, inTurn?: Turns) {
+    this.compiler = compiler
     this.inTurn = inTurn ?? queue()
     this.oneByOne = inTurn !== undefined
     this.library = library
@@ -59,11 +65,13 @@ export class Session {
       name: nativeText(name.get('platform_name'), name.number('platform_name_size')),
       version: nativeText(version.get('platform_version'), version.number('platform_version_size')),
     }
+    this.kind = platformNamed(library.path, this.platform.name)
   }
 
   /** Makes a client, with the options that the plugin's platform knows. */
   static async create(library: PluginLibrary, { inTurn, ...wanted }: SessionOptions): Promise<Session> {
     const options = namedValues(clientOptions(library.path, wanted))
+    const compiler = compilerOptions(library.path, wanted.platform)
     const args = new Struct('PJRT_Client_Create_Args').point('create_options', options).set('num_options', options.count)
     const { store: open } = wanted
     // Opening it is a step of all processes, as an exchange is.
@@ -71,7 +79,7 @@ export class Session {
     if (store !== undefined) {
       args.set('kv_get_callback', store.get).set('kv_put_callback', store.put).set('kv_try_get_callback', store.tryGet)
     }
-    return new Session(library, (await library.callAsync(args)).get('client'), inTurn)
+    return new Session(library, (await library.callAsync(args)).get('client'), compiler, inTurn)
   }
 
   device(index: number): bigint {
@@ -143,7 +151,7 @@ export class Session {
     run.settled = true
     // What it was computed from went wrong first, and says why.
     run.failure ??= run.sources.find(s => s.failure !== undefined)?.failure
-    if (failed !== undefined) run.failure ??= this.failures.keep(failed.cause, run.at)
+    if (failed !== undefined) run.failure ??= this.failures.keep(failed.cause, run.at, run.told)
     run.sources = []
     const at = this.out.indexOf(run)
     if (at >= 0) this.out.splice(at, 1)

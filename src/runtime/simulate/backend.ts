@@ -1,7 +1,8 @@
 /** The backend `simulate`: StableHLO on pretend devices, in plain TypeScript, all in this process. */
 import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
-import { range, type Arguments, type Backend, type BufferType, type CallSite, type CompileRequest, type DeviceBuffer, type Executable, type ExecuteOptions, type TracedExecutable } from '../backend.ts'
+import { forCpu } from '../../core/platform.ts'
+import { range, type Arguments, type Backend, type BufferType, type CallSite, type CompileRequest, type DeviceBuffer, type Executable, type ExecuteOptions, type Told, type TracedExecutable } from '../backend.ts'
 import { Failures, mostInFlight, type Failure } from '../in-flight.ts'
 import { alone, queue } from '../processes.ts'
 import { compileModule, type Program } from './compile.ts'
@@ -24,7 +25,11 @@ export async function openSimulate({ devices }: { readonly devices: number }): P
 class SimulatedRun {
   readonly at: CallSite | undefined
   failure: Failure | undefined
-  constructor(at: CallSite | undefined) { this.at = at }
+  readonly told: Told | undefined
+  constructor(at: CallSite | undefined, told: Told | undefined) {
+    this.at = at
+    this.told = told
+  }
 }
 
 /** What a buffer holds, or will hold when its run is done: nothing, if that fails. */
@@ -84,6 +89,8 @@ class SimulateBackend implements Backend {
   readonly addressable: readonly number[]
   readonly devicesAs = 'replicas'
   readonly processes = alone
+  /** It reads what is written for CPUs. */
+  readonly lowering = forCpu
   readonly buffers = new Set<SimulatedBuffer>()
   readonly failures = new Failures()
   /** Calls take their places at once, and are admitted in their order; so do runs. */
@@ -206,14 +213,14 @@ class SimulatedExecutable implements Executable {
   dispose(): void { this.alive = false }
 
   /** Takes its place among the calls at once, and what the arguments hold, if they are there. */
-  private async start(args: Arguments | Promise<Arguments>, { at }: ExecuteOptions): Promise<DeviceBuffer[][]> {
+  private async start(args: Arguments | Promise<Arguments>, { at, told }: ExecuteOptions): Promise<DeviceBuffer[][]> {
     if (!this.alive) throw new PluginError({ code: 'disposed-executable', what: 'a program was run after it was disposed' })
     const { backend } = this
     const there = args instanceof Promise ? undefined : this.take(args)
     return backend.inLine(async () => {
       const taken = there ?? this.take(await args)
       await backend.room()
-      const run = new SimulatedRun(at)
+      const run = new SimulatedRun(at, told)
       let done = (_: readonly Value[] | undefined): void => {}
       const made = new Promise<readonly Value[] | undefined>(resolve => { done = resolve })
       backend.launch(async () => done(await this.run(run, taken)))
@@ -244,7 +251,7 @@ class SimulatedExecutable implements Executable {
     try {
       return await this.program.run(this.program.parameters.map((_, p): Value => stores.map(row => row[p] as Store)))
     } catch (failure) {
-      run.failure = this.backend.failures.keep(failure, run.at)
+      run.failure = this.backend.failures.keep(failure, run.at, run.told)
       return undefined
     }
   }

@@ -40,6 +40,14 @@ static int live_buffers, live_events;
 static char options[2048];
 static int pretended = 1;
 
+// Calls that are to be refused, and in what words; a failing program fails in them, too.
+enum { CREATE, COMPILE, EXECUTE, CALLS };
+static struct {
+  int times, code;
+  char text[256];
+} refusals[CALLS];
+static char compile_options[2 * 65536 + 1]; // as hexadecimal digits
+
 static Error *fail(int code, const char *text) {
   Error *e = calloc(1, sizeof *e);
   e->code = code;
@@ -47,7 +55,19 @@ static Error *fail(int code, const char *text) {
   return e;
 }
 
+static Error *refusal(int call) {
+  if (refusals[call].times == 0) return NULL;
+  refusals[call].times--;
+  return fail(refusals[call].code, refusals[call].text);
+}
+
 // What the test asks and says.
+EXPORT void fake_words(int call, int times, int code, const char *text) {
+  refusals[call].times = times;
+  refusals[call].code = code;
+  snprintf(refusals[call].text, sizeof refusals[call].text, "%s", text);
+}
+EXPORT const char *fake_compile_options(void) { return compile_options; }
 EXPORT void fake_finish(int up_to) {
   pthread_mutex_lock(&lock);
   if (up_to > done) done = up_to;
@@ -92,7 +112,9 @@ static void *event_error(void *a) {
   const int program = AT(a, EVENT_ERROR_EVENT, Event *)->program;
   char text[64];
   snprintf(text, sizeof text, "program %d went wrong", program);
-  return failing[program] ? fail(13, text) : NULL;
+  if (!failing[program]) return NULL;
+  Error *said = refusal(EXECUTE);
+  return said != NULL ? said : fail(13, text);
 }
 static void *event_await(void *a) {
   Event *e = AT(a, EVENT_AWAIT_EVENT, Event *);
@@ -228,7 +250,8 @@ static Error *talk(void *a) {
 
 static void *client_create(void *a) {
   note_options(a);
-  Error *error = talk(a);
+  Error *error = refusal(CREATE);
+  if (error == NULL) error = talk(a);
   if (error != NULL) return error;
   AT(a, CREATE_CLIENT, void *) = calloc(1, 8);
   return NULL;
@@ -249,6 +272,12 @@ static void *client_devices(void *a) {
 }
 
 static void *compile(void *a) {
+  Error *error = refusal(COMPILE);
+  if (error != NULL) return error;
+  const unsigned char *bytes = AT(a, COMPILE_OPTIONS, unsigned char *);
+  const size_t size = AT(a, COMPILE_OPTIONS_SIZE, size_t);
+  compile_options[0] = 0;
+  for (size_t i = 0; i < size && i < 65536; i++) sprintf(compile_options + 2 * i, "%02x", bytes[i]);
   AT(a, COMPILE_EXECUTABLE, void *) = calloc(1, sizeof(Executable));
   return NULL;
 }

@@ -4,7 +4,7 @@ import type { CompileRequest, Span, TracedExecutable, TracedPart } from '../../b
 import { compileCode, compileProgram, parameterTypes } from '../compile.ts'
 import { PjrtExecutable } from '../executable.ts'
 import { registerHandlers } from '../ffi.ts'
-import { tickHandlers, type Ticks } from '../kernels.ts'
+import { tickHandlers, type Ticks } from '../cpu/kernels.ts'
 import { Memory } from '../memory.ts'
 import type { Session } from '../session.ts'
 import { backendOnly, instrument } from './instrument.ts'
@@ -15,12 +15,12 @@ const tickBytes = 16
 
 /** @throws PluginError where the plugin is none for CPUs, does not give its programs back, or our part in C cannot be built */
 export async function traceProgram(session: Session, request: CompileRequest): Promise<TracedExecutable> {
-  const { library, platform } = session
+  const { library, kind: { name, handlersAs } } = session
   const no = (what: string, fix: string, cause?: unknown): PluginError => new PluginError({ code: 'no-trace', what, details: { plugin: library.path }, fix, cause })
-  if (platform.name !== 'cpu') throw no(`what runs on the platform ${platform.name} is not traced`, 'use its own profiler (for a GPU: nsys profile), or --plugin cpu')
+  if (name !== 'cpu' || handlersAs === undefined) throw no(`what runs on the platform ${name} is not traced`, 'use its own profiler (for a GPU: nsys profile), or --plugin cpu')
   const native = await tickHandlers()
   if (native === undefined) throw no('programs are traced by a few lines of C, which cannot be built here', 'install a C compiler, or name it in CC; npx meshwork doctor says what is wrong')
-  registerHandlers(library, native.handlers)
+  registerHandlers(library, native.handlers, handlersAs)
   const whole = await compileProgram(session, request, undefined)
   try {
     const { module, parts } = instrument(whole.optimized())

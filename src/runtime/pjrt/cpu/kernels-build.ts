@@ -2,12 +2,12 @@
 import { existsSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { MeshworkError } from '../../core/errors.ts'
-import { cacheRoot, makeCacheFolder } from '../../io/cache-root.ts'
-import { sha256Parts } from '../../io/checksum.ts'
-import { withLock } from '../../io/lock.ts'
-import { nativeSources, runCompiler } from '../native-source.ts'
-import { cpuFeatures } from './environment.ts'
+import { MeshworkError } from '../../../core/errors.ts'
+import { cacheRoot, makeCacheFolder } from '../../../io/cache-root.ts'
+import { sha256Parts } from '../../../io/checksum.ts'
+import { withLock } from '../../../io/lock.ts'
+import { nativeSources, runCompiler } from '../../native-source.ts'
+import { cpuFeatures } from './features.ts'
 
 const flags = ['-O3', '-march=native', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-fvisibility=hidden', '-Wl,-z,defs'] as const
 export const compilerOf = (env: NodeJS.ProcessEnv = process.env): string => env['CC'] || 'cc'

@@ -1,6 +1,6 @@
 /** Our own kernels, loaded: what programs call by name. */
 import { availableParallelism } from 'node:os'
-import koffi from '../../io/koffi.ts'
+import koffi from '../../../io/koffi.ts'
 import { buildKernels } from './kernels-build.ts'
 
 const RTLD_NOW = 2

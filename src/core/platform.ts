@@ -1,0 +1,48 @@
+/** What is chosen otherwise from platform to platform: one table, read where programs are written and where a plugin is opened. */
+
+/** As the user names it. `other` is one that nobody here knows: it gets what every compiler takes. */
+export type PlatformName = 'cpu' | 'cuda' | 'rocm' | 'tpu' | 'oneapi' | 'metal' | 'other'
+
+/**
+ * In what numbers factors of f32 are multiplied, where sums are f32 always: as they are (`f32`), with 10 bits of fraction (`tf32`), with 7 (`bf16`). Accelerators take less than f32
+ * by themselves unless told otherwise, and are told.
+ */
+export type Contractions = 'f32' | 'tf32' | 'bf16'
+
+/** How programs are written for a platform. */
+export interface Choices {
+  /** Contractions as rows × columns, every reordering written out, or over dims as they lie. XLA:CPU copies for anything but the first; compilers for accelerators choose layouts themselves. */
+  readonly products: 'rows by columns' | 'as they lie'
+  /** Whether a product of few rows and many columns is written turned over, so that its smaller factor is the one that is packed. */
+  readonly turnsProducts: boolean
+  /** Extrema in words of comparisons, some parts of a row first, or as a reduction by `maximum`. XLA:CPU loses a NaN of the second. */
+  readonly extrema: 'compared' | 'reduced'
+  /** Convolutions of few weights a channel as sums of products, those with more than two windows as sums of ones with fewer; or each as the one op that it is. */
+  readonly convolutions: 'in parts' | 'whole'
+  /** Whether what is about to be transposed is made first, by a barrier; and whether a barrier of one operand is left out. */
+  readonly barriers: 'for transposes' | 'as they are'
+  /** What `f32`, `tf32` and `bf16` are written as: nothing where the platform multiplies f32 as it is anyway, else the precision or the algorithm that says so. One that is not here is refused. */
+  readonly contractions: { readonly [C in Contractions]?: 'unsaid' | 'highest' | 'algorithm' }
+  /** Attention of halves as one call of a kernel that never holds the scores, for heads of at most so many numbers. */
+  readonly fusedAttention?: { readonly most: number; readonly multipleOf: number }
+  /** What memory of the host is called in programs, where they can keep something there; `its own` where that is the device's. */
+  readonly hostMemory?: 'pinned_host' | 'its own'
+}
+
+const accelerator = { products: 'as they lie', turnsProducts: false, extrema: 'reduced', convolutions: 'whole', barriers: 'as they are' } as const
+const all = { f32: 'highest', tf32: 'algorithm', bf16: 'algorithm' } as const
+
+/** Measured for `cpu`; for the others it follows from what their compilers document, and none has been run. */
+export const choices: { readonly [P in PlatformName]: Choices } = {
+  cpu: { products: 'rows by columns', turnsProducts: true, extrema: 'compared', convolutions: 'in parts', barriers: 'for transposes', contractions: { f32: 'unsaid' }, hostMemory: 'its own' },
+  cuda: { ...accelerator, contractions: all, fusedAttention: { most: 128, multipleOf: 8 }, hostMemory: 'pinned_host' },
+  rocm: { ...accelerator, contractions: all, hostMemory: 'pinned_host' },
+  tpu: { ...accelerator, contractions: { f32: 'highest', bf16: 'algorithm' }, hostMemory: 'pinned_host' },
+  oneapi: { ...accelerator, contractions: { f32: 'highest' } },
+  metal: { ...accelerator, contractions: { f32: 'highest' } },
+  other: { ...accelerator, contractions: { f32: 'highest' } },
+}
+
+/** What a program is written for. */
+export interface Lowering { readonly platform: PlatformName; readonly contractions: Contractions }
+export const forCpu: Lowering = { platform: 'cpu', contractions: 'f32' }
