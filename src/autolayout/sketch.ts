@@ -6,7 +6,7 @@ import type { Dim } from '../core/dim.ts'
 import { shardingOf, localShape, type Layout, type Layouts, type Sharding } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { rulesOf } from '../core/named-layouts.ts'
-import { bodiesOf, dtypeOf, interner, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, heldWeakly, interner, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { collectiveKind } from '../partition/collectives.ts'
 import { reduced, type Context, type Value } from '../partition/context.ts'
@@ -61,7 +61,7 @@ interface Walked { readonly results: readonly Placed[]; readonly own: BodyWork; 
 
 /** Sketches of one program on one mesh: what one layout has found the next one looks up. */
 export class Sketcher {
-  readonly make: Context['make'] = interner<LocalAttrs>(localInfer, () => undefined)
+  readonly make: Context['make'] = interner<LocalAttrs>(localInfer, () => undefined, heldWeakly())
   readonly stands: Stands = new Stands(this.make)
   private readonly entries = new Map<Node, Map<string, Entry>>()
   private readonly settling = new Map<Stand, Entry>()

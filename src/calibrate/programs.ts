@@ -15,7 +15,7 @@ type Turn = (make: Make<LocalAttrs>, carried: readonly LocalNode[], fixed: reado
 
 /** The loop whose turn makes the carried values anew, beside others that stay. */
 export function looped(mesh: Mesh, carried: readonly TensorType[], fixed: readonly TensorType[], turn: Turn): Looped {
-  const make = interner<LocalAttrs>(localInfer, () => undefined)
+  const make = interner<LocalAttrs>(localInfer, () => undefined, new Map())
   let serial = 0
   const input = (type: TensorType): LocalNode<'input'> => make('input', [], { name: `x${serial}`, role: 'compute', serial: serial++, type })
   const count: TensorType = { shape: [], dtype: 'i32' }

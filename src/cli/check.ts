@@ -9,6 +9,7 @@ import { rulesOf } from '../core/named-layouts.ts'
 import { didYouMean, nearest } from '../core/nearest.ts'
 import { leavesOf, type Tree } from '../engine/index.ts'
 import { dtypeOf, shapeOf, type Node } from '../graph/node.ts'
+import type { Graph } from '../graph/ops.ts'
 import { checkGraph } from '../partition/partition.ts'
 import { stateOf } from '../train/program.ts'
 import { checkMicrobatches, checkPipeline, layoutsOf, meshOfRun, modelOf, type Run } from '../train/run.ts'
@@ -70,11 +71,21 @@ function smaller(run: Run, { axes }: Mesh): string {
   return Object.entries(fits(sized(2)) ? sized(2) : sized(1)).map(([axis, n]) => `${axis}=${n}`).join(',')
 }
 
+/** What is checked of a run's model: what a step is given, and its loss, whatever the devices. */
+export interface Forward { readonly model: ReturnType<typeof modelOf>; readonly state: readonly Node<'input'>[]; readonly graph: Graph }
+export function forwardOf(run: Run): Forward {
+  const inputsOf = (tree: Tree): Node<'input'>[] => leavesOf(tree).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
+  const model = modelOf(run)
+  checkPipeline(run, model)
+  const state = inputsOf(stateOf(model, trainerConfig(run)))
+  return { model, state, graph: { inputs: [...state, ...inputsOf(model.batch)], outputs: [model.loss(model.params, model.batch).loss.node] } }
+}
+
 /**
- * How many devices a run needs; `onHost` where they share this machine's memory, `setsFields` where the command has --set, `onPaper` where it computes on none.
+ * How many devices a run needs; `onHost` where they share this machine's memory, `setsFields` where the command has --set, `onPaper` where it computes on none; `forward` gives what it is checked by, for whoever has made it before.
  * @throws LayoutError, UsageError when its mesh, layout or size cannot be.
  */
-export function checkRun(run: Run, { onHost, setsFields, onPaper = false }: { readonly onHost: boolean; readonly setsFields: boolean; readonly onPaper?: boolean }): number {
+export function checkRun(run: Run, { onHost, setsFields, onPaper = false, forward = forwardOf }: { readonly onHost: boolean; readonly setsFields: boolean; readonly onPaper?: boolean; readonly forward?: (run: Run) => Forward }): number {
   const mesh = meshOfRun(run)
   if (mesh.size > mostDevices && !onPaper) {
     throw new UsageError({
@@ -83,12 +94,10 @@ export function checkRun(run: Run, { onHost, setsFields, onPaper = false }: { re
   }
   checkAxes(run, mesh, setsFields)
   checkMicrobatches(run)
-  const model = modelOf(run)
+  const { model, state, graph } = forward(run)
   checkPipeline(run, model)
-  const inputsOf = (tree: Tree): Node<'input'>[] => leavesOf(tree).map(({ leaf }) => leaf.node).filter(n => n.op === 'input')
-  const state = inputsOf(stateOf(model, trainerConfig(run)))
   const layouts = layoutsOf(run, model)
-  checkGraph({ inputs: [...state, ...inputsOf(model.batch)], outputs: [model.loss(model.params, model.batch).loss.node] }, mesh, layouts, Object.values(model.dims))
+  checkGraph(graph, mesh, layouts, Object.values(model.dims))
   if (onHost) checkMemory(state, mesh, layouts)
   return mesh.size
 }

@@ -5,9 +5,9 @@ import type { PlanFound, PlanWork } from '../dashboard/index.ts'
 import { pictured } from '../pictured/pictured.ts'
 import type { On } from '../pictured/predicted.ts'
 import { forecast } from '../train/forecast.ts'
-import { planner, type PlannedRun } from '../train/planned.ts'
+import { ofStep, planner, type PlannedRun } from '../train/planned.ts'
 import type { Run } from '../train/run.ts'
-import { checkRun } from './check.ts'
+import { checkRun, forwardOf } from './check.ts'
 import { machineNamed, offeredMachines } from './machines.ts'
 import { applyFlags } from './overrides.ts'
 import { loadRecipe } from './recipes.ts'
@@ -16,6 +16,7 @@ import { sourceText } from './source-text.ts'
 
 /** A run that is asked for again, on another mesh or by other rules, is not traced again. */
 const plan = planner()
+const forward = ofStep(forwardOf)
 
 /** The machine that is meant by none is the one that was measured here. */
 const usualMachine = 'here'
@@ -37,7 +38,7 @@ async function found({ from, flags, machine }: PlanWork): Promise<PlanFound> {
   try {
     const given = 'folder' in from ? await savedRun(from.folder, undefined) : await loadRecipe(from.recipe)
     const run = applyFlags(given.run, flags)
-    checkRun(run, { onHost: false, setsFields: true, onPaper: true })
+    checkRun(run, { onHost: false, setsFields: true, onPaper: true, forward })
     const planned = plan(run)
     const on = await predicted(run, planned, machine)
     return { plan: typeof on === 'string' ? { ...pictured(run, planned, sourceText()), unpredicted: on } : pictured(run, planned, sourceText(), on) }

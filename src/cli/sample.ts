@@ -15,11 +15,12 @@ export async function sample(run: Run, folder: string, backend: Backend, output:
   const from = await generatingOf(await readPretrained(folder), run)
   const { answering, turns, close } = await openAnswering(from, { backend, mesh: run.mesh, layout: run.layout, params: run.params, layouts: run.layouts, requests: 1 })
   let text = ''
+  const { prompt, tokens, temperature } = run.sample
   try {
     output.print('')
-    output.write(run.sample.prompt)
+    output.write(prompt)
     await led(turns, backend.processes, async () => {
-      for await (const piece of writeText(answering, from.tokenizer, { ...run.sample, seed: run.seed, signal })) {
+      for await (const piece of writeText(answering, from.tokenizer, { prompt, tokens, temperature, seed: run.seed, signal })) {
         text += piece
         output.write(visible(piece))
       }

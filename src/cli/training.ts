@@ -37,6 +37,7 @@ export const withTrainingFlags = (command: Command): Command => withServeFlags(w
 
 /** Checks a run and trains it; `recipe` is where its values come from, where that is a recipe. Sets the exit code. @throws what is wrong with run, data or folder */
 export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume }: { readonly recipe?: string | undefined; readonly resume?: string | undefined } = {}): Promise<void> {
+  if (run.sample.every > 0 && !writesText(run)) throw new UsageError({ code: 'no-text', what: `sample.every: ${run.name} is no model that goes on with a text, so there are no samples of it`, fix: 'leave it out: --set sample.every=0' })
   if (flags.out === '') throw new UsageError({ code: 'flag', what: '--out: the folder has no name', fix: 'for example --out runs/first' })
   const out = flags.out ?? { parent: 'runs', name: run.name }
   const processes = await joinCommand(flags.backend)
@@ -81,8 +82,9 @@ async function runTraining({ run, recipe, resume, devices, out, plugin, json, se
   // What answers, and what writes the sample, is loaded when it is wanted: it is as much as what trains.
   const beside = serve === undefined ? undefined : (await import('./train-serving.ts')).servingBeside(run, serve, { output, keys: keysIn(process.env), say: event => { if (json) tell(event) } })
   try {
+    const sampling = run.sample.every > 0 ? (await import('./sampling.ts')).samplerOf : undefined
     const result = await train(run, {
-      backend, out, recipe, resume, signal: stops.signal, beside: beside?.open,
+      backend, out, recipe, resume, signal: stops.signal, beside: beside?.open, sampler: sampling === undefined ? undefined : session => sampling(session, stops.signal),
       onEvent: event => {
         if (event.type === 'started') stops.finish(() => output.status('stopping: what is under way is finished first (Ctrl-C again to quit at once)', true))
         show(event)

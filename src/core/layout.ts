@@ -122,5 +122,11 @@ export const localShape = (shape: readonly Dim[], sharding: Sharding, mesh: Mesh
   shape.map(d => ({ name: d.name, size: d.size / partsOf(mesh, sharding.get(d.name) ?? []) }))
 
 /** Whether two shardings are the same. */
-export const sameSharding = (a: Sharding, b: Sharding): boolean =>
-  a.size === b.size && [...a].every(([name, axes]) => axes.join() === (b.get(name) ?? []).join())
+export function sameSharding(a: Sharding, b: Sharding): boolean {
+  if (a === b) return true
+  if (a.size !== b.size) return false
+  for (const [name, axes] of a) if (!sameAxes(axes, b.get(name) ?? [])) return false
+  return true
+}
+/** Whether two dims lie on the same axes, in the same order. */
+export const sameAxes = (a: readonly string[], b: readonly string[]): boolean => a === b || (a.length === b.length && a.every((x, i) => x === b[i]))

@@ -35,11 +35,8 @@ export const sameMesh = (a: Mesh, b: Mesh): boolean =>
 
 /** The axis of that name. @throws LayoutError with the nearest name, and `details` of who asked. */
 export function axisOf(m: Mesh, name: string, at?: Site, details: Readonly<Record<string, string>> = {}): Axis {
-  const found = m.axes.find(a => a.name === name)
-  if (found === undefined) {
-    throw new LayoutError({ code: 'unknown-axis', what: `the mesh has no axis "${name}"`, details, fix: didYouMean(name, m.axes.map(a => a.name)), at })
-  }
-  return found
+  for (const a of m.axes) if (a.name === name) return a
+  throw new LayoutError({ code: 'unknown-axis', what: `the mesh has no axis "${name}"`, details, fix: didYouMean(name, m.axes.map(a => a.name)), at })
 }
 
 /** Devices between neighbours along `axis`, in row-major numbering. */
@@ -49,7 +46,11 @@ export function strideOf(m: Mesh, axis: string): number {
 }
 
 /** How many parts a dim that takes these axes is cut into. */
-export const partsOf = (m: Mesh, axes: readonly string[]): number => axes.reduce((n, a) => n * axisOf(m, a).size, 1)
+export function partsOf(m: Mesh, axes: readonly string[]): number {
+  let parts = 1
+  for (const a of axes) parts *= axisOf(m, a).size
+  return parts
+}
 
 /** Which part `device` holds of a dim that takes these axes; the first axis is the major one. */
 export const partOf = (m: Mesh, axes: readonly string[], device: number): number =>

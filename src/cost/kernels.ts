@@ -111,7 +111,7 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
   const reads = new Map<LocalNode | undefined, Set<LocalNode>>()
   const read = (by: LocalNode | undefined, n: LocalNode): void => { reads.set(by, (reads.get(by) ?? new Set<LocalNode>()).add(n)) }
   // Operands that are read in another order than they lie in, by what they are made of; one that several read so is turned over once. Only nodes of one program have numbers of their own.
-  const make = interner<LocalAttrs>(localInfer, () => undefined)
+  const make = interner<LocalAttrs>(localInfer, () => undefined, new Map())
   const copies = new Map<LocalNode, LocalNode[]>()
   const visit = (n: LocalNode): void => {
     const mine = [...uses.get(n)?.values() ?? []]

@@ -1,7 +1,7 @@
 /** How often a device's program runs each of its ops: loops count with their turns, also those whose end is computed where that follows from numbers that are known beforehand. */
 import { sizeOf } from '../core/dim.ts'
 import { isFloat } from '../core/dtype.ts'
-import { bodiesOf, dtypeOf, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, orderOf, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs } from '../graph/ops.ts'
 import type { Context } from '../graph/reference/evaluator.ts'
 import { reference } from '../graph/reference/table.ts'
@@ -36,12 +36,12 @@ function computed(n: LocalNode, known: Known): Value | undefined {
 }
 
 /** Whether the number of turns of a loop in it is computed, as that of a loop over the blocks of attention that something is seen of. */
-export const hasOpenLoop = (body: LocalBody): boolean => reachable(body.outputs).some(n => n.op === 'while' || bodiesOf(n).some(hasOpenLoop))
+export const hasOpenLoop = (body: LocalBody): boolean => orderOf(body.outputs).some(n => n.op === 'while' || bodiesOf(n).some(hasOpenLoop))
 
 /** Every op of the program, and how often it runs in all: one that is in several bodies as often as all of these do. Assumed is what `runsOf` assumes. */
 export function turnsOf(program: LocalBody, weight: Weight): ReadonlyMap<LocalNode, number> {
   const counts = new Map<LocalNode, number>()
-  for (const [body, times] of runsOf(program, weight)) for (const n of reachable(body.outputs)) counts.set(n, (counts.get(n) ?? 0) + times)
+  for (const [body, times] of runsOf(program, weight)) for (const n of orderOf(body.outputs)) counts.set(n, (counts.get(n) ?? 0) + times)
   return counts
 }
 
@@ -52,7 +52,7 @@ export function turnsOf(program: LocalBody, weight: Weight): ReadonlyMap<LocalNo
 export function runsOf(program: LocalBody, weight: Weight): Runs {
   const weights = new Map<LocalBody, number>()
   const weightIn = (body: LocalBody): number => {
-    const found = weights.get(body) ?? reachable(body.outputs).reduce((sum, n) => sum + weight(n), 0)
+    const found = weights.get(body) ?? orderOf(body.outputs).reduce((sum, n) => sum + weight(n), 0)
     weights.set(body, found)
     return found
   }
@@ -80,7 +80,7 @@ export function runsOf(program: LocalBody, weight: Weight): Runs {
     const results = new Map<LocalNode, readonly (Value | undefined)[]>()
     // Nothing asks for numbers where every loop has a known length.
     const asked = isOpen(body) || known.size > 0
-    for (const n of reachable(body.outputs)) {
+    for (const n of orderOf(body.outputs)) {
       const given = n.inputs.map(i => known.get(i))
       let value = n.op === 'project' ? results.get(n.inputs[0] ?? n)?.[n.attrs.index] : known.get(n) ?? (asked ? computed(n, known) : undefined)
       if (n.op === 'scan') results.set(n, scan(n, given, add))

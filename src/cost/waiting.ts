@@ -1,5 +1,5 @@
 /** Which collectives of a body nothing waits for: those of weights before their use, and those of gradients after all is computed. A compiler can run them beside computation. */
-import { bodiesOf, reachable } from '../graph/node.ts'
+import { bodiesOf, orderOf } from '../graph/node.ts'
 import { collectiveKind } from '../partition/collectives.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
 
@@ -9,7 +9,7 @@ const computes = (n: LocalNode): boolean => n.op === 'dot' || n.op === 'conv' ||
  * Those that follow from what the body is given, but for what earlier turns of the loop have computed (`carried`, the first inputs), and those that no product needs, nor a later turn.
  */
 export function hiddenIn(body: LocalBody, carried: number): ReadonlySet<LocalNode> {
-  const order = reachable(body.outputs)
+  const order = orderOf(body.outputs)
   const found = order.filter(n => collectiveKind(n) !== undefined)
   if (found.length === 0) return new Set()
   const after = new Set<LocalNode>(body.inputs.slice(0, carried))

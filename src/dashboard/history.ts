@@ -19,6 +19,9 @@ export const mostRows = 500
 /** What came since a place. */
 export interface News { readonly steps: readonly StepRow[]; readonly evaluations: readonly EvalRow[]; readonly marks: readonly Mark[]; readonly next: string }
 
+/** What one reading has found, from a place to another. */
+interface Found { readonly from: string; readonly steps: StepRow[]; readonly evaluations: EvalRow[]; readonly marks: Mark[] }
+
 interface Place { readonly step: number; readonly at: number; readonly elapsed: number }
 const rest = (): Promise<void> => new Promise(resolve => { setImmediate(resolve) })
 
@@ -38,6 +41,9 @@ export class History {
   #read = 0
   #mark = 0
   #journalRead = 0
+  /** When it was read last, and what the last readings have found: all who follow are told of these without reading again. */
+  #refreshed = -Infinity
+  #found: Found[] = []
   plan: PlanEvent | undefined
   start: (JournalEntry & { readonly type: 'start' }) | undefined
   #busy: Promise<void> = Promise.resolve()
@@ -55,31 +61,47 @@ export class History {
 
   /** Reads what is new. A file that was cut is read again from its beginning. */
   refresh(): Promise<void> {
-    this.#busy = this.#busy.then(() => this.#refresh())
+    this.#busy = this.#busy.then(async () => {
+      await this.#refresh()
+      this.#refreshed = performance.now()
+    })
     return this.#busy
   }
 
   async #refresh(): Promise<void> {
-    const info = await infoOf(this.#metrics)
+    const [info, journal] = [await infoOf(this.#metrics), await infoOf(this.#journal)]
     if ((info?.size ?? 0) < this.#read || (this.#read > 0 && info?.size !== this.#read && await markAt(this.#metrics, this.#read) !== this.#mark)) this.#begin()
+    const found: Found = { from: this.next, steps: [], evaluations: [], marks: [] }
     if ((info?.size ?? 0) > this.#read) {
       let lines = 0
-      for await (const { text, at, next } of linesFrom(this.#metrics, this.#read)) {
-        this.#take(text, at)
+      for await (const { text, at, next } of linesFrom(this.#metrics, this.#read, info?.size)) {
+        this.#take(text, at, found)
         this.#read = next
         if (++lines % atOnce === 0) await rest()
       }
       this.#mark = await markAt(this.#metrics, this.#read)
     }
-    for await (const { text, next } of linesFrom(this.#journal, this.#journalRead)) {
+    if ((journal?.size ?? 0) > this.#journalRead) for await (const { text, next } of linesFrom(this.#journal, this.#journalRead, journal?.size)) {
       this.#journalRead = next
       const fields = fieldsIn(text)
       if (fields === undefined) continue
       this.plan = planIn(fields) ?? this.plan
       this.start = startIn(fields) ?? this.start
       const mark = journalMark(fields)
-      if (mark !== undefined) this.#keepMark(mark)
+      if (mark !== undefined) {
+        this.#keepMark(mark)
+        found.marks.push(mark)
+      }
     }
+    if (this.next !== found.from) this.#keepFound(found)
+  }
+
+  /** As much as is told one by one; what is older, or more, is read again by who asks for it. */
+  #keepFound(found: Found): void {
+    this.#found.push(found)
+    let rows = 0
+    const least = this.#found.findLastIndex(f => (rows += f.steps.length + f.evaluations.length + f.marks.length) > mostRows)
+    this.#found = this.#found.slice(least + 1)
   }
 
   #begin(): void {
@@ -92,14 +114,16 @@ export class History {
     this.#evaluationsSeen = 0
     this.#marks = []
     this.#marksLeftOut = 0
+    this.#found = []
     this.#read = this.#mark = this.#journalRead = 0
   }
 
-  #take(text: string, at: number): void {
+  #take(text: string, at: number, found: Found): void {
     const fields = fieldsIn(text)
     if (fields === undefined) return
     const row = rowIn(fields)
     if (row !== undefined) {
+      if (found.steps.length <= mostRows) found.steps.push(stepRowIn(fields))
       // What is drawn goes on from left to right.
       if (row.step <= this.#spans.lastStep) return
       if (this.#untilPlace-- <= 0) this.#keepPlace({ step: row.step, at, elapsed: this.#spans.elapsed })
@@ -107,9 +131,14 @@ export class History {
       return
     }
     const evaluation = evaluationIn(fields)
-    if (evaluation !== undefined) this.#keepEvaluation(evaluation)
+    if (evaluation !== undefined) {
+      this.#keepEvaluation(evaluation)
+      found.evaluations.push(evaluation)
+    }
     const mark = markIn(fields)
-    if (mark !== undefined) this.#keepMark(mark)
+    if (mark === undefined) return
+    this.#keepMark(mark)
+    found.marks.push(mark)
   }
 
   #keepPlace(place: Place): void {
@@ -154,12 +183,18 @@ export class History {
     return { ...about, ...close.series(wanted, asked) }
   }
 
-  /** What came since a place; undefined where that is no place of these files any more, or more came than is told one by one. */
-  async since(next: string): Promise<News | undefined> {
-    await this.refresh()
+  /** What came since a place, of what was read at most so many milliseconds ago; undefined where that is no place of these files any more, or more came than is told one by one. */
+  async since(next: string, within = 0): Promise<News | undefined> {
+    if (performance.now() - this.#refreshed > within) await this.refresh()
+    else await this.#busy
+    if (next === this.next) return { steps: [], evaluations: [], marks: [], next }
+    const known = this.#found.findIndex(f => f.from === next)
+    if (known >= 0) {
+      const found = this.#found.slice(known)
+      return { steps: found.flatMap(f => f.steps), evaluations: found.flatMap(f => f.evaluations), marks: found.flatMap(f => f.marks), next: this.next }
+    }
     const [read = NaN, mark = NaN, journalRead = NaN] = next.split('-').map(Number)
     if (!(read <= this.#read) || !(journalRead <= this.#journalRead) || await markAt(this.#metrics, read) !== mark) return undefined
-    if (read === this.#read && journalRead === this.#journalRead) return { steps: [], evaluations: [], marks: [], next }
     const [steps, evaluations, marks]: [StepRow[], EvalRow[], Mark[]] = [[], [], []]
     for await (const { text } of linesFrom(this.#metrics, read, this.#read)) {
       const fields = fieldsIn(text)

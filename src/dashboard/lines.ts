@@ -51,7 +51,7 @@ export async function bytesOf(path: string, from: number, to: number): Promise<B
 export async function* linesFrom(path: string, from: number, to: number = Infinity): AsyncGenerator<{ readonly text: string; readonly at: number; readonly next: number }> {
   let at = from
   while (at < to) {
-    const bytes = await bytesOf(path, at, at + most)
+    const bytes = await bytesOf(path, at, Math.min(at + most, to))
     const end = bytes.lastIndexOf(10)
     if (end < 0) {
       if (bytes.length < most) return

@@ -23,7 +23,7 @@ const patience = 600_000
 
 type Fields = Readonly<Record<string, unknown>>
 interface About { readonly name: string; readonly mesh: RunRow['mesh']; readonly steps: number | null; readonly run: Fields; readonly recipe: string | null }
-interface Seen { readonly stamp: string; readonly row: RunRow; readonly turn: number }
+interface Seen { readonly stamp: string; readonly row: RunRow; readonly turn: number; readonly end: End }
 
 const jsonOf = async (path: string): Promise<Fields | undefined> => fieldsIn(await textOf(path))
 const told = (x: number): number | null => (Number.isFinite(x) ? x : null)
@@ -39,6 +39,8 @@ export class Runs {
   #rows: readonly RunRow[] = []
   readonly #seen = new Map<string, Seen>()
   readonly #histories = new Map<string, History>()
+  /** Of each folder, what its journal begins with, once that is all there. */
+  readonly #beginnings = new Map<string, Beginning>()
 
   readonly #depth: number
   #looks = 0
@@ -98,6 +100,7 @@ export class Runs {
     }
     this.#folders = found
     for (const id of this.#seen.keys()) if (!found.has(id)) this.#seen.delete(id)
+    for (const folder of this.#beginnings.keys()) if (![...found.values()].includes(folder)) this.#beginnings.delete(folder)
     this.#rows = rows.sort((a, b) => b.changed - a.changed || (a.id < b.id ? -1 : 1))
     return this.#rows
   }
@@ -130,14 +133,23 @@ export class Runs {
     const stamp = JSON.stringify([metrics, run, summary, lives])
     const before = this.#seen.get(id)
     if (before?.stamp === stamp) return before.row
-    const row = await this.#read(id, folder, { changed, lives, size: metrics?.size ?? 0 })
-    this.#seen.set(id, { stamp, row, turn: before?.turn ?? this.#seen.size })
+    const end = await endOf(join(folder, 'metrics.jsonl'), metrics?.size ?? 0, before?.end)
+    const row = await this.#read(id, folder, { changed, lives, end })
+    this.#seen.set(id, { stamp, row, turn: before?.turn ?? this.#seen.size, end })
     return row
   }
 
-  async #read(id: string, folder: string, { changed, lives, size }: { readonly changed: number; readonly lives: boolean; readonly size: number }): Promise<RunRow> {
-    const [about, summary, end] = [await aboutIn(folder), await jsonOf(join(folder, 'summary.json')), await endOf(join(folder, 'metrics.jsonl'), size)]
-    const { plan, start, first } = await beginningOf(folder)
+  async #beginningOf(folder: string): Promise<Beginning> {
+    const known = this.#beginnings.get(folder)
+    if (known !== undefined) return known
+    const found = await beginningOf(folder)
+    if (found.plan !== undefined && found.start !== null) this.#beginnings.set(folder, found)
+    return found
+  }
+
+  async #read(id: string, folder: string, { changed, lives, end }: { readonly changed: number; readonly lives: boolean; readonly end: End }): Promise<RunRow> {
+    const [about, summary] = [await aboutIn(folder), await jsonOf(join(folder, 'summary.json'))]
+    const { plan, start, first } = await this.#beginningOf(folder)
     const evalLoss = numberIn(summary?.['evalLoss'] ?? end.evalLoss)
     const { state, why } = stateOf(summary, lives, evalLoss)
     return {
@@ -163,23 +175,31 @@ function stateOf(summary: Fields | undefined, lives: boolean, evalLoss: number):
   return { state: summary['state'] === 'stopped' ? 'stopped' : 'finished', why }
 }
 
-/** The last step and the last evaluation in a file's end. */
-async function endOf(path: string, size: number): Promise<{ readonly step: number; readonly loss: number; readonly perSecond: number; readonly evalLoss: unknown }> {
-  const lines = (await bytesOf(path, Math.max(0, size - tail), size)).toString().split('\n').reverse()
-  let [step, loss, perSecond, evalLoss, found]: [number, number, number, unknown, boolean] = [0, NaN, NaN, undefined, false]
-  for (const line of lines) {
+/** The last step and the last evaluation of a file, and where its whole lines end. */
+interface End { readonly step: number; readonly loss: number; readonly perSecond: number; readonly evalLoss: unknown; readonly at: number }
+const nothing: End = { step: 0, loss: NaN, perSecond: NaN, evalLoss: undefined, at: 0 }
+
+/** Of a file that has grown since `before` only what is new is read. */
+async function endOf(path: string, size: number, before: End = nothing): Promise<End> {
+  const known = before.at <= size ? before : nothing
+  const from = Math.max(known.at, size - tail)
+  const bytes = await bytesOf(path, from, size)
+  const whole = bytes.lastIndexOf(10) + 1
+  let row: Row | undefined
+  let evalLoss: unknown
+  for (const line of bytes.toString('utf8', 0, whole).split('\n').reverse()) {
     const fields = line === '' ? undefined : fieldsIn(line)
     if (fields === undefined) continue
-    const row: Row | undefined = found ? undefined : rowIn(fields)
-    if (row !== undefined) [step, loss, perSecond, found] = [row.step + 1, row.values.loss, row.values.perSecond, true]
+    row ??= rowIn(fields)
     evalLoss ??= evaluationIn(fields)?.evalLoss
-    if (found && evalLoss !== undefined) break
+    if (row !== undefined && evalLoss !== undefined) break
   }
-  return { step, loss, perSecond, evalLoss }
+  return { ...(row === undefined ? known : { step: row.step + 1, loss: row.values.loss, perSecond: row.values.perSecond }), evalLoss: evalLoss ?? known.evalLoss, at: from + whole }
 }
 
 /** What the journal says at its beginning: what there is of the run, and since when. */
-async function beginningOf(folder: string): Promise<{ readonly plan: { readonly unit: 'tokens' | 'examples'; readonly parameters: number } | undefined; readonly start: number | null; readonly first: number | undefined }> {
+interface Beginning { readonly plan: { readonly unit: 'tokens' | 'examples'; readonly parameters: number } | undefined; readonly start: number | null; readonly first: number | undefined }
+async function beginningOf(folder: string): Promise<Beginning> {
   const lines = (await bytesOf(join(folder, 'journal.jsonl'), 0, 1 << 20)).toString().split('\n', 8).map(line => fieldsIn(line) ?? {})
   const [plan, start] = [lines.find(l => l['type'] === 'plan'), lines.find(l => l['type'] === 'start')]
   return {

@@ -45,7 +45,7 @@ export async function* streamOf(table: Table, { places, signal }: Watched): Asyn
     for (const [run, place] of places) {
       const history = runs.historyOf(run)
       if (history === undefined) continue
-      const news = place === '' ? undefined : await history.since(place)
+      const news = place === '' ? undefined : await history.since(place, 0.8 * every)
       if (news === undefined) {
         if (place === '') await history.refresh()
         places.set(run, history.next)

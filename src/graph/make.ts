@@ -4,13 +4,13 @@ import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { legal } from './infer/checks.ts'
 import { infer } from './infer/table.ts'
-import { interner, operand, shapeOf, type Make, type Node } from './node.ts'
+import { heldWeakly, interner, operand, shapeOf, type Make, type Node } from './node.ts'
 import type { Attrs } from './ops.ts'
 import { userSite } from '../core/site.ts'
 
 // One table for the whole process, held weakly: a node that nobody has any more leaves it. It can be seen in one place alone, the line of a
 // node that depends on no input, which is that of who made it first; such nodes bear no line in a program's text.
-const intern = interner(infer, userSite, (op, inputs) => {
+const intern = interner(infer, userSite, heldWeakly(), (op, inputs) => {
   if (inputs.every(n => (n as Node | undefined)?.results !== undefined)) return
   throw new DimError({ code: 'not-a-tensor', what: `${op}: an operand is no tensor`, fix: 'make it one: input(), param(), full()', at: userSite() })
 }, legal)

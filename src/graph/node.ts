@@ -18,14 +18,24 @@ export const visit = <A, R, Args extends readonly unknown[], K extends keyof A>(
   table[n.op](n, ...args)
 
 /** The graphs that an op runs, by the names of its attributes: a loop's body, a choice's branches. Most ops have none. */
-export const namedBodies = <A>(n: NodeOf<A>): readonly (readonly [string, GraphOf<A>])[] =>
-  Object.entries(n.attrs as object).filter((entry): entry is [string, GraphOf<A>] => isGraph(entry[1]))
+export function namedBodies<A>(n: NodeOf<A>): readonly (readonly [string, GraphOf<A>])[] {
+  const attrs = n.attrs as { readonly [name: string]: unknown }
+  let found: [string, GraphOf<A>][] | undefined
+  for (const name in attrs) if (isGraph(attrs[name])) (found ??= []).push([name, attrs[name] as GraphOf<A>])
+  return found ?? none
+}
+const none: readonly never[] = []
 const isGraph = (value: unknown): boolean => typeof value === 'object' && value !== null && 'outputs' in value
-export const bodiesOf = <A>(n: NodeOf<A>): readonly GraphOf<A>[] => namedBodies(n).map(([, body]) => body)
+export function bodiesOf<A>(n: NodeOf<A>): readonly GraphOf<A>[] {
+  const named = namedBodies(n)
+  return named.length === 0 ? none : named.map(([, body]) => body)
+}
 
 /** The node with its bodies replaced; itself where none is. */
 export function withBodies<A>(make: Make<A>, n: NodeOf<A>, replace: (body: GraphOf<A>) => GraphOf<A>, inputs: readonly NodeOf<A>[] = n.inputs): NodeOf<A> {
-  const bodies = namedBodies(n).map(([name, body]) => [name, body, replace(body)] as const)
+  const named = namedBodies(n)
+  if (named.length === 0 && inputs === n.inputs) return n
+  const bodies = named.map(([name, body]) => [name, body, replace(body)] as const)
   if (inputs === n.inputs && bodies.every(([, before, after]) => before === after)) return n
   // What it replaces are graphs, by graphs.
   const attrs = { ...n.attrs, ...Object.fromEntries(bodies.map(([name, , body]) => [name, body])) }
@@ -55,43 +65,65 @@ export function operand<A>(n: NodeOf<A>, i: number): NodeOf<A> {
 export type Infer<A> = { readonly [K in keyof A]: (attrs: A[K], inputs: readonly Typed[], site: Site | undefined) => readonly TensorType[] }
 export type Make<A> = <K extends keyof A>(op: K, inputs: readonly NodeOf<A>[], attrs: A[K], site?: Site) => NodeOf<A, K>
 
-/** A maker of nodes that returns the same object for the same op, operands and attributes; `siteOf` finds the line of those given none; the others check what goes in and what comes out. */
+/** Where made nodes are found again. */
+export interface Interned { get(key: string): object | undefined; set(key: string, n: object): unknown }
+
+/** A table for as long as the process: a node that nobody has any more leaves it. One for a single piece of work is a `Map`, which costs less. */
+export function heldWeakly(): Interned {
+  const made = new Map<string, WeakRef<object>>()
+  const swept = new FinalizationRegistry<string>(key => { if (made.get(key)?.deref() === undefined) made.delete(key) })
+  return {
+    get: key => made.get(key)?.deref(),
+    set(key, n) {
+      made.set(key, new WeakRef(n))
+      swept.register(n, key)
+    },
+  }
+}
+
+/** A maker of nodes that returns the same object for the same op, operands and attributes, which it finds in `made`; `siteOf` finds the line of those given none; the others check what goes in and what comes out. */
 export function interner<A>(
-  infer: Infer<A>, siteOf: () => Site | undefined, operands: (op: string, inputs: readonly Typed[]) => void = () => {},
+  infer: Infer<A>, siteOf: () => Site | undefined, made: Interned, operands: (op: string, inputs: readonly Typed[]) => void = () => {},
   results: (op: string, found: readonly TensorType[], site: Site | undefined) => readonly TensorType[] = (_, found) => found,
 ): Make<A> {
-  const made = new Map<string, WeakRef<object>>()
-  const identities = new WeakMap<object, number>()
+  const identities = new WeakMap<object, string>()
   let nextId = 0
   let nextIdentity = 0
-  const swept = new FinalizationRegistry<string>(key => { if (made.get(key)?.deref() === undefined) made.delete(key) })
 
   const identity = (o: object): string => {
-    const known = identities.get(o) ?? nextIdentity++
-    identities.set(o, known)
-    return `@${known}`
+    const known = identities.get(o)
+    if (known !== undefined) return known
+    const made = `@${nextIdentity++}`
+    identities.set(o, made)
+    return made
   }
-  // Functions and graphs count by identity, everything else by value.
+  // Functions and graphs count by identity, everything else by value. Every node that is asked for is written so: no lists are made on the way.
   const keyOf = (value: unknown): string => {
+    if (typeof value === 'string') return JSON.stringify(value)
     if (typeof value === 'function') return identity(value)
-    if (Array.isArray(value)) return `[${value.map(keyOf).join()}]`
-    if (typeof value === 'object' && value !== null) {
-      if (isGraph(value)) return identity(value)
-      return `{${Object.entries(value).map(([k, v]) => `${k}:${keyOf(v)}`).join()}}`
+    if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : String(value)
+    let key = ''
+    if (Array.isArray(value)) {
+      for (const item of value) key += `${keyOf(item)},`
+      return `[${key}]`
     }
-    return Object.is(value, -0) ? '-0' : `${typeof value === 'string' ? JSON.stringify(value) : String(value)}`
+    if (isGraph(value)) return identity(value)
+    const fields = value as { readonly [name: string]: unknown }
+    for (const name in fields) key += `${name}:${keyOf(fields[name])},`
+    return `{${key}}`
   }
 
   return (op, inputs, attrs, site) => {
     type Made = NodeOf<A, typeof op>
     operands(String(op), inputs)
-    const key = `${String(op)}(${inputs.map(n => n.id).join()})${keyOf(attrs)}`
-    const old = made.get(key)?.deref()
+    let key = `${String(op)}(`
+    for (const n of inputs) key += `${n.id},`
+    key += keyOf(attrs)
+    const old = made.get(key)
     if (old !== undefined) return old as Made
     const at = site ?? siteOf()
     const node = Object.freeze({ id: nextId++, op, inputs: Object.freeze([...inputs]), attrs: Object.freeze(attrs), results: results(String(op), infer[op](attrs, inputs, at), at), site: at })
-    made.set(key, new WeakRef(node))
-    swept.register(node, key)
+    made.set(key, node)
     return node as unknown as Made
   }
 }
@@ -102,21 +134,36 @@ export function interner<A>(
  * outside of `within` need is left out.
  */
 export function reachable<A>(roots: readonly NodeOf<A>[], within: (n: NodeOf<A>) => boolean = () => true): NodeOf<A>[] {
-  const done = new Set<NodeOf<A>>()
-  const entered = new Set<NodeOf<A>>()
+  const done: NodeOf<A>[] = []
+  // Of each node that was met whether it is done.
+  const met = new Map<NodeOf<A>, boolean>()
   const stack = [...roots].reverse()
   for (let n = stack.at(-1); n !== undefined; n = stack.at(-1)) {
-    if (entered.has(n)) {
-      done.add(n)
+    const state = met.get(n)
+    if (state !== undefined) {
       stack.pop()
+      if (!state) done.push(n)
+      met.set(n, true)
       continue
     }
-    entered.add(n)
+    met.set(n, false)
     if (!within(n)) continue
     for (let i = n.inputs.length - 1; i >= 0; i--) {
       const input = n.inputs[i]
-      if (input !== undefined && !entered.has(input)) stack.push(input)
+      if (input !== undefined && !met.has(input)) stack.push(input)
     }
   }
-  return [...done]
+  return done
+}
+
+/** Orders that were found before, by the list of results. */
+const orders = new WeakMap<object, readonly unknown[]>()
+
+/** What `reachable` gives for the results of a graph or of a body, which are never changed: passes walk them again and again. */
+export function orderOf<A>(outputs: readonly NodeOf<A>[]): readonly NodeOf<A>[] {
+  const known = orders.get(outputs) as readonly NodeOf<A>[] | undefined
+  if (known !== undefined) return known
+  const found = reachable(outputs)
+  orders.set(outputs, found)
+  return found
 }

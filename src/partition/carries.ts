@@ -6,7 +6,7 @@ import { isHidden } from '../core/dim.ts'
 import { isFloat } from '../core/dtype.ts'
 import { sameSharding, type Sharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
-import { dtypeOf, operand, reachable, type Node } from '../graph/node.ts'
+import { dtypeOf, operand, orderOf, type Node } from '../graph/node.ts'
 import type { Graph } from '../graph/ops.ts'
 import { reduced, samePartial, type Context, type Partial, type Value } from './context.ts'
 import { relayout } from './moves/relayout.ts'
@@ -34,7 +34,7 @@ function grows(body: Graph, i: number): boolean {
   const [p, last] = [body.inputs[i], body.outputs[i]]
   if (p === undefined || last === undefined || p === last || !isFloat(dtypeOf(p))) return false
   const readers = new Map<Node, number>()
-  for (const m of reachable(body.outputs)) for (const x of m.inputs) readers.set(x, (readers.get(x) ?? 0) + 1)
+  for (const m of orderOf(body.outputs)) for (const x of m.inputs) readers.set(x, (readers.get(x) ?? 0) + 1)
   for (const y of body.outputs) readers.set(y, (readers.get(y) ?? 0) + 1)
   const leads = (m: Node): boolean => {
     if (readers.get(m) !== 1) return false

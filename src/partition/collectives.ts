@@ -2,7 +2,7 @@
 import { sizeOf } from '../core/dim.ts'
 import { dtypes, type DType } from '../core/dtype.ts'
 import { partsOf } from '../core/mesh.ts'
-import { bodiesOf, dtypeOf, operand, reachable, shapeOf } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, orderOf, shapeOf } from '../graph/node.ts'
 import type { LocalBody, LocalGraph, LocalNode } from './local.ts'
 
 export type CollectiveKind = 'all-reduce' | 'all-gather' | 'reduce-scatter' | 'all-to-all' | 'permute'
@@ -27,7 +27,7 @@ export const collectiveKind = (n: LocalNode): CollectiveKind | undefined => kind
 
 /** Whether running it takes a collective, in a loop or branch of it or outside. */
 export const communicates = (body: Outputs): boolean =>
-  reachable(body.outputs).some(n => collectiveKind(n) !== undefined || bodiesOf(n).some(communicates))
+  orderOf(body.outputs).some(n => collectiveKind(n) !== undefined || bodiesOf(n).some(communicates))
 
 /** The axes along which running it takes collectives, and whether how many it takes is known before. */
 export function axesOf(body: Outputs): { readonly axes: ReadonlySet<string>; readonly counted: boolean } {
@@ -54,7 +54,7 @@ type Outputs = Pick<LocalBody, 'outputs'>
  * bytes is counted, and a `while` as if its condition held once.
  */
 export function collectives(graph: LocalGraph): Collective[] {
-  const walk = (body: Outputs, times: number): Collective[] => reachable(body.outputs).flatMap(n => {
+  const walk = (body: Outputs, times: number): Collective[] => orderOf(body.outputs).flatMap(n => {
     if (n.op === 'scan') return walk(n.attrs.body, times * n.attrs.over.size)
     if (n.op === 'cond') {
       const [yes, no] = [walk(n.attrs.yes, times), walk(n.attrs.no, times)]

@@ -56,7 +56,7 @@ export function newContext(mesh: Mesh, layouts: Layouts & { readonly overlaps?: 
   const leaving = (first: string | undefined, all: Layout): Layout => (first === undefined ? all : leavingTo(first, all))
   const target = (shape: readonly Dim[], layout: string | Layout = 'compute', first?: string): Sharding =>
     shardingOf(leaving(first, typeof layout === 'string' ? rules(layout) : layout), mesh, shape, 'relayout', undefined, derived)
-  const c: Context = { mesh, make: interner(localInfer, () => undefined), reduced, atRest, tempted: new Set(), overlaps: layouts.overlaps === true, target, partitionNodes: (roots, given) => walk(roots, given, c) }
+  const c: Context = { mesh, make: interner(localInfer, () => undefined, new Map()), reduced, atRest, tempted: new Set(), overlaps: layouts.overlaps === true, target, partitionNodes: (roots, given) => walk(roots, given, c) }
   return c
 }
 

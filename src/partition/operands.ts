@@ -1,11 +1,10 @@
 /** What ops ask of their operands: reduced, laid out as they are computed with, laid out alike. */
-import { sameSharding, type Sharding } from '../core/layout.ts'
+import { sameAxes, sameSharding, type Sharding } from '../core/layout.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import { reduced, type Context, type Value } from './context.ts'
 import { relayout } from './moves/relayout.ts'
 
 const axesOf = (sharding: Sharding, name: string): readonly string[] => sharding.get(name) ?? []
-const sameAxes = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((x, i) => x === b[i])
 
 /** The value as it is computed with: reduced, and where it rests otherwise, moved to where `layout` has it. */
 export const ready = (c: Context, v: Value): Value => (v.resting === undefined ? landed(c, v) : relayout(c, v, c.target(v.shape)))
@@ -25,11 +24,13 @@ export const computable = (c: Context, v: Value): Value => (v.resting === undefi
  */
 export function unified(c: Context, values: readonly Value[], elementwise = false): { readonly values: Value[]; readonly sharding: Sharding } {
   const sharding = agreed(c, values, elementwise)
-  return { values: values.map(v => relayoutKeepingPartial(c, v, new Map([...sharding].filter(([name]) => v.shape.some(d => d.name === name))))), sharding }
+  return { values: values.map(v => relayoutKeepingPartial(c, v, sharding)), sharding }
 }
 
 /** The layout that they come to. */
 export function agreed(c: Context, values: readonly Value[], elementwise = false): Sharding {
+  const [only] = values
+  if (only !== undefined && values.every(v => v === only || alike(v, only)) && inOrder(only)) return only.sharding
   // One that only reorders dims was computed as what it reorders; elementwise the others are cut as it is.
   const firm = values.filter(v => v.node.op !== 'broadcast' || (elementwise && shapeOf(operand(v.node, 0)).length === shapeOf(v.node).length))
   const all = values.flatMap(v => v.shape)
@@ -49,7 +50,27 @@ export function agreed(c: Context, values: readonly Value[], elementwise = false
   return full
 }
 
-const relayoutKeepingPartial = (c: Context, v: Value, to: Sharding): Value => (sameSharding(v.sharding, to) ? v : relayout(c, v, to))
+/** To the part of a layout that the dims of a value have. */
+function relayoutKeepingPartial(c: Context, v: Value, all: Sharding): Value {
+  if (sameSharding(v.sharding, all)) return v
+  const to = new Map([...all].filter(([name]) => v.shape.some(d => d.name === name)))
+  return sameSharding(v.sharding, to) ? v : relayout(c, v, to)
+}
+
+/** Whether two values have the same dims, whatever their order, and lie alike. Those of one value lie on axes of their own. */
+const alike = (a: Value, b: Value): boolean => a.shape.length === b.shape.length && sameSharding(a.sharding, b.sharding) && a.shape.every((d, i) => d.name === b.shape[i]?.name || b.shape.some(e => e.name === d.name))
+
+/** Whether a value's layout names dims in the order of its shape, as what is agreed on does. */
+function inOrder({ shape, sharding }: Value): boolean {
+  if (sharding.size < 2) return true
+  let at = -1
+  for (const name of sharding.keys()) {
+    const next = shape.findIndex(d => d.name === name)
+    if (next < at) return false
+    at = next
+  }
+  return true
+}
 
 /** The layout that all come to by taking their own parts: along each dim the axes of one begin with those of every other. */
 export function finest(values: readonly Pick<Value, 'shape' | 'sharding'>[]): Sharding | undefined {

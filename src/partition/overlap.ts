@@ -6,7 +6,7 @@ import { sizeOf } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
 import { partsOf, type Mesh } from '../core/mesh.ts'
 import { productFlops } from '../graph/flops.ts'
-import { bodiesOf, dtypeOf, operand, reachable, shapeOf } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, orderOf, reachable, shapeOf } from '../graph/node.ts'
 import { collectiveKind, received } from './collectives.ts'
 import type { LocalAttrs, LocalNode } from './local.ts'
 
@@ -30,7 +30,7 @@ export const canFly = (n: LocalNode): boolean => collectiveKind(n) !== undefined
 function work(n: LocalNode): number {
   if (n.op === 'dot' || n.op === 'conv') return productFlops<LocalAttrs>(n as LocalNode<'dot' | 'conv'>) / flopsPerSecond
   const times = n.op === 'scan' ? n.attrs.over.size : 1
-  return bodiesOf(n).reduce((sum, body) => sum + times * reachable(body.outputs).reduce((all, m) => all + work(m), 0), 0)
+  return bodiesOf(n).reduce((sum, body) => sum + times * orderOf(body.outputs).reduce((all, m) => all + work(m), 0), 0)
 }
 
 function flight(n: LocalNode, mesh: Mesh): number {
@@ -139,7 +139,7 @@ type Scan = LocalNode<'scan'>
 export function gathersAhead(n: Scan): LocalNode<'allGather'>[] {
   const { body, carries, xs, over } = n.attrs
   if (over.size < 2) return []
-  const order = reachable(body.outputs)
+  const order = orderOf(body.outputs)
   const known = new Set<LocalNode>(body.inputs.slice(carries))
   const walked = new Set<LocalNode>(body.inputs.slice(carries, carries + xs))
   for (const m of order) {
@@ -157,7 +157,7 @@ export interface Late { readonly node: LocalNode; readonly ys: readonly number[]
 export function sumsLate(n: Scan): Late[] {
   const { body, carries, over } = n.attrs
   if (over.size < 2) return []
-  const order = reachable(body.outputs)
+  const order = orderOf(body.outputs)
   const users = new Map<LocalNode, LocalNode[]>()
   for (const m of order) for (const i of new Set(m.inputs)) users.set(i, [...users.get(i) ?? [], m])
   const fixed = new Set<LocalNode>()

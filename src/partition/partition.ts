@@ -6,7 +6,7 @@ import { checkLayout, leavingTo, localShape, shardingOf, type Layouts, type Shar
 import { formatMesh, partsOf, type Mesh } from '../core/mesh.ts'
 import { checkLayouts, isRole, layoutNames, rulesOf } from '../core/named-layouts.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { bodiesOf, dtypeOf, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, orderOf, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { collectives, received } from './collectives.ts'
 import { newContext, reduced, type Context, type Value } from './context.ts'
@@ -30,7 +30,7 @@ function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>,
     if (v === undefined) throw new Error(`op ${n.op} was not partitioned`)
     return v
   }
-  for (const n of reachable(roots)) {
+  for (const n of orderOf(roots)) {
     if (values.has(n)) continue
     if (n.op === 'project') {
       const v = values.get(operand(n, 0))?.[n.attrs.index]
@@ -49,7 +49,7 @@ function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>,
 export function allNodes(roots: readonly Node[]): Node[] {
   const all: Node[] = []
   const add = (graph: readonly Node[]): void => {
-    for (const n of reachable(graph)) {
+    for (const n of orderOf(graph)) {
       all.push(n)
       for (const body of bodiesOf(n)) {
         add(body.outputs)

@@ -4,7 +4,7 @@
  * accumulated in a loop are reduced once, after it.
  */
 import type { Sharding } from '../core/layout.ts'
-import { reachable, type Node } from '../graph/node.ts'
+import { orderOf, type Node } from '../graph/node.ts'
 import { enter, projected } from './bodies.ts'
 import { addendsOf, held, steady, type Addends, type Attempt, type CarryPartial } from './carries.ts'
 import { reduced, type Context, type Value } from './context.ts'
@@ -34,7 +34,7 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
     return value
   }
 
-  const used = new Set<Node>(reachable(body.outputs).flatMap(m => m.inputs))
+  const used = new Set<Node>(orderOf(body.outputs).flatMap(m => m.inputs))
   const attempt = (partials: readonly CarryPartial[]): Attempt => {
     inputs.length = 0
     const given = new Map<Node, Value>()

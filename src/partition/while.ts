@@ -1,5 +1,5 @@
 /** The partition rule of loops of unknown length: the state lies alike before and after every turn, sums that start at zero stay sums, and what decides is reduced. */
-import { reachable, type Node } from '../graph/node.ts'
+import { orderOf, type Node } from '../graph/node.ts'
 import { enter, enterAll, projected } from './bodies.ts'
 import { addendsOf, held, steady, type Attempt, type CarryPartial } from './carries.ts'
 import { reduced, type Context, type Value } from './context.ts'
@@ -12,7 +12,7 @@ export function partitionWhile(n: Node<'while'>, values: readonly Value[], c: Co
   const init = values.slice(0, carries).map(v => home(c, ready(c, v)))
   const captured = values.slice(carries).map(v => reduced(c, v))
   // What decides is known to all devices in every turn.
-  const deciding = new Set<Node>(reachable(condition.outputs))
+  const deciding = new Set<Node>(orderOf(condition.outputs))
   const want = (i: number, partials: readonly CarryPartial[]): CarryPartial => (deciding.has(body.inputs[i] ?? n) ? undefined : partials[i])
   let bodies: { readonly condition: LocalBody; readonly body: LocalBody } | undefined
   const attempt = (partials: readonly CarryPartial[]): Attempt => {

@@ -27,6 +27,12 @@ export interface Keeper {
   rewind(): Promise<Point>
 }
 export type Between = (step: number, params: Arrays<Tree>) => Promise<void>
+/** Writes texts between steps; see `sample.every`. All processes call it. */
+export interface Sampler {
+  /** The text that the model writes behind so many steps; undefined where the run was asked to end meanwhile. The parameters are its own until it returns. */
+  write(step: number, params: Arrays<Tree>): Promise<string | undefined>
+  close(): Promise<void>
+}
 export interface LoopOptions {
   /** Hears events in their order; the loop waits for it. */
   readonly tell: (event: TrainEvent) => Promise<void>
@@ -37,6 +43,8 @@ export interface LoopOptions {
   readonly saveNow?: (() => boolean) | undefined
   /** Something else that the devices do between two steps: it is given the parameters behind so many steps, which are its own until it returns. */
   readonly between?: Between | undefined
+  /** What writes the texts that the run's `sample.every` asks for. */
+  readonly sampler?: Sampler | undefined
   /** Milliseconds for the last evaluation of a run that is asked to end. */
   readonly lastEvaluation?: () => number
 }
@@ -95,11 +103,13 @@ export class Loop {
         const evaluates = this.evaluationDue()
         const isDue = step > this.saved && (this.saveWanted || keeper?.due(step, evaluates) === true)
         this.saveWanted = false
-        if (last || stop || evaluates || isDue) {
+        const samples = this.sampleDue()
+        if (last || stop || evaluates || isDue || samples) {
           if (await this.finish() === 'rewind') { await this.rewind(); continue }
           if (evaluates && !stop) stop = !await this.evaluate()
           // What was asked to end saves first what would be lost.
           if (isDue || (stop && step > this.saved)) await this.save()
+          if (samples && !stop) await this.sample()
           if (stop && step > this.began && this.progress.evaluated?.step !== step) await this.evaluate(true)
         }
         await keeper?.poll()
@@ -129,6 +139,13 @@ export class Loop {
     const { run } = this.session
     const { step, evaluated } = this.progress
     return this.heldOut !== undefined && step > 0 && (step >= run.steps || step % run.evaluation.every === 0) && evaluated?.step !== step
+  }
+
+  /** Whether there is a text to write behind the last step. That behind the last of all is written of what is saved. */
+  private sampleDue(): boolean {
+    const { run: { sample: { every }, steps } } = this.session
+    const { step } = this.progress
+    return this.options.sampler !== undefined && every > 0 && step > this.began && step < steps && step % every === 0
   }
 
   private batchesFrom(batch: number): Prefetcher<unknown> {
@@ -266,6 +283,16 @@ export class Loop {
     const { step, evaluated } = this.progress
     await clock.time('checkpoints', async () => keeper?.save({ state: this.state, progress: this.progress }, evaluated?.step === step ? evaluated.loss : undefined))
     this.saved = step
+  }
+
+  /** Has a text written with the weights as they are, and tells of it; the step behind it has begun no sooner. */
+  private async sample(): Promise<void> {
+    const { sampler, tell } = this.options
+    const { trainer, run } = this.session
+    const { step } = this.progress
+    const text = await withWeights(trainer, this.state, params => sampler?.write(step, params as Arrays<Tree>) ?? Promise.resolve(undefined))
+    this.lastRead = performance.now()
+    if (text !== undefined) await tell({ type: 'sample', step, prompt: run.sample.prompt, text })
   }
 
   /** Measures on what is held out and tells of it. False where the run is asked to end meanwhile: then there is nothing to tell; the evaluation that is due is made by whoever goes on. */

@@ -137,20 +137,26 @@ function tracedRun(run: Run): TracedRun {
 /** Fields that say how a step lies on devices: it is traced without them. */
 const laid: readonly string[] = ['name', 'mesh', 'layout', 'params', 'state', 'gradients', 'layouts', 'wire', 'checkpoint', 'evaluation', 'sample', 'initFrom']
 
-/**
- * Plans steps, one after another: a run whose step is that of the run before, but for where it lies, is split anew and not traced again.
- * @throws LayoutError, DimError, UsageError as training does before it compiles
- */
-export function planner(): (run: Run) => PlannedRun {
-  let last: { readonly key: string; readonly parts: readonly unknown[]; readonly traced: TracedRun } | undefined
+/** What is made of a run's step, whatever the devices: not made again for a run whose step is that of the run before, but for where it lies. */
+export function ofStep<T>(make: (run: Run) => T): (run: Run) => T {
+  let last: { readonly key: string; readonly parts: readonly unknown[]; readonly made: T } | undefined
   return run => {
     const key = JSON.stringify(Object.entries(fieldsOf(run)).filter(([name]) => !laid.includes(name)))
     // What has no fields that could be compared is what it was if it is the same object.
     const kindOf = (part: unknown): unknown => (isPart<unknown, never>(part) ? part.kind : part)
     const parts = [kindOf(run.model), kindOf(run.optimizer)]
-    if (last?.key !== key || parts.some((p, i) => p !== last?.parts[i])) last = { key, parts, traced: tracedRun(run) }
-    return planned(run, last.traced)
+    if (last?.key !== key || parts.some((p, i) => p !== last?.parts[i])) last = { key, parts, made: make(run) }
+    return last.made
   }
+}
+
+/**
+ * Plans steps, one after another: a run whose step is that of the run before, but for where it lies, is split anew and not traced again.
+ * @throws LayoutError, DimError, UsageError as training does before it compiles
+ */
+export function planner(): (run: Run) => PlannedRun {
+  const traced = ofStep(tracedRun)
+  return run => planned(run, traced(run))
 }
 
 /** Plans a step. @throws LayoutError, DimError, UsageError as training does before it compiles */

@@ -75,8 +75,8 @@ export interface Settings {
   remat: 'all-but-contractions' | 'everything' | 'nothing'
   /** Weights that the run starts from, instead of its seed alone: a file, a folder in Hugging Face's layout, a run's; all of them, or those of some names, in which `*` stands for any characters. */
   initFrom: { path: string; only?: string[] | undefined; except?: string[] | undefined } | null
-  /** Text that is drawn at the end, of models that write text. */
-  sample: { prompt: string; tokens: number; temperature: number }
+  /** Text that `meshwork train` draws at the end, of models that write text; with `every` above 0 also behind every so many steps. */
+  sample: { prompt: string; tokens: number; temperature: number; every: number }
 }
 
 /** `T` with all of it left open, at any depth. */
@@ -99,7 +99,7 @@ const checkpoint = z.strictObject({ every: z.int().min(0).max(largest).default(5
 const guard = z.strictObject({
   policy: z.enum(['stop', 'skip', 'rewind']).default('stop'), spike: z.number().positive().nullable().default(null), over: count.default(128), after: count.default(128), limit: count.default(10),
 })
-const sample = z.strictObject({ prompt: z.string().min(1).default('The'), tokens: count.default(80), temperature: z.number().min(0).default(0.8) })
+const sample = z.strictObject({ prompt: z.string().min(1).default('The'), tokens: count.default(80), temperature: z.number().min(0).default(0.8), every: z.int().min(0).max(largest).default(0) })
 
 const settings = {
   name: z.string().min(1),

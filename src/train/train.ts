@@ -13,7 +13,7 @@ import { listeners, resultOf, type FitOptions, type FitResult } from './fit.ts'
 import { checkFolder, RunFolder, type FolderChoice } from './folder.ts'
 import { RunKeeper, wantedOf, whole } from './keep.ts'
 import { Log } from './log.ts'
-import { Loop, type Between, type LoopResult, type Point } from './loop.ts'
+import { Loop, type Between, type LoopResult, type Point, type Sampler } from './loop.ts'
 import { Journal } from './journal.ts'
 import { kindsOf } from './parts.ts'
 import { parseProgress } from './progress.ts'
@@ -31,6 +31,8 @@ export interface TrainOptions extends FitOptions {
   readonly resume?: string | undefined
   /** Made once the run's programs are compiled, in every process: what else the devices do between two steps. */
   readonly beside?: ((session: Session) => Promise<Between>) | undefined
+  /** Made once the run's programs are compiled, in every process: what writes the texts that its `sample.every` asks for. */
+  readonly sampler?: ((session: Session) => Sampler) | undefined
   /** Where the run's values come from, for commands that need them again: a recipe's name or file. */
   readonly recipe?: string | undefined
 }
@@ -129,6 +131,7 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
   let loop: Loop | undefined
   const wishes = place?.folder === undefined ? undefined : new Wishes(place.path)
   let log: Log | undefined
+  let sampler: Sampler | undefined
   try {
     if (place?.folder !== undefined) {
       const opened = await Log.open(place.path, point.progress, place.again)
@@ -154,7 +157,8 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     job.tell({ type: 'started', steps: run.steps, from: point.progress.step, ...(from === undefined ? {} : { checkpoint: from }) })
     if (run.guard.policy === 'rewind' && !own) await keeper?.save(point, undefined)
     const between = await job.beside?.(session)
-    loop = new Loop(session, point, { tell, clock, keeper, signal: eitherOf(signal, wishes?.stop), saveNow: wishes === undefined ? undefined : () => wishes.takeSave(), between, lastEvaluation: () => left() / 2 })
+    sampler = run.sample.every > 0 ? job.sampler?.(session) : undefined
+    loop = new Loop(session, point, { tell, clock, keeper, sampler, signal: eitherOf(signal, wishes?.stop), saveNow: wishes === undefined ? undefined : () => wishes.takeSave(), between, lastEvaluation: () => left() / 2 })
     const result = await loop.run()
     try {
       await clock.time('checkpoints', async () => keeper?.finish())
@@ -174,6 +178,7 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     if (processes.count === 1) await checkpoints?.finish().catch(() => undefined)
     throw e
   } finally {
+    await sampler?.close().catch(() => undefined)
     wishes?.close()
     if (loop === undefined) disposeAll(point.state)
     await log?.close()

@@ -1,5 +1,5 @@
 /** Values moved to another layout, by the cheapest moves. */
-import { localShape, sameSharding, type Sharding } from '../../core/layout.ts'
+import { localShape, sameAxes, sameSharding, type Sharding } from '../../core/layout.ts'
 import { partOf, partsOf, type Mesh } from '../../core/mesh.ts'
 import { dtypes, isFloat, isHalf } from '../../core/dtype.ts'
 import { dtypeOf, operand, shapeOf } from '../../graph/node.ts'
@@ -10,7 +10,6 @@ import { remade } from './remake.ts'
 import { cheapest, type Move } from './search.ts'
 
 const axesOf = (sharding: Sharding, name: string): readonly string[] => sharding.get(name) ?? []
-const sameAxes = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((x, i) => x === b[i])
 
 /**
  * Pairs of parts along `axes` (all that either layout uses): who sends to whom so that each device holds what `after` gives

@@ -5,7 +5,7 @@
  */
 import { sizeOf } from '../../core/dim.ts'
 import { dtypes } from '../../core/dtype.ts'
-import { dtypeOf, reachable, shapeOf, typeOf, type Make } from '../../graph/node.ts'
+import { dtypeOf, orderOf, shapeOf, typeOf, type Make } from '../../graph/node.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
 import { replaceNodes, type Pass } from './rewrite.ts'
 
@@ -18,7 +18,7 @@ const bytesOf = (n: LocalNode): number => sizeOf(shapeOf(n)) * dtypes[dtypeOf(n)
 function invariantGathers(n: LocalNode<'scan'>): LocalNode[] {
   const { body, carries, xs } = n.attrs
   const changing = new Set<LocalNode>(body.inputs.slice(0, carries + xs))
-  const order = reachable(body.outputs)
+  const order = orderOf(body.outputs)
   for (const m of order) if (m.inputs.some(i => changing.has(i))) changing.add(m)
   return order.filter(m => m.op === 'allGather' && !changing.has(m) && bytesOf(m) <= hoistBytes)
 }
@@ -34,7 +34,7 @@ function hoisted(n: LocalNode<'scan'>, make: Make<LocalAttrs>): LocalNode | unde
   return make('scan', [...n.inputs, ...before], { ...n.attrs, body: { inputs: [...body.inputs, ...stands], outputs } }, n.site)
 }
 
-export const hoistGathers: Pass = (body, make) => new Map(reachable(body.outputs).flatMap(n => {
+export const hoistGathers: Pass = (body, make) => new Map(orderOf(body.outputs).flatMap(n => {
   const again = n.op === 'scan' ? hoisted(n, make) : undefined
   return again === undefined ? [] : [[n, again] as const]
 }))

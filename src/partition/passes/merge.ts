@@ -4,7 +4,7 @@
  */
 import { sizeOf } from '../../core/dim.ts'
 import { dtypes } from '../../core/dtype.ts'
-import { bodiesOf, dtypeOf, operand, reachable, shapeOf, type Make } from '../../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, orderOf, shapeOf, type Make } from '../../graph/node.ts'
 import { collectiveKind } from '../collectives.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
 import { flat, merged, part } from './flat.ts'
@@ -101,7 +101,7 @@ function mergeGroup(group: readonly Member[], make: Maker, replaced: Map<LocalNo
 }
 
 export const mergeSmall: Pass = (body, make) => {
-  const order = reachable(body.outputs)
+  const order = orderOf(body.outputs)
   const depth = depths(order)
   const groups = new Map<string, Member[]>()
   for (const n of order) {

@@ -3,7 +3,7 @@
  * and read by the one that would run it again. Gathers of what every turn is given (weights that rest in parts) are left: kept, they
  * would be as large as if they did not rest so.
  */
-import { bodiesOf, operand, reachable, typeOf, type Make } from '../../graph/node.ts'
+import { bodiesOf, operand, orderOf, typeOf, type Make } from '../../graph/node.ts'
 import { collectiveKind } from '../collectives.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
 import { replaceNodes, type Pass } from './rewrite.ts'
@@ -39,9 +39,9 @@ function counterparts(loop: Scan, first: Scan): Map<LocalNode, LocalNode> {
 }
 
 function repeatedIn(loop: Scan, first: Scan, make: Maker): Repeated[] {
-  const order = reachable(loop.attrs.body.outputs)
+  const order = orderOf(loop.attrs.body.outputs)
   if (!order.some(n => collectiveKind(n) !== undefined)) return []
-  const inFirst = reachable(first.attrs.body.outputs)
+  const inFirst = orderOf(first.attrs.body.outputs)
   const there = new Set(inFirst)
   // What differs from turn to turn by more than what the loop is given.
   const carried = new Set<LocalNode>(first.attrs.body.inputs.slice(0, first.attrs.carries))
@@ -60,7 +60,7 @@ function repeatedIn(loop: Scan, first: Scan, make: Maker): Repeated[] {
 }
 
 export const reuseCollectives: Pass = (body, make) => {
-  const loops = reachable(body.outputs).filter(isScan)
+  const loops = orderOf(body.outputs).filter(isScan)
   const found = loops.filter(l => l.attrs.keepsCollectives === true)
     .flatMap(loop => followed(loop).map(first => ({ loop, first, repeated: repeatedIn(loop, first, make) })).filter(f => f.repeated.length > 0))
   const replaced = new Map<LocalNode, LocalNode>()

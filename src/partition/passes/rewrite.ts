@@ -1,5 +1,5 @@
 /** Walks a device's program, loop bodies first, and makes again what a pass replaces. */
-import { reachable, withBodies, type Make } from '../../graph/node.ts'
+import { orderOf, withBodies, type Make } from '../../graph/node.ts'
 import { rewriter } from '../../graph/rewrite.ts'
 import type { LocalAttrs, LocalBody, LocalNode } from '../local.ts'
 
@@ -13,7 +13,7 @@ export const replaceNodes = (body: LocalBody, make: Make<LocalAttrs>, replaced: 
 /** A body after a pass, the bodies of its loops and choices after it too. */
 export function applied(body: LocalBody, make: Make<LocalAttrs>, pass: Pass): LocalBody {
   const loops = new Map<LocalNode, LocalNode>()
-  for (const n of reachable(body.outputs)) {
+  for (const n of orderOf(body.outputs)) {
     const again = withBodies(make, n, inner => applied(inner, make, pass))
     if (again !== n) loops.set(n, again)
   }
@@ -31,7 +31,7 @@ export function usersOf(body: LocalBody): ReadonlyMap<LocalNode, readonly (Local
     if (known === undefined) users.set(n, [user])
     else known.push(user)
   }
-  for (const n of reachable(body.outputs)) for (const i of n.inputs) add(i, n)
+  for (const n of orderOf(body.outputs)) for (const i of n.inputs) add(i, n)
   for (const n of body.outputs) add(n, undefined)
   return users
 }

@@ -13,7 +13,10 @@ import { sinkParts } from './sink.ts'
 import { narrowed, type Wire } from './wire.ts'
 
 type Maker = Make<LocalAttrs>
-const pruned = (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outputs: prune<LocalAttrs>(graph.outputs, make) })
+const pruned = (graph: LocalGraph, make: Maker): LocalGraph => {
+  const outputs = prune<LocalAttrs>(graph.outputs, make)
+  return outputs.every((n, i) => n === graph.outputs[i]) ? graph : { ...graph, outputs }
+}
 const over = (pass: Pass) => (graph: LocalGraph, make: Maker): LocalGraph => ({ ...graph, outputs: applied(graph, make, pass).outputs })
 
 const sunk = (graph: LocalGraph, make: Maker): LocalGraph => over(sinkGathers(graph))(graph, make)

@@ -1,5 +1,5 @@
 /** A sum that every device then takes only its own part of is a reduce-scatter. */
-import { operand, reachable } from '../../graph/node.ts'
+import { operand, orderOf } from '../../graph/node.ts'
 import { sizeIn } from '../build.ts'
 import type { LocalNode } from '../local.ts'
 import { usersOf, type Pass } from './rewrite.ts'
@@ -33,7 +33,7 @@ function slicesOf(n: LocalNode, users: Users): Slice[] | undefined {
 export const scatterSums: Pass = (body, make) => {
   const users = usersOf(body)
   const replaced = new Map<LocalNode, LocalNode>()
-  for (const n of reachable(body.outputs)) {
+  for (const n of orderOf(body.outputs)) {
     if (n.op !== 'allReduce' || n.attrs.kind !== 'sum') continue
     const { axes: summed } = n.attrs
     const slices = slicesOf(n, users)

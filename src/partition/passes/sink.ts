@@ -4,7 +4,7 @@
  */
 import { names, sizeOf } from '../../core/dim.ts'
 import { dtypes } from '../../core/dtype.ts'
-import { dtypeOf, operand, reachable, shapeOf, type Make } from '../../graph/node.ts'
+import { dtypeOf, operand, orderOf, shapeOf, type Make } from '../../graph/node.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
 import { smallBytes } from './merge.ts'
 import { usersOf, type Pass } from './rewrite.ts'
@@ -34,7 +34,7 @@ const inOrder = (make: Maker, n: LocalNode, like: LocalNode): LocalNode =>
 /** With `sums`, what is summed whole is summed in its turn, too: as many bytes in more collectives, which can be under way while the next turn is computed. */
 export const sinkParts = (sums = false): Pass => (body, make) => {
   const users = usersOf(body)
-  const order = reachable(body.outputs)
+  const order = orderOf(body.outputs)
   const replaced = new Map<LocalNode, LocalNode>()
   for (const loop of order) {
     if (loop.op !== 'scan') continue

@@ -9,7 +9,7 @@ import { LayoutError } from '../../core/errors.ts'
 import { axisOf, partsOf, type Mesh } from '../../core/mesh.ts'
 import { shown } from '../../core/shown.ts'
 import { userSite } from '../../core/site.ts'
-import { dtypeOf, operand, reachable, shapeOf, type Make } from '../../graph/node.ts'
+import { dtypeOf, operand, orderOf, shapeOf, type Make } from '../../graph/node.ts'
 import { gatheredInBytes, reducedInBytes, scatteredInBytes } from './eight-bits.ts'
 import { exchanged, fitted, flat, merged } from './flat.ts'
 import { smallBytes } from './merge.ts'
@@ -67,7 +67,7 @@ const ways: { readonly [C in Carrier]: (make: Maker, n: LocalNode, mesh: Mesh) =
 /** What is small gains nothing: losses and norms cross as they are. So do whole numbers, extrema, and what is passed on unadded. */
 export const narrowed = (wire: Wire, mesh: Mesh): Pass => (body, make) => {
   const replaced = new Map<LocalNode, LocalNode>()
-  for (const n of reachable(body.outputs)) {
+  for (const n of orderOf(body.outputs)) {
     if (n.op !== 'allReduce' && n.op !== 'reduceScatter' && n.op !== 'allGather') continue
     const [carrier, ...others] = new Set(n.attrs.axes.map(a => wire[a]))
     const x = operand(n, 0)
