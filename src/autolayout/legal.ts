@@ -14,6 +14,7 @@ export class Tensors {
   /** By the layout that they lie by. */
   readonly asked: readonly Asked[]
   private readonly derived: (d: Dim) => boolean
+  private readonly named: { readonly [name: string]: string }
 
   constructor(graph: Graph, derived: (d: Dim) => boolean) {
     const found = new Map<string, Asked>()
@@ -27,13 +28,15 @@ export class Tensors {
     }
     this.asked = [...found.values()]
     this.derived = derived
+    this.named = namedIn(graph)
   }
 
   /** Dims that tensors have and rules can name. */
   dims(): string[] { return [...new Set(this.asked.filter(a => a.layout === 'compute').flatMap(a => a.shape.map(d => d.name)))].filter(d => !isHidden(d) && !d.startsWith('~')) }
 
   /** The first tensor that rules do not fit, in words; undefined where they fit all. */
-  wrong(layouts: Layouts, mesh: Mesh): string | undefined {
+  wrong(given: Layouts, mesh: Mesh): string | undefined {
+    const layouts = { ...given, uses: { ...this.named, ...given.uses } }
     const rules = new Map<string, Layout>()
     for (const { layout, shape, parts, derives } of this.asked) {
       const own = rules.get(layout) ?? rulesOf(layouts, layout)
@@ -58,3 +61,7 @@ export class Tensors {
     return undefined
   }
 }
+
+/** The layouts that a program names, and what each starts from. */
+export const namedIn = (graph: Graph): { readonly [name: string]: string } =>
+  Object.fromEntries(allNodes(graph.outputs).flatMap(n => (n.op === 'relayout' && typeof n.attrs.to === 'string' && !['compute', 'params', 'state', 'gradients'].includes(n.attrs.to) ? [[n.attrs.to, n.attrs.otherwise ?? 'compute'] as const] : [])))

@@ -34,7 +34,8 @@ export function productOf(n: LocalNode<'dot' | 'conv'>): Product {
     const { groups, over, features } = convDims(n.attrs, a, b)
     const windows = b.filter(d => n.attrs.windows.some(w => w.w === d.name))
     const batch = size(groups)
-    return { m: sizeOf(shapeOf(n)) / batch / size(features), n: size(features), k: size(over) * size(windows), batch, dtype }
+    const convolved = size(windows) > 1 ? { window: size(windows), side: Math.min(size(over), size(features)) } : undefined
+    return { m: sizeOf(shapeOf(n)) / batch / size(features), n: size(features), k: size(over) * size(windows), batch, dtype, convolved }
   }
   const over: readonly string[] = n.attrs.over
   const [inA, inB] = [names(a), names(b)]
