@@ -53,6 +53,8 @@ export interface Candidate<V> {
   readonly mesh: Mesh
   readonly layouts: Layouts
   readonly cost: Tabled
+  /** Uses of what rests that meet it there: see `partition`. */
+  readonly atRest: ReadonlySet<string>
   /** At the peak, near enough. */
   readonly bytes: number
 }
@@ -121,7 +123,7 @@ class Searcher<V> {
       return { placed, cost: tables.price(laid, layouts, placed) }
     })
     const [best] = priced.sort((a, b) => a.cost.ms - b.cost.ms)
-    return best === undefined ? undefined : { variant: this.variant, mesh: best.placed, layouts, cost: best.cost, bytes: this.bytesOf(layouts, mesh) }
+    return best === undefined ? undefined : { variant: this.variant, mesh: best.placed, layouts, cost: best.cost, atRest: laid.atRest, bytes: this.bytesOf(layouts, mesh) }
   }
 
   /** What a layout would have in memory at the peak, near enough; undefined where it is none. This takes no table. */

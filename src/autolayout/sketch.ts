@@ -3,7 +3,7 @@
  * gives depends on a few dims only, and is looked up when they lie so again. What a layout costs is then a sum over small tables, one of each op.
  */
 import type { Dim } from '../core/dim.ts'
-import { shardingOf, localShape, type Layout, type Layouts, type Sharding } from '../core/layout.ts'
+import { leavingTo, shardingOf, localShape, type Layout, type Layouts, type Sharding } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { rulesOf } from '../core/named-layouts.ts'
 import { bodiesOf, dtypeOf, interner, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
@@ -50,7 +50,7 @@ export interface Sketch { readonly bodies: ReadonlyMap<readonly Node[], BodyWork
 export interface SketchOptions { readonly graph: Graph; readonly mesh: Mesh; /** Dims that got their sizes from ops; see `checkGraph`. */ readonly derived: (d: Dim) => boolean }
 
 type Recording = Context & { readonly reduced: Recorded<Node>; readonly tempted: Recorded<string> }
-interface Order { readonly nodes: readonly Node[]; /** Of each node, one list for all that have the same. */ readonly dims: readonly (readonly string[])[]; /** Of all, those in bodies too; and the layouts that are named there. */ readonly all: readonly string[]; readonly names: readonly string[] }
+interface Order { readonly nodes: readonly Node[]; /** Of each node, one list for all that have the same. */ readonly dims: readonly (readonly string[])[]; /** Of all, those in bodies too; and the layouts that are named there. */ readonly all: readonly string[]; readonly names: readonly string[]; /** All nodes, those in bodies too. */ readonly inside: ReadonlySet<Node> }
 /** A walk over a body, as it is known for what it was given. */
 interface Walked { readonly results: readonly Placed[]; readonly own: BodyWork; readonly inner: readonly BodyWork[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; readonly points: readonly (readonly [LocalNode, Point])[] }
 
@@ -90,6 +90,7 @@ export class Sketcher {
     const found = {
       nodes, dims, all: [...new Set([...dims.flat(), ...inner.flatMap(o => o.all)])].sort(),
       names: [...new Set(['compute', ...nodes.flatMap(n => (n.op === 'relayout' && typeof n.attrs.to === 'string' ? [n.attrs.to] : [])), ...inner.flatMap(o => o.names)])].sort(),
+      inside: new Set([...nodes, ...inner.flatMap(o => [...o.inside])]),
     }
     this.orders.set(roots, found)
     return found
@@ -145,8 +146,10 @@ class Walk {
     const { mesh, derived } = owner.given
     this.owner = owner
     this.layouts = layouts
-    const target = (shape: readonly Dim[], layout: string | Layout = 'compute'): Sharding =>
-      shardingOf(typeof layout === 'string' ? this.rulesOf(layout) : layout, mesh, shape, 'relayout', undefined, derived)
+    const target = (shape: readonly Dim[], layout: string | Layout = 'compute', first?: string): Sharding => {
+      const rules = typeof layout === 'string' ? this.rulesOf(layout) : layout
+      return shardingOf(first === undefined ? rules : leavingTo(first, rules), mesh, shape, 'relayout', undefined, derived)
+    }
     this.context = { mesh, make: owner.make, reduced: new Recorded(), tempted: new Recorded(), atRest, target, partitionNodes: (roots, values) => this.walk(roots, values).map(p => p.value) }
     this.restKey = [...atRest].sort().join()
   }
@@ -216,11 +219,13 @@ class Walk {
   /** The way through a body, or what is known of it from a time when it was given the same under the same rules. */
   private walk(roots: readonly Node[], given: ReadonlyMap<Node, Value>): readonly Placed[] {
     const { owner, context: c } = this
-    const { all, names } = owner.order(roots)
+    const { all, names, inside } = owner.order(roots)
     const table = owner.walked.get(roots) ?? new Map<string, Walked>()
     owner.walked.set(roots, table)
     const entering = [...given].map(([n, v]) => owner.stands.of(v, n, '').id).join()
-    const key = `${entering} ${names.map(name => this.rulesKey(name, all)).join(' ')} ${this.restKey} ${[...c.reduced].map(n => n.id).sort((a, b) => a - b).join()}`
+    // What is met where it rests, and what is reduced elsewhere, changes nothing in a body that has none of it.
+    const rest = [...given.values()].some(v => v.resting !== undefined) ? this.restKey : ''
+    const key = `${entering} ${names.map(name => this.rulesKey(name, all)).join(' ')} ${rest} ${[...c.reduced].flatMap(n => (inside.has(n) ? [n.id] : [])).sort((a, b) => a - b).join()}`
     const known = table.get(key)
     if (known !== undefined) {
       for (const n of known.reduces) c.reduced.add(n)

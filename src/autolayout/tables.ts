@@ -35,7 +35,7 @@ export interface Tabled {
 }
 
 /** What layouts make of a program, before it is priced. */
-export interface Laid { readonly tempted: ReadonlySet<string>; readonly bodies: ReadonlyMap<readonly Node[], Performed>; readonly collectives: readonly Collective[]; /** Bytes received, by which `partition` decides. */ readonly cost: number }
+export interface Laid { readonly tempted: ReadonlySet<string>; /** Uses of what rests that meet it there. */ readonly atRest: ReadonlySet<string>; readonly bodies: ReadonlyMap<readonly Node[], Performed>; readonly collectives: readonly Collective[]; /** Bytes received, by which `partition` decides. */ readonly cost: number }
 
 export interface TableOptions {
   readonly graph: Graph
@@ -87,7 +87,7 @@ export class Tables {
     const sketch = this.sketcher.sketch(layouts, atRest)
     const bodies = performed(sketch, this.given.mesh, this.given.graph.outputs, this.sketcher.make)
     const found = this.collectivesIn(this.given.graph.outputs, 1, bodies)
-    return { tempted: sketch.tempted, bodies, collectives: found, cost: received(found) }
+    return { tempted: sketch.tempted, atRest, bodies, collectives: found, cost: received(found) }
   }
 
   private collectivesIn(roots: readonly Node[], times: number, bodies: ReadonlyMap<readonly Node[], Performed>): Collective[] {

@@ -31,7 +31,7 @@ const shapes = (dtype: DType): readonly { readonly side: number; readonly of: re
   { side: 256, of: [{ m: 256, n: 256, k: 256, batch: 1, dtype }, { m: 1024, n: 1024, k: 256, batch: 1, dtype }, { m: 1024, n: 1024, k: 1024, batch: 1, dtype }] },
 ]
 /** Convolutions by their channels: of pictures, and of what layers make of them. */
-const images: readonly Pictures[] = [{ batch: 16, side: 16, channels: 3, features: 32 }, { batch: 16, side: 16, channels: 32, features: 32 }, { batch: 16, side: 8, channels: 128, features: 128 }, { batch: 16, side: 32, channels: 16, features: 32 }]
+const images: readonly Pictures[] = [{ batch: 16, side: 16, channels: 3, features: 32 }, { batch: 16, side: 16, channels: 32, features: 32 }, { batch: 32, side: 8, channels: 128, features: 128 }, { batch: 64, side: 16, channels: 32, features: 32 }, { batch: 32, side: 32, channels: 3, features: 32 }]
 const elements = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 20, 2 ** 22]
 const functions = ['exp', 'log', 'tanh', 'sqrt', 'div', 'pow', 'sin', 'erf', 'threefry'] as const
 const kinds: readonly LinkedCollective[] = ['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute']
@@ -50,7 +50,7 @@ const rising = (points: Points): Points => sorted(points).map(([at], i, all): [n
 function together(rates: readonly ConvolutionRates[]): ConvolutionRates[] {
   const found = new Map<string, ConvolutionRates>()
   for (const r of rates) {
-    const key = `${r.window} ${r.side}`
+    const key = `${r.depth} ${r.side}`
     found.set(key, { ...r, points: sorted([...found.get(key)?.points ?? [], ...r.points]) })
   }
   return [...found.values()]
@@ -88,12 +88,13 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     rates[dtype] = classes
   }
   const convolved: ConvolutionRates[] = []
-  for (const p of quick ? images.slice(0, 1) : images) {
+  for (const p of quick ? [{ batch: 2, side: 4, channels: 3, features: 4 }] : images) {
     step(`convolutions on ${on}, ${p.batch} × ${p.side} × ${p.side} × ${p.channels}`)
     const flops = 2 * p.batch * p.side ** 2 * 9 * p.channels * p.features
     const each = oneOfTwo(await turnUs(m, convolutions(mesh, p)))
     const gradient = Math.max(leastShare * each, await turnUs(m, convolutionGradients(mesh, p)) - loopUs - each - 2 * kernelUs)
-    convolved.push({ window: 9, side: Math.min(p.channels, p.features), points: [[flops, flops / each * 1e6]] }, { window: p.side ** 2, side: Math.min(p.batch, p.features), points: [[flops, flops / gradient * 1e6]] })
+    const side = Math.min(p.channels, p.features, p.batch)
+    for (const [depth, us] of [[9 * p.channels, each], [9 * p.features, each], [p.batch * p.side ** 2, gradient]] as const) convolved.push({ depth, side, points: [[flops, flops / us * 1e6]] })
   }
   const chain = async (fn: string): Promise<number> => {
     const [n, short, long] = [2 ** 14, 2, fn === 'add' ? 34 : 6]

@@ -10,8 +10,8 @@ export interface Product {
   readonly k: number
   readonly batch: number
   readonly dtype: DType
-  /** Of a convolution: elements of its window, and the least of the channels that go in and come out. */
-  readonly convolved?: { readonly window: number; readonly side: number } | undefined
+  /** Of a convolution, the least of its channels that go in, those that come out, and its examples: its smallest side, were it a product of matrices. */
+  readonly convolved?: number | undefined
 }
 
 /** Dtypes of products from the narrowest: one that a machine says nothing of is computed as the next that it does. */
@@ -36,14 +36,14 @@ function rateOf(rates: readonly ProductRates[], side: number, flops: number): nu
   return between(Math.log(side / low.side) / Math.log(high.side / low.side), slow, at(high.points, flops))
 }
 
-/** Of convolutions by the elements of their windows, between the two that this one lies between: a gradient's window is as large as a picture. */
-function convolvedRate(rates: readonly ConvolutionRates[], { window, side }: NonNullable<Product['convolved']>, flops: number): number {
-  const windows = [...new Set(rates.map(r => r.window))].sort((a, b) => a - b)
-  const above = windows.findIndex(w => w > window)
-  const [low = windows.at(-1), high] = above < 0 ? [windows.at(-1)] : [windows[above - 1] ?? windows[0], windows[above]]
-  const of = (w: number | undefined): number => rateOf(rates.filter(r => r.window === w), side, flops)
-  if (low === undefined || high === undefined || window <= low) return of(low)
-  return between(Math.log(window / low) / Math.log(high / low), of(low), of(high))
+/** Of convolutions by their depth, between the two that this one lies between: that of a gradient of weights is as large as all pictures together. */
+function convolvedRate(rates: readonly ConvolutionRates[], depth: number, side: number, flops: number): number {
+  const depths = [...new Set(rates.map(r => r.depth))].sort((a, b) => a - b)
+  const above = depths.findIndex(d => d > depth)
+  const [low, high] = above < 0 ? [depths.at(-1), undefined] : [depths[above - 1] ?? depths[0], depths[above]]
+  const of = (d: number | undefined): number => rateOf(rates.filter(r => r.depth === d), side, flops)
+  if (low === undefined || high === undefined || depth <= low) return of(low)
+  return between(Math.log(depth / low) / Math.log(high / low), of(low), of(high))
 }
 
 export const productFlops = ({ m, n, k, batch }: Omit<Product, 'dtype'>): number => 2 * m * n * k * batch
@@ -66,7 +66,7 @@ export function contractionMs(machine: Machine, product: Product, onHost = 1): n
   const { rates, peak } = ratesOf(figures, machine, product.dtype)
   const flops = productFlops(product)
   const convolutions = product.convolved === undefined ? undefined : figures.convolutions[product.dtype] ?? figures.convolutions.f32
-  const rate = Math.min(peak, convolutions === undefined || product.convolved === undefined ? rateOf(rates, Math.min(product.m, product.n, product.k), flops) : convolvedRate(convolutions, product.convolved, flops))
+  const rate = Math.min(peak, convolutions === undefined || product.convolved === undefined ? rateOf(rates, Math.min(product.m, product.n, product.k), flops) : convolvedRate(convolutions, product.k, product.convolved, flops))
   return figures.overhead.kernelUs / 1000 + Math.max(1000 * flops / rate, streamMs(figures, productBytes(product)))
 }
 

@@ -12,8 +12,8 @@ export interface ProductRates {
   points: Points
 }
 
-/** How fast convolutions are whose windows have so many elements or more, and whose channels, of what goes in or what comes out, are `side` or more. */
-export interface ConvolutionRates extends ProductRates { window: number }
+/** How fast convolutions are of which each result is a sum of `depth` products, and whose least number of channels, or of examples, is `side` or more. */
+export interface ConvolutionRates extends ProductRates { depth: number }
 
 export type LinkedCollective = 'all-reduce' | 'all-gather' | 'reduce-scatter' | 'all-to-all' | 'permute'
 
@@ -129,7 +129,7 @@ const links = z.strictObject({
   times: z.strictObject(each(z.array(z.strictObject({ among: z.int().min(2), onHost: z.int().min(1).optional(), points })).min(1))).prefault({}),
 })
 const rates = z.array(z.strictObject({ side: z.int().min(1), points })).min(1)
-const convolved = z.array(z.strictObject({ side: z.int().min(1), window: z.int().min(1), points })).min(1)
+const convolved = z.array(z.strictObject({ side: z.int().min(1), depth: z.int().min(1), points })).min(1)
 
 /** What operations cost beside an addition on most vector units: each is some ten instructions, a Threefry word some hundred. */
 const usualCosts = { exp: 10, log: 10, tanh: 15, sqrt: 4, div: 4, pow: 20, sin: 15, erf: 15, threefry: 100, reduce: 1, cumulative: 20, sort: 20, scatter: 10 }
