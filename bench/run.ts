@@ -12,6 +12,7 @@ import { dataSection } from './data.ts'
 import { depthSection } from './depth.ts'
 import { foresightSection } from './foresight/section.ts'
 import { gptSection } from './gpt.ts'
+import { layoutsSection } from './layouts/section.ts'
 import type { Row, Section } from './measure.ts'
 import { memorySection } from './memory.ts'
 import { modelsSection } from './models/section.ts'
@@ -48,6 +49,7 @@ const sections: { readonly [name: string]: Entry } = {
   models: { measure: modelsSection, rounds: 5 },
   serve: { measure: serveSection, rounds: 5 },
   foresight: { measure: foresightSection, rounds: 5 },
+  layouts: { measure: layoutsSection, rounds: 5 },
 }
 
 async function machine(): Promise<Readonly<Record<string, string | number>>> {

@@ -4,8 +4,8 @@ import { collectiveKind } from '../partition/collectives.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { ownAxes } from '../partition/passes/scatter.ts'
 
-/** By operand, how many collectives lie between it and a value at most; undefined where no way leads there. */
-export type Ways = readonly (number | undefined)[]
+/** What a value follows from with no work between: operands of the fragment, and work in it, by their numbers. */
+export interface Needs { readonly operands: readonly number[]; readonly work: readonly number[] }
 
 /**
  * How a value is used: by taking the device's own part of it (`part …`), by a sum of which a part is taken (`sum …`), by an all-reduce, as a result of the fragment (by its number), narrowed or widened as
@@ -14,8 +14,8 @@ export type Ways = readonly (number | undefined)[]
 export type Use = { readonly take: string } | { readonly sum: LocalNode } | { readonly result: number; readonly converted: boolean } | 'other'
 
 /** A product, a convolution or a collective; `uses` of sums that are all-reduced. */
-export interface Work { readonly node: LocalNode; readonly ways: Ways; readonly uses: readonly Use[]; /** Whether a product of the fragment comes before it. */ readonly follows: boolean }
-export interface Fragment { readonly work: readonly Work[]; readonly ways: readonly Ways[]; /** Of each operand. */ readonly uses: readonly (readonly Use[])[] }
+export interface Work { readonly node: LocalNode; readonly needs: Needs; readonly uses: readonly Use[] }
+export interface Fragment { readonly work: readonly Work[]; /** Of each result. */ readonly needs: readonly Needs[]; /** Of each operand. */ readonly uses: readonly (readonly Use[])[] }
 
 export const isSum = (n: LocalNode): n is LocalNode<'allReduce'> => n.op === 'allReduce' && n.attrs.kind === 'sum'
 const isWork = (n: LocalNode): boolean => n.op === 'dot' || n.op === 'conv' || collectiveKind(n) !== undefined
@@ -45,23 +45,26 @@ function usesIn(order: readonly LocalNode[], results: readonly LocalNode[]): (x:
 }
 
 export function fragmentOf(results: readonly LocalNode[], operands: readonly LocalNode[]): Fragment {
-  const ways = new Map<LocalNode, Ways>()
-  const found: LocalNode[] = []
-  const products = new Set<LocalNode>()
   const order = reachable(results)
-  for (const n of order) {
-    const own = operands.map((o): number | undefined => (o === n ? 0 : undefined))
-    for (const i of n.inputs) ways.get(i)?.forEach((w, k) => { if (w !== undefined && !(own[k] !== undefined && own[k] >= w)) own[k] = w })
-    const waits = collectiveKind(n) === undefined ? 0 : 1
-    ways.set(n, own.map(w => (w === undefined ? undefined : w + waits)))
-    if (n.op === 'dot' || n.op === 'conv' || n.inputs.some(i => products.has(i))) products.add(n)
-    if (isWork(n)) found.push(n)
-  }
   const uses = usesIn(order, results)
-  return {
-    work: found.map(node => ({ node, ways: ways.get(node) ?? [], uses: isSum(node) ? uses(node) : [], follows: products.has(node) })),
-    ways: results.map(r => ways.get(r) ?? []), uses: operands.map(uses),
+  // What a stand-in shows of its making stands for it, too.
+  const given = new Map<LocalNode, Set<number>>()
+  operands.forEach((o, k) => { for (const n of reachable([o])) given.set(n, (given.get(n) ?? new Set<number>()).add(k)) })
+  for (const [k, o] of operands.entries()) given.set(o, new Set([k, ...operands.flatMap((other, i) => (other === o ? [i] : []))]))
+  const needs = new Map<LocalNode, Needs>()
+  const work: Work[] = []
+  for (const n of order) {
+    const known = given.get(n)
+    const before = n.inputs.map(i => needs.get(i))
+    const own: Needs = known !== undefined ? { operands: [...known], work: [] }
+      : { operands: [...new Set(before.flatMap(w => w?.operands ?? []))], work: [...new Set(before.flatMap(w => w?.work ?? []))] }
+    if (known !== undefined || !isWork(n)) needs.set(n, own)
+    else {
+      needs.set(n, { operands: [], work: [work.length] })
+      work.push({ node: n, needs: own, uses: isSum(n) ? uses(n) : [] })
+    }
   }
+  return { work, needs: results.map(r => needs.get(r) ?? { operands: [], work: [] }), uses: operands.map(uses) }
 }
 
 /** Of a value in half precision that was widened for a product, the product is computed in half precision. */

@@ -2,14 +2,17 @@
 import { sizeOf } from '../core/dim.ts'
 import { dtypes, type DType } from '../core/dtype.ts'
 import { partsOf, type Mesh } from '../core/mesh.ts'
-import { bodiesOf, dtypeOf, operand, reachable, shapeOf, type Node } from '../graph/node.ts'
-import { make } from '../graph/make.ts'
+import { bodiesOf, dtypeOf, operand, shapeOf, type Make, type Node } from '../graph/node.ts'
+import type { Attrs } from '../graph/ops.ts'
 import { collectiveKind, type CollectiveKind } from '../partition/collectives.ts'
-import type { LocalNode } from '../partition/local.ts'
+import type { LocalAttrs, LocalNode } from '../partition/local.ts'
 import { hoistBytes } from '../partition/passes/hoist.ts'
 import { smallBytes } from '../partition/passes/merge.ts'
+import type { LocalScan } from '../partition/passes/reuse.ts'
 import type { Use } from './fragment.ts'
-import type { BodyWork, Done, Looped, Sketch } from './sketch.ts'
+import { carriesOf, inOrder, neededOf, type Looped, type Needed, type Point, type Pointed, type WorkKey } from './points.ts'
+import { repeated } from './reuse.ts'
+import type { BodyWork, Done, Sketch } from './sketch.ts'
 
 /** A collective of a device's program. */
 export interface Sent {
@@ -23,59 +26,70 @@ export interface Sent {
   readonly elements: number
   /** Bytes of what enters or of what comes out, whichever is more: small ones are merged. */
   readonly most: number
-  readonly depth: number
-  readonly waited: boolean
-  readonly by: Node
   readonly node: LocalNode
 }
-export interface Computed { readonly node: LocalNode<'dot' | 'conv'>; readonly by: Node }
+/** One that computation waits for, or that can go on beside it: see cost/waiting.ts. */
+export interface Crossing extends Sent { readonly waited: boolean }
+type Product = LocalNode<'dot' | 'conv'>
 /** What a run of one body does after the passes. */
-export interface Performed { readonly products: readonly Computed[]; readonly sent: readonly Sent[]; readonly loops: readonly Looped[] }
+export interface Performed { readonly products: readonly Product[]; readonly sent: readonly Crossing[]; readonly loops: readonly Looped[] }
 
 const bytesOf = (n: LocalNode): number => sizeOf(shapeOf(n)) * dtypes[dtypeOf(n)].bytes
 const axesOf = (n: LocalNode): readonly string[] => ('axes' in n.attrs ? n.attrs.axes : [])
-const sentOf = (mesh: Mesh, kind: CollectiveKind, { node, by, depth, waited }: Pick<Done, 'node' | 'by' | 'depth' | 'waited'>, axes = axesOf(node), elements = sizeOf(shapeOf(operand(node, 0)))): Sent => {
+const sentOf = (mesh: Mesh, kind: CollectiveKind, node: LocalNode, axes = axesOf(node), elements = sizeOf(shapeOf(operand(node, 0)))): Sent => {
   const dtype = dtypeOf(operand(node, 0))
   const groupSize = partsOf(mesh, axes)
   const bytes = elements * dtypes[dtype].bytes
-  return { kind, reduces: node.op === 'allReduce' ? node.attrs.kind : '', axes, groupSize, dtype, elements, most: kind === 'all-gather' ? bytes * groupSize : bytes, depth, waited, by, node }
+  return { kind, reduces: node.op === 'allReduce' ? node.attrs.kind : '', axes, groupSize, dtype, elements, most: kind === 'all-gather' ? bytes * groupSize : bytes, node }
 }
 
-
 /** One body, while the passes go over it. */
-class Body {
-  readonly sent = new Map<LocalNode | string, Sent>()
-  products: Computed[] = []
+class Body implements Pointed {
+  /** By each piece of work, the collectives that it is, one after another; none where it is done elsewhere. */
+  readonly sent = new Map<WorkKey, readonly Sent[]>()
+  readonly products = new Map<WorkKey, Product>()
   /** By the number of a result, what the loop around it takes of it. */
   readonly outputTakes = new Map<number, string>()
   /** Sums that became reduce-scatters, and which. */
   readonly scattered = new Map<LocalNode, string>()
-  private readonly done = new Map<LocalNode, Done>()
+  readonly cut = new Set<WorkKey>()
+  readonly extra = new Map<Looped, Point[]>()
+  readonly stacked: Point[] = []
+  readonly outputs: Point[]
+  readonly loops: readonly Looped[]
+  private readonly done = new Map<LocalNode, Done[]>()
+  private needed: Needed = { points: new Set(), results: new Map(), operands: new Map() }
   readonly work: BodyWork
 
   constructor(work: BodyWork, mesh: Mesh) {
     this.work = work
+    this.outputs = [...work.outputs]
+    this.loops = work.loops
     for (const d of work.done) {
-      if (this.done.has(d.node)) continue
-      this.done.set(d.node, d)
-      const { node, by } = d
+      const { node } = d
+      const known = this.done.get(node)
+      if (known !== undefined) { known.push(d); continue }
+      this.done.set(node, [d])
       const kind = collectiveKind(node)
-      if (kind !== undefined) this.sent.set(node, sentOf(mesh, kind, d))
-      else if (node.op === 'dot' || node.op === 'conv') this.products.push({ node, by })
+      if (kind !== undefined) this.sent.set(node, [sentOf(mesh, kind, node)])
+      else if (node.op === 'dot' || node.op === 'conv') this.products.set(node, node)
     }
   }
 
-  doneOf(n: LocalNode): Done | undefined { return this.done.get(n) }
+  /** What is left of the program. */
+  look(needed: Needed): void { this.needed = needed }
+  doneOf(n: LocalNode): readonly Done[] { return (this.done.get(n) ?? []).filter(d => this.needed.points.has(d.point)) }
+  isNeeded(result: number): boolean { return this.needed.results.get(this)?.has(result) === true }
 
   /** All that takes something of a value, by name; `other` where something uses it whole. */
   takes(x: LocalNode, converts: boolean, seen: ReadonlySet<LocalNode> = new Set()): Set<string> {
     const all = new Set<string>()
     if (seen.has(x)) return all
-    for (const { use, results } of this.work.uses.get(x) ?? []) for (const t of this.takesBy(use, results, converts, new Set([...seen, x]))) all.add(t)
+    for (const { use, results, points } of this.work.uses.get(x) ?? []) if (points.some(p => this.needed.points.has(p))) for (const t of this.takesBy(use, results, converts, new Set([...seen, x]))) all.add(t)
     for (const t of this.asResult(x)) all.add(t)
     return all
   }
-  private asResult(x: LocalNode): string[] { return this.work.results.flatMap((r, i) => (r === x ? [this.outputTakes.get(i) ?? 'other'] : [])) }
+  private asResult(x: LocalNode): string[] { return this.work.results.flatMap((r, i) => (r === x && this.isNeeded(i) ? [this.outputTakes.get(i) ?? 'other'] : [])) }
   takesBy(use: Use, results: readonly LocalNode[], converts: boolean, seen: ReadonlySet<LocalNode> = new Set()): Iterable<string> {
     if (use === 'other') return ['other']
     if ('take' in use) return [use.take]
@@ -95,154 +109,220 @@ const parsed = (take: string): { readonly kind: string; readonly dim: string; re
 }
 
 type Bodies = ReadonlyMap<readonly Node[], Body>
+const bodyOf = (bodies: Bodies, { node }: Looped): Body | undefined => (node.op === 'scan' ? bodies.get(node.attrs.body.outputs) : undefined)
 
 /** See partition/passes/scatter.ts. */
 function scatter(body: Body, mesh: Mesh): void {
-  for (const [key, sent] of [...body.sent]) {
-    const d = body.doneOf(sent.node)
-    if (sent.kind !== 'all-reduce' || sent.reduces !== 'sum' || d === undefined) continue
-    const take = only(new Set(d.uses.flatMap(use => [...body.takesBy(use, d.results, true)])))
+  for (const [key, [sent, ...more]] of [...body.sent]) {
+    if (sent === undefined || more.length > 0 || sent.kind !== 'all-reduce' || sent.reduces !== 'sum') continue
+    const take = only(new Set(body.doneOf(sent.node).flatMap(d => d.uses.flatMap(use => [...body.takesBy(use, d.results, true)]))))
     const { kind, dim, axes } = parsed(take ?? '')
     if (kind !== 'part' || !axes.every(a => sent.axes.includes(a))) continue
     body.scattered.set(sent.node, `sum ${dim} ${axes.join()}`)
-    body.sent.set(key, { ...sent, kind: 'reduce-scatter', reduces: '', axes, groupSize: partsOf(mesh, axes) })
     const rest = sent.axes.filter(a => !axes.includes(a))
-    if (rest.length > 0) body.sent.set(`${sent.node.id} rest`, sentOf(mesh, 'all-reduce', { ...sent, depth: sent.depth + 1 }, rest, sent.elements / partsOf(mesh, axes)))
+    const scattering: Sent = { ...sent, kind: 'reduce-scatter', reduces: '', axes, groupSize: partsOf(mesh, axes) }
+    body.sent.set(key, [scattering, ...rest.length === 0 ? [] : [sentOf(mesh, 'all-reduce', sent.node, rest, sent.elements / partsOf(mesh, axes))]])
   }
 }
 
 /** See partition/passes/sink.ts. */
 function sink(body: Body, bodies: Bodies): void {
-  for (const { node, results } of body.work.loops) {
-    if (node.op !== 'scan') continue
-    const inner = bodies.get(node.attrs.body.outputs)
-    if (inner === undefined) continue
+  for (const looped of body.loops) {
+    const inner = bodyOf(bodies, looped)
+    const { node, results } = looped
+    if (node.op !== 'scan' || inner === undefined) continue
     const { carries, over } = node.attrs
     results.forEach((project, index) => {
       const y = inner.work.results[index]
-      const take = index < carries || y === undefined ? undefined : only(body.takes(project, false))
+      if (index < carries || y === undefined || !inner.isNeeded(index) || inner.outputTakes.has(index)) return
+      const take = only(body.takes(project, false))
       const { kind, dim } = parsed(take ?? '')
-      if (take === undefined || y === undefined || dim === over.name || (kind !== 'part' && (kind !== 'sum' || bytesOf(y) <= smallBytes)) || inner.outputTakes.has(index)) return
+      if (take === undefined || dim === over.name || (kind !== 'part' && (kind !== 'sum' || bytesOf(y) <= smallBytes))) return
       inner.outputTakes.set(index, take)
       if (kind === 'part') return
-      for (const [key, sent] of [...body.sent]) {
-        if (sent.kind !== 'reduce-scatter' || operand(sent.node, 0) !== project) continue
-        body.sent.delete(key)
-        inner.sent.set(`${sent.node.id} ${index}`, { ...sent, elements: sent.elements / over.size, most: sent.most / over.size, waited: false })
+      for (const [key, [sent, ...more]] of [...body.sent]) {
+        if (sent?.kind !== 'reduce-scatter' || operand(sent.node, 0) !== project) continue
+        body.sent.set(key, more)
+        const work = `${sent.node.id} ${index}`
+        inner.sent.set(work, [{ ...sent, elements: sent.elements / over.size, most: sent.most / over.size }])
+        inner.outputs[index] = { needs: inner.outputs.slice(index, index + 1), work }
       }
     })
   }
 }
 
-/** See partition/passes/hoist.ts. */
-function hoist(body: Body, bodies: Bodies): void {
-  for (const { node, local, given } of body.work.loops) {
-    const inner = node.op === 'scan' && node.attrs.over.size > 1 ? bodies.get(node.attrs.body.outputs) : undefined
-    for (const [key, sent] of [...inner?.sent ?? []]) {
-      const from = inner?.doneOf(sent.node)?.from
-      if (inner === undefined || sent.kind !== 'all-gather' || from === undefined || bytesOf(sent.node) > hoistBytes) continue
-      inner.sent.delete(key)
-      const depth = sent.depth + Math.max(0, ...from.map(i => given[i]?.depth ?? 0))
-      body.sent.set(`${described(sent)} of ${from.map(i => local.inputs[i]?.id).join()}`, { ...sent, depth })
-    }
-  }
-}
-
 const described = ({ kind, node, elements, dtype }: Sent): string => `${kind} ${JSON.stringify(node.attrs)} ${elements} ${dtype} ${shapeOf(operand(node, 0)).map(d => `${d.name}=${d.size}`).join(' ')}`
 
-type Scan = Node<'scan'>
-const isScan = (n: Node): n is Scan => n.op === 'scan'
-/** What the nodes of a loop's body are in the body of the loop that it follows: see partition/passes/reuse.ts. */
-function imagesOf(loop: Scan, first: Scan): ReadonlyMap<Node, Node> {
-  const { body, carries, xs } = loop.attrs
-  const there = new Set<Node>(reachable(first.attrs.body.outputs))
-  const carried = new Set<Node>(first.attrs.body.inputs.slice(0, first.attrs.carries))
-  for (const n of there) if (n.inputs.some(i => carried.has(i))) carried.add(n)
-  const images = new Map<Node, Node>()
-  body.inputs.forEach((p, i) => {
-    const given = loop.inputs[i]
-    if (given === undefined || i < carries) return
-    const walked = i < carries + xs
-    const [from, to] = walked ? [first.attrs.carries, first.attrs.carries + first.attrs.xs] : [first.attrs.carries + first.attrs.xs, first.inputs.length]
-    const at = first.inputs.findIndex((x, k) => k >= from && k < to && x === given)
-    const stacked = walked && given.op === 'project' && operand(given, 0) === first && given.attrs.index >= first.attrs.carries ? first.attrs.body.outputs[given.attrs.index] : undefined
-    const same = stacked ?? first.attrs.body.inputs[at]
-    if (same !== undefined) images.set(p, same)
-  })
-  for (const n of reachable(body.outputs)) {
-    if (n.op === 'input' || bodiesOf(n).length > 0) continue
-    const inputs = n.inputs.flatMap(i => images.get(i) ?? [])
-    if (inputs.length === n.inputs.length) images.set(n, make(n.op, inputs, n.attrs, n.site))
-  }
-  return new Map([...images].filter(([, image]) => there.has(image) && carried.has(image)))
-}
-const imaged = new WeakMap<Node, Map<Node, ReadonlyMap<Node, Node>>>()
-const images = (loop: Scan, first: Scan): ReadonlyMap<Node, Node> => {
-  const known = imaged.get(loop) ?? new Map<Node, ReadonlyMap<Node, Node>>()
-  imaged.set(loop, known)
-  const found = known.get(first) ?? imagesOf(loop, first)
-  known.set(first, found)
-  return found
-}
-
-/** What only led to collectives that are gone is not computed. */
-function forget(body: Body, gone: readonly Done[]): void {
-  const whole = new Set(gone.flatMap(d => (d.moves === undefined ? [d.by] : [])))
-  const cut = new Map<Node, Set<number>>()
-  for (const { by, moves = [] } of gone) cut.set(by, new Set([...cut.get(by) ?? [], ...moves]))
-  const live = new Set<Node>()
-  const open = [...body.work.roots]
-  for (let n = open.pop(); n !== undefined; n = open.pop()) {
-    if (live.has(n) || whole.has(n)) continue
-    live.add(n)
-    n.inputs.forEach((x, i) => { if (cut.get(n)?.has(i) !== true) open.push(x) })
-  }
-  body.products = body.products.filter(p => live.has(p.by))
-  for (const [key, sent] of [...body.sent]) if (!live.has(sent.by) && body.doneOf(sent.node)?.by === sent.by) body.sent.delete(key)
-}
-
-/** See partition/passes/reuse.ts. */
-function reuse(body: Body, bodies: Bodies): void {
-  const scans = body.work.loops.flatMap(l => (isScan(l.node) ? [l.node] : []))
-  for (const loop of scans) {
-    if (loop.attrs.keepsCollectives !== true) continue
-    const again = bodies.get(loop.attrs.body.outputs)
-    const followed = new Set(loop.inputs.slice(loop.attrs.carries, loop.attrs.carries + loop.attrs.xs).flatMap(x => (x.op === 'project' ? [operand(x, 0)] : [])).filter(isScan))
-    for (const first of followed) {
-      const before = bodies.get(first.attrs.body.outputs)
-      if (again === undefined || before === undefined || first.attrs.over.size !== loop.attrs.over.size) continue
-      const found = images(loop, first)
-      const kept = new Set([...before.sent.values()].map(s => `${s.by.id} ${described(s)}`))
-      const gone: Done[] = []
-      for (const [key, sent] of [...again.sent]) {
-        const image = found.get(sent.by)
-        const done = again.doneOf(sent.node)
-        if (image === undefined || done === undefined || !kept.has(`${image.id} ${described(sent)}`)) continue
-        again.sent.delete(key)
-        gone.push(done)
+/** See partition/passes/hoist.ts. */
+function hoist(body: Body, bodies: Bodies, needed: Needed): void {
+  for (const looped of body.loops) {
+    const inner = bodyOf(bodies, looped)
+    const { node, local, operands } = looped
+    if (inner === undefined || node.op !== 'scan' || node.attrs.over.size < 2 || inner.sent.size === 0) continue
+    const { carries, xs } = node.attrs
+    type Out = { readonly point: Point; readonly key: string }
+    const outside = new Map<Point, Out>()
+    const gone = new Map<WorkKey, Out>()
+    for (const [p, after] of inOrder(inner, needed)) {
+      const out = p.work === undefined ? undefined : gone.get(p.work)
+      if (out !== undefined) outside.set(p, out)
+      if (p.work !== undefined && inner.cut.has(p.work)) continue
+      const before = after.map(q => outside.get(q))
+      if (p.loop !== undefined || (p.given !== undefined && p.given < carries + xs) || before.includes(undefined)) continue
+      if (p.given !== undefined) { outside.set(p, { point: operands[p.given] ?? { needs: [] }, key: `${local.inputs[p.given]?.id}` }); continue }
+      const given = before.flatMap(b => b ?? [])
+      const needs = given.map(g => g.point)
+      const from = [...new Set(given.map(g => g.key))].sort().join()
+      const [sent, product] = [p.work === undefined ? undefined : inner.sent.get(p.work), p.work === undefined ? undefined : inner.products.get(p.work)]
+      if (p.work === undefined || (sent === undefined && product === undefined)) { outside.set(p, { point: { needs }, key: from }); continue }
+      const key = `${sent === undefined ? product?.id : sent.map(described).join()} of ${from}`
+      const point = { needs, work: key }
+      outside.set(p, { point, key })
+      const [gather, ...more] = sent ?? []
+      if (gather?.kind !== 'all-gather' || more.length > 0 || bytesOf(gather.node) > hoistBytes) continue
+      const moved = (q: Point): void => {
+        if (q.work !== undefined && !inner.cut.has(q.work)) {
+          const out = outside.get(q)?.point.work
+          const [its, own] = [inner.sent.get(q.work), inner.products.get(q.work)]
+          if (out !== undefined && its !== undefined) body.sent.set(out, its)
+          if (out !== undefined && own !== undefined) body.products.set(out, own)
+        }
+        for (const need of q.needs) moved(need)
       }
-      if (gone.length > 0) forget(again, gone)
+      moved(p)
+      gone.set(p.work, { point, key })
+      inner.cut.add(p.work)
+      inner.sent.delete(p.work)
+      body.extra.set(looped, [...body.extra.get(looped) ?? [], point])
     }
   }
 }
 
-/** See partition/passes/merge.ts. */
-function merged(all: readonly Sent[]): Sent[] {
-  const groups = new Map<string, Sent>()
-  const mergeable: readonly CollectiveKind[] = ['all-reduce', 'all-gather', 'reduce-scatter']
-  return [...all.filter(s => !mergeable.includes(s.kind) || s.most > smallBytes), ...all.filter(s => mergeable.includes(s.kind) && s.most <= smallBytes).flatMap((s): Sent[] => {
-    const key = `${s.depth} ${s.kind} ${s.reduces} ${s.axes.join()} ${s.dtype}`
-    const before = groups.get(key)
-    groups.set(key, { ...s, elements: s.elements + (before?.elements ?? 0), waited: s.waited || before?.waited === true })
-    return []
-  }), ...groups.values()]
+type Scanned = Looped & { readonly node: Node<'scan'>; readonly local: LocalScan }
+const isScan = (l: Looped): l is Scanned => l.node.op === 'scan' && l.local.op === 'scan'
+
+/** See partition/passes/reuse.ts. */
+function reuse(body: Body, bodies: Bodies, needed: Needed, make: Make<LocalAttrs>): void {
+  const scans = body.loops.filter(isScan)
+  const kept: (() => void)[] = []
+  for (const loop of scans) {
+    const again = loop.node.attrs.keepsCollectives === true ? bodyOf(bodies, loop) : undefined
+    if (again === undefined || again.sent.size === 0) continue
+    for (const first of scans) {
+      const before = bodyOf(bodies, first)
+      const { carries, xs, over } = loop.local.attrs
+      const follows = loop.local.inputs.slice(carries, carries + xs).some(x => first.results.includes(x))
+      if (before === undefined || first === loop || !follows || first.node.attrs.over.size !== over.size) continue
+      const changing = new Set<Point>()
+      const steady = new Set<LocalNode>(before.work.done.map(d => d.node))
+      for (const [p, after] of inOrder(before, needed)) {
+        if ((p.given ?? Infinity) >= first.local.attrs.carries && !after.some(q => changing.has(q))) continue
+        changing.add(p)
+        if (p.work !== undefined && typeof p.work !== 'string') steady.delete(p.work)
+      }
+      for (const [node, image] of repeated(loop, again.work, first, before.work, make)) {
+        const [point] = before.doneOf(image)
+        if (!again.sent.has(node) || again.doneOf(node).length === 0 || point === undefined || steady.has(image)) continue
+        kept.push(() => {
+          again.cut.add(node)
+          again.sent.delete(node)
+          before.stacked.push(point.point)
+          body.extra.set(loop, [...body.extra.get(loop) ?? [], { needs: [], loop: first }])
+        })
+      }
+    }
+  }
+  for (const keep of kept) keep()
+}
+
+const mergeable: readonly CollectiveKind[] = ['all-reduce', 'all-gather', 'reduce-scatter']
+
+/** Small ones that run as one (see partition/passes/merge.ts), and what of all nothing waits for (see cost/waiting.ts). */
+function crossing(body: Body, carried: number, needed: Needed): { readonly sent: Crossing[]; readonly products: Product[] } {
+  const order = inOrder(body, needed)
+  const depths = new Map<Point, number>()
+  const groups = new Map<string, { readonly all: Sent[]; readonly key: string }>()
+  const groupsOf = new Map<WorkKey, { readonly all: Sent[]; readonly key: string }[]>()
+  const products = new Map<WorkKey, Product>()
+  for (const [p, after] of order) {
+    const before = after.reduce((d, q) => Math.max(d, depths.get(q) ?? 0), 0)
+    const sent = p.work === undefined ? [] : body.sent.get(p.work) ?? []
+    depths.set(p, p.work !== undefined && body.cut.has(p.work) ? 0 : before + (p.loop === undefined ? sent.length : 1))
+    const product = p.work === undefined ? undefined : body.products.get(p.work)
+    if (p.work !== undefined && product !== undefined) products.set(p.work, product)
+    if (p.work === undefined || groupsOf.has(p.work) || sent.length === 0) continue
+    groupsOf.set(p.work, sent.map((s, i) => {
+      const small = mergeable.includes(s.kind) && s.most <= smallBytes
+      const key = small ? `${before + i + 1} ${s.kind} ${s.reduces} ${s.axes.join()} ${s.dtype}` : `${groups.size}`
+      const group = groups.get(key) ?? { all: [], key }
+      group.all.push(s)
+      groups.set(key, group)
+      return group
+    }))
+  }
+  const [late, asked] = [new Set<Point | string>(), new Set<Point | string>()]
+  const computes = (p: Point): boolean => p.loop !== undefined || (p.work !== undefined && body.products.has(p.work))
+  // What runs as one waits for all that any of it waits for: until nothing more is found.
+  for (let size = -1; size < late.size + asked.size;) {
+    size = late.size + asked.size
+    for (const [p, after] of order) {
+      const own = p.work === undefined ? [] : groupsOf.get(p.work) ?? []
+      let is = computes(p) || (p.given ?? Infinity) < carried || after.some(q => late.has(q))
+      for (const g of own) {
+        if (is) late.add(g.key)
+        is = late.has(g.key)
+      }
+      if (is) late.add(p)
+    }
+    for (const p of body.outputs.slice(0, carried)) asked.add(p)
+    for (const [p, after] of [...order].reverse()) {
+      const own = p.work === undefined ? [] : groupsOf.get(p.work) ?? []
+      let is = asked.has(p)
+      for (const g of [...own].reverse()) {
+        if (is) asked.add(g.key)
+        is = asked.has(g.key)
+      }
+      if (is || computes(p)) for (const q of after) asked.add(q)
+    }
+  }
+  const sent = [...groups.values()].flatMap(({ all: [first, ...more], key }) => (first === undefined ? [] : [{ ...first, elements: more.reduce((n, s) => n + s.elements, first.elements), waited: late.has(key) && asked.has(key) }]))
+  return { sent, products: [...products.values()] }
 }
 
 /** What one run of each body does, by the outputs of its graph. */
-export function performed(sketch: Sketch, mesh: Mesh): ReadonlyMap<readonly Node[], Performed> {
+export function performed(sketch: Sketch, mesh: Mesh, outputs: readonly Node[], make: Make<LocalAttrs>): ReadonlyMap<readonly Node[], Performed> {
   const bodies = new Map([...sketch.bodies].map(([roots, work]) => [roots, new Body(work, mesh)] as const))
+  const root = bodies.get(outputs)
+  if (root === undefined) throw new Error('a sketch has a body')
   // Bodies of loops before what is around them.
-  const inward = [...bodies.values()].reverse()
-  for (const pass of [reuse, hoist, sink, (b: Body) => { scatter(b, mesh) }, sink]) for (const body of inward) pass(body, bodies)
-  return new Map([...bodies].map(([roots, body]) => [roots, { products: body.products, sent: merged([...body.sent.values()]), loops: body.work.loops }]))
+  const inward: Body[] = []
+  const carried = new Map<Body, number>()
+  const walk = (body: Body): void => {
+    if (inward.includes(body)) return
+    for (const looped of body.loops) for (const inside of bodiesOf<Attrs>(looped.node)) {
+      const inner = bodies.get(inside.outputs)
+      if (inner === undefined) continue
+      if (looped.node.op !== 'while' || inside === looped.node.attrs.body) carried.set(inner, carriesOf(looped))
+      walk(inner)
+    }
+    inward.push(body)
+  }
+  walk(root)
+  const look = (): Needed => {
+    const needed = neededOf(root, bodies)
+    for (const b of inward) b.look(needed)
+    return needed
+  }
+  let needed = look()
+  for (const pass of [reuse, hoist]) {
+    for (const b of inward) pass(b, bodies, needed, make)
+    needed = look()
+  }
+  const sunk = (): void => { for (const b of inward) sink(b, bodies) }
+  sunk()
+  for (const b of inward) scatter(b, mesh)
+  sunk()
+  // What has sunk into a loop is in it now.
+  needed = look()
+  return new Map(inward.map(b => [b.work.roots, { ...crossing(b, carried.get(b) ?? 0, needed), loops: b.loops }]))
 }

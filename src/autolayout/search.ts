@@ -53,6 +53,8 @@ export interface Candidate<V> {
   readonly mesh: Mesh
   readonly layouts: Layouts
   readonly cost: Tabled
+  /** Uses of what rests that meet it there: see `partition`. */
+  readonly atRest: ReadonlySet<string>
   /** At the peak, near enough. */
   readonly bytes: number
 }
@@ -69,11 +71,8 @@ const carriedOn = 3
 
 interface Choice { readonly axis: string; readonly size: number; readonly option: Option }
 interface Combination { readonly choices: readonly Choice[]; readonly bound: number; readonly bytes: number }
-/** An axis that does nothing, or what another one does, is none. */
-const redundant = (choices: readonly Choice[]): boolean => {
-  const keys = choices.map(c => optionKey(c.option))
-  return keys.includes(optionKey(idle)) || new Set(keys).size < keys.length
-}
+/** An axis that does what another one does is none. One may do nothing: where all devices together are slower than some of them, the others do the same. */
+const redundant = (choices: readonly Choice[]): boolean => new Set(choices.map(c => optionKey(c.option))).size < choices.length
 interface Single { readonly option: Option; readonly cost: Tabled; readonly resting: number }
 const axisNames = ['x', 'y', 'z', 'w', 'v', 'u'] as const
 
@@ -124,7 +123,7 @@ class Searcher<V> {
       return { placed, cost: tables.price(laid, layouts, placed) }
     })
     const [best] = priced.sort((a, b) => a.cost.ms - b.cost.ms)
-    return best === undefined ? undefined : { variant: this.variant, mesh: best.placed, layouts, cost: best.cost, bytes: this.bytesOf(layouts, mesh) }
+    return best === undefined ? undefined : { variant: this.variant, mesh: best.placed, layouts, cost: best.cost, atRest: laid.atRest, bytes: this.bytesOf(layouts, mesh) }
   }
 
   /** What a layout would have in memory at the peak, near enough; undefined where it is none. This takes no table. */
@@ -146,7 +145,7 @@ class Searcher<V> {
     const all = optionsFor(size, { tensors: this.tensors, dims, names: Object.keys(uses ?? {}), weights, walked, multiplied })
     const must = axis === undefined ? idle : pinnedOption(pins, axis)
     const pinned = axis === undefined ? [] : [must, ...all.map((o): Option => ({ ...o, compute: [...new Set([...must.compute, ...o.compute])], params: pins.params === undefined ? o.params : must.params, state: pins.state === undefined ? o.state : must.state }))]
-    const kept = new Map([...all, ...pinned].filter(o => keepsPins(pins, axis, o)).map(o => [optionKey(o), o]))
+    const kept = new Map([idle, ...all, ...pinned].filter(o => keepsPins(pins, axis, o)).map(o => [optionKey(o), o]))
     const rest = this.given.devices / size
     const priced = (option: Option): Single[] => {
       const own = { axis: 'x', size, option }

@@ -3,61 +3,56 @@
  * gives depends on a few dims only, and is looked up when they lie so again. What a layout costs is then a sum over small tables, one of each op.
  */
 import type { Dim } from '../core/dim.ts'
-import { shardingOf, localShape, type Layout, type Layouts, type Sharding } from '../core/layout.ts'
+import { leavingTo, shardingOf, localShape, type Layout, type Layouts, type Sharding } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { rulesOf } from '../core/named-layouts.ts'
 import { bodiesOf, dtypeOf, heldWeakly, interner, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
-import { collectiveKind } from '../partition/collectives.ts'
 import { reduced, type Context, type Value } from '../partition/context.ts'
 import { localInfer, type LocalAttrs, type LocalNode } from '../partition/local.ts'
 import { home, wherever } from '../partition/meet.ts'
 import { landed } from '../partition/operands.ts'
 import { partitioners } from '../partition/ops/table.ts'
-import { fragmentOf, type Fragment, type Use, type Work } from './fragment.ts'
+import { fragmentOf, type Fragment, type Needs, type Use, type Work } from './fragment.ts'
+import { nowhere, type Looped, type Point } from './points.ts'
 import { Recorded } from './recorded.ts'
 import { Stands, type Stand } from './stands.ts'
 
-/** What a rule gives for operands that lie in one way. */
-interface Entry extends Fragment { readonly results: readonly Stand[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[] }
+/** What a rule gives for operands that lie in one way: stand-ins for its results, and the nodes that these stand for. */
+interface Entry extends Fragment { readonly results: readonly Stand[]; readonly made: readonly LocalNode[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; /** See `imageOf` in reuse.ts. */ readonly images: Map<string, readonly (LocalNode | undefined)[]> }
 
 /** A product, a convolution or a collective of a body. */
 export interface Done extends Pick<Work, 'node' | 'uses'> {
   /** The global node whose rule it comes from. */
   readonly by: Node
-  /** Collectives and loops that it waits for, itself among them. */
-  readonly depth: number
+  readonly point: Point
   /** Results of the fragment that it lies in. */
   readonly results: readonly LocalNode[]
-  /** Which captures of the loop it follows from, if from nothing else: then it gives the same in every turn. */
-  readonly from: readonly number[] | undefined
-  /** Whether computation waits for it: see cost/waiting.ts. */
-  readonly waited: boolean
-  /** The operands of `by` that it moves; undefined where it moves what `by` gives. */
-  readonly moves: readonly number[] | undefined
 }
-/** A loop or a choice where it stands. */
-export interface Looped { readonly node: Node; readonly local: LocalNode; readonly results: readonly LocalNode[]; /** Of its operands. */ readonly given: readonly Pick<Done, 'depth' | 'from'>[] }
+/** A rule that was applied: what was given, what it made, and what stands for that. */
+export interface Step extends Pick<Entry, 'made' | 'images'> { readonly given: readonly LocalNode[]; readonly stands: readonly LocalNode[] }
+/** How a stand-in is used by a fragment with these results. */
+export interface Used { readonly use: Use; readonly results: readonly LocalNode[]; readonly points: readonly Point[] }
 /** What a run of one body does. */
 export interface BodyWork {
   readonly roots: readonly Node[]
   readonly done: Done[]
   readonly loops: Looped[]
+  readonly steps: Step[]
   /** How stand-ins are used, other than in what is `done`. */
-  readonly uses: Map<LocalNode, { readonly use: Use; readonly results: readonly LocalNode[] }[]>
+  readonly uses: Map<LocalNode, Used[]>
   /** Its results, as devices have them. */
   results: readonly LocalNode[]
+  outputs: readonly Point[]
 }
 export interface Sketch { readonly bodies: ReadonlyMap<readonly Node[], BodyWork>; readonly inputs: readonly Value[]; /** Uses of what rests that would be less where it rests: see `partition`. */ readonly tempted: ReadonlySet<string> }
 
 export interface SketchOptions { readonly graph: Graph; readonly mesh: Mesh; /** Dims that got their sizes from ops; see `checkGraph`. */ readonly derived: (d: Dim) => boolean }
 
 type Recording = Context & { readonly reduced: Recorded<Node>; readonly tempted: Recorded<string> }
-interface Order { readonly nodes: readonly Node[]; /** Of each node, one list for all that have the same. */ readonly dims: readonly (readonly string[])[]; /** Of all, those in bodies too; and the layouts that are named there. */ readonly all: readonly string[]; readonly names: readonly string[] }
-interface Waiting { /** What follows from a product, a loop, or what earlier turns have computed. */ readonly after: ReadonlySet<Node>; /** What one of these needs, or a later turn. */ readonly needed: ReadonlySet<Node> }
-
+interface Order { readonly nodes: readonly Node[]; /** Of each node, one list for all that have the same. */ readonly dims: readonly (readonly string[])[]; /** Of all, those in bodies too; and the layouts that are named there. */ readonly all: readonly string[]; readonly names: readonly string[]; /** All nodes, those in bodies too. */ readonly inside: ReadonlySet<Node> }
 /** A walk over a body, as it is known for what it was given. */
-interface Walked { readonly results: readonly Placed[]; readonly own: BodyWork; readonly inner: readonly BodyWork[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; readonly depths: readonly (readonly [LocalNode, number])[] }
+interface Walked { readonly results: readonly Placed[]; readonly own: BodyWork; readonly inner: readonly BodyWork[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; readonly points: readonly (readonly [LocalNode, Point])[] }
 
 /** Sketches of one program on one mesh: what one layout has found the next one looks up. */
 export class Sketcher {
@@ -65,8 +60,6 @@ export class Sketcher {
   readonly stands: Stands = new Stands(this.make)
   private readonly entries = new Map<Node, Map<string, Entry>>()
   private readonly settling = new Map<Stand, Entry>()
-  /** Of the bodies of scans, inputs that are the same in every turn, by their number. */
-  readonly captures: Map<readonly Node[], ReadonlyMap<Node, number>> = new Map()
   private readonly orders = new Map<readonly Node[], Order>()
   /** What is interned stays what it is as long as somebody has it. */
   private readonly kept: LocalNode[] = []
@@ -97,29 +90,11 @@ export class Sketcher {
     const found = {
       nodes, dims, all: [...new Set([...dims.flat(), ...inner.flatMap(o => o.all)])].sort(),
       names: [...new Set(['compute', ...nodes.flatMap(n => (n.op === 'relayout' && typeof n.attrs.to === 'string' ? [n.attrs.to] : [])), ...inner.flatMap(o => o.names)])].sort(),
+      inside: new Set([...nodes, ...inner.flatMap(o => [...o.inside])]),
     }
     this.orders.set(roots, found)
     return found
   }
-
-  /** Carries of a body are its first inputs and results. */
-  waiting(roots: readonly Node[]): Waiting {
-    const known = this.waits.get(roots)
-    if (known !== undefined) return known
-    const carried = this.carried.get(roots)
-    const { nodes } = this.order(roots)
-    const computes = (n: Node): boolean => n.op === 'dot' || n.op === 'conv' || bodiesOf(n).length > 0
-    const after = new Set<Node>(carried ?? [])
-    for (const n of nodes) if (computes(n) || n.inputs.some(i => after.has(i))) after.add(n)
-    const needed = new Set<Node>(roots.slice(0, carried?.length ?? 0))
-    for (const n of [...nodes].reverse()) if (computes(n) || needed.has(n)) for (const i of n.inputs) needed.add(i)
-    const found = { after, needed }
-    this.waits.set(roots, found)
-    return found
-  }
-  /** Of the bodies of loops, inputs that come from the turn before. */
-  readonly carried: Map<readonly Node[], readonly Node[]> = new Map()
-  private readonly waits = new Map<readonly Node[], Waiting>()
 
   /** A walk that was given the same. */
   readonly walked: Map<readonly Node[], Map<string, Walked>> = new Map()
@@ -147,19 +122,20 @@ export class Sketcher {
   private apply(operands: readonly Stand[], c: Recording, rule: () => readonly Value[], origin: Node, part: string): Entry {
     this.applied++
     const { result: { result: results, added: tempts }, added: reduces } = c.reduced.during(() => c.tempted.during(rule))
-    for (const v of results) this.kept.push(v.node)
-    return { ...fragmentOf(results.map(v => v.node), operands.map(o => o.node)), results: results.map((v, i) => this.stands.of(v, origin, `${part}${i}`)), reduces, tempts }
+    const made = results.map(v => v.node)
+    this.kept.push(...made)
+    return { ...fragmentOf(made, operands.map(o => o.node)), made, images: new Map(), results: results.map((v, i) => this.stands.of(v, origin, `${part}${i}`)), reduces, tempts }
   }
 }
 
-interface Placed { readonly value: Stand; readonly depth: number; readonly from: readonly number[] | undefined }
-const joint = (all: readonly Placed[]): readonly number[] | undefined => (all.some(p => p.from === undefined) ? undefined : [...new Set(all.flatMap(p => p.from ?? []))])
+interface Placed { readonly value: Stand; readonly point: Point }
+const follows = ({ operands, work }: Needs, given: readonly Point[], done: readonly Point[]): Point[] => [...operands.flatMap(k => given[k] ?? []), ...work.flatMap(k => done[k] ?? [])]
 
 /** One layout's way through a program. */
 class Walk {
   private readonly context: Recording
   private readonly bodies = new Map<readonly Node[], BodyWork>()
-  private depths = new Map<LocalNode, number>()
+  private points = new Map<LocalNode, Point>()
   private readonly rules = new Map<string, Layout>()
   private readonly keys = new Map<string, Map<readonly string[], string>>()
   private readonly restKey: string
@@ -170,8 +146,10 @@ class Walk {
     const { mesh, derived } = owner.given
     this.owner = owner
     this.layouts = layouts
-    const target = (shape: readonly Dim[], layout: string | Layout = 'compute'): Sharding =>
-      shardingOf(typeof layout === 'string' ? this.rulesOf(layout) : layout, mesh, shape, 'relayout', undefined, derived)
+    const target = (shape: readonly Dim[], layout: string | Layout = 'compute', first?: string): Sharding => {
+      const rules = typeof layout === 'string' ? this.rulesOf(layout) : layout
+      return shardingOf(first === undefined ? rules : leavingTo(first, rules), mesh, shape, 'relayout', undefined, derived)
+    }
     this.context = { mesh, make: owner.make, reduced: new Recorded(), tempted: new Recorded(), atRest, overlaps: false, target, partitionNodes: (roots, values) => this.walk(roots, values).map(p => p.value) }
     this.restKey = [...atRest].sort().join()
   }
@@ -207,55 +185,65 @@ class Walk {
     })
     for (;;) {
       const before = c.reduced.size
+      this.points = new Map()
       const outputs = this.walk(graph.outputs, new Map(graph.inputs.flatMap((n, i) => inputs.slice(i, i + 1).map(v => [n, v])))).map(p => home(c, reduced(c, p.value)))
       if (c.reduced.size > before) continue
       const [first] = graph.outputs
-      if (first !== undefined) this.more(graph.outputs, first, outputs.map(v => v.node), false)
       const body = this.bodies.get(graph.outputs)
-      if (body !== undefined) body.results = outputs.map(v => v.node)
+      if (first !== undefined && body !== undefined) {
+        body.results = outputs.map(v => v.node)
+        body.outputs = this.more(body, first, body.results)
+      }
       return { bodies: this.bodies, inputs, tempted: c.tempted }
     }
   }
 
-  /** Adds what a body does beside the rules of its nodes: what a loop asks of its operands and of its results. */
-  private more(roots: readonly Node[], by: Node, results: readonly LocalNode[], waited: boolean): void {
-    const body = this.bodies.get(roots)
-    if (body === undefined) return
-    const depths = new Map<LocalNode, number>()
-    const order = reachable(results)
-    for (const n of order) depths.set(n, Math.max(this.depths.get(n) ?? 0, ...n.inputs.map(i => depths.get(i) ?? 0)) + (collectiveKind(n) === undefined ? 0 : 1))
-    const leaves = order.filter(n => n.inputs.length === 0)
-    const { work, uses } = fragmentOf(results, leaves)
-    for (const { node, uses: own } of work) body.done.push({ node, by, depth: depths.get(node) ?? 1, uses: own, results, from: undefined, waited, moves: [] })
-    leaves.forEach((leaf, i) => { for (const use of uses[i] ?? []) if (use === 'other' || !('result' in use)) addUse(body, leaf, use, results) })
+  /** Adds what a body does beside the rules of its nodes: what a loop asks of its operands and of its results. What these follow from. */
+  private more(body: BodyWork, by: Node, results: readonly LocalNode[]): readonly Point[] {
+    const leaves = reachable(results, n => !this.points.has(n)).filter(n => n.inputs.length === 0 || this.points.has(n))
+    const { work, needs, uses } = fragmentOf(results, leaves)
+    return this.noted(body, by, { work, needs, uses }, leaves.map(l => this.points.get(l) ?? nowhere), leaves, results)
+  }
+  private noted(body: BodyWork, by: Node, { work, needs, uses }: Fragment, given: readonly Point[], operands: readonly LocalNode[], results: readonly LocalNode[]): readonly Point[] {
+    const done: Point[] = []
+    for (const w of work) {
+      const point: Point = { needs: follows(w.needs, given, done), work: w.node }
+      done.push(point)
+      body.done.push({ node: w.node, by, uses: w.uses, results, point })
+    }
+    const points = needs.map((n): Point => ({ needs: follows(n, given, done) }))
+    operands.forEach((x, k) => { for (const use of uses[k] ?? []) addUse(body, x, { use, results, points }) })
+    return points
   }
 
   /** The way through a body, or what is known of it from a time when it was given the same under the same rules. */
   private walk(roots: readonly Node[], given: ReadonlyMap<Node, Value>): readonly Placed[] {
     const { owner, context: c } = this
-    const { all, names } = owner.order(roots)
+    const { all, names, inside } = owner.order(roots)
     const table = owner.walked.get(roots) ?? new Map<string, Walked>()
     owner.walked.set(roots, table)
     const entering = [...given].map(([n, v]) => owner.stands.of(v, n, '').id).join()
-    const key = `${entering} ${names.map(name => this.rulesKey(name, all)).join(' ')} ${this.restKey} ${[...c.reduced].map(n => n.id).sort((a, b) => a - b).join()}`
+    // What is met where it rests, and what is reduced elsewhere, changes nothing in a body that has none of it.
+    const rest = [...given.values()].some(v => v.resting !== undefined) ? this.restKey : ''
+    const key = `${entering} ${names.map(name => this.rulesKey(name, all)).join(' ')} ${rest} ${[...c.reduced].flatMap(n => (inside.has(n) ? [n.id] : [])).sort((a, b) => a - b).join()}`
     const known = table.get(key)
     if (known !== undefined) {
       for (const n of known.reduces) c.reduced.add(n)
       for (const t of known.tempts) c.tempted.add(t)
-      for (const [n, depth] of known.depths) this.depths.set(n, Math.max(this.depths.get(n) ?? 0, depth))
+      for (const [n, point] of known.points) this.points.set(n, point)
       for (const body of known.inner) this.bodies.set(body.roots, body)
       this.bodies.set(roots, copyOf(known.own))
       return known.results
     }
     const before = new Set(c.reduced)
-    const outer = this.depths
-    this.depths = new Map()
+    const outer = this.points
+    this.points = new Map()
     const { result: results, added: tempts } = c.tempted.during(() => this.way(roots, given))
     const own = this.bodies.get(roots)
     const inner = own === undefined ? [] : this.within(own)
-    if (own !== undefined) table.set(key, { results, own: copyOf(own), inner, tempts, reduces: [...c.reduced].filter(n => !before.has(n)), depths: [...this.depths] })
-    for (const [n, depth] of this.depths) outer.set(n, Math.max(outer.get(n) ?? 0, depth))
-    this.depths = outer
+    if (own !== undefined) table.set(key, { results, own: copyOf(own), inner, tempts, reduces: [...c.reduced].filter(n => !before.has(n)), points: [...this.points] })
+    for (const [n, point] of this.points) outer.set(n, point)
+    this.points = outer
     return results
   }
   private within(body: BodyWork): BodyWork[] {
@@ -264,31 +252,20 @@ class Walk {
 
   private way(roots: readonly Node[], given: ReadonlyMap<Node, Value>): readonly Placed[] {
     const { owner, context: c } = this
-    const captures = owner.captures.get(roots)
     const placed = new Map<Node, readonly Placed[]>()
-    const body: BodyWork = { roots, done: [], loops: [], uses: new Map(), results: [] }
+    const body: BodyWork = { roots, done: [], loops: [], steps: [], uses: new Map(), results: [], outputs: [] }
     this.bodies.set(roots, body)
-    const { after, needed } = owner.waiting(roots)
-    const note = (by: Node, entry: Entry, operands: readonly Placed[], given: readonly Node[] | undefined): readonly Placed[] => {
-      const from = joint(operands)
-      const results = entry.results.map(r => r.node)
-      const reach = (ways: readonly (number | undefined)[], least: number): number => ways.reduce<number>((d, w, k) => (w === undefined ? d : Math.max(d, w + (operands[k]?.depth ?? 0))), least)
-      for (const w of entry.work) {
-        const late = w.follows || w.ways.some((way, k) => way !== undefined && after.has(given?.[k] ?? by))
-        const moves = given === undefined || w.follows ? undefined : w.ways.flatMap((way, k) => (way === undefined ? [] : [k]))
-        body.done.push({ node: w.node, by, depth: reach(w.ways, collectiveKind(w.node) === undefined ? 0 : 1), uses: w.uses, results, from, waited: late && needed.has(by), moves })
-      }
-      operands.forEach((p, k) => { for (const use of entry.uses[k] ?? []) addUse(body, p.value.node, use, results) })
-      return entry.results.map((value, i) => this.at({ value, depth: reach(entry.ways[i] ?? [], 0), from }))
+    const note = (by: Node, entry: Entry, operands: readonly Placed[]): readonly Placed[] => {
+      const [given, stands] = [operands.map(p => p.value.node), entry.results.map(r => r.node)]
+      const points = this.noted(body, by, entry, operands.map(p => p.point), given, stands)
+      body.steps.push({ given, made: entry.made, images: entry.images, stands })
+      return entry.results.map((value, i) => this.at({ value, point: points[i] ?? nowhere }))
     }
     const settled = (p: Placed, n: Node): Placed => {
       const own = { ...p, value: p.value.origin === n ? p.value : owner.stands.of(p.value, n, '') }
-      return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, c), [own], undefined)[0] ?? own
+      return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, c), [own])[0] ?? own
     }
-    for (const [n, v] of given) {
-      const index = captures?.get(n)
-      placed.set(n, [settled(this.at({ value: owner.stands.of(v, n, ''), depth: 0, from: index === undefined ? undefined : [index] }), n)])
-    }
+    for (const [index, [n, v]] of [...given].entries()) placed.set(n, [settled(this.at({ value: owner.stands.of(v, n, ''), point: { needs: [], given: index } }), n)])
     const first = (n: Node): Placed => {
       const found = placed.get(n)?.[0]
       if (found === undefined) throw new Error(`op ${n.op} was not placed`)
@@ -309,50 +286,50 @@ class Walk {
         return n.op !== 'relayout' && values.some(v => v.strayed) ? results.map(v => wherever(c, v)) : results
       }
       if (bodiesOf(n).length > 0) {
-        placed.set(n, this.loop(n, operands, rule, body).map(p => settled(p, n)))
+        placed.set(n, this.loop(n, rule, body).map(p => settled(p, n)))
         continue
       }
       let key = this.rulesKey('compute', dims[i] ?? [])
       if (n.op === 'relayout' && typeof n.attrs.to === 'string') key += this.rulesKey(n.attrs.to, dims[i] ?? [])
       for (const v of values) key += `,${v.id}`
       if (this.restKey !== '' && values.some(v => v.resting !== undefined)) key += this.restKey
-      placed.set(n, note(n, owner.entry(n, key, values, c, rule), operands, n.inputs).map(p => settled(p, n)))
+      placed.set(n, note(n, owner.entry(n, key, values, c, rule), operands).map(p => settled(p, n)))
     }
     return roots.map(first)
   }
 
   private at(p: Placed): Placed {
-    this.depths.set(p.value.node, Math.max(this.depths.get(p.value.node) ?? 0, p.depth))
+    const { node } = p.value
+    const known = this.points.get(node)
+    this.points.set(node, known === undefined || known === p.point ? p.point : { needs: [known, p.point] })
     return p
   }
 
   /** Results of an op with bodies: what these do is noted by themselves, but for what the loop asks of its operands and of their results. */
-  private loop(n: Node, operands: readonly Placed[], rule: () => readonly Value[], around: BodyWork): readonly Placed[] {
-    if (n.op === 'scan') this.owner.captures.set(n.attrs.body.outputs, new Map(n.attrs.body.inputs.flatMap((p, i) => (i < n.attrs.carries + n.attrs.xs ? [] : [[p, i]]))))
-    if (n.op === 'scan' || n.op === 'while') this.owner.carried.set(n.attrs.body.outputs, n.attrs.body.inputs.slice(0, n.attrs.carries))
+  private loop(n: Node, rule: () => readonly Value[], around: BodyWork): readonly Placed[] {
     const partitioned = rule()
     const [local] = partitioned.flatMap(v => v.node.inputs)
     if (local === undefined) throw new Error('a loop has results')
-    this.more(around.roots, n, local.inputs, true)
+    const operands = this.more(around, n, local.inputs)
     const locals = bodiesOf<LocalAttrs>(local)
     bodiesOf<Attrs>(n).forEach((body, i) => {
       const results = locals[i]?.outputs
       const inner = this.bodies.get(body.outputs)
       if (results === undefined || inner === undefined) return
-      this.more(body.outputs, n, results, true)
       inner.results = results
+      inner.outputs = this.more(inner, n, results)
     })
-    const depth = Math.max(0, ...operands.map(p => p.depth)) + 1
-    const results = partitioned.map((v, index) => this.at({ value: this.owner.stands.of(v, n, `${index}`), depth, from: undefined }))
-    around.loops.push({ node: n, local, results: results.map(p => p.value.node), given: operands.map(({ depth: d, from }) => ({ depth: d, from })) })
-    return results
+    const stands = partitioned.map((v, index) => this.owner.stands.of(v, n, `${index}`))
+    const looped: Looped = { node: n, local, operands, results: stands.map(v => v.node) }
+    around.loops.push(looped)
+    return stands.map((value, result) => this.at({ value, point: { needs: [], loop: looped, result } }))
   }
 }
 
-const copyOf = (b: BodyWork): BodyWork => ({ ...b, done: [...b.done], loops: [...b.loops], uses: new Map([...b.uses].map(([n, list]) => [n, [...list]])) })
+const copyOf = (b: BodyWork): BodyWork => ({ ...b, done: [...b.done], loops: [...b.loops], steps: [...b.steps], uses: new Map([...b.uses].map(([n, list]) => [n, [...list]])) })
 
-function addUse(body: BodyWork, x: LocalNode, use: Use, results: readonly LocalNode[]): void {
+function addUse(body: BodyWork, x: LocalNode, used: Used): void {
   const list = body.uses.get(x)
-  if (list === undefined) body.uses.set(x, [{ use, results }])
-  else list.push({ use, results })
+  if (list === undefined) body.uses.set(x, [used])
+  else list.push(used)
 }

@@ -13,6 +13,7 @@ import type { Machine } from '../machine/machine.ts'
 import { received, type Collective } from '../partition/collectives.ts'
 import { allNodes, checkGraph, withNames } from '../partition/partition.ts'
 import { productDtype } from './fragment.ts'
+import { namedIn } from './legal.ts'
 import { performed, type Performed, type Sent } from './passes.ts'
 import { Sketcher } from './sketch.ts'
 
@@ -26,13 +27,15 @@ export interface Tabled {
   readonly ms: number
   readonly productMs: number
   readonly collectiveMs: number
+  /** What of these nothing waits for, as far as the machine can do it beside computation. */
+  readonly besideMs: number
   readonly memoryMs: number
   /** The kind of collective, and the axes, that take most of it. */
   readonly most: { readonly kind: Collective['kind']; readonly axes: readonly string[]; readonly ms: number } | undefined
 }
 
 /** What layouts make of a program, before it is priced. */
-export interface Laid { readonly tempted: ReadonlySet<string>; readonly bodies: ReadonlyMap<readonly Node[], Performed>; readonly collectives: readonly Collective[]; /** Bytes received, by which `partition` decides. */ readonly cost: number }
+export interface Laid { readonly tempted: ReadonlySet<string>; /** Uses of what rests that meet it there. */ readonly atRest: ReadonlySet<string>; readonly bodies: ReadonlyMap<readonly Node[], Performed>; readonly collectives: readonly Collective[]; /** Bytes received, by which `partition` decides. */ readonly cost: number }
 
 export interface TableOptions {
   readonly graph: Graph
@@ -82,9 +85,9 @@ export class Tables {
 
   private tried(layouts: Layouts, atRest: ReadonlySet<string>): Laid {
     const sketch = this.sketcher.sketch(layouts, atRest)
-    const bodies = performed(sketch, this.given.mesh)
+    const bodies = performed(sketch, this.given.mesh, this.given.graph.outputs, this.sketcher.make)
     const found = this.collectivesIn(this.given.graph.outputs, 1, bodies)
-    return { tempted: sketch.tempted, bodies, collectives: found, cost: received(found) }
+    return { tempted: sketch.tempted, atRest, bodies, collectives: found, cost: received(found) }
   }
 
   private collectivesIn(roots: readonly Node[], times: number, bodies: ReadonlyMap<readonly Node[], Performed>): Collective[] {
@@ -110,7 +113,7 @@ export class Tables {
     const kinds = new Map<string, { readonly kind: Collective['kind']; readonly axes: readonly string[]; readonly ms: number }>()
     for (const [roots, body] of bodies) {
       const times = runs.get(roots) ?? 0
-      for (const { node } of body.products) {
+      for (const node of body.products) {
         flops += times * productFlops(node)
         products += times * this.known(`${node.id}`, () => contractionMs(machine, { ...productOf(node), dtype: productDtype(node) }, onHost))
       }
@@ -135,7 +138,7 @@ export class Tables {
     const overhead = (loops * turnUs + stepUs + argumentUs * onHost * (graph.inputs.length + graph.outputs.length)) / 1000
     const beside = Math.min(hideable, products + memory)
     const [most] = [...kinds.values()].sort((a, b) => b.ms - a.ms)
-    return { flops, most, collectives: found, productMs: products, collectiveMs: sent, memoryMs: memory, ms: products + memory + sent + overhead - beside * (2 - machine.overlap.slowdown) }
+    return { flops, most, collectives: found, productMs: products, collectiveMs: sent, besideMs: hideable, memoryMs: memory, ms: products + memory + sent + overhead - beside * (2 - machine.overlap.slowdown) }
   }
 
   private known(key: string, of: () => number): number {
@@ -151,7 +154,3 @@ export class Tables {
     return this.known(`${kind} ${at} ${elements} ${dtype}`, () => collectiveMs(machine, group, kind, elements * dtypes[dtype].bytes))
   }
 }
-
-/** The layouts that a program names, so that rules can be asked for. */
-const namedIn = (graph: Graph): { readonly [name: string]: string } =>
-  Object.fromEntries(allNodes(graph.outputs).flatMap(n => (n.op === 'relayout' && typeof n.attrs.to === 'string' && !['compute', 'params', 'state', 'gradients'].includes(n.attrs.to) ? [[n.attrs.to, n.attrs.otherwise ?? 'compute'] as const] : [])))

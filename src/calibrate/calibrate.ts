@@ -4,8 +4,8 @@ import type { DType } from '../core/dtype.ts'
 import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import { productFlops, type Product } from '../cost/price.ts'
 import type { Backend } from '../engine/index.ts'
-import type { CollectiveTimes, Figures, LinkedCollective, Links, MachineInput, Points, ProductRates } from '../machine/machine.ts'
-import { chains, collective, products, scattered, streams, sums } from './programs.ts'
+import type { CollectiveTimes, ConvolutionRates, Figures, LinkedCollective, Links, MachineInput, Points, ProductRates } from '../machine/machine.ts'
+import { chains, collective, convolutionGradients, convolutions, products, scattered, streams, sums, type Pictures } from './programs.ts'
 import { leastShare, runMs, turnUs, type Measuring } from './measure.ts'
 
 export interface CalibrateOptions {
@@ -15,6 +15,8 @@ export interface CalibrateOptions {
   readonly signal?: AbortSignal
   /** Hears what is measured next, and how much is done: 0 to 1. */
   readonly onProgress?: (what: string, done: number) => void
+  /** What it may take, in milliseconds, 90 000 unless given: where the machine has much else to do, everything is measured fewer times. */
+  readonly budgetMs?: number
   /** Fewer points, each once: to see that it works. */
   readonly quick?: boolean
   /** Milliseconds, from anywhere on: the wall's clock unless given. */
@@ -28,11 +30,14 @@ const shapes = (dtype: DType): readonly { readonly side: number; readonly of: re
   { side: 128, of: [{ m: 128, n: 128, k: 128, batch: 1, dtype }, { m: 512, n: 256, k: 128, batch: 1, dtype }, { m: 512, n: 2048, k: 128, batch: 1, dtype }] },
   { side: 256, of: [{ m: 256, n: 256, k: 256, batch: 1, dtype }, { m: 1024, n: 1024, k: 256, batch: 1, dtype }, { m: 1024, n: 1024, k: 1024, batch: 1, dtype }] },
 ]
+/** Convolutions by their channels: of pictures, and of what layers make of them. */
+const images: readonly Pictures[] = [{ batch: 16, side: 16, channels: 3, features: 32 }, { batch: 16, side: 16, channels: 32, features: 32 }, { batch: 32, side: 8, channels: 128, features: 128 }, { batch: 64, side: 16, channels: 32, features: 32 }, { batch: 32, side: 32, channels: 3, features: 32 }]
 const elements = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 20, 2 ** 22]
 const functions = ['exp', 'log', 'tanh', 'sqrt', 'div', 'pow', 'sin', 'erf', 'threefry'] as const
 const kinds: readonly LinkedCollective[] = ['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute']
 const sizes = [2 ** 10, 2 ** 14, 2 ** 18, 2 ** 20, 2 ** 22]
 
+const usualBudgetMs = 90_000
 /** Numbers of a kernel that takes no time; of fewer XLA makes one kernel of a whole loop. */
 const small = 512
 
@@ -40,6 +45,16 @@ const small = 512
 const sorted = (points: Points): Points => [...new Map([...points].sort((a, b) => a[0] - b[0]))]
 /** Times that no larger size takes less than a smaller one. */
 const rising = (points: Points): Points => sorted(points).map(([at], i, all): [number, number] => [at, Math.max(...all.slice(0, i + 1).map(([, us]) => us))])
+
+/** Points of one class together. */
+function together(rates: readonly ConvolutionRates[]): ConvolutionRates[] {
+  const found = new Map<string, ConvolutionRates>()
+  for (const r of rates) {
+    const key = `${r.depth} ${r.side}`
+    found.set(key, { ...r, points: sorted([...found.get(key)?.points ?? [], ...r.points]) })
+  }
+  return [...found.values()]
+}
 
 /** A device among so many of the mesh, all of which do the same at once. */
 async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { readonly [op: string]: number } | undefined, step: (what: string) => void): Promise<Figures> {
@@ -72,6 +87,15 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     }
     rates[dtype] = classes
   }
+  const convolved: ConvolutionRates[] = []
+  for (const p of quick ? [{ batch: 2, side: 4, channels: 3, features: 4 }] : images) {
+    step(`convolutions on ${on}, ${p.batch} × ${p.side} × ${p.side} × ${p.channels}`)
+    const flops = 2 * p.batch * p.side ** 2 * 9 * p.channels * p.features
+    const each = oneOfTwo(await turnUs(m, convolutions(mesh, p)))
+    const gradient = Math.max(leastShare * each, await turnUs(m, convolutionGradients(mesh, p)) - loopUs - each - 2 * kernelUs)
+    const side = Math.min(p.channels, p.features, p.batch)
+    for (const [depth, us] of [[9 * p.channels, each], [9 * p.features, each], [p.batch * p.side ** 2, gradient]] as const) convolved.push({ depth, side, points: [[flops, flops / us * 1e6]] })
+  }
   const chain = async (fn: string): Promise<number> => {
     const [n, short, long] = [2 ** 14, 2, fn === 'add' ? 34 : 6]
     return Math.max(1e-6, (await turnUs(m, chains(mesh, fn, n, long)) - await turnUs(m, chains(mesh, fn, n, short))) / (long - short) / n)
@@ -92,7 +116,7 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     const added = await turnUs(m, scattered(mesh, 1024, 256, 64))
     found['scatter'] = Math.max(0.5, (added - loopUs - memoryUs(4 * 1024 * 64) - memoryUs(8 * 256 * 64)) / (256 * 64) / simple)
   }
-  return { products: rates, bandwidth: { peak: Math.max(...bandwidth.map(([, rate]) => rate)), points: sorted(bandwidth) }, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, turnUs: loopUs, stepUs, argumentUs } }
+  return { products: rates, convolutions: { f32: together(convolved) }, bandwidth: { peak: Math.max(...bandwidth.map(([, rate]) => rate)), points: sorted(bandwidth) }, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, turnUs: loopUs, stepUs, argumentUs } }
 }
 
 /** Collectives among devices along an axis of a mesh that is as large as the machine, or as a part of it. */
@@ -122,8 +146,7 @@ const linksOf = (times: Links['times']): MachineInput['links']['within'] => ({ t
  * Measures. Every rank of a job calls it, and all return the same. `backend` has as many devices as are looked at.
  * @throws what `signal` was aborted with
  */
-export async function calibrate({ backend, name, signal, onProgress = () => undefined, quick = false, clock }: CalibrateOptions): Promise<MachineInput> {
-  const m: Measuring = { backend, signal, clock, rounds: quick ? 2 : 8 }
+export async function calibrate({ backend, name, signal, onProgress = () => undefined, quick = false, clock, budgetMs = usualBudgetMs }: CalibrateOptions): Promise<MachineInput> {
   const { deviceCount, processes, devicesAs } = backend
   const hosts = new Set(processes.hosts).size
   const onHost = devicesAs === 'ranks' ? Math.ceil(deviceCount / hosts) : deviceCount
@@ -134,9 +157,11 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   const divisors = (n: number): number[] => [2, 4, 8].filter(d => d <= n && n % d === 0)
   const within = inner.flatMap(n => [...new Set([...divisors(n), n])].filter(a => a > 1).map(among => ({ mesh: meshOf({ rest: (devicesAs === 'ranks' ? deviceCount : n) / among, group: among }), axis: 'group', onHost: n })))
   const across = hosts > 1 ? [{ mesh: meshOf({ group: hosts, rest: deviceCount / hosts }), axis: 'group', onHost }] : []
-  const [perCount, perPlace] = quick ? [8, 4] : [4 + elements.length + 2 * 11, kinds.length * sizes.length]
+  const [perCount, perPlace] = quick ? [9, 4] : [4 + elements.length + 2 * 11 + images.length, kinds.length * sizes.length]
   const steps = counts.length * perCount + functions.length + (within.length + across.length) * perPlace
   let done = 0
+  const deadline = performance.now() + budgetMs
+  const m: Measuring = { backend, signal, clock, rounds: quick ? 2 : 8, shareMs: () => Math.max(0, deadline - performance.now()) / Math.max(1, steps - done) }
   const step = (what: string): void => { onProgress(what, Math.min(1, done++ / steps)) }
 
   const [first = 1, ...others] = counts

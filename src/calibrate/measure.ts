@@ -14,8 +14,10 @@ export const leastShare = 0.2
 export interface Measuring {
   readonly backend: Backend
   readonly signal?: AbortSignal | undefined
-  /** Of each of which the least counts. */
+  /** Of each of which the least counts: so many at most, and as many as there is time for. */
   readonly rounds: number
+  /** Milliseconds that what is measured next may take, by the wall's clock. */
+  readonly shareMs?: (() => number) | undefined
   /** Milliseconds, from anywhere on; the wall's unless given. */
   readonly clock?: (() => number) | undefined
 }
@@ -40,8 +42,9 @@ async function opened({ backend, clock = () => performance.now() }: Measuring, {
 
 /** Microseconds of a turn. Every rank of a job calls it; rank 0's clock counts. @throws what `signal` was aborted with */
 export async function turnUs(measuring: Measuring, looped: Looped): Promise<number> {
-  const { backend: { processes }, signal, rounds } = measuring
+  const { backend: { processes }, signal, rounds, shareMs = () => Infinity } = measuring
   signal?.throwIfAborted()
+  const [began, share] = [performance.now(), shareMs()]
   const { ms, dispose } = await opened(measuring, looped)
   try {
     const few = await least(() => ms(1), 3)
@@ -54,8 +57,12 @@ export async function turnUs(measuring: Measuring, looped: Looped): Promise<numb
       if (grown === turns) break
       turns = grown
     }
-    // What takes long is seldom disturbed for all of it.
-    const many = await least(() => ms(turns), few > 4 * longEnoughMs ? Math.min(3, rounds) : rounds)
+    // What takes long is seldom disturbed for all of it. Where the time is short, fewer rounds do.
+    const start = performance.now()
+    const first = await ms(turns)
+    const [now, round] = [performance.now(), performance.now() - start]
+    const more = await agreed(Math.max(1, Math.min((few > 4 * longEnoughMs ? Math.min(3, rounds) : rounds) - 1, Math.floor((share - (now - began)) / Math.max(round, 0.01)))))
+    const many = Math.min(first, await least(() => ms(turns), more))
     return await fromFirst(processes, 'how long a turn took', () => 1000 * Math.max((many - few) / (turns - 1), leastShare * many / turns))
   } finally {
     dispose()

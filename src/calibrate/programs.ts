@@ -60,6 +60,32 @@ export function products(mesh: Mesh, { m, n, k, batch, dtype }: Product): Looped
   })
 }
 
+/** A batch of square pictures: `side` along both, so many channels. */
+export interface Pictures { readonly batch: number; readonly side: number; readonly channels: number; readonly features: number }
+const windowOf = (x: string, w: string, out: Dim, width: number): LocalAttrs['conv']['windows'][number] => ({ x, w, out, stride: 1, low: (width - 1) / 2, xDilation: 1, wDilation: 1 })
+const pictures = ({ batch, side }: Pictures, at: string, channel: Dim): TensorType => ({ shape: [dim('b', batch), dim(`h${at}`, side), dim(`w${at}`, side), channel], dtype: 'f32' })
+
+/** Two convolutions a turn, of windows of 3 × 3: to the features and back. */
+export function convolutions(mesh: Mesh, of: Pictures): Looped {
+  const [c, f] = [dim('c', of.channels), dim('f', of.features)]
+  return looped(mesh, [pictures(of, '0', c)], [{ shape: [dim('p', 3), dim('q', 3), c, f], dtype: 'f32' }], (make, [x], [w]) => {
+    const kernel = given(w)
+    const conv = (v: LocalNode, over: string, from: number, to: number): LocalNode =>
+      make('conv', [v, kernel], { over: [over], windows: [windowOf(`h${from}`, 'p', dim(`h${to}`, of.side), 3), windowOf(`w${from}`, 'q', dim(`w${to}`, of.side), 3)] })
+    return [conv(conv(given(x), 'c', 0, 1), 'f', 1, 0)]
+  })
+}
+
+/** The gradient of such a convolution's weights a turn, whose window is as large as the pictures, and the convolution by it. */
+export function convolutionGradients(mesh: Mesh, of: Pictures): Looped {
+  const [c, f] = [dim('c', of.channels), dim('f', of.features)]
+  return looped(mesh, [pictures(of, '1', f)], [pictures(of, '0', c)], (make, [g], [x]) => {
+    const input = given(x)
+    const kernel = make('conv', [input, given(g)], { over: ['b'], windows: [windowOf('h0', 'h1', dim('p', 3), 3), windowOf('w0', 'w1', dim('q', 3), 3)] })
+    return [make('conv', [input, kernel], { over: ['c'], windows: [windowOf('h0', 'p', dim('h1', of.side), 3), windowOf('w0', 'q', dim('w1', of.side), 3)] })]
+  })
+}
+
 /** So many kernels a turn, each of which reads and writes an array of its own. */
 export const streams = (mesh: Mesh, count: number, elements: number): Looped =>
   looped(mesh, Array.from({ length: count }, () => vector(elements)), [], (make, xs) => xs.map(x => make('unary', [x], { fn: 'abs' })))

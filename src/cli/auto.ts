@@ -37,23 +37,23 @@ const pinnedIn = ({ layout, params, state }: Flags): { layout?: Run['layout']; p
   return { ...(rules === '' ? {} : { layout: of(rules, '--layout') }), ...(params === undefined ? {} : { params: of(params, '--params') }), ...(state === undefined ? {} : { state: of(state, '--state') }) }
 }
 
-/** The machine that is named; else this one as it was measured; else a CPU by its data sheet. */
-async function machineFor(given: string | undefined, output: Output): Promise<Machine> {
+/** The machine that is named; else this one as it was measured, by ranks for a job's; else a CPU by its data sheet. */
+async function machineFor(given: string | undefined, output: Output, ranks: number | undefined): Promise<Machine> {
   if (given !== undefined) return machineNamed(given)
-  if (await access(machinePath('here')).then(() => true, () => false)) return machineNamed('here')
+  for (const name of ranks === undefined ? ['here'] : ['ranks', 'here']) if (await access(machinePath(name)).then(() => true, () => false)) return machineNamed(name)
   output.note('prices are those of cpu-25gbe by its data sheet: name the machine by --machine, or measure this one by `npx meshwork calibrate`')
   return machineNamed('cpu-25gbe')
 }
 
-/** Searches. @throws LayoutError, UsageError as `findLayout` does, and for flags that cannot be */
-export async function searched(run: Run, flags: Flags, output: Output): Promise<{ readonly run: Run; readonly found: LayoutSearch; readonly machine: Machine }> {
+/** Searches; for a job of so many `ranks`, of as many devices. @throws LayoutError, UsageError as `findLayout` does, and for flags that cannot be */
+export async function searched(run: Run, flags: Flags, output: Output, ranks?: number): Promise<{ readonly run: Run; readonly found: LayoutSearch; readonly machine: Machine }> {
   const { mesh, layout: _, params: __, state: ___, ...others } = flags
-  const machine = await machineFor(flags.machine, output)
+  const machine = await machineFor(flags.machine, output, ranks)
   const says = mesh !== undefined && mesh !== 'auto'
   const changed = applyFlags(run, { ...others, ...(says ? { mesh } : {}) })
   const free = flags.auto === true ? !says : mesh === 'auto'
   const size = Object.values(changed.mesh).reduce((a, b) => a * b, 1)
-  const devices = flags.devices !== undefined ? wholeNumber(flags.devices, '--devices', 1, 2 ** 20) : flags.hosts !== undefined ? wholeNumber(flags.hosts, '--hosts', 1, 2 ** 20) * machine.devicesPerHost : size
+  const devices = flags.devices !== undefined ? wholeNumber(flags.devices, '--devices', 1, 2 ** 20) : flags.hosts !== undefined ? wholeNumber(flags.hosts, '--hosts', 1, 2 ** 20) * machine.devicesPerHost : free ? ranks ?? size : size
   if (!free && devices !== size) throw flagError(`--devices ${devices}: the mesh has ${size}`, 'leave one of them out, or give --mesh auto')
   const found = findLayout(changed, { devices, machine, pins: pinnedIn(flags), ...(free ? {} : { mesh: changed.mesh }), onProgress: ({ what, done, total }) => { output.status(`searching layouts: ${what}, ${done} of ${total}`) } })
   output.clear()

@@ -55,6 +55,7 @@ Bytes and operations are of one device, and of one step. The same line with "tra
     const picture = pictureOf(given)
     if (asksForSearch(given)) {
       if (given.svg !== undefined) throw new UsageError({ code: 'flag', what: '--svg draws one plan, and a search makes many', fix: 'search first, then draw the line that it finds' })
+      if (given.sweep !== undefined) throw new UsageError({ code: 'flag', what: '--sweep plans one layout after another, and a search finds one', fix: 'search first, then sweep the line that it finds' })
       const { found, machine } = await searched(run, given, output)
       if (given.json === true) return output.print(JSON.stringify(found))
       for (const line of drawSearch(run, found, machine)) output.print(line)

@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import type { Run } from '../train/run.ts'
 import { asksForSearch, recipeLine, searched, withDevicesFlag, type AutoFlags } from './auto.ts'
-import { openOutput } from './output.ts'
+import { startedAs } from './job.ts'
 import { applyFlags, withLayoutFlags, type RunFlags } from './overrides.ts'
 import { loadRecipe } from './recipes.ts'
 import { trainRun, withTrainingFlags, type TrainingFlags } from './training.ts'
@@ -16,6 +16,7 @@ export const trainCommand = (): Command => withDevicesFlag(withTrainingFlags(wit
   .option('--steps <n>', 'training steps')
   .option('--seed <n>', 'seed of the parameters, the order of the data and the dropout')
   .option('--data <file...>', 'your own text: files, folders or patterns, tokenised once')
+  .option('--machine <name|file>', 'of a search: what it is laid for; this machine as `meshwork calibrate` measured it unless given')
   .option('--set <key=value...>', 'any field of the run, such as model.layers=6 or checkpoint.every=100')
   .option('--resume <path>', 'start from a checkpoint of another run, with its slots, step and place in the data')
   .option('--init-from <path>', 'start from weights: a file, a folder in Hugging Face\'s layout, a run')
@@ -37,11 +38,13 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint a
   .action(async (name: string, flags: Flags) => {
     const { run, recipe } = await loadRecipe(name)
     if (asksForSearch(flags)) {
-      const output = openOutput()
-      const laid = await searched(run, flags, output)
+      // All ranks find the same, as they have to begin the same; one of them says it.
+      const { output, ranks } = startedAs()
+      const laid = await searched(run, flags, output, flags.backend === 'local' ? undefined : ranks)
       output.note(`laid as the search found: ${recipeLine(laid.found)}`)
       return trainRun(begun(laid.run, flags), flags, { recipe, resume: flags.resume })
     }
+    if (flags.machine !== undefined) throw new UsageError({ code: 'flag', what: '--machine says what a run is laid for, and nothing is searched', fix: 'add --mesh auto --layout auto, or leave it out' })
     await trainRun(begun(applyFlags(run, flags), flags), flags, { recipe, resume: flags.resume })
   })
 

@@ -1,10 +1,18 @@
 /** What one thing takes on a machine, in milliseconds: a product, bytes that are read and written, elementwise operations. The plan of a step adds these up, and so do the tables of a search. */
 import { dtypes, isFloat, type DType } from '../core/dtype.ts'
-import type { Figures, Machine, ProductRates } from '../machine/machine.ts'
+import type { ConvolutionRates, Figures, Machine, ProductRates } from '../machine/machine.ts'
 import { at, between } from './curve.ts'
 
 /** A contraction as a device computes it: `batch` products of m × k by k × n. */
-export interface Product { readonly m: number; readonly n: number; readonly k: number; readonly batch: number; readonly dtype: DType }
+export interface Product {
+  readonly m: number
+  readonly n: number
+  readonly k: number
+  readonly batch: number
+  readonly dtype: DType
+  /** Of a convolution, the least of its channels that go in, those that come out, and its examples: its smallest side, were it a product of matrices. */
+  readonly convolved?: number | undefined
+}
 
 /** Dtypes of products from the narrowest: one that a machine says nothing of is computed as the next that it does. */
 const wider: readonly DType[] = ['i8', 'u8', 'bf16', 'f16', 'f32', 'i32', 'u32', 'f64', 'i64']
@@ -28,6 +36,16 @@ function rateOf(rates: readonly ProductRates[], side: number, flops: number): nu
   return between(Math.log(side / low.side) / Math.log(high.side / low.side), slow, at(high.points, flops))
 }
 
+/** Of convolutions by their depth, between the two that this one lies between: that of a gradient of weights is as large as all pictures together. */
+function convolvedRate(rates: readonly ConvolutionRates[], depth: number, side: number, flops: number): number {
+  const depths = [...new Set(rates.map(r => r.depth))].sort((a, b) => a - b)
+  const above = depths.findIndex(d => d > depth)
+  const [low, high] = above < 0 ? [depths.at(-1), undefined] : [depths[above - 1] ?? depths[0], depths[above]]
+  const of = (d: number | undefined): number => rateOf(rates.filter(r => r.depth === d), side, flops)
+  if (low === undefined || high === undefined || depth <= low) return of(low)
+  return between(Math.log(depth / low) / Math.log(high / low), of(low), of(high))
+}
+
 export const productFlops = ({ m, n, k, batch }: Omit<Product, 'dtype'>): number => 2 * m * n * k * batch
 const productBytes = ({ m, n, k, batch, dtype }: Product): number => batch * (m * k + k * n + m * n) * dtypes[dtype].bytes
 
@@ -47,7 +65,8 @@ export function contractionMs(machine: Machine, product: Product, onHost = 1): n
   const figures = figuresAt(machine, onHost)
   const { rates, peak } = ratesOf(figures, machine, product.dtype)
   const flops = productFlops(product)
-  const rate = Math.min(peak, rateOf(rates, Math.min(product.m, product.n, product.k), flops))
+  const convolutions = product.convolved === undefined ? undefined : figures.convolutions[product.dtype] ?? figures.convolutions.f32
+  const rate = Math.min(peak, convolutions === undefined || product.convolved === undefined ? rateOf(rates, Math.min(product.m, product.n, product.k), flops) : convolvedRate(convolutions, product.k, product.convolved, flops))
   return figures.overhead.kernelUs / 1000 + Math.max(1000 * flops / rate, streamMs(figures, productBytes(product)))
 }
 

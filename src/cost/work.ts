@@ -31,10 +31,11 @@ export function productOf(n: LocalNode<'dot' | 'conv'>): Product {
   const [a, b] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]
   const dtype = dtypeOf(operand(n, 0))
   if (n.op === 'conv') {
-    const { groups, over, features } = convDims(n.attrs, a, b)
+    const { batch: examples, groups, over, features } = convDims(n.attrs, a, b)
     const windows = b.filter(d => n.attrs.windows.some(w => w.w === d.name))
     const batch = size(groups)
-    return { m: sizeOf(shapeOf(n)) / batch / size(features), n: size(features), k: size(over) * size(windows), batch, dtype }
+    const convolved = size(windows) > 1 ? Math.min(size(over), size(features), size(examples)) : undefined
+    return { m: sizeOf(shapeOf(n)) / batch / size(features), n: size(features), k: size(over) * size(windows), batch, dtype, convolved }
   }
   const over: readonly string[] = n.attrs.over
   const [inA, inB] = [names(a), names(b)]

@@ -12,6 +12,9 @@ export interface ProductRates {
   points: Points
 }
 
+/** How fast convolutions are of which each result is a sum of `depth` products, and whose least number of channels, or of examples, is `side` or more. */
+export interface ConvolutionRates extends ProductRates { depth: number }
+
 export type LinkedCollective = 'all-reduce' | 'all-gather' | 'reduce-scatter' | 'all-to-all' | 'permute'
 
 /** What collectives take that were measured among so many: [bytes that enter on each device, microseconds]. */
@@ -45,6 +48,8 @@ export interface Links {
 export interface Figures {
   /** What products reach. Of a dtype that is not named, as of the next wider one. */
   products: { [K in DType]?: ProductRates[] | undefined }
+  /** What convolutions reach; as products of the same operations where nothing is said. */
+  convolutions: { [K in DType]?: ConvolutionRates[] | undefined }
   bandwidth: {
     /** Bytes a second by specification. */
     peak: number
@@ -124,12 +129,14 @@ const links = z.strictObject({
   times: z.strictObject(each(z.array(z.strictObject({ among: z.int().min(2), onHost: z.int().min(1).optional(), points })).min(1))).prefault({}),
 })
 const rates = z.array(z.strictObject({ side: z.int().min(1), points })).min(1)
+const convolved = z.array(z.strictObject({ side: z.int().min(1), depth: z.int().min(1), points })).min(1)
 
 /** What operations cost beside an addition on most vector units: each is some ten instructions, a Threefry word some hundred. */
 const usualCosts = { exp: 10, log: 10, tanh: 15, sqrt: 4, div: 4, pow: 20, sin: 15, erf: 15, threefry: 100, reduce: 1, cumulative: 20, sort: 20, scatter: 10 }
 
 const figures = {
   products: z.strictObject(byDtype(rates)).refine(p => Object.keys(p).length > 0, 'give what products of a dtype reach: { f32: [{ side: 1, points: [[1e9, 5e10]] }] }'),
+  convolutions: z.strictObject(byDtype(convolved)).prefault({}),
   bandwidth: z.strictObject({ peak: positive, points }),
   vector: z.strictObject({ rate: positive.default(1e15), costs: z.record(z.string(), positive).default({}) }).prefault({}),
   overhead: z.strictObject({ kernelUs: z.number().min(0).default(2), turnUs: z.number().min(0).default(2), stepUs: z.number().min(0).default(100), argumentUs: z.number().min(0).default(0) }).prefault({}),

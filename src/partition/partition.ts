@@ -180,6 +180,11 @@ export function partition(graph: Graph, mesh: Mesh, given: Layouts & Wiring, dim
     if (trial.cost < best.cost) [best, atRest] = [trial, more]
   }
 }
+/** The same where it has been decided which uses meet what rests where it rests: as tables of a search decide it before. */
+export function partitionAt(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, given: Layouts, dims: readonly Dim[] = []): LocalGraph {
+  const derived = checkGraph(graph, mesh, given, dims)
+  return partitionedWith(atRest, graph, mesh, withNames(given, allNodes(graph.outputs)), derived).local
+}
 const key = (uses: ReadonlySet<string>, more: readonly string[]): string => [...new Set([...uses, ...more])].sort().join(', ')
 
 function attempt(graph: Graph, c: Context, layouts: Layouts): LocalGraph {

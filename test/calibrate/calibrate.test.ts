@@ -1,7 +1,7 @@
 /** Calibration: its small programs compute what they say as often as they are told, and what is measured is a machine that steps can be priced on. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { calibrate } from '../../src/calibrate/calibrate.ts'
-import { chains, collective, products, scattered, streams, sums, type Looped } from '../../src/calibrate/programs.ts'
+import { chains, collective, convolutionGradients, convolutions, products, scattered, streams, sums, type Looped } from '../../src/calibrate/programs.ts'
 import { stepTime } from '../../src/cost/time.ts'
 import { workOf } from '../../src/cost/work.ts'
 import { mesh, openBackend, type Backend } from '../../src/engine/index.ts'
@@ -36,6 +36,9 @@ describe('a small program', () => {
     // By a matrix of ones and back: 2 · 3 times as much, each turn.
     ['products', products(one, { m: 4, k: 2, n: 3, batch: 1, dtype: 'f32' }), 2, 36],
     ['products of a batch', products(one, { m: 4, k: 2, n: 3, batch: 2, dtype: 'f32' }), 1, 6],
+    // Windows that meet one place only: to three features of two channels and back; weights' gradients over two pictures, by three channels.
+    ['convolutions', convolutions(one, { batch: 2, side: 1, channels: 2, features: 3 }), 1, 6],
+    ['gradients of convolutions', convolutionGradients(one, { batch: 2, side: 1, channels: 3, features: 2 }), 1, 6],
     ['arrays that are read and written', streams(one, 3, 8), 5, 3],
     ['operations one after another: times one, plus one', chains(one, 'add', 8, 4), 2, 5],
     ['square roots', chains(one, 'sqrt', 8, 3), 2, 1],

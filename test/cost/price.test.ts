@@ -32,6 +32,16 @@ describe('one thing', () => {
     // Halfway between classes in the logarithm: twice the slower rate.
     expect(contractionMs(machine, { m: 8, n: 4096, k: 4096, batch: 64, dtype: 'f32' })).toBeGreaterThan(2 * 8 * 4096 ** 2 * 64 / 2e11 * 1000 - 1e-9)
   })
+  test('a convolution has the rate of its depth and its channels where the machine has such rates, else a product\'s', () => {
+    const conv = { m: 65_536, n: 32, k: 288, batch: 1, dtype: 'f32', convolved: 32 } as const
+    const measured = machineOf({ ...plain, bandwidth: { peak: 1e15, points: [[1, 1e15]] }, convolutions: { f32: [{ depth: 18, side: 2, points: [[1, 1e10]] }, { depth: 288, side: 2, points: [[1, 2e10]] }, { depth: 288, side: 32, points: [[1, 8e10]] }] } }, 'measured')
+    const at = (product: Partial<typeof conv> | { k: number } | { convolved: number }): number => 2 * 65_536 * 32 * ('k' in product ? product.k ?? 288 : 288) / contractionMs(measured, { ...conv, ...product }) * 1000
+    expect(at({})).toBeCloseTo(8e10, -3)
+    expect(at({ convolved: 8 })).toBeCloseTo(4e10, -3)
+    expect(at({ k: 18, convolved: 2 })).toBeCloseTo(1e10, -3)
+    expect(at({ k: 72, convolved: 2 })).toBeCloseTo(2e10 ** 0.5 * 1e10 ** 0.5, -3)
+    expect(contractionMs(machine, conv)).toBe(contractionMs(machine, { ...conv, convolved: undefined }))
+  })
   test('no rate is above the specification', () => {
     const boasting = machineOf({ ...plain, products: { f32: [{ side: 1, points: [[1, 1e15]] }] }, bandwidth: { peak: 1e10, points: [[1, 1e15]] } }, 'plain')
     expect(contractionMs(boasting, { m: 4096, n: 4096, k: 4096, batch: 1, dtype: 'f32' })).toBeCloseTo(2 * 4096 ** 3 / 1e12 * 1000)

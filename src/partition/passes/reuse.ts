@@ -9,7 +9,8 @@ import type { LocalAttrs, LocalNode } from '../local.ts'
 import { replaceNodes, type Pass } from './rewrite.ts'
 
 type Maker = Make<LocalAttrs>
-type Scan = LocalNode<'scan'>
+export type LocalScan = LocalNode<'scan'>
+type Scan = LocalScan
 const isScan = (n: LocalNode): n is Scan => n.op === 'scan'
 
 /** A collective in the body of `again`, and the same one in the body of the loop that it follows. */
@@ -21,8 +22,10 @@ function followed(loop: Scan): Scan[] {
   return [...new Set(loop.inputs.slice(carries, carries + xs).flatMap(x => (x.op === 'project' ? [operand(x, 0)] : [])).filter(isScan))].filter(f => f.attrs.over.size === over.size)
 }
 
-/** What the inputs of a loop's body are in the body of the loop that it follows. */
-function counterparts(loop: Scan, first: Scan): Map<LocalNode, LocalNode> {
+/**
+ * What the inputs of a loop's body are in the body of the loop that it follows: what both are given, and what the first has stacked; `resultOf` tells which of its results a value is, if it is one.
+ */
+export function counterparts(loop: Scan, first: Scan, resultOf: (given: LocalNode) => number | undefined): Map<LocalNode, LocalNode> {
   const { body, carries, xs } = loop.attrs
   const found = new Map<LocalNode, LocalNode>()
   body.inputs.forEach((p, i) => {
@@ -31,7 +34,8 @@ function counterparts(loop: Scan, first: Scan): Map<LocalNode, LocalNode> {
     const walked = i < carries + xs
     const [from, to] = walked ? [first.attrs.carries, first.attrs.carries + first.attrs.xs] : [first.attrs.carries + first.attrs.xs, first.inputs.length]
     const at = first.inputs.findIndex((x, k) => k >= from && k < to && x === given)
-    const stacked = walked && given.op === 'project' && operand(given, 0) === first && given.attrs.index >= first.attrs.carries ? first.attrs.body.outputs[given.attrs.index] : undefined
+    const result = walked ? resultOf(given) : undefined
+    const stacked = result !== undefined && result >= first.attrs.carries ? first.attrs.body.outputs[result] : undefined
     const same = stacked ?? first.attrs.body.inputs[at]
     if (same !== undefined) found.set(p, same)
   })
@@ -46,7 +50,7 @@ function repeatedIn(loop: Scan, first: Scan, make: Maker): Repeated[] {
   // What differs from turn to turn by more than what the loop is given.
   const carried = new Set<LocalNode>(first.attrs.body.inputs.slice(0, first.attrs.carries))
   for (const n of inFirst) if (n.inputs.some(i => carried.has(i))) carried.add(n)
-  const images = counterparts(loop, first)
+  const images = counterparts(loop, first, x => (x.op === 'project' && operand(x, 0) === first ? x.attrs.index : undefined))
   const repeated: Repeated[] = []
   for (const n of order) {
     if (n.op === 'input' || bodiesOf(n).length > 0) continue

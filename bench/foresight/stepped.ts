@@ -1,0 +1,56 @@
+/** Steps of runs, predicted and measured: what the sections on foresight share. */
+import { hostArray, isFloat, type TypedArray } from '../../src/core/dtype.ts'
+import { stepTime } from '../../src/cost/time.ts'
+import { compile, input, leavesOf, type Backend, type Given, type Tree } from '../../src/engine/index.ts'
+import type { Machine } from '../../src/machine/machine.ts'
+import { planRun } from '../../src/train/planned.ts'
+import { initialise, stateOf, trainStep } from '../../src/train/program.ts'
+import { layoutsOf, meshOfRun, modelOf, type Run } from '../../src/train/run.ts'
+import { trainerConfig } from '../../src/train/session.ts'
+
+export interface Predicted { readonly stepMs: number; readonly productMs: number; readonly memoryMs: number; readonly waitedMs: number; readonly overheadMs: number; readonly peakBytes: number; readonly collectives: number; readonly collectiveBytes: number }
+
+/** `MESHWORK_BENCH_CLOCK=cpu`: processor time instead of the wall's, in calibration and steps alike, where other work shares the machine. */
+export const clockOf = (): (() => number) => ((process.env['MESHWORK_BENCH_CLOCK'] ?? '') === 'cpu' ? () => { const { user, system } = process.cpuUsage(); return (user + system) / 1000 } : () => performance.now())
+
+/** A run's step, planned, compiled and with a batch, ready to be measured. */
+export async function opened(run: Run, backend: Backend, machine: Machine) {
+  const [model, mesh, config] = [modelOf(run), meshOfRun(run), trainerConfig(run)]
+  const { plan, step: { local } } = planRun(run)
+  const { stepMs, productMs, memoryMs, waitedMs, overheadMs } = stepTime(local, machine)
+  const totalOf = (list: readonly { readonly count: number; readonly bytes: number }[]) => ({ collectives: list.reduce((n, c) => n + c.count, 0), collectiveBytes: list.reduce((n, c) => n + c.count * c.bytes, 0) })
+  const predicted: Predicted = { stepMs, productMs, memoryMs, waitedMs, overheadMs, peakBytes: plan.perDevice.peakBytes, ...totalOf(plan.collectives) }
+  const where = { mesh, backend, dims: model.dims, ...layoutsOf(run, model) }
+  const train = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0] })
+  using init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
+  const state = await init(1)
+  // What is in a batch does not change the work.
+  const batch = new Map<string, TypedArray>(leavesOf(model.batch).map(({ path, leaf }) => {
+    const array = hostArray(leaf.dtype, leaf.shape.reduce((n, d) => n * d.size, 1))
+    if (array instanceof BigInt64Array) return [path, array]
+    for (let i = 0; i < array.length; i++) array[i] = isFloat(leaf.dtype) ? (i % 7) / 7 : i % 7
+    return [path, array]
+  }))
+  const { memory } = train
+  const peakBytes = memory === undefined ? NaN : memory.arguments + memory.outputs - memory.aliased + memory.temporaries
+  return { answer: { predicted, peakBytes, ...totalOf(train.collectives) }, train, state: state as unknown, batch: treeOf(model.batch, batch) }
+}
+/** The tree with arrays in the place of its tensors. */
+function treeOf(tree: Tree, arrays: ReadonlyMap<string, unknown>, path = ''): unknown {
+  if (arrays.has(path)) return arrays.get(path)
+  return Object.fromEntries(Object.entries(tree).map(([key, value]) => [key, treeOf(value as Tree, arrays, path === '' ? key : `${path}.${key}`)]))
+}
+
+export type Stepped = Awaited<ReturnType<typeof opened>>
+/** Milliseconds of each of so many steps. */
+export async function stepped(o: Stepped, count: number, clock: () => number): Promise<number[]> {
+  const ms: number[] = []
+  for (let i = 0; i < count; i++) {
+    const start = clock()
+    const { state, metrics } = await o.train(o.state as never, o.batch as Given<Tree> as never)
+    await metrics.loss.item()
+    ms.push(clock() - start)
+    o.state = state
+  }
+  return ms
+}

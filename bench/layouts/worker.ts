@@ -1,0 +1,105 @@
+/** Layouts of the section on choices: drawn, searched, compiled and measured, on virtual devices of one process: a request a line on stdin, an answer a line on stdout. */
+import { factorings } from '../../src/autolayout/factors.ts'
+import { Tensors } from '../../src/autolayout/legal.ts'
+import { layoutsFor, optionKey, optionsFor, type Option } from '../../src/autolayout/options.ts'
+import { referenceOf } from '../../src/autolayout/reference.ts'
+import { calibrate } from '../../src/calibrate/calibrate.ts'
+import { mesh as meshOf } from '../../src/core/mesh.ts'
+import { graphOf, openBackend, type Tree } from '../../src/engine/index.ts'
+import { dtypeOf, shapeOf } from '../../src/graph/node.ts'
+import type { Machine } from '../../src/machine/machine.ts'
+import { machineOf } from '../../src/machine/read.ts'
+import { checkGraph } from '../../src/partition/partition.ts'
+import { alone } from '../../src/runtime/processes.ts'
+import { findLayout, laidAs, type Run } from '../../src/train/index.ts'
+import { stateOf, trainStep, type TrainState } from '../../src/train/program.ts'
+import { fieldsOf, modelOf, withFields } from '../../src/train/run.ts'
+import { trainerConfig } from '../../src/train/session.ts'
+import { draw } from '../../test/support/values.ts'
+import { answerLines } from '../answers.ts'
+import { isQuick } from '../foresight/runs.ts'
+import { clockOf, opened, stepped, type Stepped } from '../foresight/stepped.ts'
+import { models } from './models.ts'
+
+export type Request = { readonly do: 'calibrate' } | { readonly do: 'layouts'; readonly model: string; readonly devices: number; readonly count: number } | { readonly do: 'steps'; readonly at: number; readonly count: number } | { readonly do: 'close' }
+export interface Tried { readonly text: string; readonly predictedMs: number; readonly peakBytes: number }
+export interface Answers {
+  readonly calibrate: { readonly seconds: number }
+  /** The first is the chosen one. `of`: how many there are of which these were drawn. */
+  readonly layouts: { readonly tried: readonly Tried[]; readonly of: number; readonly searchSeconds: number; readonly memory: number }
+  readonly steps: { readonly ms: readonly number[] }
+  readonly close: Record<string, never>
+}
+
+const backend = await openBackend({ devices: 8, cache: false })
+const clock = clockOf()
+let machine: Machine | undefined
+let open: Stepped[] = []
+
+/** Every layout that the search has to choose from: each axis of each mesh of up to two takes any largest set of dims, resting in parts or not, or nothing. */
+function layoutsOf(run: Run, devices: number): Run[] {
+  const [model, config] = [modelOf(run), trainerConfig(run)]
+  const args: [TrainState<Tree>, Tree] = [stateOf(model, config), model.batch]
+  const graph = graphOf(trainStep(model, config), args)
+  const dims = Object.values(model.dims)
+  const uses = model.layouts
+  const { walked, multiplied } = referenceOf(graph, () => new Map(), uses)
+  const tensors = new Tensors(graph, checkGraph(graph, meshOf({}), { layout: {}, ...(uses === undefined ? {} : { uses }) }, dims))
+  const weights = graph.inputs.filter(n => n.attrs.role === 'params').map(n => ({ shape: shapeOf(n), dtype: dtypeOf(n) }))
+  const idle: Option = { compute: [], params: [], state: [], named: {} }
+  const found: Run[] = []
+  for (const factors of factorings(devices, 2)) {
+    let all: { readonly axis: string; readonly size: number; readonly option: Option }[][] = [[]]
+    factors.forEach((size, i) => {
+      const options = [idle, ...optionsFor(size, { tensors, dims, names: Object.keys(uses ?? {}), weights, walked, multiplied })]
+      all = all.flatMap(choices => options.filter(o => !choices.some(c => optionKey(c.option) === optionKey(o))).map(option => [...choices, { axis: 'xy'.charAt(i), size, option }]))
+    })
+    for (const choices of all) {
+      const { layout, params = {}, state = {}, layouts = {} } = layoutsFor(choices, uses)
+      const mesh = Object.fromEntries(choices.map(c => [c.axis, c.size]))
+      if (tensors.wrong({ layout, params, state, layouts, ...(uses === undefined ? {} : { uses }) }, meshOf(mesh)) === undefined) found.push(withFields(run, { ...fieldsOf(run), mesh, layout, params, state, layouts, remat: 'nothing' }, 'a layout'))
+    }
+  }
+  return found
+}
+const textOf = ({ mesh, layout, params, state, layouts, remat }: Run): string => JSON.stringify({ mesh, layout, params, state, layouts, remat }).replaceAll('"', '')
+
+type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { readonly do: K }>) => Promise<Answers[K]> }
+const handlers: Handlers = {
+  calibrate: async () => {
+    const start = performance.now()
+    machine = machineOf(await calibrate({ backend, name: 'here', clock, quick: isQuick }), 'what was measured')
+    return { seconds: (performance.now() - start) / 1000 }
+  },
+  layouts: async ({ model, devices, count }) => {
+    const run = models[model]
+    if (run === undefined || machine === undefined) throw new Error(`${model} cannot be tried`)
+    const start = performance.now()
+    const found = findLayout(run, { devices, machine })
+    const searchSeconds = (performance.now() - start) / 1000
+    const all = layoutsOf(run, devices)
+    const drawn = all.map((r, i) => [draw(devices, i), r] as const).sort(([a], [b]) => a - b).slice(0, count).map(([, r]) => r)
+    const runs = new Map([laidAs(run, found), ...drawn].map(r => [textOf(r), r]))
+    const tried: Tried[] = []
+    for (const [text, r] of runs) {
+      const o = await opened(r, backend, machine)
+      await stepped(o, 1, clock)
+      open.push(o)
+      tried.push({ text, predictedMs: o.answer.predicted.stepMs, peakBytes: o.answer.peakBytes })
+    }
+    return { tried, of: all.length, searchSeconds, memory: machine.memory.bytes }
+  },
+  steps: async ({ at, count }) => {
+    const o = open[at]
+    if (o === undefined) throw new Error(`layout ${at} is not open`)
+    return { ms: await stepped(o, count, clock) }
+  },
+  close: async () => {
+    for (const { train } of open) train.dispose()
+    open = []
+    return {}
+  },
+}
+
+await answerLines<Request>(alone, request => (handlers[request.do] as (r: Request) => Promise<unknown>)(request))
+await backend.close()
