@@ -34,7 +34,7 @@ export function axesOf(body: Outputs): { readonly axes: ReadonlySet<string>; rea
   const axes = new Set<string>()
   let counted = true
   const walk = (b: Outputs): void => {
-    for (const n of reachable(b.outputs)) {
+    for (const n of orderOf(b.outputs)) {
       if (collectiveKind(n) !== undefined && 'axes' in n.attrs) for (const a of n.attrs.axes) axes.add(a)
       if ((n.op === 'while' || n.op === 'cond') && bodiesOf(n).some(communicates)) counted = false
       bodiesOf(n).forEach(walk)
@@ -45,7 +45,7 @@ export function axesOf(body: Outputs): { readonly axes: ReadonlySet<string>; rea
 }
 
 /** How many collectives running it takes, loops counted with their length: as many as a program has calls. */
-export const countedIn = (body: Outputs): number => reachable(body.outputs).reduce((sum, n) => sum + (collectiveKind(n) === undefined ? 0 : 1) + (n.op === 'scan' ? n.attrs.over.size : 1) * bodiesOf(n).reduce((all, b) => all + countedIn(b), 0), 0)
+export const countedIn = (body: Outputs): number => orderOf(body.outputs).reduce((sum, n) => sum + (collectiveKind(n) === undefined ? 0 : 1) + (n.op === 'scan' ? n.attrs.over.size : 1) * bodiesOf(n).reduce((all, b) => all + countedIn(b), 0), 0)
 
 type Outputs = Pick<LocalBody, 'outputs'>
 
