@@ -15,6 +15,10 @@ type Say = (line: string) => void
 const quick = process.env['MESHWORK_BENCH_QUICK'] === '1'
 /** Steps of a block, and those before it that are not measured. */
 const [steps, warm] = quick ? [8, 2] : [60, 6]
+/** Plans that are asked for, of which the first so many are not counted: the thread is new, and what it runs not yet compiled. */
+const [asks, first] = quick ? [6, 2] : [16, 6]
+const parts = process.env['MESHWORK_BENCH_PARTS']?.split(',')
+const wanted = (part: 'run' | 'plans' | 'tab'): boolean => parts === undefined || parts.includes(part)
 /** Rows that come to a tab. */
 const rows = quick ? 4000 : 100_000
 
@@ -114,11 +118,12 @@ async function long(browser: Browser, say: Say): Promise<readonly Row[]> {
         await new Promise(resolve => setTimeout(resolve, 250))
       }
       found.push(await heap())
-      say(`${rows / 10 * (part + 1)} steps came to a tab`)
+      say(`${rows / 10 * (part + 1)} steps came to a tab: ${(found.at(-1) ?? NaN).toFixed(2)} MiB`)
     }
+    // It goes up and down: what came is kept one by one until it is many, and then asked for anew as spans.
     const [first = NaN, last = NaN] = [found[0], found.at(-1)]
     return [
-      row('first paint', median(paints), 'ms', 300), row(`heap of a tab after ${rows / 10} steps that came`, first, 'MiB'), row(`after ${rows}`, last, 'MiB'), row('the latter by the former', last / first, '', 1.1),
+      row('first paint', median(paints), 'ms', 300), row(`heap of a tab after ${rows / 10} steps that came`, first, 'MiB'), row(`after ${rows}`, last, 'MiB'), row('most of the second half by most of the first', Math.max(...found.slice(5)) / Math.max(...found.slice(0, 5)), '', 1.1),
     ]
   } finally {
     await rm(folder, { recursive: true, force: true })
@@ -132,15 +137,18 @@ async function plans(): Promise<readonly Row[]> {
     const found: Row[] = []
     for (const [recipe, goal] of [['gpt-tiny', 200], ['gpt-1t', 2000]] as const) {
       for (const [machine, words] of [[null, ''], ['8xh100', ', with its time on a machine']] as const) {
-        const times: number[] = []
+        const [times, cpu]: [number[], number[]] = [[], []]
         // The first is traced; those after it are asked with a rule and without it, as a what-if asks.
-        for (let i = 0; i < 5; i++) {
-          const began = performance.now()
+        for (let i = 0; i < asks; i++) {
+          const [began, used] = [performance.now(), process.cpuUsage()]
           const answer = await thread.plan({ from: { recipe }, flags: i % 2 === 0 ? {} : { params: 'embed=batch' }, machine }, new AbortController().signal)
           if (!('plan' in answer)) throw new Error(`a plan of ${recipe}: ${JSON.stringify(answer)}`)
+          const { user, system } = process.cpuUsage(used)
           times.push(performance.now() - began)
+          cpu.push((user + system) / 1000)
         }
-        found.push(row(`a plan of ${recipe}${words}`, median(times.slice(1)), 'ms', goal))
+        const counted = (list: readonly number[], odd: number): number => median(list.slice(first).filter((_, i) => (first + i) % 2 === odd))
+        for (const [odd, how] of [[0, ''], [1, ', with FSDP']] as const) found.push(row(`a plan of ${recipe}${how}${words}`, counted(times, odd), 'ms', goal), row('CPU time of it, that of collecting garbage included', counted(cpu, odd), 'ms'))
       }
     }
     return found
@@ -151,14 +159,14 @@ async function plans(): Promise<readonly Row[]> {
 
 export async function pageSection(rounds: number, say: Say): Promise<Section> {
   await using browser = await openBrowser()
-  const { cpu, wall } = await beside(rounds, browser, say)
+  const { cpu, wall } = wanted('run') ? await beside(rounds, browser, say) : { cpu: new Map<string, number[]>(), wall: new Map<string, number[]>() }
   const sides = [...cpu.keys()].slice(1)
   return {
     name: 'the page', notes: [`gpt-tiny on two devices of the CPU, ${steps} steps a block, ${rounds} blocks a side by turns; CPU time is the run's process with the thread of the page; a browser takes its own from the same cores`, ...browser === undefined ? [noBrowser] : []],
     rows: [
-      row('CPU time of a step, nobody looks', median(cpu.get('nobody') ?? []), 'ms'),
+      ...cpu.size === 0 ? [] : [row('CPU time of a step, nobody looks', median(cpu.get('nobody') ?? []), 'ms')],
       ...sides.flatMap(s => [row(`CPU time, ${s}, by nobody's`, ratio(cpu, s, 'nobody'), '', 1.01), row(`time, ${s}, by nobody's`, ratio(wall, s, 'nobody'), '', ...s === 'two who read' ? [1.01] as const : [])]),
-      ...await plans(), ...browser === undefined ? [] : await long(browser, say),
+      ...wanted('plans') ? await plans() : [], ...browser === undefined || !wanted('tab') ? [] : await long(browser, say),
     ],
   }
 }

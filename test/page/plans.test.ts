@@ -12,8 +12,9 @@ import { textData } from '../../src/data/index.ts'
 import { gptModel } from '../../src/models/index.ts'
 import { adamwCosine, defineRun, planRun, type Run, type RunPlan } from '../../src/train/index.ts'
 import { text } from '../cli/support.ts'
+import { trained } from '../train/tiny.ts'
 import { openBrowser, type Browser } from './support.ts'
-import { checked, openLive, openWatch, temporary, type Folder, type Live, type Watch } from './watching.ts'
+import { checked, faultsOf, openLive, openWatch, temporary, type Folder, type Live, type Watch } from './watching.ts'
 
 let browser: Browser | undefined
 let [folder, watch, live] = [undefined as Folder | undefined, undefined as Watch | undefined, undefined as Live | undefined]
@@ -31,6 +32,9 @@ beforeAll(async () => {
   process.env['MESHWORK_CACHE_DIR'] = join(folder.path, 'cache')
   live = await openLive(run, join(folder.path, 'runs', 'live'))
   await live.let(1)
+  const short = { ...run, steps: 4 }
+  await trained({ ...short, name: 'over' }, { out: join(folder.path, 'runs', 'over') })
+  await trained({ ...short, name: 'diverged', optimizer: adamwCosine({ rate: 1e38 }) }, { out: join(folder.path, 'runs', 'diverged') }).catch(() => undefined)
   watch = await openWatch(join(folder.path, 'runs'))
 })
 afterAll(async () => {
@@ -53,6 +57,20 @@ async function rowsOf(page: Page, name: string): Promise<string[][]> {
 }
 const planned = (of: Run, flags: RunFlags = {}): RunPlan => planRun(applyFlags(of, flags)).plan
 const sent = (plan: RunPlan): number => plan.collectives.reduce((n, c) => n + c.bytes * c.count, 0)
+
+/** What a view shows once what it waits for is there. */
+const there: Readonly<Record<string, string>> = { runs: '[data-run]', training: '[data-figure=loss] canvas', mesh: '[data-figure=mesh] svg [data-device="3"]', program: '[data-figure=program] svg', 'what-if': '.answer-of[data-answered]' }
+for (const state of ['finished', 'diverged'] as const) {
+  test(`every view of a run that is ${state} is there, without a fault`, async page => {
+    const id = state === 'finished' ? 'over' : 'diverged'
+    await page.locator(`[data-run="${id}"] [data-column=state]`, { hasText: state }).waitFor()
+    for (const [view, shown] of Object.entries(there)) {
+      await go(page, `#/${view}?run=${id}`)
+      await page.locator(`main[data-view="${view}"] ${shown}`).first().waitFor()
+      expect([view, await faultsOf(page)]).toEqual([view, []])
+    }
+  })
+}
 
 describe('the mesh', () => {
   test('of a run that trains: what each device holds, and which part of a tensor lies where', async page => {

@@ -63,7 +63,11 @@ test('four ranks: the mesh says which rank a device is, and on which host; the p
     await page.getByLabel('Device', { exact: true }).fill('3')
     expect(await page.getByLabel('Device 3', { exact: true }).innerText()).toMatch(new RegExp(`Rank 3[^]*${hostname()}`))
     expect(await faultsOf(page)).toEqual([])
-    await page.evaluate('location.hash = "#/training?run=run"')
+    for (const [view, shown] of [['program', '[data-figure=program] svg'], ['what-if', '.answer-of[data-answered]'], ['runs', '[data-run]'], ['training', '[data-figure=loss] canvas']] as const) {
+      await page.evaluate(`location.hash = "#/${view}?run=run"`)
+      await page.locator(`main[data-view="${view}"] ${shown}`).first().waitFor()
+      expect([view, await faultsOf(page)]).toEqual([view, []])
+    }
     await page.getByRole('button', { name: 'Stop after this step' }).click()
     const { code, err } = await ended
     expect(code, err).toBe(0)

@@ -2,10 +2,12 @@
 import { signal, type Signal } from '@preact/signals'
 import type { ComponentType, VNode } from 'preact'
 import { useEffect } from 'preact/hooks'
+import { Mark } from '../mark.tsx'
+import { SecretForm } from '../secret.tsx'
 import { count, plural } from '../shown.ts'
-import { chosen, connection, runs, type Connection } from './live.ts'
+import { giveToken, hasToken } from './api.ts'
+import { chosen, connection, listen, runs, type Connection } from './live.ts'
 import { hashOf, place, setParams } from './route.ts'
-import { TokenForm } from './token.tsx'
 import type { ViewProps } from './view.ts'
 import { views } from './views.ts'
 
@@ -43,21 +45,27 @@ function Current({ id }: { readonly id: string }): VNode {
   return <main class="view" data-view={id} data-stale={connection.value === 'lost'}><View runs={chosen.value} params={place.value.params} set={setParams} /></main>
 }
 
+function given(token: string): void {
+  giveToken(token)
+  connection.value = 'connecting'
+  void listen()
+}
+
 export function App(): VNode {
-  const id = views.find(v => v.id === place.value.view)?.id ?? (runs.value?.length === 1 ? 'training' : 'runs')
+  const said = views.find(v => v.id === place.value.view)?.id
+  // What the address names need not wait for the table of runs.
+  useEffect(() => { if (said !== undefined) void load(said) }, [said])
+  const id = said ?? (runs.value?.length === 1 ? 'training' : 'runs')
   const title = views.find(v => v.id === id)?.title ?? ''
   useEffect(() => { document.title = `${title} · Meshwork` }, [title])
   return (
     <>
       <header class="top">
-        <span class="mark">
-          <svg viewBox="0 0 16 16" aria-hidden="true"><path d="M1 1h14v14H1zM8 1v14M1 8h14" /><path class="full" d="M8 1h7v7H8z" /></svg>
-          <span>Meshwork</span>
-        </span>
+        <Mark />
         <nav aria-label="Views">{views.map(v => <a key={v.id} href={hashOf(v.id, place.value.params)} aria-current={v.id === id ? 'page' : undefined}>{v.title}</a>)}</nav>
         <Pulse />
       </header>
-      {connection.value === 'token' ? <TokenForm /> : runs.value === undefined ? <main class="view" /> : <Current id={id} />}
+      {connection.value === 'token' ? <SecretForm word="token" of="page" refused={hasToken()} give={given}>The one that it was started with: <code>--token</code>, or <code>MESHWORK_PAGE_TOKEN</code>.</SecretForm> : runs.value === undefined ? <main class="view" /> : <Current id={id} />}
     </>
   )
 }

@@ -2,10 +2,11 @@
 import { signal, type Signal } from '@preact/signals'
 import type { VNode } from 'preact'
 import { useEffect } from 'preact/hooks'
+import { Mark } from '../mark.tsx'
 import { isWriting, stop } from '../playground.ts'
-import { connection, models, type Connection } from '../server.ts'
+import { SecretForm } from '../secret.tsx'
+import { connection, giveKey, key, models, type Connection } from '../server.ts'
 import { count, rate } from '../shown.ts'
-import { KeyForm } from './key.tsx'
 import { Playground } from './playground.tsx'
 import { hideToken, Probabilities } from './probabilities.tsx'
 import { ServerView } from './server.tsx'
@@ -42,14 +43,11 @@ export function App(): VNode {
   return (
     <>
       <header class="top">
-        <span class="mark">
-          <svg viewBox="0 0 16 16" aria-hidden="true"><path d="M1 1h14v14H1zM8 1v14M1 8h14" /><path class="full" d="M8 1h7v7H8z" /></svg>
-          <span>Meshwork</span>
-        </span>
+        <Mark />
         <nav aria-label="Views">{views.map(([to, name]) => <a key={to} href={to} aria-current={isServer === (to === '#server') ? 'page' : undefined}>{name}</a>)}</nav>
         <Pulse />
       </header>
-      {connection.value === 'key' ? <KeyForm /> : isServer ? <ServerView /> : <Playground />}
+      {connection.value === 'key' ? <SecretForm word="key" of="server" refused={key.value !== ''} give={giveKey}>One of those that it was started with, in <code>MESHWORK_API_KEYS</code>.</SecretForm> : isServer ? <ServerView /> : <Playground />}
       <Probabilities />
     </>
   )
