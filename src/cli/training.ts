@@ -84,7 +84,7 @@ async function runTraining({ run, recipe, resume, devices, out, plugin, json, se
   try {
     const sampling = run.sample.every > 0 ? (await import('./sampling.ts')).samplerOf : undefined
     const result = await train(run, {
-      backend, out, recipe, resume, signal: stops.signal, beside: beside?.open, sampler: sampling === undefined ? undefined : session => sampling(session, stops.signal),
+      backend, out, recipe, resume, signal: stops.signal, beside: beside?.open, sampler: sampling === undefined ? undefined : session => sampling(session, stops.signal, text => { output.note(`warning: ${text}`) }),
       onEvent: event => {
         if (event.type === 'started') stops.finish(() => output.status('stopping: what is under way is finished first (Ctrl-C again to quit at once)', true))
         show(event)

@@ -1,5 +1,5 @@
 /** The page of runs in a browser: a run that trains, one that is over, one that diverged, many at once, and those who would do harm. */
-import { mkdir, readFile } from 'node:fs/promises'
+import { appendFile, mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test as declared } from 'vitest'
@@ -236,6 +236,9 @@ declared('a run that trains is followed in two tabs, saves, and stops, as its bu
     await new Promise(resolve => setTimeout(resolve, 50))
   }
   for (const { page } of tabs) await page.getByRole('region', { name: 'The newest first' }).getByText('checkpoint: ').first().waitFor()
+  // Texts come as they are made, and are text.
+  await appendFile(join(live.folder, 'journal.jsonl'), `${JSON.stringify({ at: Date.now(), type: 'sample', step: 25, prompt: '<b>As', text: ' it is made' })}\n`)
+  for (const { page } of tabs) await page.locator('.sample', { hasText: '<b>As it is made' }).waitFor()
   await one.page.getByRole('button', { name: 'Stop after this step' }).click()
   await live.let(1_000_000)
   const result = await live.done
