@@ -3,8 +3,8 @@ import { setTimeout as after } from 'node:timers/promises'
 import type { Runs } from './runs.ts'
 import type { Told } from './shape.ts'
 
-/** Milliseconds between looks at what is watched, and looks at the table in these. */
-const [every, tableEvery] = [250, 4]
+/** Milliseconds between looks at what is watched, as often as a page draws, and looks at the table in these. */
+const [every, tableEvery] = [500, 2]
 /** Milliseconds in which all that is there is told. */
 export const lastLooks: number = 2.5 * every
 /** Runs that one tab watches. */
