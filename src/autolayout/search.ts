@@ -137,7 +137,7 @@ class Searcher<V> {
   /** Why a layout cannot be. */
   wrong(layouts: Layouts, mesh: Mesh): string | undefined { return this.tensors.wrong(layouts, mesh) ?? this.variant.refuses(layouts, mesh) }
 
-  /** What an axis of this size may do, with pins or without: what is quick or holds little, alone. */
+  /** What an axis of this size may do, with pins or without, and what it costs alone: the quickest first. */
   singles(size: number, axis: string | undefined): Single[] {
     const { pins = {}, dims, uses } = this.given
     const { graph, walked, multiplied } = this.reference
@@ -145,7 +145,7 @@ class Searcher<V> {
     const all = optionsFor(size, { tensors: this.tensors, dims, names: Object.keys(uses ?? {}), weights, walked, multiplied })
     const must = axis === undefined ? idle : pinnedOption(pins, axis)
     const pinned = axis === undefined ? [] : [must, ...all.map((o): Option => ({ ...o, compute: [...new Set([...must.compute, ...o.compute])], params: pins.params === undefined ? o.params : must.params, state: pins.state === undefined ? o.state : must.state }))]
-    const kept = new Map([idle, ...all, ...pinned].filter(o => keepsPins(pins, axis, o)).map(o => [optionKey(o), o]))
+    const kept = new Map([...all, ...pinned, idle].filter(o => keepsPins(pins, axis, o)).map(o => [optionKey(o), o]))
     const rest = this.given.devices / size
     const priced = (option: Option): Single[] => {
       const own = { axis: 'x', size, option }
@@ -158,8 +158,16 @@ class Searcher<V> {
     // Places that the model names are tried of what is quick without: of what is slow they would not make the quickest.
     const leading = new Set(plain.slice(0, mostOptions).map(s => optionKey(s.option)))
     const found = [...plain, ...[...kept.values()].filter(o => places(o) && leading.has(optionKey({ ...o, named: {} }))).flatMap(priced)].sort(byMs)
+    return found
+  }
+
+  /** Those of them that go on into combinations. To do nothing takes no other's place. */
+  leading(size: number, axis: string | undefined): Single[] {
+    const all = this.singles(size, axis)
+    const nothing = all.slice(0, mostOptions).filter(s => s.option === idle)
+    const found = all.filter(s => s.option !== idle)
     const front = found.filter(s => !found.some(o => o !== s && o.cost.ms <= s.cost.ms && o.resting < s.resting))
-    return [...new Set([...front, ...found])].slice(0, Math.max(mostOptions, front.length))
+    return [...[...new Set([...front, ...found])].slice(0, Math.max(mostOptions, front.length)), ...nothing]
   }
 }
 
@@ -236,7 +244,7 @@ function combinationsIn<V>(searcher: Searcher<V>, given: SearchGiven<V>): Combin
   const known = new Map<string, Single[]>()
   const singles = (size: number, pinned: string | undefined): Single[] => {
     const key = `${size} ${pinned ?? ''}`
-    const list = known.get(key) ?? searcher.singles(size, pinned)
+    const list = known.get(key) ?? searcher.leading(size, pinned)
     known.set(key, list)
     return list
   }

@@ -286,7 +286,7 @@ class Walk {
         return n.op !== 'relayout' && values.some(v => v.strayed) ? results.map(v => wherever(c, v)) : results
       }
       if (bodiesOf(n).length > 0) {
-        placed.set(n, this.loop(n, rule, body).map(p => settled(p, n)))
+        placed.set(n, this.loop(n, operands, rule, body).map(p => settled(p, n)))
         continue
       }
       let key = this.rulesKey('compute', dims[i] ?? [])
@@ -306,10 +306,10 @@ class Walk {
   }
 
   /** Results of an op with bodies: what these do is noted by themselves, but for what the loop asks of its operands and of their results. */
-  private loop(n: Node, rule: () => readonly Value[], around: BodyWork): readonly Placed[] {
+  private loop(n: Node, given: readonly Placed[], rule: () => readonly Value[], around: BodyWork): readonly Placed[] {
     const partitioned = rule()
-    const [local] = partitioned.flatMap(v => v.node.inputs)
-    if (local === undefined) throw new Error('a loop has results')
+    const local = partitioned.flatMap(v => (v.node.op === 'project' ? v.node.inputs : [])).find(x => x.op === n.op)
+    if (local === undefined) return this.fallen(n, given, partitioned, around)
     const operands = this.more(around, n, local.inputs)
     const locals = bodiesOf<LocalAttrs>(local)
     bodiesOf<Attrs>(n).forEach((body, i) => {
@@ -322,7 +322,31 @@ class Walk {
     const stands = partitioned.map((v, index) => this.owner.stands.of(v, n, `${index}`))
     const looped: Looped = { node: n, local, operands, results: stands.map(v => v.node) }
     around.loops.push(looped)
-    return stands.map((value, result) => this.at({ value, point: { needs: [], loop: looped, result } }))
+    const placed = stands.map((value, result) => this.at({ value, point: { needs: [], loop: looped, result } }))
+    this.given(around, local.inputs, placed)
+    return placed
+  }
+
+  /** What a loop is given it uses whole. */
+  private given(around: BodyWork, operands: readonly LocalNode[], placed: readonly Placed[]): void {
+    for (const x of operands) addUse(around, x, { use: 'other', results: [], points: placed.map(p => p.point) })
+  }
+
+  /** Results of a choice that falls away, as all devices take its first branch (see `atWork` in graph/ops.ts): that branch is a body that is run in any case. */
+  private fallen(n: Node, given: readonly Placed[], partitioned: readonly Value[], around: BodyWork): readonly Placed[] {
+    const [first] = partitioned
+    const inner = bodiesOf<Attrs>(n).slice(0, 1).map(b => this.bodies.get(b.outputs))[0]
+    if (first === undefined || inner === undefined) throw new Error('a choice has results')
+    inner.results = partitioned.map(v => v.node)
+    inner.outputs = inner.results.map(r => this.points.get(r) ?? nowhere)
+    const looped: Looped = { node: n, local: first.node, operands: given.map(p => p.point), results: inner.results }
+    around.loops.push(looped)
+    const placed = partitioned.map((v, result): Placed => ({ value: this.owner.stands.of(v, n, `${result}`), point: { needs: [], loop: looped, result } }))
+    for (const p of placed) this.points.set(p.value.node, p.point)
+    // What it was given has the same nodes in it as around it.
+    for (const p of given) this.points.set(p.value.node, p.point)
+    this.given(around, given.map(p => p.value.node), placed)
+    return placed
   }
 }
 
