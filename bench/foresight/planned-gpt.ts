@@ -44,7 +44,7 @@ export function runOf(row: GptRow, microbatches: number): Run {
   const piped = stages > 1
   const model = gptModel({ vocab, seq, layers, embed, heads, headDim: embed / heads, hidden: 4 * embed, dropout: 0, blockwise: 0, biases: 'all', ...(piped ? { pipeline: { stages: perStage ?? stages, microbatches, ...(rounds > 1 ? { schedule: 'circular', rounds } : { schedule: '1f1b', remat }) } } : {}) })
   return defineRun({
-    name: 'measured', data, model, batch: microbatch * ways * microbatches, steps: 1, optimizer: adamwCosine({ rate: 1e-4 }), ...(piped ? { remat } : { microbatches, remat: recompute === 'full' ? 'everything' : remat }),
+    name: 'measured', data, model, batch: microbatch * ways * microbatches, steps: 1, optimizer: adamwCosine({ rate: 1e-4 }), ...(piped ? {} : { microbatches, remat: recompute === 'full' ? 'everything' : 'all-but-contractions' }),
     mesh: { stage: stages, data: ways, model: tensor },
     layout: { batch: 'data', heads: 'model', hidden: 'model', vocab: 'model', ...(piped ? { stage: 'stage', layers: 'stage' } : {}) }, ...(sequence ? { layouts: { residual: { seq: 'model' } } } : {}),
   } as never)
@@ -67,7 +67,7 @@ function plan(row: GptRow, microbatches: number, fusion: Machine['fusion']): Pla
   const { model, traced: step } = last
   const mesh = meshOfRun(run)
   const { local } = planTraced(step, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
-  return { mesh, values: local.inputs.length + local.outputs.length, tasks: together(workOf(local, fusion).map(({ node: _node, at: _at, ...task }) => task)) }
+  return { mesh, values: local.inputs.length + local.outputs.length, tasks: together(workOf(local, fusion, 'waited').map(({ node: _node, at: _at, ...task }) => task)) }
 }
 
 /** Those that are alike as one. */

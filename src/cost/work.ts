@@ -109,8 +109,8 @@ const weight = (n: LocalNode): number => {
 }
 
 /** All that a program does in one run, by what is fused. What depends on what it is given is assumed as `turnsOf` does. */
-export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements'): Work[] {
-  const runs = runsOf(program, weight)
+export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements', counted: 'shared' | 'waited' = 'shared'): Work[] {
+  const runs = runsOf(program, weight, counted)
   const work: Work[] = []
   const entered = new Set<LocalBody>()
   const body = (b: LocalBody, results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), carried = 0, loop?: LocalNode): void => {
