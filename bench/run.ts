@@ -11,6 +11,7 @@ import { contextSection } from './context.ts'
 import { dataSection } from './data.ts'
 import { depthSection } from './depth.ts'
 import { foresightSection } from './foresight/section.ts'
+import { vtrainSection } from './foresight/vtrain/section.ts'
 import { gptSection } from './gpt.ts'
 import { layoutsSection } from './layouts/section.ts'
 import type { Row, Section } from './measure.ts'
@@ -50,6 +51,7 @@ const sections: { readonly [name: string]: Entry } = {
   serve: { measure: serveSection, rounds: 5 },
   foresight: { measure: foresightSection, rounds: 5 },
   layouts: { measure: layoutsSection, rounds: 5 },
+  'foresight-vtrain': { measure: vtrainSection, rounds: 1 },
 }
 
 async function machine(): Promise<Readonly<Record<string, string | number>>> {

@@ -119,7 +119,7 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     const added = await turnUs(m, scattered(mesh, 1024, 256, 64))
     found['scatter'] = Math.max(0.5, (added - loopUs - memoryUs(4 * 1024 * 64) - memoryUs(8 * 256 * 64)) / (256 * 64) / simple)
   }
-  return { products: rates, convolutions: { f32: together(convolved) }, bandwidth: { peak: Math.max(...bandwidth.map(([, rate]) => rate)), points: sorted(bandwidth) }, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, turnUs: loopUs, stepUs, argumentUs } }
+  return { products: rates, convolutions: { f32: together(convolved) }, bandwidth: { peak: Math.max(...bandwidth.map(([, rate]) => rate)), points: sorted(bandwidth) }, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, launchUs: 0, turnUs: loopUs, stepUs, argumentUs } }
 }
 
 /** Collectives among devices along an axis of a mesh that is as large as the machine, or as a part of it. */

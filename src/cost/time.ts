@@ -5,7 +5,7 @@ import type { LocalBody } from '../partition/local.ts'
 import type { Machine } from '../machine/machine.ts'
 import { collectiveMs, groupOf, type Group } from './collective.ts'
 import { contractionMs, figuresAt, memoryMs, operationCost } from './price.ts'
-import { workOf, type Work } from './work.ts'
+import { workOf, type Task, type Work } from './work.ts'
 
 /** A share of a step: kernels of one kind that are alike and from one line, all together. */
 export interface Part {
@@ -49,14 +49,49 @@ export function costliest({ parts }: StepTime, count: number): readonly Part[] {
 }
 
 /** One kernel, once. */
-export function workMs(machine: Machine, work: Work, onHost: number, group: (axes: readonly string[]) => Group): number {
-  const prices: { readonly [K in Work['kind']]: (w: Extract<Work, { readonly kind: K }>) => number } = {
+export function workMs(machine: Machine, work: Task, onHost: number, group: (axes: readonly string[]) => Group): number {
+  const prices: { readonly [K in Task['kind']]: (w: Extract<Task, { readonly kind: K }>) => number } = {
     product: w => contractionMs(machine, w.product, onHost),
     memory: w => memoryMs(machine, w.bytes, w.operations.reduce((sum, [op, dtype, count]) => sum + count * operationCost(machine, op, dtype), 0), onHost),
     collective: w => collectiveMs(machine, group(w.axes), w.collective, w.bytes),
     turn: () => figuresAt(machine, onHost).overhead.turnUs / 1000,
   }
-  return (prices[work.kind] as (w: Work) => number)(work)
+  return (prices[work.kind] as (w: Task) => number)(work)
+}
+
+/** What there is to price of a step: kernels as often as they run, and how many arguments and results it has. */
+export interface Tasks<T extends Task = Task> { readonly tasks: readonly (T & { readonly times: number })[]; readonly values: number }
+
+/**
+ * The time of a step that does this on a mesh of such devices; `each` is told of every task, its time and what of that can go on beside. A collective that nothing waits for goes on beside computation, as far
+ * as the machine's `overlap` says and there is as much of it, which slows computation meanwhile. Where the host launches kernels one by one, a step takes as long as that at the least.
+ * @throws UsageError where the machine does not say what a collective needs
+ */
+export function tasksTime<T extends Task>({ tasks, values }: Tasks<T>, machine: Machine, mesh: Mesh, each?: (task: T & { readonly times: number }, ms: number, besideMs: number) => void): Omit<StepTime, 'parts'> & { /** What of its collectives' time can go on beside, before it is held to what is computed. */ readonly hideableMs: number } {
+  const onHost = Math.min(mesh.size, machine.devicesPerHost)
+  const groups = new Map<string, Group>()
+  const group = (axes: readonly string[]): Group => {
+    const key = axes.join()
+    const found = groups.get(key) ?? groupOf(machine, mesh, axes)
+    groups.set(key, found)
+    return found
+  }
+  const sums = { product: 0, memory: 0, collective: 0, turn: 0 }
+  let [hideableMs, launches] = [0, 0]
+  for (const task of tasks) {
+    const ms = task.times * workMs(machine, task, onHost, group)
+    const besideMs = task.kind === 'collective' && !task.waited ? ms * machine.overlap.share : 0
+    sums[task.kind] += ms
+    hideableMs += besideMs
+    if (task.kind !== 'turn') launches += task.times
+    each?.(task, ms, besideMs)
+  }
+  const computed = sums.product + sums.memory
+  const beside = Math.min(hideableMs, computed)
+  const { stepUs, argumentUs, launchUs } = figuresAt(machine, onHost).overhead
+  const busy = computed + sums.collective - beside * (2 - machine.overlap.slowdown)
+  const overheadMs = sums.turn + (stepUs + argumentUs * onHost * values) / 1000 + Math.max(0, launchUs * launches / 1000 - busy)
+  return { stepMs: busy + overheadMs, productMs: sums.product, memoryMs: sums.memory, collectiveMs: sums.collective, waitedMs: sums.collective - beside, overheadMs, hideableMs }
 }
 
 const size = (n: number): string => (n >= 1e9 ? `${(n / 1e9).toPrecision(3)} GB` : n >= 1e6 ? `${(n / 1e6).toPrecision(3)} MB` : n >= 1e3 ? `${(n / 1e3).toPrecision(3)} KB` : `${n} B`)
@@ -68,39 +103,15 @@ const said: { readonly [K in Work['kind']]: (w: Extract<Work, { readonly kind: K
 }
 const describe = (work: Work): string => (said[work.kind] as (w: Work) => string)(work)
 
-/**
- * The time of a step of a device's program on a mesh of such devices. A collective that nothing waits for goes on beside computation, as far as the machine's `overlap` says and there is as much of it,
- * which slows computation meanwhile.
- * @throws UsageError where the machine does not say what a collective needs
- */
+/** The time of a step of a device's program on a mesh of such devices, as `tasksTime` has it. @throws UsageError where the machine does not say what a collective needs */
 export function stepTime(program: LocalBody & { readonly mesh?: Mesh }, machine: Machine, mesh: Mesh = program.mesh ?? meshOf({})): StepTime {
-  const onHost = Math.min(mesh.size, machine.devicesPerHost)
-  const groups = new Map<string, Group>()
-  const group = (axes: readonly string[]): Group => {
-    const key = axes.join()
-    const found = groups.get(key) ?? groupOf(machine, mesh, axes)
-    groups.set(key, found)
-    return found
-  }
-  const sums = { product: 0, memory: 0, collective: 0, turn: 0 }
-  let hideable = 0
   const parts = new Map<string, Part>()
-  for (const work of workOf(program)) {
-    const ms = work.times * workMs(machine, work, onHost, group)
-    const besideMs = work.kind === 'collective' && !work.waited ? ms * machine.overlap.share : 0
-    sums[work.kind] += ms
-    hideable += besideMs
+  const { hideableMs, ...time } = tasksTime({ tasks: workOf(program, machine.fusion), values: program.inputs.length + program.outputs.length }, machine, mesh, (work, ms, besideMs) => {
     const [what, at] = [describe(work), work.at === undefined ? null : formatSite(work.at)]
     const key = `${work.kind} ${what} ${at ?? ''}`
     const old = parts.get(key)
     parts.set(key, { kind: work.kind, what, at, times: (old?.times ?? 0) + work.times, ms: (old?.ms ?? 0) + ms, besideMs: (old?.besideMs ?? 0) + besideMs })
-  }
-  const computed = sums.product + sums.memory
-  const beside = Math.min(hideable, computed)
-  const { stepUs, argumentUs } = figuresAt(machine, onHost).overhead
-  const overheadMs = sums.turn + (stepUs + argumentUs * onHost * (program.inputs.length + program.outputs.length)) / 1000
-  return {
-    stepMs: computed + sums.collective + overheadMs - beside * (2 - machine.overlap.slowdown), productMs: sums.product, memoryMs: sums.memory, collectiveMs: sums.collective, waitedMs: sums.collective - beside, overheadMs,
-    parts: [...parts.values()].map(p => ({ ...p, besideMs: hideable === 0 ? 0 : p.besideMs * beside / hideable })),
-  }
+  })
+  const beside = time.collectiveMs - time.waitedMs
+  return { ...time, parts: [...parts.values()].map(p => ({ ...p, besideMs: hideableMs === 0 ? 0 : p.besideMs * beside / hideableMs })) }
 }

@@ -47,9 +47,9 @@ export function turnsOf(program: LocalBody, weight: Weight): ReadonlyMap<LocalNo
 
 /**
  * Every body of the program, and how often it runs. What depends on what the program is given is assumed: a loop whose condition does so runs once, and of a choice
- * the branch that weighs more.
+ * the branch that weighs more. What some devices alone choose counts by their share, or, where it is `waited` for, as if all did: then the others wait.
  */
-export function runsOf(program: LocalBody, weight: Weight): Runs {
+export function runsOf(program: LocalBody, weight: Weight, counted: 'shared' | 'waited' = 'shared'): Runs {
   const weights = new Map<LocalBody, number>()
   const weightIn = (body: LocalBody): number => {
     const found = weights.get(body) ?? orderOf(body.outputs).reduce((sum, n) => sum + weight(n), 0)
@@ -90,7 +90,7 @@ export function runsOf(program: LocalBody, weight: Weight): Runs {
         const [yes, no] = branches
         const predicate = first(given[0])
         const taken = yes === undefined || no === undefined ? undefined : predicate !== undefined ? (predicate !== 0 ? yes : no) : weightOf(no) > weightOf(yes) ? no : yes
-        if (taken !== undefined) add(taken.runs, predicate === undefined && taken === yes ? n.attrs.apart?.share ?? 1 : 1)
+        if (taken !== undefined) add(taken.runs, predicate === undefined && taken === yes && counted === 'shared' ? n.attrs.apart?.share ?? 1 : 1)
         if (taken !== undefined && predicate !== undefined) results.set(n, taken.outputs)
       } else for (const inside of bodiesOf(n)) add(run(inside, given).runs)
       value ??= n.op === 'project' ? undefined : results.get(n)?.[0]

@@ -2,12 +2,14 @@
 import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
 import type { Site } from '../core/errors.ts'
-import { bodiesOf, dtypeOf, operand, shapeOf, typeOf } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, reachable, shapeOf, typeOf } from '../graph/node.ts'
 import { convDims } from '../graph/windows.ts'
 import { collectiveKind, type CollectiveKind } from '../partition/collectives.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
+import type { Machine } from '../machine/machine.ts'
 import { bytesOf, formOf, kernelsOf, type Kernel } from './kernels.ts'
 import type { Product } from './price.ts'
+import { inRows, isTurned } from './rows.ts'
 import { runsOf } from './turns.ts'
 import { hiddenIn } from './waiting.ts'
 
@@ -15,14 +17,15 @@ import { hiddenIn } from './waiting.ts'
 export type Operations = readonly (readonly [op: string, dtype: LocalNode['results'][number]['dtype'], count: number])[]
 
 interface Doing { readonly times: number; readonly at: Site | undefined; readonly node: LocalNode }
-/** One kernel, and how often it runs in a step. */
-export type Work = Doing & (
+/** What a kernel does. */
+export type Task =
   | { readonly kind: 'product'; readonly product: Product }
   | { readonly kind: 'memory'; readonly bytes: number; readonly operations: Operations }
   /** `waited`: whether computation waits for it, so that it cannot go on beside. */
   | { readonly kind: 'collective'; readonly collective: CollectiveKind; readonly axes: readonly string[]; readonly bytes: number; readonly waited: boolean }
   | { readonly kind: 'turn' }
-)
+/** One kernel, and how often it runs in a step. */
+export type Work = Doing & Task
 
 const size = (dims: readonly Dim[]): number => dims.reduce((n, d) => n * d.size, 1)
 
@@ -49,8 +52,11 @@ const parts: ReadonlySet<string> = new Set(['take', 'dynamicSlice', 'resample'])
 const counted: ReadonlySet<string> = new Set(['unary', 'binary', 'compare', 'select', 'convert', 'threefry'])
 const nameOf = (n: LocalNode): string => (n.op === 'unary' || n.op === 'binary' ? n.attrs.fn : n.op)
 
-/** What a kernel reads, and what it computes on the way: its own node and those that are fused into it. */
-function fusedInto({ node, reads }: Kernel): { readonly bytes: number; readonly operations: Operations } {
+interface Fused { readonly read: ReadonlyMap<LocalNode, number>; readonly operations: Operations }
+const bytesIn = ({ read }: Pick<Fused, 'read'>): number => [...read.values()].reduce((a, b) => a + b, 0)
+
+/** What a kernel reads, by the value, and what it computes on the way: its own node and those that are fused into it. */
+function fusedInto({ node, reads }: Kernel): Fused {
   const inMemory = new Set(reads)
   const read = new Map<LocalNode, number>()
   const operations = new Map<string, [string, LocalNode['results'][number]['dtype'], number]>()
@@ -70,7 +76,7 @@ function fusedInto({ node, reads }: Kernel): { readonly bytes: number; readonly 
     n.inputs.forEach((x, i) => { visit(x, parts.has(n.op) && i === 0 ? Math.min(most, sizeOf(shapeOf(n))) : most) })
   }
   visit(node, Infinity)
-  return { bytes: [...read.values()].reduce((a, b) => a + b, 0), operations: [...operations.values()] }
+  return { read, operations: [...operations.values()] }
 }
 
 const resultBytes = (n: LocalNode): number => n.results.reduce((sum, t) => sum + bytesOf(t), 0)
@@ -102,9 +108,9 @@ const weight = (n: LocalNode): number => {
   return formOf(n) === 'kernel' && bodiesOf(n).length === 0 ? 10 * resultBytes(n) : 0
 }
 
-/** All that a program does in one run. What depends on what it is given is assumed as `turnsOf` does. */
-export function workOf(program: LocalBody): Work[] {
-  const runs = runsOf(program, weight)
+/** All that a program does in one run, by what is fused. What depends on what it is given is assumed as `turnsOf` does. */
+export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements', counted: 'shared' | 'waited' = 'shared'): Work[] {
+  const runs = runsOf(program, weight, counted)
   const work: Work[] = []
   const entered = new Set<LocalBody>()
   const body = (b: LocalBody, results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), carried = 0, loop?: LocalNode): void => {
@@ -113,8 +119,16 @@ export function workOf(program: LocalBody): Work[] {
     entered.add(b)
     if (loop !== undefined) work.push({ kind: 'turn', times, at: loop.site, node: loop })
     const hidden = hiddenIn(b, carried)
-    const { kernels } = kernelsOf(results, stacked, sliced)
-    for (const kernel of kernels) {
+    const { kernels, kept } = kernelsOf(results, stacked, sliced)
+    const inProgram: ReadonlySet<LocalNode> = new Set(fusion === 'rows' ? reachable(b.outputs) : [])
+    const groups = fusion === 'rows' ? inRows(kernels.filter(k => !isTurned(k, inProgram))) : kernels.map(k => [k])
+    for (const group of groups) {
+      const [kernel] = group
+      if (kernel === undefined) continue
+      if (group.length > 1) {
+        work.push(asOne(group, { times, at: kernel.node.site, node: kernel.node }, outsideOf(group, kernels, kept)))
+        continue
+      }
       const { node: n } = kernel
       if (n.op === 'scan') {
         const { body: inside, carries, xs } = n.attrs
@@ -127,12 +141,27 @@ export function workOf(program: LocalBody): Work[] {
     }
     // What a turn adds to stacks is computed into them.
     for (const s of stacked.filter(x => !kernels.some(k => k.node === x))) {
-      const { bytes, operations } = fusedInto({ node: s, reads: readBy(s, kernels, b) })
-      work.push({ times, at: s.site, node: s, kind: 'memory', bytes: bytes + bytesOf(typeOf(s)), operations })
+      const fused = fusedInto({ node: s, reads: readBy(s, kernels, b) })
+      work.push({ times, at: s.site, node: s, kind: 'memory', bytes: bytesIn(fused) + bytesOf(typeOf(s)), operations: fused.operations })
     }
   }
   body(program, program.outputs)
   return work
+}
+
+/** Of kernels that are one, the values that others read or the body gives. */
+function outsideOf(group: readonly Kernel[], kernels: readonly Kernel[], kept: ReadonlySet<LocalNode>): readonly LocalNode[] {
+  const inside = new Set(group)
+  const read = new Set([...kept, ...kernels.flatMap(k => (inside.has(k) ? [] : k.reads))])
+  return group.flatMap(({ node }) => (read.has(node) ? [node] : []))
+}
+/** Kernels as one: each value from outside is read once, and written is what others need. */
+function asOne(group: readonly Kernel[], doing: Doing, results: readonly LocalNode[]): Work {
+  const inside = new Set(group.map(k => k.node))
+  const parts = group.map(fusedInto)
+  const read = new Map<LocalNode, number>()
+  for (const part of parts) for (const [n, bytes] of part.read) if (!inside.has(n)) read.set(n, Math.max(read.get(n) ?? 0, bytes))
+  return { ...doing, kind: 'memory', bytes: bytesIn({ read }) + results.reduce((sum, n) => sum + bytesOf(typeOf(n)), 0), operations: [...parts.flatMap(p => p.operations), ...group.flatMap(k => own(k.node))] }
 }
 
 /** Values in memory that a fused one is computed of. */
@@ -155,7 +184,8 @@ function workIn(kernel: Kernel, doing: Doing, hidden: ReadonlySet<LocalNode>): W
   const collective = collectiveKind(n)
   if (collective !== undefined && 'axes' in n.attrs) return [{ ...doing, kind: 'collective', collective, axes: n.attrs.axes, bytes: bytesOf(typeOf(operand(n, 0))), waited: !hidden.has(n) }]
   const changed = target(n)
-  const { bytes, operations } = fusedInto(changed === undefined ? kernel : { node: n, reads: kernel.reads })
+  const fused = fusedInto(changed === undefined ? kernel : { node: n, reads: kernel.reads })
+  const bytes = bytesIn(fused)
   const kept = changed === undefined ? 0 : Math.min(bytes, bytesOf(typeOf(changed)))
-  return [{ ...doing, kind: 'memory', bytes: bytes - kept + written(n), operations: [...operations, ...own(n)] }]
+  return [{ ...doing, kind: 'memory', bytes: bytes - kept + written(n), operations: [...fused.operations, ...own(n)] }]
 }

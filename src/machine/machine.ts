@@ -65,6 +65,8 @@ export interface Figures {
   overhead: {
     /** A kernel, before it does anything: microseconds. */
     kernelUs: number
+    /** A kernel's launch by the host, which goes on while the device computes what was launched before: a step takes as long as all launches at the least. 0 where a program is launched as a whole. */
+    launchUs: number
     /** A turn of a loop, beside its kernels. */
     turnUs: number
     /** A step, beside its kernels: what the host does. */
@@ -94,6 +96,8 @@ export interface Machine extends Figures {
   /** The same figures where so many devices of a host compute at once and mind each other, as those of a processor do that share its cores; accelerators do not. */
   crowded: ({ devices: number } & Figures)[]
   links: { within: Links; between: Links | null }
+  /** What a compiler for it makes one kernel: `elements` that are mapped one by one, as XLA for CPUs, or whole `rows`, so that a softmax or a norm reads and writes once, as compilers and libraries for accelerators do. */
+  fusion: 'elements' | 'rows'
   overlap: {
     /** What of a collective that nothing waits for goes on beside computation: 0 to 1. */
     share: number
@@ -139,7 +143,7 @@ const figures = {
   convolutions: z.strictObject(byDtype(convolved)).prefault({}),
   bandwidth: z.strictObject({ peak: positive, points }),
   vector: z.strictObject({ rate: positive.default(1e15), costs: z.record(z.string(), positive).default({}) }).prefault({}),
-  overhead: z.strictObject({ kernelUs: z.number().min(0).default(2), turnUs: z.number().min(0).default(2), stepUs: z.number().min(0).default(100), argumentUs: z.number().min(0).default(0) }).prefault({}),
+  overhead: z.strictObject({ kernelUs: z.number().min(0).default(2), launchUs: z.number().min(0).default(0), turnUs: z.number().min(0).default(2), stepUs: z.number().min(0).default(100), argumentUs: z.number().min(0).default(0) }).prefault({}),
 }
 
 export const machineSchema: z.ZodType<Machine, MachineInput> = z.strictObject({
@@ -151,6 +155,7 @@ export const machineSchema: z.ZodType<Machine, MachineInput> = z.strictObject({
   ...figures,
   crowded: z.array(z.strictObject({ devices: z.int().min(1), ...figures })).default([]),
   links: z.strictObject({ within: links, between: links.nullable().default(null) }),
+  fusion: z.enum(['elements', 'rows']).default('elements'),
   overlap: z.strictObject({ share: share.default(0), slowdown: z.number().min(1).default(1) }).prefault({}),
   power: z.string().nullable().default(null),
   pricePerHour: positive.nullable().default(null),

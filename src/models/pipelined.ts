@@ -12,13 +12,13 @@ import { areLayers, idleShare, inLayers, inPlaces, intoPlaces, pipeline, pipelin
 
 /** How a model's layers go through a pipeline; a recipe's layout says on which axis `stage` and `layers` lie. */
 export interface PipelineConfig extends Pipelined {
-  /** What stages compute again on their way back, of the schedule `1f1b`; other schedules go by the run's `remat`. */
-  readonly remat?: 'everything' | 'nothing' | 'all-but-contractions' | undefined
+  /** What stages compute again on their way back, of the schedule `1f1b`; other schedules go by the run's `remat`. `{ keep: [] }` keeps what enters each layer, `everything` only what enters the stage, whose layers then run twice more. */
+  readonly remat?: 'everything' | 'nothing' | 'all-but-contractions' | { readonly keep: readonly string[] } | undefined
 }
 const count = z.int().min(1)
 export const pipelineSchema: z.ZodOptional<z.ZodType<PipelineConfig, PipelineConfig>> = z.strictObject({
   stages: z.union([count, z.array(count).min(1)]), microbatches: count, schedule: z.enum(['gpipe', 'circular', '1f1b']).optional(), rounds: count.optional(),
-  remat: z.enum(['everything', 'nothing', 'all-but-contractions']).optional(),
+  remat: z.union([z.enum(['everything', 'nothing', 'all-but-contractions']), z.strictObject({ keep: z.array(z.string()) })]).optional(),
 }).optional()
 
 export interface MayPipeline { readonly layers: number; readonly pipeline?: PipelineConfig | undefined }

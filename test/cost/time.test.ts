@@ -4,8 +4,8 @@ import { collectiveMs, groupOf } from '../../src/cost/collective.ts'
 import { localFlops } from '../../src/cost/flops.ts'
 import { contractionMs, productFlops } from '../../src/cost/price.ts'
 import { costliest, stepTime } from '../../src/cost/time.ts'
-import { workOf } from '../../src/cost/work.ts'
-import { dims, input, loose, mesh, param, plan, scan, type Layout, type Tree } from '../../src/engine/index.ts'
+import { workOf, type Work } from '../../src/cost/work.ts'
+import { dims, input, loose, mesh, param, plan, scan, type Dim, type Layout, type Tree } from '../../src/engine/index.ts'
 import { knownMachine, machineOf } from '../../src/machine/read.ts'
 import { forecast, memoryFor } from '../../src/train/forecast.ts'
 import { planRun } from '../../src/train/planned.ts'
@@ -41,7 +41,42 @@ describe('the work of a program', () => {
   })
 })
 
+describe('what is fused by rows', () => {
+  const square = dims({ queries: 512, keys: 256, long: 32768 })
+  const bytesOf = (over: Dim, fusion: 'elements' | 'rows'): readonly number[] => {
+    const x = input('x', [square.queries, over])
+    const { local } = plan((v: typeof x) => { const e = loose(v).sub(loose(v).max(over.name)).exp(); return e.div(e.sum(over.name)) }, [x], { mesh: mesh({ one: 1 }), layout: {}, dims: square })
+    return workOf(local, fusion).flatMap(w => (w.kind === 'memory' ? [w.bytes] : []))
+  }
+  test('a softmax reads and writes once, where its rows stay on the chip', () => {
+    expect(bytesOf(square.keys, 'rows')).toEqual([2 * 512 * 256 * 4])
+    expect(bytesOf(square.keys, 'elements').length).toBeGreaterThan(2)
+  })
+  test('rows that do not stay there are read again after each sum', () => {
+    const all = 512 * 32768 * 4
+    const found = bytesOf(square.long, 'rows')
+    expect(found.length).toBe(3)
+    expect(found.reduce((a, b) => a + b, 0)).toBeGreaterThan(3 * all)
+  })
+  test.each(memoryRuns.slice(0, 3).map(r => [r.name, r] as const))('%s: the same products and collectives, and no more bytes', (_, run) => {
+    const { step: { local: program } } = planRun(run)
+    const [elements, all] = [workOf(program), workOf(program, 'rows')]
+    const others = (found: readonly Work[]) => found.flatMap(w => (w.kind === 'memory' ? [] : [[w.kind, w.times, w.node.id]])).sort()
+    const bytes = (found: readonly Work[]): number => found.reduce((n, w) => n + (w.kind === 'memory' ? w.times * w.bytes : 0), 0)
+    expect(others(all)).toEqual(others(elements))
+    expect(bytes(all)).toBeLessThan(bytes(elements))
+  })
+})
+
 describe('the time of a step', () => {
+  test('is at least what the host takes to launch its kernels one by one', () => {
+    const program = local(forward, { data: 2, model: 2 }, { batch: 'data', hidden: 'model' })
+    const launching = (launchUs: number) => stepTime(program, machineOf({ ...h100, overlap: { share: 0, slowdown: 1 }, overhead: { ...h100.overhead, launchUs } }, 'h100'))
+    const [none, few, slow] = [launching(0), launching(1e-3), launching(1e6)]
+    expect(few.stepMs).toBe(none.stepMs)
+    const kernels = workOf(program).reduce((n, w) => n + (w.kind === 'turn' ? 0 : w.times), 0)
+    expect(slow.stepMs).toBeCloseTo(1000 * kernels + h100.overhead.stepUs / 1000, 6)
+  })
   test('is the sum of its parts, and of what the host does', () => {
     const program = local(forward, { data: 2, model: 2 }, { batch: 'data', hidden: 'model' })
     const waiting = machineOf({ ...h100, overlap: { share: 0, slowdown: 1 } }, 'h100')
