@@ -72,7 +72,7 @@ const handlers: Handlers = {
     const model = modelOf(of, compute)
     const own = await backendFor(axes.batch * axes.model)
     const where = { mesh: mesh(axes), layout: rulesFor(model), backend: own, dims: model.dims }
-    opened = { backend: own, stepper: await openStepper({ model, where, optimizer, folder, batches: await batchesIn(folder, of.kind === 'images'), remat: 'nothing' }) }
+    opened = { backend: own, stepper: await openStepper({ model, where, optimizer, folder, batches: await batchesIn(folder, of.kind === 'images'), remat: 'all-but-contractions' }) }
     return { runtime: own.description, flops: stepFlops(model) }
   },
   save: async () => { await current().save(); return {} },

@@ -73,7 +73,7 @@ export function crossEntropy<D extends string, C extends D | Unsettled<D>>(
   }
   const hit = (target: Row, like: Tensor<D>): Tensor<D> => full(0, like.shape, 'i32').add(iota(whole)).equal(target)
   return withGradient([logits.cast(sumsIn(logits.dtype)), targets], ([x, target]): Row =>
-    counted(target, logsumexp(x, classes).sub(where(hit(target, x), x, 0).sum(classes))),
+    counted(target, logsumexp(x, classes).sub(loose(x).take(whole.name, loose(target)) as unknown as Row)),
   (g, _, [x, target]) => {
     const p = x.sub(logsumexp(x, classes)).exp()
     const slope: Tensor<D> = where(hit(target, x), p.sub(1), p).mul(counted(target, g))
