@@ -11,7 +11,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** What can be set for the allocator; both sides run with and without. */
 export const environments = {
   plain: { GLIBC_TUNABLES: undefined },
-  // As the command sets them for itself (bin/huge-pages.js).
+  // As the command sets them for itself (src/runtime/pjrt/cpu/allocator.ts).
   'huge pages': { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776' },
 } as const satisfies Record<string, Environment>
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // The command: runs what was built, with lines of stack traces as they are in the sources.
-import { withHugePages } from './huge-pages.js'
+import { withAllocator } from '../dist/src/runtime/pjrt/cpu/allocator.js'
 
-await withHugePages()
+await withAllocator(process.argv.slice(2))
 process.setSourceMapsEnabled(true)
 const { main } = await import('../dist/src/cli/main.js')
 process.exitCode = await main(process.argv.slice(2))

@@ -8,12 +8,13 @@ import type { MachineInput } from '../machine/machine.ts'
 import { isParallel } from '../runtime/job.ts'
 import { formatTable } from './format.ts'
 import { interrupts, Stopped } from './interrupt.ts'
-import { joinCommand, outputOf, withDeviceFlags } from './job.ts'
+import { joinCommand, outputOf, told, withDeviceFlags } from './job.ts'
 import { wholeNumber } from './overrides.ts'
 import { openOutput } from './output.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { preparedPlugin } from './plugins.ts'
 
-interface Flags { readonly plugin: string; readonly backend?: string; readonly devices: string; readonly quick?: boolean; readonly json?: boolean }
+interface Flags { readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string; readonly devices: string; readonly quick?: boolean; readonly json?: boolean }
 
 const perSecond = (n: number, unit: string): string => (n >= 1e12 ? `${(n / 1e12).toPrecision(3)} T${unit}/s` : `${(n / 1e9).toPrecision(3)} G${unit}/s`)
 
@@ -42,14 +43,14 @@ Examples:
   $ mpirun -n 4 npx meshwork calibrate
 
 What is measured is kept in the cache: plan --machine here, and --machine ranks for what mpirun measured.`)
-  .action(async ({ plugin, backend: choice, devices, quick = false, json = false }: Flags) => {
+  .action(async ({ plugin, platform, backend: choice, devices, quick = false, json = false }: Flags) => {
     const most = wholeNumber(devices, '--devices', 1, 64)
     const processes = await joinCommand(choice)
     const output = outputOf(processes, false)
     const stops = interrupts()
     try {
       await preparedPlugin(plugin, output, stops)
-      await using backend = await openBackend({ plugin, cache: false, ...isParallel() ? {} : { devices: most }, ...choice === undefined ? {} : { backend: choice as 'mpi' } })
+      await using backend = await openBackend({ plugin, ...told(platform), cache: false, ...isParallel() ? {} : { devices: most }, ...choice === undefined ? {} : { backend: choice as 'mpi' } })
       stops.finish(() => output.status('stopping', true))
       const name = isParallel() ? 'ranks' : 'here'
       const found = await calibrate({ backend, name, quick, signal: stops.signal, onProgress: (what, done) => output.status(`calibrating  ${(100 * done).toFixed(0).padStart(3)} %  ${what}`) })

@@ -9,14 +9,15 @@ import { Refused } from '../serve/asking.ts'
 import { encodeChatPrompt } from '../serve/chat-prompt.ts'
 import { askedOf } from '../serve/generate.ts'
 import { meshOfRun } from '../train/run.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { visible } from './format.ts'
 import { interrupts } from './interrupt.ts'
-import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
+import { joinCommand, outputOf, requireRanks, told, whereDevices, withDeviceFlags } from './job.ts'
 import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
 import { samplingOf, withSamplingFlags, withWritingFlags, writtenModel, type SamplingFlags, type WrittenFlags } from './written-model.ts'
 
-interface Flags extends WrittenFlags, SamplingFlags { readonly system?: string; readonly tokens?: string; readonly plugin: string; readonly backend?: string; readonly json?: boolean }
+interface Flags extends WrittenFlags, SamplingFlags { readonly system?: string; readonly tokens?: string; readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string; readonly json?: boolean }
 
 export const chatCommand = (): Command => withDeviceFlags(withMeshFlags(withWritingFlags(withSamplingFlags(new Command('chat')
   .description('Talk with a model, by its own chat template: a line of yours, its answer as it is written. In a pipe each line of stdin is a turn.')
@@ -45,7 +46,7 @@ Ctrl-C ends the answer that is being written, and between answers the conversati
       const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
       stops.quit(() => output.clear())
       output.status('starting')
-      const backend = await openBackend({ devices: written.devices, plugin, backend: whereDevices() })
+      const backend = await openBackend({ devices: written.devices, plugin, ...told(flags.platform), backend: whereDevices() })
       try {
         const { answering, turns, close } = await written.open(backend, { requests: 1 })
         output.clear()

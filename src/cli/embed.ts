@@ -8,12 +8,13 @@ import { meshOfRun } from '../train/run.ts'
 import { formatOfFlags } from './data-files.ts'
 import { formatInteger } from './format.ts'
 import { joinCommand, outputOf, requireRanks, withDeviceFlags } from './job.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { goesOn, keptWorkOn, rateProgress } from './long-work.ts'
 import { measuredEmbedder, rowOptionsOf, type MeasureFlags } from './measured-model.ts'
 import { withMeshFlags } from './overrides.ts'
 
 interface Flags extends MeasureFlags {
-  readonly input: readonly string[]; readonly output: string; readonly field?: string; readonly format?: string; readonly restart?: boolean; readonly plugin: string; readonly backend?: string; readonly json?: boolean
+  readonly input: readonly string[]; readonly output: string; readonly field?: string; readonly format?: string; readonly restart?: boolean; readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string; readonly json?: boolean
 }
 
 export const embedCommand = (): Command => withDeviceFlags(withMeshFlags(new Command('embed')
@@ -32,14 +33,14 @@ Examples:
   $ npx meshwork embed models/minilm --input texts.jsonl --output vectors.parquet
   $ npx meshwork embed models/minilm --input "texts/*.csv" --field body --output vectors.npy --batch 4
   $ mpirun -n 4 npx meshwork embed models/minilm --input texts.parquet --output vectors.parquet --batch 4`)
-  .action(async (folder: string, { input, output: to, field, format, restart, plugin: name, backend: where, json, ...flags }: Flags) => {
+  .action(async (folder: string, { input, output: to, field, format, restart, plugin: name, platform, backend: where, json, ...flags }: Flags) => {
     const processes = await joinCommand(where)
     requireVectorFile(to)
     const read = formatOfFlags(input, { ...(format === undefined ? {} : { format }), ...(field === undefined ? {} : { field }) })
     const { measured, embedding } = await measuredEmbedder(folder, flags)
     requireRanks(meshOfRun(measured.run), name)
     const output = outputOf(processes, json === true)
-    await keptWorkOn(processes, { devices: measured.devices, plugin: name, output, stopped: goesOn }, async (backend, signal) => {
+    await keptWorkOn(processes, { devices: measured.devices, plugin: name, platform, output, stopped: goesOn }, async (backend, signal) => {
       const embedder = openEmbedder(embedding, { ...rowOptionsOf(measured), backend, onCompile: seq => output.status(`compiling for ${seq} tokens`, true) })
       const made = await embedFiles(embedder, {
         input, format: read, output: to, identity: measured.identity, stretch: 16 * measured.rows, restart: restart === true, processes, signal, onProgress: rateProgress(output, 'texts'),

@@ -21,6 +21,7 @@ import { meshOfRun } from '../train/run.ts'
 import { formatOfFlags } from './data-files.ts'
 import { formatInteger, formatTable } from './format.ts'
 import { joinCommand, outputOf, requireRanks } from './job.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { goesOn, keptWorkOn, rateProgress } from './long-work.ts'
 import { measuredEmbedder, measuredModel, rowOptionsOf, type MeasuredModel, type MeasureFlags } from './measured-model.ts'
 import { endsIn, templateIn } from '../pretrained/model-files.ts'
@@ -29,7 +30,7 @@ import { wholeNumber } from './overrides.ts'
 
 export interface EvalTaskFlags extends MeasureFlags {
   readonly task: string; readonly data?: readonly string[]; readonly out?: string; readonly tokens?: string; readonly field?: string; readonly format?: string
-  readonly restart?: boolean; readonly plugin: string; readonly backend?: string; readonly json?: boolean
+  readonly restart?: boolean; readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string; readonly json?: boolean
 }
 
 type AnyTask = Task<unknown, PlainObject>
@@ -136,7 +137,7 @@ function checkFlags({ task, data, tokens, field, format }: EvalTaskFlags): void 
 
 export async function evalTask(folder: string, given: EvalTaskFlags): Promise<void> {
   checkFlags(given)
-  const { task: name, data = [], out, tokens, field, format, restart, plugin: runtime, backend: where, json, ...flags } = given
+  const { task: name, data = [], out, tokens, field, format, restart, plugin: runtime, platform, backend: where, json, ...flags } = given
   const processes = await joinCommand(where)
   const read: DocumentFormat | undefined = name === 'loss' ? formatOfFlags(data, { ...(format === undefined ? {} : { format }), ...(field === undefined ? {} : { field }) }) : { format: 'jsonl' }
   const prepared = await tasks[name]?.(folder, flags, tokens === undefined ? {} : { tokens })
@@ -144,7 +145,7 @@ export async function evalTask(folder: string, given: EvalTaskFlags): Promise<vo
   const { measured } = prepared
   requireRanks(meshOfRun(measured.run), runtime)
   const output = outputOf(processes, json === true)
-  await keptWorkOn(processes, { devices: measured.devices, plugin: runtime, output, stopped: out === undefined ? 'stopped' : goesOn }, async (backend, signal) => {
+  await keptWorkOn(processes, { devices: measured.devices, plugin: runtime, platform, output, stopped: out === undefined ? 'stopped' : goesOn }, async (backend, signal) => {
     const { task, dispose } = await prepared.open(backend, seq => { output.status(`compiling for ${seq} tokens`, true) })
     const report = await measure(task, { data, format: read, out, model: folder, identity: measured.identity, restart: restart === true, processes, signal, onProgress: rateProgress(output, name === 'loss' ? 'windows' : 'items') })
     await dispose()

@@ -4,19 +4,20 @@ import { UsageError } from '../core/errors.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
 import { evaluateRun, type Evaluated } from '../train/eval-run.ts'
 import { meshOfRun } from '../train/run.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { checkRun } from './check.ts'
 import { checkData } from './data-files.ts'
 import { evalTask, taskNames, type EvalTaskFlags } from './eval-task.ts'
 import { formatDuration, formatInteger, formatTable } from './format.ts'
 import { interrupts } from './interrupt.ts'
-import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
+import { joinCommand, outputOf, requireRanks, told, whereDevices, withDeviceFlags } from './job.ts'
 import type { Output } from './output.ts'
 import { applyFlags, withMeshFlags, type MeshFlags } from './overrides.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
 import { trainingProgress } from './progress.ts'
 import { savedRun } from './saved-run.ts'
 
-interface Flags extends MeshFlags, Partial<Omit<EvalTaskFlags, keyof MeshFlags | 'plugin'>> { readonly data?: readonly string[]; readonly recipe?: string; readonly plugin: string; readonly backend?: string; readonly json?: boolean }
+interface Flags extends MeshFlags, Partial<Omit<EvalTaskFlags, keyof MeshFlags | 'plugin'>> { readonly data?: readonly string[]; readonly recipe?: string; readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string; readonly json?: boolean }
 
 export const evalCommand = (): Command => withDeviceFlags(withMeshFlags(new Command('eval')
   .description('Measure a model: a run\'s on what the run holds out, or on files; any model by a task.')
@@ -38,11 +39,11 @@ Examples:
   $ npx meshwork eval runs/gpt-tiny-0 --data other.txt --json
   $ npx meshwork eval models/smollm2 --task choice --data questions.jsonl --out results
   $ mpirun -n 4 npx meshwork eval runs/gpt-tiny-0 --batch 4 --model 1`)
-  .action(async (folder: string, { data, recipe, plugin: name, backend: where, json, task, out, rows, seq, tokens, field, format, restart, ...mesh }: Flags) => {
+  .action(async (folder: string, { data, recipe, plugin: name, platform, backend: where, json, task, out, rows, seq, tokens, field, format, restart, ...mesh }: Flags) => {
     const own = given({ out, rows, seq, tokens, field, format, restart })
     if (task !== undefined) {
       if (recipe !== undefined) throw new UsageError({ code: 'flag', what: '--recipe is given, and a task reads none', fix: 'leave it out' })
-      return evalTask(folder, { ...mesh, ...own, ...given({ data, backend: where, json }), plugin: name, task })
+      return evalTask(folder, { ...mesh, ...own, ...given({ data, platform, backend: where, json }), plugin: name, task })
     }
     const [without] = Object.keys(own)
     if (without !== undefined) throw new UsageError({ code: 'flag', what: `--${without} is given without --task`, fix: `say what to measure: --task, one of ${taskNames.join(', ')}` })
@@ -58,7 +59,7 @@ Examples:
       const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(name, output, stops))
       stops.quit(() => output.clear())
       output.status('starting')
-      const backend = await openBackend({ devices, plugin, backend: whereDevices() })
+      const backend = await openBackend({ devices, plugin, ...told(platform), backend: whereDevices() })
       try {
         const found = await evaluateRun(run, { backend, folder, files: data, tell: trainingProgress(output), onBatch: progressOf(output), signal: stops.signal })
         output.clear()

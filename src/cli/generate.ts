@@ -8,17 +8,18 @@ import { answerFiles, type AnsweredFiles } from '../serve/answer-files.ts'
 import { writeText, type GenerateOptions } from '../serve/generate.ts'
 import { led } from '../serve/turns.ts'
 import { meshOfRun, type Run } from '../train/run.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { formatOfFlags } from './data-files.ts'
 import { formatInteger, visible } from './format.ts'
 import { interrupts } from './interrupt.ts'
-import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
+import { joinCommand, outputOf, requireRanks, told, whereDevices, withDeviceFlags } from './job.ts'
 import { goesOn, keptWorkOn, rateProgress } from './long-work.ts'
 import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
 import { samplingOf, withSamplingFlags, withWritingFlags, writtenModel, type SamplingFlags, type WrittenFlags } from './written-model.ts'
 
 interface Flags extends WrittenFlags, SamplingFlags {
-  readonly prompt?: string; readonly tokens?: string; readonly stop?: readonly string[]; readonly plugin: string; readonly backend?: string; readonly json?: boolean
+  readonly prompt?: string; readonly tokens?: string; readonly stop?: readonly string[]; readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string; readonly json?: boolean
   readonly input?: readonly string[]; readonly output?: string; readonly field?: string; readonly format?: string; readonly atOnce?: string; readonly restart?: boolean
 }
 
@@ -79,7 +80,7 @@ Examples:
         const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
         stops.quit(() => output.clear())
         output.status('starting')
-        const backend = await openBackend({ devices: written.devices, plugin, backend: whereDevices() })
+        const backend = await openBackend({ devices: written.devices, plugin, ...told(flags.platform), backend: whereDevices() })
         try {
           const opened = await written.open(backend, { requests: 1 })
           stops.finish()
@@ -112,7 +113,7 @@ Examples:
       const maxTokens = tokens === undefined ? undefined : wholeNumber(tokens, '--tokens', 1)
       requireRanks(meshOfRun(written.run), rest.plugin)
       const output = outputOf(processes, rest.json === true)
-      await keptWorkOn(processes, { devices: written.devices, plugin: rest.plugin, output, stopped: goesOn }, async (backend, signal) => {
+      await keptWorkOn(processes, { devices: written.devices, plugin: rest.plugin, platform: rest.platform, output, stopped: goesOn }, async (backend, signal) => {
         const opened = await written.open(backend, { requests })
         const { replicas } = opened.answering.sizes
         const made = await led(opened.turns, processes, () => answerFiles(opened.answering, written.from.tokenizer, {

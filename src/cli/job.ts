@@ -6,14 +6,19 @@ import { formatMesh, type Mesh } from '../core/mesh.ts'
 import { didYouMean } from '../core/nearest.ts'
 import { currentJob, devicesOf, isParallel, joinJob, type BackendChoice } from '../runtime/job.ts'
 import { launchOf } from '../runtime/mpi/environment.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import type { Processes } from '../runtime/processes.ts'
 import { openOutput, silent, type Output } from './output.ts'
+import { platformOption } from './platform-flags.ts'
 
 export const backendOption = ['--backend <mpi|local>', 'one device on each MPI rank, or all in this process; by how it was started, unless given'] as const
 
+/** What flags say of devices. */
+export interface DeviceFlags { readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string }
 /** The flags of every command that computes on devices. */
 export const withDeviceFlags = (command: Command): Command => command
   .option('--plugin <name|path>', 'the runtime: cpu, simulate (slow, needs no plugin), or a PJRT plugin\'s path', 'cpu')
+  .addOption(platformOption())
   .option(...backendOption)
 
 const choices: readonly BackendChoice[] = ['mpi', 'local']
@@ -39,6 +44,9 @@ export function requireRanks(mesh: Mesh, plugin: string): void {
     fix: `mpirun -n ${mesh.size}, or a mesh of ${count}: --mesh ${mesh.axes.map(({ name }, i) => `${name}=${i === 0 ? count : 1}`).join(',') || `batch=${count}`}; --backend local puts all devices in one process`,
   })
 }
+
+/** What the platform is told, as `openBackend` takes it. */
+export const told = (platform: PlatformOptions | undefined): { readonly platform?: PlatformOptions } => (platform === undefined ? {} : { platform })
 
 /** Where the devices are, once joined. */
 export const whereDevices = (): BackendChoice => (isParallel() ? 'mpi' : 'local')

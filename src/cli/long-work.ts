@@ -4,7 +4,8 @@ import { currentJob } from '../runtime/job.ts'
 import type { Processes } from '../runtime/processes.ts'
 import { formatBytes, formatDuration, formatInteger } from './format.ts'
 import { interrupts, Stopped, type Interrupts } from './interrupt.ts'
-import { whereDevices } from './job.ts'
+import { told, whereDevices } from './job.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { openOutput, silent, type Output } from './output.ts'
 import { preparedPlugin } from './plugins.ts'
 
@@ -75,12 +76,12 @@ export async function keptWork(processes: Processes, output: Output, stopped: st
 }
 
 /** The same on devices. A plugin that is not here is fetched first. */
-export const keptWorkOn = (processes: Processes, { devices, plugin: name, output, stopped }: { readonly devices: number; readonly plugin: string; readonly output: Output; readonly stopped: string }, work: (backend: Backend, signal: AbortSignal) => Promise<void>): Promise<void> =>
+export const keptWorkOn = (processes: Processes, { devices, plugin: name, platform, output, stopped }: { readonly devices: number; readonly plugin: string; readonly platform: PlatformOptions | undefined; readonly output: Output; readonly stopped: string }, work: (backend: Backend, signal: AbortSignal) => Promise<void>): Promise<void> =>
   keptWork(processes, output, stopped, async stops => {
     const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(name, output, stops))
     // What fetches a plugin ends otherwise.
     endsAtOnce(stops, processes, output, stopped)
     output.status('starting')
-    const backend = await openBackend({ devices, plugin, backend: whereDevices() })
+    const backend = await openBackend({ devices, plugin, ...told(platform), backend: whereDevices() })
     try { await work(backend, stops.signal) } finally { await backend.close() }
   })

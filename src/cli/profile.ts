@@ -14,12 +14,15 @@ import { checkData } from './data-files.ts'
 import { interrupts } from './interrupt.ts'
 import { openOutput, silent } from './output.ts'
 import { applyFlags, wholeNumber, withLayoutFlags, withMeshFlags, type RunFlags } from './overrides.ts'
+import { told } from './job.ts'
+import { platformOption } from './platform-flags.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { drawProfile } from './profile-picture.ts'
 import { loadRecipe } from './recipes.ts'
 import { savedRun } from './saved-run.ts'
 
-interface Flags extends Omit<RunFlags, 'steps'> { readonly steps: string; readonly top: string; readonly trace?: string; readonly json?: boolean; readonly plugin: string }
+interface Flags extends Omit<RunFlags, 'steps'> { readonly steps: string; readonly top: string; readonly trace?: string; readonly json?: boolean; readonly plugin: string; readonly platform?: PlatformOptions }
 
 export const profileCommand = (): Command => withLayoutFlags(withMeshFlags(new Command('profile')
   .description('Train some steps and print where their time goes: each contraction, fused loop and collective, by the line that it comes from.')
@@ -30,6 +33,7 @@ export const profileCommand = (): Command => withLayoutFlags(withMeshFlags(new C
   .option('--top <n|all>', 'rows of the table by line', '30')
   .option('--trace <file>', 'write a trace, a track a device, for ui.perfetto.dev or chrome://tracing')
   .option('--plugin <name|path>', 'the runtime: cpu, or the path of a PJRT plugin for CPUs', 'cpu')
+  .addOption(platformOption())
   .option('--json', 'print one JSON object')
   .addHelpText('after', `
 Examples:
@@ -50,7 +54,7 @@ What is measured is the compiled step itself, with a clock around each of its pa
     const stops = interrupts()
     try {
       const plugin = await preparedPlugin(flags.plugin, output, stops)
-      const profile = await profiled(run, { plugin, devices, steps, signal: stops.signal, say: text => output.status(text) })
+      const profile = await profiled(run, { plugin, platform: flags.platform, devices, steps, signal: stops.signal, say: text => output.status(text) })
       if (flags.trace !== undefined) await writeFileAtomic(flags.trace, JSON.stringify(traceOf(profile)))
       if (flags.json === true) return void process.stdout.write(`${JSON.stringify(jsonOf(profile))}\n`)
       for (const line of drawProfile(run.name, profile, top)) output.print(line)
@@ -61,9 +65,9 @@ What is measured is the compiled step itself, with a clock around each of its pa
     }
   })
 
-interface Work { readonly plugin: string; readonly devices: number; readonly steps: number; readonly signal: AbortSignal; readonly say: (text: string) => void }
-async function profiled(run: Run, { plugin, devices, steps, signal, say }: Work): Promise<Profile> {
-  await using backend = await openBackend({ devices: Math.max(devices, meshOfRun(run).size), plugin, backend: 'local' })
+interface Work { readonly plugin: string; readonly platform: PlatformOptions | undefined; readonly devices: number; readonly steps: number; readonly signal: AbortSignal; readonly say: (text: string) => void }
+async function profiled(run: Run, { plugin, platform, devices, steps, signal, say }: Work): Promise<Profile> {
+  await using backend = await openBackend({ devices: Math.max(devices, meshOfRun(run).size), plugin, ...told(platform), backend: 'local' })
   return await profileRun(run, {
     backend, steps, signal,
     tell: event => {

@@ -3,11 +3,12 @@ import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import { leadersFirst, openBackend } from '../engine/index.ts'
 import { led, Turns } from '../serve/turns.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { openServer } from '../server/index.ts'
 import { meshOfRun } from '../train/run.ts'
 import { formatDuration, formatInteger } from './format.ts'
 import { interrupts } from './interrupt.ts'
-import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
+import { joinCommand, outputOf, requireRanks, told, whereDevices, withDeviceFlags } from './job.ts'
 import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { preparedPlugin } from './plugins.ts'
 import { keysIn } from './serve-flags.ts'
@@ -16,7 +17,7 @@ import { closedModel, requireTogether, type ClosedModel, type OpenModel } from '
 import { withWritingFlags, type WrittenFlags } from './written-model.ts'
 
 interface Flags extends WrittenFlags, AdapterFlags {
-  readonly host: string; readonly port: string; readonly name?: string; readonly atOnce: string; readonly queue: string; readonly drain: string; readonly deadline: string; readonly watch?: boolean; readonly allowAnonymous?: boolean; readonly plugin: string; readonly backend?: string; readonly json?: boolean
+  readonly host: string; readonly port: string; readonly name?: string; readonly atOnce: string; readonly queue: string; readonly drain: string; readonly deadline: string; readonly watch?: boolean; readonly allowAnonymous?: boolean; readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string; readonly json?: boolean
 }
 
 export const serveCommand = (): Command => withDeviceFlags(withMeshFlags(withWritingFlags(new Command('serve')
@@ -70,7 +71,7 @@ Ctrl-C (SIGTERM) takes nothing new, finishes what is being written, and ends; a 
       const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
       stops.quit(() => output.clear())
       output.status('starting')
-      const backend = await openBackend({ devices, plugin, backend: whereDevices() })
+      const backend = await openBackend({ devices, plugin, ...told(flags.platform), backend: whereDevices() })
       try {
         const turns = new Turns(processes)
         const began = performance.now()

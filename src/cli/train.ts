@@ -33,6 +33,7 @@ Examples:
   $ npx meshwork train gpt-tiny --batch 2 --params embed=batch                parameters rest in parts (FSDP)
   $ npx meshwork train gpt-tiny --mesh auto --layout auto --devices 4         laid as the search finds best for this machine
   $ npx meshwork train gpt-tiny --model 2 --set layouts.residual.seq=model    sequence parallelism
+  $ npx meshwork train gpt-tiny --plugin cuda.so --platform memory.fraction=0.5 contractions=tf32
 
 Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint and the run, and exits with 130 (143, 129); a second one quits at once.`)
   .action(async (name: string, flags: Flags) => {

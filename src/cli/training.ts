@@ -11,21 +11,23 @@ import { meshOfRun, modelOf, type Run } from '../train/run.ts'
 import { checkBeginning } from '../train/start.ts'
 import { train } from '../train/train.ts'
 import { Journal } from '../train/journal.ts'
+import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { checkRun } from './check.ts'
 import { checkData } from './data-files.ts'
 import { dryRun } from './dry-run.ts'
 import { shellPath, shellWord } from './format.ts'
 import { interrupts, type Interrupts } from './interrupt.ts'
-import { joinCommand, outputOf, requireRanks, whereDevices, withDeviceFlags } from './job.ts'
+import { joinCommand, outputOf, requireRanks, told, whereDevices, withDeviceFlags } from './job.ts'
 import type { Output } from './output.ts'
 import { wholeNumber, withMeshFlags } from './overrides.ts'
 import { pageAddress, tokenOf } from './page-flags.ts'
 import { openPage, type PageStart } from './page-thread.ts'
+import { platformHelp } from './platform-flags.ts'
 import { isOnHost, preparedPlugin } from './plugins.ts'
 import { trainingProgress } from './progress.ts'
 import { keysIn, withServeFlags, type ServeFlags } from './serve-flags.ts'
 
-export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean; readonly serve?: boolean; readonly host: string; readonly port: string; readonly page?: boolean; readonly pagePort: string; readonly token?: string }
+export interface TrainingFlags { readonly out?: string; readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string; readonly dryRun?: boolean; readonly json?: boolean; readonly serve?: boolean; readonly host: string; readonly port: string; readonly page?: boolean; readonly pagePort: string; readonly token?: string }
 
 /** The flags of every command that trains. */
 export const withTrainingFlags = (command: Command): Command => withServeFlags(withDeviceFlags(withMeshFlags(command)).option('--out <dir>', 'the run folder; runs/NAME-N unless given'))
@@ -34,6 +36,7 @@ export const withTrainingFlags = (command: Command): Command => withServeFlags(w
   .option('--token <text>', 'of --page: what everybody who looks has to give; MESHWORK_PAGE_TOKEN shows it in no list of processes')
   .option('--dry-run', 'print what would run, and run nothing')
   .option('--json', 'print events as JSON lines')
+  .addHelpText('after', platformHelp())
 
 /** Checks a run and trains it; `recipe` is where its values come from, where that is a recipe. Sets the exit code. @throws what is wrong with run, data or folder */
 export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume }: { readonly recipe?: string | undefined; readonly resume?: string | undefined } = {}): Promise<void> {
@@ -54,7 +57,7 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume 
   const stops = interrupts()
   try {
     const plugin = await leadersFirst(processes, 'fetching the plugin', () => preparedPlugin(flags.plugin, output, stops))
-    await runTraining({ run, recipe, resume, devices, out, plugin, json: flags.json === true && processes.rank === 0, serve: flags.serve === true ? flags : undefined, page: processes.rank === 0 ? shown : undefined }, output, stops)
+    await runTraining({ run, recipe, resume, devices, out, plugin, platform: flags.platform, json: flags.json === true && processes.rank === 0, serve: flags.serve === true ? flags : undefined, page: processes.rank === 0 ? shown : undefined }, output, stops)
     process.exitCode = stops.code
   } finally {
     output.clear()
@@ -62,14 +65,14 @@ export async function trainRun(run: Run, flags: TrainingFlags, { recipe, resume 
   }
 }
 
-interface Job { readonly run: Run; readonly recipe: string | undefined; readonly resume: string | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly json: boolean; readonly serve: ServeFlags | undefined; readonly page: PageStart | undefined }
+interface Job { readonly run: Run; readonly recipe: string | undefined; readonly resume: string | undefined; readonly devices: number; readonly out: FolderChoice; readonly plugin: string; readonly platform: PlatformOptions | undefined; readonly json: boolean; readonly serve: ServeFlags | undefined; readonly page: PageStart | undefined }
 
-async function runTraining({ run, recipe, resume, devices, out, plugin, json, serve, page: shown }: Job, output: Output, stops: Interrupts): Promise<void> {
+async function runTraining({ run, recipe, resume, devices, out, plugin, platform, json, serve, page: shown }: Job, output: Output, stops: Interrupts): Promise<void> {
   const quit = (): void => stops.quit(() => output.note('stopped before the first step: no run was written'))
   quit()
   output.status('starting')
   const page = shown === undefined ? undefined : await openPage(shown, problem => { output.note(`the page failed: ${problem}`) })
-  const backend = await openBackend({ devices, plugin, backend: whereDevices() }).catch(async (e: unknown) => {
+  const backend = await openBackend({ devices, plugin, ...told(platform), backend: whereDevices() }).catch(async (e: unknown) => {
     await page?.close()
     throw e
   })

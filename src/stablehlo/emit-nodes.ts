@@ -2,6 +2,7 @@
 import { operand, reachable } from '../graph/node.ts'
 import { visitLocal, type LocalNode } from '../partition/local.ts'
 import { scheduled, type Step } from '../partition/overlap.ts'
+import { flashesIn } from './flash.ts'
 import { emitKeys, keyGroups } from './keys.ts'
 import type { Scope } from './scope.ts'
 import { table } from './table.ts'
@@ -16,10 +17,11 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
     return v
   }
   const { flights: around, ...others } = scope
-  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0] }
   const { flights } = scope.collectives
   const [started, late] = [new Map(around?.started ?? []), around?.late ?? new Map<LocalNode, Ssa | undefined>()]
   const order = reachable(roots, n => !started.has(n) && !given.has(n))
+  const written = (n: LocalNode): Ssa | undefined => (n.op === 'project' ? values.get(operand(n, 0))?.[n.attrs.index] ?? values.get(n)?.[0] : values.get(n)?.[0])
+  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0], flashes: { found: flashesIn(order, scope.choices), written } }
   // What depends on no input is shared with other programs and may have been made on a line of theirs.
   const shared = new Set<LocalNode>()
   for (const n of order) if (n.op !== 'input' && !given.has(n) && n.inputs.every(i => shared.has(i))) shared.add(n)

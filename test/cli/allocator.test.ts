@@ -5,7 +5,7 @@ import { root } from './support.ts'
 
 /** What would stand in GLIBC_TUNABLES, given what stands there. */
 const settings = (given: string): string | null => JSON.parse(execFileSync(process.execPath, ['--input-type=module', '-e', `
-  const { withOurs } = await import('./bin/huge-pages.js')
+  const { withOurs } = await import('./dist/src/runtime/pjrt/cpu/allocator.js')
   console.log(JSON.stringify(withOurs(${JSON.stringify(given)}) ?? null))`], { cwd: root, encoding: 'utf8' })) as string | null
 
 test('settings of the user stay, ours come behind them, and where all are there nothing is left to do', () => {

@@ -254,6 +254,14 @@ const cases: readonly Case[] = [
   { name: 'the path of a plugin that is not installed', args: ['plugins', 'path', 'cpu'], env: noPlugin, exit: 1, says: ['not-installed', 'plugins install cpu'] },
   { name: 'installing what is built in', args: ['plugins', 'install', 'simulate'], exit: 2, says: ['unknown-plugin', 'built in'] },
 
+  // What a platform is told.
+  { name: 'a platform option that there is not', args: train('--platform', 'memory.fracton=0.5'), exit: 2, says: ['flag', '--platform: there is no "memory.fracton"', 'did you mean "memory.fraction"?'] },
+  { name: 'a platform option without a value', args: train('--platform', 'deterministic'), exit: 2, says: ['flag', '"deterministic" is not KEY=VALUE', '--platform memory.fraction=0.8'] },
+  { name: 'a share of memory that is none', args: train('--platform', 'memory.fraction=2'), exit: 2, says: ['platform-option', 'memory.fraction is 2', 'above 0, at most 1'] },
+  { name: 'a card by its name', args: train('--platform', 'visibleDevices=first'), exit: 2, says: ['platform-option', 'visibleDevices', 'such as 0,1'] },
+  { name: 'contractions in numbers that nobody has', args: train('--platform', 'contractions=f16'), exit: 2, says: ['platform-option', 'contractions is "f16"', 'one of f32, tf32, bf16'] },
+  { name: 'an option for an interpreter', args: generate('$F/run', '--platform', 'deterministic=true'), exit: 2, says: ['platform-option', 'simulate is no platform', 'or use a plugin'] },
+
   // Generating.
   { name: 'a folder that is not there', args: generate('$F/nowhere'), exit: 1, says: ['no-model', 'nowhere holds no model'] },
   { name: 'a folder with no run', args: generate('$F/recipes'), exit: 1, says: ['no-model', 'config.json'] },

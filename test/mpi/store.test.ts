@@ -10,11 +10,15 @@ const folder = mkdtempSync(join(tmpdir(), 'meshwork-store-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe.each(flavours)('$name', ({ mpi, missing }) => {
-  test('every rank hears of every other, and waits for what is put last', async ({ skip }) => {
+  test('every rank hears of every other, and programs keep the collectives of the plugin, over all ranks', async ({ skip }) => {
     if (mpi === undefined) return skip(missing)
     const env = { FAKE_PLUGIN: buildFake(folder, 'libfake_cuda.so') }
     const { code, out, err } = await mpirun(mpi, 2, ['node', '--import', 'tsx', `${root}test/mpi/store-worker.ts`], { env })
     expect(code, err).toBe(0)
-    expect(JSON.parse(out.trim().split('\n').at(-1) ?? '')).toEqual([0, 1].map(rank => `node_id=${rank} num_nodes=2 host of 0; host of 1; and last`))
+    // One replica a rank: num_replicas (field 4) is 2, and what the compiler is told comes after.
+    const compiled = `1a0f08ffffffffffffffffff0120022801${Buffer.concat([Buffer.from([0x3a, 0x1f, 0x0a, 0x19]), Buffer.from('xla_gpu_deterministic_ops'), Buffer.from([0x12, 0x02, 0x10, 0x01])]).toString('hex')}`
+    expect(JSON.parse(out.trim().split('\n').at(-1) ?? '')).toEqual([0, 1].map(rank => ({
+      options: `node_id=${rank} num_nodes=2 host of 0; host of 1; and last`, devices: 2, here: [rank], as: 'replicas', platform: 'cuda', collective: 'stablehlo.all_reduce', groups: '[[0,1]]', compiled,
+    })))
   })
 })

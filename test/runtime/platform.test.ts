@@ -201,7 +201,7 @@ describe.skipIf(missingCompiler() !== undefined)('one message says', () => {
     fake.words('execute', 'INTERNAL', 'CUDA_ERROR_ECC_UNCORRECTABLE: uncorrectable ECC error encountered', 2)
     const result = await next(Float32Array.of(1))
     fake.finish(number)
-    await expect(result.read()).rejects.toMatchObject({ code: 'device-lost', message: expect.stringMatching(/a device is gone: [^]*ECC[^]*--resume/) as string })
+    await expect(result.read()).rejects.toMatchObject({ code: 'device-lost', message: expect.stringMatching(/a device is gone: [^]*ECC[^]*the same command again/) as string })
     result.dispose()
     // Where the run itself says it, not the launch, its place and what lies where are said too.
     const again = fake.launched() + 1
