@@ -14,11 +14,13 @@ import { areLayers, idleShare, inLayers, inPlaces, intoPlaces, pipeline, pipelin
 export interface PipelineConfig extends Pipelined {
   /** What stages compute again on their way back, of the schedule `1f1b`; other schedules go by the run's `remat`. `{ keep: [] }` keeps what enters each layer, `everything` only what enters the stage, whose layers then run twice more. */
   readonly remat?: 'everything' | 'nothing' | 'all-but-contractions' | { readonly keep: readonly string[] } | undefined
+  /** Who computes a microbatch's loss in `1f1b`: the last stage, or all together, where `vocab` lies on their axis, too. */
+  readonly head?: 'last' | 'all' | undefined
 }
 const count = z.int().min(1)
 export const pipelineSchema: z.ZodOptional<z.ZodType<PipelineConfig, PipelineConfig>> = z.strictObject({
   stages: z.union([count, z.array(count).min(1)]), microbatches: count, schedule: z.enum(['gpipe', 'circular', '1f1b']).optional(), rounds: count.optional(),
-  remat: z.union([z.enum(['everything', 'nothing', 'all-but-contractions']), z.strictObject({ keep: z.array(z.string()) })]).optional(),
+  remat: z.union([z.enum(['everything', 'nothing', 'all-but-contractions']), z.strictObject({ keep: z.array(z.string()) })]).optional(), head: z.enum(['last', 'all']).optional(),
 }).optional()
 
 export interface MayPipeline { readonly layers: number; readonly pipeline?: PipelineConfig | undefined }
@@ -77,7 +79,7 @@ export function layersOf(config: MayPipeline, over: Dim<L>): Layers {
   const through: Layers['through'] = (x, stacked, step) => {
     const batch = leavesOf(x)[0]?.leaf.shape.find(d => d.name === 'batch')?.size ?? 0
     if (how === undefined || batch % how.microbatches !== 0) return walk(x, stacked, step)
-    const { remat: _, ...pipelined } = how
+    const { remat: _, head: __, ...pipelined } = how
     return pipeline(over, x, stacked, step, { ...pipelined, ...placing, ...(how.schedule === '1f1b' ? { schedule: 'gpipe' as const } : {}) })
   }
   const numbers = (of: (layer: number) => number): Tensor<L> => numbersAlong(over, Array.from({ length: over.size }, (_, i) => of(places === undefined ? i : places[i] ?? 0)), 'i32')

@@ -22,7 +22,7 @@ import { shift } from '../graph/rearrange.ts'
 import { iota, leavesOf, loose, rebuildTree, tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree, Without } from '../graph/types.ts'
 import { lifted } from './lift.ts'
-import { along, choose, cutBatch, entering as enteringOf, fedAt, isWhole, handedOn, nothing, pipeline, resampled, single, spread, stagesAt, worksOf, zerosLaid, type PipelineOptions, type Works } from './pipeline.ts'
+import { along, choose, cutBatch, entering as enteringOf, fedAt, isWhole, handedOn, leaving, nothing, outer, pipeline, resampled, single, spread, stagesAt, worksOf, zerosLaid, type PipelineOptions, type Works } from './pipeline.ts'
 import { guarded, zeros } from './stages.ts'
 
 type T = Tensor<string>
@@ -41,6 +41,11 @@ const added = (sum: T, more: Node, of: Node, stage?: string): T => {
 export interface LossOptions extends PipelineOptions {
   /** What is computed again on the way back, of the schedule 1f1b; `all-but-contractions` unless said. With `everything` only what enters a stage is kept. Other schedules have that of the gradient. */
   readonly remat?: Remat | undefined
+  /**
+   * Who computes a microbatch's loss in the schedule 1f1b: the `last` stage, unless said, while the others go on; or `all` of them, each a part where a layout lays a dim of it on their axis, as
+   * `vocab: ['model', 'stage']`. What comes out of the last stage is then sent to all.
+   */
+  readonly head?: 'last' | 'all' | undefined
 }
 
 /** A stage forward and back, as graphs over stand-ins, and what is kept between the two. */
@@ -107,7 +112,7 @@ function totalOf(works: Works, weight: Node | undefined, ys: readonly Node[], gs
 }
 
 /** The last stage computes it; where devices have several stages, or a device's layers rest in parts of others, all do, and that of the last counts. */
-function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, loss: (x: X, given: B) => Outcome, remat: Remat): Last {
+function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, loss: (x: X, given: B) => Outcome, remat: Remat, head: 'last' | 'all'): Last {
   const { whole, part, stages: { stage } } = works
   const small = (like: { readonly shape: readonly Dim[]; readonly dtype: T['dtype'] }, name: string): Node<'input'> => stand(name, { shape: like.shape.map(d => (d.name === whole.name ? part : d)), dtype: like.dtype })
   const ys = leavesOf(x).map(l => small(l.leaf, `y.${l.path}`))
@@ -122,10 +127,31 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
   const keep = keeper(remat, outputs)
   // What counts in all microbatches, where that does not follow from what comes out of the blocks: then cotangents have the size that they have without a pipeline, and halves are rounded alike.
   const total = totalOf(works, scalars[1], ys, gs, leavesOf(given).map(l => l.leaf))
+  const here = works.stage.equal(stage.size - 1)
+  /** Cotangents of a microbatch's loss, as one of the mean where the sum of weights is known. */
+  const seed = (value: T, weight: T): T => loose(total === undefined ? weight : overWeight(weight as AnyScalar, total)).cast(value.dtype)
+  // Not multiplied where nothing counts: a mean of nothing may be any number there.
+  const weighed = (v: T, w: T): T => choose(w.equal(0).not(), v.mul(w.cast(v.dtype)), zeros(v.shape, v.dtype))
+  /** Of what comes out of the last stage, which all have. */
+  const together: Last['at'] = (made, given, values) => {
+    const y = made.map(m => leaving(m, works))
+    const wrt = [...y.map(l => stand('made', l)), ...outside.map(c => stand('outside', t(c)))]
+    const each = applied(outputs, new Map<Node, Node>([...[...ys, ...outside].map((n, i) => [n, wrt[i] ?? n] as const), ...gs.map((g, i) => [g, given[i]?.node ?? g] as const)]))
+    const [value, weight] = each
+    const slopes = value === undefined || weight === undefined ? [] : pullback([value], [seed(t(value), t(weight)).node], wrt, keep)
+    const flowing = slopes.filter(d => d !== undefined)
+    const all = applied([...each, ...flowing], new Map(wrt.map((p, i) => [p, (i < y.length ? y[i] : values[i - y.length])?.node ?? p])))
+    let next = each.length
+    const cotangents = slopes.map(d => (d === undefined ? undefined : all[next++]))
+    const scalar = (i: number): T => t(all[i] ?? here.node)
+    return {
+      sums: means.flatMap((_, i) => [weighed(scalar(2 * i), scalar(2 * i + 1)), scalar(2 * i + 1)]), updates: kept.map((_, i) => scalar(scalars.length + i)),
+      x: cotangents.slice(0, y.length).map(d => (d === undefined ? undefined : choose(here, outer(stage, t(cotangentIn(d, sumsIn(dtypeOf(d))))), 0).node)), outside: cotangents.slice(y.length),
+    }
+  }
   return {
     outside, names, total, updates: kept, dtypes: scalars.map(dtypeOf),
-    at: (made, given, values) => {
-      const here = works.stage.equal(stage.size - 1)
+    at: head === 'all' ? together : (made, given, values) => {
       const wrt = [...made.map(y => stand('made', y)), ...outside.map(c => stand('outside', t(c)))]
       let slopes: readonly (Node | undefined)[] = []
       const all = whereAtWork(here, 1, () => {
@@ -133,7 +159,7 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
         const captured = (n: Node): Node => (isFloat(dtypeOf(n)) ? guarded(spread(t(standing.get(n) ?? n), stage), here).node : n)
         const each = lifted([...ys, ...gs], outputs, [...wrt.slice(0, made.length), ...given.map(g => g.node)], { stage }, captured).map(n => spread(t(n), stage))
         const [value, weight] = each
-        slopes = value === undefined || weight === undefined ? [] : pullback([value.node], [choose(here, loose(total === undefined ? weight : overWeight(weight as AnyScalar, total)).cast(value.dtype), 0).node], wrt, keep)
+        slopes = value === undefined || weight === undefined ? [] : pullback([value.node], [choose(here, seed(value, weight), 0).node], wrt, keep)
         const real = new Map<Node, Node>(wrt.map((p, i) => [p, (i < made.length ? made[i] : values[i - made.length])?.node ?? p]))
         const flowing = slopes.filter(d => d !== undefined)
         // Cotangents of halves leave as they were before they were narrowed.
@@ -216,14 +242,14 @@ const walked = (x: T, from: Dim, to: Dim, start: number): T => resampled(x, from
  * @throws UsageError, DimError as `pipeline`; DimError where the loss is no scalar
  */
 export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B extends Tree>(
-  over: Dim<N>, entering: X | (() => X), stacked: W, block: (x: X, layer: Without<W, N>) => X, given: B, loss: (x: X, given: B) => Outcome, { remat = 'all-but-contractions', ...options }: LossOptions,
+  over: Dim<N>, entering: X | (() => X), stacked: W, block: (x: X, layer: Without<W, N>) => X, given: B, loss: (x: X, given: B) => Outcome, { remat = 'all-but-contractions', head = 'last', ...options }: LossOptions,
 ): Outcome {
   const { result: x, nodes } = madeBy((): X => (typeof entering === 'function' ? entering() : entering))
   if (options.schedule !== '1f1b') return loss(pipeline(over, x, stacked, block, options), given)
   const works = worksOf(over, x, stacked, block as (x: X, layer: Tree) => X, options)
   const { plan: { stages: p, microbatches, forwardTicks }, stages: { stage }, stage: place, ticks, micro, whole, part } = works
   const inBlocks = floats(closeOver(works.traced.params, works.traced.outputs).captures)
-  const last = lastOf(works, x, given, loss, remat)
+  const last = lastOf(works, x, given, loss, remat, head)
   const first = typeof entering === 'function' ? firstOf(works, leavesOf(x).map(l => l.leaf.node), nodes) : undefined
   // A weight that is used in several places, as a tied embedding is, has a sum of each: they are partial over other axes, and each is reduced once, after the loops.
   const users = [inBlocks, last.outside, first?.outside ?? []]

@@ -31,12 +31,14 @@ interface RulesOf<D extends string, A extends string, N extends string> {
   readonly params?: LayoutFrom<D, A, N>
   readonly state?: LayoutFrom<D, A, N>
   readonly gradients?: LayoutFrom<D, A, N>
+  /** In what numbers cross an axis that are summed or gathered along it. */
+  readonly wire?: { readonly [axis in A]?: 'bf16' | 'int8' }
   readonly layouts?: [N] extends [never] ? undefined : { readonly [K in N]?: LayoutFrom<D, A, N> }
 }
 type NamesOf<M extends AnyModel> = M extends { readonly layouts?: infer L } ? L : unknown
 
 /** A run as a recipe writes it: its layouts speak of the model's dims, its own mesh's axes and the names that the model uses, and its data gives what the model takes, or it does not compile. */
-export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mesh' | 'layout' | 'params' | 'state' | 'gradients' | 'layouts' | 'batch'> & {
+export type RunOf<M extends AnyModel, A extends Axes> = Omit<SettingsInput, 'mesh' | 'layout' | 'params' | 'state' | 'gradients' | 'layouts' | 'wire' | 'batch'> & {
   /** One of ours with its configuration, one's own by `configurable`, or a model as it is. */
   readonly model: M | Part<M, BuildOptions>
   readonly data: RunData<HostBatch<NoInfer<M>['batch']>>

@@ -61,7 +61,7 @@ export const pipelines: { readonly [name: string]: Op } = {
       return { loss: scalar(value), weight: scalar(weight), metrics: { error: { value: scalar(y.sin().mean()) } } }
     }
     const found = (of: (given: Given) => Outcome) => lossAndGrads(of)(made.given)
-    const piped = found(given => pipelineLoss(made.layers as Dim<never>, given.x, made.stacked(given.w) as never, (x: T, layer) => made.block(x, layer as unknown as Stack), counted, loss, made.how))
+    const piped = found(given => pipelineLoss(made.layers as Dim<never>, given.x, made.stacked(given.w) as never, (x: T, layer) => made.block(x, layer as unknown as Stack), counted, loss, { ...made.how, head: m.pick(['last', 'all'] as const, s.way) }))
     const looped = found(given => loss(scanned(made, given), counted))
     const values = ({ value, weight, grads }: typeof piped): readonly T[] => [loose(value as Scalar), loose(weight as Scalar).cast(m.dtype), grads.x, grads.w]
     return values(piped).map((t, i) => like(t, values(looped)[i] ?? t, m))

@@ -27,10 +27,10 @@ function marked(value: string): Found[] {
 const long = ['node', bin, 'train', 'gpt-tiny', '--steps', '100000', '--set', 'model.layers=1', 'model.embed=32', 'model.hidden=64', 'batch=4', 'model.vocab=300', 'model.seq=32']
 
 /** Starts a long run on four ranks and sends a signal to rank 2 once it trains. That it ends at all is told by the test's own limit. */
-function struck(mpi: Mpi, name: string, signal: NodeJS.Signals, limit: Readonly<Record<string, string>> = {}): Promise<Ended> {
+function struck(mpi: Mpi, name: string, signal: NodeJS.Signals, limit: Readonly<Record<string, string>> = {}, more: readonly string[] = []): Promise<Ended> {
   const env = { ...mark(name), ...limit }
   let sent = false
-  return mpirun(mpi, 4, [...long, '--out', join(folder, name)], {
+  return mpirun(mpi, 4, [...long, ...more, '--out', join(folder, name)], {
     env,
     onOutput: all => {
       if (sent || !/step 1\/100000/.test(all)) return
@@ -59,6 +59,17 @@ describe.each(flavours)('$name', ({ name: flavour, mpi, missing }) => {
     await expectEnded(ended, `kill-${flavour}`)
     // The launcher sees it first: Open MPI's names the rank, MPICH's the process and its host.
     expect(ended.out + ended.err).toMatch(/process rank 2 .* exited on signal 9|PID \d+ RUNNING AT/)
+  })
+
+  test('a rank that is killed while collectives are under way beside the work', async ({ skip }) => {
+    if (mpi === undefined) return skip(missing)
+    const name = `beside-${flavour}`
+    // Layers are gathered and their gradients summed while others are computed, wide enough that each is a collective of its own.
+    const ended = await struck(mpi, name, 'SIGKILL', { MESHWORK_MPI_OVERLAP: '1' }, ['--mesh', 'batch=4', '--layout', 'batch=batch', '--params', 'embed=batch', '--set', 'model.layers=3', 'model.embed=128', 'model.hidden=256'])
+    await expectEnded(ended, name)
+    expect(ended.out + ended.err).toMatch(/process rank 2 .* exited on signal 9|PID \d+ RUNNING AT/)
+    // The launcher's is the one message: no other rank has one of its own to say.
+    expect(ended.err.match(/^\w+Error\[/gm)).toBeNull()
   })
 
   test('a rank that stands still', async ({ skip }) => {

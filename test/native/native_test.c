@@ -291,6 +291,9 @@ static void check_bad(const Layout *l) {
   refused(mw_await(&frame), "no argument");
   refused(mw_all_gather(&frame), "no argument");
   refused(mw_device(&frame), "no result");
+  refused(mw_skip(&frame), "count must be positive");
+  refused(fake_skip(-1), "count must be positive");
+  NEED(fake_skip(3) == NULL, "a skip", mw_error());
   frame.size = 64;
   refused(mw_all_gather(&frame), "64 bytes");
   frame.size = FFI_SIZE(FfiFrame, attributes);
@@ -322,6 +325,36 @@ static void check_host(void) {
   NEED(fake_call(mw_device, FFI_U32, NULL, -1, &device, 1, &none) == NULL && device == (uint32_t)mw_rank(), "mw_device", "");
 }
 
+static long resident(void) {
+  long all = 0, held = 0;
+  FILE *f = fopen("/proc/self/statm", "r");
+  NEED(f != NULL && fscanf(f, "%ld %ld", &all, &held) == 2, "statm", "cannot be read");
+  fclose(f);
+  return held * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+// Of each of 200 steps three collectives are under way at once, of sizes that differ from step to step: what they took is taken again.
+static void check_flat(const Layout *l) {
+  enum { ROUNDS = 200, ROOM = 40000 };
+  static float in[ROOM], out[4 * ROOM];
+  const Attributes a = {l->mesh, l->axes, NULL, l->mesh_count, l->axis_count, 0, 0, "steps", ""};
+  int64_t group = 1;
+  for (size_t i = 0; i < l->axis_count; i++) group *= l->mesh[l->axes[i]];
+  long before = 0;
+  for (int round = 0; round < ROUNDS; round++) {
+    const int64_t n = ROOM - round % 7 * 4000;
+    uint32_t tickets[3];
+    for (int k = 0; k < 3; k++) NEED(fake_start(k % 2, FFI_F32, in, n, -1, &tickets[k], &a) == NULL, "a start", mw_error());
+    for (int k = 0; k < 3; k++) NEED(fake_await(tickets[k], FFI_F32, out, k % 2 == 0 ? n : n * group) == NULL, "an await", mw_error());
+    if (round == ROUNDS / 4) before = resident();
+  }
+  const long more = resident() - before;
+  char text[80];
+  snprintf(text, sizeof text, "%ld KiB more", more);
+  // One that is left over a step would be 20 MB.
+  NEED(more < 4096, "memory of collectives under way:", text);
+}
+
 static void all(void) {
   int calls = 0;
   const Layout *table = layouts[mw_size() == 4];
@@ -347,6 +380,7 @@ static void all(void) {
   check_halves(&table[0]);
   check_nan(&table[0]);
   check_bad(&table[0]);
+  check_flat(&table[0]);
   if (mw_rank() == 0) printf("native_test: %d calls right on %d ranks, %s\n", calls, mw_size(), mw_built());
 }
 

@@ -1,6 +1,6 @@
 /** GPT and the Llama family in pipelines: the numbers, first values and files of the same model without one. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { compile, initialise, input, keyOf, leavesOf, lossAndGrads, mesh, openBackend, plan, type Backend, type Scalar, type Tree } from '../../src/engine/index.ts'
+import { compile, initialise, input, keyOf, leavesOf, lossAndGrads, mesh, openBackend, plan, type Backend, type Layouts, type Scalar, type Tensor, type Tree } from '../../src/engine/index.ts'
 import { gptModel, llamaModel, type AnyModel, type PipelineConfig } from '../../src/models/index.ts'
 import { filesOf } from '../../src/models/hugging-face/files.ts'
 import type { Model } from '../../src/models/model.ts'
@@ -72,6 +72,8 @@ const cases: readonly (readonly [Kind, number, PipelineConfig, { readonly [axis:
   ['gpt', 4, { stages: 2, microbatches: 4, schedule: '1f1b' }, { data: 2, stage: 2 }, onStages],
   ['gpt', 4, { stages: 2, microbatches: 2, schedule: 'circular' }, { model: 2, stage: 2 }, { ...onStages, heads: 'model', hidden: 'model', vocab: 'model' }],
   ['llama', 3, { stages: [2, 1], microbatches: 2 }, { stage: 2 }, onStages],
+  // The vocabulary in parts of all stages, which compute the loss of each microbatch together.
+  ['gpt', 4, { stages: 2, microbatches: 4, schedule: '1f1b', head: 'all' }, { model: 2, stage: 2 }, { ...onStages, heads: 'model', hidden: 'model', vocab: ['model', 'stage'] as never }],
   ['llama', 4, { stages: 2, microbatches: 2, schedule: '1f1b', remat: 'everything' }, { stage: 2 }, onStages],
 ]
 describe.each(cases.map(c => [`${c[0]} of ${c[1]} layers ${JSON.stringify(c[2])}`, ...c] as const))('%s', (_, kind, layers, pipeline, sizes, layout) => {
@@ -101,4 +103,33 @@ test('no weight of a model moves, in rounds and in stages of unlike length', () 
     const { collectives } = plan((p: Tree, b: Tree) => lossAndGrads((q: Tree) => model.loss(q, b))(p).grads, [model.params, model.batch] as const, { mesh: mesh({ stage: 2 }), layout: onStages, dims: model.dims, ...(model.layouts === undefined ? {} : { uses: model.layouts }) })
     expect([...new Set(collectives.map(c => c.kind))].sort(), JSON.stringify(pipeline)).toEqual(['all-reduce', 'permute'])
   }
+})
+
+describe('tied embeddings have the sum of the gradients that untied ones have', () => {
+  const model = (tied: boolean, pipeline?: PipelineConfig): Model<Tree, Tree> => llamaModel({ ...shape, layers: 4, kvHeads: 1, masked: true, tied, ...(pipeline === undefined ? {} : { pipeline }) }).build({ batch, precision: { params: 'f32', compute: 'f32' } }) as unknown as Model<Tree, Tree>
+  type Ends = { readonly tokens: Tensor<string>; readonly head?: Tensor<string> }
+  const where: readonly (readonly [PipelineConfig | undefined, { readonly [axis: string]: number }, Layouts])[] = [
+    [undefined, { data: 2 }, { layout: { batch: 'data' }, params: { embed: 'data' } }],
+    ...(['gpipe', 'circular', '1f1b'] as const).flatMap(schedule => [{}, { params: { embed: 'data' } }].map(parts => [{ stages: 2, microbatches: 2, schedule }, { data: 2, stage: 2 }, { layout: { batch: 'data', ...onStages }, ...parts }] as const)),
+    [{ stages: 2, microbatches: 2, schedule: '1f1b', head: 'all' }, { model: 2, stage: 2 }, { layout: { ...onStages, vocab: ['model', 'stage'] } }],
+  ]
+  test.each(where.map(w => [JSON.stringify(w), ...w] as const))('%s', async (_, pipeline, sizes, layouts) => {
+    const grads = async (tied: boolean): Promise<readonly number[]> => {
+      const [built, first] = [model(tied, pipeline), model(true, pipeline)]
+      const program = await compile((seed: Scalar, b: Tree) => {
+        // The same weights at both ends, drawn once.
+        const drawn = initialise(first.params, keyOf(seed)) as unknown as Ends
+        const { grads } = lossAndGrads((p: Tree) => built.loss(p, b))(tied ? drawn : { ...drawn, head: drawn.tokens } as Tree)
+        const { tokens, head } = grads as unknown as Ends
+        if (tied !== (head === undefined)) throw new Error('one has a head of its own')
+        return head === undefined ? tokens : tokens.add(head)
+      }, [input('seed', [], 'i32'), built.batch] as const, { mesh: mesh(sizes), ...layouts, backend, dims: built.dims, ...(built.layouts === undefined ? {} : { uses: built.layouts }) } as never)
+      const found = await program(3 as never, given(built) as never)
+      program.dispose()
+      return Array.from(await (found as unknown as { read: () => Promise<ArrayLike<number>> }).read(), Number)
+    }
+    const [tied, untied] = [await grads(true), await grads(false)]
+    expect(Math.max(...tied.map(Math.abs))).toBeGreaterThan(1e-3)
+    expect(relativeError(untied, tied)).toBeLessThan(1e-5)
+  })
 })

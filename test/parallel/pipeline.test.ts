@@ -29,6 +29,7 @@ describe.each([4, 5])('%i layers', layers => {
     [{ stages: 4, microbatches: 2, schedule: '1f1b', remat: 'everything' }, { data: 2, stage: 4 }, { layout: { batch: 'data', stage: 'stage', layers: 'stage' } }],
     [{ stages: 2, microbatches: 4, schedule: '1f1b' }, three, onThree],
     [{ stages: 2, microbatches: 1, schedule: '1f1b', remat: 'nothing' }, { stage: 2 }, onStages],
+    [{ stages: 2, microbatches: 4, schedule: '1f1b', head: 'all' }, three, onThree],
     [{ stages: 1, microbatches: 4, schedule: '1f1b' }, { data: 2 }, { layout: { batch: 'data' } }],
     // Weights that rest otherwise than the stages use them are moved, and the numbers stay.
     [{ stages: 2, microbatches: 2, schedule: '1f1b' }, { stage: 2 }, { layout: { stage: 'stage' }, params: { embed: 'stage' } }],
