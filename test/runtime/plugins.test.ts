@@ -36,7 +36,7 @@ async function publish(name: string, offered = true): Promise<Candidate> {
   if (offered) await writeFile(join(dir, 'index', `${name}-1.0-py3-none-any.whl`), wheel)
   const sha256 = createHash('sha256').update(wheel).digest('hex')
   return {
-    package: name, version: '1.0', library, about: name, wheels: {}, name: 'cpu', arch: 'x64',
+    package: name, version: '1.0', library, about: name, speaks: undefined, needs: 'nothing', tried: 'no', wheels: {}, name: 'cpu', arch: 'x64',
     wheel: { sha256, bytes: wheel.length, tag: 'any' },
   }
 }
