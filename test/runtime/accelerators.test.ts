@@ -98,26 +98,35 @@ describe('a maker\'s libraries', () => {
     expect(of(tools('/usr/local/cuda'), { '/usr/local/cuda': '/usr/local/cuda-12.6' })).toBe('/usr/local/cuda')
     expect(of(tools('/usr/local/cuda'), { '/usr/local/cuda': '/usr/local/cuda-13.0' })).toBeUndefined()
   })
-  test('are loaded in the order of what needs what, and XLA is told of the tools unless the user has said', () => {
+  test('are loaded in the order of what needs what, and XLA is told of the tools', () => {
     const files = { ...Object.fromEntries(librariesOf.cuda12.map(l => [wheel(l.folder, l.soname), ''])), [`${dirname(plugin)}/nvidia/cuda_nvcc/bin/ptxas`]: '', [`${dirname(plugin)}/nvidia/cuda_nvcc/nvvm/libdevice/libdevice.10.bc`]: '' }
     const loaded: string[] = []
     const { flags } = prepareVendor(plugin, 'cuda', { sight: made({ files: { ...files, ...oneGpu('535.104.05').files } }), load: path => loaded.push(basename(path)) > 0 })
     expect(loaded.indexOf('libcublasLt.so.12')).toBeLessThan(loaded.indexOf('libcublas.so.12'))
     expect(loaded.indexOf('libcusparse.so.12')).toBeLessThan(loaded.indexOf('libcusolver.so.11'))
     expect(loaded).toHaveLength(librariesOf.cuda12.length)
-    expect(flags('--xla_a=1')).toBe(`--xla_a=1 --xla_gpu_cuda_data_dir=${dirname(plugin)}/nvidia/cuda_nvcc`)
-    expect(flags('--xla_gpu_cuda_data_dir=/mine')).toBe('--xla_gpu_cuda_data_dir=/mine')
+    expect(flags).toEqual([`--xla_gpu_cuda_data_dir=${dirname(plugin)}/nvidia/cuda_nvcc`])
   })
-  test('that are missing where there is a GPU are one message, and where there is none the device is what is said', () => {
-    const prepare = (sight: Sight): unknown => prepareVendor(plugin, 'cuda', { sight, load: path => !path.includes('cudnn') && !path.includes('cupti') })
+  test('that are missing where there is a GPU are one message, and where there is none the device is what is said', async () => {
+    const place = await mkdtemp(join(tmpdir(), 'meshwork-cuda12-'))
+    const [library, fake] = await Promise.all([['xla_cuda_plugin.so', 'this is XLA: xla_gpu_cuda_data_dir'], ['fake_cuda.so', 'this is not']].map(async ([name = '', text = '']) => {
+      await writeFile(join(place, name), text)
+      return join(place, name)
+    }))
+    const prepare = (sight: Sight, path = library ?? ''): unknown => prepareVendor(path, 'cuda', { sight, load: path => !path.includes('cudnn') && !path.includes('cupti') })
     expect(() => prepare(made(oneGpu('535.104.05')))).toThrow(/missing-libraries[^]*lacks 1 of[^]*libcudnn.so.9\n[^]*plugins install cuda/)
+    expect(() => prepare(made(oneGpu('535.104.05')), fake)).not.toThrow()
     expect(() => prepare(made({}))).not.toThrow()
+    await rm(place, { recursive: true })
     expect(() => prepareVendor('/x/libtpu.so', 'tpu', { sight: made({}), load: () => true })).toThrow(/no-device[^]*no TPU chip/)
     expect(() => prepareVendor('/x/libtpu.so', 'tpu', { sight: made({ env: { TPU_WORKER_ID: '0' } }), load: () => true })).not.toThrow()
   })
   test('are those of the toolkit that a plugin is for', () => {
     expect([['cuda', '/x/xla_cuda13/xla_cuda_plugin.so'], ['cuda', plugin], ['rocm', '/c/jax-rocm10-pjrt-0.12.0-x64/xla_rocm_plugin.so'], ['oneapi', '/x.so'], ['tpu', '/x.so']].map(([platform, path = '']) => toolkitOf(platform as 'cuda', path)))
       .toEqual(['cuda13', 'cuda12', 'rocm10', 'oneapi', undefined])
+    // Where the name does not say, the toolkit that is here.
+    expect(toolkitOf('cuda', '/x/cuda.so', made({ files: { '/usr/local/cuda-13.0/lib64/libcudart.so.13': '' } }))).toBe('cuda13')
+    expect(toolkitOf('cuda', '/x/cuda.so', made({ files: { '/usr/local/cuda-12.9/lib64/libcudart.so.12': '' } }))).toBe('cuda12')
   })
 })
 
