@@ -4,13 +4,14 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { cacheRoot } from '../io/cache-root.ts'
-import { MeshworkError } from '../core/errors.ts'
+import { MeshworkError, type Problem } from '../core/errors.ts'
 import { makeFolders } from '../io/folders.ts'
+import { acceleratorOf, thisMachine, vendors } from '../runtime/hardware.ts'
 import { isParallel } from '../runtime/job.ts'
 import { buildKernels, compilerOf } from '../runtime/pjrt/cpu/kernels-build.ts'
 import { describeCompiler, findBuilt, installFix } from '../runtime/mpi/build.ts'
 import { inspectPlugin } from '../runtime/pjrt/index.ts'
-import { listPlugins, resolvePlugin, verifyPlugin } from '../runtime/plugins/index.ts'
+import { candidates, catalogName, choosePlugin, deviceProblem, isPath, libcProblem, librariesProblem, listPlugins, resolvePlugin, verifyPlugin, type Candidate } from '../runtime/plugins/index.ts'
 import type { Processes } from '../runtime/processes.ts'
 import { formatBytes } from './format.ts'
 import { backendOption, joinCommand, outputOf } from './job.ts'
@@ -30,9 +31,32 @@ function node(): Finding {
 }
 
 function machine(): Finding {
-  const value = `${process.platform} ${process.arch}`
-  const ok = process.platform === 'linux' && ['x64', 'arm64'].includes(process.arch)
-  return ok ? fine('machine', value) : problem('machine', value, 'plugins of the catalog are for Linux on x86-64 and aarch64: use --plugin simulate, or a library of your own')
+  const glibc = thisMachine.glibc()
+  const value = `${process.platform} ${process.arch}${process.platform !== 'linux' ? '' : glibc === undefined ? ', a C library that is not glibc' : `, glibc ${glibc}`}`
+  const ok = candidates('cpu').length > 0
+  return ok ? fine('machine', value) : problem('machine', value, 'the catalog\'s plugin for CPUs is for Linux on x86-64 and aarch64: use --plugin simulate, or a library of your own')
+}
+
+/** Which cards and chips there are, with their drivers. */
+function accelerators(): Finding {
+  const found = vendors.map(vendor => acceleratorOf(vendor)).filter(a => a.devices > 0 || a.hidden !== undefined)
+  const words = found.map(a => `${a.what}${a.driver === undefined ? '' : `, driver ${a.driver}`}${a.hidden === undefined ? '' : ` (${a.hidden})`}`)
+  return fine('accelerators', words.length === 0 ? 'none: no NVIDIA, AMD or Intel GPU, no TPU, no Apple GPU' : words.join('; '))
+}
+
+/** What `--plugin auto` comes to, and why. */
+async function auto(): Promise<Finding> {
+  const { plugin, note } = await choosePlugin()
+  return fine('--plugin auto', `${plugin}${note === undefined ? '' : ` (${note})`}`)
+}
+
+const asFinding = (what: string, { what: value, details = {}, fix = 'use --plugin cpu' }: Problem): Finding =>
+  problem(what, [value, ...Object.entries(details).map(([label, text]) => `${label}: ${text}`)].join('; '), fix)
+
+/** What this machine lacks for a plugin of the catalog, each with its own line. */
+function fitnessOf(entry: Candidate, path: string | undefined): Finding[] {
+  const found = [['C library', libcProblem(entry)], ['device', deviceProblem(entry)], ['libraries', path === undefined ? undefined : librariesProblem(entry, path)]] as const
+  return found.flatMap(([what, wrong]) => (wrong === undefined ? [] : [asFinding(what, wrong)]))
 }
 
 /** Bytes below a folder; nothing where there is none. */
@@ -62,16 +86,26 @@ async function origin(name: string, path: string): Promise<Finding> {
   const listed = (await listPlugins()).find(p => p.path === path)
   if (listed === undefined) return fine('origin', name === 'cpu' ? 'PJRT_PLUGIN_LIBRARY_PATH' : 'the path given')
   const what = `${listed.package} ${listed.version} of the catalog`
-  const verified = await verifyPlugin(listed.name)
+  const verified = await verifyPlugin(listed.package)
   if (verified?.path !== path) return fine('origin', what)
-  return verified.intact ? fine('origin', `${what}, checksum right`) : problem('origin', `${what}, but its checksum is wrong`, `npx meshwork plugins install ${listed.name} --force`)
+  return verified.intact ? fine('origin', `${what}, checksum right`) : problem('origin', `${what}, but its checksum is wrong`, `npx meshwork plugins install ${listed.package} --force`)
 }
 
 async function plugin(name: string): Promise<Finding[]> {
   const found: Finding[] = []
   try {
-    const path = await resolvePlugin(name)
+    const path = await resolvePlugin(name).catch((e: unknown) => {
+      // Of a plugin that is not installed it is worth knowing whether it would run.
+      const [first] = isPath(name) || catalogName(name) === undefined ? [] : candidates(name)
+      if (first !== undefined) found.push(...fitnessOf(first, undefined))
+      throw e
+    })
     found.push(fine('plugin', path), await origin(name, path))
+    const listed = (await listPlugins()).find(p => p.path === path)
+    const [entry] = listed === undefined ? [] : candidates(listed.package)
+    const wrong = entry === undefined ? [] : fitnessOf(entry, path)
+    // It would fail over what has been said, in words of its own.
+    if (wrong.length > 0) return [...found, ...wrong]
     const { api, platform, platformVersion, devices, stablehlo, xlaFlags } = await inspectPlugin(path)
     found.push(
       fine('runtime', `PJRT ${api}${stablehlo === undefined ? '' : `, StableHLO ${stablehlo}`}, platform ${platform}${platformVersion === platform ? '' : ` (${platformVersion})`}`),
@@ -119,15 +153,15 @@ const show = (findings: readonly Finding[]): string[] => {
 
 export const doctorCommand = (): Command => new Command('doctor')
   .description('Check Node, the plugin, the devices and the caches.')
-  .option('--plugin <name|path>', 'the plugin to look at', 'cpu')
+  .option('--plugin <name|path>', 'the plugin to look at; what --plugin auto comes to unless given', 'auto')
   .option(...backendOption)
   .option('--json', 'print as JSON')
-  .addHelpText('after', '\nExamples:\n  $ npx meshwork doctor\n  $ mpirun -n 4 npx meshwork doctor')
+  .addHelpText('after', '\nExamples:\n  $ npx meshwork doctor\n  $ npx meshwork doctor --plugin cuda\n  $ mpirun -n 4 npx meshwork doctor')
   .action(async (flags: { readonly plugin: string; readonly backend?: string; readonly json?: boolean }) => {
     const processes = await joinCommand(flags.backend)
     const findings = await ofAllRanks([
-      node(), machine(), fine('threads', String(availableParallelism())), await cache(), await mpi(processes), await kernels(),
-      ...flags.plugin === 'simulate' ? [fine('plugin', 'simulate: built in, plain TypeScript')] : await plugin(flags.plugin),
+      node(), machine(), fine('threads', String(availableParallelism())), accelerators(), await auto(), await cache(), await mpi(processes), await kernels(),
+      ...flags.plugin === 'simulate' ? [fine('plugin', 'simulate: built in, plain TypeScript')] : await plugin(flags.plugin === 'auto' ? (await choosePlugin()).plugin : flags.plugin),
     ], processes)
     const ok = findings.every(f => f.ok)
     if (flags.json === true && processes.rank === 0) process.stdout.write(`${JSON.stringify({ ok, findings }, null, 2)}\n`)

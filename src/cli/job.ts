@@ -10,14 +10,14 @@ import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import type { Processes } from '../runtime/processes.ts'
 import { openOutput, silent, type Output } from './output.ts'
 import { platformOption } from './platform-flags.ts'
+import { withPluginFlag } from './plugins.ts'
 
 export const backendOption = ['--backend <mpi|local>', 'one device on each MPI rank, or all in this process; by how it was started, unless given'] as const
 
 /** What flags say of devices. */
 export interface DeviceFlags { readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string }
 /** The flags of every command that computes on devices. */
-export const withDeviceFlags = (command: Command): Command => command
-  .option('--plugin <name|path>', 'the runtime: cpu, simulate (slow, needs no plugin), or a PJRT plugin\'s path', 'cpu')
+export const withDeviceFlags = (command: Command): Command => withPluginFlag(command, 'the runtime: auto (the best device that is here and installed), a name or a package of `plugins list`, simulate (slow, needs no plugin), or a PJRT plugin\'s path', () => launched().rank === 0)
   .addOption(platformOption())
   .option(...backendOption)
 

@@ -32,7 +32,7 @@ export const profileCommand = (): Command => withLayoutFlags(withMeshFlags(new C
   .option('--set <key=value...>', 'any field of the run, such as model.layers=6 or precision.compute=bf16')
   .option('--top <n|all>', 'rows of the table by line', '30')
   .option('--trace <file>', 'write a trace, a track a device, for ui.perfetto.dev or chrome://tracing')
-  .option('--plugin <name|path>', 'the runtime: cpu, or the path of a PJRT plugin for CPUs', 'cpu')
+  .option('--plugin <name|path>', 'the runtime: cpu or one of its packages, or the path of a PJRT plugin for CPUs', 'cpu')
   .addOption(platformOption())
   .option('--json', 'print one JSON object')
   .addHelpText('after', `

@@ -7,7 +7,7 @@ import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 export interface BackendOptions {
   /** Devices to ask for; 1 unless said otherwise, or as many as there are ranks. */
   readonly devices?: number
-  /** `cpu` (the default), `simulate`, or the path of a PJRT plugin. */
+  /** `cpu` (the default), another name or a package of the catalog (docs/plugins.md), `simulate`, or the path of a PJRT plugin. */
   readonly plugin?: string
   /** Where compiled programs are kept; the user's cache folder unless said otherwise, `false` for nowhere. */
   readonly cache?: string | false

@@ -10,7 +10,13 @@ export type Progress = (doneBytes: number, totalBytes: number | undefined, bytes
 export interface Wanted {
   readonly package: string
   readonly version: string
-  readonly wheel: { readonly bytes: number; /** The platform tag pip is asked for. */ readonly tag: string }
+  readonly wheel: {
+    readonly bytes: number
+    /** The platform tag pip is asked for. */
+    readonly tag: string
+    /** The Python whose files pip is asked for, `3.13`; the one that it runs on unless said. */
+    readonly python?: string
+  }
 }
 
 /** How failures are told: of what, as which error, and what else may be done. */
@@ -54,9 +60,13 @@ function run(command: readonly string[], env: NodeJS.ProcessEnv, signal: AbortSi
   })
 }
 
-async function findPip({ thing, instead, otherwise, error }: Words, signal: AbortSignal | undefined): Promise<readonly string[]> {
+/** pip 25.1 is the first that goes on with a download whose connection was lost. */
+const resuming = 25.1
+
+async function findPip({ thing, instead, otherwise, error }: Words, signal: AbortSignal | undefined): Promise<{ readonly command: readonly string[]; readonly resumes: boolean }> {
   for (const command of COMMANDS) {
-    if ((await run([...command, '--version'], process.env, signal)).code === 0) return command
+    const { code, output } = await run([...command, '--version'], process.env, signal)
+    if (code === 0) return { command, resumes: Number(/^pip (\d+\.\d+)/m.exec(output)?.[1] ?? 0) >= resuming }
     signal?.throwIfAborted()
   }
   throw error({
@@ -72,9 +82,10 @@ export async function downloadWheel(wanted: Wanted, dir: string, words: Words, o
   const temporary = join(dir, 'tmp')
   const target = join(dir, 'wheel')
   await Promise.all([temporary, target].map((path) => mkdir(path, { recursive: true })))
+  const { python } = wanted.wheel
   const command = [
-    ...pip, 'download', '--no-deps', '--only-binary=:all:', '--no-input', '--disable-pip-version-check', '--progress-bar', 'off',
-    '--platform', wanted.wheel.tag, '-d', target, `${wanted.package}==${wanted.version}`,
+    ...pip.command, 'download', '--no-deps', '--only-binary=:all:', '--no-input', '--disable-pip-version-check', '--progress-bar', 'off', ...pip.resumes ? ['--resume-retries', '10'] : [],
+    '--platform', wanted.wheel.tag, ...python === undefined ? [] : ['--python-version', python], '-d', target, `${wanted.package}==${wanted.version}`,
   ]
   const watch = watchGrowth([temporary, target], wanted.wheel.bytes, options.onProgress)
   const ended = await run(command, { ...process.env, TMPDIR: temporary, PIP_REQUIRE_VIRTUALENV: '0' }, options.signal)

@@ -1,14 +1,33 @@
-/** Takes one file out of a zip, streaming: a wheel's library is 200 MB, and nothing else in it is wanted. */
+/** Takes files out of a zip, streaming: a wheel's library is 200 MB, and little else in it is wanted. */
 import { createReadStream, createWriteStream } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { mkdir, open } from 'node:fs/promises'
+import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createInflateRaw } from 'node:zlib'
 
-interface Entry { readonly method: number; readonly compressed: number; readonly size: number; readonly header: number }
+interface Entry { readonly name: string; readonly method: number; readonly compressed: number; readonly size: number; readonly header: number }
 
 /** Writes the entry `name` of `zip` to `target`. */
 export async function extract(zip: string, name: string, target: string, signal?: AbortSignal): Promise<void> {
-  const entry = await locate(zip, name)
+  const entry = (await entriesOf(zip)).find(e => e.name === name)
+  if (entry === undefined) throw new Error(`${zip} holds no ${name}`)
+  await write(zip, entry, target, signal)
+}
+
+/** Writes the entries that `takes` says into a folder, below which they lie as in the zip; returns their names and sizes. */
+export async function extractAll(zip: string, takes: (name: string) => boolean, folder: string, signal?: AbortSignal): Promise<{ readonly name: string; readonly size: number }[]> {
+  const taken = (await entriesOf(zip)).filter(e => !e.name.endsWith('/') && takes(e.name))
+  for (const entry of taken) {
+    const parts = entry.name.split('/')
+    if (entry.name.startsWith('/') || parts.includes('..')) throw new Error(`${zip} has an entry outside itself: ${entry.name}`)
+    await mkdir(join(folder, ...parts.slice(0, -1)), { recursive: true })
+    await write(zip, entry, join(folder, ...parts), signal)
+  }
+  return taken
+}
+
+async function write(zip: string, entry: Entry, target: string, signal?: AbortSignal): Promise<void> {
+  const { name } = entry
   const start = await dataStart(zip, entry)
   const source = createReadStream(zip, { start, end: start + entry.compressed - 1 })
   const sink = createWriteStream(target, { mode: 0o755, flush: true })
@@ -32,8 +51,8 @@ async function readAt(path: string, position: number, length: number): Promise<D
 
 const MAX_TAIL = 22 + 0xffff
 
-/** Finds the entry in the central directory, which the end record points to. */
-async function locate(zip: string, name: string): Promise<Entry> {
+/** What the central directory lists, which the end record points to. */
+async function entriesOf(zip: string): Promise<Entry[]> {
   const file = await open(zip)
   const { size } = await file.stat().finally(() => file.close())
   const tail = await readAt(zip, Math.max(0, size - MAX_TAIL), Math.min(size, MAX_TAIL))
@@ -42,17 +61,16 @@ async function locate(zip: string, name: string): Promise<Entry> {
   if (end < 0) throw new Error(`${zip} is no zip file`)
   const directory = await readAt(zip, tail.getUint32(end + 16, true), tail.getUint32(end + 12, true))
   const text = new TextDecoder()
+  const found: Entry[] = []
   for (let at = 0; at + 46 <= directory.byteLength && directory.getUint32(at, true) === 0x02014b50;) {
     const nameLength = directory.getUint16(at + 28, true)
-    if (text.decode(new Uint8Array(directory.buffer, at + 46, nameLength)) === name) {
-      return {
-        method: directory.getUint16(at + 10, true), compressed: directory.getUint32(at + 20, true),
-        size: directory.getUint32(at + 24, true), header: directory.getUint32(at + 42, true),
-      }
-    }
+    found.push({
+      name: text.decode(new Uint8Array(directory.buffer, at + 46, nameLength)), method: directory.getUint16(at + 10, true), compressed: directory.getUint32(at + 20, true),
+      size: directory.getUint32(at + 24, true), header: directory.getUint32(at + 42, true),
+    })
     at += 46 + nameLength + directory.getUint16(at + 30, true) + directory.getUint16(at + 32, true)
   }
-  throw new Error(`${zip} holds no ${name}`)
+  return found
 }
 
 /** The local header repeats the name, with extra fields of its own length. */

@@ -252,6 +252,11 @@ const cases: readonly Case[] = [
   { name: 'an unknown model', args: ['models', 'fetch', 'smollm'], exit: 2, says: ['unknown-model', 'smollm2'] },
   { name: 'the path of an unknown plugin', args: ['plugins', 'path', 'gpu'], exit: 2, says: ['unknown-plugin', '"gpu"'] },
   { name: 'the path of a plugin that is not installed', args: ['plugins', 'path', 'cpu'], env: noPlugin, exit: 1, says: ['not-installed', 'plugins install cpu'] },
+  { name: 'a plugin that no system like this has', args: ['plugins', 'install', 'metal'], exit: 1, says: ['unsupported-platform', 'macOS on Apple silicon', '--plugin simulate'] },
+  { name: 'installing what is a choice', args: ['plugins', 'install', 'auto'], exit: 2, says: ['unknown-plugin', 'plugins list'] },
+  { name: 'libraries from nowhere', args: ['plugins', 'install', 'cuda', '--libraries', 'wheel'], exit: 2, says: ['--libraries', 'did you mean "wheels"?'] },
+  { name: 'a device that is not here', args: ['train', 'gpt-tiny', '--plugin', 'tpu'], env: noPlugin, exit: 1, says: ['no-device', 'no TPU chip was found', '--plugin cpu'] },
+  { name: 'a plugin for another system', args: ['train', 'gpt-tiny', '--plugin', '$F/metal.dylib'], exit: 1, says: ['other-system', 'a library for macOS'] },
   { name: 'installing what is built in', args: ['plugins', 'install', 'simulate'], exit: 2, says: ['unknown-plugin', 'built in'] },
 
   // What a platform is told.
@@ -373,6 +378,7 @@ let before: string[] = []
 let claim: Claim | undefined
 beforeAll(async () => {
   place.file('text.txt', text)
+  place.file('metal.dylib', Buffer.from('cffaedfe0c00000100000000060000000000000000000000', 'hex'))
   place.file('text.txt.json', 'no machine')
   place.file('lacking.json', '{ "name": "lacking", "devicesPerHost": 8, "memory": {} }')
   place.file('tiny.txt', 'the people of a nation')

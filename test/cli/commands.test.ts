@@ -246,9 +246,10 @@ describe.concurrent('the other commands', () => {
     const plugins = JSON.parse(json.out) as { name: string; package: string; path?: string }[]
     expect(plugins.length).toBeGreaterThan(0)
     for (const plugin of plugins) {
-      expect(plugin).toMatchObject({ name: 'cpu', version: expect.any(String) as string, about: expect.any(String) as string })
-      expect(plain.out).toMatch(new RegExp(`cpu +${plugin.package} .*not installed$`, 'm'))
+      expect(plugin).toMatchObject({ name: expect.any(String) as string, version: expect.any(String) as string, about: expect.any(String) as string, needs: expect.any(String) as string, bytes: expect.any(Number) as number })
+      expect(plain.out).toMatch(new RegExp(`${plugin.name} +${plugin.package} .*not installed$`, 'm'))
     }
+    if (process.platform === 'linux') expect(plain.out).toMatch(/^nothing for linux .*: .*metal .*--plugin PATH/m)
   })
 
   it('doctor names what is missing, with its fix, also as JSON, and exits with 1', async ({ expect }) => {
@@ -258,8 +259,16 @@ describe.concurrent('the other commands', () => {
     expect(plain.out).toMatch(/^PROBLEM +plugin .*not installed\n +fix: .*plugins install cpu.*--plugin simulate/m)
     const { ok, findings } = JSON.parse(json.out) as { ok: boolean; findings: { what: string; ok: boolean; fix?: string }[] }
     expect(ok).toBe(false)
-    expect(findings.map(f => f.what)).toEqual(['Node', 'machine', 'threads', 'cache', 'MPI', 'kernels', 'plugin'])
+    expect(findings.map(f => f.what)).toEqual(['Node', 'machine', 'threads', 'accelerators', '--plugin auto', 'cache', 'MPI', 'kernels', 'plugin'])
     for (const f of findings) expect(f.fix === undefined).toBe(f.ok)
+  })
+
+  it('doctor names at once all that a plugin for other devices lacks', async ({ expect }) => {
+    const { code, out } = await start(['doctor', '--plugin', 'tpu', '--json'])
+    const { findings } = JSON.parse(out) as { findings: { what: string; ok: boolean; value: string }[] }
+    expect(findings.filter(f => !f.ok).map(f => f.what)).toEqual(['device', 'plugin'])
+    expect(findings.find(f => f.what === 'device')?.value).toMatch(/no TPU chip was found/)
+    expect(code).toBe(1)
   })
 
   it('doctor has no complaint where no plugin is asked for', async ({ expect }) => {

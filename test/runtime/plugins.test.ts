@@ -6,9 +6,14 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { zipSync } from 'fflate'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Sight } from '../../src/runtime/hardware.ts'
+import { librariesOf } from '../../src/runtime/vendor-libraries.ts'
 import { candidates, catalog, type Candidate } from '../../src/runtime/plugins/catalog.ts'
+import { requireRoom } from '../../src/runtime/plugins/download.ts'
+import type { Part } from '../../src/runtime/plugins/entry.ts'
 import { installCandidates } from '../../src/runtime/plugins/install.ts'
-import { installPlugin, listPlugins, pluginPath, resolvePlugin } from '../../src/runtime/plugins/index.ts'
+import { installPlugin, listPlugins, namesWithout, pluginPath, resolvePlugin, type LibrarySource } from '../../src/runtime/plugins/index.ts'
+import { installParts, partsWanted } from '../../src/runtime/plugins/parts.ts'
 import { cacheRoot } from '../../src/io/cache-root.ts'
 import { verifyCandidate } from '../../src/runtime/plugins/resolve.ts'
 import { extract } from '../../src/io/unzip.ts'
@@ -36,7 +41,7 @@ async function publish(name: string, offered = true): Promise<Candidate> {
   if (offered) await writeFile(join(dir, 'index', `${name}-1.0-py3-none-any.whl`), wheel)
   const sha256 = createHash('sha256').update(wheel).digest('hex')
   return {
-    package: name, version: '1.0', library, about: name, wheels: {}, name: 'cpu', arch: 'x64',
+    package: name, version: '1.0', library, about: name, speaks: undefined, needs: 'nothing', tried: 'no', wheels: {}, name: 'cpu', arch: 'x64',
     wheel: { sha256, bytes: wheel.length, tag: 'any' },
   }
 }
@@ -88,6 +93,12 @@ describe('installing', () => {
     await installCandidates([await publish('one')], { cacheDir })
     const call = await readFile(join(dir, 'calls'), 'utf8')
     for (const part of ['download', '--no-deps', '--only-binary=:all:', '--platform any', 'one==1.0']) expect(call).toContain(part)
+    // This pip can go on with a download that broke off.
+    expect(call).toContain('--resume-retries')
+    expect(call).not.toContain('--python-version')
+    const other = await publish('two')
+    await installCandidates([{ ...other, wheel: { ...other.wheel, python: '3.13' } }], { cacheDir })
+    expect((await readFile(join(dir, 'calls'), 'utf8')).split('\n')[1]).toContain('--python-version 3.13')
   })
 
   it('installs again what was cut short on the disk, and notices a changed byte when it looks closely', async () => {
@@ -239,15 +250,38 @@ await installCandidates([${JSON.stringify(candidate)}], { cacheDir: ${JSON.strin
 })
 
 describe('the catalog', () => {
-  it('has a checksum for everything in it', () => {
-    const wheels = Object.values(catalog).flat().flatMap((entry) => Object.values(entry.wheels))
-    expect(wheels.length).toBeGreaterThan(0)
-    for (const wheel of wheels) expect(wheel.sha256).toMatch(/^[0-9a-f]{64}$/)
+  const entries = Object.values(catalog).flat()
+  const parts = entries.flatMap((entry) => entry.libraries?.parts ?? [])
+  it('has a checksum of its own, a size and a platform for everything in it', () => {
+    const wheels = [...entries, ...parts].flatMap((entry) => Object.values(entry.wheels))
+    expect(wheels.length).toBeGreaterThan(60)
+    for (const wheel of wheels) {
+      expect(wheel.sha256).toMatch(/^[0-9a-f]{64}$/)
+      expect(wheel.bytes).toBeGreaterThan(1e6)
+      expect(wheel.tag).toMatch(/^(manylinux|macosx)/)
+    }
+    expect(new Set(wheels.map((wheel) => wheel.sha256)).size).toBe(wheels.length)
+  })
+
+  it('brings every library that the CUDA plugins load, and the compiler\'s tools', () => {
+    for (const { libraries } of catalog['cuda'] ?? []) {
+      const brought = (libraries?.parts ?? []).flatMap((part) => part.sonames)
+      expect([...brought].sort()).toEqual(librariesOf[libraries?.toolkit ?? 'oneapi'].map((library) => library.soname).sort())
+      expect(libraries?.parts.some((part) => part.sonames.length === 0)).toBe(true)
+    }
+  })
+
+  it('knows its packages by their own names, and which names have nothing for a system', () => {
+    expect(candidates('xla-cpu-pjrt', { platform: 'linux', arch: 'x64' }).map((entry) => entry.name)).toEqual(['cpu'])
+    expect(candidates('metal', { platform: 'linux', arch: 'x64' })).toEqual([])
+    expect(candidates('metal', { platform: 'darwin', arch: 'arm64' })).toHaveLength(1)
+    expect(namesWithout({ platform: 'linux', arch: 'arm64' })).toEqual(['rocm', 'tpu', 'oneapi', 'metal'])
+    expect(namesWithout({ platform: 'darwin', arch: 'arm64' })).toEqual(['cpu', 'cuda', 'rocm', 'tpu', 'oneapi'])
   })
 
   it('gives the fastest first, and what there is for ARM', () => {
     const names = (arch: string): string[] => candidates('cpu', { platform: 'linux', arch }).map((entry) => entry.package)
-    expect(names('x64')).toEqual(['lammps-jax-pjrt-cpu', 'xla-cpu-pjrt'])
+    expect(names('x64')).toEqual(['lammps-jax-pjrt-cpu', 'fastatomstruct-xla-cpu', 'xla-cpu-pjrt'])
     expect(names('arm64')).toEqual(['xla-cpu-pjrt'])
   })
 
@@ -263,6 +297,8 @@ describe('finding', () => {
     await writeFile(path, '')
     vi.stubEnv('PJRT_PLUGIN_LIBRARY_PATH', path)
     expect(await resolvePlugin('cpu', cacheDir)).toBe(path)
+    // Whoever names another plugin means that one.
+    if (process.platform === 'linux') expect(await failure(resolvePlugin('xla-cpu-pjrt', cacheDir))).toMatchObject({ code: 'not-installed' })
     expect(await resolvePlugin(import.meta.filename, cacheDir)).toBe(import.meta.filename)
     vi.stubEnv('PJRT_PLUGIN_LIBRARY_PATH', `${path}x`)
     expect(await failure(resolvePlugin('cpu', cacheDir))).toMatchObject({
@@ -280,9 +316,9 @@ describe('finding', () => {
     const given = process.env['PJRT_PLUGIN_LIBRARY_PATH']
     const library = await pluginLibrary()
     const listed = await listPlugins()
-    expect(listed.map((entry) => entry.package)).toEqual(candidates('cpu').map((entry) => entry.package))
+    expect(listed.map((entry) => entry.package)).toEqual(Object.keys(catalog).flatMap((name) => candidates(name)).map((entry) => entry.package))
     if (given === undefined) expect(listed.map((entry) => entry.path)).toContain(library)
-    expect((await listPlugins(cacheDir)).map((entry) => entry.path)).toEqual(candidates('cpu').map(() => undefined))
+    expect(new Set((await listPlugins(cacheDir)).map((entry) => entry.path))).toEqual(new Set([undefined]))
   })
 
   it('looks in the folder the user names', () => {
@@ -290,6 +326,67 @@ describe('finding', () => {
     expect(cacheRoot(undefined, { MESHWORK_CACHE_DIR: '/set', XDG_CACHE_HOME: '/xdg' })).toBe('/set')
     expect(cacheRoot(undefined, { MESHWORK_CACHE_DIR: '', XDG_CACHE_HOME: '/xdg' })).toBe('/xdg/meshwork')
     expect(basename(cacheRoot(undefined, {}))).toBe('meshwork')
+  })
+})
+
+describe('libraries beside a plugin', () => {
+  const linux = { platform: 'linux', arch: 'x64' } as const
+  const library = new Uint8Array(2000).map((_, i) => i % 7)
+  /** Two wheels of libraries that share a folder, and one of tools. */
+  async function publishParts(): Promise<Part[]> {
+    const wheel = async (name: string, sonames: readonly string[], files: Record<string, Uint8Array>): Promise<Part> => {
+      const bytes = zipSync(files)
+      await writeFile(join(dir, 'index', `${name}-1.0-py3-none-any.whl`), bytes)
+      return { package: name, version: '1.0', sonames, wheels: { 'linux-x64': { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length, tag: 'any' } } }
+    }
+    return Promise.all([
+      wheel('first', ['libcudart.so.12'], { 'nvidia/cu/lib/libcudart.so.12': library, 'nvidia/cu/include/cuda.h': library, 'nvidia/cu/lib/libcudart_static.a': library }),
+      wheel('second', ['libcudnn.so.9'], { 'nvidia/cu/lib/libcudnn.so.9': library, 'nvidia/cu/lib/libcudnn_ops.so.9': library }),
+      wheel('tools', [], { 'nvidia/cu/bin/ptxas': library, 'nvidia/cu/bin/nvcc': library, 'nvidia/cu/nvvm/libdevice/libdevice.10.bc': library }),
+    ])
+  }
+  const nothing: Sight = { platform: 'linux', arch: 'x64', env: {}, text: () => undefined, entries: () => [], real: () => undefined, glibc: () => '2.36' }
+  const staging = (): string => join(dir, '.staging-')
+  const within = async (): Promise<string[]> => (await readdir(join(dir, 'plugin'), { recursive: true, withFileTypes: true })).filter((e) => e.isFile()).map((e) => e.name).sort()
+
+  it('are fetched wheel by wheel, without what only compilers want, and not again', async () => {
+    await pretendPip(FROM_INDEX)
+    await mkdir(join(dir, 'plugin'))
+    const parts = partsWanted({ toolkit: 'cuda12', parts: await publishParts() }, join(dir, 'plugin', 'p.so'), linux, { sight: nothing })
+    const told: string[] = []
+    expect(await installParts(parts, join(dir, 'plugin'), staging(), { onPart: (part, i, count) => { told.push(`${part.package} ${i + 1} of ${count}`) } })).toBe(3)
+    expect(told).toEqual(['first 1 of 3', 'second 2 of 3', 'tools 3 of 3'])
+    expect(await within()).toEqual(['first.json', 'libcudart.so.12', 'libcudnn.so.9', 'libcudnn_ops.so.9', 'libdevice.10.bc', 'ptxas', 'second.json', 'tools.json'])
+    expect(await installParts(parts, join(dir, 'plugin'), staging(), {})).toBe(0)
+    await writeFile(join(dir, 'plugin', 'nvidia', 'cu', 'lib', 'libcudnn.so.9'), 'cut short')
+    expect(await installParts(parts, join(dir, 'plugin'), staging(), {})).toBe(1)
+    expect(await pipCalls()).toBe(4)
+    expect((await readdir(dir)).filter((name) => name.startsWith('.staging-'))).toEqual([])
+  })
+
+  it('go on where an installation was interrupted, and keep nothing of a wheel that is another', async () => {
+    await pretendPip(FROM_INDEX)
+    await mkdir(join(dir, 'plugin'))
+    const libraries = { toolkit: 'cuda12' as const, parts: await publishParts() }
+    const parts = partsWanted(libraries, join(dir, 'plugin', 'p.so'), linux, { sight: nothing })
+    const wrong = parts.map((part) => (part.package === 'second' ? { ...part, wheel: { ...part.wheel, sha256: 'f'.repeat(64) } } : part))
+    expect(await failure(installParts(wrong, join(dir, 'plugin'), staging(), {}))).toMatchObject({ code: 'checksum' })
+    expect(await within()).toEqual(['first.json', 'libcudart.so.12'])
+    expect(await installParts(parts, join(dir, 'plugin'), staging(), {})).toBe(2)
+  })
+
+  it('are those that the system lacks, all, or none, by the user\'s word', async () => {
+    const libraries = { toolkit: 'cuda12' as const, parts: await publishParts() }
+    const here: Sight = { ...nothing, real: (path) => (/^\/usr\/lib64\/libcudart\.so\.12$|^\/usr\/local\/cuda\/(bin\/ptxas|nvvm\/libdevice\/libdevice\.10\.bc)$/.test(path) ? path : undefined) }
+    const names = (source?: LibrarySource): string[] => partsWanted(libraries, join(dir, 'p.so'), linux, { source, sight: here }).map((part) => part.package)
+    expect(names()).toEqual(['second'])
+    expect(names('wheels')).toEqual(['first', 'second', 'tools'])
+    expect(names('system')).toEqual([])
+  })
+
+  it('are not begun where they will not fit', async () => {
+    expect(await failure(requireRoom(dir, 1e18))).toMatchObject({ code: 'no-room', problem: { fix: expect.stringContaining('--libraries system') as string } })
+    await requireRoom(dir, 1)
   })
 })
 

@@ -8,6 +8,8 @@ import { explained } from './failures.ts'
 import { enums, slots } from './header.gen.ts'
 import { Struct, nativeText } from './memory.ts'
 import { platformOf } from './platform.ts'
+import { loadShared, pluginFix } from './shared.ts'
+import { prepareVendor } from './vendor.ts'
 
 export type CallName = keyof typeof slots
 
@@ -147,7 +149,9 @@ export function loadPlugin(path: string, threads?: number): PluginLibrary {
   }
   const known = loaded.get(real)
   if (known !== undefined) return known.library
-  const xlaFlags = prepareEnvironment(real, platformOf(real), threads)
+  const platform = platformOf(real)
+  const vendor = prepareVendor(real, platform.name)
+  const xlaFlags = prepareEnvironment(real, { ...platform, flags: () => [...platform.flags(), ...vendor.flags] }, threads)
   const handle = loadShared(real)
   const api = getApi(handle, real)
   const library = new PluginLibrary(real, xlaFlags, api)
@@ -161,25 +165,6 @@ export function loadPlugin(path: string, threads?: number): PluginLibrary {
   if (loaded.size === 0) guardExit()
   loaded.set(real, { handle, library })
   return library
-}
-
-export const pluginFix = 'run `npx meshwork plugins install cpu`, give another --plugin PATH, or use --plugin simulate'
-
-const RTLD_NOW = 2
-const RTLD_NODELETE = 0x1000
-
-function loadShared(path: string): LibraryHandle {
-  try {
-    const handle = koffi.load(path)
-    // Koffi unloads what it loaded when Node ends; the plugin's own exit handlers would then run in unmapped memory.
-    koffi.load(null).func('dlopen', 'void *', ['str', 'int'])(path, RTLD_NOW | RTLD_NODELETE)
-    return handle
-  } catch (cause) {
-    throw new PluginError({
-      code: 'not-a-library', what: `${path} cannot be loaded`, details: { loader: cause instanceof Error ? cause.message : String(cause) },
-      fix: pluginFix, cause,
-    })
-  }
 }
 
 function getApi(handle: LibraryHandle, path: string): bigint {

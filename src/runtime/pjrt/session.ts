@@ -10,6 +10,7 @@ import { namedValues } from './named.ts'
 import { clientOptions, compilerOptions, platformNamed, platformOf, type TypedOption } from './platform.ts'
 import type { ClientOptions, Platform } from './platform-type.ts'
 import type { PjrtRun } from './run.ts'
+import { refusal } from './shared.ts'
 
 /** Something that must be freed before its client is. */
 export interface Owned { dispose(): void }
@@ -79,7 +80,8 @@ export class Session {
     if (store !== undefined) {
       args.set('kv_get_callback', store.get).set('kv_put_callback', store.put).set('kv_try_get_callback', store.tryGet)
     }
-    return new Session(library, (await library.callAsync(args)).get('client'), compiler, inTurn)
+    const made = await library.callAsync(args).catch((cause: unknown) => { throw refusal(cause, library.path) })
+    return new Session(library, made.get('client'), compiler, inTurn)
   }
 
   device(index: number): bigint {

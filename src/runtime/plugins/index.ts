@@ -1,7 +1,11 @@
-/** Plugins: what there is, what is installed, and how to get one. */
-export { candidates, catalog, type CatalogEntry } from './catalog.ts'
-export { installPlugin, type InstallOptions, type Installed } from './install.ts'
+/** Plugins: what there is, what is installed, what a machine can use, and how to get one. */
+export { candidates, catalog, catalogName, type Candidate } from './catalog.ts'
+export { choosePlugin, type Choice } from './choose.ts'
+export type { CatalogEntry } from './entry.ts'
+export { deviceProblem, libcProblem, librariesProblem, machineProblem, requireFitting } from './fitness.ts'
+export { builtFor, installPlugin, type InstallOptions, type Installed } from './install.ts'
+export { librarySources, type LibrarySource } from './parts.ts'
 export { cacheRoot } from '../../io/cache-root.ts'
 export { executableCacheDir } from './paths.ts'
 export type { Progress } from '../../io/pip.ts'
-export { listPlugins, pluginPath, resolvePlugin, verifyPlugin, type Listed } from './resolve.ts'
+export { fromEnvironment, isPath, listPlugins, namesWithout, pluginPath, resolvePlugin, verifyPlugin, type Listed } from './resolve.ts'
