@@ -24,12 +24,11 @@ const known: readonly Known[] = [
     name: 'its Transformer', devices: 8, machine: cpu, fields: { model: gpt({ embed: 1024, heads: 8, hidden: 4096, layers: 2, seq: 256, vocab: 8192 }), batch: 16 },
     laid: [{ mesh: { data: 8 }, layout: { batch: 'data' } }, { mesh: { model: 8 }, layout: tensor }, { mesh: { data: 2, model: 4 }, layout: { batch: 'data', ...tensor } }, { mesh: { data: 4, model: 2 }, layout: { batch: 'data', ...tensor } }],
   },
-  {
+  ...all ? [{
     // f and g: heads and the hidden layer on one axis; with sequence parallelism between them (Korthikanti et al. 2022).
     name: 'Megatron\'s', devices: 8, machine: h100, fields: { model: gpt({ embed: 4096, heads: 32, hidden: 16_384, layers: 24 }), batch: 8, ...halves },
     laid: [{ mesh: { model: 8 }, layout: tensor }, { mesh: { model: 8 }, layout: tensor, layouts: { residual: { seq: 'model' } } }, { mesh: { data: 8 }, layout: { batch: 'data' }, params: { embed: 'data' } }],
-  },
-  ...all ? [{
+  }, {
     name: 'FSDP with tensor parallelism for 70 B', devices: 128, machine: h100,
     fields: { model: llamaModel({ vocab: 128_256, seq: 4096, layers: 80, embed: 8192, heads: 64, kvHeads: 8, headDim: 128, hidden: 28_672, blockwise: 0 } as never), batch: 128, ...halves },
     laid: [{ mesh: { data: 16, model: 8 }, layout: { batch: 'data', kvHeads: 'model', ...tensor }, params: { embed: 'data' }, layouts: { residual: { seq: 'model' } }, remat: 'everything' }, { mesh: { data: 128 }, layout: { batch: 'data' }, params: { embed: 'data' }, remat: 'everything' }],
