@@ -104,6 +104,8 @@ export function pluginsCommand(): Command {
         const installed = await install({ name, force, libraries }, output, stops)
         if (json === true) process.stdout.write(`${JSON.stringify(installed, null, 2)}\n`)
         else output.print(`${installed.package} ${installed.version}: ${installed.path}`)
+        const [wrong] = builtFor(installed.package, process).flatMap(entry => deviceProblem(entry) ?? [])
+        if (wrong !== undefined) output.note(`on this machine it cannot be used: ${wrong.what}`)
       } finally {
         stops.release()
       }

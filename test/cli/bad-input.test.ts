@@ -254,7 +254,7 @@ const cases: readonly Case[] = [
   { name: 'the path of a plugin that is not installed', args: ['plugins', 'path', 'cpu'], env: noPlugin, exit: 1, says: ['not-installed', 'plugins install cpu'] },
   { name: 'a plugin that no system like this has', args: ['plugins', 'install', 'metal'], exit: 1, says: ['unsupported-platform', 'macOS on Apple silicon', '--plugin simulate'] },
   { name: 'installing what is a choice', args: ['plugins', 'install', 'auto'], exit: 2, says: ['unknown-plugin', 'plugins list'] },
-  { name: 'libraries from nowhere', args: ['plugins', 'install', 'cuda', '--libraries', 'wheel'], exit: 2, says: ['--libraries', 'did you mean "wheels"?'] },
+  { name: 'libraries from nowhere', args: ['plugins', 'install', 'cuda', '--libraries', 'wheel'], exit: 2, says: ['flag', '--libraries: there is no "wheel"', 'did you mean "wheels"?'] },
   { name: 'a device that is not here', args: ['train', 'gpt-tiny', '--plugin', 'tpu'], env: noPlugin, exit: 1, says: ['no-device', 'no TPU chip was found', '--plugin cpu'] },
   { name: 'a plugin for another system', args: ['train', 'gpt-tiny', '--plugin', '$F/metal.dylib'], exit: 1, says: ['other-system', 'a library for macOS'] },
   { name: 'installing what is built in', args: ['plugins', 'install', 'simulate'], exit: 2, says: ['unknown-plugin', 'built in'] },
