@@ -12,7 +12,7 @@ import { stateOf, trainStep, type StepResult, type TrainState } from '../../src/
 import { layoutsOf, meshOfRun, modelOf } from '../../src/train/run.ts'
 import { trainerConfig } from '../../src/train/session.ts'
 
-/** Tensor ways innermost, then data, stages outermost; `batch` is of a step on all devices, `microbatch` of one data way. */
+/** Tensor ways innermost, then data, stages outermost; `batch` is of a step on all devices, `microbatch` of one data way. Every layer is computed again on the way back, and only what enters it is kept. */
 export interface GptRow {
   readonly embed: number
   readonly heads: number
@@ -22,16 +22,8 @@ export interface GptRow {
   readonly tensor: number
   readonly data: number
   readonly stages: number
-  /** Where stages differ, the layers of each. */
-  readonly perStage?: readonly number[]
-  /** Of an interleaved schedule; 1 unless said. */
-  readonly rounds?: number
   readonly microbatch: number
   readonly batch: number
-  /** Every layer is computed again on the way back, of which only what enters is kept; else what its contractions give is kept, and attention's scores are computed again. */
-  readonly recompute: 'full' | 'selective'
-  /** Norms and what is added lie in parts of the sequence on the devices that share a layer (Korthikanti et al. 2022). */
-  readonly sequence: boolean
 }
 
 const data = { batch: () => { throw new Error('a planned run reads no data') } }
@@ -39,14 +31,13 @@ export const microbatchesOf = ({ batch, data: ways, microbatch }: GptRow): numbe
 
 /** Megatron's run in our words. All is of one dtype here: `narrowed` says which. */
 export function runOf(row: GptRow, microbatches: number): Run {
-  const { embed, heads, layers, seq, vocab, tensor, data: ways, stages, perStage, rounds = 1, microbatch, recompute, sequence } = row
-  const remat = recompute === 'full' ? { keep: [] } : 'all-but-contractions'
+  const { embed, heads, layers, seq, vocab, tensor, data: ways, stages, microbatch } = row
   const piped = stages > 1
-  const model = gptModel({ vocab, seq, layers, embed, heads, headDim: embed / heads, hidden: 4 * embed, dropout: 0, blockwise: 0, biases: 'all', ...(piped ? { pipeline: { stages: perStage ?? stages, microbatches, ...(rounds > 1 ? { schedule: 'circular', rounds } : { schedule: '1f1b', remat }) } } : {}) })
+  const model = gptModel({ vocab, seq, layers, embed, heads, headDim: embed / heads, hidden: 4 * embed, dropout: 0, blockwise: 0, biases: 'all', ...(piped ? { pipeline: { stages, microbatches, schedule: '1f1b', remat: { keep: [] } } } : {}) })
   return defineRun({
-    name: 'measured', data, model, batch: microbatch * ways * microbatches, steps: 1, optimizer: adamwCosine({ rate: 1e-4 }), ...(piped ? {} : { microbatches, remat: recompute === 'full' ? 'everything' : 'all-but-contractions' }),
+    name: 'measured', data, model, batch: microbatch * ways * microbatches, steps: 1, optimizer: adamwCosine({ rate: 1e-4 }), ...(piped ? {} : { microbatches, remat: 'everything' }),
     mesh: { stage: stages, data: ways, model: tensor },
-    layout: { batch: 'data', heads: 'model', hidden: 'model', vocab: 'model', ...(piped ? { stage: 'stage', layers: 'stage' } : {}) }, ...(sequence ? { layouts: { residual: { seq: 'model' } } } : {}),
+    layout: { batch: 'data', heads: 'model', hidden: 'model', vocab: 'model', ...(piped ? { stage: 'stage', layers: 'stage' } : {}) },
   } as never)
 }
 

@@ -17,6 +17,6 @@ export async function measuredRows(which: 'single' | 'multi'): Promise<readonly 
     const [devices = NaN, batch = NaN, microbatch = NaN, embed = NaN, heads = NaN, layers = NaN, seq = NaN, tensor = NaN, data = NaN, stages = NaN, ms = NaN] = cells
     if (cells.length !== 11 || cells.some(Number.isNaN) || tensor * data * stages !== devices) throw new Error(`${file}: not a row of vTrain's: ${line}`)
     // Megatron pads 50,257 tokens to a multiple of 128 and of the tensor ways: 51,200 with eight of them.
-    return { batch, microbatch, embed, heads, layers, seq, vocab: 51_200, tensor, data, stages, ms, recompute: 'full', sequence: false }
+    return { batch, microbatch, embed, heads, layers, seq, vocab: 51_200, tensor, data, stages, ms }
   })
 }
