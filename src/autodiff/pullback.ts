@@ -24,7 +24,7 @@ export function pullback(roots: readonly Node[], given: Cotangents, wrt: readonl
   }
   roots.forEach((n, i) => give(n, given[i]))
   const wanted: Wanted = { wants: n => active.has(n), keep, pullback }
-  for (const n of reachable(roots).reverse()) {
+  for (const n of [...reachable(roots)].reverse()) {
     const g = found.get(n)
     if (g === undefined || n.op === 'project') continue
     const cotangents = onBehalfOf(n.site, () => visit<Attrs, Cotangents, [Cotangents, Wanted], typeof n.op>(vjps, n, g, wanted))

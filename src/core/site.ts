@@ -1,4 +1,5 @@
 /** The user's line: the first stack frame outside the layers that only carry out what a model says. */
+import { findSourceMap, type SourceMapping } from 'node:module'
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Site } from './errors.ts'
@@ -22,11 +23,15 @@ function isUsers(file: string): boolean {
   return !path.includes('/node_modules/') || path.startsWith(source(root))
 }
 
-/** Most of the user's lines are a few frames up; gradients and loops inside of each other are deep. */
-const depths = [10, 100] as const
+/** How many frames are looked at, in turn: most of the user's lines are a few frames up, gradients and loops inside of each other are deep. What is made next mostly stands as deep as what was made last, so `near` follows it. */
+const depths = [24, 100] as const
+let near = 8
+
+/** How whoever runs us (tsx, a test runner) writes frames, where that is not Node. */
+type Writer = (error: Error, frames: readonly NodeJS.CallSite[]) => unknown
 
 /** The frames above `userSite` as V8 has them, before anything maps them to sources or writes them as text: that takes a hundred times as long. */
-function framesAbove(depth: number): readonly NodeJS.CallSite[] {
+function framesAbove(depth: number): { readonly frames: readonly NodeJS.CallSite[]; readonly writer: Writer | undefined } {
   const { prepareStackTrace, stackTraceLimit } = Error
   try {
     Error.stackTraceLimit = depth
@@ -35,46 +40,42 @@ function framesAbove(depth: number): readonly NodeJS.CallSite[] {
     const holder: { readonly stack?: string } = {}
     Error.captureStackTrace(holder, userSite)
     void holder.stack
-    return frames
+    return { frames, writer: prepareStackTrace as Writer | undefined }
   } finally {
     Error.prepareStackTrace = prepareStackTrace
     Error.stackTraceLimit = stackTraceLimit
   }
 }
 
-const siteAt = (file: string, line: string | undefined, column: string | undefined): Site =>
+const siteAt = (file: string, line: string | number | undefined, column: string | number | undefined): Site =>
   Object.freeze({ file: relative(process.cwd(), pathOf(file)), line: Number(line), column: Number(column) })
 
 const frameText = /\(?((?:file:\/\/)?\/[^():]+):(\d+):(\d+)\)?$/
-/**
- * Frame `index` above `userSite` as whoever runs us (Node with source maps, tsx, a test runner) writes it: by the source, not by
- * what it was compiled to. Undefined where the source is not the user's after all.
- */
-function mapped(index: number): Site | undefined {
-  const { stackTraceLimit } = Error
-  Error.stackTraceLimit = index + 1
-  const holder = new Error('frames')
-  Error.captureStackTrace(holder, userSite)
-  const text = (holder.stack ?? '').split('\n').filter(l => l.startsWith('    at '))[index]
-  Error.stackTraceLimit = stackTraceLimit
-  const [, where, row, column] = frameText.exec(text ?? '') ?? []
-  if (where === undefined || !isUsers(where)) return undefined
-  return siteAt(where, row, column)
+/** A frame by the source, not by what it was compiled to. Undefined where the source is not the user's after all. This one frame alone is mapped: the maps of all files below it are large. */
+function mapped(frame: NodeJS.CallSite, writer: Writer | undefined): Site | undefined {
+  const compiled = frame.getFileName() ?? ''
+  const [line, column] = [frame.getLineNumber() ?? 1, frame.getColumnNumber() ?? 1]
+  if (writer !== undefined) {
+    const [, where, row, at] = frameText.exec(String(writer(new Error('frames'), [frame])).split('\n').at(-1) ?? '') ?? []
+    return where === undefined || !isUsers(where) ? undefined : siteAt(where, row, at)
+  }
+  const { originalSource: file, originalLine, originalColumn } = (findSourceMap(compiled)?.findEntry(line - 1, column - 1) ?? {}) as Partial<SourceMapping>
+  if (file === undefined || originalLine === undefined || originalColumn === undefined) return siteAt(compiled, line, column)
+  return isUsers(file) ? siteAt(file, originalLine + 1, originalColumn + 1) : undefined
 }
 
-// What was found before: files are whose they are, and a place in a script is always the same place in its source.
-const users = new Map<string, boolean>()
-const sites = new Map<string, Site | undefined>()
+// What was found before, by file and place in it: files are whose they are, and a place in a script is always the same place in its source. Null are files that are no user's.
+const known = new Map<string, Map<number, Site | undefined> | null>()
 
 /** The site of one of the frames, if its place is the user's. */
-function siteOfFrame(frame: NodeJS.CallSite, index: number): Site | undefined {
+function siteOfFrame(frame: NodeJS.CallSite, writer: Writer | undefined): Site | undefined {
   const file = frame.getFileName()
   if (file === null || file === undefined) return undefined
-  let known = users.get(file)
-  if (known === undefined) users.set(file, known = isUsers(file))
-  if (!known) return undefined
-  const place = `${file}:${frame.getLineNumber()}:${frame.getColumnNumber()}`
-  if (!sites.has(place)) sites.set(place, mapped(index))
+  let sites = known.get(file)
+  if (sites === undefined) known.set(file, sites = isUsers(file) ? new Map<number, Site | undefined>() : null)
+  if (sites === null) return undefined
+  const place = frame.getPosition()
+  if (!sites.has(place)) sites.set(place, mapped(frame, writer))
   return sites.get(place)
 }
 
@@ -95,25 +96,27 @@ function within<T>(entry: (typeof forwards)[number], f: () => T): T {
 /** What `f` returns. What it makes, and what it throws, bears `site`: a gradient rule works for the op that it is the gradient of. */
 export const onBehalfOf = <T>(site: Site | undefined, f: () => T): T => within({ site, own: false }, f)
 
-/** The same where `f` may be the user's: lines of its own come first. */
-export function ownLines<T>(f: () => T): T {
-  const outer = forwards.at(-1)
-  return outer === undefined ? f() : within({ site: outer.site, own: true }, f)
-}
+/** The same where `f` may be the user's: lines of its own come first. What has none bears the line of whoever called this, which is looked for once; so it is quickly found where `f` makes much. */
+export const ownLines = <T>(f: () => T): T => within({ site: userSite(), own: true }, f)
 /** Where a walk up the stack leaves what `ownLines` runs. */
 const leavesOwn = (frame: NodeJS.CallSite): boolean => frame.getFunctionName() === ownLines.name && pathOf(frame.getFileName() ?? '') === here
 
 export function userSite(): Site | undefined {
   const forward = forwards.at(-1)
   if (forward?.own === false) return forward.site
-  for (const depth of depths) {
-    const frames = framesAbove(depth)
-    for (const [index, frame] of frames.entries()) {
-      if (forward !== undefined && leavesOwn(frame)) return forward.site
-      const site = siteOfFrame(frame, index)
-      if (site !== undefined) return site
+  let seen = 0
+  for (const depth of [Math.min(near, depths[0] - 1), ...depths]) {
+    const { frames, writer } = framesAbove(depth)
+    for (let i = seen; i < frames.length; i++) {
+      const frame = frames[i] as NodeJS.CallSite
+      const left = forward !== undefined && leavesOwn(frame)
+      const site = left ? forward.site : siteOfFrame(frame, writer)
+      if (!left && site === undefined) continue
+      near = i + 3
+      return site
     }
     if (frames.length < depth) break
+    seen = depth
   }
   return forward?.site
 }

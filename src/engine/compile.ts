@@ -1,7 +1,7 @@
 /** The one place where the stages meet: a function over tensors becomes a program over arrays. */
 import type { Dim } from '../core/dim.ts'
 import { DimError, LayoutError, MeshworkError } from '../core/errors.ts'
-import { siteOf, userSite } from '../core/site.ts'
+import { ownLines, siteOf, userSite } from '../core/site.ts'
 import type { Layouts } from '../core/layout.ts'
 import { formatMesh, type Mesh } from '../core/mesh.ts'
 import { forCpu, type Lowering } from '../core/platform.ts'
@@ -97,7 +97,9 @@ export interface Traced<A extends readonly Tree[], R extends Tree> {
 }
 
 /** The function as a graph: its inputs are the arguments' leaves. @throws DimError where it uses an input that is no argument. */
-export function trace<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Traced<A, R> {
+export const trace = <A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Traced<A, R> => ownLines(() => traced(f, args))
+
+function traced<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Traced<A, R> {
   const leaves = leavesOf(args)
   const inputs = leaves.map(({ leaf, path }) => {
     if (leaf.node.op !== 'input') throw new DimError({ code: 'not-an-input', what: `compile: argument ${path} is computed, not given`, fix: 'make it with input(), param() or slot()', at: leaf.node.site })

@@ -68,9 +68,9 @@ const sameOr = (graph: Graph, inputs: Inputs, outputs: readonly Node[]): Graph =
   return same(graph.inputs, inputs) && same(graph.outputs, outputs) ? graph : { inputs, outputs }
 }
 
-function pruneOnce(outputs: readonly Node[], make: Maker): Node[] {
+function pruneOnce(outputs: readonly Node[], make: Maker): readonly Node[] {
   const order = reachable(outputs)
-  if (order.every(n => bodiesOf(n).length === 0)) return [...outputs]
+  if (order.every(n => bodiesOf(n).length === 0)) return outputs
   const read = new Map<Node, Set<number>>()
   for (const n of order) if (n.op === 'project') read.set(operand(n, 0), (read.get(operand(n, 0)) ?? new Set()).add(n.attrs.index))
   const images = new Map<Node, Node>()
@@ -88,18 +88,19 @@ function pruneOnce(outputs: readonly Node[], make: Maker): Node[] {
       if (again !== n) images.set(n, again)
     } else if (operands.some((o, i) => o !== n.inputs[i])) images.set(n, make(n.op, operands, n.attrs, n.site))
   }
-  return outputs.map(image)
+  const after = outputs.map(image)
+  return after.every((n, i) => n === outputs[i]) ? outputs : after
 }
 
 /**
  * The outputs again without what nobody reads. It knows loops and choices only, which read alike in the global language and
  * in a device's, and makes all other ops again as they are: so it serves both.
  */
-export function prune<A>(outputs: readonly NodeOf<A>[], make: Make<A>): NodeOf<A>[] {
+export function prune<A>(outputs: readonly NodeOf<A>[], make: Make<A>): readonly NodeOf<A>[] {
   let now = outputs as unknown as readonly Node[]
   for (;;) {
     const next = pruneOnce(now, make as unknown as Maker)
-    if (next.every((n, i) => n === now[i])) return next as unknown as NodeOf<A>[]
+    if (next === now) return next as unknown as readonly NodeOf<A>[]
     now = next
   }
 }

@@ -19,9 +19,22 @@ export function dimIn<N extends string>(shape: readonly Dim<N>[], dim: DimLike<s
   return found
 }
 
+/** Whether one of the first dims has that name. These are asked of every node that is made: loops, since nothing is made for the answer. */
+function hasName(shape: readonly Dim[], name: string, first: number): boolean {
+  for (let i = 0; i < first; i++) if (shape[i]?.name === name) return true
+  return false
+}
+/** Whether the dims have the same names, in the same order. */
+function sameNames(a: readonly Dim[], b: readonly Dim[]): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i]?.name !== b[i]?.name) return false
+  return true
+}
+
 export function distinct(shape: readonly Dim[], op: string, site: Site | undefined): readonly Dim[] {
-  const twice = shape.find((d, i) => shape.findIndex(e => e.name === d.name) !== i)
-  if (twice !== undefined) {
+  for (let i = 1; i < shape.length; i++) {
+    const twice = shape[i] as Dim
+    if (!hasName(shape, twice.name, i)) continue
     throw new DimError({ code: 'dim-twice', what: `${op}: the result would have dim "${twice.name}" twice`, details: { result: formatShape(shape) }, fix: `rename one "${twice.name}" first`, at: site })
   }
   return shape
@@ -29,23 +42,25 @@ export function distinct(shape: readonly Dim[], op: string, site: Site | undefin
 
 /** Two tensors that share a dim must agree on its size. @throws DimError */
 export function agree(a: readonly Dim[], b: readonly Dim[], op: string, site: Site | undefined): void {
+  if (a === b) return
   for (const d of a) {
-    const other = b.find(e => e.name === d.name)
-    if (other !== undefined && other.size !== d.size) {
+    for (const other of b) {
+      if (other.name !== d.name || other.size === d.size) continue
       throw new DimError({ code: 'size-differs', what: `${op}: dim "${d.name}" has two sizes`, details: { left: formatShape(a), right: formatShape(b) }, fix: `rename one "${d.name}", or give both the same size`, at: site })
     }
   }
 }
 
 export const sameType = (op: string, inputs: Inputs, site: Site | undefined): TensorType => {
-  const types = inputs.map(typeOf)
-  const [first, ...rest] = types
-  if (first === undefined) throw new Error(`${op} has no operands`)
-  for (const t of rest) {
+  if (inputs[0] === undefined) throw new Error(`${op} has no operands`)
+  const first = typeOf(inputs[0])
+  for (let i = 1; i < inputs.length; i++) {
+    const t = typeOf(inputs[i] as Typed)
+    if (t === first) continue
     if (t.dtype !== first.dtype) {
       throw new DimError({ code: 'dtype-differs', what: `${op}: operands of different dtypes`, details: { left: `${first.dtype} ${formatShape(first.shape)}`, right: `${t.dtype} ${formatShape(t.shape)}` }, fix: 'cast one of them', at: site })
     }
-    if (names(t.shape).join() !== names(first.shape).join()) throw new Error(`${op}: operands were not broadcast to one shape`)
+    if (!sameNames(t.shape, first.shape)) throw new Error(`${op}: operands were not broadcast to one shape`)
     agree(first.shape, t.shape, op, site)
   }
   return first

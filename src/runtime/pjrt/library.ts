@@ -6,7 +6,7 @@ import { prepareEnvironment } from './environment.ts'
 import { guardExit } from './exit.ts'
 import { explained } from './failures.ts'
 import { enums, slots } from './header.gen.ts'
-import { Struct, nativeText } from './memory.ts'
+import { Struct, nativeText, type Field } from './memory.ts'
 import { platformOf } from './platform.ts'
 import { loadShared, pluginFix } from './shared.ts'
 import { prepareVendor } from './vendor.ts'
@@ -34,11 +34,13 @@ export class PluginLibrary {
   private readonly functions = new Map<`${CallName}_Args`, Native>()
   private readonly waiting: (() => void)[] = []
   private asyncCalls = 0
-  // These calls are made hundreds of times a step: each fills one struct again and again.
+  // These calls are made hundreds of times a step: each fills one field of one struct again and again.
   private readonly readiness = new Struct('PJRT_Event_IsReady_Args')
-  private readonly outcome = new Struct('PJRT_Event_Error_Args')
-  private readonly spent = new Struct('PJRT_Event_Destroy_Args')
-  private readonly freed = new Struct('PJRT_Buffer_Destroy_Args')
+  private readonly askReady: (event: bigint) => void = this.repeated(this.readiness, 'event')
+  private readonly outcome: (event: bigint) => void = this.repeated(new Struct('PJRT_Event_Error_Args'), 'event')
+  /** Frees an event. */
+  readonly destroyEvent: (event: bigint) => void = this.repeated(new Struct('PJRT_Event_Destroy_Args'), 'event')
+  readonly destroyBuffer: (buffer: bigint) => void = this.repeated(new Struct('PJRT_Buffer_Destroy_Args'), 'buffer')
 
   constructor(path: string, xlaFlags: string, api: bigint) {
     this.path = path
@@ -93,20 +95,33 @@ export class PluginLibrary {
   }
 
   /** Whether an event has come, with or without an error; 0 is one that has. */
-  isReady(event: bigint): boolean { return event === 0n || this.call(this.readiness.set('event', event)).number('is_ready') !== 0 }
+  isReady(event: bigint): boolean {
+    if (event === 0n) return true
+    this.askReady(event)
+    return this.readiness.number('is_ready') !== 0
+  }
 
   /** Frees an event that has come. @throws PluginError which it brought. */
   consume(event: bigint): void {
     if (event === 0n) return
     try {
-      this.call(this.outcome.set('event', event))
+      this.outcome(event)
     } finally {
       this.destroyEvent(event)
     }
   }
 
-  destroyEvent(event: bigint): void { this.call(this.spent.set('event', event)) }
-  destroyBuffer(buffer: bigint): void { this.call(this.freed.set('buffer', buffer)) }
+  /** A call that is given one handle, and its struct. Where the handle goes and whom to call is looked up once. */
+  private repeated<S extends `${CallName}_Args`>(args: Struct<S>, field: Field<S>): (handle: bigint) => void {
+    const [{ view }, { address }, at] = [args.memory, args, args.offset(field)]
+    let native: Native | undefined
+    return handle => {
+      native ??= this.native(args.name)
+      view.setBigUint64(at, handle, true)
+      const error = native(address)
+      if (error !== null) throw this.failure(callName(args), error)
+    }
+  }
 
   private native(name: `${CallName}_Args`): Native {
     const found = this.functions.get(name)

@@ -79,6 +79,9 @@ export class Struct<S extends StructName> {
     return bytes === 8 ? Number(view.getBigInt64(at, true)) : bytes === 4 ? view.getInt32(at, true) : view.getUint8(at)
   }
 
+  /** Where a field begins. */
+  offset(field: Field<S>): number { return this.field(field)[0] }
+
   private field(field: string): readonly [number, number] {
     const found = this.fields[field]
     if (found === undefined) throw new Error(`${this.name} has no field ${field}`)
