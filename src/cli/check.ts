@@ -60,6 +60,13 @@ function checkAxes(run: Run, mesh: Mesh, setsFields: boolean): void {
       })
     }
   }
+  for (const [axis, carrier] of Object.entries(run.wire)) {
+    if (axes.includes(axis)) continue
+    throw new LayoutError({
+      code: 'unknown-axis', what: `wire says in what numbers cross axis "${axis}", which the mesh does not have`, details: { mesh: formatMesh(mesh), wire: `${axis}: ${carrier}` },
+      fix: nearest(axis, axes) === undefined ? `name one that it has, --set wire.${axes[0] ?? 'AXIS'}=${carrier}, or none: --set wire='{}'` : didYouMean(axis, axes),
+    })
+  }
 }
 
 /** A mesh of the same axes that the run fits on: two ways along each, or one. */
