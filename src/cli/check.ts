@@ -64,7 +64,7 @@ function checkAxes(run: Run, mesh: Mesh, setsFields: boolean): void {
     if (axes.includes(axis)) continue
     throw new LayoutError({
       code: 'unknown-axis', what: `wire says in what numbers cross axis "${axis}", which the mesh does not have`, details: { mesh: formatMesh(mesh), wire: `${axis}: ${carrier}` },
-      fix: nearest(axis, axes) === undefined ? `name one that it has, --set wire.${axes[0] ?? 'AXIS'}=${carrier}, or none: --set wire='{}'` : didYouMean(axis, axes),
+      fix: nearest(axis, axes) === undefined ? `take that rule back, --set wire='{}', or name an axis that there is: ${axes.join(', ')}` : didYouMean(axis, axes),
     })
   }
 }
