@@ -203,6 +203,7 @@ describe('errors', () => {
   it('tells a missing library, a file that is none, and a library that is no plugin', async () => {
     await expect(openPjrt({ library: '/nowhere/plugin.so', devices: 1 })).rejects.toMatchObject({ code: 'no-such-plugin' })
     await expect(openPjrt({ library: import.meta.filename, devices: 1 })).rejects.toMatchObject({ code: 'not-a-library' })
+    await expect(openPjrt({ library: import.meta.dirname, devices: 1 })).rejects.toMatchObject({ code: 'not-a-library' })
     const other = process.report.getReport() as { sharedObjects: string[] }
     const libm = other.sharedObjects.find((path) => /libm[.-]/.test(path)) ?? ''
     await expect(openPjrt({ library: libm, devices: 1 })).rejects.toMatchObject({ code: 'not-a-plugin' })

@@ -11,6 +11,7 @@ import { compileProgram } from './compile.ts'
 import { registerHandlers, type Handlers } from './ffi.ts'
 import { loadPlugin, type PluginLibrary } from './library.ts'
 import { platformOf } from './platform.ts'
+import { libraryAt } from './shared.ts'
 import { contractionsOn } from './platform-options.ts'
 import { Session, type SessionOptions } from './session.ts'
 import { traceProgram } from './trace/traced.ts'
@@ -31,7 +32,7 @@ export interface PjrtOptions extends Omit<SessionOptions, 'devices'> {
 }
 
 export async function openPjrt(options: PjrtOptions): Promise<Backend & { readonly spans: boolean }> {
-  const platform = platformOf(options.library)
+  const platform = platformOf(libraryAt(options.library))
   const threads = options.onHost === undefined ? undefined : platform.threadsAmong(options.onHost)
   const library = loadPlugin(options.library, threads)
   if (options.handlers !== undefined && platform.handlersAs !== undefined) registerHandlers(library, options.handlers, platform.handlersAs)

@@ -1,5 +1,4 @@
 /** A loaded plugin: its function table, called with packed structs, and its errors turned into ours. */
-import { realpathSync } from 'node:fs'
 import koffi, { type LibraryHandle } from '../../io/koffi.ts'
 import { PluginError } from '../../core/errors.ts'
 import { prepareEnvironment } from './environment.ts'
@@ -8,7 +7,7 @@ import { explained } from './failures.ts'
 import { enums, slots } from './header.gen.ts'
 import { Struct, nativeText, type Field } from './memory.ts'
 import { platformOf } from './platform.ts'
-import { loadShared, pluginFix } from './shared.ts'
+import { libraryAt, loadShared, pluginFix } from './shared.ts'
 import { prepareVendor } from './vendor.ts'
 
 export type CallName = keyof typeof slots
@@ -156,12 +155,7 @@ const loaded = new Map<string, { readonly handle: unknown; readonly library: Plu
 
 /** Loads a plugin, once per process. `threads` is how many it should use of the host's. */
 export function loadPlugin(path: string, threads?: number): PluginLibrary {
-  let real: string
-  try {
-    real = realpathSync(path)
-  } catch (cause) {
-    throw new PluginError({ code: 'no-such-plugin', what: `there is no plugin library at ${path}`, fix: pluginFix, cause })
-  }
+  const real = libraryAt(path)
   const known = loaded.get(real)
   if (known !== undefined) return known.library
   const platform = platformOf(real)

@@ -1,5 +1,5 @@
 /** Loading a shared library for good, and saying why one cannot be. */
-import { closeSync, openSync, readSync } from 'node:fs'
+import { accessSync, closeSync, constants, openSync, readSync, realpathSync, statSync } from 'node:fs'
 import koffi, { type LibraryHandle } from '../../io/koffi.ts'
 import { PluginError, type Problem } from '../../core/errors.ts'
 
@@ -7,6 +7,23 @@ export const pluginFix = 'run `npx meshwork plugins install cpu`, give another -
 
 const RTLD_NOW = 2
 const RTLD_NODELETE = 0x1000
+
+/** The file itself, behind links. @throws PluginError where there is none that can be read */
+export function libraryAt(path: string): string {
+  let real: string
+  try {
+    real = realpathSync(path)
+  } catch (cause) {
+    throw new PluginError({ code: 'no-such-plugin', what: `there is no plugin library at ${path}`, fix: pluginFix, cause })
+  }
+  try {
+    accessSync(real, constants.R_OK)
+    if (statSync(real).isFile()) return real
+  } catch (cause) {
+    throw new PluginError({ code: 'not-a-library', what: `${path} cannot be read`, fix: pluginFix, cause })
+  }
+  throw new PluginError({ code: 'not-a-library', what: `${path} is no file`, fix: pluginFix })
+}
 
 export function loadShared(path: string): LibraryHandle {
   try {
