@@ -251,9 +251,9 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   const inBlocks = floats(closeOver(works.traced.params, works.traced.outputs).captures)
   const last = lastOf(works, x, given, loss, remat, head)
   const first = typeof entering === 'function' ? firstOf(works, leavesOf(x).map(l => l.leaf.node), nodes) : undefined
-  // A weight that is used in several places, as a tied embedding is, has a sum of each: they are partial over other axes, and each is reduced once, after the loops.
-  const users = [inBlocks, last.outside, first?.outside ?? []]
-  const outside = users.flat()
+  // What a tied embedding is where microbatches enter has a sum of its own: it is partial over other axes than what stages and the loss give, and each is reduced once, after the loops.
+  const [inStages, entered] = [[...new Set([...inBlocks, ...last.outside])], first?.outside ?? []]
+  const outside = [...inStages, ...entered]
   const stageWork = stageOf(works, inBlocks, remat)
   const ring = ringOf(works)
   const leaves = leavesOf(x).map(l => l.leaf)
@@ -281,11 +281,13 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   type Sums = { readonly layers: readonly T[]; readonly outside: readonly T[] }
   const stackedLeaves = leavesOf(stacked).map(l => l.leaf.node)
   const start: Sums = { layers: works.layers.map(w => sumOf(w.node)), outside: outside.map(sumOf) }
-  const plus = (sums: Sums, found: { readonly layers: readonly (Node | undefined)[]; readonly outside: readonly (Node | undefined)[] }): Sums => ({
+  const plus = (sums: Sums, found: { readonly layers: readonly (Node | undefined)[]; readonly outside: readonly (readonly (Node | undefined)[])[] }): Sums => ({
     layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d, stackedLeaves[i] ?? d, stage.name) }),
-    outside: sums.outside.map((s, i) => { const d = found.outside[i]; return d === undefined ? s : added(s, d, outside[i] ?? d) }),
+    outside: sums.outside.map((s, i) => (found.outside[i] ?? []).reduce((sum, d) => (d === undefined ? sum : added(sum, d, outside[i] ?? d)), s)),
   })
-  const byUser = (...found: readonly (readonly (Node | undefined)[])[]): readonly (Node | undefined)[] => users.flatMap((nodes, i) => nodes.map((_, k) => found[i]?.[k]))
+  type Found = readonly (Node | undefined)[]
+  const byUse = (blocks: Found, ended: Found, begun: Found): readonly Found[] =>
+    [...inStages.map(c => [blocks[inBlocks.indexOf(c)], ended[last.outside.indexOf(c)]]), ...entered.map((_, i) => [begun[i]])]
 
   // What there is to keep is known once a stage has been traced.
   const kinds = stageWork.forward(leaves.map(l => nothing(l, works)), place).kept
@@ -318,7 +320,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     const ended = last.at(next.made, own, last.outside.map(t))
     const given_ = state.slopes.map((g, k) => { const d = ended.x[k]; return choose(place.equal(p - 1), d === undefined ? zeros(g.shape, g.dtype) : t(cotangentIn(d, g.dtype)), g) })
     const found = back(given_, next.rings, tick)
-    const sums = plus(state.sums, { layers: found.layers, outside: byUser(found.outside, ended.outside, found.begun) })
+    const sums = plus(state.sums, { layers: found.layers, outside: byUse(found.outside, ended.outside, found.begun) })
     return [{ arrived: next.arrived, rings: next.rings, slopes: found.arrived, sums, means: state.means.map((m, k) => m.add((ended.sums[k] ?? m).cast(m.dtype))), updates: state.updates.map((u, k) => u.add(ended.updates[k] ?? u)) } as unknown as Tree, found.fed as Tree] as const
   })
   const state = middle as unknown as State
@@ -328,7 +330,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
       const { slopes, sums } = carry as unknown as Pick<State, 'slopes' | 'sums'>
       const { tick } = now as unknown as { readonly tick: T }
       const found = back(slopes, state.rings, tick.add(forwardTicks))
-      return [{ slopes: found.arrived, sums: plus(sums, { layers: found.layers, outside: byUser(found.outside, [], found.begun) }) } as unknown as Tree, found.fed as Tree] as const
+      return [{ slopes: found.arrived, sums: plus(sums, { layers: found.layers, outside: byUse(found.outside, [], found.begun) }) } as unknown as Tree, found.fed as Tree] as const
     })
     ends = { sums: (end as unknown as Pick<State, 'sums'>).sums, fed: more as unknown as readonly T[] }
   }

@@ -30,6 +30,14 @@ describe('rows', () => {
     const products = ({ tasks }: typeof once) => tasks.flatMap(t => (t.kind === 'product' ? [JSON.stringify([t.product, t.times])] : [])).sort()
     expect(products(once)).toEqual(products(whole))
   })
+  test('gradients of a tied embedding are reduced once a step, whatever the microbatches', () => {
+    const row = single.find(r => r.stages === 2 && r.data === 2 && r.tensor === 1 && r.batch === 32 && r.microbatch === 1)
+    if (row === undefined) throw new Error('there is no such row')
+    const large = plannedRow(row).tasks.flatMap(t => (t.kind === 'collective' && t.bytes >= row.vocab * row.embed ? [t.times] : []))
+    expect(large.length).toBeGreaterThan(0)
+    // Two weights of a layer are as large.
+    expect(Math.max(...large)).toBeLessThanOrEqual(2)
+  })
   test('the sample of them is predicted within what the bench says of all', () => {
     const one = held(sampled(single.filter(r => r.layers === 12), 10, 3).sample)
     const rows = [...one, ...held(sampled(multi, 4, 3).sample)]
