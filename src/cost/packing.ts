@@ -33,10 +33,10 @@ export function without<S extends Sized>(spans: readonly S[], lent: readonly Len
   })
 }
 
-/** Those that lie in memory at the moment when most does. */
+/** Those that lie in memory at the moment when most does, the first of several. */
 export function atPeak<S extends Sized>(spans: readonly S[]): S[] {
   let [most, found]: [number, S[]] = [0, []]
-  for (const { from: t } of spans) {
+  for (const t of [...new Set(spans.map(s => s.from))].sort((a, b) => a - b)) {
     const here = spans.filter(s => s.from <= t && t <= s.to)
     const bytes = here.reduce((n, s) => n + s.bytes, 0)
     if (bytes > most) [most, found] = [bytes, here]
