@@ -58,7 +58,7 @@ function plan(row: GptRow, microbatches: number, fusion: Machine['fusion']): Pla
   const { model, traced: step } = last
   const mesh = meshOfRun(run)
   const { local } = planTraced(step, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
-  return { mesh, values: local.inputs.length + local.outputs.length, tasks: together(workOf(local, fusion, 'waited').map(({ node: _node, at: _at, ...task }) => task)) }
+  return { mesh, values: local.inputs.length + local.outputs.length, tasks: together(workOf(local, fusion).map(({ node: _node, at: _at, ...task }) => task)) }
 }
 
 /** Those that are alike as one. */

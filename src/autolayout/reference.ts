@@ -75,7 +75,7 @@ export function referenceOf(graph: Graph, donations: (local: LocalGraph) => Read
   return {
     graph, local, streamed: [...grouped.values()], lying: [...spans.values()],
     // Ops of loops and choices are the same in both languages.
-    runs: new Map([...runsOf(graph as unknown as LocalBody, n => (n.op === 'dot' ? 1 : 0))].map(([body, times]) => [body.outputs as unknown as readonly Node[], times])),
+    runs: new Map([...runsOf(graph as unknown as LocalBody, n => (n.op === 'dot' ? 1 : 0), 'waited')].map(([body, times]) => [body.outputs as unknown as readonly Node[], times])),
     walked: new Set(allNodes(graph.outputs).flatMap(n => (n.op === 'scan' && !isHidden(n.attrs.over.name) && n.attrs.xs > 0 && bodiesOf(n).length > 0 ? [n.attrs.over.name] : []))),
     multiplied: new Set(allNodes(graph.outputs).flatMap(n => (n.op === 'dot' || n.op === 'conv' ? [n, ...n.inputs].flatMap(x => names(shapeOf(x))) : []))),
   }

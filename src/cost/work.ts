@@ -108,9 +108,9 @@ const weight = (n: LocalNode): number => {
   return formOf(n) === 'kernel' && bodiesOf(n).length === 0 ? 10 * resultBytes(n) : 0
 }
 
-/** All that a program does in one run, by what is fused. What depends on what it is given is assumed as `turnsOf` does. */
-export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements', counted: 'shared' | 'waited' = 'shared'): Work[] {
-  const runs = runsOf(program, weight, counted)
+/** All that a program does in one run, by what is fused. What depends on what it is given is assumed as `turnsOf` does; what some devices alone do counts for all, who wait for it. */
+export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements'): Work[] {
+  const runs = runsOf(program, weight, 'waited')
   const work: Work[] = []
   const entered = new Set<LocalBody>()
   const body = (b: LocalBody, results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), carried = 0, loop?: LocalNode): void => {

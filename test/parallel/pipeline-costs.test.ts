@@ -2,6 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import { compile, mesh, openBackend, type Layouts, type Plan, type Remat } from '../../src/index.ts'
 import { localFlops } from '../../src/cost/flops.ts'
+import { productFlops } from '../../src/cost/price.ts'
+import { workOf } from '../../src/cost/work.ts'
 import { bodiesOf, reachable } from '../../src/graph/node.ts'
 import type { Collective } from '../../src/partition/collectives.ts'
 import type { LocalBody } from '../../src/partition/local.ts'
@@ -96,6 +98,8 @@ describe('idle stages', () => {
     const own = n.op === 'dot' ? 1 : 0
     return { always: sum.always + (apart ? 0 : own) + inner.reduce((k, i) => k + i.always, 0), apart: sum.apart + (apart ? own : 0) + inner.reduce((k, i) => k + i.apart, 0) }
   }, { always: 0, apart: 0 })
+  /** Operations of products that the time of a step is made of. */
+  const multiplied = (program: LocalBody): number => workOf(program).reduce((sum, w) => sum + (w.kind === 'product' ? w.times * productFlops(w.product) : 0), 0)
   const meshes = [{ stage: 2 }, { data: 2, stage: 2 }, { model: 2, stage: 2 }, { data: 2, model: 2, stage: 2 }] as const
   const where = (mesh: object): Layouts => ({ layout: { ...'data' in mesh ? { batch: 'data' } : {}, ...'model' in mesh ? { hidden: 'model' } : {}, stage: 'stage', layers: 'stage' } })
   const whole = net({ layers: 8, batch: 16, embed: 8, hidden: 16 })
@@ -108,8 +112,10 @@ describe('idle stages', () => {
     expect(found.apart).toBeGreaterThan(0)
     const devices = Object.values(mesh).reduce((a, b) => a * b, 1)
     // Of a loop over the layers, on one device: as much, in all.
-    const alone = localFlops(planned(whole, undefined, {}, { layout: {} }, 'all-but-contractions').local)
-    expect(localFlops(local) * devices).toBe(alone)
+    const alone = planned(whole, undefined, {}, { layout: {} }, 'all-but-contractions').local
+    expect(localFlops(local) * devices).toBe(localFlops(alone))
+    // But the others wait meanwhile: the time is that of all ticks.
+    expect(multiplied(local) * devices * (1 - idleShare(how))).toBeCloseTo(multiplied(alone), 3)
   })
 
   test('compute where weights that rest in parts are gathered in each turn, and where a device has all stages', () => {
