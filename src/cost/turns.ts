@@ -35,6 +35,9 @@ function computed(n: LocalNode, known: Known): Value | undefined {
   return visit<Attrs, readonly Value[], [readonly Value[], Context], typeof global.op>(reference, global, operands, context)[0]
 }
 
+/** In how many of its runs a device makes a choice; before a program is split, each of the places that choose apart. */
+const shareOf = ({ attrs }: LocalNode<'cond'>): number => attrs.apart?.share ?? (attrs as Pick<Attrs['cond'], 'atWork'>).atWork ?? 1
+
 /** Whether the number of turns of a loop in it is computed, as that of a loop over the blocks of attention that something is seen of. */
 export const hasOpenLoop = (body: LocalBody): boolean => orderOf(body.outputs).some(n => n.op === 'while' || bodiesOf(n).some(hasOpenLoop))
 
@@ -90,7 +93,7 @@ export function runsOf(program: LocalBody, weight: Weight, counted: 'shared' | '
         const [yes, no] = branches
         const predicate = first(given[0])
         const taken = yes === undefined || no === undefined ? undefined : predicate !== undefined ? (predicate !== 0 ? yes : no) : weightOf(no) > weightOf(yes) ? no : yes
-        if (taken !== undefined) add(taken.runs, predicate === undefined && taken === yes && counted === 'shared' ? n.attrs.apart?.share ?? 1 : 1)
+        if (taken !== undefined) add(taken.runs, predicate === undefined && taken === yes && counted === 'shared' ? shareOf(n) : 1)
         if (taken !== undefined && predicate !== undefined) results.set(n, taken.outputs)
       } else for (const inside of bodiesOf(n)) add(run(inside, given).runs)
       value ??= n.op === 'project' ? undefined : results.get(n)?.[0]

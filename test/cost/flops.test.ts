@@ -73,3 +73,11 @@ describe('of a GPT', () => {
     expect(planned.plan.perDevice.flops).toBe(6 * weights * batch * seq + seen * 3.5 * attention(seq))
   })
 })
+
+test.each(['gpipe', 'circular'] as const)('of a %s pipeline, each done once: those of the model without it', schedule => {
+  const flops = (pipeline: object): number => planRun(defineRun({
+    name: 'run', batch: 8, steps: 1, data: { batch: () => { throw new Error('a planned run reads no data') } }, optimizer: adamwCosine({ rate: 1e-3 }), mesh: { data: 1 }, layout: {},
+    model: gptModel({ vocab: 32, seq: 8, layers: 4, embed: 16, heads: 2, headDim: 8, hidden: 32, dropout: 0, ...pipeline }),
+  } as never)).flops
+  expect(flops({ pipeline: { stages: 2, microbatches: 4, schedule } })).toBe(flops({}))
+})
