@@ -7,6 +7,7 @@ import { adamw, chain, clipByGlobalNorm, type Optimizer } from '../../src/optim/
 import { initialise, stateOf, trainStep, type Where } from '../../src/train/program.ts'
 import type { Places } from '../../src/parallel/index.ts'
 import { relativeError } from '../support/values.ts'
+import { inOrder } from './by-path.ts'
 
 /** What is trained: a model, and the batch of each step as host data of the form of `model.batch`. */
 export interface Subject {
@@ -65,14 +66,6 @@ const arraysIn = (tree: unknown): { readonly path: string; readonly leaf: MeshAr
     return Object.entries(x).flatMap(([k, v]) => walk(v, path === '' ? k : `${path}.${k}`))
   }
   return walk(tree, '')
-}
-
-/** Of numbers in places those of the layers in their order. */
-function inOrder(values: readonly number[], places: Places | undefined): readonly number[] {
-  if (places === undefined) return values
-  const size = values.length / places.length
-  const layers = places.flatMap((layer, i) => (layer === undefined ? [] : [{ layer, i }])).sort((a, b) => a.layer - b.layer)
-  return layers.flatMap(({ i }) => values.slice(i * size, (i + 1) * size))
 }
 
 /** Norm-clipped AdamW: what is clipped tells whether the norm is that of one device. */

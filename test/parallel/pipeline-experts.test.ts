@@ -6,6 +6,7 @@ import type { ExpertsGiven } from '../../src/models/experts-config.ts'
 import type { Model } from '../../src/models/model.ts'
 import { pipeline, placesOf, type Places } from '../../src/parallel/index.ts'
 import { relativeError } from '../support/values.ts'
+import { numbersByPath } from './by-path.ts'
 
 let backend: Backend
 beforeAll(async () => { backend = await openBackend({ plugin: 'simulate', devices: 8 }) })
@@ -23,10 +24,6 @@ const even = { tokens: ids((r, s) => (7 * r + 3 * s + 1) % 16), targets: ids((r,
 /** Targets of one microbatch in two are ignored, so that microbatches weigh otherwise. */
 const uneven = { ...even, targets: ids((r, s) => (r % 2 === 0 && s > 0 ? -100 : (5 * r + s + 2) % 16)) }
 
-const inOrder = (values: readonly number[], places: Places): readonly number[] => {
-  const size = values.length / places.length
-  return places.flatMap((layer, i) => (layer === undefined ? [] : [{ layer, i }])).sort((a, b) => a.layer - b.layer).flatMap(({ i }) => values.slice(i * size, (i + 1) * size))
-}
 interface On extends Layouts { readonly mesh: { readonly [axis: string]: number } }
 const alone: On = { mesh: {}, layout: {} }
 type Numbers = ReadonlyMap<string, readonly number[]>
@@ -34,15 +31,7 @@ type Numbers = ReadonlyMap<string, readonly number[]>
 async function numbersOf(model: Built, f: (params: Tree, batch: Tree) => Tree, { mesh: sizes, ...layouts }: On, places?: Places, data: object = even): Promise<Numbers> {
   using program = await compile((seed: Scalar, b: Tree) => f(initialise(model.params, keyOf(seed)), b), [input('seed', [], 'i32'), model.batch] as const,
     { mesh: mesh(sizes), ...layouts, backend, dims: model.dims, ...(model.layouts === undefined ? {} : { uses: model.layouts }) } as CompileOptions)
-  const all = new Map<string, readonly number[]>()
-  const walk = async (x: unknown, path: string): Promise<void> => {
-    if (typeof x !== 'object' || x === null) return
-    if (!('read' in x)) { for (const [k, v] of Object.entries(x)) await walk(v, `${path}.${k}`); return }
-    const values = Array.from(await (x as unknown as { read: () => Promise<ArrayLike<number>> }).read(), Number)
-    all.set(path, places !== undefined && path.includes('.blocks.') ? inOrder(values, places) : values)
-  }
-  await walk(await program(3, data as never), '')
-  return all
+  return numbersByPath(await program(3, data as never), places)
 }
 const key = keyOf(full(7, [], 'i32'))
 /** A training step's numbers, and what an evaluation tells. */

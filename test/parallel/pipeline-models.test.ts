@@ -7,6 +7,7 @@ import type { Model } from '../../src/models/model.ts'
 import { storedTensors } from '../../src/checkpoint/stored.ts'
 import { placesOf, type Places } from '../../src/parallel/index.ts'
 import { relativeError } from '../support/values.ts'
+import { numbersByPath } from './by-path.ts'
 
 let backend: Backend
 beforeAll(async () => { backend = await openBackend({ plugin: 'simulate', devices: 4 }) })
@@ -31,10 +32,6 @@ const data: { readonly [name: string]: Int32Array } = {
   tokens: ids((r, s) => (7 * r + 3 * s + 1) % 16), targets: ids((r, s) => (r === 2 ? -100 : (5 * r + s + 2) % 16)), segments: ids((r, s) => Math.floor((s + r) / 3)), positions: ids((_, s) => s % 3),
 }
 const given = (model: AnyModel): object => Object.fromEntries(Object.keys(model.batch as object).map(name => [name, data[name]]))
-const inOrder = (values: readonly number[], places: Places): readonly number[] => {
-  const size = values.length / places.length
-  return places.flatMap((layer, i) => (layer === undefined ? [] : [{ layer, i }])).sort((a, b) => a.layer - b.layer).flatMap(({ i }) => values.slice(i * size, (i + 1) * size))
-}
 
 /** The loss and gradients of first values that are drawn, by paths, layers in their order; and the logits. */
 async function numbersOf(model: Model<Tree, Tree>, places: Places | undefined, on: { readonly mesh: { readonly [axis: string]: number }; readonly layout: { readonly [dim: string]: string } }): Promise<ReadonlyMap<string, readonly number[]>> {
@@ -43,15 +40,7 @@ async function numbersOf(model: Model<Tree, Tree>, places: Places | undefined, o
     const { value, grads, weight } = lossAndGrads((p: Tree) => model.loss(p, b, keyOf(seed)))(params)
     return { value, weight, params, grads, logits: (model as unknown as { logits: (p: Tree, b: Tree) => Tree }).logits(params, b) }
   }, [input('seed', [], 'i32'), model.batch] as const, { mesh: mesh(on.mesh), layout: on.layout, backend, dims: model.dims, ...(model.layouts === undefined ? {} : { uses: model.layouts }) })
-  const found = await program(3, given(model) as never)
-  const all = new Map<string, readonly number[]>()
-  const walk = async (x: unknown, path: string): Promise<void> => {
-    if (typeof x !== 'object' || x === null) return
-    if (!('read' in x)) { for (const [k, v] of Object.entries(x)) await walk(v, `${path}.${k}`); return }
-    const values = Array.from(await (x as unknown as { read: () => Promise<ArrayLike<number>> }).read(), Number)
-    all.set(path, places !== undefined && path.includes('.blocks.') ? inOrder(values, places) : values)
-  }
-  await walk(found, '')
+  const all = await numbersByPath(await program(3, given(model) as never), places)
   program.dispose()
   return all
 }
