@@ -4,7 +4,7 @@ import { DimError } from '../core/errors.ts'
 import { closeOver } from './close.ts'
 import { fullNode, madeBy, make } from './make.ts'
 import { type Node } from './node.ts'
-import type { Attrs } from './ops.ts'
+import type { AtWork, Attrs } from './ops.ts'
 import { userSite } from '../core/site.ts'
 import { alike, difference } from './state.ts'
 import { isTensor, leavesOf, loose, mapTree, rebuildTree, tensor, where } from './tensor.ts'
@@ -50,10 +50,10 @@ export function whereAny<T extends Tree>(p: AnyTensor, yes: () => T, no: () => T
 
 /**
  * What `work` makes, by devices that hold an element of p which is true; others have zeros of the same types. What elements get for which p is false is whatever either gives, so nobody may use it.
- * Some element of p is true whenever the program comes by: where devices cannot choose each for itself, all of them work, and nothing is chosen. Each element is true in a share of the runs, `atWork`. The gradient
+ * Some element of p is true whenever the program comes by: where devices cannot choose each for itself, all of them work, and nothing is chosen. `atWork` says how often elements are true. The gradient
  * keeps what loops keep.
  */
-export function whereAtWork<T extends Tree>(p: AnyTensor, atWork: number, work: () => T): T {
+export function whereAtWork<T extends Tree>(p: AnyTensor, atWork: AtWork, work: () => T): T {
   const zeros = (made: T): T => mapTree(made, t => tensor(fullNode(0, t.shape, t.dtype))) as T
   const { result, nodes } = madeBy(work)
   const made = madeBy(() => zeros(result))

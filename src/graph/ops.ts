@@ -140,6 +140,12 @@ export interface WindowAttrs {
   conv: { readonly over: readonly string[]; readonly windows: readonly Window[] }
 }
 
+/**
+ * How often a choice of who is at work is taken: each place along the predicate's dim in a share of the runs, in the mean over places. A device that has several of them next to each other takes it in `more` runs, as a share, for each
+ * further one.
+ */
+export interface AtWork { readonly share: number; readonly more: number }
+
 /** Loops, and what they return. */
 export interface ControlAttrs {
   /**
@@ -151,8 +157,8 @@ export interface ControlAttrs {
    * (predicate, captures…) → the results of the branch that the predicate, bools, chooses: `yes` where any of them holds. Both have the captures as
    * inputs. A predicate that has dims chooses element by element along them, as `yes` itself says: so devices that hold none that holds need not compute it.
    */
-  /** `atWork` is the share of its runs in which an element of the predicate holds: see `whereAtWork`. Its gradient takes what a policy keeps from the branch as it was computed, as that of a loop does; of others the branch is computed again. */
-  cond: { readonly yes: Graph; readonly no: Graph; readonly atWork?: number }
+  /** `atWork` says in which share of its runs an element of the predicate holds: see `whereAtWork`. Its gradient takes what a policy keeps from the branch as it was computed, as that of a loop does; of others the branch is computed again. */
+  cond: { readonly yes: Graph; readonly no: Graph; readonly atWork?: AtWork }
   /** (carries…, captures…) → carries…: the body for as long as the condition, of the same inputs, gives true. */
   while: { readonly condition: Graph; readonly body: Graph; readonly carries: number }
   /** (inputs…) → the body's results; for the gradient only what `keep` says is kept. Put in its place before partition. */

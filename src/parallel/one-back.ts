@@ -154,7 +154,7 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
     at: head === 'all' ? together : (made, given, values) => {
       const wrt = [...made.map(y => stand('made', y)), ...outside.map(c => stand('outside', t(c)))]
       let slopes: readonly (Node | undefined)[] = []
-      const all = whereAtWork(here, 1, () => {
+      const all = whereAtWork(here, { share: 1 / stage.size, more: 1 / stage.size }, () => {
         const standing = new Map(outside.map((c, i) => [c, wrt[made.length + i] ?? c]))
         const captured = (n: Node): Node => (isFloat(dtypeOf(n)) ? guarded(spread(t(standing.get(n) ?? n), stage), here).node : n)
         const each = lifted([...ys, ...gs], outputs, [...wrt.slice(0, made.length), ...given.map(g => g.node)], { stage }, captured).map(n => spread(t(n), stage))

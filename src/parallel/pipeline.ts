@@ -105,7 +105,7 @@ export function stagesAt(works: Works, given: readonly T[], turn: T, layers: rea
     return isFloat(own.dtype) ? guarded(spread(own, stage), on).node : own.node
   }
   // An idle stage does nothing, where it has a device of its own.
-  const made = whereAtWork(on, plan.rounds * plan.microbatches / plan.forwardTicks, () => {
+  const made = whereAtWork(on, { share: plan.rounds * plan.microbatches / plan.forwardTicks, more: 1 / plan.forwardTicks }, () => {
     const values = [...given.map(v => guarded(v, on)), ...[...layers, ...real].map(w => layersOf(works, w, round)), on]
     return lifted(params, outputs, values.map(v => v.node), { stage, cut }, captured).map(n => spread(tensor<string>(n), stage))
   })

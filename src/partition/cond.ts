@@ -4,10 +4,11 @@
  * branch holds a collective, each device chooses by its own part of it: what none of its elements asks for it does not compute. A choice of who is at work at all falls away where
  * devices cannot choose so, and all work.
  */
-import { isHidden, names } from '../core/dim.ts'
-import { sameSharding, type Sharding } from '../core/layout.ts'
+import { isHidden, names, sizeOf } from '../core/dim.ts'
+import { localShape, sameSharding, type Sharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
 import { shapeOf, type Node } from '../graph/node.ts'
+import type { AtWork } from '../graph/ops.ts'
 import { enterAll, projected } from './bodies.ts'
 import type { LocalBody } from './local.ts'
 import { axesOf } from './collectives.ts'
@@ -35,7 +36,7 @@ export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonl
     return c.partitionNodes(yes.outputs, new Map(yes.inputs.flatMap((p, i) => operands.slice(i, i + 1).map(v => [p, v] as const))))
   }
   const chooses = anyOf(c, test, own ?? new Map())
-  const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1), ...(own === undefined ? {} : { apart: { share: atWork } }) }, n.site)
+  const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1), ...(own === undefined ? {} : { apart: { share: atWork === undefined ? undefined : shareOf(atWork, predicate, own, c) } }) }, n.site)
   return projected(c, n, choice, pairs.map(([v]) => v))
 }
 
@@ -51,6 +52,12 @@ function eachItsOwn(c: Context, branches: readonly Pick<LocalBody, 'outputs'>[],
   const waits = branches.map(axesOf)
   if (waits.some(w => !w.counted || (c.overlaps && w.axes.size > 0) || axes.some(a => w.axes.has(a)))) return undefined
   return first !== undefined && results.every(({ v, addend }) => sameSharding(along(v), first) || axes.every(axis => addend.includes(axis))) ? first : undefined
+}
+
+/** In how many of the runs a device is at work, which has that many places of those that the predicate tells of. */
+function shareOf({ share, more }: AtWork, predicate: Value, own: Sharding, c: Context): number {
+  const places = sizeOf(localShape(predicate.shape, own, c.mesh))
+  return Math.min(1, share + (places - 1) * more)
 }
 
 /** One bool: whether any element of the predicate holds, of those that a device has. */

@@ -74,10 +74,10 @@ describe('of a GPT', () => {
   })
 })
 
-test.each(['gpipe', 'circular'] as const)('of a %s pipeline, each done once: those of the model without it', schedule => {
+test.each([{ schedule: 'gpipe' }, { schedule: 'circular' }, { schedule: '1f1b' }, { schedule: '1f1b', head: 'all' }] as const)('of a pipeline, %j, each done once: those of the model without it', how => {
   const flops = (pipeline: object): number => planRun(defineRun({
     name: 'run', batch: 8, steps: 1, data: { batch: () => { throw new Error('a planned run reads no data') } }, optimizer: adamwCosine({ rate: 1e-3 }), mesh: { data: 1 }, layout: {},
     model: gptModel({ vocab: 32, seq: 8, layers: 4, embed: 16, heads: 2, headDim: 8, hidden: 32, dropout: 0, ...pipeline }),
   } as never)).flops
-  expect(flops({ pipeline: { stages: 2, microbatches: 4, schedule } })).toBe(flops({}))
+  expect(flops({ pipeline: { stages: 2, microbatches: 4, ...how } })).toBe(flops({}))
 })
