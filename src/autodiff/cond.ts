@@ -9,11 +9,11 @@ import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node } from '../grap
 import { residuals } from './residuals.ts'
 import type { Cotangents, Wanted } from './vjps/vjp.ts'
 
-/** What is kept of the first branch for its gradient `backward`: the choice gives it beside its results, and zeros where the other branch was taken. Of each element of the predicate, as the choice may be each device's own. */
+/** What is kept of the first branch for its gradient `backward`: the choice gives it beside its results, and zeros where the other branch was taken. Of each element of the predicate, as the choice may be each device's own, but where one is alone. */
 function keptOf(n: Node<'cond'>, backward: readonly Node[], keep: (n: Node) => boolean): { readonly backward: readonly Node[]; readonly params: readonly Node<'input'>[]; readonly values: readonly Node[] } {
   const { yes, no, atWork } = n.attrs
   const over = names(shapeOf(operand(n, 0)))
-  const saved = atWork !== undefined ? residuals(backward, yes, 0, m => keep(m) && over.every(name => shapeOf(m).some(d => d.name === name))) : []
+  const saved = atWork !== undefined ? residuals(backward, yes, 0, m => keep(m) && (atWork.alone === true || over.every(name => shapeOf(m).some(d => d.name === name)))) : []
   if (saved.length === 0) return { backward, params: [], values: [] }
   const choice = make('cond', n.inputs, {
     ...n.attrs, yes: { inputs: yes.inputs, outputs: [...yes.outputs, ...saved] }, no: { inputs: no.inputs, outputs: [...no.outputs, ...saved.map(s => fullNode(0, shapeOf(s), dtypeOf(s)))] },

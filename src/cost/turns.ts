@@ -36,7 +36,10 @@ function computed(n: LocalNode, known: Known): Value | undefined {
 }
 
 /** In how many of its runs a device makes a choice; before a program is split, each of the places that choose apart. */
-const shareOf = ({ attrs }: LocalNode<'cond'>): number => attrs.apart?.share ?? (attrs as Pick<Attrs['cond'], 'atWork'>).atWork?.share ?? 1
+function shareOf({ attrs }: LocalNode<'cond'>): number {
+  const { atWork } = attrs as Pick<Attrs['cond'], 'atWork'>
+  return attrs.apart?.share ?? (atWork?.alone === true ? 1 : atWork?.share) ?? 1
+}
 
 /** Whether the number of turns of a loop in it is computed, as that of a loop over the blocks of attention that something is seen of. */
 export const hasOpenLoop = (body: LocalBody): boolean => orderOf(body.outputs).some(n => n.op === 'while' || bodiesOf(n).some(hasOpenLoop))

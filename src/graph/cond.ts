@@ -1,13 +1,13 @@
 /** Choices that the program makes as it runs: only the branch chosen is computed. */
-import { formatShape } from '../core/dim.ts'
+import { formatShape, sizeOf } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { closeOver } from './close.ts'
-import { fullNode, madeBy, make } from './make.ts'
-import { type Node } from './node.ts'
+import { fullNode, madeBy, make, splatValue } from './make.ts'
+import { dtypeOf, shapeOf, type Node } from './node.ts'
 import type { AtWork, Attrs } from './ops.ts'
 import { userSite } from '../core/site.ts'
 import { alike, difference } from './state.ts'
-import { isTensor, leavesOf, loose, mapTree, rebuildTree, tensor, where } from './tensor.ts'
+import { isTensor, leavesOf, loose, rebuildTree, tensor, where } from './tensor.ts'
 import type { AnyTensor, Scalar, Tree } from './types.ts'
 
 /** The nodes of a choice's results. Of the params the branches are made of, `given` are the values. */
@@ -53,12 +53,25 @@ export function whereAny<T extends Tree>(p: AnyTensor, yes: () => T, no: () => T
  * Some element of p is true whenever the program comes by: where devices cannot choose each for itself, all of them work, and nothing is chosen. `atWork` says how often elements are true. The gradient
  * keeps what loops keep.
  */
-export function whereAtWork<T extends Tree>(p: AnyTensor, atWork: AtWork, work: () => T): T {
-  const zeros = (made: T): T => mapTree(made, t => tensor(fullNode(0, t.shape, t.dtype))) as T
+export const whereAtWork = <T extends Tree>(p: AnyTensor, atWork: AtWork, work: () => T): T => working(p, atWork, work)
+
+/**
+ * What `work` makes, by the one device that holds the element of p which is true: bools along a dim of places. It is made of what is the same for all places, and of sums over them in which all addends but that one's are 0. Where that
+ * device cannot be alone, all make it together, as if nothing had been chosen: places are not split, or the work itself is along their axis.
+ */
+export const whereAlone = <T extends Tree>(p: AnyTensor, work: () => T): T => {
+  const share = 1 / sizeOf(p.shape)
+  return working(p, { share, more: share, alone: true }, work)
+}
+
+function working<T extends Tree>(p: AnyTensor, atWork: AtWork, work: () => T): T {
   const { result, nodes } = madeBy(work)
-  const made = madeBy(() => zeros(result))
-  const results = condNodes(p.node, [], [], ...[result, made.result].map(r => leavesOf(r).map(l => l.leaf.node)) as [Node[], Node[]], new Set([...nodes, ...made.nodes]), { atWork })
-  return rebuildTree(result, results.map(n => tensor(n)))
+  // What is known beforehand is nobody's work.
+  const leaves = leavesOf(result).flatMap(({ path, leaf }) => (splatValue(leaf.node) === undefined ? [{ path, node: leaf.node }] : []))
+  const none = madeBy(() => leaves.map(({ node }) => fullNode(0, shapeOf(node), dtypeOf(node))))
+  const results = condNodes(p.node, [], [], leaves.map(l => l.node), none.result, new Set([...nodes, ...none.nodes]), { atWork })
+  const chosen = new Map(leaves.map(({ path }, i) => [path, results[i]] as const))
+  return rebuildTree(result, leavesOf(result).map(({ path, leaf }) => tensor(chosen.get(path) ?? leaf.node)))
 }
 
 function choice<T extends Tree>(predicate: AnyTensor, yes: () => T, no: () => T): T {

@@ -142,9 +142,9 @@ export interface WindowAttrs {
 
 /**
  * How often a choice of who is at work is taken: each place along the predicate's dim in a share of the runs, in the mean over places. A device that has several of them next to each other takes it in `more` runs, as a share, for each
- * further one.
+ * further one. `alone`: one place is, always the same, and what it makes is of no place; see `whereAlone`.
  */
-export interface AtWork { readonly share: number; readonly more: number }
+export interface AtWork { readonly share: number; readonly more: number; readonly alone?: true }
 
 /** Loops, and what they return. */
 export interface ControlAttrs {

@@ -112,7 +112,6 @@ const schema = z.strictObject({
 }).superRefine((c, issues) => {
   const wrong = (path: string, message: string): void => { issues.addIssue({ code: 'custom', path: [path], message }) }
   checkInContext(c, wrong)
-  if (c.pipeline !== undefined && c.experts !== undefined && c.experts.dense > 0) wrong('experts', `dense is ${c.experts.dense}: give 0, or leave pipeline out, whose stages compute the same with every layer`)
   if (c.heads % (c.kvHeads ?? c.heads) !== 0) wrong('kvHeads', `give a number that divides heads, which is ${c.heads}`)
   for (const field of ['unturned', 'unwindowed'] as const) if (c[field].some(i => i >= c.layers)) wrong(field, `give layers from 0 to ${c.layers - 1}`)
   for (const field of ['rope', 'localRope'] as const) {
@@ -125,7 +124,12 @@ const schema = z.strictObject({
     if (odd !== undefined) wrong(odd[0], 'attention over latents has no such option: leave it out')
   }
   if (c.experts !== undefined && c.experts.dense >= c.layers) wrong('experts', `dense is ${c.experts.dense}: leave layers that have experts, of ${c.layers}`)
-  if (c.experts !== undefined && c.context?.form === 'zigzag' && (c.experts.capacity !== undefined || c.experts.groups > 1)) wrong('context', 'give form ring, or experts neither capacity nor groups: zigzag has tokens in another order, and others of them would be dropped')
+  // A group is then a piece of the text, as it is without: its tokens stand next to each other in either order.
+  const zigzag = c.context?.form === 'zigzag' ? c.context.blocks : 0
+  const pieces = Math.max(1, 2 * zigzag)
+  if (c.experts !== undefined && (c.experts.capacity !== undefined || c.experts.groups > 1) && c.experts.groups % pieces !== 0) {
+    wrong('experts', `give groups that are a multiple of ${pieces}, or context form ring: zigzag of ${zigzag} blocks has a window in ${pieces} pieces in another order, and a group of several of them would drop others`)
+  }
   if (c.experts !== undefined && c.feedBiases) wrong('feedBiases', 'experts have no biases: leave it out')
   if (c.window === undefined && (c.localRope !== undefined || c.unwindowed.length > 0)) wrong('window', 'give one where layers differ by it')
 }).transform(c => ({ ...c, kvHeads: c.kvHeads ?? c.heads }))

@@ -8,15 +8,15 @@ import { expertDims, routedParameters, routedQuantized, type ExpertDims, type Ro
 import { latentDims, latentParameters, latentQuantized, type LatentDims, type LatentProjections, type LatentWeights } from './latent.ts'
 import { gatedParameters, gatedQuantized, type Drawn, type Gated, type GatedWeights } from './feed-forward.ts'
 import type { LlamaConfig } from './llama-config.ts'
-import { layersIn, stackedInit, stageDims } from './pipelined.ts'
+import { layersBefore, layersIn, stackedInit, stageDims } from './pipelined.ts'
 
-export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers' | Exclude<keyof ExpertDims, 'embed'> | keyof LatentDims]: Dim<N> } & { readonly stage?: Dim<'stage'> }
+export type LlamaDims = { readonly [N in 'batch' | 'seq' | 'kvSeq' | 'vocab' | 'embed' | 'heads' | 'kvHeads' | 'group' | 'headDim' | 'hidden' | 'layers' | Exclude<keyof ExpertDims, 'embed'> | keyof LatentDims]: Dim<N> } & { readonly stage?: Dim<'stage'>; readonly dense?: Dim<'dense'> }
 /**
  * The dims of a decoder, for layouts and for reading its tensors. Heads are `kvHeads` × `group`: a rule for either splits them, one for `heads` nothing. Those of experts and of latents are there where the configuration has
- * some, and `stage` where it has a pipeline, of which `layers` are the places.
+ * some, and `stage` where it has a pipeline, of which `layers` are the places; `dense` are the layers before it.
  */
 export const llamaDims = (c: LlamaConfig, batch: number): LlamaDims => ({ ...dims({
-  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: layersIn(c), ...expertDims(c.experts), ...latentDims(c.latent, c.headDim),
+  batch, seq: c.seq, kvSeq: c.seq, vocab: c.vocab, embed: c.embed, heads: c.heads, kvHeads: c.kvHeads, group: c.heads / c.kvHeads, headDim: c.headDim, hidden: c.hidden, layers: layersIn(c), ...(layersBefore(c) === 0 ? {} : { dense: layersBefore(c) }), ...expertDims(c.experts), ...latentDims(c.latent, c.headDim),
 }), ...stageDims(c) }) as LlamaDims
 
 /** Which dim of the heads so many devices can split: that of keys and values, else those that share one; none where neither has as many. */
@@ -51,11 +51,14 @@ export type LlamaBlockWeights<L extends string> = (Quantizable<Projections<L>> |
 /** The parameters, what is contracted whole or quantized: enough to infer with. */
 export type LlamaWeights = { readonly tokens: Weight<'vocab' | 'embed'>; readonly first?: LlamaBlockWeights<'layers'>; readonly blocks: LlamaBlockWeights<'layers'>; readonly norm: Tensor<'embed'>; readonly head?: Weight<'vocab' | 'embed'> }
 
-/** The layers without experts that come before those with them, and the others: how many, and the number of the first. */
-export function stagesOf(c: LlamaConfig): readonly { readonly name: 'first' | 'blocks'; readonly from: number; readonly size: number; readonly routed: boolean }[] {
+/** A stack of layers: how many, and the number of the first. */
+export interface StackOfLayers { readonly name: 'first' | 'blocks'; readonly from: number; /** Along `layers`; those that stand before a pipeline along `dense`, as no stage has them. */ readonly over: Dim<'layers'>; readonly routed: boolean }
+/** The layers without experts that come before those with them, and the others. */
+export function stagesOf(c: LlamaConfig): readonly StackOfLayers[] {
   const dense = c.experts?.dense ?? 0
-  const last = { name: 'blocks', from: dense, size: layersIn(c) - dense, routed: c.experts !== undefined } as const
-  return dense === 0 ? [last] : [{ name: 'first', from: 0, size: dense, routed: false }, last]
+  const last: StackOfLayers = { name: 'blocks', from: dense, over: { name: 'layers', size: layersIn(c) - dense + layersBefore(c) }, routed: c.experts !== undefined }
+  // In types it is a dim as any other of layers.
+  return dense === 0 ? [last] : [{ name: 'first', from: 0, over: { name: (layersBefore(c) === 0 ? 'layers' : 'dense') as 'layers', size: dense }, routed: false }, last]
 }
 
 function blockOf(c: LlamaConfig, { embed, kvHeads, group, headDim, ...d }: LlamaDims, layers: Dim<'layers'>, { weight, gain, bias, branch }: Drawn & { readonly gain: ParamOptions }, routed: boolean): LlamaBlock<'layers'> {
@@ -83,10 +86,12 @@ function blockOf(c: LlamaConfig, { embed, kvHeads, group, headDim, ...d }: Llama
 export function llamaParameters(c: LlamaConfig, d: LlamaDims, dtype: DType): LlamaParams {
   const { vocab, embed } = d
   const [whole, one, bias] = [{ dtype, init: initialisers.normal(0.02), decays: true }, { dtype, init: c.gainsFromOne ? 0 : 1 }, { dtype, init: 0 }]
-  const [weight, gain] = [stackedInit(c)(whole), stackedInit(c)(one)]
+  const placing = stackedInit(c)
   // Residual branches start smaller, so that the stream's variance does not grow with depth.
-  const branch = stackedInit(c)({ ...whole, init: initialisers.normal(0.02 / Math.sqrt(2 * c.layers)) })
-  const stacks = Object.fromEntries(stagesOf(c).map(({ name, size, routed }) => [name, blockOf(c, d, { name: 'layers', size }, { weight, gain, bias, branch }, routed)]))
+  const small = { ...whole, init: initialisers.normal(0.02 / Math.sqrt(2 * c.layers)) }
+  // Those before a pipeline lie in their order.
+  const [stacked, before] = [{ weight: placing(whole), gain: placing(one), bias, branch: placing(small) }, { weight: whole, gain: one, bias, branch: small }]
+  const stacks = Object.fromEntries(stagesOf(c).map(({ name, over, routed }) => [name, blockOf(c, d, over, name === 'first' && layersBefore(c) > 0 ? before : stacked, routed)]))
   return {
     tokens: param('tokens', [vocab, embed], whole), ...stacks as Pick<LlamaParams, 'first' | 'blocks'>, norm: param('norm', [embed], one),
     ...(c.tied ? {} : { head: param('head', [vocab, embed], whole) }),

@@ -8,13 +8,13 @@ import type { LlamaDims } from './llama-params.ts'
 import type { Layers } from './pipelined.ts'
 
 /** How the queries and keys of each layer are turned: by angles made once, chosen by the layer's number where layers differ. */
-export function turning(c: LlamaConfig, d: LlamaDims, { differing }: Layers, positions: AnyTensor): { readonly kinds: Tensor<'layers'> | undefined; readonly anglesOf: (kind: Scalar | undefined) => Angles | undefined } {
+export function turning(c: LlamaConfig, d: LlamaDims, { differing }: Layers, positions: AnyTensor): { readonly kindOf: (layer: number) => number; readonly kinds: Tensor<'layers'> | undefined; readonly anglesOf: (kind: Scalar | undefined) => Angles | undefined } {
   const angles = ({ base, share, scaling }: Rope): Angles => rotaryAngles(positions, c.latent === undefined ? d.headDim : d.turned, rotaryFrequencies({ size: c.latent?.turned ?? Math.floor(c.headDim * share), base, seq: c.seq, scaling }))
   const kindOf = (layer: number): number => (c.unturned.includes(layer) ? 2 : c.localRope !== undefined && !c.unwindowed.includes(layer) ? 1 : 0)
   const kinds = differing(kindOf)
   const made = [angles(c.rope), ...(c.localRope === undefined ? [] : [angles(c.localRope)])] as const
   return {
-    kinds,
+    kindOf, kinds,
     anglesOf: kind => {
       if (kind === undefined) return made[kindOf(0)]
       const pick = (f: (a: Angles) => Tensor<string>, still: number): Tensor<string> =>

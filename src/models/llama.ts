@@ -17,6 +17,7 @@ import { cacheInputs, reading, type CacheSize, type Fed, type KeyValues } from '
 import { rmsNorm } from '../nn/functional.ts'
 import type { Usage } from '../nn/moe/index.ts'
 import { linear } from '../nn/linear.ts'
+import { numbersAlong } from '../nn/numbers.ts'
 import { rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import { turned, type Angles } from '../nn/rotary.ts'
 import { softCapped } from '../nn/scores.ts'
@@ -26,13 +27,13 @@ import { balance, biasAfter, routed, type RoutedWeights, type UsageOfLayers } fr
 import { gated, type GatedWeights } from './feed-forward.ts'
 import type { ExpertsConfig } from './experts-config.ts'
 import type { LlamaConfig } from './llama-config.ts'
-import { llamaDims, llamaParameters, llamaQuantized, stagesOf, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
+import { llamaDims, llamaParameters, llamaQuantized, stagesOf, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights, type StackOfLayers } from './llama-params.ts'
 import { latentHeads, latentLinear, latentOut, type LatentWeights } from './latent.ts'
 import { turning } from './llama-turning.ts'
 import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
-import { layersOf, toldOf } from './pipelined.ts'
+import { layersBefore, layersOf, toldOf } from './pipelined.ts'
 import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
@@ -113,7 +114,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
       const rows = residual(weightIn(rowsOf(p.tokens, d.vocab, tokens), d.embed, rest))
       return drop((c.embedScale === 1 ? rows : rows.mul(c.embedScale)).cast(compute), key, 0)
     }
-    const { kinds, anglesOf } = turning(c, d, layers, positions ?? iota(d.seq))
+    const { kindOf, kinds, anglesOf } = turning(c, d, layers, positions ?? iota(d.seq))
     const windowOf = (layer: number): number => (c.window === undefined || c.unwindowed.includes(layer) ? everything : c.window)
     const windows = layers.differing(windowOf)
     const same = windowOf(0) < c.seq ? windowOf(0) : undefined
@@ -122,10 +123,11 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
       const { value, usage } = routed(loose(x), w as RoutedWeights<never>, { config: c.experts, d, activation: c.activation, compute, writing, apart })
       return { value: tensor(value.node), usage }
     }
-    const stackedIn = ({ name, from, size }: ReturnType<typeof stagesOf>[number]): Tree => {
-      const stage: Dim<'layers'> = { name: 'layers', size }
-      const part = (of: Tensor<'layers'>): Tensor<'layers'> => (size === d.layers.size ? of : slice(of, stage, { start: from, end: from + size }))
-      const own = { index: size === d.layers.size ? layers.index : from === 0 ? iota(stage) : iota(stage).add(from), ...(kinds === undefined ? {} : { kind: part(kinds) }), ...(windows === undefined ? {} : { window: part(windows) }) }
+    const stackedIn = ({ name, from, over }: StackOfLayers): Tree => {
+      const all = over.name === d.layers.name && over.size === d.layers.size
+      const before = over.name !== d.layers.name
+      const part = (of: Tensor<'layers'>, f: (layer: number) => number): Tensor<'layers'> => (all ? of : before ? numbersAlong(over, Array.from({ length: over.size }, (_, i) => f(i)), 'i32') : slice(of, over, { start: from, end: from + over.size }))
+      const own = { index: all ? layers.index : from === 0 ? iota(over) : iota(over).add(from), ...(kinds === undefined ? {} : { kind: part(kinds, kindOf) }), ...(windows === undefined ? {} : { window: part(windows, windowOf) }) }
       return { block: p[name] as Tree, own: own as Tree }
     }
     const step = ({ x, carried: before }: State, walked: unknown): readonly [State, Tree] => {
@@ -146,8 +148,8 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const { embedded, stackedIn, step } = walking(p, given, key, memory)
     let [state, usage]: [State, Tree] = [{ x: embedded(), carried }, {}]
     for (const part of stagesOf(c)) {
-      if (c.pipeline !== undefined) state = layers.walk(state, stackedIn(part), (now, layer) => step(now, layer)[0])
-      else [state, usage] = scan({ name: 'layers', size: part.size }, state, stackedIn(part), step) as readonly [State, Tree]
+      if (c.pipeline !== undefined && part.name === 'blocks') state = layers.walk(state, stackedIn(part), (now, layer) => step(now, layer)[0])
+      else [state, usage] = scan(part.over, state, stackedIn(part), step) as readonly [State, Tree]
     }
     return { states: entering(state.x, p.norm), carried: state.carried as C, usage }
   }
@@ -162,16 +164,19 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
   }
   /** What goes through a pipeline: the stream, and how its experts were used. */
   type Piped = { readonly x: Stream; readonly used?: Tensor<string> }
-  const carrying = c.experts === undefined ? undefined : carriedUsage(c.experts.count, { name: 'layers', size: c.layers }, d.batch, sumsIn(compute))
+  const carrying = c.experts === undefined ? undefined : carriedUsage(c.experts.count, { name: 'layers', size: c.layers - c.experts.dense }, d.batch, sumsIn(compute))
   /** Of a pipeline what enters the layers, what they are given and what each does. */
   const piped = (p: LlamaWeights, given: Inputs, key: Key | undefined): { readonly entering: () => Piped; readonly stacked: Tree; readonly step: (x: Piped, layer: unknown) => Piped } => {
     const { embedded, stackedIn, step } = walking(p, given, key, { ...inWindow(given), apart: [d.batch.name] })
+    const stacks = stagesOf(c)
+    /** What the layers before make of the embedding. */
+    const begun = (): Stream => stacks.filter(s => s.name === 'first').reduce((x, s) => scan(s.over, { x, carried: {} } as State, stackedIn(s), step)[0].x, embedded())
     return {
-      entering: () => ({ x: embedded(), ...(carrying === undefined ? {} : { used: carrying.none() }) }), stacked: { blocks: stagesOf(c).map(stackedIn) },
+      entering: () => ({ x: begun(), ...(carrying === undefined ? {} : { used: carrying.none() }) }), stacked: { blocks: stacks.filter(s => s.name === 'blocks').map(stackedIn) },
       step: ({ x: before, used }, layer) => {
         const [walked] = (layer as { readonly blocks: readonly { readonly own: { readonly index: Scalar } }[] }).blocks
         const [{ x }, usage] = step({ x: before, carried: {} }, walked)
-        return { x, ...(carrying === undefined || used === undefined || walked === undefined ? {} : { used: carrying.written(used, usage as Usage<string>, walked.own.index) }) }
+        return { x, ...(carrying === undefined || used === undefined || walked === undefined ? {} : { used: carrying.written(used, usage as Usage<string>, layersBefore(c) === 0 ? walked.own.index : walked.own.index.sub(layersBefore(c))) }) }
       },
     }
   }

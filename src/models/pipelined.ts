@@ -23,15 +23,25 @@ export const pipelineSchema: z.ZodOptional<z.ZodType<PipelineConfig, PipelineCon
   remat: z.union([z.enum(['everything', 'nothing', 'all-but-contractions']), z.strictObject({ keep: z.array(z.string()) })]).optional(), head: z.enum(['last', 'all']).optional(),
 }).optional()
 
-export interface MayPipeline { readonly layers: number; readonly pipeline?: PipelineConfig | undefined }
+export interface MayPipeline {
+  readonly layers: number
+  readonly pipeline?: PipelineConfig | undefined
+  /** Layers at the beginning that are `dense`, and others than those behind them: they come before a pipeline. */
+  readonly experts?: { readonly dense: number } | undefined
+}
+
+/** How many layers stand before a pipeline, on its first stage. */
+export const layersBefore = ({ pipeline, experts }: MayPipeline): number => (pipeline === undefined ? 0 : experts?.dense ?? 0)
+const layersWithin = (config: MayPipeline): number => config.layers - layersBefore(config)
 
 /** The places of a configuration's layers; undefined where they lie in their order. */
-export function placesIn({ layers, pipeline: how }: MayPipeline): Places | undefined {
-  const places = how === undefined ? undefined : placesOf(layers, how)
+export function placesIn(config: MayPipeline): Places | undefined {
+  const { pipeline: how } = config
+  const places = how === undefined ? undefined : placesOf(layersWithin(config), how)
   return places === undefined || areLayers(places) ? undefined : places
 }
-/** How many there are along `layers`: of a pipeline as many as there are places. */
-export const layersIn = (config: MayPipeline): number => placesIn(config)?.length ?? config.layers
+/** How many there are along `layers`: of a pipeline as many as there are places in it. */
+export const layersIn = (config: MayPipeline): number => placesIn(config)?.length ?? layersWithin(config)
 /** The dims that a pipeline adds to a model's. */
 export const stageDims = ({ pipeline: how }: MayPipeline): { readonly stage?: Dim<'stage'> } =>
   (how === undefined ? {} : { stage: { name: 'stage', size: typeof how.stages === 'number' ? how.stages : how.stages.length } })
@@ -52,7 +62,7 @@ export function stackedInit(config: MayPipeline): (how: ParamOptions) => ParamOp
 type L = 'layers'
 type Step<X extends Tree, W extends Tree> = (x: X, layer: Without<W, L>) => X
 export interface Layers {
-  /** The number of each layer, along `layers`; an empty place has that of the first. */
+  /** The number of each layer, along `layers`; an empty place has that of the first there is. */
   readonly index: Tensor<L>
   /** A number of each layer, i32; undefined where all have the same. */
   readonly differing: (of: (layer: number) => number) => Tensor<L> | undefined
@@ -68,7 +78,8 @@ export interface Layers {
 
 /** How the layers of a configuration are walked. `over` is their dim. */
 export function layersOf(config: MayPipeline, over: Dim<L>): Layers {
-  const { layers, pipeline: how } = config
+  const { pipeline: how } = config
+  const [layers, before] = [layersWithin(config), layersBefore(config)]
   const places = placesIn(config)
   const placing = places === undefined ? {} : { layers }
   const walk: Layers['walk'] = <X extends Tree, W extends Tree>(x: X, stacked: W, step: Step<X, W>): X => {
@@ -82,12 +93,12 @@ export function layersOf(config: MayPipeline, over: Dim<L>): Layers {
     const { remat: _, head: __, ...pipelined } = how
     return pipeline(over, x, stacked, step, { ...pipelined, ...placing, ...(how.schedule === '1f1b' ? { schedule: 'gpipe' as const } : {}) })
   }
-  const numbers = (of: (layer: number) => number): Tensor<L> => numbersAlong(over, Array.from({ length: over.size }, (_, i) => of(places === undefined ? i : places[i] ?? 0)), 'i32')
+  const numbers = (of: (layer: number) => number): Tensor<L> => numbersAlong(over, Array.from({ length: over.size }, (_, i) => of(before + (places === undefined ? i : places[i] ?? 0))), 'i32')
   return {
     walk, through,
     resting: told => intoPlaces(told, hiddenName(over.name, 'all'), places, over.name),
-    index: places === undefined ? iota(over) : numbers(i => i),
-    differing: of => (Array.from({ length: layers }, (_, i) => of(i)).every(v => v === of(0)) ? undefined : numbers(of)),
+    index: places !== undefined ? numbers(i => i) : before === 0 ? iota(over) : iota(over).add(before),
+    differing: of => (Array.from({ length: config.layers }, (_, i) => of(i)).every(v => v === of(0)) ? undefined : numbers(of)),
     loss: (enter, stacked, step, given, loss) => (how === undefined ? loss(walk(enter(), stacked, step), given) : pipelineLoss(over, enter, stacked, step, given, loss, { ...how, ...placing })),
   }
 }

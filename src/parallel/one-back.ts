@@ -10,7 +10,7 @@ import { keeper, type Remat } from '../autodiff/policy.ts'
 import { pullback } from '../autodiff/pullback.ts'
 import { residuals } from '../autodiff/residuals.ts'
 import { closeOver } from '../graph/close.ts'
-import { whereAtWork } from '../graph/cond.ts'
+import { whereAlone } from '../graph/cond.ts'
 import { converted, cotangentIn, sumsIn } from '../graph/half-precision.ts'
 import { dynamicUpdate } from '../graph/indexing.ts'
 import { inputNode } from '../graph/input.ts'
@@ -19,11 +19,11 @@ import { dtypeOf, reachable, shapeOf, type Node } from '../graph/node.ts'
 import { overWeight, settled, type Outcome } from '../graph/outcome.ts'
 import { scan } from '../graph/scan.ts'
 import { shift } from '../graph/rearrange.ts'
-import { iota, leavesOf, loose, rebuildTree, tensor } from '../graph/tensor.ts'
+import { iota, leavesOf, loose, mapTree, rebuildTree, tensor } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree, Without } from '../graph/types.ts'
 import { lifted } from './lift.ts'
-import { along, choose, cutBatch, entering as enteringOf, fedAt, isWhole, handedOn, leaving, nothing, outer, pipeline, resampled, single, spread, stagesAt, worksOf, zerosLaid, type PipelineOptions, type Works } from './pipeline.ts'
-import { guarded, zeros } from './stages.ts'
+import { along, choose, cutBatch, entering as enteringOf, fedAt, firsts, isWhole, handedOn, leaving, nothing, pipeline, resampled, single, stagesAt, walked, worksOf, zerosLaid, type PipelineOptions, type Works } from './pipeline.ts'
+import { zeros } from './stages.ts'
 
 type T = Tensor<string>
 const t = (n: Node): T => tensor(n)
@@ -38,12 +38,14 @@ const added = (sum: T, more: Node, of: Node, stage?: string): T => {
   return sum.add(t(isWeight(of) ? make('relayout', [wide], { to: 'gradients', keepsSums: true, ...(stage === undefined ? {} : { first: stage }) }) : wide))
 }
 
+type Found = readonly (Node | undefined)[]
+
 export interface LossOptions extends PipelineOptions {
   /** What is computed again on the way back, of the schedule 1f1b; `all-but-contractions` unless said. With `everything` only what enters a stage is kept. Other schedules have that of the gradient. */
   readonly remat?: Remat | undefined
   /**
-   * Who computes a microbatch's loss in the schedule 1f1b: the `last` stage, unless said, while the others go on; or `all` of them, each a part where a layout lays a dim of it on their axis, as
-   * `vocab: ['model', 'stage']`. What comes out of the last stage is then sent to all.
+   * Who computes the loss of what comes out: the `last` stage, unless said, while the others go on or wait; `all` of them where a layout lays a dim of it on their axis, as `vocab: ['model', 'stage']`, each its part, or where it is said
+   * that they do. What comes out of the last stage is then sent to all.
    */
   readonly head?: 'last' | 'all' | undefined
 }
@@ -111,7 +113,7 @@ function totalOf(works: Works, weight: Node | undefined, ys: readonly Node[], gs
   return (all.shape.length === 0 ? all.mul(microbatches) : loose(all.sum(micro.name))) as AnyScalar
 }
 
-/** The last stage computes it; where devices have several stages, or a device's layers rest in parts of others, all do, and that of the last counts. */
+/** The last stage computes it alone, or all do together of what came out of it: where they are told to, and where it lies along the stages' axis. */
 function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, loss: (x: X, given: B) => Outcome, remat: Remat, head: 'last' | 'all'): Last {
   const { whole, part, stages: { stage } } = works
   const small = (like: { readonly shape: readonly Dim[]; readonly dtype: T['dtype'] }, name: string): Node<'input'> => stand(name, { shape: like.shape.map(d => (d.name === whole.name ? part : d)), dtype: like.dtype })
@@ -132,49 +134,26 @@ function lastOf<X extends Tree, B extends Tree>(works: Works, x: X, given: B, lo
   const seed = (value: T, weight: T): T => loose(total === undefined ? weight : overWeight(weight as AnyScalar, total)).cast(value.dtype)
   // Not multiplied where nothing counts: a mean of nothing may be any number there.
   const weighed = (v: T, w: T): T => choose(w.equal(0).not(), v.mul(w.cast(v.dtype)), zeros(v.shape, v.dtype))
-  /** Of what comes out of the last stage, which all have. */
-  const together: Last['at'] = (made, given, values) => {
-    const y = made.map(m => leaving(m, works))
-    const wrt = [...y.map(l => stand('made', l)), ...outside.map(c => stand('outside', t(c)))]
-    const each = applied(outputs, new Map<Node, Node>([...[...ys, ...outside].map((n, i) => [n, wrt[i] ?? n] as const), ...gs.map((g, i) => [g, given[i]?.node ?? g] as const)]))
-    const [value, weight] = each
-    const slopes = value === undefined || weight === undefined ? [] : pullback([value], [seed(t(value), t(weight)).node], wrt, keep)
-    const flowing = slopes.filter(d => d !== undefined)
-    const all = applied([...each, ...flowing], new Map(wrt.map((p, i) => [p, (i < y.length ? y[i] : values[i - y.length])?.node ?? p])))
-    let next = each.length
-    const cotangents = slopes.map(d => (d === undefined ? undefined : all[next++]))
-    const scalar = (i: number): T => t(all[i] ?? here.node)
-    return {
-      sums: means.flatMap((_, i) => [weighed(scalar(2 * i), scalar(2 * i + 1)), scalar(2 * i + 1)]), updates: kept.map((_, i) => scalar(scalars.length + i)),
-      x: cotangents.slice(0, y.length).map(d => (d === undefined ? undefined : choose(here, outer(stage, t(cotangentIn(d, sumsIn(dtypeOf(d))))), 0).node)), outside: cotangents.slice(y.length),
-    }
-  }
   return {
     outside, names, total, updates: kept, dtypes: scalars.map(dtypeOf),
-    at: head === 'all' ? together : (made, given, values) => {
+    at: (made, given, values) => {
       const wrt = [...made.map(y => stand('made', y)), ...outside.map(c => stand('outside', t(c)))]
       let slopes: readonly (Node | undefined)[] = []
-      const all = whereAtWork(here, { share: 1 / stage.size, more: 1 / stage.size }, () => {
-        const standing = new Map(outside.map((c, i) => [c, wrt[made.length + i] ?? c]))
-        const captured = (n: Node): Node => (isFloat(dtypeOf(n)) ? guarded(spread(t(standing.get(n) ?? n), stage), here).node : n)
-        const each = lifted([...ys, ...gs], outputs, [...wrt.slice(0, made.length), ...given.map(g => g.node)], { stage }, captured).map(n => spread(t(n), stage))
+      const work = (): readonly T[] => {
+        const y = wrt.slice(0, made.length).map(m => leaving(t(m), works).node)
+        const each = applied(outputs, new Map<Node, Node>([...ys.map((n, i) => [n, y[i] ?? n] as const), ...outside.map((n, i) => [n, wrt[made.length + i] ?? n] as const), ...gs.map((g, i) => [g, given[i]?.node ?? g] as const)]))
         const [value, weight] = each
-        slopes = value === undefined || weight === undefined ? [] : pullback([value.node], [choose(here, seed(value, weight), 0).node], wrt, keep)
-        const real = new Map<Node, Node>(wrt.map((p, i) => [p, (i < made.length ? made[i] : values[i - made.length])?.node ?? p]))
+        slopes = value === undefined || weight === undefined ? [] : pullback([value], [seed(t(value), t(weight)).node], wrt, keep)
         const flowing = slopes.filter(d => d !== undefined)
+        const all = applied([...each, ...flowing], new Map(wrt.map((p, i) => [p, (i < made.length ? made[i] : values[i - made.length])?.node ?? p]))).map(t)
+        const sums = means.flatMap((_, i) => { const [v, w] = [all[2 * i], all[2 * i + 1]]; return v === undefined || w === undefined ? [] : [weighed(v, w), w] })
         // Cotangents of halves leave as they were before they were narrowed.
-        return applied([...each.map(e => e.node), ...flowing], real).map((n, i) => t(i < each.length ? n : cotangentIn(n, sumsIn(dtypeOf(n)))))
-      }) as readonly T[]
+        return [...sums, ...all.slice(scalars.length).map((n, i) => (i < kept.length ? n : t(cotangentIn(n.node, sumsIn(n.dtype)))))]
+      }
+      const all = head === 'all' ? work() : whereAlone(here, work as () => Tree) as readonly T[]
       let next = outputs.length
       const cotangents = slopes.map(d => (d === undefined ? undefined : all[next++]?.node))
-      const sums = means.flatMap((_, i) => {
-        const [v, w] = [all[2 * i], all[2 * i + 1]].map(n => n ?? zeros([stage], 'f32'))
-        if (v === undefined || w === undefined) return []
-        // Not multiplied where nothing counts: a mean of nothing may be any number there.
-        return [single(choose(here.and(w.equal(0).not()), v.mul(w.cast(v.dtype)), 0), stage.name), single(choose(here, w, 0), stage.name)]
-      })
-      const own = kept.map((_, i) => single(choose(here, all[scalars.length + i] ?? here, 0), stage.name))
-      return { sums, updates: own, x: cotangents.slice(0, made.length), outside: cotangents.slice(made.length) }
+      return { sums: all.slice(0, scalars.length), updates: all.slice(scalars.length, outputs.length), x: cotangents.slice(0, made.length), outside: cotangents.slice(made.length) }
     },
   }
 }
@@ -231,11 +210,11 @@ type AnyScalar = Scalar & T
 const noSlope = (like: AnyTensor, works: Works): T => { const none = nothing(like, works); return none.cast(sumsIn(none.dtype)) }
 
 /** Slices of what is walked over, of a dim's own. */
-const walked = (x: T, from: Dim, to: Dim, start: number): T => resampled(x, from.name, to, start)
+const slices = (x: T, from: Dim, to: Dim, start: number): T => resampled(x, from.name, to, start)
 
 /**
- * The loss of a pipeline: `loss(x, given)` of what comes out of the blocks (see `pipeline`, which says what these are given) and of what belongs to it in a batch, such as targets. Of the schedules `gpipe` and
- * `circular` it is computed of the whole batch, after the pipeline. Of `1f1b` the last stage computes it of each microbatch, which has the batch's dim smaller, and the microbatch goes back at once: 2p − 1
+ * The loss of a pipeline: `loss(x, given)` of what comes out of the blocks (see `pipeline`, which says what these are given) and of what belongs to it in a batch, such as targets. The last stage computes it. Of the schedules `gpipe` and
+ * `circular` it is that of the whole batch, after the pipeline. Of `1f1b` it is that of each microbatch, which has the batch's dim smaller, and the microbatch goes back at once: 2p − 1
  * microbatches are on their way in a stage at most, whatever their number. The mean over all is by weights, as `accumulate` has it.
  * x, stacked and block as `pipeline` has them. Where x is a function, `1f1b` computes what it gives of each microbatch as it enters the first stage, and once more for its gradient as that comes back: so neither is
  * held of the whole batch. What the function uses has the batch's dim, or is the same for all. given: tensors of which those with the batch's dim are cut.
@@ -245,7 +224,15 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   over: Dim<N>, entering: X | (() => X), stacked: W, block: (x: X, layer: Without<W, N>) => X, given: B, loss: (x: X, given: B) => Outcome, { remat = 'all-but-contractions', head = 'last', ...options }: LossOptions,
 ): Outcome {
   const { result: x, nodes } = madeBy((): X => (typeof entering === 'function' ? entering() : entering))
-  if (options.schedule !== '1f1b') return loss(pipeline(over, x, stacked, block, options), given)
+  if (options.schedule !== '1f1b') {
+    if (head === 'all') return loss(pipeline(over, x, stacked, block, options), given)
+    const { result, works } = walked(over, x, stacked, block, options, typeof entering === 'function' ? { entering } : {})
+    const here = works.stage.equal(works.stages.stage.size - 1)
+    return whereAlone(here, () => {
+      const { loss: { value, weight }, metrics, updates } = settled(loss(mapTree(result, y => leaving(loose(y), works)), given))
+      return { loss: value, weight, metrics, ...(updates === undefined ? {} : { updates }) } as unknown as Tree
+    }) as unknown as Outcome
+  }
   const works = worksOf(over, x, stacked, block as (x: X, layer: Tree) => X, options)
   const { plan: { stages: p, microbatches, forwardTicks }, stages: { stage }, stage: place, ticks, micro, whole, part } = works
   const inBlocks = floats(closeOver(works.traced.params, works.traced.outputs).captures)
@@ -262,7 +249,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
 
   const fed = first === undefined ? leaves.map(l => fedAt(l, works)) : []
   const forward = (given: readonly T[], arrived: readonly T[], rings: readonly T[], tick: T): { readonly made: readonly T[]; readonly arrived: readonly T[]; readonly rings: readonly T[] } => {
-    const now = first?.at(tick) ?? given
+    const now = first === undefined ? given : whereAlone(place.equal(0), () => first.at(tick).map(x => firsts(x, works)) as Tree) as readonly T[]
     const { made, kept } = stageWork.forward(arrived.map((a, i) => enteringOf(stage, now[i] ?? a, a, place.equal(0))), along(tick, stage).sub(place))
     return { made, arrived: made.map(y => handedOn(y, works)), rings: kept.map((k, i) => ring.write(rings[i] ?? k, k, tick)) }
   }
@@ -273,10 +260,20 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     // Before the first microbatch what is read is nobody's, and not used.
     const found = stageWork.back(slopes, rings.map(r => ring.read(r, along(tick, stage).sub(away).maximum(0))), turn)
     const slope = (l: AnyTensor, i: number): T => { const [none, d] = [noSlope(l, works), found.x[i]]; return d === undefined ? none : t(cotangentIn(d, none.dtype)) }
-    const fed = leaves.map((l, i) => single(choose(place.equal(0), slope(l, i), 0), stage.name))
+    const fed = (): readonly T[] => leaves.map((l, i) => single(choose(place.equal(0), slope(l, i), 0), stage.name))
     // At the first stage as many ticks have passed since it entered.
-    const begun = first?.back(tick.sub(2 * (p - 1)), fed) ?? []
-    return { ...found, begun, arrived: leaves.map((l, i) => shift<string, string>(slope(l, i), stage.name, -1)), fed: first === undefined ? fed : [] }
+    const begun = first === undefined ? [] : begunAt(first, tick.sub(2 * (p - 1)), fed)
+    return { ...found, begun, arrived: leaves.map((l, i) => shift<string, string>(slope(l, i), stage.name, -1)), fed: first === undefined ? fed() : [] }
+  }
+  /** Cotangents of what the first stage alone has computed what enters it of. */
+  const begunAt = (first: First, microbatch: T, fed: () => readonly T[]): Found => {
+    let found: Found = []
+    const made = whereAlone(place.equal(0), () => {
+      found = first.back(microbatch, fed())
+      return found.flatMap(d => (d === undefined ? [] : [t(cotangentIn(d, sumsIn(dtypeOf(d))))])) as Tree
+    }) as readonly T[]
+    let next = 0
+    return found.map(d => (d === undefined ? undefined : made[next++]?.node))
   }
   type Sums = { readonly layers: readonly T[]; readonly outside: readonly T[] }
   const stackedLeaves = leavesOf(stacked).map(l => l.leaf.node)
@@ -285,7 +282,6 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
     layers: sums.layers.map((s, i) => { const d = found.layers[i]; return d === undefined ? s : added(s, d, stackedLeaves[i] ?? d, stage.name) }),
     outside: sums.outside.map((s, i) => (found.outside[i] ?? []).reduce((sum, d) => (d === undefined ? sum : added(sum, d, outside[i] ?? d)), s)),
   })
-  type Found = readonly (Node | undefined)[]
   const byUse = (blocks: Found, ended: Found, begun: Found): readonly Found[] =>
     [...inStages.map(c => [blocks[inBlocks.indexOf(c)], ended[last.outside.indexOf(c)]]), ...entered.map((_, i) => [begun[i]])]
 
@@ -294,7 +290,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   let arrived: readonly T[] = leaves.map(l => nothing(l, works))
   let rings: readonly T[] = kinds.map(k => zerosLaid(k, [ring.dim, ...k.shape]))
   if (p > 1) {
-    const [state] = scan(before, { arrived, rings } as Tree, { fed: fed.map(f => walked(f, ticks, before, 0)), tick: iota(before) } as Tree, (carry, now) => {
+    const [state] = scan(before, { arrived, rings } as Tree, { fed: fed.map(f => slices(f, ticks, before, 0)), tick: iota(before) } as Tree, (carry, now) => {
       const { arrived, rings } = carry as unknown as { readonly arrived: readonly T[]; readonly rings: readonly T[] }
       const { fed, tick } = now as unknown as { readonly fed: readonly T[]; readonly tick: T }
       const next = forward(fed, arrived, rings, tick)
@@ -304,12 +300,12 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   }
 
   type State = { readonly arrived: readonly T[]; readonly rings: readonly T[]; readonly slopes: readonly T[]; readonly sums: Sums; readonly means: readonly T[]; readonly updates: readonly T[] }
-  const cuts = leavesOf(given).map(({ leaf }) => (leaf.shape.some(d => d.name === whole.name) ? walked(cutBatch(leaf, works), micro, through, 0) : undefined))
+  const cuts = leavesOf(given).map(({ leaf }) => (leaf.shape.some(d => d.name === whole.name) ? slices(cutBatch(leaf, works), micro, through, 0) : undefined))
   const slopes = leaves.map(l => noSlope(l, works))
   const means = last.dtypes.map(dtype => zeros([], sumsIn(dtype)))
   const updates = last.updates.map(({ like }) => zeros(like.shape, like.dtype))
   const [middle, fedBack] = scan(through, { arrived, rings, slopes, sums: start, means, updates } as unknown as Tree, {
-    fed: fed.map(f => walked(f, ticks, through, p - 1)), given: cuts.filter(c => c !== undefined), tick: iota(through),
+    fed: fed.map(f => slices(f, ticks, through, p - 1)), given: cuts.filter(c => c !== undefined), tick: iota(through),
   } as Tree, (carry, now) => {
     const state = carry as unknown as State
     const { fed, given: parts, tick: i } = now as unknown as { readonly fed: readonly T[]; readonly given: readonly T[]; readonly tick: T }
@@ -341,7 +337,7 @@ export function pipelineLoss<N extends string, X extends Tree, W extends Tree, B
   const outsideSums = state.sums.outside.map((s, i) => total(s, ends?.sums.outside[i]))
   const fedSums = (fedBack as unknown as readonly T[]).map((f, i) => {
     const more = ends?.fed[i]
-    const all = total(walked(f, through, micro, p - 1), more === undefined ? undefined : walked(more, after, micro, -(microbatches - (p - 1))))
+    const all = total(slices(f, through, micro, p - 1), more === undefined ? undefined : slices(more, after, micro, -(microbatches - (p - 1))))
     return all.merge([part.name, micro.name], whole)
   })
   const [sum, weight] = state.means

@@ -7,13 +7,13 @@ import { isFloat } from '../core/dtype.ts'
 import { DimError, UsageError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
-import { whereAtWork } from '../graph/cond.ts'
+import { whereAlone, whereAtWork } from '../graph/cond.ts'
 import { sumsIn } from '../graph/half-precision.ts'
 import { make } from '../graph/make.ts'
 import { shapeOf, type Node } from '../graph/node.ts'
 import { roll, shift, stack } from '../graph/rearrange.ts'
 import { scan } from '../graph/scan.ts'
-import { broadcast, iota, leavesOf, loose, rebuildTree, tensor, where } from '../graph/tensor.ts'
+import { broadcast, iota, leavesOf, loose, mapTree, rebuildTree, tensor, where } from '../graph/tensor.ts'
 import type { AnyTensor, Tensor, Tree, Without } from '../graph/types.ts'
 import { laidBy } from '../autodiff/laid.ts'
 import { lifted } from './lift.ts'
@@ -113,7 +113,7 @@ export function stagesAt(works: Works, given: readonly T[], turn: T, layers: rea
 }
 export const isWhole = (n: Node, whole: Dim): boolean => shapeOf(n).some(d => d.name === whole.name && d.size === whole.size)
 /** The same for every stage, where it is not of each. */
-export const spread = (x: T, stage: Dim): T => (x.shape.some(d => d.name === stage.name) ? x : outer(stage, x))
+export const spread = (x: T, stage: Dim): T => (isOf(x, stage) ? x : outer(stage, x))
 
 /** Zeros that lie as a tensor does, as far as that can be told. */
 export const zerosLaid = (like: AnyTensor, shape: readonly Dim[]): T => {
@@ -123,10 +123,15 @@ export const zerosLaid = (like: AnyTensor, shape: readonly Dim[]): T => {
 /** A microbatch of nothing on each stage. */
 export const nothing = (like: AnyTensor, { stages: { stage }, part }: Works): T => zerosLaid(like, [stage, ...like.shape.map(d => (d.name === part.name ? part : d))])
 
-/** What enters the first stage: a microbatch where it begins, what came round else. The others have what was handed to them. */
+/** What enters the first stage: a microbatch where it begins, what came round else. The others have what was handed to them. What is fed is the same for all stages, or the first one's. */
 export const entering = (stage: Dim, fed: T, arrived: T, first: T): T => withGradient([fed, arrived, first],
   ([fed, arrived, first]): T => choose(first, outer(stage, fed), arrived),
-  (g, _, [, , first]) => [unrounded(g, g => single(choose(first, g, 0), stage.name)), unrounded(g, g => choose(first, zeros(g.shape, g.dtype), g)), undefined])
+  (g, _, [fed, , first]) => [unrounded(g, g => { const own = choose(first, g, 0); return isOf(fed, stage) ? own : single(own, stage.name) }), unrounded(g, g => choose(first, zeros(g.shape, g.dtype), g)), undefined])
+const isOf = (x: AnyTensor, stage: Dim): boolean => x.shape.some(d => d.name === stage.name)
+
+/** What the first stage alone has of what is the same for all. */
+export const firsts = (x: AnyTensor, { stage, stages }: Pick<Works, 'stage' | 'stages'>): T => withGradient([loose(x), stage.equal(0)],
+  ([x, here]): T => choose(here, outer(stages.stage, x), 0), (g, _, [, here]) => [unrounded(g, g => single(choose(here, g, 0), stages.stage.name)), undefined])
 
 /** What the last stage has made. */
 export const leaving = (made: T, { stage, stages }: Pick<Works, 'stage' | 'stages'>): T => withGradient([made, stage.equal(stages.stage.size - 1)],
@@ -172,23 +177,37 @@ export const handedOn = (x: T, { stages: { stage }, plan: { rounds } }: Pick<Wor
  * @throws UsageError where an option is none, or there are fewer layers than stages; DimError where microbatches do not divide the batch, or a block changes what it hands on, or mixes examples
  */
 export function pipeline<N extends string, X extends Tree, W extends Tree>(over: Dim<N>, x: X, stacked: W, block: (x: X, layer: Without<W, N>) => X, options: PipelineOptions): X {
+  return walked(over, x, stacked, block, options).result
+}
+
+/** What one stage has alone: what enters the first is computed by it, and what comes out of the last is left with it, along the dim of the stages. */
+export interface Alone<X extends Tree> { readonly entering?: () => X }
+
+/** What `pipeline` gives, or where stages have something `alone` what the last one has of it. */
+export function walked<N extends string, X extends Tree, W extends Tree>(
+  over: Dim<N>, x: X, stacked: W, block: (x: X, layer: Without<W, N>) => X, options: PipelineOptions, alone?: Alone<X>,
+): { readonly result: X; readonly works: Works } {
   if (options.schedule === '1f1b') throw new UsageError({ code: 'pipeline-schedule', what: 'pipeline: the schedule 1f1b goes back before all of the batch is through, and there is no loss to go back from', fix: 'use pipelineLoss, which is given the loss of a microbatch', at: userSite() })
   const works = worksOf(over, x, stacked, block as (x: X, layer: Tree) => X, options)
   const { stages: { stage }, ticks, stage: place } = works
   const leaves = leavesOf(x)
   const empty = leaves.map(({ leaf }) => nothing(leaf, works))
+  const { entering: begin } = alone ?? {}
+  const given = begin === undefined ? leaves : leavesOf(whereAlone(place.equal(0), () => mapTree(begin(), leaf => firsts(leaf, works)) as Tree))
   // What is stacked for the way back has the dtype of what is walked over: cotangents of halves are f32 until they are used.
-  const [, ys] = scan(ticks, empty as Tree, { fed: leaves.map(l => fedAt(loose(l.leaf).cast(sumsIn(l.leaf.dtype)), works)), tick: iota(ticks) } as Tree, (arrived, now) => {
+  const [, ys] = scan(ticks, empty as Tree, { fed: given.map(l => fedAt(loose(l.leaf).cast(sumsIn(l.leaf.dtype)), works)), tick: iota(ticks) } as Tree, (arrived, now) => {
     const { fed, tick } = now as unknown as { readonly fed: readonly T[]; readonly tick: T }
     const turn = along(tick, stage).sub(place)
     const { round } = turnOf(works, turn)
     const first = round === undefined ? place.equal(0) : place.equal(0).and(round.equal(0))
     const given = (arrived as readonly T[]).map((a, i) => entering(stage, fed[i]?.cast(a.dtype) ?? a, a, first))
     const { made } = stagesAt(works, given, turn)
-    return [made.map(y => handedOn(y, works)) as Tree, made.map(y => leaving(y, works)) as Tree] as const
+    return [made.map(y => handedOn(y, works)) as Tree, made.map(y => (alone === undefined ? leaving(y, works) : y)) as Tree] as const
   })
-  return rebuildTree(x, (ys as unknown as readonly T[]).map((y, i) => {
+  const result = rebuildTree(x, (ys as unknown as readonly T[]).map((y, i) => {
     const found = left(y, works)
-    return tensor(make('broadcast', [found.node], { shape: leaves[i]?.leaf.shape ?? found.shape }))
+    const shape = leaves[i]?.leaf.shape ?? found.shape
+    return tensor(make('broadcast', [found.node], { shape: alone === undefined ? shape : [stage, ...shape] }))
   }))
+  return { result, works }
 }

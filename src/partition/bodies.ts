@@ -20,5 +20,5 @@ export function enterAll(c: Context, params: readonly Node<'input'>[], values: r
 /** The results of an op with bodies, lying as these do. */
 export const projected = (c: Context, n: Node, made: LocalNode, like: readonly Value[]): readonly Value[] => like.map((v, index) => ({
   shape: n.results[index]?.shape ?? v.shape, sharding: v.sharding, node: c.make('project', [made], { index }, n.site),
-  ...(v.partial === undefined ? {} : { partial: v.partial }), ...(v.strayed === undefined ? {} : { strayed: v.strayed }),
+  ...(v.partial === undefined ? {} : { partial: v.partial }), ...(v.strayed === undefined ? {} : { strayed: v.strayed }), ...(v.aloneBy === undefined ? {} : { aloneBy: v.aloneBy }),
 }))

@@ -7,7 +7,7 @@
 import { isHidden, names, sizeOf } from '../core/dim.ts'
 import { localShape, sameSharding, type Sharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
-import { shapeOf, type Node } from '../graph/node.ts'
+import { operand, shapeOf, type Node } from '../graph/node.ts'
 import type { AtWork } from '../graph/ops.ts'
 import { enterAll, projected } from './bodies.ts'
 import type { LocalBody } from './local.ts'
@@ -20,6 +20,11 @@ export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonl
   if (predicate === undefined) throw new Error('a choice has a predicate')
   const { yes, no, atWork } = n.attrs
   const before = new Set(c.reduced)
+  const fallen = (): readonly Value[] => {
+    for (const origin of c.reduced) if (!before.has(origin)) c.reduced.delete(origin)
+    return c.partitionNodes(yes.outputs, new Map(yes.inputs.flatMap((p, i) => operands.slice(i, i + 1).map(v => [p, v] as const))))
+  }
+  if (atWork?.alone === true) return partitionAlone(n, predicate, operands, c) ?? fallen()
   // What rests elsewhere moves only in the branch that needs it.
   const captured = operands.map(v => reduced(c, v))
   const { inputs, given } = enterAll(c, yes.inputs, captured)
@@ -31,13 +36,55 @@ export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonl
   const moves = atWork !== undefined && operands.some(v => v.resting !== undefined && !sameSharding(v.sharding, c.target(v.shape)))
   // Weights that rest in parts are gathered, and their gradients scattered, in a loop within the branch, which passes know only there.
   const own = moves ? undefined : eachItsOwn(c, [body(0), body(1)], test, pairs.map(([v], i) => ({ v, addend: zero[i]?.[1] === true && v.partial?.kind === 'sum' ? v.partial.axes : [] })))
-  if (atWork !== undefined && own === undefined) {
-    for (const origin of c.reduced) if (!before.has(origin)) c.reduced.delete(origin)
-    return c.partitionNodes(yes.outputs, new Map(yes.inputs.flatMap((p, i) => operands.slice(i, i + 1).map(v => [p, v] as const))))
-  }
+  if (atWork !== undefined && own === undefined) return fallen()
   const chooses = anyOf(c, test, own ?? new Map())
   const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1), ...(own === undefined ? {} : { apart: { share: atWork === undefined ? undefined : shareOf(atWork, predicate, own, c) } }) }, n.site)
   return projected(c, n, choice, pairs.map(([v]) => v))
+}
+
+/**
+ * A choice of one device that works alone. What it makes are addends, of which the others have none. Undefined where that cannot be: places are not split, collectives go along their axis, or what is split along that are not places alone.
+ */
+function partitionAlone(n: Node<'cond'>, predicate: Value, operands: readonly Value[], c: Context): readonly Value[] | undefined {
+  const { yes, no, atWork } = n.attrs
+  const by = operand(n, 0)
+  const [over, places] = [names(predicate.shape), c.target(predicate.shape)]
+  const axes = [...places.values()].flat()
+  if (axes.length === 0 || c.within === undefined || atWork === undefined) return undefined
+  const others = (sharding: Sharding): boolean => [...sharding].some(([name, along]) => !over.includes(name) && along.some(a => axes.includes(a)))
+  const test = ready(c, predicate)
+  // What it has kept of its own work comes back to it as it is; what rests elsewhere moves before, as all take part in that.
+  const given = operands.map(v => (v.aloneBy === by ? reduced(c, without(v, axes)) : ready(c, v)))
+  if (given.some(v => others(v.sharding))) return undefined
+  let along = false
+  const target: Context['target'] = (...asked) => {
+    const found = c.target(...asked)
+    along ||= others(found)
+    return found
+  }
+  const own = c.within({ ...c, alone: axes, target })
+  const { inputs, given: entered } = enterAll(own, yes.inputs, given)
+  const made = own.partitionNodes(yes.outputs, entered).map((v): Value => {
+    const there = landedSum(own, v)
+    return sameSharding(new Map([...there.sharding].filter(([name]) => over.includes(name))), places) ? there
+      : { ...there, aloneBy: by, partial: { kind: 'sum', axes: [...there.partial?.axes ?? [], ...axes] } }
+  })
+  const zeros = own.partitionNodes(no.outputs, entered).map((v, i) => relayout(own, v, made[i]?.sharding ?? v.sharding))
+  const bodies = [made, zeros].map(values => ({ inputs, outputs: values.map(v => v.node) }))
+  const waits = bodies.map(axesOf)
+  if (along || waits.some(w => !w.counted || (c.overlaps && w.axes.size > 0) || axes.some(a => w.axes.has(a)))) return undefined
+  const [first, second] = bodies
+  if (first === undefined || second === undefined) return undefined
+  const choice = c.make('cond', [anyOf(c, test, places).node, ...given.map(v => v.node)], { yes: first, no: second, apart: { share: shareOf(atWork, predicate, places, c) } }, n.site)
+  return projected(c, n, choice, made)
+}
+
+/** Of a sum its addends; another is reduced, and what rests elsewhere moves. */
+const landedSum = (c: Context, v: Value): Value => (v.resting === undefined && (v.partial === undefined || v.partial.kind === 'sum') ? v : ready(c, v))
+/** A value whose addends along axes are known to be one. */
+function without({ partial, ...v }: Value, axes: readonly string[]): Value {
+  const left = partial?.axes.filter(a => !axes.includes(a)) ?? []
+  return partial === undefined || left.length === 0 ? v : { ...v, partial: { ...partial, axes: left } }
 }
 
 /**

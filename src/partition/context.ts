@@ -25,6 +25,8 @@ export interface Value {
   readonly strayed?: true
   /** A zero that starts a sum: it may count as partial over any axes. */
   readonly anyPartial?: true
+  /** Its addends are 0 but on the devices for which this predicate holds, which have made it alone. */
+  readonly aloneBy?: Node
 }
 
 export interface Context {
@@ -40,6 +42,10 @@ export interface Context {
   readonly overlaps: boolean
   /** How a layout, `compute` unless said, splits a shape. */
   readonly target: (shape: readonly Dim[], layout?: string | Layout, first?: string) => Sharding
+  /** Axes along which one device is at work alone: of what it sums along them, nobody else has an addend. */
+  readonly alone?: readonly string[]
+  /** The same walk as another context has it, where there may be one. */
+  readonly within?: (c: Context) => Context
   /** The walk over a graph itself, for the bodies of loops and choices: the values of some nodes, given those of the inputs. */
   readonly partitionNodes: (roots: readonly Node[], given: ReadonlyMap<Node, Value>) => Value[]
 }
@@ -56,8 +62,11 @@ export function newContext(mesh: Mesh, layouts: Layouts & { readonly overlaps?: 
   const leaving = (first: string | undefined, all: Layout): Layout => (first === undefined ? all : leavingTo(first, all))
   const target = (shape: readonly Dim[], layout: string | Layout = 'compute', first?: string): Sharding =>
     shardingOf(leaving(first, typeof layout === 'string' ? rules(layout) : layout), mesh, shape, 'relayout', undefined, derived)
-  const c: Context = { mesh, make: interner(localInfer, () => undefined, new Map()), reduced, atRest, tempted: new Set(), overlaps: layouts.overlaps === true, target, partitionNodes: (roots, given) => walk(roots, given, c) }
-  return c
+  const within = (c: Context): Context => {
+    const own: Context = { ...c, partitionNodes: (roots, given) => walk(roots, given, own) }
+    return own
+  }
+  return within({ mesh, make: interner(localInfer, () => undefined, new Map()), reduced, atRest, tempted: new Set(), overlaps: layouts.overlaps === true, target, within, partitionNodes: () => { throw new Error('a context walks by itself') } })
 }
 
 export const samePartial = (a: Partial | undefined, b: Partial | undefined): boolean =>

@@ -1,10 +1,12 @@
 /** What a pipeline costs, against closed forms: idle ticks, the permutes between stages and their bytes, and what is in memory of microbatches on their way. */
 import { describe, expect, test } from 'vitest'
-import { compile, mesh, openBackend, type Layouts, type Plan, type Remat } from '../../src/index.ts'
+import { compile, lossAndGrads, mesh as meshOf, openBackend, plan, type Layouts, type Plan, type Remat, type Tree } from '../../src/engine/index.ts'
 import { localFlops } from '../../src/cost/flops.ts'
 import { productFlops } from '../../src/cost/price.ts'
 import { workOf } from '../../src/cost/work.ts'
 import { bodiesOf, reachable } from '../../src/graph/node.ts'
+import { gptModel, type PipelineConfig } from '../../src/models/index.ts'
+import type { Model } from '../../src/models/model.ts'
 import type { Collective } from '../../src/partition/collectives.ts'
 import type { LocalBody } from '../../src/partition/local.ts'
 import { idleShare, ticksOf, type LossOptions, type Pipelined } from '../../src/parallel/index.ts'
@@ -59,9 +61,8 @@ describe('collectives', () => {
     const ticks = m + p - 1
     const microbatch = (batch / m) * embed
     expect(rows(planned(net({ layers, batch, embed }), how, { stage: p }, onStages))).toEqual([
-      // The batch's cotangent, which the first stage has; and with the loss outside what the last one gives, with it inside the loss, its weight, the metric and its own. Small ones go along:
-      // the gradients of weights that all stages use, and that of the last one's.
-      ...(how.schedule === '1f1b' ? [reduced(batch * embed + 4), reduced(2 * embed)] : [reduced(batch * embed), reduced(batch * embed + embed)]),
+      // The batch's cotangent, which the first stage has; of what the last one has alone the loss, its weight, the metric and its own. Small ones go along: the gradients of weights that all stages use, and that of the last one's.
+      ...(how.schedule === '1f1b' ? [reduced(batch * embed + 4), reduced(2 * embed)] : [reduced(batch * embed + embed), reduced(embed + 3)]),
       `permute along stage: ${microbatch} elements × ${2 * ticks}`,
     ].sort())
   })
@@ -125,6 +126,44 @@ describe('idle stages', () => {
   })
 })
 
+describe('embedding and head', () => {
+  const [vocab, seq, embed, batch] = [48, 4, 8, 8]
+  const step = (pipeline: PipelineConfig | undefined, mesh: { readonly [axis: string]: number }, layout: { readonly [dim: string]: string | string[] }): Plan<readonly unknown[]> => {
+    const model = gptModel({ vocab, seq, layers: 4, embed, heads: 2, headDim: 4, hidden: 16, ...(pipeline === undefined ? {} : { pipeline }) }).build({ batch, precision: { params: 'f32', compute: 'f32' } }) as unknown as Model<Tree, Tree>
+    return plan((p: Tree, b: Tree) => lossAndGrads((q: Tree) => model.loss(q, b), { remat: 'all-but-contractions' })(p).grads, [model.params, model.batch] as const, { mesh: meshOf(mesh), layout, dims: model.dims, ...(model.layouts === undefined ? {} : { uses: model.layouts }) } as never) as never
+  }
+  const onStages = { stage: 'stage', layers: 'stage' }
+  const schedules: readonly PipelineConfig[] = [{ stages: 2, microbatches: 4 }, { stages: 2, microbatches: 4, schedule: 'circular' }, { stages: 2, microbatches: 4, schedule: '1f1b' }]
+  /** Operations of the head, forward and back; of a device those that it does at every tick. */
+  const head = 6 * batch * seq * embed * vocab
+  const along = ({ collectives }: Plan<readonly unknown[]>, kind: string): readonly number[] => collectives.filter(c => c.kind === kind && c.axes.includes('stage')).map(c => c.elements).sort((a, b) => b - a)
+
+  test.each(schedules.flatMap(how => [[how.schedule ?? 'gpipe', how, { stage: 2 }], [how.schedule ?? 'gpipe', how, { data: 2, stage: 2 }]] as const))('%s, %j on %j: the ends compute them alone, and the stream goes to no one else', (_, how, mesh) => {
+    const found = step(how, mesh, { ...onStages, ...'data' in mesh ? { batch: 'data' } : {} })
+    const devices = Object.values(mesh).reduce((a, b) => a * b, 1)
+    expect(localFlops(found.local) * devices).toBe(localFlops(step(undefined, {}, {}).local))
+    // The tied embedding's gradient, and with small ones what else the ends use; no stream of a batch or of a microbatch.
+    const [tied, ...others] = along(found, 'all-reduce')
+    expect(tied).toBeGreaterThanOrEqual(vocab * embed)
+    expect(others.every(n => n < (batch / 4 / (devices / 2)) * seq * embed)).toBe(true)
+  })
+
+  test.each(schedules.map(how => [how.schedule ?? 'gpipe', how] as const))('%s: where the vocabulary lies over stages each computes its part, and one device that has all of them the head once', (_, how) => {
+    const shared = step(how, { stage: 2 }, { ...onStages, vocab: 'stage' })
+    expect(localFlops(shared.local) * 2).toBe(localFlops(step(undefined, {}, {}).local))
+    const all = (head: 'last' | 'all'): number => localFlops(step({ ...how, head }, {}, {}).local)
+    expect(all('last')).toBe(all('all'))
+    // Told to, all devices compute all of it.
+    expect(localFlops(step({ ...how, head: 'all' }, { stage: 2 }, onStages).local) - localFlops(step(how, { stage: 2 }, onStages).local)).toBe(head / 2)
+  })
+
+  test('a device with two of four stages is one of two', () => {
+    const how: PipelineConfig = { stages: 4, microbatches: 4 }
+    const each = (head: 'last' | 'all'): number => localFlops(step({ ...how, head }, { stage: 2 }, onStages).local)
+    expect(each('all') - each('last')).toBe(head / 2)
+  })
+})
+
 test('FSDP inside of stages: a layer is gathered where a tick computes with it, and its gradient reduced to parts in that turn', () => {
   const [p, m, layers, data, embed, hidden] = [2, 4, 8, 4, 64, 128]
   const { collectives } = planned(net({ layers, batch: 2 ** 14, embed, hidden, each: true, rate: 0 }), { stages: p, microbatches: m, schedule: '1f1b' }, { data, stage: p }, { layout: { batch: 'data', stage: 'stage', layers: 'stage' }, params: { embed: 'data' } }, 'all-but-contractions')
@@ -141,7 +180,7 @@ test('the memory of 1f1b is that of as many microbatches as stages need, whateve
   const [p, rows, embed, hidden, layers] = [4, 64, 16, 256, 8]
   const backend = await openBackend({ plugin: 'cpu', devices: p, cache: false })
   const temporaries = async ({ loss, params, batch }: Net, how: LossOptions, remat?: Remat): Promise<number> => {
-    const program = await compile(loss(how, remat), [params, batch] as const, { mesh: mesh({ stage: p }), layout: { stage: 'stage', layers: 'stage' }, backend })
+    const program = await compile(loss(how, remat), [params, batch] as const, { mesh: meshOf({ stage: p }), layout: { stage: 'stage', layers: 'stage' }, backend })
     program.dispose()
     return program.memory?.temporaries ?? NaN
   }

@@ -1,6 +1,8 @@
 /** Layers of experts in pipelines: values, gradients, what balances, what is told of their use and the routing counts are those of the same model without one. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { accumulate, compile, cond, dims, full, initialise, input, iota, keyOf, lossAndGrads, mesh, openBackend, param, scan, type Backend, type CompileOptions, type Layouts, type Scalar, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { accumulate, compile, cond, dims, full, initialise, input, iota, keyOf, leavesOf, lossAndGrads, mesh, openBackend, param, scan, type Backend, type CompileOptions, type Layouts, type Scalar, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { storedTensors } from '../../src/checkpoint/stored.ts'
+import { filesOf } from '../../src/models/hugging-face/files.ts'
 import { llamaModel, type PipelineConfig } from '../../src/models/index.ts'
 import type { ExpertsGiven } from '../../src/models/experts-config.ts'
 import type { Model } from '../../src/models/model.ts'
@@ -102,6 +104,44 @@ test('stages choose each for itself, and go back through their own branch', asyn
   }))
   expect(relativeError(all[1] ?? [], all[0] ?? [])).toBeLessThan(1e-14)
 })
-test('layers without experts before those that have some are other blocks', () => {
-  expect(() => built(4, { dense: 1 }, { stages: 2, microbatches: 2 })).toThrow('dense is 1: give 0, or leave pipeline out')
+describe('layers without experts before the pipeline are computed where it begins', () => {
+  const dense = 2
+  test.each<readonly [number, PipelineConfig, Given, On]>([
+    [6, { stages: 2, microbatches: 2 }, {}, onThree],
+    [5, { stages: [1, 2], microbatches: 4, schedule: '1f1b' }, { balanceOver: 'groups', shared: 4 }, onData],
+    [6, { stages: 2, microbatches: 2, schedule: 'circular' }, { balanceOver: 'layers', capacity: 1 }, { ...onData, params: {} }],
+    // Those before rest where no stage has them, in parts of every one of their weights.
+    [4, { stages: 2, microbatches: 4, schedule: '1f1b', remat: 'everything' }, { balanceOver: 'groups' }, { ...onData, layout: { ...onData.layout, hidden: 'stage' } }],
+  ])('%i layers %j, experts %j', async (layers, pipelined, more, on) => {
+    const [one, model] = [built(layers, { ...more, dense }), built(layers, { ...more, dense }, pipelined)]
+    const [expected, found] = [await numbersOf(one, step(one), alone), await numbersOf(model, step(model), on, placesOf(layers - dense, pipelined))]
+    expect([...found.keys()].sort()).toEqual([...expected.keys()].sort())
+    expect([...found.keys()].filter(path => path.includes('.first.')).length).toBeGreaterThan(0)
+    expect(differing(found, expected, pipelined.schedule === '1f1b' ? pipelined.microbatches : 1)).toEqual([])
+  })
+
+  test('layers that differ keep what they are, and first values what they would be', async () => {
+    const of = (pipeline?: PipelineConfig): Built => llamaModel({
+      vocab: 16, seq, embed: 4, heads: 2, kvHeads: 1, headDim: 2, hidden: 8, masked: true, layers: 5, window: 2, unwindowed: [1, 3], unturned: [0, 4], localRope: { base: 100 }, dropout: 0.1,
+      experts: { count: 4, chosen, hidden: 8, dense, balanceOver: 'groups', biasRate: 0.01 }, ...(pipeline === undefined ? {} : { pipeline }),
+    }).build({ batch: rows, precision: { params: 'f32', compute: 'f32' } }) as unknown as Built
+    const pipelined: PipelineConfig = { stages: [2, 1], microbatches: 2, schedule: '1f1b' }
+    const all = (model: Built) => (params: Tree, b: Tree): Tree => ({ params, step: step(model)(params, b) }) as unknown as Tree
+    const [one, model] = [of(), of(pipelined)]
+    expect(differing(await numbersOf(model, all(model), onData, placesOf(3, pipelined)), await numbersOf(one, all(one), alone), 2)).toEqual([])
+  })
+
+  test('files are those of the model without a pipeline', () => {
+    const stored = (pipeline?: PipelineConfig): readonly string[] => {
+      // As dots.1 has them.
+      const part = llamaModel({
+        vocab: 16, seq, embed: 4, heads: 2, kvHeads: 1, headDim: 2, hidden: 8, layers: 5, queryKeyNorms: 'head', experts: { count: 4, chosen, hidden: 8, dense, scores: 'sigmoid', biasRate: 0, balance: 0, shared: 8 }, ...(pipeline === undefined ? {} : { pipeline }),
+      })
+      const model = part.build({ batch: rows, precision: { params: 'f32', compute: 'f32' } }) as unknown as Built
+      const files = filesOf(part as never, model)
+      if (files === undefined) throw new Error('the model has files')
+      return storedTensors(files.naming, leavesOf(model.params).map(({ path, leaf }) => ({ path, value: leaf }))).map(t => `${t.name} ${t.axes.map(a => a.size).join()} ${t.pieces.length}`).sort()
+    }
+    expect(stored({ stages: [1, 2], microbatches: 2 })).toEqual(stored())
+  })
 })

@@ -63,6 +63,7 @@ const cases: readonly (readonly [Kind, number, PipelineConfig, { readonly [axis:
   ['llama', 3, { stages: [2, 1], microbatches: 2 }, { stage: 2 }, onStages],
   // The vocabulary in parts of all stages, which compute the loss of each microbatch together.
   ['gpt', 4, { stages: 2, microbatches: 4, schedule: '1f1b', head: 'all' }, { model: 2, stage: 2 }, { ...onStages, heads: 'model', hidden: 'model', vocab: ['model', 'stage'] as never }],
+  ['gpt', 4, { stages: 2, microbatches: 2 }, { model: 2, stage: 2 }, { ...onStages, heads: 'model', hidden: 'model', vocab: ['model', 'stage'] as never }],
   ['llama', 4, { stages: 2, microbatches: 2, schedule: '1f1b', remat: 'everything' }, { stage: 2 }, onStages],
 ]
 describe.each(cases.map(c => [`${c[0]} of ${c[1]} layers ${JSON.stringify(c[2])}`, ...c] as const))('%s', (_, kind, layers, pipeline, sizes, layout) => {

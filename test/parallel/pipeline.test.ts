@@ -30,6 +30,13 @@ describe.each([4, 5])('%i layers', layers => {
     [{ stages: 2, microbatches: 4, schedule: '1f1b' }, three, onThree],
     [{ stages: 2, microbatches: 1, schedule: '1f1b', remat: 'nothing' }, { stage: 2 }, onStages],
     [{ stages: 2, microbatches: 4, schedule: '1f1b', head: 'all' }, three, onThree],
+    [{ stages: 2, microbatches: 4, head: 'all' }, three, onThree],
+    // Two stages on each device.
+    [{ stages: 4, microbatches: 4 }, { stage: 2 }, onStages, 'nothing'],
+    [{ stages: 4, microbatches: 4, schedule: '1f1b' }, { stage: 2 }, onStages],
+    // Weights of stages in parts.
+    [{ stages: 2, microbatches: 4 }, three, { ...onThree, params: { embed: 'data' } }],
+    [{ stages: 2, microbatches: 2, schedule: 'circular' }, three, { ...onThree, params: { embed: 'data' } }, 'everything'],
     [{ stages: 1, microbatches: 4, schedule: '1f1b' }, { data: 2 }, { layout: { batch: 'data' } }],
     // Weights that rest otherwise than the stages use them are moved, and the numbers stay.
     [{ stages: 2, microbatches: 2, schedule: '1f1b' }, { stage: 2 }, { layout: { stage: 'stage' }, params: { embed: 'stage' } }],
@@ -47,7 +54,7 @@ describe.each([4, 5])('%i layers', layers => {
 
 test.each<readonly [LossOptions, { readonly [axis: string]: number }, Layouts]>([
   [{ stages: 2, microbatches: 4, schedule: '1f1b' }, three, onThree], [{ stages: 4, microbatches: 2, schedule: '1f1b' }, { stage: 4 }, onStages], [{ stages: 1, microbatches: 1, schedule: '1f1b' }, {}, { layout: {} }],
-  [{ stages: 2, microbatches: 4, schedule: '1f1b' }, three, { ...onThree, params: { embed: 'data' } }], [{ stages: 2, microbatches: 4 }, { stage: 2 }, onStages],
+  [{ stages: 2, microbatches: 4, schedule: '1f1b' }, three, { ...onThree, params: { embed: 'data' } }], [{ stages: 2, microbatches: 4 }, { stage: 2 }, onStages], [{ stages: 2, microbatches: 2, schedule: 'circular' }, three, { ...onThree, params: { embed: 'data' } }],
 ])('what enters computed of each microbatch: %j on %j, %j', async (how, mesh, where) => {
   const expected = await valuesOf(net({ layers: 4 }), undefined, backend)
   expect(furthest(expected, await valuesOf(net({ layers: 4, each: true }), how, backend, mesh, where))).toBeLessThan(nearly)

@@ -65,7 +65,7 @@ const normNames = {
 }
 
 /** The paths of a configuration's parameters, and what each is called within its layers. */
-function pathsOf(c: LlamaConfig): { readonly path: string; readonly own: string; readonly from: number }[] {
+function pathsOf(c: LlamaConfig): { readonly path: string; readonly own: string; readonly from: number; readonly over: string }[] {
   const { experts } = c
   const block = [
     ...(c.latent === undefined ? ['query', 'key', 'value', 'out'] : [...(c.latent.query === undefined ? [] : ['queryDown', 'queryLatentNorm']), 'query', 'latentDown', 'turnedKey', 'latentNorm', 'keyValue', 'out']), ...Object.keys(normNames[c.norms]),
@@ -75,14 +75,14 @@ function pathsOf(c: LlamaConfig): { readonly path: string; readonly own: string;
   const under = (name: string): string[] => ['gate', 'up', 'down'].map(w => `${name}.${w}`)
   const routed = experts === undefined ? [] : ['router', ...(experts.biasRate === undefined ? [] : ['routerBias']), ...under('experts'), ...(experts.shared === 0 ? [] : under('shared')), ...(experts.sharedGate ? ['sharedGate'] : [])]
   return [
-    ...['tokens', 'norm', ...(c.tied ? [] : ['head'])].map(path => ({ path, own: path, from: 0 })),
-    ...stagesOf(c).flatMap(({ name, from, routed: of }) => [...block, ...(of ? routed : dense)].map(own => ({ path: `${name}.${own}`, own, from }))),
+    ...['tokens', 'norm', ...(c.tied ? [] : ['head'])].map(path => ({ path, own: path, from: 0, over: 'layers' })),
+    ...stagesOf(c).flatMap(({ name, from, over, routed: of }) => [...block, ...(of ? routed : dense)].map(own => ({ path: `${name}.${own}`, own, from, over: over.name }))),
   ]
 }
-/** The name of a stack of layers that begins with another than the first. */
-const beginningAt = (stored: StoredAs | string, from: number): StoredAs | string => {
-  if (from === 0) return stored
-  const moved = (name: string): string => name.replace('{layers}', `{layers+${from}}`)
+/** The name of a stack of layers that begins with another than the first, or has a dim of another name. */
+const beginningAt = (stored: StoredAs | string, from: number, over: string): StoredAs | string => {
+  if (from === 0 && over === 'layers') return stored
+  const moved = (name: string): string => name.replace('{layers}', `{${over}${from === 0 ? '' : `+${from}`}}`)
   return typeof stored === 'string' ? moved(stored) : { ...stored, name: moved(stored.name) }
 }
 function namesOf(c: LlamaConfig, { names = {}, experts }: Decoder): Naming {
@@ -91,7 +91,7 @@ function namesOf(c: LlamaConfig, { names = {}, experts }: Decoder): Naming {
   const routed = c.experts === undefined ? {} : experts?.names(c.experts)
   const known: { readonly [path: string]: StoredAs | string } = { ...all, ...normNames[c.norms], ...together, ...routed, ...(typeof names === 'function' ? names(c) : names) }
   return {
-    parameters: Object.fromEntries(pathsOf(c).map(({ path, own, from }) => [path, beginningAt(known[own] ?? path, from)])),
+    parameters: Object.fromEntries(pathsOf(c).map(({ path, own, from, over }) => [path, beginningAt(known[own] ?? path, from, over)])),
     prefix: 'model.', idle: ['*.rotary_emb.inv_freq', ...(c.tied ? ['lm_head.weight'] : [])],
   }
 }
