@@ -33,12 +33,10 @@ export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonl
   const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], zero[i] ?? []))
   const body = (side: 0 | 1): { readonly inputs: typeof inputs; readonly outputs: Value['node'][] } => ({ inputs, outputs: pairs.map(p => p[side].node) })
   const test = ready(c, predicate)
-  const moves = atWork !== undefined && operands.some(v => v.resting !== undefined && !sameSharding(v.sharding, c.target(v.shape)))
-  // Weights that rest in parts are gathered, and their gradients scattered, in a loop within the branch, which passes know only there.
-  const own = moves ? undefined : eachItsOwn(c, [body(0), body(1)], test, pairs.map(([v], i) => ({ v, addend: zero[i]?.[1] === true && v.partial?.kind === 'sum' ? v.partial.axes : [] })))
+  const own = eachItsOwn(c, [body(0), body(1)], test, pairs.map(([v], i) => ({ v, addend: zero[i]?.[1] === true && v.partial?.kind === 'sum' ? v.partial.axes : [] })))
   if (atWork !== undefined && own === undefined) return fallen()
   const chooses = anyOf(c, test, own ?? new Map())
-  const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1), ...(own === undefined ? {} : { apart: { share: atWork === undefined ? undefined : shareOf(atWork, predicate, own, c) } }) }, n.site)
+  const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1), ...(own === undefined ? {} : { apart: { axes: [...own.values()].flat(), share: atWork === undefined ? undefined : shareOf(atWork, predicate, own, c) } }) }, n.site)
   return projected(c, n, choice, pairs.map(([v]) => v))
 }
 
@@ -75,7 +73,7 @@ function partitionAlone(n: Node<'cond'>, predicate: Value, operands: readonly Va
   if (along || waits.some(w => !w.counted || (c.overlaps && w.axes.size > 0) || axes.some(a => w.axes.has(a)))) return undefined
   const [first, second] = bodies
   if (first === undefined || second === undefined) return undefined
-  const choice = c.make('cond', [anyOf(c, test, places).node, ...given.map(v => v.node)], { yes: first, no: second, apart: { share: shareOf(atWork, predicate, places, c) } }, n.site)
+  const choice = c.make('cond', [anyOf(c, test, places).node, ...given.map(v => v.node)], { yes: first, no: second, apart: { axes, share: shareOf(atWork, predicate, places, c) } }, n.site)
   return projected(c, n, choice, made)
 }
 

@@ -16,8 +16,8 @@ export interface LocalAttrs extends Shared {
   /** Of half-precision operands it may give f32. */
   dot: Attrs['dot'] & { readonly gives?: 'f32' }
   scan: { readonly over: Dim; readonly body: LocalBody; readonly carries: number; readonly xs: number; readonly reverse: boolean; readonly keepsCollectives?: true }
-  /** `apart`: each device chooses for itself, or all that wait for each other in a branch do alike; and takes the first in that share of its runs, if it is known. */
-  cond: { readonly yes: LocalBody; readonly no: LocalBody; readonly apart?: { readonly share?: number | undefined } }
+  /** `apart`: each device chooses for itself, or all that wait for each other in a branch do alike; along `axes`; and takes the first in that share of its runs, if it is known. */
+  cond: { readonly yes: LocalBody; readonly no: LocalBody; readonly apart?: { readonly axes: Axes; readonly share?: number | undefined } }
   while: { readonly condition: LocalBody; readonly body: LocalBody; readonly carries: number }
   /** Which part of a dim that takes these axes is this device's, i32. */
   axisIndex: { readonly axes: Axes }

@@ -119,9 +119,13 @@ describe('idle stages', () => {
     expect(multiplied(local) * devices * (1 - idleShare(how))).toBeCloseTo(multiplied(alone), 3)
   })
 
-  test('compute where weights that rest in parts are gathered in each turn, and where a device has all stages', () => {
-    const parts = planned(whole, { stages: 2, microbatches: 4 }, { data: 2, stage: 2 }, { ...where({ data: 2 }), params: { embed: 'data' } }, 'all-but-contractions')
-    expect(products(parts.local).apart).toBe(0)
+  test.each(schedules.map(how => [how.schedule ?? 'gpipe', how] as const))('compute nothing where weights that rest in parts are gathered in each turn, too: %s', (_, how) => {
+    const { local } = planned(whole, how, { data: 2, stage: 2 }, { ...where({ data: 2 }), params: { embed: 'data' } }, 'all-but-contractions')
+    expect(products(local).always).toBe(0)
+    expect(localFlops(local) * 4).toBe(localFlops(planned(whole, undefined, {}, { layout: {} }, 'all-but-contractions').local))
+  })
+
+  test('compute where a device has all stages', () => {
     expect(products(planned(whole, { stages: 2, microbatches: 4 }, {}, { layout: {} }, 'all-but-contractions').local).apart).toBe(0)
   })
 })

@@ -9,6 +9,7 @@ import { reuseCollectives } from './reuse.ts'
 import { applied, type Pass } from './rewrite.ts'
 import { scatterSums } from './scatter.ts'
 import { sinkGathers } from './sink-gathers.ts'
+import { sinkIntoChoices } from './sink-choices.ts'
 import { sinkParts } from './sink.ts'
 import { narrowed, type Wire } from './wire.ts'
 
@@ -23,7 +24,7 @@ const sunk = (graph: LocalGraph, make: Maker): LocalGraph => over(sinkGathers(gr
 
 // What is read from a stack need not be computed, and parameters that a hoisted gather has taken out of a loop need not enter it any more.
 // A gather sinks below one op after another.
-const first = [pruned, sunk, sunk, over(reuseCollectives), over(hoistGathers), pruned, over(sinkParts()), over(scatterSums), over(sinkParts())]
+const first = [pruned, sunk, sunk, over(reuseCollectives), over(hoistGathers), pruned, over(sinkParts()), over(sinkIntoChoices), over(sinkParts()), over(scatterSums), over(sinkIntoChoices), over(sinkParts())]
 const last = [over(mergeSmall), over(contractHalves)]
 
 /** What a program is made for: in how many bits numbers cross the axes, and whether collectives are under way while a device computes. */

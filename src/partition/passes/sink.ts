@@ -11,12 +11,12 @@ import { usersOf, type Pass } from './rewrite.ts'
 import { ownAxes } from './scatter.ts'
 
 type Maker = Make<LocalAttrs>
-type Taking = LocalNode<'reduceScatter'> | LocalNode<'dynamicSlice'> | LocalNode<'allReduce'>
+export type Taking = LocalNode<'reduceScatter'> | LocalNode<'dynamicSlice'> | LocalNode<'allReduce'>
 
 const bytesOf = (n: LocalNode): number => sizeOf(shapeOf(n)) * dtypes[dtypeOf(n)].bytes
 
 /** What takes a device's part of a dim, and which; with `sums` whole sums, too. */
-function takes(n: LocalNode | undefined, sums: boolean): string | undefined {
+export function takes(n: LocalNode | undefined, sums: boolean): string | undefined {
   if (n?.op === 'allReduce' && sums && n.attrs.kind === 'sum') return `all ${n.attrs.axes.join()}`
   if (n?.op === 'reduceScatter') return `sum ${n.attrs.dim} ${n.attrs.axes.join()}`
   if (n?.op !== 'dynamicSlice' || n.attrs.dim !== n.attrs.to.name) return undefined
@@ -25,10 +25,10 @@ function takes(n: LocalNode | undefined, sums: boolean): string | undefined {
 }
 
 /** In a turn: what takes the part of all turns' values does so of one. */
-const inTurn = (make: Maker, taking: Taking, y: LocalNode): LocalNode =>
+export const inTurn = (make: Maker, taking: Taking, y: LocalNode): LocalNode =>
   make(taking.op, [y, ...taking.inputs.slice(1)], taking.attrs, taking.site)
 
-const inOrder = (make: Maker, n: LocalNode, like: LocalNode): LocalNode =>
+export const inOrder = (make: Maker, n: LocalNode, like: LocalNode): LocalNode =>
   (names(shapeOf(n)).join() === names(shapeOf(like)).join() ? n : make('broadcast', [n], { shape: shapeOf(like) }, like.site))
 
 /** With `sums`, what is summed whole is summed in its turn, too: as many bytes in more collectives, which can be under way while the next turn is computed. */
