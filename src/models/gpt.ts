@@ -18,7 +18,7 @@ import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-c
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { layersOf, toldOf } from './pipelined.ts'
-import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
+import { blocksOf, headLoss, ignore, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 export type { GptBatch, GptBatchOf } from './next-token.ts'
 
@@ -92,7 +92,8 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   const loss = (p: GptWeights, { targets, ...unordered }: GptBatch & Inputs, key?: Key): Outcome => {
     const given = order.inputs(unordered)
     const drawn = config.dropout > 0 || attentionDropout > 0 ? key : undefined
-    return layers.loss(() => entering(p, given, drawn), stackedOf(p), inWindow(given, drawn), { targets: order.targets(targets) }, (x, { targets }) => nextTokenLoss(logitsOf(p, norm(x, p.norm)), d.vocab, targets, { masked, training: key !== undefined }))
+    return layers.loss(() => entering(p, given, drawn), stackedOf(p), inWindow(given, drawn), { targets: order.targets(targets) }, (x, { targets }) =>
+      headLoss({ states: norm(x, p.norm), weights: weightIn(p.tokens, d.embed, compute) }, d, targets, { masked, training: key !== undefined, pipeline: config.pipeline !== undefined }))
   }
   const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
   const made: Gpt<GptBatch & Partial<Extras>> = {

@@ -33,7 +33,7 @@ import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-c
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { layersOf, toldOf } from './pipelined.ts'
-import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
+import { blocksOf, headLoss, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
 /** The layouts that it names: `residual` of the stream between the layers, its norms and sums, and `attention` of sequences while they are attended to, where there is a `context`. With `seq` on the axis of heads and `hidden` the former is Megatron's sequence parallelism. */
@@ -182,8 +182,9 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const { entering: begin, stacked, step } = piped(p, given, key)
     return { states: entering(layers.through(begin(), stacked, step).x, p.norm), usage: {} }
   }
+  const headOf = (p: LlamaWeights): Tensor<'vocab' | 'embed'> => weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute)
   const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
-    const made: Tensor<string> = loose(x).dot(weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute), d.embed.name)
+    const made: Tensor<string> = loose(x).dot(headOf(p), d.embed.name)
     return tensor((c.logitCap === undefined ? made : softCapped(made, c.logitCap)).node)
   }
   const logits = (p: LlamaWeights, given: Inputs): Tensor<'batch' | 'seq' | 'vocab'> => logitsOf(walked(p, given, undefined).states, p)
@@ -224,7 +225,8 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
         return updates === undefined ? outcome : { ...outcome, updates: mapTree(updates, u => layers.resting(loose(u))) }
       }
       const { states, usage } = walked(p, given, drawn)
-      const outcome = nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), { masked, training: key !== undefined })
+      const how = { masked, training: key !== undefined, pipeline: false }
+      const outcome = c.logitCap === undefined ? headLoss({ states, weights: headOf(p) }, d, order.targets(targets), how) : nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), how)
       return c.experts === undefined ? outcome : balanced(c.experts, outcome, usage as UsageOfLayers, key !== undefined)
     },
     ...(c.experts?.biasRate === undefined ? {} : { settled: (p: LlamaParams, { [biasPath]: load }: Updates): Updates => (load === undefined ? {} : { [biasPath]: biasAfter(c.experts as ExpertsConfig, (p.blocks as RoutedWeights<'layers'>).routerBias ?? load, load) }) }),

@@ -3,6 +3,7 @@ import { sizeOf, type Dim } from '../core/dim.ts'
 import type { Outcome } from '../graph/outcome.ts'
 import { full } from '../graph/tensor.ts'
 import type { Tensor } from '../graph/types.ts'
+import { chunkedEntropy } from '../nn/chunked-entropy.ts'
 import { crossEntropy, weightedMean } from '../nn/functional.ts'
 
 export type Ids = Tensor<'batch' | 'seq'>
@@ -33,6 +34,15 @@ export function blocksOf({ blockwise = 'auto', seq }: { readonly blockwise?: num
   return blockwise === 0 ? {} : { block: blockwise }
 }
 
+/** Logits in fewer bytes than this are made at once; of more as many positions at a time as have about so many, and no fewer than `least` tokens, which a product needs to be quick. */
+const [atOnce, least] = [2 ** 26, 256]
+/** In how many turns a loss is computed: a number that divides the window, 1 where all logits may be whole. */
+function chunksOf(targets: Ids, vocab: Dim): number {
+  const [tokens, seq] = [sizeOf(targets.shape), targets.shape.find(d => d.name === 'seq')?.size ?? 1]
+  const wanted = Math.min(4 * tokens * vocab.size / atOnce, tokens / least)
+  return Array.from({ length: 16 }, (_, i) => 2 ** i).filter(n => seq % n === 0 && n <= wanted).at(-1) ?? 1
+}
+
 /** The mean of the losses of targets, of those that count where some do not; when not training with the accuracy, how many of them are the likeliest token. */
 export function nextTokenLoss(logits: Tensor<'batch' | 'seq' | 'vocab'>, vocab: Dim<'vocab'>, targets: Ids, { masked, training }: { readonly masked: boolean; readonly training: boolean }): Outcome {
   const losses = crossEntropy(logits, vocab, targets, masked ? { ignore } : {})
@@ -41,4 +51,18 @@ export function nextTokenLoss(logits: Tensor<'batch' | 'seq' | 'vocab'>, vocab: 
   if (training) return { loss: value, weight }
   const right = logits.argmax(vocab).equal(targets).cast('f32')
   return { loss: value, weight, metrics: { accuracy: masked ? weightedMean(right, counts) : { value: right.mean() } } }
+}
+
+/** What logits are made of: states behind the last norm, and the weights of the vocabulary in the dtype that is computed with. */
+export interface Head { readonly states: Tensor<'batch' | 'seq' | 'embed'>; readonly weights: Tensor<'vocab' | 'embed'> }
+
+/**
+ * `nextTokenLoss` of the products of states and weights, which in training are never whole where they are large and f32: in halves the gradients would be summed over the turns in fewer bits.
+ * Where a `pipeline` has a loss of its own for each microbatch, it makes few logits at a time already.
+ */
+export function headLoss({ states, weights }: Head, dims: { readonly embed: Dim<'embed'>; readonly vocab: Dim<'vocab'>; readonly seq: Dim<'seq'> }, targets: Ids, how: { readonly masked: boolean; readonly training: boolean; readonly pipeline: boolean }): Outcome {
+  const chunks = how.training && !how.pipeline && states.dtype === 'f32' ? chunksOf(targets, dims.vocab) : 1
+  if (chunks === 1) return nextTokenLoss(states.dot(weights, dims.embed), dims.vocab, targets, how)
+  const { value, weight } = chunkedEntropy(states, weights, targets, { over: dims.embed, classes: dims.vocab, along: dims.seq, chunks, ...(how.masked ? { ignore } : {}) })
+  return { loss: value, weight }
 }
