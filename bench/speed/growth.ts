@@ -14,11 +14,11 @@ interface Point { readonly way: (typeof growths)[number]; readonly what: string;
 const one = { batch: 1, model: 1 }
 /** Each line is the first again with one thing grown. */
 const points: readonly Point[] = [
-  ...(isQuick ? [4, 8] : [4, 12, 24, 48]).map(layers => ({ way: 'layers', what: `${layers} layers`, of: gpt({ layers }), mesh: one })),
-  ...(isQuick ? [64] : [256, 512]).map(embed => ({ way: 'width', what: `width ${embed}`, of: gpt({ embed, headDim: embed / 4, hidden: 4 * embed }), mesh: one })),
-  ...(isQuick ? [32] : [128, 512]).map(seq => ({ way: 'tokens', what: `${seq} tokens a window`, of: gpt({ seq }), mesh: one })),
-  ...(isQuick ? [16] : [16, 32]).map(batch => ({ way: 'windows', what: `${batch} windows`, of: gpt({}, batch), mesh: one })),
-  ...[{ batch: 2, model: 1 }, { batch: 2, model: 2 }, { batch: 2, model: 4 }].map(mesh => ({ way: 'devices', what: `${mesh.batch * mesh.model} devices`, of: gpt({}), mesh })),
+  ...(isQuick ? [4, 8] : [4, 12, 24, 48]).map((layers): Point => ({ way: 'layers', what: `${layers} layers`, of: gpt({ layers }), mesh: one })),
+  ...(isQuick ? [64] : [256, 512]).map((embed): Point => ({ way: 'width', what: `width ${embed}`, of: gpt({ embed, headDim: embed / 4, hidden: 4 * embed }), mesh: one })),
+  ...(isQuick ? [32] : [128, 512]).map((seq): Point => ({ way: 'tokens', what: `${seq} tokens a window`, of: gpt({ seq }), mesh: one })),
+  ...(isQuick ? [16] : [16, 32]).map((batch): Point => ({ way: 'windows', what: `${batch} windows`, of: gpt({}, batch), mesh: one })),
+  ...[{ batch: 2, model: 1 }, { batch: 2, model: 2 }, { batch: 2, model: 4 }].map((mesh): Point => ({ way: 'devices', what: `${mesh.batch * mesh.model} devices`, of: gpt({}), mesh })),
 ]
 
 /** Processor time, so that it can be read on a busy machine; each number is the least of three, the first of which finds nothing warm. */
