@@ -28,14 +28,16 @@ export type Inputs = { readonly tokens: Ids } & Partial<Extras>
 
 /** From how long windows on attention is computed in blocks where nothing else is said, and of how many positions. */
 const [long, many] = [1024, 256]
+/** The same where tokens see only what is before them, and no window is split: blocks that nothing is seen of are left out, which is the more the smaller they are. */
+const [longCausal, manyCausal] = [512, 128]
 /** How attention is computed, of a configuration. */
-export function blocksOf({ blockwise = 'auto', seq }: { readonly blockwise?: number | 'auto' | undefined; readonly seq: number }): { readonly block?: number } {
-  if (blockwise === 'auto') return seq < long ? {} : { block: many }
+export function blocksOf({ blockwise = 'auto', seq, causal = false }: { readonly blockwise?: number | 'auto' | undefined; readonly seq: number; readonly causal?: boolean }): { readonly block?: number } {
+  if (blockwise === 'auto') return seq >= long ? { block: many } : causal && seq >= longCausal ? { block: manyCausal } : {}
   return blockwise === 0 ? {} : { block: blockwise }
 }
 
-/** Logits in fewer bytes than this are made at once; of more as many positions at a time as have about so many, and no fewer than `least` tokens, which a product needs to be quick. */
-const [atOnce, least] = [2 ** 26, 256]
+/** Logits in fewer bytes than this are made at once; of more as many positions at a time as have about so many, and no fewer than `least` tokens: each turn reads and writes a sum as large as the weights, which a turn of 1024 makes 7 % slower. */
+const [atOnce, least] = [2 ** 29, 4096]
 /** In how many turns a loss is computed: a number that divides the window, 1 where all logits may be whole. */
 function chunksOf(targets: Ids, vocab: Dim): number {
   const [tokens, seq] = [sizeOf(targets.shape), targets.shape.find(d => d.name === 'seq')?.size ?? 1]

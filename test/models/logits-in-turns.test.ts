@@ -9,7 +9,7 @@ import { stateOf, trainStep } from '../../src/train/program.ts'
 import { optimizerOf } from '../oracle/cases.ts'
 
 const sizes = { vocab: 65536, seq: 256, layers: 1, embed: 16, heads: 2, headDim: 8, hidden: 32, dropout: 0 } as const
-const batch = 4
+const batch = 64
 const tokens = batch * sizes.seq
 const optimizer = optimizerOf({ rate: 1e-3, warmup: 1, steps: 10, floor: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 })
 const config = { optimizer, seed: 0, remat: 'all-but-contractions' } as const
