@@ -14,12 +14,12 @@ import { linear } from '../nn/linear.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
 import { biasesOf, gptDims, gptParameters, type GptDims, type GptParams, type GptWeights } from './gpt-params.ts'
+import { headLoss } from './head-loss.ts'
 import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { layersOf, toldOf } from './pipelined.ts'
-import { blocksOf, headLoss, ignore, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
-
+import { blocksOf, ignore, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 export type { GptBatch, GptBatchOf } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
@@ -93,7 +93,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
     const given = order.inputs(unordered)
     const drawn = config.dropout > 0 || attentionDropout > 0 ? key : undefined
     return layers.loss(() => entering(p, given, drawn), stackedOf(p), inWindow(given, drawn), { targets: order.targets(targets) }, (x, { targets }) =>
-      headLoss({ states: norm(x, p.norm), weights: weightIn(p.tokens, d.embed, compute) }, d, targets, { masked, training: key !== undefined, pipeline: config.pipeline !== undefined }))
+      headLoss({ states: norm(x, p.norm), weights: () => weightIn(p.tokens, d.embed, compute), logits: x => logitsOf(p, x) }, d, targets, { masked, training: key !== undefined, pipeline: config.pipeline !== undefined }))
   }
   const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
   const made: Gpt<GptBatch & Partial<Extras>> = {

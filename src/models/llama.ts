@@ -29,11 +29,12 @@ import type { LlamaConfig } from './llama-config.ts'
 import { llamaDims, llamaParameters, llamaQuantized, stagesOf, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
 import { latentHeads, latentLinear, latentOut, type LatentWeights } from './latent.ts'
 import { turning } from './llama-turning.ts'
+import { headLoss } from './head-loss.ts'
 import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { layersOf, toldOf } from './pipelined.ts'
-import { blocksOf, headLoss, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
+import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
 /** The layouts that it names: `residual` of the stream between the layers, its norms and sums, and `attention` of sequences while they are attended to, where there is a `context`. With `seq` on the axis of heads and `hidden` the former is Megatron's sequence parallelism. */
@@ -226,7 +227,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
       }
       const { states, usage } = walked(p, given, drawn)
       const how = { masked, training: key !== undefined, pipeline: false }
-      const outcome = c.logitCap === undefined ? headLoss({ states, weights: headOf(p) }, d, order.targets(targets), how) : nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), how)
+      const outcome = c.logitCap === undefined ? headLoss({ states, weights: () => headOf(p), logits: x => logitsOf(x, p) }, d, order.targets(targets), how) : nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), how)
       return c.experts === undefined ? outcome : balanced(c.experts, outcome, usage as UsageOfLayers, key !== undefined)
     },
     ...(c.experts?.biasRate === undefined ? {} : { settled: (p: LlamaParams, { [biasPath]: load }: Updates): Updates => (load === undefined ? {} : { [biasPath]: biasAfter(c.experts as ExpertsConfig, (p.blocks as RoutedWeights<'layers'>).routerBias ?? load, load) }) }),
