@@ -43,7 +43,8 @@ export interface Answers {
   readonly open: { readonly runtime: string }
   readonly save: Record<string, never>
   readonly steps: { readonly ms: readonly number[]; readonly losses: readonly number[] }
-  readonly loop: { readonly ms: number; readonly losses: readonly number[] }
+  /** `hostMs`: processor time of the thread that runs JavaScript; peers have none. */
+  readonly loop: { readonly ms: number; readonly hostMs?: number; readonly losses: readonly number[] }
   readonly compile: { readonly ms: number }
   readonly collective: { readonly us: number }
   readonly memory: { readonly residentBytes: number; readonly liveBuffers: number }

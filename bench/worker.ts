@@ -1,4 +1,5 @@
 /** Our side, in a process of its own or one on each rank: a request a line on stdin, an answer a line on stdout; rank 0 has both. */
+import { readFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { mesh } from '../src/core/mesh.ts'
@@ -57,6 +58,9 @@ function current(): Awaited<ReturnType<typeof open>> {
 
 let collectives: Collectives | undefined
 
+/** Processor time of the thread that runs our JavaScript, in milliseconds: Linux counts it by thread. */
+const hostMs = (): number => Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
+
 type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { readonly do: K }>) => Promise<Answers[K]> }
 const handlers: Handlers = {
   open: async ({ task }) => {
@@ -89,7 +93,7 @@ const handlers: Handlers = {
   loop: async ({ count }) => {
     const o = current()
     const losses: number[] = []
-    const start = performance.now()
+    const [start, host] = [performance.now(), hostMs()]
     let before: Awaited<ReturnType<typeof o.train>>['metrics'] | undefined
     const read = async (metrics: typeof before): Promise<void> => {
       if (metrics === undefined) return
@@ -105,7 +109,7 @@ const handlers: Handlers = {
       before = metrics
     }
     await read(before)
-    return { ms: (performance.now() - start) / count, losses }
+    return { ms: (performance.now() - start) / count, hostMs: (hostMs() - host) / count, losses }
   },
   collective: async request => {
     backend ??= await openBackend({ cache: false })

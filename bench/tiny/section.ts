@@ -53,13 +53,19 @@ export async function tinySection(rounds: number, say: (line: string) => void): 
       }
       notes.push(`losses of 20 steps agree within ${checkLosses(losses).toExponential(1)}`, `${visit} steps a visit`)
       const read = ({ worker }: Side): [string, () => Promise<number>] => [`${worker.name}, each step read`, async () => median((await worker.ask({ do: 'steps', count: visit })).ms)]
-      const loop = ({ worker }: Side): [string, () => Promise<number>] => [`${worker.name}, one step under way`, async () => (await worker.ask({ do: 'loop', count: visit })).ms]
+      const host = new Map<string, number[]>()
+      const loop = ({ worker }: Side): [string, () => Promise<number>] => [`${worker.name}, one step under way`, async () => {
+        const { ms, hostMs } = await worker.ask({ do: 'loop', count: visit })
+        if (hostMs !== undefined) host.set(worker.name, [...host.get(worker.name) ?? [], hostMs])
+        return ms
+      }]
       const found = await interleave(new Map(sides.flatMap(s => [read(s), ...s.loops ? [loop(s)] : []])), rounds, done => { say(`round ${done} of ${rounds}`) })
       const versus = (what: string, a: string, b: string, goal?: number): Row => row(what, ratio(found, a, b), '', goal)
       return {
         name: 'tiny', notes,
         rows: [
           ...timesOf(found),
+          ...[...host].map(([name, times]) => row(`${name}, processor time of the thread that runs JavaScript, a step`, median(times), 'ms', name === '2×2' ? 0.5 : undefined)),
           versus('1×1 / JAX, each step read', '1×1, each step read', 'JAX, each step read', 1),
           versus('1×1 / JAX, one step under way', '1×1, one step under way', 'JAX, one step under way', 1),
           ...before === undefined ? [] : [

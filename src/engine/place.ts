@@ -21,30 +21,46 @@ export function place(backend: Backend, mesh: Mesh, placement: Placement, data: 
   return lay(backend, mesh, placement, typeof data === 'function' ? data : hostValues(data, { ...placement, what }), what)
 }
 
+/** A part, and the devices here that hold it, each with its place among those here: they share what is made for them. */
+interface Group { readonly block: Block; readonly devices: readonly { readonly device: number; readonly index: number }[] }
+interface Grouped { readonly backend: Backend; readonly mesh: Mesh; readonly groups: readonly Group[] }
+/** Found once for what each step lays alike. */
+const grouped = new WeakMap<Placement, Grouped>()
+
+function groupsOf(backend: Backend, mesh: Mesh, placement: Placement): readonly Group[] {
+  const known = grouped.get(placement)
+  if (known?.backend === backend && known.mesh === mesh) return known.groups
+  const found = new Map<string, { readonly block: Block; readonly devices: { readonly device: number; readonly index: number }[] }>()
+  for (const [index, device] of devicesHere(backend, mesh).entries()) {
+    const block = blockOf(placement.shape, placement.sharding, mesh, device)
+    const key = block.starts.join()
+    const group = found.get(key)
+    if (group === undefined) found.set(key, { block, devices: [{ device, index }] })
+    else group.devices.push({ device, index })
+  }
+  const groups = [...found.values()]
+  grouped.set(placement, { backend, mesh, groups })
+  return groups
+}
+
 /** As `place`, of data that has been checked. */
 export async function lay(backend: Backend, mesh: Mesh, placement: Placement, data: TypedArray | Source, what: string, at?: CallSite): Promise<MeshArray> {
   const { shape, dtype, sharding } = placement
-  const partOn = async (device: number): Promise<TypedArray> => {
+  const partOn = async (block: Block, device: number): Promise<TypedArray> => {
     if (typeof data !== 'function') return cut(data, dtype, shape, sharding, mesh, device)
-    return hostValues(await data(blockOf(shape, sharding, mesh, device)), { dtype, shape: localShape(shape, sharding, mesh), what, at })
+    return hostValues(await data(block), { dtype, shape: localShape(shape, sharding, mesh), what, at })
   }
-  // Devices that hold the same part share what is made for it.
-  const groups = new Map<string, { readonly device: number; readonly index: number }[]>()
-  for (const [index, device] of devicesHere(backend, mesh).entries()) {
-    const key = blockOf(shape, sharding, mesh, device).starts.join()
-    groups.set(key, [...groups.get(key) ?? [], { device, index }])
-  }
+  const groups = groupsOf(backend, mesh, placement)
   const puts: PromiseSettledResult<DeviceBuffer>[] = []
-  const laid = async (group: readonly { readonly device: number; readonly index: number }[]): Promise<void> => {
-    const [first] = group
-    const part = first === undefined ? undefined : partOn(first.device)
-    const { sizes } = blockOf(shape, sharding, mesh, first?.device ?? 0)
-    const done = await Promise.allSettled(group.map(async ({ device }) => backend.put(await (part ?? partOn(device)), { shape: sizes, dtype }, device)))
-    group.forEach(({ index }, i) => { const put = done[i]; if (put !== undefined) puts[index] = put })
+  const laid = async ({ block, devices }: Group): Promise<void> => {
+    const part = partOn(block, devices[0]?.device ?? 0)
+    const type = { shape: block.sizes, dtype }
+    const done = await Promise.allSettled(devices.map(async ({ device }) => backend.put(await part, type, device)))
+    devices.forEach(({ index }, i) => { const put = done[i]; if (put !== undefined) puts[index] = put })
   }
   // What makes parts makes one at a time, when the one before has been copied.
-  if (typeof data !== 'function') await Promise.all([...groups.values()].map(laid))
-  else for (const group of groups.values()) if (!puts.some(p => p.status === 'rejected')) await laid(group)
+  if (typeof data !== 'function') await Promise.all(groups.map(laid))
+  else for (const group of groups) if (!puts.some(p => p.status === 'rejected')) await laid(group)
   const buffers = puts.flatMap(p => (p.status === 'fulfilled' ? [p.value] : []))
   const failed = puts.find(p => p.status === 'rejected')
   if (failed === undefined) {

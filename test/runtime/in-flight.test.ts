@@ -2,10 +2,12 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import type { Backend, DeviceBuffer, Executable } from '../../src/runtime/backend.ts'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { range, type Backend, type DeviceBuffer, type Executable } from '../../src/runtime/backend.ts'
 import { mostInFlight } from '../../src/runtime/in-flight.ts'
+import { PjrtBuffer } from '../../src/runtime/pjrt/buffer.ts'
 import { openPjrt } from '../../src/runtime/pjrt/index.ts'
+import { fewest, launcher, launchesBefore } from '../../src/runtime/pjrt/launcher.ts'
 import { openSimulate } from '../../src/runtime/simulate/backend.ts'
 import { buildFake, fakeOf, missingCompiler, type Fake } from './fake-plugin.ts'
 
@@ -76,6 +78,49 @@ describe.skipIf(missing !== undefined)(`a plugin whose programs are done when th
     fake.finish(before + 2)
     expect([await a.read(), await b.read()]).toEqual([Float32Array.of(2), Float32Array.of(6)])
     await closed()
+  })
+
+  test('a program that is launched often frees what it takes over, all of it and once, behind its launch', async () => {
+    const names = range(fewest).map(i => `%x${i}`)
+    const many = plusOne.replace('%x: tensor<f32>', names.map(x => `${x}: tensor<f32>`).join(', ')).replace('(%x, ', '(%x0, ')
+    const donating = await backend.compile({ text: many, devices: 1, donated: range(fewest) })
+    const call = async (): Promise<{ readonly given: readonly DeviceBuffer[]; readonly result: DeviceBuffer }> => {
+      const given = await Promise.all(names.map((_, i) => put(backend, i)))
+      const [[result] = []] = await donating.execute([given])
+      if (result === undefined) throw new Error('no result')
+      return { given, result }
+    }
+    const freed = vi.spyOn(PjrtBuffer.prototype, 'wasFreed')
+    try {
+      for (let i = 1; i <= launchesBefore; i++) {
+        const { result } = await call()
+        fake.finish(before + i)
+        expect(await result.read()).toEqual(Float32Array.of(1))
+        result.dispose()
+      }
+      expect(freed).not.toHaveBeenCalled()
+      expect(await launcher()).toBeDefined()
+      const { given, result } = await call()
+      await launchedNow(launchesBefore + 1)
+      fake.finish(before + launchesBefore + 1)
+      expect(await result.read()).toEqual(Float32Array.of(1))
+      expect([freed.mock.calls.length, fake.liveBuffers(), backend.liveBuffers()]).toEqual([fewest, 1, 1])
+      await expect(given[0]?.read()).rejects.toMatchObject({ code: 'disposed-buffer' })
+      // One that is being read is freed when that is done.
+      const kept = await Promise.all(names.map((_, i) => put(backend, i)))
+      const reading = kept[3]?.read()
+      await donating.execute([kept])
+      expect(await reading).toEqual(Float32Array.of(3))
+      fake.finish(before + launchesBefore + 2)
+      await launchedNow(launchesBefore + 2)
+      // A launch that is refused frees nothing, and what it was given is freed all the same.
+      fake.refuse(1)
+      const refused = await call()
+      await expect(refused.result.read()).rejects.toMatchObject({ message: expect.stringContaining('no room for the results') as string })
+      await closed()
+    } finally {
+      freed.mockRestore()
+    }
   })
 
   test('no more than so many are out: the next call waits until one is done', async () => {

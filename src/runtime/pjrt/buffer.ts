@@ -4,6 +4,7 @@ import { PluginError } from '../../core/errors.ts'
 import type { BufferType, DeviceBuffer } from '../backend.ts'
 import { awaitEvent } from './event.ts'
 import { enums, structs } from './header.gen.ts'
+import type { Owned } from './living.ts'
 import { Memory, Struct } from './memory.ts'
 import type { PjrtRun } from './run.ts'
 import type { Session } from './session.ts'
@@ -14,10 +15,15 @@ const elements = (shape: readonly number[]): number => shape.reduce((product, si
 /** Copies under this size are made on the main thread: a hop to another thread would cost more. */
 const INLINE_BYTES = 1 << 18
 
-export class PjrtBuffer implements DeviceBuffer {
+export class PjrtBuffer implements DeviceBuffer, Owned {
   readonly shape: readonly number[]
   readonly dtype: DType
   readonly device: number
+  /** The call that found it among its arguments last. */
+  mark = 0
+  /** Its neighbours among those that are alive. */
+  before: Owned | undefined
+  behind: Owned | undefined
   private readonly session: Session
   /** What computes it; undefined for what came from the host. */
   private readonly run: PjrtRun | undefined
@@ -39,18 +45,18 @@ export class PjrtBuffer implements DeviceBuffer {
     session.buffers.add(this)
   }
 
-  /** Keeps the memory until `unpin`, whatever becomes of the buffer. */
-  pin(session: Session): this {
-    if (!this.alive || session !== this.session) {
-      throw new PluginError({
-        code: this.alive ? 'foreign-buffer' : 'disposed-buffer',
-        what: this.alive ? 'a buffer of another backend was given' : 'a buffer was used after it was disposed or donated',
-        details: { buffer: `${this.dtype}[${this.shape.join(',')}] on device ${this.device}` },
-      })
-    }
-    this.pins++
-    return this
+  /** @throws PluginError where a client cannot be given it */
+  checkUsable(session: Session): void {
+    if (this.alive && session === this.session) return
+    throw new PluginError({
+      code: this.alive ? 'foreign-buffer' : 'disposed-buffer',
+      what: this.alive ? 'a buffer of another backend was given' : 'a buffer was used after it was disposed or donated',
+      details: { buffer: `${this.dtype}[${this.shape.join(',')}] on device ${this.device}` },
+    })
   }
+
+  /** Keeps the memory until `unpin`, whatever becomes of the buffer. */
+  pin(): void { this.pins++ }
 
   unpin(): void {
     this.pins--
@@ -66,6 +72,12 @@ export class PjrtBuffer implements DeviceBuffer {
   /** What a launch is given; its run has been launched, well. */
   get address(): bigint { return this.handle }
 
+  /** Whether the launch that it is given to is the last that uses it. */
+  get isSpent(): boolean { return !this.alive && !this.freed && this.pins === 1 && this.handle !== 0n }
+
+  /** The launch that it was given to has freed it. */
+  wasFreed(): void { this.freed = true }
+
   /** The run's launch is over: `handle` is what the plugin made, 0 where it did not. */
   arrive(handle: bigint): void {
     this.handle = handle
@@ -80,7 +92,8 @@ export class PjrtBuffer implements DeviceBuffer {
 
   read(into?: ArrayBuffer): Promise<TypedArray> {
     return this.session.use(async () => {
-      this.pin(this.session)
+      this.checkUsable(this.session)
+      this.pin()
       try {
         return await this.copy(into)
       } finally {
@@ -109,6 +122,7 @@ export class PjrtBuffer implements DeviceBuffer {
   }
 
   dispose(): void {
+    if (!this.alive) return
     this.alive = false
     this.session.buffers.delete(this)
     this.freeIfUnused()

@@ -3,12 +3,23 @@ import koffi from '../../io/koffi.ts'
 import { PluginError } from '../../core/errors.ts'
 import { range, type Arguments, type BufferType, type DeviceBuffer, type Executable, type ExecuteOptions, type MemoryStats } from '../backend.ts'
 import { PjrtBuffer } from './buffer.ts'
+import { fewest, Request } from './launcher.ts'
 import { Memory, Struct, nativeBytes, nativeWords } from './memory.ts'
 import { PjrtRun } from './run.ts'
 import type { Session } from './session.ts'
 import { dtypeOf } from './types.ts'
 
 const deleter = koffi.proto('void', ['void *'])
+
+/** What every call is given: one block, in which the plugin finds the arguments' handles and leaves those of events and results. */
+interface Frame {
+  readonly call: Struct<'PJRT_LoadedExecutable_Execute_Args'>
+  readonly words: BigUint64Array
+  /** Where in the words these begin, those of one device behind those of the other. */
+  readonly events: number
+  readonly arguments: number
+  readonly results: number
+}
 
 export class PjrtExecutable implements Executable {
   readonly results: readonly BufferType[]
@@ -17,10 +28,13 @@ export class PjrtExecutable implements Executable {
   private readonly session: Session
   private readonly handle: bigint
   private readonly devices: number
-  private readonly donated: ReadonlySet<number>
+  /** By parameter. */
+  private readonly donated: readonly boolean[]
+  private readonly donates: boolean
   private readonly parameters: readonly BufferType[]
   private readonly options = new Struct('PJRT_ExecuteOptions')
-  private readonly frame: { readonly memory: Memory; readonly call: Struct<'PJRT_LoadedExecutable_Execute_Args'> }
+  private readonly frame: Frame
+  private request: Request | undefined
   private alive = true
   private freed = false
   private running = 0
@@ -30,7 +44,8 @@ export class PjrtExecutable implements Executable {
     this.handle = handle
     this.devices = made.devices
     this.parameters = made.parameters
-    this.donated = new Set(made.donated)
+    this.donated = made.parameters.map((_, i) => made.donated.includes(i))
+    this.donates = made.donated.length > 0
     this.fromCache = made.fromCache
     session.executables.add(this)
     const executable = this.unloaded()
@@ -122,95 +137,102 @@ export class PjrtExecutable implements Executable {
     return admitted.then(({ results }) => results)
   }
 
-  /** Pins the arguments, and takes donated ones from the caller. @throws PluginError where they do not fit; then nothing has changed. */
-  private take(args: Arguments): PjrtBuffer[][] {
-    this.checkArguments(args)
-    const pinned: PjrtBuffer[] = []
-    try {
-      for (const buffer of args.flat()) pinned.push(pinnedBy(buffer, this.session))
-    } catch (failure) {
-      for (const buffer of pinned) buffer.unpin()
-      throw failure
-    }
-    for (const row of args) for (const i of this.donated) row[i]?.dispose()
-    const width = args[0]?.length ?? 0
-    return args.map((_, device) => pinned.slice(device * width, (device + 1) * width))
+  /** Pins the arguments, those of one device behind those of the other, and takes donated ones from the caller. @throws PluginError where they do not fit; then nothing has changed. */
+  private take(args: Arguments): PjrtBuffer[] {
+    const taken = this.fitting(args)
+    for (const buffer of taken) buffer.pin()
+    if (this.donates) taken.forEach((buffer, k) => { if (this.donated[k % this.parameters.length] === true) buffer.dispose() })
+    return taken
   }
 
   /** Hands a run to the plugin, which takes it on before it is done. What goes wrong is the run's failure. */
-  private async launch(run: PjrtRun, args: readonly (readonly PjrtBuffer[])[], results: readonly (readonly PjrtBuffer[])[]): Promise<void> {
+  private async launch(run: PjrtRun, args: readonly PjrtBuffer[], results: readonly (readonly PjrtBuffer[])[]): Promise<void> {
     const { session } = this
-    const sources = new Set<PjrtRun>()
-    for (const row of args) for (const { source } of row) if (source !== undefined) sources.add(source)
-    const failed = [...sources].find((s) => s.failure !== undefined)
+    const sources = sourcesOf(args)
+    const failed = sources.find((s) => s.failure !== undefined)
     try {
       if (failed !== undefined) run.failure = failed.failure
       else {
-        run.sources = [...sources]
+        run.sources = sources
         if (this.devices > 1) session.checkLaunches()
         await this.call(run, args, results)
       }
     } catch (failure) {
       run.failure = session.failures.keep(failure, run.at, run.told)
     }
-    if (run.failure !== undefined) for (const buffer of results.flat()) buffer.arrive(0n)
-    for (const row of args) for (const buffer of row) buffer.unpin()
+    if (run.failure !== undefined) for (const row of results) for (const buffer of row) buffer.arrive(0n)
+    for (const buffer of args) buffer.unpin()
     run.markLaunched()
   }
 
-  private async call(run: PjrtRun, args: readonly (readonly PjrtBuffer[])[], results: readonly (readonly PjrtBuffer[])[]): Promise<void> {
-    const { devices, session, session: { library } } = this
-    const parameters = this.parameters.length
-    const outputs = this.results.length
-    const { memory, call } = this.frame
-    args.forEach((row, device) => {
-      row.forEach((buffer, i) => { memory.view.setBigUint64((3 * devices + device * parameters + i) * 8, buffer.address, true) })
-    })
+  private async call(run: PjrtRun, args: readonly PjrtBuffer[], results: readonly (readonly PjrtBuffer[])[]): Promise<void> {
+    const { devices, session, frame } = this
+    const { words } = frame
+    let at = frame.arguments
+    for (const buffer of args) words[at++] = buffer.address
     try {
-      await library.callAsync(call)
+      await this.make(args)
     } catch (failure) {
       if (devices > 1) session.launchFailed(failure)
       throw failure
     }
-    run.events = range(devices).map((device) => memory.word(2 * devices + device))
-    results.forEach((row, device) => {
-      row.forEach((buffer, i) => { buffer.arrive(memory.word(3 * devices + devices * parameters + device * outputs + i)) })
-    })
+    run.events = [...words.subarray(frame.events, frame.events + devices)]
+    at = frame.results
+    for (const row of results) for (const buffer of row) buffer.arrive(words[at++] ?? 0n)
   }
 
-  /** What every call is given, filled in anew; there is one call at a time. */
-  private makeFrame(): { readonly memory: Memory; readonly call: Struct<'PJRT_LoadedExecutable_Execute_Args'> } {
+  /** The call itself. What it takes over, and nobody else uses, is freed behind it on its thread where that is worth it. */
+  private async make(args: readonly PjrtBuffer[]): Promise<void> {
+    const { session: { library, launches }, frame } = this
+    const native = this.donates && args.length >= fewest ? launches.native() : undefined
+    if (native === undefined) {
+      await library.callAsync(frame.call)
+      return
+    }
+    const request = this.request ??= new Request(library, frame.call, args.length)
+    const spent = args.filter(buffer => buffer.isSpent)
+    spent.forEach((buffer, i) => { request.handles[i] = buffer.address })
+    request.count = spent.length
+    await library.onThread(native, request.address, 'PJRT_LoadedExecutable_Execute')
+    for (const buffer of spent.slice(0, request.freed)) buffer.wasFreed()
+    if (request.failure !== 0n) throw library.failure('PJRT_Buffer_Destroy', request.failure)
+  }
+
+  /** Filled in anew for each call; there is one at a time. */
+  private makeFrame(): Frame {
     const { devices } = this
     const [parameters, outputs] = [this.parameters.length, this.results.length]
-    // One block: the two lists of rows, the events, then the rows themselves: arguments and results.
-    const memory = new Memory(8 * devices * (3 + parameters + outputs))
-    const put = (index: number, word: bigint): void => { memory.view.setBigUint64(index * 8, word, true) }
+    // The two lists of rows, the events, then the rows themselves: arguments and results.
+    const [events, first] = [2 * devices, 3 * devices]
+    const [results, memory] = [first + devices * parameters, new Memory(8 * devices * (3 + parameters + outputs))]
+    const words = new BigUint64Array(memory.bytes.buffer, memory.bytes.byteOffset, devices * (3 + parameters + outputs))
     const addressOf = (index: number): bigint => memory.address + BigInt(index * 8)
     for (const device of range(devices)) {
-      put(device, addressOf(3 * devices + device * parameters))
-      put(devices + device, addressOf(3 * devices + devices * parameters + device * outputs))
+      words[device] = addressOf(first + device * parameters)
+      words[devices + device] = addressOf(results + device * outputs)
     }
     const call = new Struct('PJRT_LoadedExecutable_Execute_Args').set('executable', this.handle)
       .point('options', this.options).point('argument_lists', memory).set('num_devices', devices).set('num_args', parameters)
-      .set('output_lists', addressOf(devices)).set('device_complete_events', addressOf(2 * devices))
-    return { memory, call }
+      .set('output_lists', addressOf(devices)).set('device_complete_events', addressOf(events))
+    return { call, words, events, arguments: first, results }
   }
 
   /**
-   * Every device must get what the program takes: where only some devices refused their arguments, the others would wait for them in a
+   * The arguments, checked, in one row. Every device must get what the program takes: where only some devices refused their arguments, the others would wait for them in a
    * collective for ever.
    */
-  private checkArguments(args: Arguments): void {
-    const { parameters } = this
+  private fitting(args: Arguments): PjrtBuffer[] {
+    const { parameters, donated, session } = this
     if (args.length !== this.devices || args.some((row) => row.length !== parameters.length)) {
       throw new PluginError({
         code: 'argument-lists', what: `the program was compiled for ${this.devices} devices and ${parameters.length} arguments on each`,
         details: { 'arguments given': args.map((row, device) => `device ${device}: ${row.length}`).join(', ') },
       })
     }
-    const taken = new Set<DeviceBuffer>()
-    for (const [device, row] of args.entries()) {
-      for (const [i, buffer] of row.entries()) {
+    const fit: PjrtBuffer[] = []
+    const mark = session.nextMark()
+    args.forEach((row, device) => {
+      row.forEach((buffer, i) => {
         const wanted = parameters[i] ?? buffer
         if (buffer.device !== device || !sameType(buffer, wanted)) {
           throw new PluginError({
@@ -218,16 +240,22 @@ export class PjrtExecutable implements Executable {
             details: { given: `${typeText(buffer)} on device ${buffer.device}`, wanted: `${typeText(wanted)} on device ${device}` },
           })
         }
-        if (this.donated.has(i)) {
-          if (taken.has(buffer)) throw donatedTwice(i, device)
-          taken.add(buffer)
+        if (!(buffer instanceof PjrtBuffer)) throw new PluginError({ code: 'foreign-buffer', what: 'a buffer of another backend was given' })
+        buffer.checkUsable(session)
+        if (donated[i] === true) {
+          if (buffer.mark === mark) throw donatedTwice(i, device)
+          buffer.mark = mark
         }
-      }
+        fit.push(buffer)
+      })
+    })
+    if (this.donates) {
+      fit.forEach((buffer, k) => {
+        const i = k % parameters.length
+        if (donated[i] !== true && buffer.mark === mark) throw donatedTwice(i, (k - i) / parameters.length)
+      })
     }
-    if (taken.size === 0) return
-    for (const [device, row] of args.entries()) {
-      for (const [i, buffer] of row.entries()) if (!this.donated.has(i) && taken.has(buffer)) throw donatedTwice(i, device)
-    }
+    return fit
   }
 
   private freeIfUnused(): void {
@@ -249,9 +277,16 @@ function sameType(a: BufferType, b: BufferType): boolean {
 
 const typeText = ({ dtype, shape }: BufferType): string => `${dtype}[${shape.join(',')}]`
 
-function pinnedBy(buffer: DeviceBuffer, session: Session): PjrtBuffer {
-  if (buffer instanceof PjrtBuffer) return buffer.pin(session)
-  throw new PluginError({ code: 'foreign-buffer', what: 'a buffer of another backend was given' })
+/** Runs that compute them, each once, as far as they are not known to be done: mostly one, which computed nearly all. */
+function sourcesOf(buffers: readonly PjrtBuffer[]): PjrtRun[] {
+  const sources: PjrtRun[] = []
+  let last: PjrtRun | undefined
+  for (const { source } of buffers) {
+    if (source === undefined || source === last) continue
+    last = source
+    if (!sources.includes(source)) sources.push(source)
+  }
+  return sources
 }
 
 function resultTypes({ library }: Session, executable: bigint): BufferType[] {

@@ -16,7 +16,8 @@ export type CallName = keyof typeof slots
 const MAX_ASYNC_CALLS = 32
 
 type Done = (failure: Error | null, result: bigint | null) => void
-interface Native {
+/** A function that is given a struct and returns an error or null. */
+export interface Native {
   (args: bigint): bigint | null
   async(args: bigint, done: Done): void
 }
@@ -31,6 +32,7 @@ export class PluginLibrary {
   private readonly firstExtension: bigint
   /** By the name of their arguments' struct, which is what a call has at hand. */
   private readonly functions = new Map<`${CallName}_Args`, Native>()
+  private readonly addresses = new Map<CallName, bigint>()
   private readonly waiting: (() => void)[] = []
   private asyncCalls = 0
   // These calls are made hundreds of times a step: each fills one field of one struct again and again.
@@ -52,11 +54,16 @@ export class PluginLibrary {
     const proto = koffi.proto('void *', ['void *'])
     for (const [name, at] of Object.entries(slots) as [CallName, number][]) {
       const pointer = at + 8 <= size ? table.getBigUint64(at, true) : 0n
-      if (pointer !== 0n) this.functions.set(`${name}_Args`, koffi.decode(pointer, proto) as Native)
+      if (pointer === 0n) continue
+      this.functions.set(`${name}_Args`, koffi.decode(pointer, proto) as Native)
+      this.addresses.set(name, pointer)
     }
   }
 
   has(name: CallName): boolean { return this.functions.has(`${name}_Args`) }
+
+  /** Of a call's function; 0 where the plugin lacks it. */
+  addressOf(name: CallName): bigint { return this.addresses.get(name) ?? 0n }
 
   /** The address of what the plugin offers beyond the table: PJRT_Extension_Base is size, type, next. */
   extension(type: number): bigint | undefined {
@@ -77,14 +84,20 @@ export class PluginLibrary {
 
   /** The same on a thread of libuv's pool, so that a long call leaves Node's loop free. */
   async callAsync<S extends `${CallName}_Args`>(args: Struct<S>): Promise<Struct<S>> {
+    await this.onThread(this.native(args.name), args.address, callName(args))
+    return args
+  }
+
+  /** Calls a function of the plugin's table, or one of ours that makes the call `name`, on a thread of libuv's pool. */
+  async onThread(native: Native, address: bigint, name: CallName): Promise<void> {
     while (this.asyncCalls >= MAX_ASYNC_CALLS) await new Promise<void>((resolve) => { this.waiting.push(resolve) })
     this.asyncCalls++
     try {
-      return await new Promise((resolve, reject) => {
-        this.native(args.name).async(args.address, (failure, error) => {
+      await new Promise<void>((resolve, reject) => {
+        native.async(address, (failure, error) => {
           if (failure !== null) reject(failure)
-          else if (error !== null) reject(this.failure(callName(args), error))
-          else resolve(args)
+          else if (error !== null) reject(this.failure(name, error))
+          else resolve()
         })
       })
     } finally {

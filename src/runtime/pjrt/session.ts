@@ -5,15 +5,14 @@ import { queue } from '../processes.ts'
 import { awaitEvents, eventsReady } from './event.ts'
 import { markBusy, markIdle } from './exit.ts'
 import type { PluginLibrary } from './library.ts'
+import { Launches } from './launcher.ts'
+import { Living } from './living.ts'
 import { Struct, nativeText, nativeWords } from './memory.ts'
 import { namedValues } from './named.ts'
 import { clientOptions, compilerOptions, platformNamed, platformOf, type TypedOption } from './platform.ts'
 import type { ClientOptions, Platform } from './platform-type.ts'
 import type { PjrtRun } from './run.ts'
 import { refusal } from './shared.ts'
-
-/** Something that must be freed before its client is. */
-export interface Owned { dispose(): void }
 
 type Turns = <T>(work: () => Promise<T>) => Promise<T>
 
@@ -32,9 +31,10 @@ export class Session {
   readonly platform: { readonly name: string; readonly version: string }
   /** What kind of plugin it is. */
   readonly kind: Platform
-  readonly buffers: Set<Owned> = new Set()
-  readonly executables: Set<Owned> = new Set()
+  readonly buffers: Living = new Living()
+  readonly executables: Set<{ dispose(): void }> = new Set()
   readonly failures: Failures = new Failures()
+  readonly launches: Launches = new Launches(work => this.use(work))
   // Small copies are made at once, one after another: each fills the same struct.
   readonly reading: Struct<'PJRT_Buffer_ToHostBuffer_Args'> = new Struct('PJRT_Buffer_ToHostBuffer_Args')
   readonly putting: Struct<'PJRT_Client_BufferFromHostBuffer_Args'> = new Struct('PJRT_Client_BufferFromHostBuffer_Args')
@@ -46,6 +46,7 @@ export class Session {
   /** Whether one program waits for the other to be done. */
   readonly oneByOne: boolean
   closed = false
+  private marks = 0
   private failedLaunch: { readonly cause: unknown } | undefined
   private readonly running = new Set<Promise<unknown>>()
   /** Runs that were admitted and are not known to be done, the oldest first. */
@@ -112,6 +113,9 @@ export class Session {
     this.poll()
     return this.running.size > 0 || this.out.length > 0
   }
+
+  /** A number that no call has been given before. */
+  nextMark(): number { return ++this.marks }
 
   /** Takes a run on when there is room for it. */
   async admit(run: PjrtRun): Promise<void> {
@@ -189,7 +193,8 @@ export class Session {
     while (this.running.size > 0) await Promise.allSettled(this.running)
     await this.idle()
     markIdle(this)
-    for (const owned of [...this.buffers, ...this.executables]) owned.dispose()
+    this.buffers.disposeAll()
+    for (const executable of [...this.executables]) executable.dispose()
     await this.library.callAsync(new Struct('PJRT_Client_Destroy_Args').set('client', this.client))
     this.failures.close()
   }
