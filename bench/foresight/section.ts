@@ -31,7 +31,7 @@ export function kendall(pairs: readonly (readonly [a: number, b: number])[]): nu
 }
 export const percentile = (values: readonly number[], share: number): number => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.ceil(share * values.length) - 1)] ?? NaN
 
-/** Measures what is wanted and not yet kept: the machine, then the runs of one model after another, each a few steps of every layout in turn. */
+/** Measures what is wanted and not yet kept: the machine, and then a few steps of every run in turn. */
 async function measure(start: () => Worker, where: Where, wanted: readonly Named[], rounds: number, kept: Awaited<ReturnType<typeof openKept>>, say: Say): Promise<void> {
   const open = wanted.filter(w => !kept.now().runs.some(r => r.where === where && r.model === w.model && r.layout === w.layout))
   const machine = kept.now().machines[where]
@@ -43,18 +43,17 @@ async function measure(start: () => Worker, where: Where, wanted: readonly Named
       say(`${where}: calibrated in ${found.seconds.toFixed(0)} s`)
       await kept.add({ machines: { [where]: found.machine } })
     }
-    for (const model of new Set(open.map(o => o.model))) {
-      const layouts = open.filter(o => o.model === model).map(o => o.layout)
-      const compiled = new Map<string, Answers['open']>()
-      for (const layout of layouts) {
-        say(`${where}, ${model}, ${layout}: compiling`)
-        compiled.set(layout, await ask<'open'>(worker, { do: 'open', model, layout }))
-        await ask<'steps'>(worker, { do: 'steps', model, layout, count: 2 })
-      }
-      const times = await interleave(new Map(layouts.map(layout => [layout, async () => median((await ask<'steps'>(worker, { do: 'steps', model, layout, count: visit })).ms.slice(1))])), rounds, done => { say(`${where}, ${model}: round ${done} of ${rounds}`) })
-      await kept.add({ runs: [...compiled].map(([layout, c]) => ({ where, model, layout, compiled: c, rounds: times.get(layout) ?? [] })) })
-      await ask<'close'>(worker, { do: 'close' })
+    const steps = async (named: Named, count: number): Promise<readonly number[]> => (await ask<'steps'>(worker, { do: 'steps', ...named, count })).ms
+    const compiled: (readonly [Named, Answers['open']])[] = []
+    for (const named of open) {
+      say(`${where}, ${named.model}, ${named.layout}: compiling`)
+      compiled.push([named, await ask<'open'>(worker, { do: 'open', ...named })])
+      await steps(named, 2)
     }
+    // All of them in turn: what a machine is slowed by for a while falls on none alone.
+    const times = await interleave(new Map(compiled.map(([named], i) => [`${i}`, async () => median((await steps(named, visit)).slice(1))])), rounds, done => { say(`${where}: round ${done} of ${rounds}`) })
+    await kept.add({ runs: compiled.map(([named, found], i) => ({ where, ...named, compiled: found, rounds: times.get(`${i}`) ?? [] })) })
+    await ask<'close'>(worker, { do: 'close' })
   } finally {
     await worker.stop()
   }
