@@ -35,6 +35,8 @@ const images: readonly Pictures[] = [{ batch: 16, side: 16, channels: 3, feature
 const elements = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 20, 2 ** 22]
 const functions = ['exp', 'log', 'tanh', 'sqrt', 'div', 'pow', 'sin', 'erf', 'threefry'] as const
 const kinds: readonly LinkedCollective[] = ['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute']
+/** Weights that are gathered and gradients that are scattered come several at a time, and then wait for each other's threads; what is to be reduced at once a compiler makes one. */
+const atOnce: { readonly [K in LinkedCollective]: number } = { 'all-reduce': 1, 'all-gather': 4, 'reduce-scatter': 4, 'all-to-all': 1, permute: 1 }
 const sizes = [2 ** 10, 2 ** 14, 2 ** 18, 2 ** 20, 2 ** 22]
 
 /** Products between two waits for each other, from a tenth of a millisecond to tens of them. */
@@ -160,7 +162,7 @@ async function timesOf(m: Measuring, places: readonly { readonly mesh: Mesh; rea
         // What an all-gather gives is as many times larger.
         const entering = kind === 'all-gather' ? bytes / among : bytes
         step(`${kind} among ${among} of ${mesh.size}, ${entering} bytes`)
-        points.push([entering, await turnUs(m, collective(mesh, kind, [axis], entering))])
+        points.push([entering, await turnUs(m, collective(mesh, kind, [axis], entering, atOnce[kind])) / atOnce[kind]])
       }
       times[kind] = [...times[kind] ?? [], { among, onHost, points: rising(points) }]
     }
@@ -204,7 +206,7 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   const source = `measured by meshwork calibrate on ${hosts === 1 ? 'this machine' : `${hosts} hosts`} (${cpus()[0]?.model.trim() ?? 'a processor'}), ${devicesAs === 'ranks' ? processes.description : `virtual devices of ${backend.description}`}`
   return {
     name, devicesPerHost: onHost, memory: { bytes: memory, reserved: 0, perHost: memory }, peak: { f32: peak('f32'), bf16: peak('bf16') }, ...alone, crowded,
-    links: { within: linksOf(near), between: hosts > 1 ? linksOf(far) : null },
+    operands: 'before', links: { within: linksOf(near), between: hosts > 1 ? linksOf(far) : null },
     sources: Object.fromEntries(['peak', 'products', 'bandwidth', 'vector', 'overhead', 'crowded', 'links.within', ...hosts > 1 ? ['links.between'] : []].map(figure => [figure, source])),
   }
 }

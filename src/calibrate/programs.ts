@@ -169,15 +169,14 @@ export const scattered = (mesh: Mesh, table: number, rows: number, width: number
   })
 }
 
-/** One collective a turn; what changes the shape is cut or repeated to what enters. `bytes` enter on each device. */
-export function collective(mesh: Mesh, kind: CollectiveKind, axes: readonly string[], bytes: number): Looped {
+/** One collective a turn, or several that know nothing of each other; what changes the shape is cut or repeated to what enters. `bytes` enter on each device. */
+export function collective(mesh: Mesh, kind: CollectiveKind, axes: readonly string[], bytes: number, count = 1): Looped {
   const n = partsOf(mesh, axes)
   const elements = Math.max(n, Math.ceil(bytes / 4 / n) * n)
   const [i, j] = [dim('i', kind === 'all-to-all' ? n : elements), dim('j', elements / n)]
   const shape = kind === 'all-to-all' ? [i, j] : [i]
   const cut = (make: Make<LocalAttrs>, x: LocalNode, to: number): LocalNode => make('resample', [x], { dim: 'i', to: dim('i', to), start: 0, step: 1, dilation: 1, fill: 0 })
-  return looped(mesh, [{ shape, dtype: 'f32' }], [], (make, [carried]) => {
-    const x = given(carried)
+  return looped(mesh, Array.from({ length: count }, () => ({ shape, dtype: 'f32' as const })), [], (make, carried) => carried.map(x => {
     const forms: { readonly [K in CollectiveKind]: () => LocalNode } = {
       'all-reduce': () => make('allReduce', [x], { kind: 'max', axes }),
       'all-gather': () => cut(make, make('allGather', [x], { dim: 'i', axes, parts: n }), elements),
@@ -188,6 +187,6 @@ export function collective(mesh: Mesh, kind: CollectiveKind, axes: readonly stri
       },
       permute: () => make('permute', [x], { axes, pairs: Array.from({ length: n }, (_, p) => [p, (p + 1) % n] as const) }),
     }
-    return [forms[kind]()]
-  })
+    return forms[kind]()
+  }))
 }

@@ -103,6 +103,11 @@ export interface Machine extends Figures {
   links: { within: Links; between: Links | null }
   /** What a compiler for it makes one kernel: `elements` that are mapped one by one, as XLA for CPUs, or whole `rows`, so that a softmax or a norm reads and writes once, as compilers and libraries for accelerators do. */
   fusion: 'elements' | 'rows'
+  /**
+   * When a product reads its operands: `beside` its multiplications, as accelerators do, which bring the next tile while they compute, or `before` them, as libraries for processors do that pack matrices first, and whose
+   * rates were measured with operands in caches.
+   */
+  operands: 'beside' | 'before'
   overlap: {
     /** What of a collective that nothing waits for goes on beside computation: 0 to 1. */
     share: number
@@ -162,6 +167,7 @@ export const machineSchema: z.ZodType<Machine, MachineInput> = z.strictObject({
   crowded: z.array(z.strictObject({ devices: z.int().min(1), ...figures })).default([]),
   links: z.strictObject({ within: links, between: links.nullable().default(null) }),
   fusion: z.enum(['elements', 'rows']).default('elements'),
+  operands: z.enum(['beside', 'before']).default('beside'),
   overlap: z.strictObject({ share: share.default(0), slowdown: z.number().min(1).default(1) }).prefault({}),
   power: z.string().nullable().default(null),
   pricePerHour: positive.nullable().default(null),

@@ -55,6 +55,7 @@ describe('a small program', () => {
     ['rows at places', scattered(one, 4, 2, 3), 1, 2],
     ['all-reduces: the largest of both', collective(four, 'all-reduce', ['group'], 64), 3, 1],
     ['all-gathers', collective(four, 'all-gather', ['group'], 64), 3, 1],
+    ['three all-gathers at once', collective(four, 'all-gather', ['group'], 64, 3), 3, 3, 3],
     ['reduce-scatters: the sum of both', collective(four, 'reduce-scatter', ['group'], 64), 1, 2],
     ['all-to-alls', collective(four, 'all-to-all', ['group'], 64), 3, 1],
     ['permutes', collective(four, 'permute', ['group'], 64), 3, 1],
@@ -76,7 +77,7 @@ describe('calibrate', () => {
     const said: string[] = []
     const found: MachineInput = await calibrate({ backend, name: 'here', quick: true, clock: ticking(), onProgress: (what, done) => { said.push(what); expect(done).toBeLessThanOrEqual(1) } })
     const machine = machineOf(JSON.parse(JSON.stringify(found)), 'what was measured')
-    expect(machine).toMatchObject({ name: 'here', devicesPerHost: 4, domain: 4, overlap: { share: 0 } })
+    expect(machine).toMatchObject({ name: 'here', devicesPerHost: 4, domain: 4, operands: 'before', overlap: { share: 0 } })
     expect(machine.crowded.map(c => c.devices)).toEqual([2, 4])
     expect(machine.lag).toBe(undefined)
     expect(machine.crowded.map(c => c.lag?.length)).toEqual([1, 1])
