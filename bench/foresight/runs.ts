@@ -52,3 +52,7 @@ export const models: { readonly [model: string]: { readonly [layout: string]: Ru
 
 /** Those that ranks can do: a rank is a device, and all take part. */
 export const onRanks = (run: Run): boolean => Object.values(run.mesh).reduce((a, b) => a * b, 1) === 4
+
+const order = Object.entries(models).flatMap(([model, layouts]) => Object.keys(layouts).map(layout => `${model} ${layout}`))
+/** Every other run is held out: nothing of how a step is priced was chosen by looking at it. On ranks it is those that are not in one process. */
+export const isHeldOut = ({ model, layout, where }: { readonly model: string; readonly layout: string; readonly where: string }): boolean => order.indexOf(`${model} ${layout}`) % 2 === (where === 'one process' ? 1 : 0)

@@ -8,18 +8,25 @@ import { initialise, stateOf, trainStep } from '../../src/train/program.ts'
 import { layoutsOf, meshOfRun, modelOf, type Run } from '../../src/train/run.ts'
 import { trainerConfig } from '../../src/train/session.ts'
 
-export interface Predicted { readonly stepMs: number; readonly productMs: number; readonly memoryMs: number; readonly waitedMs: number; readonly overheadMs: number; readonly peakBytes: number; readonly collectives: number; readonly collectiveBytes: number }
+export interface Predicted extends Collectives { readonly stepMs: number; readonly productMs: number; readonly memoryMs: number; readonly waitedMs: number; readonly overheadMs: number; readonly peakBytes: number }
 
 /** `MESHWORK_BENCH_CLOCK=cpu`: processor time instead of the wall's, in calibration and steps alike, where other work shares the machine. */
 export const clockOf = (): (() => number) => ((process.env['MESHWORK_BENCH_CLOCK'] ?? '') === 'cpu' ? () => { const { user, system } = process.cpuUsage(); return (user + system) / 1000 } : () => performance.now())
 
-/** A run's step, planned, compiled and with a batch, ready to be measured. */
-export async function opened(run: Run, backend: Backend, machine: Machine) {
-  const [model, mesh, config] = [modelOf(run), meshOfRun(run), trainerConfig(run)]
+/** Each time that collectives run, and the bytes that enter on a device. */
+export interface Collectives { readonly collectives: number; readonly collectiveBytes: number }
+const totalOf = (list: readonly { readonly count: number; readonly bytes: number }[]): Collectives => ({ collectives: list.reduce((n, c) => n + c.count, 0), collectiveBytes: list.reduce((n, c) => n + c.count * c.bytes, 0) })
+
+/** What a machine is expected to take for a run's step: nothing is compiled. */
+export function predictedOf(run: Run, machine: Machine): Predicted {
   const { plan, step: { local } } = planRun(run)
   const { stepMs, productMs, memoryMs, waitedMs, overheadMs } = stepTime(local, machine)
-  const totalOf = (list: readonly { readonly count: number; readonly bytes: number }[]) => ({ collectives: list.reduce((n, c) => n + c.count, 0), collectiveBytes: list.reduce((n, c) => n + c.count * c.bytes, 0) })
-  const predicted: Predicted = { stepMs, productMs, memoryMs, waitedMs, overheadMs, peakBytes: plan.perDevice.peakBytes, ...totalOf(plan.collectives) }
+  return { stepMs, productMs, memoryMs, waitedMs, overheadMs, peakBytes: plan.perDevice.peakBytes, ...totalOf(plan.collectives) }
+}
+
+/** A run's step, compiled and with a batch, ready to be measured. */
+export async function compiled(run: Run, backend: Backend) {
+  const [model, mesh, config] = [modelOf(run), meshOfRun(run), trainerConfig(run)]
   const where = { mesh, backend, dims: model.dims, ...layoutsOf(run, model) }
   const train = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0] })
   using init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
@@ -33,7 +40,12 @@ export async function opened(run: Run, backend: Backend, machine: Machine) {
   }))
   const { memory } = train
   const peakBytes = memory === undefined ? NaN : memory.arguments + memory.outputs - memory.aliased + memory.temporaries
-  return { answer: { predicted, peakBytes, ...totalOf(train.collectives) }, train, state: state as unknown, batch: treeOf(model.batch, batch) }
+  return { found: { peakBytes, ...totalOf(train.collectives) }, train, state: state as unknown, batch: treeOf(model.batch, batch) }
+}
+/** The same, and what a machine is expected to take for it. */
+export async function opened(run: Run, backend: Backend, machine: Machine) {
+  const { found, ...open } = await compiled(run, backend)
+  return { answer: { predicted: predictedOf(run, machine), ...found }, ...open }
 }
 /** The tree with arrays in the place of its tensors. */
 function treeOf(tree: Tree, arrays: ReadonlyMap<string, unknown>, path = ''): unknown {
@@ -41,7 +53,7 @@ function treeOf(tree: Tree, arrays: ReadonlyMap<string, unknown>, path = ''): un
   return Object.fromEntries(Object.entries(tree).map(([key, value]) => [key, treeOf(value as Tree, arrays, path === '' ? key : `${path}.${key}`)]))
 }
 
-export type Stepped = Awaited<ReturnType<typeof opened>>
+export type Stepped = Pick<Awaited<ReturnType<typeof compiled>>, 'train' | 'state' | 'batch'>
 /** Milliseconds of each of so many steps. */
 export async function stepped(o: Stepped, count: number, clock: () => number): Promise<number[]> {
   const ms: number[] = []

@@ -1,18 +1,17 @@
-/** Steps of the section on foresight, predicted and measured, on virtual devices of one process or one on each rank: a request a line on stdin, an answer a line on stdout; rank 0 has both. */
+/** Steps of the section on foresight, on virtual devices of one process or one on each rank, and the calibration before them: a request a line on stdin, an answer a line on stdout; rank 0 has both. */
 import { calibrate } from '../../src/calibrate/calibrate.ts'
 import { openBackend } from '../../src/engine/index.ts'
-import type { Machine } from '../../src/machine/machine.ts'
-import { machineOf } from '../../src/machine/read.ts'
+import type { MachineInput } from '../../src/machine/machine.ts'
 import { joinJob } from '../../src/runtime/job.ts'
 import { answerLines } from '../answers.ts'
 import { isQuick, models } from './runs.ts'
-import { clockOf, opened, stepped, type Predicted, type Stepped } from './stepped.ts'
+import { clockOf, compiled, stepped, type Collectives, type Stepped } from './stepped.ts'
 
 export interface Named { readonly model: string; readonly layout: string }
 export type Request = { readonly do: 'calibrate' } | ({ readonly do: 'open' } & Named) | ({ readonly do: 'steps'; readonly count: number } & Named) | { readonly do: 'close' }
 export interface Answers {
-  readonly calibrate: { readonly seconds: number; readonly machine: unknown }
-  readonly open: { readonly predicted: Predicted; readonly peakBytes: number; readonly collectives: number; readonly collectiveBytes: number }
+  readonly calibrate: { readonly seconds: number; readonly machine: MachineInput }
+  readonly open: Collectives & { readonly peakBytes: number }
   readonly steps: { readonly ms: readonly number[] }
   readonly close: Record<string, never>
 }
@@ -22,7 +21,6 @@ const backend = await openBackend({ devices: 4, cache: false })
 
 const clock = clockOf()
 
-let machine: Machine | undefined
 const open = new Map<string, Stepped>()
 const keyOf = ({ model, layout }: Named): string => `${model} ${layout}`
 
@@ -30,17 +28,15 @@ type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { re
 const handlers: Handlers = {
   calibrate: async () => {
     const start = performance.now()
-    const found = await calibrate({ backend, name: 'here', clock, quick: isQuick, onProgress: (what, done) => { if (processes.rank === 0) process.stderr.write(`calibrating ${(100 * done).toFixed(0)} % ${what}\n`) } })
-    machine = machineOf(found, 'what was measured')
-    return { seconds: (performance.now() - start) / 1000, machine: found }
+    const machine = await calibrate({ backend, name: 'here', clock, quick: isQuick, onProgress: (what, done) => { if (processes.rank === 0) process.stderr.write(`calibrating ${(100 * done).toFixed(0)} % ${what}\n`) } })
+    return { seconds: (performance.now() - start) / 1000, machine }
   },
   open: async named => {
     const run = models[named.model]?.[named.layout]
     if (run === undefined) throw new Error(`there is no run ${keyOf(named)}`)
-    if (machine === undefined) throw new Error('nothing was calibrated')
-    const found = await opened(run, backend, machine)
-    open.set(keyOf(named), found)
-    return found.answer
+    const { found, ...step } = await compiled(run, backend)
+    open.set(keyOf(named), step)
+    return found
   },
   steps: async ({ count, ...named }) => {
     const o = open.get(keyOf(named))

@@ -5,7 +5,7 @@ import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import { productFlops, type Product } from '../cost/price.ts'
 import type { Backend } from '../engine/index.ts'
 import type { CollectiveTimes, ConvolutionRates, Figures, LinkedCollective, Links, MachineInput, Points, ProductRates } from '../machine/machine.ts'
-import { chains, collective, convolutionGradients, convolutions, products, scattered, streams, sums, type Pictures } from './programs.ts'
+import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, waits, type Pictures } from './programs.ts'
 import { leastShare, runMs, turnUs, type Measuring } from './measure.ts'
 
 export interface CalibrateOptions {
@@ -35,9 +35,16 @@ const images: readonly Pictures[] = [{ batch: 16, side: 16, channels: 3, feature
 const elements = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 20, 2 ** 22]
 const functions = ['exp', 'log', 'tanh', 'sqrt', 'div', 'pow', 'sin', 'erf', 'threefry'] as const
 const kinds: readonly LinkedCollective[] = ['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute']
+/** Weights that are gathered and gradients that are scattered come several at a time, and then wait for each other's threads; what is to be reduced at once a compiler makes one. */
+const atOnce: { readonly [K in LinkedCollective]: number } = { 'all-reduce': 1, 'all-gather': 4, 'reduce-scatter': 4, 'all-to-all': 1, permute: 1 }
 const sizes = [2 ** 10, 2 ** 14, 2 ** 18, 2 ** 20, 2 ** 22]
 
+/** Products between two waits for each other, from a tenth of a millisecond to tens of them. */
+const between = [{ side: 128, count: 2 }, { side: 128, count: 12 }, { side: 256, count: 8 }, { side: 256, count: 40 }]
+
 const usualBudgetMs = 90_000
+/** Kernels one after another in a turn, so many of each kind. */
+const links = 12
 const mostArrays = 96
 /** Numbers of a kernel that takes no time; of fewer XLA makes one kernel of a whole loop. */
 const small = 512
@@ -57,24 +64,44 @@ function together(rates: readonly ConvolutionRates[]): ConvolutionRates[] {
   return [...found.values()]
 }
 
+/**
+ * What devices wait for the last of them beside the collective itself, by what each has computed before. That is what usually happens, not the least: an operating system that has spread them well in one
+ * round has not in the next.
+ */
+async function lagOf(m: Measuring, mesh: Mesh, quick: boolean, step: (what: string) => void): Promise<Points> {
+  const points: Points = []
+  const usual = (rounds: readonly number[]): number => [...rounds].sort((a, b) => a - b)[rounds.length >> 1] ?? NaN
+  const alone = await turnUs(m, collective(mesh, 'all-reduce', mesh.axes.map(a => a.name), 4 * 128))
+  for (const of of quick ? between.slice(0, 1) : between) {
+    step(`waiting among ${mesh.size} devices, ${of.count} products of ${of.side}`)
+    const computed = await turnUs(m, waits(mesh, { ...of, together: false }), usual)
+    points.push([computed, Math.max(0.01, await turnUs(m, waits(mesh, { ...of, together: true }), usual) - computed - alone)])
+  }
+  return rising(points)
+}
+
 /** A device among so many of the mesh, all of which do the same at once. */
 async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { readonly [op: string]: number } | undefined, step: (what: string) => void): Promise<Figures> {
   const on = `${mesh.size} device${mesh.size === 1 ? '' : 's'}`
   step(`loops and kernels on ${on}`)
-  const [two, many] = [await turnUs(m, streams(mesh, 2, small)), await turnUs(m, streams(mesh, 18, small))]
-  const kernelUs = Math.max(0.01, (many - two) / 16)
-  const loopUs = Math.max(0.01, two - 2 * kernelUs)
+  const [two, seven] = [await turnUs(m, streams(mesh, 2, small)), await turnUs(m, streams(mesh, 7, small))]
+  // In a body with few kernels they run one after another as they come; in one with many, as in a step, each asks what is ready.
+  const fewUs = Math.max(0.01, (seven - two) / 5)
+  const loopUs = Math.max(0.01, two - 2 * fewUs)
+  const kernelUs = Math.max(fewUs, (await turnUs(m, inTurn(mesh, { elements: small, count: links, mapped: true })) - loopUs) / 2 / links)
   // Of a turn with two kernels, one of them without what it is before it does anything.
-  const oneOfTwo = (us: number): number => Math.max(leastShare * us / 2, (us - loopUs) / 2 - kernelUs)
+  const oneOfTwo = (us: number): number => Math.max(leastShare * us / 2, (us - loopUs) / 2 - fewUs)
   const stepUs = 1000 * await runMs(m, streams(mesh, 1, small))
   const argumentUs = Math.max(0, (1000 * await runMs(m, streams(mesh, 65, small)) - stepUs) / 64 / mesh.size)
   const bandwidth: Points = []
   for (const n of quick ? elements.slice(1, 3) : elements) {
     step(`memory on ${on}, ${n} numbers`)
-    // In a step other kernels come between two that touch the same numbers: so many arrays by turns are not all in a core's own cache.
-    const arrays = quick ? 2 : Math.max(2, Math.min(mostArrays, 2 ** 20 / n))
-    const each = (await turnUs(m, streams(mesh, arrays, n)) - loopUs) / arrays
-    bandwidth.push([8 * n, 8 * n / Math.max(leastShare * each, each - kernelUs, 1e-3) * 1e6])
+    // Large ones are read from memory: there are too few of them in a turn to lie in a core's own cache, and each follows the one before.
+    const arrays = quick ? 2 : 2 ** 22 / n
+    const large = arrays <= 4
+    const each = large ? (await turnUs(m, streams(mesh, Math.max(2, arrays), n)) - loopUs) / Math.max(2, arrays)
+      : await turnUs(m, inTurn(mesh, { elements: n, count: Math.min(mostArrays, arrays), mapped: true })) / Math.min(mostArrays, arrays) - await turnUs(m, inTurn(mesh, { elements: n, count: links, mapped: false })) / links
+    bandwidth.push([8 * n, 8 * n / Math.max(leastShare * each, each - (large ? fewUs : kernelUs), 1e-3) * 1e6])
   }
   const rates: { [K in DType]?: ProductRates[] } = {}
   for (const dtype of ['f32', 'bf16'] as const) {
@@ -95,29 +122,31 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     step(`convolutions on ${on}, ${p.batch} × ${p.side} × ${p.side} × ${p.channels}`)
     const flops = 2 * p.batch * p.side ** 2 * 9 * p.channels * p.features
     const each = oneOfTwo(await turnUs(m, convolutions(mesh, p)))
-    const gradient = Math.max(leastShare * each, await turnUs(m, convolutionGradients(mesh, p)) - loopUs - each - 2 * kernelUs)
+    const gradient = Math.max(leastShare * each, await turnUs(m, convolutionGradients(mesh, p)) - loopUs - each - 2 * fewUs)
     const side = Math.min(p.channels, p.features, p.batch)
     for (const [depth, us] of [[9 * p.channels, each], [9 * p.features, each], [p.batch * p.side ** 2, gradient]] as const) convolved.push({ depth, side, points: [[flops, flops / us * 1e6]] })
   }
-  const chain = async (fn: string): Promise<number> => {
-    const [n, short, long] = [2 ** 14, 2, fn === 'add' ? 34 : 6]
-    return Math.max(1e-6, (await turnUs(m, chains(mesh, fn, n, long)) - await turnUs(m, chains(mesh, fn, n, short))) / (long - short) / n)
-  }
+  // As many numbers as XLA computes on all cores.
+  const numbers = quick ? 2 ** 14 : 2 ** 18
+  // Both so long that what is computed takes longer than reading and writing.
+  const [few, most] = quick ? [2, 6] : [64, 192]
   step(`elementwise operations on ${on}`)
-  const simple = await chain('add')
+  const simple = Math.max(1e-6, (await turnUs(m, chains(mesh, numbers, most)) - await turnUs(m, chains(mesh, numbers, few))) / (most - few) / numbers)
   const found: { [op: string]: number } = { ...costs }
   if (costs === undefined) {
     for (const fn of functions) {
       step(`elementwise operations: ${fn}`)
-      found[fn] = Math.max(0.5, await chain(fn) / simple)
+      // Each with a multiplication before and an addition after it.
+      found[fn] = Math.max(0.5, (await turnUs(m, applied(mesh, fn, numbers, 5)) - await turnUs(m, applied(mesh, fn, numbers, 1))) / 4 / numbers / simple - 2)
     }
     step('sums, and rows at random places')
     const n = 2 ** 16
-    const memoryUs = (bytes: number): number => kernelUs + bytes / (bandwidth[1]?.[1] ?? 1e9) * 1e6
+    const mapUs = (await turnUs(m, streams(mesh, 2, n)) - loopUs) / 2
     const summed = (await turnUs(m, sums(mesh, 256, 256, 'c')) + await turnUs(m, sums(mesh, 256, 256, 'r'))) / 2
-    found['reduce'] = Math.max(0.5, (summed - loopUs - memoryUs(8 * n) - kernelUs) / n / simple)
+    found['reduce'] = Math.max(0.5, (summed - loopUs - mapUs - fewUs) / n / simple)
     const added = await turnUs(m, scattered(mesh, 1024, 256, 64))
-    found['scatter'] = Math.max(0.5, (added - loopUs - memoryUs(4 * 1024 * 64) - memoryUs(8 * 256 * 64)) / (256 * 64) / simple)
+    // A kernel takes as long as its bytes or its operations, whichever is longer, and so those are all of it.
+    found['scatter'] = Math.max(0.5, (added - loopUs - 2 * fewUs) / (256 * 64) / simple)
   }
   return { products: rates, convolutions: { f32: together(convolved) }, bandwidth: { peak: Math.max(...bandwidth.map(([, rate]) => rate)), points: sorted(bandwidth) }, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, launchUs: 0, turnUs: loopUs, stepUs, argumentUs } }
 }
@@ -133,7 +162,7 @@ async function timesOf(m: Measuring, places: readonly { readonly mesh: Mesh; rea
         // What an all-gather gives is as many times larger.
         const entering = kind === 'all-gather' ? bytes / among : bytes
         step(`${kind} among ${among} of ${mesh.size}, ${entering} bytes`)
-        points.push([entering, await turnUs(m, collective(mesh, kind, [axis], entering))])
+        points.push([entering, await turnUs(m, collective(mesh, kind, [axis], entering, atOnce[kind])) / atOnce[kind]])
       }
       times[kind] = [...times[kind] ?? [], { among, onHost, points: rising(points) }]
     }
@@ -160,7 +189,7 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   const divisors = (n: number): number[] => [2, 4, 8].filter(d => d <= n && n % d === 0)
   const within = inner.flatMap(n => [...new Set([...divisors(n), n])].filter(a => a > 1).map(among => ({ mesh: meshOf({ rest: (devicesAs === 'ranks' ? deviceCount : n) / among, group: among }), axis: 'group', onHost: n })))
   const across = hosts > 1 ? [{ mesh: meshOf({ group: hosts, rest: deviceCount / hosts }), axis: 'group', onHost }] : []
-  const [perCount, perPlace] = quick ? [9, 4] : [4 + elements.length + 2 * 11 + images.length, kinds.length * sizes.length]
+  const [perCount, perPlace] = quick ? [10, 4] : [4 + elements.length + 2 * 11 + images.length + between.length, kinds.length * sizes.length]
   const steps = counts.length * perCount + functions.length + (within.length + across.length) * perPlace
   let done = 0
   const deadline = performance.now() + budgetMs
@@ -169,15 +198,15 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
 
   const [first = 1, ...others] = counts
   const alone = await figuresOf(m, all(first), quick, undefined, step)
-  const crowded: ({ devices: number } & Figures)[] = devicesAs === 'ranks' ? [{ devices: onHost, ...alone }] : []
-  for (const n of others) crowded.push({ devices: n, ...await figuresOf(m, all(n), quick, alone.vector.costs, step) })
+  const crowded: ({ devices: number } & Figures)[] = devicesAs === 'ranks' ? [{ devices: onHost, ...alone, ...first > 1 ? { lag: await lagOf(m, all(first), quick, step) } : {} }] : []
+  for (const n of others) crowded.push({ devices: n, ...await figuresOf(m, all(n), quick, alone.vector.costs, step), lag: await lagOf(m, all(n), quick, step) })
   const [near, far] = [await timesOf(m, within, quick, step), await timesOf(m, across, quick, step)]
   const peak = (dtype: 'f32' | 'bf16'): number => Math.max(...[alone, ...crowded].flatMap(f => (f.products[dtype] ?? []).flatMap(r => r.points.map(([, rate]) => rate))))
   const memory = Math.min(totalmem(), process.constrainedMemory() || Infinity)
   const source = `measured by meshwork calibrate on ${hosts === 1 ? 'this machine' : `${hosts} hosts`} (${cpus()[0]?.model.trim() ?? 'a processor'}), ${devicesAs === 'ranks' ? processes.description : `virtual devices of ${backend.description}`}`
   return {
     name, devicesPerHost: onHost, memory: { bytes: memory, reserved: 0, perHost: memory }, peak: { f32: peak('f32'), bf16: peak('bf16') }, ...alone, crowded,
-    links: { within: linksOf(near), between: hosts > 1 ? linksOf(far) : null },
+    operands: 'before', links: { within: linksOf(near), between: hosts > 1 ? linksOf(far) : null },
     sources: Object.fromEntries(['peak', 'products', 'bandwidth', 'vector', 'overhead', 'crowded', 'links.within', ...hosts > 1 ? ['links.between'] : []].map(figure => [figure, source])),
   }
 }

@@ -1,12 +1,12 @@
 /** How long a turn of a small program takes: many turns against few, the least of some rounds, so that neither the host's part of a run nor what else the machine does counts. */
 import { hostArray } from '../core/dtype.ts'
-import { fromFirst, type Backend } from '../engine/index.ts'
+import { barrier, fromFirst, slowest, type Backend } from '../engine/index.ts'
 import type { DeviceBuffer, Executable } from '../runtime/backend.ts'
 import { emit } from '../stablehlo/emit.ts'
 import type { Looped } from './programs.ts'
 
 /** A run that takes so long has shown it. */
-const longEnoughMs = 4
+const longEnoughMs = 8
 const mostTurns = 2 ** 20
 /** Of what was measured at least so much is what is looked for: where less is left once the rest is taken off, something else was on the way. */
 export const leastShare = 0.2
@@ -23,31 +23,33 @@ export interface Measuring {
 }
 
 /** A program that runs, and how long a run of so many turns takes, in milliseconds. */
-async function opened({ backend, clock = () => performance.now() }: Measuring, { graph, given }: Looped): Promise<{ readonly ms: (turns: number) => Promise<number>; readonly dispose: () => void }> {
+async function opened({ backend, backend: { processes }, clock = () => performance.now() }: Measuring, { graph, given }: Looped): Promise<{ readonly ms: (turns: number) => Promise<number>; readonly dispose: () => void }> {
   const devices = graph.mesh.size
   const program: Executable = await backend.compile({ text: emit(graph, { devicesAs: backend.devicesAs, lowering: backend.lowering }), devices, donated: [] })
   const used = backend.addressable.filter(d => d < devices)
   const fixed = await Promise.all(used.map(d => Promise.all(given.map(t => { const shape = t.shape.map(x => x.size); return backend.put(hostArray(t.dtype, shape.reduce((a, b) => a * b, 1)), { shape, dtype: t.dtype }, d) }))))
   const ms = async (turns: number): Promise<number> => {
     const counts = await Promise.all(used.map(d => backend.put(Int32Array.of(turns), { shape: [], dtype: 'i32' }, d)))
+    await barrier(processes, 'the start of a run')
     const start = clock()
     const results: DeviceBuffer[][] = await program.execute(used.map((_, i) => [...counts.slice(i, i + 1), ...fixed[i] ?? []]))
     await Promise.all(results.map(row => row[0]?.read()))
     const taken = clock() - start
     for (const b of [...counts, ...results.flat()]) b.dispose()
-    return taken
+    // Ranks that share cores do not end together: what a run takes is what the last of them does.
+    return slowest(processes, 'how long a run took', taken)
   }
   return { ms, dispose: () => { program.dispose(); for (const b of fixed.flat()) b.dispose() } }
 }
 
-/** Microseconds of a turn. Every rank of a job calls it; rank 0's clock counts. @throws what `signal` was aborted with */
-export async function turnUs(measuring: Measuring, looped: Looped): Promise<number> {
+/** Microseconds of a turn, of the rank that takes longest: the least of some rounds, or what `of` makes of them. Every rank of a job calls it. @throws what `signal` was aborted with */
+export async function turnUs(measuring: Measuring, looped: Looped, of: (rounds: readonly number[]) => number = rounds => Math.min(...rounds)): Promise<number> {
   const { backend: { processes }, signal, rounds, shareMs = () => Infinity } = measuring
   signal?.throwIfAborted()
   const [began, share] = [performance.now(), shareMs()]
   const { ms, dispose } = await opened(measuring, looped)
   try {
-    const few = await least(() => ms(1), 3)
+    const few = await least(() => ms(1), 6)
     let turns = 3
     // All ranks run as many turns.
     const agreed = async (value: number): Promise<number> => fromFirst(processes, 'how many turns', () => value)
@@ -62,7 +64,9 @@ export async function turnUs(measuring: Measuring, looped: Looped): Promise<numb
     const first = await ms(turns)
     const [now, round] = [performance.now(), performance.now() - start]
     const more = await agreed(Math.max(1, Math.min((few > 4 * longEnoughMs ? Math.min(3, rounds) : rounds) - 1, Math.floor((share - (now - began)) / Math.max(round, 0.01)))))
-    const many = Math.min(first, await least(() => ms(turns), more))
+    const found = [first]
+    for (let i = 0; i < more; i++) found.push(await ms(turns))
+    const many = of(found)
     return await fromFirst(processes, 'how long a turn took', () => 1000 * Math.max((many - few) / (turns - 1), leastShare * many / turns))
   } finally {
     dispose()

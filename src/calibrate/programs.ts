@@ -60,6 +60,23 @@ export function products(mesh: Mesh, { m, n, k, batch, dtype }: Product): Looped
   })
 }
 
+/**
+ * Products of square matrices, so many a turn in two rows that know nothing of each other, as a layer's gradients by its weights and by its input; and a small all-reduce of all devices that the next turn waits
+ * for, or as much work without it.
+ */
+export const waits = (mesh: Mesh, { side, count, together }: { readonly side: number; readonly count: number; readonly together: boolean }): Looped => {
+  const [m, k] = [dim('m', side), dim('k', side)]
+  const square: TensorType = { shape: [m, k], dtype: 'f32' }
+  return looped(mesh, [square, square], [{ shape: [k, dim('n', side)], dtype: 'f32' }], (make, xs, [w]) => {
+    const matrix = given(w)
+    const multiplied = xs.map(x => Array.from({ length: count / 2 }).reduce<LocalNode>(v => make('rename', [make('dot', [v, matrix], { over: ['k'] })], { from: 'n', to: 'k' }), x))
+    const rows = multiplied.map(v => make('resample', [v], { dim: 'm', to: dim('m', 1), start: 0, step: 1, dilation: 1, fill: 0 }))
+    const row = make('binary', [given(rows[0]), given(rows[1])], { fn: 'add' })
+    const told = make('broadcast', [make('splitDim', [together ? make('allReduce', [row], { kind: 'max', axes: mesh.axes.map(a => a.name) }) : row], { dim: 'm', into: [] })], { shape: [m, k] })
+    return multiplied.map(v => make('binary', [v, told], { fn: 'add' }))
+  })
+}
+
 /** A batch of square pictures: `side` along both, so many channels. */
 export interface Pictures { readonly batch: number; readonly side: number; readonly channels: number; readonly features: number }
 const windowOf = (x: string, w: string, out: Dim, width: number): LocalAttrs['conv']['windows'][number] => ({ x, w, out, stride: 1, low: (width - 1) / 2, xDilation: 1, wDilation: 1 })
@@ -90,20 +107,47 @@ export function convolutionGradients(mesh: Mesh, of: Pictures): Looped {
 export const streams = (mesh: Mesh, count: number, elements: number): Looped =>
   looped(mesh, Array.from({ length: count }, () => vector(elements)), [], (make, xs) => xs.map(x => make('unary', [x], { fn: 'abs' })))
 
-/** A kernel a turn, of `length` operations one after another. */
-export function chains(mesh: Mesh, fn: string, elements: number, length: number): Looped {
-  if (fn === 'threefry') {
-    return looped(mesh, [vector(elements, 'u32')], [vector(elements, 'u32')], (make, [x], [y]) => {
-      const [a, b] = [given(x), given(y)]
-      return [Array.from({ length }).reduce<LocalNode>(v => make('threefry', [b, b, v, b], {}), a)]
-    })
-  }
+/** Columns of the matrix that `inTurn` multiplies by: few, so that a product takes little beside a kernel that reads and writes as much. */
+const narrow = 32
+/**
+ * Products by a small matrix one after another, so many a turn; with `mapped`, after each a kernel that reads and writes as many numbers, into an array of its own. Each follows from the one before, as most do in a
+ * step, where XLA for CPUs would run others at once; what is read was written just before, and what is written lay untouched for a turn.
+ */
+export const inTurn = (mesh: Mesh, { elements, count, mapped }: { readonly elements: number; readonly count: number; readonly mapped: boolean }): Looped => {
+  const [r, k] = [dim('r', Math.max(1, elements / narrow)), dim('k', narrow)]
+  const array: TensorType = { shape: [r, k], dtype: 'f32' }
+  return looped(mesh, Array.from({ length: mapped ? count : 1 }, () => array), [{ shape: [k, dim('n', narrow)], dtype: 'f32' }], (make, xs, [w]) => {
+    const product = (v: LocalNode): LocalNode => make('rename', [make('dot', [v, given(w)], { over: ['k'] })], { from: 'n', to: 'k' })
+    const made: LocalNode[] = []
+    for (let i = 0; i < count; i++) {
+      const multiplied = product(given(made.at(-1) ?? xs.at(-1)))
+      made.push(mapped ? make('unary', [multiplied], { fn: 'abs' }) : multiplied)
+    }
+    return mapped ? made : made.slice(-1)
+  })
+}
+
+/** A kernel a turn, of `length` additions and multiplications one after another. */
+export const chains = (mesh: Mesh, elements: number, length: number): Looped =>
+  looped(mesh, [vector(elements)], [vector(elements)], (make, [x], [y]) => [Array.from({ length }, (_, i) => i).reduce<LocalNode>((v, i) => make('binary', [v, given(y)], { fn: i % 2 === 0 ? 'mul' : 'add' }), given(x))])
+
+/**
+ * A kernel a turn that applies a function to `count` multiples of a value and adds the results up. They do not follow from each other: one that did would wait for the other's last instruction, as nothing does where an
+ * element has one of them. What comes out lies between a tenth and 1, where no function takes a way of its own.
+ */
+export function applied(mesh: Mesh, fn: string, elements: number, count: number): Looped {
+  const dtype = fn === 'threefry' ? 'u32' : 'f32'
+  const type = vector(elements, dtype)
   const unary = ['exp', 'log', 'tanh', 'sqrt', 'sin', 'erf'].find(f => f === fn) as 'exp' | undefined
-  return looped(mesh, [vector(elements)], [vector(elements)], (make, [x], [y]) => {
+  return looped(mesh, [type], [type], (make, [x], [y]) => {
     const [a, b] = [given(x), given(y)]
-    const step = (v: LocalNode, i: number): LocalNode =>
-      (unary !== undefined ? make('unary', [v], { fn: unary }) : make('binary', [v, b], { fn: fn === 'add' ? (i % 2 === 0 ? 'mul' : 'add') : fn as 'div' }))
-    return [Array.from({ length }, (_, i) => i).reduce<LocalNode>(step, a)]
+    const full = (value: number): LocalNode => make('broadcast', [make('constant', [], { value, dtype })], { shape: type.shape })
+    const of = (i: number): LocalNode => {
+      const multiple = make('binary', [a, full(dtype === 'u32' ? 2 * i + 3 : 0.5 + i / 16)], { fn: 'mul' })
+      return dtype === 'u32' ? make('threefry', [b, b, multiple, b], {}) : unary !== undefined ? make('unary', [multiple], { fn: unary }) : make('binary', [b, multiple], { fn: fn as 'div' })
+    }
+    const sum = Array.from({ length: count - 1 }, (_, i) => i + 1).reduce<LocalNode>((v, i) => make('binary', [v, of(i)], { fn: 'add' }), of(0))
+    return [dtype === 'u32' ? sum : make('binary', [make('binary', [sum, full(1)], { fn: 'min' }), full(0.1)], { fn: 'max' })]
   })
 }
 
@@ -125,15 +169,14 @@ export const scattered = (mesh: Mesh, table: number, rows: number, width: number
   })
 }
 
-/** One collective a turn; what changes the shape is cut or repeated to what enters. `bytes` enter on each device. */
-export function collective(mesh: Mesh, kind: CollectiveKind, axes: readonly string[], bytes: number): Looped {
+/** One collective a turn, or several that know nothing of each other; what changes the shape is cut or repeated to what enters. `bytes` enter on each device. */
+export function collective(mesh: Mesh, kind: CollectiveKind, axes: readonly string[], bytes: number, count = 1): Looped {
   const n = partsOf(mesh, axes)
   const elements = Math.max(n, Math.ceil(bytes / 4 / n) * n)
   const [i, j] = [dim('i', kind === 'all-to-all' ? n : elements), dim('j', elements / n)]
   const shape = kind === 'all-to-all' ? [i, j] : [i]
   const cut = (make: Make<LocalAttrs>, x: LocalNode, to: number): LocalNode => make('resample', [x], { dim: 'i', to: dim('i', to), start: 0, step: 1, dilation: 1, fill: 0 })
-  return looped(mesh, [{ shape, dtype: 'f32' }], [], (make, [carried]) => {
-    const x = given(carried)
+  return looped(mesh, Array.from({ length: count }, () => ({ shape, dtype: 'f32' as const })), [], (make, carried) => carried.map(x => {
     const forms: { readonly [K in CollectiveKind]: () => LocalNode } = {
       'all-reduce': () => make('allReduce', [x], { kind: 'max', axes }),
       'all-gather': () => cut(make, make('allGather', [x], { dim: 'i', axes, parts: n }), elements),
@@ -144,6 +187,6 @@ export function collective(mesh: Mesh, kind: CollectiveKind, axes: readonly stri
       },
       permute: () => make('permute', [x], { axes, pairs: Array.from({ length: n }, (_, p) => [p, (p + 1) % n] as const) }),
     }
-    return [forms[kind]()]
-  })
+    return forms[kind]()
+  }))
 }

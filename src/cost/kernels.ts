@@ -45,6 +45,16 @@ export const formOf = (n: LocalNode): Form => visitLocal(forms, n)
 /** Whether computing it again reads more than reading it does. */
 const readsMore = (n: LocalNode): boolean => n.inputs.filter(x => !['broadcast', 'constant', 'iota'].includes(x.op) && shapeOf(x).length >= shapeOf(n).length).length > 1
 
+/** Whether it spreads its operand out, with what it is filled with between: the gradient of every other element. */
+const spreads = (n: LocalNode): boolean => n.op === 'resample' && n.attrs.dilation > 1
+
+/** Whether such a value is computed on the way to this one. */
+function spreadBefore(n: LocalNode, known: Map<LocalNode, boolean>): boolean {
+  const found = known.get(n) ?? (formOf(n) !== 'kernel' && n.op !== 'project' && (spreads(n) || n.inputs.some(x => spreadBefore(x, known))))
+  known.set(n, found)
+  return found
+}
+
 /** Elementwise ops that a sum takes in. */
 const summed = (n: LocalNode): boolean => n.op === 'unary' || n.op === 'convert' || n.op === 'broadcast' || (n.op === 'binary' && isFloat(dtypeOf(n)))
 
@@ -113,6 +123,7 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
   // Operands that are read in another order than they lie in, by what they are made of; one that several read so is turned over once. Only nodes of one program have numbers of their own.
   const make = interner<LocalAttrs>(localInfer, () => undefined, new Map())
   const copies = new Map<LocalNode, LocalNode[]>()
+  const spread = new Map<LocalNode, boolean>()
   const visit = (n: LocalNode): void => {
     const mine = [...uses.get(n)?.values() ?? []]
     if (n.op === 'project' || formOf(n) === 'kernel' || (n.op === 'input' && !sliced.has(n))) {
@@ -141,8 +152,10 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
     const again = mine.filter(u => !reading.includes(u))
     if (n.op === 'input') for (const u of again) read(u.by, n)
     for (const x of n.inputs) {
-      if (stored) use(x, { by: n, needs: false, sums: false })
-      for (const u of again) use(x, { ...u, needs: u.sums, sums: u.sums })
+      // What is spread out twice, along two dims of images, would be computed at too many places: between them it lies in memory.
+      const kept = spreads(n) && spreadBefore(x, spread)
+      if (stored) use(x, { by: n, needs: kept, sums: false })
+      for (const u of again) use(x, { ...u, needs: u.sums || kept, sums: u.sums && !kept })
     }
   }
   for (const n of [...order].reverse()) {

@@ -59,7 +59,7 @@ export const kernelMs = (machine: Machine, onHost = 1): number => figuresAt(mach
 
 /**
  * A product: its operations by the rate of its shape, never above the specified peak, or the bytes of its operands and result by the bandwidth, whichever takes longer (Williams et al.
- * 2009, the roofline). `onHost`: devices of a host that compute at once.
+ * 2009, the roofline); both, where operands are packed before they are multiplied (Goto and van de Geijn 2008). `onHost`: devices of a host that compute at once.
  */
 export function contractionMs(machine: Machine, product: Product, onHost = 1): number {
   const figures = figuresAt(machine, onHost)
@@ -67,7 +67,8 @@ export function contractionMs(machine: Machine, product: Product, onHost = 1): n
   const flops = productFlops(product)
   const convolutions = product.convolved === undefined ? undefined : figures.convolutions[product.dtype] ?? figures.convolutions.f32
   const rate = Math.min(peak, convolutions === undefined || product.convolved === undefined ? rateOf(rates, Math.min(product.m, product.n, product.k), flops) : convolvedRate(convolutions, product.k, product.convolved, flops))
-  return figures.overhead.kernelUs / 1000 + Math.max(1000 * flops / rate, streamMs(figures, productBytes(product)))
+  const [computed, read] = [1000 * flops / rate, streamMs(figures, productBytes(product))]
+  return figures.overhead.kernelUs / 1000 + (machine.operands === 'before' ? computed + read : Math.max(computed, read))
 }
 
 const streamMs = ({ bandwidth }: Figures, bytes: number): number => (bytes === 0 ? 0 : 1000 * bytes / Math.min(bandwidth.peak, at(bandwidth.points, bytes)))

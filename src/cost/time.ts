@@ -4,6 +4,7 @@ import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import type { LocalBody } from '../partition/local.ts'
 import type { Machine } from '../machine/machine.ts'
 import { collectiveMs, groupOf, type Group } from './collective.ts'
+import { lagMs, type Often } from './lag.ts'
 import { contractionMs, figuresAt, memoryMs, operationCost } from './price.ts'
 import { workOf, type Task, type Work } from './work.ts'
 
@@ -29,7 +30,7 @@ export interface StepTime {
   /** Of collectives in all, and what of them computation waits for. */
   readonly collectiveMs: number
   readonly waitedMs: number
-  /** Turns of loops, and what the host does. */
+  /** Turns of loops, what the host does, and what devices that share its cores wait for the last of them. */
   readonly overheadMs: number
   /** As the program first comes to them. */
   readonly parts: readonly Part[]
@@ -78,19 +79,25 @@ export function tasksTime<T extends Task>({ tasks, values }: Tasks<T>, machine: 
   }
   const sums = { product: 0, memory: 0, collective: 0, turn: 0 }
   let [hideableMs, launches] = [0, 0]
+  const often = new Map<number, Often>()
   for (const task of tasks) {
     const ms = task.times * workMs(machine, task, onHost, group)
     const besideMs = task.kind === 'collective' && !task.waited ? ms * machine.overlap.share : 0
     sums[task.kind] += ms
+    const alike = often.get(task.times) ?? { times: task.times, ms: 0, waits: 0 }
+    if (task.kind === 'product' || task.kind === 'memory') alike.ms += ms
+    // One that goes on beside computation is met when that is done.
+    else if (task.kind === 'collective' && (task.waited || machine.overlap.share === 0)) alike.waits++
+    often.set(task.times, alike)
     hideableMs += besideMs
     if (task.kind !== 'turn') launches += task.times
     each?.(task, ms, besideMs)
   }
   const computed = sums.product + sums.memory
   const beside = Math.min(hideableMs, computed)
-  const { stepUs, argumentUs, launchUs } = figuresAt(machine, onHost).overhead
+  const { overhead: { stepUs, argumentUs, launchUs }, lag = [] } = figuresAt(machine, onHost)
   const busy = computed + sums.collective - beside * (2 - machine.overlap.slowdown)
-  const overheadMs = sums.turn + (stepUs + argumentUs * onHost * values) / 1000 + Math.max(0, launchUs * launches / 1000 - busy)
+  const overheadMs = sums.turn + (stepUs + argumentUs * onHost * values) / 1000 + Math.max(0, launchUs * launches / 1000 - busy) + (mesh.size > 1 ? lagMs(lag, often.values()) : 0)
   return { stepMs: busy + overheadMs, productMs: sums.product, memoryMs: sums.memory, collectiveMs: sums.collective, waitedMs: sums.collective - beside, overheadMs, hideableMs }
 }
 

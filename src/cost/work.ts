@@ -137,7 +137,7 @@ export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements
         body(n.attrs.body, n.attrs.body.outputs, [], new Set(), n.attrs.carries, n)
         body(n.attrs.condition, n.attrs.condition.outputs)
       } else if (bodiesOf(n).length > 0) for (const inside of bodiesOf(n)) body(inside, inside.outputs, [], new Set(), 0, n)
-      else work.push(...workIn(kernel, { times, at: n.site, node: n }, hidden))
+      else work.push(...workIn(kernel, { times, at: n.site, node: n }, hidden, fusion))
     }
     // What a turn adds to stacks is computed into them.
     for (const s of stacked.filter(x => !kernels.some(k => k.node === x))) {
@@ -177,9 +177,11 @@ function readBy(n: LocalNode, kernels: readonly Kernel[], b: LocalBody): LocalNo
   return stored.has(n) ? [n] : [...found]
 }
 
-function workIn(kernel: Kernel, doing: Doing, hidden: ReadonlySet<LocalNode>): Work[] {
+function workIn(kernel: Kernel, doing: Doing, hidden: ReadonlySet<LocalNode>, fusion: Machine['fusion']): Work[] {
   const { node: n } = kernel
-  if (n.op === 'barrier' || n.op === 'input') return []
+  if (n.op === 'barrier') return []
+  // What a turn reads of a larger array is copied for those that read memory alone, such as a layer's weights for a product; libraries for accelerators read it as it lies.
+  if (n.op === 'input') return fusion === 'rows' ? [] : [{ ...doing, kind: 'memory', bytes: 2 * bytesOf(typeOf(n)), operations: [] }]
   if (n.op === 'dot' || n.op === 'conv') return [{ ...doing, kind: 'product', product: productOf(n) }]
   const collective = collectiveKind(n)
   if (collective !== undefined && 'axes' in n.attrs) return [{ ...doing, kind: 'collective', collective, axes: n.attrs.axes, bytes: bytesOf(typeOf(operand(n, 0))), waited: !hidden.has(n) }]

@@ -74,6 +74,11 @@ export interface Figures {
     /** An argument or result of a step, on each device of a host. */
     argumentUs: number
   }
+  /**
+   * How much later than all would be done if work were spread evenly the last of devices comes that share a host's cores: [what each has computed since they last waited for each other, how much later], in
+   * microseconds. Left out where each has its own.
+   */
+  lag?: Points | undefined
 }
 
 /** A machine with nothing left open: the figures of `Figures` are those of a device alone on its host. */
@@ -98,6 +103,11 @@ export interface Machine extends Figures {
   links: { within: Links; between: Links | null }
   /** What a compiler for it makes one kernel: `elements` that are mapped one by one, as XLA for CPUs, or whole `rows`, so that a softmax or a norm reads and writes once, as compilers and libraries for accelerators do. */
   fusion: 'elements' | 'rows'
+  /**
+   * When a product reads its operands: `beside` its multiplications, as accelerators do, which bring the next tile while they compute, or `before` them, as libraries for processors do that pack matrices first, and whose
+   * rates were measured with operands in caches.
+   */
+  operands: 'beside' | 'before'
   overlap: {
     /** What of a collective that nothing waits for goes on beside computation: 0 to 1. */
     share: number
@@ -115,8 +125,8 @@ export interface Machine extends Figures {
 type Open<T> = T extends readonly unknown[] | string | number | boolean | null ? T : string extends keyof T ? T : { [K in keyof T]?: Open<T[K]> | undefined }
 /** What has a default may be left out. */
 export type MachineInput = Pick<Machine, 'name' | 'devicesPerHost' | 'peak' | 'products' | 'sources'> & { memory: Pick<Machine['memory'], 'bytes'> & Open<Machine['memory']>; bandwidth: Machine['bandwidth']; links: { within: LinksInput; between?: LinksInput | null | undefined } }
-  & Open<Omit<Machine, 'name' | 'devicesPerHost' | 'peak' | 'products' | 'memory' | 'bandwidth' | 'links' | 'sources' | 'crowded'>> & { crowded?: ({ devices: number } & FiguresInput)[] | undefined }
-type FiguresInput = Pick<Figures, 'products' | 'bandwidth'> & Open<Omit<Figures, 'products' | 'bandwidth'>>
+  & Open<Omit<Machine, 'name' | 'devicesPerHost' | 'peak' | 'products' | 'memory' | 'bandwidth' | 'links' | 'sources' | 'crowded' | 'lag'>> & Pick<Figures, 'lag'> & { crowded?: ({ devices: number } & FiguresInput)[] | undefined }
+type FiguresInput = Pick<Figures, 'products' | 'bandwidth' | 'lag'> & Open<Omit<Figures, 'products' | 'bandwidth' | 'lag'>>
 type LinksInput = Pick<Links, 'topology' | 'perFlow' | 'perHost' | 'latencyUs'> & Open<Omit<Links, 'topology' | 'perFlow' | 'perHost' | 'latencyUs'>>
 
 const positive = z.number().positive()
@@ -144,6 +154,7 @@ const figures = {
   bandwidth: z.strictObject({ peak: positive, points }),
   vector: z.strictObject({ rate: positive.default(1e15), costs: z.record(z.string(), positive).default({}) }).prefault({}),
   overhead: z.strictObject({ kernelUs: z.number().min(0).default(2), launchUs: z.number().min(0).default(0), turnUs: z.number().min(0).default(2), stepUs: z.number().min(0).default(100), argumentUs: z.number().min(0).default(0) }).prefault({}),
+  lag: points.optional(),
 }
 
 export const machineSchema: z.ZodType<Machine, MachineInput> = z.strictObject({
@@ -156,6 +167,7 @@ export const machineSchema: z.ZodType<Machine, MachineInput> = z.strictObject({
   crowded: z.array(z.strictObject({ devices: z.int().min(1), ...figures })).default([]),
   links: z.strictObject({ within: links, between: links.nullable().default(null) }),
   fusion: z.enum(['elements', 'rows']).default('elements'),
+  operands: z.enum(['beside', 'before']).default('beside'),
   overlap: z.strictObject({ share: share.default(0), slowdown: z.number().min(1).default(1) }).prefault({}),
   power: z.string().nullable().default(null),
   pricePerHour: positive.nullable().default(null),

@@ -80,6 +80,13 @@ export async function fromFirst<T>(p: Processes, what: string, value: () => Prom
   return JSON.parse(new TextDecoder().decode(first)) as T
 }
 
+/** The largest of all processes' numbers, as of the time that each has taken. */
+export async function slowest(p: Processes, what: string, mine: number): Promise<number> {
+  if (p.count === 1) return mine
+  const all = await p.exchange(new Uint8Array(Float64Array.of(mine).buffer), what)
+  return Math.max(...all.map(b => new DataView(b.buffer, b.byteOffset).getFloat64(0, true)))
+}
+
 /** The flags that any process has set, of eight. */
 export const flagsOf = async (p: Processes, what: string, flags: number): Promise<number> =>
   (p.count === 1 ? flags : (await p.exchange(Uint8Array.of(flags), what)).reduce((all, [b = 0]) => all | b, 0))

@@ -1,7 +1,7 @@
 /** Calibration: its small programs compute what they say as often as they are told, and what is measured is a machine that steps can be priced on. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { calibrate } from '../../src/calibrate/calibrate.ts'
-import { chains, collective, convolutionGradients, convolutions, products, scattered, streams, sums, type Looped } from '../../src/calibrate/programs.ts'
+import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, waits, type Looped } from '../../src/calibrate/programs.ts'
 import { stepTime } from '../../src/cost/time.ts'
 import { workOf } from '../../src/cost/work.ts'
 import { mesh, openBackend, type Backend } from '../../src/engine/index.ts'
@@ -32,29 +32,37 @@ async function after(turns: number, { graph, given }: Looped): Promise<number> {
 describe('a small program', () => {
   const one = mesh({ devices: 1 })
   const four = mesh({ rest: 2, group: 2 })
-  const cases: readonly (readonly [string, Looped, turns: number, expected: number])[] = [
+  const cases: readonly (readonly [string, Looped, turns: number, expected: number, before?: number])[] = [
     // By a matrix of ones and back: 2 · 3 times as much, each turn.
     ['products', products(one, { m: 4, k: 2, n: 3, batch: 1, dtype: 'f32' }), 2, 36],
     ['products of a batch', products(one, { m: 4, k: 2, n: 3, batch: 2, dtype: 'f32' }), 1, 6],
     // Windows that meet one place only: to three features of two channels and back; weights' gradients over two pictures, by three channels.
     ['convolutions', convolutions(one, { batch: 2, side: 1, channels: 2, features: 3 }), 1, 6],
     ['gradients of convolutions', convolutionGradients(one, { batch: 2, side: 1, channels: 3, features: 2 }), 1, 6],
-    ['arrays that are read and written', streams(one, 3, 8), 5, 3],
-    ['operations one after another: times one, plus one', chains(one, 'add', 8, 4), 2, 5],
-    ['square roots', chains(one, 'sqrt', 8, 3), 2, 1],
+    ['arrays that are read and written', streams(one, 3, 8), 5, 3, 3],
+    ['operations one after another: times one, plus one', chains(one, 8, 4), 2, 5],
+    ['square roots, at most one', applied(one, 'sqrt', 8, 3), 2, 1],
+    // A sum over 32 ones, and one over 32 of these.
+    ['products with a kernel after each', inTurn(one, { elements: 64, count: 2, mapped: true }), 1, 32 + 1024, 2],
+    ['logarithms, at least a tenth', applied(one, 'log', 8, 3), 1, Math.fround(0.1)],
+    ['sines', applied(one, 'sin', 8, 1), 1, Math.fround(Math.sin(0.5))],
+    // Two rows by a matrix of ones, twice 2 is added to each, and both are told of.
+    ['products that are waited for', waits(mesh({ a: 2, b: 2 }), { side: 2, count: 2, together: true }), 1, 12, 2],
+    ['the same without', waits(four, { side: 2, count: 2, together: false }), 1, 12, 2],
     ['sums over the last dim', sums(one, 2, 3, 'c'), 1, 3],
     ['sums over the first', sums(one, 2, 3, 'r'), 1, 2],
     // Two rows, both added at the second row of the table, and read from there.
     ['rows at places', scattered(one, 4, 2, 3), 1, 2],
     ['all-reduces: the largest of both', collective(four, 'all-reduce', ['group'], 64), 3, 1],
     ['all-gathers', collective(four, 'all-gather', ['group'], 64), 3, 1],
+    ['three all-gathers at once', collective(four, 'all-gather', ['group'], 64, 3), 3, 3, 3],
     ['reduce-scatters: the sum of both', collective(four, 'reduce-scatter', ['group'], 64), 1, 2],
     ['all-to-alls', collective(four, 'all-to-all', ['group'], 64), 3, 1],
     ['permutes', collective(four, 'permute', ['group'], 64), 3, 1],
   ]
-  test.each(cases)('%s', async (_, program, turns, expected) => {
+  test.each(cases.map(([name, program, turns, expected, before = 1]) => [name, { program, turns, expected, before }] as const))('%s', async (_, { program, turns, expected, before }) => {
     expect(await after(turns, program)).toBe(expected)
-    expect(await after(0, program)).toBe(program.graph.inputs.length > 3 && program.given.length === 3 ? 3 : 1)
+    expect(await after(0, program)).toBe(before)
   })
   test.each(['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute'] as const)('of %s lets as many bytes enter as it is told', kind => {
     const found = workOf(collective(four, kind, ['group'], 4096).graph).flatMap(w => (w.kind === 'collective' ? [[w.collective, w.bytes]] : []))
@@ -69,8 +77,10 @@ describe('calibrate', () => {
     const said: string[] = []
     const found: MachineInput = await calibrate({ backend, name: 'here', quick: true, clock: ticking(), onProgress: (what, done) => { said.push(what); expect(done).toBeLessThanOrEqual(1) } })
     const machine = machineOf(JSON.parse(JSON.stringify(found)), 'what was measured')
-    expect(machine).toMatchObject({ name: 'here', devicesPerHost: 4, domain: 4, overlap: { share: 0 } })
+    expect(machine).toMatchObject({ name: 'here', devicesPerHost: 4, domain: 4, operands: 'before', overlap: { share: 0 } })
     expect(machine.crowded.map(c => c.devices)).toEqual([2, 4])
+    expect(machine.lag).toBe(undefined)
+    expect(machine.crowded.map(c => c.lag?.length)).toEqual([1, 1])
     expect(Object.keys(machine.products)).toEqual(['f32', 'bf16'])
     expect(machine.links.within.times['all-reduce']?.map(t => [t.among, t.onHost])).toEqual([[2, 2], [2, 4], [4, 4]])
     expect(said.length).toBeGreaterThan(40)

@@ -32,6 +32,10 @@ describe('one thing', () => {
     // Halfway between classes in the logarithm: twice the slower rate.
     expect(contractionMs(machine, { m: 8, n: 4096, k: 4096, batch: 64, dtype: 'f32' })).toBeGreaterThan(2 * 8 * 4096 ** 2 * 64 / 2e11 * 1000 - 1e-9)
   })
+  test('and both, where operands are packed before they are multiplied', () => {
+    const product = { m: 256, n: 256, k: 256, batch: 1, dtype: 'f32' } as const
+    expect(contractionMs(machineOf({ ...plain, operands: 'before' }, 'plain'), product)).toBeCloseTo((2 * 256 ** 3 / 4e11 + 3 * 256 ** 2 * 4 / 1e10) * 1000, 9)
+  })
   test('a convolution has the rate of its depth and its channels where the machine has such rates, else a product\'s', () => {
     const conv = { m: 65_536, n: 32, k: 288, batch: 1, dtype: 'f32', convolved: 32 } as const
     const measured = machineOf({ ...plain, bandwidth: { peak: 1e15, points: [[1, 1e15]] }, convolutions: { f32: [{ depth: 18, side: 2, points: [[1, 1e10]] }, { depth: 288, side: 2, points: [[1, 2e10]] }, { depth: 288, side: 32, points: [[1, 8e10]] }] } }, 'measured')

@@ -30,6 +30,11 @@ describe('the work of a program', () => {
     expect(found.filter(w => w.kind === 'product').map(w => w.times)).toEqual([6, 6])
     expect(found.filter(w => w.kind === 'turn').map(w => w.times)).toEqual([6])
   })
+  test('copies what a turn reads of a larger array for a product, once a turn', () => {
+    const stacked = param('stacked', [d.layers, d.embed, dims({ to: 256 }).to])
+    const found = workOf(plan((x: typeof rows, s: typeof stacked) => scan(d.layers, loose(x), { s: loose(s) }, (c, { s: w }) => [loose(loose(c).dot(w, 'embed').rename('to', 'embed')), {}])[0], [rows, stacked], { mesh: mesh({}), layout: {} }).local)
+    expect(found.flatMap(w => (w.kind === 'memory' && w.times === 6 ? [w.bytes] : []))).toContain(2 * 256 * 256 * 4)
+  })
   test('waits for a collective that a later turn needs', () => {
     const found = workOf(local((w: typeof weights, x: typeof rows) => scan(d.layers, x, {}, c => [forward(w, c), {}])[0], { model: 2 }, { hidden: 'model' }))
     expect(found.flatMap(w => (w.kind === 'collective' ? [[w.times, w.waited]] : []))).toEqual([[6, true]])
