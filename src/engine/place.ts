@@ -23,7 +23,7 @@ export function place(backend: Backend, mesh: Mesh, placement: Placement, data: 
 
 /** As `place`, of data that has been checked. */
 export async function lay(backend: Backend, mesh: Mesh, placement: Placement, data: TypedArray | Source, what: string, at?: CallSite): Promise<MeshArray> {
-  const { shape, dtype, sharding } = placement
+  const { shape, dtype, sharding, memory } = placement
   const partOn = async (device: number): Promise<TypedArray> => {
     if (typeof data !== 'function') return cut(data, dtype, shape, sharding, mesh, device)
     return hostValues(await data(blockOf(shape, sharding, mesh, device)), { dtype, shape: localShape(shape, sharding, mesh), what, at })
@@ -39,7 +39,7 @@ export async function lay(backend: Backend, mesh: Mesh, placement: Placement, da
     const [first] = group
     const part = first === undefined ? undefined : partOn(first.device)
     const { sizes } = blockOf(shape, sharding, mesh, first?.device ?? 0)
-    const done = await Promise.allSettled(group.map(async ({ device }) => backend.put(await (part ?? partOn(device)), { shape: sizes, dtype }, device)))
+    const done = await Promise.allSettled(group.map(async ({ device }) => backend.put(await (part ?? partOn(device)), { shape: sizes, dtype, ...(memory === undefined ? {} : { memory }) }, device)))
     group.forEach(({ index }, i) => { const put = done[i]; if (put !== undefined) puts[index] = put })
   }
   // What makes parts makes one at a time, when the one before has been copied.
