@@ -200,7 +200,11 @@ function attempt(graph: Graph, c: Context, layouts: Layouts): LocalGraph {
     inputPlacements.push({ shape: shapeOf(n), dtype: dtypeOf(n), sharding })
     given.set(n, { shape: shapeOf(n), node, sharding, origin: n, ...(role === 'compute' ? {} : { resting: role }) })
   }
-  const outputs = partitionNodes(graph.outputs, given, c).map(v => home(c, reduced(c, v)))
+  const outputs = partitionNodes(graph.outputs, given, c).map((v, i): Value => {
+    const [n, found] = [graph.outputs[i], home(c, reduced(c, v))]
+    // What was moved behind goes to the host again, from where it is to rest.
+    return n?.op === 'stored' && n.attrs.in === 'host' && found.node.op !== 'stored' ? { ...found, node: c.make('stored', [found.node], n.attrs, n.site) } : found
+  })
   const nodes = outputs.map(v => v.node)
   const awaited = fetched(inputs, nodes)
   return {

@@ -44,7 +44,7 @@ export type StepResult<P extends Tree> = { readonly state: TrainState<P>; readon
 type Kept = Pick<TrainerConfig, 'optimizer' | 'lossScaling' | 'guard' | 'slots'>
 
 /** Slots as they rest, and as they are computed with. */
-const rested = (slots: Tree, where: TrainerConfig['slots']): Tree => (where === 'host' ? mapTree(slots, s => stored(s, 'host')) : slots)
+const rested = (slots: Tree, where: TrainerConfig['slots']): Tree => (where === 'host' ? mapTree(slots, s => stored(s.relayout('state'), 'host')) : slots)
 const brought = (slots: Tree, where: TrainerConfig['slots']): Tree => (where === 'host' ? mapTree(slots, s => stored(s, 'device')) : slots)
 
 /** The state as a program's inputs. */

@@ -73,7 +73,17 @@ describe('a run with slots=host', () => {
     const first = plan(initialise(model, config) as never, [input('seed', [], 'i32')] as never, one)
     expect(first.local.outputPlacements.filter(p => p.memory === 'host')).toHaveLength(slots)
   })
-  test('is split over devices as it was', () => {
+  test('is split over devices as it was: each brings its own part, and that is what is donated', () => {
+    const [model, config] = [modelOf(hosted), trainerConfig(hosted)]
+    const two = { mesh: mesh({ batch: 2, model: 1 }), layout: dry.layout, state: { embed: 'batch' }, dims: model.dims, lowering: cuda }
+    const planned = plan(trainStep(model, config) as never, [stateOf(model, config), model.batch] as never, { ...two, donate: [0] })
+    const slots = leavesOf(stateOf(model, config).slots).length
+    expect(planned.inputs.filter(i => i.placement.memory === 'host').length).toBe(slots)
+    expect([...planned.text.matchAll(/memory_kind = "pinned_host", tf\.aliasing_output/g)]).toHaveLength(slots)
+    expect(planned.inputs.some(i => i.placement.memory === 'host' && i.placement.sharding.size > 0)).toBe(true)
+    // What each result lies like is what the next call is given.
+    for (const [from, to] of planned.donations) expect(planned.local.outputPlacements[to]).toEqual(planned.local.inputPlacements[from])
+
     const split = planRun({ ...hosted, mesh: { batch: 2, model: 1 }, state: { embed: 'batch' } })
     expect(split.plan.perDevice.hostBytes).toBeLessThan((planRun(hosted).plan.perDevice.hostBytes ?? 0) * 0.6)
     expect(planRun(dry).plan.perDevice.hostBytes).toBeUndefined()
