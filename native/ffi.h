@@ -106,7 +106,8 @@ enum { FFI_ATTR_ARRAY = 1, FFI_ATTR_SCALAR = 3, FFI_ATTR_STRING = 4 };
 enum { FFI_CODE_INVALID_ARGUMENT = 3, FFI_CODE_INTERNAL = 13 };
 enum {
   FFI_PRED = 1, FFI_S8 = 2, FFI_S16 = 3, FFI_S32 = 4, FFI_S64 = 5, FFI_U8 = 6, FFI_U16 = 7, FFI_U32 = 8, FFI_U64 = 9,
-  FFI_F16 = 10, FFI_F32 = 11, FFI_F64 = 12, FFI_BF16 = 16, FFI_TOKEN = 17
+  FFI_F16 = 10, FFI_F32 = 11, FFI_F64 = 12, FFI_BF16 = 16, FFI_TOKEN = 17,
+  FFI_F8E5M2 = 19, FFI_F8E4M3FN = 20
 };
 
 // XLA counts a struct up to the end of its last field, without the padding.

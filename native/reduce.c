@@ -100,7 +100,7 @@ void mw_reductions_free(void) {
 
 size_t mw_dtype_bytes(int32_t dtype) {
   switch (dtype) {
-    case FFI_PRED: case FFI_S8: case FFI_U8: return 1;
+    case FFI_PRED: case FFI_S8: case FFI_U8: case FFI_F8E5M2: case FFI_F8E4M3FN: return 1;
     case FFI_S16: case FFI_U16: case FFI_F16: case FFI_BF16: return 2;
     case FFI_S32: case FFI_U32: case FFI_F32: return 4;
     case FFI_S64: case FFI_U64: case FFI_F64: return 8;

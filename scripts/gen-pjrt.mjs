@@ -7,7 +7,7 @@ const CALLS = [
   'Error_Destroy', 'Error_Message', 'Error_GetCode', 'Plugin_Initialize', 'Plugin_Attributes',
   'Event_Destroy', 'Event_IsReady', 'Event_Error', 'Event_Await',
   'Client_Create', 'Client_Destroy', 'Client_PlatformName', 'Client_PlatformVersion', 'Client_AddressableDevices', 'Client_Compile',
-  'Client_BufferFromHostBuffer', 'Device_GetDescription', 'DeviceDescription_Kind', 'Executable_Destroy', 'Executable_NumOutputs', 'Executable_OptimizedProgram', 'Executable_OutputElementTypes',
+  'Client_BufferFromHostBuffer', 'Device_AddressableMemories', 'Memory_Kind', 'Device_GetDescription', 'DeviceDescription_Kind', 'Executable_Destroy', 'Executable_NumOutputs', 'Executable_OptimizedProgram', 'Executable_OutputElementTypes',
   'Executable_OutputDimensions', 'Executable_GetCompiledMemoryStats', 'Executable_Serialize', 'Executable_DeserializeAndLoad',
   'LoadedExecutable_Destroy', 'LoadedExecutable_GetExecutable', 'LoadedExecutable_AddressableDevices', 'LoadedExecutable_Execute',
   'Buffer_Destroy', 'Buffer_IsDeleted', 'Buffer_ToHostBuffer',

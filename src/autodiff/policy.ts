@@ -21,12 +21,16 @@ export interface Keep {
 /** A parameter, or what one is computed with. */
 const isWeight = (n: Node): boolean => (n.op === 'input' ? n.attrs.role === 'params' : n.op === 'convert' && isWeight(operand(n, 0)))
 /** A convolution, or a contraction against a weight: no dim is shared, or as of experts it is a parameter, so it is where the work and the collectives are. Scores of attention are not. */
-const isWeightContraction = (n: Node): boolean => {
-  if (n.op === 'conv') return true
-  if (n.op !== 'dot') return false
+const isWeightContraction = (n: Node): boolean => n.op === 'conv' || (n.op === 'dot' && isWeightDot(n))
+function isWeightDot(n: Node<'dot'>): boolean {
   if (isWeight(operand(n, 1))) return true
   const right = names(shapeOf(operand(n, 1))).filter(d => d !== n.attrs.each)
   return names(shapeOf(operand(n, 0))).every(d => n.attrs.over.includes(d) || !right.includes(d))
+}
+/** A contraction against a weight of matrices: both sides have dims of their own. */
+export function isWeightProduct(n: Node<'dot'>): boolean {
+  const [a, b] = [names(shapeOf(operand(n, 0))), names(shapeOf(operand(n, 1)))]
+  return n.attrs.over.length > 0 && isWeightDot(n) && a.some(d => !b.includes(d)) && b.some(d => !a.includes(d))
 }
 
 /** Where the result of one, narrowed or not, is laid out otherwise, that is what is kept: the collective that moves it reduces it, too. So is what says that it is costly. */

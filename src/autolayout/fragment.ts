@@ -1,5 +1,6 @@
 /** What a partition rule makes of stand-ins: the products and collectives in it, and how each stand-in is used. */
 import { dtypeOf, operand, reachable } from '../graph/node.ts'
+import { contractedTogether } from '../partition/passes/half-precision.ts'
 import { collectiveKind } from '../partition/collectives.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { ownAxes } from '../partition/passes/scatter.ts'
@@ -70,5 +71,5 @@ export function fragmentOf(results: readonly LocalNode[], operands: readonly Loc
 /** Of a value in half precision that was widened for a product, the product is computed in half precision. */
 export const productDtype = (n: LocalNode<'dot' | 'conv'>): ReturnType<typeof dtypeOf> => {
   const [a, b] = n.inputs.map(x => (n.op === 'dot' && x.op === 'convert' && x.attrs.dtype === 'f32' ? dtypeOf(operand(x, 0)) : undefined))
-  return a !== undefined && a === b && (a === 'bf16' || a === 'f16') ? a : dtypeOf(operand(n, 0))
+  return a !== undefined && b !== undefined && contractedTogether(a, b) ? a : dtypeOf(operand(n, 0))
 }

@@ -1,6 +1,6 @@
 /** Numbers of one dtype as those of another, on the host. */
-import { dtypes, isFloat, isHalf, type DType, type TypedArray } from '../core/dtype.ts'
-import { halvesOf, numbersOf } from '../core/half-precision.ts'
+import { dtypes, isBits, isFloat, type DType, type TypedArray } from '../core/dtype.ts'
+import { bitsOfFloats, numbersOf } from '../core/half-precision.ts'
 import type { StoredTensor } from '../formats/index.ts'
 
 /** Floats become any other float, rounded once; nothing else changes its kind. */
@@ -9,7 +9,7 @@ export const canCast = (from: DType, to: DType): boolean => from === to || (isFl
 export function castHost(data: TypedArray, from: DType, to: DType): TypedArray {
   if (from === to) return data
   const numbers = numbersOf(data, from) as Float32Array | Float64Array
-  return isHalf(to) ? halvesOf(numbers, to) : to === 'f64' ? Float64Array.from(numbers) : Float32Array.from(numbers)
+  return isBits(to) ? bitsOfFloats(numbers, to) : to === 'f64' ? Float64Array.from(numbers) : Float32Array.from(numbers)
 }
 
 /** Bytes as elements; they must lie as their width asks. */

@@ -19,7 +19,7 @@ export const elements = (shape: readonly number[]): number => shape.reduce((n, s
 export const bytesOf = (dtype: DType, shape: readonly number[]): number => elements(shape) * dtypes[dtype].bytes
 
 // The order of Python's safetensors, which keeps every tensor aligned: equal tensors make equal files. Of one dtype, by the names' bytes.
-const order: readonly DType[] = ['i64', 'f64', 'f32', 'u32', 'i32', 'bf16', 'f16', 'i8', 'u8', 'bool']
+const order: readonly DType[] = ['i64', 'f64', 'f32', 'u32', 'i32', 'bf16', 'f16', 'f8e4m3fn', 'f8e5m2', 'i8', 'u8', 'bool']
 export const byName = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
 
 export interface FileLayout<T> {

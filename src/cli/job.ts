@@ -17,7 +17,7 @@ export const backendOption = ['--backend <mpi|local>', 'one device on each MPI r
 /** What flags say of devices. */
 export interface DeviceFlags { readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string }
 /** The flags of every command that computes on devices. */
-export const withDeviceFlags = (command: Command): Command => withPluginFlag(command, 'the runtime: auto (the best device that is here and installed), a name or a package of `plugins list`, simulate (slow, needs no plugin), or a PJRT plugin\'s path', () => launched().rank === 0)
+export const withDeviceFlags = (command: Command): Command => withPluginFlag(command, 'the runtime: auto (the best device that is here and installed), a name or a package of `plugins list`, simulate (slow, needs no plugin), or a PJRT plugin\'s path', { speaks: () => launched().rank === 0 })
   .addOption(platformOption())
   .option(...backendOption)
 

@@ -40,7 +40,8 @@ export function openOutput(out: Stream = process.stdout, err: Stream = process.s
     },
     status(line, force = false) {
       if (err.isTTY === true) {
-        err.write(`\r\x1b[2K${line.slice(0, (err.columns ?? 80) - 1)}`)
+        // One without a width, as of `script` or of a container, says that it is 0.
+        err.write(`\r\x1b[2K${line.slice(0, (err.columns || 80) - 1)}`)
         shown = true
       } else if (force || now() - last >= secondsBetweenLines * 1000) {
         err.write(`${line}\n`)

@@ -15,12 +15,12 @@ const total = (all: readonly PlannedCollective[]): number => all.reduce((n, c) =
 
 export function drawPlanned(run: Run, planned: PlannedRun): string[] {
   const { plan, flops, recomputed, policy, skipsBlocks } = planned
-  const { parameterBytes, stateBytes, activationBytes, peakBytes, flops: own } = plan.perDevice
+  const { parameterBytes, stateBytes, activationBytes, peakBytes, hostBytes, flops: own } = plan.perDevice
   const share = (bytes: number): string => percent(peakBytes === 0 ? 0 : bytes / peakBytes)
   const rest = peakBytes - parameterBytes - stateBytes - activationBytes
   const memory = formatTable([
     ['parameters', formatBytes(parameterBytes), share(parameterBytes)], ['optimizer and step', formatBytes(stateBytes), share(stateBytes)], ['activations, gradients', formatBytes(activationBytes), share(activationBytes)],
-    ['batch and results', formatBytes(rest), share(rest)], ['all, at the peak', formatBytes(peakBytes), ''],
+    ['batch and results', formatBytes(rest), share(rest)], ['all, at the peak', formatBytes(peakBytes), ''], ...hostBytes === undefined ? [] : [['with the host, beside', formatBytes(hostBytes), '']],
   ])
   const done = own * plan.devices
   return [

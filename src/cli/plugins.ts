@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { PluginError, UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
 import {
-  builtFor, catalogName, choosePlugin, deviceProblem, fromEnvironment, installPlugin, isPath, librarySources, listPlugins, namesWithout, pluginPath, requireFitting, resolvePlugin,
+  builtFor, catalogName, choosePlugin, deviceProblem, type Choice, fromEnvironment, installPlugin, isPath, librarySources, listPlugins, namesWithout, pluginPath, requireFitting, resolvePlugin,
   type Installed, type LibrarySource, type Listed,
 } from '../runtime/plugins/index.ts'
 import { formatBytes, formatDuration, formatTable } from './format.ts'
@@ -12,11 +12,21 @@ import { openOutput, silent, type Output } from './output.ts'
 
 interface Request { readonly name: string; readonly force?: boolean; readonly libraries?: LibrarySource }
 
+interface Chosen {
+  /** Whether this process tells of the choice. */
+  readonly speaks?: () => boolean
+  /** What the command makes of the choice, where not every plugin will do. */
+  readonly fit?: (choice: Choice) => Choice
+}
+/** What only CPUs do. */
+export const onlyCpus = (doing: string, why: string) => (choice: Choice): Choice =>
+  (choice.plugin === 'cpu' ? choice : { plugin: 'cpu', note: `${doing} on the CPU, not on ${choice.plugin}: ${why}` })
+
 /** `--plugin`, of every command that computes: `auto` is turned into what it comes to before the command begins, and said once where that is worth a word. */
-export const withPluginFlag = (command: Command, about: string, speaks: () => boolean = () => true): Command => command.option('--plugin <name|path>', about, 'auto')
+export const withPluginFlag = (command: Command, about: string, { speaks = () => true, fit = choice => choice }: Chosen = {}): Command => command.option('--plugin <name|path>', about, 'auto')
   .hook('preAction', async (_, asked) => {
     if (asked.opts<{ readonly plugin: string }>().plugin !== 'auto') return
-    const { plugin, note } = await choosePlugin()
+    const { plugin, note } = fit(await choosePlugin())
     asked.setOptionValue('plugin', plugin)
     if (note !== undefined && speaks()) openOutput().note(note)
   })
@@ -28,11 +38,12 @@ async function install({ name, ...options }: Request, output: Output, stops: Int
   try {
     return await installPlugin(name, {
       ...options, signal: stops.signal,
-      onPart: ({ package: library }, i, count) => { part = `, library ${i + 1} of ${count}: ${library}` },
+      onPart: ({ package: library }, i, count) => { part = `  (library ${i + 1} of ${count}: ${library})` },
       onWait: holder => output.status(`another process is installing the plugin (${holder}); waiting for it`, true),
       onProgress: (done, total, rate) => {
         const left = total === undefined || rate <= 0 ? '' : `  ${formatDuration((total - done) / rate)} left`
-        output.status(`fetching plugin ${name}${part}  ${formatBytes(done)}${total === undefined ? '' : ` of ${formatBytes(total)}`}  ${formatBytes(rate)}/s${left}`)
+        // The name of the library last: where a terminal is narrow, the time that is left is what is wanted.
+        output.status(`fetching plugin ${name}  ${formatBytes(done)}${total === undefined ? '' : ` of ${formatBytes(total)}`}  ${formatBytes(rate)}/s${left}${part}`)
       },
     })
   } catch (e) {

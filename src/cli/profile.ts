@@ -16,7 +16,7 @@ import { openOutput, silent } from './output.ts'
 import { applyFlags, wholeNumber, withLayoutFlags, withMeshFlags, type RunFlags } from './overrides.ts'
 import { told } from './job.ts'
 import { platformOption } from './platform-flags.ts'
-import { isOnHost, preparedPlugin } from './plugins.ts'
+import { isOnHost, onlyCpus, preparedPlugin, withPluginFlag } from './plugins.ts'
 import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { drawProfile } from './profile-picture.ts'
 import { loadRecipe } from './recipes.ts'
@@ -24,7 +24,7 @@ import { savedRun } from './saved-run.ts'
 
 interface Flags extends Omit<RunFlags, 'steps'> { readonly steps: string; readonly top: string; readonly trace?: string; readonly json?: boolean; readonly plugin: string; readonly platform?: PlatformOptions }
 
-export const profileCommand = (): Command => withLayoutFlags(withMeshFlags(new Command('profile')
+export const profileCommand = (): Command => withPluginFlag(withLayoutFlags(withMeshFlags(new Command('profile')
   .description('Train some steps and print where their time goes: each contraction, fused loop and collective, by the line that it comes from.')
   .argument('[recipe]', 'what `meshwork train` takes, or a run folder', 'gpt-tiny')
   .option('--steps <n>', 'steps to look at', '10')))
@@ -32,9 +32,9 @@ export const profileCommand = (): Command => withLayoutFlags(withMeshFlags(new C
   .option('--set <key=value...>', 'any field of the run, such as model.layers=6 or precision.compute=bf16')
   .option('--top <n|all>', 'rows of the table by line', '30')
   .option('--trace <file>', 'write a trace, a track a device, for ui.perfetto.dev or chrome://tracing')
-  .option('--plugin <name|path>', 'the runtime: cpu or one of its packages, or the path of a PJRT plugin for CPUs', 'cpu')
+  .option('--json', 'print one JSON object'),
+  'the runtime: cpu or one of its packages, or the path of a PJRT plugin for CPUs; auto is cpu', { fit: onlyCpus('profiling', 'parts of its programs tell no times') })
   .addOption(platformOption())
-  .option('--json', 'print one JSON object')
   .addHelpText('after', `
 Examples:
   $ npx meshwork profile gpt-tiny --batch 2 --model 2

@@ -1,5 +1,6 @@
-/** The two 16-bit floats, which JavaScript has no arrays of: rounding to them, and their bits. */
-import { isHalf, type DType, type TypedArray } from './dtype.ts'
+/** Floats that JavaScript has no arrays of. The two of 16 bits: rounding to them, and their bits; and whole arrays of these and of those of 8 bits. */
+import { isBits, isEight, type DType, type TypedArray } from './dtype.ts'
+import { eightBits, eightFromBits, roundEight, type EightBits } from './eight-bit-floats.ts'
 
 const { abs, max, sign } = Math
 const float = new Float32Array(1)
@@ -107,8 +108,26 @@ function fromF16s(bits: Uint16Array): Float32Array {
   return numbers
 }
 
-/** Host data as numbers: half-precision ones, which are held as their bits, as f32. */
-export const numbersOf = (data: TypedArray, dtype: DType): TypedArray => (isHalf(dtype) ? (dtype === 'bf16' ? fromBf16s : fromF16s)(data as Uint16Array) : data)
+const eightsOf = (numbers: Float32Array | Float64Array, dtype: EightBits): Uint8Array => {
+  const bits = new Uint8Array(numbers.length)
+  for (let i = 0; i < bits.length; i++) bits[i] = eightBits(roundEight(numbers[i] as number, dtype), dtype)
+  return bits
+}
+const fromEights = (bits: Uint8Array, dtype: EightBits): Float32Array => {
+  const numbers = new Float32Array(bits.length)
+  for (let i = 0; i < bits.length; i++) numbers[i] = eightFromBits(bits[i] as number, dtype)
+  return numbers
+}
+
+/** Host data as numbers: floats of 16 and of 8 bits, which are held as their bits, as f32. */
+export function numbersOf(data: TypedArray, dtype: DType): TypedArray {
+  if (!isBits(dtype)) return data
+  return isEight(dtype) ? fromEights(data as Uint8Array, dtype) : (dtype === 'bf16' ? fromBf16s : fromF16s)(data as Uint16Array)
+}
+
+/** Numbers as the bits of the nearest ones of a float type that is held so. */
+export const bitsOfFloats = (numbers: Float32Array | Float64Array, dtype: 'bf16' | 'f16' | EightBits): Uint16Array | Uint8Array =>
+  (isEight(dtype) ? eightsOf(numbers, dtype) : halvesOf(numbers, dtype))
 
 /** Numbers as the bits of the nearest ones in half precision. */
 export function halvesOf(numbers: Float32Array | Float64Array, dtype: 'bf16' | 'f16'): Uint16Array {

@@ -3,7 +3,7 @@ import type { DType } from './dtype.ts'
 
 /** Significant bits, the power of two that the smallest number is, and the largest finite number. */
 const floats: { readonly [D in DType]?: readonly [bits: number, least: number, most: number] } = {
-  f64: [53, -1074, Number.MAX_VALUE], f32: [24, -149, (2 - 2 ** -23) * 2 ** 127], bf16: [8, -133, (2 - 2 ** -7) * 2 ** 127], f16: [11, -24, 65504],
+  f64: [53, -1074, Number.MAX_VALUE], f32: [24, -149, (2 - 2 ** -23) * 2 ** 127], bf16: [8, -133, (2 - 2 ** -7) * 2 ** 127], f16: [11, -24, 65504], f8e4m3fn: [4, -9, 448], f8e5m2: [3, -16, 57344],
 }
 const of = (dtype: DType): readonly [bits: number, least: number, most: number] => floats[dtype] ?? [53, -1074, Number.MAX_VALUE]
 

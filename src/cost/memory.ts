@@ -17,6 +17,8 @@ export interface Memory {
   readonly temporaries: number
   /** All of it together. */
   readonly peak: number
+  /** What lies with the host between runs, in none of these. */
+  readonly host: number
   /** What the temporaries are when most of them lie there, the largest first. */
   readonly largest: readonly Pick<Span, 'bytes' | 'type' | 'node'>[]
 }
@@ -60,7 +62,12 @@ export function memoryOf(graph: LocalGraph, donations: ReadonlyMap<number, numbe
   const rooms = lent.map(({ home, input }): Lent => ({ bytes: home.bytes, taken: [{ from: home.from, to: time.now }, ...(input === undefined ? [] : [{ from: 0, to: input.to }])] }))
   const rest = without(time.spans, rooms)
   const total = (nodes: readonly LocalNode[]): number => nodes.reduce((n, x) => n + bytesOf(typeOf(x)), 0)
-  const [entering, leaving, aliased] = [total(graph.inputs), total(graph.outputs), total([...donations.keys()].flatMap(i => graph.inputs.slice(i, i + 1)))]
-  const temporaries = heapSize(rest)
-  return { arguments: entering, outputs: leaving, aliased, temporaries, peak: entering + leaving - aliased + temporaries, largest: atPeak(rest).sort((a, b) => b.bytes - a.bytes), lying: { running: time.running, spans: rest } }
+  const onDevice = graph.inputs.map((_, i) => graph.inputPlacements[i]?.memory === undefined)
+  const away = graph.inputs.filter((_, i) => !onDevice[i])
+  const [entering, aliased] = [total(graph.inputs.filter((_, i) => onDevice[i])), total([...donations.keys()].flatMap(i => (onDevice[i] === true ? graph.inputs.slice(i, i + 1) : [])))]
+  const leaving = total(graph.outputs.filter((_, i) => graph.outputPlacements[i]?.memory === undefined))
+  // Of what lies with the host one is being used while the next one comes, or the last one goes.
+  const passing = 2 * Math.max(0, ...away.map(n => bytesOf(typeOf(n))))
+  const temporaries = heapSize(rest) + passing
+  return { arguments: entering, outputs: leaving, aliased, temporaries, host: total(away), peak: entering + leaving - aliased + temporaries, largest: atPeak(rest).sort((a, b) => b.bytes - a.bytes), lying: { running: time.running, spans: rest } }
 }

@@ -15,7 +15,7 @@ export interface Product {
 }
 
 /** Dtypes of products from the narrowest: one that a machine says nothing of is computed as the next that it does. */
-const wider: readonly DType[] = ['i8', 'u8', 'bf16', 'f16', 'f32', 'i32', 'u32', 'f64', 'i64']
+const wider: readonly DType[] = ['i8', 'u8', 'f8e4m3fn', 'f8e5m2', 'bf16', 'f16', 'f32', 'i32', 'u32', 'f64', 'i64']
 
 function ratesOf(figures: Figures, machine: Machine, dtype: DType): { readonly rates: readonly ProductRates[]; readonly peak: number } {
   const [known, peaks] = [figures.products, machine.peak]

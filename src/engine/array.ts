@@ -5,6 +5,7 @@ import { numbersOf } from '../core/half-precision.ts'
 import { DimError } from '../core/errors.ts'
 import { localShape, sameSharding, type Sharding } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
+import { choices } from '../core/platform.ts'
 import type { Placement } from '../partition/local.ts'
 import type { Backend, DeviceBuffer } from '../runtime/backend.ts'
 import { blockOf, holders, paste, stretches } from './blocks.ts'
@@ -156,3 +157,5 @@ export function present(found: DeviceBuffer | undefined): DeviceBuffer {
 
 const sameShape = (a: readonly Dim[], b: readonly Dim[]): boolean => a.length === b.length && a.every(({ name, size }, i) => name === b[i]?.name && size === b[i].size)
 export const samePlacement = (a: Placement, b: Placement): boolean => a.dtype === b.dtype && sameShape(a.shape, b.shape) && sameSharding(a.sharding, b.sharding)
+/** Whether what lies as one lies as the other, or the platform has one memory for both. */
+export const sameMemory = (a: Placement, b: Placement, { platform }: Backend['lowering']): boolean => (a.memory === b.memory || (choices[platform].hostMemory ?? 'its own') === 'its own')

@@ -4,9 +4,9 @@
  * 0 is false and every other number true.
  */
 import { formatShape, sizeOf, type Dim } from '../core/dim.ts'
-import { dtypes, hostArray, isFloat, isHalf, type DType, type TypedArray } from '../core/dtype.ts'
+import { dtypes, hostArray, isFloat, isBits, type DType, type TypedArray } from '../core/dtype.ts'
 import { DimError, type Problem, type Site } from '../core/errors.ts'
-import { halvesOf } from '../core/half-precision.ts'
+import { bitsOfFloats } from '../core/half-precision.ts'
 
 /** A number or a truth value stands for a tensor of one element. `bigint` is for integers. */
 export type HostValue = TypedArray | number | bigint | boolean
@@ -50,7 +50,7 @@ function scalar(given: number | bigint | boolean, wanted: Wanted): TypedArray {
   if (typeof given === 'boolean') throw refused(wanted, 'dtype', `${given} given for ${dtype}`, { fix: `give ${given ? 1 : 0}, or make the argument a bool` })
   if (isFloat(dtype)) {
     if (typeof given === 'bigint') throw refused(wanted, 'dtype', `the bigint ${given} given for ${dtype}`, { fix: 'give a number' })
-    return isHalf(dtype) ? halvesOf(Float64Array.of(given), dtype) : dtype === 'f64' ? Float64Array.of(given) : Float32Array.of(given)
+    return isBits(dtype) ? bitsOfFloats(Float64Array.of(given), dtype) : dtype === 'f64' ? Float64Array.of(given) : Float32Array.of(given)
   }
   const whole = typeof given === 'bigint' ? given : Number.isInteger(given) ? BigInt(given) : undefined
   const [least, most] = rangeOf(dtype)
@@ -70,13 +70,13 @@ function plain(given: TypedArray, wanted: Wanted): TypedArray {
   const { dtype } = wanted
   const kind = kindOf(given)
   const native = kindOf(hostArray(dtype, 0))
-  const kinds = isHalf(dtype) ? ['Float32Array', 'Float64Array', native] : [native]
+  const kinds = isBits(dtype) ? ['Float32Array', 'Float64Array', native] : [native]
   if (!kinds.includes(kind)) {
     throw refused(wanted, 'dtype', `${kind ?? (given as object | null)?.constructor.name ?? 'null'} given for ${dtype}`, { fix: `give it as ${kinds[0]}` })
   }
   if (given.length === 0 && isDetached(given)) throw refused(wanted, 'detached', 'the array\'s memory was given away (transferred to another thread)', { fix: 'give it before, or a copy' })
   const own = given.buffer instanceof SharedArrayBuffer ? given.slice() : given
-  return isHalf(dtype) && (own instanceof Float32Array || own instanceof Float64Array) ? halvesOf(own, dtype) : own
+  return isBits(dtype) && (own instanceof Float32Array || own instanceof Float64Array) ? bitsOfFloats(own, dtype) : own
 }
 
 function isDetached({ buffer }: TypedArray): boolean {

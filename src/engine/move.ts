@@ -4,7 +4,7 @@ import { DimError, type Site } from '../core/errors.ts'
 import { formatMesh, sameMesh, type Mesh } from '../core/mesh.ts'
 import type { Placement } from '../partition/local.ts'
 import type { Backend } from '../runtime/backend.ts'
-import { samePlacement, type MeshArray } from './array.ts'
+import { sameMemory, samePlacement, type MeshArray } from './array.ts'
 import { blockOf, reordered } from './blocks.ts'
 import { lay } from './place.ts'
 
@@ -20,7 +20,7 @@ const describe = (p: Placement, mesh: Mesh): string =>
  * @throws DimError where it is another array than is wanted, lies otherwise on the same mesh, or would have to move between processes
  */
 export function liesWell(array: MeshArray, { backend, mesh, placement, what, at }: Target): boolean {
-  const here = array.backend === backend
+  const here = array.backend === backend && sameMemory(array.placement, placement, backend.lowering)
   if (here && sameMesh(array.mesh, mesh) && samePlacement(array, placement)) return true
   const details = { expected: describe(placement, mesh), given: describe(array, array.mesh) }
   const dims = (p: Placement): string => p.shape.map(d => `${d.name}=${d.size}`).sort().join()

@@ -45,7 +45,7 @@ function groupsOf(backend: Backend, mesh: Mesh, placement: Placement): readonly 
 
 /** As `place`, of data that has been checked. */
 export async function lay(backend: Backend, mesh: Mesh, placement: Placement, data: TypedArray | Source, what: string, at?: CallSite): Promise<MeshArray> {
-  const { shape, dtype, sharding } = placement
+  const { shape, dtype, sharding, memory } = placement
   const partOn = async (block: Block, device: number): Promise<TypedArray> => {
     if (typeof data !== 'function') return cut(data, dtype, shape, sharding, mesh, device)
     return hostValues(await data(block), { dtype, shape: localShape(shape, sharding, mesh), what, at })
@@ -54,7 +54,7 @@ export async function lay(backend: Backend, mesh: Mesh, placement: Placement, da
   const puts: PromiseSettledResult<DeviceBuffer>[] = []
   const laid = async ({ block, devices }: Group): Promise<void> => {
     const part = partOn(block, devices[0]?.device ?? 0)
-    const type = { shape: block.sizes, dtype }
+    const type = { shape: block.sizes, dtype, ...(memory === undefined ? {} : { memory }) }
     const done = await Promise.allSettled(devices.map(async ({ device }) => backend.put(await part, type, device)))
     devices.forEach(({ index }, i) => { const put = done[i]; if (put !== undefined) puts[index] = put })
   }

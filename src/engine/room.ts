@@ -10,11 +10,11 @@ import { bytesOn } from './array.ts'
 const stored = (body: LocalBody): LocalNode | undefined =>
   reachable(body.outputs).map(n => (n.op === 'stored' ? n : bodiesOf(n).map(stored).find(m => m !== undefined))).find(n => n !== undefined)
 
-/** @throws DimError where values are to be offloaded and the platform gives programs no memory of the host */
+/** @throws DimError where values are to lie with the host and the platform gives programs no memory of the host */
 export function checkMemories(body: LocalBody, { platform }: Lowering): void {
   const found = choices[platform].hostMemory === undefined ? stored(body) : undefined
   if (found === undefined) return
-  throw new DimError({ code: 'no-host-memory', what: `remat: nothing can be offloaded: the platform ${platform} gives programs no memory of the host`, fix: 'keep it on the device, { keep: [names] }, or let it be computed again', at: found.site })
+  throw new DimError({ code: 'no-host-memory', what: `nothing can be offloaded: the platform ${platform} gives programs no memory of the host`, fix: 'leave it on the device: of remat { keep: [names] } or computed again, of a run slots=device, of `stored` nothing', at: found.site })
 }
 
 const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const
@@ -41,13 +41,15 @@ export function lyingWhere(failure: MeshworkError, { mesh, inputs, outputs, dona
   if (!(failure instanceof PluginError) || failure.code !== 'resource-exhausted' || failure.problem.details?.['arguments'] !== undefined) return failure
   // Leaves of one tree together: `0.params`, `0.slots`, `1`.
   const trees = new Map<string, number>()
+  const away = inputs.filter(({ placement }) => placement.memory === 'host').reduce((n, { placement }) => n + bytesOn(placement, mesh), 0)
   for (const { path, placement } of inputs) {
+    if (placement.memory === 'host') continue
     const tree = path.split('.').slice(0, 2).join('.')
     trees.set(tree, (trees.get(tree) ?? 0) + bytesOn(placement, mesh))
   }
   const parts = [...trees].map(([path, bytes]) => ({ path, bytes }))
   const taken = new Set(donations.values())
-  const results = outputs.map((p, i) => (taken.has(i) ? 0 : bytesOn(p, mesh)))
+  const results = outputs.map((p, i) => (taken.has(i) || p.memory === 'host' ? 0 : bytesOn(p, mesh)))
   const sum = (all: readonly number[]): number => all.reduce((a, b) => a + b, 0)
   const largest = [...parts].sort((a, b) => b.bytes - a.bytes).slice(0, namedParts)
   return new PluginError({
@@ -58,6 +60,7 @@ export function lyingWhere(failure: MeshworkError, { mesh, inputs, outputs, dona
       arguments: `${bytesText(sum(parts.map(p => p.bytes)))} on each device${largest.length === 0 ? '' : `: ${largest.map(p => `${p.path} ${bytesText(p.bytes)}`).join(', ')}${parts.length > largest.length ? `, ${parts.length - largest.length} more` : ''}`}`,
       results: `${bytesText(sum(results))} more, ${taken.size} of ${outputs.length} in the place of arguments`,
       'in between': memory === undefined ? 'not known: the program was not compiled' : bytesText(memory.temporaries),
+      ...(away === 0 ? {} : { 'with the host': bytesText(away) }),
     },
   })
 }

@@ -1,10 +1,10 @@
 /** Half-precision floats: what is summed of them is summed in f32, and rounded once. */
-import { isHalf, type DType } from '../core/dtype.ts'
+import { isBits, isHalf, type DType } from '../core/dtype.ts'
 import { make } from './make.ts'
 import { dtypeOf, operand, type Node } from './node.ts'
 
-/** The dtype that sums of a dtype are computed in: f32 for bf16 and f16, its own for all others. */
-export const sumsIn = (dtype: DType): DType => (isHalf(dtype) ? 'f32' : dtype)
+/** The dtype that sums of a dtype are computed in: f32 for floats of 16 and of 8 bits, its own for all others. */
+export const sumsIn = (dtype: DType): DType => (isBits(dtype) ? 'f32' : dtype)
 
 /** The node converted to another dtype. A node that was only widened from that dtype is replaced by the one it was widened from. */
 export function converted(n: Node, dtype: DType): Node {
@@ -17,7 +17,7 @@ export function converted(n: Node, dtype: DType): Node {
 export const cotangentIn = (g: Node, dtype: DType): Node => (g.op === 'convert' && dtypeOf(operand(g, 0)) === dtype ? operand(g, 0) : converted(g, dtype))
 
 /** A cotangent as it was before it was narrowed to half precision, where that is the last that was done to it. */
-export const unrounded = (g: Node): Node => (g.op === 'convert' && isHalf(dtypeOf(g)) && dtypeOf(operand(g, 0)) === sumsIn(dtypeOf(g)) ? operand(g, 0) : g)
+export const unrounded = (g: Node): Node => (g.op === 'convert' && isBits(dtypeOf(g)) && dtypeOf(operand(g, 0)) === sumsIn(dtypeOf(g)) ? operand(g, 0) : g)
 
 /**
  * What `f` makes of a cotangent by moving its elements: one that was narrowed moves as it was, and is narrowed again. So what meets another cotangent, or travels from one turn of a loop

@@ -1,5 +1,6 @@
 /** The program of one device: the global ops on local sizes, the collectives written out, and which device this is. */
 import type { Dim } from '../core/dim.ts'
+import { isEight } from '../core/dtype.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Sharding } from '../core/layout.ts'
 import { describeControl, describeOp } from '../graph/describe.ts'
@@ -13,7 +14,7 @@ type Shared = Omit<Attrs, 'scan' | 'cond' | 'while' | 'recompute' | 'named' | 'r
 type Axes = readonly string[]
 
 export interface LocalAttrs extends Shared {
-  /** Of half-precision operands it may give f32. */
+  /** Of half-precision operands it may give f32; of those of 8 bits, each of either format, it must. */
   dot: Attrs['dot'] & { readonly gives?: 'f32' }
   scan: { readonly over: Dim; readonly body: LocalBody; readonly carries: number; readonly xs: number; readonly reverse: boolean; readonly keepsCollectives?: true }
   /** `apart`: each device chooses for itself, or all that wait for each other in a branch do alike; along `axes`; and takes the first in that share of its runs, if it is known. */
@@ -37,7 +38,11 @@ export type LocalTable<R, Args extends readonly unknown[] = []> = TableOf<LocalA
 export interface LocalBody { readonly inputs: readonly LocalNode<'input'>[]; readonly outputs: readonly LocalNode[] }
 
 /** How an array that enters or leaves the program lies over the mesh. */
-export interface Placement extends TensorType { readonly sharding: Sharding }
+export interface Placement extends TensorType {
+  readonly sharding: Sharding
+  /** In the memory of the host, where the platform tells it from a device's. */
+  readonly memory?: 'host'
+}
 
 export interface LocalGraph extends LocalBody {
   readonly mesh: Mesh
@@ -54,10 +59,13 @@ const first = (inputs: readonly Typed[]): TensorType => {
 const resized = (t: TensorType, name: string, size: (old: number) => number): TensorType =>
   ({ dtype: t.dtype, shape: t.shape.map(d => (d.name === name ? { name, size: size(d.size) } : d)) })
 
+/** Of 8 bits what is contracted is as good as f32, whatever the format of each side. */
+const asGiven = (n: Typed): Typed => (isEight(typeOf(n).dtype) ? { results: [{ ...typeOf(n), dtype: 'f32' }] } : n)
+
 export const localInfer: Infer<LocalAttrs> = {
   ...infer,
   ...bodyTypes,
-  dot: (a, inputs, site) => infer.dot(a, inputs, site).map(t => ({ ...t, dtype: a.gives ?? t.dtype })),
+  dot: (a, inputs, site) => infer.dot(a, a.gives === undefined ? inputs : inputs.map(asGiven), site).map(t => ({ ...t, dtype: a.gives ?? t.dtype })),
   axisIndex: () => [{ shape: [], dtype: 'i32' }],
   allReduce: (_, inputs) => [first(inputs)],
   allGather: (a, inputs) => [resized(first(inputs), a.dim, size => size * a.parts)],

@@ -6,7 +6,7 @@ import { checkLayout, leavingTo, localShape, shardingOf, type Layouts, type Shar
 import { formatMesh, partsOf, type Mesh } from '../core/mesh.ts'
 import { checkLayouts, isRole, layoutNames, rulesOf } from '../core/named-layouts.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { bodiesOf, dtypeOf, operand, orderOf, shapeOf, visit, type Node } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, orderOf, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { collectives, received } from './collectives.ts'
 import { newContext, reduced, type Context, type Value } from './context.ts'
@@ -200,9 +200,28 @@ function attempt(graph: Graph, c: Context, layouts: Layouts): LocalGraph {
     inputPlacements.push({ shape: shapeOf(n), dtype: dtypeOf(n), sharding })
     given.set(n, { shape: shapeOf(n), node, sharding, origin: n, ...(role === 'compute' ? {} : { resting: role }) })
   }
-  const outputs = partitionNodes(graph.outputs, given, c).map(v => home(c, reduced(c, v)))
+  const outputs = partitionNodes(graph.outputs, given, c).map((v, i): Value => {
+    const [n, found] = [graph.outputs[i], home(c, reduced(c, v))]
+    // What was moved behind goes to the host again, from where it is to rest.
+    return n?.op === 'stored' && n.attrs.in === 'host' && found.node.op !== 'stored' ? { ...found, node: c.make('stored', [found.node], n.attrs, n.site) } : found
+  })
+  const nodes = outputs.map(v => v.node)
+  const awaited = fetched(inputs, nodes)
   return {
-    mesh, inputs, outputs: outputs.map(v => v.node), inputPlacements,
-    outputPlacements: outputs.map((v, i) => ({ shape: v.shape, dtype: dtypeOf(graph.outputs[i] ?? v.node), sharding: v.sharding })),
+    mesh, inputs, outputs: nodes, inputPlacements: inputPlacements.map((p, i) => (awaited.has(i) ? { ...p, memory: 'host' } : p)),
+    outputPlacements: outputs.map((v, i) => ({ shape: v.shape, dtype: dtypeOf(graph.outputs[i] ?? v.node), sharding: v.sharding, ...(v.node.op === 'stored' && v.node.attrs.in === 'host' ? { memory: 'host' } : {}) })),
   }
+}
+
+/** Inputs that rest with the host: all that uses one brings it to the device first. */
+function fetched(inputs: readonly LocalNode<'input'>[], outputs: readonly LocalNode[]): ReadonlySet<number> {
+  const places = new Map<LocalNode, number>(inputs.map((n, i) => [n, i]))
+  const [brought, others] = [new Set<number>(), new Set<number>()]
+  const used = (n: LocalNode, by: LocalNode | undefined): void => {
+    const i = places.get(n)
+    if (i !== undefined) (by?.op === 'stored' && by.attrs.in === 'device' ? brought : others).add(i)
+  }
+  for (const n of reachable(outputs)) for (const m of n.inputs) used(m, n)
+  for (const n of outputs) used(n, undefined)
+  return new Set([...brought].filter(i => !others.has(i)))
 }

@@ -6,6 +6,8 @@ import type { Processes } from './processes.ts'
 
 /** Shape (row-major) and element type of one array on one device. */
 export interface BufferType { readonly shape: readonly number[]; readonly dtype: DType }
+/** And where it is to lie: in the memory of the host that belongs to the device, where the platform tells them apart. */
+export interface RestingType extends BufferType { readonly memory?: 'host' }
 
 /** An array on one device. It is freed by `dispose`, which may be called twice and after a donation. */
 export interface DeviceBuffer extends BufferType {
@@ -121,7 +123,7 @@ export interface Backend {
   /** Compiles a program whose parts say when they run. @throws PluginError where this runtime cannot tell */
   traced(request: CompileRequest): Promise<TracedExecutable>
   /** Copies a host array to an addressable device. `data` may be reused once the promise resolves. */
-  put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer>
+  put(data: TypedArray, type: RestingType, device: number): Promise<DeviceBuffer>
   /** Makes our own kernels ready for programs to call; false where the runtime calls none, or they cannot be built here. */
   kernels(): Promise<boolean>
   /** Buffers alive now: a leak test counts them. */

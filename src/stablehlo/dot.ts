@@ -3,7 +3,7 @@
  * inserts transposing copies for anything else. A transpose is written only where an operand's order forces one. For other platforms over dims as they lie.
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
-import type { DType } from '../core/dtype.ts'
+import { isEight, type DType } from '../core/dtype.ts'
 import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { emitFewBits } from './few-bits.ts'
@@ -71,7 +71,11 @@ function emitPlainDot(n: LocalNode<'dot'>, left: Ssa, right: Ssa, w: Writer, sco
   return w.op('dot_general', [left, right], { sizes: sizesOf(shapeOf(n)), dtype: dtypeOf(n) }, `dot_dimension_numbers = #stablehlo.dot<${dims}>${dotPrecision(left, right, scope)}`)
 }
 
-export function emitDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[], w: Writer, scope: Scope): Ssa {
+/** Floats of 8 bits as f32, where the platform multiplies no such: the same products. */
+const wide = (w: Writer, v: Ssa, { choices }: Scope): Ssa => (choices.eights === 'widened' && isEight(v.dtype) ? w.op('convert', [v], { sizes: v.sizes, dtype: 'f32' }) : v)
+
+export function emitDot(n: LocalNode<'dot'>, operands: readonly Ssa[], w: Writer, scope: Scope): Ssa {
+  const [left, right] = operands.map(v => wide(w, v, scope))
   if (left === undefined || right === undefined) throw new Error('dot has two operands')
   if (scope.choices.products === 'as they lie') return emitPlainDot(n, left, right, w, scope)
   const [a, b] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]

@@ -1,6 +1,6 @@
 /** A device's program → a StableHLO module. */
 import { choices, forCpu, type Lowering } from '../core/platform.ts'
-import type { LocalGraph, LocalNode } from '../partition/local.ts'
+import type { LocalGraph, LocalNode, Placement } from '../partition/local.ts'
 import { communicates } from '../partition/collectives.ts'
 import { flyingRanks, ranks } from './collectives/ranks.ts'
 import { replicas } from './collectives/replicas.ts'
@@ -33,14 +33,20 @@ export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 're
   const given = new Map<LocalNode, Ssa>(graph.inputs.map((n, i) => [n, args[i] ?? { ...typeOfNode(n), name: '%?' }]))
   if (collectives.ordered && communicates(graph)) w.startToken()
   const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives, choices: choices[lowering.platform], contractions: lowering.contractions, emitNodes, ...(kernels ? { origins: new Map<string, Origin>() } : {}) })
+  const { hostMemory = 'its own' } = choices[lowering.platform]
+  const apart = hostMemory !== 'its own' && [...graph.inputPlacements, ...graph.outputPlacements].some(p => p.memory === 'host')
+  /** The memory that an argument or a result lies in; of all of them, where one is not the device's. */
+  const kind = (placement: Placement | undefined): string[] => (apart ? [`mhlo.memory_kind = "${placement?.memory === 'host' ? hostMemory : 'device'}"`] : [])
+  const attributes = (said: readonly string[]): string => (said.length === 0 ? '' : ` {${said.join(', ')}}`)
   const parameters = args.map((a, i) => {
     const to = donations.get(i)
-    return `${a.name}: ${typeText(a)}${to === undefined ? '' : ` {tf.aliasing_output = ${to} : i32}`}`
+    return `${a.name}: ${typeText(a)}${attributes([...kind(graph.inputPlacements[i]), ...(to === undefined ? [] : [`tf.aliasing_output = ${to} : i32`])])}`
   })
   const types = outputs.map(typeText).join(', ')
+  const results = outputs.map((o, i) => typeText(o) + attributes(kind(graph.outputPlacements[i]))).join(', ')
   return [
     'module @meshwork {',
-    `  func.func public @main(${parameters.join(', ')}) -> (${types}) {`,
+    `  func.func public @main(${parameters.join(', ')}) -> (${results}) {`,
     w.text,
     `    "func.return"(${outputs.map(o => o.name).join(', ')}) : (${types}) -> ()`,
     '  }',

@@ -1,6 +1,7 @@
 /** Writes StableHLO in MLIR's generic form: every op alike, read by every plugin. */
 import type { Dim } from '../core/dim.ts'
 import { dtypes, isFloat, type DType } from '../core/dtype.ts'
+import { eightBits } from '../core/eight-bit-floats.ts'
 import type { Site } from '../core/errors.ts'
 import { shapeOf, dtypeOf, type TensorType, type Typed } from '../graph/node.ts'
 
@@ -29,6 +30,7 @@ function floatBits(value: number, dtype: DType): string {
   const word = bits.getUint32(0)
   if (dtype === 'f32') return `0x${word.toString(16).toUpperCase().padStart(8, '0')}`
   if (dtype === 'bf16') return `0x${(word >>> 16).toString(16).toUpperCase().padStart(4, '0')}`
+  if (dtype === 'f8e4m3fn' || dtype === 'f8e5m2') return `0x${eightBits(value, dtype).toString(16).toUpperCase().padStart(2, '0')}`
   return value === Infinity ? '0x7C00' : value === -Infinity ? '0xFC00' : '0x7E00'
 }
 

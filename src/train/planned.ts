@@ -43,6 +43,8 @@ export interface RunPlan {
     readonly activationBytes: number
     /** All together. */
     readonly peakBytes: number
+    /** Of the state what rests with the host, in none of the others; there only where something does. */
+    readonly hostBytes?: number
     /** Of products and convolutions, those that are computed again included, and masked scores unless whole blocks of them are skipped. */
     readonly flops: number
   }
@@ -167,7 +169,7 @@ function planned(run: Run, { model, step: traced, once }: TracedRun): PlannedRun
   checkPipeline(run, model)
   const step = planTraced(traced, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
   const { lying, ...memory } = memoryOf(step.local, step.donations)
-  const bytesIn = (tree: unknown): number => placementTrees.flatten(tree).reduce((n, { leaf: p }) => n + sizeOf(localShape(p.shape, p.sharding, mesh)) * dtypes[p.dtype].bytes, 0)
+  const bytesIn = (tree: unknown): number => placementTrees.flatten(tree).reduce((n, { leaf: p }) => n + (p.memory === 'host' ? 0 : 1) * sizeOf(localShape(p.shape, p.sharding, mesh)) * dtypes[p.dtype].bytes, 0)
   const [state] = step.placements
   const parameterBytes = bytesIn(state.params)
   const tensors = step.inputs.map(({ path, placement: p }): PlannedTensor => ({
@@ -176,7 +178,7 @@ function planned(run: Run, { model, step: traced, once }: TracedRun): PlannedRun
   return {
     plan: {
       devices: mesh.size, mesh: Object.fromEntries(mesh.axes.map(a => [a.name, a.size])),
-      perDevice: { parameterBytes, stateBytes: bytesIn(state) - parameterBytes, activationBytes: memory.temporaries, peakBytes: memory.peak, flops: localFlops(step.local) },
+      perDevice: { parameterBytes, stateBytes: bytesIn(state) - parameterBytes, activationBytes: memory.temporaries, peakBytes: memory.peak, flops: localFlops(step.local), ...(memory.host === 0 ? {} : { hostBytes: memory.host }) },
       collectives: grouped(step.collectives), pipeline: model.pipeline ?? null,
     },
     parameters: parameterCount(step), tensors, largest: largestOf(memory), flops: once, recomputed: globalFlops(step.graph) - once, policy: policyOf(run), skipsBlocks: hasOpenLoop(step.local), mesh, model, step, memory: { ...memory, lying },

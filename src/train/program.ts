@@ -1,6 +1,6 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
 import { setImmediate as loopTurn } from 'node:timers/promises'
-import { accumulate, compile, initialise as initialiseParams, input, keyOf, leavesOf, loose, expectDims, lossAndGrads, mapTree, fold, trainedOf, type Arrays, type Backend, type CompileOptions, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Updates, type Weighted } from '../engine/index.ts'
+import { accumulate, compile, initialise as initialiseParams, input, keyOf, leavesOf, loose, expectDims, lossAndGrads, mapTree, fold, stored, trainedOf, type Arrays, type Backend, type CompileOptions, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Updates, type Weighted } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import type { Layouts } from '../core/layout.ts'
@@ -20,6 +20,8 @@ export interface TrainerConfig {
   readonly microbatches?: number
   /** Which steps are bad, where the devices judge it; `undo` leaves everything but the metrics as it was before a bad step. */
   readonly guard?: Guard & { readonly undo: boolean }
+  /** Where the optimizer's slots rest between steps: with the host, they are brought to the device for each update and go back after it. */
+  readonly slots?: 'device' | 'host'
   /** Whether the norms of updates and parameters are among the metrics; each costs a pass over the parameters. */
   readonly norms?: boolean
 }
@@ -40,7 +42,11 @@ export type StepMetrics = {
 export type StepResult<P extends Tree> = { readonly state: TrainState<P>; readonly metrics: StepMetrics }
 
 /** What of a configuration says which leaves a state has. */
-type Kept = Pick<TrainerConfig, 'optimizer' | 'lossScaling' | 'guard'>
+type Kept = Pick<TrainerConfig, 'optimizer' | 'lossScaling' | 'guard' | 'slots'>
+
+/** Slots as they rest, and as they are computed with. */
+const rested = (slots: Tree, where: TrainerConfig['slots']): Tree => (where === 'host' ? mapTree(slots, s => stored(s.relayout('state'), 'host')) : slots)
+const brought = (slots: Tree, where: TrainerConfig['slots']): Tree => (where === 'host' ? mapTree(slots, s => stored(s, 'device')) : slots)
 
 /** The state as a program's inputs. */
 export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>, { optimizer, lossScaling, guard }: Kept): TrainState<P> => ({
@@ -49,10 +55,10 @@ export const stateOf = <P extends Tree, B extends Tree>(model: Model<P, B>, { op
 })
 
 /** Parameters drawn from a seed, and the slots that the optimizer has for them: every device makes its own part. */
-export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>, { optimizer, lossScaling, guard }: Kept) => (seed: Scalar): TrainState<P> => {
+export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>, { optimizer, lossScaling, guard, slots }: Kept) => (seed: Scalar): TrainState<P> => {
   const params = mapTree(initialiseParams(model.params, keyOf(seed)), p => p.relayout('params'))
   return {
-    params, slots: optimizer.init(trainedOf(model.params).of(params)), step: seed.mul(0),
+    params, slots: rested(optimizer.init(trainedOf(model.params).of(params)), slots), step: seed.mul(0),
     ...(lossScaling === undefined ? {} : { scaling: initialScale(lossScaling) }), ...(guard === undefined ? {} : { history: emptyHistory() }),
   }
 }
@@ -61,7 +67,8 @@ export const initialise = <P extends Tree, B extends Tree>(model: Model<P, B>, {
  * One step of the optimizer on the gradient of the batch's mean loss. A step whose gradients overflow a scaled loss, or that a guard undoes, is none: parameters, slots,
  * the step's number and the history are bit for bit what they were.
  */
-export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, config: TrainerConfig) => (state: TrainState<P>, batch: B): StepResult<P> => {
+export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, config: TrainerConfig) => (given: TrainState<P>, batch: B): StepResult<P> => {
+  const state = { ...given, slots: brought(given.slots, config.slots) }
   const key = fold(keyOf(state.step), config.seed)
   const { scaling, history } = state
   const { optimizer, lossScaling, guard, microbatches = 1 } = config
@@ -94,7 +101,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const next = take === undefined ? after : atRest(chosen(take, atRest(after), atRest(before)))
   const norms = config.norms === true ? { updateNorm: globalNorm(updates), paramNorm: globalNorm(trained.of(next.params)) } : {}
   return {
-    state: { ...next, ...(rescaled === undefined ? {} : { scaling: rescaled }), ...(seen === undefined ? {} : { history: seen.history }) },
+    state: { ...next, slots: rested(next.slots, config.slots), ...(rescaled === undefined ? {} : { scaling: rescaled }), ...(seen === undefined ? {} : { history: seen.history }) },
     metrics: {
       loss, gradNorm, learningRate, ...norms, ...(rescaled === undefined ? {} : { lossScale: rescaled.scale }),
       ...(seen === undefined ? {} : { calm: seen.take.cast('i32') }),
@@ -155,7 +162,7 @@ export async function compileTrainer<P extends Tree, B extends Tree>(
     const init = await begin(compile(initialise(model, config), [input('seed', [], 'i32')] as const, where))
     const evaluate = await begin(compile(evaluated(model), [model.params, model.batch] as const, where))
     const slots = config.optimizer.slots(trainedOf(model.params).of(model.params))
-    const averages = hasAverages(slots) ? await begin(compile((params: P, s: Tree) => averagesIn(params, s), [model.params, slots] as const, where)) : undefined
+    const averages = hasAverages(slots) ? await begin(compile((params: P, s: Tree) => averagesIn(params, brought(s, config.slots)), [model.params, slots] as const, where)) : undefined
     const made = { step: await step.program }
     onCompile('initialisation')
     const more = { ...made, init: await init.program }

@@ -35,6 +35,8 @@ export interface Settings {
     compute: Float
     /** Of the optimizer's slots. */
     state: Float
+    /** What contractions with weights multiply: `compute`, the numbers that are there; `fp8`, those rounded to 8 bits, each tensor by a scale of its own (see `fp8`). */
+    contractions: 'compute' | 'fp8'
     /** Where `compute` is f16. */
     lossScale: {
       /** What the loss is multiplied by at first; halved at each step whose gradients overflow, which is left out. */
@@ -71,6 +73,8 @@ export interface Settings {
     /** Bad steps in a row, or rewinds in all, after which the run stops. */
     limit: number
   }
+  /** Where the optimizer's slots rest between steps: `host` brings each to the device for its update and back, where the platform has memory of the host for programs (on a CPU they are one). */
+  slots: 'device' | 'host'
   /** What loops compute again in the backward pass. */
   remat: 'all-but-contractions' | 'everything' | 'nothing'
   /** Weights that the run starts from, instead of its seed alone: a file, a folder in Hugging Face's layout, a run's; all of them, or those of some names, in which `*` stands for any characters. */
@@ -92,7 +96,7 @@ const dtype = z.enum(['f32', 'bf16', 'f16', 'f64'])
 const rules = z.record(z.string(), z.union([z.string(), z.array(z.string())]))
 
 const lossScale = z.strictObject({ initial: z.number().min(1).max(2 ** 24).default(2 ** 16), growEvery: count.default(2000) })
-const precision = z.strictObject({ params: dtype.default('f32'), compute: dtype.default('f32'), state: dtype.default('f32'), lossScale: lossScale.prefault({}) })
+const precision = z.strictObject({ params: dtype.default('f32'), compute: dtype.default('f32'), state: dtype.default('f32'), contractions: z.enum(['compute', 'fp8']).default('compute'), lossScale: lossScale.prefault({}) })
 const evaluation = z.strictObject({ every: count.default(100), batches: count.default(8) })
 const keep = z.strictObject({ last: count.default(2), every: count.optional(), best: count.optional() })
 const checkpoint = z.strictObject({ every: z.int().min(0).max(largest).default(500), keep: keep.prefault({}), deadline: z.number().positive().max(86400).default(25) })
@@ -118,6 +122,7 @@ const settings = {
   evaluation: evaluation.prefault({}),
   checkpoint: checkpoint.prefault({}),
   guard: guard.prefault({}),
+  slots: z.enum(['device', 'host']).default('device'),
   remat: z.enum(['all-but-contractions', 'everything', 'nothing']).default('all-but-contractions'),
   initFrom: z.strictObject({ path: z.string().min(1), only: z.array(z.string()).optional(), except: z.array(z.string()).optional() }).nullable().default(null),
   sample: sample.prefault({}),

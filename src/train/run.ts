@@ -10,7 +10,7 @@ import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import type { Plain } from '../core/plain.ts'
 import type { OpenableData, OpenData } from '../data/part.ts'
 import type { DataSource } from '../data/store/source.ts'
-import { leavesOf, type AnyTensor, type Tree } from '../engine/index.ts'
+import { fp8, leavesOf, type AnyTensor, type Outcome, type Tree } from '../engine/index.ts'
 import { filesOf, type AnyModel, type BuildOptions, type Model, type ModelFiles } from '../models/index.ts'
 import { withStateDtype, type Optimizer, type Transformation } from '../optim/index.ts'
 import type { TrainEvent } from './events.ts'
@@ -107,8 +107,20 @@ export const fieldsOf = (run: Run): { readonly [field: string]: unknown } => ({
 
 /** The model of a run. */
 export function modelOf({ model, batch, precision }: Run): Model<Tree, Tree> {
-  const built = isPart(model) ? model.build({ batch, precision }) : model
-  return built as unknown as Model<Tree, Tree>
+  const built = (isPart(model) ? model.build({ batch, precision }) : model) as unknown as Model<Tree, Tree>
+  return precision.contractions === 'fp8' ? inEightBits(built) : built
+}
+
+/** The model whose loss contracts with weights in 8 bits. @throws UsageError where its gradients are not made of its loss */
+function inEightBits(model: Model<Tree, Tree>): Model<Tree, Tree> {
+  if (model.pipeline?.schedule === '1f1b') throw new UsageError({ code: 'field', what: 'precision.contractions is fp8, and stages of the schedule 1f1b make their gradients themselves, of contractions as they were', fix: 'take the schedule gpipe or circular, or precision.contractions=compute' })
+  return {
+    ...model,
+    loss: (params, batch, key) => fp8((p: Tree, b: Tree): Tree => {
+      const { weight, metrics, updates, ...rest } = model.loss(p, b, key)
+      return { ...rest, ...(weight === undefined ? {} : { weight }), ...(metrics === undefined ? {} : { metrics: metrics as Tree }), ...(updates === undefined ? {} : { updates }) }
+    })(params, batch) as unknown as Outcome,
+  }
 }
 
 /** How a run's model lies in files that other tools open; undefined where it is one of nobody else's. */

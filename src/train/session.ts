@@ -59,7 +59,7 @@ export const dataRequest = (run: Pick<Run, 'batch' | 'seed' | 'evaluation'>, mod
 
 /** What the trainer is compiled with. */
 export const trainerConfig = (run: Run): TrainerConfig => ({
-  seed: run.seed, remat: run.remat, microbatches: run.microbatches, optimizer: optimizerOf(run), norms: true,
+  seed: run.seed, remat: run.remat, microbatches: run.microbatches, optimizer: optimizerOf(run), slots: run.slots, norms: true,
   ...(run.precision.compute === 'f16' ? { lossScaling: run.precision.lossScale } : {}),
   // Whatever the policy, so that a run goes on from its checkpoints with another one.
   guard: { deviations: run.guard.spike ?? undefined, over: run.guard.over, after: run.guard.after, undo: run.guard.policy === 'skip' },

@@ -156,6 +156,8 @@ const cases: readonly Case[] = [
   { name: 'a number out of its range in --set', args: train('--set', 'optimizer.rate=-1'), exit: 2, says: ['field', 'optimizer.rate is -1', 'a number, above 0'] },
   { name: 'a word that is no choice in --set', args: train('--set', 'remat=some'), exit: 2, says: ['field', 'remat is "some"', 'all-but-contractions, everything, nothing'] },
 
+  { name: 'contractions of a run in numbers that nobody has', args: train('--set', 'precision.contractions=fp4'), exit: 2, says: ['field', 'precision.contractions is "fp4"', 'compute, fp8'] },
+  { name: 'slots in a place that there is not', args: train('--set', 'slots=disk'), exit: 2, says: ['field', 'slots is "disk"', 'device, host'] },
   { name: 'a field of a rate in --set', args: train('--set', 'optimizer.rate.x=2'), exit: 2, says: ['unknown-field', '--set optimizer.rate='] },
   { name: 'a list for an object in --set', args: train('--set', 'model=[1]'), exit: 2, says: ['field', 'model is [1]'] },
   { name: 'a setting without a name', args: train('--set', '=2'), exit: 2, says: ['flag', '"=2" is not KEY=VALUE'] },
@@ -265,6 +267,7 @@ const cases: readonly Case[] = [
   { name: 'a platform option without a value', args: train('--platform', 'deterministic'), exit: 2, says: ['flag', '"deterministic" is not KEY=VALUE', '--platform memory.fraction=0.8'] },
   { name: 'a share of memory that is none', args: train('--platform', 'memory.fraction=2'), exit: 2, says: ['platform-option', 'memory.fraction is 2', 'above 0, at most 1'] },
   { name: 'a card by its name', args: train('--platform', 'visibleDevices=first'), exit: 2, says: ['platform-option', 'visibleDevices', 'such as 0,1'] },
+  { name: '8 bits said to the platform', args: train('--platform', 'contractions=fp8'), exit: 2, says: ['platform-option', 'contractions is "fp8"', 'one of f32, tf32, bf16', 'precision.contractions=fp8'] },
   { name: 'contractions in numbers that nobody has', args: train('--platform', 'contractions=f16'), exit: 2, says: ['platform-option', 'contractions is "f16"', 'one of f32, tf32, bf16'] },
   { name: 'an option for an interpreter', args: generate('$F/run', '--platform', 'deterministic=true'), exit: 2, says: ['platform-option', 'simulate is no platform', 'or use a plugin'] },
 

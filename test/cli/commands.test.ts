@@ -6,13 +6,14 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
 import { parseTokenizer } from '../../src/data/index.ts'
 import { testLimit } from '../support/limits.ts'
-import { jsonLines, openServer, pretendPip, root, run, small, temporaryPlace, text, type Ended, type RunOptions, type Server } from './support.ts'
+import { jsonLines, lendKernels, openServer, pretendPip, root, run, small, temporaryPlace, text, type Ended, type RunOptions, type Server } from './support.ts'
 
 vi.setConfig({ maxConcurrency: 2 })
 
 const place = temporaryPlace()
 afterAll(() => { place.remove() })
 const cache = join(place.path, 'cache')
+beforeAll(() => lendKernels(cache))
 const start = (args: readonly string[], options: Partial<RunOptions> = {}): Promise<Ended> =>
   run(args, { cwd: place.path, ...options, env: { MESHWORK_CACHE_DIR: cache, ...options.env } })
 const train = ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt']

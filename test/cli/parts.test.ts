@@ -84,10 +84,10 @@ describe('the mesh as a picture', () => {
 })
 
 describe('output', () => {
-  const streams = (isTTY: boolean) => {
+  const streams = (isTTY: boolean, columns = 20) => {
     const written: string[] = []
     let time = 0
-    const stream = { isTTY, columns: 20, write: (text: string) => { written.push(text); return true } }
+    const stream = { isTTY, columns, write: (text: string) => { written.push(text); return true } }
     return { written, output: openOutput(stream, stream, () => time), pass: (seconds: number) => { time += seconds * 1000 } }
   }
 
@@ -97,6 +97,12 @@ describe('output', () => {
     output.status('b')
     output.print('result')
     expect(written).toEqual(['\r\x1b[2Ka long line that is', '\r\x1b[2Kb', '\r\x1b[2K', 'result\n'])
+  })
+
+  it('is whole on a terminal that says it has no width', () => {
+    const { written, output } = streams(true, 0)
+    output.status('a line of no great length')
+    expect(written).toEqual(['\r\x1b[2Ka line of no great length'])
   })
 
   it('is plain lines in a pipe, one every five seconds, and those that must be', () => {

@@ -34,6 +34,10 @@ describe('plan', () => {
     expect(whole).toMatchObject({ devices: 1, mesh: { batch: 1, model: 1 }, collectives: [], pipeline: null, perDevice: { stateBytes: 2 * (perDevice['parameterBytes'] ?? 0) + 24 } })
     expect(perDevice['peakBytes']).toBeGreaterThan((perDevice['parameterBytes'] ?? 0) * 3 + (perDevice['activationBytes'] ?? 0))
     expect(collectives).toEqual([])
+    // With the host lie the moments; what is taken beside the rest is the room for one that comes and one that goes.
+    const { perDevice: hosted } = await planned('--batch', '1', '--model', '1', '--set', 'slots=host')
+    expect(hosted).toMatchObject({ stateBytes: 24, hostBytes: 2 * (perDevice['parameterBytes'] ?? 0), parameterBytes: perDevice['parameterBytes'] ?? 0 })
+    expect((perDevice['peakBytes'] ?? 0) - (hosted['peakBytes'] ?? 0)).toBeGreaterThan((hosted['hostBytes'] ?? 0) / 4)
     // A number, of a field that is a word now.
     expect(await planned('--batch', '1', '--model', '1', '--set', 'model.blockwise=0')).toEqual(whole)
   })

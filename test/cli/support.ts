@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { buildKernels } from '../../src/runtime/pjrt/cpu/kernels-build.ts'
 import { queue } from '../../src/runtime/processes.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -43,6 +44,14 @@ export function run(args: readonly string[], { cwd, env = {}, onStart = () => {}
     child.stderr.on('data', (chunk: Buffer) => { err += chunk.toString(); onOutput(out + err, child) })
     child.on('close', (code, signal) => { resolve({ code, signal, out, err }) })
   })
+}
+
+/** Our kernels in a cache of a test's own, built once on this machine and not for each: `doctor` builds them where they are not. */
+export async function lendKernels(cache: string): Promise<void> {
+  const built = await buildKernels()
+  if (!('path' in built)) return
+  mkdirSync(cache, { recursive: true })
+  symlinkSync(dirname(dirname(built.path)), join(cache, 'kernels'))
 }
 
 export interface Server {

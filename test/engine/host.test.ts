@@ -56,7 +56,8 @@ describe('numbers', () => {
 describe('arrays', () => {
   const kinds = [Float64Array, Float32Array, BigInt64Array, BigUint64Array, Int32Array, Uint32Array, Int16Array, Uint16Array, Int8Array, Uint8Array, Uint8ClampedArray]
   const taken: Readonly<Record<DType, readonly string[]>> = {
-    f64: ['Float64Array'], f32: ['Float32Array'], bf16: ['Float64Array', 'Float32Array', 'Uint16Array'], f16: ['Float64Array', 'Float32Array', 'Uint16Array'],
+    f64: ['Float64Array'], f32: ['Float32Array'], bf16: ['Float64Array', 'Float32Array', 'Uint16Array'],
+    f8e4m3fn: ['Float64Array', 'Float32Array', 'Uint8Array'], f8e5m2: ['Float64Array', 'Float32Array', 'Uint8Array'], f16: ['Float64Array', 'Float32Array', 'Uint16Array'],
     i64: ['BigInt64Array'], i32: ['Int32Array'], u32: ['Uint32Array'], i8: ['Int8Array'], u8: ['Uint8Array'], bool: ['Uint8Array'],
   }
   test.each(all)('%s takes its own kind, and no other', dtype => {

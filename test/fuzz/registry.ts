@@ -1,7 +1,7 @@
 /** What random programs are made of: a line for every function of the language. Values stay small; what jumps is kept from jumping. */
 import {
-  accumulate, argsort, bernoulli, broadcast, categorical, concat, cond, cummax, cummin, cumprod, cumsum, dim, dynamicSlice, dynamicUpdate, einsum, expectDims, exponential, fold, full, grad, gumbel, index, iota, keyOf, loose, lossAndGrads, median,
-  named, normal, nth, oneHot, pad, parts, permutation, randomBits, randomIntegers, remat, reverse, roll, scan, scatter, shift, slice, sort, sortWith, splitKey, stack, topK, truncatedNormal, uniform, unstack, valueAndGrad, vjp, where, whileLoop, withGradient,
+  accumulate, argsort, bernoulli, broadcast, categorical, concat, cond, cummax, cummin, cumprod, cumsum, dim, dynamicSlice, dynamicUpdate, einsum, expectDims, exponential, fold, fp8, full, grad, gumbel, index, iota, keyOf, loose, lossAndGrads, median,
+  named, normal, nth, oneHot, pad, parts, permutation, randomBits, randomIntegers, remat, reverse, roll, scan, scatter, shift, slice, sort, sortWith, splitKey, stack, stored, topK, truncatedNormal, uniform, unstack, valueAndGrad, vjp, where, whileLoop, withGradient,
   type Dim, type Scalar,
 } from '../../src/engine/index.ts'
 import {
@@ -163,6 +163,15 @@ export const registry: { readonly [name: string]: Op } = {
     const lacks = loose(x).shape.filter(e => !m.has(c, e)).map(e => e.name)
     return [c.add(lacks.length === 0 ? loose(x) : loose(x).sum(...lacks)).mul(0.5), {}]
   }, { reverse: s.way % 2 === 0 })[0])),
+  // A sum whose last bits differ may be rounded to another number of 8 bits, so that of what 8 bits change only a hundredth is left.
+  fp8: (m, s) => {
+    const x = m.float(s.x)
+    const y = m.fitting(x, s.y).sin()
+    const over = x.shape.filter(d => m.has(y, d)).map(d => d.name).slice(0, 1 + s.way % 2)
+    const exact = x.dot(y, ...over)
+    return exact.add(fp8((p: T, q: T) => p.dot(q, ...over))(x, y).sub(exact).mul(0.01)).mul(0.5)
+  },
+  stored: one(x => stored(stored(x.sin(), 'host').mul(2), 'device')),
   remat: two((x, y, s) => remat((p: T, q: T) => named(p.mul(q.sin()).sin(), 'kept').add(p).mul(0.5), s.way % 2 === 0 ? 'everything' : { keep: ['kept'] })(x, y)),
   withGradient: one(x => withGradient([x], ([x]) => x.sin(), (g, _, [x]) => [g.mul(x.cos())])),
   vjp: two((x, y) => { const { value, pull } = vjp((p: T) => p.mul(y).sin())(x); return [value, ...pull(value.cos())] }),

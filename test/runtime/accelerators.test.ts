@@ -8,6 +8,7 @@ import { findLibraries, librariesOf } from '../../src/runtime/vendor-libraries.t
 import { prepareVendor, toolkitOf } from '../../src/runtime/pjrt/vendor.ts'
 import { candidates, type Candidate } from '../../src/runtime/plugins/catalog.ts'
 import { deviceProblem, libcProblem, librariesProblem, requireFitting } from '../../src/runtime/plugins/fitness.ts'
+import { onlyCpus } from '../../src/cli/plugins.ts'
 import { choosePlugin } from '../../src/runtime/plugins/choose.ts'
 import { installDir } from '../../src/runtime/plugins/paths.ts'
 import { writeStamp } from '../../src/runtime/plugins/stamp.ts'
@@ -164,6 +165,13 @@ describe('what speaks against a plugin', () => {
     expect(wrong?.details?.['missing']).toMatch(/libcudnn\.so\.9 \(9\.10\.2 or newer\)/)
     expect(wrong?.details?.['missing']).not.toMatch(/cupti|nvshmem/)
   })
+})
+
+test('what only CPUs do takes the CPU where auto would be another, and says which it left', () => {
+  const fit = onlyCpus('profiling', 'parts tell no times')
+  expect(fit({ plugin: 'cuda', note: 'computing on 2 NVIDIA GPUs (--plugin cuda)' })).toEqual({ plugin: 'cpu', note: 'profiling on the CPU, not on cuda: parts tell no times' })
+  const choice = { plugin: 'cpu', note: undefined }
+  expect(fit(choice)).toBe(choice)
 })
 
 describe('--plugin auto', () => {

@@ -14,7 +14,7 @@ const fields = (): Readonly<Record<string, number>> => ({
   SLOT_ERROR_DESTROY: slots.PJRT_Error_Destroy, SLOT_ERROR_MESSAGE: slots.PJRT_Error_Message, SLOT_ERROR_CODE: slots.PJRT_Error_GetCode,
   SLOT_EVENT_DESTROY: slots.PJRT_Event_Destroy, SLOT_EVENT_READY: slots.PJRT_Event_IsReady, SLOT_EVENT_ERROR: slots.PJRT_Event_Error, SLOT_EVENT_AWAIT: slots.PJRT_Event_Await,
   SLOT_CREATE: slots.PJRT_Client_Create, SLOT_DESTROY: slots.PJRT_Client_Destroy, SLOT_NAME: slots.PJRT_Client_PlatformName, SLOT_VERSION: slots.PJRT_Client_PlatformVersion,
-  SLOT_DEVICES: slots.PJRT_Client_AddressableDevices, SLOT_COMPILE: slots.PJRT_Client_Compile, SLOT_HOST: slots.PJRT_Client_BufferFromHostBuffer,
+  SLOT_DEVICES: slots.PJRT_Client_AddressableDevices, SLOT_COMPILE: slots.PJRT_Client_Compile, SLOT_HOST: slots.PJRT_Client_BufferFromHostBuffer, SLOT_MEMORIES: slots.PJRT_Device_AddressableMemories, SLOT_KIND: slots.PJRT_Memory_Kind,
   SLOT_UNLOADED_DESTROY: slots.PJRT_Executable_Destroy, SLOT_TYPES: slots.PJRT_Executable_OutputElementTypes, SLOT_DIMS: slots.PJRT_Executable_OutputDimensions,
   SLOT_LOADED_DESTROY: slots.PJRT_LoadedExecutable_Destroy, SLOT_UNLOADED: slots.PJRT_LoadedExecutable_GetExecutable, SLOT_EXECUTE: slots.PJRT_LoadedExecutable_Execute,
   SLOT_BUFFER_DESTROY: slots.PJRT_Buffer_Destroy, SLOT_READ: slots.PJRT_Buffer_ToHostBuffer,
@@ -35,6 +35,8 @@ const fields = (): Readonly<Record<string, number>> => ({
   DIMS_COUNT: at('PJRT_Executable_OutputDimensions_Args', 'num_outputs'), DIMS_LIST: at('PJRT_Executable_OutputDimensions_Args', 'dims'), DIMS_RANKS: at('PJRT_Executable_OutputDimensions_Args', 'dim_sizes'),
   EXECUTE_DEVICES: at('PJRT_LoadedExecutable_Execute_Args', 'num_devices'), EXECUTE_ARGUMENTS: at('PJRT_LoadedExecutable_Execute_Args', 'argument_lists'),
   EXECUTE_OUTPUTS: at('PJRT_LoadedExecutable_Execute_Args', 'output_lists'), EXECUTE_EVENTS: at('PJRT_LoadedExecutable_Execute_Args', 'device_complete_events'),
+  MEMORIES_LIST: at('PJRT_Device_AddressableMemories_Args', 'memories'), MEMORIES_COUNT: at('PJRT_Device_AddressableMemories_Args', 'num_memories'),
+  KIND_MEMORY: at('PJRT_Memory_Kind_Args', 'memory'), KIND_KIND: at('PJRT_Memory_Kind_Args', 'kind'), KIND_SIZE: at('PJRT_Memory_Kind_Args', 'kind_size'), HOST_MEMORY: at('PJRT_Client_BufferFromHostBuffer_Args', 'memory'),
   HOST_DATA: at('PJRT_Client_BufferFromHostBuffer_Args', 'data'), HOST_BUFFER: at('PJRT_Client_BufferFromHostBuffer_Args', 'buffer'), HOST_EVENT: at('PJRT_Client_BufferFromHostBuffer_Args', 'done_with_host_buffer'),
   READ_SOURCE: at('PJRT_Buffer_ToHostBuffer_Args', 'src'), READ_TARGET: at('PJRT_Buffer_ToHostBuffer_Args', 'dst'), READ_EVENT: at('PJRT_Buffer_ToHostBuffer_Args', 'event'),
   BUFFER_DESTROY: at('PJRT_Buffer_Destroy_Args', 'buffer'),
@@ -70,6 +72,9 @@ export interface Fake {
   refuse(launches: number): void
   launched(): number
   liveBuffers(): number
+  /** Arrays that were put into the host's memory for a device, and whether there is such. */
+  hostPuts(): number
+  pinned(has: number): void
   liveEvents(): number
   options(): string
   /** Refuses a call so many times, with an error of this code (by its name in pjrt_c_api.h) and text; of `execute` those programs that fail. */
@@ -85,7 +90,7 @@ export function fakeOf(path: string): Fake {
   const number = (name: string) => library.func(name, 'int', []) as () => number
   return {
     finish: library.func('fake_finish', 'void', ['int']), fail: library.func('fake_fail', 'void', ['int']), refuse: library.func('fake_refuse', 'void', ['int']),
-    launched: number('fake_launched'), liveBuffers: number('fake_live_buffers'), liveEvents: number('fake_live_events'), options: library.func('fake_options', 'str', []) as () => string,
+    launched: number('fake_launched'), liveBuffers: number('fake_live_buffers'), hostPuts: number('fake_host_puts'), pinned: library.func('fake_pinned', 'void', ['int']) as (has: number) => void, liveEvents: number('fake_live_events'), options: library.func('fake_options', 'str', []) as () => string,
     words: (call, code, text, times = 1) => { words(['create', 'compile', 'execute'].indexOf(call), times, enums.PJRT_Error_Code[code], text) },
     compileOptions: () => Uint8Array.from(Buffer.from(compileOptions(), 'hex')),
   }

@@ -61,7 +61,7 @@ describe('buffers', () => {
     f64: Float64Array.of(1.5, -2, 1e300, 0, 7, 8), f32: Float32Array.of(1.5, -2, 3e38, 0, 7, 8), bf16: Uint16Array.of(16256, 1, 2, 3, 4, 5),
     f16: Uint16Array.of(15360, 1, 2, 3, 4, 5), i64: BigInt64Array.of(-1n, 2n ** 62n, 3n, 4n, 5n, 6n), i32: Int32Array.of(-1, 2, 3, 4, 5, 6),
     u32: Uint32Array.of(4294967295, 2, 3, 4, 5, 6), i8: Int8Array.of(-128, 127, 3, 4, 5, 6), u8: Uint8Array.of(255, 2, 3, 4, 5, 6),
-    bool: Uint8Array.of(1, 0, 1, 1, 0, 0),
+    bool: Uint8Array.of(1, 0, 1, 1, 0, 0), f8e4m3fn: Uint8Array.of(0x38, 0x7e, 1, 0x81, 0, 0x80), f8e5m2: Uint8Array.of(0x3c, 0x7b, 1, 0x7c, 0, 0x80),
   }
   for (const dtype of Object.keys(dtypes) as DType[]) {
     it(`carries ${dtype} there and back`, () => withBackend(2, async (backend) => {

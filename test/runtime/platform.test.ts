@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { BinaryReader } from '@bufbuild/protobuf/wire'
-import { compile, dims, input, mesh, param, type Scalar, type Tensor } from '../../src/engine/index.ts'
+import { broadcast, compile, dims, input, mesh, openBackend, param, type Scalar, type Tensor } from '../../src/engine/index.ts'
 import { compileCode } from '../../src/runtime/pjrt/compile.ts'
 import { openPjrt } from '../../src/runtime/pjrt/index.ts'
 import { loadPlugin } from '../../src/runtime/pjrt/library.ts'
@@ -167,6 +167,17 @@ describe.skipIf(missingCompiler() !== undefined)('with every program a plugin ge
   })
 })
 
+test('a CPU that has no such memory says what lies where, too', async () => {
+  // More than an address of 47 bits reaches, so that no system gives it.
+  const { wide } = dims({ wide: 2 ** 46 })
+  await using backend = await openBackend({ plugin: 'cpu', devices: 1, cache: false })
+  const program = await compile((x: T, y: T) => ({ y: broadcast(x, [wide]).mul(2), z: y.add(1) }), [input('x', []) as T, input('y', [dims({ few: 256 }).few]) as T], { mesh: mesh({ m: 1 }), layout: {}, backend })
+  const { y, z } = await program(Float32Array.of(1), new Float32Array(256))
+  await expect(y.read()).rejects.toMatchObject({ code: 'resource-exhausted', exitCode: 1, message: expect.stringMatching(/a device's memory is full: [^]*arguments +1\.0 KiB on each device: 1 1\.0 KiB, 0 4 bytes\n[^]*results +256\.0 TiB more[^]*smaller batch/) as string })
+  z.dispose()
+  program.dispose()
+})
+
 describe.skipIf(missingCompiler() !== undefined)('one message says', () => {
   const { batch, embed } = dims({ batch: 1024, embed: 256 })
   const start = async (): Promise<{ readonly path: string; readonly fake: Fake }> => {
@@ -191,6 +202,31 @@ describe.skipIf(missingCompiler() !== undefined)('one message says', () => {
     const make = () => compile((p: { w: T; v: T }, x: T) => ({ w: p.w.add(x.sum(batch)), total: x.sum() }), [{ w: param('w', [embed]) as T, v: param('v', [embed]) as T }, input('x', [batch, embed]) as T], { mesh: mesh({ m: 1 }), layout: {}, backend, donate: [0] })
     fake.words('compile', 'RESOURCE_EXHAUSTED', 'ran out of memory in memory space hbm')
     await expect(make()).rejects.toMatchObject({ code: 'resource-exhausted', message: expect.stringMatching(/^PluginError\[resource-exhausted\] a device's memory is full: [^]*arguments +1\.0 MiB on each device: 1 1\.0 MiB, 0\.w 1\.0 KiB, 0\.v 1\.0 KiB\n[^]*results +4 bytes more, 1 of 2 in the place of arguments\n[^]*in between +not known[^]*smaller batch/) as string })
+  })
+  test.each([
+    ['is lost', 'INTERNAL', 'CUDA_ERROR_DEINITIALIZED: driver shutting down', 'device-lost', /a device is gone/],
+    ['has fallen off the bus', 'UNKNOWN', 'GPU has fallen off the bus', 'device-lost', /dmesg/],
+    ['stops at a program', 'INTERNAL', 'CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered', 'device-failed', /computes nothing more[^]*the same command again/],
+    ['does not answer', 'UNAVAILABLE', 'failed to connect to all addresses', 'unavailable', /does not answer[^]*all processes of the job/],
+    ['meets what nobody here knows', 'INTERNAL', 'something odd', 'internal', /something odd[^]*--plugin simulate; the plugin calls it a fault of its own/],
+  ] as const)('that a card %s', async (_, status, text, code, says) => {
+    const { path, fake } = await start()
+    const backend = await openPjrt({ library: path, devices: 1 })
+    try {
+      const next = await compile((x: Scalar) => x.add(1), [input('x', []) as Scalar], { mesh: mesh({ m: 1 }), layout: {}, backend })
+      const number = fake.launched() + 1
+      fake.fail(number)
+      fake.words('execute', status, text, 2)
+      const result = await next(Float32Array.of(1))
+      fake.finish(number)
+      const error: unknown = await result.read().catch((e: unknown) => e)
+      expect(error).toMatchObject({ code, exitCode: 1, message: expect.stringMatching(says) as string })
+      expect((error as Error).message.match(/PluginError\[/g)).toHaveLength(1)
+      result.dispose()
+      next.dispose()
+    } finally {
+      await backend.close()
+    }
   })
   test('that a card is gone', async () => {
     const { path, fake } = await start()

@@ -1,6 +1,6 @@
 /** What inference asks of operands, and the errors where they do not fit. */
 import { formatShape, legalDim, nameOf, names, type Dim, type DimLike } from '../../core/dim.ts'
-import { dtypes, isFloat, type DType } from '../../core/dtype.ts'
+import { dtypes, isEight, isFloat, type DType } from '../../core/dtype.ts'
 import { DimError, type Site } from '../../core/errors.ts'
 import { shown } from '../../core/shown.ts'
 import { holds, isDType, rangeOf } from '../../core/range.ts'
@@ -89,13 +89,18 @@ export function constantOf(op: string, value: number, dtype: DType, site: Site |
   const range = dtype === 'bool' ? 'give 0 or 1' : `give a whole number from ${low} to ${high}, or cast the tensor`
   throw new DimError({ code: 'value', what: `${op}: ${shown(value)} is no ${dtype}`, fix: isFloat(dtype) ? 'give a number' : range, at: site })
 }
+/** What is computed with: floats of 8 bits are kept, moved and contracted by `fp8`. */
+const forKeeping = 'numbers of more than 8 bits (floats of 8 bits are only kept and moved)'
+
 /** @throws DimError when the tensor is not of floats */
 export function floats(op: string, dtype: DType, shape: readonly Dim[], site: Site | undefined): void {
   if (!isFloat(dtype)) throw wrongDtype(op, { dtype, shape }, 'floats', site)
+  if (isEight(dtype)) throw wrongDtype(op, { dtype, shape }, forKeeping, site)
 }
-/** @throws DimError when the tensor is of booleans, which are not added, multiplied or ordered */
+/** @throws DimError when the tensor is of booleans, which are not added, multiplied or ordered, or of floats of 8 bits */
 export function numbers(op: string, t: TensorType, site: Site | undefined): void {
   if (t.dtype === 'bool') throw wrongDtype(op, t, 'numbers', site)
+  if (isEight(t.dtype)) throw wrongDtype(op, t, forKeeping, site)
 }
 
 export const wrongDtype = (op: string, t: TensorType, want: string, site: Site | undefined): DimError =>

@@ -1,5 +1,6 @@
 /** Types of results: ops that sum over dims. */
 import { names } from '../../core/dim.ts'
+import { isEight } from '../../core/dtype.ts'
 import { agree, dimIn, numbers, only, sameType } from './checks.ts'
 import type { Infer } from '../node.ts'
 import type { ContractionAttrs } from '../ops.ts'
@@ -20,7 +21,7 @@ export const contraction: Infer<ContractionAttrs> = {
   reduce: (a, inputs, site) => {
     const t = only(inputs)
     for (const name of a.over) dimIn(t.shape, name, a.kind, site)
-    if (a.kind === 'sum' || a.kind === 'prod') numbers(a.kind, t, site)
+    if (a.kind === 'sum' || a.kind === 'prod' || isEight(t.dtype)) numbers(a.kind, t, site)
     return [{ shape: t.shape.filter(d => !a.over.includes(d.name)), dtype: t.dtype }]
   },
 }

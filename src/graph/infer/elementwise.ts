@@ -1,5 +1,5 @@
 /** Types of results: elementwise ops. */
-import { dtypes, isFloat } from '../../core/dtype.ts'
+import { dtypes, isEight, isFloat, type DType } from '../../core/dtype.ts'
 import type { Site } from '../../core/errors.ts'
 import { agree, only, sameType, wrongDtype } from './checks.ts'
 import type { Infer, TensorType } from '../node.ts'
@@ -26,8 +26,10 @@ const binary: { readonly [F in BinaryFn]: Takes } = {
   shiftLeft: integers, shiftRight: integers, shiftRightArithmetic: signedIntegers,
 }
 function check(fn: string, [words, takes]: Takes, t: TensorType, site: Site | undefined): void {
-  if (!takes(t)) throw wrongDtype(fn, t, words, site)
+  if (!takes(t) || isEight(t.dtype)) throw wrongDtype(fn, t, words, site)
 }
+
+const besideEight: readonly DType[] = ['f32', 'bf16', 'f16']
 
 export const elementwise: Infer<ElementwiseAttrs> = {
   unary: (a, inputs, site) => {
@@ -40,7 +42,11 @@ export const elementwise: Infer<ElementwiseAttrs> = {
     check(a.fn, binary[a.fn], t, site)
     return [t]
   },
-  compare: (_, inputs, site) => [{ shape: sameType('compare', inputs, site).shape, dtype: 'bool' }],
+  compare: (_, inputs, site) => {
+    const t = sameType('compare', inputs, site)
+    check('compare', anything, t, site)
+    return [{ shape: t.shape, dtype: 'bool' }]
+  },
   select: (_, inputs, site) => {
     const predicate = only(inputs)
     if (predicate.dtype !== 'bool') throw wrongDtype('where', predicate, 'a bool predicate', site)
@@ -48,6 +54,12 @@ export const elementwise: Infer<ElementwiseAttrs> = {
     agree(predicate.shape, t.shape, 'where', site)
     return [t]
   },
-  convert: (a, inputs) => [{ shape: only(inputs).shape, dtype: a.dtype }],
+  convert: (a, inputs, site) => {
+    const t = only(inputs)
+    const [eight, other] = isEight(a.dtype) ? [a.dtype, t.dtype] : [t.dtype, a.dtype]
+    // Other ways lead through f32, where they would be rounded twice, and one platform would do so and another not.
+    if (isEight(eight) && !besideEight.includes(other) && other !== eight) throw wrongDtype('cast', t, `${besideEight.join(', ')} where ${eight} is the other`, site)
+    return [{ shape: t.shape, dtype: a.dtype }]
+  },
   threefry: (_, inputs, site) => [sameType('threefry', inputs, site)],
 }

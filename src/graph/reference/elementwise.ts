@@ -1,5 +1,6 @@
 /** What each op computes: elementwise ops. */
-import { dtypes, isFloat, type DType } from '../../core/dtype.ts'
+import { dtypes, isEight, isFloat, type DType } from '../../core/dtype.ts'
+import { roundEight, type EightBits } from '../../core/eight-bit-floats.ts'
 import { erf, erfc, erfInv } from '../../core/special.ts'
 import { threefry2x32 } from '../../core/threefry.ts'
 import { typeOf } from '../node.ts'
@@ -9,6 +10,7 @@ import { empty, type Value } from './values.ts'
 import type { BinaryFn, Direction, ElementwiseAttrs, UnaryFn } from '../ops.ts'
 import type { Evaluators } from './evaluator.ts'
 
+const eight = (dtype: EightBits) => (x: number): number => roundEight(x, dtype)
 const onlyInts = (): never => { throw new Error('floats have no such op') }
 
 /** What each function does to a float. */
@@ -68,9 +70,10 @@ export const elementwise: Evaluators<ElementwiseAttrs> = {
     for (let i = 0; i < out.data.length; i++) out.data[i] = get(p, i) !== 0 ? get(a, i) : get(b, i)
     return [out]
   },
+  // Floats stay as they are, for this to judge what rounds them; but for those of 8 bits, whose rounding is what a program asks for.
   convert: (n, v) => {
     const [out, a] = [empty(typeOf(n)), at(v, 0)]
-    const f = out.dtype === 'bool' ? (x: number) => Number(x !== 0) : isFloat(out.dtype) ? (x: number) => x
+    const f = out.dtype === 'bool' ? (x: number) => Number(x !== 0) : isEight(out.dtype) ? eight(out.dtype) : isFloat(out.dtype) ? (x: number) => x
       : isFloat(a.dtype) ? (x: number) => truncated(x, out.dtype) : (x: number) => wrapped(BigInt(x), out.dtype)
     for (let i = 0; i < out.data.length; i++) out.data[i] = f(get(a, i))
     return [out]

@@ -58,9 +58,10 @@ export const basic: Partitioners<BasicAttrs> = {
     return [{ ...moved, shape: v.shape }]
   },
   named: (_, values) => [at(values, 0)],
-  // Addends are not worth moving: what is stored is the sum.
+  // Addends are not worth moving: what is stored is the sum. It lies as it lay, so that a device brings the part that it has.
   stored: (n, values, c) => {
-    const v = landed(c, computable(c, at(values, 0)))
+    const given = at(values, 0)
+    const v = given.partial === undefined ? given : landed(c, given)
     return [{ ...v, node: c.make('stored', [v.node], n.attrs, n.site) }]
   },
   stopGradient: (_, values) => [at(values, 0)],

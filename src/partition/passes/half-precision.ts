@@ -1,17 +1,20 @@
-/** A contraction of half-precision numbers that were widened for it is one in half precision that gives f32: the same products and sums, at half the reading. */
-import { isHalf } from '../../core/dtype.ts'
+/** A contraction of numbers of 16 or of 8 bits that were widened for it is one of those that gives f32: the same products and sums, at less reading. */
+import { isBits, isEight, type DType } from '../../core/dtype.ts'
 import { dtypeOf, operand, orderOf } from '../../graph/node.ts'
 import type { LocalNode } from '../local.ts'
 import type { Pass } from './rewrite.ts'
 
-const before = (n: LocalNode): LocalNode | undefined => (n.op === 'convert' && n.attrs.dtype === 'f32' && isHalf(dtypeOf(operand(n, 0))) ? operand(n, 0) : undefined)
+const before = (n: LocalNode): LocalNode | undefined => (n.op === 'convert' && n.attrs.dtype === 'f32' && isBits(dtypeOf(operand(n, 0))) ? operand(n, 0) : undefined)
+
+/** Whether factors of these dtypes are contracted as they are: halves of one kind; floats of 8 bits, of which cuBLASLt takes either format, but not two of f8e5m2. */
+export const contractedTogether = (a: DType, b: DType): boolean => (a === b ? isBits(a) && a !== 'f8e5m2' : isEight(a) && isEight(b))
 
 export const contractHalves: Pass = (body, make) => {
   const replaced = new Map<LocalNode, LocalNode>()
   for (const n of orderOf(body.outputs)) {
     if (n.op !== 'dot') continue
     const [a, b] = [before(operand(n, 0)), before(operand(n, 1))]
-    if (a !== undefined && b !== undefined && dtypeOf(a) === dtypeOf(b)) replaced.set(n, make('dot', [a, b], { ...n.attrs, gives: 'f32' }, n.site))
+    if (a !== undefined && b !== undefined && contractedTogether(dtypeOf(a), dtypeOf(b))) replaced.set(n, make('dot', [a, b], { ...n.attrs, gives: 'f32' }, n.site))
   }
   return replaced
 }

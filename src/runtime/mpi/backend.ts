@@ -3,7 +3,7 @@ import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
 import type { Lowering } from '../../core/platform.ts'
 import { sha256 } from '../../io/checksum.ts'
-import type { Backend, BufferType, CompileRequest, DeviceBuffer, Executable, TracedExecutable } from '../backend.ts'
+import type { Backend, RestingType, CompileRequest, DeviceBuffer, Executable, TracedExecutable } from '../backend.ts'
 import { anyOf, barrier, leadersFirst, queue, requireSame, type Processes } from '../processes.ts'
 
 /** A backend of one process; `spans` says whether its client is one with those of the other ranks. */
@@ -58,7 +58,7 @@ export class MpiBackend implements Backend {
     return Promise.reject(new PluginError({ code: 'no-trace', what: 'what runs between processes is not traced', fix: 'profile the same mesh in one process: leave out mpirun, or --backend local' }))
   }
 
-  put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer> {
+  put(data: TypedArray, type: RestingType, device: number): Promise<DeviceBuffer> {
     if (device === this.processes.rank) return this.local.put(data, type, 0)
     throw new PluginError({ code: 'not-addressable', what: `rank ${this.processes.rank} cannot reach device ${device}`, fix: 'give each rank its own part' })
   }

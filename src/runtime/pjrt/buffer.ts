@@ -1,7 +1,7 @@
 /** An array on a device of a plugin. */
 import { dtypes, type DType, type TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
-import type { BufferType, DeviceBuffer } from '../backend.ts'
+import type { BufferType, DeviceBuffer, RestingType } from '../backend.ts'
 import { awaitEvent } from './event.ts'
 import { enums, structs } from './header.gen.ts'
 import type { Owned } from './living.ts'
@@ -136,7 +136,7 @@ export class PjrtBuffer implements DeviceBuffer, Owned {
 }
 
 /** Copies a host array to a device. */
-export async function putBuffer(session: Session, data: TypedArray, type: BufferType, device: number): Promise<PjrtBuffer> {
+export async function putBuffer(session: Session, data: TypedArray, type: RestingType, device: number): Promise<PjrtBuffer> {
   const size = elements(type.shape) * dtypes[type.dtype].bytes
   if (data.byteLength !== size) {
     throw new PluginError({
@@ -149,7 +149,7 @@ export async function putBuffer(session: Session, data: TypedArray, type: Buffer
   const inline = size <= INLINE_BYTES
   const args = (inline ? session.putting : new Struct('PJRT_Client_BufferFromHostBuffer_Args')).set('client', session.client)
     .point('data', source).set('type', bufferType[type.dtype]).point('dims', dims).set('num_dims', type.shape.length)
-    .set('host_buffer_semantics', enums.PJRT_HostBufferSemantics.ImmutableOnlyDuringCall).set('device', session.device(device))
+    .set('host_buffer_semantics', enums.PJRT_HostBufferSemantics.ImmutableOnlyDuringCall).set('device', session.device(device)).set('memory', type.memory === undefined ? 0 : session.hostMemory(device))
   const made = inline ? session.library.call(args) : await session.library.callAsync(args)
   const buffer = new PjrtBuffer(session, made.get('buffer'), type, device)
   try {

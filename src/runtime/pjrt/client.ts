@@ -3,7 +3,7 @@ import { basename, dirname } from 'node:path'
 import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
 import type { Lowering } from '../../core/platform.ts'
-import { range, type Backend, type BufferType, type CompileRequest, type DeviceBuffer, type Executable, type TracedExecutable } from '../backend.ts'
+import { range, type Backend, type RestingType, type CompileRequest, type DeviceBuffer, type Executable, type TracedExecutable } from '../backend.ts'
 import { alone, queue } from '../processes.ts'
 import { putBuffer } from './buffer.ts'
 import { ExecutableCache } from './cache.ts'
@@ -88,7 +88,7 @@ class PjrtBackend implements Backend {
     return this.session.use(() => traceProgram(this.session, request))
   }
 
-  put(data: TypedArray, type: BufferType, device: number): Promise<DeviceBuffer> {
+  put(data: TypedArray, type: RestingType, device: number): Promise<DeviceBuffer> {
     return this.session.use(() => putBuffer(this.session, data, type, device))
   }
 

@@ -90,6 +90,16 @@ export const structs = {
       device_layout: [96, 8], done_with_host_buffer: [104, 8], buffer: [112, 8],
     },
   },
+  PJRT_Device_AddressableMemories_Args: {
+    size: 40, fields: {
+      struct_size: [0, 8], extension_start: [8, 8], device: [16, 8], memories: [24, 8], num_memories: [32, 8],
+    },
+  },
+  PJRT_Memory_Kind_Args: {
+    size: 40, fields: {
+      struct_size: [0, 8], extension_start: [8, 8], memory: [16, 8], kind: [24, 8], kind_size: [32, 8],
+    },
+  },
   PJRT_Device_GetDescription_Args: {
     size: 32, fields: {
       struct_size: [0, 8], extension_start: [8, 8], device: [16, 8], device_description: [24, 8],
@@ -227,12 +237,12 @@ export const slots = {
   PJRT_Error_Destroy: 40, PJRT_Error_Message: 48, PJRT_Error_GetCode: 56, PJRT_Plugin_Initialize: 64, PJRT_Plugin_Attributes: 72,
   PJRT_Event_Destroy: 80, PJRT_Event_IsReady: 88, PJRT_Event_Error: 96, PJRT_Event_Await: 104, PJRT_Client_Create: 120,
   PJRT_Client_Destroy: 128, PJRT_Client_PlatformName: 136, PJRT_Client_PlatformVersion: 152, PJRT_Client_AddressableDevices: 168,
-  PJRT_Client_Compile: 200, PJRT_Client_BufferFromHostBuffer: 216, PJRT_Device_GetDescription: 272, PJRT_DeviceDescription_Kind: 248,
-  PJRT_Executable_Destroy: 360, PJRT_Executable_NumOutputs: 392, PJRT_Executable_OptimizedProgram: 424,
-  PJRT_Executable_OutputElementTypes: 760, PJRT_Executable_OutputDimensions: 768, PJRT_Executable_GetCompiledMemoryStats: 808,
-  PJRT_Executable_Serialize: 432, PJRT_Executable_DeserializeAndLoad: 488, PJRT_LoadedExecutable_Destroy: 440,
-  PJRT_LoadedExecutable_GetExecutable: 448, PJRT_LoadedExecutable_AddressableDevices: 456, PJRT_LoadedExecutable_Execute: 480,
-  PJRT_Buffer_Destroy: 504, PJRT_Buffer_IsDeleted: 584, PJRT_Buffer_ToHostBuffer: 600,
+  PJRT_Client_Compile: 200, PJRT_Client_BufferFromHostBuffer: 216, PJRT_Device_AddressableMemories: 296, PJRT_Memory_Kind: 328,
+  PJRT_Device_GetDescription: 272, PJRT_DeviceDescription_Kind: 248, PJRT_Executable_Destroy: 360, PJRT_Executable_NumOutputs: 392,
+  PJRT_Executable_OptimizedProgram: 424, PJRT_Executable_OutputElementTypes: 760, PJRT_Executable_OutputDimensions: 768,
+  PJRT_Executable_GetCompiledMemoryStats: 808, PJRT_Executable_Serialize: 432, PJRT_Executable_DeserializeAndLoad: 488,
+  PJRT_LoadedExecutable_Destroy: 440, PJRT_LoadedExecutable_GetExecutable: 448, PJRT_LoadedExecutable_AddressableDevices: 456,
+  PJRT_LoadedExecutable_Execute: 480, PJRT_Buffer_Destroy: 504, PJRT_Buffer_IsDeleted: 584, PJRT_Buffer_ToHostBuffer: 600,
 } as const
 
 export const enums = {

@@ -141,7 +141,7 @@ export function checkValues(options: PlatformOptions): void {
   for (const [path, value] of given(options)) {
     const field = known.get(path)
     const needed = field === undefined ? undefined : lacking(field, value)
-    if (needed !== undefined) throw wrongField(`the platform's ${path} is ${shown(value)}`, `give ${needed}`)
+    if (needed !== undefined) throw wrongField(`the platform's ${path} is ${shown(value)}`, `give ${needed}${path === 'contractions' && value === 'fp8' ? '; 8 bits need scales, which are a program\'s: fp8(f), or of a run precision.contractions=fp8' : ''}`)
   }
 }
 

@@ -1,5 +1,6 @@
 /** One client of a plugin, and what is alive and under way in it. */
 import { PluginError } from '../../core/errors.ts'
+import { choices } from '../../core/platform.ts'
 import { Failures, mostInFlight } from '../in-flight.ts'
 import { queue } from '../processes.ts'
 import { awaitEvents, eventsReady } from './event.ts'
@@ -47,6 +48,7 @@ export class Session {
   readonly oneByOne: boolean
   closed = false
   private marks = 0
+  private readonly memories = new Map<bigint, bigint>()
   private failedLaunch: { readonly cause: unknown } | undefined
   private readonly running = new Set<Promise<unknown>>()
   /** Runs that were admitted and are not known to be done, the oldest first. */
@@ -92,6 +94,22 @@ export class Session {
       code: 'no-such-device', what: `there is no device ${index}`, details: { devices: String(this.devices.length) },
       fix: 'open the backend with as many devices as the mesh has',
     })
+  }
+
+  /** The memory of the host that a device's programs reach, as the plugin numbers it; 0 where the platform has but one memory. @throws PluginError where the plugin has none of that kind */
+  hostMemory(index: number): bigint {
+    const wanted = choices[this.kind.name].hostMemory ?? 'its own'
+    if (wanted === 'its own') return 0n
+    const device = this.device(index)
+    const known = this.memories.get(device)
+    if (known !== undefined) return known
+    const list = this.library.call(new Struct('PJRT_Device_AddressableMemories_Args').set('device', device))
+    const all = nativeWords(list.get('memories'), list.number('num_memories'))
+    const kinds = all.map(memory => { const kind = this.library.call(new Struct('PJRT_Memory_Kind_Args').set('memory', memory)); return nativeText(kind.get('kind'), kind.number('kind_size')) })
+    const found = all[kinds.indexOf(wanted)]
+    if (found === undefined) throw new PluginError({ code: 'no-host-memory', what: `the plugin gives programs no memory "${wanted}"`, details: { device: String(index), memories: kinds.join(', ') || 'none' }, fix: 'keep everything on the device (slots=device), or take a newer plugin' })
+    this.memories.set(device, found)
+    return found
   }
 
   /** Runs work that uses the client; `close` waits for it. */

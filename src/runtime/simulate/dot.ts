@@ -1,4 +1,5 @@
 /** `dot_general`: both sides are brought to rows along the contracted dims, then every row meets every row. */
+import { isEight } from '../../core/dtype.ts'
 import { integers } from './attributes.ts'
 import { elements, settle, type Cells, type Store } from './element.ts'
 import { check, only, type Op } from './program.ts'
@@ -86,7 +87,7 @@ function dotGeneral(op: Op): (operands: readonly Store[]) => Store {
   check(op, sameList(pick(left.shape, leftOver), pick(right.shape, rightOver)), 'the contracting dims differ in size')
   const leftOwn = without(left.shape.length, [...leftBatch, ...leftOver])
   const rightOwn = without(right.shape.length, [...rightBatch, ...rightOver])
-  check(op, left.dtype === right.dtype, 'the sides differ in element type')
+  check(op, left.dtype === right.dtype || (isEight(left.dtype) && isEight(right.dtype)), 'the sides differ in element type')
   check(op, sameList(result.shape, [...pick(left.shape, leftBatch), ...pick(left.shape, leftOwn), ...pick(right.shape, rightOwn)]),
     'the result is not batching dims, dims of the left and dims of the right')
   const arrangeLeft = arrange(op, 0, [...leftBatch, ...leftOwn, ...leftOver])

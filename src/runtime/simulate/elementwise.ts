@@ -1,5 +1,5 @@
 /** Elementwise ops over whole arrays, and the constants they start from. */
-import { dtypes, isHalf } from '../../core/dtype.ts'
+import { dtypes, isBits } from '../../core/dtype.ts'
 import { integer, word } from './attributes.ts'
 import { elements, fromHost, narrowOf, toHost, type Store } from './element.ts'
 import { check, only, sameShape, type Op } from './program.ts'
@@ -47,7 +47,7 @@ function loopFor(op: Op, make: (op: Op) => ScalarFunction, scalars: readonly boo
   check(op, exact.length === op.operands.length, `it takes ${exact.length} operands`)
   const narrow = narrowOf(dtype)
   // The 16-bit floats have no stores that round by themselves.
-  const f: ScalarFunction = !isHalf(dtype) ? exact : (x, y, z) => narrow(exact(x, y, z))
+  const f: ScalarFunction = !isBits(dtype) ? exact : (x, y, z) => narrow(exact(x, y, z))
   const made = { f, loop: newLoop(scalars) }
   loops.set(key, made)
   return made

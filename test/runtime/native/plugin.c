@@ -324,7 +324,25 @@ static void *execute(void *a) {
   }
   return NULL;
 }
+// Two memories a device: its own, and the host's for it.
+static char memories[2][8] = {"device", "pinned"};
+static void *memory_list[2] = {memories[0], memories[1]};
+static int host_puts, has_pinned = 1;
+EXPORT int fake_host_puts(void) { return host_puts; }
+EXPORT void fake_pinned(int has) { has_pinned = has; }
+static void *device_memories(void *a) {
+  AT(a, MEMORIES_LIST, void **) = memory_list;
+  AT(a, MEMORIES_COUNT, size_t) = has_pinned ? 2 : 1;
+  return NULL;
+}
+static void *memory_kind(void *a) {
+  const char *kind = AT(a, KIND_MEMORY, void *) == memories[1] ? "pinned_host" : "device";
+  AT(a, KIND_KIND, const char *) = kind;
+  AT(a, KIND_SIZE, size_t) = strlen(kind);
+  return NULL;
+}
 static void *from_host(void *a) {
+  if (AT(a, HOST_MEMORY, void *) == memories[1]) host_puts++;
   AT(a, HOST_BUFFER, void *) = buffer_of(0, *AT(a, HOST_DATA, float *));
   AT(a, HOST_EVENT, void *) = event_of(0);
   return NULL;
@@ -360,6 +378,8 @@ EXPORT void *GetPjrtApi(void) {
   SLOT(SLOT_DEVICES, client_devices);
   SLOT(SLOT_COMPILE, compile);
   SLOT(SLOT_HOST, from_host);
+  SLOT(SLOT_MEMORIES, device_memories);
+  SLOT(SLOT_KIND, memory_kind);
   SLOT(SLOT_UNLOADED_DESTROY, nothing);
   SLOT(SLOT_TYPES, output_types);
   SLOT(SLOT_DIMS, output_dims);
