@@ -11,6 +11,7 @@ import { contextSection } from './context.ts'
 import { dataSection } from './data.ts'
 import { depthSection } from './depth.ts'
 import { foresightSection } from './foresight/section.ts'
+import { publishedSection } from './foresight/published/section.ts'
 import { vtrainSection } from './foresight/vtrain/section.ts'
 import { gptSection } from './gpt.ts'
 import { layoutsSection } from './layouts/section.ts'
@@ -52,6 +53,7 @@ const sections: { readonly [name: string]: Entry } = {
   foresight: { measure: foresightSection, rounds: 5 },
   layouts: { measure: layoutsSection, rounds: 5 },
   'foresight-vtrain': { measure: vtrainSection, rounds: 1 },
+  'foresight-published': { measure: publishedSection, rounds: 1 },
 }
 
 async function machine(): Promise<Readonly<Record<string, string | number>>> {

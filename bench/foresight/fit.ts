@@ -27,9 +27,9 @@ const logistic = (x: number): number => 1 / (1 + Math.exp(-x))
 
 /**
  * Minimises by the simplex of Nelder and Mead (1965), in coordinates that cannot leave the bounds: logarithms of positive bounds, else their own scale. It is begun anew from the best
- * where it has become small, `rounds` times in all.
+ * where it has become small, `rounds` times in all; `onRound` is told of each, and of the error then.
  */
-export function fitted(constants: readonly Constant[], errorOf: (values: Constants) => number, rounds = 4, turns = 400): { readonly values: Constants; readonly error: number } {
+export function fitted(constants: readonly Constant[], errorOf: (values: Constants) => number, rounds = 4, turns = 400, onRound?: (round: number, error: number) => void): { readonly values: Constants; readonly error: number } {
   const isLog = ({ least, most }: Constant): boolean => least > 0 && most / least > 4
   const inside = (x: number): number => Math.min(1 - 1e-4, Math.max(1e-4, x))
   const shareOf = (c: Constant, value: number): number => inside(isLog(c) ? Math.log(value / c.least) / Math.log(c.most / c.least) : (value - c.least) / (c.most - c.least))
@@ -62,6 +62,7 @@ export function fitted(constants: readonly Constant[], errorOf: (values: Constan
       }
     }
     best = corners.reduce((a, b) => (b.error < a.error ? b : a))
+    onRound?.(round + 1, best.error)
   }
   return { values: valuesOf(best.at), error: best.error }
 }

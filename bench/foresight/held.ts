@@ -4,7 +4,7 @@ import { row } from '../measure.ts'
 import type { GptRow } from './planned-gpt.ts'
 
 export interface Held { readonly predictedMs: number; readonly ms: number }
-const errorOf = ({ predictedMs, ms }: Held): number => 100 * Math.abs(predictedMs / ms - 1)
+export const errorOf = ({ predictedMs, ms }: Held): number => 100 * Math.abs(predictedMs / ms - 1)
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length
 const quantile = (values: readonly number[], share: number): number => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(share * values.length))] ?? NaN
 export const meanError = (held: readonly Held[]): number => mean(held.map(errorOf))

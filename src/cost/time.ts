@@ -65,10 +65,11 @@ export interface Tasks<T extends Task = Task> { readonly tasks: readonly (T & { 
 
 /**
  * The time of a step that does this on a mesh of such devices; `each` is told of every task, its time and what of that can go on beside. A collective that nothing waits for goes on beside computation, as far
- * as the machine's `overlap` says and there is as much of it, which slows computation meanwhile. Where the host launches kernels one by one, a step takes as long as that at the least.
+ * as the machine's `overlap` says and there is as much of it, which slows computation meanwhile. Where the host launches kernels one by one, a step takes as long as that at the least. `price`: of one task, once, for
+ * those who keep what tasks that others have, too, take.
  * @throws UsageError where the machine does not say what a collective needs
  */
-export function tasksTime<T extends Task>({ tasks, values }: Tasks<T>, machine: Machine, mesh: Mesh, each?: (task: T & { readonly times: number }, ms: number, besideMs: number) => void): Omit<StepTime, 'parts'> & { /** What of its collectives' time can go on beside, before it is held to what is computed. */ readonly hideableMs: number } {
+export function tasksTime<T extends Task>({ tasks, values }: Tasks<T>, machine: Machine, mesh: Mesh, each?: (task: T & { readonly times: number }, ms: number, besideMs: number) => void, price: (task: T, onHost: number, group: (axes: readonly string[]) => Group) => number = (task, onHost, group) => workMs(machine, task, onHost, group)): Omit<StepTime, 'parts'> & { /** What of its collectives' time can go on beside, before it is held to what is computed. */ readonly hideableMs: number } {
   const onHost = Math.min(mesh.size, machine.devicesPerHost)
   const groups = new Map<string, Group>()
   const group = (axes: readonly string[]): Group => {
@@ -81,7 +82,7 @@ export function tasksTime<T extends Task>({ tasks, values }: Tasks<T>, machine: 
   let [hideableMs, launches] = [0, 0]
   const often = new Map<number, Often>()
   for (const task of tasks) {
-    const ms = task.times * workMs(machine, task, onHost, group)
+    const ms = task.times * price(task, onHost, group)
     const besideMs = task.kind === 'collective' && !task.waited ? ms * machine.overlap.share : 0
     sums[task.kind] += ms
     const alike = often.get(task.times) ?? { times: task.times, ms: 0, waits: 0 }

@@ -4,17 +4,13 @@ import { a100, ofDevice, ofHosts } from '../../bench/foresight/a100.ts'
 import { fitted, sampled, type Constants } from '../../bench/foresight/fit.ts'
 import { constantUtilisation, meanError, regrets, stepFlops } from '../../bench/foresight/held.ts'
 import { plannedRow, plannedWhole } from '../../bench/foresight/planned-gpt.ts'
+import { fittedConstants } from '../../bench/foresight/vtrain/constants.ts'
 import { measuredRows, type Measured } from '../../bench/foresight/vtrain/rows.ts'
 import { tasksTime } from '../../src/cost/time.ts'
 
-/** As `npm run bench -- --only foresight-vtrain` prints them. */
-const values: Constants = {
-  product: 2.58e14, halfProduct: 3.35e8, narrow: 0.378, bandwidth: 1.48e12, halfBytes: 2.09e7, kernelUs: 11, launchUs: 51.1, stepUs: 4870, among2Us: 5.16, among4Us: 98.9, among8Us: 5.4, share: 0.998, sendShare: 0.983,
-  latencyBetweenUs: 6.22, shareBetween: 0.112, sendShareBetween: 0.715,
-}
 const single = await measuredRows('single')
 const multi = await measuredRows('multi')
-const held = (rows: readonly Measured[]) => rows.map(r => { const planned = plannedRow(r); return { row: r, ms: r.ms, predictedMs: tasksTime(planned, a100(values), planned.mesh).stepMs } })
+const held = (rows: readonly Measured[]) => rows.map(r => { const planned = plannedRow(r); return { row: r, ms: r.ms, predictedMs: tasksTime(planned, a100(fittedConstants), planned.mesh).stepMs } })
 
 describe('rows', () => {
   test('are as many as there are', () => { expect([single.length, multi.length]).toEqual([1440, 109]) })
@@ -23,7 +19,7 @@ describe('rows', () => {
   ] as const)('%s: planned for many microbatches and for its own number, a row is the same', (_, wanted) => {
     const row = single.find(r => Object.entries(wanted).every(([name, value]) => r[name as keyof Measured] === value))
     if (row === undefined) throw new Error('there is no such row')
-    const machine = a100(values)
+    const machine = a100(fittedConstants)
     const [once, whole] = [plannedRow(row), plannedWhole(row)]
     // Tokens of very many microbatches lie in memory once, which is a thousandth of a step.
     expect(tasksTime(once, machine, once.mesh).stepMs / tasksTime(whole, machine, whole.mesh).stepMs).toBeCloseTo(1, 2)

@@ -1,0 +1,90 @@
+/** Steps that others published, as data: what was run, on what, and how long it took. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { GptRow } from '../planned-gpt.ts'
+
+export interface Published extends GptRow { readonly what: string; readonly ms: number }
+/** One table of one system: `machine` names ours, or Megatron's as vTrain's rows have calibrated it. */
+export interface Table { readonly name: string; readonly machine: string; readonly source: string; readonly rows: readonly Published[] }
+
+/** Korthikanti et al. 2022, arXiv 2205.05198, table 5: width, heads, layers, stages, rounds, batch, microbatch; seconds with all computed again, and with sequence parallelism and attention's core alone. */
+const korthikanti = ([
+  ['22B', 6144, 64, 48, 1, 1, 4, 4, 1.42, 1.10], ['175B', 12_288, 96, 96, 8, 3, 64, 1, 18.13, 13.75], ['530B', 20_480, 128, 105, 35, 3, 280, 1, 49.05, 37.83], ['1T', 25_600, 160, 128, 64, 1, 512, 1, 94.42, 71.49],
+] as const).flatMap(([what, embed, heads, layers, stages, rounds, batch, microbatch, full, selective]): Published[] => {
+  const row = { seq: 2048, vocab: 51_200, tensor: 8, data: 1, embed, heads, layers, stages, rounds, batch, microbatch }
+  return [{ ...row, what: `${what}, all again`, ms: 1000 * full }, { ...row, what: `${what}, attention again, sequence parallel`, recompute: 'scores', sequence: true, ms: 1000 * selective }]
+})
+
+/** BigScience, train/tr11-176B-ml/chronicles-prequel.md, `GBS Variations` of 25 February 2022, the rows that did not run out of memory: data ways, tensor ways, stages, microbatch, batch, seconds. */
+const bigscience = ([
+  [8, 8, 6, 4, 1568, 113.01], [8, 8, 6, 4, 2048, 114.11], [8, 8, 6, 6, 2016, 123.57], [4, 8, 12, 4, 1568, 92.75], [4, 8, 12, 4, 2048, 117.07], [4, 8, 12, 2, 1568, 99.93], [4, 8, 12, 2, 2048, 128.82],
+  [6, 8, 8, 4, 2016, 113.16], [12, 8, 4, 2, 2016, 125.52], [12, 8, 4, 4, 2016, 114.81], [24, 8, 2, 1, 2016, 145.45], [24, 8, 2, 2, 2016, 136.13],
+  [8, 4, 12, 4, 2048, 111.89], [8, 4, 12, 2, 2048, 110.48], [8, 4, 12, 2, 2048, 113.54], [16, 4, 6, 4, 2048, 117.11], [16, 4, 6, 2, 2048, 111.71], [16, 2, 12, 2, 2048, 112.5], [8, 2, 24, 1, 2048, 119.53], [8, 2, 24, 2, 2048, 122.75],
+  [4, 4, 24, 1, 2048, 130.6],
+] as const).map(([data, tensor, stages, microbatch, batch, seconds]): Published => ({
+  what: `d ${data} t ${tensor} p ${stages} mb ${microbatch} of ${batch}`, embed: 14_336, heads: 64, layers: 72, seq: 2048, vocab: 250_880, tensor, data, stages, microbatch, batch, ms: 1000 * seconds,
+  // Flat vectors are cut there, rows here, which have to come out even.
+  ...(14_336 % data === 0 ? { sharded: 'moments' } : {}),
+}))
+/** The run itself, README.md there: 70 layers in twelve stages, of which the first and the last have five. */
+const bloom: Published = {
+  what: 'the run', embed: 14_336, heads: 112, layers: 70, seq: 2048, vocab: 250_880, tensor: 4, data: 8, stages: 12, perStage: [5, ...Array.from({ length: 10 }, () => 6), 5], microbatch: 2, batch: 2048, sharded: 'moments', ms: 104_700,
+}
+
+/** MaxText's sizes by their scale: each is doubled where the scale's power of two has its turn. */
+function maxText(scale: number): Pick<GptRow, 'embed' | 'heads' | 'layers' | 'hidden'> {
+  const power = Math.log2(scale)
+  const [whole, rest] = [Math.floor(power / 3), power % 3]
+  const wide = 2 ** (whole + (rest > 0 ? 1 : 0))
+  return { embed: 2048 * 2 ** (whole + (rest > 1 ? 1 : 0)), heads: 16 * wide, layers: 16 * 2 ** whole, hidden: 7168 * wide }
+}
+/** Billions of parameters, TPU v5p chips of a slice, slices, windows of a chip, tensor ways, what is computed again; TFLOP/s of a chip, which count attention with all scores and nothing twice. */
+const maxTextRows = ([
+  [32, 64, 1, 6, 4, 328], [32, 64, 2, 6, 4, 319], [64, 64, 1, 3, 4, 323], [64, 64, 2, 3, 4, 309], [128, 128, 1, 1, 8, 315], [128, 128, 2, 1, 8, 305], [128, 256, 1, 1, 8, 316], [128, 256, 2, 1, 8, 274],
+  [256, 512, 1, 1, 8, 308], [256, 512, 2, 1, 8, 289], [512, 512, 1, 2, 8, 294], [512, 512, 2, 2, 8, 282], [1024, 1024, 1, 2, 16, 254], [1024, 1024, 2, 2, 16, 237], [1024, 2048, 1, 2, 16, 297], [1024, 2048, 2, 2, 16, 279],
+] as const).map(([scale, chips, slices, windows, tensor, tflops]): Published => {
+  const sizes = maxText(scale)
+  const [data, seq, vocab, headDim] = [chips * slices / tensor, 2048, 32_000, 128]
+  const { embed, heads, layers, hidden = 0 } = sizes
+  // Of a chip: six operations a weight and token, and twelve of attention, as the table's own TFLOP/s have it.
+  const weights = layers * (4 * embed * heads * headDim + 3 * embed * hidden) + vocab * embed
+  const flops = windows * seq * (6 * weights + 12 * seq * heads * headDim * layers)
+  return {
+    ...sizes, what: `${scale}B on ${slices} × ${chips}`, headDim, seq, vocab, gated: true, tensor, data, stages: 1, slices, sharded: 'weights', flash: true, microbatch: windows * tensor, batch: windows * chips * slices,
+    recompute: scale >= 512 ? 'full' : 'nothing', ms: flops / tflops / 1e9,
+  }
+})
+
+/** MosaicML, llm-foundry, scripts/train/benchmarking/README.md: the sizes of its models. */
+const mpt: { readonly [model: string]: readonly [embed: number, heads: number, layers: number] } = {
+  '125m': [768, 12, 12], '350m': [1024, 16, 24], '760m': [1536, 12, 24], '1b': [2048, 16, 24], '3b': [2560, 20, 32], '7b': [4096, 32, 32], '13b': [5120, 40, 40], '30b': [7168, 56, 48], '70b': [8192, 64, 80],
+}
+/** Its tables as they are in mpt.csv here, but for FP8's: windows a second are rounded there, so that steps are told by tokens a second. */
+async function mosaic(): Promise<readonly (Published & { readonly gpu: string })[]> {
+  const text = await readFile(join(import.meta.dirname, 'mpt.csv'), 'utf8')
+  return text.trim().split('\n').slice(1).map(line => {
+    const [gpu = '', name = '', mode, form, checkpointed, ...numbers] = line.split(',')
+    const [seq = NaN, gpus = NaN, microbatch = NaN, batch = NaN, rate = NaN] = numbers.map(Number)
+    const sizes = mpt[name]
+    if (sizes === undefined || [seq, gpus, microbatch, batch, rate].some(Number.isNaN)) throw new Error(`not a row of MosaicML's: ${line}`)
+    const [embed, heads, layers] = sizes
+    return {
+      gpu, what: `${name}, ${seq} tokens, ${gpus} GPUs`, embed, heads, layers, seq, vocab: 50_368, tensor: 1, data: gpus, stages: 1, microbatch, batch, flash: true, gatheredWide: mode === 'DEFAULT', recompute: checkpointed === 'True' ? 'full' : 'nothing',
+      sharded: form === 'FULL_SHARD' ? 'weights' : 'moments', ms: 1000 * batch * seq / rate,
+    } satisfies Published & { readonly gpu: string }
+  })
+}
+
+export async function publishedTables(): Promise<readonly Table[]> {
+  const rows = await mosaic()
+  const of = (gpu: string, many: (gpus: number) => boolean): readonly Published[] => rows.filter(r => r.gpu === gpu && many(r.data)).map(({ gpu: _, ...row }) => row)
+  const foundry = 'MosaicML, llm-foundry, scripts/train/benchmarking/README.md (8c8dd48, 2025-07), Apache-2.0'
+  return [
+    { name: 'Megatron, 8 to 512 A100', machine: 'megatron', source: 'Korthikanti et al. 2022, arXiv 2205.05198, table 5', rows: korthikanti },
+    { name: 'BLOOM, 384 A100', machine: 'bigscience', source: 'BigScience, train/tr11-176B-ml/chronicles-prequel.md and README.md', rows: [...bigscience, bloom] },
+    { name: 'MPT, A100 80 GB', machine: '8xa100', source: foundry, rows: of('a100_80gb', () => true) },
+    { name: 'MPT, A100 40 GB', machine: '8xa100-40', source: foundry, rows: of('a100_40gb', () => true) },
+    { name: 'MPT, H100', machine: '8xh100', source: foundry, rows: of('h100_80gb', () => true) },
+    { name: 'MaxText, TPU v5p', machine: 'v5p', source: 'AI-Hypercomputer/maxtext, src/maxtext/configs/tpu/v5p/README.md and its scripts (e591f30, 2026-08), Apache-2.0', rows: maxTextRows },
+  ]
+}
