@@ -15,6 +15,7 @@ import { findLayout, laidAs, type Run } from '../../src/train/index.ts'
 import { stateOf, trainStep, type TrainState } from '../../src/train/program.ts'
 import { fieldsOf, modelOf, withFields } from '../../src/train/run.ts'
 import { trainerConfig } from '../../src/train/session.ts'
+import { pipelineOf } from '../../src/train/ways.ts'
 import { draw } from '../../test/support/values.ts'
 import { answerLines } from '../answers.ts'
 import { isQuick } from '../foresight/runs.ts'
@@ -46,7 +47,7 @@ function layoutsOf(run: Run, devices: number): Run[] {
   const { walked, multiplied } = referenceOf(graph, () => new Map(), uses)
   const tensors = new Tensors(graph, checkGraph(graph, meshOf({}), { layout: {}, ...(uses === undefined ? {} : { uses }) }, dims))
   const weights = graph.inputs.filter(n => n.attrs.role === 'params').map(n => ({ shape: shapeOf(n), dtype: dtypeOf(n) }))
-  const idle: Option = { compute: [], params: [], state: [], named: {} }
+  const idle: Option = { compute: [], params: [], state: [], gradients: [], named: {} }
   const found: Run[] = []
   for (const factors of factorings(devices, 2)) {
     let all: { readonly axis: string; readonly size: number; readonly option: Option }[][] = [[]]
@@ -62,7 +63,7 @@ function layoutsOf(run: Run, devices: number): Run[] {
   }
   return found
 }
-const textOf = ({ mesh, layout, params, state, layouts, remat }: Run): string => JSON.stringify({ mesh, layout, params, state, layouts, remat }).replaceAll('"', '')
+const textOf = (run: Run): string => { const { mesh, layout, params, state, layouts, remat } = run; return JSON.stringify({ mesh, layout, params, state, layouts, remat, pipeline: pipelineOf(run) }).replaceAll('"', '') }
 
 type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { readonly do: K }>) => Promise<Answers[K]> }
 const handlers: Handlers = {

@@ -5,8 +5,8 @@ import { collectiveKind } from '../partition/collectives.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { ownAxes } from '../partition/passes/scatter.ts'
 
-/** What a value follows from with no work between: operands of the fragment, and work in it, by their numbers. */
-export interface Needs { readonly operands: readonly number[]; readonly work: readonly number[] }
+/** What a value follows from with no work between: operands of the fragment, and work in it, by their numbers; and a device's place along axes. */
+export interface Needs { readonly operands: readonly number[]; readonly work: readonly number[]; readonly axes: readonly string[] }
 
 /**
  * How a value is used: by taking the device's own part of it (`part …`), by a sum of which a part is taken (`sum …`), by an all-reduce, as a result of the fragment (by its number), narrowed or widened as
@@ -14,8 +14,17 @@ export interface Needs { readonly operands: readonly number[]; readonly work: re
  */
 export type Use = { readonly take: string } | { readonly sum: LocalNode } | { readonly result: number; readonly converted: boolean } | 'other'
 
-/** A product, a convolution or a collective; `uses` of sums that are all-reduced. */
-export interface Work { readonly node: LocalNode; readonly needs: Needs; readonly uses: readonly Use[] }
+/** A product, a convolution or a collective. */
+export interface Work {
+  readonly node: LocalNode
+  readonly needs: Needs
+  /** Of sums that are all-reduced. */
+  readonly uses: readonly Use[]
+  /** Of gathers, what reads them; undefined where that may be more than what is here. */
+  readonly readers?: readonly LocalNode[] | undefined
+  /** Of products of something that was gathered, what each operand follows from. */
+  readonly inputs?: readonly Needs[]
+}
 export interface Fragment { readonly work: readonly Work[]; /** Of each result. */ readonly needs: readonly Needs[]; /** Of each operand. */ readonly uses: readonly (readonly Use[])[] }
 
 export const isSum = (n: LocalNode): n is LocalNode<'allReduce'> => n.op === 'allReduce' && n.attrs.kind === 'sum'
@@ -45,6 +54,7 @@ function usesIn(order: readonly LocalNode[], results: readonly LocalNode[]): (x:
   })]
 }
 
+const none: Needs = { operands: [], work: [], axes: [] }
 export function fragmentOf(results: readonly LocalNode[], operands: readonly LocalNode[]): Fragment {
   const order = reachable(results)
   const uses = usesIn(order, results)
@@ -57,15 +67,18 @@ export function fragmentOf(results: readonly LocalNode[], operands: readonly Loc
   for (const n of order) {
     const known = given.get(n)
     const before = n.inputs.map(i => needs.get(i))
-    const own: Needs = known !== undefined ? { operands: [...known], work: [] }
-      : { operands: [...new Set(before.flatMap(w => w?.operands ?? []))], work: [...new Set(before.flatMap(w => w?.work ?? []))] }
+    const own: Needs = known !== undefined ? { operands: [...known], work: [], axes: [] }
+      : { operands: [...new Set(before.flatMap(w => w?.operands ?? []))], work: [...new Set(before.flatMap(w => w?.work ?? []))], axes: [...new Set([...before.flatMap(w => w?.axes ?? []), ...n.op === 'axisIndex' ? n.attrs.axes : []])] }
     if (known !== undefined || !isWork(n)) needs.set(n, own)
     else {
-      needs.set(n, { operands: [], work: [work.length] })
-      work.push({ node: n, needs: own, uses: isSum(n) ? uses(n) : [] })
+      needs.set(n, { operands: [], work: [work.length], axes: [] })
+      work.push({
+        node: n, needs: own, uses: isSum(n) ? uses(n) : [], ...(n.op === 'allGather' && !results.includes(n) ? { readers: order.filter(u => u.inputs.includes(n)) } : {}),
+        ...(n.op === 'dot' && n.inputs.some(i => i.op === 'allGather') ? { inputs: before.map(w => w ?? none) } : {}),
+      })
     }
   }
-  return { work, needs: results.map(r => needs.get(r) ?? { operands: [], work: [] }), uses: operands.map(uses) }
+  return { work, needs: results.map(r => needs.get(r) ?? none), uses: operands.map(uses) }
 }
 
 /** Of a value in half precision that was widened for a product, the product is computed in half precision. */

@@ -1,5 +1,7 @@
 /** The door of the layout search. */
-export { searchLayouts, type Candidate, type Progress, type SearchGiven, type Searched, type Variant } from './search.ts'
+export { searchLayouts, type Searched } from './search.ts'
+export type { Candidate, Progress, SearchGiven, Variant } from './searcher.ts'
+export { searchStages, type Staged } from './stages.ts'
 export { planWhole, type Whole } from './whole.ts'
 export { named } from './naming.ts'
 export type { Pins } from './pins.ts'

@@ -11,11 +11,13 @@ export interface Option {
   /** Beside these, of parameters and slots at rest; and of slots alone. */
   readonly params: Dims
   readonly state: Dims
+  /** And of microbatches' gradients while they are summed. */
+  readonly gradients: Dims
   /** By the name of a layout. */
   readonly named: { readonly [layout: string]: Dims }
 }
-export const idle: Option = { compute: [], params: [], state: [], named: {} }
-export const optionKey = ({ compute, params, state, named }: Option): string => `${compute.join()} / ${params.join()} / ${state.join()} / ${Object.entries(named).map(([n, d]) => `${n} ${d.join()}`).join('; ')}`
+export const idle: Option = { compute: [], params: [], state: [], gradients: [], named: {} }
+export const optionKey = ({ compute, params, state, gradients, named }: Option): string => `${compute.join()} / ${params.join()} / ${state.join()} / ${gradients.join()} / ${Object.entries(named).map(([n, d]) => `${n} ${d.join()}`).join('; ')}`
 
 export interface Weight { readonly shape: readonly Dim[]; readonly dtype: DType }
 export interface OptionsGiven {
@@ -34,6 +36,9 @@ export interface OptionsGiven {
 /** Ways for weights to rest in parts that are worth a try: those that split most bytes. */
 const mostRests = 2
 
+/** Whether a program sums gradients of microbatches. */
+export const sumsGradients = ({ asked }: Tensors): boolean => asked.some(a => a.layout === 'gradients')
+
 /** Everything that an axis of this size may do. */
 export function optionsFor(size: number, { tensors, dims, names, weights, walked, multiplied }: OptionsGiven): Option[] {
   // Each turn of a loop needs its part of what it walks over on every device.
@@ -44,6 +49,7 @@ export function optionsFor(size: number, { tensors, dims, names, weights, walked
   const bytesOf = (w: Weight): number => sizeOf(w.shape) * dtypes[w.dtype].bytes
   const covered = (set: Dims): number => weights.filter(w => w.shape.some(d => set.includes(d.name))).reduce((n, w) => n + bytesOf(w), 0)
   const rests = maximalSets(inWeights, atRest).map(set => ({ set, bytes: covered(set) })).sort((a, b) => b.bytes - a.bytes || (a.set.join() < b.set.join() ? -1 : 1))
+  const sums = sumsGradients(tensors)
   const found: Option[] = []
   // What stacks weights and is in no product, as a pipeline's layers are, shortens nothing: it joins a set or not.
   const working = divisible.filter(d => multiplied.has(d))
@@ -53,7 +59,7 @@ export function optionsFor(size: number, { tensors, dims, names, weights, walked
     const fits = (set: Dims): boolean => set.every(d => !compute.includes(d) && compute.every(e => atRest.get(d)?.has(e) !== true))
     // What computation splits anyway need not be split at rest.
     const useful = whole === 0 ? [] : rests.filter(r => fits(r.set) && r.bytes > whole / 2).slice(0, mostRests).map(r => r.set)
-    const bases: Option[] = compute.length === 0 ? useful.map(params => ({ ...idle, params })) : [{ ...idle, compute }, ...useful.map(params => ({ ...idle, compute, params })), ...useful.slice(0, 1).map(state => ({ ...idle, compute, state }))]
+    const bases: Option[] = compute.length === 0 ? useful.map(params => ({ ...idle, params })) : [{ ...idle, compute }, ...useful.map(params => ({ ...idle, compute, params })), ...useful.slice(0, 1).flatMap(state => [{ ...idle, compute, state }, ...(sums ? [{ ...idle, compute, state, gradients: state }] : [])])]
     for (const base of bases) {
       found.push(base)
       if (base.params.length + base.state.length === 0) for (const name of names) for (const dim of placesFor(name, base, tensors, divisible)) found.push({ ...base, named: { [name]: [dim] } })
@@ -83,9 +89,10 @@ export function layoutsFor(options: readonly { readonly axis: string; readonly o
   const onTop = (below: ReadonlyMap<string, readonly string[]>, more: ReadonlyMap<string, readonly string[]>): Map<string, readonly string[]> => new Map([...more].map(([d, axes]) => [d, [...below.get(d) ?? [], ...axes]]))
   const params = onTop(compute, rules(o => o.params))
   const state = onTop(new Map([...compute, ...params]), rules(o => o.state))
+  const gradients = onTop(new Map([...compute, ...params]), rules(o => o.gradients))
   const names = [...new Set(options.flatMap(({ option }) => Object.keys(option.named)))]
   return {
-    layout: plain(compute), ...(params.size === 0 ? {} : { params: plain(params) }), ...(state.size === 0 ? {} : { state: plain(state) }),
+    layout: plain(compute), ...(params.size === 0 ? {} : { params: plain(params) }), ...(state.size === 0 ? {} : { state: plain(state) }), ...(gradients.size === 0 ? {} : { gradients: plain(gradients) }),
     ...(names.length === 0 ? {} : { layouts: Object.fromEntries(names.map(name => [name, plain(onTop(compute, rules(o => o.named[name] ?? [])))])) }), ...(uses === undefined ? {} : { uses }),
   }
 }

@@ -4,7 +4,7 @@ import { dtypes, type DType } from '../core/dtype.ts'
 import { partsOf, type Mesh } from '../core/mesh.ts'
 import { bodiesOf, dtypeOf, operand, shapeOf, type Make, type Node } from '../graph/node.ts'
 import type { Attrs } from '../graph/ops.ts'
-import { collectiveKind, type CollectiveKind } from '../partition/collectives.ts'
+import { collectiveKind, received, type CollectiveKind } from '../partition/collectives.ts'
 import type { LocalAttrs, LocalNode } from '../partition/local.ts'
 import { hoistBytes } from '../partition/passes/hoist.ts'
 import { smallBytes } from '../partition/passes/merge.ts'
@@ -111,6 +111,54 @@ const parsed = (take: string): { readonly kind: string; readonly dim: string; re
 type Bodies = ReadonlyMap<readonly Node[], Body>
 const bodyOf = (bodies: Bodies, { node }: Looped): Body | undefined => (node.op === 'scan' ? bodies.get(node.attrs.body.outputs) : undefined)
 
+const costOf = ({ kind, axes, groupSize, dtype, elements, node }: Sent): number => received([{ kind, axes, groupSize, count: 1, dtype, elements, bytes: elements * dtypes[dtype].bytes, at: node.site }])
+const has = (n: LocalNode, dim: string): boolean => shapeOf(n).some(d => d.name === dim)
+
+/** Whether a value is the same on all devices along axes: of what loops are given and give nothing is known. `split`: the axes that an input of the body lies on. */
+function sameness(split: (given: number) => readonly string[] | undefined): (p: Point, axes: readonly string[]) => boolean {
+  const known = new Map<string, Map<Point, boolean>>()
+  const same = (p: Point, axes: readonly string[]): boolean => {
+    const found = known.get(axes.join()) ?? new Map<Point, boolean>()
+    known.set(axes.join(), found)
+    const is = found.get(p) ?? decide(p, axes)
+    found.set(p, is)
+    return is
+  }
+  const decide = ({ given, loop, work, needs, axes: places = [] }: Point, axes: readonly string[]): boolean => {
+    if (given !== undefined) { const own = split(given); return own !== undefined && !axes.some(a => own.includes(a)) }
+    if (loop !== undefined || typeof work === 'string') return false
+    const kind = work === undefined ? undefined : collectiveKind(work)
+    const whole = work !== undefined && (kind === 'all-reduce' || kind === 'all-gather') && axes.every(a => axesOf(work).includes(a))
+    return whole || ((kind === undefined || kind === 'all-reduce' || kind === 'all-gather') && !axes.some(a => places.includes(a)) && needs.every(q => same(q, axes)))
+  }
+  return same
+}
+
+/** See partition/passes/sink-gathers.ts: of what makes a gather smaller, products alone. */
+function sinkGathers(body: Body, mesh: Mesh, make: Make<LocalAttrs>, same: (p: Point, axes: readonly string[]) => boolean): void {
+  for (const [key, [gather, ...more]] of [...body.sent]) {
+    const g = gather?.node
+    if (gather === undefined || g?.op !== 'allGather' || more.length > 0) continue
+    const { dim, axes } = g.attrs
+    const all = body.doneOf(g)
+    const readers = new Set(all.flatMap(d => d.readers ?? []))
+    if (readers.size === 0 || all.some(d => d.readers === undefined)) continue
+    const made = [...readers].flatMap(u => {
+      const at = u.inputs.findIndex(i => i !== g)
+      const [other, point] = [u.inputs[at], body.doneOf(u)[0]?.inputs?.[at]]
+      if (u.op !== 'dot' || u.attrs.over.includes(dim) || other === undefined || has(other, dim) || point === undefined || !same(point, axes)) return []
+      const part = make('dot', u.inputs.map(i => (i === g ? operand(g, 0) : i)), u.attrs, u.site)
+      return [{ u, part, sent: sentOf(mesh, 'all-gather', make('allGather', [part], g.attrs, g.site ?? u.site)) }]
+    })
+    if (made.length < readers.size || made.reduce((n, m) => n + costOf(m.sent), 0) >= costOf(gather)) continue
+    body.sent.delete(key)
+    for (const { u, part, sent } of made) {
+      body.products.set(u, part)
+      body.sent.set(u, [sent])
+    }
+  }
+}
+
 /** See partition/passes/scatter.ts. */
 function scatter(body: Body, mesh: Mesh): void {
   for (const [key, [sent, ...more]] of [...body.sent]) {
@@ -179,7 +227,7 @@ function hoist(body: Body, bodies: Bodies, needed: Needed): void {
       const point = { needs, work: key }
       outside.set(p, { point, key })
       const [gather, ...more] = sent ?? []
-      if (gather?.kind !== 'all-gather' || more.length > 0 || bytesOf(gather.node) > hoistBytes) continue
+      if (product !== undefined || gather?.kind !== 'all-gather' || more.length > 0 || bytesOf(gather.node) > hoistBytes) continue
       const moved = (q: Point): void => {
         if (q.work !== undefined && !inner.cut.has(q.work)) {
           const out = outside.get(q)?.point.work
@@ -226,6 +274,7 @@ function reuse(body: Body, bodies: Bodies, needed: Needed, make: Make<LocalAttrs
         kept.push(() => {
           again.cut.add(node)
           again.sent.delete(node)
+          again.products.delete(node)
           before.stacked.push(point.point)
           body.extra.set(loop, [...body.extra.get(loop) ?? [], { needs: [], loop: first }])
         })
@@ -314,6 +363,8 @@ export function performed(sketch: Sketch, mesh: Mesh, outputs: readonly Node[], 
     return needed
   }
   let needed = look()
+  const inputs = sketch.inputs.map(v => [...v.sharding.values()].flat())
+  for (const b of inward) sinkGathers(b, mesh, make, sameness(given => (b === root ? inputs[given] : undefined)))
   for (const pass of [reuse, hoist]) {
     for (const b of inward) pass(b, bodies, needed, make)
     needed = look()

@@ -29,6 +29,10 @@ export function keepsPins(pins: Pins, axis: string | undefined, option: Option):
   return own.compute.every(d => option.compute.includes(d)) && !option.compute.some(d => others.includes(d)) && exactly(pins.params, option.params, own.params) && exactly(pins.state, option.state, own.state)
 }
 
+/** Every way to give so many axes sizes of at least 2 whose product divides the devices, the smallest first. */
+const sizesOf = (devices: number, axes: number): number[][] => (axes === 0 ? [[]]
+  : Array.from({ length: devices - 1 }, (_, i) => i + 2).filter(n => devices % n === 0).flatMap(n => sizesOf(devices / n, axes - 1).map(rest => [n, ...rest])))
+
 /** @throws LayoutError for a dim that the model lacks, and for pins that no layout can keep together */
 export function checkPins(pins: Pins, given: { readonly tensors: Tensors; readonly dims: readonly string[]; readonly devices: number; readonly mesh: Mesh | undefined; readonly uses: Layouts['uses'] }): void {
   const { tensors, dims, devices, mesh, uses } = given
@@ -37,13 +41,19 @@ export function checkPins(pins: Pins, given: { readonly tensors: Tensors; readon
     if (mesh !== undefined) for (const axis of axesIn(rules)) axisOf(mesh, axis)
   }
   const axes = pinnedAxes(pins)
-  const [least = devices] = Array.from({ length: Math.max(0, Math.floor(Math.sqrt(devices)) - 1) }, (_, i) => i + 2).filter(n => devices % n === 0)
-  if (mesh === undefined && axes.length > 0 && least ** axes.length > devices) throw new LayoutError({ code: 'pins', what: `the fixed rules name ${axes.length} axes, ${axes.join(', ')}, and ${devices} device${devices === 1 ? ' has' : 's have'} no mesh of so many`, fix: 'fix fewer rules, or give more devices' })
-  const wrong = tensors.wrong({ layout: pins.layout ?? {}, ...(pins.params === undefined ? {} : { params: pins.params }), ...(pins.state === undefined ? {} : { state: pins.state }), ...(uses === undefined ? {} : { uses }) }, mesh ?? meshOf(Object.fromEntries(axes.map(a => [a, least]))))
+  const meshes = mesh !== undefined ? [mesh] : sizesOf(devices, axes.length).map(sizes => meshOf(Object.fromEntries(axes.map((a, i) => [a, sizes[i] ?? 1]))))
+  if (meshes.length === 0) throw new LayoutError({ code: 'pins', what: `the fixed rules name ${axes.length} ax${axes.length === 1 ? 'is' : 'es'}, ${axes.join(', ')}, and ${devices} device${devices === 1 ? ' has' : 's have'} no mesh of so many`, fix: 'fix fewer rules, or give more devices' })
+  const rules = { layout: pins.layout ?? {}, ...(pins.params === undefined ? {} : { params: pins.params }), ...(pins.state === undefined ? {} : { state: pins.state }), ...(uses === undefined ? {} : { uses }) }
+  let wrong: string | undefined
+  for (const sizes of meshes) {
+    const its = tensors.wrong(rules, sizes)
+    if (its === undefined) return
+    wrong ??= its
+  }
   if (wrong === undefined) return
   const said = [['layout', pins.layout], ['params', pins.params], ['state', pins.state]] as const
   throw new LayoutError({
-    code: 'pins', what: `no layout can keep these rules: ${wrong}`,
+    code: 'pins', what: `no layout can keep these rules: ${wrong ?? ''}`,
     details: { rules: said.flatMap(([name, rules]) => Object.entries(rules ?? {}).map(([d, rule]) => `${d} → ${[rule].flat().join(', ')}${name === 'layout' ? '' : ` (${name})`}`)).join(', ') },
     fix: 'leave one of the rules to the search',
   })

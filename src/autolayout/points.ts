@@ -3,7 +3,7 @@ import type { Node } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 
 /** A value of a body: work, a result of a loop, something that the body is given, by its number, or none of these and made of others. */
-export interface Point { readonly needs: readonly Point[]; readonly work?: WorkKey; readonly loop?: Looped; readonly result?: number; readonly given?: number }
+export interface Point { readonly needs: readonly Point[]; readonly work?: WorkKey; readonly loop?: Looped; readonly result?: number; readonly given?: number; /** Along which a device's place is in it. */ readonly axes?: readonly string[] }
 /** Work that a pass has moved has no node of its own. */
 export type WorkKey = LocalNode | string
 export const nowhere: Point = { needs: [] }

@@ -6,7 +6,7 @@ import type { Dim } from '../core/dim.ts'
 import { leavingTo, shardingOf, localShape, type Layout, type Layouts, type Sharding } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { rulesOf } from '../core/named-layouts.ts'
-import { bodiesOf, dtypeOf, heldWeakly, interner, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, interner, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { reduced, type Context, type Value } from '../partition/context.ts'
 import { localInfer, type LocalAttrs, type LocalNode } from '../partition/local.ts'
@@ -15,19 +15,21 @@ import { landed } from '../partition/operands.ts'
 import { partitioners } from '../partition/ops/table.ts'
 import { fragmentOf, type Fragment, type Needs, type Use, type Work } from './fragment.ts'
 import { nowhere, type Looped, type Point } from './points.ts'
-import { Recorded } from './recorded.ts'
+import { Asked, Recorded, type Answers } from './recorded.ts'
 import { Stands, type Stand } from './stands.ts'
 
 /** What a rule gives for operands that lie in one way: stand-ins for its results, and the nodes that these stand for. */
-interface Entry extends Fragment { readonly results: readonly Stand[]; readonly made: readonly LocalNode[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; /** See `imageOf` in reuse.ts. */ readonly images: Map<string, readonly (LocalNode | undefined)[]> }
+interface Entry extends Fragment { readonly results: readonly Stand[]; readonly made: readonly LocalNode[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; /** Uses that were asked for, and whether they meet what rests where it rests. */ readonly answers: Answers<string>; /** See `imageOf` in reuse.ts. */ readonly images: Map<string, readonly (LocalNode | undefined)[]> }
 
 /** A product, a convolution or a collective of a body. */
-export interface Done extends Pick<Work, 'node' | 'uses'> {
+export interface Done extends Pick<Work, 'node' | 'uses' | 'readers'> {
   /** The global node whose rule it comes from. */
   readonly by: Node
   readonly point: Point
   /** Results of the fragment that it lies in. */
   readonly results: readonly LocalNode[]
+  /** See `Work`. */
+  readonly inputs?: readonly Point[] | undefined
 }
 /** A rule that was applied: what was given, what it made, and what stands for that. */
 export interface Step extends Pick<Entry, 'made' | 'images'> { readonly given: readonly LocalNode[]; readonly stands: readonly LocalNode[] }
@@ -49,20 +51,18 @@ export interface Sketch { readonly bodies: ReadonlyMap<readonly Node[], BodyWork
 
 export interface SketchOptions { readonly graph: Graph; readonly mesh: Mesh; /** Dims that got their sizes from ops; see `checkGraph`. */ readonly derived: (d: Dim) => boolean }
 
-type Recording = Context & { readonly reduced: Recorded<Node>; readonly tempted: Recorded<string> }
+type Recording = Context & { readonly reduced: Recorded<Node>; readonly tempted: Recorded<string>; readonly atRest: Asked<string> }
 interface Order { readonly nodes: readonly Node[]; /** Of each node, one list for all that have the same. */ readonly dims: readonly (readonly string[])[]; /** Of all, those in bodies too; and the layouts that are named there. */ readonly all: readonly string[]; readonly names: readonly string[]; /** All nodes, those in bodies too. */ readonly inside: ReadonlySet<Node> }
 /** A walk over a body, as it is known for what it was given. */
-interface Walked { readonly results: readonly Placed[]; readonly own: BodyWork; readonly inner: readonly BodyWork[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; readonly points: readonly (readonly [LocalNode, Point])[] }
+interface Walked { readonly results: readonly Placed[]; readonly own: BodyWork; readonly inner: readonly BodyWork[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; readonly answers: Answers<string>; readonly points: readonly (readonly [LocalNode, Point])[] }
 
 /** Sketches of one program on one mesh: what one layout has found the next one looks up. */
 export class Sketcher {
-  readonly make: Context['make'] = interner<LocalAttrs>(localInfer, () => undefined, heldWeakly())
+  readonly make: Context['make'] = interner<LocalAttrs>(localInfer, () => undefined, new Map())
   readonly stands: Stands = new Stands(this.make)
-  private readonly entries = new Map<Node, Map<string, Entry>>()
+  private readonly entries = new Map<Node, Map<string, Entry[]>>()
   private readonly settling = new Map<Stand, Entry>()
   private readonly orders = new Map<readonly Node[], Order>()
-  /** What is interned stays what it is as long as somebody has it. */
-  private readonly kept: LocalNode[] = []
   /** Rules that were applied, and results that were looked up. */
   applied = 0
   known = 0
@@ -97,14 +97,16 @@ export class Sketcher {
   }
 
   /** A walk that was given the same. */
-  readonly walked: Map<readonly Node[], Map<string, Walked>> = new Map()
+  readonly walked: Map<readonly Node[], Map<string, Walked[]>> = new Map()
 
   /** What the rule of a node gives, looked up by how the operands lie and the rules of their dims. */
   entry(n: Node, key: string, operands: readonly Stand[], c: Recording, apply: () => readonly Value[]): Entry {
-    const table = this.entries.get(n) ?? new Map<string, Entry>()
+    const table = this.entries.get(n) ?? new Map<string, Entry[]>()
     this.entries.set(n, table)
-    const known = table.get(key) ?? this.apply(operands, c, apply, n, '')
-    table.set(key, known)
+    const list = table.get(key) ?? []
+    table.set(key, list)
+    let known = list.find(e => c.atRest.gives(e.answers))
+    if (known === undefined) list.push(known = this.apply(operands, c, apply, n, ''))
     return this.again(known, c)
   }
   /** And of the value itself, where some user needs it reduced. */
@@ -117,14 +119,14 @@ export class Sketcher {
     this.known++
     for (const r of known.reduces) c.reduced.add(r)
     for (const t of known.tempts) c.tempted.add(t)
+    c.atRest.asks(known.answers)
     return known
   }
   private apply(operands: readonly Stand[], c: Recording, rule: () => readonly Value[], origin: Node, part: string): Entry {
     this.applied++
-    const { result: { result: results, added: tempts }, added: reduces } = c.reduced.during(() => c.tempted.during(rule))
+    const { result: { result: { result: results, added: tempts }, added: reduces }, answers } = c.atRest.during(() => c.reduced.during(() => c.tempted.during(rule)))
     const made = results.map(v => v.node)
-    this.kept.push(...made)
-    return { ...fragmentOf(made, operands.map(o => o.node)), made, images: new Map(), results: results.map((v, i) => this.stands.of(v, origin, `${part}${i}`)), reduces, tempts }
+    return { ...fragmentOf(made, operands.map(o => o.node)), made, images: new Map(), results: results.map((v, i) => this.stands.of(v, origin, `${part}${i}`)), reduces, tempts, answers }
   }
 }
 
@@ -138,7 +140,6 @@ class Walk {
   private points = new Map<LocalNode, Point>()
   private readonly rules = new Map<string, Layout>()
   private readonly keys = new Map<string, Map<readonly string[], string>>()
-  private readonly restKey: string
   private readonly owner: Sketcher
   private readonly layouts: Layouts
 
@@ -150,8 +151,7 @@ class Walk {
       const rules = typeof layout === 'string' ? this.rulesOf(layout) : layout
       return shardingOf(first === undefined ? rules : leavingTo(first, rules), mesh, shape, 'relayout', undefined, derived)
     }
-    this.context = { mesh, make: owner.make, reduced: new Recorded(), tempted: new Recorded(), atRest, overlaps: false, target, partitionNodes: (roots, values) => this.walk(roots, values).map(p => p.value) }
-    this.restKey = [...atRest].sort().join()
+    this.context = { mesh, make: owner.make, reduced: new Recorded(), tempted: new Recorded(), atRest: new Asked(atRest), overlaps: false, target, partitionNodes: (roots, values) => this.walk(roots, values).map(p => p.value) }
   }
 
   private rulesOf(name: string): Layout {
@@ -207,11 +207,12 @@ class Walk {
   private noted(body: BodyWork, by: Node, { work, needs, uses }: Fragment, given: readonly Point[], operands: readonly LocalNode[], results: readonly LocalNode[]): readonly Point[] {
     const done: Point[] = []
     for (const w of work) {
-      const point: Point = { needs: follows(w.needs, given, done), work: w.node }
+      const inputs = w.inputs?.map((n): Point => ({ needs: follows(n, given, done), axes: n.axes }))
+      const point: Point = { needs: follows(w.needs, given, done), work: w.node, axes: w.needs.axes }
       done.push(point)
-      body.done.push({ node: w.node, by, uses: w.uses, results, point })
+      body.done.push({ node: w.node, by, uses: w.uses, results, point, readers: w.readers, inputs })
     }
-    const points = needs.map((n): Point => ({ needs: follows(n, given, done) }))
+    const points = needs.map((n): Point => ({ needs: follows(n, given, done), axes: n.axes }))
     operands.forEach((x, k) => { for (const use of uses[k] ?? []) addUse(body, x, { use, results, points }) })
     return points
   }
@@ -220,14 +221,16 @@ class Walk {
   private walk(roots: readonly Node[], given: ReadonlyMap<Node, Value>): readonly Placed[] {
     const { owner, context: c } = this
     const { all, names, inside } = owner.order(roots)
-    const table = owner.walked.get(roots) ?? new Map<string, Walked>()
+    const table = owner.walked.get(roots) ?? new Map<string, Walked[]>()
     owner.walked.set(roots, table)
     const entering = [...given].map(([n, v]) => owner.stands.of(v, n, '').id).join()
-    // What is met where it rests, and what is reduced elsewhere, changes nothing in a body that has none of it.
-    const rest = [...given.values()].some(v => v.resting !== undefined) ? this.restKey : ''
-    const key = `${entering} ${names.map(name => this.rulesKey(name, all)).join(' ')} ${rest} ${[...c.reduced].flatMap(n => (inside.has(n) ? [n.id] : [])).sort((a, b) => a - b).join()}`
-    const known = table.get(key)
+    // What is reduced elsewhere changes nothing in a body that has none of it, and what meets what rests nothing in one that did not ask for it.
+    const key = `${entering} ${names.map(name => this.rulesKey(name, all)).join(' ')} ${[...c.reduced].flatMap(n => (inside.has(n) ? [n.id] : [])).sort((a, b) => a - b).join()}`
+    const list = table.get(key) ?? []
+    table.set(key, list)
+    const known = list.find(w => c.atRest.gives(w.answers))
     if (known !== undefined) {
+      c.atRest.asks(known.answers)
       for (const n of known.reduces) c.reduced.add(n)
       for (const t of known.tempts) c.tempted.add(t)
       for (const [n, point] of known.points) this.points.set(n, point)
@@ -238,10 +241,10 @@ class Walk {
     const before = new Set(c.reduced)
     const outer = this.points
     this.points = new Map()
-    const { result: results, added: tempts } = c.tempted.during(() => this.way(roots, given))
+    const { result: { result: results, added: tempts }, answers } = c.atRest.during(() => c.tempted.during(() => this.way(roots, given)))
     const own = this.bodies.get(roots)
     const inner = own === undefined ? [] : this.within(own)
-    if (own !== undefined) table.set(key, { results, own: copyOf(own), inner, tempts, reduces: [...c.reduced].filter(n => !before.has(n)), points: [...this.points] })
+    if (own !== undefined) list.push({ results, own: copyOf(own), inner, tempts, answers, reduces: [...c.reduced].filter(n => !before.has(n)), points: [...this.points] })
     for (const [n, point] of this.points) outer.set(n, point)
     this.points = outer
     return results
@@ -292,7 +295,6 @@ class Walk {
       let key = this.rulesKey('compute', dims[i] ?? [])
       if (n.op === 'relayout' && typeof n.attrs.to === 'string') key += this.rulesKey(n.attrs.to, dims[i] ?? [])
       for (const v of values) key += `,${v.id}`
-      if (this.restKey !== '' && values.some(v => v.resting !== undefined)) key += this.restKey
       placed.set(n, note(n, owner.entry(n, key, values, c, rule), operands).map(p => settled(p, n)))
     }
     return roots.map(first)

@@ -30,6 +30,8 @@ export interface Tabled {
   /** What of these nothing waits for, as far as the machine can do it beside computation. */
   readonly besideMs: number
   readonly memoryMs: number
+  /** Of the collectives, those along axes that something rests on and is not computed by: what meeting it there may save at most. */
+  readonly restingMs: number
   /** The kind of collective, and the axes, that take most of it. */
   readonly most: { readonly kind: Collective['kind']; readonly axes: readonly string[]; readonly ms: number } | undefined
 }
@@ -45,6 +47,10 @@ export interface TableOptions {
   readonly runs: ReadonlyMap<readonly Node[], number>
   readonly streamed: readonly Streamed[]
 }
+
+/** Axes that parameters or slots rest on, and are not computed by. */
+const restingAxes = ({ layout, params = {}, state = {} }: Layouts): ReadonlySet<string> =>
+  new Set([params, state].flatMap(rules => Object.entries(rules).flatMap(([dim, rule]) => { const own = [layout[dim] ?? []].flat(); return [rule ?? []].flat().filter(a => !own.includes(a)) })))
 
 export class Tables {
   private readonly sketcher: Sketcher
@@ -64,13 +70,13 @@ export class Tables {
   /** The cost of layouts that fit the program, on the same axes in another order if `placed` says so. */
   of(layouts: Layouts, placed: Mesh = this.given.mesh): Tabled { return this.price(this.lay(layouts), layouts, placed) }
 
-  /** What layouts make of the program. What rests is moved, or met where it rests, as `partition` decides. */
-  lay(layouts: Layouts): Laid {
+  /** What layouts make of the program. What rests is moved, or met where it rests, as `partition` decides; where `hopeless` says so of all moved, no other way is looked at. */
+  lay(layouts: Layouts, hopeless: (laid: Laid) => boolean = () => false): Laid {
     const named = withNames(layouts, this.nodes)
     this.sketcher.forget()
     let [best, atRest] = [this.tried(named, new Set()), new Set<string>()]
     const tried = new Set<string>()
-    for (;;) {
+    while (!hopeless(best)) {
       const open = [...best.tempted].filter(use => !atRest.has(use))
       const key = (more: readonly string[]): string => [...new Set([...atRest, ...more])].sort().join(', ')
       const next = [...open.map(use => [use]), open].find(uses => uses.length > 0 && !tried.has(key(uses)))
@@ -109,7 +115,8 @@ export class Tables {
   price({ bodies, collectives: found }: Laid, layouts: Layouts, mesh: Mesh): Tabled {
     const { machine, runs, streamed, graph } = this.given
     const onHost = Math.min(mesh.size, machine.devicesPerHost)
-    let [flops, products, sent, hideable] = [0, 0, 0, 0]
+    let [flops, products, sent, hideable, resting] = [0, 0, 0, 0, 0]
+    const rests = restingAxes(layouts)
     const kinds = new Map<string, { readonly kind: Collective['kind']; readonly axes: readonly string[]; readonly ms: number }>()
     for (const [roots, body] of bodies) {
       const times = runs.get(roots) ?? 0
@@ -120,6 +127,7 @@ export class Tables {
       for (const s of body.sent) {
         const ms = times * this.sentMs(s, mesh)
         sent += ms
+        if (s.axes.some(a => rests.has(a))) resting += ms
         const key = `${s.kind} ${s.axes.join()}`
         kinds.set(key, { kind: s.kind, axes: s.axes, ms: ms + (kinds.get(key)?.ms ?? 0) })
         if (!s.waited) hideable += ms * machine.overlap.share
@@ -138,7 +146,7 @@ export class Tables {
     const overhead = (loops * turnUs + stepUs + argumentUs * onHost * (graph.inputs.length + graph.outputs.length)) / 1000
     const beside = Math.min(hideable, products + memory)
     const [most] = [...kinds.values()].sort((a, b) => b.ms - a.ms)
-    return { flops, most, collectives: found, productMs: products, collectiveMs: sent, besideMs: hideable, memoryMs: memory, ms: products + memory + sent + overhead - beside * (2 - machine.overlap.slowdown) }
+    return { flops, most, collectives: found, productMs: products, collectiveMs: sent, restingMs: resting, besideMs: hideable, memoryMs: memory, ms: products + memory + sent + overhead - beside * (2 - machine.overlap.slowdown) }
   }
 
   private known(key: string, of: () => number): number {

@@ -6,24 +6,30 @@ import { UsageError } from '../core/errors.ts'
 import { findLayout, laidAs, type FoundLayout, type LayoutSearch } from '../train/find-layout.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Run } from '../train/run.ts'
+import { rematText } from '../train/ways.ts'
 import { formatBytes, formatInteger, formatTable } from './format.ts'
 import { machineNamed } from './machines.ts'
 import type { Output } from './output.ts'
 import { applyFlags, layoutOf, wholeNumber, type RunFlags } from './overrides.ts'
 
-export interface AutoFlags { readonly auto?: boolean; readonly devices?: string; readonly machine?: string; readonly hosts?: string }
+export interface AutoFlags { readonly auto?: boolean; readonly devices?: string; readonly wire?: string; readonly machine?: string; readonly hosts?: string }
 type Flags = RunFlags & AutoFlags
 
 export const withDevicesFlag = (command: Command): Command => command
   .option('--devices <n>', 'of a search (--layout auto, --mesh auto): how many devices; those of the run\'s mesh unless given')
+  .option('--wire <bf16|int8>', 'of a search: let numbers cross axes in so few bits where that is quicker; it changes them, and nothing is rounded unless this says so')
 
 const flagError = (what: string, fix: string): UsageError => new UsageError({ code: 'flag', what, fix })
 const asked = (text: string | undefined): boolean => text?.split(',').some(part => part.trim() === 'auto') === true
 
 /** Whether the flags ask for a search. @throws UsageError where they contradict each other */
-export function asksForSearch({ auto, mesh, layout, batch, model, devices }: Flags): boolean {
+export function asksForSearch({ auto, mesh, layout, batch, model, devices, wire, set = [] }: Flags): boolean {
   const searches = auto === true || mesh === 'auto' || asked(layout)
   if (!searches && devices !== undefined) throw flagError('--devices says of how many devices a mesh is searched, and nothing is searched', 'add --mesh auto --layout auto, or leave it out')
+  if (!searches && wire !== undefined) throw flagError('--wire says in what a search may let numbers cross axes, and nothing is searched', 'add --mesh auto --layout auto, or say it of an axis: --set wire.AXIS=bf16')
+  if (wire !== undefined && wire !== 'bf16' && wire !== 'int8') throw flagError(`--wire: there is no "${wire}"`, 'one of bf16, int8')
+  const laid = searches ? set.find(assignment => /^(mesh|layout|params|state|gradients|layouts)\b/.test(assignment)) : undefined
+  if (laid !== undefined) throw flagError(`--set ${laid}: a search is to find how the run is laid`, 'say rules that stay as --layout auto,DIM=AXIS, --params DIM=AXIS or --state DIM=AXIS, and a mesh that stays as --mesh AXIS=N --layout auto')
   for (const [flag, given] of [['--batch', batch], ['--model', model]] as const) {
     if (searches && given !== undefined) throw flagError(`${flag} says how large an axis is, and a search is to find it`, 'leave this flag out: axes and their sizes are found')
   }
@@ -38,24 +44,28 @@ const pinnedIn = ({ layout, params, state }: Flags): { layout?: Run['layout']; p
 }
 
 /** The machine that is named; else this one as it was measured, by ranks for a job's; else a CPU by its data sheet. */
-async function machineFor(given: string | undefined, output: Output, ranks: number | undefined): Promise<Machine> {
+async function machineFor(given: string | undefined, output: Pick<Output, 'note'>, ranks: number | undefined): Promise<Machine> {
   if (given !== undefined) return machineNamed(given)
   for (const name of ranks === undefined ? ['here'] : ['ranks', 'here']) if (await access(machinePath(name)).then(() => true, () => false)) return machineNamed(name)
   output.note('prices are those of cpu-25gbe by its data sheet: name the machine by --machine, or measure this one by `npx meshwork calibrate`')
   return machineNamed('cpu-25gbe')
 }
 
-/** Searches; for a job of so many `ranks`, of as many devices. @throws LayoutError, UsageError as `findLayout` does, and for flags that cannot be */
-export async function searched(run: Run, flags: Flags, output: Output, ranks?: number): Promise<{ readonly run: Run; readonly found: LayoutSearch; readonly machine: Machine }> {
+/** The run that a search is for, with the fields that flags set; where it keeps its mesh, that is not searched. */
+export function searchedFor(run: Run, flags: Flags): { readonly run: Run; readonly free: boolean } {
   const { mesh, layout: _, params: __, state: ___, ...others } = flags
-  const machine = await machineFor(flags.machine, output, ranks)
   const says = mesh !== undefined && mesh !== 'auto'
-  const changed = applyFlags(run, { ...others, ...(says ? { mesh } : {}) })
-  const free = flags.auto === true ? !says : mesh === 'auto'
+  return { run: applyFlags(run, { ...others, ...(says ? { mesh } : {}) }), free: flags.auto === true ? !says : mesh === 'auto' }
+}
+
+/** Searches; for a job of so many `ranks`, of as many devices. @throws LayoutError, UsageError as `findLayout` does, and for flags that cannot be */
+export async function searched(run: Run, flags: Flags, output: Pick<Output, 'note' | 'status' | 'clear'>, ranks?: number): Promise<{ readonly run: Run; readonly found: LayoutSearch; readonly machine: Machine }> {
+  const machine = await machineFor(flags.machine, output, ranks)
+  const { run: changed, free } = searchedFor(run, flags)
   const size = Object.values(changed.mesh).reduce((a, b) => a * b, 1)
   const devices = flags.devices !== undefined ? wholeNumber(flags.devices, '--devices', 1, 2 ** 20) : flags.hosts !== undefined ? wholeNumber(flags.hosts, '--hosts', 1, 2 ** 20) * machine.devicesPerHost : free ? ranks ?? size : size
   if (!free && devices !== size) throw flagError(`--devices ${devices}: the mesh has ${size}`, 'leave one of them out, or give --mesh auto')
-  const found = findLayout(changed, { devices, machine, pins: pinnedIn(flags), ...(free ? {} : { mesh: changed.mesh }), onProgress: ({ what, done, total }) => { output.status(`searching layouts: ${what}, ${done} of ${total}`) } })
+  const found = findLayout(changed, { devices, machine, pins: pinnedIn(flags), ...(flags.wire === undefined ? {} : { wire: flags.wire as 'bf16' | 'int8' }), ...(free ? {} : { mesh: changed.mesh }), onProgress: ({ what, done, total }) => { output.status(`searching layouts: ${what}, ${done} of ${total}`) } })
   output.clear()
   return { run: laidAs(changed, found), found, machine }
 }
@@ -65,15 +75,27 @@ const meshText = ({ mesh }: FoundLayout): string => Object.entries(mesh).map(([a
 const literal = (x: unknown): string => (Array.isArray(x) ? `[${x.map(literal).join(', ')}]` : typeof x === 'object' && x !== null ? `{ ${Object.entries(x).map(([k, v]) => `${k}: ${literal(v)}`).join(', ')} }` : typeof x === 'string' ? `'${x}'` : String(x))
 const some = (rules: object): boolean => Object.keys(rules).length > 0
 
-/** What goes into a recipe. */
-export const recipeLine = ({ mesh, layout, params, state, layouts, remat, microbatches }: FoundLayout): string => [
-  `mesh: ${literal(mesh)}`, `layout: ${literal(layout)}`, ...(some(params) ? [`params: ${literal(params)}`] : []), ...(some(state) ? [`state: ${literal(state)}`] : []), ...(some(layouts) ? [`layouts: ${literal(layouts)}`] : []),
-  `remat: '${remat}'`, ...(microbatches === 1 ? [] : [`microbatches: ${microbatches}`]),
+/** What goes into a recipe: rules of its own that were not found are taken back. What nothing computes again by is left out. */
+export function recipeLine(run: Pick<Run, 'params' | 'state' | 'gradients' | 'layouts' | 'microbatches' | 'wire'>, found: FoundLayout): string {
+  const rules = (['params', 'state', 'gradients', 'layouts', 'wire'] as const).flatMap(name => (some(found[name]) || some(run[name]) ? [`${name}: ${literal(found[name])}`] : []))
+  const { mesh, layout, remat, microbatches, model } = found
+  return [
+    `mesh: ${literal(mesh)}`, `layout: ${literal(layout)}`, ...rules, ...(model.pipeline?.schedule === '1f1b' ? [] : [`remat: ${literal(remat)}`]), ...(microbatches === run.microbatches ? [] : [`microbatches: ${microbatches}`]),
+  ].join(', ')
+}
+/** And into the configuration of its model; empty where that stays. */
+export const modelLine = ({ model: { pipeline, blockwise }, remat }: FoundLayout): string => [
+  ...(pipeline === undefined ? [] : [`pipeline: ${pipeline === null ? 'undefined' : literal({ ...pipeline, ...(pipeline.schedule === '1f1b' ? { remat } : {}) })}`]), ...(blockwise === undefined ? [] : [`blockwise: ${blockwise}`]),
 ].join(', ')
 
+const stagesText = ({ model: { pipeline } }: FoundLayout): string[] => {
+  if (pipeline === undefined || pipeline === null) return pipeline === null ? ['no pipeline'] : []
+  const { stages, microbatches, schedule = 'gpipe' } = pipeline
+  return [`${typeof stages === 'number' ? stages : stages.length} stages, ${schedule}, ${microbatches} microbatches`]
+}
 const rowOf = (c: FoundLayout, i: number): string[] => [
   String(i + 1), `${c.predicted.stepMs.toPrecision(4)} ms`, formatBytes(c.predicted.peakBytes), `${c.predicted.collectiveMs.toPrecision(3)} ms`, meshText(c), rulesText(c.layout) || '–',
-  [...(some(c.params) ? [`params ${rulesText(c.params)}`] : []), ...(some(c.state) ? [`state ${rulesText(c.state)}`] : []), ...Object.entries(c.layouts).map(([name, rules]) => `${name} ${rulesText(rules)}`), `remat ${c.remat}`, ...(c.microbatches === 1 ? [] : [`${c.microbatches} microbatches`])].join('; '),
+  [...(some(c.params) ? [`params ${rulesText(c.params)}`] : []), ...(some(c.state) ? [`state ${rulesText(c.state)}`] : []), ...(some(c.gradients) ? [`gradients ${rulesText(c.gradients)}`] : []), ...stagesText(c), ...(some(c.wire) ? [`wire ${rulesText(c.wire)}`] : []), ...Object.entries(c.layouts).map(([name, rules]) => `${name} ${rulesText(rules)}`), `remat ${rematText(c.remat)}`, ...(c.microbatches === 1 ? [] : [`${c.microbatches} microbatches`])].join('; '),
 ]
 
 /** The ten best, why the obvious ones are not, and what to paste. */
@@ -83,6 +105,6 @@ export function drawSearch(run: Run, found: LayoutSearch, machine: Machine): str
     `${run.name} on ${formatInteger(devices)} device${devices === 1 ? '' : 's'} of ${machine.name}: ${formatInteger(found.priced)} layouts priced, the best ${found.candidates.length} planned whole`, '',
     ...formatTable([['', 'a step', 'memory', 'collectives', 'mesh', 'layout', 'beside'], ...found.candidates.map(rowOf)], 7).map(l => `  ${l}`), '',
     ...(found.obvious.length === 0 ? [] : ['what one would try first, with one axis', ...formatTable(found.obvious.map(o => [o.name, o.reason, o.text]), 3).map(l => `  ${l}`), '']),
-    'for the recipe', `  ${recipeLine(found)}`,
+    'for the recipe', `  ${recipeLine(run, found)}`, ...(modelLine(found) === '' ? [] : ['in its model', `  ${modelLine(found)}`]),
   ]
 }

@@ -55,13 +55,8 @@ export const whereDevices = (): BackendChoice => (isParallel() ? 'mpi' : 'local'
 export const outputOf = ({ rank }: Processes, json: boolean): Output => (rank === 0 && !json ? openOutput() : silent)
 
 /** Who this process is before it has joined the others. */
-function launched(): { readonly rank: number; readonly onHost: number; readonly size?: number | undefined } {
+function launched(): { readonly rank: number; readonly onHost: number } {
   try { return launchOf(process.env) ?? { rank: 0, onHost: 0 } } catch { return { rank: 0, onHost: 0 } }
-}
-/** Where words go before it has, and of how many ranks it is one: undefined where it is alone. */
-export const startedAs = (): { readonly output: Output; readonly ranks: number | undefined } => {
-  const { rank, size } = launched()
-  return { output: rank === 0 ? openOutput() : silent, ranks: size }
 }
 const rankNow = (): number => (isParallel() ? currentJob().rank : launched().rank)
 

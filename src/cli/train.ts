@@ -2,10 +2,12 @@
 import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import type { Run } from '../train/run.ts'
-import { asksForSearch, recipeLine, searched, withDevicesFlag, type AutoFlags } from './auto.ts'
-import { startedAs } from './job.ts'
+import { asksForSearch, modelLine, recipeLine, withDevicesFlag, type AutoFlags } from './auto.ts'
+import { joinCommand } from './job.ts'
+import { openOutput, silent } from './output.ts'
 import { applyFlags, withLayoutFlags, type RunFlags } from './overrides.ts'
 import { loadRecipe } from './recipes.ts'
+import { searchedTogether } from './search-together.ts'
 import { trainRun, withTrainingFlags, type TrainingFlags } from './training.ts'
 
 interface Flags extends RunFlags, TrainingFlags, AutoFlags { readonly resume?: string; readonly initFrom?: string; readonly only?: readonly string[]; readonly except?: readonly string[] }
@@ -39,10 +41,11 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint a
   .action(async (name: string, flags: Flags) => {
     const { run, recipe } = await loadRecipe(name)
     if (asksForSearch(flags)) {
-      // All ranks find the same, as they have to begin the same; one of them says it.
-      const { output, ranks } = startedAs()
-      const laid = await searched(run, flags, output, flags.backend === 'local' ? undefined : ranks)
-      output.note(`laid as the search found: ${recipeLine(laid.found)}`)
+      const processes = await joinCommand(flags.backend)
+      const output = processes.rank === 0 ? openOutput() : silent
+      const laid = await searchedTogether(processes, { run, recipe }, flags, output)
+      const model = modelLine(laid.found)
+      output.note(`laid as the search found: ${recipeLine(run, laid.found)}${model === '' ? '' : `, and of its model ${model}`}`)
       return trainRun(begun(laid.run, flags), flags, { recipe, resume: flags.resume })
     }
     if (flags.machine !== undefined) throw new UsageError({ code: 'flag', what: '--machine says what a run is laid for, and nothing is searched', fix: 'add --mesh auto --layout auto, or leave it out' })

@@ -29,15 +29,26 @@ export function held(c: Context, v: Value, init: Value | undefined, want: CarryP
 /** Whether one layout comes to the other by cutting. */
 const within = (coarse: Sharding, fine: Sharding): boolean => [...coarse].every(([dim, axes]) => axes.every((a, k) => fine.get(dim)?.[k] === a))
 
+/** By node of a body, how often it is read; a search asks for the same body many times. */
+const readers = new WeakMap<Graph, ReadonlyMap<Node, number>>()
+function readersOf(body: Graph): ReadonlyMap<Node, number> {
+  const known = readers.get(body)
+  if (known !== undefined) return known
+  const found = new Map<Node, number>()
+  const read = (x: Node): void => { found.set(x, (found.get(x) ?? 0) + 1) }
+  for (const m of orderOf(body.outputs)) for (const x of m.inputs) read(x)
+  for (const y of body.outputs) read(y)
+  readers.set(body, found)
+  return found
+}
+
 /** Whether a carry is a sum that only grows: nothing in a turn reads it but what adds to it. */
 function grows(body: Graph, i: number): boolean {
   const [p, last] = [body.inputs[i], body.outputs[i]]
   if (p === undefined || last === undefined || p === last || !isFloat(dtypeOf(p))) return false
-  const readers = new Map<Node, number>()
-  for (const m of orderOf(body.outputs)) for (const x of m.inputs) readers.set(x, (readers.get(x) ?? 0) + 1)
-  for (const y of body.outputs) readers.set(y, (readers.get(y) ?? 0) + 1)
+  const times = readersOf(body)
   const leads = (m: Node): boolean => {
-    if (readers.get(m) !== 1) return false
+    if (times.get(m) !== 1) return false
     if (m === p) return true
     return m.op === 'binary' && (m.attrs.fn === 'add' ? m.inputs.some(leads) : m.attrs.fn === 'sub' && leads(operand(m, 0)))
   }

@@ -1,14 +1,11 @@
 /** The layout of a run, found: its mesh, rules, what is computed again, its microbatches, and what a step will take, before anything runs. */
-import { named, planWhole, searchLayouts, type Candidate, type Pins, type Progress, type Variant, type Whole } from '../autolayout/index.ts'
-import { isPart } from '../core/configurable.ts'
-import { UsageError } from '../core/errors.ts'
+import { named, planWhole, searchLayouts, searchStages, type Candidate, type Pins, type Progress, type Whole } from '../autolayout/index.ts'
+import { MeshworkError, UsageError } from '../core/errors.ts'
 import type { LayoutFrom } from '../core/layout.ts'
-import { mesh as meshOf, partsOf } from '../core/mesh.ts'
-import { donationPairs, graphOf, leavesOf, type Tree } from '../engine/index.ts'
+import { mesh as meshOf } from '../core/mesh.ts'
 import type { Machine } from '../machine/machine.ts'
-import { stateOf, trainStep, type TrainState } from './program.ts'
 import { fieldsOf, modelOf, withFields, type Run } from './run.ts'
-import { trainerConfig } from './session.ts'
+import { pipelinesBeside, pipelineOf, policyOf, rematText, runAs, stagedOf, stagesAreSaid, type ModelFields, type Remat, type Way } from './ways.ts'
 
 export interface FindLayoutOptions {
   /** How many there are. */
@@ -18,6 +15,8 @@ export interface FindLayoutOptions {
   readonly mesh?: { readonly [axis: string]: number } | undefined
   /** Rules that stay: an axis that they name is there. */
   readonly pins?: Pins | undefined
+  /** Where it is given, axes may be crossed in so few bits where that is quicker. It changes numbers: nothing is rounded that nobody has allowed to be. */
+  readonly wire?: 'bf16' | 'int8' | undefined
   readonly onProgress?: ((at: Progress) => void) | undefined
 }
 
@@ -28,9 +27,16 @@ export interface FoundLayout {
   readonly layout: Rules
   readonly params: Rules
   readonly state: Rules
+  /** Of sums of microbatches' gradients. */
+  readonly gradients: Rules
   readonly layouts: { readonly [name: string]: Rules }
-  readonly remat: Run['remat']
+  /** Of a pipeline that goes back as soon as it can, its own. */
+  readonly remat: Remat
   readonly microbatches: number
+  /** Axes that are crossed in fewer bits: those of the run that are still there, and such as were allowed. */
+  readonly wire: Run['wire']
+  /** Fields of the run's model: its pipeline, null where it is to have none any more, and `blockwise` where a pipeline needs it so. */
+  readonly model: ModelFields
   readonly predicted: {
     readonly stepMs: number
     /** Of one device. */
@@ -51,46 +57,13 @@ export interface LayoutSearch extends FoundLayout {
   readonly priced: number
 }
 
-/** How a step may be run beside how it is laid: what is computed again, in how many parts. */
-interface Way { readonly run: Run; readonly graph: () => ReturnType<typeof graphOf> }
-const remats: readonly Run['remat'][] = ['nothing', 'all-but-contractions', 'everything']
-/** Microbatches that are tried: powers of two that divide a batch. */
-const partsOfBatch = (batch: number): number[] => [1, 2, 4, 16, 64].filter(m => batch % m === 0 && m <= batch)
-
-interface Pipelined { readonly schedule?: string; readonly remat?: Run['remat'] }
-const pipelineOf = ({ model }: Run): Pipelined | undefined => (isPart<unknown, never>(model) ? (model.config as { readonly pipeline?: Pipelined }).pipeline : undefined)
-
-/** The run with another policy and other microbatches; stages that go back as soon as they can have a policy of their own. */
-function changed(run: Run, remat: Run['remat'], microbatches: number): Run {
-  const own = pipelineOf(run)
-  const fields = fieldsOf(run)
-  const model = own?.schedule === '1f1b' ? { model: { ...fields['model'] as object, pipeline: { ...own, remat } } } : {}
-  return withFields(run, { ...fields, remat, microbatches, ...model }, 'the search')
-}
-const policyOf = (run: Run): Run['remat'] => { const own = pipelineOf(run); return own?.schedule === '1f1b' ? own.remat ?? 'all-but-contractions' : run.remat }
-
-function variantOf(run: Run, base: Run): Variant<Way> {
-  const [model, config] = [modelOf(run), trainerConfig(run)]
-  const args: [TrainState<Tree>, Tree] = [stateOf(model, config), model.batch]
-  const taken = leavesOf(args[0]).length
-  let graph: ReturnType<typeof graphOf> | undefined
-  const traced = (): ReturnType<typeof graphOf> => graph ??= graphOf(trainStep(model, config), args)
-  return {
-    of: { run, graph: traced }, graph: traced, donations: local => donationPairs(local, Array.from({ length: taken }, (_, i) => i)),
-    // Parts one after another take less memory and no less time: they are for what does not fit with everything kept.
-    worth: found => run.microbatches <= base.microbatches || !found.some(w => policyOf(w.run) === 'nothing' && w.run.microbatches < run.microbatches),
-    refuses: (layouts, mesh) => {
-      const axes = [layouts.layout['batch'] ?? []].flat()
-      const rows = run.batch / run.microbatches / (model.pipeline?.microbatches ?? 1)
-      return rows % partsOf(mesh, axes) === 0 ? undefined : `the ${rows} rows of a microbatch cannot be cut into ${partsOf(mesh, axes)} equal parts`
-    },
-  }
-}
-
 const plain = (rules: LayoutFrom | undefined): Rules => Object.fromEntries(Object.entries(rules ?? {}).flatMap(([d, rule]) => (rule === undefined ? [] : [[d, rule as string | readonly string[]]])))
 const bytesText = (bytes: number): string => `${(bytes / 1e9).toPrecision(3)} GB`
 const msText = (ms: number): string => `${ms.toPrecision(3)} ms`
 
+interface Planned { readonly candidate: Candidate<Way>; readonly whole: Whole; /** By the search's own names of axes. */ readonly wire: Run['wire'] }
+/** Of the quickest, how many are tried in fewer bits; and of the run's own pipeline, how many are planned whatever others there are. */
+const [mostRounded, mostOwn] = [3, 3]
 /** How many are planned whole: until ten fit, and at most so many; more where none has fitted. */
 const [wanted, most, mostInVain] = [10, 12, 24]
 
@@ -105,32 +78,60 @@ export function findLayout(run: Run, options: FindLayoutOptions): LayoutSearch {
   const memory = machine.memory.bytes - machine.memory.reserved
   const fixed = mesh === undefined ? undefined : meshOf(mesh)
   if (fixed !== undefined && fixed.size !== devices) throw new UsageError({ code: 'devices', what: `the mesh has ${fixed.size} devices, and the search is for ${devices}`, fix: 'give --devices the same number, or leave one of them out' })
-  const ways = [[policyOf(run), run.microbatches] as const, ...(pipelineOf(run) === undefined ? partsOfBatch(run.batch) : [run.microbatches]).flatMap(m => remats.map(remat => [remat, m] as const))]
-  const variants = [...new Map(ways.map(([remat, m]) => [`${remat} ${m}`, [remat, m] as const])).values()].map(([remat, m], i) => variantOf(i === 0 ? run : changed(run, remat, m), run))
-  const given = { devices, machine, dims: Object.values(model.dims), uses: model.layouts, pins, memory, onProgress, mesh: fixed, variants }
-  const { candidates, obvious, priced } = searchLayouts(given)
-  const planned: { readonly candidate: Candidate<Way>; readonly whole: Whole }[] = []
+  const own = stagedOf(run, pipelineOf(run))
+  const given = { devices, machine, dims: Object.values(model.dims), uses: model.layouts, pins, memory, onProgress, mesh: fixed, variants: own.variants }
+  const searched = searchLayouts(given)
+  const { candidates, obvious, priced } = stagesAreSaid(pins) ? searched : searchStages(given, searched, own, pipelinesBeside(run, devices))
+  const keeps = [...Object.keys(mesh ?? {}), ...axesOf(pins)]
+  // What the run says of an axis that is named stays.
+  const said = Object.fromEntries(Object.entries(run.wire).filter(([axis]) => keeps.includes(axis)))
+  const whole = (candidate: Candidate<Way>, wire: Run['wire']): Planned => ({ candidate, wire, whole: planWhole(candidate, candidate.variant.of.graph(), candidate.variant.of.dims, machine, wire) })
+  const planned: Planned[] = []
+  // Tables are near what stages send, and not exact: the best of the run's own pipeline are looked at in any case.
+  const ofOwn = new Set(candidates.filter(c => own.variants.includes(c.variant)).slice(0, mostOwn))
   for (const candidate of candidates) {
     const fit = planned.filter(p => p.whole.memory.peak <= memory).length
-    if (fit === wanted || planned.length >= (fit === 0 ? mostInVain : most)) break
+    if (!ofOwn.has(candidate) && (fit >= wanted || planned.length >= (fit === 0 ? mostInVain : most))) continue
     onProgress({ what: 'whole plans', done: planned.length, total: wanted })
-    planned.push({ candidate, whole: planWhole(candidate, candidate.variant.of.graph(), given.dims, machine) })
+    planned.push(whole(candidate, Object.fromEntries(Object.entries(said).filter(([axis]) => candidate.mesh.axes.some(a => a.name === axis)))))
   }
-  const fitting = planned.filter(p => p.whole.memory.peak <= memory).sort((a, b) => a.whole.time.stepMs - b.whole.time.stepMs)
+  const byTime = (a: Planned, b: Planned): number => a.whole.time.stepMs - b.whole.time.stepMs
+  let fitting = planned.filter(p => p.whole.memory.peak <= memory).sort(byTime)
+  // Of a pipeline tables may be wrong about what is met where it rests: the best is planned as it will run.
+  const sure = new Set<Planned>()
+  for (let [first] = fitting; first !== undefined && !sure.has(first) && isPipelined(first); [first] = fitting) {
+    const { candidate: { atRest: _, ...candidate } } = first
+    const own: Planned = { ...first, whole: planWhole(candidate, candidate.variant.of.graph(), candidate.variant.of.dims, machine, first.wire) }
+    sure.add(own)
+    fitting = [own, ...fitting.slice(1)].filter(p => p.whole.memory.peak <= memory).sort(byTime)
+  }
   if (fitting.length === 0) throw nothingFits(run, planned, candidates.length, options, memory)
-  const keeps = [...Object.keys(mesh ?? {}), ...axesOf(pins)]
-  const found = fitting.map(({ candidate, whole }) => foundOf(candidate, whole, keeps))
+  const rounded = options.wire === undefined ? [] : fitting.slice(0, mostRounded).flatMap(p => roundedOf(p, options.wire ?? 'bf16', whole))
+  const found = [...fitting, ...rounded.filter(p => p.whole.memory.peak <= memory)].sort(byTime).slice(0, wanted).map(p => foundOf(p, keeps))
   const [best] = found
   if (best === undefined) throw new Error('one fits')
   return { ...best, candidates: found, priced, obvious: obvious.map(({ name, candidate, wrong }) => judged(name, candidate, wrong, best, memory)) }
 }
+const isPipelined = ({ candidate: { variant } }: Planned): boolean => { const { pipeline } = variant.of.model; return pipeline !== undefined && pipeline !== null }
+/** The same with axes crossed in fewer bits: all that this makes quicker, and no other. */
+function roundedOf({ candidate, whole: { time }, wire: before }: Planned, bits: 'bf16' | 'int8', whole: (candidate: Candidate<Way>, wire: Run['wire']) => Planned): Planned[] {
+  const axes = candidate.mesh.axes.filter(a => a.size > 1).map(a => a.name)
+  let best = whole(candidate, { ...before, ...Object.fromEntries(axes.map(axis => [axis, bits])) })
+  if (!(best.whole.time.stepMs < time.stepMs)) return []
+  for (const axis of axes.length === 1 ? [] : axes.filter(a => before[a] === undefined)) {
+    const { [axis]: _, ...fewer } = best.wire
+    const next = whole(candidate, fewer)
+    if (next.whole.time.stepMs <= best.whole.time.stepMs) best = next
+  }
+  return [best]
+}
 const axesOf = (pins: Pins | undefined): string[] => [pins?.layout, pins?.params, pins?.state].flatMap(rules => Object.values(rules ?? {}).flat().filter(a => a !== undefined))
 
-function foundOf({ variant, mesh, layouts }: Candidate<Way>, { time, memory }: Whole, keeps: readonly string[]): FoundLayout {
+function foundOf({ candidate: { variant, mesh, layouts }, whole: { time, memory }, wire }: Planned, keeps: readonly string[]): FoundLayout {
   const its = named(mesh, layouts, keeps)
   return {
-    mesh: Object.fromEntries(its.mesh.axes.map(a => [a.name, a.size])), layout: plain(its.layouts.layout), params: plain(its.layouts.params), state: plain(its.layouts.state),
-    layouts: Object.fromEntries(Object.entries(its.layouts.layouts ?? {}).map(([name, rules]) => [name, plain(rules)])), remat: policyOf(variant.of.run), microbatches: variant.of.run.microbatches,
+    mesh: Object.fromEntries(its.mesh.axes.map(a => [a.name, a.size])), layout: plain(its.layouts.layout), params: plain(its.layouts.params), state: plain(its.layouts.state), gradients: plain(its.layouts.gradients),
+    layouts: Object.fromEntries(Object.entries(its.layouts.layouts ?? {}).map(([name, rules]) => [name, plain(rules)])), remat: policyOf(variant.of.run), microbatches: variant.of.run.microbatches, model: variant.of.model, wire: Object.fromEntries(Object.entries(wire).map(([axis, bits]) => [its.names.get(axis) ?? axis, bits])),
     predicted: { stepMs: time.stepMs, peakBytes: memory.peak, productMs: time.productMs, memoryMs: time.memoryMs, collectiveMs: time.waitedMs },
   }
 }
@@ -144,34 +145,53 @@ function judged(name: string, candidate: Candidate<Way> | undefined, wrong: stri
   const its = named(mesh, layouts, [])
   const same = JSON.stringify([plain(its.layouts.layout), plain(its.layouts.params), plain(its.layouts.state)]) === JSON.stringify([best.layout, best.params, best.state])
   if (same) return { name, reason: 'chosen', text: 'it is what was found', ...own }
-  const sent = cost.most === undefined ? '' : `, ${msText(cost.most.ms)} of it ${cost.most.kind}s along ${cost.most.axes.map(a => its.mesh.axes[mesh.axes.findIndex(x => x.name === a)]?.name ?? a).join(', ')}`
+  const sent = cost.most === undefined ? '' : `, ${msText(cost.most.ms)} of it ${cost.most.kind}s along ${cost.most.axes.map(a => its.names.get(a) ?? a).join(', ')}`
   return { name, reason: 'time', text: `about ${msText(cost.ms)}${sent}`, ...own }
 }
 
-function nothingFits(run: Run, planned: readonly { readonly candidate: Candidate<Way>; readonly whole: Whole }[], tried: number, { devices, machine, pins }: FindLayoutOptions, memory: number): UsageError {
+/** So many more devices that the same layout fits on, with one of its axes larger: by its plan. */
+function enoughFor({ candidate, whole: { memory: { peak } } }: Planned, devices: number, machine: Machine, memory: number): number | undefined {
+  const { variant, layouts, mesh: { axes } } = candidate
+  const least = 2 ** Math.max(1, Math.floor(Math.log2(peak / memory)))
+  for (const times of [least, 2 * least, 4 * least]) {
+    for (const wide of axes.filter(a => a.size > 1).map(a => a.name)) {
+      const mesh = meshOf(Object.fromEntries(axes.map(a => [a.name, a.name === wide ? a.size * times : a.size])))
+      if (variant.refuses(layouts, mesh) !== undefined) continue
+      try {
+        const { memory: { peak: its } } = planWhole({ variant, mesh, layouts }, variant.of.graph(), variant.of.dims, machine)
+        if (its <= memory) return devices * times
+      } catch (e) {
+        // Dims that so many parts do not divide.
+        if (!(e instanceof MeshworkError)) throw e
+      }
+    }
+  }
+  return undefined
+}
+
+function nothingFits(run: Run, planned: readonly Planned[], tried: number, { devices, machine, pins }: FindLayoutOptions, memory: number): UsageError {
   const [least] = [...planned].sort((a, b) => a.whole.memory.peak - b.whole.memory.peak)
   if (least === undefined) {
     return new UsageError({ code: 'no-layout', what: `${run.name} can be laid on ${devices} devices in no way`, details: { tried: String(tried) }, fix: 'give a number of devices whose factors divide the batch, or dims of the model' })
   }
-  const { candidate, whole: { memory: { peak, temporaries } } } = least
-  const its = foundOf(candidate, least.whole, [])
+  const { whole: { memory: { peak, temporaries } } } = least
+  const its = foundOf(least, [])
   const resting = peak - temporaries
-  // What rests shrinks with the devices that it is spread over, and so does the batch's part.
-  const enough = Math.ceil(devices * peak / memory)
-  const power = 2 ** Math.ceil(Math.log2(enough))
+  const enough = enoughFor(least, devices, machine, memory)
   const fixes = [
-    `about ${power} devices`, ...(its.remat === 'everything' ? [] : ['remat everything']), ...(temporaries > resting && its.microbatches < run.batch ? ['more microbatches'] : []),
+    // What rests shrinks with the devices that it is spread over, and so does the batch's part.
+    enough === undefined ? `about ${2 ** Math.ceil(Math.log2(Math.ceil(devices * peak / memory)))} devices` : `${enough} devices, on which it fits`, ...(its.remat === 'everything' ? [] : ['remat everything']), ...(temporaries > resting && its.microbatches < run.batch ? ['more microbatches'] : []),
     ...(Object.keys(its.params).length === 0 ? [`${pins?.params === undefined ? '' : 'no fixed '}rules for parameters at rest (FSDP)`] : []), 'a smaller model or batch',
   ]
   return new UsageError({
     code: 'does-not-fit', what: `${run.name} fits on ${devices} device${devices === 1 ? '' : 's'} of ${machine.name} in no layout: the least takes ${bytesText(peak)} of each, ${bytesText(peak - memory)} more than the ${bytesText(memory)} there are`,
-    details: { least: `${Object.entries(its.mesh).map(([a, n]) => `${a}=${n}`).join(' × ') || 'one device'}, remat ${its.remat}, ${its.microbatches} microbatch${its.microbatches === 1 ? '' : 'es'}: ${bytesText(resting)} at rest, ${bytesText(temporaries)} beside` },
+    details: { least: `${Object.entries(its.mesh).map(([a, n]) => `${a}=${n}`).join(' × ') || 'one device'}, remat ${rematText(its.remat)}, ${its.microbatches} microbatch${its.microbatches === 1 ? '' : 'es'}: ${bytesText(resting)} at rest, ${bytesText(temporaries)} beside` },
     fix: `use ${fixes.join(', or ')}`,
   })
 }
 
 /** The run laid as was found. @throws UsageError as `defineRun` does */
 export function laidAs(run: Run, found: FoundLayout): Run {
-  const again = changed(run, found.remat, found.microbatches)
-  return withFields(again, { ...fieldsOf(again), mesh: found.mesh, layout: found.layout, params: found.params, state: found.state, gradients: {}, layouts: found.layouts, wire: Object.fromEntries(Object.entries(run.wire).filter(([axis]) => Object.hasOwn(found.mesh, axis))) }, 'what the search found')
+  const again = runAs(run, found)
+  return withFields(again, { ...fieldsOf(again), mesh: found.mesh, layout: found.layout, params: found.params, state: found.state, gradients: found.gradients, layouts: found.layouts, wire: found.wire }, 'what the search found')
 }

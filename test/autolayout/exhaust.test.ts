@@ -1,7 +1,8 @@
 /** The solver against trying everything: where all layouts of a small model can be priced, none is quicker than what the search finds. */
 import { expect, test } from 'vitest'
 import { factorings, orders } from '../../src/autolayout/factors.ts'
-import { searchLayouts, type SearchGiven } from '../../src/autolayout/search.ts'
+import { searchLayouts } from '../../src/autolayout/search.ts'
+import type { SearchGiven } from '../../src/autolayout/searcher.ts'
 import { layoutsFor, type Option } from '../../src/autolayout/options.ts'
 import { referenceOf } from '../../src/autolayout/reference.ts'
 import { Tables } from '../../src/autolayout/tables.ts'
@@ -34,7 +35,7 @@ function leastOf(model: Any, devices: number, machine: ReturnType<typeof knownMa
   const weights = graph.inputs.filter(n => n.attrs.role === 'params').flatMap(n => n.results.flatMap(r => r.shape.map(d => d.name)))
   const inWeights = names.filter(d => weights.includes(d))
   const options = subsets(names).flatMap(compute => subsets(inWeights.filter(d => !compute.includes(d))).flatMap((rest): Option[] =>
-    (rest.length === 0 ? [{ compute, params: [], state: [], named: {} }] : [{ compute, params: rest, state: [], named: {} }, { compute, params: [], state: rest, named: {} }])))
+    (rest.length === 0 ? [{ compute, params: [], state: [], gradients: [], named: {} }] : [{ compute, params: rest, state: [], gradients: [], named: {} }, { compute, params: [], state: rest, gradients: [], named: {} }])))
   let [ms, layouts] = [Infinity, 0]
   for (const factors of factorings(devices, 3)) {
     const sizes = factors.map((size, i) => ({ axis: 'xyz'.charAt(i), size }))
@@ -55,7 +56,7 @@ function leastOf(model: Any, devices: number, machine: ReturnType<typeof knownMa
 }
 function searchOf(model: Any, devices: number, machine: ReturnType<typeof knownMachine>): number {
   const graph = traced(model)
-  const variant = { of: 'step', graph: () => graph, donations: () => new Map<number, number>(), refuses: () => undefined, worth: () => true }
+  const variant = { of: 'step', again: 'nothing', graph: () => graph, donations: () => new Map<number, number>(), refuses: () => undefined, worth: () => true }
   const given: SearchGiven<string> = { variants: [variant], devices, machine, dims: Object.values(model.dims), uses: model.layouts, memory: Infinity }
   const [best] = searchLayouts(given).candidates
   if (best === undefined) throw new Error('nothing was found')

@@ -34,6 +34,12 @@ test('rules that are fixed stay, and those that contradict each other are one er
   expect(() => findLayout(run, { devices: 2, machine, pins: { layout: { head: 'model' } } })).toThrow(/names dim "head", which the model does not have/)
 })
 
+test('a fixed rule is kept by whichever size of its axis can, and its name is no other axis\'s', () => {
+  const three = defineRun({ name: 'three', batch: 4, steps: 1, data: run.data as never, optimizer: adamwCosine({ rate: 1e-3 }), mesh: { batch: 1 }, layout: {}, model: gptModel({ vocab: 32, seq: 8, layers: 1, embed: 24, heads: 3, headDim: 8, hidden: 48, dropout: 0 }) })
+  const its = findLayout(three, { devices: 6, machine, pins: { layout: { heads: 'x' } } })
+  for (const c of its.candidates) expect([c.layout['heads'], c.mesh['x'], Object.values(c.mesh).reduce((a, b) => a * b, 1)]).toEqual(['x', 3, 6])
+})
+
 test('memory is respected, and what fits in no layout says by how much', () => {
   const least = Math.min(...found.candidates.map(c => c.predicted.peakBytes))
   const tight = { ...machine, memory: { bytes: least * 1.05, reserved: 0 } }

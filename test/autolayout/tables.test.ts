@@ -24,11 +24,15 @@ import { draw } from '../support/values.ts'
 const inFull = { params: 'f32', compute: 'f32' } as const
 const decoder = { vocab: 64, seq: 16, layers: 2, embed: 32, headDim: 8, hidden: 64 } as const
 type Remat = 'nothing' | 'all-but-contractions' | 'everything'
-const models: { readonly [name: string]: { readonly built: unknown; readonly remat: Remat; readonly microbatches?: number } } = {
+const models: { readonly [name: string]: { readonly built: unknown; readonly remat: Remat; readonly microbatches?: number; /** Beside those that are drawn. */ readonly also?: readonly { readonly mesh: number; readonly layouts: Layouts }[] } } = {
   gpt: { built: gptModel({ ...decoder, heads: 4 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
   llama: { built: llamaModel({ ...decoder, heads: 8, kvHeads: 4 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
   'gpt that keeps all, in half precision': { built: gptModel({ ...decoder, heads: 4 }).build({ batch: 8 }), remat: 'nothing' },
-  'gpt that keeps nothing, in microbatches': { built: gptModel({ ...decoder, heads: 4 }).build({ batch: 8, precision: inFull }), remat: 'everything', microbatches: 2 },
+  'gpt that keeps nothing, in microbatches': {
+    built: gptModel({ ...decoder, heads: 4 }).build({ batch: 8, precision: inFull }), remat: 'everything', microbatches: 2,
+    // A gathered weight is larger than what is multiplied by it: its product is gathered instead.
+    also: [{ mesh: 2, layouts: { layout: { hidden: ['a'], kvSeq: ['a'], seq: ['b'] }, params: { seq: ['a'], heads: ['b'] }, state: {}, layouts: { residual: { seq: ['b'] } } } }],
+  },
   experts: { built: llamaModel({ ...decoder, heads: 8, kvHeads: 4, experts: { count: 4, chosen: 2, hidden: 32 } }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
   t5: { built: t5Model({ vocab: 64, source: 16, target: 16, encoderLayers: 2, decoderLayers: 2, embed: 32, heads: 4, headDim: 8, hidden: 64 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
   'conv net': { built: convNetModel({ height: 16, width: 16, channels: 4, features: [8, 16], hidden: 32 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
@@ -50,7 +54,7 @@ function counted(found: readonly Collective[]): { readonly [kind: string]: numbe
   return Object.fromEntries([...sums].sort())
 }
 
-for (const [name, { built, remat, microbatches = 1 }] of Object.entries(models)) {
+for (const [name, { built, remat, microbatches = 1, also = [] }] of Object.entries(models)) {
   test(`${count} layouts of ${name}, drawn at random, have in tables what they have in plans`, () => {
     const model = built as { readonly params: Tree; readonly batch: Tree; readonly dims: { readonly [d: string]: { readonly name: string; readonly size: number } }; readonly layouts?: { readonly [n: string]: string } } & Parameters<typeof trainStep>[0]
     const config = { seed: 0, remat, microbatches, optimizer: adamwCosine({ rate: 1e-3 }).build({ steps: 1 }) } as const
@@ -61,6 +65,17 @@ for (const [name, { built, remat, microbatches = 1 }] of Object.entries(models))
     const runs = new Map([...runsOf(graph as unknown as LocalBody, () => 0)].map(([body, times]) => [body.outputs as unknown as readonly Node[], times]))
     const tables = new Map(meshes.map(mesh => [mesh, new Tables({ graph, mesh, machine, runs, streamed: [] })]))
     const tensors = new Tensors(graph, checkGraph(graph, meshOf({}), { layout: {}, ...uses }, dims))
+    const compare = (mesh: Mesh, layouts: Layouts): void => {
+      const local = partition(graph, mesh, layouts, dims)
+      const found = tables.get(mesh)?.of(layouts)
+      if (found === undefined) throw new Error('no tables')
+      const time = stepTime(local, machine, mesh)
+      const beside = workOf(local).reduce((sum, w) => (w.kind === 'collective' && !w.waited ? sum + w.times * workMs(machine, w, mesh.size, axes => groupOf(machine, mesh, axes)) * machine.overlap.share : sum), 0)
+      expect({ what: `${JSON.stringify(mesh.axes)} ${JSON.stringify(layouts)}`, flops: found.flops, collectives: counted(found.collectives), times: [found.productMs, found.collectiveMs, found.besideMs] }).toEqual({
+        what: expect.any(String) as unknown, flops: localFlops(local), collectives: counted(collectives(local)), times: [time.productMs, time.collectiveMs, beside].map(ms => expect.closeTo(ms, 8) as unknown),
+      })
+    }
+    for (const { mesh, layouts } of also) compare(meshes[mesh] ?? meshOf({}), { ...layouts, ...uses })
     let drawn = 0
     const random = (n: number): number => Math.floor(draw(7, drawn++) * n)
     const names = dims.map(d => d.name)
@@ -74,20 +89,13 @@ for (const [name, { built, remat, microbatches = 1 }] of Object.entries(models))
         return found
       }
       const residual = random(2) === 0 || model.layouts?.['residual'] === undefined ? {} : { layouts: { residual: { seq: [mesh.axes[random(mesh.axes.length)]?.name ?? 'a'] } } }
-      const layouts: Layouts = { layout: rules(2), params: random(2) === 0 ? {} : rules(1), state: random(3) > 0 ? {} : rules(1), ...residual, ...uses }
+      const layouts: Layouts = { layout: rules(2), params: random(2) === 0 ? {} : rules(1), state: random(3) > 0 ? {} : rules(1), ...(microbatches > 1 && random(2) === 0 ? { gradients: rules(1) } : {}), ...residual, ...uses }
       if (tensors.wrong(layouts, mesh) !== undefined) {
         expect(() => checkGraph(graph, mesh, layouts, dims)).toThrow()
         continue
       }
       seen++
-      const local = partition(graph, mesh, layouts, dims)
-      const found = tables.get(mesh)?.of(layouts)
-      if (found === undefined) throw new Error('no tables')
-      const time = stepTime(local, machine, mesh)
-      const beside = workOf(local).reduce((sum, w) => (w.kind === 'collective' && !w.waited ? sum + w.times * workMs(machine, w, mesh.size, axes => groupOf(machine, mesh, axes)) * machine.overlap.share : sum), 0)
-      expect({ what: `${JSON.stringify(mesh.axes)} ${JSON.stringify(layouts)}`, flops: found.flops, collectives: counted(found.collectives), times: [found.productMs, found.collectiveMs, found.besideMs] }).toEqual({
-        what: expect.any(String) as unknown, flops: localFlops(local), collectives: counted(collectives(local)), times: [time.productMs, time.collectiveMs, beside].map(ms => expect.closeTo(ms, 8) as unknown),
-      })
+      compare(mesh, layouts)
     }
   })
 }

@@ -1,0 +1,95 @@
+/** Pipelines that the search finds: their stages, microbatches and schedule; what it says can be pasted, and trains as it did; gradients in parts, and numbers in fewer bits only where that is allowed. */
+import { runInThisContext } from 'node:vm'
+import { expect, test } from 'vitest'
+import { restaged } from '../../src/autolayout/stages.ts'
+import { idle } from '../../src/autolayout/options.ts'
+import { modelLine, recipeLine } from '../../src/cli/auto.ts'
+import { openBackend } from '../../src/engine/index.ts'
+import { gptModel, type PipelineConfig } from '../../src/models/index.ts'
+import { defineRun, findLayout, fit, forecast, knownMachine, laidAs, planRun, type FoundLayout, type Run } from '../../src/train/index.ts'
+import { dry } from '../support/parallel-runs.ts'
+
+const machine = knownMachine('cpu-25gbe')
+const config = { vocab: 272, seq: 16, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32, dropout: 0 }
+const { data, optimizer } = dry
+const common = { name: 'staged', data, optimizer, batch: 8, steps: 2, seed: 3, evaluation: { every: 2, batches: 1 } } as const
+const staged = (pipeline: PipelineConfig | undefined, more: object): Run => defineRun({ ...common, model: gptModel({ ...config, pipeline }), ...more } as never)
+/** A line as somebody pastes it. */
+const pasted = (line: string): object => runInThisContext(`({ ${line} })`) as object
+const again = (from: Run, found: FoundLayout): Run => defineRun({ ...common, mesh: from.mesh, layout: from.layout, params: from.params, ...pasted(recipeLine(from, found)), model: gptModel({ ...config, pipeline: { stages: 2, microbatches: 2 }, ...pasted(modelLine(found)) }) } as never)
+
+test('an axis of stages takes its devices from one of the others, and gives them back', () => {
+  const [data, model] = [{ axis: 'x', size: 8, option: { ...idle, compute: ['batch', 'layers'] } }, { axis: 'y', size: 2, option: { ...idle, compute: ['heads'] } }]
+  const shown = (found: readonly (readonly { readonly axis: string; readonly size: number; readonly option: typeof idle }[])[]): string[] => found.map(c => c.map(({ axis, size, option }) => `${axis}=${size} ${option.compute.join('+')}`).join(', '))
+  expect(shown(restaged([data, model], 2, false, []))).toEqual(['x=4 batch, y=2 heads, p=2 stage+layers', 'x=8 batch, p=2 stage+layers'])
+  expect(shown(restaged([data, model], 4, false, ['y']))).toEqual(['x=2 batch, y=2 heads, p=4 stage+layers'])
+  const [from = []] = restaged([data, model], 4, false, [])
+  expect(shown(restaged(from, 1, false, []))).toEqual(['x=8 batch, y=2 heads', 'x=2 batch, y=8 heads'])
+  expect(shown(restaged(from, 2, false, []))).toEqual(['x=4 batch, y=2 heads, p=2 stage+layers', 'x=2 batch, y=4 heads, p=2 stage+layers'])
+  expect(shown(restaged([data, model], 2, true, []))).toEqual(['x=8 batch, y=2 stage+layers'])
+})
+
+const mesh = { stage: 2 }
+const own = staged({ stages: 2, microbatches: 2 }, { mesh, layout: { stage: 'stage', layers: 'stage' } })
+const found = findLayout(own, { devices: 2, machine })
+const pinned = findLayout(own, { devices: 2, machine, pins: { layout: { stage: 'stage', layers: 'stage' } } })
+
+test('no pipeline beside the one that is found, laid as it is, is quicker', () => {
+  const least = found.predicted.stepMs
+  for (const pipeline of [{ stages: 2, microbatches: 2 }, { stages: 2, microbatches: 4 }, { stages: 2, microbatches: 2, schedule: '1f1b' }] as const) {
+    const run = staged(pipeline, { mesh, layout: { stage: 'stage', layers: 'stage' }, remat: 'nothing' })
+    expect(forecast(run, planRun(run), machine).predicted.stepMs).toBeGreaterThanOrEqual(least * (1 - 1e-9))
+  }
+  const plain = staged(undefined, { mesh: { data: 2 }, layout: { batch: 'data' }, remat: 'nothing' })
+  expect(forecast(plain, planRun(plain), machine).predicted.stepMs).toBeGreaterThanOrEqual(least * (1 - 1e-9))
+})
+
+test('every line that is printed can be pasted: its plan takes what was predicted', () => {
+  const all = [...found.candidates, ...pinned.candidates]
+  expect(new Set(all.map(c => JSON.stringify(c.model.pipeline))).size).toBeGreaterThan(1)
+  for (const c of all) {
+    const run = again(own, c)
+    const { predicted } = forecast(run, planRun(run), machine)
+    expect(predicted.stepMs).toBeCloseTo(c.predicted.stepMs, 8)
+    expect(predicted.peakBytes).toBe(c.predicted.peakBytes)
+    expect(planRun(laidAs(own, c)).plan.perDevice.peakBytes).toBe(c.predicted.peakBytes)
+  }
+})
+
+test('what is pasted trains to the same numbers', async () => {
+  const losses: (readonly number[])[] = []
+  for (const run of [again(own, pinned), again(own, found), staged(undefined, { mesh: { data: 1 }, layout: {} })]) {
+    await using backend = await openBackend({ plugin: 'simulate', devices: Object.values(run.mesh).reduce((a, b) => a * b, 1) })
+    using fitted = await fit(run, { backend })
+    losses.push(fitted.losses)
+  }
+  for (const own of losses) own.forEach((loss, i) => { expect(loss).toBeCloseTo(losses[2]?.[i] ?? NaN, 4) })
+})
+
+test('fixed rules of stages keep the pipeline, a mesh keeps its sizes', () => {
+  for (const c of pinned.candidates) expect([c.layout['stage'], c.model.pipeline]).toEqual(['stage', { stages: 2, microbatches: 2 }])
+  for (const c of findLayout(own, { devices: 2, machine, mesh }).candidates) expect(c.mesh).toEqual(mesh)
+})
+
+test('numbers cross in fewer bits only where that is allowed', () => {
+  const wide = defineRun({ ...common, batch: 8, mesh: { data: 2 }, layout: { batch: 'data' }, model: gptModel({ ...config, embed: 256, hidden: 1024, layers: 1 }) } as never)
+  const options = { devices: 2, machine, mesh: { data: 2 }, pins: { layout: { batch: 'data' } } } as const
+  const usual = findLayout(wide, options)
+  for (const c of usual.candidates) expect(c.wire).toEqual({})
+  const rounded = findLayout(wide, { ...options, wire: 'bf16' })
+  expect(rounded.wire).toEqual({ data: 'bf16' })
+  expect(rounded.predicted.stepMs).toBeLessThan(usual.predicted.stepMs)
+  const run = laidAs(wide, rounded)
+  expect(run.wire).toEqual({ data: 'bf16' })
+  expect(forecast(run, planRun(run), machine).predicted.stepMs).toBeCloseTo(rounded.predicted.stepMs, 8)
+})
+
+test('where microbatches are summed, their gradients may rest in parts', () => {
+  const wide = defineRun({ ...common, microbatches: 4, mesh: { data: 2 }, layout: { batch: 'data' }, remat: 'everything', model: gptModel({ ...config, embed: 64, hidden: 256 }) } as never)
+  const options = { devices: 2, machine, mesh: { data: 2 }, pins: { layout: { batch: 'data' } } } as const
+  const all = findLayout(wide, options).candidates
+  const least = Math.min(...all.map(c => c.predicted.peakBytes))
+  const tight = findLayout(wide, { ...options, machine: { ...machine, memory: { bytes: least * 1.02, reserved: 0 } } })
+  for (const c of tight.candidates) expect(c.predicted.peakBytes).toBeLessThanOrEqual(least * 1.02)
+  for (const c of [...all, ...tight.candidates].filter(c => Object.keys(c.gradients).length > 0)) expect(planRun(laidAs(wide, c)).plan.perDevice.peakBytes).toBe(c.predicted.peakBytes)
+})
