@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { cacheRoot } from '../../src/io/cache-root.ts'
 import { queue } from '../../src/runtime/processes.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -106,6 +107,17 @@ export function temporaryPlace(): Place {
 
 const namesBelow = (folder: string): string[] => readdirSync(folder, { withFileTypes: true })
   .flatMap(e => [e.name, ...e.isDirectory() ? namesBelow(join(folder, e.name)).map(below => join(e.name, below)) : []])
+
+/** A cache of one's own, but for what a C compiler makes: building that takes longer than any command. */
+export function cacheWithBuilt(path: string): string {
+  for (const part of ['kernels', 'mpi']) {
+    const built = join(cacheRoot(), part)
+    mkdirSync(built, { recursive: true })
+    mkdirSync(path, { recursive: true })
+    symlinkSync(built, join(path, part))
+  }
+  return path
+}
 
 /** A python3 whose pip does what `download` says, in shell, in which $target is pip's -d. The folder it lies in, for PATH. */
 export function pretendPip(place: Place, name: string, download: string): string {
