@@ -1,12 +1,25 @@
 /** Tests run in processes of their own: native code is loaded into them. */
+import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { testLimit } from './test/support/limits.ts'
 import LongFirst from './test/support/sequencer.ts'
 
+/** Folders and files of tests that only call functions: they share a process, since loading the sources, and what V8 makes of them, takes longer than most of these tests. */
+const sharing = new Set([
+  'autodiff', 'autolayout', 'calibrate', 'core', 'cost', 'data', 'elementwise', 'graph', 'models', 'nn', 'ops', 'optim', 'parallel', 'partition', 'pictured', 'serve', 'train',
+  'collectives.test.ts', 'distributions.test.ts', 'errors.test.ts', 'fuzz.test.ts', 'same-numbers.test.ts',
+])
+/** Of these, what measures memory, stops clocks, or changes what a whole process sees. */
+const apart = new Set(['data/sources/mutations', 'data/store/memory', 'train/clock', 'train/disk', 'train/eval-run', 'train/tensorboard'].map(name => `${name}.test.ts`))
+
+const files = readdirSync(fileURLToPath(new URL('test', import.meta.url)), { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.test.ts'))
+const shares = (file: string): boolean => sharing.has(file.split('/')[0] ?? '') && !apart.has(file)
+const filesThat = (are: (file: string) => boolean): string[] => files.filter(are).map(file => `test/${file}`)
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     pool: 'forks',
     // Each may hold eight devices, or start a job of four ranks.
     maxWorkers: Math.min(4, Math.max(2, availableParallelism())),
@@ -15,5 +28,9 @@ export default defineConfig({
     expect: { poll: { interval: 50, timeout: testLimit } },
     sequence: { sequencer: LongFirst },
     reporters: ['default', './test/support/count-reporter.ts'],
+    projects: [
+      { extends: true, test: { name: 'together', include: filesThat(shares), isolate: false } },
+      { extends: true, test: { name: 'alone', include: filesThat(file => !shares(file)) } },
+    ],
   },
 })

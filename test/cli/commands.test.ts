@@ -6,14 +6,13 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
 import { parseTokenizer } from '../../src/data/index.ts'
 import { testLimit } from '../support/limits.ts'
-import { jsonLines, lendKernels, openServer, pretendPip, root, run, small, temporaryPlace, text, type Ended, type RunOptions, type Server } from './support.ts'
+import { cacheWithBuilt, jsonLines, openServer, pretendPip, root, run, small, temporaryPlace, text, type Ended, type RunOptions, type Server } from './support.ts'
 
 vi.setConfig({ maxConcurrency: 2 })
 
 const place = temporaryPlace()
 afterAll(() => { place.remove() })
-const cache = join(place.path, 'cache')
-beforeAll(() => lendKernels(cache))
+const cache = cacheWithBuilt(join(place.path, 'cache'))
 const start = (args: readonly string[], options: Partial<RunOptions> = {}): Promise<Ended> =>
   run(args, { cwd: place.path, ...options, env: { MESHWORK_CACHE_DIR: cache, ...options.env } })
 const train = ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt']
@@ -130,7 +129,7 @@ export default run
 
 describe('names that a shell or a flag would take otherwise', () => {
   it.each(['-x', 'it\'s $HOME', '-- naïve', 'a;b'])('the next step that train prints for --out %s runs as it stands', async folder => {
-    const { code, out, err } = await start([...train, '--steps', '1', '--batch', '1', '--model', '1', '--out', folder])
+    const { code, out, err } = await server.run([...train, '--steps', '1', '--batch', '1', '--model', '1', '--out', folder], { cwd: place.path, env: { MESHWORK_CACHE_DIR: cache } })
     expect(code, err).toBe(0)
     const line = /^more text +npx meshwork (generate .*)$/m.exec(out)?.[1] ?? ''
     const shell = execFileSync('sh', ['-c', `"$0" "$1" ${line} --plugin simulate --tokens 1`, process.execPath, join(root, 'bin', 'meshwork.js')], { cwd: place.path, env: { ...process.env, MESHWORK_CACHE_DIR: cache }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })

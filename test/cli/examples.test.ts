@@ -2,12 +2,16 @@
 import { copyFileSync, cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test, vi } from 'vitest'
-import { jsonLines, root, run, temporaryPlace, text } from './support.ts'
+import { jsonLines, openServer, root, run, temporaryPlace, text } from './support.ts'
 
 vi.setConfig({ maxConcurrency: 2 })
 
 const place = temporaryPlace()
-afterAll(() => { place.remove() })
+const server = openServer()
+afterAll(() => {
+  server.close()
+  place.remove()
+})
 
 const digits = (part: string): string => JSON.stringify({ images: `digits/${part}-images.idx.gz`, labels: `digits/${part}-labels.idx.gz` })
 interface Small { readonly set: readonly string[]; readonly flags?: readonly string[]; readonly said: readonly (string | RegExp)[]; readonly metrics: readonly string[] }
@@ -54,13 +58,14 @@ test('each is tried, and short', () => {
   for (const name of recipes) expect(readFileSync(join(root, 'examples', `${name}.ts`), 'utf8').split('\n').length, name).toBeLessThan(120)
 })
 
-test.concurrent.each(recipes.map((name, i) => [name, types[i % types.length]] as const))('%s is trained in a project of type %s', async (name, type) => {
+// One of each type by the command as a user starts it, the others by a process that does one after another.
+test.concurrent.each(recipes.map((name, i) => [name, types[i % types.length], i < types.length ? run : server.run] as const))('%s is trained in a project of type %s', async (name, type, as) => {
   const { set, flags = [], said, metrics } = small[name]!
   const cwd = place.project(name, type)
   copyFileSync(join(root, 'examples', `${name}.ts`), join(cwd, `${name}.ts`))
   cpSync(join(root, 'examples', 'digits'), join(cwd, 'digits'), { recursive: true })
   place.file(`${name}/text.txt`, text)
-  const { code, out, err } = await run(['train', `${name}.ts`, ...flags, '--plugin', 'simulate', '--steps', '3', '--set', 'batch=4', ...set], { cwd, env: { MESHWORK_CACHE_DIR: join(place.path, 'cache') } })
+  const { code, out, err } = await as(['train', `${name}.ts`, ...flags, '--plugin', 'simulate', '--steps', '3', '--set', 'batch=4', ...set], { cwd, env: { MESHWORK_CACHE_DIR: join(place.path, 'cache') } })
   expect(code, err).toBe(0)
   for (const what of said) expect(`${out}${err}`).toMatch(what)
   const rows = jsonLines(readFileSync(join(cwd, 'runs', `${name}-0`, 'metrics.jsonl'), 'utf8'))

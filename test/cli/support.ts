@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { buildKernels } from '../../src/runtime/pjrt/cpu/kernels-build.ts'
+import { cacheRoot } from '../../src/io/cache-root.ts'
 import { queue } from '../../src/runtime/processes.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -44,14 +44,6 @@ export function run(args: readonly string[], { cwd, env = {}, onStart = () => {}
     child.stderr.on('data', (chunk: Buffer) => { err += chunk.toString(); onOutput(out + err, child) })
     child.on('close', (code, signal) => { resolve({ code, signal, out, err }) })
   })
-}
-
-/** Our kernels in a cache of a test's own, built once on this machine and not for each: `doctor` builds them where they are not. */
-export async function lendKernels(cache: string): Promise<void> {
-  const built = await buildKernels()
-  if (!('path' in built)) return
-  mkdirSync(cache, { recursive: true })
-  symlinkSync(dirname(dirname(built.path)), join(cache, 'kernels'))
 }
 
 export interface Server {
@@ -115,6 +107,17 @@ export function temporaryPlace(): Place {
 
 const namesBelow = (folder: string): string[] => readdirSync(folder, { withFileTypes: true })
   .flatMap(e => [e.name, ...e.isDirectory() ? namesBelow(join(folder, e.name)).map(below => join(e.name, below)) : []])
+
+/** A cache of one's own, but for what a C compiler makes: building that takes longer than any command. */
+export function cacheWithBuilt(path: string): string {
+  for (const part of ['kernels', 'mpi']) {
+    const built = join(cacheRoot(), part)
+    mkdirSync(built, { recursive: true })
+    mkdirSync(path, { recursive: true })
+    symlinkSync(built, join(path, part))
+  }
+  return path
+}
 
 /** A python3 whose pip does what `download` says, in shell, in which $target is pip's -d. The folder it lies in, for PATH. */
 export function pretendPip(place: Place, name: string, download: string): string {

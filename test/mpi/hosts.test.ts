@@ -10,7 +10,8 @@ import { bin, flavours, start, type Mpi } from './support.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'meshwork-hosts-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
-const train = ['train', 'gpt-tiny', '--steps', '6', '--seed', '5', '--mesh', 'batch=2,model=2', ...small]
+const steps = all ? 6 : 3
+const train = ['train', 'gpt-tiny', '--steps', String(steps), '--seed', '5', '--mesh', 'batch=2,model=2', ...small]
 const why = canMakeHosts()
 
 interface Case { readonly what: string; readonly hosts: number; readonly link: { readonly delayMs?: number; readonly lossPercent?: number }; readonly sampled?: true; readonly flavour: Flavour; readonly mpi: Mpi | undefined; readonly missing: string }
@@ -35,7 +36,7 @@ describe('numbers across hosts', () => {
     const { code, err } = await run([...train, '--out', join(folder, 'one')], { cwd: folder })
     expect(code, err).toBe(0)
     expected = lossesIn(join(folder, 'one'))
-    expect(expected).toHaveLength(6)
+    expect(expected).toHaveLength(steps)
   })
 
   // A bad network under one MPI and a good one under the other; `npm run test:deep` takes all.

@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { all } from '../support/depth.ts'
 import { flavours, mpirun, root, start } from './support.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'meshwork-native-'))
@@ -20,7 +21,7 @@ describe.each(flavours)('$name', ({ name, mpi, missing }) => {
   })
 
   // MPICH's ranks poll while they wait: four on two cores take a minute.
-  test.for(name === 'MPICH' ? [2] : [2, 4])('every call on %i ranks', async (ranks, { skip }) => {
+  test.for(name === 'MPICH' ? [2] : all ? [2, 4] : [4])('every call on %i ranks', async (ranks, { skip }) => {
     if (mpi === undefined) return skip(missing)
     const { code, out, err } = await mpirun(mpi, ranks, [program, 'all'])
     expect(code, err).toBe(0)

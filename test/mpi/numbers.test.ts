@@ -9,13 +9,16 @@ import { train } from '../../src/train/train.ts'
 import { compositions, forms, usual } from '../parallel/forms.ts'
 import { aloneOf, farOff, steps, trained, type Trained } from '../parallel/harness.ts'
 import { all } from '../support/depth.ts'
-import { forms as runs, overlapping, small, wide } from '../support/parallel-runs.ts'
+import { forms as runs, overlapping, small, wide, type Form } from '../support/parallel-runs.ts'
 import { openedJob, type Job } from './requests.ts'
 import { flavours, takes } from './support.ts'
 
 const cache = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(cache, { recursive: true, force: true }))
 const onFour = runs.filter(form => mesh(form.mesh ?? {}).size === 4)
+/** Those that send what the others do not: parameters in parts, a sequence in parts, and stages of which one or more ranks have nothing to do. `npm run test:deep` trains all. */
+const sends = ({ params, layouts, pipeline, mesh: axes }: Form): boolean => params !== undefined || layouts !== undefined || (pipeline !== undefined && (pipeline.schedule === '1f1b' || axes?.['batch'] !== undefined))
+const sampled = (form: Form): boolean => all || sends(form)
 
 describe.each(flavours)('$name', ({ mpi, missing }) => {
   let expected: readonly number[] = []
@@ -29,8 +32,8 @@ describe.each(flavours)('$name', ({ mpi, missing }) => {
   })
   afterAll(async () => { await job?.close() })
 
-  const mine = onFour.filter((_, i) => takes(mpi, i))
-  test('several forms are tried', () => { expect(mine.length).toBeGreaterThanOrEqual(3) })
+  const mine = onFour.filter(sampled).filter((_, i) => takes(mpi, i))
+  test('several forms are tried', () => { expect(mine.length).toBeGreaterThanOrEqual(2) })
   test.for(mine.map((form, i) => [JSON.stringify(form), form, i] as const))('%s', async ([, form, i], { skip }) => {
     if (job === undefined) return skip(missing)
     const losses = await job.ask({ task: 'numbers', form }) as readonly number[]
@@ -41,7 +44,7 @@ describe.each(flavours)('$name', ({ mpi, missing }) => {
 })
 
 describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing }) => {
-  const mine = overlapping.filter((_, i) => takes(mpi, i))
+  const mine = overlapping.filter(form => all || form.params !== undefined || form.wire !== undefined).filter((_, i) => takes(mpi, i))
   let [expected, job]: [readonly number[], Job | undefined] = [[], undefined]
   beforeAll(async () => {
     if (mpi === undefined) return

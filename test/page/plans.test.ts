@@ -14,7 +14,7 @@ import { adamwCosine, defineRun, planRun, type Run, type RunPlan } from '../../s
 import { text } from '../cli/support.ts'
 import { trained } from '../train/tiny.ts'
 import { openBrowser, type Browser } from './support.ts'
-import { checked, faultsOf, openLive, openWatch, temporary, type Folder, type Live, type Watch } from './watching.ts'
+import { cellsOf, checked, faultsOf, openLive, openWatch, temporary, type Folder, type Live, type Watch } from './watching.ts'
 
 let browser: Browser | undefined
 let [folder, watch, live] = [undefined as Folder | undefined, undefined as Watch | undefined, undefined as Live | undefined]
@@ -53,7 +53,7 @@ async function rowsOf(page: Page, name: string): Promise<string[][]> {
   await details.waitFor()
   if (await details.getAttribute('open') === null) await details.locator('summary').click()
   await details.locator('table').waitFor()
-  return Promise.all((await details.locator('tbody tr').all()).map(row => row.locator('th, td').allTextContents()))
+  return cellsOf(details.locator('tbody tr'))
 }
 const planned = (of: Run, flags: RunFlags = {}): RunPlan => planRun(applyFlags(of, flags)).plan
 const sent = (plan: RunPlan): number => plan.collectives.reduce((n, c) => n + c.bytes * c.count, 0)

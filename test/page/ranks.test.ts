@@ -32,7 +32,7 @@ describe.each(flavours)('$name', ({ name, mpi, missing }) => {
     await trains
     const saved = await told(['checkpoint', 'save'], out)
     expect(saved.code, saved.err).toBe(0)
-    await expect.poll(() => checkpointsIn(out).length, { timeout: 60_000 }).toBe(1)
+    await expect.poll(() => checkpointsIn(out).length).toBe(1)
     const stopped = await told(['stop'], out)
     expect(stopped.code, stopped.err).toBe(0)
     const { code, err, out: printed } = await ended

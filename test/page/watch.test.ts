@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test as declared } from 'vitest'
 import type { Run } from '../../src/train/index.ts'
 import { tiny, tinyData, trained } from '../train/tiny.ts'
 import { noBrowser, openBrowser, type Browser } from './support.ts'
-import { checked, faultsOf, metricsOf, openLive, openPage, openWatch, temporary, writeRun, type Folder, type Watch } from './watching.ts'
+import { cellsOf, checked, faultsOf, metricsOf, openLive, openPage, openWatch, temporary, writeRun, type Folder, type Watch } from './watching.ts'
 
 let browser: Browser | undefined
 let folder: Folder
@@ -42,7 +42,7 @@ async function tableOf(page: Page, name: string): Promise<Record<string, string>
   if (await details.getAttribute('open') === null) await details.locator('summary').click()
   await details.locator('table').waitFor()
   const heads = await details.locator('thead th').allTextContents()
-  return (await details.locator('tbody tr').all()).reduce<Promise<Record<string, string>[]>>(async (before, row) => [...await before, Object.fromEntries((await row.locator('th, td').allTextContents()).map((text, i) => [heads[i] ?? '', text]))], Promise.resolve([]))
+  return (await cellsOf(details.locator('tbody tr'))).map(cells => Object.fromEntries(cells.map((text, i) => [heads[i] ?? '', text])))
 }
 const shown = (x: number): string => String(Number(x.toPrecision(6)))
 

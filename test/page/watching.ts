@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Page } from 'playwright-core'
+import type { Locator, Page } from 'playwright-core'
 import { expect, test as declared, type TestContext } from 'vitest'
 import { PlanThread } from '../../src/cli/plan-thread.ts'
 import { openDashboard, type Dashboard, type DashboardOptions } from '../../src/dashboard/index.ts'
@@ -102,6 +102,10 @@ export async function faultsOf(page: Page): Promise<string[]> {
   const found = await page.evaluate('axe.run(document, { resultTypes: ["violations"] }).then(r => r.violations)') as readonly Fault[]
   return found.filter(f => f.impact === 'serious' || f.impact === 'critical').map(f => `${f.id}: ${f.nodes.map(n => `${n.html.slice(0, 160)} (${n.failureSummary.split('\n').slice(1).join(' ').slice(0, 200)})`).join(' | ')}`)
 }
+
+interface Row { querySelectorAll(selector: string): Iterable<{ readonly textContent: string }> }
+/** What rows of a table say, cell by cell: asked of the browser at once, since each question takes as long as all of them. */
+export const cellsOf = (rows: Locator): Promise<string[][]> => rows.evaluateAll(found => (found as unknown as readonly Row[]).map(row => [...row.querySelectorAll('th, td')].map(cell => cell.textContent)))
 
 export interface Checked { readonly page: Page; readonly wrong: string[] }
 /** A page that is watched: what it throws, warns of, or asks others for is wrong. */

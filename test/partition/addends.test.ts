@@ -1,4 +1,4 @@
-/** No partial sum reaches an op that needs the value: every form's training step read again, and programs of which a collective was taken out. */
+/** No partial sum reaches an op that needs the value: the training steps of forms read again, and programs of which a collective was taken out. */
 import { describe, expect, test } from 'vitest'
 import { broadcast, dims, input, loose, mesh as meshOf, param, plan, type Tensor } from '../../src/engine/index.ts'
 import { reachable } from '../../src/graph/node.ts'
@@ -7,11 +7,13 @@ import { adamw } from '../../src/optim/index.ts'
 import { stateOf, trainStep } from '../../src/train/program.ts'
 import type { Model } from '../../src/models/index.ts'
 import type { Tree } from '../../src/engine/index.ts'
-import { forms, usual } from '../parallel/forms.ts'
+import { forms, quick, usual } from '../parallel/forms.ts'
 import { checkAddends } from '../support/addends.ts'
+import { all } from '../support/depth.ts'
 
 const optimizer = adamw({ rate: 1e-3 })
-test.each(Object.entries(forms))('%s', (_, { mesh, subject = usual, microbatches = 1, remat = 'all-but-contractions', compute, ...layouts }) => {
+// Those that are trained each time, and of the others each third; where tests are deep, all.
+test.each(Object.entries(forms).filter(([name], i) => all || quick.includes(name) || i % 3 === 0))('%s', (_, { mesh, subject = usual, microbatches = 1, remat = 'all-but-contractions', compute, ...layouts }) => {
   const model = subject.build({ params: 'f32', compute: compute ?? 'f32' }) as unknown as Model<Tree, Tree>
   const { local, collectives } = plan(trainStep(model, { seed: 0, remat, optimizer, microbatches }), [stateOf(model, { optimizer }), model.batch] as const, { mesh: meshOf(mesh), dims: model.dims, ...layouts } as never)
   expect(collectives.length).toBeGreaterThan(0)

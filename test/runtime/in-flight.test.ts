@@ -51,7 +51,7 @@ describe.skipIf(missing !== undefined)(`a plugin whose programs are done when th
     backend = await openPjrt({ library: path, devices: 1 })
     program = await backend.compile({ text: plusOne, devices: 1, donated: [] })
   })
-  const launchedNow = (n: number): Promise<void> => expect.poll(() => fake.launched() - before, { timeout: 30_000 }).toBe(n)
+  const launchedNow = (n: number): Promise<void> => expect.poll(() => fake.launched() - before).toBe(n)
   const closed = async (): Promise<void> => {
     await backend.close()
     expect([fake.liveBuffers(), fake.liveEvents()]).toEqual([0, 0])

@@ -78,7 +78,7 @@ export function moments(draw: (n: number) => number, { steps, ranks }: Pick<Soak
 export function freshCache(round: string): void {
   const cache = join(round, 'cache')
   mkdirSync(cache, { recursive: true })
-  for (const name of ['plugins', 'mpi', 'peaks']) if (existsSync(join(cacheRoot(), name))) symlinkSync(join(cacheRoot(), name), join(cache, name))
+  for (const name of ['plugins', 'kernels', 'mpi', 'peaks']) if (existsSync(join(cacheRoot(), name))) symlinkSync(join(cacheRoot(), name), join(cache, name))
 }
 
 export interface Ended { /** By which of the moments. */ readonly killed: number | undefined; readonly code: number | null; readonly from: number | undefined; readonly out: string; readonly err: string }

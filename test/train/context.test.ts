@@ -1,4 +1,4 @@
-/** Training with windows split over devices: thirty steps by each form have the losses of one device that attends as ever, and its weights. */
+/** Training with windows split over devices: steps by each form, thirty where tests are deep, have the losses of one device that attends as ever, and its weights. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
 import { gptModel } from '../../src/models/index.ts'
@@ -8,7 +8,8 @@ import { train } from '../../src/train/train.ts'
 import { all } from '../support/depth.ts'
 import { dry } from '../support/parallel-runs.ts'
 
-const run = { ...dry, steps: 30, batch: 4, evaluation: { every: 30, batches: 1 } }
+const steps = all ? 30 : 10
+const run = { ...dry, steps, batch: 4, evaluation: { every: steps, batches: 1 } }
 const model = (context?: Context): Run['model'] => gptModel({ vocab: 272, seq: 16, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32, dropout: 0, blockwise: 2, ...(context === undefined ? {} : { context }) })
 const split = { heads: 'model', hidden: 'model', vocab: 'model' }
 const forms: readonly (readonly [string, Context, Partial<Pick<Run, 'mesh' | 'layout' | 'layouts'>>])[] = [
@@ -31,7 +32,7 @@ describe.each(all ? ['simulate', 'cpu'] : ['simulate'])('%s', plugin => {
   afterAll(async () => { await backend.close() })
   test.each(all ? forms : forms.slice(0, 4))('%s', async (_, context, how) => {
     const { losses, evalLoss, liveAfter } = await train({ ...run, ...how, model: model(context) }, { backend })
-    expect(losses).toHaveLength(30)
+    expect(losses).toHaveLength(steps)
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - (expected[i] ?? 0)) / (expected[i] ?? 1), `step ${i}`).toBeLessThan(1e-4)
     expect(Math.abs((evalLoss ?? NaN) - heldOut) / heldOut).toBeLessThan(1e-4)
     expect(liveAfter).toBe(0)
