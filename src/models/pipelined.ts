@@ -14,7 +14,7 @@ import { areLayers, idleShare, inLayers, inPlaces, intoPlaces, pipeline, pipelin
 export interface PipelineConfig extends Pipelined {
   /** What stages compute again on their way back, of the schedule `1f1b`; other schedules go by the run's `remat`. `{ keep: [] }` keeps what enters each layer, `everything` only what enters the stage, whose layers then run twice more. */
   readonly remat?: 'everything' | 'nothing' | 'all-but-contractions' | { readonly keep: readonly string[] } | undefined
-  /** Who computes a microbatch's loss in `1f1b`: the last stage, or all together, where `vocab` lies on their axis, too. */
+  /** Who computes the loss: the last stage unless said, or all together where `vocab` lies on their axis; `all`: in any case. */
   readonly head?: 'last' | 'all' | undefined
 }
 const count = z.int().min(1)

@@ -2,9 +2,7 @@
  * Of what devices choose apart each may keep only its own part: then the branch that makes it takes the part, or sums it by a reduce-scatter, and where that is behind a loop it sinks into its turns. So the gradients of a stage's
  * layers are never whole at once, though idle stages make none.
  */
-import type { Make } from '../../graph/node.ts'
-import { dtypeOf, operand, orderOf, shapeOf } from '../../graph/node.ts'
-import { names } from '../../core/dim.ts'
+import { dtypeOf, operand, orderOf, shapeOf, type Make } from '../../graph/node.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
 import { usersOf, type Pass } from './rewrite.ts'
 import { inOrder, inTurn, takes, type Taking } from './sink.ts'
