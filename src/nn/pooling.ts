@@ -8,7 +8,7 @@ import { shown } from '../core/shown.ts'
 import { withGradient } from '../graph/custom.ts'
 import { dimIn, floats, numbers } from '../graph/infer/checks.ts'
 import { inSums, sumsIn } from '../graph/half-precision.ts'
-import { make } from '../graph/make.ts'
+import { broadcastTo, make } from '../graph/make.ts'
 import type { ReduceKind } from '../graph/ops.ts'
 import { reduceStart } from '../graph/reference/evaluator.ts'
 import { userSite } from '../core/site.ts'
@@ -79,6 +79,7 @@ function along(x: Tensor<string>, s: Slide, kind: Pooling): Tensor<string> {
       return { best: where(better, e, found.best), at: where(better, at, found.at) }
     }, undefined)
     const wide = loose(g).cast(sumsIn(g.dtype))
+    if (isTiling(s) && which !== undefined) return [tiled(which.at, wide, s).cast(g.dtype)]
     const parts = places.map(k => unsample(where(loose(which?.at ?? g).equal(k), wide, 0), s, k))
     return [parts.reduce((a, b) => a.add(b)).cast(g.dtype)]
   })
@@ -101,6 +102,14 @@ export const minPool = <D extends string, const W extends readonly PoolWindow<D>
 
 /** Windows that lie side by side and cover all are parts of a dim. */
 const isTiling = (s: Slide): boolean => s.size === s.stride && s.dilation === 1 && s.low === 0 && s.to.size * s.size === s.dim.size && s.size > 1
+
+/** Each place's cotangent at the element of its window that is chosen, and 0 at the others. One loop over the elements, where a sum of what is spread apart asks of each whether it is there. */
+function tiled(chosen: Tensor<string>, g: Tensor<string>, { dim, to, size }: Slide): Tensor<string> {
+  const window = { name: hiddenName(to.name, 'window'), size }
+  const shape = g.shape.flatMap(d => (d.name === to.name ? [d, window] : [d]))
+  const wide = (x: Tensor<string>): Tensor<string> => tensor(broadcastTo(x.node, shape))
+  return where(wide(chosen).equal(wide(loose(iota(window)))), wide(g), 0).merge([to.name, window.name], dim)
+}
 
 function sums(x: Tensor<string>, all: readonly Slide[]): Tensor<string> {
   const tiles = all.filter(isTiling)

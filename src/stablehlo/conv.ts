@@ -8,6 +8,7 @@ import { dimIn } from '../graph/infer/checks.ts'
 import type { Window } from '../graph/ops.ts'
 import { convDims, type ConvDims } from '../graph/windows.ts'
 import type { LocalNode } from '../partition/local.ts'
+import { emitWideConv, withMoreChannels } from './conv-products.ts'
 import { convolve, wholeConvolution, type Slide } from './convolve.ts'
 import { convPrecision } from './precision.ts'
 import { emitSlice } from './rearranging.ts'
@@ -49,6 +50,8 @@ const isWindow = (s: Window | readonly Dim[]): s is Window => 'x' in s
 
 export function emitConv(n: LocalNode<'conv'>, [left, right]: readonly Ssa[], w: Writer, scope: Scope): Ssa {
   if (left === undefined || right === undefined) throw new Error('conv has two operands')
+  const products = scope.choices.convolutions === 'in parts' ? emitWideConv(n, left, right, w) : undefined
+  if (products !== undefined) return products
   const [x, k] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]
   const dims = convDims(n.attrs, x, k)
   const { groups, over, features } = dims
@@ -66,6 +69,6 @@ export function emitConv(n: LocalNode<'conv'>, [left, right]: readonly Ssa[], w:
     slides.push({ ...reached, width, places: out.size, stride, xDilation, wDilation })
   }
   const out = [...batch, ...spatial.flatMap(s => (isWindow(s) ? [s.out] : s)), ...groups, ...features]
-  const made = scope.choices.convolutions === 'in parts' ? convolve(w, lhs, rhs, slides, sizeOf(groups)) : wholeConvolution(w, lhs, rhs, slides, sizeOf(groups), convPrecision(lhs, rhs, scope))
+  const made = scope.choices.convolutions === 'in parts' ? convolve(w, ...(groups.length === 0 ? withMoreChannels(w, lhs, rhs) : [lhs, rhs] as const), slides, sizeOf(groups)) : wholeConvolution(w, lhs, rhs, slides, sizeOf(groups), convPrecision(lhs, rhs, scope))
   return w.transpose(w.reshape(made, sizesOf(out)), names(shapeOf(n)).map(name => names(out).indexOf(name)))
 }

@@ -34,6 +34,8 @@ export const windows: readonly Case[] = [
   { name: 'conv by 1', dims: { b: 1, n: 8, i: 4, o: 3, k: 1 }, in: ['b n i', 'k i o'], f: by(conv, ['i'], ['n', 'k', { stride: 2 }]) },
   { name: 'conv 2-D', dims: { b: 3, h: 8, w: 4, i: 3, o: 1, kh: 3, kw: 2 }, in: ['b h w i', 'kh kw i o'], f: by(conv, ['i'], ['h', 'kh', { padding: 'same' }], ['w', 'kw', { padding: 'same', stride: 2 }]) },
   { name: 'conv 2-D, channels first', dims: { b: 1, h: 4, w: 4, i: 3, o: 2, kh: 3, kw: 3 }, in: ['b i h w', 'o i kh kw'], f: by(conv, ['i'], ['w', 'kw', { padding: 'same' }], ['h', 'kh', { padding: 'same' }]) },
+  { name: 'conv 2-D of many places', dims: { b: 3, h: 32, w: 23, i: 17, o: 1, kh: 3, kw: 2 }, in: ['b h w i', 'kh kw i o'], f: by(conv, ['i'], ['h', 'kh', { padding: 'same' }], ['w', 'kw', { padding: [2, 0] }]) },
+  { name: 'conv of many places, by steps', dims: { b: 3, n: 1024, i: 17, o: 1, k: 3 }, in: ['n b i', 'o i k'], f: by(conv, ['i'], ['n', 'k', { padding: [-1, 3], stride: 2, dilation: 2 }]) },
   { name: 'conv 2-D of halves', dims: { b: 2, h: 4, w: 5, i: 1, k: 3, l: 3 }, in: ['b h w i', 'k l i'], f: (x, d) => conv(at(x, 0).square(), at(x, 1), { over: [dimOf(d, 'i').name], windows: windowsOf(d, [['h', 'k', { padding: 'same' }], ['w', 'l']]) }).exp() },
   { name: 'conv 3-D', dims: { b: 1, d: 4, h: 4, w: 3, i: 1, o: 3, kd: 2, kh: 3, kw: 1 }, in: ['b d h w i', 'kd kh kw i o'], f: by(conv, ['i'], ['d', 'kd', { padding: 'same' }], ['h', 'kh', { padding: 'same', stride: 2 }], ['w', 'kw']) },
   { name: 'conv over two channel dims', dims: { b: 1, n: 3, i: 2, j: 2, o: 2, p: 1, k: 3 }, in: ['j b n i', 'p k i o j'], f: by(conv, ['j', 'i'], ['n', 'k', { padding: 'same' }]) },
