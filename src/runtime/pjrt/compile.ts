@@ -54,7 +54,7 @@ function unknownElement(element: string): never {
 
 async function compile(session: Session, text: string, options: Uint8Array): Promise<bigint> {
   try {
-    return await compileCode(session, new TextEncoder().encode(text), 'mlir', options)
+    return await session.kind.compiling(() => compileCode(session, new TextEncoder().encode(text), 'mlir', options))
   } catch (failure) {
     throw located(failure, text)
   }

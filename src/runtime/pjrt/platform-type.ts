@@ -35,6 +35,8 @@ export interface Platform {
   readonly threadsAmong: (onHost: number) => number | undefined
   /** What of this machine decides the code that a program is compiled to. */
   readonly machine: () => readonly string[]
+  /** Does what compiles a program, which takes far more memory than to run it; and then what there is to do about that. */
+  readonly compiling: <T>(compile: () => Promise<T>) => Promise<T>
   /** For what native functions are registered; undefined where programs call none of ours. */
   readonly handlersAs: string | undefined
   /** Our own kernels, where there are any: `devices` of this process, and threads that it may use. */
@@ -43,5 +45,5 @@ export interface Platform {
 
 /** Of which nothing is known but that it is a plugin. */
 export const plainPlatform: Omit<Platform, 'name' | 'path'> = {
-  options: {}, defaults: () => ({}), spans: false, flags: () => [], environment: () => ({}), threadsAmong: () => undefined, machine: () => [], handlersAs: undefined,
+  options: {}, defaults: () => ({}), spans: false, flags: () => [], environment: () => ({}), threadsAmong: () => undefined, machine: () => [], compiling: compile => compile(), handlersAs: undefined,
 }

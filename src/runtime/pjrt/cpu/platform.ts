@@ -3,6 +3,7 @@ import { availableParallelism, cpus } from 'node:os'
 import type { Platform } from '../platform-type.ts'
 import { cpuFeatures } from './features.ts'
 import { kernelHandlers } from './kernels.ts'
+import { withTrimmedHeaps } from './trim.ts'
 
 /** The option by which a CPU client is told how many devices it should pretend to have. */
 export const deviceCount = 'cpu_device_count'
@@ -37,6 +38,7 @@ export const cpu: Platform = {
     const { model, flags } = cpuFeatures()
     return [process.arch, model, flags.join(' ')]
   },
+  compiling: withTrimmedHeaps,
   handlersAs: 'Host',
   kernels: kernelHandlers,
 }
