@@ -14,12 +14,12 @@ import { linear } from '../nn/linear.ts'
 import { quantize, rowsOf, weightIn, type Quantize, type Weight } from '../nn/quantize.ts'
 import type { GptConfig } from './gpt-config.ts'
 import { biasesOf, gptDims, gptParameters, type GptDims, type GptParams, type GptWeights } from './gpt-params.ts'
+import { headLoss } from './head-loss.ts'
 import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
 import { layersOf, toldOf } from './pipelined.ts'
-import { blocksOf, ignore, nextTokenLoss, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
-
+import { blocksOf, ignore, type Extras, type GptBatch, type GptBatchOf, type Ids, type Inputs } from './next-token.ts'
 export type { GptBatch, GptBatchOf } from './next-token.ts'
 
 type Stream = Tensor<'batch' | 'seq' | 'embed'>
@@ -81,7 +81,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   const order = orderOf(config.context, d.seq)
   /** Of inputs in the order that the model computes in. */
   const inWindow = ({ segments, prefix }: Inputs, key: Key | undefined) => {
-    const seen = { ...blocksOf(config), ...(config.context === undefined ? {} : { context: config.context }), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
+    const seen = { ...blocksOf({ ...config, causal: attention === 'causal' && config.context === undefined }), ...(config.context === undefined ? {} : { context: config.context }), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
     return (x: Stream, now: Without<Stacked, 'layers'>): Stream => layer(x, now, key, (x, w, scoring) => selfAttention(x, w, d, { ...seen, ...scoring }))
   }
   const hidden = (p: GptWeights, unordered: Inputs): Stream => {
@@ -92,7 +92,8 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   const loss = (p: GptWeights, { targets, ...unordered }: GptBatch & Inputs, key?: Key): Outcome => {
     const given = order.inputs(unordered)
     const drawn = config.dropout > 0 || attentionDropout > 0 ? key : undefined
-    return layers.loss(() => entering(p, given, drawn), stackedOf(p), inWindow(given, drawn), { targets: order.targets(targets) }, (x, { targets }) => nextTokenLoss(logitsOf(p, norm(x, p.norm)), d.vocab, targets, { masked, training: key !== undefined }))
+    return layers.loss(() => entering(p, given, drawn), stackedOf(p), inWindow(given, drawn), { targets: order.targets(targets) }, (x, { targets }) =>
+      headLoss({ states: norm(x, p.norm), weights: () => weightIn(p.tokens, d.embed, compute), logits: x => logitsOf(p, x) }, d, targets, { masked, training: key !== undefined, pipeline: config.pipeline !== undefined }))
   }
   const ids = (name: string, dtype: 'i32' | 'bool' = 'i32'): Ids => input(name, [d.batch, d.seq], dtype)
   const made: Gpt<GptBatch & Partial<Extras>> = {

@@ -29,6 +29,7 @@ import type { LlamaConfig } from './llama-config.ts'
 import { llamaDims, llamaParameters, llamaQuantized, stagesOf, type LlamaBlockWeights, type LlamaDims, type LlamaParams, type LlamaWeights } from './llama-params.ts'
 import { latentHeads, latentLinear, latentOut, type LatentWeights } from './latent.ts'
 import { turning } from './llama-turning.ts'
+import { headLoss } from './head-loss.ts'
 import { allLayouts, decoderLayouts, orderOf, type DecoderLayouts } from './in-context.ts'
 import type { Extended } from './language.ts'
 import { inFull, type Model, type Precision } from './model.ts'
@@ -92,7 +93,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const placed = (y: Tensor<string>): Tensor<string> => (angles === undefined ? y : turned(y, d.headDim.name, angles))
     const dropped = key === undefined || c.attentionDropout === 0 ? undefined : { key: fold(key, 3), rate: c.attentionDropout }
     const found = (query: Tensor<string>, { keys, values }: ReturnType<Through>): Tensor<string> =>
-      loose(attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: visible.kvSeq.name }, { visible, ...(visible.kvSeq === kvSeq ? { ...blocksOf(c), context: c.context } : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped }))
+      loose(attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: visible.kvSeq.name }, { visible, ...(visible.kvSeq === kvSeq ? { ...blocksOf({ ...c, causal: c.context === undefined }), context: c.context } : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped }))
     if ('latentDown' in w && c.latent !== undefined) {
       const { query, keys, values } = latentHeads(loose(x), w, d, c.latent, angles)
       return tensor(latentOut(found(query, through(keys, values)), w, d).node)
@@ -182,8 +183,9 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const { entering: begin, stacked, step } = piped(p, given, key)
     return { states: entering(layers.through(begin(), stacked, step).x, p.norm), usage: {} }
   }
+  const headOf = (p: LlamaWeights): Tensor<'vocab' | 'embed'> => weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute)
   const logitsOf = <D extends string>(x: Tensor<D | 'embed'>, p: LlamaWeights): Tensor<Exclude<D, 'embed'> | 'vocab'> => {
-    const made: Tensor<string> = loose(x).dot(weightIn<'vocab' | 'embed', 'embed'>((p.head ?? p.tokens) as Weight<'vocab' | 'embed'>, d.embed, compute), d.embed.name)
+    const made: Tensor<string> = loose(x).dot(headOf(p), d.embed.name)
     return tensor((c.logitCap === undefined ? made : softCapped(made, c.logitCap)).node)
   }
   const logits = (p: LlamaWeights, given: Inputs): Tensor<'batch' | 'seq' | 'vocab'> => logitsOf(walked(p, given, undefined).states, p)
@@ -224,7 +226,8 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
         return updates === undefined ? outcome : { ...outcome, updates: mapTree(updates, u => layers.resting(loose(u))) }
       }
       const { states, usage } = walked(p, given, drawn)
-      const outcome = nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), { masked, training: key !== undefined })
+      const how = { masked, training: key !== undefined, pipeline: false }
+      const outcome = c.logitCap === undefined ? headLoss({ states, weights: () => headOf(p), logits: x => logitsOf(x, p) }, d, order.targets(targets), how) : nextTokenLoss(logitsOf(states, p), d.vocab, order.targets(targets), how)
       return c.experts === undefined ? outcome : balanced(c.experts, outcome, usage as UsageOfLayers, key !== undefined)
     },
     ...(c.experts?.biasRate === undefined ? {} : { settled: (p: LlamaParams, { [biasPath]: load }: Updates): Updates => (load === undefined ? {} : { [biasPath]: biasAfter(c.experts as ExpertsConfig, (p.blocks as RoutedWeights<'layers'>).routerBias ?? load, load) }) }),

@@ -1,5 +1,5 @@
 /** The functions models are made of, composed of ops. They know no device, no mesh and no layout. */
-import type { DimLike } from '../core/dim.ts'
+import type { Dim, DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import { userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
@@ -51,6 +51,34 @@ export interface CrossEntropyOptions {
   readonly ignore?: number
 }
 
+/** A cross-entropy of logits as they are summed, and the slope of it that is a multiple of `g`: softmax − one-hot. */
+export interface Entropy<D extends string, Row extends AnyTensor> {
+  readonly losses: (logits: Tensor<D>, targets: Row) => Row
+  readonly slope: (g: Row, logits: Tensor<D>, targets: Row) => Tensor<D>
+}
+
+/** How cross-entropy along `whole` is computed; which logits count is as `crossEntropy` has it. @throws DimError where what is to be ignored is no i32 */
+export function entropyAlong<D extends string, C extends D | Unsettled<D>>(whole: Dim<C>, ignore: number | undefined): Entropy<D, Tensor<Minus<D, C>>> {
+  type Row = Tensor<Minus<D, C>>
+  if (ignore !== undefined && (!Number.isInteger(ignore) || ignore !== (ignore | 0))) throw new DimError({ code: 'option', what: `crossEntropy: ignore is ${ignore}`, fix: 'give a whole number that i32 holds, such as -100', at: userSite() })
+  const isClass = (target: Row): Row => target.greaterEqual(0).and(target.less(whole.size))
+  /** What counts as it is, 0 for what is ignored, else NaN. */
+  const counted = (target: Row, x: Row): Row => {
+    const sound: Row = where(isClass(target), x, NaN)
+    return ignore === undefined ? sound : where(target.notEqual(ignore), sound, 0)
+  }
+  const hit = (target: Row, like: Tensor<D>): Tensor<D> => tensor(broadcastTo(loose(full(0, like.shape, 'i32')).add(loose(iota(whole))).equal(loose(target)).node, like.shape))
+  return {
+    losses: (x, target) => counted(target, logsumexp<D, C>(x, whole).sub(loose(x).take(whole.name, loose(target)) as unknown as Row)),
+    slope: (g, x, target) => {
+      const p = tensor<D>(broadcastTo(loose(x).sub(loose(logsumexp<D, C>(x, whole))).exp().node, x.shape))
+      const slope: Tensor<D> = tensor(broadcastTo(loose(where(hit(target, x), p.sub(1), p)).mul(loose(counted(target, g))).node, x.shape))
+      // Logits that do not count may be anything, NaN too.
+      return ignore === undefined ? slope : tensor(broadcastTo(where(loose(target).notEqual(ignore), loose(slope), 0).node, x.shape))
+    },
+  }
+}
+
 /**
  * −log softmax(logits)[target] along `classes`. With `classes` split no device ever holds all logits: a maximum, a sum and
  * the target's logit are reduced instead. Gradient: softmax − one-hot. For half-precision logits the result is f32: losses are. A target
@@ -60,26 +88,11 @@ export interface CrossEntropyOptions {
 export function crossEntropy<D extends string, C extends D | Unsettled<D>>(
   logits: Tensor<D>, classes: DimLike<C>, targets: Tensor<Minus<D, C>>, { ignore }: CrossEntropyOptions = {},
 ): Tensor<Minus<D, C>> {
-  type Row = Tensor<Minus<D, C>>
   const whole = dimIn(logits.shape, classes, 'crossEntropy', userSite())
   floats('crossEntropy', logits.dtype, logits.shape, userSite())
   expectDims(targets, logits.shape.filter(d => d.name !== whole.name))
-  if (ignore !== undefined && (!Number.isInteger(ignore) || ignore !== (ignore | 0))) throw new DimError({ code: 'option', what: `crossEntropy: ignore is ${ignore}`, fix: 'give a whole number that i32 holds, such as -100', at: userSite() })
-  const isClass = (target: Row): Row => target.greaterEqual(0).and(target.less(whole.size))
-  /** What counts as it is, 0 for what is ignored, else NaN. */
-  const counted = (target: Row, x: Row): Row => {
-    const sound: Row = where(isClass(target), x, NaN)
-    return ignore === undefined ? sound : where(target.notEqual(ignore), sound, 0)
-  }
-  const hit = (target: Row, like: Tensor<D>): Tensor<D> => full(0, like.shape, 'i32').add(iota(whole)).equal(target)
-  return withGradient([logits.cast(sumsIn(logits.dtype)), targets], ([x, target]): Row =>
-    counted(target, logsumexp(x, classes).sub(loose(x).take(whole.name, loose(target)) as unknown as Row)),
-  (g, _, [x, target]) => {
-    const p = x.sub(logsumexp(x, classes)).exp()
-    const slope: Tensor<D> = where(hit(target, x), p.sub(1), p).mul(counted(target, g))
-    // Logits that do not count may be anything, NaN too.
-    return [ignore === undefined ? slope : where(target.notEqual(ignore), slope, 0), undefined]
-  })
+  const { losses, slope } = entropyAlong<D, C>(whole as Dim<C>, ignore)
+  return withGradient([logits.cast(sumsIn(logits.dtype)), targets], ([x, target]): Tensor<Minus<D, C>> => losses(x, target), (g, _, [x, target]) => [slope(g, x, target), undefined])
 }
 
 /** The mean of the elements where the mask holds, summed in f32 (of f64 in f64); NaN where it holds nowhere. On a mesh, of all devices' elements together. */

@@ -1,5 +1,6 @@
 /** Cases: attention, recurrence and weighted means. */
 import { expectDims, lossAndGrads, loose, type Tensor } from '../../src/engine/index.ts'
+import { chunkedEntropy } from '../../src/nn/chunked-entropy.ts'
 import { attention, crossAttention, lstm, lstmCell, selfAttention, weightedMean } from '../../src/nn/index.ts'
 import { at, dimOf, type Case, type Dims, type T } from './case.ts'
 
@@ -10,6 +11,9 @@ const weightsOf = (x: readonly T[], from: number) => ({ query: at(x, from), key:
 const cells = { b: 2, s: 3, i: 2, h: 4, r: 4, g: 4 }
 const recurrent = (d: Dims) => ({ inputs: dimOf(d, 'i'), hidden: dimOf(d, 'h'), past: dimOf(d, 'r'), gates: dimOf(d, 'g') })
 const gates = (x: readonly T[], from: number) => ({ input: at(x, from), past: at(x, from + 1), bias: at(x, from + 2) })
+
+const inChunks = (x: readonly T[], d: Dims, chunks: number, ignore?: number): Tensor<never> =>
+  chunkedEntropy(at(x, 0), at(x, 1), at(x, 2), { over: dimOf(d, 'e'), classes: dimOf(d, 'c'), along: dimOf(d, 's'), chunks, ...(ignore === undefined ? {} : { ignore }) }).value
 
 export const nn: readonly Case[] = [
   { name: 'attention', dims: { ...heads, s: 2 }, in: ['b s h k', 'b t h k', 'b t h k'], f: (x, d) => attention(at(x, 0), at(x, 1), at(x, 2), { headDim: dimOf(d, 'k').name, kvSeq: dimOf(d, 't').name }) },
@@ -22,6 +26,8 @@ export const nn: readonly Case[] = [
     selfAttention(at(x, 0), weightsOf(x, 1), dimsOf(d), { segments: at(x, 5), prefix: at(x, 6).equal(1) }) },
   { name: 'cross-attention', dims: { ...heads, t: 2 }, in: ['b s e', four, four, four, 'h k e', 'b t e', 'b t#4'], f: (x, d) =>
     crossAttention(at(x, 0), at(x, 5), weightsOf(x, 1), dimsOf(d), { keep: at(x, 6).greater(0) }) },
+  { name: 'cross-entropy in chunks', dims: { a: 4, s: 4, e: 2, c: 8 }, in: ['a s e', 'c e', 'a s#8'], f: (x, d) => inChunks(x, d, 2) },
+  { name: 'cross-entropy of some, in chunks', dims: { a: 2, s: 4, e: 2, c: 4 }, in: ['s a e', 'e c', 'a s#4'], f: (x, d) => inChunks(x, d, 4, 3) },
   { name: 'lstm', dims: cells, in: ['b s i', 'i g h', 'r g h', 'g h'], f: (x, d) => {
     const { output, state } = lstm(at(x, 0), dimOf(d, 's'), gates(x, 1), recurrent(d))
     return loose(output).add(loose(state.cell))

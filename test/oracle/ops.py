@@ -456,6 +456,8 @@ CASES = {
     'logSoftmax': ('a b', lambda x: nn.log_softmax(9 * x, axis=1)),
     'cross-entropy of some': ('a s', lambda x, t: jnp.where(t == 3, 0, -jnp.take_along_axis(nn.log_softmax(x), t[..., None], 2)[..., 0])),
     'cross-entropy, its mean over some': ('', lambda x, t: jnp.mean(-jnp.take_along_axis(nn.log_softmax(x), t[..., None] - 1, 2)[..., 0], where=t > 0)),
+    'cross-entropy in chunks': ('', lambda x, w, t: -jnp.mean(jnp.take_along_axis(nn.log_softmax(x @ w.T), t[..., None], 2))),
+    'cross-entropy of some, in chunks': ('', lambda x, w, t: -jnp.mean(jnp.take_along_axis(nn.log_softmax(jnp.einsum('sae,ec->asc', x, w)), t[..., None], 2)[..., 0], where=t != 3)),
     'cross-entropy': ('a s', lambda x, t: -jnp.take_along_axis(nn.log_softmax(x), t[..., None], 2)[..., 0]),
     'layer norm': ('a s e', layer_norm),
     'rms norm': ('a e', lambda x, gain: x / jnp.sqrt(jnp.mean(x ** 2, axis=1, keepdims=True) + 1e-6) * gain),
@@ -560,6 +562,8 @@ CASES = {
     'conv by 1': ('b n o', lambda x, w: x[:, ::2] @ w[0]),
     'conv 2-D': ('b h w o', conv('NHWC HWIO NHWC', (1, 2))),
     'conv 2-D, channels first': ('b o h w', conv('NCHW OIHW NCHW', (1, 1))),
+    'conv 2-D of many places': ('b h w o', conv('NHWC HWIO NHWC', (1, 1), [(1, 1), (2, 0)])),
+    'conv of many places, by steps': ('n b o', conv('WNC OIW WNC', (2,), [(-1, 3)], (2,))),
     'conv 2-D of halves': ('b h w', lambda x, w: jnp.exp(conv('NHWC HWIO NHWC', (1, 1), [(1, 1), (0, 0)])(x ** 2, w[..., None])[..., 0])),
     'conv 3-D': ('b d h w o', conv('NDHWC DHWIO NDHWC', (1, 2, 1))),
     'conv over two channel dims': ('b n p o', lambda x, w: sum(
