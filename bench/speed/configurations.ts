@@ -37,9 +37,16 @@ export const configurations: { readonly [name: string]: Configuration } = isQuic
 export const batches = 4
 
 const parts = process.env['MESHWORK_BENCH_PARTS']?.split(',') ?? []
-/** `MESHWORK_BENCH_PARTS=a,f,growth`: some of the configurations, dtypes (`f32`, `bf16`) and parts (`steps`, `growth`, `start`, `host`). Of each group all, unless one of it is named. */
+/**
+ * `MESHWORK_BENCH_PARTS=a,f,growth`: some of the configurations, dtypes (`f32`, `bf16`), ways to grow (`layers`, `width`, `tokens`, `windows`, `devices`) and parts (`steps`, `meshes`, `growth`, `start`,
+ * `host`). Of each group all, unless one of it is named. Each fits into some minutes by itself.
+ */
 export const wanted = (group: readonly string[], name: string): boolean => !group.some(g => parts.includes(g)) || parts.includes(name)
-export const partNames = ['steps', 'growth', 'start', 'host'] as const
-/** Naming a configuration or a dtype means the part on steps. */
-export const partWanted = (part: (typeof partNames)[number]): boolean =>
-  (parts.length === 0 ? true : parts.some(p => partNames.some(n => n === p)) ? parts.includes(part) : part === 'steps')
+export const growths = ['layers', 'width', 'tokens', 'windows', 'devices'] as const
+export const partNames = ['steps', 'meshes', 'growth', 'start', 'host'] as const
+/** Naming a configuration or a dtype means the part on steps, naming a way to grow that on growth. */
+export const partWanted = (part: (typeof partNames)[number]): boolean => {
+  if (parts.length === 0) return true
+  if (parts.some(p => partNames.some(n => n === p))) return parts.includes(part)
+  return part === (parts.some(p => growths.some(g => g === p)) ? 'growth' : 'steps')
+}

@@ -3,7 +3,6 @@ import functools
 import json
 import os
 import pathlib
-import resource
 
 # Before what it imports asks for four.
 os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + f" --xla_force_host_platform_device_count={os.environ.get('MESHWORK_BENCH_DEVICES', '1')}"
@@ -17,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 import jax_images
 import jax_peer as forms
 import peer
+import resident
 
 GROUPED = {
     'norm1': ('embed',), 'norm2': ('embed',), 'query': ('heads', 'group', 'headDim', 'embed'), 'key': ('heads', 'headDim', 'embed'), 'value': ('heads', 'headDim', 'embed'),
@@ -79,8 +79,12 @@ class Peer(peer.Peer):
         self.at = 0
         return {'runtime': f'JAX {jax.__version__} jit, {count} devices'}
 
+    def forget(self):
+        resident.forget()
+        return {}
+
     def memory(self):
-        return {'peakMiB': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        return resident.memory()
 
     def close(self):
         del self.state, self.run

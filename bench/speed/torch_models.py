@@ -4,7 +4,6 @@ import json
 import math
 import os
 import pathlib
-import resource
 import sys
 import time
 
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import gpt
+import resident
 
 
 class Weights(nn.Module):
@@ -144,8 +144,12 @@ class Peer:
             self.at += 1
         return {'ms': ms, 'losses': losses}
 
+    def forget(self):
+        resident.forget()
+        return {}
+
     def memory(self):
-        return {'peakMiB': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        return resident.memory()
 
     def roof(self, size):
         torch.set_num_threads(len(os.sched_getaffinity(0)))

@@ -1,5 +1,5 @@
 /** Our side of the section on speed, in a process of its own: a request a line on stdin, an answer a line on stdout. */
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DType } from '../../src/core/dtype.ts'
 import { dims } from '../../src/core/dim.ts'
@@ -22,6 +22,8 @@ export interface Stages { readonly of: Configuration; readonly mesh: Opening['me
 export type Request =
   | { readonly do: 'open' } & Opening
   | { readonly do: 'save' } | { readonly do: 'close' } | { readonly do: 'memory' }
+  /** From here on the most that is resident is that of the steps: what compiling took does not count. */
+  | { readonly do: 'forget' }
   | { readonly do: 'steps'; readonly count: number }
   /** Square matrices, multiplied once. */
   | { readonly do: 'roof'; readonly size: number }
@@ -32,8 +34,9 @@ export interface Answers {
   readonly save: Record<string, never>
   readonly close: Record<string, never>
   readonly steps: { readonly ms: readonly number[]; readonly losses: readonly number[] }
-  /** Of the process, at its most; and of the program, as the compiler lays it. */
-  readonly memory: { readonly peakMiB: number; readonly programMiB: number }
+  readonly forget: Record<string, never>
+  /** Of the process at its most, since it began and since `forget`; and of the program, as the compiler lays it. */
+  readonly memory: { readonly peakMiB: number; readonly stepsMiB: number; readonly programMiB: number }
   readonly roof: { readonly ms: number }
   readonly stages: { readonly traceMs: number; readonly partitionMs: number; readonly textMs: number; readonly compileMs: number; readonly programMiB: number }
 }
@@ -66,6 +69,10 @@ const rulesFor = (model: Model<Tree, Tree>): { readonly [dim: string]: string } 
 const spent = (since: NodeJS.CpuUsage): number => { const { user, system } = process.cpuUsage(since); return (user + system) / 1000 }
 const current = (): Stepper => { if (opened === undefined) throw new Error('nothing is open'); return opened.stepper }
 
+/** Resident at most, since the process began or it was forgotten; and before that. */
+const peak = async (): Promise<number> => Number(/VmHWM:\s+(\d+)/.exec(await readFile('/proc/self/status', 'utf8'))?.[1] ?? NaN) / 1024
+let begun = 0
+
 type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { readonly do: K }>) => Promise<Answers[K]> }
 const handlers: Handlers = {
   open: async ({ of, compute, mesh: axes, optimizer, folder }) => {
@@ -79,9 +86,14 @@ const handlers: Handlers = {
   steps: ({ count }) => current().steps(count),
   memory: async () => {
     const { memory } = current()
-    const status = await readFile('/proc/self/status', 'utf8')
+    const stepsMiB = await peak()
     const own = memory === undefined ? 0 : memory.arguments + memory.temporaries + memory.outputs - memory.aliased
-    return { peakMiB: Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? NaN) / 1024, programMiB: own / 2 ** 20 }
+    return { peakMiB: Math.max(begun, stepsMiB), stepsMiB, programMiB: own / 2 ** 20 }
+  },
+  forget: async () => {
+    begun = Math.max(begun, await peak())
+    await writeFile('/proc/self/clear_refs', '5')
+    return {}
   },
   close: () => {
     current().close()
