@@ -23,7 +23,7 @@ export interface Staged<V> {
 }
 
 /** Layouts that are taken to other stages, those of a pipeline that are priced, and pipelines that are tried. */
-const [mostSeeds, mostPriced, mostTried] = [2, 6, 8]
+const [mostSeeds, mostPriced, mostTried] = [2, 4, 5]
 
 const dimsOfStages: readonly string[] = ['stage', 'layers']
 const bare = (dims: readonly string[]): readonly string[] => dims.filter(d => !dimsOfStages.includes(d))

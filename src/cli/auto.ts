@@ -26,10 +26,10 @@ const asked = (text: string | undefined): boolean => text?.split(',').some(part 
 export function asksForSearch({ auto, mesh, layout, batch, model, devices, wire, set = [] }: Flags): boolean {
   const searches = auto === true || mesh === 'auto' || asked(layout)
   if (!searches && devices !== undefined) throw flagError('--devices says of how many devices a mesh is searched, and nothing is searched', 'add --mesh auto --layout auto, or leave it out')
-  if (!searches && wire !== undefined) throw flagError('--wire says in what a search may let numbers cross axes, and nothing is searched', 'add --mesh auto --layout auto, or say it of an axis: --set wire.AXIS=bf16')
+  if (!searches && wire !== undefined) throw flagError('--wire says in what a search may let numbers cross axes, and nothing is searched', 'add --mesh auto --layout auto, or leave it out: what crosses an axis in fewer bits is a field of the run, wire')
   if (wire !== undefined && wire !== 'bf16' && wire !== 'int8') throw flagError(`--wire: there is no "${wire}"`, 'one of bf16, int8')
   const laid = searches ? set.find(assignment => /^(mesh|layout|params|state|gradients|layouts)\b/.test(assignment)) : undefined
-  if (laid !== undefined) throw flagError(`--set ${laid}: a search is to find how the run is laid`, 'say rules that stay as --layout auto,DIM=AXIS, --params DIM=AXIS or --state DIM=AXIS, and a mesh that stays as --mesh AXIS=N --layout auto')
+  if (laid !== undefined) throw flagError(`--set ${laid}: a search is to find how the run is laid`, 'leave it out: rules that stay are said behind "auto", or of parameters and slots, by the flags of their own')
   for (const [flag, given] of [['--batch', batch], ['--model', model]] as const) {
     if (searches && given !== undefined) throw flagError(`${flag} says how large an axis is, and a search is to find it`, 'leave this flag out: axes and their sizes are found')
   }

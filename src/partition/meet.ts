@@ -115,6 +115,9 @@ export interface Meeting { readonly values: readonly Value[]; readonly sharding:
 export function met(c: Context, values: readonly Value[], over: readonly string[], op = 'met'): Meeting | undefined {
   const dims = [...new Set(values.flatMap(v => restingDims(c, v)))]
   if (dims.length === 0 || dims.length > mostDims) return undefined
+  // What is looked up in a table by numbers that lie on the table's own axis meets nowhere: no tensor has the dims of both.
+  const asked = jointShape(values).flatMap(d => [...c.target([d]).values()].flat())
+  if (new Set(asked).size < asked.length) return undefined
   const usual = values.map(({ resting, ...v }) => (resting === undefined ? v : { ...v, sharding: c.target(v.shape) }))
   const rules = agreed(c, usual, over.length === 0)
   const fetching = values.reduce((sum, v, i) => sum + costOf(c, v, usual[i]?.sharding ?? v.sharding), 0)
