@@ -18,7 +18,7 @@ export interface Often { readonly times: number; ms: number; waits: number }
 export function lagMs(points: Points, kernels: Iterable<Readonly<Often>>): number {
   let [sum, carried] = [0, 0]
   const wait = (times: number, ms: number): void => { sum += times * lagUs(points, 1000 * ms / times) / 1000 }
-  for (const { times, ms, waits } of [...kernels].sort((a, b) => b.times - a.times)) {
+  for (const { times, ms, waits } of [...kernels].filter(k => k.times > 0).sort((a, b) => b.times - a.times)) {
     carried += ms
     if (waits === 0) continue
     wait(waits * times, carried)
