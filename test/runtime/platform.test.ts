@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { BinaryReader } from '@bufbuild/protobuf/wire'
-import { broadcast, compile, dims, input, mesh, openBackend, param, type Scalar, type Tensor } from '../../src/engine/index.ts'
+import { broadcast, compile, dims, input, loose, mesh, openBackend, param, type Scalar, type Tensor } from '../../src/engine/index.ts'
 import { compileCode } from '../../src/runtime/pjrt/compile.ts'
 import { openPjrt } from '../../src/runtime/pjrt/index.ts'
 import { loadPlugin } from '../../src/runtime/pjrt/library.ts'
@@ -171,7 +171,7 @@ test('a CPU that has no such memory says what lies where, too', async () => {
   // More than an address of 47 bits reaches, so that no system gives it.
   const { wide } = dims({ wide: 2 ** 46 })
   await using backend = await openBackend({ plugin: 'cpu', devices: 1, cache: false })
-  const program = await compile((x: T, y: T) => ({ y: broadcast(x, [wide]).mul(2), z: y.add(1) }), [input('x', []) as T, input('y', [dims({ few: 256 }).few]) as T], { mesh: mesh({ m: 1 }), layout: {}, backend })
+  const program = await compile((x: T, y: T) => ({ y: broadcast(x, [wide]).mul(2), z: y.add(1) }), [loose(input('x', [])), input('y', [dims({ few: 256 }).few]) as T], { mesh: mesh({ m: 1 }), layout: {}, backend })
   const { y, z } = await program(Float32Array.of(1), new Float32Array(256))
   await expect(y.read()).rejects.toMatchObject({ code: 'resource-exhausted', exitCode: 1, message: expect.stringMatching(/a device's memory is full: [^]*arguments +1\.0 KiB on each device: 1 1\.0 KiB, 0 4 bytes\n[^]*results +256\.0 TiB more[^]*smaller batch/) as string })
   z.dispose()
