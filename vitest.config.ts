@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { quickly } from './test/support/depth.ts'
 import { testLimit } from './test/support/limits.ts'
 import LongFirst from './test/support/sequencer.ts'
 
@@ -13,6 +14,9 @@ const sharing = new Set([
 ])
 /** Of these, what measures memory, stops clocks, or changes what a whole process sees. */
 const apart = new Set(['data/sources/mutations', 'data/store/memory', 'train/clock', 'train/disk', 'train/eval-run', 'train/tensorboard'].map(name => `${name}.test.ts`))
+
+/** Whole models, most of whose time XLA's compiler takes. */
+const compiled = new Set(['same-numbers', 'models/experts', 'parallel/training', 'train/microbatches', 'train/precision'].map(name => `${name}.test.ts`))
 
 const files = readdirSync(fileURLToPath(new URL('test', import.meta.url)), { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.test.ts'))
 const shares = (file: string): boolean => sharing.has(file.split('/')[0] ?? '') && !apart.has(file)
@@ -29,8 +33,9 @@ export default defineConfig({
     sequence: { sequencer: LongFirst },
     reporters: ['default', './test/support/count-reporter.ts'],
     projects: [
-      { extends: true, test: { name: 'together', include: filesThat(shares), isolate: false } },
-      { extends: true, test: { name: 'alone', include: filesThat(file => !shares(file)) } },
+      { extends: true, test: { name: 'together', include: filesThat(file => shares(file) && !compiled.has(file)), isolate: false } },
+      { extends: true, test: { name: 'compiled', include: filesThat(file => compiled.has(file)), isolate: false, env: quickly } },
+      { extends: true, test: { name: 'alone', include: filesThat(file => !shares(file) && !compiled.has(file)) } },
     ],
   },
 })

@@ -5,8 +5,8 @@ import { train } from '../src/train/train.ts'
 import { all } from './support/depth.ts'
 import { formed, forms, small } from './support/parallel-runs.ts'
 
-/** Whether XLA takes this form, a sequence in parts or a pipeline, or else the simulator: it compiles for as long as ten forms are interpreted. */
-const compiled = (i: number): boolean => i === 9 || i === 13
+/** Whether XLA takes this form, parameters in parts or a pipeline, or else the simulator: it compiles for as long as ten forms are interpreted. */
+const compiled = (i: number): boolean => i === 6 || i === 13
 
 describe.each(['simulate', 'cpu'])('%s', plugin => {
   let backend: Backend

@@ -8,7 +8,7 @@ import { openBackend } from '../../src/engine/index.ts'
 import { train } from '../../src/train/train.ts'
 import { compositions, forms, usual } from '../parallel/forms.ts'
 import { aloneOf, farOff, steps, trained, type Trained } from '../parallel/harness.ts'
-import { all } from '../support/depth.ts'
+import { all, quickly } from '../support/depth.ts'
 import { forms as runs, overlapping, small, wide, type Form } from '../support/parallel-runs.ts'
 import { openedJob, type Job } from './requests.ts'
 import { flavours, takes } from './support.ts'
@@ -16,8 +16,8 @@ import { flavours, takes } from './support.ts'
 const cache = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(cache, { recursive: true, force: true }))
 const onFour = runs.filter(form => mesh(form.mesh ?? {}).size === 4)
-/** Those that send what the others do not: parameters in parts, a sequence in parts, and stages of which one or more ranks have nothing to do. `npm run test:deep` trains all. */
-const sends = ({ params, layouts, pipeline, mesh: axes }: Form): boolean => params !== undefined || layouts !== undefined || (pipeline !== undefined && (pipeline.schedule === '1f1b' || axes?.['batch'] !== undefined))
+/** Those that send what the others do not: a sequence in parts, and stages of which one or more ranks have nothing to do. Parameters in parts are tried with collectives beside the work. `npm run test:deep` trains all. */
+const sends = ({ layouts, pipeline, mesh: axes }: Form): boolean => layouts !== undefined || (pipeline !== undefined && (pipeline.schedule === '1f1b' || axes?.['batch'] !== undefined))
 const sampled = (form: Form): boolean => all || sends(form)
 
 describe.each(flavours)('$name', ({ mpi, missing }) => {
@@ -25,7 +25,7 @@ describe.each(flavours)('$name', ({ mpi, missing }) => {
   let job: Job | undefined
   beforeAll(async () => {
     if (mpi === undefined) return
-    job = await openedJob(mpi, 4, cache)
+    job = await openedJob(mpi, 4, cache, quickly)
     const backend = await openBackend({ backend: 'local', cache: false })
     expected = (await train(small, { backend })).losses
     await backend.close()
@@ -33,7 +33,7 @@ describe.each(flavours)('$name', ({ mpi, missing }) => {
   afterAll(async () => { await job?.close() })
 
   const mine = onFour.filter(sampled).filter((_, i) => takes(mpi, i))
-  test('several forms are tried', () => { expect(mine.length).toBeGreaterThanOrEqual(2) })
+  test('forms are tried', () => { expect(mine.length).toBeGreaterThanOrEqual(1) })
   test.for(mine.map((form, i) => [JSON.stringify(form), form, i] as const))('%s', async ([, form, i], { skip }) => {
     if (job === undefined) return skip(missing)
     const losses = await job.ask({ task: 'numbers', form }) as readonly number[]
@@ -48,7 +48,7 @@ describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing })
   let [expected, job]: [readonly number[], Job | undefined] = [[], undefined]
   beforeAll(async () => {
     if (mpi === undefined) return
-    job = await openedJob(mpi, 2, cache, { MESHWORK_MPI_OVERLAP: '1' })
+    job = await openedJob(mpi, 2, cache, { ...quickly, MESHWORK_MPI_OVERLAP: '1' })
     const backend = await openBackend({ backend: 'local', cache: false })
     expected = (await train(wide, { backend })).losses
     await backend.close()
@@ -69,7 +69,7 @@ describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing })
 // Whole models of four layers; `npm run test:deep` trains all of the compositions for as many steps as one process does.
 describe.each(flavours)('eight ranks, $name', ({ mpi, missing }) => {
   let job: Job | undefined
-  beforeAll(async () => { if (mpi !== undefined && mine.length > 0) job = await openedJob(mpi, 8, cache) })
+  beforeAll(async () => { if (mpi !== undefined && mine.length > 0) job = await openedJob(mpi, 8, cache, quickly) })
   afterAll(async () => { await job?.close() })
 
   const mine = compositions.filter((_, i) => all || (i === 0 && takes(mpi, i)))

@@ -7,6 +7,7 @@ import { llamaModel, type PipelineConfig } from '../../src/models/index.ts'
 import type { ExpertsGiven } from '../../src/models/experts-config.ts'
 import type { Model } from '../../src/models/model.ts'
 import { pipeline, placesOf, type Places } from '../../src/parallel/index.ts'
+import { every } from '../support/depth.ts'
 import { relativeError } from '../support/values.ts'
 import { numbersByPath } from './by-path.ts'
 
@@ -49,14 +50,14 @@ const onStages = { stage: 'stage', layers: 'stage' }
 const onThree: On = { mesh: { data: 2, expert: 2, stage: 2 }, layout: { ...onStages, batch: ['data', 'expert'] }, params: { experts: 'expert' } }
 const onData: On = { mesh: { data: 2, stage: 2 }, layout: { ...onStages, batch: 'data' }, params: { experts: 'data' } }
 describe('the numbers of the model without a pipeline', () => {
-  test.each<readonly [number, PipelineConfig, Given, On]>([
+  test.each(every<readonly [number, PipelineConfig, Given, On]>(2, [
     [4, { stages: 2, microbatches: 2 }, {}, onThree],
     [3, { stages: [1, 2], microbatches: 2 }, {}, onData],
     [4, { stages: 2, microbatches: 2, schedule: 'circular' }, { balanceOver: 'layers', capacity: 1 }, onData],
     // Each window's use is balanced by itself: the same of a microbatch as of the batch.
     [4, { stages: 2, microbatches: 2, schedule: '1f1b' }, { balanceOver: 'groups' }, onThree],
     [3, { stages: [2, 1], microbatches: 4, schedule: '1f1b', remat: 'everything' }, { balanceOver: 'groups', capacity: 1, shared: 4 }, onData],
-  ])('%i layers %j, experts %j', async (layers, pipelined, more, on) => {
+  ]))('%i layers %j, experts %j', async (layers, pipelined, more, on) => {
     const [one, model] = [built(layers, more), built(layers, more, pipelined)]
     const [expected, found] = [await numbersOf(one, step(one), alone), await numbersOf(model, step(model), on, placesOf(layers, pipelined))]
     expect([...found.keys()].sort()).toEqual([...expected.keys()].sort())

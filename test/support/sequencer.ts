@@ -12,9 +12,10 @@ const seconds: { readonly [file: string]: number } = {
 export default class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const weight = ({ moduleId, project }: TestSpecification): number => seconds[relative(project.config.root, moduleId)] ?? 0
-    // A process is shared as long as the next file shares one.
-    const shares = ({ project }: TestSpecification): number => (project.config.isolate ? 0 : 1)
+    // A process is shared as long as the next file is of the same project.
+    const order = ['alone', 'compiled', 'together']
+    const turn = ({ project }: TestSpecification): number => order.indexOf(project.name)
     // Among the others, what vitest remembers of the last run decides.
-    return (await super.sort(files)).sort((a, b) => shares(a) - shares(b) || weight(b) - weight(a))
+    return (await super.sort(files)).sort((a, b) => turn(a) - turn(b) || weight(b) - weight(a))
   }
 }
