@@ -34,7 +34,11 @@ const models: { readonly [name: string]: { readonly built: unknown; readonly rem
     also: [{ mesh: 2, layouts: { layout: { hidden: ['a'], kvSeq: ['a'], seq: ['b'] }, params: { seq: ['a'], heads: ['b'] }, state: {}, layouts: { residual: { seq: ['b'] } } } }],
   },
   experts: { built: llamaModel({ ...decoder, heads: 8, kvHeads: 4, experts: { count: 4, chosen: 2, hidden: 32 } }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
-  t5: { built: t5Model({ vocab: 64, source: 16, target: 16, encoderLayers: 2, decoderLayers: 2, embed: 32, heads: 4, headDim: 8, hidden: 64 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
+  t5: {
+    built: t5Model({ vocab: 64, source: 16, target: 16, encoderLayers: 2, decoderLayers: 2, embed: 32, heads: 4, headDim: 8, hidden: 64 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions',
+    // A table's dim and one of the numbers that are looked up in it lie on one axis: no tensor has both.
+    also: [{ mesh: 1, layouts: { layout: { buckets: ['a'], source: ['a'], kvSource: ['b'] }, params: { heads: ['b'] }, state: {} } }],
+  },
   'conv net': { built: convNetModel({ height: 16, width: 16, channels: 4, features: [8, 16], hidden: 32 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
   perceptron: { built: mlp({ inputs: 32, hidden: 64, outputs: 32 }, 8), remat: 'nothing' },
 }
