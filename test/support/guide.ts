@@ -44,24 +44,10 @@ export const printed = (blocks: readonly Shown[], cwd: string = root): { readonl
   return { outputs: stdout.split(`${mark}\n`), stderr, status }
 })
 
-/** A compiler that reads what all programs share, and binds it, once. Made when it is first asked. */
-let compiler: { readonly options: ts.CompilerOptions; readonly host: ts.CompilerHost } | undefined
-function openCompiler(): NonNullable<typeof compiler> {
-  const { config } = ts.readConfigFile(`${root}tsconfig.json`, path => ts.sys.readFile(path)) as { readonly config: unknown }
-  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
-  const host = ts.createCompilerHost(options)
-  const read = host.getSourceFile.bind(host)
-  const known = new Map<string, ts.SourceFile | undefined>()
-  host.getSourceFile = (name, ...how) => {
-    if (!known.has(name)) known.set(name, read(name, ...how))
-    return known.get(name)
-  }
-  return { options, host }
-}
-
 /** What the compiler has against the program. */
 export const mistakes = (blocks: readonly Shown[]): readonly string[] => written(blocks, file => {
-  const { options, host } = compiler ??= openCompiler()
-  const program = ts.createProgram([file], options, host)
+  const { config } = ts.readConfigFile(`${root}tsconfig.json`, path => ts.sys.readFile(path)) as { readonly config: unknown }
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
+  const program = ts.createProgram([file], options)
   return ts.getPreEmitDiagnostics(program, program.getSourceFile(file)).map(d => ts.flattenDiagnosticMessageText(d.messageText, '\n'))
 })
