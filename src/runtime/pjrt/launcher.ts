@@ -41,7 +41,8 @@ export class Request {
   readonly handles: BigUint64Array
   private readonly memory = new Memory(8 * Object.keys(word).length)
   private readonly words = wordsOf(this.memory)
-  private readonly kept: readonly unknown[]
+  /** What the words point at. */
+  readonly kept: readonly unknown[]
 
   constructor(library: PluginLibrary, call: Struct<'PJRT_LoadedExecutable_Execute_Args'>, most: number) {
     const destroy = new Struct('PJRT_Buffer_Destroy_Args')

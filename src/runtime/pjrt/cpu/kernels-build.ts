@@ -31,7 +31,7 @@ async function built({ sources, library, flags: given, headers = [] }: Wanted): 
   // Machines that share a cache may have other instructions.
   const { model, flags: features } = cpuFeatures()
   const machine = sha256Parts([model, features.join(' ')]).slice(0, 12)
-  const folder = join(cacheRoot(), sources, `${process.arch}-${machine}-${hash}`)
+  const folder = join(cacheRoot(), 'kernels', `${process.arch}-${machine}-${hash}`)
   const path = join(folder, library)
   if (existsSync(path)) return { path }
   await makeCacheFolder(folder)
