@@ -10,6 +10,7 @@ import { compileSection } from './compile.ts'
 import { contextSection } from './context.ts'
 import { dataSection } from './data.ts'
 import { depthSection } from './depth.ts'
+import { eightBitsSection } from './eight-bits.ts'
 import { foresightSection } from './foresight/section.ts'
 import { publishedSection } from './foresight/published/section.ts'
 import { vtrainSection } from './foresight/vtrain/section.ts'
@@ -42,6 +43,7 @@ const sections: { readonly [name: string]: Entry } = {
   data: { measure: dataSection, rounds: 5 },
   mpi: { measure: mpiSection, rounds: 5 },
   overlap: { measure: overlapSection, rounds: 5 },
+  'eight-bits': { measure: eightBitsSection, rounds: 1 },
   ops: { measure: opsSection, rounds: 7 },
   parallel: { measure: parallelSection, rounds: 5 },
   page: { measure: pageSection, rounds: 9 },

@@ -6,7 +6,7 @@ import { Command } from 'commander'
 import { cacheRoot } from '../io/cache-root.ts'
 import { MeshworkError, type Problem } from '../core/errors.ts'
 import { makeFolders } from '../io/folders.ts'
-import { acceleratorOf, thisMachine, vendors } from '../runtime/hardware.ts'
+import { acceleratorOf, thisMachine, vendors, type Sight } from '../runtime/hardware.ts'
 import { isParallel } from '../runtime/job.ts'
 import { buildKernels, compilerOf } from '../runtime/pjrt/cpu/kernels-build.ts'
 import { describeCompiler, findBuilt, installFix } from '../runtime/mpi/build.ts'
@@ -16,7 +16,7 @@ import type { Processes } from '../runtime/processes.ts'
 import { formatBytes } from './format.ts'
 import { backendOption, joinCommand, outputOf } from './job.ts'
 
-interface Finding { readonly what: string; readonly value: string; readonly ok: boolean; readonly fix?: string }
+export interface Finding { readonly what: string; readonly value: string; readonly ok: boolean; readonly fix?: string }
 
 const fine = (what: string, value: string): Finding => ({ what, value, ok: true })
 const problem = (what: string, value: string, fix: string): Finding => ({ what, value, ok: false, fix })
@@ -38,15 +38,15 @@ function machine(): Finding {
 }
 
 /** Which cards and chips there are, with their drivers. */
-function accelerators(): Finding {
-  const found = vendors.map(vendor => acceleratorOf(vendor)).filter(a => a.devices > 0 || a.hidden !== undefined)
+function accelerators(sight: Sight): Finding {
+  const found = vendors.map(vendor => acceleratorOf(vendor, sight)).filter(a => a.devices > 0 || a.hidden !== undefined)
   const words = found.map(a => `${a.what}${a.driver === undefined ? '' : `, driver ${a.driver}`}${a.hidden === undefined ? '' : ` (${a.hidden})`}`)
   return fine('accelerators', words.length === 0 ? 'none: no NVIDIA, AMD or Intel GPU, no TPU, no Apple GPU' : words.join('; '))
 }
 
 /** What `--plugin auto` comes to, and why. */
-async function auto(): Promise<Finding> {
-  const { plugin, note } = await choosePlugin()
+async function auto(sight: Sight, cacheDir: string | undefined): Promise<Finding> {
+  const { plugin, note } = await choosePlugin({ sight, cacheDir })
   return fine('--plugin auto', `${plugin}${note === undefined ? '' : ` (${note})`}`)
 }
 
@@ -54,10 +54,13 @@ const asFinding = (what: string, { what: value, details = {}, fix = 'use --plugi
   problem(what, [value, ...Object.entries(details).map(([label, text]) => `${label}: ${text}`)].join('; '), fix)
 
 /** What this machine lacks for a plugin of the catalog, each with its own line. */
-function fitnessOf(entry: Candidate, path: string | undefined): Finding[] {
-  const found = [['C library', libcProblem(entry)], ['device', deviceProblem(entry)], ['libraries', path === undefined ? undefined : librariesProblem(entry, path)]] as const
+export function fitnessOf(entry: Candidate, path: string | undefined, sight: Sight = thisMachine): Finding[] {
+  const found = [['C library', libcProblem(entry, sight)], ['device', deviceProblem(entry, sight)], ['libraries', path === undefined ? undefined : librariesProblem(entry, path, sight)]] as const
   return found.flatMap(([what, wrong]) => (wrong === undefined ? [] : [asFinding(what, wrong)]))
 }
+
+/** Which devices a machine has, and what commands take of it unless told. */
+export const hardware = async (sight: Sight = thisMachine, cacheDir?: string): Promise<Finding[]> => [accelerators(sight), await auto(sight, cacheDir)]
 
 /** Bytes below a folder; nothing where there is none. */
 async function sizeOf(folder: string): Promise<number> {
@@ -146,7 +149,7 @@ async function ofAllRanks(mine: readonly Finding[], processes: Processes): Promi
     .map(f => ({ ...f, what: `rank ${rank} (${processes.hosts[rank] ?? '?'}) ${f.what}` }))))
 }
 
-const show = (findings: readonly Finding[]): string[] => {
+export const show = (findings: readonly Finding[]): string[] => {
   const width = Math.max(...findings.map(f => f.what.length))
   return findings.flatMap(f => [`${f.ok ? 'ok     ' : 'PROBLEM'}  ${f.what.padEnd(width)}  ${f.value}`, ...f.fix === undefined ? [] : [`         ${''.padEnd(width)}  fix: ${f.fix}`]])
 }
@@ -160,7 +163,7 @@ export const doctorCommand = (): Command => new Command('doctor')
   .action(async (flags: { readonly plugin: string; readonly backend?: string; readonly json?: boolean }) => {
     const processes = await joinCommand(flags.backend)
     const findings = await ofAllRanks([
-      node(), machine(), fine('threads', String(availableParallelism())), accelerators(), await auto(), await cache(), await mpi(processes), await kernels(),
+      node(), machine(), fine('threads', String(availableParallelism())), ...await hardware(), await cache(), await mpi(processes), await kernels(),
       ...flags.plugin === 'simulate' ? [fine('plugin', 'simulate: built in, plain TypeScript')] : await plugin(flags.plugin === 'auto' ? (await choosePlugin()).plugin : flags.plugin),
     ], processes)
     const ok = findings.every(f => f.ok)

@@ -74,15 +74,16 @@ describe('a network of contractions of 8 bits', () => {
       for (const [devices, layout] of layouts) {
         const found = await computed(backend, eight as never, [x, w, v], devices, layout)
         const errors = found.map((values, i) => relativeError(values, expected[i] ?? []))
-        // Sums are rounded elsewhere, and a rounding to 8 bits may then fall the other way: one element of many.
-        expect(Math.max(...errors), JSON.stringify([devices, layout, errors])).toBeLessThan(5e-3)
+        // The scale and the roundings are those of one device: what is left is the order of f32 sums. A number that lies on the border of two of 8 bits would make 1e-3 of it; none of these does.
+        expect(Math.max(...errors), JSON.stringify([devices, layout, errors])).toBeLessThan(1e-5)
       }
     }
   })
   test('is near that of f32, whatever the sizes of its tensors', () => {
     const [eights, full] = [leafValues(eight(...args), x, w, v), leafValues(step(network)(...args), x, w, v)]
     const errors = eights.map((values, i) => relativeError(values, full[i] ?? []))
-    for (const error of errors) expect(error).toBeLessThan(0.15)
+    // A factor of 3 binary places is off by 2.7 % (rms), one of 2 by 5.3 %; here two contractions follow each other. Found: 2.2 % of the loss, 9.1 and 8.9 % of the gradients.
+    for (const [i, error] of errors.entries()) expect(error).toBeLessThan(i === 0 ? 0.04 : 0.12)
     // And it is another.
     expect(Math.max(...errors)).toBeGreaterThan(1e-3)
   })
@@ -95,7 +96,7 @@ describe('a network of contractions of 8 bits', () => {
     expect(again).toEqual(kept)
     expect(contractions).toEqual(kept)
     const plain = leafValues(valueAndGrad((p: { readonly w: T; readonly v: T }) => deep(args[0], p.w, p.v))({ w: stacked[0].tensor, v: stacked[1].tensor }) as unknown as Tree, x, ...stacked)
-    for (const [i, values] of kept.entries()) expect(relativeError(values, plain[i] ?? [])).toBeLessThan(0.25)
+    for (const [i, values] of kept.entries()) expect(relativeError(values, plain[i] ?? [])).toBeLessThan(i === 0 ? 0.01 : 0.1)
   })
   test('what is no number stays none, and zeros stay zeros', () => {
     const zero = given([batch, io], new Float32Array(8 * 32))
@@ -146,9 +147,9 @@ describe('a run', () => {
       return leafValues(valueAndGrad((p: Tree) => model.loss(p, model.batch).loss)(model.params) as unknown as Tree, ...leavesGiven)
     })
     const [full, eight] = found
-    expect(relativeError(eight?.[0] ?? [], full?.[0] ?? [])).toBeLessThan(0.01)
+    expect(relativeError(eight?.[0] ?? [], full?.[0] ?? [])).toBeLessThan(1e-3)
     expect(eight?.[0]).not.toEqual(full?.[0])
-    for (const [i, values] of (eight ?? []).entries()) expect(relativeError(values, full?.[i] ?? [])).toBeLessThan(0.25)
+    for (const [i, values] of (eight ?? []).entries()) expect(relativeError(values, full?.[i] ?? [])).toBeLessThan(0.15)
   })
   test('is refused where stages make their own gradients', () => {
     const one = formed({ mesh: { stage: 2 }, layout: { stage: 'stage', layers: 'stage' }, pipeline: { stages: 2, microbatches: 2, schedule: '1f1b' } }, dry)

@@ -8,6 +8,7 @@ import { findLibraries, librariesOf } from '../../src/runtime/vendor-libraries.t
 import { prepareVendor, toolkitOf } from '../../src/runtime/pjrt/vendor.ts'
 import { candidates, type Candidate } from '../../src/runtime/plugins/catalog.ts'
 import { deviceProblem, libcProblem, librariesProblem, requireFitting } from '../../src/runtime/plugins/fitness.ts'
+import { fitnessOf, hardware, show } from '../../src/cli/doctor.ts'
 import { onlyCpus } from '../../src/cli/plugins.ts'
 import { choosePlugin } from '../../src/runtime/plugins/choose.ts'
 import { installDir } from '../../src/runtime/plugins/paths.ts'
@@ -203,6 +204,18 @@ describe('--plugin auto', () => {
     await install(entry('jax-cuda13-pjrt'))
     expect((await choose(oneGpu('535.104.05'))).note).toMatch(/not installed/)
     expect((await choose({ ...oneGpu('590.1'), glibc: undefined })).note).toMatch(/musl/)
+  })
+  test('and doctor\'s lines say an old driver once, with its fix, a container likewise, and nothing of a machine that will do', async () => {
+    const old = made(oneGpu('470.57.02'))
+    expect(show([...await hardware(old, cacheDir), ...fitnessOf(entry('jax-cuda12-pjrt'), undefined, old)])).toEqual([
+      'ok       accelerators   1 NVIDIA GPU, driver 470.57.02',
+      'ok       --plugin auto  cpu (computing on the CPU. 1 NVIDIA GPU: the driver of 1 NVIDIA GPU is too old for jax-cuda12-pjrt, driver 470.57.02, needed 525.60.13 or newer (--plugin cpu says nothing of it))',
+      'PROBLEM  device         the driver of 1 NVIDIA GPU is too old for jax-cuda12-pjrt; driver: 470.57.02; needed: 525.60.13 or newer',
+      '                        fix: install a newer driver, or compute on the CPU: --plugin cpu',
+    ])
+    const hidden = made({ files: { '/proc/driver/nvidia/gpus/a/information': '', '/proc/driver/nvidia/version': withDriver('470.57.02') } })
+    expect(fitnessOf(entry('jax-cuda12-pjrt'), undefined, hidden)).toMatchObject([{ what: 'device', value: expect.stringMatching(/cannot be used; reason: .*docker run --gpus all/) as string }])
+    expect(fitnessOf(entry('jax-cuda13-pjrt'), undefined, made(oneGpu('580.65.06')))).toEqual([])
   })
   test('leaves a library of the environment alone', async () => {
     await install(entry('jax-cuda12-pjrt'))

@@ -13,8 +13,8 @@ export const cuda: readonly CatalogEntry[] = [
     },
   },
   {
-    package: 'jax-cuda13-pjrt', version: '0.12.0.1', library: 'jax_plugins/xla_cuda13/xla_cuda_plugin.so', about: "JAX's, CUDA 13", speaks: undefined,
-    device: 'cuda', driver: '580.65.06', libraries: { toolkit: 'cuda13', parts: cuda13Parts }, needs: 'an NVIDIA GPU of Turing or newer, its driver from 580 on; CUDA 13, cuDNN 9 and NCCL, from wheels or the system', tried: 'no',
+    package: 'jax-cuda13-pjrt', version: '0.12.0.1', library: 'jax_plugins/xla_cuda13/xla_cuda_plugin.so', about: "JAX's, CUDA 13.0", speaks: { pjrt: '0.116', stablehlo: '1.22.0' },
+    device: 'cuda', driver: '580.65.06', libraries: { toolkit: 'cuda13', parts: cuda13Parts }, needs: 'an NVIDIA GPU of Turing or newer, its driver from 580 on; CUDA 13, cuDNN 9 and NCCL, from wheels or the system', tried: 'loads',
     wheels: {
       'linux-x64': { sha256: '5899bb6177eda86ea532afb9a26794f2bdd04966f6a01f9028266b16c2b6cf90', bytes: 134_922_808, tag: 'manylinux_2_27_x86_64' },
       'linux-arm64': { sha256: '40758d042df8c06991b6a1a8016b56e9cefb1ed4c677c062125c3eb71c3dab97', bytes: 128_847_710, tag: 'manylinux_2_27_aarch64' },
@@ -22,14 +22,15 @@ export const cuda: readonly CatalogEntry[] = [
   },
 ]
 
+/** ROCm's were asked for their versions with empty libraries in the place of ROCm's, so that they are no `loads`. */
 export const rocm: readonly CatalogEntry[] = [
   {
-    package: 'jax-rocm7-pjrt', version: '0.12.0', library: 'jax_plugins/xla_rocm7/xla_rocm_plugin.so', about: "AMD's for JAX, ROCm 7.14", speaks: undefined,
+    package: 'jax-rocm7-pjrt', version: '0.12.0', library: 'jax_plugins/xla_rocm7/xla_rocm_plugin.so', about: "AMD's for JAX, ROCm 7.14", speaks: { pjrt: '0.116', stablehlo: '1.22.0' },
     device: 'rocm', libraries: { toolkit: 'rocm7', parts: [] }, needs: 'an AMD GPU; ROCm 7 of the system (ROCM_PATH, or /opt/rocm)', tried: 'no',
     wheels: { 'linux-x64': { sha256: '4551d0714523355f2946ca1958c3f584e95661e467a641d36b726f718a1c7934', bytes: 133_415_872, tag: 'manylinux_2_27_x86_64' } },
   },
   {
-    package: 'jax-rocm10-pjrt', version: '0.12.0', library: 'jax_plugins/xla_rocm10/xla_rocm_plugin.so', about: "AMD's for JAX, ROCm 10.1", speaks: undefined,
+    package: 'jax-rocm10-pjrt', version: '0.12.0', library: 'jax_plugins/xla_rocm10/xla_rocm_plugin.so', about: "AMD's for JAX, ROCm 10.1", speaks: { pjrt: '0.116', stablehlo: '1.22.0' },
     device: 'rocm', libraries: { toolkit: 'rocm10', parts: [] }, needs: 'an AMD GPU; ROCm 10 of the system (ROCM_PATH, or /opt/rocm)', tried: 'no',
     wheels: { 'linux-x64': { sha256: '45ee7b471b71a582ce165dd63069b10d1d8923d849b61b6fa8783f1d13294edb', bytes: 133_727_472, tag: 'manylinux_2_27_x86_64' } },
   },
