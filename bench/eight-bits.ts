@@ -40,7 +40,7 @@ async function losses(precision: { readonly contractions?: 'fp8'; readonly compu
 }
 
 /** Of the losses to a step, the largest difference from others. */
-const largest = (these: readonly number[], those: readonly number[], step: number): number => Math.max(...these.slice(0, step).map((loss, i) => 100 * Math.abs(loss / (those[i] ?? NaN) - 1)))
+const largest = (these: readonly number[], those: readonly number[], step: number): number => Math.max(...these.slice(0, step).map((loss, i) => Math.abs(loss / (those[i] ?? NaN) - 1)))
 
 export async function eightBitsSection(_rounds: number, say: (line: string) => void): Promise<Section> {
   await using backend = await openBackend({ devices: 4 })
@@ -49,19 +49,16 @@ export async function eightBitsSection(_rounds: number, say: (line: string) => v
     say(`a product of ${size}×${size}`)
     rows.push(...await product(size, backend))
   }
-  say(`${steps} steps of a GPT, four times`)
-  const full = await losses({}, backend)
-  const eight = await losses({ contractions: 'fp8' }, backend)
-  const halves = await losses({ compute: 'bf16' }, backend)
-  const parts = await losses({ contractions: 'fp8' }, backend, { batch: 2, model: 2 })
-  for (const step of [20, steps]) {
-    rows.push(
-      row(`losses to step ${step}, 8 bits from f32`, largest(eight, full, step), '%'),
-      row(`losses to step ${step}, bf16 from f32`, largest(halves, full, step), '%'),
-      row(`losses to step ${step}, 8 bits at 2×2 from 1×1`, largest(parts, eight, step), '%'),
-    )
+  say(`${steps} steps of a GPT, six times`)
+  const precisions = [['f32', {}], ['8 bits', { contractions: 'fp8' }], ['bf16', { compute: 'bf16' }]] as const
+  const found: { readonly name: string; readonly whole: readonly number[]; readonly parts: readonly number[] }[] = []
+  for (const [name, precision] of precisions) found.push({ name, whole: await losses(precision, backend), parts: await losses(precision, backend, { batch: 2, model: 2 }) })
+  const full = found[0]?.whole ?? []
+  for (const step of [20, 30, steps]) {
+    rows.push(...found.slice(1).map(({ name, whole }) => row(`losses to step ${step}, ${name} from f32, 1e-6`, 1e6 * largest(whole, full, step))))
+    rows.push(...found.map(({ name, whole, parts }) => row(`losses to step ${step}, ${name} at 2×2 from 1×1, 1e-6`, 1e6 * largest(parts, whole, step))))
   }
   const mean = (list: readonly number[]): number => list.slice(-10).reduce((a, b) => a + b, 0) / 10
-  rows.push(...([['f32', full], ['8 bits', eight], ['bf16', halves]] as const).map(([name, list]) => row(`mean loss of the last ten steps, ${name}`, mean(list))))
+  rows.push(...found.map(({ name, whole }) => row(`mean loss of the last ten steps, ${name}`, mean(whole))))
   return { name: 'eight-bits', notes: ['f8e4m3fn and f8e5m2 with one scale a tensor, multiplied as f32: errors of what a card would round, not its time'], rows }
 }

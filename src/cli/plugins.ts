@@ -31,9 +31,9 @@ export const withPluginFlag = (command: Command, about: string, { speaks = () =>
     if (note !== undefined && speaks()) openOutput().note(note)
   })
 
-/** Installs a plugin with its progress shown. @throws Stopped when interrupted: nothing is left behind then. */
+/** Installs a plugin with its progress shown. @throws Stopped when interrupted: nothing by half is left behind then, and libraries that came whole stay. */
 async function install({ name, ...options }: Request, output: Output, stops: Interrupts): Promise<Installed> {
-  stops.finish(() => output.status('stopping', true))
+  stops.finish(() => output.status('stopping: what came whole is kept', true))
   let part = ''
   try {
     return await installPlugin(name, {

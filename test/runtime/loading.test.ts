@@ -36,6 +36,7 @@ describe('a library that cannot be loaded', () => {
     ['that is empty', file('empty.so', ''), 'file too short', /^not-a-library: .*is no shared library/],
     ['of a newer glibc', file('new.so', elf(62)), "/lib/libc.so.6: version `GLIBC_2.99' not found (required by new.so)", /^libc: .*built for a newer system than this: it needs GLIBC_2\.99/],
     ['whose maker\'s library is missing', file('rocm.so', elf(62)), 'Failed to load shared library: librccl.so.1: cannot open shared object file: No such file or directory', /^missing-library: .*rocm\.so needs the library librccl\.so\.1, which is not on this machine/],
+    ['whose maker\'s library is older than it', file('oneapi.so', elf(62)), 'Failed to load shared library: /lib/libur_adapter_level_zero.so.0: undefined symbol: zeDeviceGetRootDevice', /^other-version: .*oneapi\.so cannot be loaded: a library that \/lib\/libur_adapter_level_zero\.so\.0 needs is here in another version, which has no zeDeviceGetRootDevice/],
     ['that is broken otherwise', file('broken.so', elf(62)), 'file too short', /^not-a-library: .*cannot be loaded/],
   ])('%s', (_, path, loader, says) => {
     const { code, what } = whyNotLoaded(path, loader, x64)

@@ -87,6 +87,11 @@ export function whyNotLoaded(path: string, loader: string, here: { readonly plat
   if (lacking !== undefined && !path.endsWith(lacking)) {
     return { code: 'missing-library', what: `${path} needs the library ${lacking}, which is not on this machine`, fix: `install it (docs/plugins.md says what each plugin needs), put its folder on LD_LIBRARY_PATH, or ${pluginFix}` }
   }
+  // The plugin's own symbol or that of a library which it loads: what should have it is here and is another version's.
+  const [, asking, symbol] = /(\S+): undefined symbol: (\w+)/.exec(loader) ?? []
+  if (asking !== undefined && symbol !== undefined) {
+    return { code: 'other-version', what: `${path} cannot be loaded: a library that ${asking === path ? 'it' : asking} needs is here in another version, which has no ${symbol}`, fix: `install the version that it is built for (docs/plugins.md says what each plugin needs), look what lies in LD_LIBRARY_PATH, or ${pluginFix}` }
+  }
   return { code: 'not-a-library', what: `${path} cannot be loaded`, details: { loader }, fix: pluginFix }
 }
 

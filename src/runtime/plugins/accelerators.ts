@@ -22,7 +22,7 @@ export const cuda: readonly CatalogEntry[] = [
   },
 ]
 
-/** ROCm's were asked for their versions with empty libraries in the place of ROCm's, so that they are no `loads`. */
+/** They were asked for their versions with empty libraries in the place of ROCm's, and Intel's with an empty Level Zero: none of them `loads`. */
 export const rocm: readonly CatalogEntry[] = [
   {
     package: 'jax-rocm7-pjrt', version: '0.12.0', library: 'jax_plugins/xla_rocm7/xla_rocm_plugin.so', about: "AMD's for JAX, ROCm 7.14", speaks: { pjrt: '0.116', stablehlo: '1.22.0' },
@@ -43,8 +43,8 @@ export const tpu: readonly CatalogEntry[] = [{
 }]
 
 export const oneapi: readonly CatalogEntry[] = [{
-  package: 'jax-oneapi-pjrt', version: '0.11.2', library: 'jax_plugins/xla_oneapi/xla_oneapi_plugin.so', about: "Intel's for JAX", speaks: undefined,
-  device: 'oneapi', libraries: { toolkit: 'oneapi', parts: [] }, needs: 'an Intel GPU; oneAPI 2025.1 of the system with MKL, MPI and the SYCL runtime (ONEAPI_ROOT, or /opt/intel/oneapi)', tried: 'no',
+  package: 'jax-oneapi-pjrt', version: '0.11.2', library: 'jax_plugins/xla_oneapi/xla_oneapi_plugin.so', about: "Intel's for JAX", speaks: { pjrt: '0.115', stablehlo: '1.20.0' },
+  device: 'oneapi', libraries: { toolkit: 'oneapi', parts: [] }, needs: 'an Intel GPU; oneAPI 2025.1 of the system with MKL, MPI, the SYCL runtime and Level Zero (ONEAPI_ROOT, or /opt/intel/oneapi)', tried: 'no',
   wheels: { 'linux-x64': { sha256: 'ae7250c5d4459dcfedf4de1bf683edfef0502861e44b6e9bfaa7d8133b4292c1', bytes: 135_149_983, tag: 'manylinux_2_27_x86_64' } },
 }]
 
