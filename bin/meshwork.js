@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command: runs what was built.
+// The command: runs what was built, with lines of stack traces as they are in the sources.
 import { setFlagsFromString } from 'node:v8'
 import { withAllocator } from '../dist/src/runtime/pjrt/cpu/allocator.js'
 
@@ -7,7 +7,6 @@ await withAllocator(process.argv.slice(2))
 // What a start runs, it runs a few times. V8 would optimize much of it on other threads, which takes as much processor time as running it, and is done when nobody needs it any more:
 // functions have to run four times as long as usual before that. What each step runs comes to be optimized all the same. (A V8 that has no such flag ignores it.)
 setFlagsFromString('--interrupt-budget=270336')
-// Node reads the maps of all files as it loads them: only stack traces that are printed are worth that. What an error says of the user's lines reads its own.
-if (process.argv.includes('--debug')) process.setSourceMapsEnabled(true)
+process.setSourceMapsEnabled(true)
 const { main } = await import('../dist/src/cli/main.js')
 process.exitCode = await main(process.argv.slice(2))

@@ -30,8 +30,6 @@ export async function loadRecipe(nameOrFile: string): Promise<Loaded> {
   const file = resolve(nameOrFile)
   if (await stat(file).then(s => !s.isFile(), () => true)) throw new UsageError({ code: 'no-recipe-file', what: `there is no file ${nameOrFile}`, fix: 'give the path of a .ts file that exports a run' })
   // Whatever the file imports of Meshwork is what runs here, so that its models and ours are of one kind.
-  // Before tsx, which else takes it back: errors name the lines that the user wrote.
-  process.setSourceMapsEnabled(true)
   const { register } = await import('tsx/esm/api')
   const unregister = register()
   if (!hooked) registerHook(`./as-module${extname(fileURLToPath(import.meta.url))}`, import.meta.url)

@@ -1,14 +1,11 @@
 /** The user's line: the first stack frame outside the layers that only carry out what a model says. */
-import { readFileSync } from 'node:fs'
-import { findSourceMap, SourceMap, type SourceMapping, type SourceMapPayload } from 'node:module'
-import { dirname, relative, resolve } from 'node:path'
+import { findSourceMap, type SourceMapping } from 'node:module'
+import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Site } from './errors.ts'
 
 const here = fileURLToPath(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
-/** What is built lies there, each file beside its map. */
-const built = fileURLToPath(new URL('../..', import.meta.url))
 /** Built code names its frames by the sources where source maps are on, else as it lies in dist/. */
 const source = (file: string): string => file.replace('/dist/src/', '/src/')
 const ours = [
@@ -62,23 +59,9 @@ function mapped(frame: NodeJS.CallSite, writer: Writer | undefined): Site | unde
     const [, where, row, at] = frameText.exec(String(writer(new Error('frames'), [frame])).split('\n').at(-1) ?? '') ?? []
     return where === undefined || !isUsers(where) ? undefined : siteAt(where, row, at)
   }
-  const { originalSource, originalLine, originalColumn } = (mapOf(compiled)?.findEntry(line - 1, column - 1) ?? {}) as Partial<SourceMapping>
-  if (originalSource === undefined || originalLine === undefined || originalColumn === undefined) return siteAt(compiled, line, column)
-  const file = /^(file:|\/)/.test(originalSource) ? originalSource : resolve(dirname(pathOf(compiled)), originalSource)
+  const { originalSource: file, originalLine, originalColumn } = (findSourceMap(compiled)?.findEntry(line - 1, column - 1) ?? {}) as Partial<SourceMapping>
+  if (file === undefined || originalLine === undefined || originalColumn === undefined) return siteAt(compiled, line, column)
   return isUsers(file) ? siteAt(file, originalLine + 1, originalColumn + 1) : undefined
-}
-
-/** Maps of our own files, read when a line is asked for: where Node is told to use maps it reads those of all files as it loads them, which is much of what loading takes. */
-const ownMaps = new Map<string, SourceMap | undefined>()
-function mapOf(compiled: string): SourceMap | undefined {
-  const nodes = findSourceMap(compiled)
-  const path = pathOf(compiled)
-  if (nodes !== undefined || !path.startsWith(built)) return nodes
-  if (!ownMaps.has(path)) ownMaps.set(path, readMap(`${path}.map`))
-  return ownMaps.get(path)
-}
-function readMap(path: string): SourceMap | undefined {
-  try { return new SourceMap(JSON.parse(readFileSync(path, 'utf8')) as SourceMapPayload) } catch { return undefined }
 }
 
 // What was found before, by file and place in it: files are whose they are, and a place in a script is always the same place in its source. Null are files that are no user's.

@@ -1,5 +1,4 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
-import { setImmediate as loopTurn } from 'node:timers/promises'
 import { accumulate, compile, initialise as initialiseParams, input, keyOf, leavesOf, loose, expectDims, lossAndGrads, mapTree, fold, stored, trainedOf, type Arrays, type Backend, type CompileOptions, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Updates, type Weighted } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
@@ -144,32 +143,17 @@ export interface CompileListener<P extends Tree, B extends Tree> {
   readonly onPlan?: (step: StepPlan<P, B>) => void
 }
 
-/** Compiles the programs, in their order; each is traced while the compiler is at those before it. */
+/** Compiles the three programs, one after another. */
 export async function compileTrainer<P extends Tree, B extends Tree>(
   model: Model<P, B>, config: TrainerConfig, where: Where, { onCompile = () => {}, onPlan = () => {} }: CompileListener<P, B> = {},
 ): Promise<Trainer<P, B>> {
-  const begun: Promise<{ dispose(): void }>[] = []
-  /** What is asked for has begun before the next is traced. */
-  const begin = async <T extends { dispose(): void }>(compiling: Promise<T>): Promise<{ readonly program: Promise<T> }> => {
-    compiling.catch(() => undefined)
-    begun.push(compiling)
-    await loopTurn()
-    return { program: compiling }
-  }
-  try {
-    onCompile('training step')
-    const step = await begin(compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0], onPlan }))
-    const init = await begin(compile(initialise(model, config), [input('seed', [], 'i32')] as const, where))
-    const evaluate = await begin(compile(evaluated(model), [model.params, model.batch] as const, where))
-    const slots = config.optimizer.slots(trainedOf(model.params).of(model.params))
-    const averages = hasAverages(slots) ? await begin(compile((params: P, s: Tree) => averagesIn(params, brought(s, config.slots)), [model.params, slots] as const, where)) : undefined
-    const made = { step: await step.program }
-    onCompile('initialisation')
-    const more = { ...made, init: await init.program }
-    onCompile('evaluation')
-    return { ...more, evaluate: await evaluate.program, averages: await averages?.program }
-  } catch (e) {
-    for (const end of await Promise.allSettled(begun)) if (end.status === 'fulfilled') end.value.dispose()
-    throw e
-  }
+  onCompile('training step')
+  const step = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0], onPlan })
+  onCompile('initialisation')
+  const init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
+  onCompile('evaluation')
+  const evaluate = await compile(evaluated(model), [model.params, model.batch] as const, where)
+  const slots = config.optimizer.slots(trainedOf(model.params).of(model.params))
+  const averages = hasAverages(slots) ? await compile((params: P, s: Tree) => averagesIn(params, brought(s, config.slots)), [model.params, slots] as const, where) : undefined
+  return { init, step, evaluate, averages }
 }

@@ -1,7 +1,8 @@
 // The command, many times in one process: starting Node and loading the command takes longer than most refusals.
 // Plain JavaScript, so that nothing but the command itself knows of TypeScript here.
-// As in bin/meshwork.js, Node reads no maps: what an error says of a line of ours, the command has looked up itself.
-import { main } from '../../dist/src/cli/main.js'
+process.setSourceMapsEnabled(true)
+// After that, as in bin/meshwork.js: only of modules that are loaded later the lines are those of the sources.
+const { main } = await import('../../dist/src/cli/main.js')
 
 process.on('message', async ({ args, cwd, env }) => {
   process.chdir(cwd)

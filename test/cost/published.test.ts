@@ -1,6 +1,6 @@
 /** Steps that others published: data as their sources have it, and a few of them predicted as the bench predicts all. */
 import { describe, expect, test } from 'vitest'
-import { constantUtilisation, meanError } from '../../bench/foresight/held.ts'
+import { meanError } from '../../bench/foresight/held.ts'
 import { machineOfRow } from '../../bench/foresight/published/machines.ts'
 import { flopsOf, predicted, rescaled } from '../../bench/foresight/published/section.ts'
 import { publishedTables, type Table } from '../../bench/foresight/published/tables.ts'
@@ -50,5 +50,18 @@ describe('machines', () => {
     if (one === undefined || two === undefined) throw new Error('rows are missing')
     expect(machineOfRow('v5p', one).domain).toBe(8960)
     expect(machineOfRow('v5p', two).domain).toBe(64)
+  })
+})
+
+describe('predictions', () => {
+  test('of machines that know none of the rows are off by no more than the bench says', () => {
+    const table = named('MaxText')
+    const held = table.rows.slice(0, 4).map(r => predicted(table, r))
+    expect(meanError(held)).toBeLessThan(8)
+    // Slices joined by the hosts' network take longer, as they did.
+    const [one = NaN, two = NaN, other = NaN, others = NaN] = held.map(h => h.predictedMs)
+    expect(two).toBeGreaterThan(one)
+    expect(others).toBeGreaterThan(other)
+    expect(meanError(rescaled(held))).toBeLessThan(meanError(held))
   })
 })

@@ -1,7 +1,6 @@
 /** Compiled programs on disk. Whatever is wrong with the cache, the program is only compiled again. */
 import { randomUUID } from 'node:crypto'
-import { readFileSync, utimesSync } from 'node:fs'
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256 } from '../../io/checksum.ts'
 
@@ -23,14 +22,11 @@ export class ExecutableCache {
     this.maxBytes = maxBytes
   }
 
-  /**
-   * The program under `key`; undefined, and gone, where it is not whole. Read at once: it is a megabyte or two, and what is waited for instead, turns of Node's loop, comes
-   * late where the next program is being traced.
-   */
+  /** The program under `key`; undefined, and gone, where it is not whole. */
   async read(key: string): Promise<Uint8Array | undefined> {
     const path = this.path(key)
-    let file: Uint8Array
-    try { file = readFileSync(path) } catch { return undefined }
+    const file = await readFile(path).catch(() => undefined)
+    if (file === undefined) return undefined
     const program = file.subarray(HEAD)
     const whole = MAGIC.every((byte, i) => file[i] === byte) && digest(program).equals(file.subarray(MAGIC.length, HEAD))
     if (!whole) {
@@ -38,7 +34,7 @@ export class ExecutableCache {
       return undefined
     }
     const now = new Date()
-    try { utimesSync(path, now, now) } catch { /* A cache that cannot be written is read all the same. */ }
+    await utimes(path, now, now).catch(() => undefined)
     return program
   }
 

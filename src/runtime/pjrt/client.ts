@@ -4,7 +4,7 @@ import type { TypedArray } from '../../core/dtype.ts'
 import { PluginError } from '../../core/errors.ts'
 import type { Lowering } from '../../core/platform.ts'
 import { range, type Backend, type RestingType, type CompileRequest, type DeviceBuffer, type Executable, type TracedExecutable } from '../backend.ts'
-import { alone, queue } from '../processes.ts'
+import { alone } from '../processes.ts'
 import { putBuffer } from './buffer.ts'
 import { ExecutableCache } from './cache.ts'
 import { compileProgram } from './compile.ts'
@@ -62,7 +62,6 @@ class PjrtBackend implements Backend {
   private readonly session: Session
   private readonly cache: ExecutableCache | undefined
   private readonly threads: number | undefined
-  private readonly compiling = queue()
 
   constructor(session: Session, options: PjrtOptions, threads: number | undefined) {
     this.session = session
@@ -79,9 +78,8 @@ class PjrtBackend implements Backend {
 
   ownerOf(): number { return this.processes.rank }
 
-  /** One after another: a compiler that times kernels on its device should have it for itself. */
   compile(request: CompileRequest): Promise<Executable> {
-    return this.session.use(() => this.compiling(() => compileProgram(this.session, request, this.cache)))
+    return this.session.use(() => compileProgram(this.session, request, this.cache))
   }
 
   traced(request: CompileRequest): Promise<TracedExecutable> {
