@@ -74,7 +74,7 @@ describe('a network of contractions of 8 bits', () => {
       for (const [devices, layout] of layouts) {
         const found = await computed(backend, eight as never, [x, w, v], devices, layout)
         const errors = found.map((values, i) => relativeError(values, expected[i] ?? []))
-        // The scale and the roundings are those of one device: what is left is the order of f32 sums. A number that lies on the border of two of 8 bits would make 1e-3 of it; none of these does.
+        // The scale and the roundings are those of one device: what is left is the order of f32 sums. A number that lies on the border of two of 8 bits would be off by 6 % of itself; none of these is.
         expect(Math.max(...errors), JSON.stringify([devices, layout, errors])).toBeLessThan(1e-5)
       }
     }
