@@ -4,9 +4,9 @@ import { formatShape, sizeOf } from '../core/dim.ts'
 import { formatSite } from '../core/errors.ts'
 import { formOf } from '../cost/kernels.ts'
 import { isOfScalars, phasesOf, type Marks, type Phase } from '../cost/phases.ts'
-import { turnsOf } from '../cost/turns.ts'
+import { runsOf, turnsOf } from '../cost/turns.ts'
 import { productFlops } from '../graph/flops.ts'
-import { bodiesOf, operand, reachable, typeOf, type TensorType } from '../graph/node.ts'
+import { operand, reachable, typeOf, type TensorType } from '../graph/node.ts'
 import { collectiveKind, collectives, type CollectiveKind } from '../partition/collectives.ts'
 import { describeLocal, type LocalBody, type LocalGraph, type LocalNode } from '../partition/local.ts'
 import type { ChoiceShown, ItemShown, OpShown, OpsShown, ProgramShown } from '../train/pictured-shape.ts'
@@ -63,27 +63,12 @@ function makersOf(params: readonly Result[], others: readonly Result[], phases: 
   return { owner, moves }
 }
 
-/** How often a body runs when what holds it does, on the average: a loop's turns; of a choice's branches 1 or 0, unless it is in a loop that knows its turns. */
+/** How often a body runs when what holds it does, on the average: a loop's turns; of a choice's branches 1 or 0, a share where some devices choose it alone, or what is known in a loop that knows its turns. */
 function runsInside(program: LocalBody, turns: ReadonlyMap<LocalNode, number>): (n: LocalNode, body: LocalBody) => number {
-  // Loops over the same ops have bodies of the same nodes, which are counted for all of them together: what tells bodies apart is what they are given.
-  const own = (body: LocalBody): LocalNode | undefined => body.inputs.find(p => turns.has(p))
-  const held = new Map<LocalNode | undefined, number>()
-  const holders = (body: LocalBody, done: Set<LocalNode>): void => {
-    for (const n of reachable(body.outputs)) {
-      if (done.has(n)) continue
-      done.add(n)
-      for (const inside of bodiesOf(n)) {
-        held.set(own(inside), (held.get(own(inside)) ?? 0) + (turns.get(n) ?? 0))
-        holders(inside, done)
-      }
-    }
-  }
-  holders(program, new Set())
+  const runs = runsOf(program, flopsOf)
   return (n, body) => {
-    if (n.op === 'scan') return n.attrs.over.size
-    const given = own(body)
-    const times = held.get(given) ?? 0
-    return given === undefined || times === 0 ? 0 : (turns.get(given) ?? 0) / times
+    const times = turns.get(n) ?? 0
+    return n.op === 'scan' ? n.attrs.over.size : times === 0 ? 0 : (runs.get(body) ?? 0) / times
   }
 }
 
@@ -106,7 +91,7 @@ export function programOf({ local, marks, inputs, outputs, price }: ProgramSourc
   const phases = phasesOf(local, marks)
   const phaseOf = (n: LocalNode): Phase => phases.get(n) ?? 'update'
   const turns = turnsOf(local, flopsOf)
-  const runsOf = runsInside(local, turns)
+  const within = runsInside(local, turns)
   const results = local.outputs.map((n, i): Result => [outputs[i]?.replace(/^state\.(params\.)?/, '') ?? '', n])
   const isParam = (_: Result, i: number): boolean => outputs[i]?.startsWith('state.params') === true
   const [params, others] = [results.filter(isParam), results.filter((r, i) => !isParam(r, i))]
@@ -147,8 +132,8 @@ export function programOf({ local, marks, inputs, outputs, price }: ProgramSourc
         const at = place()
         const { body } = n.attrs
         const mixed = inherited === undefined && phase === 'forward' && reachable(body.outputs).some(m => phaseOf(m) === 'backward' && isShown(m))
-        const inside = (b: LocalBody, many: number): ItemShown[] => itemsOf(inOrder(b.outputs, mixed), namesInside(n, b, named), { times: times * many, runs: runs * runsOf(n, b) }, mixed ? undefined : phase)
-        const known = runsOf(n, body)
+        const inside = (b: LocalBody, many: number): ItemShown[] => itemsOf(inOrder(b.outputs, mixed), namesInside(n, b, named), { times: times * many, runs: runs * within(n, b) }, mixed ? undefined : phase)
+        const known = within(n, body)
         items.push(n.op === 'scan' ? { kind: 'loop', ...at, over: n.attrs.over.name.replace(/^~/, ''), turns: n.attrs.over.size, items: inside(body, n.attrs.over.size) }
           : { kind: 'loop', ...at, over: '', turns: known === 0 ? null : known, items: [...inside(n.attrs.condition, 1), ...inside(body, 1)] })
       } else if (n.op === 'cond') {
@@ -158,7 +143,7 @@ export function programOf({ local, marks, inputs, outputs, price }: ProgramSourc
         const sent = (b: LocalBody): number => collectives({ ...local, ...b }).reduce((sum, c) => sum + c.count * c.bytes, 0)
         const second = sent(no) > sent(yes)
         const branch = (name: string, b: LocalBody, counted: boolean): ChoiceShown['branches'][number] =>
-          ({ name, counted, items: itemsOf(reachable(b.outputs), namesInside(n, b, named), { times, runs: runs * runsOf(n, b) }, phase) })
+          ({ name, counted, items: itemsOf(reachable(b.outputs), namesInside(n, b, named), { times, runs: runs * within(n, b) }, phase) })
         items.push({ kind: 'choice', ...at, branches: [branch('if so', yes, !second), branch('if not', no, second)] })
       } else {
         const title = titleOf(n, phase)

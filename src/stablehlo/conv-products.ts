@@ -2,29 +2,13 @@
  * Convolutions in forms that XLA:CPU computes faster. Its own are slow where a window is as wide as what it slides over, as that of a kernel's gradient is, and its operands have to be turned
  * over for it: as one product of what lies under the taps, summed over all places, it takes 0.6 of the time.
  */
-import { names, sizeOf, type Dim } from '../core/dim.ts'
+import { names, sizeOf } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
-import { dimIn } from '../graph/infer/checks.ts'
-import type { Window } from '../graph/ops.ts'
+import { wideConv, type Wide } from '../graph/wide-windows.ts'
 import { convDims } from '../graph/windows.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { emitConcat, emitSlice } from './rearranging.ts'
 import { i64s, sizesOf, type Ssa, type Writer } from './writer.ts'
-
-/** Where there are more taps, fewer places or fewer channels, XLA's own convolution is as fast: what lies under the taps is written down, which takes as long as many of the products. */
-const [mostTaps, fewPlaces, fewChannels] = [32, 1024, 16] as const
-
-/** A window that is wider than it has places: elements of x at each place begin here. */
-interface Wide { readonly window: Window; readonly width: number; readonly low: number; readonly high: number }
-
-function wideWindows(n: LocalNode<'conv'>, x: readonly Dim[], k: readonly Dim[]): readonly Wide[] | undefined {
-  const found = n.attrs.windows.map((window): Wide => {
-    const [size, width] = [dimIn(x, window.x, 'conv').size, dimIn(k, window.w, 'conv').size]
-    const last = (window.out.size - 1) * window.stride + (width - 1) * window.wDilation - window.low
-    return { window, width, low: Math.max(0, window.low), high: Math.max(0, last - size + 1) }
-  })
-  return found.every(({ window, width }) => window.xDilation === 1 && window.out.size <= width) ? found : undefined
-}
 
 /** Every place of every window, the last window's the quickest. */
 const tapsOf = (windows: readonly Wide[]): readonly (readonly number[])[] =>
@@ -33,12 +17,11 @@ const tapsOf = (windows: readonly Wide[]): readonly (readonly number[])[] =>
 /** A convolution whose result has few places, each a sum over many, as a kernel's gradient. Undefined where it is none. */
 export function emitWideConv(n: LocalNode<'conv'>, left: Ssa, right: Ssa, w: Writer): Ssa | undefined {
   const [x, k] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]
-  const { batch, groups, over, features } = convDims(n.attrs, x, k)
-  const windows = wideWindows(n, x, k)
-  if (windows === undefined || groups.length > 0 || left.dtype !== 'f32') return undefined
+  const { batch, groups, features } = convDims(n.attrs, x, k)
+  const wide = groups.length > 0 || left.dtype !== 'f32' ? undefined : wideConv(n.attrs, x, k)
+  if (wide === undefined) return undefined
+  const { windows, places } = wide
   const taps = tapsOf(windows)
-  const places = windows.reduce((all, { width }) => all * width, sizeOf(over))
-  if (taps.length > mostTaps || places < fewPlaces || sizeOf(batch) < fewChannels) return undefined
 
   const at = (name: string): number => names(x).indexOf(name)
   const along = (of: (v: Wide) => number): readonly number[] => x.map(d => { const found = windows.find(v => v.window.x === d.name); return found === undefined ? 0 : of(found) })
