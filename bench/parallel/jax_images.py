@@ -24,11 +24,11 @@ class Images:
 
     def loss(self, params, images, labels, c):
         at = lambda x: lax.with_sharding_constraint(x, NamedSharding(self.mesh, self.spec(self.given[0], self.layout)))
-        x = at(images.astype(jnp.float32) / c['brightest'])
+        x = at((images.astype(jnp.float32) / c['brightest']).astype(params['filters.0.kernel'].dtype))
         for i in range(len(c['features'])):
             x = lax.conv_general_dilated(x, params[f'filters.{i}.kernel'], (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
             x = at(nn.relu(x + params[f'filters.{i}.bias']))
             x = lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), 'VALID')
         h = nn.relu(jnp.einsum('bhwc,hwcd->bd', x, params['hidden']) + params['hiddenBias'])
-        logits = h @ params['out'] + params['outBias']
+        logits = (h @ params['out'] + params['outBias']).astype(jnp.float32)
         return -jnp.take_along_axis(nn.log_softmax(logits), labels[:, None], -1).mean()
