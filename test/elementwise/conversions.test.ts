@@ -56,7 +56,7 @@ const whole: readonly bigint[] = [
     return [2n ** BigInt(k) + d, tie + d, -tie + d, tie + 2n ** BigInt(Math.max(k - Number(p) + 1, 0)) + d]
   }))),
 ]
-// Floats of 8 bits are made of other floats alone; every one of them is judged with the rest of what is theirs.
+// Floats of 8 bits are made of other floats alone; test/autodiff/fp8.test.ts judges them.
 const types = (Object.keys(dtypes) as DType[]).filter(t => !isEight(t))
 const most = 2n ** 63n
 function valuesOf(from: DType): TypedArray {

@@ -1,6 +1,6 @@
 /** Launches that free what they have taken over themselves, on their own thread, by a function of ours in C: where it cannot be built, buffers are freed one by one. */
 import koffi from '../../io/koffi.ts'
-import { buildNative } from './cpu/kernels-build.ts'
+import { buildNative } from '../native-build.ts'
 import type { Native, PluginLibrary } from './library.ts'
 import { Memory, Struct } from './memory.ts'
 

@@ -1,0 +1,42 @@
+/** Code of our own in C that programs can do without: found in the cache, or built with the user's C compiler. */
+import { existsSync } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { MeshworkError } from '../core/errors.ts'
+import { cacheRoot, makeCacheFolder } from '../io/cache-root.ts'
+import { withLock } from '../io/lock.ts'
+import { nativeSources, runCompiler } from './native-source.ts'
+
+export const compilerOf = (env: NodeJS.ProcessEnv = process.env): string => env['CC'] || 'cc'
+
+export type Built = { readonly path: string } | { readonly why: string }
+
+/** A folder of native/, what its headers are beside its own, and what is made of it. `machine`: for which instructions, where these are more than every machine of the architecture has. */
+export interface Wanted { readonly sources: string; readonly library: string; readonly flags: readonly string[]; readonly headers?: readonly string[]; readonly machine?: string }
+
+/** Where it is; or, where it cannot be built, why: programs do without. */
+export async function buildNative(wanted: Wanted): Promise<Built> {
+  try { return await built(wanted) } catch (e) {
+    if (e instanceof MeshworkError) return { why: e.problem.what }
+    throw e
+  }
+}
+
+async function built({ sources, library, flags, headers = [], machine = 'any' }: Wanted): Promise<Built> {
+  const { files, hash } = await nativeSources(sources, flags, headers)
+  const folder = join(cacheRoot(), 'kernels', `${process.arch}-${machine}-${hash}`)
+  const path = join(folder, library)
+  if (existsSync(path)) return { path }
+  await makeCacheFolder(folder)
+  return withLock(folder, {}, async () => {
+    if (existsSync(path)) return { path }
+    const temporary = join(folder, `.${process.pid}.so`)
+    const { ok, text } = await runCompiler(compilerOf(), [...flags, '-o', temporary, ...files])
+    if (!ok) {
+      await rm(temporary, { force: true })
+      return { why: text.trim().split('\n').slice(0, 3).join(' | ') }
+    }
+    await rename(temporary, path)
+    return { path }
+  })
+}
