@@ -5,6 +5,7 @@
 import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes, isFloat } from '../core/dtype.ts'
 import { dtypeOf, interner, reachable, shapeOf, type Make, type TensorType } from '../graph/node.ts'
+import { tapsOf, wideConv, type WideConv } from '../graph/wide-windows.ts'
 import { convDims } from '../graph/windows.ts'
 import { localInfer, visitLocal, type LocalAttrs, type LocalNode, type LocalTable } from '../partition/local.ts'
 
@@ -19,7 +20,7 @@ const isCostly = (n: LocalNode): boolean =>
   (n.op === 'unary' || n.op === 'binary' ? costly.has(n.attrs.fn) || (n.op === 'binary' && ['div', 'rem'].includes(n.attrs.fn) && isFloat(dtypeOf(n))) : n.op === 'threefry')
 
 const inOrder = (shape: readonly Dim[], order: readonly string[]): boolean => names(shape).filter(d => order.includes(d)).join() === order.join()
-const one = (x: LocalNode | undefined): LocalNode => {
+const one = <T>(x: T | undefined): T => {
   if (x === undefined) throw new Error('an operand is missing')
   return x
 }
@@ -76,9 +77,24 @@ function dotOperands(n: LocalNode<'dot'>, make: Make<LocalAttrs>): LocalNode[] {
 function convOperands(n: LocalNode<'conv'>, make: Make<LocalAttrs>): LocalNode[] {
   const [x, w] = [one(n.inputs[0]), one(n.inputs[1])]
   const { groups, over, features } = convDims(n.attrs, shapeOf(x), shapeOf(w))
+  const wide = groups.length > 0 || dtypeOf(n) !== 'f32' ? undefined : wideConv(n.attrs, shapeOf(x), shapeOf(w))
+  if (wide !== undefined) return wideOperands(n, wide, make)
   const last = names([...groups, ...over])
   const windows = n.attrs.windows.flatMap(v => shapeOf(w).filter(d => d.name === v.w))
   return [turned(make, x, [...shapeOf(x).filter(d => !last.includes(d.name)), ...groups, ...over]), turned(make, w, [...windows, ...over, ...groups, ...features])]
+}
+/** Of one that is a single product: what lies under all its taps side by side, each written down before, and what that is multiplied with. */
+function wideOperands(n: LocalNode<'conv'>, { windows }: WideConv, make: Make<LocalAttrs>): LocalNode[] {
+  const [x, w] = [one(n.inputs[0]), one(n.inputs[1])]
+  const { batch, features } = convDims(n.attrs, shapeOf(x), shapeOf(w))
+  const summed = shapeOf(x).filter(d => !names(batch).includes(d.name))
+  const inWeights = summed.map(d => windows.find(({ window }) => window.x === d.name)?.window.w ?? d.name)
+  const under = tapsOf(windows).map(tap => {
+    const cut = windows.reduce((v, { window, width }, i) => make('resample', [v], { dim: window.x, to: { name: window.x, size: width }, start: (tap[i] ?? 0) * window.stride - window.low, step: window.wDilation, dilation: 1, fill: 0 }), x)
+    return make('broadcast', [cut], { shape: [...summed, ...batch].map(d => shapeOf(cut).find(c => c.name === d.name) ?? d) })
+  })
+  const channels = one(batch[0])
+  return [make('concat', under, { dim: { name: channels.name, size: channels.size * under.length } }), turned(make, w, [...shapeOf(w).filter(d => inWeights.includes(d.name)).sort((a, b) => inWeights.indexOf(a.name) - inWeights.indexOf(b.name)), ...features])]
 }
 const operandsOf = (n: LocalNode, make: Make<LocalAttrs>): readonly LocalNode[] => (n.op === 'dot' ? dotOperands(n, make) : n.op === 'conv' ? convOperands(n, make) : n.inputs)
 
@@ -90,6 +106,8 @@ export interface Kernel {
   readonly node: LocalNode
   /** Values in memory that it reads. */
   readonly reads: readonly LocalNode[]
+  /** The convolution that it is a part of, whose time holds its own. */
+  readonly within?: LocalNode | undefined
 }
 
 export interface Kernels {
@@ -122,7 +140,11 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
   const read = (by: LocalNode | undefined, n: LocalNode): void => { reads.set(by, (reads.get(by) ?? new Set<LocalNode>()).add(n)) }
   // Operands that are read in another order than they lie in, by what they are made of; one that several read so is turned over once. Only nodes of one program have numbers of their own.
   const make = interner<LocalAttrs>(localInfer, () => undefined, new Map())
-  const copies = new Map<LocalNode, LocalNode[]>()
+  const copies = new Map<LocalNode, Set<LocalNode>>()
+  const program = new Set(order)
+  const parts = new Map<LocalNode, LocalNode>()
+  /** What is made here before such an operand, and that itself, the last first. */
+  const madeFor = (operands: readonly LocalNode[]): readonly LocalNode[] => reachable(operands, x => !program.has(x)).filter(x => !program.has(x)).reverse()
   const spread = new Map<LocalNode, boolean>()
   const visit = (n: LocalNode): void => {
     const mine = [...uses.get(n)?.values() ?? []]
@@ -133,7 +155,9 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
         kernels.push(n)
         for (const x of operandsOf(n, make)) {
           use(x, { by: n, needs: true, sums: n.op === 'reduce' })
-          if (!n.inputs.includes(x)) copies.set(one(x.inputs[0]), [...new Set([...copies.get(one(x.inputs[0])) ?? [], x])])
+          const from = madeFor([x]).flatMap(made => made.inputs.filter(i => program.has(i)))[0]
+          if (n.op === 'conv' && x.op === 'concat') for (const part of madeFor([x])) parts.set(part, n)
+          if (from !== undefined) copies.set(from, (copies.get(from) ?? new Set<LocalNode>()).add(x))
         }
       }
       return
@@ -153,14 +177,14 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
     if (n.op === 'input') for (const u of again) read(u.by, n)
     for (const x of n.inputs) {
       // What is spread out twice, along two dims of images, would be computed at too many places: between them it lies in memory.
-      const kept = spreads(n) && spreadBefore(x, spread)
+      const kept = (spreads(n) && spreadBefore(x, spread)) || (n.op === 'concat' && !program.has(n))
       if (stored) use(x, { by: n, needs: kept, sums: false })
       for (const u of again) use(x, { ...u, needs: u.sums || kept, sums: u.sums && !kept })
     }
   }
   for (const n of [...order].reverse()) {
-    for (const copy of copies.get(n) ?? []) visit(copy)
+    for (const made of madeFor([...copies.get(n) ?? []])) visit(made)
     visit(n)
   }
-  return { kernels: kernels.reverse().map((node): Kernel => ({ node, reads: [...reads.get(node) ?? []] })), kept: reads.get(undefined) ?? new Set() }
+  return { kernels: kernels.reverse().map((node): Kernel => ({ node, reads: [...reads.get(node) ?? []], within: parts.get(node) })), kept: reads.get(undefined) ?? new Set() }
 }

@@ -1,7 +1,5 @@
 /** When a program's values begin and end to lie in memory: every kernel has its moment, those of a loop's body once, and each value a span. */
-import { bodiesOf, dtypeOf, shapeOf, typeOf, type TensorType } from '../graph/node.ts'
-import { wideConv } from '../graph/wide-windows.ts'
-import { convDims } from '../graph/windows.ts'
+import { bodiesOf, typeOf, type TensorType } from '../graph/node.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
 import { bytesOf, kernelsOf, seen, type Kernel } from './kernels.ts'
 import { breadthFirst, makerOf, mayReplace, overwritten } from './schedule.ts'
@@ -123,7 +121,6 @@ export class Timeline {
     for (const k of order) {
       this.advance(k.node)
       const results = runKernel(k)
-      for (const type of writtenDown(k.node)) this.take(type, k.node)
       made.set(k.node, results)
       for (const span of [...results, ...k.reads.map(spanOf)]) span.to = Math.max(span.to, this.now)
       if (k.node.op !== 'barrier') for (const span of results) own.add(span)
@@ -156,18 +153,6 @@ export class Timeline {
     this.run({ body, given: pairs(body.inputs, inside), stacked, sliced, homes })
     return [...states, ...stacks]
   }
-}
-
-/** What lies in memory only while an op runs: what is under each tap of a convolution that is one product, and all of that side by side. */
-function writtenDown(n: LocalNode): readonly TensorType[] {
-  if (n.op !== 'conv' || dtypeOf(n) !== 'f32') return []
-  const [x, k] = n.inputs.map(shapeOf)
-  if (x === undefined || k === undefined) return []
-  const { batch, groups } = convDims(n.attrs, x, k)
-  const wide = groups.length > 0 ? undefined : wideConv(n.attrs, x, k)
-  if (wide === undefined) return []
-  const columns: TensorType = { shape: [{ name: 'places', size: wide.places }, { name: 'taps', size: wide.taps }, ...batch], dtype: 'f32' }
-  return [columns, columns]
 }
 
 const pairs = (inputs: readonly LocalNode[], spans: readonly Span[]): ReadonlyMap<LocalNode, Span> =>

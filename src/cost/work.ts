@@ -121,7 +121,7 @@ export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements
     const hidden = hiddenIn(b, carried)
     const { kernels, kept } = kernelsOf(results, stacked, sliced)
     const inProgram: ReadonlySet<LocalNode> = new Set(fusion === 'rows' ? reachable(b.outputs) : [])
-    const groups = fusion === 'rows' ? inRows(kernels.filter(k => !isTurned(k, inProgram))) : kernels.map(k => [k])
+    const groups = fusion === 'rows' ? inRows(kernels.filter(k => !isTurned(k, inProgram))) : kernels.filter(k => k.within === undefined).map(k => [k])
     for (const group of groups) {
       const [kernel] = group
       if (kernel === undefined) continue

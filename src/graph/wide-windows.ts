@@ -26,3 +26,7 @@ export function wideConv(attrs: Attrs['conv'], x: readonly Dim[], k: readonly Di
   const isWide = windows.every(({ window, width }) => window.xDilation === 1 && window.out.size <= width)
   return isWide && taps <= mostTaps && places >= fewPlaces && sizeOf(batch) >= fewChannels ? { windows, taps, places } : undefined
 }
+
+/** Every place of every window, the last window's the quickest. */
+export const tapsOf = (windows: readonly Wide[]): readonly (readonly number[])[] =>
+  windows.reduce<readonly (readonly number[])[]>((all, { window }) => all.flatMap(tap => Array.from({ length: window.out.size }, (_, i) => [...tap, i])), [[]])

@@ -4,15 +4,11 @@
  */
 import { names, sizeOf } from '../core/dim.ts'
 import { operand, shapeOf } from '../graph/node.ts'
-import { wideConv, type Wide } from '../graph/wide-windows.ts'
+import { tapsOf, wideConv, type Wide } from '../graph/wide-windows.ts'
 import { convDims } from '../graph/windows.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { emitConcat, emitSlice } from './rearranging.ts'
 import { i64s, sizesOf, type Ssa, type Writer } from './writer.ts'
-
-/** Every place of every window, the last window's the quickest. */
-const tapsOf = (windows: readonly Wide[]): readonly (readonly number[])[] =>
-  windows.reduce<readonly (readonly number[])[]>((all, { window }) => all.flatMap(tap => Array.from({ length: window.out.size }, (_, i) => [...tap, i])), [[]])
 
 /** A convolution whose result has few places, each a sum over many, as a kernel's gradient. Undefined where it is none. */
 export function emitWideConv(n: LocalNode<'conv'>, left: Ssa, right: Ssa, w: Writer): Ssa | undefined {

@@ -23,6 +23,7 @@ export const memoryRuns: readonly Run[] = [
   of('llama', { model: llama, mesh: { batch: 2, model: 2 }, layout: { ...tensorRules, kvHeads: 'model' } }),
   of('llama LoRA', { model: loraModel(llama as never, { rank: 4 }), mesh: { batch: 2 }, layout: { batch: 'batch' } }),
   of('conv net', { model: convNetModel({}), batch: 32, mesh: { batch: 4 }, layout: { batch: 'batch' } }),
+  of('images in colour', { model: convNetModel({ height: 32, width: 32, channels: 3, features: [32, 64], hidden: 128 }), batch: 64, mesh: { batch: 2 }, layout: { batch: 'batch' } }),
   of('ResNet', { model: resnetModel({ height: 32, width: 32, classes: 10, stem: 16, features: [32, 64], depths: [1, 1] }), batch: 16, mesh: { batch: 2 }, layout: { batch: 'batch' } }),
   of('ViT', { model: vitModel({ height: 32, width: 32, channels: 3, classes: 10, patchHeight: 4, patchWidth: 4, layers: 4, embed: 64, heads: 4, hidden: 256 }), mesh: { batch: 2, model: 2 }, layout: { batch: 'batch', heads: 'model', hidden: 'model' } }),
   of('BERT', { model: bertMaskedModel({ vocab: 512, seq: 64, layers: 4, embed: 64, heads: 4, hidden: 256 }), mesh: { batch: 2, model: 2 }, layout: tensorRules }),
