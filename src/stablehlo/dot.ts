@@ -89,7 +89,7 @@ export function emitDot(n: LocalNode<'dot'>, operands: readonly Ssa[], w: Writer
   const r = arrange(w, right, b, shared, own(b), over, false)
   const [rows, columns] = [sizeOf(own(a)), sizeOf(own(b))]
   if (shared.length === 0 && l.contracted === 0 && r.contracted === 0 && dtypeOf(n) === 'f32' && scope.choices.turnsProducts) {
-    const turned = smallerFirst(w, r.value, l.value, rows, columns)
+    const turned = smallerFirst(w, r.value, l.value, rows, columns, dtypeOf(n))
     if (turned !== undefined) return w.reshape(turned, sizesOf(out))
   }
   const batch = shared.length === 0 ? [] : [0]
@@ -114,9 +114,9 @@ function turnedOver(w: Writer, product: Ssa, few: number, many: number): Ssa | u
 }
 
 /** [k, many]ᵀ · [k, few] with the small factor first. */
-function smallerFirst(w: Writer, few: Ssa, many: Ssa, m: number, n: number): Ssa | undefined {
+function smallerFirst(w: Writer, few: Ssa, many: Ssa, m: number, n: number, dtype: DType): Ssa | undefined {
   if (!isTall(n, m)) return undefined
-  return turnedOver(w, w.op('dot_general', [few, many], { sizes: [n, m], dtype: few.dtype }, 'dot_dimension_numbers = #stablehlo.dot<lhs_contracting_dimensions = [0], rhs_contracting_dimensions = [0]>'), n, m)
+  return turnedOver(w, w.op('dot_general', [few, many], { sizes: [n, m], dtype }, 'dot_dimension_numbers = #stablehlo.dot<lhs_contracting_dimensions = [0], rhs_contracting_dimensions = [0]>'), n, m)
 }
 
 /** A product that is only wanted with its dims in another order; undefined where XLA may do as it likes. */

@@ -14,6 +14,7 @@ export const halves: readonly Case[] = [
   ...half('variance, norm', ['a b c'], (x, d) => at(x, 0).variance(dimOf(d, 'b')).add(at(x, 0).norm(dimOf(d, 'b')))),
   ...half('dot', ['a b', 'b c'], (x, d) => at(x, 0).dot(at(x, 1), dimOf(d, 'b')), ['bf16', 'f16']),
   ...half('dot of wide', ['a b', 'b c'], (x, d) => at(x, 0).cast('f32').dot(at(x, 1).cast('f32'), dimOf(d, 'b'))),
+  ...half('dot of wide, few numbers for each of many', ['b many', 'b a'], (x, d) => at(x, 0).cast('f32').dot(at(x, 1).cast('f32'), dimOf(d, 'b')), ['bf16', 'f16']).map(c => ({ ...c, dims: { ...dims, many: 16 } })),
   ...half('einsum', ['a b', 'b c', 'a c'], (x, d) => loose(einsum([at(x, 0), at(x, 1), at(x, 2)], [dimOf(d, 'b')]))),
   ...half('softmax', ['a b'], (x, d) => softmax(at(x, 0), dimOf(d, 'b').name), ['bf16', 'f16']),
   ...half('logsumexp', ['a b'], (x, d) => logsumexp(at(x, 0), dimOf(d, 'b').name)),
