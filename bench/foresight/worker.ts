@@ -5,7 +5,7 @@ import type { MachineInput } from '../../src/machine/machine.ts'
 import { joinJob } from '../../src/runtime/job.ts'
 import { answerLines } from '../answers.ts'
 import { isQuick, models } from './runs.ts'
-import { clockOf, compiled, stepped, type Collectives, type Stepped } from './stepped.ts'
+import { cached, clockOf, compiled, rest, stepped, type Collectives, type Stepped } from './stepped.ts'
 
 export interface Named { readonly model: string; readonly layout: string }
 export type Request = { readonly do: 'calibrate' } | ({ readonly do: 'open' } & Named) | ({ readonly do: 'steps'; readonly count: number } & Named) | { readonly do: 'close' }
@@ -17,7 +17,7 @@ export interface Answers {
 }
 
 const processes = await joinJob()
-const backend = await openBackend({ devices: 4, cache: false })
+const backend = await openBackend({ devices: 4, ...cached() })
 
 const clock = clockOf()
 
@@ -45,7 +45,7 @@ const handlers: Handlers = {
     return { ms }
   },
   close: async () => {
-    for (const { train } of open.values()) train.dispose()
+    for (const o of open.values()) { rest(o); o.dispose() }
     open.clear()
     return {}
   },

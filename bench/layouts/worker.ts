@@ -7,7 +7,7 @@ import { calibrate } from '../../src/calibrate/calibrate.ts'
 import { mesh as meshOf } from '../../src/core/mesh.ts'
 import { graphOf, openBackend, type Tree } from '../../src/engine/index.ts'
 import { dtypeOf, shapeOf } from '../../src/graph/node.ts'
-import type { Machine } from '../../src/machine/machine.ts'
+import type { Machine, MachineInput } from '../../src/machine/machine.ts'
 import { machineOf } from '../../src/machine/read.ts'
 import { checkGraph } from '../../src/partition/partition.ts'
 import { alone } from '../../src/runtime/processes.ts'
@@ -19,23 +19,26 @@ import { pipelineOf } from '../../src/train/ways.ts'
 import { draw } from '../../test/support/values.ts'
 import { answerLines } from '../answers.ts'
 import { isQuick } from '../foresight/runs.ts'
-import { clockOf, opened, stepped, type Stepped } from '../foresight/stepped.ts'
+import { cached, clockOf, compiled, predictedOf, rest, stepped, type Stepped } from '../foresight/stepped.ts'
 import { models } from './models.ts'
 
-export type Request = { readonly do: 'calibrate' } | { readonly do: 'layouts'; readonly model: string; readonly devices: number; readonly count: number } | { readonly do: 'steps'; readonly at: number; readonly count: number } | { readonly do: 'close' }
-export interface Tried { readonly text: string; readonly predictedMs: number; readonly peakBytes: number }
+export type Request = { readonly do: 'calibrate' } | { readonly do: 'layouts'; readonly model: string; readonly devices: number; readonly best: number; readonly drawn: number; readonly machine: MachineInput }
+  | { readonly do: 'open'; readonly at: number } | { readonly do: 'steps'; readonly at: number; readonly count: number } | { readonly do: 'close' }
+/** `drawn`: by the seed, and not for what is predicted of it. */
+export interface Tried { readonly text: string; readonly predictedMs: number; readonly drawn: boolean }
 export interface Answers {
-  readonly calibrate: { readonly seconds: number }
-  /** The first is the chosen one. `of`: how many there are of which these were drawn. */
+  readonly calibrate: { readonly seconds: number; readonly machine: MachineInput }
+  /** The first is the chosen one. `of`: how many there are of which some were drawn. */
   readonly layouts: { readonly tried: readonly Tried[]; readonly of: number; readonly searchSeconds: number; readonly memory: number }
+  readonly open: { readonly peakBytes: number }
   readonly steps: { readonly ms: readonly number[] }
   readonly close: Record<string, never>
 }
 
-const backend = await openBackend({ devices: 8, cache: false })
+const backend = await openBackend({ devices: 8, ...cached() })
 const clock = clockOf()
-let machine: Machine | undefined
-let open: Stepped[] = []
+let runs: readonly Run[] = []
+const open = new Map<number, Stepped>()
 
 /** Every layout that the search has to choose from: each axis of each mesh of up to two takes any largest set of dims, resting in parts or not, or nothing. */
 function layoutsOf(run: Run, devices: number): Run[] {
@@ -69,35 +72,42 @@ type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { re
 const handlers: Handlers = {
   calibrate: async () => {
     const start = performance.now()
-    machine = machineOf(await calibrate({ backend, name: 'here', clock, quick: isQuick }), 'what was measured')
-    return { seconds: (performance.now() - start) / 1000 }
+    const machine = await calibrate({ backend, name: 'here', clock, quick: isQuick })
+    return { seconds: (performance.now() - start) / 1000, machine }
   },
-  layouts: async ({ model, devices, count }) => {
+  layouts: async ({ model, devices, best, drawn, machine: given }) => {
     const run = models[model]
-    if (run === undefined || machine === undefined) throw new Error(`${model} cannot be tried`)
+    if (run === undefined) throw new Error(`there is no model ${model}`)
+    const machine: Machine = machineOf(given, 'what was measured')
     const start = performance.now()
     const found = findLayout(run, { devices, machine })
     const searchSeconds = (performance.now() - start) / 1000
     const all = layoutsOf(run, devices)
-    const drawn = all.map((r, i) => [draw(devices, i), r] as const).sort(([a], [b]) => a - b).slice(0, count).map(([, r]) => r)
-    const runs = new Map([laidAs(run, found), ...drawn].map(r => [textOf(r), r]))
-    const tried: Tried[] = []
-    for (const [text, r] of runs) {
-      const o = await opened(r, backend, machine)
-      await stepped(o, 1, clock)
-      open.push(o)
-      tried.push({ text, predictedMs: o.answer.predicted.stepMs, peakBytes: o.answer.peakBytes })
-    }
-    return { tried, of: all.length, searchSeconds, memory: machine.memory.bytes }
+    const some = all.map((r, i) => [draw(devices, i), r] as const).sort(([a], [b]) => a - b).slice(0, drawn).map(([, r]) => r)
+    // The chosen one is the first, also where it was drawn.
+    const tried = new Map([...found.candidates.slice(0, best).map(c => laidAs(run, c)), ...some].map(r => [textOf(r), r]))
+    const byChance = new Set(some.map(textOf))
+    runs = [...tried.values()]
+    return { tried: [...tried].map(([text, r]) => ({ text, predictedMs: predictedOf(r, machine).stepMs, drawn: byChance.has(text) })), of: all.length, searchSeconds, memory: machine.memory.bytes }
   },
+  open: async ({ at }) => {
+    const run = runs[at]
+    if (run === undefined) throw new Error(`there is no layout ${at}`)
+    const { found: { peakBytes }, ...step } = await compiled(run, backend)
+    open.set(at, step)
+    return { peakBytes }
+  },
+  // Weights of all layouts together would not fit: each visit begins with its own.
   steps: async ({ at, count }) => {
-    const o = open[at]
+    const o = open.get(at)
     if (o === undefined) throw new Error(`layout ${at} is not open`)
-    return { ms: await stepped(o, count, clock) }
+    const ms = await stepped(o, count, clock)
+    rest(o)
+    return { ms }
   },
   close: async () => {
-    for (const { train } of open) train.dispose()
-    open = []
+    for (const o of open.values()) o.dispose()
+    open.clear()
     return {}
   },
 }

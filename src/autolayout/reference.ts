@@ -60,7 +60,7 @@ export function referenceOf(graph: Graph, donations: (local: LocalGraph) => Read
   const grouped = new Map<string, Streamed>()
   for (const w of workOf(local)) {
     if (w.kind !== 'memory') continue
-    const own = { bytes: w.bytes, operations: w.operations, dims: seen(w.node), layout: layout(w.node) }
+    const own = { bytes: w.bytes, operations: w.operations, ...(w.turned === true ? { turned: true } : {}), dims: seen(w.node), layout: layout(w.node) }
     const key = JSON.stringify(own)
     grouped.set(key, { ...own, times: (grouped.get(key)?.times ?? 0) + w.times })
   }

@@ -18,7 +18,7 @@ import { performed, type Performed, type Sent } from './passes.ts'
 import { Sketcher } from './sketch.ts'
 
 /** What a step's kernels that are no products read and write on one device that does it all, and by which rules devices share it. */
-export interface Streamed { readonly times: number; readonly bytes: number; readonly operations: Operations; readonly dims: readonly string[]; readonly layout: string }
+export interface Streamed { readonly times: number; readonly bytes: number; readonly operations: Operations; /** Whether it turns a matrix over. */ readonly turned?: boolean; readonly dims: readonly string[]; readonly layout: string }
 
 /** Costs of a layout, as far as tables say them. */
 export interface Tabled {
@@ -139,7 +139,7 @@ export class Tables {
       rules.set(k.layout, own)
       const parts = partsOf(mesh, [...new Set(k.dims.flatMap(d => own[d] ?? []))])
       const operations = k.operations.reduce((n, [op, dtype, count]) => n + count * operationCost(machine, op, dtype), 0)
-      return sum + k.times * memoryMs(machine, k.bytes / parts, operations / parts, onHost)
+      return sum + k.times * memoryMs(machine, k.bytes / parts, operations / parts, onHost, k.turned)
     }, 0)
     const loops = [...runs].reduce((sum, [roots, times]) => sum + (roots === graph.outputs ? 0 : times), 0)
     const { turnUs, stepUs, argumentUs } = figuresAt(machine, onHost).overhead

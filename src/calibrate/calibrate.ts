@@ -5,8 +5,8 @@ import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import { productFlops, type Product } from '../cost/price.ts'
 import type { Backend } from '../engine/index.ts'
 import type { CollectiveTimes, ConvolutionRates, Figures, LinkedCollective, Links, MachineInput, Points, ProductRates } from '../machine/machine.ts'
-import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, waits, type Pictures } from './programs.ts'
-import { leastShare, runMs, turnUs, type Measuring } from './measure.ts'
+import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, turnedOver, waits, type Pictures } from './programs.ts'
+import { laterUs, leastShare, runMs, turnUs, type Measuring } from './measure.ts'
 
 export interface CalibrateOptions {
   readonly backend: Backend
@@ -33,6 +33,8 @@ const shapes = (dtype: DType): readonly { readonly side: number; readonly of: re
 /** Convolutions by their channels: of pictures, and of what layers make of them. */
 const images: readonly Pictures[] = [{ batch: 16, side: 16, channels: 3, features: 32 }, { batch: 16, side: 16, channels: 32, features: 32 }, { batch: 32, side: 8, channels: 128, features: 128 }, { batch: 64, side: 16, channels: 32, features: 32 }, { batch: 32, side: 32, channels: 3, features: 32 }]
 const elements = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 20, 2 ** 22]
+/** Matrices that are turned over. */
+const matrices = [[64, 256], [256, 1024], [512, 2048]] as const
 const functions = ['exp', 'log', 'tanh', 'sqrt', 'div', 'pow', 'sin', 'erf', 'threefry'] as const
 const kinds: readonly LinkedCollective[] = ['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute']
 /** Weights that are gathered and gradients that are scattered come several at a time, and then wait for each other's threads; what is to be reduced at once a compiler makes one. */
@@ -70,12 +72,11 @@ function together(rates: readonly ConvolutionRates[]): ConvolutionRates[] {
  */
 async function lagOf(m: Measuring, mesh: Mesh, quick: boolean, step: (what: string) => void): Promise<Points> {
   const points: Points = []
-  const usual = (rounds: readonly number[]): number => [...rounds].sort((a, b) => a - b)[rounds.length >> 1] ?? NaN
   const alone = await turnUs(m, collective(mesh, 'all-reduce', mesh.axes.map(a => a.name), 4 * 128))
   for (const of of quick ? between.slice(0, 1) : between) {
     step(`waiting among ${mesh.size} devices, ${of.count} products of ${of.side}`)
-    const computed = await turnUs(m, waits(mesh, { ...of, together: false }), usual)
-    points.push([computed, Math.max(0.01, await turnUs(m, waits(mesh, { ...of, together: true }), usual) - computed - alone)])
+    const { us, later } = await laterUs(m, waits(mesh, { ...of, together: false }), waits(mesh, { ...of, together: true }))
+    points.push([us, Math.max(0.01, later - alone)])
   }
   return rising(points)
 }
@@ -101,7 +102,15 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     const large = arrays <= 4
     const each = large ? (await turnUs(m, streams(mesh, Math.max(2, arrays), n)) - loopUs) / Math.max(2, arrays)
       : await turnUs(m, inTurn(mesh, { elements: n, count: Math.min(mostArrays, arrays), mapped: true })) / Math.min(mostArrays, arrays) - await turnUs(m, inTurn(mesh, { elements: n, count: links, mapped: false })) / links
-    bandwidth.push([8 * n, 8 * n / Math.max(leastShare * each, each - (large ? fewUs : kernelUs), 1e-3) * 1e6])
+    // One that is not large reads two arrays and writes one.
+    const bytes = (large ? 8 : 12) * n
+    bandwidth.push([bytes, bytes / Math.max(leastShare * each, each - (large ? fewUs : kernelUs), 1e-3) * 1e6])
+  }
+  const turned: Points = []
+  for (const [rows, columns] of quick ? matrices.slice(0, 1) : matrices) {
+    step(`matrices turned over on ${on}, ${rows} × ${columns}`)
+    const [bytes, each] = [8 * rows * columns, oneOfTwo(await turnUs(m, turnedOver(mesh, rows, columns)))]
+    turned.push([bytes, bytes / each * 1e6])
   }
   const rates: { [K in DType]?: ProductRates[] } = {}
   for (const dtype of ['f32', 'bf16'] as const) {
@@ -134,10 +143,12 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
   const simple = Math.max(1e-6, (await turnUs(m, chains(mesh, numbers, most)) - await turnUs(m, chains(mesh, numbers, few))) / (most - few) / numbers)
   const found: { [op: string]: number } = { ...costs }
   if (costs === undefined) {
+    // So few that reading and writing them takes less than any function: as in a step each is applied to an element once, so that a processor has less to do at a time than where several are.
+    const inCache = quick ? 2 ** 12 : 2 ** 15
     for (const fn of functions) {
       step(`elementwise operations: ${fn}`)
-      // Each with a multiplication before and an addition after it.
-      found[fn] = Math.max(0.5, (await turnUs(m, applied(mesh, fn, numbers, 5)) - await turnUs(m, applied(mesh, fn, numbers, 1))) / 4 / numbers / simple - 2)
+      // With a multiplication before it, and both bounds after it.
+      found[fn] = Math.max(0.5, Math.max(0.01, await turnUs(m, applied(mesh, fn, inCache, 1)) - loopUs - fewUs) / inCache / simple - (fn === 'threefry' ? 1 : 3))
     }
     step('sums, and rows at random places')
     const n = 2 ** 16
@@ -148,7 +159,7 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     // A kernel takes as long as its bytes or its operations, whichever is longer, and so those are all of it.
     found['scatter'] = Math.max(0.5, (added - loopUs - 2 * fewUs) / (256 * 64) / simple)
   }
-  return { products: rates, convolutions: { f32: together(convolved) }, bandwidth: { peak: Math.max(...bandwidth.map(([, rate]) => rate)), points: sorted(bandwidth) }, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, launchUs: 0, turnUs: loopUs, stepUs, argumentUs } }
+  return { products: rates, convolutions: { f32: together(convolved) }, bandwidth: { peak: Math.max(...bandwidth.map(([, rate]) => rate)), points: sorted(bandwidth), turned }, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, launchUs: 0, turnUs: loopUs, stepUs, argumentUs } }
 }
 
 /** Collectives among devices along an axis of a mesh that is as large as the machine, or as a part of it. */
@@ -189,7 +200,7 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   const divisors = (n: number): number[] => [2, 4, 8].filter(d => d <= n && n % d === 0)
   const within = inner.flatMap(n => [...new Set([...divisors(n), n])].filter(a => a > 1).map(among => ({ mesh: meshOf({ rest: (devicesAs === 'ranks' ? deviceCount : n) / among, group: among }), axis: 'group', onHost: n })))
   const across = hosts > 1 ? [{ mesh: meshOf({ group: hosts, rest: deviceCount / hosts }), axis: 'group', onHost }] : []
-  const [perCount, perPlace] = quick ? [10, 4] : [4 + elements.length + 2 * 11 + images.length + between.length, kinds.length * sizes.length]
+  const [perCount, perPlace] = quick ? [11, 4] : [4 + elements.length + matrices.length + 2 * 11 + images.length + between.length, kinds.length * sizes.length]
   const steps = counts.length * perCount + functions.length + (within.length + across.length) * perPlace
   let done = 0
   const deadline = performance.now() + budgetMs

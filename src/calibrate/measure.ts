@@ -42,34 +42,63 @@ async function opened({ backend, backend: { processes }, clock = () => performan
   return { ms, dispose: () => { program.dispose(); for (const b of fixed.flat()) b.dispose() } }
 }
 
-/** Microseconds of a turn, of the rank that takes longest: the least of some rounds, or what `of` makes of them. Every rank of a job calls it. @throws what `signal` was aborted with */
-export async function turnUs(measuring: Measuring, looped: Looped, of: (rounds: readonly number[]) => number = rounds => Math.min(...rounds)): Promise<number> {
+/** How many turns take long enough, and what few of them take. */
+async function turnsOf(ms: (turns: number) => Promise<number>, agreed: (value: number) => Promise<number>): Promise<{ readonly few: number; readonly turns: number }> {
+  const few = await least(() => ms(1), 6)
+  let turns = 3
+  for (let taken = await ms(turns); turns < mostTurns; taken = await ms(turns)) {
+    const next = taken - few > longEnoughMs ? turns : Math.min(mostTurns, Math.ceil(turns * Math.min(64, Math.max(2, 1.3 * longEnoughMs / Math.max(0.05, taken - few)))))
+    const grown = await agreed(next)
+    if (grown === turns) break
+    turns = grown
+  }
+  return { few, turns }
+}
+/** All ranks do as the first. */
+const agreement = ({ backend: { processes } }: Measuring) => async (value: number): Promise<number> => fromFirst(processes, 'how many turns', () => value)
+
+/** Microseconds of a turn, of the rank that takes longest: the least of some rounds. Every rank of a job calls it. @throws what `signal` was aborted with */
+export async function turnUs(measuring: Measuring, looped: Looped): Promise<number> {
   const { backend: { processes }, signal, rounds, shareMs = () => Infinity } = measuring
   signal?.throwIfAborted()
-  const [began, share] = [performance.now(), shareMs()]
+  const [began, share, agreed] = [performance.now(), shareMs(), agreement(measuring)]
   const { ms, dispose } = await opened(measuring, looped)
   try {
-    const few = await least(() => ms(1), 6)
-    let turns = 3
-    // All ranks run as many turns.
-    const agreed = async (value: number): Promise<number> => fromFirst(processes, 'how many turns', () => value)
-    for (let taken = await ms(turns); turns < mostTurns; taken = await ms(turns)) {
-      const next = taken - few > longEnoughMs ? turns : Math.min(mostTurns, Math.ceil(turns * Math.min(64, Math.max(2, 1.3 * longEnoughMs / Math.max(0.05, taken - few)))))
-      const grown = await agreed(next)
-      if (grown === turns) break
-      turns = grown
-    }
+    const { few, turns } = await turnsOf(ms, agreed)
     // What takes long is seldom disturbed for all of it. Where the time is short, fewer rounds do.
     const start = performance.now()
-    const first = await ms(turns)
+    let many = await ms(turns)
     const [now, round] = [performance.now(), performance.now() - start]
     const more = await agreed(Math.max(1, Math.min((few > 4 * longEnoughMs ? Math.min(3, rounds) : rounds) - 1, Math.floor((share - (now - began)) / Math.max(round, 0.01)))))
-    const found = [first]
-    for (let i = 0; i < more; i++) found.push(await ms(turns))
-    const many = of(found)
+    for (let i = 0; i < more; i++) many = Math.min(many, await ms(turns))
     return await fromFirst(processes, 'how long a turn took', () => 1000 * Math.max((many - few) / (turns - 1), leastShare * many / turns))
   } finally {
     dispose()
+  }
+}
+
+/**
+ * Microseconds of a turn of one program, and by how much a turn of another one takes longer: medians of rounds in which one follows the other, since what both take is much more than what they differ by, and a machine is not as
+ * fast at any time. Every rank of a job calls it. @throws what `signal` was aborted with
+ */
+export async function laterUs(measuring: Measuring, looped: Looped, other: Looped): Promise<{ readonly us: number; readonly later: number }> {
+  const { backend: { processes }, signal, rounds, shareMs = () => Infinity } = measuring
+  signal?.throwIfAborted()
+  const [began, share, agreed] = [performance.now(), shareMs(), agreement(measuring)]
+  const [a, b] = [await opened(measuring, looped), await opened(measuring, other)]
+  try {
+    const { turns } = await turnsOf(a.ms, agreed)
+    const moreTurns = async (ms: (turns: number) => Promise<number>): Promise<number> => { const few = await ms(1); return await ms(turns) - few }
+    const pair = async (): Promise<readonly [number, number]> => [await moreTurns(a.ms), await moreTurns(b.ms)]
+    const start = performance.now()
+    const found = [await pair()]
+    const more = await agreed(Math.max(2, Math.min(rounds - 1, Math.floor((share - (performance.now() - began)) / Math.max(performance.now() - start, 0.01)))))
+    for (let i = 0; i < more; i++) found.push(await pair())
+    const us = (of: (pair: readonly [number, number]) => number): number => 1000 * (found.map(of).sort((x, y) => x - y)[found.length >> 1] ?? NaN) / (turns - 1)
+    return await fromFirst(processes, 'how long a turn took', () => ({ us: Math.max(0.01, us(([x]) => x)), later: us(([x, y]) => y - x) }))
+  } finally {
+    a.dispose()
+    b.dispose()
   }
 }
 

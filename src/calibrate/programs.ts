@@ -110,8 +110,8 @@ export const streams = (mesh: Mesh, count: number, elements: number): Looped =>
 /** Columns of the matrix that `inTurn` multiplies by: few, so that a product takes little beside a kernel that reads and writes as much. */
 const narrow = 32
 /**
- * Products by a small matrix one after another, so many a turn; with `mapped`, after each a kernel that reads and writes as many numbers, into an array of its own. Each follows from the one before, as most do in a
- * step, where XLA for CPUs would run others at once; what is read was written just before, and what is written lay untouched for a turn.
+ * Products by a small matrix one after another, so many a turn; with `mapped`, after each a kernel that takes the larger of its numbers and as many of an array of its own, which it writes anew. Each follows from the one before, as
+ * most do in a step, where XLA for CPUs would run others at once. As there, one operand was written just before, and the other one, as what lies beside a layer, has not been touched for long.
  */
 export const inTurn = (mesh: Mesh, { elements, count, mapped }: { readonly elements: number; readonly count: number; readonly mapped: boolean }): Looped => {
   const [r, k] = [dim('r', Math.max(1, elements / narrow)), dim('k', narrow)]
@@ -121,10 +121,16 @@ export const inTurn = (mesh: Mesh, { elements, count, mapped }: { readonly eleme
     const made: LocalNode[] = []
     for (let i = 0; i < count; i++) {
       const multiplied = product(given(made.at(-1) ?? xs.at(-1)))
-      made.push(mapped ? make('unary', [multiplied], { fn: 'abs' }) : multiplied)
+      made.push(mapped ? make('binary', [multiplied, given(xs[i])], { fn: 'max' }) : multiplied)
     }
     return mapped ? made : made.slice(-1)
   })
+}
+
+/** Two matrices a turn, each turned over into the place of the other. */
+export const turnedOver = (mesh: Mesh, rows: number, columns: number): Looped => {
+  const [r, c] = [dim('r', rows), dim('c', columns)]
+  return looped(mesh, [{ shape: [r, c], dtype: 'f32' }, { shape: [c, r], dtype: 'f32' }], [], (make, [x, y]) => [make('broadcast', [given(y)], { shape: [r, c] }), make('broadcast', [given(x)], { shape: [c, r] })])
 }
 
 /** A kernel a turn, of `length` additions and multiplications one after another. */

@@ -71,12 +71,12 @@ export function contractionMs(machine: Machine, product: Product, onHost = 1): n
   return figures.overhead.kernelUs / 1000 + (machine.operands === 'before' ? computed + read : Math.max(computed, read))
 }
 
-const streamMs = ({ bandwidth }: Figures, bytes: number): number => (bytes === 0 ? 0 : 1000 * bytes / Math.min(bandwidth.peak, at(bandwidth.points, bytes)))
+const streamMs = ({ bandwidth }: Figures, bytes: number, turned = false): number => (bytes === 0 ? 0 : 1000 * bytes / Math.min(bandwidth.peak, at((turned ? bandwidth.turned : undefined) ?? bandwidth.points, bytes)))
 
-/** A kernel that reads and writes so many bytes, and does so many simple operations with them: whichever takes longer. */
-export function memoryMs(machine: Machine, bytes: number, operations = 0, onHost = 1): number {
+/** A kernel that reads and writes so many bytes, and does so many simple operations with them: whichever takes longer. `turned`: it turns a matrix over. */
+export function memoryMs(machine: Machine, bytes: number, operations = 0, onHost = 1, turned = false): number {
   const figures = figuresAt(machine, onHost)
-  return figures.overhead.kernelUs / 1000 + Math.max(streamMs(figures, bytes), 1000 * operations / figures.vector.rate)
+  return figures.overhead.kernelUs / 1000 + Math.max(streamMs(figures, bytes, turned), 1000 * operations / figures.vector.rate)
 }
 
 /** What an elementwise operation costs, in simple ones; whole numbers are divided as floats are. */

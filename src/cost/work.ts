@@ -20,7 +20,8 @@ interface Doing { readonly times: number; readonly at: Site | undefined; readonl
 /** What a kernel does. */
 export type Task =
   | { readonly kind: 'product'; readonly product: Product }
-  | { readonly kind: 'memory'; readonly bytes: number; readonly operations: Operations }
+  /** `turned`: it turns a matrix over. */
+  | { readonly kind: 'memory'; readonly bytes: number; readonly operations: Operations; readonly turned?: boolean }
   /** `waited`: whether computation waits for it, so that it cannot go on beside. */
   | { readonly kind: 'collective'; readonly collective: CollectiveKind; readonly axes: readonly string[]; readonly bytes: number; readonly waited: boolean }
   | { readonly kind: 'turn' }
@@ -101,6 +102,25 @@ function own(n: LocalNode): Operations {
   if (n.op === 'scatter' || n.op === 'scatterAdd') return [['scatter', dtype, sizeOf(shapeOf(n.inputs.at(-1) ?? x))]]
   return []
 }
+
+/** Whether another dim lies last than before, so that what is read one after another is not written so. */
+function isTurnedOver(n: LocalNode): boolean {
+  const [x] = n.inputs
+  if (n.op !== 'broadcast' || x === undefined) return false
+  const last = (shape: readonly Dim[]): string | undefined => names(shape.filter(d => d.size > 1)).at(-1)
+  return sizeOf(shapeOf(x)) === sizeOf(shapeOf(n)) && last(shapeOf(x)) !== last(shapeOf(n))
+}
+
+/**
+ * Bytes of arrays that are turned over around a collective. Runtimes of processors put parts one behind the other: what goes together along a dim that is not the first is laid so that it is, before or after. An all-to-all has
+ * both, each where its dim is not the first.
+ */
+const along: { readonly [op: string]: (n: LocalNode) => readonly (readonly [dim: string, of: LocalNode])[] } = {
+  allGather: n => (n.op === 'allGather' ? [[n.attrs.dim, n]] : []),
+  reduceScatter: n => (n.op === 'reduceScatter' ? [[n.attrs.dim, operand(n, 0)]] : []),
+  allToAll: n => (n.op === 'allToAll' ? [[n.attrs.to, operand(n, 0)], [n.attrs.from, n]] : []),
+}
+const turnedFor = (n: LocalNode): readonly number[] => (along[n.op]?.(n) ?? []).flatMap(([dim, x]) => (names(shapeOf(x).filter(d => d.size > 1))[0] === dim || shapeOf(x).length < 2 ? [] : [bytesOf(typeOf(x))]))
 
 /** What decides which branch of a choice counts: operations, and bytes as ten each. */
 const weight = (n: LocalNode): number => {
@@ -184,10 +204,13 @@ function workIn(kernel: Kernel, doing: Doing, hidden: ReadonlySet<LocalNode>, fu
   if (n.op === 'input') return fusion === 'rows' ? [] : [{ ...doing, kind: 'memory', bytes: 2 * bytesOf(typeOf(n)), operations: [] }]
   if (n.op === 'dot' || n.op === 'conv') return [{ ...doing, kind: 'product', product: productOf(n) }]
   const collective = collectiveKind(n)
-  if (collective !== undefined && 'axes' in n.attrs) return [{ ...doing, kind: 'collective', collective, axes: n.attrs.axes, bytes: bytesOf(typeOf(operand(n, 0))), waited: !hidden.has(n) }]
+  if (collective !== undefined && 'axes' in n.attrs) {
+    const bytes = bytesOf(typeOf(operand(n, 0)))
+    return [{ ...doing, kind: 'collective', collective, axes: n.attrs.axes, bytes, waited: !hidden.has(n) }, ...(fusion === 'rows' ? [] : turnedFor(n)).map((copied): Work => ({ ...doing, kind: 'memory', bytes: 2 * copied, operations: [], turned: true }))]
+  }
   const changed = target(n)
   const fused = fusedInto(changed === undefined ? kernel : { node: n, reads: kernel.reads })
   const bytes = bytesIn(fused)
   const kept = changed === undefined ? 0 : Math.min(bytes, bytesOf(typeOf(changed)))
-  return [{ ...doing, kind: 'memory', bytes: bytes - kept + written(n), operations: [...fused.operations, ...own(n)] }]
+  return [{ ...doing, kind: 'memory', bytes: bytes - kept + written(n), operations: [...fused.operations, ...own(n)], ...(isTurnedOver(n) ? { turned: true } : {}) }]
 }

@@ -55,6 +55,8 @@ export interface Figures {
     peak: number
     /** [bytes that a kernel reads and writes, bytes a second]. */
     points: Points
+    /** The same of copies that turn matrices over: what lies one after another is read from far apart, or written so. As any kernel where nothing is said. */
+    turned?: Points | undefined
   }
   vector: {
     /** Simple elementwise operations a second. */
@@ -151,7 +153,7 @@ const usualCosts = { exp: 10, log: 10, tanh: 15, sqrt: 4, div: 4, pow: 20, sin: 
 const figures = {
   products: z.strictObject(byDtype(rates)).refine(p => Object.keys(p).length > 0, 'give what products of a dtype reach: { f32: [{ side: 1, points: [[1e9, 5e10]] }] }'),
   convolutions: z.strictObject(byDtype(convolved)).prefault({}),
-  bandwidth: z.strictObject({ peak: positive, points }),
+  bandwidth: z.strictObject({ peak: positive, points, turned: points.optional() }),
   vector: z.strictObject({ rate: positive.default(1e15), costs: z.record(z.string(), positive).default({}) }).prefault({}),
   overhead: z.strictObject({ kernelUs: z.number().min(0).default(2), launchUs: z.number().min(0).default(0), turnUs: z.number().min(0).default(2), stepUs: z.number().min(0).default(100), argumentUs: z.number().min(0).default(0) }).prefault({}),
   lag: points.optional(),

@@ -1,7 +1,7 @@
 /** Calibration: its small programs compute what they say as often as they are told, and what is measured is a machine that steps can be priced on. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { calibrate } from '../../src/calibrate/calibrate.ts'
-import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, waits, type Looped } from '../../src/calibrate/programs.ts'
+import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, turnedOver, waits, type Looped } from '../../src/calibrate/programs.ts'
 import { stepTime } from '../../src/cost/time.ts'
 import { workOf } from '../../src/cost/work.ts'
 import { mesh, openBackend, type Backend } from '../../src/engine/index.ts'
@@ -40,6 +40,7 @@ describe('a small program', () => {
     ['convolutions', convolutions(one, { batch: 2, side: 1, channels: 2, features: 3 }), 1, 6],
     ['gradients of convolutions', convolutionGradients(one, { batch: 2, side: 1, channels: 3, features: 2 }), 1, 6],
     ['arrays that are read and written', streams(one, 3, 8), 5, 3, 3],
+    ['matrices turned over, an odd number of times', turnedOver(one, 2, 3), 3, 2, 2],
     ['operations one after another: times one, plus one', chains(one, 8, 4), 2, 5],
     ['square roots, at most one', applied(one, 'sqrt', 8, 3), 2, 1],
     // A sum over 32 ones, and one over 32 of these.
@@ -79,6 +80,7 @@ describe('calibrate', () => {
     const machine = machineOf(JSON.parse(JSON.stringify(found)), 'what was measured')
     expect(machine).toMatchObject({ name: 'here', devicesPerHost: 4, domain: 4, operands: 'before', overlap: { share: 0 } })
     expect(machine.crowded.map(c => c.devices)).toEqual([2, 4])
+    expect([machine.bandwidth.turned?.length, machine.crowded[0]?.bandwidth.turned?.length]).toEqual([1, 1])
     expect(machine.lag).toBe(undefined)
     expect(machine.crowded.map(c => c.lag?.length)).toEqual([1, 1])
     expect(Object.keys(machine.products)).toEqual(['f32', 'bf16'])

@@ -36,6 +36,10 @@ describe('one thing', () => {
     const product = { m: 256, n: 256, k: 256, batch: 1, dtype: 'f32' } as const
     expect(contractionMs(machineOf({ ...plain, operands: 'before' }, 'plain'), product)).toBeCloseTo((2 * 256 ** 3 / 4e11 + 3 * 256 ** 2 * 4 / 1e10) * 1000, 9)
   })
+  test('a copy that turns a matrix over has a bandwidth of its own where the machine has one', () => {
+    const turning = machineOf({ ...plain, bandwidth: { peak: 1e10, points: [[1, 1e10]], turned: [[1, 2e9]] } }, 'plain')
+    expect([memoryMs(turning, 1e6, 0, 1, true), memoryMs(turning, 1e6), memoryMs(machine, 1e6, 0, 1, true)]).toEqual([0.5, 0.1, 0.1])
+  })
   test('a convolution has the rate of its depth and its channels where the machine has such rates, else a product\'s', () => {
     const conv = { m: 65_536, n: 32, k: 288, batch: 1, dtype: 'f32', convolved: 32 } as const
     const measured = machineOf({ ...plain, bandwidth: { peak: 1e15, points: [[1, 1e15]] }, convolutions: { f32: [{ depth: 18, side: 2, points: [[1, 1e10]] }, { depth: 288, side: 2, points: [[1, 2e10]] }, { depth: 288, side: 32, points: [[1, 8e10]] }] } }, 'measured')
