@@ -5,7 +5,7 @@ import { partsOf, type Mesh } from '../core/mesh.ts'
 import { rulesOf } from '../core/named-layouts.ts'
 import { collectiveMs, groupOf, type Group } from '../cost/collective.ts'
 import { contractionMs, figuresAt, memoryMs, operationCost } from '../cost/price.ts'
-import { productOf, type Operations } from '../cost/work.ts'
+import { productOf, turnedFor, type Operations } from '../cost/work.ts'
 import { productFlops } from '../graph/flops.ts'
 import { bodiesOf, type Node } from '../graph/node.ts'
 import type { Graph } from '../graph/ops.ts'
@@ -115,7 +115,7 @@ export class Tables {
   price({ bodies, collectives: found }: Laid, layouts: Layouts, mesh: Mesh): Tabled {
     const { machine, runs, streamed, graph } = this.given
     const onHost = Math.min(mesh.size, machine.devicesPerHost)
-    let [flops, products, sent, hideable, resting] = [0, 0, 0, 0, 0]
+    let [flops, products, sent, hideable, resting, turned] = [0, 0, 0, 0, 0, 0]
     const rests = restingAxes(layouts)
     const kinds = new Map<string, { readonly kind: Collective['kind']; readonly axes: readonly string[]; readonly ms: number }>()
     for (const [roots, body] of bodies) {
@@ -131,6 +131,7 @@ export class Tables {
         const key = `${s.kind} ${s.axes.join()}`
         kinds.set(key, { kind: s.kind, axes: s.axes, ms: ms + (kinds.get(key)?.ms ?? 0) })
         if (!s.waited) hideable += ms * machine.overlap.share
+        if (machine.fusion === 'elements') for (const bytes of turnedFor(s.node)) turned += times * memoryMs(machine, 2 * bytes, 0, onHost, true)
       }
     }
     const rules = new Map<string, ReturnType<typeof rulesOf>>()
@@ -140,7 +141,7 @@ export class Tables {
       const parts = partsOf(mesh, [...new Set(k.dims.flatMap(d => own[d] ?? []))])
       const operations = k.operations.reduce((n, [op, dtype, count]) => n + count * operationCost(machine, op, dtype), 0)
       return sum + k.times * memoryMs(machine, k.bytes / parts, operations / parts, onHost, k.turned)
-    }, 0)
+    }, turned)
     const loops = [...runs].reduce((sum, [roots, times]) => sum + (roots === graph.outputs ? 0 : times), 0)
     const { turnUs, stepUs, argumentUs } = figuresAt(machine, onHost).overhead
     const overhead = (loops * turnUs + stepUs + argumentUs * onHost * (graph.inputs.length + graph.outputs.length)) / 1000

@@ -5,8 +5,10 @@ import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import { productFlops, type Product } from '../cost/price.ts'
 import type { Backend } from '../engine/index.ts'
 import type { CollectiveTimes, ConvolutionRates, Figures, LinkedCollective, Links, MachineInput, Points, ProductRates } from '../machine/machine.ts'
-import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, turnedOver, waits, type Pictures } from './programs.ts'
-import { laterUs, leastShare, runMs, turnUs, type Measuring } from './measure.ts'
+import { bandwidthOf, bandwidthSteps } from './bandwidth.ts'
+import { lagOf, lagSteps } from './lag.ts'
+import { leastShare, runMs, turnUs, type Measuring } from './measure.ts'
+import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, type Pictures } from './programs.ts'
 
 export interface CalibrateOptions {
   readonly backend: Backend
@@ -32,22 +34,15 @@ const shapes = (dtype: DType): readonly { readonly side: number; readonly of: re
 ]
 /** Convolutions by their channels: of pictures, and of what layers make of them. */
 const images: readonly Pictures[] = [{ batch: 16, side: 16, channels: 3, features: 32 }, { batch: 16, side: 16, channels: 32, features: 32 }, { batch: 32, side: 8, channels: 128, features: 128 }, { batch: 64, side: 16, channels: 32, features: 32 }, { batch: 32, side: 32, channels: 3, features: 32 }]
-const elements = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 20, 2 ** 22]
-/** Matrices that are turned over. */
-const matrices = [[64, 256], [256, 1024], [512, 2048]] as const
 const functions = ['exp', 'log', 'tanh', 'sqrt', 'div', 'pow', 'sin', 'erf', 'threefry'] as const
 const kinds: readonly LinkedCollective[] = ['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute']
 /** Weights that are gathered and gradients that are scattered come several at a time, and then wait for each other's threads; what is to be reduced at once a compiler makes one. */
 const atOnce: { readonly [K in LinkedCollective]: number } = { 'all-reduce': 1, 'all-gather': 4, 'reduce-scatter': 4, 'all-to-all': 1, permute: 1 }
 const sizes = [2 ** 10, 2 ** 14, 2 ** 18, 2 ** 20, 2 ** 22]
 
-/** Products between two waits for each other, from a tenth of a millisecond to tens of them. */
-const between = [{ side: 128, count: 2 }, { side: 128, count: 12 }, { side: 256, count: 8 }, { side: 256, count: 40 }]
-
 const usualBudgetMs = 90_000
 /** Kernels one after another in a turn, so many of each kind. */
 const links = 12
-const mostArrays = 96
 /** Numbers of a kernel that takes no time; of fewer XLA makes one kernel of a whole loop. */
 const small = 512
 
@@ -66,21 +61,6 @@ function together(rates: readonly ConvolutionRates[]): ConvolutionRates[] {
   return [...found.values()]
 }
 
-/**
- * What devices wait for the last of them beside the collective itself, by what each has computed before. That is what usually happens, not the least: an operating system that has spread them well in one
- * round has not in the next.
- */
-async function lagOf(m: Measuring, mesh: Mesh, quick: boolean, step: (what: string) => void): Promise<Points> {
-  const points: Points = []
-  const alone = await turnUs(m, collective(mesh, 'all-reduce', mesh.axes.map(a => a.name), 4 * 128))
-  for (const of of quick ? between.slice(0, 1) : between) {
-    step(`waiting among ${mesh.size} devices, ${of.count} products of ${of.side}`)
-    const { us, later } = await laterUs(m, waits(mesh, { ...of, together: false }), waits(mesh, { ...of, together: true }))
-    points.push([us, Math.max(0.01, later - alone)])
-  }
-  return rising(points)
-}
-
 /** A device among so many of the mesh, all of which do the same at once. */
 async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { readonly [op: string]: number } | undefined, step: (what: string) => void): Promise<Figures> {
   const on = `${mesh.size} device${mesh.size === 1 ? '' : 's'}`
@@ -94,24 +74,7 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
   const oneOfTwo = (us: number): number => Math.max(leastShare * us / 2, (us - loopUs) / 2 - fewUs)
   const stepUs = 1000 * await runMs(m, streams(mesh, 1, small))
   const argumentUs = Math.max(0, (1000 * await runMs(m, streams(mesh, 65, small)) - stepUs) / 64 / mesh.size)
-  const bandwidth: Points = []
-  for (const n of quick ? elements.slice(1, 3) : elements) {
-    step(`memory on ${on}, ${n} numbers`)
-    // Large ones are read from memory: there are too few of them in a turn to lie in a core's own cache, and each follows the one before.
-    const arrays = quick ? 2 : 2 ** 22 / n
-    const large = arrays <= 4
-    const each = large ? (await turnUs(m, streams(mesh, Math.max(2, arrays), n)) - loopUs) / Math.max(2, arrays)
-      : await turnUs(m, inTurn(mesh, { elements: n, count: Math.min(mostArrays, arrays), mapped: true })) / Math.min(mostArrays, arrays) - await turnUs(m, inTurn(mesh, { elements: n, count: links, mapped: false })) / links
-    // One that is not large reads two arrays and writes one.
-    const bytes = (large ? 8 : 12) * n
-    bandwidth.push([bytes, bytes / Math.max(leastShare * each, each - (large ? fewUs : kernelUs), 1e-3) * 1e6])
-  }
-  const turned: Points = []
-  for (const [rows, columns] of quick ? matrices.slice(0, 1) : matrices) {
-    step(`matrices turned over on ${on}, ${rows} × ${columns}`)
-    const [bytes, each] = [8 * rows * columns, oneOfTwo(await turnUs(m, turnedOver(mesh, rows, columns)))]
-    turned.push([bytes, bytes / each * 1e6])
-  }
+  const bandwidth = await bandwidthOf(m, mesh, quick, { kernelUs, fewUs, loopUs }, step)
   const rates: { [K in DType]?: ProductRates[] } = {}
   for (const dtype of ['f32', 'bf16'] as const) {
     const classes: ProductRates[] = []
@@ -143,12 +106,10 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
   const simple = Math.max(1e-6, (await turnUs(m, chains(mesh, numbers, most)) - await turnUs(m, chains(mesh, numbers, few))) / (most - few) / numbers)
   const found: { [op: string]: number } = { ...costs }
   if (costs === undefined) {
-    // So few that reading and writing them takes less than any function: as in a step each is applied to an element once, so that a processor has less to do at a time than where several are.
-    const inCache = quick ? 2 ** 12 : 2 ** 15
     for (const fn of functions) {
       step(`elementwise operations: ${fn}`)
-      // With a multiplication before it, and both bounds after it.
-      found[fn] = Math.max(0.5, Math.max(0.01, await turnUs(m, applied(mesh, fn, inCache, 1)) - loopUs - fewUs) / inCache / simple - (fn === 'threefry' ? 1 : 3))
+      // Each with a multiplication before and an addition after it.
+      found[fn] = Math.max(0.5, (await turnUs(m, applied(mesh, fn, numbers, 5)) - await turnUs(m, applied(mesh, fn, numbers, 1))) / 4 / numbers / simple - 2)
     }
     step('sums, and rows at random places')
     const n = 2 ** 16
@@ -159,7 +120,7 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     // A kernel takes as long as its bytes or its operations, whichever is longer, and so those are all of it.
     found['scatter'] = Math.max(0.5, (added - loopUs - 2 * fewUs) / (256 * 64) / simple)
   }
-  return { products: rates, convolutions: { f32: together(convolved) }, bandwidth: { peak: Math.max(...bandwidth.map(([, rate]) => rate)), points: sorted(bandwidth), turned }, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, launchUs: 0, turnUs: loopUs, stepUs, argumentUs } }
+  return { products: rates, convolutions: { f32: together(convolved) }, bandwidth, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, launchUs: 0, turnUs: loopUs, stepUs, argumentUs } }
 }
 
 /** Collectives among devices along an axis of a mesh that is as large as the machine, or as a part of it. */
@@ -200,7 +161,7 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   const divisors = (n: number): number[] => [2, 4, 8].filter(d => d <= n && n % d === 0)
   const within = inner.flatMap(n => [...new Set([...divisors(n), n])].filter(a => a > 1).map(among => ({ mesh: meshOf({ rest: (devicesAs === 'ranks' ? deviceCount : n) / among, group: among }), axis: 'group', onHost: n })))
   const across = hosts > 1 ? [{ mesh: meshOf({ group: hosts, rest: deviceCount / hosts }), axis: 'group', onHost }] : []
-  const [perCount, perPlace] = quick ? [11, 4] : [4 + elements.length + matrices.length + 2 * 11 + images.length + between.length, kinds.length * sizes.length]
+  const [perCount, perPlace] = quick ? [11, 4] : [4 + bandwidthSteps + 2 * 11 + images.length + lagSteps, kinds.length * sizes.length]
   const steps = counts.length * perCount + functions.length + (within.length + across.length) * perPlace
   let done = 0
   const deadline = performance.now() + budgetMs

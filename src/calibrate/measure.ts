@@ -87,15 +87,14 @@ export async function laterUs(measuring: Measuring, looped: Looped, other: Loope
   const [began, share, agreed] = [performance.now(), shareMs(), agreement(measuring)]
   const [a, b] = [await opened(measuring, looped), await opened(measuring, other)]
   try {
-    const { turns } = await turnsOf(a.ms, agreed)
-    const moreTurns = async (ms: (turns: number) => Promise<number>): Promise<number> => { const few = await ms(1); return await ms(turns) - few }
-    const pair = async (): Promise<readonly [number, number]> => [await moreTurns(a.ms), await moreTurns(b.ms)]
+    const { few, turns } = await turnsOf(a.ms, agreed)
+    const fewOther = await least(() => b.ms(1), 6)
     const start = performance.now()
-    const found = [await pair()]
-    const more = await agreed(Math.max(2, Math.min(rounds - 1, Math.floor((share - (performance.now() - began)) / Math.max(performance.now() - start, 0.01)))))
-    for (let i = 0; i < more; i++) found.push(await pair())
-    const us = (of: (pair: readonly [number, number]) => number): number => 1000 * (found.map(of).sort((x, y) => x - y)[found.length >> 1] ?? NaN) / (turns - 1)
-    return await fromFirst(processes, 'how long a turn took', () => ({ us: Math.max(0.01, us(([x]) => x)), later: us(([x, y]) => y - x) }))
+    const found = [[await a.ms(turns), await b.ms(turns)] as const]
+    const more = await agreed(Math.max(4, Math.min(rounds - 1, Math.floor((share - (performance.now() - began)) / Math.max(performance.now() - start, 0.01)))))
+    for (let i = 0; i < more; i++) found.push([await a.ms(turns), await b.ms(turns)])
+    const middle = (of: (pair: readonly [number, number]) => number): number => found.map(of).sort((x, y) => x - y)[found.length >> 1] ?? NaN
+    return await fromFirst(processes, 'how long a turn took', () => ({ us: 1000 * Math.max(middle(([x]) => x - few), leastShare * few) / (turns - 1), later: 1000 * (middle(([x, y]) => y - x) - fewOther + few) / (turns - 1) }))
   } finally {
     a.dispose()
     b.dispose()

@@ -120,7 +120,7 @@ const along: { readonly [op: string]: (n: LocalNode) => readonly (readonly [dim:
   reduceScatter: n => (n.op === 'reduceScatter' ? [[n.attrs.dim, operand(n, 0)]] : []),
   allToAll: n => (n.op === 'allToAll' ? [[n.attrs.to, operand(n, 0)], [n.attrs.from, n]] : []),
 }
-const turnedFor = (n: LocalNode): readonly number[] => (along[n.op]?.(n) ?? []).flatMap(([dim, x]) => (names(shapeOf(x).filter(d => d.size > 1))[0] === dim || shapeOf(x).length < 2 ? [] : [bytesOf(typeOf(x))]))
+export const turnedFor = (n: LocalNode): readonly number[] => (along[n.op]?.(n) ?? []).flatMap(([dim, x]) => (names(shapeOf(x).filter(d => d.size > 1))[0] === dim || shapeOf(x).length < 2 ? [] : [bytesOf(typeOf(x))]))
 
 /** What decides which branch of a choice counts: operations, and bytes as ten each. */
 const weight = (n: LocalNode): number => {

@@ -1,0 +1,42 @@
+/** How fast kernels read and write that do nothing else, by bytes, on devices that all do so at once. */
+import type { Mesh } from '../core/mesh.ts'
+import type { Figures, Points } from '../machine/machine.ts'
+import { laterUs, leastShare, turnUs, type Measuring } from './measure.ts'
+import { inTurn, streams, turnedOver } from './programs.ts'
+
+/** Numbers of an array; and matrices that are turned over. */
+const elements = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 20, 2 ** 22]
+const matrices = [[64, 256], [256, 1024], [512, 2048]] as const
+export const bandwidthSteps: number = elements.length + matrices.length
+const mostArrays = 96
+
+/** Microseconds of a kernel before it does anything, where there are many of them or few, and of a turn of a loop. */
+interface Overheads { readonly kernelUs: number; readonly fewUs: number; readonly loopUs: number }
+
+export async function bandwidthOf(m: Measuring, mesh: Mesh, quick: boolean, { kernelUs, fewUs, loopUs }: Overheads, step: (what: string) => void): Promise<Figures['bandwidth']> {
+  const on = `${mesh.size} device${mesh.size === 1 ? '' : 's'}`
+  const points: Points = []
+  for (const n of quick ? elements.slice(1, 3) : elements) {
+    step(`memory on ${on}, ${n} numbers`)
+    const arrays = quick ? 2 : 2 ** 22 / n
+    if (arrays <= 4) {
+      // Large ones are read from memory: there are too few of them in a turn to lie in a core's own cache, and each follows the one before.
+      const each = (await turnUs(m, streams(mesh, Math.max(2, arrays), n)) - loopUs) / Math.max(2, arrays)
+      points.push([8 * n, 8 * n / Math.max(leastShare * each, each - fewUs, 1e-3) * 1e6])
+      continue
+    }
+    const count = Math.min(mostArrays, arrays)
+    const { us, later } = await laterUs(m, inTurn(mesh, { elements: n, count, mapped: false }), inTurn(mesh, { elements: n, count, mapped: true }))
+    // Two arrays are read and one is written. Little is left of a difference where something else was on the way: never less than a part of the product before it, which reads and writes as much as a third of it.
+    points.push([12 * n, 12 * n / Math.max(leastShare * us / count, later / count - kernelUs) * 1e6])
+  }
+  const turned: Points = []
+  for (const [rows, columns] of quick ? matrices.slice(0, 1) : matrices) {
+    step(`matrices turned over on ${on}, ${rows} × ${columns}`)
+    // Two a turn, one of them without what it is before it does anything.
+    const us = await turnUs(m, turnedOver(mesh, rows, columns))
+    const bytes = 8 * rows * columns
+    turned.push([bytes, bytes / Math.max(leastShare * us / 2, (us - loopUs) / 2 - fewUs) * 1e6])
+  }
+  return { peak: Math.max(...points.map(([, rate]) => rate)), points: points.sort((a, b) => a[0] - b[0]), turned }
+}
