@@ -26,7 +26,7 @@ export async function bandwidthOf(m: Measuring, mesh: Mesh, quick: boolean, { ke
       continue
     }
     const count = Math.min(mostArrays, arrays)
-    const { us, later } = await laterUs(m, inTurn(mesh, { elements: n, count, mapped: false }), inTurn(mesh, { elements: n, count, mapped: true }))
+    const [{ us, later } = { us: NaN, later: NaN }] = await laterUs(m, [[inTurn(mesh, { elements: n, count, mapped: false }), inTurn(mesh, { elements: n, count, mapped: true })]])
     // Two arrays are read and one is written. Little is left of a difference where something else was on the way: never less than a part of the product before it, which reads and writes as much as a third of it.
     points.push([12 * n, 12 * n / Math.max(leastShare * us / count, later / count - kernelUs) * 1e6])
   }

@@ -78,26 +78,33 @@ export async function turnUs(measuring: Measuring, looped: Looped): Promise<numb
 }
 
 /**
- * Microseconds of a turn of one program, and by how much a turn of another one takes longer: medians of rounds in which one follows the other, since what both take is much more than what they differ by, and a machine is not as
- * fast at any time. Every rank of a job calls it. @throws what `signal` was aborted with
+ * Of pairs of programs, microseconds of a turn of the first, and by how much a turn of the second takes longer: medians, or another `quantile`, of rounds in which one follows the other, since what both take is much more than what they differ by, and a
+ * machine is not as fast at any time. All pairs have their rounds in turn: how an operating system has spread threads over cores lasts for many runs, and is another one later. Every rank of a job calls it.
+ * @throws what `signal` was aborted with
  */
-export async function laterUs(measuring: Measuring, looped: Looped, other: Looped): Promise<{ readonly us: number; readonly later: number }> {
+export async function laterUs(measuring: Measuring, pairs: readonly (readonly [Looped, Looped])[], quantile = 0.5): Promise<readonly { readonly us: number; readonly later: number }[]> {
   const { backend: { processes }, signal, rounds, shareMs = () => Infinity } = measuring
   signal?.throwIfAborted()
-  const [began, share, agreed] = [performance.now(), shareMs(), agreement(measuring)]
-  const [a, b] = [await opened(measuring, looped), await opened(measuring, other)]
+  const [began, share, agreed] = [performance.now(), shareMs() * pairs.length, agreement(measuring)]
+  const open: { readonly ms: (turns: number) => Promise<number>; readonly dispose: () => void }[] = []
   try {
-    const { few, turns } = await turnsOf(a.ms, agreed)
-    const fewOther = await least(() => b.ms(1), 6)
+    const ready: { readonly a: typeof open[number]; readonly b: typeof open[number]; readonly turns: number; readonly few: number; readonly fewOther: number; readonly found: (readonly [number, number])[] }[] = []
+    for (const [looped, other] of pairs) {
+      const [a, b] = [await opened(measuring, looped), await opened(measuring, other)]
+      open.push(a, b)
+      ready.push({ a, b, ...await turnsOf(a.ms, agreed), fewOther: await least(() => b.ms(1), 6), found: [] })
+    }
+    const round = async (): Promise<void> => { for (const { a, b, turns, found } of ready) found.push([await a.ms(turns), await b.ms(turns)]) }
     const start = performance.now()
-    const found = [[await a.ms(turns), await b.ms(turns)] as const]
-    const more = await agreed(Math.max(4, Math.min(rounds - 1, Math.floor((share - (performance.now() - began)) / Math.max(performance.now() - start, 0.01)))))
-    for (let i = 0; i < more; i++) found.push([await a.ms(turns), await b.ms(turns)])
-    const middle = (of: (pair: readonly [number, number]) => number): number => found.map(of).sort((x, y) => x - y)[found.length >> 1] ?? NaN
-    return await fromFirst(processes, 'how long a turn took', () => ({ us: 1000 * Math.max(middle(([x]) => x - few), leastShare * few) / (turns - 1), later: 1000 * (middle(([x, y]) => y - x) - fewOther + few) / (turns - 1) }))
+    await round()
+    const more = await agreed(Math.max(4, Math.min(rounds, Math.floor((share - (performance.now() - began)) / Math.max(performance.now() - start, 0.01)))))
+    for (let i = 0; i < more; i++) await round()
+    return await fromFirst(processes, 'how long turns took', () => ready.map(({ turns, few, fewOther, found }) => {
+      const middle = (of: (pair: readonly [number, number]) => number): number => found.map(of).sort((x, y) => x - y)[Math.floor(quantile * found.length)] ?? NaN
+      return { us: 1000 * Math.max(middle(([x]) => x - few), leastShare * few) / (turns - 1), later: 1000 * (middle(([x, y]) => y - x) - fewOther + few) / (turns - 1) }
+    }))
   } finally {
-    a.dispose()
-    b.dispose()
+    for (const { dispose } of open) dispose()
   }
 }
 
