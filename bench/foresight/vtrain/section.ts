@@ -1,11 +1,10 @@
 /** Steps that others measured, in one node and on many, predicted by what a tenth of them tells of their machine; beside it what one constant utilisation for all predicts. */
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
-import { mesh } from '../../../src/core/mesh.ts'
 import { row, type Row, type Section } from '../../measure.ts'
 import { a100, ofDevice, ofHosts } from '../a100.ts'
 import { fitted, sampled, type Constants } from '../fit.ts'
 import { constantUtilisation, errorRows, meanError, percentile90, regrets, stepFlops, type Held } from '../held.ts'
 import { plannedRow, type Planned } from '../planned-gpt.ts'
+import { keptPlans } from '../plans.ts'
 import { numbering, predictor, type Numbered } from '../together.ts'
 import { isQuick } from '../runs.ts'
 import { measuredRows, type Measured } from './rows.ts'
@@ -21,22 +20,12 @@ const inOrder = (rows: readonly Measured[]): Measured[] => {
   const key = (r: Measured): string => [r.embed, r.stages, r.layers, r.data * r.microbatch, r.data].map(n => String(n).padStart(6, '0')).join()
   return [...rows].sort((a, b) => (key(a) < key(b) ? -1 : 1))
 }
-/** `MESHWORK_BENCH_PLANS`: a file that keeps what is planned, so that a bench which is ended goes on where it was, and one with another seed plans nothing. */
-const file = process.env['MESHWORK_BENCH_PLANS']
-interface Kept { readonly row: string; readonly axes: { readonly [axis: string]: number }; readonly tasks: Planned['tasks']; readonly values: number }
-const keptPlans = (): Map<string, Planned> => {
-  if (file === undefined || !existsSync(file)) return new Map()
-  const lines = readFileSync(file, 'utf8').split('\n').filter(l => l !== '').map(l => JSON.parse(l) as Kept)
-  return new Map(lines.map(({ row: r, axes, ...rest }) => [r, { ...rest, mesh: mesh(axes) }]))
-}
 function ready(rows: readonly Measured[], numbered: (planned: Planned) => Numbered, say: Say): Ready[] {
   const kept = keptPlans()
   return inOrder(rows).map((r, i): Ready => {
     if (i % 100 === 0) say(`planned ${i} of ${rows.length}`)
     const name = [r.batch, r.microbatch, r.embed, r.heads, r.layers, r.seq, r.tensor, r.data, r.stages].join()
-    const planned = kept.get(name) ?? plannedRow(r)
-    if (file !== undefined && !kept.has(name)) appendFileSync(file, `${JSON.stringify({ row: name, axes: Object.fromEntries(planned.mesh.axes.map(a => [a.name, a.size])), tasks: planned.tasks, values: planned.values } satisfies Kept)}\n`)
-    return { row: r, planned: numbered(planned), ms: r.ms }
+    return { row: r, planned: numbered(kept(name, () => plannedRow(r))), ms: r.ms }
   })
 }
 const predict = (rows: readonly Ready[], values: Constants): (Ready & Held)[] => {
