@@ -3,13 +3,12 @@
  * a posteriori estimate, with normal logarithms of so wide a `spread`); none goes beyond a specification.
  */
 import type { Links, Machine, Points } from '../../../src/machine/machine.ts'
-import { drawn, fitted, type Constant, type Constants } from '../fit.ts'
+import { fitted, surprise, type Believed, type Constants } from '../fit.ts'
 
-export interface Factor extends Constant { readonly spread: number }
-const factor = (name: string, least: number, most: number, spread: number): Factor => ({ name, least, most, start: 1, spread })
+const factor = (name: string, least: number, most: number, spread: number): Believed => ({ name, least, most, start: 1, spread })
 
 /** Rates of products and of memory, of attention as one kernel there and back, whose published rates are of other kernels, how long collectives within a host wait before the first byte, and how fast those between hosts are. */
-export const factors: readonly Factor[] = [factor('product', 0.5, 1.3, 0.15), factor('memory', 0.4, 1.3, 0.2), factor('attention', 0.25, 4, 0.5), factor('attentionBack', 0.25, 4, 0.5), factor('latency', 0.1, 30, 1), factor('between', 0.1, 1.5, 0.5)]
+export const factors: readonly Believed[] = [factor('product', 0.5, 1.3, 0.15), factor('memory', 0.4, 1.3, 0.2), factor('attention', 0.25, 4, 0.5), factor('attentionBack', 0.25, 4, 0.5), factor('latency', 0.1, 30, 1), factor('between', 0.1, 1.5, 0.5)]
 /** A machine as it is said. */
 export const asSaid: Constants = Object.fromEntries(factors.map(f => [f.name, 1]))
 
@@ -42,19 +41,5 @@ function faster(links: Links, by: number): Links {
   return { ...links, share: Object.fromEntries(share) as Links['share'], times: Object.fromEntries(times) as Links['times'] }
 }
 
-/** So many of the rows, one of each part of them in their order by what they are: drawn by the seed. */
-export function drawnByKind<T>(rows: readonly T[], count: number, seed: number, kind: (row: T) => string): { readonly sample: readonly T[]; readonly rest: readonly T[] } {
-  const order = rows.map((row, i) => ({ row, i, key: kind(row) })).sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.i - b.i))
-  const draw = drawn(seed)
-  const taken = new Set(Array.from({ length: count }, (_, i) => {
-    const [from, to] = [Math.floor(i * order.length / count), Math.floor((i + 1) * order.length / count)]
-    return order[from + Math.floor(draw() * (to - from))]?.i
-  }))
-  return { sample: rows.filter((_, i) => taken.has(i)), rest: rows.filter((_, i) => !taken.has(i)) }
-}
-
-/** The factors of least error and least distance from what the machine says; `errorOf` is the mean error of the sample in percent. */
-export const fittedFactors = (errorOf: (values: Constants) => number): Constants =>
-  fitted(factors, values => errorOf(values) + weight * factors.reduce((sum, { name, spread }) => sum + (Math.log(values[name] ?? 1) / spread) ** 2, 0), 3, 150).values
-/** What a factor that is off by its spread counts, beside a mean error in percent. */
-const weight = 0.3
+/** The factors of least error and least distance from what the machine says; `errorOf` is the mean error of the sample in percent, of so many `rows`: 4 % is what is to be reached. */
+export const fittedFactors = (errorOf: (values: Constants) => number, rows: number): Constants => fitted(factors, values => errorOf(values) + surprise(factors, values, rows, 4), 3, 150).values

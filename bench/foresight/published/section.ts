@@ -1,12 +1,12 @@
 /** Steps that others published, predicted by machines that know none of them; beside it what one constant utilisation for all predicts, the best for the table that there is. */
 import { tasksTime } from '../../../src/cost/time.ts'
 import { row, type Row, type Section } from '../../measure.ts'
-import type { Constants } from '../fit.ts'
+import { drawnByKind, inDigits, type Constants } from '../fit.ts'
 import { constantUtilisation, errorRows, meanError, type Held } from '../held.ts'
 import { microbatchesOf, plannedRow, plannedWhole, type GptRow, type Planned } from '../planned-gpt.ts'
 import { keptPlans } from '../plans.ts'
 import { isQuick } from '../runs.ts'
-import { asSaid, drawnByKind, fittedFactors, scaled } from './factors.ts'
+import { asSaid, fittedFactors, scaled } from './factors.ts'
 import { machineOfRow } from './machines.ts'
 import { publishedTables, type Published, type Table } from './tables.ts'
 
@@ -22,7 +22,7 @@ export function predicted({ machine }: Pick<Table, 'machine'>, r: Published, fac
 
 interface Ready { readonly row: Published; readonly plan: Planned }
 /** Rows that are alike in what their machine is good at come one after another. */
-const kindOf = ({ row: { recompute = 'layers', seq, embed, layers } }: Ready): string => [recompute, ...[seq, embed * layers].map(n => String(n).padStart(9, '0'))].join()
+const kindOf = ({ row: { recompute = 'layers', seq, embed, layers } }: Ready): string => `${recompute} ${inDigits(seq, embed * layers)}`
 
 /** `MESHWORK_BENCH_SEED`: which rows are calibrated on, by one draw or several; those of 1, 2 and 3 unless said. */
 const seeds = (process.env['MESHWORK_BENCH_SEED'] ?? '1,2,3').split(',').map(Number)
@@ -32,7 +32,7 @@ interface Calibrated { readonly what: string; readonly values: Constants; readon
 function calibratedOf(table: Table, rows: readonly Ready[], others: readonly Ready[]): readonly Calibrated[] {
   const of = (list: readonly Ready[], values: Constants): readonly Predicted[] => list.map(r => predicted(table, r.row, values, r.plan))
   const by = (what: string, sample: readonly Ready[], rest: readonly Ready[]): Calibrated => {
-    const values = fittedFactors(v => meanError(of(sample, v)))
+    const values = fittedFactors(v => meanError(of(sample, v)), sample.length)
     return { what, values, held: of(rest, values), on: sample.length }
   }
   if (others.length > 0) return [by('calibrated on another table', others, rows)]
