@@ -50,6 +50,8 @@ export interface GptRow {
   readonly slices?: number
   /** Weights are gathered in f32. */
   readonly gatheredWide?: boolean
+  /** Products of weights' gradients add to the sums over microbatches themselves, as Megatron's do. */
+  readonly summing?: boolean
   /** Attention is one kernel that keeps scores on the chip, and skips those that are hidden (Dao et al. 2022). */
   readonly flash?: boolean
 }
@@ -95,7 +97,7 @@ function plan(row: GptRow, microbatches: number, fusion: Machine['fusion']): Pla
   const { model, traced: step } = last
   const mesh = meshOfRun(run)
   const { local } = planTraced(step, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
-  return { mesh, values: local.inputs.length + local.outputs.length, tasks: together(sentInParts(row, layersAgain(row, attentionOf(row, workOf(local, fusion)))).map(({ node: _node, at: _at, ...task }) => task)) }
+  return { mesh, values: local.inputs.length + local.outputs.length, tasks: together(summedInProducts(row, sentInParts(row, layersAgain(row, attentionOf(row, workOf(local, fusion))))).map(({ node: _node, at: _at, ...task }) => task)) }
 }
 
 /** Whether a value has a number for each pair of positions: scores, what follows of them, and their gradients. */
@@ -141,6 +143,11 @@ function sentInParts({ tensor, sequence = false }: GptRow, work: readonly Work[]
   return work.flatMap((w): Work[] => w.kind === 'collective' && w.collective === 'permute' && w.axes.join() === 'stage'
     ? [{ ...w, bytes: w.bytes / tensor }, { ...w, collective: 'all-gather', axes: ['model'], bytes: w.bytes / tensor }] : [w])
 }
+
+/** Whether it adds what has no dim of the data, once a microbatch: gradients of weights to their sum. */
+const isOfSums = ({ times, node }: Work): boolean => times > 1 && node.op === 'binary' && node.attrs.fn === 'add' && !shapeOf(node).some(d => ['batch', 'seq', 'kvSeq'].includes(d.name))
+/** Where products add to sums themselves, their bytes go by while they multiply. */
+const summedInProducts = ({ summing = false }: GptRow, work: readonly Work[]): readonly Work[] => (summing ? work.filter(w => w.kind !== 'memory' || !isOfSums(w)) : work)
 
 /** Those that are alike as one. */
 function together(tasks: readonly Timed[]): readonly Timed[] {

@@ -18,7 +18,7 @@ export interface Table {
 const korthikanti = ([
   ['22B', 6144, 64, 48, 1, 1, 4, 4, 1.42, 1.10], ['175B', 12_288, 96, 96, 8, 3, 64, 1, 18.13, 13.75], ['530B', 20_480, 128, 105, 35, 3, 280, 1, 49.05, 37.83], ['1T', 25_600, 160, 128, 64, 1, 512, 1, 94.42, 71.49],
 ] as const).flatMap(([what, embed, heads, layers, stages, rounds, batch, microbatch, full, selective]): Published[] => {
-  const row = { seq: 2048, vocab: 51_200, tensor: 8, data: 1, embed, heads, layers, stages, rounds, batch, microbatch }
+  const row = { seq: 2048, vocab: 51_200, tensor: 8, data: 1, embed, heads, layers, stages, rounds, batch, microbatch, summing: true }
   return [{ ...row, what: `${what}, all again`, ms: 1000 * full }, { ...row, what: `${what}, attention again, sequence parallel`, recompute: 'scores', sequence: true, ms: 1000 * selective }]
 })
 
