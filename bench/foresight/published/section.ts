@@ -76,8 +76,8 @@ export async function publishedSection(_rounds: number, say: (line: string) => v
     const calibrated = calibratedOf(table, own, ready(table.calibration ?? []))
     rows.push(row(`${table.name}: mean error of one utilisation`, flat, '%'), ...errorRows(table.name, held, flat / 2), ...calibrated.flatMap(c => errorRows(`${table.name}, ${c.what}`, c.held, flat / 2)), row(`${table.name}: mean error, rescaled`, meanError(scaledHeld), '%'))
     const each = (h: Predicted, i: number): string => {
-      const others = calibrated.map(c => c.held.find(x => x.row === h.row)).map(x => (x === undefined ? 'drawn' : percent(x)).padStart(7))
-      return `  ${h.row.what.padEnd(52)} ${(h.ms / 1000).toFixed(3).padStart(9)} s, predicted ${(h.predictedMs / 1000).toFixed(3).padStart(9)}, ${percent(h).padStart(7)} %; calibrated${others.join()} %; ${microbatchesOf(own[i]?.row ?? h.row)} microbatches`
+      const others = calibrated.map(c => c.held.find(x => x.row === h.row)).map(x => (x === undefined ? 'drawn' : percent(x)).padStart(6))
+      return `  ${h.row.what.padEnd(52)} ${(h.ms / 1000).toFixed(3).padStart(9)} s, predicted ${(h.predictedMs / 1000).toFixed(3).padStart(9)}, ${percent(h).padStart(6)} %${others.length === 0 ? '' : `; calibrated ${others.join(', ')} %`}; ${microbatchesOf(own[i]?.row ?? h.row)} microbatches`
     }
     notes.push(`${table.name}: ${held.length} rows, ${table.machine}; ${table.source}`, ...calibrated.map(c => `  ${c.what}, ${c.on} rows: ${Object.entries(c.values).map(([name, value]) => `${name} ${digits(value)}`).join(', ')}`), ...held.map(each))
   }
