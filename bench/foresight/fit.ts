@@ -2,6 +2,15 @@
 
 export interface Constant { readonly name: string; readonly least: number; readonly most: number; readonly start: number }
 export type Constants = Readonly<Record<string, number>>
+/** One that is believed to be `start`, but for so wide a spread of its logarithm. */
+export interface Believed extends Constant { readonly spread: number }
+
+/**
+ * How far constants are from what is believed of them, to be added to a mean error in percent, so that rows which do not tell them do not drive them far: the most probable constants are those of the least sum (maximum a
+ * posteriori), where logarithms of constants are normal and errors of the fitted `rows` are so many percent, as Laplace has it.
+ */
+export const surprise = (believed: readonly Believed[], values: Constants, rows: number, percent: number): number =>
+  percent / 2 / rows * believed.reduce((sum, { name, start, spread }) => sum + (Math.log((values[name] ?? start) / start) / spread) ** 2, 0)
 
 /** Numbers in [0, 1) that a seed decides (Steele et al. 2014, SplitMix in 32 bits). */
 export function drawn(seed: number): () => number {
@@ -21,6 +30,19 @@ export function sampled<T>(list: readonly T[], count: number, seed: number): { r
   const inOrder = (part: typeof order): T[] => [...part].sort((a, b) => a.i - b.i).map(p => p.x)
   return { sample: inOrder(order.slice(0, count)), rest: inOrder(order.slice(count)) }
 }
+
+/** So many of a list, one of each part of it in the order of what they are: drawn by the seed, and the others. */
+export function drawnByKind<T>(rows: readonly T[], count: number, seed: number, kind: (row: T) => string): { readonly sample: readonly T[]; readonly rest: readonly T[] } {
+  const order = rows.map((row, i) => ({ row, i, key: kind(row) })).sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.i - b.i))
+  const draw = drawn(seed)
+  const taken = new Set(Array.from({ length: count }, (_, i) => {
+    const [from, to] = [Math.floor(i * order.length / count), Math.floor((i + 1) * order.length / count)]
+    return order[from + Math.floor(draw() * (to - from))]?.i
+  }))
+  return { sample: rows.filter((_, i) => taken.has(i)), rest: rows.filter((_, i) => !taken.has(i)) }
+}
+/** Numbers as text that is ordered as they are. */
+export const inDigits = (...numbers: readonly number[]): string => numbers.map(n => String(n).padStart(12, '0')).join()
 
 const logit = (x: number): number => Math.log(x / (1 - x))
 const logistic = (x: number): number => 1 / (1 + Math.exp(-x))

@@ -1,5 +1,5 @@
 /** A GPT's step as Megatron lays it on devices, planned by the partitioner: what is to be priced of a row of a table of measured runs. */
-import type { Dim } from '../../src/core/dim.ts'
+import { sizeOf, type Dim } from '../../src/core/dim.ts'
 import type { Mesh } from '../../src/core/mesh.ts'
 import type { Tasks } from '../../src/cost/time.ts'
 import { productFlops } from '../../src/cost/price.ts'
@@ -10,15 +10,13 @@ import type { Tree } from '../../src/engine/index.ts'
 import type { Machine } from '../../src/machine/machine.ts'
 import { gptModel, llamaModel } from '../../src/models/index.ts'
 import type { Model } from '../../src/models/model.ts'
+import type { LocalNode } from '../../src/partition/local.ts'
 import { adamwCosine, defineRun, type Run } from '../../src/train/index.ts'
 import { stateOf, trainStep, type StepResult, type TrainState } from '../../src/train/program.ts'
 import { layoutsOf, meshOfRun, modelOf } from '../../src/train/run.ts'
 import { trainerConfig } from '../../src/train/session.ts'
 
-/**
- * Tensor ways innermost, then data, stages outermost; `batch` is of a step on all devices, `microbatch` of one data way. Unless something else is said, every layer is computed again on the way back, and only what
- * enters it is kept.
- */
+/** Tensor ways innermost, then data, stages outermost; `batch` is of a step on all devices, `microbatch` of one data way. */
 export interface GptRow {
   readonly embed: number
   readonly heads: number
@@ -37,10 +35,13 @@ export interface GptRow {
   readonly headDim?: number
   /** Where stages differ, the layers of each. */
   readonly perStage?: readonly number[]
-  /** Of an interleaved schedule. */
+  /** Parts of the layers that each stage has, as Megatron's interleaved schedule walks them (Narayanan et al. 2021). */
   readonly rounds?: number
-  /** `full` unless said; `scores` computes again what lies between the products of attention, and those; `nothing` keeps what products give. */
-  readonly recompute?: 'full' | 'scores' | 'nothing'
+  /**
+   * What is computed again on the way back. `layers`, unless said: each layer as a whole of what enters it, as `torch.utils.checkpoint` runs it, its last product and sum among them. `needed`: the same, but for what the way
+   * back does not need, as compilers leave it out. `scores`: what lies between the products of attention, and those. `nothing`: what products give is kept.
+   */
+  readonly recompute?: 'layers' | 'needed' | 'scores' | 'nothing'
   /** Norms and what is added lie in parts of the sequence on the devices that share a layer (Korthikanti et al. 2022). */
   readonly sequence?: boolean
   /** What rests in parts on the devices of different data: moments (ZeRO-1), or weights, too (ZeRO-3, FSDP). */
@@ -49,6 +50,8 @@ export interface GptRow {
   readonly slices?: number
   /** Weights are gathered in f32. */
   readonly gatheredWide?: boolean
+  /** Products of weights' gradients add to the sums over microbatches themselves, as Megatron's do. */
+  readonly summing?: boolean
   /** Attention is one kernel that keeps scores on the chip, and skips those that are hidden (Dao et al. 2022). */
   readonly flash?: boolean
 }
@@ -56,19 +59,21 @@ export interface GptRow {
 const data = { batch: () => { throw new Error('a planned run reads no data') } }
 export const microbatchesOf = ({ batch, data: ways, microbatch }: GptRow): number => batch / ways / microbatch
 
+const isFull = ({ recompute = 'layers' }: GptRow): boolean => recompute === 'layers' || recompute === 'needed'
+
 /** The run in our words. All is of one dtype here: `narrowed` says which. */
 export function runOf(row: GptRow, microbatches: number): Run {
-  const { embed, heads, layers, seq, vocab, tensor, data: ways, stages, microbatch, hidden = 4 * embed, headDim = embed / heads, perStage, rounds = 1, recompute = 'full', sequence = false, sharded, slices = 1 } = row
+  const { embed, heads, layers, seq, vocab, tensor, data: ways, stages, microbatch, hidden = 4 * embed, headDim = embed / heads, perStage, sequence = false, sharded, slices = 1 } = row
   const piped = stages > 1
-  const remat = recompute === 'full' ? 'everything' : 'all-but-contractions'
-  const pipeline = { stages: perStage ?? stages, microbatches, ...(rounds > 1 ? { schedule: 'circular', rounds } : { schedule: '1f1b', remat: recompute === 'full' ? { keep: [] } : remat }) }
+  const remat = isFull(row) ? 'everything' : 'all-but-contractions'
+  const pipeline = { stages: perStage ?? stages, microbatches, schedule: '1f1b', remat: isFull(row) ? { keep: [] } : remat }
   const common = { vocab, seq, layers, embed, heads, headDim, hidden, blockwise: 0 as const, dropout: 0, ...(piped ? { pipeline } : {}) }
   const model = row.gated === true ? llamaModel(common as never) : gptModel({ ...common, biases: 'all' } as never)
   const shard = slices > 1 ? { shard: ways / slices } : {}
   const batch = slices > 1 ? ['data', 'shard'] : 'data'
   const parts = { embed: slices > 1 ? 'shard' : 'data' }
   return defineRun({
-    name: 'measured', data, model, batch: microbatch * ways * microbatches, steps: 1, optimizer: adamwCosine({ rate: 1e-4 }), ...(piped && rounds === 1 ? {} : { remat }), ...(piped ? {} : { microbatches }),
+    name: 'measured', data, model, batch: microbatch * ways * microbatches, steps: 1, optimizer: adamwCosine({ rate: 1e-4 }), ...(piped ? {} : { remat }), ...(piped ? {} : { microbatches }),
     mesh: { stage: stages, data: slices > 1 ? slices : ways, ...shard, model: tensor },
     layout: { batch, heads: 'model', hidden: 'model', vocab: 'model', ...(row.gated === true ? { kvHeads: 'model' } : {}), ...(piped ? { stage: 'stage', layers: 'stage' } : {}) },
     ...(sequence ? { layouts: { residual: { seq: 'model' } } } : {}), ...(sharded === 'weights' ? { params: parts } : sharded === 'moments' ? { state: parts } : {}),
@@ -92,25 +97,57 @@ function plan(row: GptRow, microbatches: number, fusion: Machine['fusion']): Pla
   const { model, traced: step } = last
   const mesh = meshOfRun(run)
   const { local } = planTraced(step, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
-  return { mesh, values: local.inputs.length + local.outputs.length, tasks: together(attentionOf(row, workOf(local, fusion)).map(({ node: _node, at: _at, ...task }) => task)) }
+  return { mesh, values: local.inputs.length + local.outputs.length, tasks: together(summedInProducts(row, sentInParts(row, layersAgain(row, attentionOf(row, workOf(local, fusion))))).map(({ node: _node, at: _at, ...task }) => task)) }
 }
 
 /** Whether a value has a number for each pair of positions: scores, what follows of them, and their gradients. */
 const isOfPairs = (shape: readonly Dim[]): boolean => ['seq', 'kvSeq'].every(name => shape.some(d => d.name === name))
 
 /**
- * Attention as the row computes it. As one kernel (Dao et al. 2022) it is operations named `attention`, which a machine says the cost of, and nothing of pairs is read or written: half of them where later
- * positions are skipped, and on the way back scores once more. Of scores that are computed again outside of such a kernel, both products are.
+ * Attention as the row computes it. As one kernel (Dao et al. 2022) nothing of pairs is read or written, half of them is skipped where later positions are hidden, and it is operations of two names whose costs a machine
+ * says: there `attention`, two products for each pair, once more where it is computed again, and back `attentionBack`, five, since scores are made once more. Of scores that are computed again outside of such a kernel, both
+ * products are.
  */
-function attentionOf({ flash = false, recompute = 'full' }: GptRow, work: readonly Work[]): readonly Work[] {
-  const again = flash ? (recompute === 'full' ? 9 / 8 : 7 / 6) : recompute === 'scores' ? 8 / 6 : 1
+function attentionOf(row: GptRow, work: readonly Work[]): readonly Work[] {
+  const [planned, there] = isFull(row) ? [8, 4] : [6, 2]
+  const again = row.recompute === 'scores' ? 8 / 6 : 1
   return work.flatMap((w): Work[] => {
     const pairs = w.kind !== 'collective' && w.kind !== 'turn' && [w.node, ...w.node.inputs].some(n => isOfPairs(shapeOf(n)))
     if (!pairs) return [w]
-    if (w.kind === 'product') return flash ? [{ kind: 'memory', times: w.times, at: w.at, node: w.node, bytes: 0, operations: [['attention', 'f32', productFlops(w.product) * again / 2]] }] : [{ ...w, product: { ...w.product, batch: w.product.batch * again } }]
-    return flash ? [] : [w]
+    if (w.kind !== 'product') return row.flash === true ? [] : [w]
+    if (row.flash !== true) return [{ ...w, product: { ...w.product, batch: w.product.batch * again } }]
+    const each = productFlops(w.product) / 2 / planned
+    return [{ kind: 'memory', times: w.times, at: w.at, node: w.node, bytes: 0, operations: [['attention', 'f32', there * each], ['attentionBack', 'f32', 5 * each]] }]
   })
 }
+
+/** Whether it is the product that makes what leaves a layer, or, on the way back, the cotangent of what enters its feed-forward part: the two are alike. */
+const isOfHidden = (n: LocalNode | undefined): boolean => n?.op === 'dot' && n.attrs.over.includes('hidden') && shapeOf(n).some(d => d.name === 'embed')
+
+/** Where a layer is computed again as a whole, its last product is, too, what devices sum of it, and the sum that leaves it: all of them once, and here they are half with each of two products that are alike. */
+function layersAgain({ recompute = 'layers' }: GptRow, work: readonly Work[]): readonly Work[] {
+  if (recompute !== 'layers') return work
+  return work.flatMap((w): Work[] => {
+    if (w.kind === 'collective' && w.node.inputs.some(isOfHidden)) return [{ ...w, times: 1.5 * w.times }]
+    if (w.kind !== 'product' || !isOfHidden(w.node)) return [w]
+    return [{ ...w, times: 1.5 * w.times }, { kind: 'memory', times: w.times / 2, at: w.at, node: w.node, bytes: 3 * 4 * sizeOf(shapeOf(w.node)), operations: [['add', 'f32', 2 * sizeOf(shapeOf(w.node))]] }]
+  })
+}
+
+/**
+ * What goes from stage to stage where devices of a layer all have the same of it: each sends a part, and they gather the parts behind, as Megatron (Narayanan et al. 2021, section 4.1) and DeepSpeed do. Where they have
+ * parts of the sequence it is in parts already.
+ */
+function sentInParts({ tensor, sequence = false }: GptRow, work: readonly Work[]): readonly Work[] {
+  if (tensor === 1 || sequence) return work
+  return work.flatMap((w): Work[] => w.kind === 'collective' && w.collective === 'permute' && w.axes.join() === 'stage'
+    ? [{ ...w, bytes: w.bytes / tensor }, { ...w, collective: 'all-gather', axes: ['model'], bytes: w.bytes / tensor }] : [w])
+}
+
+/** Whether it adds what has no dim of the data, once a microbatch: gradients of weights to their sum. */
+const isOfSums = ({ times, node }: Work): boolean => times > 1 && node.op === 'binary' && node.attrs.fn === 'add' && !shapeOf(node).some(d => ['batch', 'seq', 'kvSeq'].includes(d.name))
+/** Where products add to sums themselves, their bytes go by while they multiply. */
+const summedInProducts = ({ summing = false }: GptRow, work: readonly Work[]): readonly Work[] => (summing ? work.filter(w => w.kind !== 'memory' || !isOfSums(w)) : work)
 
 /** Those that are alike as one. */
 function together(tasks: readonly Timed[]): readonly Timed[] {
@@ -128,17 +165,24 @@ const shapes = new Map<string, Planned>()
 
 /**
  * What a step of the row does on a device. A plan for very many microbatches serves all rows that differ only in their number: what runs v · many + r times there, runs v · m + r times with m of them.
- * One microbatch alone, without stages, is planned as it is, since it has no loop.
+ * One microbatch alone, without stages, is planned as it is, since it has no loop. In an interleaved schedule stages wait for each other a `rounds`th as long, and send as many times as often.
  */
 export function plannedRow(row: GptRow, fusion: Machine['fusion'] = 'rows'): Planned {
   const m = microbatchesOf(row)
   if (m === 1 && row.stages === 1) return narrowed(row, plan(row, 1, fusion))
-  const { batch: _batch, ...shape } = row
+  const { batch: _batch, rounds = 1, ...shape } = row
   const key = `${fusion} ${JSON.stringify(shape)}`
   const found = shapes.get(key) ?? narrowed(row, plan(row, many, fusion))
   shapes.set(key, found)
-  return { ...found, tasks: found.tasks.map(t => ({ ...t, times: Math.floor(t.times / many) * m + t.times % many })) }
+  const timesOf = (t: Timed): number => {
+    // Halves there are where a layer is computed again as a whole.
+    const each = Math.floor(2 * t.times / many) / 2
+    const [idle, sends] = each === 0 ? [1, 1] : [1 / rounds, isOfStages(t) ? rounds : 1]
+    return sends * (each * m + idle * (t.times - each * many))
+  }
+  return { ...found, tasks: found.tasks.map(t => ({ ...t, times: timesOf(t) })) }
 }
+const isOfStages = (t: Timed): boolean => t.kind === 'collective' && t.collective === 'permute' && t.axes.join() === 'stage'
 /** The same, without what is known of other numbers of microbatches. */
 export const plannedWhole = (row: GptRow, fusion: Machine['fusion'] = 'rows'): Planned => narrowed(row, plan(row, microbatchesOf(row), fusion))
 

@@ -20,6 +20,11 @@ const isCostly = (n: LocalNode): boolean =>
   (n.op === 'unary' || n.op === 'binary' ? costly.has(n.attrs.fn) || (n.op === 'binary' && ['div', 'rem'].includes(n.attrs.fn) && isFloat(dtypeOf(n))) : n.op === 'threefry')
 
 const inOrder = (shape: readonly Dim[], order: readonly string[]): boolean => names(shape).filter(d => order.includes(d)).join() === order.join()
+/** Whether the same numbers lie in the same order under both: dims of one place may stand anywhere, or not at all, and move nothing. */
+const liesAlike = (a: readonly Dim[], b: readonly Dim[]): boolean => {
+  const longer = (shape: readonly Dim[]): string => names(shape.filter(d => d.size > 1)).join()
+  return longer(a) === longer(b)
+}
 const one = <T>(x: T | undefined): T => {
   if (x === undefined) throw new Error('an operand is missing')
   return x
@@ -30,7 +35,7 @@ const view = (): Form => 'view'
 
 const forms: LocalTable<Form> = {
   input: fused, constant: fused, iota: fused, unary: fused, binary: fused, compare: fused, select: fused, convert: fused, threefry: fused, axisIndex: fused,
-  broadcast: n => (names(shapeOf(one(n.inputs[0]))).join() === names(n.attrs.shape).join() ? 'view' : 'fused'),
+  broadcast: n => (liesAlike(shapeOf(one(n.inputs[0])), n.attrs.shape) ? 'view' : 'fused'),
   rename: view, stored: view, splitDim: view, project: view, barrier: kernel,
   mergeDims: n => {
     const before = shapeOf(one(n.inputs[0]))
@@ -61,7 +66,7 @@ const summed = (n: LocalNode): boolean => n.op === 'unary' || n.op === 'convert'
 
 /** The operand with its dims in this order: itself where it lies so. */
 const turned = (make: Make<LocalAttrs>, x: LocalNode, ...orders: readonly (readonly Dim[])[]): LocalNode =>
-  (orders.some(o => names(o).join() === names(shapeOf(x)).join()) ? x : make('broadcast', [x], { shape: orders[0] ?? [] }, x.site))
+  (orders.some(o => liesAlike(o, shapeOf(x))) ? x : make('broadcast', [x], { shape: orders[0] ?? [] }, x.site))
 
 /** A product's operands as it reads them: shared dims first, then what is contracted and what is not, each together. */
 function dotOperands(n: LocalNode<'dot'>, make: Make<LocalAttrs>): LocalNode[] {

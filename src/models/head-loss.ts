@@ -7,11 +7,14 @@ import { ignore, nextTokenLoss, type Ids } from './next-token.ts'
 
 /** Logits in fewer bytes than this are made at once; of more as many positions at a time as have about so many, and no fewer than `least` tokens: each turn reads and writes a sum as large as the weights, which a turn of 1024 makes 7 % slower. */
 const [atOnce, least] = [2 ** 29, 4096]
-/** In how many turns a loss is computed: a number that divides the window, 1 where all logits may be whole. */
+/**
+ * In how many turns a loss is computed: a number that divides the window, 1 where all logits may be whole; 16 at most. So many tokens that they would take more lie on many devices, each of which has its own in
+ * every turn, and few of them.
+ */
 function chunksOf(targets: Ids, vocab: Dim): number {
   const [tokens, seq] = [sizeOf(targets.shape), targets.shape.find(d => d.name === 'seq')?.size ?? 1]
   const wanted = Math.min(4 * tokens * vocab.size / atOnce, tokens / least)
-  return Array.from({ length: 16 }, (_, i) => 2 ** i).filter(n => seq % n === 0 && n <= wanted).at(-1) ?? 1
+  return Array.from({ length: 5 }, (_, i) => 2 ** i).filter(n => seq % n === 0 && n <= wanted).at(-1) ?? 1
 }
 
 type States = Tensor<'batch' | 'seq' | 'embed'>

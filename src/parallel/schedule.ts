@@ -87,8 +87,8 @@ export function ticksOf(pipelined: Pipelined): Tick[] {
 
 /** Which share of a step the stages are idle, where forward and back take as long: (p − 1) / (m + p − 1), circular (p − 1) / (v·m + p − 1). */
 export function idleShare(pipelined: Pipelined): number {
-  const slots = ticksOf(pipelined).flatMap(t => [...t.forward ?? [], ...t.backward ?? []])
-  return slots.filter(w => w === undefined).length / slots.length
+  const { stages, forwardTicks } = planOf(pipelined)
+  return (stages - 1) / forwardTicks
 }
 
 /**

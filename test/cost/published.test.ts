@@ -1,9 +1,13 @@
 /** Steps that others published: data as their sources have it, and a few of them predicted as the bench predicts all. */
 import { describe, expect, test } from 'vitest'
 import { meanError } from '../../bench/foresight/held.ts'
+import { plannedRow } from '../../bench/foresight/planned-gpt.ts'
+import { drawnByKind } from '../../bench/foresight/fit.ts'
+import { asSaid, fittedFactors, scaled } from '../../bench/foresight/published/factors.ts'
 import { machineOfRow } from '../../bench/foresight/published/machines.ts'
 import { flopsOf, predicted, rescaled } from '../../bench/foresight/published/section.ts'
-import { publishedTables, type Table } from '../../bench/foresight/published/tables.ts'
+import { publishedTables, type Published, type Table } from '../../bench/foresight/published/tables.ts'
+import { contractionMs, productFlops } from '../../src/cost/price.ts'
 
 const tables = await publishedTables()
 const named = (start: string): Table => {
@@ -41,6 +45,62 @@ describe('tables', () => {
     // llm-foundry counts positions and biases, too.
     expect(flopsOf(mpt, 'model') / mpt.ms / 1e9 / 312).toBeCloseTo(0.64, 1)
     expect(flopsOf(bloom, 'hardware') / bloom.ms / 1e9).toBeCloseTo(149.8, -1)
+  })
+})
+
+describe('what is planned', () => {
+  const multiplied = (r: Published): number => plannedRow(r).tasks.reduce((sum, t) => sum + t.times * (t.kind === 'product' ? productFlops(t.product) : 0), 0)
+  const rowOf = (start: string, what: string): Published => {
+    const found = named(start).rows.find(r => r.what.startsWith(what))
+    if (found === undefined) throw new Error(`there is no row ${what}`)
+    return found
+  }
+  const large = rowOf('Megatron', '22B, all again')
+  const deep = rowOf('Megatron', '175B, all again')
+  test('is as many operations as the hardware did, where layers are computed again as a whole; a twelfth of a layer forward less, where only what is needed is', () => {
+    expect(multiplied(large) / flopsOf(large, 'hardware')).toBeCloseTo(1, 3)
+    const { embed, layers, seq, batch, tensor } = large
+    expect(multiplied(large) - multiplied({ ...large, recompute: 'needed' })).toBeCloseTo(layers * 2 * batch * seq * 4 * embed * embed / tensor, -3)
+  })
+  test('idles a part as long in an interleaved schedule, and sends more often', () => {
+    const plain = plannedRow({ ...deep, rounds: 1 })
+    const sends = ({ tasks }: typeof plain): number => tasks.reduce((sum, t) => sum + (t.kind === 'collective' && t.collective === 'permute' ? t.times : 0), 0)
+    expect(sends(plannedRow(deep)) / sends(plain)).toBeCloseTo(3 * (64 + 7 / 3) / (64 + 7), 2)
+    const attention = ({ tasks }: typeof plain): number => tasks.reduce((sum, t) => sum + (t.kind === 'product' && t.product.k === 128 ? t.times : 0), 0)
+    expect(attention(plannedRow(deep)) / attention(plain)).toBeCloseTo((64 + 7 / 3) / (64 + 7), 5)
+  })
+  test('sends an eighth from stage to stage where eight devices have the same, and gathers it there', () => {
+    const { tasks } = plannedRow(deep)
+    const part = 2 * deep.seq * deep.embed / 8
+    const sent = tasks.flatMap(t => (t.kind === 'collective' && t.collective === 'permute' ? [t.bytes] : []))
+    expect(sent.length).toBeGreaterThan(0)
+    for (const bytes of sent) expect(bytes).toBe(part)
+    expect(tasks.some(t => t.kind === 'collective' && t.collective === 'all-gather' && t.axes.join() === 'model' && t.bytes === part)).toBe(true)
+  })
+})
+
+describe('factors', () => {
+  const [row] = named('MPT, H100').rows
+  if (row === undefined) throw new Error('rows are missing')
+  const machine = machineOfRow('8xh100', row)
+  test('of one change no price, and none makes a rate that is above its peak', () => {
+    const product = { m: 8192, n: 8192, k: 8192, batch: 1, dtype: 'bf16' } as const
+    expect(contractionMs(scaled(machine, asSaid), product)).toBe(contractionMs(machine, product))
+    expect(contractionMs(scaled(machine, { ...asSaid, product: 1.3 }), product)).toBeGreaterThanOrEqual(1000 * productFlops(product) / 989e12)
+  })
+  test('are found where they are, and stay where nothing tells them', () => {
+    const found = fittedFactors(v => 100 * Math.abs((v['product'] ?? 1) / 0.8 - 1), 6)
+    expect(found['product']).toBeGreaterThan(0.78)
+    expect(found['product']).toBeLessThan(0.83)
+    for (const other of ['memory', 'attention', 'latency', 'between']) expect(Math.abs(Math.log(found[other] ?? NaN)), other).toBeLessThan(0.15)
+  })
+  test('are fitted to one row of each part, whichever the seed draws', () => {
+    const list = Array.from({ length: 50 }, (_, i) => i)
+    const of = (seed: number): readonly number[] => drawnByKind(list, 5, seed, n => String(n).padStart(3, '0')).sample
+    for (const seed of [1, 2, 3]) expect(of(seed).map(n => Math.floor(n / 10))).toEqual([0, 1, 2, 3, 4])
+    expect(of(1)).toEqual(of(1))
+    expect(of(1)).not.toEqual(of(2))
+    expect(drawnByKind(list, 5, 1, String).rest.length).toBe(45)
   })
 })
 

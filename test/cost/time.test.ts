@@ -6,6 +6,8 @@ import { contractionMs, productFlops } from '../../src/cost/price.ts'
 import { costliest, stepTime } from '../../src/cost/time.ts'
 import { workOf, type Work } from '../../src/cost/work.ts'
 import { dims, input, loose, mesh, param, plan, scan, type Dim, type Layout, type Tree } from '../../src/engine/index.ts'
+import { broadcastTo } from '../../src/graph/make.ts'
+import { tensor } from '../../src/graph/tensor.ts'
 import { knownMachine, machineOf } from '../../src/machine/read.ts'
 import { forecast, memoryFor } from '../../src/train/forecast.ts'
 import { planRun } from '../../src/train/planned.ts'
@@ -41,6 +43,17 @@ describe('the work of a program', () => {
     // The embedding dim is the first of one weight and the last of the other.
     expect(copied({ embed: 'data' }, 'elements')).toEqual([2 * 1024 * 256 * 4])
     expect([copied({ embed: 'data' }, 'rows'), copied({}, 'elements')]).toEqual([[], []])
+  })
+  test('takes what lies in the same order for the same memory, wherever dims of one place stand', () => {
+    const { one, many, some } = dims({ one: 1, many: 64, some: 32 })
+    const x = input('x', [one, many, some])
+    const bytesWith = (...order: readonly Dim[]): readonly number[] => {
+      const { local } = plan((v: typeof x) => { const e = loose(v).exp(); return { e, again: tensor(broadcastTo(e.node, order)) } }, [x], { mesh: mesh({}), layout: {} })
+      return workOf(local).flatMap(w => (w.kind === 'memory' ? [w.bytes] : []))
+    }
+    const bytes = 64 * 32 * 4
+    expect(bytesWith(many, one, some)).toEqual([2 * bytes])
+    expect(bytesWith(one, some, many)).toEqual([2 * bytes, 2 * bytes])
   })
   test('waits for a collective that a later turn needs', () => {
     const found = workOf(local((w: typeof weights, x: typeof rows) => scan(d.layers, x, {}, c => [forward(w, c), {}])[0], { model: 2 }, { hidden: 'model' }))

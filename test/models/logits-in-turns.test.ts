@@ -42,3 +42,9 @@ test.each(Object.entries(models))('%s: in four turns, on one device and on four'
     expect(alongModel.filter(c => c.count === 1 && c.elements === tokens / b * sizes.embed).length).toBeGreaterThanOrEqual(1)
   }
 })
+
+test('of very many tokens no turn has fewer than a sixteenth of a window: on many devices each has few of them', () => {
+  const many = gpt(sizes, 4096)
+  const { local } = plan(trainStep(many, config), [stateOf(many, config), many.batch] as const, { mesh: meshOf({ batch: 256 }), layout: { batch: 'batch' }, dims: many.dims, donate: [0] })
+  expect(mostLogits(local)).toBe(4096 * sizes.seq * sizes.vocab / 16 / 256)
+})

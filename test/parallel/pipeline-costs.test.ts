@@ -19,6 +19,8 @@ describe('idle ticks', () => {
   ]))
   test.each(cases.map(c => [JSON.stringify(c), c] as const))('%s', (_, how) => {
     const [p, v, m] = [how.stages as number, how.rounds ?? 1, how.microbatches]
+    const slots = ticksOf(how).flatMap(t => [...t.forward ?? [], ...t.backward ?? []])
+    expect(idleShare(how)).toBeCloseTo(slots.filter(w => w === undefined).length / slots.length, 12)
     expect(idleShare(how)).toBeCloseTo((p - 1) / (v * m + p - 1), 12)
     // Every microbatch goes through every stage in every round once, both ways, and only after it has come through what is before.
     const seen = { forward: new Map<string, number>(), backward: new Map<string, number>() }

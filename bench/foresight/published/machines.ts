@@ -8,7 +8,7 @@ import { fittedConstants } from '../vtrain/constants.ts'
 const [GB, TFLOP] = [1e9, 1e12]
 
 /**
- * What attention as one kernel reaches. FlashAttention 2 reaches 225 TFLOP/s on an A100 and 335 on an H100, twice what kernels before it did (Dao 2023, arXiv 2307.08691), which is what MPT's runs had;
+ * What attention as one kernel reaches, there and back. FlashAttention 2 reaches 225 TFLOP/s on an A100 and 335 on an H100, twice what kernels before it did (Dao 2023, arXiv 2307.08691), which is what MPT's runs had;
  * what TPUs' reach is assumed to be half of the peak.
  */
 const attention: { readonly [machine: string]: number } = { '8xa100': 225 / 2 * TFLOP, '8xa100-40': 225 / 2 * TFLOP, '8xh100': 335 / 2 * TFLOP, v5p: 459 / 2 * TFLOP }
@@ -29,6 +29,6 @@ export function machineOfRow(name: string, { data, tensor, stages, slices = 1 }:
   const rate = attention[name]
   return {
     ...machine, fusion: 'rows', ...(slices > 1 ? { domain: data * tensor * stages / slices } : {}),
-    ...(rate === undefined ? {} : { vector: { ...machine.vector, costs: { ...machine.vector.costs, attention: machine.vector.rate / rate } } }),
+    ...(rate === undefined ? {} : { vector: { ...machine.vector, costs: { ...machine.vector.costs, attention: machine.vector.rate / rate, attentionBack: machine.vector.rate / rate } } }),
   }
 }

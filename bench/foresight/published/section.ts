@@ -1,28 +1,50 @@
 /** Steps that others published, predicted by machines that know none of them; beside it what one constant utilisation for all predicts, the best for the table that there is. */
 import { tasksTime } from '../../../src/cost/time.ts'
 import { row, type Row, type Section } from '../../measure.ts'
-import { constantUtilisation, errorOf, meanError, percentile90, type Held } from '../held.ts'
-import { microbatchesOf, plannedRow, plannedWhole, type GptRow } from '../planned-gpt.ts'
+import { drawnByKind, inDigits, type Constants } from '../fit.ts'
+import { constantUtilisation, errorRows, meanError, type Held } from '../held.ts'
+import { microbatchesOf, plannedRow, plannedWhole, type GptRow, type Planned } from '../planned-gpt.ts'
+import { keptPlans } from '../plans.ts'
 import { isQuick } from '../runs.ts'
+import { asSaid, fittedFactors, scaled } from './factors.ts'
 import { machineOfRow } from './machines.ts'
 import { publishedTables, type Published, type Table } from './tables.ts'
 
 export interface Predicted extends Held { readonly row: Published }
 
-/** Of an interleaved schedule, and of stages that differ, ticks do not go by the number of microbatches alone. */
-const planned = (r: GptRow): ReturnType<typeof plannedRow> => ((r.rounds ?? 1) > 1 || r.perStage !== undefined ? plannedWhole(r) : plannedRow(r))
+/** Of stages that differ, ticks do not go by the number of microbatches alone. */
+const planOf = (r: GptRow): Planned => (r.perStage === undefined ? plannedRow(r) : plannedWhole(r))
 
-/** A row's step as its table's machine is said to take it. */
-export function predicted({ machine }: Pick<Table, 'machine'>, r: Published): Predicted {
-  const of = planned(r)
-  return { row: r, ms: r.ms, predictedMs: tasksTime(of, machineOfRow(machine, r), of.mesh).stepMs }
+/** A row's step as its table's machine is said to take it, or by factors of it. */
+export function predicted({ machine }: Pick<Table, 'machine'>, r: Published, factors: Constants = asSaid, plan: Planned = planOf(r)): Predicted {
+  return { row: r, ms: r.ms, predictedMs: tasksTime(plan, scaled(machineOfRow(machine, r), factors), plan.mesh).stepMs }
+}
+
+interface Ready { readonly row: Published; readonly plan: Planned }
+/** Rows that are alike in what their machine is good at come one after another. */
+const kindOf = ({ row: { recompute = 'layers', seq, embed, layers } }: Ready): string => `${recompute} ${inDigits(seq, embed * layers)}`
+
+/** `MESHWORK_BENCH_SEED`: which rows are calibrated on, by one draw or several; those of 1, 2 and 3 unless said. */
+const seeds = (process.env['MESHWORK_BENCH_SEED'] ?? '1,2,3').split(',').map(Number)
+
+interface Calibrated { readonly what: string; readonly values: Constants; readonly held: readonly Predicted[]; readonly on: number }
+/** Factors fitted to a tenth of the table's rows and the errors of all others, seed by seed; or to all rows of another table. */
+function calibratedOf(table: Table, rows: readonly Ready[], others: readonly Ready[]): readonly Calibrated[] {
+  const of = (list: readonly Ready[], values: Constants): readonly Predicted[] => list.map(r => predicted(table, r.row, values, r.plan))
+  const by = (what: string, sample: readonly Ready[], rest: readonly Ready[]): Calibrated => {
+    const values = fittedFactors(v => meanError(of(sample, v)), sample.length)
+    return { what, values, held: of(rest, values), on: sample.length }
+  }
+  if (others.length > 0) return [by('calibrated on another table', others, rows)]
+  const count = Math.floor(rows.length / 10)
+  return count === 0 ? [] : seeds.map(seed => { const { sample, rest } = drawnByKind(rows, count, seed, kindOf); return by(`calibrated, seed ${seed}`, sample, rest) })
 }
 
 /** Operations of a device in a step, attention with all scores: six of a weight and token, and twice a layer's forward ones more where all is computed again and that is `counted`. */
 export function flopsOf(r: GptRow, counted: 'model' | 'hardware'): number {
-  const { embed, hidden = 4 * embed, heads, headDim = embed / heads, layers, seq, vocab, batch, gated = false, recompute = 'full' } = r
+  const { embed, hidden = 4 * embed, heads, headDim = embed / heads, layers, seq, vocab, batch, gated = false, recompute = 'layers' } = r
   const layer = 4 * embed * heads * headDim + (gated ? 3 : 2) * embed * hidden + 2 * seq * heads * headDim
-  const again = counted === 'model' || recompute === 'nothing' ? 0 : recompute === 'full' ? 2 * layer : 4 * seq * heads * headDim
+  const again = counted === 'model' || recompute === 'nothing' ? 0 : recompute !== 'scores' ? 2 * layer : 4 * seq * heads * headDim
   return batch * seq * (layers * (6 * layer + again) + 6 * vocab * embed) / (r.tensor * r.data * r.stages)
 }
 
@@ -37,21 +59,31 @@ export function rescaled(held: readonly Predicted[]): readonly Predicted[] {
   return held.map(h => ({ ...h, predictedMs: scaled(h) }))
 }
 
+const digits = (x: number): string => Number(x.toPrecision(3)).toString()
+
 export async function publishedSection(_rounds: number, say: (line: string) => void): Promise<Section> {
   const [rows, notes]: [Row[], string[]] = [[], []]
+  const kept = keptPlans()
   for (const table of await publishedTables()) {
-    const held: Predicted[] = []
-    for (const [i, r] of (isQuick ? table.rows.slice(0, 2) : table.rows).entries()) {
-      if (i % 20 === 0) say(`${table.name}: ${i} of ${table.rows.length}`)
-      held.push(predicted(table, r))
-    }
+    const ready = (list: readonly Published[]): readonly Ready[] => (isQuick ? list.slice(0, 2) : list).map((r, i): Ready => {
+      if (i % 20 === 0) say(`${table.name}: ${i} of ${list.length}`)
+      return { row: r, plan: kept(`${table.machine} ${JSON.stringify(r)}`, () => planOf(r)) }
+    })
+    const own = ready(table.rows)
+    const held = own.map(r => predicted(table, r.row, asSaid, r.plan))
     const flat = errorOfConstant(held.map(h => h.row))
-    const scaled = rescaled(held)
-    rows.push(
-      row(`${table.name}: mean error of one utilisation`, flat, '%'), row(`${table.name}: mean error`, meanError(held), '%', flat / 2), row(`${table.name}: 90th percentile`, percentile90(held.map(errorOf)), '%'),
-      row(`${table.name}: the worst`, Math.max(...held.map(errorOf)), '%'), row(`${table.name}: mean error, rescaled`, meanError(scaled), '%', flat / 2),
-    )
-    notes.push(`${table.name}: ${held.length} rows, ${table.machine}; ${table.source}`, ...held.map(({ row: r, ms, predictedMs }) => `  ${r.what.padEnd(44)} ${(ms / 1000).toFixed(3).padStart(9)} s, predicted ${(predictedMs / 1000).toFixed(3).padStart(9)}, ${(100 * (predictedMs / ms - 1)).toFixed(1).padStart(6)} %, ${microbatchesOf(r)} microbatches`))
+    const scaledHeld = rescaled(held)
+    const calibrated = calibratedOf(table, own, ready(table.calibration ?? []))
+    rows.push(row(`${table.name}: mean error of one utilisation`, flat, '%'), ...errorRows(table.name, held, flat / 2), ...calibrated.flatMap(c => errorRows(`${table.name}, ${c.what}`, c.held, flat / 2)), row(`${table.name}: mean error, rescaled`, meanError(scaledHeld), '%'))
+    const each = (h: Predicted, i: number): string => {
+      const others = calibrated.map(c => c.held.find(x => x.row === h.row)).map(x => (x === undefined ? 'drawn' : percent(x)).padStart(6))
+      return `  ${h.row.what.padEnd(52)} ${(h.ms / 1000).toFixed(3).padStart(9)} s, predicted ${(h.predictedMs / 1000).toFixed(3).padStart(9)}, ${percent(h).padStart(6)} %${others.length === 0 ? '' : `; calibrated ${others.join(', ')} %`}; ${microbatchesOf(own[i]?.row ?? h.row)} microbatches`
+    }
+    notes.push(`${table.name}: ${held.length} rows, ${table.machine}; ${table.source}`, ...calibrated.map(c => `  ${c.what}, ${c.on} rows: ${Object.entries(c.values).map(([name, value]) => `${name} ${digits(value)}`).join(', ')}`), ...held.map(each))
   }
-  return { name: 'foresight-published', rows, notes: [...(isQuick ? ['few rows: these figures say nothing'] : []), 'rescaled: by one constant of the table, as one utilisation for all has; all others know no row of it', ...notes] }
+  return {
+    name: 'foresight-published', rows,
+    notes: [...(isQuick ? ['few rows: these figures say nothing'] : []), 'calibrated: factors of the machine fitted to a tenth of the rows, drawn by a seed, or to another table; errors are those of all other rows. rescaled: by one constant that knows the table, as one utilisation for all does', ...notes],
+  }
 }
+const percent = ({ predictedMs, ms }: Held): string => (100 * (predictedMs / ms - 1)).toFixed(1)

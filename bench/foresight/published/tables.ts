@@ -5,27 +5,42 @@ import type { GptRow } from '../planned-gpt.ts'
 
 export interface Published extends GptRow { readonly what: string; readonly ms: number }
 /** One table of one system: `machine` names ours, or Megatron's as vTrain's rows have calibrated it. */
-export interface Table { readonly name: string; readonly machine: string; readonly source: string; readonly rows: readonly Published[] }
+export interface Table {
+  readonly name: string
+  readonly machine: string
+  readonly source: string
+  readonly rows: readonly Published[]
+  /** Rows of another table that the machine's factors are fitted to; a tenth of its own where there are none. */
+  readonly calibration?: readonly Published[]
+}
 
 /** Korthikanti et al. 2022, arXiv 2205.05198, table 5: width, heads, layers, stages, rounds, batch, microbatch; seconds with all computed again, and with sequence parallelism and attention's core alone. */
 const korthikanti = ([
   ['22B', 6144, 64, 48, 1, 1, 4, 4, 1.42, 1.10], ['175B', 12_288, 96, 96, 8, 3, 64, 1, 18.13, 13.75], ['530B', 20_480, 128, 105, 35, 3, 280, 1, 49.05, 37.83], ['1T', 25_600, 160, 128, 64, 1, 512, 1, 94.42, 71.49],
 ] as const).flatMap(([what, embed, heads, layers, stages, rounds, batch, microbatch, full, selective]): Published[] => {
-  const row = { seq: 2048, vocab: 51_200, tensor: 8, data: 1, embed, heads, layers, stages, rounds, batch, microbatch }
+  const row = { seq: 2048, vocab: 51_200, tensor: 8, data: 1, embed, heads, layers, stages, rounds, batch, microbatch, summing: true }
   return [{ ...row, what: `${what}, all again`, ms: 1000 * full }, { ...row, what: `${what}, attention again, sequence parallel`, recompute: 'scores', sequence: true, ms: 1000 * selective }]
 })
 
-/** BigScience, train/tr11-176B-ml/chronicles-prequel.md, `GBS Variations` of 25 February 2022, the rows that did not run out of memory: data ways, tensor ways, stages, microbatch, batch, seconds. */
+/** Of one of BigScience's tables in train/tr11-176B-ml/chronicles-prequel.md: 384 devices, windows of 2048. */
+const ofBigscience = (embed: number, heads: number, layers: number, [data, tensor, stages, microbatch, batch, seconds]: readonly [data: number, tensor: number, stages: number, microbatch: number, batch: number, seconds: number]): Published => ({
+  what: `${embed} × ${layers}, ${heads} heads, d ${data} t ${tensor} p ${stages} mb ${microbatch} of ${batch}`, embed, heads, layers, seq: 2048, vocab: 250_880, tensor, data, stages, microbatch, batch, ms: 1000 * seconds,
+  // Flat vectors are cut there, rows here, which have to come out even.
+  ...(embed % data === 0 ? { sharded: 'moments' } : {}),
+})
+/** `GBS Variations` of 25 February 2022, the rows that did not run out of memory. */
 const bigscience = ([
   [8, 8, 6, 4, 1568, 113.01], [8, 8, 6, 4, 2048, 114.11], [8, 8, 6, 6, 2016, 123.57], [4, 8, 12, 4, 1568, 92.75], [4, 8, 12, 4, 2048, 117.07], [4, 8, 12, 2, 1568, 99.93], [4, 8, 12, 2, 2048, 128.82],
   [6, 8, 8, 4, 2016, 113.16], [12, 8, 4, 2, 2016, 125.52], [12, 8, 4, 4, 2016, 114.81], [24, 8, 2, 1, 2016, 145.45], [24, 8, 2, 2, 2016, 136.13],
   [8, 4, 12, 4, 2048, 111.89], [8, 4, 12, 2, 2048, 110.48], [8, 4, 12, 2, 2048, 113.54], [16, 4, 6, 4, 2048, 117.11], [16, 4, 6, 2, 2048, 111.71], [16, 2, 12, 2, 2048, 112.5], [8, 2, 24, 1, 2048, 119.53], [8, 2, 24, 2, 2048, 122.75],
   [4, 4, 24, 1, 2048, 130.6],
-] as const).map(([data, tensor, stages, microbatch, batch, seconds]): Published => ({
-  what: `d ${data} t ${tensor} p ${stages} mb ${microbatch} of ${batch}`, embed: 14_336, heads: 64, layers: 72, seq: 2048, vocab: 250_880, tensor, data, stages, microbatch, batch, ms: 1000 * seconds,
-  // Flat vectors are cut there, rows here, which have to come out even.
-  ...(14_336 % data === 0 ? { sharded: 'moments' } : {}),
-}))
+] as const).map(row => ofBigscience(14_336, 64, 72, row))
+/** Models of other sizes there, of 25 to 27 February, as after that sums of gradients were wider; those whose layers come out even: what its machine is calibrated on, which none of the rows above is. */
+const otherSizes: readonly Published[] = [
+  ...([[8, 4, 12, 2, 2048, 103.82], [8, 4, 12, 4, 2048, 113.21], [8, 8, 6, 2, 2048, 129.61]] as const).map(row => ofBigscience(13_312, 64, 84, row)),
+  ...([[8, 8, 6, 4, 2048, 118.12], [8, 8, 6, 2, 2048, 133.57], [8, 8, 6, 4, 2048, 118.24], [16, 4, 6, 4, 2048, 115.55]] as const).map(row => ofBigscience(13_824, 96, 78, row)),
+  ofBigscience(12_288, 64, 96, [8, 1, 48, 1, 2048, 142.17]),
+]
 /** The run itself, README.md there: 70 layers in twelve stages, of which the first and the last have five. */
 const bloom: Published = {
   what: 'the run', embed: 14_336, heads: 112, layers: 70, seq: 2048, vocab: 250_880, tensor: 4, data: 8, stages: 12, perStage: [5, ...Array.from({ length: 10 }, () => 6), 5], microbatch: 2, batch: 2048, sharded: 'moments', ms: 104_700,
@@ -51,7 +66,7 @@ const maxTextRows = ([
   const flops = windows * seq * (6 * weights + 12 * seq * heads * headDim * layers)
   return {
     ...sizes, what: `${scale}B on ${slices} × ${chips}`, headDim, seq, vocab, gated: true, tensor, data, stages: 1, slices, sharded: 'weights', flash: true, microbatch: windows * tensor, batch: windows * chips * slices,
-    recompute: scale >= 512 ? 'full' : 'nothing', ms: flops / tflops / 1e9,
+    recompute: scale >= 512 ? 'needed' : 'nothing', ms: flops / tflops / 1e9,
   }
 })
 
@@ -69,7 +84,7 @@ async function mosaic(): Promise<readonly (Published & { readonly gpu: string })
     if (sizes === undefined || [seq, gpus, microbatch, batch, rate].some(Number.isNaN)) throw new Error(`not a row of MosaicML's: ${line}`)
     const [embed, heads, layers] = sizes
     return {
-      gpu, what: `${name}, ${seq} tokens, ${gpus} GPUs`, embed, heads, layers, seq, vocab: 50_368, tensor: 1, data: gpus, stages: 1, microbatch, batch, flash: true, gatheredWide: mode === 'DEFAULT', recompute: checkpointed === 'True' ? 'full' : 'nothing',
+      gpu, what: `${name}, ${seq} tokens, ${gpus} GPUs`, embed, heads, layers, seq, vocab: 50_368, tensor: 1, data: gpus, stages: 1, microbatch, batch, flash: true, gatheredWide: mode === 'DEFAULT', recompute: checkpointed === 'True' ? 'layers' : 'nothing',
       sharded: form === 'FULL_SHARD' ? 'weights' : 'moments', ms: 1000 * batch * seq / rate,
     } satisfies Published & { readonly gpu: string }
   })
@@ -81,7 +96,7 @@ export async function publishedTables(): Promise<readonly Table[]> {
   const foundry = 'MosaicML, llm-foundry, scripts/train/benchmarking/README.md (8c8dd48, 2025-07), Apache-2.0'
   return [
     { name: 'Megatron, 8 to 512 A100', machine: 'megatron', source: 'Korthikanti et al. 2022, arXiv 2205.05198, table 5', rows: korthikanti },
-    { name: 'BLOOM, 384 A100', machine: 'bigscience', source: 'BigScience, train/tr11-176B-ml/chronicles-prequel.md and README.md', rows: [...bigscience, bloom] },
+    { name: 'BLOOM, 384 A100', machine: 'bigscience', source: 'BigScience, train/tr11-176B-ml/chronicles-prequel.md and README.md', rows: [...bigscience, bloom], calibration: otherSizes },
     { name: 'MPT, A100 80 GB', machine: '8xa100', source: foundry, rows: of('a100_80gb', () => true) },
     { name: 'MPT, A100 40 GB', machine: '8xa100-40', source: foundry, rows: of('a100_40gb', () => true) },
     { name: 'MPT, H100', machine: '8xh100', source: foundry, rows: of('h100_80gb', () => true) },

@@ -2,6 +2,6 @@
 import type { Constants } from '../fit.ts'
 
 export const fittedConstants: Constants = {
-  product: 2.56e14, halfProduct: 1.94e9, narrow: 0.147, bandwidth: 2.04e12, halfBytes: 1.31e6, kernelUs: 9.95, launchUs: 50.1, stepUs: 100, among2Us: 5.1, among4Us: 64.6, among8Us: 187, share: 1, sendShare: 1,
-  latencyBetweenUs: 1.2, shareBetween: 0.298, sendShareBetween: 0.55,
+  product: 2.61e14, halfProduct: 3.44e9, narrow: 0.872, bandwidth: 1.28e12, halfBytes: 3.7e6, kernelUs: 12.4, launchUs: 48.9, stepUs: 2.58e3, among2Us: 12.1, among4Us: 55.7, among8Us: 197, share: 0.984, sendShare: 0.82,
+  latencyBetweenUs: 14.2, shareBetween: 0.592, sendShareBetween: 0.609,
 }
