@@ -11,7 +11,11 @@ export class Recorded<T> extends Set<T> {
   during<R>(run: () => R): { readonly result: R; readonly added: readonly T[] } {
     const [added, before]: [T[], T[] | undefined] = [[], this.log]
     this.log = added
-    try { return { result: run(), added } } finally { this.log = before }
+    try { return { result: run(), added } } finally {
+      this.log = before
+      // Whoever records around it has added them as well.
+      before?.push(...added)
+    }
   }
 }
 
@@ -29,11 +33,12 @@ export class Asked<T> extends Set<T> {
 
   /** Whether it would give these answers. Nobody has asked for anything. */
   gives(answers: Answers<T>): boolean {
+    if (answers.size === 0) return true
     for (const [x, answer] of answers) if (super.has(x) !== answer) return false
     return true
   }
   /** As if these had been asked for. */
-  asks(answers: Answers<T>): void { for (const [x, answer] of answers) this.log?.set(x, answer) }
+  asks(answers: Answers<T>): void { if (answers.size > 0) for (const [x, answer] of answers) this.log?.set(x, answer) }
 
   during<R>(run: () => R): { readonly result: R; readonly answers: Answers<T> } {
     const [answers, before] = [new Map<T, boolean>(), this.log]

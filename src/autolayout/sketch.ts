@@ -54,14 +54,18 @@ export interface SketchOptions { readonly graph: Graph; readonly mesh: Mesh; /**
 type Recording = Context & { readonly reduced: Recorded<Node>; readonly tempted: Recorded<string>; readonly atRest: Asked<string> }
 interface Order { readonly nodes: readonly Node[]; /** Of each node, one list for all that have the same. */ readonly dims: readonly (readonly string[])[]; /** Of all, those in bodies too; and the layouts that are named there. */ readonly all: readonly string[]; readonly names: readonly string[]; /** All nodes, those in bodies too. */ readonly inside: ReadonlySet<Node> }
 /** A walk over a body, as it is known for what it was given. */
-interface Walked { readonly results: readonly Placed[]; readonly own: BodyWork; readonly inner: readonly BodyWork[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; readonly answers: Answers<string>; readonly points: readonly (readonly [LocalNode, Point])[] }
+interface Walked extends Found { readonly results: readonly Placed[]; readonly own: BodyWork; readonly inner: readonly BodyWork[] }
+/** What the rule of a loop or a choice gave, with its bodies as they are once its results are known. */
+interface Ruled extends Found { readonly results: readonly Value[]; readonly local: LocalNode | undefined; readonly bodies: readonly BodyWork[] }
+/** What was found on the way, which whoever looks it up has found as well. */
+interface Found { readonly reduces: readonly Node[]; readonly tempts: readonly string[]; readonly answers: Answers<string>; readonly points: readonly (readonly [LocalNode, Point])[] }
 
 /** Sketches of one program on one mesh: what one layout has found the next one looks up. */
 export class Sketcher {
   readonly make: Context['make'] = interner<LocalAttrs>(localInfer, () => undefined, new Map())
   readonly stands: Stands = new Stands(this.make)
   private readonly entries = new Map<Node, Map<string, Entry[]>>()
-  private readonly settling = new Map<Stand, Entry>()
+  private readonly settling = new Map<Stand, Map<string, Entry>>()
   private readonly orders = new Map<readonly Node[], Order>()
   /** Rules that were applied, and results that were looked up. */
   applied = 0
@@ -73,7 +77,10 @@ export class Sketcher {
   sketch(layouts: Layouts, atRest: ReadonlySet<string> = new Set()): Sketch { return new Walk(this, layouts, atRest).all() }
 
   /** Drops the ways through bodies, which other layouts hardly take again and which would fill the memory; what rules gave stays. */
-  forget(): void { this.walked.clear() }
+  forget(): void {
+    this.walked.clear()
+    this.ruled.clear()
+  }
 
   order(roots: readonly Node[]): Order {
     const known = this.orders.get(roots)
@@ -98,6 +105,20 @@ export class Sketcher {
 
   /** A walk that was given the same. */
   readonly walked: Map<readonly Node[], Map<string, Walked[]>> = new Map()
+  /** And a loop or a choice that was. */
+  readonly ruled: Map<Node, Map<string, Ruled[]>> = new Map()
+  private readonly insides = new Map<Node, Pick<Order, 'all' | 'names' | 'inside'>>()
+
+  /** Of a node with bodies, what the rules of its own dims and of theirs are looked up by. */
+  insideOf(n: Node): Pick<Order, 'all' | 'names' | 'inside'> {
+    const known = this.insides.get(n)
+    if (known !== undefined) return known
+    const inner = bodiesOf<Attrs>(n).map(body => this.order(body.outputs))
+    const own = [n, ...n.inputs].flatMap(x => x.results.flatMap(r => r.shape.map(d => d.name)))
+    const found = { all: [...new Set([...own, ...inner.flatMap(o => o.all)])].sort(), names: [...new Set(['compute', ...inner.flatMap(o => o.names)])].sort(), inside: new Set(inner.flatMap(o => [...o.inside])) }
+    this.insides.set(n, found)
+    return found
+  }
 
   /** What the rule of a node gives, looked up by how the operands lie and the rules of their dims. */
   entry(n: Node, key: string, operands: readonly Stand[], c: Recording, apply: () => readonly Value[]): Entry {
@@ -109,10 +130,12 @@ export class Sketcher {
     if (known === undefined) list.push(known = this.apply(operands, c, apply, n, ''))
     return this.again(known, c)
   }
-  /** And of the value itself, where some user needs it reduced. */
-  settled(v: Stand, c: Recording): Entry {
-    const known = this.settling.get(v) ?? this.apply([v], c, () => [landed(c, v)], v.origin, 'reduced')
-    this.settling.set(v, known)
+  /** And of the value itself, where some user needs it reduced: one off the rules goes to where these want it. `rules`: those of its dims. */
+  settled(v: Stand, rules: string, c: Recording): Entry {
+    const table = this.settling.get(v) ?? new Map<string, Entry>()
+    this.settling.set(v, table)
+    const known = table.get(rules) ?? this.apply([v], c, () => [landed(c, v)], v.origin, 'reduced')
+    table.set(rules, known)
     return this.again(known, c)
   }
   private again(known: Entry, c: Recording): Entry {
@@ -131,7 +154,14 @@ export class Sketcher {
 }
 
 interface Placed { readonly value: Stand; readonly point: Point }
-const follows = ({ operands, work }: Needs, given: readonly Point[], done: readonly Point[]): Point[] => [...operands.flatMap(k => given[k] ?? []), ...work.flatMap(k => done[k] ?? [])]
+function follows({ operands, work }: Needs, given: readonly Point[], done: readonly Point[]): readonly Point[] {
+  if (operands.length === 0 && work.length === 0) return nothing
+  const found: Point[] = []
+  for (const k of operands) { const p = given[k]; if (p !== undefined) found.push(p) }
+  for (const k of work) { const p = done[k]; if (p !== undefined) found.push(p) }
+  return found
+}
+const nothing: readonly never[] = []
 
 /** One layout's way through a program. */
 class Walk {
@@ -213,7 +243,7 @@ class Walk {
       body.done.push({ node: w.node, by, uses: w.uses, results, point, readers: w.readers, inputs })
     }
     const points = needs.map((n): Point => ({ needs: follows(n, given, done), axes: n.axes }))
-    operands.forEach((x, k) => { for (const use of uses[k] ?? []) addUse(body, x, { use, results, points }) })
+    for (const [k, x] of operands.entries()) for (const use of uses[k] ?? nothing) addUse(body, x, { use, results, points })
     return points
   }
 
@@ -223,37 +253,55 @@ class Walk {
     const { all, names, inside } = owner.order(roots)
     const table = owner.walked.get(roots) ?? new Map<string, Walked[]>()
     owner.walked.set(roots, table)
-    const entering = [...given].map(([n, v]) => owner.stands.of(v, n, '').id).join()
+    const stands = [...given].map(([n, v]) => [n, owner.stands.of(v, n, '')] as const)
     // What is reduced elsewhere changes nothing in a body that has none of it, and what meets what rests nothing in one that did not ask for it.
-    const key = `${entering} ${names.map(name => this.rulesKey(name, all)).join(' ')} ${[...c.reduced].flatMap(n => (inside.has(n) ? [n.id] : [])).sort((a, b) => a - b).join()}`
+    const key = `${stands.map(([, v]) => v.id).join()} ${this.keyOf(names, all, inside)}`
     const list = table.get(key) ?? []
     table.set(key, list)
     const known = list.find(w => c.atRest.gives(w.answers))
     if (known !== undefined) {
-      c.atRest.asks(known.answers)
-      for (const n of known.reduces) c.reduced.add(n)
-      for (const t of known.tempts) c.tempted.add(t)
-      for (const [n, point] of known.points) this.points.set(n, point)
+      this.finds(known)
       for (const body of known.inner) this.bodies.set(body.roots, body)
       this.bodies.set(roots, copyOf(known.own))
       return known.results
     }
+    const { result: results, found } = this.finding(() => this.way(roots, stands))
+    const own = this.bodies.get(roots)
+    if (own !== undefined) list.push({ ...found, results, own: copyOf(own), inner: this.within(own) })
+    return results
+  }
+
+  /** The rules of dims inside, and what of it is reduced. */
+  private keyOf(names: readonly string[], all: readonly string[], inside: ReadonlySet<Node>): string {
+    let key = ''
+    for (const name of names) key += `${this.rulesKey(name, all)} `
+    const ids: number[] = []
+    for (const n of this.context.reduced) if (inside.has(n)) ids.push(n.id)
+    return key + ids.sort((a, b) => a - b).join()
+  }
+  private finding<R>(run: () => R): { readonly result: R; readonly found: Found } {
+    const { context: c } = this
     const before = new Set(c.reduced)
     const outer = this.points
     this.points = new Map()
-    const { result: { result: results, added: tempts }, answers } = c.atRest.during(() => c.tempted.during(() => this.way(roots, given)))
-    const own = this.bodies.get(roots)
-    const inner = own === undefined ? [] : this.within(own)
-    if (own !== undefined) list.push({ results, own: copyOf(own), inner, tempts, answers, reduces: [...c.reduced].filter(n => !before.has(n)), points: [...this.points] })
+    const { result: { result, added: tempts }, answers } = c.atRest.during(() => c.tempted.during(run))
+    const found = { tempts, answers, reduces: [...c.reduced].filter(n => !before.has(n)), points: [...this.points] }
     for (const [n, point] of this.points) outer.set(n, point)
     this.points = outer
-    return results
+    return { result, found }
+  }
+  private finds({ answers, reduces, tempts, points }: Found): void {
+    const { context: c } = this
+    c.atRest.asks(answers)
+    for (const n of reduces) c.reduced.add(n)
+    for (const t of tempts) c.tempted.add(t)
+    for (const [n, point] of points) this.points.set(n, point)
   }
   private within(body: BodyWork): BodyWork[] {
     return body.loops.flatMap(l => bodiesOf<Attrs>(l.node).flatMap(b => { const inner = this.bodies.get(b.outputs); return inner === undefined ? [] : [inner, ...this.within(inner)] }))
   }
 
-  private way(roots: readonly Node[], given: ReadonlyMap<Node, Value>): readonly Placed[] {
+  private way(roots: readonly Node[], given: readonly (readonly [Node, Stand])[]): readonly Placed[] {
     const { owner, context: c } = this
     const placed = new Map<Node, readonly Placed[]>()
     const body: BodyWork = { roots, done: [], loops: [], steps: [], uses: new Map(), results: [], outputs: [] }
@@ -265,10 +313,10 @@ class Walk {
       return entry.results.map((value, i) => this.at({ value, point: points[i] ?? nowhere }))
     }
     const settled = (p: Placed, n: Node): Placed => {
-      const own = { ...p, value: p.value.origin === n ? p.value : owner.stands.of(p.value, n, '') }
-      return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, c), [own])[0] ?? own
+      const own = p.value.origin === n ? p : { ...p, value: owner.stands.of(p.value, n, '') }
+      return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, own.value.strayed === undefined ? '' : this.rulesKey('compute', own.value.shape.map(d => d.name)), c), [own])[0] ?? own
     }
-    for (const [index, [n, v]] of [...given].entries()) placed.set(n, [settled(this.at({ value: owner.stands.of(v, n, ''), point: { needs: [], given: index } }), n)])
+    for (const [index, [n, value]] of given.entries()) placed.set(n, [settled(this.at({ value, point: { needs: [], given: index } }), n)])
     const first = (n: Node): Placed => {
       const found = placed.get(n)?.[0]
       if (found === undefined) throw new Error(`op ${n.op} was not placed`)
@@ -303,24 +351,48 @@ class Walk {
   private at(p: Placed): Placed {
     const { node } = p.value
     const known = this.points.get(node)
-    this.points.set(node, known === undefined || known === p.point ? p.point : { needs: [known, p.point] })
+    if (known !== p.point) this.points.set(node, known === undefined ? p.point : { needs: [known, p.point] })
     return p
+  }
+
+  /** What the rule of an op with bodies gives, or what is known of it from a time when its operands lay the same. */
+  private ruled(n: Node, given: readonly Placed[], rule: () => readonly Value[]): Ruled {
+    const { owner, context: c } = this
+    const table = owner.ruled.get(n) ?? new Map<string, Ruled[]>()
+    owner.ruled.set(n, table)
+    const { all, names, inside } = owner.insideOf(n)
+    const key = `${given.map(p => p.value.id).join()} ${this.keyOf(names, all, inside)}`
+    const list = table.get(key) ?? []
+    table.set(key, list)
+    const known = list.find(r => c.atRest.gives(r.answers))
+    if (known !== undefined) {
+      this.finds(known)
+      for (const body of known.bodies) this.bodies.set(body.roots, body)
+      return known
+    }
+    const { result: results, found } = this.finding(rule)
+    const local = results.flatMap(v => (v.node.op === 'project' ? v.node.inputs : [])).find(x => x.op === n.op)
+    const locals = local === undefined ? [] : bodiesOf<LocalAttrs>(local)
+    const bodies = bodiesOf<Attrs>(n).flatMap((body, i) => {
+      const inner = this.bodies.get(body.outputs)
+      const its = locals[i]?.outputs
+      if (inner === undefined) return []
+      if (its !== undefined) {
+        inner.results = its
+        inner.outputs = this.more(inner, n, its)
+      }
+      return [inner, ...this.within(inner)]
+    })
+    const made = { ...found, results, local, bodies }
+    list.push(made)
+    return made
   }
 
   /** Results of an op with bodies: what these do is noted by themselves, but for what the loop asks of its operands and of their results. */
   private loop(n: Node, given: readonly Placed[], rule: () => readonly Value[], around: BodyWork): readonly Placed[] {
-    const partitioned = rule()
-    const local = partitioned.flatMap(v => (v.node.op === 'project' ? v.node.inputs : [])).find(x => x.op === n.op)
+    const { results: partitioned, local } = this.ruled(n, given, rule)
     if (local === undefined) return this.fallen(n, given, partitioned, around)
     const operands = this.more(around, n, local.inputs)
-    const locals = bodiesOf<LocalAttrs>(local)
-    bodiesOf<Attrs>(n).forEach((body, i) => {
-      const results = locals[i]?.outputs
-      const inner = this.bodies.get(body.outputs)
-      if (results === undefined || inner === undefined) return
-      inner.results = results
-      inner.outputs = this.more(inner, n, results)
-    })
     const stands = partitioned.map((v, index) => this.owner.stands.of(v, n, `${index}`))
     const looped: Looped = { node: n, local, operands, results: stands.map(v => v.node) }
     around.loops.push(looped)

@@ -55,15 +55,24 @@ function grows(body: Graph, i: number): boolean {
   return leads(last)
 }
 
+/** What the carries of a loop start with, where that is one number, and whether they are sums that only grow; a search asks for the same loop many times. */
+const kinds = new WeakMap<Node, readonly { readonly start: number | undefined; readonly grows: boolean }[]>()
+function kindsOf(n: Node<'scan' | 'while'>): readonly { readonly start: number | undefined; readonly grows: boolean }[] {
+  const known = kinds.get(n) ?? n.inputs.slice(0, n.attrs.carries).map((x, i) => ({ start: splatValue(x), grows: grows(n.attrs.body, i) }))
+  kinds.set(n, known)
+  return known
+}
+
 /** What the body of loop `n` gives once its carries, which begin as `init` has them, come out as they go in; those of one number are moved in `init`, and sums that begin with a value begin on one device. */
 export function steady(c: Context, n: Node<'scan' | 'while'>, init: Value[], attempt: (partials: readonly CarryPartial[]) => Attempt): readonly Value[] {
   const before = new Set(c.reduced)
   const forget = (): void => { for (const r of [...c.reduced]) if (!before.has(r)) c.reduced.delete(r) }
-  const starts = init.map((v, i) => (v.partial === undefined ? splatValue(operand(n, i)) : undefined))
+  const carries = kindsOf(n)
+  const starts = init.map((v, i) => (v.partial === undefined ? carries[i]?.start : undefined))
   const none = init.map(() => undefined)
   // Rules say nothing of what has dims that only an op knows: it is at home where it lies, and cut as its body cuts it, which costs nothing.
   const inner = init.map(v => v.shape.some(d => isHidden(d.name)))
-  const growing = init.map((v, i) => starts[i] === undefined && v.partial === undefined && grows(n.attrs.body, i))
+  const growing = init.map((v, i) => starts[i] === undefined && v.partial === undefined && carries[i]?.grows === true)
   if (starts.every((value, i) => value === undefined && !inner[i] && !growing[i])) return attempt(none).outputs
   // First it is asked where they lie and over which axes sums would be partial, then they are held to these; where that fails, sums are reduced in every turn.
   const summed = (sums: readonly CarryPartial[]): readonly Value[] | undefined => {

@@ -1,5 +1,5 @@
 /** The layout of a run, found: its mesh, rules, what is computed again, its microbatches, and what a step will take, before anything runs. */
-import { named, planWhole, searchLayouts, searchStages, type Candidate, type Pins, type Progress, type Whole } from '../autolayout/index.ts'
+import { distinct, named, planWhole, searchLayouts, searchStages, type Candidate, type Pins, type Progress, type Whole } from '../autolayout/index.ts'
 import { MeshworkError, UsageError } from '../core/errors.ts'
 import type { LayoutFrom } from '../core/layout.ts'
 import { mesh as meshOf } from '../core/mesh.ts'
@@ -81,7 +81,8 @@ export function findLayout(run: Run, options: FindLayoutOptions): LayoutSearch {
   const own = stagedOf(run, pipelineOf(run))
   const given = { devices, machine, dims: Object.values(model.dims), uses: model.layouts, pins, memory, onProgress, mesh: fixed, variants: own.variants }
   const searched = searchLayouts(given)
-  const { candidates, obvious, priced } = stagesAreSaid(pins) ? searched : searchStages(given, searched, own, pipelinesBeside(run, devices))
+  const { candidates: all, obvious, priced } = stagesAreSaid(pins) ? searched : searchStages(given, searched, own, pipelinesBeside(run, devices))
+  const candidates = distinct(all)
   const keeps = [...Object.keys(mesh ?? {}), ...axesOf(pins)]
   // What the run says of an axis that is named stays.
   const said = Object.fromEntries(Object.entries(run.wire).filter(([axis]) => keeps.includes(axis)))

@@ -1,6 +1,9 @@
 /** The parts of the search: sets of dims, factorings, and what a solver that tries everything finds. */
 import { expect, test } from 'vitest'
 import { factorings, orders } from '../../src/autolayout/factors.ts'
+import type { Layouts } from '../../src/core/layout.ts'
+import { mesh } from '../../src/core/mesh.ts'
+import { distinct } from '../../src/autolayout/distinct.ts'
 import { maximalSets } from '../../src/autolayout/roles.ts'
 
 test('maximal sets are those that trying all subsets finds', () => {
@@ -24,4 +27,10 @@ test('factorings are all products', () => {
   expect(factorings(7, 3)).toEqual([[7]])
   expect(factorings(1024, 3)).toHaveLength(1 + 5 + 8)
   expect(orders(['a', 'b', 'c'])).toHaveLength(6)
+})
+
+test('of layouts that take the same, one whose rules another one has, and more that do nothing, is left out', () => {
+  const its = (layout: { readonly [dim: string]: string | readonly string[] }, ms = 1, variant = 'first') => ({ variant, mesh: mesh({ x: 4, y: 2 }), layouts: { layout } as Layouts, cost: { ms, flops: 8 }, bytes: 16 })
+  const [plain, more, twice, other, slower, elsewhere] = [its({ batch: 'x' }), its({ batch: 'x', heads: 'x' }), its({ batch: ['x', 'y'] }), its({ heads: 'y' }), its({ batch: 'x', heads: 'y' }, 2), its({ batch: 'x', heads: 'x' }, 1, 'second')]
+  expect(distinct([more, plain, twice, other, slower, elsewhere])).toEqual([plain, other, slower, elsewhere])
 })

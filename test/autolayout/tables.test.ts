@@ -40,7 +40,14 @@ const models: { readonly [name: string]: { readonly built: unknown; readonly rem
     also: [{ mesh: 1, layouts: { layout: { buckets: ['a'], source: ['a'], kvSource: ['b'] }, params: { heads: ['b'] }, state: {} } }],
   },
   'conv net': { built: convNetModel({ height: 16, width: 16, channels: 4, features: [8, 16], hidden: 32 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
-  perceptron: { built: mlp({ inputs: 32, hidden: 64, outputs: 32 }, 8), remat: 'nothing' },
+  perceptron: {
+    built: mlp({ inputs: 32, hidden: 64, outputs: 32 }, 8), remat: 'nothing',
+    // What was met where it rests goes, once it is reduced, to where the rules want it: in the second layout to another place than in the first.
+    also: [
+      { mesh: 2, layouts: { layout: { batch: ['a'], outputs: ['b'] }, params: { outputs: ['a'], hidden: ['b'] }, state: { outputs: ['a'], hidden: ['b'] } } },
+      { mesh: 2, layouts: { layout: { inputs: ['a'], hidden: ['b'] }, params: { outputs: ['a'], batch: ['b'] }, state: {} } },
+    ],
+  },
 }
 /** On which collectives go on beside computation. */
 const machine = knownMachine('8xh100')
