@@ -42,12 +42,13 @@ if (read(installed) !== lock) {
 }
 
 const built = join(root, 'dist', '.meshwork-built')
-const sources = [...files('src'), ...files('recipes'), 'tsconfig.json', 'tsconfig.build.json', 'vite.config.ts', 'package.json'].sort()
+const sources = [...files('src'), ...files('recipes'), 'tsconfig.json', 'tsconfig.build.json', 'vite.config.ts', 'rolldown.config.ts', 'package.json'].sort()
 const state = hash(lock + sources.map(f => { const s = statSync(join(root, f)); return `${f} ${s.size} ${s.mtimeMs}` }).join('\n'))
 if (read(built) !== state) {
   say('building')
   rmSync(join(root, 'dist'), { recursive: true, force: true })
   run(process.execPath, [join(root, 'node_modules', 'tsc7', 'bin', 'tsc'), '-p', 'tsconfig.build.json'], 'the build', 'mend the lines named above')
+  run(process.execPath, [join(root, 'node_modules', 'rolldown', 'bin', 'cli.mjs'), '--config', 'rolldown.config.ts', '--logLevel', 'silent'], 'the build of the package', 'mend the lines named above')
   run(process.execPath, [join(root, 'node_modules', 'vite', 'bin', 'vite.js'), 'build', '--config', 'vite.config.ts', '--logLevel', 'warn'], 'the build of the page', 'mend the lines named above')
   writeFileSync(built, state)
 }
