@@ -24,9 +24,9 @@ function files(folder) {
   })
 }
 
-/** Runs a command; its output goes to stderr, so that stdout stays the program's own. */
-function run(command, args, what, fix) {
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] })
+/** Runs a command; its output goes to stderr, so that stdout stays the program's own, or of a `quiet` one nowhere: what is wrong it tells on stderr. */
+function run(command, args, what, fix, quiet = false) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', quiet ? 'ignore' : 2, 2] })
   if (error !== undefined || status !== 0) fail(`${what} failed${error === undefined ? '' : `: ${error.message}`}`, fix)
 }
 
@@ -48,7 +48,7 @@ if (read(built) !== state) {
   say('building')
   rmSync(join(root, 'dist'), { recursive: true, force: true })
   run(process.execPath, [join(root, 'node_modules', 'tsc7', 'bin', 'tsc'), '-p', 'tsconfig.build.json'], 'the build', 'mend the lines named above')
-  run(process.execPath, [join(root, 'node_modules', 'rolldown', 'bin', 'cli.mjs'), '--config', 'rolldown.config.ts', '--logLevel', 'silent'], 'the build of the package', 'mend the lines named above')
+  run(process.execPath, [join(root, 'node_modules', 'rolldown', 'bin', 'cli.mjs'), '--config', 'rolldown.config.ts'], 'the build of the package', 'mend the lines named above', true)
   run(process.execPath, [join(root, 'node_modules', 'vite', 'bin', 'vite.js'), 'build', '--config', 'vite.config.ts', '--logLevel', 'warn'], 'the build of the page', 'mend the lines named above')
   writeFileSync(built, state)
 }
