@@ -24,9 +24,9 @@ function files(folder) {
   })
 }
 
-/** Runs a command; its output goes to stderr, so that stdout stays the program's own. */
-function run(command, args, what, fix) {
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] })
+/** Runs a command; its output goes to stderr, so that stdout stays the program's own, or of a `quiet` one nowhere: what is wrong it tells on stderr. */
+function run(command, args, what, fix, quiet = false) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', quiet ? 'ignore' : 2, 2] })
   if (error !== undefined || status !== 0) fail(`${what} failed${error === undefined ? '' : `: ${error.message}`}`, fix)
 }
 
@@ -42,12 +42,13 @@ if (read(installed) !== lock) {
 }
 
 const built = join(root, 'dist', '.meshwork-built')
-const sources = [...files('src'), ...files('recipes'), 'tsconfig.json', 'tsconfig.build.json', 'vite.config.ts', 'package.json'].sort()
+const sources = [...files('src'), ...files('recipes'), 'tsconfig.json', 'tsconfig.build.json', 'vite.config.ts', 'rolldown.config.ts', 'package.json'].sort()
 const state = hash(lock + sources.map(f => { const s = statSync(join(root, f)); return `${f} ${s.size} ${s.mtimeMs}` }).join('\n'))
 if (read(built) !== state) {
   say('building')
   rmSync(join(root, 'dist'), { recursive: true, force: true })
   run(process.execPath, [join(root, 'node_modules', 'tsc7', 'bin', 'tsc'), '-p', 'tsconfig.build.json'], 'the build', 'mend the lines named above')
+  run(process.execPath, [join(root, 'node_modules', 'rolldown', 'bin', 'cli.mjs'), '--config', 'rolldown.config.ts'], 'the build of the package', 'mend the lines named above', true)
   run(process.execPath, [join(root, 'node_modules', 'vite', 'bin', 'vite.js'), 'build', '--config', 'vite.config.ts', '--logLevel', 'warn'], 'the build of the page', 'mend the lines named above')
   writeFileSync(built, state)
 }

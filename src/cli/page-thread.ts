@@ -19,7 +19,7 @@ const patience = 3000
 
 /** @throws UsageError for an address that cannot be had */
 export async function openPage(start: PageStart, log: (problem: string) => void): Promise<PageThread> {
-  const worker = new Worker(threadEntry('./page-worker', import.meta.url), { workerData: start, name: 'page', execArgv: [] })
+  const worker = new Worker(threadEntry('cli/page-worker'), { workerData: start, name: 'page', execArgv: [] })
   const url = await new Promise<string>((resolve, reject) => {
     worker.once('error', reject)
     worker.on('message', (said: PageSays) => {

@@ -65,7 +65,7 @@ export class PlanThread implements Planner {
   }
 
   #start(): Worker {
-    const worker = new Worker(threadEntry('./plan-worker', import.meta.url), { name: 'plans', execArgv: [] })
+    const worker = new Worker(threadEntry('cli/plan-worker'), { name: 'plans', execArgv: [] })
     worker.on('message', (found: PlanFound) => {
       if (worker !== this.#worker) return
       this.#settle(job => { job.done(found) })

@@ -16,7 +16,7 @@ const beat = 2000
 const kinds: readonly (typeof MeshworkError)[] = [UsageError, LayoutError, FileError, DimError]
 
 function inThread(work: SearchWork, output: Output): Promise<Answer> {
-  const worker = new Worker(threadEntry('./search-worker', import.meta.url), { name: 'search', execArgv: [], workerData: work })
+  const worker = new Worker(threadEntry('cli/search-worker'), { name: 'search', execArgv: [], workerData: work })
   return new Promise((done, failed) => {
     worker.on('message', (says: SearchSays) => {
       if ('note' in says) output.note(says.note)

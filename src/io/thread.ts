@@ -4,11 +4,11 @@ import { pathToFileURL } from 'node:url'
 
 /**
  * A module as the beginning of a thread. From the sources, Node has to be taught TypeScript in each thread anew.
- * @param name of the module, without its ending @param from the URL of the one that it lies beside
+ * @param name of the module within src/, without its ending: it is a file of its own however the others are built
  */
-export function threadEntry(name: string, from: string): URL {
-  if (!from.endsWith('.ts')) return new URL(`${name}.js`, from)
+export function threadEntry(name: string): URL {
+  if (!import.meta.url.endsWith('.ts')) return new URL(`../${name}.js`, import.meta.url)
   const tsx = new URL('dist/esm/api/index.mjs', pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json')))
-  const program = `import { register } from ${JSON.stringify(tsx.href)}\nregister()\nawait import(${JSON.stringify(new URL(`${name}.ts`, from).href)})`
+  const program = `import { register } from ${JSON.stringify(tsx.href)}\nregister()\nawait import(${JSON.stringify(new URL(`../${name}.ts`, import.meta.url).href)})`
   return new URL(`data:text/javascript,${encodeURIComponent(program)}`)
 }

@@ -1,7 +1,7 @@
 // The smallest run that has everything to lose: `node run.mjs OUT` trains it, with its events as JSON lines, and goes on where it was killed.
 import { fileURLToPath } from 'node:url'
 import { textData } from '../../dist/src/data/index.js'
-import { dims, dropout, initialisers, input, openBackend, param } from '../../dist/src/engine/index.js'
+import { dims, dropout, initialisers, input, openBackend, param } from '../../dist/src/index.js'
 import { crossEntropy, weightedMean } from '../../dist/src/nn/index.js'
 import { adamw, averageParameters, chain, cosine } from '../../dist/src/optim/index.js'
 import { defineRun, train } from '../../dist/src/train/index.js'

@@ -46,7 +46,7 @@ export class WorkerPool<Job, Result> {
   /** Without workers, `here` does the jobs in this thread: where there is little to do, starting one takes longer than that. */
   constructor(task: Task, count: number, here: () => (job: Job) => Promise<Result>) {
     this.#here = count === 0 ? oneByOne(here()) : undefined
-    const file = threadEntry('./worker', import.meta.url)
+    const file = threadEntry('data/store/worker')
     this.#members = Array.from({ length: count }, () => {
       // What Node itself was told, such as --input-type, is for the program it was started with.
       const worker = new Worker(file, { workerData: task, name: task.kind, execArgv: [] })

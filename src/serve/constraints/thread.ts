@@ -129,7 +129,7 @@ export class ConstraintThread {
   }
 
   #start(): Thread {
-    const worker = new Worker(threadEntry('./worker', import.meta.url), { workerData: this.#packed ??= pack(this.#texts()), name: 'constraints', execArgv: [] })
+    const worker = new Worker(threadEntry('serve/constraints/worker'), { workerData: this.#packed ??= pack(this.#texts()), name: 'constraints', execArgv: [] })
     const thread: Thread = { worker, ready: false }
     worker.on('message', (found: Found | 'ready') => {
       if (thread !== this.#thread) return

@@ -8,13 +8,12 @@ import { temporaryFolder } from '../temporary.ts'
 import { jsonLines, tokenizerPath } from './corpus.ts'
 
 const at = temporaryFolder()
-const dist = (file: string): string => fileURLToPath(new URL(`../../../dist/src/data/store/${file}`, import.meta.url))
+const built = fileURLToPath(new URL('../../../dist/src/data/index.js', import.meta.url))
 
 /** Prepares a file in a process of its own, and reads every row of it: the most memory that it had, in MB, and the rows. */
 function costOf(file: string, out: string): { readonly mb: number; readonly rows: number } {
   const program = `
-    const { prepareStore } = await import(${JSON.stringify(dist('prepare.js'))})
-    const { openSource } = await import(${JSON.stringify(dist('open-source.js'))})
+    const { openSource, prepareStore } = await import(${JSON.stringify(built)})
     await prepareStore({ files: [${JSON.stringify(file)}], out: ${JSON.stringify(out)}, tokenizer: { path: ${JSON.stringify(tokenizerPath)} }, workers: 2 })
     const source = await openSource({ stores: [${JSON.stringify(out)}], task: { kind: 'causal' }, batch: 64, seq: 512 })
     const steps = source.stepsFor({ epochs: 1 })
