@@ -15,7 +15,9 @@ export interface Scope {
   /** How the platform wants things written. */
   readonly choices: Choices
   readonly contractions: Lowering['contractions']
-  /** Where products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
+  /** Whether programs may call our own kernels. */
+  readonly kernels: boolean
+  /** Where all products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
   readonly origins?: Map<string, Origin>
   /** Of a turn of a loop, where collectives fly: those under way as it begins, by what they are waited for with; and those that it begins and another turn waits for, into which that is written. */
   readonly flights?: { readonly started: ReadonlyMap<LocalNode, Ssa>; readonly late: Map<LocalNode, Ssa | undefined> }
