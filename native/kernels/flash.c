@@ -303,7 +303,7 @@ static const char *taken(const FfiFrame *frame, Flash *f, int others) {
   f->rows = f->queries * f->group, f->blocks = (f->rows + QUERIES - 1) / QUERIES;
   const int64_t whole = f->batch * f->heads;
   // Few heads are done in parts, whatever threads there are.
-  f->parts = whole >= ENOUGH || f->blocks < 4 ? 1 : lesser((ENOUGH + whole - 1) / whole, f->blocks / 2);
+  f->parts = whole == 0 || whole >= ENOUGH || f->blocks < 4 ? 1 : lesser((ENOUGH + whole - 1) / whole, f->blocks / 2);
   return NULL;
 }
 

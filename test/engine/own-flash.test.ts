@@ -1,6 +1,7 @@
 /** Attention by our own kernel, forward and back, beside the reference evaluator and beside what XLA computes without it. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { compile, expectDims, input, loose, mesh, openBackend, param, plan, scan, valueAndGrad, type AnyTensor, type Backend, type MeshArray, type Scalar, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { compileTraced } from '../../src/engine/compile.ts'
 import type { DType } from '../../src/core/dtype.ts'
 import { attention, seeing } from '../../src/nn/index.ts'
 import { draw, relativeError } from '../support/values.ts'
@@ -121,6 +122,14 @@ describe('attention by our own kernel', () => {
     expect(others(found.result)).toEqual(others(clean.result))
     expect([...found.q.slice(5 * 16, 5 * 16 + 8)]).toEqual([...plain.q.slice(5 * 16, 5 * 16 + 8)])
     expect(found.k.some(Number.isNaN) && found.v.some(Number.isNaN)).toBe(true)
+  })
+
+  test('has its operations told where a program is timed', async () => {
+    const { f, params, weights } = programOf({ seq: 16, heads: 2, headDim: 8, causal: true })
+    using traced = await compileTraced(f as never, [params, weights] as never, { mesh: mesh({}), layout: {}, backend } as never)
+    const parts = traced.parts.filter(p => p.target.startsWith('meshwork.flash')).map(p => [p.target, p.flops])
+    // Scores and results of two windows, two heads: 2 · 16 · 16 · 8 each.
+    expect(parts).toEqual([['meshwork.flash_forward', 2 * 4 * 4096], ['meshwork.flash_backward', 5 * 4 * 4096]])
   })
 
   test('in a loop over layers a call forward, and one back that makes the result again', async () => {
