@@ -133,10 +133,10 @@ async function mpi(processes: Processes): Promise<Finding> {
   return fine('MPI', `${found.flavour} ${found.version} (${found.mpicc}), collectives ${built > 0 ? 'built' : 'not yet built: npx meshwork mpi build'}`)
 }
 
-/** What products are computed with when a model is served. */
+/** What attention is computed with, and products where a model is served. */
 async function kernels(): Promise<Finding> {
   const built = await buildKernels()
-  return fine('kernels', 'path' in built ? `built with ${compilerOf()} for this machine` : `none, so that serving is slower and answers may differ in their last bits by what else is asked: ${compilerOf()} cannot build them (${built.why})`)
+  return fine('kernels', 'path' in built ? `built with ${compilerOf()} for this machine` : `none, so that training and serving are slower and answers may differ in their last bits by what else is asked: ${compilerOf()} cannot build them (${built.why})`)
 }
 
 const encode = (findings: readonly Finding[]): Uint8Array => new TextEncoder().encode(JSON.stringify(findings))

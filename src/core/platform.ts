@@ -25,8 +25,8 @@ export interface Choices {
   readonly contractions: { readonly [C in Contractions]?: 'unsaid' | 'highest' | 'algorithm' }
   /** Contractions of floats of 8 bits as they are, for kernels that multiply such, or widened to f32 before. */
   readonly eights: 'as they are' | 'widened'
-  /** Attention of halves as one call of a kernel that never holds the scores, for heads of at most so many numbers. */
-  readonly fusedAttention?: { readonly most: number; readonly multipleOf: number }
+  /** Whose kernels compute attention without holding the scores: on CPUs where they can be built. */
+  readonly fusedAttention?: 'cuDNN' | 'our own'
   /** What memory of the host is called in programs, where they can keep something there; `its own` where that is the device's. */
   readonly hostMemory?: 'pinned_host' | 'its own'
 }
@@ -36,8 +36,8 @@ const all = { f32: 'highest', tf32: 'algorithm', bf16: 'algorithm' } as const
 
 /** Measured for `cpu`; for the others it follows from what their compilers document, and none has been run. */
 export const choices: { readonly [P in PlatformName]: Choices } = {
-  cpu: { products: 'rows by columns', turnsProducts: true, extrema: 'compared', convolutions: 'in parts', barriers: 'for transposes', contractions: { f32: 'unsaid' }, eights: 'widened', hostMemory: 'its own' },
-  cuda: { ...accelerator, contractions: all, eights: 'as they are', fusedAttention: { most: 128, multipleOf: 8 }, hostMemory: 'pinned_host' },
+  cpu: { products: 'rows by columns', turnsProducts: true, extrema: 'compared', convolutions: 'in parts', barriers: 'for transposes', contractions: { f32: 'unsaid' }, eights: 'widened', fusedAttention: 'our own', hostMemory: 'its own' },
+  cuda: { ...accelerator, contractions: all, eights: 'as they are', fusedAttention: 'cuDNN', hostMemory: 'pinned_host' },
   rocm: { ...accelerator, contractions: all, hostMemory: 'pinned_host' },
   tpu: { ...accelerator, contractions: { f32: 'highest', bf16: 'algorithm' }, hostMemory: 'pinned_host' },
   oneapi: { ...accelerator, contractions: { f32: 'highest' } },

@@ -121,8 +121,8 @@ function traced<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R,
 /** The graph of a function that is compiled: pruned, and with what is computed again in its place. @throws DimError as `compile` */
 export const graphOf = <A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Graph => trace(f, args).graph
 
-/** `devicesAs` is how the text names devices, `overlaps` whether collectives are under way while they compute, `kernels` whether it calls our own, and `lowering` what platform it is for: as the backend that will run it does. */
-export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan' | 'batchInvariant'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean; readonly lowering?: Lowering }
+/** `devicesAs` is how the text names devices, `overlaps` whether collectives are under way while they compute, `kernels` whether there are our own to call, and `lowering` what platform it is for: as the backend that will run it does. */
+export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean; readonly lowering?: Lowering }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
 export const plan = <const A extends readonly Tree[], R extends Tree, N extends string = string>(
@@ -143,7 +143,7 @@ export function planTraced<const A extends readonly Tree[], R extends Tree, N ex
   let text: string | undefined
   return {
     graph, local, collectives: collectives(local), inputs, placements: tensors.rebuild(args, inputs.map(i => i.placement)) as Plan<A>['placements'], donations: pairs, result,
-    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, overlaps: options.overlaps === true, kernels: options.kernels === true, ...options.lowering === undefined ? {} : { lowering: options.lowering } }) },
+    get text() { return text ??= emit(local, { donations: pairs, ...options.devicesAs === undefined ? {} : { devicesAs: options.devicesAs }, overlaps: options.overlaps === true, kernels: options.kernels === true, batchInvariant: options.batchInvariant === true, ...options.lowering === undefined ? {} : { lowering: options.lowering } }) },
   }
 }
 
@@ -182,7 +182,7 @@ async function prepared<const A extends readonly Tree[], R extends Tree, N exten
   if ((backend.devicesAs === 'ranks' || backend.processes.count > 1) && mesh.size !== backend.deviceCount) {
     throw new LayoutError({ code: 'ranks', what: `the mesh ${formatMesh(mesh)} has ${mesh.size} devices, and the ranks have ${backend.deviceCount} together`, fix: `start the job with ${mesh.size} devices, or use a mesh of ${backend.deviceCount}` })
   }
-  const kernels = options.batchInvariant === true && await backend.kernels()
+  const kernels = await backend.kernels()
   const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, overlaps: backend.overlaps === true, kernels, lowering: backend.lowering })
   options.onPlan?.(planned)
   const donated = [...planned.donations.keys()]

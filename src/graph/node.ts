@@ -131,9 +131,9 @@ export function interner<A>(
 /**
  * Every node the roots need, operands before users, loop bodies not entered. The order follows from the graph alone, never
  * from what was made before it: the same program always reads, sums and compiles the same. What only nodes
- * outside of `within` need is left out.
+ * outside of `within` need is left out. `inputsOf` says what a node needs, where that is not all that it is made of.
  */
-export function reachable<A>(roots: readonly NodeOf<A>[], within: (n: NodeOf<A>) => boolean = () => true): NodeOf<A>[] {
+export function reachable<A>(roots: readonly NodeOf<A>[], within: (n: NodeOf<A>) => boolean = () => true, inputsOf: (n: NodeOf<A>) => readonly NodeOf<A>[] = n => n.inputs): NodeOf<A>[] {
   const done: NodeOf<A>[] = []
   // Of each node that was met whether it is done.
   const met = new Map<NodeOf<A>, boolean>()
@@ -148,8 +148,9 @@ export function reachable<A>(roots: readonly NodeOf<A>[], within: (n: NodeOf<A>)
     }
     met.set(n, false)
     if (!within(n)) continue
-    for (let i = n.inputs.length - 1; i >= 0; i--) {
-      const input = n.inputs[i]
+    const inputs = inputsOf(n)
+    for (let i = inputs.length - 1; i >= 0; i--) {
+      const input = inputs[i]
       if (input !== undefined && !met.has(input)) stack.push(input)
     }
   }

@@ -81,7 +81,7 @@ export function gpt<const C extends GptConfig>(config: C, batch: number, { param
   const order = orderOf(config.context, d.seq)
   /** Of inputs in the order that the model computes in. */
   const inWindow = ({ segments, prefix }: Inputs, key: Key | undefined) => {
-    const seen = { ...blocksOf({ ...config, causal: attention === 'causal' && config.context === undefined }), ...(config.context === undefined ? {} : { context: config.context }), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
+    const seen = { ...blocksOf(config), ...(config.context === undefined ? {} : { context: config.context }), causal: attention !== 'bidirectional', ...(prefix === undefined ? {} : { prefix }), ...(segments === undefined ? {} : { segments }) }
     return (x: Stream, now: Without<Stacked, 'layers'>): Stream => layer(x, now, key, (x, w, scoring) => selfAttention(x, w, d, { ...seen, ...scoring }))
   }
   const hidden = (p: GptWeights, unordered: Inputs): Stream => {

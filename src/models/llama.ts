@@ -94,7 +94,7 @@ export function llama<const C extends LlamaConfig>(config: C, batch: number, { p
     const placed = (y: Tensor<string>): Tensor<string> => (angles === undefined ? y : turned(y, d.headDim.name, angles))
     const dropped = key === undefined || c.attentionDropout === 0 ? undefined : { key: fold(key, 3), rate: c.attentionDropout }
     const found = (query: Tensor<string>, { keys, values }: ReturnType<Through>): Tensor<string> =>
-      loose(attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: visible.kvSeq.name }, { visible, ...(visible.kvSeq === kvSeq ? { ...blocksOf({ ...c, causal: c.context === undefined }), context: c.context } : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped }))
+      loose(attention(query, keys, values, { headDim: d.headDim.name as string, kvSeq: visible.kvSeq.name }, { visible, ...(visible.kvSeq === kvSeq ? { ...blocksOf(c), context: c.context } : {}), ...(c.scale === undefined ? {} : { scale: c.scale }), ...(c.scoreCap === undefined ? {} : { softCap: c.scoreCap }), dropout: dropped }))
     if ('latentDown' in w && c.latent !== undefined) {
       const { query, keys, values } = latentHeads(loose(x), w, d, c.latent, angles)
       return tensor(latentOut(found(query, through(keys, values)), w, d).node)

@@ -25,11 +25,11 @@ type Extra<C> = (C extends { readonly packed: true } ? 'segments' | 'positions' 
 export type GptBatchOf<C> = GptBatch & Pick<Extras, Extra<C>>
 export type Inputs = { readonly tokens: Ids } & Partial<Extras>
 
-/** From how long windows on attention is computed in blocks where nothing else is said, and of how many positions; then where tokens see only what is before them and no window is split: blocks that nothing is seen of are left out. */
-const [long, many, longCausal, manyCausal] = [1024, 256, 512, 128]
+/** From how long windows on attention is computed in blocks where nothing else is said, and of how many positions. */
+const [long, many] = [1024, 256]
 /** How attention is computed, of a configuration. */
-export function blocksOf({ blockwise = 'auto', seq, causal = false }: { readonly blockwise?: number | 'auto' | undefined; readonly seq: number; readonly causal?: boolean }): { readonly block?: number } {
-  if (blockwise === 'auto') return seq >= long ? { block: many } : causal && seq >= longCausal ? { block: manyCausal } : {}
+export function blocksOf({ blockwise = 'auto', seq }: { readonly blockwise?: number | 'auto' | undefined; readonly seq: number }): { readonly block?: number } {
+  if (blockwise === 'auto') return seq >= long ? { block: many } : {}
   return blockwise === 0 ? {} : { block: blockwise }
 }
 

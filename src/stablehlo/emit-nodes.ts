@@ -2,7 +2,7 @@
 import { operand, reachable } from '../graph/node.ts'
 import { visitLocal, type LocalNode } from '../partition/local.ts'
 import { scheduled, type Step } from '../partition/overlap.ts'
-import { flashesIn } from './flash.ts'
+import { emitFlash, flashesIn } from './flash.ts'
 import { emitKeys, keyGroups } from './keys.ts'
 import type { Scope } from './scope.ts'
 import { table } from './table.ts'
@@ -19,9 +19,13 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const { flights: around, ...others } = scope
   const { flights } = scope.collectives
   const [started, late] = [new Map(around?.started ?? []), around?.late ?? new Map<LocalNode, Ssa | undefined>()]
-  const order = reachable(roots, n => !started.has(n) && !given.has(n))
+  const within = (n: LocalNode): boolean => !started.has(n) && !given.has(n)
+  const whole = reachable(roots, within)
+  const fused = flashesIn(whole, roots, within, scope)
+  // Where collectives fly, their own order has everything.
+  const order = flights === undefined ? fused.order : whole
   const written = (n: LocalNode): Ssa | undefined => (n.op === 'project' ? values.get(operand(n, 0))?.[n.attrs.index] ?? values.get(n)?.[0] : values.get(n)?.[0])
-  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0], flashes: { found: flashesIn(order, scope.choices), written } }
+  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0] }
   // What depends on no input is shared with other programs and may have been made on a line of theirs.
   const shared = new Set<LocalNode>()
   for (const n of order) if (n.op !== 'input' && !given.has(n) && n.inputs.every(i => shared.has(i))) shared.add(n)
@@ -29,7 +33,8 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const emit = (n: LocalNode): void => {
     if (n.op === 'project' || values.has(n)) return
     at(n)
-    values.set(n, visitLocal(table, n, n.inputs.map(valueOf), w, here))
+    const attended = n.op === 'dot' ? emitFlash(n, w, { found: fused.found, written }) : undefined
+    values.set(n, attended === undefined ? visitLocal(table, n, n.inputs.map(valueOf), w, here) : [attended])
   }
   const fly = (step: Step): void => {
     if (flights === undefined) return

@@ -19,20 +19,22 @@ export interface EmitOptions {
   readonly devicesAs?: DevicesAs
   /** Whether collectives between ranks can be under way while a rank computes. */
   readonly overlaps?: boolean
-  /** Whether products call our own kernels. */
+  /** Whether there are our own kernels for programs to call, which they do where that is faster. */
   readonly kernels?: boolean
+  /** Whether all products and sums call them, where there are any. */
+  readonly batchInvariant?: boolean
   /** The platform that it is for: the CPU, unless said. */
   readonly lowering?: Lowering
 }
 
 /** The module's text, one program for all devices. */
-export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 'replicas', overlaps = false, kernels = false, lowering = forCpu }: EmitOptions = {}): string {
+export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 'replicas', overlaps = false, kernels = false, batchInvariant = false, lowering = forCpu }: EmitOptions = {}): string {
   const w = new Writer()
   const collectives = devicesAs === 'ranks' && overlaps ? flyingRanks : writers[devicesAs]
   const args: Ssa[] = graph.inputs.map((n, i) => ({ ...typeOfNode(n), name: `%arg${i}` }))
   const given = new Map<LocalNode, Ssa>(graph.inputs.map((n, i) => [n, args[i] ?? { ...typeOfNode(n), name: '%?' }]))
   if (collectives.ordered && communicates(graph)) w.startToken()
-  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives, choices: choices[lowering.platform], contractions: lowering.contractions, emitNodes, ...(kernels ? { origins: new Map<string, Origin>() } : {}) })
+  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives, choices: choices[lowering.platform], contractions: lowering.contractions, emitNodes, kernels, ...(kernels && batchInvariant ? { origins: new Map<string, Origin>() } : {}) })
   const { hostMemory = 'its own' } = choices[lowering.platform]
   const apart = hostMemory !== 'its own' && [...graph.inputPlacements, ...graph.outputPlacements].some(p => p.memory === 'host')
   /** The memory that an argument or a result lies in; of all of them, where one is not the device's. */

@@ -1,5 +1,6 @@
-/** cuDNN's attention as XLA calls it: the call's target, its configuration as JSON, and how its arrays lie. */
+/** Kernels of attention as XLA calls them: cuDNN's, whose configuration is JSON, and our own. */
 import type { DType } from '../core/dtype.ts'
+import type { FusedKernel } from './flash-kernel.ts'
 import type { Ssa, Writer } from './writer.ts'
 
 const types: { readonly [D in DType]?: string } = { bf16: 'BF16', f16: 'F16' }
@@ -41,21 +42,39 @@ const call = (w: Writer, target: string, config: string, args: readonly Ssa[], r
 
 const turned = ({ sizes: [batch = 1, length = 1, heads = 1, size = 1], dtype }: Ssa): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes: [batch, heads, length, size], dtype })
 
-/** q, k, v: [batch, length, heads, size] of halves. The result is [batch, heads, length, size]; the statistics, which a gradient needs, [batch, heads, length] of f32. */
-export function forwardCall(w: Writer, q: Ssa, k: Ssa, v: Ssa, { causal, statistics }: { readonly causal: boolean; readonly statistics: boolean }): { readonly result: Ssa; readonly statistics: Ssa | undefined } {
-  const products = { bmm1_dot_dimension_numbers: numbers(3, 3, [operands, operands]), bmm2_dot_dimension_numbers: numbers(3, 1, [scores, operands]) }
-  const type = turned(q)
-  const sums = { type: { sizes: type.sizes.slice(0, 3), dtype: 'f32' as const }, lies: layout([2, 1, 0]) }
-  const [result, second] = call(w, '__cudnn$fmhaSoftmax', configuration(q, k, causal, products), [q, k, v], [{ type, lies: asOperands }, ...statistics ? [sums] : []])
-  if (result === undefined) throw new Error('the call has a result')
-  return { result, statistics: statistics ? second : undefined }
+const withoutGroups = (x: Ssa, w: Writer): Ssa => (x.sizes.length < 5 ? x : w.reshape(x, [...x.sizes.slice(0, 3), ...x.sizes.slice(4)]))
+
+/** Of halves. The result is [batch, heads, length, size]; the statistics, which a gradient needs, [batch, heads, length] of f32. */
+export const cudnn: FusedKernel = {
+  dtypes: ['bf16', 'f16'], most: 128, multipleOf: 8, lengths: 64, groups: false, masks: false, gives: 'heads first', again: false,
+  forward: (w, { q: grouped, k, v, causal }, gradient) => {
+    const q = withoutGroups(grouped, w)
+    const products = { bmm1_dot_dimension_numbers: numbers(3, 3, [operands, operands]), bmm2_dot_dimension_numbers: numbers(3, 1, [scores, operands]) }
+    const type = turned(q)
+    const sums = { type: { sizes: type.sizes.slice(0, 3), dtype: 'f32' as const }, lies: layout([2, 1, 0]) }
+    const [result, second] = call(w, '__cudnn$fmhaSoftmax', configuration(q, k, causal, products), [q, k, v], [{ type, lies: asOperands }, ...gradient ? [sums] : []])
+    if (result === undefined) throw new Error('the call has a result')
+    return { result, statistics: gradient ? second : undefined }
+  },
+  /** Each [batch, heads, length, size]. */
+  backward: (w, { q: grouped, k, v, causal }, cotangent, { forward }) => {
+    const { result, statistics } = forward()
+    if (statistics === undefined) throw new Error('a gradient needs statistics')
+    const q = withoutGroups(grouped, w)
+    const products = {
+      bmm1_grad_gemm1_dot_dimension_numbers: numbers(2, 1, [scores, operands]), bmm1_grad_gemm2_dot_dimension_numbers: numbers(3, 1, [scores, operands]),
+      bmm2_grad_gemm1_dot_dimension_numbers: numbers(2, 1, [scores, operands]), bmm2_grad_gemm2_dot_dimension_numbers: numbers(3, 3, [operands, operands]),
+    }
+    const given = [w.transpose(result, [0, 2, 1, 3]), withoutGroups(cotangent.dtype === q.dtype ? cotangent : w.op('convert', [cotangent], { sizes: cotangent.sizes, dtype: q.dtype }), w)] as const
+    return call(w, '__cudnn$fmhaSoftmaxBackward', configuration(q, k, causal, products), [q, k, v, statistics, ...given], [q, k, v].map(x => ({ type: turned(x), lies: asOperands }))).slice(0, 3)
+  },
 }
 
-/** Cotangents of q, k and v, each [batch, heads, length, size]; `result` and `cotangent` as q lies. */
-export function backwardCall(w: Writer, [q, k, v]: readonly [Ssa, Ssa, Ssa], statistics: Ssa, result: Ssa, cotangent: Ssa, causal: boolean): Ssa[] {
-  const products = {
-    bmm1_grad_gemm1_dot_dimension_numbers: numbers(2, 1, [scores, operands]), bmm1_grad_gemm2_dot_dimension_numbers: numbers(3, 1, [scores, operands]),
-    bmm2_grad_gemm1_dot_dimension_numbers: numbers(2, 1, [scores, operands]), bmm2_grad_gemm2_dot_dimension_numbers: numbers(3, 3, [operands, operands]),
-  }
-  return call(w, '__cudnn$fmhaSoftmaxBackward', configuration(q, k, causal, products), [q, k, v, statistics, result, cotangent], [q, k, v].map(x => ({ type: turned(x), lies: asOperands }))).slice(0, 3)
+const own = (name: string, causal: boolean): string => `api_version = 4 : i32, backend_config = {causal = ${String(causal)}}, call_target_name = "meshwork.flash_${name}"`
+const f32 = ({ sizes }: Ssa): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes, dtype: 'f32' })
+/** native/kernels/flash.c: no statistics, as the gradient makes a query's scores whole. Results are f32. */
+export const ourKernel: FusedKernel = {
+  dtypes: ['f32', 'bf16', 'f16'], most: 256, multipleOf: 1, lengths: 1, groups: true, masks: true, gives: 'as operands', again: true,
+  forward: (w, { q, k, v, mask, causal }) => ({ result: w.op('custom_call', [q, k, v, ...mask === undefined ? [] : [mask]], f32(q), own('forward', causal)), statistics: undefined }),
+  backward: (w, { q, k, v, mask, causal }, cotangent, { wanted }) => w.ops('custom_call', [q, k, v, cotangent, ...mask === undefined ? [] : [mask]], [q, k, v, ...wanted ? [q] : []].map(f32), own('backward', causal), []),
 }

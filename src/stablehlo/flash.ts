@@ -1,41 +1,53 @@
 /**
- * Attention of halves, forward and back, as one call each that never holds the scores (Dao et al. 2022): cuDNN's, which XLA calls by name. Found by what `attention` of meshwork/nn and the gradient of
- * its softmax write; what they write is left out where nothing else uses it. The query is scaled before, so the call scales nothing.
+ * Attention, forward and back, as one call each that never holds the scores (Dao et al. 2022), by a kernel of the platform's. Found by what `attention` of meshwork/nn and the gradient of its softmax write;
+ * what they write is left out. The query is scaled before, so the call scales nothing.
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { isHalf } from '../core/dtype.ts'
-import type { Choices } from '../core/platform.ts'
-import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
+import { dtypeOf, operand, reachable, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
-import { backwardCall, forwardCall } from './flash-calls.ts'
-import type { Ssa, Writer } from './writer.ts'
+import { cudnn, ourKernel } from './flash-calls.ts'
+import type { Attended, FusedKernel, Given } from './flash-kernel.ts'
+import type { Scope } from './scope.ts'
+import { i64s, sizesOf, type Ssa, type Writer } from './writer.ts'
 
 type Kind = LocalNode['op']
 const is = <K extends Kind>(n: LocalNode | undefined, op: K): n is Extract<LocalNode, { readonly op: K }> => n?.op === op
 const inputOf = (n: LocalNode | undefined, i = 0): LocalNode | undefined => n?.inputs[i]
-/** Without the reorderings, and without the conversions: halves are widened for a product, and narrowed after one. */
+/** Without what spreads and reorders it. */
 const bare = (n: LocalNode | undefined): LocalNode | undefined => (is(n, 'broadcast') ? bare(inputOf(n)) : n)
+/** Without conversions: halves are widened for a product, and narrowed after one. */
 const raw = (n: LocalNode | undefined): LocalNode | undefined => (is(n, 'convert') ? raw(inputOf(n)) : n)
-const half = (n: LocalNode | undefined): LocalNode | undefined => (n !== undefined && isHalf(dtypeOf(n)) ? n : is(n, 'convert') ? half(inputOf(n)) : undefined)
+/** The same numbers as they were before they were reordered, or widened from halves. */
+const source = (n: LocalNode): LocalNode => {
+  const from = inputOf(n)
+  if (from === undefined) return n
+  return is(n, 'broadcast') && shapeOf(n).length === shapeOf(from).length ? source(from) : is(n, 'convert') && dtypeOf(n) === 'f32' && isHalf(dtypeOf(from)) ? source(from) : n
+}
 const isConstant = (n: LocalNode | undefined, value: number): boolean => { const found = bare(n); return is(found, 'constant') && Number(found.attrs.value) === value }
 const binary = (n: LocalNode | undefined, fn: string): n is Extract<LocalNode, { readonly op: 'binary' }> => is(n, 'binary') && n.attrs.fn === fn
 const reduced = (n: LocalNode | undefined, kind: string, over: string): LocalNode | undefined => { const found = bare(n); return is(found, 'reduce') && found.attrs.kind === kind && found.attrs.over.join() === over ? inputOf(found) : undefined }
+const sameNames = (a: readonly string[], b: readonly string[]): boolean => [...a].sort().join() === [...b].sort().join()
 
 /** What the shares of a softmax are made of, and what is made with them. */
-export interface Flash {
+interface Flash {
+  readonly kernel: FusedKernel
+  readonly shares: LocalNode
   readonly query: LocalNode
   readonly key: LocalNode
   readonly causal: boolean
   readonly mask: LocalNode | undefined
-  readonly dims: { readonly batch: readonly Dim[]; readonly heads: Dim; readonly seq: Dim; readonly kvSeq: Dim; readonly headDim: Dim }
+  readonly dims: { readonly batch: readonly Dim[]; readonly heads: Dim; readonly seq: Dim; readonly groups: readonly Dim[]; readonly kvSeq: Dim; readonly headDim: Dim }
   value?: LocalNode
-  /** The cotangent of the result, where a gradient is made here. */
+  /** The cotangent of the result, where a gradient is made here; it makes the result again where it does not hang on that. */
   cotangent?: LocalNode
-  made?: { readonly result: Ssa; readonly statistics: Ssa | undefined }
+  again?: boolean
+  made?: Given
   gradients?: readonly Ssa[]
 }
 type Role = 'result' | 'query' | 'key' | 'value'
-type Found = ReadonlyMap<LocalNode, { readonly of: Flash; readonly role: Role }>
+interface Part { readonly of: Flash; readonly role: Role }
+type Found = ReadonlyMap<LocalNode, Part>
 export interface Flashes { readonly found: Found; readonly written: (n: LocalNode) => Ssa | undefined }
 
 /** Whether a query sees the keys up to its own place, and no others. */
@@ -45,31 +57,38 @@ const isCausal = (mask: LocalNode | undefined, seq: Dim, kvSeq: Dim): boolean =>
   return is(found, 'compare') && found.attrs.direction === 'GE' && is(row, 'iota') && row.attrs.dim.name === seq.name && is(column, 'iota') && column.attrs.dim.name === kvSeq.name && seq.size === kvSeq.size
 }
 
-/** As the call bounds it. */
-const lengths = 64
+const kernels = { cuDNN: cudnn, 'our own': ourKernel } as const
+/** Programs whose products are all our own kernels' attend by those that serve. */
+const kernelFor = ({ choices: { fusedAttention }, kernels: built, origins }: Scope): FusedKernel | undefined =>
+  (fusedAttention === undefined || (fusedAttention === 'our own' && !built) || origins !== undefined ? undefined : kernels[fusedAttention])
 
-function flashOf(shares: LocalNode, { fusedAttention: bounds }: Choices): Flash | undefined {
+function flashOf(shares: LocalNode, kernel: FusedKernel): Flash | undefined {
   const exponents = inputOf(shares)
   const below = inputOf(exponents)
   const masked = inputOf(below)
   const over = bare(inputOf(shares, 1))
-  if (bounds === undefined || !binary(shares, 'div') || !is(over, 'reduce')) return undefined
+  if (!binary(shares, 'div') || !is(over, 'reduce')) return undefined
   const [kv = '', ...more] = over.attrs.over
   if (more.length > 0 || reduced(inputOf(shares, 1), 'sum', kv) !== exponents || !is(exponents, 'unary') || exponents.attrs.fn !== 'exp' || !binary(below, 'sub') || reduced(inputOf(below, 1), 'max', kv) !== masked) return undefined
   const mask = is(masked, 'select') && isConstant(inputOf(masked, 2), -1e9) ? inputOf(masked) : undefined
   const product = raw(mask === undefined ? masked : inputOf(masked, 1))
   if (!is(product, 'dot') || product.attrs.over.length !== 1) return undefined
-  const [query, key] = [half(operand(product, 0)), half(operand(product, 1))]
-  if (query === undefined || key === undefined || dtypeOf(query) !== dtypeOf(key)) return undefined
+  const [query, key] = [source(operand(product, 0)), source(operand(product, 1))]
+  if (!kernel.dtypes.includes(dtypeOf(query)) || dtypeOf(query) !== dtypeOf(key)) return undefined
   const [a, b] = [shapeOf(query), shapeOf(key)]
   const headDim = a.find(d => d.name === product.attrs.over[0])
   const shared = a.filter(d => d !== headDim && names(b).includes(d.name))
   const own = (shape: readonly Dim[]): Dim[] => shape.filter(d => d.name !== headDim?.name && !names(shared).includes(d.name))
-  const [[seq, ...otherRows], [kvSeq, ...otherColumns], heads] = [own(a), own(b), shared.at(-1)]
-  if (headDim === undefined || seq === undefined || kvSeq?.name !== kv || heads === undefined || otherRows.length + otherColumns.length > 0) return undefined
-  const fits = headDim.size <= bounds.most && headDim.size % bounds.multipleOf === 0 && seq.size % lengths === 0 && kvSeq.size % lengths === 0
+  const [rows, [kvSeq, ...otherColumns], heads, seen] = [own(a), own(b), shared.at(-1), bare(mask)]
+  // Who sees what is said of places; of several dims without such a word any may be the one.
+  const seq = rows.find(d => seen !== undefined && reachable([seen]).some(n => names(shapeOf(n)).includes(d.name))) ?? rows[0]
+  const groups = rows.filter(d => d !== seq)
+  if (headDim === undefined || seq === undefined || kvSeq?.name !== kv || heads === undefined || otherColumns.length > 0 || (groups.length > 0 && !kernel.groups)) return undefined
+  const fits = headDim.size <= kernel.most && headDim.size % kernel.multipleOf === 0 && seq.size % kernel.lengths === 0 && kvSeq.size % kernel.lengths === 0
   const causal = isCausal(mask, seq, kvSeq)
-  return fits && (mask === undefined || causal) ? { query, key, causal, mask, dims: { batch: shared.slice(0, -1), heads, seq, kvSeq, headDim } } : undefined
+  const batch = shared.slice(0, -1)
+  const sees = seen === undefined || causal || (kernel.masks && names(shapeOf(seen)).every(name => names([...batch, seq, kvSeq]).includes(name)))
+  return fits && sees ? { kernel, shares, query, key, causal, mask: seen, dims: { batch, heads, seq, groups, kvSeq, headDim } } : undefined
 }
 
 /** What the cotangent of the scores is of: the shares, and the product of values with the cotangent of the result. */
@@ -81,24 +100,24 @@ function cotangentOf(n: LocalNode | undefined): { readonly shares: LocalNode; re
   if (!binary(scaled, 'mul') || shares === undefined || !binary(rest, 'sub') || !is(product, 'dot')) return undefined
   const sum = bare(inputOf(rest, 1))
   const both = is(sum, 'reduce') && sum.attrs.kind === 'sum' ? inputOf(sum) : undefined
-  return binary(both, 'mul') && both.inputs.includes(product) && both.inputs.includes(shares) ? { shares, product, mask } : undefined
+  return binary(both, 'mul') && both.inputs.includes(product) && both.inputs.includes(shares) ? { shares, product, mask: bare(mask) } : undefined
 }
 
 /** By the contractions of a body, those that calls give. */
-export function flashesIn(order: readonly LocalNode[], choices: Choices): Found {
-  const found = new Map<LocalNode, { readonly of: Flash; readonly role: Role }>()
-  if (choices.fusedAttention === undefined) return found
+function partsOf(order: readonly LocalNode[], kernel: FusedKernel): Map<LocalNode, Part> {
+  const found = new Map<LocalNode, Part>()
   const known = new Map<LocalNode, Flash | undefined>()
   const flash = (shares: LocalNode): Flash | undefined => {
-    if (!known.has(shares)) known.set(shares, flashOf(shares, choices))
+    if (!known.has(shares)) known.set(shares, flashOf(shares, kernel))
     return known.get(shares)
   }
   const dots = order.filter(n => n.op === 'dot')
-  const alike = (x: LocalNode, of: Flash, like: readonly Dim[]): boolean => [...names(shapeOf(x))].sort().join() === names([...of.dims.batch, of.dims.heads, ...like, of.dims.headDim]).sort().join()
+  const alike = (x: LocalNode, of: Flash, like: readonly Dim[]): boolean => sameNames(names(shapeOf(x)), names([...of.dims.batch, of.dims.heads, ...like, of.dims.headDim]))
+  const rowsOf = ({ dims: { seq, groups } }: Flash): Dim[] => [seq, ...groups]
   for (const n of dots) {
-    const [left, right] = [raw(operand(n, 0)), half(operand(n, 1))]
+    const [left, right] = [raw(operand(n, 0)), source(operand(n, 1))]
     const of = left === undefined ? undefined : flash(left)
-    if (of === undefined || right === undefined || n.attrs.over.join() !== of.dims.kvSeq.name || dtypeOf(right) !== dtypeOf(of.query) || !alike(right, of, [of.dims.kvSeq]) || (of.value !== undefined && of.value !== right)) continue
+    if (of === undefined || n.attrs.over.join() !== of.dims.kvSeq.name || dtypeOf(right) !== dtypeOf(of.query) || !alike(right, of, [of.dims.kvSeq]) || (of.value !== undefined && of.value !== right)) continue
     of.value = right
     found.set(n, { of, role: 'result' })
   }
@@ -107,9 +126,10 @@ export function flashesIn(order: readonly LocalNode[], choices: Choices): Found 
       const way = cotangentOf(scores)
       const of = way === undefined ? undefined : flash(way.shares)
       if (way === undefined || of === undefined || way.mask !== of.mask || way.product.attrs.over.join() !== of.dims.headDim.name) continue
-      const value = way.product.inputs.map(half).find(v => v !== undefined && alike(v, of, [of.dims.kvSeq]))
-      const cotangent = way.product.inputs.find(v => alike(v, of, [of.dims.seq]))
-      const role = half(other) === of.key && n.attrs.over.join() === of.dims.kvSeq.name ? 'query' : half(other) === of.query && n.attrs.over.join() === of.dims.seq.name ? 'key' : undefined
+      const factors = way.product.inputs.map(source)
+      const value = factors.find(v => dtypeOf(v) === dtypeOf(of.query) && alike(v, of, [of.dims.kvSeq]))
+      const cotangent = factors.find(v => alike(v, of, rowsOf(of)))
+      const role = source(other) === of.key && n.attrs.over.join() === of.dims.kvSeq.name ? 'query' : source(other) === of.query && sameNames(n.attrs.over, names(rowsOf(of))) ? 'key' : undefined
       if (role === undefined || value === undefined || cotangent === undefined || (of.value ?? value) !== value || (of.cotangent ?? cotangent) !== cotangent) continue
       of.value = value
       of.cotangent = cotangent
@@ -120,10 +140,28 @@ export function flashesIn(order: readonly LocalNode[], choices: Choices): Found 
     const [left, right] = [raw(operand(n, 0)), raw(operand(n, 1))]
     for (const [shares, other] of [[left, operand(n, 1)], [right, operand(n, 0)]] as const) {
       const of = shares === undefined ? undefined : known.get(shares)
-      if (of?.cotangent !== undefined && !found.has(n) && other === of.cotangent && n.attrs.over.join() === of.dims.seq.name) found.set(n, { of, role: 'value' })
+      if (of?.cotangent !== undefined && !found.has(n) && source(other) === of.cotangent && sameNames(n.attrs.over, names(rowsOf(of)))) found.set(n, { of, role: 'value' })
     }
   }
+  for (const [n, { of, role }] of found) if (role === 'result' && of.cotangent !== undefined && kernel.again) of.again = !reachable([of.cotangent]).includes(n)
   return found
+}
+
+/** What a call reads. */
+const readsOf = ({ of, role }: Part): LocalNode[] => [of.query, of.key, of.value, of.causal ? undefined : of.mask, role === 'result' && of.again !== true ? undefined : of.cotangent].filter(n => n !== undefined)
+
+/** The contractions that calls give, and the nodes that are still needed, each behind what it reads. Attention whose shares something else needs is none that a call gives. */
+export function flashesIn(order: readonly LocalNode[], roots: readonly LocalNode[], within: (n: LocalNode) => boolean, scope: Scope): { readonly found: Found; readonly order: readonly LocalNode[] } {
+  const kernel = kernelFor(scope)
+  const found = kernel === undefined ? new Map<LocalNode, Part>() : partsOf(order, kernel)
+  for (;;) {
+    if (found.size === 0) return { found, order }
+    const left = reachable(roots, within, n => { const part = found.get(n); return part === undefined ? n.inputs : readsOf(part) })
+    const there = new Set(left)
+    const kept = [...found].filter(([, { of }]) => there.has(of.shares)).map(([n]) => n)
+    if (kept.length === 0) return { found, order: left }
+    for (const n of kept) found.delete(n)
+  }
 }
 
 /** The contraction by a call; undefined where something that the call reads has not been written yet. */
@@ -131,32 +169,44 @@ export function emitFlash(n: LocalNode<'dot'>, w: Writer, { found: all, written 
   const found = all.get(n)
   if (found === undefined) return undefined
   const { of, role } = found
-  const { batch, heads, seq, kvSeq, headDim } = of.dims
-  /** [batch, length, heads, headDim] of halves. */
-  const laid = (node: LocalNode, length: Dim): Ssa | undefined => {
-    const value = written(node)
-    if (value === undefined) return undefined
-    const order = names([...batch, length, heads, headDim])
-    const ordered = w.reshape(w.transpose(value, order.map(d => names(shapeOf(node)).indexOf(d))), [sizeOf(batch), length.size, heads.size, headDim.size])
-    const dtype = dtypeOf(of.query)
-    return ordered.dtype === dtype ? ordered : w.op('convert', [ordered], { sizes: ordered.sizes, dtype })
+  const { kernel } = of
+  const { batch, heads, seq, groups, kvSeq, headDim } = of.dims
+  /** As the kernel takes it, of the dims that come between batch and size. */
+  const laid = (node: LocalNode | undefined, inner: readonly Dim[], sizes: readonly number[]): Ssa | undefined => {
+    const value = node === undefined ? undefined : written(node)
+    if (node === undefined || value === undefined) return undefined
+    const order = names([...batch, ...inner, headDim])
+    return w.reshape(w.transpose(value, order.map(d => names(shapeOf(node)).indexOf(d))), [sizeOf(batch), ...sizes, headDim.size])
   }
-  const [q, k, v] = [laid(of.query, seq), laid(of.key, kvSeq), of.value === undefined ? undefined : laid(of.value, kvSeq)]
-  if (q === undefined || k === undefined || v === undefined) return undefined
-  const gradient = of.cotangent !== undefined
-  of.made ??= forwardCall(w, q, k, v, { causal: of.causal, statistics: gradient })
-  /** A call's [batch, heads, length, headDim] as the node has it. */
-  const given = (made: Ssa, length: Dim): Ssa => {
-    const dims = [...batch, heads, length, headDim]
-    const whole = w.reshape(made, dims.map(d => d.size))
+  const rows = (node: LocalNode | undefined): Ssa | undefined => laid(node, [seq, heads, ...groups], [seq.size, heads.size, sizeOf(groups)])
+  const columns = (node: LocalNode | undefined): Ssa | undefined => laid(node, [kvSeq, heads], [kvSeq.size, heads.size])
+  const [q, k, v, mask] = [rows(of.query), columns(of.key), columns(of.value), of.causal || of.mask === undefined ? undefined : maskOf(of.mask, of, w, written)]
+  if (q === undefined || k === undefined || v === undefined || (mask === undefined && of.mask !== undefined && !of.causal)) return undefined
+  const attended: Attended = { q, k, v, mask, causal: of.causal }
+  const forward = (): Given => of.made ??= kernel.forward(w, attended, of.cotangent !== undefined)
+  /** What a call gives, as the node has it. */
+  const given = (made: Ssa, length: Dim, more: readonly Dim[]): Ssa => {
+    const dims = [...batch, ...kernel.gives === 'heads first' ? [heads, length] : [length, heads], ...more, headDim]
+    const whole = w.reshape(made, sizesOf(dims))
     const ordered = w.transpose(whole, names(shapeOf(n)).map(d => names(dims).indexOf(d)))
     return ordered.dtype === dtypeOf(n) ? ordered : w.op('convert', [ordered], { sizes: ordered.sizes, dtype: dtypeOf(n) })
   }
-  if (role === 'result') return given(of.made.result, seq)
-  const d = of.cotangent === undefined ? undefined : laid(of.cotangent, seq)
-  if (d === undefined || of.made.statistics === undefined) return undefined
-  of.gradients ??= backwardCall(w, [q, k, v], of.made.statistics, w.transpose(of.made.result, [0, 2, 1, 3]), d, of.causal)
-  const [dq, dk, dv] = of.gradients
-  const made = { query: dq, key: dk, value: dv }[role]
-  return made === undefined ? undefined : given(made, role === 'query' ? seq : kvSeq)
+  if (role === 'result' && of.again !== true) return given(forward().result, seq, groups)
+  const d = rows(of.cotangent)
+  if (d === undefined) return undefined
+  of.gradients ??= kernel.backward(w, attended, d, { forward, wanted: of.again === true })
+  const [dq, dk, dv, result] = of.gradients
+  const made = { query: dq, key: dk, value: dv, result }[role]
+  return made === undefined ? undefined : role === 'query' || role === 'result' ? given(made, seq, groups) : given(made, kvSeq, [])
+}
+
+/** [batch or 1, places, places of keys] of what is seen. */
+function maskOf(mask: LocalNode, { dims: { batch, seq, kvSeq } }: Flash, w: Writer, written: Flashes['written']): Ssa | undefined {
+  const value = written(mask)
+  if (value === undefined) return undefined
+  const own = names(shapeOf(mask))
+  const outer = batch.some(d => own.includes(d.name)) ? batch : []
+  const to = [...outer, seq, kvSeq]
+  const spread = sameNames(own, names(to)) ? w.transpose(value, names(to).map(d => own.indexOf(d))) : w.op('broadcast_in_dim', [value], { sizes: sizesOf(to), dtype: 'bool' }, `broadcast_dimensions = ${i64s(own.map(d => names(to).indexOf(d)))}`)
+  return w.reshape(spread, [sizeOf(outer), seq.size, kvSeq.size])
 }

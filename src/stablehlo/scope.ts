@@ -3,7 +3,6 @@ import type { Mesh } from '../core/mesh.ts'
 import type { Choices, Lowering } from '../core/platform.ts'
 import type { LocalNode } from '../partition/local.ts'
 import type { CollectiveWriter } from './collectives/writer.ts'
-import type { Flashes } from './flash.ts'
 import type { Ssa, Writer } from './writer.ts'
 
 /** A value that is `of` in another dtype, or where `index` is given the slice of a stack at that place of its first dim. */
@@ -15,14 +14,14 @@ export interface Scope {
   /** How the platform wants things written. */
   readonly choices: Choices
   readonly contractions: Lowering['contractions']
-  /** Where products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
+  /** Whether programs may call our own kernels. */
+  readonly kernels: boolean
+  /** Where all products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
   readonly origins?: Map<string, Origin>
   /** Of a turn of a loop, where collectives fly: those under way as it begins, by what they are waited for with; and those that it begins and another turn waits for, into which that is written. */
   readonly flights?: { readonly started: ReadonlyMap<LocalNode, Ssa>; readonly late: Map<LocalNode, Ssa | undefined> }
   /** The value of a node of the body that is being written, where it has been. */
   readonly ssaOf?: (n: LocalNode) => Ssa | undefined
-  /** Contractions of the body that is being written that calls of fused attention give, and the values there are. */
-  readonly flashes?: Flashes
   /** The walk over a program itself, for regions: the values of the roots, given those of the inputs. */
   readonly emitNodes: (roots: readonly LocalNode[], given: ReadonlyMap<LocalNode, Ssa>, w: Writer, scope: Scope) => Ssa[]
 }

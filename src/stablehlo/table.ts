@@ -9,7 +9,6 @@ import { emitCond } from './cond.ts'
 import { emitConv } from './conv.ts'
 import { emitConvert } from './convert.ts'
 import { emitDot, emitKernelDot, emitReordered } from './dot.ts'
-import { emitFlash } from './flash.ts'
 import { emitDynamicSlice, emitDynamicUpdate, emitScatter, emitScatterAdd, emitTake } from './indexing.ts'
 import { emitCumulative, emitSort, emitTopK } from './order.ts'
 import { emitPower } from './power.ts'
@@ -68,7 +67,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
     if (from.length === to.length) return [(choices.turnsProducts ? emitReordered(operand(n, 0), only(args), to, w) : undefined) ?? w.transpose(only(args), to.map(d => from.indexOf(d)))]
     return [w.op('broadcast_in_dim', args, typeOfNode(n), `broadcast_dimensions = ${i64s(from.map(d => to.indexOf(d)))}`)]
   },
-  dot: (n, args, w, scope) => [(scope.flashes === undefined ? undefined : emitFlash(n, w, scope.flashes)) ?? emitAttention(n, w, scope) ?? emitKernelDot(n, args, w, scope) ?? emitDot(n, args, w, scope)],
+  dot: (n, args, w, scope) => [emitAttention(n, w, scope) ?? emitKernelDot(n, args, w, scope) ?? emitDot(n, args, w, scope)],
   reduce: (n, args, w, scope) => (n.attrs.over.length === 0 ? [only(args)] : [emitReduce(n, args, w, scope)]),
   conv: (n, args, w, scope) => [emitConv(n, args, w, scope)],
   rename: (_, args) => [only(args)],

@@ -78,7 +78,7 @@ describe.each([
   const one = (x: AnyTensor, ...w: readonly AnyTensor[]): AnyTensor => product(x, Object.fromEntries(inputs.map((_, i) => [['values', 'scale', 'offset'][i] ?? '', loose(indexOf(loose(w[i] as AnyTensor), 'layers', 1))])))
   test.each([{ where: 'in a loop over a stack', f: loop }, { where: 'alone', f: one }])('$where', async ({ f }) => {
     const rows = (m: number, plain = false): Promise<Float32Array> => computed(f, [input('x', [{ name: 'm', size: m }, { name: 'k', size: k }]), ...inputs], [numbers(m * k, 1), ...given], !plain)
-    const { text } = plan(f as never, [input('x', [{ name: 'm', size: 2 }, { name: 'k', size: k }]), ...inputs] as never, { mesh: mesh({}), layout: {}, kernels: true })
+    const { text } = plan(f as never, [input('x', [{ name: 'm', size: 2 }, { name: 'k', size: k }]), ...inputs] as never, { mesh: mesh({}), layout: {}, kernels: true, batchInvariant: true })
     expect(text.includes('"meshwork.dot_few"')).toBe(group >= 16)
     const all = await rows(19)
     expect(relativeError([...all], [...await rows(19, true)])).toBeLessThan(1e-6)
@@ -121,7 +121,7 @@ describe.each([{ size: 16, window: undefined, dtype: 'f32' }, { size: 64, window
   }
   test('is right, and of a text the same alone, with others, and behind fewer of its tokens', async () => {
     const { inputs, f } = shape(2, 3, 3)
-    expect(plan(f as never, inputs as never, { mesh: mesh({}), layout: {}, kernels: true }).text).toContain('"meshwork.attend"')
+    expect(plan(f as never, inputs as never, { mesh: mesh({}), layout: {}, kernels: true, batchInvariant: true }).text).toContain('"meshwork.attend"')
     const all = await run(2, 3, 3)
     const token = row * group.size
     expect(relativeError([...all], [...await run(2, 3, 3, true)])).toBeLessThan(1e-5)

@@ -23,6 +23,7 @@ export class MpiBackend implements Backend {
   readonly processes: Processes
   private readonly local: LocalBackend
   private readonly inTurn = queue()
+  private made: Promise<boolean> | undefined
 
   constructor(local: LocalBackend, processes: Processes, overlaps = false) {
     this.devicesAs = local.spans ? 'replicas' : 'ranks'
@@ -63,9 +64,9 @@ export class MpiBackend implements Backend {
     throw new PluginError({ code: 'not-addressable', what: `rank ${this.processes.rank} cannot reach device ${device}`, fix: 'give each rank its own part' })
   }
 
-  /** All processes have them, or none: they run one program. */
+  /** All processes have them, or none: they run one program. Asked once. */
   kernels(): Promise<boolean> {
-    return this.inTurn(async () => {
+    return this.made ??= this.inTurn(async () => {
       const mine = await leadersFirst(this.processes, 'building kernels', () => this.local.kernels())
       return !await anyOf(this.processes, 'who has no kernels', !mine)
     })

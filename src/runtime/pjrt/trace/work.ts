@@ -4,9 +4,15 @@ import { instructionFields, placesOf, shapeOf, type Computation, type Instructio
 type Find<T> = (id: number) => T | undefined
 const elements = (sizes: readonly number[]): number => sizes.reduce((n, s) => n * s, 1)
 
-/** Multiplications and additions of one contraction or convolution. */
+/** Products of a head, forward and back, by the kernel that computes them; not the one of a result that is made again. */
+const products = new Map([['meshwork.flash_forward', 2], ['meshwork.flash_backward', 5]])
+/** Multiplications and additions of attention by our own kernel, what is masked with them: queries [batch, places, heads, group, size] with keys [batch, places, heads, size]. */
+const attention = (n: Instruction, queries: readonly number[], keys: readonly number[]): number => 2 * (products.get(n.message.text(instructionFields.target)) ?? 0) * elements(queries) * (keys[1] ?? 0)
+
+/** Multiplications and additions of one contraction, convolution or attention. */
 function contraction(n: Instruction, at: Find<Instruction>): number {
   const [left, right] = n.operands.map(id => at(id)).map(o => (o === undefined ? [] : shapeOf(o).sizes))
+  if (n.opcode === 'custom-call') return attention(n, left ?? [], right ?? [])
   const out = elements(shapeOf(n).sizes)
   if (n.opcode === 'dot') return 2 * out * elements((n.message.message(instructionFields.dot)?.numbers(1) ?? []).map(d => left?.[d] ?? 1))
   if (n.opcode !== 'convolution') return 0
