@@ -16,7 +16,6 @@ export function keptPlans(): (row: string, plan: () => Planned) => Planned {
   return (row, plan) => {
     const found = known.get(row) ?? plan()
     if (file !== undefined && !known.has(row)) appendFileSync(file, `${JSON.stringify({ row, axes: Object.fromEntries(found.mesh.axes.map(a => [a.name, a.size])), tasks: found.tasks, values: found.values } satisfies Kept)}\n`)
-    known.set(row, found)
     return found
   }
 }

@@ -7,19 +7,22 @@ type Of<P> = P extends { readonly tasks: readonly (infer T)[] } ? T : never
 /** `number`: the same of tasks that take the same time on any machine. */
 export interface Numbered extends Omit<Planned, 'tasks'> { readonly tasks: readonly (Of<Planned> & { readonly number: number })[] }
 
-/** A task takes the same wherever it is the same, on as many devices of a host, and, if it communicates, along axes of the same sizes. */
+/** A task takes the same wherever it is the same, on as many devices of a host, and, if it communicates, along axes of the same sizes. What rows have alike is held once: there are thousands of tasks to a row. */
 export function numbering(devicesPerHost: number): (planned: Planned) => Numbered {
   const known = new Map<string, number>()
+  const held = new Map<string, Numbered['tasks'][number]>()
   return planned => {
     const { axes, size } = planned.mesh
     return {
       ...planned,
       tasks: planned.tasks.map(task => {
-        const { times: _times, ...rest } = task
+        const { times, ...rest } = task
         const key = JSON.stringify([rest, Math.min(size, devicesPerHost), task.kind === 'collective' ? axes : 0])
         const number = known.get(key) ?? known.size
         known.set(key, number)
-        return { ...task, number }
+        const one = held.get(`${number} ${times}`) ?? { ...task, number }
+        held.set(`${number} ${times}`, one)
+        return one
       }),
     }
   }

@@ -8,7 +8,7 @@ import type { CollectiveTimes, ConvolutionRates, Figures, LinkedCollective, Link
 import { bandwidthOf, bandwidthSteps } from './bandwidth.ts'
 import { lagOf, lagSteps } from './lag.ts'
 import { leastShare, runMs, turnUs, type Measuring } from './measure.ts'
-import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, type Pictures } from './programs.ts'
+import { applied, attention, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, type Pictures, type Windows } from './programs.ts'
 
 export interface CalibrateOptions {
   readonly backend: Backend
@@ -34,6 +34,8 @@ const shapes = (dtype: DType): readonly { readonly side: number; readonly of: re
 ]
 /** Convolutions by their channels: of pictures, and of what layers make of them. */
 const images: readonly Pictures[] = [{ batch: 16, side: 16, channels: 3, features: 32 }, { batch: 16, side: 16, channels: 32, features: 32 }, { batch: 32, side: 8, channels: 128, features: 128 }, { batch: 64, side: 16, channels: 32, features: 32 }, { batch: 32, side: 32, channels: 3, features: 32 }]
+/** Windows of small models and of larger ones. */
+const windows: readonly Windows[] = [{ batch: 4, seq: 128, heads: 4, size: 32 }, { batch: 1, seq: 512, heads: 8, size: 64 }]
 const functions = ['exp', 'log', 'tanh', 'sqrt', 'div', 'pow', 'sin', 'erf', 'threefry'] as const
 const kinds: readonly LinkedCollective[] = ['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute']
 /** Weights that are gathered and gradients that are scattered come several at a time, and then wait for each other's threads; what is to be reduced at once a compiler makes one. */
@@ -98,6 +100,15 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     const side = Math.min(p.channels, p.features, p.batch)
     for (const [depth, us] of [[9 * p.channels, each], [9 * p.features, each], [p.batch * p.side ** 2, gradient]] as const) convolved.push({ depth, side, points: [[flops, flops / us * 1e6]] })
   }
+  const attending: ProductRates[] = []
+  if (await m.backend.kernels()) {
+    for (const of of quick ? windows.slice(0, 1) : windows) {
+      step(`attention on ${on}, ${of.batch} × ${of.seq} × ${of.heads} × ${of.size}`)
+      // Scores and results, of the keys that are seen.
+      const flops = 2 * of.batch * of.heads * of.seq * (of.seq + 1) * of.size
+      attending.push({ side: of.size, points: [[flops, flops / oneOfTwo(await turnUs(m, attention(mesh, of))) * 1e6]] })
+    }
+  }
   // As many numbers as XLA computes on all cores.
   const numbers = quick ? 2 ** 14 : 2 ** 18
   // Both so long that what is computed takes longer than reading and writing.
@@ -120,7 +131,7 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     // A kernel takes as long as its bytes or its operations, whichever is longer, and so those are all of it.
     found['scatter'] = Math.max(0.5, (added - loopUs - 2 * fewUs) / (256 * 64) / simple)
   }
-  return { products: rates, convolutions: { f32: together(convolved) }, bandwidth, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, launchUs: 0, turnUs: loopUs, stepUs, argumentUs } }
+  return { products: rates, convolutions: { f32: together(convolved) }, attention: attending.length > 0 ? { f32: attending } : {}, bandwidth, vector: { rate: 1e6 / simple, costs: found }, overhead: { kernelUs, launchUs: 0, turnUs: loopUs, stepUs, argumentUs } }
 }
 
 /** Collectives among devices along an axis of a mesh that is as large as the machine, or as a part of it. */
@@ -161,7 +172,7 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   const divisors = (n: number): number[] => [2, 4, 8].filter(d => d <= n && n % d === 0)
   const within = inner.flatMap(n => [...new Set([...divisors(n), n])].filter(a => a > 1).map(among => ({ mesh: meshOf({ rest: (devicesAs === 'ranks' ? deviceCount : n) / among, group: among }), axis: 'group', onHost: n })))
   const across = hosts > 1 ? [{ mesh: meshOf({ group: hosts, rest: deviceCount / hosts }), axis: 'group', onHost }] : []
-  const [perCount, perPlace] = quick ? [11, 4] : [4 + bandwidthSteps + 2 * 11 + images.length + lagSteps, kinds.length * sizes.length]
+  const [perCount, perPlace] = quick ? [12, 4] : [4 + bandwidthSteps + 2 * 11 + images.length + windows.length + lagSteps, kinds.length * sizes.length]
   const steps = counts.length * perCount + functions.length + (within.length + across.length) * perPlace
   let done = 0
   const deadline = performance.now() + budgetMs
@@ -179,6 +190,6 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   return {
     name, devicesPerHost: onHost, memory: { bytes: memory, reserved: 0, perHost: memory }, peak: { f32: peak('f32'), bf16: peak('bf16') }, ...alone, crowded,
     operands: 'before', links: { within: linksOf(near), between: hosts > 1 ? linksOf(far) : null },
-    sources: Object.fromEntries(['peak', 'products', 'bandwidth', 'vector', 'overhead', 'crowded', 'links.within', ...hosts > 1 ? ['links.between'] : []].map(figure => [figure, source])),
+    sources: Object.fromEntries(['peak', 'products', ...alone.attention.f32 === undefined ? [] : ['attention'], 'bandwidth', 'vector', 'overhead', 'crowded', 'links.within', ...hosts > 1 ? ['links.between'] : []].map(figure => [figure, source])),
   }
 }

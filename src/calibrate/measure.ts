@@ -25,7 +25,7 @@ export interface Measuring {
 /** A program that runs, and how long a run of so many turns takes, in milliseconds. */
 async function opened({ backend, backend: { processes }, clock = () => performance.now() }: Measuring, { graph, given }: Looped): Promise<{ readonly ms: (turns: number) => Promise<number>; readonly dispose: () => void }> {
   const devices = graph.mesh.size
-  const program: Executable = await backend.compile({ text: emit(graph, { devicesAs: backend.devicesAs, lowering: backend.lowering }), devices, donated: [] })
+  const program: Executable = await backend.compile({ text: emit(graph, { devicesAs: backend.devicesAs, kernels: await backend.kernels(), lowering: backend.lowering }), devices, donated: [] })
   const used = backend.addressable.filter(d => d < devices)
   const fixed = await Promise.all(used.map(d => Promise.all(given.map(t => { const shape = t.shape.map(x => x.size); return backend.put(hostArray(t.dtype, shape.reduce((a, b) => a * b, 1)), { shape, dtype: t.dtype }, d) }))))
   const ms = async (turns: number): Promise<number> => {

@@ -77,6 +77,28 @@ export const waits = (mesh: Mesh, { side, count, together }: { readonly side: nu
   })
 }
 
+/** Causal attention of so many windows, as one device computes it. */
+export interface Windows { readonly batch: number; readonly seq: number; readonly heads: number; readonly size: number }
+/** Attention twice a turn, of what attended before. */
+export function attention(mesh: Mesh, { batch, seq, heads, size }: Windows): Looped {
+  const [b, s, t, h, d] = [dim('b', batch), dim('s', seq), dim('t', seq), dim('h', heads), dim('d', size)]
+  const keys: TensorType = { shape: [b, t, h, d], dtype: 'f32' }
+  return looped(mesh, [{ shape: [b, s, h, d], dtype: 'f32' }], [keys, keys], (make, [q], [k, v]) => {
+    const scored = [b, h, s, t]
+    const number = (value: number): LocalNode => make('broadcast', [make('constant', [], { value, dtype: 'f32' })], { shape: scored })
+    const place = (of: Dim): LocalNode => make('iota', [], { dim: of })
+    const sees = make('compare', [make('broadcast', [place(s)], { shape: [s, t] }), make('broadcast', [place(t)], { shape: [s, t] })], { direction: 'GE' })
+    const attend = (query: LocalNode): LocalNode => {
+      const scores = make('select', [make('broadcast', [sees], { shape: scored }), make('dot', [query, given(k)], { over: ['d'] }), number(-1e9)], {})
+      const over = (x: LocalNode, kind: 'max' | 'sum'): LocalNode => make('broadcast', [make('reduce', [x], { kind, over: ['t'] })], { shape: scored })
+      const exponents = make('unary', [make('binary', [scores, over(scores, 'max')], { fn: 'sub' })], { fn: 'exp' })
+      const shares = make('binary', [exponents, over(exponents, 'sum')], { fn: 'div' })
+      return make('broadcast', [make('dot', [shares, given(v)], { over: ['t'] })], { shape: [b, s, h, d] })
+    }
+    return [attend(attend(given(q)))]
+  })
+}
+
 /** A batch of square pictures: `side` along both, so many channels. */
 export interface Pictures { readonly batch: number; readonly side: number; readonly channels: number; readonly features: number }
 const windowOf = (x: string, w: string, out: Dim, width: number): LocalAttrs['conv']['windows'][number] => ({ x, w, out, stride: 1, low: (width - 1) / 2, xDilation: 1, wDilation: 1 })

@@ -7,6 +7,7 @@ import { dtypes, isFloat } from '../core/dtype.ts'
 import { dtypeOf, interner, reachable, shapeOf, type Make, type TensorType } from '../graph/node.ts'
 import { tapsOf, wideConv, type WideConv } from '../graph/wide-windows.ts'
 import { convDims } from '../graph/windows.ts'
+import { attentionIn, readsOf, type AttentionBounds, type AttentionPart } from '../partition/attention.ts'
 import { localInfer, visitLocal, type LocalAttrs, type LocalNode, type LocalTable } from '../partition/local.ts'
 
 export const bytesOf = ({ shape, dtype }: TensorType): number => sizeOf(shape) * dtypes[dtype].bytes
@@ -113,6 +114,8 @@ export interface Kernel {
   readonly reads: readonly LocalNode[]
   /** The convolution that it is a part of, whose time holds its own. */
   readonly within?: LocalNode | undefined
+  /** The part of attention that it is, where one kernel attends. */
+  readonly attention?: AttentionPart | undefined
 }
 
 export interface Kernels {
@@ -125,9 +128,11 @@ export interface Kernels {
 /** Follows what only changes how a value is seen; results of loops are followed by `project`. */
 export const seen = (n: LocalNode): LocalNode => (n.op !== 'project' && formOf(n) === 'view' ? seen(one(n.inputs[0])) : n)
 
-/** The kernels of a body. `results` are to lie in memory, `stacked` go into a larger array; inputs in `sliced` are read from one. */
-export function kernelsOf(results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set()): Kernels {
-  const order = reachable([...results, ...stacked])
+/** The kernels of a body. `results` are to lie in memory, `stacked` go into a larger array; inputs in `sliced` are read from one. `bounds` are those of a kernel that attends, where there is one. */
+export function kernelsOf(results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), bounds?: AttentionBounds): Kernels {
+  const roots = [...results, ...stacked]
+  const { order, found: attending } = bounds === undefined ? { order: reachable(roots), found: new Map<LocalNode, AttentionPart>() } : attentionIn(reachable(roots), roots, () => true, bounds)
+  const inputsOf = (n: LocalNode): readonly LocalNode[] => { const part = attending.get(n); return part === undefined ? n.inputs : readsOf(part) }
   const uses = new Map<LocalNode, Map<LocalNode | undefined, Use>>()
   const users = new Map<LocalNode, Set<LocalNode>>()
   const use = (n: LocalNode, u: Use): void => {
@@ -136,7 +141,7 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
     list.set(u.by, old === undefined ? u : { by: u.by, needs: old.needs || u.needs, sums: old.sums && u.sums })
     uses.set(n, list)
   }
-  for (const n of order) for (const i of n.inputs) users.set(i, (users.get(i) ?? new Set()).add(n))
+  for (const n of order) for (const i of inputsOf(n)) users.set(i, (users.get(i) ?? new Set()).add(n))
   for (const r of results) use(r, { by: undefined, needs: true, sums: false })
   for (const s of stacked) use(s, { by: undefined, needs: false, sums: false })
 
@@ -158,7 +163,7 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
       if (n.op === 'project') use(one(n.inputs[0]), { by: n, needs: true, sums: false })
       else if (n.op !== 'input') {
         kernels.push(n)
-        for (const x of operandsOf(n, make)) {
+        for (const x of attending.has(n) ? inputsOf(n) : operandsOf(n, make)) {
           use(x, { by: n, needs: true, sums: n.op === 'reduce' })
           const from = madeFor([x]).flatMap(made => made.inputs.filter(i => program.has(i)))[0]
           if (n.op === 'conv' && x.op === 'concat') for (const part of madeFor([x])) parts.set(part, n)
@@ -191,5 +196,5 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
     for (const made of madeFor([...copies.get(n) ?? []])) visit(made)
     visit(n)
   }
-  return { kernels: kernels.reverse().map((node): Kernel => ({ node, reads: [...reads.get(node) ?? []], within: parts.get(node) })), kept: reads.get(undefined) ?? new Set() }
+  return { kernels: kernels.reverse().map((node): Kernel => ({ node, reads: [...reads.get(node) ?? []], within: parts.get(node), attention: attending.get(node) })), kept: reads.get(undefined) ?? new Set() }
 }

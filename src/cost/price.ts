@@ -12,6 +12,8 @@ export interface Product {
   readonly dtype: DType
   /** Of a convolution, the least of its channels that go in, those that come out, and its examples: its smallest side, were it a product of matrices. */
   readonly convolved?: number | undefined
+  /** Of products inside a kernel that attends, the size of a head. */
+  readonly attended?: number | undefined
 }
 
 /** Dtypes of products from the narrowest: one that a machine says nothing of is computed as the next that it does. */
@@ -63,8 +65,11 @@ export const kernelMs = (machine: Machine, onHost = 1): number => figuresAt(mach
  */
 export function contractionMs(machine: Machine, product: Product, onHost = 1): number {
   const figures = figuresAt(machine, onHost)
-  const { rates, peak } = ratesOf(figures, machine, product.dtype)
   const flops = productFlops(product)
+  const attention = product.attended === undefined ? undefined : figures.attention[product.dtype] ?? figures.attention.f32
+  // Its rates hold what it reads.
+  if (attention !== undefined && product.attended !== undefined) return figures.overhead.kernelUs / 1000 + 1000 * flops / rateOf(attention, product.attended, flops)
+  const { rates, peak } = ratesOf(figures, machine, product.dtype)
   const convolutions = product.convolved === undefined ? undefined : figures.convolutions[product.dtype] ?? figures.convolutions.f32
   const rate = Math.min(peak, convolutions === undefined || product.convolved === undefined ? rateOf(rates, Math.min(product.m, product.n, product.k), flops) : convolvedRate(convolutions, product.k, product.convolved, flops))
   const [computed, read] = [1000 * flops / rate, streamMs(figures, productBytes(product))]

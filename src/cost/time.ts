@@ -104,7 +104,7 @@ export function tasksTime<T extends Task>({ tasks, values }: Tasks<T>, machine: 
 
 const size = (n: number): string => (n >= 1e9 ? `${(n / 1e9).toPrecision(3)} GB` : n >= 1e6 ? `${(n / 1e6).toPrecision(3)} MB` : n >= 1e3 ? `${(n / 1e3).toPrecision(3)} KB` : `${n} B`)
 const said: { readonly [K in Work['kind']]: (w: Extract<Work, { readonly kind: K }>) => string } = {
-  product: ({ product: { m, n, k, batch, dtype }, node }) => `${node.op === 'conv' ? 'convolution as ' : ''}${batch > 1 ? `${batch} × ` : ''}[${m} × ${k}] · [${k} × ${n}] of ${dtype}`,
+  product: ({ product: { m, n, k, batch, dtype, attended }, node }) => `${attended !== undefined ? 'attention, ' : node.op === 'conv' ? 'convolution as ' : ''}${batch > 1 ? `${batch} × ` : ''}[${m} × ${k}] · [${k} × ${n}] of ${dtype}`,
   memory: ({ node, bytes }) => `${node.op}, ${size(bytes)}`,
   collective: ({ collective, axes, bytes }) => `${collective} along ${axes.join(', ')}, ${size(bytes)}`,
   turn: ({ node }) => (node.op === 'cond' ? 'choices' : 'turns of a loop'),
@@ -114,7 +114,7 @@ const describe = (work: Work): string => (said[work.kind] as (w: Work) => string
 /** The time of a step of a device's program on a mesh of such devices, as `tasksTime` has it. @throws UsageError where the machine does not say what a collective needs */
 export function stepTime(program: LocalBody & { readonly mesh?: Mesh }, machine: Machine, mesh: Mesh = program.mesh ?? meshOf({})): StepTime {
   const parts = new Map<string, Part>()
-  const { hideableMs, ...time } = tasksTime({ tasks: workOf(program, machine.fusion), values: program.inputs.length + program.outputs.length }, machine, mesh, (work, ms, besideMs) => {
+  const { hideableMs, ...time } = tasksTime({ tasks: workOf(program, machine.fusion, Object.keys(machine.attention).length > 0), values: program.inputs.length + program.outputs.length }, machine, mesh, (work, ms, besideMs) => {
     const [what, at] = [describe(work), work.at === undefined ? null : formatSite(work.at)]
     const key = `${work.kind} ${what} ${at ?? ''}`
     const old = parts.get(key)

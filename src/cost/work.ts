@@ -5,6 +5,7 @@ import type { Site } from '../core/errors.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf, typeOf } from '../graph/node.ts'
 import { convDims } from '../graph/windows.ts'
 import { collectiveKind, type CollectiveKind } from '../partition/collectives.ts'
+import { ownAttention, type AttentionPart } from '../partition/attention.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
 import type { Machine } from '../machine/machine.ts'
 import { bytesOf, formOf, kernelsOf, type Kernel } from './kernels.ts'
@@ -46,6 +47,14 @@ export function productOf(n: LocalNode<'dot' | 'conv'>): Product {
   const of = (dims: readonly Dim[], keep: (d: string) => boolean): number => size(dims.filter(d => keep(d.name)))
   const k = size([...new Map([...a, ...b].filter(d => over.includes(d.name)).map(d => [d.name, d])).values()])
   return { m: of(a, d => !over.includes(d) && !inB.includes(d)), n: of(b, d => !over.includes(d) && !inA.includes(d)), k, batch: of(a, d => !over.includes(d) && inB.includes(d)), dtype }
+}
+
+/** Products that a call of attention makes for each of what it gives: scores and result; scores again, the shares' cotangent and that of queries; one each for keys and values, and for the result where it is made again by the way. */
+const attended: { readonly [R in AttentionPart['role']]: number } = { result: 2, query: 3, key: 1, value: 1 }
+/** Of queries by keys, of which those that no query sees for being later are left out. */
+function attendedBy({ of: { dims: { batch, heads, seq, groups, kvSeq, headDim }, causal, again }, role }: AttentionPart, n: LocalNode): Product {
+  const products = role === 'result' && again === true ? 1 : attended[role]
+  return { m: seq.size * size(groups), n: causal ? (kvSeq.size + 1) / 2 : kvSeq.size, k: headDim.size, batch: products * size(batch) * heads.size, dtype: dtypeOf(operand(n, 0)), attended: headDim.size }
 }
 
 /** Ops that read no more of an operand than they give. */
@@ -128,8 +137,8 @@ const weight = (n: LocalNode): number => {
   return formOf(n) === 'kernel' && bodiesOf(n).length === 0 ? 10 * resultBytes(n) : 0
 }
 
-/** All that a program does in one run, by what is fused. What depends on what it is given is assumed as `turnsOf` does; what some devices alone do counts for all, who wait for it. */
-export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements'): Work[] {
+/** All that a program does in one run, by what is fused. What depends on what it is given is assumed as `turnsOf` does; what some devices alone do counts for all, who wait for it. `attends`: whether attention is a kernel of its own. */
+export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements', attends = false): Work[] {
   const runs = runsOf(program, weight, 'waited')
   const work: Work[] = []
   const entered = new Set<LocalBody>()
@@ -139,7 +148,7 @@ export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements
     entered.add(b)
     if (loop !== undefined) work.push({ kind: 'turn', times, at: loop.site, node: loop })
     const hidden = hiddenIn(b, carried)
-    const { kernels, kept } = kernelsOf(results, stacked, sliced)
+    const { kernels, kept } = kernelsOf(results, stacked, sliced, attends ? ownAttention : undefined)
     const inProgram: ReadonlySet<LocalNode> = new Set(fusion === 'rows' ? reachable(b.outputs) : [])
     const groups = fusion === 'rows' ? inRows(kernels.filter(k => !isTurned(k, inProgram))) : kernels.filter(k => k.within === undefined).map(k => [k])
     for (const group of groups) {
@@ -202,6 +211,7 @@ function workIn(kernel: Kernel, doing: Doing, hidden: ReadonlySet<LocalNode>, fu
   if (n.op === 'barrier') return []
   // What a turn reads of a larger array is copied for those that read memory alone, such as a layer's weights for a product; libraries for accelerators read it as it lies.
   if (n.op === 'input') return fusion === 'rows' ? [] : [{ ...doing, kind: 'memory', bytes: 2 * bytesOf(typeOf(n)), operations: [] }]
+  if (kernel.attention !== undefined) return [{ ...doing, kind: 'product', product: attendedBy(kernel.attention, n) }]
   if (n.op === 'dot' || n.op === 'conv') return [{ ...doing, kind: 'product', product: productOf(n) }]
   const collective = collectiveKind(n)
   if (collective !== undefined && 'axes' in n.attrs) {

@@ -50,6 +50,8 @@ export interface Figures {
   products: { [K in DType]?: ProductRates[] | undefined }
   /** What convolutions reach; as products of the same operations where nothing is said. */
   convolutions: { [K in DType]?: ConvolutionRates[] | undefined }
+  /** What a kernel of our own that attends reaches, by the size of a head: of products with keys that a query sees. Where nothing is said attention is what its parts are. */
+  attention: { [K in DType]?: ProductRates[] | undefined }
   bandwidth: {
     /** Bytes a second by specification. */
     peak: number
@@ -153,6 +155,7 @@ const usualCosts = { exp: 10, log: 10, tanh: 15, sqrt: 4, div: 4, pow: 20, sin: 
 const figures = {
   products: z.strictObject(byDtype(rates)).refine(p => Object.keys(p).length > 0, 'give what products of a dtype reach: { f32: [{ side: 1, points: [[1e9, 5e10]] }] }'),
   convolutions: z.strictObject(byDtype(convolved)).prefault({}),
+  attention: z.strictObject(byDtype(rates)).prefault({}),
   bandwidth: z.strictObject({ peak: positive, points, turned: points.optional() }),
   vector: z.strictObject({ rate: positive.default(1e15), costs: z.record(z.string(), positive).default({}) }).prefault({}),
   overhead: z.strictObject({ kernelUs: z.number().min(0).default(2), launchUs: z.number().min(0).default(0), turnUs: z.number().min(0).default(2), stepUs: z.number().min(0).default(100), argumentUs: z.number().min(0).default(0) }).prefault({}),

@@ -1,8 +1,9 @@
 /** Walks a device's program and writes each node by the table. */
 import { operand, reachable } from '../graph/node.ts'
+import { attentionIn } from '../partition/attention.ts'
 import { visitLocal, type LocalNode } from '../partition/local.ts'
 import { scheduled, type Step } from '../partition/overlap.ts'
-import { emitFlash, flashesIn } from './flash.ts'
+import { attentionKernel, emitFlash, type Flashes } from './flash.ts'
 import { emitKeys, keyGroups } from './keys.ts'
 import type { Scope } from './scope.ts'
 import { table } from './table.ts'
@@ -21,10 +22,12 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const [started, late] = [new Map(around?.started ?? []), around?.late ?? new Map<LocalNode, Ssa | undefined>()]
   const within = (n: LocalNode): boolean => !started.has(n) && !given.has(n)
   const whole = reachable(roots, within)
-  const fused = flashesIn(whole, roots, within, scope)
+  const kernel = attentionKernel(scope)
+  const fused = kernel === undefined ? undefined : attentionIn(whole, roots, within, kernel)
   // Where collectives fly, their own order has everything.
-  const order = flights === undefined ? fused.order : whole
+  const order = fused !== undefined && flights === undefined ? fused.order : whole
   const written = (n: LocalNode): Ssa | undefined => (n.op === 'project' ? values.get(operand(n, 0))?.[n.attrs.index] ?? values.get(n)?.[0] : values.get(n)?.[0])
+  const flashes: Flashes | undefined = kernel === undefined || fused === undefined ? undefined : { kernel, found: fused.found, calls: new Map(), written }
   const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0] }
   // What depends on no input is shared with other programs and may have been made on a line of theirs.
   const shared = new Set<LocalNode>()
@@ -33,7 +36,7 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const emit = (n: LocalNode): void => {
     if (n.op === 'project' || values.has(n)) return
     at(n)
-    const attended = n.op === 'dot' ? emitFlash(n, w, { found: fused.found, written }) : undefined
+    const attended = n.op === 'dot' && flashes !== undefined ? emitFlash(n, w, flashes) : undefined
     values.set(n, attended === undefined ? visitLocal(table, n, n.inputs.map(valueOf), w, here) : [attended])
   }
   const fly = (step: Step): void => {

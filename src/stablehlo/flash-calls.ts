@@ -1,5 +1,6 @@
 /** Kernels of attention as XLA calls them: cuDNN's, whose configuration is JSON, and our own. */
 import type { DType } from '../core/dtype.ts'
+import { ownAttention } from '../partition/attention.ts'
 import type { FusedKernel } from './flash-kernel.ts'
 import type { Ssa, Writer } from './writer.ts'
 
@@ -74,7 +75,7 @@ const own = (name: string, causal: boolean): string => `api_version = 4 : i32, b
 const f32 = ({ sizes }: Ssa): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes, dtype: 'f32' })
 /** native/kernels/flash.c: no statistics, as the gradient makes a query's scores whole. Results are f32. */
 export const ourKernel: FusedKernel = {
-  dtypes: ['f32', 'bf16', 'f16'], most: 256, multipleOf: 1, lengths: 1, groups: true, masks: true, gives: 'as operands', again: true,
+  ...ownAttention, gives: 'as operands',
   forward: (w, { q, k, v, mask, causal }) => ({ result: w.op('custom_call', [q, k, v, ...mask === undefined ? [] : [mask]], f32(q), own('forward', causal)), statistics: undefined }),
   backward: (w, { q, k, v, mask, causal }, cotangent, { wanted }) => w.ops('custom_call', [q, k, v, cotangent, ...mask === undefined ? [] : [mask]], [q, k, v, ...wanted ? [q] : []].map(f32), own('backward', causal), []),
 }

@@ -1,5 +1,5 @@
 /** What a kernel of attention computes, and how it is called: cuDNN's, and our own. */
-import type { DType } from '../core/dtype.ts'
+import type { AttentionBounds } from '../partition/attention.ts'
 import type { Ssa, Writer } from './writer.ts'
 
 /** Queries [batch, length, heads, group, size], keys and values [batch, length, heads, size]; what is seen [batch or 1, length, length of keys], all or what is not later unless said. */
@@ -7,21 +7,10 @@ export interface Attended { readonly q: Ssa; readonly k: Ssa; readonly v: Ssa; r
 /** A result, and what its gradient needs beside it. */
 export interface Given { readonly result: Ssa; readonly statistics: Ssa | undefined }
 
-export interface FusedKernel {
-  /** What it computes, of queries, keys and values. */
-  readonly dtypes: readonly DType[]
-  /** A head has at most so many numbers, and a multiple of so many; and a window one of so many places. */
-  readonly most: number
-  readonly multipleOf: number
-  readonly lengths: number
-  /** Whether several heads of queries may share keys and values; and whether a query may see other keys than all, or those that are not later. */
-  readonly groups: boolean
-  readonly masks: boolean
+export interface FusedKernel extends AttentionBounds {
   /** How results lie: as operands do, or heads before places. */
   readonly gives: 'as operands' | 'heads first'
   readonly forward: (w: Writer, of: Attended, gradient: boolean) => Given
   /** Cotangents of queries, keys and values, given that of the result; and the result, where the kernel makes it again and it is `wanted`. */
   readonly backward: (w: Writer, of: Attended, cotangent: Ssa, again: { readonly forward: () => Given; readonly wanted: boolean }) => readonly Ssa[]
-  /** Whether a gradient makes the result again by the way. */
-  readonly again: boolean
 }

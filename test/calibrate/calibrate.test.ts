@@ -76,6 +76,7 @@ describe('calibrate', () => {
   const ticking = (): (() => number) => { let [now, step] = [0, 0]; return () => now += step += 10 }
   test('gives a machine file that every step can be priced by', async () => {
     const said: string[] = []
+    const kernels = await backend.kernels()
     const found: MachineInput = await calibrate({ backend, name: 'here', quick: true, clock: ticking(), onProgress: (what, done) => { said.push(what); expect(done).toBeLessThanOrEqual(1) } })
     const machine = machineOf(JSON.parse(JSON.stringify(found)), 'what was measured')
     expect(machine).toMatchObject({ name: 'here', devicesPerHost: 4, domain: 4, operands: 'before', overlap: { share: 0 } })
@@ -84,6 +85,7 @@ describe('calibrate', () => {
     expect(machine.lag).toBe(undefined)
     expect(machine.crowded.map(c => c.lag?.length)).toEqual([1, 1])
     expect(Object.keys(machine.products)).toEqual(['f32', 'bf16'])
+    expect([machine, ...machine.crowded].map(f => f.attention.f32?.length)).toEqual(Array.from({ length: 3 }, () => kernels ? 1 : undefined))
     expect(machine.links.within.times['all-reduce']?.map(t => [t.among, t.onHost])).toEqual([[2, 2], [2, 4], [4, 4]])
     expect(said.length).toBeGreaterThan(40)
     const { graph } = products(mesh({ devices: 1 }), { m: 64, k: 64, n: 64, batch: 1, dtype: 'f32' })

@@ -63,6 +63,16 @@ describe('one thing', () => {
   })
 })
 
+describe('attention', () => {
+  test('is its operations by the rate of its head, between those that are known, whatever it reads', () => {
+    const attends = machineOf({ ...plain, attention: { f32: [{ side: 16, points: [[1, 1e10]] }, { side: 64, points: [[1, 4e10]] }] } }, 'plain')
+    const attention = { m: 128, n: 64.5, k: 32, batch: 16, dtype: 'f32', attended: 32 } as const
+    expect(contractionMs(attends, attention)).toBeCloseTo(2 * 128 * 64.5 * 32 * 16 / 2e10 * 1000, 9)
+    // Halves are widened in the kernel.
+    expect(contractionMs(attends, { ...attention, dtype: 'bf16' })).toBe(contractionMs(attends, attention))
+  })
+})
+
 describe('a collective', () => {
   const m = mesh({ hosts: 2, batch: 2, model: 2 })
   test('within a host is 2 (n − 1)/n of its bytes by what a link gives', () => {

@@ -55,6 +55,21 @@ describe('the work of a program', () => {
     expect(bytesWith(many, one, some)).toEqual([2 * bytes])
     expect(bytesWith(one, some, many)).toEqual([2 * bytes, 2 * bytes])
   })
+  test('attends by one kernel where there is one: the products of keys that are seen, and no scores in memory', () => {
+    const [, alone] = memoryRuns
+    if (alone === undefined) throw new Error('no run')
+    const { step: { local: program } } = planRun(alone)
+    const [parts, whole] = [workOf(program), workOf(program, 'elements', true)]
+    const sum = (list: readonly Work[], of: (w: Work) => number): number => list.reduce((n, w) => n + w.times * of(w), 0)
+    const flops = (attended: boolean) => (w: Work): number => (w.kind === 'product' && (w.product.attended !== undefined) === attended ? productFlops(w.product) : 0)
+    // Of 4 layers, 8 windows of 128 and 4 heads of 32, forward two products, back five, and one for the result that the gradient makes again.
+    const seen = 2 * 4 * 8 * 4 * 128 * (129 / 2) * 32
+    expect([sum(parts, flops(true)), sum(whole, flops(true))]).toEqual([0, 8 * seen])
+    // By parts as many products of all scores: what is left is the same.
+    expect(sum(parts, flops(false)) - sum(whole, flops(false))).toBe(8 * 2 * 4 * 8 * 4 * 128 * 128 * 32)
+    const bytes = (w: Work): number => (w.kind === 'memory' ? w.bytes : 0)
+    expect(sum(parts, bytes) - sum(whole, bytes)).toBeGreaterThan(5 * 4 * 8 * 4 * 128 * 128 * 4)
+  })
   test('waits for a collective that a later turn needs', () => {
     const found = workOf(local((w: typeof weights, x: typeof rows) => scan(d.layers, x, {}, c => [forward(w, c), {}])[0], { model: 2 }, { hidden: 'model' }))
     expect(found.flatMap(w => (w.kind === 'collective' ? [[w.times, w.waited]] : []))).toEqual([[6, true]])

@@ -1,4 +1,5 @@
 /** Steps that others measured, in one node and on many, predicted by what a tenth of them tells of their machine; beside it what one constant utilisation for all predicts. */
+import { setImmediate } from 'node:timers/promises'
 import { row, type Row, type Section } from '../../measure.ts'
 import { a100, ofDevice, ofHosts } from '../a100.ts'
 import { drawnByKind, fitted, inDigits, sampled, surprise, type Constants } from '../fit.ts'
@@ -20,13 +21,17 @@ const inOrder = (rows: readonly Measured[]): Measured[] => {
   const key = (r: Measured): string => [r.embed, r.stages, r.layers, r.data * r.microbatch, r.data].map(n => String(n).padStart(6, '0')).join()
   return [...rows].sort((a, b) => (key(a) < key(b) ? -1 : 1))
 }
-function ready(rows: readonly Measured[], numbered: (planned: Planned) => Numbered, say: Say): Ready[] {
+async function ready(rows: readonly Measured[], numbered: (planned: Planned) => Numbered, say: Say): Promise<Ready[]> {
   const kept = keptPlans()
-  return inOrder(rows).map((r, i): Ready => {
+  const found: Ready[] = []
+  for (const [i, r] of inOrder(rows).entries()) {
     if (i % 100 === 0) say(`planned ${i} of ${rows.length}`)
     const name = [r.batch, r.microbatch, r.embed, r.heads, r.layers, r.seq, r.tensor, r.data, r.stages].join()
-    return { row: r, planned: numbered(kept(name, () => plannedRow(r))), ms: r.ms }
-  })
+    found.push({ row: r, planned: numbered(kept(name, () => plannedRow(r))), ms: r.ms })
+    // Nodes are found again by weak references, and what one of these is of is kept until the event loop goes on: 4 MB a row.
+    await setImmediate()
+  }
+  return found
 }
 const predict = (rows: readonly Ready[], values: Constants): (Ready & Held)[] => {
   const msOf = predictor(a100(values))
