@@ -19,6 +19,6 @@ console.log(printLocal(train.local))
 const random = (n: number) => Float32Array.from({ length: n }, () => Math.random() - 0.5)
 const x = random(32 * 16)
 let result = await train({ w: random(16 * 64), bias: random(64), v: random(64 * 16) }, x)
-for (let i = 0; i < 50; i++) result = await train(result.weights, x) // queued; old weights are donated, their memory is the new ones'
+for (let i = 0; i < 200; i++) result = await train(result.weights, x) // queued; old weights are donated, their memory is the new ones'
 console.log('loss', await result.loss.item())
 await backend.close()

@@ -611,6 +611,8 @@ CASES = {
     'bf16 dot': ('a c', jnp.matmul),
     'f16 dot': ('a c', jnp.matmul),
     'bf16 dot of wide': ('a c', jnp.matmul),
+    'bf16 dot of wide, few numbers for each of many': ('many a', lambda x, y: jnp.matmul(x.T, y)),
+    'f16 dot of wide, few numbers for each of many': ('many a', lambda x, y: jnp.matmul(x.T, y)),
     'bf16 einsum': ('b', lambda x, y, z: jnp.einsum('ab,bc,ac->b', x, y, z)),
     'bf16 softmax': ('a b', lambda x: nn.softmax(x, axis=1)),
     'f16 softmax': ('a b', lambda x: nn.softmax(x, axis=1)),
