@@ -1,5 +1,5 @@
 /** `meshwork calibrate`: a machine file of what this machine, or under mpirun this cluster, is measured to do. */
-import { cpus, totalmem } from 'node:os'
+import { availableParallelism, cpus, totalmem } from 'node:os'
 import type { DType } from '../core/dtype.ts'
 import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
 import { productFlops, type Product } from '../cost/price.ts'
@@ -176,7 +176,7 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   const steps = counts.length * perCount + functions.length + (within.length + across.length) * perPlace
   let done = 0
   const deadline = performance.now() + budgetMs
-  const m: Measuring = { backend, signal, clock, rounds: quick ? 2 : 8, shareMs: () => Math.max(0, deadline - performance.now()) / Math.max(1, steps - done) }
+  const m: Measuring = { backend, signal, clock, rounds: quick ? 2 : 8, usual: devicesAs === 'ranks' && onHost > availableParallelism(), shareMs: () => Math.max(0, deadline - performance.now()) / Math.max(1, steps - done) }
   const step = (what: string): void => { onProgress(what, Math.min(1, done++ / steps)) }
 
   const [first = 1, ...others] = counts

@@ -16,6 +16,8 @@ export interface Measuring {
   readonly signal?: AbortSignal | undefined
   /** Of each of which the least counts: so many at most, and as many as there is time for. */
   readonly rounds: number
+  /** Whether the middle of these rounds counts instead: of ranks that share cores, which an operating system may have spread well for one short run, and seldom has for a whole step. */
+  readonly usual?: boolean | undefined
   /** Milliseconds that what is measured next may take, by the wall's clock. */
   readonly shareMs?: (() => number) | undefined
   /** Milliseconds, from anywhere on; the wall's unless given. */
@@ -57,9 +59,9 @@ async function turnsOf(ms: (turns: number) => Promise<number>, agreed: (value: n
 /** All ranks do as the first. */
 const agreement = ({ backend: { processes } }: Measuring) => async (value: number): Promise<number> => fromFirst(processes, 'how many turns', () => value)
 
-/** Microseconds of a turn, of the rank that takes longest: the least of some rounds. Every rank of a job calls it. @throws what `signal` was aborted with */
+/** Microseconds of a turn, of the rank that takes longest: the least of some rounds, or the middle one. Every rank of a job calls it. @throws what `signal` was aborted with */
 export async function turnUs(measuring: Measuring, looped: Looped): Promise<number> {
-  const { backend: { processes }, signal, rounds, shareMs = () => Infinity } = measuring
+  const { backend: { processes }, signal, rounds, usual = false, shareMs = () => Infinity } = measuring
   signal?.throwIfAborted()
   const [began, share, agreed] = [performance.now(), shareMs(), agreement(measuring)]
   const { ms, dispose } = await opened(measuring, looped)
@@ -67,10 +69,12 @@ export async function turnUs(measuring: Measuring, looped: Looped): Promise<numb
     const { few, turns } = await turnsOf(ms, agreed)
     // What takes long is seldom disturbed for all of it. Where the time is short, fewer rounds do.
     const start = performance.now()
-    let many = await ms(turns)
+    const found = [await ms(turns)]
     const [now, round] = [performance.now(), performance.now() - start]
     const more = await agreed(Math.max(1, Math.min((few > 4 * longEnoughMs ? Math.min(3, rounds) : rounds) - 1, Math.floor((share - (now - began)) / Math.max(round, 0.01)))))
-    for (let i = 0; i < more; i++) many = Math.min(many, await ms(turns))
+    for (let i = 0; i < more; i++) found.push(await ms(turns))
+    found.sort((a, b) => a - b)
+    const many = found[usual ? Math.floor(found.length / 2) : 0] ?? NaN
     return await fromFirst(processes, 'how long a turn took', () => 1000 * Math.max((many - few) / (turns - 1), leastShare * many / turns))
   } finally {
     dispose()

@@ -1,6 +1,7 @@
 /** Calibration: its small programs compute what they say as often as they are told, and what is measured is a machine that steps can be priced on. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { calibrate } from '../../src/calibrate/calibrate.ts'
+import { leastShare, turnUs } from '../../src/calibrate/measure.ts'
 import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, turnedOver, waits, type Looped } from '../../src/calibrate/programs.ts'
 import { stepTime } from '../../src/cost/time.ts'
 import { workOf } from '../../src/cost/work.ts'
@@ -69,6 +70,16 @@ describe('a small program', () => {
     const found = workOf(collective(four, kind, ['group'], 4096).graph).flatMap(w => (w.kind === 'collective' ? [[w.collective, w.bytes]] : []))
     expect(found).toEqual([[kind, 4096]])
   })
+})
+
+test('a turn takes what the best of some rounds took, or of ranks that share cores the middle one', async () => {
+  // Every fourth run takes 20 ms, the others 40, whatever their turns.
+  const lucky = (): (() => number) => { let [now, looks] = [0, 0]; return () => now += ++looks % 2 === 1 ? 0 : looks % 8 === 0 ? 20 : 40 }
+  const { few, turns } = { few: 20, turns: 3 }
+  const us = (usual: boolean): Promise<number> => turnUs({ backend, rounds: 8, usual, clock: lucky() }, products(mesh({ devices: 1 }), { m: 8, k: 8, n: 8, batch: 1, dtype: 'f32' }))
+  // A run of few turns took as little as the best of many: what is left is the least that is believed.
+  expect(await us(false)).toBeCloseTo(1000 * leastShare * 20 / turns, 6)
+  expect(await us(true)).toBeCloseTo(1000 * (40 - few) / (turns - 1), 6)
 })
 
 describe('calibrate', () => {
