@@ -1,4 +1,5 @@
 /** What is chosen otherwise from platform to platform: one table, read where programs are written and where a plugin is opened. */
+import type { DType } from './dtype.ts'
 
 /** As the user names it. `other` is one that nobody here knows: it gets what every compiler takes. */
 export type PlatformName = 'cpu' | 'cuda' | 'rocm' | 'tpu' | 'oneapi' | 'metal' | 'other'
@@ -8,6 +9,26 @@ export type PlatformName = 'cpu' | 'cuda' | 'rocm' | 'tpu' | 'oneapi' | 'metal' 
  * by themselves unless told otherwise, and are told.
  */
 export type Contractions = 'f32' | 'tf32' | 'bf16'
+
+/** What a kernel of attention can. */
+export interface AttentionBounds {
+  /** Of queries, keys and values. */
+  readonly dtypes: readonly DType[]
+  /** A head has at most so many numbers, and a multiple of so many; and a window one of so many places. */
+  readonly most: number
+  readonly multipleOf: number
+  readonly lengths: number
+  /** Whether several heads of queries may share keys and values; and whether a query may see other keys than all, or those that are not later. */
+  readonly groups: boolean
+  readonly masks: boolean
+  /** Whether a gradient makes the result again by the way. */
+  readonly again: boolean
+}
+/** NVIDIA's, and the one for CPUs in native/kernels/flash.c. */
+export const attentionKernels: { readonly [K in 'cuDNN' | 'our own']: AttentionBounds } = {
+  cuDNN: { dtypes: ['bf16', 'f16'], most: 128, multipleOf: 8, lengths: 64, groups: false, masks: false, again: false },
+  'our own': { dtypes: ['f32', 'bf16', 'f16'], most: 256, multipleOf: 1, lengths: 1, groups: true, masks: true, again: true },
+}
 
 /** How programs are written for a platform. */
 export interface Choices {
@@ -26,7 +47,7 @@ export interface Choices {
   /** Contractions of floats of 8 bits as they are, for kernels that multiply such, or widened to f32 before. */
   readonly eights: 'as they are' | 'widened'
   /** Whose kernels compute attention without holding the scores: on CPUs where they can be built. */
-  readonly fusedAttention?: 'cuDNN' | 'our own'
+  readonly fusedAttention?: keyof typeof attentionKernels
   /** What memory of the host is called in programs, where they can keep something there; `its own` where that is the device's. */
   readonly hostMemory?: 'pinned_host' | 'its own'
 }

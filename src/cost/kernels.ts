@@ -4,10 +4,11 @@
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes, isFloat } from '../core/dtype.ts'
+import type { AttentionBounds } from '../core/platform.ts'
 import { dtypeOf, interner, reachable, shapeOf, type Make, type TensorType } from '../graph/node.ts'
 import { tapsOf, wideConv, type WideConv } from '../graph/wide-windows.ts'
 import { convDims } from '../graph/windows.ts'
-import { attentionIn, readsOf, type AttentionBounds, type AttentionPart } from '../partition/attention.ts'
+import { attentionIn, readsOf, type AttentionPart } from '../partition/attention.ts'
 import { localInfer, visitLocal, type LocalAttrs, type LocalNode, type LocalTable } from '../partition/local.ts'
 
 export const bytesOf = ({ shape, dtype }: TensorType): number => sizeOf(shape) * dtypes[dtype].bytes

@@ -66,9 +66,9 @@ export const kernelMs = (machine: Machine, onHost = 1): number => figuresAt(mach
 export function contractionMs(machine: Machine, product: Product, onHost = 1): number {
   const figures = figuresAt(machine, onHost)
   const flops = productFlops(product)
-  const attention = product.attended === undefined ? undefined : figures.attention[product.dtype] ?? figures.attention.f32
+  const attention = figures.attention[product.dtype] ?? figures.attention.f32
   // Its rates hold what it reads.
-  if (attention !== undefined && product.attended !== undefined) return figures.overhead.kernelUs / 1000 + 1000 * flops / rateOf(attention, product.attended, flops)
+  if (product.attended !== undefined && attention !== undefined) return figures.overhead.kernelUs / 1000 + 1000 * flops / rateOf(attention, product.attended, flops)
   const { rates, peak } = ratesOf(figures, machine, product.dtype)
   const convolutions = product.convolved === undefined ? undefined : figures.convolutions[product.dtype] ?? figures.convolutions.f32
   const rate = Math.min(peak, convolutions === undefined || product.convolved === undefined ? rateOf(rates, Math.min(product.m, product.n, product.k), flops) : convolvedRate(convolutions, product.k, product.convolved, flops))

@@ -2,10 +2,11 @@
 import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
 import type { Site } from '../core/errors.ts'
+import { attentionKernels } from '../core/platform.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf, typeOf } from '../graph/node.ts'
 import { convDims } from '../graph/windows.ts'
 import { collectiveKind, type CollectiveKind } from '../partition/collectives.ts'
-import { ownAttention, type AttentionPart } from '../partition/attention.ts'
+import type { AttentionPart } from '../partition/attention.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
 import type { Machine } from '../machine/machine.ts'
 import { bytesOf, formOf, kernelsOf, type Kernel } from './kernels.ts'
@@ -137,7 +138,7 @@ const weight = (n: LocalNode): number => {
   return formOf(n) === 'kernel' && bodiesOf(n).length === 0 ? 10 * resultBytes(n) : 0
 }
 
-/** All that a program does in one run, by what is fused. What depends on what it is given is assumed as `turnsOf` does; what some devices alone do counts for all, who wait for it. `attends`: whether attention is a kernel of its own. */
+/** All that a program does in one run, by what is fused. What depends on what it is given is assumed as `turnsOf` does; what some devices alone do counts for all, who wait for it. `attends`: whether our own kernel attends. */
 export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements', attends = false): Work[] {
   const runs = runsOf(program, weight, 'waited')
   const work: Work[] = []
@@ -148,7 +149,7 @@ export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements
     entered.add(b)
     if (loop !== undefined) work.push({ kind: 'turn', times, at: loop.site, node: loop })
     const hidden = hiddenIn(b, carried)
-    const { kernels, kept } = kernelsOf(results, stacked, sliced, attends ? ownAttention : undefined)
+    const { kernels, kept } = kernelsOf(results, stacked, sliced, attends ? attentionKernels['our own'] : undefined)
     const inProgram: ReadonlySet<LocalNode> = new Set(fusion === 'rows' ? reachable(b.outputs) : [])
     const groups = fusion === 'rows' ? inRows(kernels.filter(k => !isTurned(k, inProgram))) : kernels.filter(k => k.within === undefined).map(k => [k])
     for (const group of groups) {

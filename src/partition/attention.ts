@@ -1,26 +1,9 @@
 /** Attention in a device's program, forward and back, that one call of a kernel computes without ever holding the scores (Dao et al. 2022): found by what `attention` of meshwork/nn and the gradient of its softmax write. */
 import { names, type Dim } from '../core/dim.ts'
-import { isHalf, type DType } from '../core/dtype.ts'
+import { isHalf } from '../core/dtype.ts'
+import type { AttentionBounds } from '../core/platform.ts'
 import { dtypeOf, operand, reachable, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from './local.ts'
-
-/** What a kernel can. */
-export interface AttentionBounds {
-  /** Of queries, keys and values. */
-  readonly dtypes: readonly DType[]
-  /** A head has at most so many numbers, and a multiple of so many; and a window one of so many places. */
-  readonly most: number
-  readonly multipleOf: number
-  readonly lengths: number
-  /** Whether several heads of queries may share keys and values; and whether a query may see other keys than all, or those that are not later. */
-  readonly groups: boolean
-  readonly masks: boolean
-  /** Whether a gradient makes the result again by the way. */
-  readonly again: boolean
-}
-
-/** Of the kernel for CPUs, native/kernels/flash.c. */
-export const ownAttention: AttentionBounds = { dtypes: ['f32', 'bf16', 'f16'], most: 256, multipleOf: 1, lengths: 1, groups: true, masks: true, again: true }
 
 type Kind = LocalNode['op']
 const is = <K extends Kind>(n: LocalNode | undefined, op: K): n is Extract<LocalNode, { readonly op: K }> => n?.op === op

@@ -1,6 +1,6 @@
 /** Kernels of attention as XLA calls them: cuDNN's, whose configuration is JSON, and our own. */
 import type { DType } from '../core/dtype.ts'
-import { ownAttention } from '../partition/attention.ts'
+import { attentionKernels } from '../core/platform.ts'
 import type { FusedKernel } from './flash-kernel.ts'
 import type { Ssa, Writer } from './writer.ts'
 
@@ -47,7 +47,7 @@ const withoutGroups = (x: Ssa, w: Writer): Ssa => (x.sizes.length < 5 ? x : w.re
 
 /** Of halves. The result is [batch, heads, length, size]; the statistics, which a gradient needs, [batch, heads, length] of f32. */
 export const cudnn: FusedKernel = {
-  dtypes: ['bf16', 'f16'], most: 128, multipleOf: 8, lengths: 64, groups: false, masks: false, gives: 'heads first', again: false,
+  ...attentionKernels.cuDNN, gives: 'heads first',
   forward: (w, { q: grouped, k, v, causal }, gradient) => {
     const q = withoutGroups(grouped, w)
     const products = { bmm1_dot_dimension_numbers: numbers(3, 3, [operands, operands]), bmm2_dot_dimension_numbers: numbers(3, 1, [scores, operands]) }
@@ -75,7 +75,7 @@ const own = (name: string, causal: boolean): string => `api_version = 4 : i32, b
 const f32 = ({ sizes }: Ssa): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes, dtype: 'f32' })
 /** native/kernels/flash.c: no statistics, as the gradient makes a query's scores whole. Results are f32. */
 export const ourKernel: FusedKernel = {
-  ...ownAttention, gives: 'as operands',
+  ...attentionKernels['our own'], gives: 'as operands',
   forward: (w, { q, k, v, mask, causal }) => ({ result: w.op('custom_call', [q, k, v, ...mask === undefined ? [] : [mask]], f32(q), own('forward', causal)), statistics: undefined }),
   backward: (w, { q, k, v, mask, causal }, cotangent, { wanted }) => w.ops('custom_call', [q, k, v, cotangent, ...mask === undefined ? [] : [mask]], [q, k, v, ...wanted ? [q] : []].map(f32), own('backward', causal), []),
 }

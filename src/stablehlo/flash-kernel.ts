@@ -1,5 +1,5 @@
 /** What a kernel of attention computes, and how it is called: cuDNN's, and our own. */
-import type { AttentionBounds } from '../partition/attention.ts'
+import type { AttentionBounds } from '../core/platform.ts'
 import type { Ssa, Writer } from './writer.ts'
 
 /** Queries [batch, length, heads, group, size], keys and values [batch, length, heads, size]; what is seen [batch or 1, length, length of keys], all or what is not later unless said. */
