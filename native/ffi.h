@@ -41,9 +41,36 @@ typedef struct {
 typedef struct {
   size_t size;
   FfiExtension *extensions;
+  FfiError *error;
+} FfiDestroyArgs;
+
+// Work for a thread of XLA's, some time: task(data).
+typedef struct {
+  size_t size;
+  FfiExtension *extensions;
+  void *context;
+  void (*task)(void *);
+  void *data;
+} FfiScheduleArgs;
+
+typedef struct {
+  size_t size;
+  FfiExtension *extensions;
+  void *context;
+  int64_t *threads;
+} FfiThreadsArgs;
+
+typedef struct {
+  size_t size;
+  FfiExtension *extensions;
   FfiVersion version;
   const void *internal;
   FfiError *(*create_error)(FfiErrorArgs *);
+  const void *error_message;
+  void (*destroy_error)(FfiDestroyArgs *);
+  const void *between[8]; // nothing that we call
+  FfiError *(*schedule)(FfiScheduleArgs *);
+  FfiError *(*threads)(FfiThreadsArgs *);
 } FfiApi;
 
 typedef struct {
@@ -126,6 +153,13 @@ FFI_AT(FfiErrorArgs, code, 24);
 FFI_AT(FfiApi, version, 16);
 FFI_AT(FfiApi, internal, 40);
 FFI_AT(FfiApi, create_error, 48);
+FFI_AT(FfiApi, destroy_error, 64);
+FFI_AT(FfiApi, schedule, 136);
+FFI_AT(FfiApi, threads, 144);
+FFI_AT(FfiDestroyArgs, error, 16);
+FFI_AT(FfiScheduleArgs, context, 16);
+FFI_AT(FfiScheduleArgs, data, 32);
+FFI_AT(FfiThreadsArgs, threads, 24);
 FFI_AT(FfiBuffer, dtype, 16);
 FFI_AT(FfiBuffer, data, 24);
 FFI_AT(FfiBuffer, rank, 32);

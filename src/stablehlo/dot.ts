@@ -8,12 +8,14 @@ import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { emitFewBits } from './few-bits.ts'
 import { dotPrecision } from './precision.ts'
+import { emitProduct, isWorthAKernel, type Factor } from './product.ts'
 import type { Scope } from './scope.ts'
 import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
 const sameOrder = (a: readonly Dim[], b: readonly Dim[]): boolean => names(a).join() === names(b).join()
 
-interface Arranged { readonly value: Ssa; readonly contracted: number }
+/** The operand as it is multiplied, which of its dims is contracted, and whether nothing was moved for it. */
+interface Arranged { readonly value: Ssa; readonly contracted: number; readonly lies: boolean }
 
 /** The operand as [shared, free, contracted] or [shared, contracted, free], whichever it is already. */
 function arrange(w: Writer, v: Ssa, shape: readonly Dim[], shared: readonly Dim[], free: readonly Dim[], over: readonly Dim[], contractedLast: boolean): Arranged {
@@ -24,7 +26,7 @@ function arrange(w: Writer, v: Ssa, shape: readonly Dim[], shared: readonly Dim[
   const value = w.transpose(v, wanted.map(d => names(shape).indexOf(d.name)))
   const batch = shared.length === 0 ? [] : [sizeOf(shared)]
   const [m, k] = [sizeOf(free), sizeOf(over)]
-  return { value: w.reshape(value, [...batch, ...(isLast ? [m, k] : [k, m])]), contracted: batch.length + (isLast ? 1 : 0) }
+  return { value: w.reshape(value, [...batch, ...(isLast ? [m, k] : [k, m])]), contracted: batch.length + (isLast ? 1 : 0), lies: sameOrder(shape, wanted) }
 }
 
 const kernelDTypes: readonly DType[] = ['f32', 'bf16', 'f16']
@@ -74,20 +76,42 @@ function emitPlainDot(n: LocalNode<'dot'>, left: Ssa, right: Ssa, w: Writer, sco
 /** Floats of 8 bits as f32, where the platform multiplies no such: the same products. */
 const wide = (w: Writer, v: Ssa, { choices }: Scope): Ssa => (choices.eights === 'widened' && isEight(v.dtype) ? w.op('convert', [v], { sizes: v.sizes, dtype: 'f32' }) : v)
 
-export function emitDot(n: LocalNode<'dot'>, operands: readonly Ssa[], w: Writer, scope: Scope): Ssa {
-  const [left, right] = operands.map(v => wide(w, v, scope))
-  if (left === undefined || right === undefined) throw new Error('dot has two operands')
-  if (scope.choices.products === 'as they lie') return emitPlainDot(n, left, right, w, scope)
-  const [a, b] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]
-  const out = shapeOf(n)
+/** Where a node's dims are: what both operands have, what is each one's own, and what is contracted, all operands' dims as they lie. */
+function dimsOf(n: LocalNode<'dot'>): { readonly shared: readonly Dim[]; readonly rows: readonly Dim[]; readonly columns: readonly Dim[]; readonly over: readonly Dim[] } {
+  const [a, b, out] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1)), shapeOf(n)]
   const contracted = (d: Dim): boolean => n.attrs.over.includes(d.name)
   const shared = out.filter(d => names(a).includes(d.name) && names(b).includes(d.name))
   const own = (shape: readonly Dim[]): Dim[] => shape.filter(d => !contracted(d) && !shared.some(s => s.name === d.name))
   // Both operands list the contracted dims in the order of the larger one, so that only the smaller one has to be transposed.
-  const over = (sizeOf(a) >= sizeOf(b) ? a : b).filter(contracted)
-  const l = arrange(w, left, a, shared, own(a), over, true)
-  const r = arrange(w, right, b, shared, own(b), over, false)
-  const [rows, columns] = [sizeOf(own(a)), sizeOf(own(b))]
+  return { shared, rows: own(a), columns: own(b), over: (sizeOf(a) >= sizeOf(b) ? a : b).filter(contracted) }
+}
+
+/** The product by our kernel for large ones: rows × columns or, where `turned`, columns × rows. Undefined where it is none for that kernel, and where all products are serving's. */
+function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w: Writer, { kernels, origins, slices }: Scope, turned: boolean): Ssa | undefined {
+  const { shared, rows, columns, over } = dimsOf(n)
+  if (!kernels || origins !== undefined || !isWorthAKernel([left.dtype, right.dtype, dtypeOf(n)], sizeOf(shared), sizeOf(rows), sizeOf(columns), sizeOf(over))) return undefined
+  const factor = (value: Ssa, of: LocalNode, own: readonly Dim[], first: boolean): Factor => {
+    const { value: arranged, contracted, lies } = arrange(w, value, shapeOf(of), shared, own, over, first)
+    const last = contracted === arranged.sizes.length - 1
+    return { value: arranged, turned: first ? !last : last, stack: lies && shared.length === 0 ? slices?.get(value.name) : undefined }
+  }
+  const factors = [[left, operand(n, 0), rows], [right, operand(n, 1), columns]] as const
+  const [first, second] = turned ? [factors[1], factors[0]] : factors
+  const product = emitProduct(w, factor(...first, true), factor(...second, false), [sizeOf(shared), sizeOf(first[2]), sizeOf(second[2])], dtypeOf(n))
+  return w.reshape(product, sizesOf([...shared, ...first[2], ...second[2]]))
+}
+
+export function emitDot(n: LocalNode<'dot'>, operands: readonly Ssa[], w: Writer, scope: Scope): Ssa {
+  const [left, right] = operands.map(v => wide(w, v, scope))
+  if (left === undefined || right === undefined) throw new Error('dot has two operands')
+  if (scope.choices.products === 'as they lie') return emitPlainDot(n, left, right, w, scope)
+  const large = emitLargeDot(n, [left, right], w, scope, false)
+  if (large !== undefined) return large
+  const { shared, over, ...own } = dimsOf(n)
+  const out = shapeOf(n)
+  const l = arrange(w, left, shapeOf(operand(n, 0)), shared, own.rows, over, true)
+  const r = arrange(w, right, shapeOf(operand(n, 1)), shared, own.columns, over, false)
+  const [rows, columns] = [sizeOf(own.rows), sizeOf(own.columns)]
   if (shared.length === 0 && l.contracted === 0 && r.contracted === 0 && dtypeOf(n) === 'f32' && scope.choices.turnsProducts) {
     const turned = smallerFirst(w, r.value, l.value, rows, columns, dtypeOf(n))
     if (turned !== undefined) return w.reshape(turned, sizesOf(out))
@@ -120,13 +144,17 @@ function smallerFirst(w: Writer, few: Ssa, many: Ssa, m: number, n: number, dtyp
 }
 
 /** A product that is only wanted with its dims in another order; undefined where XLA may do as it likes. */
-export function emitReordered(of: LocalNode, value: Ssa, to: readonly string[], w: Writer): Ssa | undefined {
-  if (of.op !== 'dot' || value.dtype !== 'f32') return undefined
-  const [a, b, out] = [shapeOf(operand(of, 0)), shapeOf(operand(of, 1)), shapeOf(of)]
-  const [left, right] = [out.filter(d => names(a).includes(d.name)), out.filter(d => names(b).includes(d.name))]
+export function emitReordered(of: LocalNode, value: Ssa, to: readonly string[], w: Writer, scope: Scope): Ssa | undefined {
+  if (of.op !== 'dot' || !scope.choices.turnsProducts) return undefined
+  const { shared, rows, columns } = dimsOf(of)
+  if (shared.length > 0 || names([...columns, ...rows]).join() !== to.join()) return undefined
+  const operands = of.inputs.map(i => scope.ssaOf?.(i))
+  const [left, right] = operands
+  const exchanged = left === undefined || right === undefined ? undefined : emitLargeDot(of, [left, right], w, scope, true)
+  if (exchanged !== undefined) return exchanged
+  const [few, many] = [sizeOf(rows), sizeOf(columns)]
   const first = (shape: readonly Dim[]): boolean => shape.slice(0, of.attrs.over.length).every(d => of.attrs.over.includes(d.name))
-  const [few, many] = [sizeOf(left), sizeOf(right)]
-  if (left.length + right.length > out.length || !first(a) || !first(b) || !isTall(few, many) || names([...right, ...left]).join() !== to.join()) return undefined
+  if (value.dtype !== 'f32' || !first(shapeOf(operand(of, 0))) || !first(shapeOf(operand(of, 1))) || !isTall(few, many)) return undefined
   const turned = turnedOver(w, w.reshape(value, [few, many]), few, many)
-  return turned === undefined ? undefined : w.reshape(turned, [...right, ...left].map(d => d.size))
+  return turned === undefined ? undefined : w.reshape(turned, [...columns, ...rows].map(d => d.size))
 }

@@ -45,7 +45,10 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
     const v = reads[k]
     if (v === undefined) return []
     const read = i < carries + xs ? readSlice(w, v, index, zero) : v
-    if (read !== v) scope.origins?.set(read.name, { of: v, index })
+    if (read !== v) {
+      scope.origins?.set(read.name, { of: v, index })
+      scope.slices?.set(read.name, { of: v, index })
+    }
     return [[p, read] as const]
   }))
   /** Begins the gathers of the turn that reads at `index`, if that is one. */

@@ -4,16 +4,20 @@ import { instructionFields, placesOf, shapeOf, type Computation, type Instructio
 type Find<T> = (id: number) => T | undefined
 const elements = (sizes: readonly number[]): number => sizes.reduce((n, s) => n * s, 1)
 
+const largeProduct = 'meshwork.product'
+const targetOf = (n: Instruction): string => n.message.text(instructionFields.target)
 /** Products of a head, forward and back, by the kernel that computes them; not the one of a result that is made again. */
 const products = new Map([['meshwork.flash_forward', 2], ['meshwork.flash_backward', 5]])
 /** Multiplications and additions of attention by our own kernel, what is masked with them: queries [batch, places, heads, group, size] with keys [batch, places, heads, size]. */
-const attention = (n: Instruction, queries: readonly number[], keys: readonly number[]): number => 2 * (products.get(n.message.text(instructionFields.target)) ?? 0) * elements(queries) * (keys[1] ?? 0)
+const attention = (n: Instruction, queries: readonly number[], keys: readonly number[]): number => 2 * (products.get(targetOf(n)) ?? 0) * elements(queries) * (keys[1] ?? 0)
 
 /** Multiplications and additions of one contraction, convolution or attention. */
 function contraction(n: Instruction, at: Find<Instruction>): number {
   const [left, right] = n.operands.map(id => at(id)).map(o => (o === undefined ? [] : shapeOf(o).sizes))
-  if (n.opcode === 'custom-call') return attention(n, left ?? [], right ?? [])
-  const out = elements(shapeOf(n).sizes)
+  const { sizes } = shapeOf(n)
+  const out = elements(sizes)
+  // Of [batch, rows, columns] the left operand's matrices, either way, are rows × what is contracted.
+  if (n.opcode === 'custom-call') return targetOf(n) === largeProduct ? 2 * out * elements(left?.slice(1) ?? []) / (sizes[1] ?? 1) : attention(n, left ?? [], right ?? [])
   if (n.opcode === 'dot') return 2 * out * elements((n.message.message(instructionFields.dot)?.numbers(1) ?? []).map(d => left?.[d] ?? 1))
   if (n.opcode !== 'convolution') return 0
   // kernel_output_feature_dimension
@@ -35,11 +39,14 @@ export function flopsOf(n: Instruction, at: Find<Instruction>, computation: Find
 /** Of what is only cut out of an operand, or written into it in its place, as much as is cut out or written. */
 export function bytesOf(n: Instruction, at: Find<Instruction>, computation: Find<Computation>): number {
   const inner = bodyOf(n, computation)
+  const sizesAt = (id: number): readonly number[] => { const o = at(id); return o === undefined ? [] : shapeOf(o).sizes }
   const size = (id: number, find: Find<Instruction>): number => { const o = find(id); return o === undefined ? 0 : shapeOf(o).bytes }
   if (inner.length === 0) {
     if (n.opcode === 'dynamic-update-slice') return 2 * size(n.operands[1] ?? -1, at)
     if (n.opcode === 'dynamic-slice' || n.opcode === 'slice' || n.opcode === 'gather') return 2 * shapeOf(n).bytes
-    return n.operands.reduce((sum, id) => sum + size(id, at), shapeOf(n).bytes)
+    // Of a stack a product reads one matrix.
+    const share = (id: number): number => (targetOf(n) === largeProduct ? Math.min(1, (shapeOf(n).sizes[0] ?? 1) / (sizesAt(id)[0] ?? 1)) : 1)
+    return n.operands.reduce((sum, id) => sum + share(id) * size(id, at), shapeOf(n).bytes)
   }
   const within = finder(inner)
   const root = inner.at(-1)

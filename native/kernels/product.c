@@ -1,0 +1,322 @@
+// Products of large matrices, as they lie. A tile of sums stays in registers; a strip of the right operand is copied so that what is multiplied next lies next, and the left one is read where it is,
+// unless its rows lie far apart. Every sum is made in one order, part by part along what is contracted: no bit depends on how the product is cut, or on how many threads compute it.
+#include "call.h"
+#include "lanes.h"
+#include "share.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+// Registers hold TALL × WIDE of sums, one row of a strip, and one number of the left operand.
+#if defined(__AVX512F__)
+enum { WIDTH = 16, TALL = 14, WIDE = 2 };
+#elif defined(__AVX2__)
+enum { WIDTH = 8, TALL = 6, WIDE = 2 };
+#elif defined(__aarch64__)
+enum { WIDTH = 4, TALL = 6, WIDE = 4 };
+#else
+enum { WIDTH = 4, TALL = 2, WIDE = 4 };
+#endif
+typedef float Register __attribute__((vector_size(4 * WIDTH)));
+typedef float LooseRegister __attribute__((vector_size(4 * WIDTH), aligned(4)));
+// DEEP numbers of what is contracted at a time; a strip is STRIP columns wide, and so many columns are copied at once as MOST_COLUMNS. Rows that lie FAR or more apart share few places of the caches.
+enum { STRIP = WIDE * WIDTH, DEEP = 256, MOST_COLUMNS = 1024, MOST_ROWS = 512, FAR = 512, APART = DEEP + LANES };
+// Multiplications of a piece that is worth a thread.
+static const int64_t worth = 4 << 20;
+
+// A matrix of numbers: the place of [i, j] is i × `down` + j × `along`, of which one is 1. Behind `count` numbers nothing is read.
+typedef struct {
+  const char *data;
+  int64_t down, along, count;
+  int dtype;
+} Matrix;
+
+typedef struct {
+  Matrix left, right;       // [m, k] and [k, n], the first of as many as there are
+  int64_t left_next, right_next; // numbers from one to the next
+  char *out;
+  int64_t m, n, k;
+  int out_dtype;
+  int64_t down, across, tall, wide; // how it is cut: so many pieces, of so many rows and columns at most
+} Product;
+
+// Memory of a thread, kept for its next call.
+typedef struct {
+  float strips[DEEP * MOST_COLUMNS];
+  float rows[APART * LANES];       // the left operand's of a tile
+  float columns[STRIP * APART];    // the right operand's of a strip, where they lie together
+  float sums[MOST_ROWS * MOST_COLUMNS];
+} Room;
+
+static pthread_key_t kept;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void make_key(void) { pthread_key_create(&kept, free); }
+static Room *room(void) {
+  pthread_once(&once, make_key);
+  Room *found = pthread_getspecific(kept);
+  if (found != NULL) return found;
+  void *made = NULL;
+  if (posix_memalign(&made, 64, sizeof(Room)) != 0) return NULL;
+  pthread_setspecific(kept, made);
+  return made;
+}
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t bytes_of(int dtype) { return dtype == FFI_F32 ? 4 : 2; }
+static inline Vec load(const char *p, int dtype) { return dtype == FFI_F32 ? load_f32(p) : dtype == FFI_F16 ? load_f16(p) : load_bf16(p); }
+static inline void store(float *p, Vec v) { *(Loose *)(void *)p = (Loose)v; }
+
+// `count` numbers that lie together, as f32. What is written behind them, up to a whole vector, is zero.
+static inline void widen(const char *from, int64_t count, int dtype, float *into) {
+  const int64_t whole = count / LANES * LANES, bytes = bytes_of(dtype);
+  for (int64_t i = 0; i < whole; i += LANES) store(into + i, load(from + i * bytes, dtype));
+  if (whole == count) return;
+  char rest[4 * LANES] = {0};
+  memcpy(rest, from + whole * bytes, (size_t)((count - whole) * bytes));
+  store(into + whole, load(rest, dtype));
+}
+
+// Sixteen numbers, or as many as there are before the matrix ends.
+static inline Vec load_within(const Matrix *x, int64_t at) {
+  const int64_t bytes = bytes_of(x->dtype), there = x->count - at;
+  if (there >= LANES) return load(x->data + at * bytes, x->dtype);
+  char rest[4 * LANES] = {0};
+  memcpy(rest, x->data + at * bytes, (size_t)(there * bytes));
+  return load(rest, x->dtype);
+}
+
+typedef float Four __attribute__((vector_size(16)));
+typedef float LooseFour __attribute__((vector_size(16), aligned(4)));
+// Four rows of four become four columns.
+static inline void turn(const float *from, int64_t apart, float *into, int64_t into_apart) {
+  Four r[4], s[4];
+  for (int i = 0; i < 4; i++) r[i] = (Four)*(const LooseFour *)(const void *)(from + i * apart);
+  s[0] = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), s[1] = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+  s[2] = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), s[3] = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+  *(LooseFour *)(void *)into = (LooseFour)__builtin_shufflevector(s[0], s[2], 0, 1, 4, 5);
+  *(LooseFour *)(void *)(into + into_apart) = (LooseFour)__builtin_shufflevector(s[0], s[2], 2, 3, 6, 7);
+  *(LooseFour *)(void *)(into + 2 * into_apart) = (LooseFour)__builtin_shufflevector(s[1], s[3], 0, 1, 4, 5);
+  *(LooseFour *)(void *)(into + 3 * into_apart) = (LooseFour)__builtin_shufflevector(s[1], s[3], 2, 3, 6, 7);
+}
+
+// Strips of the right operand: of `deep` rows from `k` on the columns from `n` to `end`, strip behind strip, in each row behind row, and zeros where the last one is wider.
+static void strips(const Matrix *b, int64_t k, int64_t deep, int64_t n, int64_t end, float *columns, float *into) {
+  const int64_t bytes = bytes_of(b->dtype);
+  if (b->along == 1) {
+    // Row by row, as they lie, into all strips.
+    for (int64_t i = 0; i < deep; i++) {
+      const char *from = b->data + ((k + i) * b->down + n) * bytes;
+      float *to = into + i * STRIP;
+      int64_t left = end - n;
+      for (; left >= STRIP; left -= STRIP, from += STRIP * bytes, to += STRIP * deep)
+        for (int v = 0; v < STRIP; v += LANES) store(to + v, load(from + v * bytes, b->dtype));
+      if (left > 0) memset(to, 0, STRIP * sizeof(float)), widen(from, left, b->dtype, to);
+    }
+    return;
+  }
+  const int64_t fours = (deep + 3) / 4 * 4;
+  for (; n < end; n += STRIP, into += STRIP * deep) {
+    const int64_t count = least(STRIP, end - n);
+    const float *from = columns;
+    int64_t apart = APART;
+    // Columns of f32 are read where they are, if they are all there, to the last four.
+    if (b->dtype == FFI_F32 && count == STRIP && fours == deep) from = (const float *)(const void *)b->data + n * b->along + k, apart = b->along;
+    else
+      for (int64_t j = 0; j < STRIP; j++) {
+        if (j < count) widen(b->data + ((n + j) * b->along + k) * bytes, deep, b->dtype, columns + j * APART);
+        else memset(columns + j * APART, 0, (size_t)fours * sizeof(float));
+      }
+    float last[4 * STRIP];
+    for (int64_t i = 0; i < fours; i += 4) {
+      const int fits = i + 4 <= deep;
+      for (int64_t j = 0; j < STRIP; j += 4) turn(from + j * apart + i, apart, (fits ? into + i * STRIP : last) + j, STRIP);
+      if (!fits) memcpy(into + i * STRIP, last, (size_t)(deep - i) * STRIP * sizeof(float));
+    }
+  }
+}
+
+// Sums of a tile of `rows`: as they are, or upon what there was of them.
+static inline __attribute__((always_inline)) void tile(const float *a, int64_t down, int64_t along, const float *b, int64_t deep, float *out, int64_t apart, int64_t count, int first, const char *ahead, int64_t hop, int rows) {
+  Register acc[TALL * WIDE];
+  for (int i = 0; i < rows * WIDE; i++) acc[i] = (Register){0};
+  // What will be written comes meanwhile.
+  for (int r = 0; r < rows; r++)
+    for (int64_t line = 0; line < STRIP; line += 16) __builtin_prefetch(out + r * apart + line, 1, 3);
+  for (int64_t i = 0; i < deep; i++) {
+    Register of[WIDE];
+    for (int v = 0; v < WIDE; v++) of[v] = *(const Register *)(const void *)(b + i * STRIP + v * WIDTH);
+    if (along == 1) __builtin_prefetch(ahead + i / 16 * hop + i % 16 * 64, 0, 2);
+    else __builtin_prefetch(ahead + i * hop, 0, 2);
+    for (int r = 0; r < rows; r++) {
+      const Register x = a[r * down + i * along] - (Register){0}; // the same number everywhere
+      for (int v = 0; v < WIDE; v++) acc[r * WIDE + v] += x * of[v];
+    }
+  }
+  for (int r = 0; r < rows; r++) {
+    if (count == STRIP)
+      for (int v = 0; v < WIDE; v++) {
+        LooseRegister *at = (LooseRegister *)(void *)(out + r * apart + v * WIDTH);
+        *at = (LooseRegister)(first ? acc[r * WIDE + v] : acc[r * WIDE + v] + (Register)*at);
+      }
+    else {
+      float found[STRIP];
+      memcpy(found, &acc[r * WIDE], sizeof found);
+      for (int64_t j = 0; j < count; j++) out[r * apart + j] = first ? found[j] : out[r * apart + j] + found[j];
+    }
+  }
+}
+
+typedef void Tile(const float *a, int64_t down, int64_t along, const float *b, int64_t deep, float *out, int64_t apart, int64_t count, int first, const char *ahead, int64_t hop);
+// The compiler knows how many rows there are, and which way the left operand lies.
+#define TILE(rows)                                                                                                                                                                   \
+  static void tile_##rows(const float *a, int64_t down, int64_t along, const float *b, int64_t deep, float *out, int64_t apart, int64_t count, int first, const char *ahead, int64_t hop) {                            \
+    if (along == 1) tile(a, down, 1, b, deep, out, apart, count, first, ahead, hop, rows);                                                                                                       \
+    else tile(a, 1, along, b, deep, out, apart, count, first, ahead, hop, rows);                                                                                                                 \
+  }
+TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+#if defined(__AVX512F__)
+TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14)
+static Tile *const tiles[TALL + 1] = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8, tile_9, tile_10, tile_11, tile_12, tile_13, tile_14};
+#else
+static Tile *const tiles[TALL + 1] = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+#endif
+
+// The left operand's numbers for a tile, as f32 and near one another where they are not; says how they lie.
+static const float *near(const Matrix *a, int64_t m, int64_t rows, int64_t k, int64_t deep, int strips, float *into, int64_t *down, int64_t *along) {
+  const int64_t apart = a->along == 1 ? a->down : a->along;
+  *down = a->down, *along = a->along;
+  if (a->dtype == FFI_F32 && (apart < FAR || strips <= 2)) return (const float *)(const void *)a->data + m * a->down + k * a->along;
+  if (a->along == 1) {
+    for (int64_t r = 0; r < rows; r++) widen(a->data + ((m + r) * a->down + k) * bytes_of(a->dtype), deep, a->dtype, into + r * APART);
+    *down = APART;
+  } else {
+    for (int64_t i = 0; i < deep; i++) store(into + i * LANES, load_within(a, m + (k + i) * a->along));
+    *along = LANES;
+  }
+  return into;
+}
+
+static void narrow(const float *from, int64_t count, int dtype, char *into) {
+  for (int64_t i = 0; i < count; i++) {
+    uint16_t half;
+    if (dtype == FFI_F16) {
+      const _Float16 h = (_Float16)from[i];
+      memcpy(&half, &h, 2);
+    } else {
+      uint32_t word;
+      memcpy(&word, from + i, 4);
+      // To the nearest, to the even one of two as near; no number stays none.
+      half = from[i] != from[i] ? (uint16_t)(word >> 16 | 0x40) : (uint16_t)((word + 0x7fff + (word >> 16 & 1)) >> 16);
+    }
+    memcpy(into + 2 * i, &half, 2);
+  }
+}
+
+static void piece(void *context, int64_t i) {
+  const Product *p = context;
+  Room *r = room();
+  if (r == NULL) abort();
+  const int64_t batch = i / (p->down * p->across), row = i / p->across % p->down, column = i % p->across;
+  const int64_t m0 = row * p->tall, m1 = least(m0 + p->tall, p->m), n0 = column * p->wide, n1 = least(n0 + p->wide, p->n);
+  Matrix a = p->left, b = p->right;
+  a.data += batch * p->left_next * bytes_of(a.dtype), b.data += batch * p->right_next * bytes_of(b.dtype);
+  const int whole = p->out_dtype == FFI_F32;
+  char *out = p->out + (batch * p->m * p->n + m0 * p->n + n0) * bytes_of(p->out_dtype);
+  float *sums = whole ? (float *)(void *)out : r->sums;
+  const int64_t apart = whole ? p->n : MOST_COLUMNS, count = (m1 - m0 + TALL - 1) / TALL;
+  for (int64_t k = 0; k < p->k; k += DEEP) {
+    const int64_t deep = least(DEEP, p->k - k);
+    strips(&b, k, deep, n0, n1, r->columns, r->strips);
+    // Tiles of nearly as many rows each: one of few would wait for its own sums.
+    for (int64_t t = 0; t < count; t++) {
+      const int64_t from = (m1 - m0) * t / count, rows = (m1 - m0) * (t + 1) / count - from;
+      int64_t down, along;
+      const float *x = near(&a, m0 + from, rows, k, deep, (int)((n1 - n0 + STRIP - 1) / STRIP), r->rows, &down, &along);
+      for (int64_t n = n0; n < n1; n += STRIP) {
+        const int fetch = n == n0 && a.dtype == FFI_F32 && t + 1 < count;
+        const char *origin = a.data + ((m0 + from) * a.down + k * a.along) * 4;
+        const char *ahead = !fetch ? (const char *)x : a.along == 1 ? origin + rows * a.down * 4 : origin + 64;
+        const int64_t hop = !fetch ? 0 : a.along == 1 ? deep == DEEP ? a.down * 4 : 1024 : a.along * 4;
+        tiles[rows](x, down, along, r->strips + (n - n0) * deep, deep, sums + from * apart + n - n0, apart, least(STRIP, n1 - n), k == 0, ahead, hop);
+      }
+    }
+  }
+  if (!whole)
+    for (int64_t j = 0; j < m1 - m0; j++) narrow(sums + j * apart, n1 - n0, p->out_dtype, out + j * p->n * 2);
+}
+
+static int64_t number(const FfiFrame *frame, const char *name) {
+  const FfiAttributes *list = &frame->attributes;
+  for (int64_t i = 0; i < list->count; i++) {
+    const FfiSpan *at = list->names[i];
+    if (at->length != strlen(name) || memcmp(at->text, name, at->length) != 0 || list->types[i] != FFI_ATTR_SCALAR) continue;
+    const FfiScalar *scalar = list->items[i];
+    if (scalar->dtype == FFI_S32) return *(const int32_t *)scalar->value;
+  }
+  return 0;
+}
+
+static int computes(int dtype) { return dtype == FFI_F32 || dtype == FFI_BF16 || dtype == FFI_F16; }
+
+
+// Strips of so many columns leave the second cache room for rows and sums beside them.
+static int64_t widest(void) {
+  const long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  const int64_t fit = (cache <= 0 ? 1 << 20 : cache) * 3 / 8 / (DEEP * (int64_t)sizeof(float)) / STRIP * STRIP;
+  return fit < 128 ? 128 : least(fit, MOST_COLUMNS);
+}
+static int64_t parts_of(int64_t n, int64_t most) { return (n + most - 1) / most; }
+static void cut(Product *p, int64_t threads) {
+  int64_t down = parts_of(p->m, MOST_ROWS), across = parts_of(p->n, widest());
+  const int64_t wanted = threads > 1 ? threads * 2 : 1;
+  while (down * across < wanted && p->m * p->n / (down * across) * p->k > 2 * worth) {
+    const int64_t tall = p->m / down, wide = p->n / across;
+    if (wide >= tall && wide >= 2 * STRIP) across++;
+    else if (tall >= 2 * TALL) down++;
+    else break;
+  }
+  while (threads > 1 && down * across > threads && down * across % threads != 0) across++;
+  p->tall = parts_of(p->m, down), p->wide = parts_of(parts_of(p->n, across), STRIP) * STRIP;
+  p->down = parts_of(p->m, p->tall), p->across = parts_of(p->n, p->wide);
+}
+
+// The place in a stack that the operand names; `count` where it is none.
+static int64_t place(const FfiBuffer *index, int64_t count) {
+  const int64_t at = *(const int32_t *)index->data;
+  return at < 0 ? 0 : at >= count ? count - 1 : at;
+}
+
+// [b, m, k], or [b, k, m] where left_turned, and [b, k, n], or [b, n, k] where right_turned, give [b, m, n]. Of an operand that is a stack (left_stack, right_stack) a further one names the place, and b is 1.
+MWK_EXPORT FfiError *mwk_product(const FfiFrame *frame) {
+  if (!is_call(frame)) return NULL;
+  const FfiBuffers *in = &frame->arguments, *out = &frame->results;
+  const int64_t turned[2] = {number(frame, "left_turned"), number(frame, "right_turned")}, stack[2] = {number(frame, "left_stack") != 0, number(frame, "right_stack") != 0};
+  if (in->count != 2 + stack[0] + stack[1] || out->count != 1) return refuse(frame, "product takes two operands, and a place for each that is a stack");
+  const FfiBuffer *x = in->items[0], *w = in->items[1], *y = out->items[0];
+  if (x->rank != 3 || w->rank != 3 || y->rank != 3) return refuse(frame, "product takes three dims");
+  if (!computes(x->dtype) || !computes(w->dtype) || !computes(y->dtype)) return refuse(frame, "product: no such dtypes");
+  const int64_t batch = y->dims[0], m = y->dims[1], n = y->dims[2], k = x->dims[turned[0] ? 1 : 2];
+  if (x->dims[turned[0] ? 2 : 1] != m || w->dims[turned[1] ? 2 : 1] != k || w->dims[turned[1] ? 1 : 2] != n) return refuse(frame, "product: shapes do not fit");
+  Product p = {
+    .left = {.data = x->data, .down = turned[0] ? 1 : k, .along = turned[0] ? m : 1, .count = m * k, .dtype = x->dtype},
+    .right = {.data = w->data, .down = turned[1] ? 1 : n, .along = turned[1] ? k : 1, .count = k * n, .dtype = w->dtype},
+    .left_next = m * k, .right_next = k * n, .out = y->data, .m = m, .n = n, .k = k, .out_dtype = y->dtype,
+  };
+  const FfiBuffer *operands[2] = {x, w};
+  Matrix *matrices[2] = {&p.left, &p.right};
+  for (int i = 0, next = 2; i < 2; i++) {
+    if (!stack[i]) {
+      if (operands[i]->dims[0] != batch) return refuse(frame, "product: shapes do not fit");
+      continue;
+    }
+    const FfiBuffer *index = in->items[next++];
+    if (batch != 1 || index->dtype != FFI_S32) return refuse(frame, "product: the place in a stack is no i32, or there are several products");
+    matrices[i]->data += place(index, operands[i]->dims[0]) * matrices[i]->count * bytes_of(operands[i]->dtype);
+  }
+  if (batch * m * n == 0) return NULL;
+  if (k == 0) return memset(y->data, 0, (size_t)(batch * m * n * bytes_of(y->dtype))), NULL;
+  cut(&p, mwk_threads(frame));
+  mwk_share(frame, batch * p.down * p.across, piece, &p);
+  return NULL;
+}

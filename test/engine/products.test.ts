@@ -1,0 +1,121 @@
+/** Products of large matrices by our own kernel: right in every order, size and dtype, and the same bits on however many threads. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { DType } from '../../src/core/dtype.ts'
+import { broadcast, compile, input, loose, mesh, openBackend, plan, scan, type AnyTensor, type Backend, type MeshArray, type Tree } from '../../src/engine/index.ts'
+import { draw, relativeError } from '../support/values.ts'
+
+let backend: Backend
+let built: boolean
+beforeAll(async () => {
+  backend = await openBackend({ devices: 1, cache: false })
+  built = await backend.kernels()
+})
+afterAll(async () => { await backend.close() })
+beforeEach(({ skip }) => { skip(!built, 'there is no C compiler here that builds the kernels') })
+
+const numbers = (n: number, seed: number): Float32Array<ArrayBuffer> => Float32Array.from({ length: n }, (_, i) => 2 * draw(seed, i) - 1)
+const calls = 'meshwork.product'
+
+type Product = (...args: readonly AnyTensor[]) => AnyTensor
+async function computed(f: Product, args: readonly AnyTensor[], data: readonly Float32Array[]): Promise<Float32Array> {
+  const where = { mesh: mesh({}), layout: {} }
+  expect(plan(f as (...args: readonly Tree[]) => AnyTensor, args, { ...where, kernels: true }).text).toContain(calls)
+  using program = await compile(f as (...args: readonly Tree[]) => AnyTensor, args, { ...where, backend })
+  const found = await program(...data as readonly never[]) as MeshArray
+  const read = await found.read() as Float32Array
+  found.dispose()
+  return read.slice()
+}
+
+interface Case { readonly b?: number; readonly m: number; readonly n: number; readonly k: number; readonly left: 'mk' | 'km'; readonly right: 'kn' | 'nk' }
+const rounded = (x: number, dtype: DType): number => {
+  if (dtype === 'f32') return x
+  if (dtype === 'f16') return Number(Math.abs(x) < 1e-30 ? 0 : x.toPrecision(17)) && Math.fround(Math.round(x * 2 ** 11) / 2 ** 11)
+  return Math.round(x * 2 ** 7) / 2 ** 7
+}
+const dim = (name: string, sizes: Readonly<Record<string, number>>) => ({ name, size: sizes[name] ?? 1 })
+
+/** Sums in f64, one after another. */
+function expected({ b = 1, m, n, k, left, right }: Case, x: Float32Array, w: Float32Array): number[] {
+  const out = new Array<number>(b * m * n).fill(0)
+  for (let g = 0; g < b; g++)
+    for (let i = 0; i < m; i++)
+      for (let j = 0; j < n; j++) {
+        let sum = 0
+        for (let l = 0; l < k; l++) sum += (x[g * m * k + (left === 'mk' ? i * k + l : l * m + i)] ?? 0) * (w[g * k * n + (right === 'kn' ? l * n + j : j * k + l)] ?? 0)
+        out[(g * m + i) * n + j] = sum
+      }
+  return out
+}
+function run(c: Case, dtype: DType, out: DType, x: Float32Array, w: Float32Array): Promise<Float32Array> {
+  const sizes: Readonly<Record<string, number>> = { b: c.b ?? 1, m: c.m, n: c.n, k: c.k }
+  const dims = (order: string): { readonly name: string; readonly size: number }[] => [...c.b === undefined ? [] : ['b'], ...order].map(name => dim(name, sizes))
+  const f = (x: AnyTensor, w: AnyTensor): AnyTensor => {
+    const product = loose(loose(x).cast(dtype)).dot(loose(loose(w).cast(dtype)), 'k')
+    return loose(loose(product).cast(out)).cast('f32')
+  }
+  return computed(f as Product, [input('x', dims(c.left)), input('w', dims(c.right))], [x, w])
+}
+
+const sizes: readonly (readonly [number, number, number])[] = [[17, 127, 300], [129, 128, 128], [1031, 33, 17], [16, 16, 2049], [14, 544, 257], [500, 1100, 16]]
+const orders = [{ left: 'mk', right: 'kn' }, { left: 'km', right: 'kn' }, { left: 'mk', right: 'nk' }, { left: 'km', right: 'nk' }] as const
+describe.each(orders)('$left by $right', order => {
+  test.each(sizes.map(([m, n, k]) => ({ m: Math.max(m, 16), n, k })))('$m × $n over $k', async size => {
+    const c = { ...size, ...order }
+    const [x, w] = [numbers(c.m * c.k, 1), numbers(c.k * c.n, 2)]
+    expect(relativeError([...await run(c, 'f32', 'f32', x, w)], expected(c, x, w))).toBeLessThan(2e-6)
+  })
+  test('several at once', async () => {
+    const c: Case = { b: 3, m: 70, n: 90, k: 40, ...order }
+    const [x, w] = [numbers(3 * c.m * c.k, 1), numbers(3 * c.k * c.n, 2)]
+    expect(relativeError([...await run(c, 'f32', 'f32', x, w)], expected(c, x, w))).toBeLessThan(2e-6)
+  })
+  test.each(['bf16', 'f16'] as const)('of %s', async dtype => {
+    const c: Case = { m: 75, n: 131, k: 301, ...order }
+    const [x, w] = [numbers(c.m * c.k, 1).map(v => rounded(v, dtype)), numbers(c.k * c.n, 2).map(v => rounded(v, dtype))]
+    expect(relativeError([...await run(c, dtype, dtype, x, w)], expected(c, x, w))).toBeLessThan(dtype === 'bf16' ? 5e-3 : 1e-3)
+  })
+  test('no number and infinities spread to their rows and columns alone', async () => {
+    const c: Case = { m: 50, n: 60, k: 300, ...order }
+    const [x, w] = [numbers(c.m * c.k, 1), numbers(c.k * c.n, 2)]
+    x[c.left === 'mk' ? 7 * c.k + 290 : 290 * c.m + 7] = NaN
+    w[c.right === 'kn' ? 5 * c.n + 59 : 59 * c.k + 5] = Infinity
+    const found = await run(c, 'f32', 'f32', x, w)
+    expect([...found].flatMap((v, i) => (Number.isFinite(v) ? [] : [i]))).toEqual(Array.from({ length: c.m * c.n }, (_, i) => i).filter(i => Math.floor(i / c.n) === 7 || i % c.n === 59))
+    expect(found[7 * c.n]).toBeNaN()
+  })
+})
+
+test('a slice of a stack is read where it is', async () => {
+  const [layers, m, k] = [{ name: 'layers', size: 3 }, { name: 'm', size: 130 }, 140]
+  const [stack, x] = [input('w', [layers, { name: 'k', size: k }, { name: 'n', size: k }]), input('x', [m, { name: 'k', size: k }])]
+  const turn = (y: AnyTensor, w: AnyTensor): AnyTensor => loose(loose(loose(y).dot(loose(w), 'k')).mul(0.1)).rename('n', 'k')
+  const f = (x: AnyTensor, w: AnyTensor): AnyTensor => scan(layers, loose(x), { w: loose(w) } as Tree, (y, given) => [loose(turn(loose(y), (given as { readonly w: AnyTensor }).w)), {}] as const)[0]
+  const { text } = plan(f as unknown as (...args: readonly Tree[]) => AnyTensor, [x, stack], { mesh: mesh({}), layout: {}, kernels: true })
+  expect(text).toContain('right_stack')
+  // A profile tells its arithmetic, and of the stack one matrix as read.
+  const traced = await backend.traced?.({ text, devices: 1, donated: [] })
+  const product = traced?.parts.find(p => p.flops > 0)
+  expect([product?.flops, product?.bytes]).toEqual([2 * 130 * k * k, 4 * (2 * 130 * k + k * k) + 4])
+  const [a, w] = [numbers(130 * k, 3), numbers(3 * k * k, 4)]
+  let wanted = [...a]
+  for (let l = 0; l < 3; l++) wanted = expected({ m: 130, n: k, k, left: 'mk', right: 'kn' }, Float32Array.from(wanted), w.slice(l * k * k, (l + 1) * k * k)).map(v => v * 0.1)
+  expect(relativeError([...await computed(f as Product, [x, stack], [a, w])], wanted)).toBeLessThan(5e-6)
+})
+
+test('one that is wanted turned over is computed so', async () => {
+  const [m, n, k] = [{ name: 'm', size: 130 }, { name: 'n', size: 300 }, { name: 'k', size: 140 }]
+  const f = (x: AnyTensor, w: AnyTensor): AnyTensor => broadcast(loose(loose(x).dot(loose(w), 'k')), [n, m])
+  const { text } = plan(f as (...args: readonly Tree[]) => AnyTensor, [input('x', [m, k]), input('w', [k, n])], { mesh: mesh({}), layout: {}, kernels: true })
+  expect(text).not.toContain('stablehlo.transpose')
+  const [x, w] = [numbers(130 * 140, 5), numbers(140 * 300, 6)]
+  const whole = expected({ m: 130, n: 300, k: 140, left: 'mk', right: 'kn' }, x, w)
+  expect(relativeError([...await computed(f as Product, [input('x', [m, k]), input('w', [k, n])], [x, w])], whole.map((_, i) => whole[i % 130 * 300 + Math.floor(i / 130)] ?? NaN))).toBeLessThan(2e-6)
+})
+
+test('no bit hangs on how a product is cut into pieces', async () => {
+  const c: Case = { m: 1100, n: 1300, k: 600, left: 'mk', right: 'kn' }
+  const [x, w] = [numbers(c.m * c.k, 7), numbers(c.k * c.n, 8)]
+  const [whole, some] = [await run(c, 'f32', 'f32', x, w), await run({ ...c, m: 100 }, 'f32', 'f32', x.slice(0, 100 * c.k), w)]
+  expect(some).toEqual(whole.slice(0, 100 * c.n))
+})
