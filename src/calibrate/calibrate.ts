@@ -8,7 +8,7 @@ import type { CollectiveTimes, ConvolutionRates, Figures, LinkedCollective, Link
 import { bandwidthOf, bandwidthSteps } from './bandwidth.ts'
 import { lagOf, lagSteps } from './lag.ts'
 import { leastShare, runMs, turnUs, type Measuring } from './measure.ts'
-import { applied, attention, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, type Pictures, type Windows } from './programs.ts'
+import { applied, attention, chains, collective, convolutionGradients, convolutions, fromParts, fromPartsLength, inTurn, products, scattered, streams, sums, type Pictures, type Windows } from './programs.ts'
 
 export interface CalibrateOptions {
   readonly backend: Backend
@@ -127,6 +127,9 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     const mapUs = (await turnUs(m, streams(mesh, 2, n)) - loopUs) / 2
     const summed = (await turnUs(m, sums(mesh, 256, 256, 'c')) + await turnUs(m, sums(mesh, 256, 256, 'r'))) / 2
     found['reduce'] = Math.max(0.5, (summed - loopUs - mapUs - fewUs) / n / simple)
+    // Rows so long that a compiler does not write them out whole.
+    const [rows, columns] = quick ? [16, 64] : [512, 512]
+    found['scalar'] = Math.max(1, (await turnUs(m, fromParts(mesh, rows, columns, true)) - loopUs - fewUs) / rows / columns / fromPartsLength / simple)
     const added = await turnUs(m, scattered(mesh, 1024, 256, 64))
     // A kernel takes as long as its bytes or its operations, whichever is longer, and so those are all of it.
     found['scatter'] = Math.max(0.5, (added - loopUs - 2 * fewUs) / (256 * 64) / simple)

@@ -188,6 +188,21 @@ export const sums = (mesh: Mesh, rows: number, columns: number, over: 'r' | 'c')
   })
 }
 
+/** Operations one after another in such a kernel, about as many as the gradient of a pool has. */
+export const fromPartsLength = 24
+/**
+ * A kernel a turn of additions and multiplications with a row that all have in common: as it lies, or put together of two parts of a larger array, as weights are that were gathered with others; then XLA computes one number at a time.
+ */
+export const fromParts = (mesh: Mesh, rows: number, columns: number, apart: boolean): Looped => {
+  const shape = [dim('r', rows), dim('c', columns)]
+  const part: TensorType = { shape: [dim('p', 2), dim('q', columns)], dtype: 'f32' }
+  return looped(mesh, [{ shape, dtype: 'f32' }], [apart ? part : { shape: [dim('c', columns)], dtype: 'f32' }], (make, [x], [w]) => {
+    const row = apart ? make('mergeDims', [make('resample', [given(w)], { dim: 'q', to: dim('q', columns / 2), start: columns / 4, step: 1, dilation: 1, fill: 0 })], { from: ['p', 'q'], into: dim('c', columns) }) : given(w)
+    const all = make('broadcast', [row], { shape })
+    return [Array.from({ length: fromPartsLength }, (_, i) => i).reduce<LocalNode>((v, i) => make('binary', [v, all], { fn: i % 2 === 0 ? 'mul' : 'add' }), given(x))]
+  })
+}
+
 /** Rows added at random places of a table, and read from it. */
 export const scattered = (mesh: Mesh, table: number, rows: number, width: number): Looped => {
   const [v, r, c] = [dim('v', table), dim('r', rows), dim('c', width)]

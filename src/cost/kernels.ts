@@ -18,7 +18,7 @@ type Form = 'view' | 'fused' | 'kernel'
 
 const costly: ReadonlySet<string> = new Set(['exp', 'expm1', 'log', 'log1p', 'tanh', 'sqrt', 'rsqrt', 'cbrt', 'sin', 'cos', 'tan', 'logistic', 'erf', 'erfc', 'erfInv', 'pow', 'atan2'])
 /** Whether it is computed once for all who read it. */
-const isCostly = (n: LocalNode): boolean =>
+export const isCostly = (n: LocalNode): boolean =>
   (n.op === 'unary' || n.op === 'binary' ? costly.has(n.attrs.fn) || (n.op === 'binary' && ['div', 'rem'].includes(n.attrs.fn) && isFloat(dtypeOf(n))) : n.op === 'threefry')
 
 const inOrder = (shape: readonly Dim[], order: readonly string[]): boolean => names(shape).filter(d => order.includes(d)).join() === order.join()

@@ -53,7 +53,7 @@ export function costliest({ parts }: StepTime, count: number): readonly Part[] {
 export function workMs(machine: Machine, work: Task, onHost: number, group: (axes: readonly string[]) => Group): number {
   const prices: { readonly [K in Task['kind']]: (w: Extract<Task, { readonly kind: K }>) => number } = {
     product: w => contractionMs(machine, w.product, onHost),
-    memory: w => memoryMs(machine, w.bytes, w.operations.reduce((sum, [op, dtype, count]) => sum + count * operationCost(machine, op, dtype), 0), onHost, w.turned),
+    memory: w => memoryMs(machine, w.bytes, (w.scalar === true ? machine.vector.costs['scalar'] ?? 1 : 1) * w.operations.reduce((sum, [op, dtype, count]) => sum + count * operationCost(machine, op, dtype), 0), onHost, w.turned),
     collective: w => collectiveMs(machine, group(w.axes), w.collective, w.bytes),
     turn: () => figuresAt(machine, onHost).overhead.turnUs / 1000,
   }

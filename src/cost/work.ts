@@ -9,7 +9,7 @@ import { collectiveKind, type CollectiveKind } from '../partition/collectives.ts
 import type { AttentionPart } from '../partition/attention.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
 import type { Machine } from '../machine/machine.ts'
-import { bytesOf, formOf, kernelsOf, type Kernel } from './kernels.ts'
+import { bytesOf, formOf, isCostly, kernelsOf, type Kernel } from './kernels.ts'
 import type { Product } from './price.ts'
 import { inRows, isTurned } from './rows.ts'
 import { runsOf } from './turns.ts'
@@ -22,8 +22,8 @@ interface Doing { readonly times: number; readonly at: Site | undefined; readonl
 /** What a kernel does. */
 export type Task =
   | { readonly kind: 'product'; readonly product: Product }
-  /** `turned`: it turns a matrix over. */
-  | { readonly kind: 'memory'; readonly bytes: number; readonly operations: Operations; readonly turned?: boolean }
+  /** `turned`: it turns a matrix over. `scalar`: it computes one number at a time. */
+  | { readonly kind: 'memory'; readonly bytes: number; readonly operations: Operations; readonly turned?: boolean; readonly scalar?: boolean }
   /** `waited`: whether computation waits for it, so that it cannot go on beside. */
   | { readonly kind: 'collective'; readonly collective: CollectiveKind; readonly axes: readonly string[]; readonly bytes: number; readonly waited: boolean }
   | { readonly kind: 'turn' }
@@ -63,32 +63,78 @@ const parts: ReadonlySet<string> = new Set(['take', 'dynamicSlice', 'resample'])
 const counted: ReadonlySet<string> = new Set(['unary', 'binary', 'compare', 'select', 'convert', 'threefry'])
 const nameOf = (n: LocalNode): string => (n.op === 'unary' || n.op === 'binary' ? n.attrs.fn : n.op)
 
-interface Fused { readonly read: ReadonlyMap<LocalNode, number>; readonly operations: Operations }
+interface Fused { readonly read: ReadonlyMap<LocalNode, number>; readonly operations: Operations; readonly scalar: boolean }
 const bytesIn = ({ read }: Pick<Fused, 'read'>): number => [...read.values()].reduce((a, b) => a + b, 0)
 
-/** What a kernel reads, by the value, and what it computes on the way: its own node and those that are fused into it. */
+/** Ops that read their operand at another place than the one they are at. */
+const elsewhere: ReadonlySet<string> = new Set(['resample', 'roll', 'reverse', 'concat', 'dynamicSlice', 'take'])
+/** XLA fuses nothing into a kernel that would be written out there more often (`kAllowedCodeDuplication` of its fusion). */
+const mostPlaces = 15
+
+const lastDim = (n: LocalNode): string | undefined => names(shapeOf(n).filter(d => d.size > 1)).at(-1)
+
+/** Whether it puts together along this dim what lies apart in a larger array, as tensors do that were gathered with others. */
+function isPutTogether(n: LocalNode, along: string | undefined): boolean {
+  if (n.op !== 'mergeDims' || n.attrs.into.name !== along) return false
+  const { from } = n.attrs
+  if (shapeOf(operand(n, 0)).filter(d => from.includes(d.name) && d.size > 1).length < 2) return false
+  const cut = (x: LocalNode): boolean => (x.op === 'resample' ? sizeOf(shapeOf(x)) < sizeOf(shapeOf(operand(x, 0))) : (x.op === 'splitDim' || x.op === 'rename') && cut(operand(x, 0)))
+  return cut(operand(n, 0))
+}
+
+/**
+ * What a kernel reads, by the value, and what it computes on the way: its own node and those that are fused into it. What is read at several places, as a pool reads all elements of a window, is computed for each of them. Where numbers
+ * that lie one after another in the result are put together of parts that lie apart, the kernel computes one at a time.
+ */
 function fusedInto({ node, reads }: Kernel): Fused {
   const inMemory = new Set(reads)
-  const read = new Map<LocalNode, number>()
+  /** Bytes, by the place where it is read. */
+  const read = new Map<LocalNode, Map<number, number>>()
   const operations = new Map<string, [string, LocalNode['results'][number]['dtype'], number]>()
-  const done = new Set<LocalNode>()
-  const visit = (n: LocalNode, most: number): void => {
+  const along = lastDim(node)
+  let [scalar, places] = [false, 0]
+  const done = new Map<LocalNode, Set<number>>()
+  /** Where an op reads what it is given, by where it is itself. */
+  const from = new Map<LocalNode, Map<number, number>>()
+  const moved = (n: LocalNode, place: number): number => {
+    const known = from.get(n) ?? new Map<number, number>()
+    const found = known.get(place) ?? ++places
+    from.set(n, known.set(place, found))
+    return found
+  }
+  const { op } = node
+  const turns = op === 'reduce' ? sizeOf(shapeOf(operand(node, 0))) : sizeOf(shapeOf(node))
+  const innermost = op === 'reduce' ? lastDim(operand(node, 0)) : along
+  /** XLA computes what is cheap for each number of the result, but for what is the same along the innermost loop. */
+  const computed = (n: LocalNode, most: number, times: number): number => (isCostly(n) || !names(shapeOf(n)).includes(innermost ?? '') ? Math.min(most, sizeOf(shapeOf(n))) : times)
+  /** Reads `most` numbers of it at the most, and computes it so many `times`. */
+  const visit = (n: LocalNode, most: number, times: number, place: number): void => {
     if (inMemory.has(n) && n !== node) {
-      const entries = Math.min(sizeOf(shapeOf(n)), most)
-      read.set(n, Math.max(read.get(n) ?? 0, entries * dtypes[dtypeOf(n)].bytes))
+      const bytes = Math.min(sizeOf(shapeOf(n)), most) * dtypes[dtypeOf(n)].bytes
+      const known = read.get(n) ?? new Map<number, number>()
+      read.set(n, known.set(place, Math.max(known.get(place) ?? 0, bytes)))
       return
     }
-    if (done.has(n) || (n.op === 'project' && n !== node)) return
-    done.add(n)
+    const before = done.get(n) ?? new Set<number>()
+    if (before.has(place) || before.size >= mostPlaces || (n.op === 'project' && n !== node)) return
+    done.set(n, before.add(place))
+    scalar ||= isPutTogether(n, along)
     if (counted.has(n.op)) {
       const key = `${nameOf(n)} ${dtypeOf(n)}`
-      operations.set(key, [nameOf(n), dtypeOf(n), (operations.get(key)?.[2] ?? 0) + Math.min(most, sizeOf(shapeOf(n)))])
+      operations.set(key, [nameOf(n), dtypeOf(n), (operations.get(key)?.[2] ?? 0) + computed(n, most, times)])
     }
-    n.inputs.forEach((x, i) => { visit(x, parts.has(n.op) && i === 0 ? Math.min(most, sizeOf(shapeOf(n))) : most) })
+    const next = elsewhere.has(n.op) ? moved(n, place) : place
+    n.inputs.forEach((x, i) => {
+      const share = Math.min(1, n.op === 'concat' || (n.op === 'resample' && i === 0) ? sizeOf(shapeOf(x)) / sizeOf(shapeOf(n)) : 1)
+      visit(x, parts.has(n.op) && i === 0 ? Math.min(most, sizeOf(shapeOf(n))) : most, times * share, next)
+    })
   }
-  visit(node, Infinity)
-  return { read, operations: [...operations.values()] }
+  visit(node, Infinity, turns, 0)
+  const whole = (n: LocalNode): number => sizeOf(shapeOf(n)) * dtypes[dtypeOf(n)].bytes
+  return { read: new Map([...read].map(([n, places]) => [n, Math.min(whole(n), [...places.values()].reduce((a, b) => a + b, 0))])), operations: [...operations.values()], scalar }
 }
+
+const asScalar = ({ scalar }: Pick<Fused, 'scalar'>): { readonly scalar?: true } => (scalar ? { scalar } : {})
 
 const resultBytes = (n: LocalNode): number => n.results.reduce((sum, t) => sum + bytesOf(t), 0)
 /** What a kernel writes: some change a few elements of what they are given. */
@@ -172,7 +218,7 @@ export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements
     // What a turn adds to stacks is computed into them.
     for (const s of stacked.filter(x => !kernels.some(k => k.node === x))) {
       const fused = fusedInto({ node: s, reads: readBy(s, kernels, b) })
-      work.push({ times, at: s.site, node: s, kind: 'memory', bytes: bytesIn(fused) + bytesOf(typeOf(s)), operations: fused.operations })
+      work.push({ times, at: s.site, node: s, kind: 'memory', bytes: bytesIn(fused) + bytesOf(typeOf(s)), operations: fused.operations, ...asScalar(fused) })
     }
   }
   body(program, program.outputs)
@@ -191,7 +237,7 @@ function asOne(group: readonly Kernel[], doing: Doing, results: readonly LocalNo
   const parts = group.map(fusedInto)
   const read = new Map<LocalNode, number>()
   for (const part of parts) for (const [n, bytes] of part.read) if (!inside.has(n)) read.set(n, Math.max(read.get(n) ?? 0, bytes))
-  return { ...doing, kind: 'memory', bytes: bytesIn({ read }) + results.reduce((sum, n) => sum + bytesOf(typeOf(n)), 0), operations: [...parts.flatMap(p => p.operations), ...group.flatMap(k => own(k.node))] }
+  return { ...doing, kind: 'memory', bytes: bytesIn({ read }) + results.reduce((sum, n) => sum + bytesOf(typeOf(n)), 0), operations: [...parts.flatMap(p => p.operations), ...group.flatMap(k => own(k.node))], ...asScalar({ scalar: parts.some(p => p.scalar) }) }
 }
 
 /** Values in memory that a fused one is computed of. */
@@ -223,5 +269,5 @@ function workIn(kernel: Kernel, doing: Doing, hidden: ReadonlySet<LocalNode>, fu
   const fused = fusedInto(changed === undefined ? kernel : { node: n, reads: kernel.reads })
   const bytes = bytesIn(fused)
   const kept = changed === undefined ? 0 : Math.min(bytes, bytesOf(typeOf(changed)))
-  return [{ ...doing, kind: 'memory', bytes: bytes - kept + written(n), operations: [...fused.operations, ...own(n)], ...(isTurnedOver(n) ? { turned: true } : {}) }]
+  return [{ ...doing, kind: 'memory', bytes: bytes - kept + written(n), operations: [...fused.operations, ...own(n)], ...(isTurnedOver(n) ? { turned: true } : {}), ...asScalar(fused) }]
 }

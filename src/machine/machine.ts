@@ -63,7 +63,7 @@ export interface Figures {
   vector: {
     /** Simple elementwise operations a second. */
     rate: number
-    /** What others are, in simple ones. */
+    /** What others are, in simple ones; `scalar`: one of a kernel that computes one number at a time. */
     costs: { [op: string]: number }
   }
   overhead: {
@@ -150,7 +150,7 @@ const rates = z.array(z.strictObject({ side: z.int().min(1), points })).min(1)
 const convolved = z.array(z.strictObject({ side: z.int().min(1), depth: z.int().min(1), points })).min(1)
 
 /** What operations cost beside an addition on most vector units: each is some ten instructions, a Threefry word some hundred. */
-const usualCosts = { exp: 10, log: 10, tanh: 15, sqrt: 4, div: 4, pow: 20, sin: 15, erf: 15, threefry: 100, reduce: 1, cumulative: 20, sort: 20, scatter: 10 }
+const usualCosts = { exp: 10, log: 10, tanh: 15, sqrt: 4, div: 4, pow: 20, sin: 15, erf: 15, threefry: 100, reduce: 1, cumulative: 20, sort: 20, scatter: 10, scalar: 1 }
 
 const figures = {
   products: z.strictObject(byDtype(rates)).refine(p => Object.keys(p).length > 0, 'give what products of a dtype reach: { f32: [{ side: 1, points: [[1e9, 5e10]] }] }'),

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { calibrate } from '../../src/calibrate/calibrate.ts'
 import { leastShare, turnUs } from '../../src/calibrate/measure.ts'
-import { applied, chains, collective, convolutionGradients, convolutions, inTurn, products, scattered, streams, sums, turnedOver, waits, type Looped } from '../../src/calibrate/programs.ts'
+import { applied, chains, collective, convolutionGradients, convolutions, fromParts, inTurn, products, scattered, streams, sums, turnedOver, waits, type Looped } from '../../src/calibrate/programs.ts'
 import { stepTime } from '../../src/cost/time.ts'
 import { workOf } from '../../src/cost/work.ts'
 import { mesh, openBackend, type Backend } from '../../src/engine/index.ts'
@@ -53,6 +53,9 @@ describe('a small program', () => {
     ['the same without', waits(four, { side: 2, count: 2, together: false }), 1, 12, 2],
     ['sums over the last dim', sums(one, 2, 3, 'c'), 1, 3],
     ['sums over the first', sums(one, 2, 3, 'r'), 1, 2],
+    // Twelve times one is added, and as often multiplied by.
+    ['operations with a row', fromParts(one, 2, 4, false), 1, 13],
+    ['operations with a row of two parts', fromParts(one, 2, 4, true), 1, 13],
     // Two rows, both added at the second row of the table, and read from there.
     ['rows at places', scattered(one, 4, 2, 3), 1, 2],
     ['all-reduces: the largest of both', collective(four, 'all-reduce', ['group'], 64), 3, 1],
@@ -93,6 +96,7 @@ describe('calibrate', () => {
     expect(machine).toMatchObject({ name: 'here', devicesPerHost: 4, domain: 4, operands: 'before', overlap: { share: 0 } })
     expect(machine.crowded.map(c => c.devices)).toEqual([2, 4])
     expect([machine.bandwidth.turned?.length, machine.crowded[0]?.bandwidth.turned?.length]).toEqual([1, 1])
+    expect(found.vector?.costs?.['scalar']).toBeGreaterThanOrEqual(1)
     expect(machine.lag).toBe(undefined)
     expect(machine.crowded.map(c => c.lag?.length)).toEqual([1, 1])
     expect(Object.keys(machine.products)).toEqual(['f32', 'bf16'])

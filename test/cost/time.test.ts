@@ -3,17 +3,19 @@ import { describe, expect, test } from 'vitest'
 import { collectiveMs, groupOf } from '../../src/cost/collective.ts'
 import { localFlops } from '../../src/cost/flops.ts'
 import { contractionMs, productFlops } from '../../src/cost/price.ts'
-import { costliest, stepTime } from '../../src/cost/time.ts'
+import { costliest, stepTime, workMs } from '../../src/cost/time.ts'
 import { workOf, type Work } from '../../src/cost/work.ts'
 import { dims, input, loose, mesh, param, plan, scan, type Dim, type Layout, type Tree } from '../../src/engine/index.ts'
 import { broadcastTo } from '../../src/graph/make.ts'
 import { tensor } from '../../src/graph/tensor.ts'
 import { knownMachine, machineOf } from '../../src/machine/read.ts'
+import { maxPool } from '../../src/nn/pooling.ts'
 import { forecast, memoryFor } from '../../src/train/forecast.ts'
 import { planRun } from '../../src/train/planned.ts'
 import { memoryRuns } from '../support/memory-cases.ts'
 
 const h100 = knownMachine('8xh100')
+const pcs = { name: 'pc', devicesPerHost: 2, memory: { bytes: 1e9 }, peak: { f32: 1e11 }, products: { f32: [{ side: 1, points: [[1e6, 1e11] as [number, number]] }] }, bandwidth: { peak: 1e10, points: [[1e6, 1e10] as [number, number]] }, overhead: { kernelUs: 0 }, links: { within: { topology: 'switch' as const, perFlow: 1e9, perHost: 1e9, latencyUs: 1 } }, sources: {} }
 const d = dims({ batch: 512, embed: 256, hidden: 1024, layers: 6 })
 const weights = { up: param('up', [d.embed, d.hidden]), down: param('down', [d.hidden, d.embed]) }
 const rows = input('x', [d.batch, d.embed])
@@ -54,6 +56,26 @@ describe('the work of a program', () => {
     const bytes = 64 * 32 * 4
     expect(bytesWith(many, one, some)).toEqual([2 * bytes])
     expect(bytesWith(one, some, many)).toEqual([2 * bytes, 2 * bytes])
+  })
+  test('computes for each element that a pool looks at what that is made of', () => {
+    const { rows: r, columns: c } = dims({ rows: 64, columns: 32 })
+    const x = input('x', [r, c])
+    const { local } = plan((v: typeof x) => maxPool(v.mul(2), [{ dim: r, size: 2 }, { dim: c, size: 2 }]), [x], { mesh: mesh({}), layout: {} })
+    const places = 32 * 16
+    expect(workOf(local).flatMap(w => (w.kind === 'memory' ? [[w.bytes, ...w.operations]] : []))).toEqual([[4 * (64 * 32 + places), ['max', 'f32', 3 * places], ['mul', 'f32', 4 * places]]])
+  })
+  test('computes one number at a time where neighbours are put together of parts, as of small weights that were gathered as one', () => {
+    const { a, b, c } = { a: param('a', [d.embed]), b: param('b', [d.embed]), c: param('c', [d.embed]) }
+    const scalars = (program: Parameters<typeof workOf>[0]) => workOf(program).flatMap(w => (w.kind === 'memory' && w.scalar === true ? [w] : []))
+    const options = { mesh: mesh({ data: 2 }), layout: { batch: 'data' }, params: { embed: 'data' }, dims: d } as const
+    const { local: several } = plan((x: typeof rows, f: typeof a, g: typeof b, h: typeof c) => [x.add(f), x.mul(g), x.sub(h)], [rows, a, b, c], options)
+    const { local: one } = plan((x: typeof rows, f: typeof a) => x.add(f), [rows, a], options)
+    const found = scalars(several)
+    expect([found.map(w => w.operations), scalars(one)]).toEqual([['add', 'mul', 'sub'].map(op => [[op, 'f32', 256 * 256]]), []])
+    // A machine says how much longer that takes; operations are all of it where there are enough.
+    const machine = (scalar: number) => machineOf({ ...pcs, vector: { rate: 1e6, costs: { scalar } } }, 'a test')
+    const ms = (scalar: number): number[] => found.map(w => workMs(machine(scalar), w, 1, () => { throw new Error('nothing is sent') }))
+    expect(ms(8).map((v, i) => v / (ms(1)[i] ?? NaN))).toEqual(found.map(() => expect.closeTo(8, 3)))
   })
   test('attends by one kernel where there is one: the products of keys that are seen, and no scores in memory', () => {
     const [, alone] = memoryRuns
