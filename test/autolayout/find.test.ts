@@ -24,7 +24,7 @@ test('the same is found each time, sorted, and what is predicted is what its pla
 
 test('no layout that anybody would try first is quicker', () => {
   expect(found.obvious.map(o => o.name)).toEqual(expect.arrayContaining(['data parallel', 'tensor parallel']))
-  for (const o of found.obvious) if (o.stepMs !== undefined && o.reason === 'time') expect(o.stepMs).toBeGreaterThan(found.predicted.stepMs * 0.9)
+  for (const o of found.obvious) if (o.stepMs !== undefined && o.reason === 'time') expect(o.stepMs).toBeGreaterThanOrEqual(found.predicted.stepMs)
 })
 
 test('rules that are fixed stay, and those that contradict each other are one error', () => {
@@ -44,6 +44,23 @@ test('memory is respected', () => {
   const least = Math.min(...found.candidates.map(c => c.predicted.peakBytes))
   const tight = { ...machine, memory: { bytes: least * 1.05, reserved: 0 } }
   for (const c of findLayout(run, { devices: 2, machine: tight }).candidates) expect(c.predicted.peakBytes).toBeLessThanOrEqual(least * 1.05)
+})
+
+test('as many devices as the error says are enough', () => {
+  const wide = defineRun({ name: 'wide', batch: 8, steps: 1, data: run.data as never, optimizer: adamwCosine({ rate: 1e-3 }), mesh: { batch: 1 }, layout: {}, model: gptModel({ vocab: 32, seq: 8, layers: 1, embed: 32, heads: 4, headDim: 8, hidden: 64, dropout: 0 }) })
+  const least = Math.min(...findLayout(wide, { devices: 2, machine }).candidates.map(c => c.predicted.peakBytes))
+  const tight = { ...machine, memory: { bytes: least * 0.6, reserved: 0 } }
+  let said = ''
+  try { findLayout(wide, { devices: 2, machine: tight }) } catch (e) { said = (e as Error).message }
+  const [, enough] = /use (\d+) devices, on which it fits/.exec(said) ?? []
+  expect(Number(enough), said).toBeGreaterThan(2)
+  expect(findLayout(wide, { devices: Number(enough), machine: tight }).predicted.peakBytes).toBeLessThanOrEqual(tight.memory.bytes)
+})
+
+test('axes that links treat alike make one layout, whichever comes first', () => {
+  const deeds = (c: (typeof found.candidates)[number]): string => JSON.stringify([c.predicted, Object.entries(c.mesh).sort(), Object.entries(c.layout).sort(), Object.entries(c.params).sort(), Object.entries(c.state).sort(), c.remat, c.microbatches])
+  const { candidates } = findLayout(run, { devices: 4, machine: knownMachine('8xh100') })
+  expect(new Set(candidates.map(deeds)).size).toBe(candidates.length)
 })
 
 test('what fits in no layout says by how much', () => {
