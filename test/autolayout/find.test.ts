@@ -38,6 +38,9 @@ test('a fixed rule is kept by whichever size of its axis can, and its name is no
   const three = defineRun({ name: 'three', batch: 4, steps: 1, data: run.data as never, optimizer: adamwCosine({ rate: 1e-3 }), mesh: { batch: 1 }, layout: {}, model: gptModel({ vocab: 32, seq: 8, layers: 1, embed: 24, heads: 3, headDim: 8, hidden: 48, dropout: 0 }) })
   const its = findLayout(three, { devices: 6, machine, pins: { layout: { heads: 'x' } } })
   for (const c of its.candidates) expect([c.layout['heads'], c.mesh['x'], Object.values(c.mesh).reduce((a, b) => a * b, 1)]).toEqual(['x', 3, 6])
+  // Axes that links treat alike make one layout, whichever comes first.
+  const said = its.candidates.map(c => JSON.stringify([c.predicted, Object.entries(c.mesh).sort(), ...[c.layout, c.params, c.state].map(r => Object.entries(r).sort()), c.layouts, c.remat, c.microbatches]))
+  expect(new Set(said).size).toBe(said.length)
 })
 
 test('memory is respected', () => {
@@ -46,24 +49,7 @@ test('memory is respected', () => {
   for (const c of findLayout(run, { devices: 2, machine: tight }).candidates) expect(c.predicted.peakBytes).toBeLessThanOrEqual(least * 1.05)
 })
 
-test('as many devices as the error says are enough', () => {
-  const wide = defineRun({ name: 'wide', batch: 8, steps: 1, data: run.data as never, optimizer: adamwCosine({ rate: 1e-3 }), mesh: { batch: 1 }, layout: {}, model: gptModel({ vocab: 32, seq: 8, layers: 1, embed: 32, heads: 4, headDim: 8, hidden: 64, dropout: 0 }) })
-  const least = Math.min(...findLayout(wide, { devices: 2, machine }).candidates.map(c => c.predicted.peakBytes))
-  const tight = { ...machine, memory: { bytes: least * 0.6, reserved: 0 } }
-  let said = ''
-  try { findLayout(wide, { devices: 2, machine: tight }) } catch (e) { said = (e as Error).message }
-  const [, enough] = /use (\d+) devices, on which it fits/.exec(said) ?? []
-  expect(Number(enough), said).toBeGreaterThan(2)
-  expect(findLayout(wide, { devices: Number(enough), machine: tight }).predicted.peakBytes).toBeLessThanOrEqual(tight.memory.bytes)
-})
-
-test('axes that links treat alike make one layout, whichever comes first', () => {
-  const deeds = (c: (typeof found.candidates)[number]): string => JSON.stringify([c.predicted, Object.entries(c.mesh).sort(), Object.entries(c.layout).sort(), Object.entries(c.params).sort(), Object.entries(c.state).sort(), c.remat, c.microbatches])
-  const { candidates } = findLayout(run, { devices: 4, machine: knownMachine('8xh100') })
-  expect(new Set(candidates.map(deeds)).size).toBe(candidates.length)
-})
-
 test('what fits in no layout says by how much', () => {
-  const none = { ...machine, memory: { bytes: 5_000, reserved: 0 } }
-  expect(() => findLayout(run, { devices: 2, machine: none })).toThrow(/does-not-fit.*fits on 2 devices of cpu-25gbe in no layout: the least takes .* GB of each, .* more than/s)
+  const none = { ...machine, memory: { bytes: 5, reserved: 0 } }
+  expect(() => findLayout(run, { devices: 2, machine: none })).toThrow(/does-not-fit.*fits on 2 devices of cpu-25gbe in no layout: the least takes .* GB of each, .* more than.*use more than \d+ devices/s)
 })
