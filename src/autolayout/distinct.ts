@@ -1,4 +1,4 @@
-/** Layouts that differ in nothing but rules that do nothing. */
+/** Layouts that differ in nothing but rules that do nothing, or in the order of axes that links treat alike. */
 import type { Mesh } from '../core/mesh.ts'
 import type { Layout, Layouts } from '../core/layout.ts'
 
@@ -10,7 +10,13 @@ function rulesIn({ layout, params, state, gradients, layouts = {} }: Layouts): R
   return new Set([...of('compute', layout), ...of('params', params), ...of('state', state), ...of('gradients', gradients), ...Object.entries(layouts).flatMap(([name, rules]) => of(name, rules as Layout))])
 }
 
-/** In their order, without those that take what another one takes, which says less and nothing else: dims that no tensor of the program has, or that ops have given another size. */
+/** What each axis does, whatever it is called and whichever comes first. */
+function deeds({ mesh, layouts }: Priced): string {
+  const rules = [...rulesIn(layouts)]
+  return mesh.axes.map(a => `${a.size} ${rules.filter(r => r.endsWith(` ${a.name}`)).map(r => r.slice(0, -a.name.length)).sort().join()}`).sort().join(' | ')
+}
+
+/** In their order, without those that take what another one takes, which says less and nothing else: dims that no tensor of the program has, or that ops have given another size; and of those that take the same and whose axes do the same in another order, the first. */
 export function distinct<P extends Priced>(candidates: readonly P[]): P[] {
   const alike = new Map<string, { readonly candidate: P; readonly rules: ReadonlySet<string> }[]>()
   const entries = candidates.map(candidate => {
@@ -20,5 +26,12 @@ export function distinct<P extends Priced>(candidates: readonly P[]): P[] {
     return entry
   })
   const says = (rules: ReadonlySet<string>, less: ReadonlySet<string>): boolean => less.size < rules.size && [...less].every(r => rules.has(r))
-  return entries.filter(({ candidate, rules, key }) => !(alike.get(key) ?? []).some(o => o.candidate.variant === candidate.variant && says(rules, o.rules))).map(e => e.candidate)
+  const seen = new Map<string, unknown[]>()
+  const isFirst = (candidate: P): boolean => {
+    const key = `${candidate.cost.ms} ${candidate.cost.flops} ${candidate.bytes} ${deeds(candidate)}`
+    const before = seen.get(key) ?? []
+    seen.set(key, [...before, candidate.variant])
+    return !before.includes(candidate.variant)
+  }
+  return entries.filter(({ candidate, rules, key }) => !(alike.get(key) ?? []).some(o => o.candidate.variant === candidate.variant && says(rules, o.rules))).map(e => e.candidate).filter(isFirst)
 }

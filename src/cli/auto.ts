@@ -3,17 +3,18 @@ import { access } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { machinePath } from '../calibrate/kept.ts'
 import { UsageError } from '../core/errors.ts'
-import { findLayout, laidAs, type FoundLayout, type LayoutSearch } from '../train/find-layout.ts'
+import { findLayout, laidAs, type FindLayoutOptions, type FoundLayout, type LayoutSearch } from '../train/find-layout.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Run } from '../train/run.ts'
 import { rematText } from '../train/ways.ts'
-import { formatBytes, formatInteger, formatTable } from './format.ts'
+import { formatBytes, formatDuration, formatInteger, formatTable } from './format.ts'
 import { machineNamed } from './machines.ts'
 import type { Output } from './output.ts'
 import { applyFlags, layoutOf, wholeNumber, type RunFlags } from './overrides.ts'
 
 export interface AutoFlags { readonly auto?: boolean; readonly devices?: string; readonly wire?: string; readonly machine?: string; readonly hosts?: string }
 type Flags = RunFlags & AutoFlags
+type Progress = Parameters<NonNullable<FindLayoutOptions['onProgress']>>[0]
 
 export const withDevicesFlag = (command: Command): Command => command
   .option('--devices <n>', 'of a search (--layout auto, --mesh auto): how many devices; those of the run\'s mesh unless given')
@@ -43,10 +44,16 @@ const pinnedIn = ({ layout, params, state }: Flags): { layout?: Run['layout']; p
   return { ...(rules === '' ? {} : { layout: of(rules, '--layout') }), ...(params === undefined ? {} : { params: of(params, '--params') }), ...(state === undefined ? {} : { state: of(state, '--state') }) }
 }
 
-/** The machine that is named; else this one as it was measured, by ranks for a job's; else a CPU by its data sheet. */
-async function machineFor(given: string | undefined, output: Pick<Output, 'note'>, ranks: number | undefined): Promise<Machine> {
+/** The machine that is named; else this one as it was measured, by ranks for a job's, where it has so many devices; else a CPU by its data sheet. */
+async function machineFor(given: string | undefined, output: Pick<Output, 'note'>, ranks: number | undefined, devices: number): Promise<Machine> {
   if (given !== undefined) return machineNamed(given)
-  for (const name of ranks === undefined ? ['here'] : ['ranks', 'here']) if (await access(machinePath(name)).then(() => true, () => false)) return machineNamed(name)
+  for (const name of ranks === undefined ? ['here'] : ['ranks', 'here']) {
+    if (!await access(machinePath(name)).then(() => true, () => false)) continue
+    const machine = await machineNamed(name)
+    if (devices <= machine.domain || machine.links.between !== null) return machine
+    output.note(`this machine was measured with ${machine.domain} devices, and ${devices} are asked for: prices are those of cpu-25gbe by its data sheet; name the machine by --machine`)
+    return machineNamed('cpu-25gbe')
+  }
   output.note('prices are those of cpu-25gbe by its data sheet: name the machine by --machine, or measure this one by `npx meshwork calibrate`')
   return machineNamed('cpu-25gbe')
 }
@@ -58,21 +65,36 @@ export function searchedFor(run: Run, flags: Flags): { readonly run: Run; readon
   return { run: applyFlags(run, { ...others, ...(says ? { mesh } : {}) }), free: flags.auto === true ? !says : mesh === 'auto' }
 }
 
+/** What is being done, how far it is, how fast, and what is left of it: each part of a search has a number of its own. */
+function searchProgress(output: Pick<Output, 'status'>, now: () => number = () => performance.now()): (at: Progress) => void {
+  let part: { readonly what: string; readonly since: number; readonly from: number } | undefined
+  return ({ what, done, total }) => {
+    if (part?.what !== what) part = { what, since: now(), from: done }
+    const [seconds, more] = [(now() - part.since) / 1000, done - part.from]
+    const rate = seconds < 1 || more < 1 ? '' : `, ${(more / seconds).toPrecision(2)}/s, ${formatDuration((total - done) * seconds / more)} left of this part`
+    output.status(`searching layouts: ${what}, ${done} of ${total}${rate}`)
+  }
+}
+
 /** Searches; for a job of so many `ranks`, of as many devices. @throws LayoutError, UsageError as `findLayout` does, and for flags that cannot be */
 export async function searched(run: Run, flags: Flags, output: Pick<Output, 'note' | 'status' | 'clear'>, ranks?: number): Promise<{ readonly run: Run; readonly found: LayoutSearch; readonly machine: Machine }> {
-  const machine = await machineFor(flags.machine, output, ranks)
   const { run: changed, free } = searchedFor(run, flags)
   const size = Object.values(changed.mesh).reduce((a, b) => a * b, 1)
-  const devices = flags.devices !== undefined ? wholeNumber(flags.devices, '--devices', 1, 2 ** 20) : flags.hosts !== undefined ? wholeNumber(flags.hosts, '--hosts', 1, 2 ** 20) * machine.devicesPerHost : free ? ranks ?? size : size
+  const said = flags.devices === undefined ? undefined : wholeNumber(flags.devices, '--devices', 1, 2 ** 20)
+  const hosts = flags.hosts === undefined ? undefined : wholeNumber(flags.hosts, '--hosts', 1, 2 ** 20)
+  const machine = await machineFor(flags.machine, output, ranks, said ?? (free && hosts === undefined ? ranks : undefined) ?? size)
+  const ofHosts = hosts === undefined ? undefined : hosts * machine.devicesPerHost
+  if (said !== undefined && ofHosts !== undefined && said !== ofHosts) throw flagError(`--devices ${said}: --hosts ${hosts} is ${ofHosts} devices of ${machine.name}`, 'leave one of them out')
+  const devices = said ?? ofHosts ?? (free ? ranks ?? size : size)
   if (!free && devices !== size) throw flagError(`--devices ${devices}: the mesh has ${size}`, 'leave one of them out, or give --mesh auto')
-  const found = findLayout(changed, { devices, machine, pins: pinnedIn(flags), ...(flags.wire === undefined ? {} : { wire: flags.wire as 'bf16' | 'int8' }), ...(free ? {} : { mesh: changed.mesh }), onProgress: ({ what, done, total }) => { output.status(`searching layouts: ${what}, ${done} of ${total}`) } })
+  const found = findLayout(changed, { devices, machine, pins: pinnedIn(flags), ...(flags.wire === undefined ? {} : { wire: flags.wire as 'bf16' | 'int8' }), ...(free ? {} : { mesh: changed.mesh }), onProgress: searchProgress(output) })
   output.clear()
   return { run: laidAs(changed, found), found, machine }
 }
 
 const rulesText = (rules: FoundLayout['layout']): string => Object.entries(rules).flatMap(([d, rule]) => [rule].flat().map(a => `${d}=${a}`)).join(',')
 const meshText = ({ mesh }: FoundLayout): string => Object.entries(mesh).map(([a, n]) => `${a}=${n}`).join(',') || 'one device'
-const literal = (x: unknown): string => (Array.isArray(x) ? `[${x.map(literal).join(', ')}]` : typeof x === 'object' && x !== null ? `{ ${Object.entries(x).map(([k, v]) => `${k}: ${literal(v)}`).join(', ')} }` : typeof x === 'string' ? `'${x}'` : String(x))
+const literal = (x: unknown): string => (Array.isArray(x) ? `[${x.map(literal).join(', ')}]` : typeof x === 'object' && x !== null ? Object.keys(x).length === 0 ? '{}' : `{ ${Object.entries(x).map(([k, v]) => `${k}: ${literal(v)}`).join(', ')} }` : typeof x === 'string' ? `'${x}'` : String(x))
 const some = (rules: object): boolean => Object.keys(rules).length > 0
 
 /** What goes into a recipe: rules of its own that were not found are taken back. What nothing computes again by is left out. */
@@ -93,6 +115,11 @@ const stagesText = ({ model: { pipeline } }: FoundLayout): string[] => {
   const { stages, microbatches, schedule = 'gpipe' } = pipeline
   return [`${typeof stages === 'number' ? stages : stages.length} stages, ${schedule}, ${microbatches} microbatches`]
 }
+/** Axes along which nothing is cut, so that all devices of one do the same. */
+const idleAxes = ({ mesh, layout, params, state, gradients, layouts, model }: FoundLayout): (readonly [axis: string, size: number])[] => {
+  const used = new Set([layout, params, state, gradients, ...Object.values(layouts)].flatMap(rules => Object.values(rules).flat()))
+  return Object.entries(mesh).flatMap(([axis, n]) => (n === 1 || used.has(axis) || (axis === 'stage' && model.pipeline !== undefined) ? [] : [[axis, n] as const]))
+}
 const rowOf = (c: FoundLayout, i: number): string[] => [
   String(i + 1), `${c.predicted.stepMs.toPrecision(4)} ms`, formatBytes(c.predicted.peakBytes), `${c.predicted.collectiveMs.toPrecision(3)} ms`, meshText(c), rulesText(c.layout) || '–',
   [...(some(c.params) ? [`params ${rulesText(c.params)}`] : []), ...(some(c.state) ? [`state ${rulesText(c.state)}`] : []), ...(some(c.gradients) ? [`gradients ${rulesText(c.gradients)}`] : []), ...stagesText(c), ...(some(c.wire) ? [`wire ${rulesText(c.wire)}`] : []), ...Object.entries(c.layouts).map(([name, rules]) => `${name} ${rulesText(rules)}`), `remat ${rematText(c.remat)}`, ...(c.microbatches === 1 ? [] : [`${c.microbatches} microbatches`])].join('; '),
@@ -101,10 +128,13 @@ const rowOf = (c: FoundLayout, i: number): string[] => [
 /** The ten best, why the obvious ones are not, and what to paste. */
 export function drawSearch(run: Run, found: LayoutSearch, machine: Machine): string[] {
   const devices = Object.values(found.mesh).reduce((a, b) => a * b, 1)
+  const idle = idleAxes(found)
+  const enough = idle.reduce((left, [, n]) => left / n, devices)
   return [
     `${run.name} on ${formatInteger(devices)} device${devices === 1 ? '' : 's'} of ${machine.name}: ${formatInteger(found.priced)} layouts priced, the best ${found.candidates.length} planned whole`, '',
     ...formatTable([['', 'a step', 'memory', 'collectives', 'mesh', 'layout', 'beside'], ...found.candidates.map(rowOf)], 7).map(l => `  ${l}`), '',
     ...(found.obvious.length === 0 ? [] : ['what one would try first, with one axis', ...formatTable(found.obvious.map(o => [o.name, o.reason, o.text]), 3).map(l => `  ${l}`), '']),
+    ...(idle.length === 0 ? [] : [`nothing is cut along ${idle.map(([axis, n]) => `${axis}=${n}`).join(', ')}, where devices all do the same: ${enough === 1 ? 'one would be' : `${formatInteger(enough)} would be`} as quick, and no cut among more of them that is possible is quicker`, '']),
     'for the recipe', `  ${recipeLine(run, found)}`, ...(modelLine(found) === '' ? [] : ['in its model', `  ${modelLine(found)}`]),
   ]
 }

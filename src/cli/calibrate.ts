@@ -6,7 +6,7 @@ import { openBackend } from '../engine/index.ts'
 import { machineOf } from '../machine/read.ts'
 import type { MachineInput } from '../machine/machine.ts'
 import { isParallel } from '../runtime/job.ts'
-import { formatTable } from './format.ts'
+import { formatDuration, formatTable } from './format.ts'
 import { interrupts, Stopped } from './interrupt.ts'
 import { joinCommand, outputOf, told, withDeviceFlags } from './job.ts'
 import { wholeNumber } from './overrides.ts'
@@ -53,7 +53,8 @@ What is measured is kept in the cache: plan --machine here, and --machine ranks 
       await using backend = await openBackend({ plugin, ...told(platform), cache: false, ...isParallel() ? {} : { devices: most }, ...choice === undefined ? {} : { backend: choice as 'mpi' } })
       stops.finish(() => output.status('stopping', true))
       const name = isParallel() ? 'ranks' : 'here'
-      const found = await calibrate({ backend, name, quick, signal: stops.signal, onProgress: (what, done) => output.status(`calibrating  ${(100 * done).toFixed(0).padStart(3)} %  ${what}`) })
+      const begun = performance.now()
+      const found = await calibrate({ backend, name, quick, signal: stops.signal, onProgress: (what, done) => output.status(`calibrating  ${(100 * done).toFixed(0).padStart(3)} %  ${what}${done < 0.05 ? '' : `  ${formatDuration((performance.now() - begun) / 1000 * (1 - done) / done)} left`}`) })
       output.clear()
       if (processes.rank !== 0) return
       machineOf(found, 'what was measured')

@@ -132,7 +132,11 @@ function meshOf(run: Run, { mesh, ...sizes }: MeshFlags): Fields {
 /** Rules in the order given; a dim named twice takes both axes, the first the major one. */
 export function layoutOf(text: string, flag: string, now: Run['layout']): Fields {
   const layout = new Map<string, string[]>()
-  for (const [dim, axis] of pairs(text, flag, 'DIM=AXIS', Object.entries(now).flatMap(([dim, rule]) => [rule].flat().map(axis => `${dim}=${axis}`)).join(',') || 'batch=batch')) layout.set(dim, [...layout.get(dim) ?? [], axis])
+  for (const [dim, axis] of pairs(text, flag, 'DIM=AXIS', Object.entries(now).flatMap(([dim, rule]) => [rule].flat().map(axis => `${dim}=${axis}`)).join(',') || 'batch=batch')) {
+    const before = layout.get(dim) ?? []
+    if (before.includes(axis)) throw flagError(`${flag}: "${dim}=${axis}" is said twice`, 'leave one of them out')
+    layout.set(dim, [...before, axis])
+  }
   return Object.fromEntries([...layout].map(([dim, axes]) => [dim, axes.length === 1 ? axes[0] : axes]))
 }
 

@@ -134,6 +134,9 @@ type FiguresInput = Pick<Figures, 'products' | 'bandwidth' | 'lag'> & Open<Omit<
 type LinksInput = Pick<Links, 'topology' | 'perFlow' | 'perHost' | 'latencyUs'> & Open<Omit<Links, 'topology' | 'perFlow' | 'perHost' | 'latencyUs'>>
 
 const positive = z.number().positive()
+/** Of a figure in the units of a data sheet, such as 989 of TFLOP/s, all times would come out as years. */
+const rate = positive.refine(n => n >= 1e6, 'give operations or bytes a second: 989 TFLOP/s are 989e12, 900 GB/s 900e9')
+const bytes = positive.refine(n => n >= 1e6, 'give bytes: 80 GB are 80e9')
 const share = z.number().min(0).max(1)
 const points: z.ZodType<Points, Points> = z.array(z.tuple([positive, positive])).min(1).refine(list => list.every(([at], i) => at > (list[i - 1]?.[0] ?? 0)), 'give points [at, value], the least first and none twice')
 const kinds = ['all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'permute'] as const
@@ -142,7 +145,7 @@ const each = <T extends z.ZodType>(of: T): { [K in LinkedCollective]: z.ZodOptio
 const byDtype = <T extends z.ZodType>(of: T): { [K in DType]: z.ZodOptional<T> } => Object.fromEntries(Object.keys(dtypes).map(d => [d, of.optional()])) as { [K in DType]: z.ZodOptional<T> }
 
 const links = z.strictObject({
-  topology: z.enum(['switch', 'ring', 'torus']), wrap: z.int().min(2).optional(), dims: z.int().min(1).max(3).optional(), perFlow: positive, perHost: positive, latencyUs: z.number().min(0),
+  topology: z.enum(['switch', 'ring', 'torus']), wrap: z.int().min(2).optional(), dims: z.int().min(1).max(3).optional(), perFlow: rate, perHost: rate, latencyUs: z.number().min(0),
   share: z.strictObject(each(share.positive())).prefault({}),
   times: z.strictObject(each(z.array(z.strictObject({ among: z.int().min(2), onHost: z.int().min(1).optional(), points })).min(1))).prefault({}),
 })
@@ -156,7 +159,7 @@ const figures = {
   products: z.strictObject(byDtype(rates)).refine(p => Object.keys(p).length > 0, 'give what products of a dtype reach: { f32: [{ side: 1, points: [[1e9, 5e10]] }] }'),
   convolutions: z.strictObject(byDtype(convolved)).prefault({}),
   attention: z.strictObject(byDtype(rates)).prefault({}),
-  bandwidth: z.strictObject({ peak: positive, points, turned: points.optional() }),
+  bandwidth: z.strictObject({ peak: rate, points, turned: points.optional() }),
   vector: z.strictObject({ rate: positive.default(1e15), costs: z.record(z.string(), positive).default({}) }).prefault({}),
   overhead: z.strictObject({ kernelUs: z.number().min(0).default(2), launchUs: z.number().min(0).default(0), turnUs: z.number().min(0).default(2), stepUs: z.number().min(0).default(100), argumentUs: z.number().min(0).default(0) }).prefault({}),
   lag: points.optional(),
@@ -166,8 +169,8 @@ export const machineSchema: z.ZodType<Machine, MachineInput> = z.strictObject({
   name: z.string().min(1),
   devicesPerHost: z.int().min(1),
   domain: z.int().min(1).optional(),
-  memory: z.strictObject({ bytes: positive, reserved: z.number().min(0).default(0), perHost: positive.optional() }),
-  peak: z.strictObject(byDtype(positive)),
+  memory: z.strictObject({ bytes, reserved: z.number().min(0).default(0), perHost: bytes.optional() }).refine(m => m.reserved < m.bytes, 'give reserved fewer bytes than there are'),
+  peak: z.strictObject(byDtype(rate)),
   ...figures,
   crowded: z.array(z.strictObject({ devices: z.int().min(1), ...figures })).default([]),
   links: z.strictObject({ within: links, between: links.nullable().default(null) }),

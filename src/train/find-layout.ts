@@ -48,7 +48,7 @@ export interface FoundLayout {
   }
 }
 /** What anybody would try first, and why it is not what was found. */
-export interface ObviousLayout { readonly name: string; readonly reason: 'chosen' | 'memory' | 'time' | 'impossible'; readonly text: string; readonly stepMs?: number; readonly peakBytes?: number }
+export interface ObviousLayout { readonly name: string; /** `fixed`: a mesh or rules that stay do not let it be. */ readonly reason: 'chosen' | 'memory' | 'time' | 'impossible' | 'fixed'; readonly text: string; readonly stepMs?: number; readonly peakBytes?: number }
 export interface LayoutSearch extends FoundLayout {
   /** The best, at most ten, the quickest first; the first of them is what was chosen. */
   readonly candidates: readonly FoundLayout[]
@@ -58,7 +58,7 @@ export interface LayoutSearch extends FoundLayout {
 }
 
 const plain = (rules: LayoutFrom | undefined): Rules => Object.fromEntries(Object.entries(rules ?? {}).flatMap(([d, rule]) => (rule === undefined ? [] : [[d, rule as string | readonly string[]]])))
-const bytesText = (bytes: number): string => `${(bytes / 1e9).toPrecision(3)} GB`
+const bytesText = (bytes: number): string => (bytes < 999.5e9 ? `${(bytes / 1e9).toPrecision(3)} GB` : `${(bytes / 1e12).toFixed(bytes < 99.95e12 ? 2 : 0)} TB`)
 const msText = (ms: number): string => `${ms.toPrecision(3)} ms`
 
 interface Planned { readonly candidate: Candidate<Way>; readonly whole: Whole; /** By the search's own names of axes. */ readonly wire: Run['wire'] }
@@ -66,6 +66,10 @@ interface Planned { readonly candidate: Candidate<Way>; readonly whole: Whole; /
 const [mostRounded, mostOwn] = [3, 3]
 /** How many are planned whole: until ten fit, and at most so many; more where none has fitted. */
 const [wanted, most, mostInVain] = [10, 12, 24]
+/** So many times the memory, by the estimate, and no plan is needed to know it. */
+const surelyTooLarge = 2
+/** Devices at most for which it is searched whether a model fits on them. */
+const mostAskedFor = 4096
 
 /**
  * Finds how to lay a run on so many devices of a machine: over every factoring of them into axes, rules for every dim, what rests in parts, what is computed again, and microbatches, under the
@@ -73,6 +77,14 @@ const [wanted, most, mostInVain] = [10, 12, 24]
  * @throws LayoutError for rules that cannot be kept together; UsageError where the model fits on the devices in no layout, which says by how much and what would make it fit
  */
 export function findLayout(run: Run, options: FindLayoutOptions): LayoutSearch {
+  const found = findWith(run, options, false)
+  if ('error' in found) throw found.error
+  return found
+}
+/** What fits in no layout, and so many devices on which it does, where that is known. */
+interface Unfit { readonly error: UsageError; readonly enough: number | undefined }
+/** `isAsking`: only whether anything fits is asked, so an error need not search for what would. */
+function findWith(run: Run, options: FindLayoutOptions, isAsking: boolean): LayoutSearch | Unfit {
   const { devices, machine, pins, mesh, onProgress = () => {} } = options
   const model = modelOf(run)
   const memory = machine.memory.bytes - machine.memory.reserved
@@ -93,9 +105,13 @@ export function findLayout(run: Run, options: FindLayoutOptions): LayoutSearch {
   for (const candidate of candidates) {
     const fit = planned.filter(p => p.whole.memory.peak <= memory).length
     if (!ofOwn.has(candidate) && (fit >= wanted || planned.length >= (fit === 0 ? mostInVain : most))) continue
-    onProgress({ what: 'whole plans', done: planned.length, total: wanted })
+    onProgress({ what: 'whole plans', done: planned.length, total: fit === 0 && planned.length >= wanted ? mostInVain : Math.max(wanted, planned.length + 1) })
     planned.push(whole(candidate, Object.fromEntries(Object.entries(said).filter(([axis]) => candidate.mesh.axes.some(a => a.name === axis)))))
   }
+  // What anybody would try first is compared by its plan, so that what is said of it and of the best is one kind of figure, and is among the best where it is quicker.
+  const tried = new Map(obvious.flatMap(({ name, candidate }) => (candidate === undefined || candidate.bytes > surelyTooLarge * memory ? [] : [[name, whole(candidate, {})] as const])))
+  const stays = fixed !== undefined || [pins?.layout, pins?.params, pins?.state].some(rules => rules !== undefined)
+  if (!stays) planned.push(...[...tried.values()].filter(o => !planned.some(p => isSame(p.candidate, o.candidate))))
   const byTime = (a: Planned, b: Planned): number => a.whole.time.stepMs - b.whole.time.stepMs
   let fitting = planned.filter(p => p.whole.memory.peak <= memory).sort(byTime)
   // Of a pipeline tables may be wrong about what is met where it rests: the best is planned as it will run.
@@ -106,12 +122,17 @@ export function findLayout(run: Run, options: FindLayoutOptions): LayoutSearch {
     sure.add(own)
     fitting = [own, ...fitting.slice(1)].filter(p => p.whole.memory.peak <= memory).sort(byTime)
   }
-  if (fitting.length === 0) throw nothingFits(run, planned, candidates.length, options, memory)
+  if (fitting.length === 0) return nothingFits(run, planned, candidates.length, options, memory, isAsking)
   const rounded = options.wire === undefined ? [] : fitting.slice(0, mostRounded).flatMap(p => roundedOf(p, options.wire ?? 'bf16', whole))
   const found = [...fitting, ...rounded.filter(p => p.whole.memory.peak <= memory)].sort(byTime).slice(0, wanted).map(p => foundOf(p, keeps))
   const [best] = found
   if (best === undefined) throw new Error('one fits')
-  return { ...best, candidates: found, priced, obvious: obvious.map(({ name, candidate, wrong }) => judged(name, candidate, wrong, best, memory)) }
+  return { ...best, candidates: found, priced, obvious: obvious.map(({ name, candidate, wrong }) => judged({ name, candidate, wrong, whole: tried.get(name)?.whole }, best, memory, stays)) }
+}
+/** Whether two candidates say the same, whatever their axes are called. */
+function isSame(a: Candidate<Way>, b: Candidate<Way>): boolean {
+  const said = ({ mesh, layouts }: Candidate<Way>): string => { const { mesh: m, layouts: l } = named(mesh, layouts, []); return JSON.stringify([m.axes, plain(l.layout), plain(l.params), plain(l.state), plain(l.gradients), l.layouts ?? {}]) }
+  return a.variant === b.variant && said(a) === said(b)
 }
 const isPipelined = ({ candidate: { variant } }: Planned): boolean => { const { pipeline } = variant.of.model; return pipeline !== undefined && pipeline !== null }
 /** The same with axes crossed in fewer bits: all that this makes quicker, and no other. */
@@ -137,17 +158,20 @@ function foundOf({ candidate: { variant, mesh, layouts }, whole: { time, memory 
   }
 }
 
-/** Why what anybody would try first is not what was found. */
-function judged(name: string, candidate: Candidate<Way> | undefined, wrong: string | undefined, best: FoundLayout, memory: number): ObviousLayout {
+interface Obvious { readonly name: string; readonly candidate: Candidate<Way> | undefined; readonly wrong: string | undefined; readonly whole: Whole | undefined }
+/** Why what anybody would try first is not what was found; `stays`: a mesh or rules were fixed, which it need not keep. */
+function judged({ name, candidate, wrong, whole }: Obvious, best: FoundLayout, memory: number, stays: boolean): ObviousLayout {
   if (candidate === undefined) return { name, reason: 'impossible', text: wrong ?? 'it cannot be laid so' }
-  const { cost, bytes, mesh, layouts } = candidate
-  const own = { stepMs: cost.ms, peakBytes: bytes }
-  if (bytes > memory) return { name, reason: 'memory', text: `about ${bytesText(bytes)} a device, ${bytesText(bytes - memory)} more than it has`, ...own }
+  const { cost, mesh, layouts } = candidate
+  const own = { stepMs: whole?.time.stepMs ?? cost.ms, peakBytes: whole?.memory.peak ?? candidate.bytes }
+  const about = whole === undefined ? 'about ' : ''
+  if (own.peakBytes > memory) return { name, reason: 'memory', text: `${about}${bytesText(own.peakBytes)} a device, ${bytesText(own.peakBytes - memory)} more than it has`, ...own }
   const its = named(mesh, layouts, [])
   const same = JSON.stringify([plain(its.layouts.layout), plain(its.layouts.params), plain(its.layouts.state)]) === JSON.stringify([best.layout, best.params, best.state])
   if (same) return { name, reason: 'chosen', text: 'it is what was found', ...own }
-  const sent = cost.most === undefined ? '' : `, ${msText(cost.most.ms)} of it ${cost.most.kind}s along ${cost.most.axes.map(a => its.names.get(a) ?? a).join(', ')}`
-  return { name, reason: 'time', text: `about ${msText(cost.ms)}${sent}`, ...own }
+  const sent = cost.most === undefined ? '' : `, about ${msText(cost.most.ms)} of it ${cost.most.kind}s along ${cost.most.axes.map(a => its.names.get(a) ?? a).join(', ')}`
+  if (stays && own.stepMs < best.predicted.stepMs) return { name, reason: 'fixed', text: `${about}${msText(own.stepMs)}, but the mesh or rules that are fixed do not let it be`, ...own }
+  return { name, reason: 'time', text: `${about}${msText(own.stepMs)}${sent}`, ...own }
 }
 
 /** So many more devices that the same layout fits on, with one of its axes larger: by its plan. */
@@ -170,25 +194,39 @@ function enoughFor({ candidate, whole: { memory: { peak } } }: Planned, devices:
   return undefined
 }
 
-function nothingFits(run: Run, planned: readonly Planned[], tried: number, { devices, machine, pins }: FindLayoutOptions, memory: number): UsageError {
+/** So many devices that some layout fits on, by a search of its own over `devices`, or over as many as that one proposes. */
+function enoughBySearch(run: Run, options: FindLayoutOptions): number | undefined {
+  const { devices, onProgress = () => {} } = options
+  const say = ({ what, ...at }: Progress): void => { onProgress({ what: `whether ${devices} devices are enough: ${what}`, ...at }) }
+  try {
+    const found = findWith(run, { ...options, onProgress: say }, true)
+    return 'error' in found ? found.enough : devices
+  } catch (e) {
+    if (!(e instanceof MeshworkError)) throw e
+    return undefined
+  }
+}
+function nothingFits(run: Run, planned: readonly Planned[], tried: number, { devices, machine, pins, onProgress }: FindLayoutOptions, memory: number, isAsking: boolean): Unfit {
   const [least] = [...planned].sort((a, b) => a.whole.memory.peak - b.whole.memory.peak)
   if (least === undefined) {
-    return new UsageError({ code: 'no-layout', what: `${run.name} can be laid on ${devices} devices in no way`, details: { tried: String(tried) }, fix: 'give a number of devices whose factors divide the batch, or dims of the model' })
+    return { enough: undefined, error: new UsageError({ code: 'no-layout', what: `${run.name} can be laid on ${devices} devices in no way`, details: { tried: String(tried) }, fix: 'give a number of devices whose factors divide the batch, or dims of the model' }) }
   }
   const { whole: { memory: { peak, temporaries } } } = least
   const its = foundOf(least, [])
   const resting = peak - temporaries
-  const enough = enoughFor(least, devices, machine, memory)
+  // What rests shrinks with the devices that it is spread over, and so does the batch's part: so many at the least, and the search says whether they are enough.
+  const rough = 2 ** Math.ceil(Math.log2(Math.ceil(devices * peak / memory)))
+  const enough = enoughFor(least, devices, machine, memory) ?? (isAsking || rough > mostAskedFor ? undefined : enoughBySearch(run, { devices: rough, machine, pins, onProgress }))
   const fixes = [
-    // What rests shrinks with the devices that it is spread over, and so does the batch's part.
-    enough === undefined ? `about ${2 ** Math.ceil(Math.log2(Math.ceil(devices * peak / memory)))} devices` : `${enough} devices, on which it fits`, ...(its.remat === 'everything' ? [] : ['remat everything']), ...(temporaries > resting && its.microbatches < run.batch ? ['more microbatches'] : []),
+    enough === undefined ? `more than ${rough} devices` : `${enough} devices, on which it fits`, ...(its.remat === 'everything' ? [] : ['remat everything']), ...(temporaries > resting && its.microbatches < run.batch ? ['more microbatches'] : []),
     ...(Object.keys(its.params).length === 0 ? [`${pins?.params === undefined ? '' : 'no fixed '}rules for parameters at rest (FSDP)`] : []), 'a smaller model or batch',
   ]
-  return new UsageError({
+  const error = new UsageError({
     code: 'does-not-fit', what: `${run.name} fits on ${devices} device${devices === 1 ? '' : 's'} of ${machine.name} in no layout: the least takes ${bytesText(peak)} of each, ${bytesText(peak - memory)} more than the ${bytesText(memory)} there are`,
     details: { least: `${Object.entries(its.mesh).map(([a, n]) => `${a}=${n}`).join(' × ') || 'one device'}, remat ${rematText(its.remat)}, ${its.microbatches} microbatch${its.microbatches === 1 ? '' : 'es'}: ${bytesText(resting)} at rest, ${bytesText(temporaries)} beside` },
     fix: `use ${fixes.join(', or ')}`,
   })
+  return { error, enough }
 }
 
 /** The run laid as was found. @throws UsageError as `defineRun` does */

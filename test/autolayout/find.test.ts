@@ -24,7 +24,7 @@ test('the same is found each time, sorted, and what is predicted is what its pla
 
 test('no layout that anybody would try first is quicker', () => {
   expect(found.obvious.map(o => o.name)).toEqual(expect.arrayContaining(['data parallel', 'tensor parallel']))
-  for (const o of found.obvious) if (o.stepMs !== undefined && o.reason === 'time') expect(o.stepMs).toBeGreaterThan(found.predicted.stepMs * 0.9)
+  for (const o of found.obvious) if (o.stepMs !== undefined && o.reason === 'time') expect(o.stepMs).toBeGreaterThanOrEqual(found.predicted.stepMs)
 })
 
 test('rules that are fixed stay, and those that contradict each other are one error', () => {
@@ -38,6 +38,9 @@ test('a fixed rule is kept by whichever size of its axis can, and its name is no
   const three = defineRun({ name: 'three', batch: 4, steps: 1, data: run.data as never, optimizer: adamwCosine({ rate: 1e-3 }), mesh: { batch: 1 }, layout: {}, model: gptModel({ vocab: 32, seq: 8, layers: 1, embed: 24, heads: 3, headDim: 8, hidden: 48, dropout: 0 }) })
   const its = findLayout(three, { devices: 6, machine, pins: { layout: { heads: 'x' } } })
   for (const c of its.candidates) expect([c.layout['heads'], c.mesh['x'], Object.values(c.mesh).reduce((a, b) => a * b, 1)]).toEqual(['x', 3, 6])
+  // Axes that links treat alike make one layout, whichever comes first.
+  const said = its.candidates.map(c => JSON.stringify([c.predicted, Object.entries(c.mesh).sort(), ...[c.layout, c.params, c.state].map(r => Object.entries(r).sort()), c.layouts, c.remat, c.microbatches]))
+  expect(new Set(said).size).toBe(said.length)
 })
 
 test('memory is respected', () => {
@@ -47,6 +50,6 @@ test('memory is respected', () => {
 })
 
 test('what fits in no layout says by how much', () => {
-  const none = { ...machine, memory: { bytes: 5_000, reserved: 0 } }
-  expect(() => findLayout(run, { devices: 2, machine: none })).toThrow(/does-not-fit.*fits on 2 devices of cpu-25gbe in no layout: the least takes .* GB of each, .* more than/s)
+  const none = { ...machine, memory: { bytes: 5, reserved: 0 } }
+  expect(() => findLayout(run, { devices: 2, machine: none })).toThrow(/does-not-fit.*fits on 2 devices of cpu-25gbe in no layout: the least takes .* GB of each, .* more than.*use more than \d+ devices/s)
 })

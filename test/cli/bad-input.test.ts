@@ -44,6 +44,8 @@ const cases: readonly Case[] = [
   { name: 'more fixed axes than the devices have a mesh for', args: ['plan', 'gpt-tiny', ...small, '--auto', '--devices', '2', '--machine', '8xh100', '--layout', 'auto,heads=rows,hidden=columns'], exit: 2, says: ['pins', 'the fixed rules name 2 axes, rows, columns, and 2 devices have no mesh of so many', 'fix fewer rules, or give more devices'] },
   { name: 'a fixed rule that no size of an axis can keep', args: ['plan', 'gpt-tiny', ...small, '--auto', '--devices', '9', '--machine', '8xh100', '--layout', 'auto,heads=model'], exit: 2, says: ['pins', 'no layout can keep these rules: dim "heads"', 'cannot be cut into 3 equal parts', 'heads → model'] },
   { name: 'a model that fits on nothing', args: ['plan', 'gpt-tiny', ...small, 'model.embed=262144', 'model.hidden=262144', 'batch=1', '--auto', '--devices', '2', '--machine', '8xh100'], exit: 2, says: ['does-not-fit', /fits on 2 devices of 8xh100 in no layout: the least takes .* GB of each, .* GB more than the 7\d\.\d GB there are/, 'at rest', /fix +use \d+ devices, on which it fits/] },
+  { name: 'devices and hosts that are not as many', args: ['plan', 'gpt-tiny', ...small, '--auto', '--machine', '8xh100', '--hosts', '2', '--devices', '7'], exit: 2, says: ['flag', '--devices 7: --hosts 2 is 16 devices of 8xh100', 'leave one of them out'] },
+  { name: 'a fixed rule that is said twice', args: ['plan', 'gpt-tiny', ...small, '--auto', '--devices', '4', '--machine', '8xh100', '--layout', 'auto,heads=model,heads=model'], exit: 2, says: ['flag', '--layout: "heads=model" is said twice', 'leave one of them out'] },
   { name: 'fewer bits where nothing is searched', args: ['plan', 'gpt-tiny', ...small, '--wire', 'bf16'], exit: 2, says: ['flag', '--wire says in what a search may let numbers cross axes, and nothing is searched', '--mesh auto --layout auto'] },
   { name: 'bits that a search knows nothing of', args: ['plan', 'gpt-tiny', ...small, '--auto', '--wire', 'f16'], exit: 2, says: ['flag', '--wire: there is no "f16"', 'bf16, int8'] },
   { name: 'a rule that is set beside a search', args: ['plan', 'gpt-tiny', ...small, '--auto', '--devices', '2', '--set', 'layouts.residual.seq=model'], exit: 2, says: ['flag', '--set layouts.residual.seq=model: a search is to find how the run is laid', 'leave it out'] },
@@ -54,6 +56,7 @@ const cases: readonly Case[] = [
   { name: 'plan on a machine file that is not there', args: ['plan', 'gpt-tiny', ...small, '--machine', '$F/nowhere.json'], exit: 1, says: ['machine-file', 'cannot read the machine file', 'ENOENT'] },
   { name: 'plan on a machine file that is no JSON', args: ['plan', 'gpt-tiny', ...small, '--machine', '$F/text.txt.json'], exit: 2, says: ['machine-json', 'is not JSON', 'calibrate --json'] },
   { name: 'plan on a machine file that lacks a figure', args: ['plan', 'gpt-tiny', ...small, '--machine', '$F/lacking.json'], exit: 2, says: ['field', 'memory.bytes is missing', 'a number, above 0'] },
+  { name: 'plan on a machine file in the units of a data sheet', args: ['plan', 'gpt-tiny', ...small, '--machine', '$F/gigabytes.json'], exit: 2, says: ['field', 'memory.bytes is 80', 'give bytes: 80 GB are 80e9'] },
   { name: 'plan on a machine that has not been measured', args: ['plan', 'gpt-tiny', ...small, '--machine', 'here'], env: { MESHWORK_CACHE_DIR: '$F/caches/unmeasured' }, exit: 2, says: ['not-calibrated', '--machine here', 'npx meshwork calibrate'] },
   { name: 'plan on hosts of no machine', args: ['plan', 'gpt-tiny', ...small, 'batch=64', '--hosts', '4'], exit: 2, says: ['flag', '--hosts is given, and no machine', '--machine 8xh100 --hosts 4'] },
   { name: 'plan on hosts that the mesh does not fill', args: ['plan', 'gpt-tiny', ...small, 'batch=64', '--machine', '8xh100', '--hosts', '2', '--mesh', 'batch=2,model=2'], exit: 2, says: ['flag', '16 devices of 8xh100, and the mesh batch=2,model=2 has 4', '--mesh batch=8,model=2'] },
@@ -390,6 +393,7 @@ beforeAll(async () => {
   place.file('text.txt', text)
   place.file('metal.dylib', Buffer.from('cffaedfe0c00000100000000060000000000000000000000', 'hex'))
   place.file('text.txt.json', 'no machine')
+  place.file('gigabytes.json', '{ "name": "gigabytes", "devicesPerHost": 8, "memory": { "bytes": 80 } }')
   place.file('lacking.json', '{ "name": "lacking", "devicesPerHost": 8, "memory": {} }')
   place.file('tiny.txt', 'the people of a nation')
   place.file('empty.txt', '')
