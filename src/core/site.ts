@@ -98,6 +98,9 @@ export const onBehalfOf = <T>(site: Site | undefined, f: () => T): T => within({
 
 /** The same where `f` may be the user's: lines of its own come first. What has none bears the line of whoever called this, which is looked for once; so it is quickly found where `f` makes much. */
 export const ownLines = <T>(f: () => T): T => within({ site: userSite(), own: true }, f)
+/** The same for what calls nobody's functions but ours, and makes much: all of it bears the line of whoever called, which is looked for once. */
+export const onCallersLine = <T>(f: () => T): T => onBehalfOf(userSite(), f)
+
 /** Where a walk up the stack leaves what `ownLines` runs. */
 const leavesOwn = (frame: NodeJS.CallSite): boolean => frame.getFunctionName() === ownLines.name && pathOf(frame.getFileName() ?? '') === here
 

@@ -155,8 +155,15 @@ export function planTraced<const A extends readonly Tree[], R extends Tree, N ex
 export async function compile<const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
 ): Promise<Program<A, R>> {
+  return (await compiling(f, args, options)).program
+}
+
+/** As `compile`, but resolves once the backend has been given the program: what is to be compiled next can be planned meanwhile. */
+export async function compiling<const A extends readonly Tree[], R extends Tree, N extends string = string>(
+  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+): Promise<{ readonly program: Promise<Program<A, R>> }> {
   const { request, program, told } = await prepared(f, args, options)
-  return program(await options.backend.compile(request).catch((e: unknown) => { throw told(e) }))
+  return { program: options.backend.compile(request).then(program, (e: unknown) => { throw told(e) }) }
 }
 
 /** A program that tells when its parts run. */

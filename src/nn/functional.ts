@@ -1,7 +1,7 @@
 /** The functions models are made of, composed of ops. They know no device, no mesh and no layout. */
 import type { Dim, DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
-import { userSite } from '../core/site.ts'
+import { onCallersLine, userSite } from '../core/site.ts'
 import { withGradient } from '../graph/custom.ts'
 import { dimIn, floats } from '../graph/infer/checks.ts'
 import { sumsIn } from '../graph/half-precision.ts'
@@ -127,10 +127,10 @@ export function layerNorm<D extends string, R extends D | Unsettled<D>>(x: Tenso
   smallNumber('layerNorm', epsilon)
   const centered = (x: Tensor<D>): Tensor<D> => x.sub(x.mean(over))
   const inverse = (c: Tensor<D>): Tensor<Minus<D, R>> => c.square().mean(over).add(epsilon).rsqrt()
-  const normal = withGradient([x.cast(sumsIn(x.dtype))], ([x]): Tensor<D> => {
+  const normal = withGradient([x.cast(sumsIn(x.dtype))], ([x]): Tensor<D> => onCallersLine(() => {
     const c = centered(x)
     return c.mul(inverse(c))
-  }, (g, y, [x]) => [g.sub(g.mean(over)).sub(y.mul(g.mul(y).mean(over))).mul(inverse(centered(x)))])
+  }), (g, y, [x]) => [g.sub(g.mean(over)).sub(y.mul(g.mul(y).mean(over))).mul(inverse(centered(x)))])
   return normal.mul(gain.cast(normal.dtype)).add(bias.cast(normal.dtype)).cast(x.dtype)
 }
 
@@ -141,6 +141,6 @@ export function rmsNorm<D extends string, R extends D | Unsettled<D>>(x: Tensor<
   smallNumber('rmsNorm', epsilon)
   const mean = (x: Tensor<D>): Tensor<Minus<D, R>> => x.mean(...dims)
   const inverse = (x: Tensor<D>): Tensor<Minus<D, R>> => mean(x.square()).add(epsilon).rsqrt()
-  const normal = withGradient([x.cast(sumsIn(x.dtype))], ([x]): Tensor<D> => x.mul(inverse(x)), (g, y, [x]) => [g.sub(y.mul(mean(g.mul(y)))).mul(inverse(x))])
+  const normal = withGradient([x.cast(sumsIn(x.dtype))], ([x]): Tensor<D> => onCallersLine(() => x.mul(inverse(x))), (g, y, [x]) => [g.sub(y.mul(mean(g.mul(y)))).mul(inverse(x))])
   return normal.mul(gain.cast(normal.dtype)).cast(x.dtype)
 }

@@ -1,4 +1,5 @@
 /** Directions from averages of gradients and of their squares, number by number. In all, t = step + 1 and g is what comes in. */
+import { onCallersLine } from '../core/site.ts'
 import { full, loose, where } from '../graph/tensor.ts'
 import type { Scalar, Tensor } from '../graph/types.ts'
 import { transformation, type Transformation } from './optimizer.ts'
@@ -29,12 +30,12 @@ export function scaleByAdam(options: AdamOptions = {}): Transformation<AdamSlots
   return transformation<AdamSlots>({
     description: { name: 'scaleByAdam', beta1, beta2, epsilon },
     declare: parameters => ({ first: like(parameters), second: like(parameters) }),
-    apply: (updates, slots, { step, dtype }) => {
+    apply: (updates, slots, { step, dtype }) => onCallersLine(() => {
       const first = mapPaths(updates, (g, path) => average(beta1, at(slots.first, path), g))
       const second = mapPaths(updates, (g, path) => average(beta2, at(slots.second, path), g.square()))
       const [c1, c2] = [correction(beta1, step).cast(dtype), correction(beta2, step).cast(dtype)]
       return { updates: mapPaths(first, (m, path) => m.div(c1).div(at(second, path).div(c2).sqrt().add(epsilon))), slots: { first, second } }
-    },
+    }),
   })
 }
 

@@ -3,6 +3,7 @@
  * which are optimizers themselves; a trainer needs to know no more than `Optimizer`.
  */
 import { isFloat, type DType } from '../core/dtype.ts'
+import { onCallersLine } from '../core/site.ts'
 import { slot } from '../graph/input.ts'
 import { expectDims, full, leavesOf, loose, mapTree, zipTrees } from '../graph/tensor.ts'
 import type { AnyTensor, Scalar, Tensor, Tree } from '../graph/types.ts'
@@ -86,17 +87,17 @@ export function transformation<S extends SlotSet>(rule: Rule<S>): Transformation
       })
       // A clock of few bits stands still; one of many keeps them.
       const time = step.dtype === 'f64' ? step : step.cast(dtype)
-      const context: Context = { params: record(params, wide), parameters, step: time, dtype }
-      const next = rule.apply(record(ordered, wide), flatSlots<S>(specs, [...given.values()].map(wide)), context)
+      const context: Context = { params: onCallersLine(() => record(params, wide)), parameters, step: time, dtype }
+      const next = rule.apply(onCallersLine(() => record(ordered, wide)), onCallersLine(() => flatSlots<S>(specs, [...given.values()].map(wide))), context)
       const after = leavesIn(`${description.name}: what its rule returns`, specs, next.slots)
-      return {
+      return onCallersLine(() => ({
         updates: mapTree(params, (p, path) => asState(loose(expectDims(at(next.updates, path).cast(dtype), p.shape)))),
         slots: heldSlots<S>(specs, ({ shape, dtype: declaredAs }, path) => asState(loose(expectDims(loose(after.get(path) as AnyTensor).cast(given.get(path)?.dtype ?? declaredAs), shape)))),
-      }
+      }))
     },
   }
 }
 
 /** The parameters less the updates, each rounded to its own dtype once, where parameters rest. @throws DimError where the trees differ */
 export const applyUpdates = <P extends Tree>(params: P, updates: NoInfer<P>): P =>
-  zipTrees(params, updates, (p, u) => asState(p).cast(u.dtype).sub(u).cast(p.dtype).relayout('params'))
+  onCallersLine(() => zipTrees(params, updates, (p, u) => asState(p).cast(u.dtype).sub(u).cast(p.dtype).relayout('params')))

@@ -1,4 +1,5 @@
 /** What follows a direction: decay, the rate, and what differs from parameter to parameter. */
+import { onCallersLine } from '../core/site.ts'
 import { byParameterOr, type Description } from './description.ts'
 import { stateless } from './chain.ts'
 import type { Transformation } from './optimizer.ts'
@@ -27,7 +28,7 @@ export function addDecayedWeights(weightDecay: PerParameter): Transformation<Non
   checkValue('addDecayedWeights: the decay', weightDecay, perParameter)
   return stateless({ name: 'addDecayedWeights', weightDecay: byParameterOr(weightDecay) }, (updates, { params, parameters }) => {
     const by = new Map(weightDecay === 0 ? [] : parameters.map(p => [p.path, typeof weightDecay === 'function' ? numberFor('addDecayedWeights', weightDecay, p) : p.decays ? weightDecay : 0]))
-    return mapPaths(updates, (u, path) => { const decay = by.get(path) ?? 0; return decay > 0 ? u.add(at(params, path).mul(decay)) : u })
+    return onCallersLine(() => mapPaths(updates, (u, path) => { const decay = by.get(path) ?? 0; return decay > 0 ? u.add(at(params, path).mul(decay)) : u }))
   })
 }
 
@@ -35,7 +36,10 @@ export function addDecayedWeights(weightDecay: PerParameter): Transformation<Non
 export function scaleByRate(rate: Rate): Transformation<None> {
   checkValue('scaleByRate: the rate', rate, aRate)
   const schedule: Schedule = scheduleOf(rate)
-  return stateless({ name: 'scaleByRate', rate: plainRate(rate) }, (updates, { step, dtype }) => mapPaths(updates, u => u.mul(schedule(step).cast(dtype))), schedule)
+  return stateless({ name: 'scaleByRate', rate: plainRate(rate) }, (updates, { step, dtype }) => {
+    const now = schedule(step).cast(dtype)
+    return onCallersLine(() => mapPaths(updates, u => u.mul(now)))
+  }, schedule)
 }
 
 /** Each parameter's update times a number of its own, decay and all where it follows that: its learning rate, as a share. @throws UsageError for what is no function */

@@ -2,6 +2,7 @@
  * Steps that are not to be taken: whose loss or gradient is no number, or leaps. It is decided on the devices, on all alike, so that no step waits for
  * the host; what is left out is chosen, not multiplied away, since 0 · NaN is NaN.
  */
+import { onCallersLine } from '../core/site.ts'
 import { full, slot, type Scalar } from '../engine/index.ts'
 import { chosen } from '../optim/index.ts'
 
@@ -29,7 +30,7 @@ export const historyInput = (): History => ({ taken: slot('history.taken', [], '
 export const emptyHistory = (): History => ({ taken: full(0, [], 'i32'), ...courses(() => full(0, [])) })
 
 /** Whether the step is to be taken, bool; and the history with it, if it is. */
-export function judged(seen: Readonly<Record<'loss' | 'gradNorm', Scalar>>, history: History, { deviations, over, after }: Guard): { readonly take: Scalar; readonly history: History } {
+export const judged = (seen: Readonly<Record<'loss' | 'gradNorm', Scalar>>, history: History, { deviations, over, after }: Guard): { readonly take: Scalar; readonly history: History } => onCallersLine(() => {
   const wide = { loss: seen.loss.cast('f32'), gradNorm: seen.gradNorm.cast('f32') }
   const finite = wide.loss.isFinite().and(wide.gradNorm.isFinite())
   const calm = watched.map(name => {
@@ -46,4 +47,4 @@ export function judged(seen: Readonly<Record<'loss' | 'gradNorm', Scalar>>, hist
   }
   const moved: History = { taken: history.taken.add(1), loss: next('loss'), gradNorm: next('gradNorm') }
   return { take, history: chosen(take, moved, history) }
-}
+})

@@ -1,5 +1,5 @@
 /** The programs of a training run, as functions over tensors: initialise, step, evaluate. */
-import { accumulate, compile, initialise as initialiseParams, input, keyOf, leavesOf, loose, expectDims, lossAndGrads, mapTree, fold, stored, trainedOf, type Arrays, type Backend, type CompileOptions, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Updates, type Weighted } from '../engine/index.ts'
+import { accumulate, compiling, initialise as initialiseParams, input, keyOf, leavesOf, loose, expectDims, lossAndGrads, mapTree, fold, stored, trainedOf, type Arrays, type Backend, type CompileOptions, type Key, type LossAndGrads, type Plan, type Program, type Remat, type Scalar, type Tree, type Updates, type Weighted } from '../engine/index.ts'
 import type { Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import type { Layouts } from '../core/layout.ts'
@@ -7,6 +7,7 @@ import type { Mesh } from '../core/mesh.ts'
 import { evaluated } from '../models/evaluation.ts'
 import type { Model } from '../models/model.ts'
 import { applyUpdates, averagesIn, chosen, globalNorm, hasAverages, initialScale, nextScale, scaleInput, unscaled, type LossScaling, type Optimizer, type Scale } from '../optim/index.ts'
+import { breathe } from './breathe.ts'
 import { emptyHistory, historyInput, judged, type Guard, type History } from './guard.ts'
 
 export interface TrainerConfig {
@@ -143,17 +144,32 @@ export interface CompileListener<P extends Tree, B extends Tree> {
   readonly onPlan?: (step: StepPlan<P, B>) => void
 }
 
-/** Compiles the three programs, one after another. */
+/** Compiles the programs. While one is compiled, or loaded from the cache, the next is traced and partitioned. Where one fails, the others are freed. */
 export async function compileTrainer<P extends Tree, B extends Tree>(
   model: Model<P, B>, config: TrainerConfig, where: Where, { onCompile = () => {}, onPlan = () => {} }: CompileListener<P, B> = {},
 ): Promise<Trainer<P, B>> {
-  onCompile('training step')
-  const step = await compile(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0], onPlan })
-  onCompile('initialisation')
-  const init = await compile(initialise(model, config), [input('seed', [], 'i32')] as const, where)
-  onCompile('evaluation')
-  const evaluate = await compile(evaluated(model), [model.params, model.batch] as const, where)
-  const slots = config.optimizer.slots(trainedOf(model.params).of(model.params))
-  const averages = hasAverages(slots) ? await compile((params: P, s: Tree) => averagesIn(params, brought(s, config.slots)), [model.params, slots] as const, where) : undefined
-  return { init, step, evaluate, averages }
+  const begun: Promise<Pick<Program<readonly Tree[], Tree>, 'dispose'>>[] = []
+  const begin = async <const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: CompileOptions<A>): Promise<{ readonly program: Promise<Program<A, R>> }> => {
+    const under = await compiling(f, args, options)
+    begun.push(under.program)
+    // It waits for its turn to be awaited.
+    under.program.catch(() => undefined)
+    // The plugin's thread takes it up before this one goes on.
+    await breathe()
+    return under
+  }
+  try {
+    onCompile('training step')
+    const step = await begin(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0], onPlan })
+    onCompile('initialisation')
+    const init = await begin(initialise(model, config), [input('seed', [], 'i32')] as const, where)
+    onCompile('evaluation')
+    const evaluate = await begin(evaluated(model), [model.params, model.batch] as const, where)
+    const slots = config.optimizer.slots(trainedOf(model.params).of(model.params))
+    const averages = hasAverages(slots) ? await begin((params: P, s: Tree) => averagesIn(params, brought(s, config.slots)), [model.params, slots] as const, where) : undefined
+    return { step: await step.program, init: await init.program, evaluate: await evaluate.program, averages: await averages?.program }
+  } catch (e) {
+    for (const program of await Promise.allSettled(begun)) if (program.status === 'fulfilled') program.value.dispose()
+    throw e
+  }
 }

@@ -20,6 +20,7 @@ import { typeFor } from './megatron.ts'
 import { differenceOf, readPlan, requireContinuable, requireSamePlan, writePlan, type Plan } from './plan.ts'
 import { inOrder, WorkerPool } from './pool.ts'
 import { barrier, fromRank0, oneRank, type Ranks } from './ranks.ts'
+import { seen } from './seen.ts'
 import { mendSegments, placedChunks, Segment, type Placed } from './segment.ts'
 
 /** `done` and `total` in bytes of the files, in tokens while they are learnt. Without a total nobody knows how much there is, as of a pipe. */
@@ -64,8 +65,23 @@ const defaultPiece = 1 << 22
  * @throws DataError when a document cannot be read, or `out` is something else; UsageError for options that cannot be; FileError where the disk is full; the signal's reason.
  */
 export async function prepareStore(options: PrepareOptions): Promise<Prepared> {
-  const { out, ranks = oneRank, signal } = options
+  const { out, ranks = oneRank } = options
   if (options.files.length === 0) throw new UsageError({ code: 'no-files', what: 'there are no files to prepare', fix: 'name the files' })
+  if (typeof out === 'string' || ranks.count > 1) return preparedAnew(options)
+  const { format, chat, begin, end, pieceBytes, tokenizer } = options
+  const before = await seen(out.cache, {
+    names: options.files, further: 'path' in tokenizer ? [tokenizer.path] : [], anyFormat: format !== undefined, asked: JSON.stringify({ format, chat, begin, end, pieceBytes, tokenizer }),
+  })
+  const manifest = before.folder === undefined ? undefined : await existing(before.folder, undefined)
+  if (before.folder !== undefined && manifest !== undefined) return { folder: before.folder, manifest, made: false, resumed: 0 }
+  const prepared = await preparedAnew(options)
+  await before.note(prepared.folder)
+  return prepared
+}
+
+/** The same, with every file read. */
+async function preparedAnew(options: PrepareOptions): Promise<Prepared> {
+  const { out, ranks = oneRank, signal } = options
   const parts = await openParts(options.files, options.format === undefined ? {} : { format: options.format })
   const given = 'path' in options.tokenizer ? await readTokenizer(options.tokenizer.path) : checkedVocab(options.tokenizer.vocab)
   const plan: Plan = await fromRank0(ranks, 'what to prepare', async () => ({

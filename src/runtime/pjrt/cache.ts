@@ -1,6 +1,7 @@
 /** Compiled programs on disk. Whatever is wrong with the cache, the program is only compiled again. */
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { readFileSync, rmSync, utimesSync } from 'node:fs'
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256 } from '../../io/checksum.ts'
 
@@ -11,6 +12,14 @@ const SUFFIX = '.xla'
 /** When all entries together take more, the least recently used go. */
 export const DEFAULT_CACHE_BYTES: number = 512 << 20
 
+/** What `f` gives; undefined where the disk does not let it. */
+function quietly<T>(f: () => T): T | undefined {
+  try {
+    return f()
+  } catch {
+    return undefined
+  }
+}
 const digest = (bytes: Uint8Array): Buffer => Buffer.from(sha256(bytes), 'hex')
 
 export class ExecutableCache {
@@ -22,19 +31,19 @@ export class ExecutableCache {
     this.maxBytes = maxBytes
   }
 
-  /** The program under `key`; undefined, and gone, where it is not whole. */
-  async read(key: string): Promise<Uint8Array | undefined> {
+  /** The program under `key`; undefined, and gone, where it is not whole. Read at once, so that it can be loaded while this thread plans the next. */
+  read(key: string): Uint8Array | undefined {
     const path = this.path(key)
-    const file = await readFile(path).catch(() => undefined)
+    const file = quietly(() => readFileSync(path))
     if (file === undefined) return undefined
     const program = file.subarray(HEAD)
     const whole = MAGIC.every((byte, i) => file[i] === byte) && digest(program).equals(file.subarray(MAGIC.length, HEAD))
     if (!whole) {
-      await this.forget(key)
+      this.forget(key)
       return undefined
     }
     const now = new Date()
-    await utimes(path, now, now).catch(() => undefined)
+    quietly(() => { utimesSync(path, now, now) })
     return program
   }
 
@@ -52,8 +61,8 @@ export class ExecutableCache {
     }
   }
 
-  async forget(key: string): Promise<void> {
-    await rm(this.path(key), { force: true }).catch(() => undefined)
+  forget(key: string): void {
+    quietly(() => { rmSync(this.path(key), { force: true }) })
   }
 
   private path(key: string): string { return join(this.dir, `${key}${SUFFIX}`) }

@@ -19,12 +19,12 @@ export async function compileProgram(
     new PjrtExecutable(session, handle, { devices: request.devices, donated: request.donated, parameters, fromCache })
   if (cache === undefined) return load(await compile(session, request.text, options), false)
   const key = keyOf(session, request.text, options)
-  const stored = await cache.read(key)
+  const stored = cache.read(key)
   if (stored !== undefined) {
     try {
       return load(await deserialize(session, stored), true)
     } catch {
-      await cache.forget(key)
+      cache.forget(key)
     }
   }
   const made = load(await compile(session, request.text, options), false)
@@ -54,7 +54,7 @@ function unknownElement(element: string): never {
 
 async function compile(session: Session, text: string, options: Uint8Array): Promise<bigint> {
   try {
-    return await session.kind.compiling(() => compileCode(session, new TextEncoder().encode(text), 'mlir', options))
+    return await session.compiling(() => session.kind.compiling(() => compileCode(session, new TextEncoder().encode(text), 'mlir', options)))
   } catch (failure) {
     throw located(failure, text)
   }

@@ -42,6 +42,8 @@ export class Session {
   /** Calls take their places here at once, and are admitted in their order. */
   readonly inLine: ReturnType<typeof queue> = queue()
   readonly inTurn: Turns
+  /** The compiler works with all cores, and with much memory: on one program after another. What is loaded from a cache waits for nobody. */
+  readonly compiling: ReturnType<typeof queue> = queue()
   /** What the compiler is told with every program. */
   readonly compiler: ReadonlyMap<string, TypedOption>
   /** Whether one program waits for the other to be done. */
