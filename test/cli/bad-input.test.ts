@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { claimFolder, type Claim } from '../../src/io/claim.ts'
+import type * as FindLayout from '../../src/train/find-layout.ts'
 import { all } from '../support/depth.ts'
 import { reached, tried } from './accepts.ts'
 import { proposals, type Placeholders } from './proposals.ts'
@@ -11,6 +12,11 @@ import { openServer, pretendPip, run, small, temporaryPlace, text, type Ended, t
 
 // What is proposed is run up to here.
 vi.mock('../../src/engine/open.ts', () => ({ openBackend: () => Promise.reject(reached) }))
+// A search that tells of its first progress has taken what it was told.
+vi.mock('../../src/train/find-layout.ts', async original => {
+  const real = await original<typeof FindLayout>()
+  return { ...real, findLayout: (...[run, options]: Parameters<typeof real.findLayout>) => real.findLayout(run, { ...options, onProgress: () => { throw reached } }) }
+})
 vi.mock('../../src/dashboard/server.ts', () => ({ openDashboard: () => Promise.reject(reached) }))
 // Two at a time: the machine may have no more cores.
 vi.setConfig({ maxConcurrency: 2 })
