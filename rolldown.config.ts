@@ -1,7 +1,7 @@
 /** How the package is built: from src/ and recipes/ into dist/, in pieces as large as folders allow. Node takes about half a millisecond for each file that it loads, and there are nine hundred. */
 import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { defineConfig, type RolldownOptions } from 'rolldown'
+import type { RolldownOptions } from 'rolldown'
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
@@ -15,11 +15,11 @@ const recipes = readdirSync(at('recipes')).filter(file => file.endsWith('.ts')).
 /** `src/graph` of a module in that folder, or below; what lies in src/ itself has none, and neither has what is not ours. */
 const folderOf = (id: string): string | undefined => (id.startsWith(at('src/')) ? /^src\/[^/]+(?=\/)/.exec(id.slice(at('.').length))?.[0] : undefined)
 
-const config: RolldownOptions = defineConfig({
+const config = {
   input: Object.fromEntries([...entries.map(name => `src/${name}`), ...recipes.map(name => `recipes/${name}`)].map(name => [name, at(`${name}.ts`)])),
   // As tsc has it: what Node 20 does not know is written in older words, with a helper that comes along.
   platform: 'node', transform: { target: 'es2023' },
-  external: id => !/^[./]|^\0|^@oxc-project\/runtime/.test(id),
+  external: (id: string): boolean => !/^[./]|^\0|^@oxc-project\/runtime/.test(id),
   // A door may lie in a piece with more names than its own; that is how others find them there.
   preserveEntrySignatures: 'allow-extension',
   output: {
@@ -29,5 +29,5 @@ const config: RolldownOptions = defineConfig({
     // A folder's modules that the same entries need are one piece. Folders import each other in one direction alone, so pieces do too, and everything runs in the order that it had.
     codeSplitting: { includeDependenciesRecursively: false, groups: [{ debugName: 'folders', name: id => folderOf(id) ?? null, entriesAware: true }] },
   },
-})
+} satisfies RolldownOptions
 export default config

@@ -10,7 +10,7 @@ import LongFirst from './test/support/sequencer.ts'
 /** Folders and files of tests that only call functions: they share a process, since loading the sources, and what V8 makes of them, takes longer than most of these tests. */
 const sharing = new Set([
   'autodiff', 'autolayout', 'calibrate', 'core', 'cost', 'data', 'elementwise', 'graph', 'models', 'nn', 'ops', 'optim', 'parallel', 'partition', 'pictured', 'serve', 'train',
-  'collectives.test.ts', 'distributions.test.ts', 'errors.test.ts', 'fuzz.test.ts', 'same-numbers.test.ts',
+  'collectives.test.ts', 'deep.test.ts', 'distributions.test.ts', 'errors.test.ts', 'fuzz.test.ts', 'same-numbers.test.ts',
 ])
 /** Of these, what measures memory, stops clocks, or changes what a whole process sees. */
 const apart = new Set(['data/sources/mutations', 'data/store/memory', 'train/clock', 'train/disk', 'train/eval-run', 'train/tensorboard'].map(name => `${name}.test.ts`))

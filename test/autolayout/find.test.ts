@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { textData } from '../../src/data/index.ts'
 import { gptModel } from '../../src/models/index.ts'
 import { adamwCosine, defineRun, findLayout, knownMachine, laidAs, planRun } from '../../src/train/index.ts'
+import { all } from '../support/depth.ts'
 
 const machine = knownMachine('cpu-25gbe')
 const run = defineRun({
@@ -34,7 +35,8 @@ test('rules that are fixed stay, and those that contradict each other are one er
   expect(() => findLayout(run, { devices: 2, machine, pins: { layout: { head: 'model' } } })).toThrow(/names dim "head", which the model does not have/)
 })
 
-test('a fixed rule is kept by whichever size of its axis can, and its name is no other axis\'s', () => {
+// Searches of their own, each as long as all above.
+if (all) test('a fixed rule is kept by whichever size of its axis can, and its name is no other axis\'s', () => {
   const three = defineRun({ name: 'three', batch: 4, steps: 1, data: run.data as never, optimizer: adamwCosine({ rate: 1e-3 }), mesh: { batch: 1 }, layout: {}, model: gptModel({ vocab: 32, seq: 8, layers: 1, embed: 24, heads: 3, headDim: 8, hidden: 48, dropout: 0 }) })
   const its = findLayout(three, { devices: 6, machine, pins: { layout: { heads: 'x' } } })
   for (const c of its.candidates) expect([c.layout['heads'], c.mesh['x'], Object.values(c.mesh).reduce((a, b) => a * b, 1)]).toEqual(['x', 3, 6])
@@ -49,7 +51,7 @@ test('memory is respected', () => {
   for (const c of findLayout(run, { devices: 2, machine: tight }).candidates) expect(c.predicted.peakBytes).toBeLessThanOrEqual(least * 1.05)
 })
 
-test('what fits in no layout says by how much', () => {
+if (all) test('what fits in no layout says by how much', () => {
   const none = { ...machine, memory: { bytes: 5, reserved: 0 } }
   expect(() => findLayout(run, { devices: 2, machine: none })).toThrow(/does-not-fit.*fits on 2 devices of cpu-25gbe in no layout: the least takes .* GB of each, .* more than.*use more than \d+ devices/s)
 })

@@ -19,12 +19,11 @@ const known: readonly Known[] = [
     name: 'the two layers of the Mesh-TensorFlow paper', devices: 8, machine: cpu, fields: { model: mlp({ inputs: 1024, hidden: 65_536, outputs: 1024 }, 512), batch: 512 },
     laid: [{ mesh: { data: 8 }, layout: { batch: 'data' } }, { mesh: { model: 8 }, layout: { hidden: 'model' } }, { mesh: { data: 2, model: 4 }, layout: { batch: 'data', hidden: 'model' } }],
   },
-  {
+  ...all ? [{
     // Section 4: `batch` on rows; `vocab`, `d_ff` and heads on columns.
     name: 'its Transformer', devices: 8, machine: cpu, fields: { model: gpt({ embed: 1024, heads: 8, hidden: 4096, layers: 2, seq: 256, vocab: 8192 }), batch: 16 },
     laid: [{ mesh: { data: 8 }, layout: { batch: 'data' } }, { mesh: { model: 8 }, layout: tensor }, { mesh: { data: 2, model: 4 }, layout: { batch: 'data', ...tensor } }, { mesh: { data: 4, model: 2 }, layout: { batch: 'data', ...tensor } }],
-  },
-  ...all ? [{
+  }, {
     // f and g: heads and the hidden layer on one axis; with sequence parallelism between them (Korthikanti et al. 2022).
     name: 'Megatron\'s', devices: 8, machine: h100, fields: { model: gpt({ embed: 4096, heads: 32, hidden: 16_384, layers: 24 }), batch: 8, ...halves },
     laid: [{ mesh: { model: 8 }, layout: tensor }, { mesh: { model: 8 }, layout: tensor, layouts: { residual: { seq: 'model' } } }, { mesh: { data: 8 }, layout: { batch: 'data' }, params: { embed: 'data' } }],

@@ -7,6 +7,7 @@ import { modelLine, recipeLine } from '../../src/cli/auto.ts'
 import { openBackend } from '../../src/engine/index.ts'
 import { gptModel, type PipelineConfig } from '../../src/models/index.ts'
 import { defineRun, findLayout, fit, forecast, knownMachine, laidAs, planRun, type FoundLayout, type Run } from '../../src/train/index.ts'
+import { all, every } from '../support/depth.ts'
 import { dry } from '../support/parallel-runs.ts'
 
 const machine = knownMachine('cpu-25gbe')
@@ -45,9 +46,9 @@ test('no pipeline beside the one that is found, laid as it is, is quicker', () =
 })
 
 test('every line that is printed can be pasted: its plan takes what was predicted', () => {
-  const all = [...found.candidates, ...pinned.candidates]
-  expect(new Set(all.map(c => JSON.stringify(c.model.pipeline))).size).toBeGreaterThan(1)
-  for (const c of all) {
+  const printed = [...found.candidates, ...pinned.candidates]
+  expect(new Set(printed.map(c => JSON.stringify(c.model.pipeline))).size).toBeGreaterThan(1)
+  for (const c of every(4, printed)) {
     const run = again(own, c)
     const { predicted } = forecast(run, planRun(run), machine)
     expect(predicted.stepMs).toBeCloseTo(c.predicted.stepMs, 8)
@@ -68,28 +69,27 @@ test('what is pasted trains to the same numbers', async () => {
 
 test('fixed rules of stages keep the pipeline, a mesh keeps its sizes', () => {
   for (const c of pinned.candidates) expect([c.layout['stage'], c.model.pipeline]).toEqual(['stage', { stages: 2, microbatches: 2 }])
-  for (const c of findLayout(own, { devices: 2, machine, mesh }).candidates) expect(c.mesh).toEqual(mesh)
+  if (all) for (const c of findLayout(own, { devices: 2, machine, mesh }).candidates) expect(c.mesh).toEqual(mesh)
 })
 
 test('numbers cross in fewer bits only where that is allowed', () => {
   const wide = defineRun({ ...common, batch: 8, mesh: { data: 2 }, layout: { batch: 'data' }, model: gptModel({ ...config, embed: 256, hidden: 1024, layers: 1 }) } as never)
   const options = { devices: 2, machine, mesh: { data: 2 }, pins: { layout: { batch: 'data' } } } as const
-  const usual = findLayout(wide, options)
-  for (const c of usual.candidates) expect(c.wire).toEqual({})
   const rounded = findLayout(wide, { ...options, wire: 'bf16' })
   expect(rounded.wire).toEqual({ data: 'bf16' })
-  expect(rounded.predicted.stepMs).toBeLessThan(usual.predicted.stepMs)
-  const run = laidAs(wide, rounded)
+  const [run, whole] = [rounded, { ...rounded, wire: {} }].map(c => laidAs(wide, c)) as [Run, Run]
+  expect(rounded.predicted.stepMs).toBeLessThan(forecast(whole, planRun(whole), machine).predicted.stepMs)
   expect(run.wire).toEqual({ data: 'bf16' })
   expect(forecast(run, planRun(run), machine).predicted.stepMs).toBeCloseTo(rounded.predicted.stepMs, 8)
+  if (all) for (const c of findLayout(wide, options).candidates) expect(c.wire).toEqual({})
 })
 
-test('where microbatches are summed, their gradients may rest in parts', () => {
+if (all) test('where microbatches are summed, their gradients may rest in parts', () => {
   const wide = defineRun({ ...common, microbatches: 4, mesh: { data: 2 }, layout: { batch: 'data' }, remat: 'everything', model: gptModel({ ...config, embed: 64, hidden: 256 }) } as never)
   const options = { devices: 2, machine, mesh: { data: 2 }, pins: { layout: { batch: 'data' } } } as const
-  const all = findLayout(wide, options).candidates
-  const least = Math.min(...all.map(c => c.predicted.peakBytes))
+  const loose = findLayout(wide, options).candidates
+  const least = Math.min(...loose.map(c => c.predicted.peakBytes))
   const tight = findLayout(wide, { ...options, machine: { ...machine, memory: { bytes: least * 1.02, reserved: 0 } } })
   for (const c of tight.candidates) expect(c.predicted.peakBytes).toBeLessThanOrEqual(least * 1.02)
-  for (const c of [...all, ...tight.candidates].filter(c => Object.keys(c.gradients).length > 0)) expect(planRun(laidAs(wide, c)).plan.perDevice.peakBytes).toBe(c.predicted.peakBytes)
+  for (const c of [...loose, ...tight.candidates].filter(c => Object.keys(c.gradients).length > 0)) expect(planRun(laidAs(wide, c)).plan.perDevice.peakBytes).toBe(c.predicted.peakBytes)
 })

@@ -72,11 +72,15 @@ const fuzzParts = (seed: number): Part[] => [
   }),
 ]
 
-const files: readonly (readonly [file: string, pattern: string])[] = [
+export const files: readonly (readonly [file: string, pattern: string])[] = [
   ['test/same-numbers.test.ts', 'simulate'], ['test/same-numbers.test.ts', 'cpu'],
   ...found.map(m => ['test/mpi/numbers.test.ts', m.name] as const),
   ...['cpu', 'simulate'].flatMap(plugin => ['f64', 'f32', 'bf16', 'f16'].map(dtype => ['test/elementwise/functions.test.ts', `${plugin} ${dtype}`] as const)),
-  ['test/distributions.test.ts', ''], ['test/train/quantize.test.ts', ''], ['test/cli/bad-input.test.ts', ''], ['test/train/precision.test.ts', ''], ['test/train/context.test.ts', ''], ['test/nn/context-devices.test.ts', 'memory'], ['test/train/microbatches.test.ts', ''], ['test/partition/addends.test.ts', ''], ['test/parallel/pipeline-models.test.ts', 'bf16'], ['test/parallel/pipeline-experts.test.ts', 'numbers'],
+  ['test/distributions.test.ts', ''], ['test/train/quantize.test.ts', ''], ['test/cli/bad-input.test.ts', ''], ['test/train/precision.test.ts', ''], ['test/train/context.test.ts', ''], ['test/nn/context-devices.test.ts', 'memory'], ['test/train/microbatches.test.ts', ''], ['test/partition/addends.test.ts', ''], ['test/parallel/pipeline-models.test.ts', ''], ['test/parallel/pipeline-experts.test.ts', ''],
+  ...['autolayout/exhaust', 'autolayout/find', 'autolayout/known', 'autolayout/stages', 'checkpoint/damage', 'cost/memory', 'data/store/harm', 'data/store/memory', 'data/tokenizer-mutations', 'engine/own-flash', 'formats/config-mutations', 'formats/mutations',
+    'models/experts', 'parallel/memory', 'parallel/pipeline', 'partition/closed-forms', 'train/pairs'].map(name => [`test/${name}.test.ts`, ''] as const),
+  ...['gpt,', 'llama,', 'gpt that keeps all', 'gpt that keeps nothing', 'experts,', 't5,', 'conv net,', 'perceptron,'].map(model => ['test/autolayout/tables.test.ts', `layouts of ${model}`] as const),
+  ...found.map(m => ['test/mpi/serving.test.ts', m.name] as const),
   // Each form by itself: all of them take many minutes.
   ...Object.keys(forms).map(name => ['test/parallel/training.test.ts', `^${name.replace(/[()+.]/g, '\\$&')}$`] as const),
   ...['JSONL', 'CSV', 'Parquet', 'tar', 'npy', 'IDX', 'gzip'].map(format => ['test/data/sources/mutations.test.ts', format] as const),

@@ -61,7 +61,7 @@ class Jobs {
     return this.inTurn(async () => {
       const mpi = flavourOf(where)
       if (mpi === undefined) throw new Error(`there is no ${where} here`)
-      const job = this.jobs.get(where) ?? openJob(mpi, 4, this.cache)
+      const job = this.jobs.get(where) ?? await openJob(mpi, 4, this.cache)
       this.jobs.set(where, job)
       const wrong: string[] = []
       try {

@@ -113,7 +113,7 @@ describe.each(flavours)('$name', ({ name: flavour, mpi, missing }) => {
 
   test('a rank that throws', async ({ skip }) => {
     if (mpi === undefined) return skip(missing)
-    const job = openJob(mpi, 4, join(folder, 'cache'), mark(`throw-${flavour}`))
+    const job = await openJob(mpi, 4, join(folder, 'cache'), mark(`throw-${flavour}`))
     await expect(job.ask({ task: 'throws' })).rejects.toThrow(/ended with [1-9][^]*a fault of rank 2/)
     await expectGone(`throw-${flavour}`)
   })

@@ -1,4 +1,4 @@
-/** Four ranks compute what one process computes, in every form of parallelism, and twice the same bits; eight ranks do in compositions over three axes. */
+/** Four ranks compute what one process computes, in every form of parallelism, and twice the same bits; where tests are deep, eight ranks do in compositions over three axes. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,8 @@ import { forms as runs, overlapping, small, wide, type Form } from '../support/p
 import { openedJob, type Job } from './requests.ts'
 import { flavours, takes } from './support.ts'
 
+// One process is asked for the same numbers.
+Object.assign(process.env, quickly)
 const cache = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(cache, { recursive: true, force: true }))
 const onFour = runs.filter(form => mesh(form.mesh ?? {}).size === 4)
@@ -66,23 +68,22 @@ describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing })
   })
 })
 
-// Whole models of four layers; `npm run test:deep` trains all of the compositions for as many steps as one process does.
+// Whole models of four layers, which eight ranks trace and compile: `npm run test:deep` trains them, for as many steps as one process does; here one process trains such a one (test/parallel/training.test.ts).
 describe.each(flavours)('eight ranks, $name', ({ mpi, missing }) => {
   let job: Job | undefined
   beforeAll(async () => { if (mpi !== undefined && mine.length > 0) job = await openedJob(mpi, 8, cache, quickly) })
   afterAll(async () => { await job?.close() })
 
-  const mine = compositions.filter((_, i) => all || (i === 0 && takes(mpi, i)))
-  const count = all ? steps : 4
+  const mine = compositions.filter(() => all)
   test.for(mine)('%s', async (name, { skip }) => {
     if (job === undefined) return skip(missing)
     const form = forms[name]
     if (form === undefined) throw new Error('there is no such form')
     const backend = await openBackend({ plugin: 'cpu', cache: false })
     const { subject, form: one } = aloneOf(form, usual)
-    const expected = await trained(backend, subject, one, { count })
+    const expected = await trained(backend, subject, one, { count: steps })
     await backend.close()
-    expect(farOff(await job.ask({ task: 'trained', form: name, count }) as Trained, expected, form)).toBe('')
+    expect(farOff(await job.ask({ task: 'trained', form: name, count: steps }) as Trained, expected, form)).toBe('')
   })
-  if (mine.length === 0) test('compositions', ({ skip }) => skip('tried under the other MPI; npm run test:deep tries both'))
+  if (mine.length === 0) test('compositions', ({ skip }) => skip('npm run test:deep trains them'))
 })

@@ -1,21 +1,9 @@
 /** A job of ranks that stays for many requests: starting one takes longer than most of them. */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import type { MeshSizes } from '../support/again.ts'
-import type { Trial } from '../support/op-table.ts'
-import type { Form } from '../support/parallel-runs.ts'
-import { environment, watched, worker, type Mpi } from './support.ts'
-
-export type Request =
-  | { readonly task: 'nothing' }
-  | { readonly task: 'ops'; readonly mesh: MeshSizes; readonly trials: readonly Trial[]; readonly where: string }
-  | { readonly task: 'numbers'; readonly form: Form; readonly wide?: true }
-  /** A form of test/parallel/forms.ts by its name. */
-  | { readonly task: 'trained'; readonly form: string; readonly count: number }
-  | { readonly task: 'throws' }
-
-/** What a line of rank 0 begins with that answers a request. */
-export const answerMark = 'ANSWER '
+import { built } from '../support/built.ts'
+import { answerMark, type Request } from './answers.ts'
+import { environment, watched, type Mpi } from './support.ts'
 
 export interface Job {
   /** One at a time. @throws Error with all that was printed, where the job ends instead. */
@@ -26,14 +14,16 @@ export interface Job {
 
 /** A job that has begun, so that its first request does not take longer than the others. */
 export async function openedJob(...how: Parameters<typeof openJob>): Promise<Job> {
-  const job = openJob(...how)
+  const job = await openJob(...how)
   await job.ask({ task: 'nothing' })
   return job
 }
 
+let worker: Promise<string> | undefined
 /** @param cache the folder in which the first rank leaves what it compiles, for the others. */
-export function openJob(mpi: Mpi, ranks: number, cache: string, env: Readonly<Record<string, string>> = {}): Job {
-  const child = watched(spawn(mpi.mpirun, ['-n', String(ranks), 'node', '--import', 'tsx', worker, cache], { env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] }))
+export async function openJob(mpi: Mpi, ranks: number, cache: string, env: Readonly<Record<string, string>> = {}): Promise<Job> {
+  const program = await (worker ??= built('mpi/worker.ts'))
+  const child = watched(spawn(mpi.mpirun, ['-n', String(ranks), 'node', program, cache], { env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] }))
   let printed = ''
   let waiting: { readonly resolve: (answer: unknown) => void; readonly reject: (e: Error) => void } | undefined
   const settle = (f: (w: NonNullable<typeof waiting>) => void): void => {

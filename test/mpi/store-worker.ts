@@ -1,4 +1,4 @@
-/** What the test of clients that span the ranks runs on each: `node --import tsx store-worker.ts`. Rank 0 prints what each rank heard, and how its programs are written, as one line of JSON. */
+/** What the test of clients that span the ranks runs on each, built. Rank 0 prints what each rank heard, and how its programs are written, as one line of JSON. */
 import { compile, dim, input, mesh, openBackend } from '../../src/engine/index.ts'
 import { currentJob, joinJob } from '../../src/runtime/job.ts'
 import { fakeOf } from '../runtime/fake-plugin.ts'

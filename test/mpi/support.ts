@@ -5,7 +5,6 @@ import { all } from '../support/depth.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const bin = `${root}bin/meshwork.js`
-export const worker = `${root}test/mpi/worker.ts`
 
 export interface Mpi { readonly name: 'Open MPI' | 'MPICH'; readonly mpirun: string; readonly mpicc: string }
 

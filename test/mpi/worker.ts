@@ -1,4 +1,4 @@
-/** What the tests run on every rank: `node --import tsx worker.ts FOLDER` takes requests, a line of JSON each, from rank 0's input; rank 0 answers each with a line. */
+/** What the tests run on every rank: `worker FOLDER`, built, takes requests, a line of JSON each, from rank 0's input; rank 0 answers each with a line. */
 import { createInterface } from 'node:readline'
 import { fromFirst, openBackend } from '../../src/engine/index.ts'
 import { train } from '../../src/train/train.ts'
@@ -6,7 +6,7 @@ import { forms, usual } from '../parallel/forms.ts'
 import { trained } from '../parallel/harness.ts'
 import { wrongIn } from '../support/op-table.ts'
 import { formed, small, wide } from '../support/parallel-runs.ts'
-import { answerMark, type Request } from './requests.ts'
+import { answerMark, type Request } from './answers.ts'
 
 const [cache = ''] = process.argv.slice(2)
 const backend = await openBackend({ cache })

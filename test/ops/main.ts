@@ -74,7 +74,7 @@ for (const where of given.backends) {
   const local = mpi === undefined ? await openBackend({ plugin: where, devices: Math.max(...given.meshes.map(m => meshOf(m).size)), cache: false }) : undefined
   for (const sizes of given.meshes) {
     const programs = programsOf(given.names.flatMap(name => given.trials(name, sizes)))
-    const job = mpi === undefined ? undefined : openJob(mpi, meshOf(sizes).size, cache)
+    const job = mpi === undefined ? undefined : await openJob(mpi, meshOf(sizes).size, cache)
     const wrong: string[] = []
     for (const trials of programs) {
       if (local !== undefined) wrong.push(...await wrongIn(trials, sizes, local, where))

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBackend, type Backend } from '../../src/engine/index.ts'
 import type { PlatformName } from '../../src/core/platform.ts'
-import { cases } from '../cases/index.ts'
+import { cases, everyCase } from '../cases/index.ts'
+import { found } from '../mpi/support.ts'
 import { meshText, type MeshSizes } from '../support/again.ts'
 import { drawnTrial, meshes, programsOf, wrongIn } from '../support/op-table.ts'
 import { seedOf } from '../support/values.ts'
@@ -13,6 +14,9 @@ export const fixedSeed = 1
 const several = meshes.filter(sizes => Object.values(sizes).some(n => n > 1))
 /** Of the meshes of several devices, the one on which a case runs where one has to do. */
 export const meshOfCase = (name: string): MeshSizes => several[seedOf(`${name} on a mesh`) % several.length] ?? {}
+
+/** Whether a case is compiled for four ranks: a quarter of them, by XLA as well, so that one process leaves them out. Without an MPI there are no ranks; of those that are asked for by name, none is left out. */
+export const overRanks = (name: string): boolean => found.length > 0 && cases.length === everyCase.length && seedOf(`${name} on ranks`) % 4 === 0
 
 /** Tests of one backend: the cases that `takes` picks for each mesh, `perProgram` of them in one program, which is written for `platform` where that is said. */
 export function tableTests(plugin: 'simulate' | 'cpu', perProgram: number, takes: (name: string, sizes: MeshSizes) => boolean, platform?: PlatformName): void {

@@ -64,7 +64,7 @@ describe('the numbers of the model without a pipeline', () => {
     expect(differing(found, expected, pipelined.schedule === '1f1b' ? pipelined.microbatches : 1)).toEqual([])
   })
 })
-test.each<Given>([{ balanceOver: 'batch' }, { balanceOver: 'layers' }])('1f1b balances each microbatch, as accumulated ones are: %j', async more => {
+test.each(every<Given>(2, [{ balanceOver: 'layers' }, { balanceOver: 'batch' }]))('1f1b balances each microbatch, as accumulated ones are: %j', async more => {
   const parts = 2
   const [small, model] = [built(4, more, undefined, rows / parts), built(4, more, { stages: 2, microbatches: parts, schedule: '1f1b' })]
   const whole = built(4, more)
@@ -82,7 +82,7 @@ test('routing counts sum to tokens × k once a step, in every schedule, with and
     const load = [...(await numbersOf(model, of, onData, placesOf(4, pipelined))).values()].flat()
     return Array.from({ length: 4 }, (_, layer) => load.slice(4 * layer, 4 * layer + 4).reduce((a, b) => a + b, 0))
   }
-  for (const again of [false, true]) {
+  for (const again of every(2, [true, false])) {
     const all = new Array<number>(4).fill(rows * seq * chosen)
     expect(await counts({ stages: 2, microbatches: 4 }, again)).toEqual(all)
     expect(await counts({ stages: 2, microbatches: 4, schedule: 'circular' }, again)).toEqual(all)
@@ -107,13 +107,13 @@ test('stages choose each for itself, and go back through their own branch', asyn
 })
 describe('layers without experts before the pipeline are computed where it begins', () => {
   const dense = 2
-  test.each<readonly [number, PipelineConfig, Given, On]>([
+  test.each(every<readonly [number, PipelineConfig, Given, On]>(3, [
     [6, { stages: 2, microbatches: 2 }, {}, onThree],
     [5, { stages: [1, 2], microbatches: 4, schedule: '1f1b' }, { balanceOver: 'groups', shared: 4 }, onData],
     [6, { stages: 2, microbatches: 2, schedule: 'circular' }, { balanceOver: 'layers', capacity: 1 }, { ...onData, params: {} }],
     // Those before rest where no stage has them, in parts of every one of their weights.
     [4, { stages: 2, microbatches: 4, schedule: '1f1b', remat: 'everything' }, { balanceOver: 'groups' }, { ...onData, layout: { ...onData.layout, hidden: 'stage' } }],
-  ])('%i layers %j, experts %j', async (layers, pipelined, more, on) => {
+  ]))('%i layers %j, experts %j', async (layers, pipelined, more, on) => {
     const [one, model] = [built(layers, { ...more, dense }), built(layers, { ...more, dense }, pipelined)]
     const [expected, found] = [await numbersOf(one, step(one), alone), await numbersOf(model, step(model), on, placesOf(layers - dense, pipelined))]
     expect([...found.keys()].sort()).toEqual([...expected.keys()].sort())

@@ -67,7 +67,7 @@ const cases: readonly (readonly [Kind, number, PipelineConfig, { readonly [axis:
   ['gpt', 4, { stages: 2, microbatches: 2 }, { model: 2, stage: 2 }, { ...onStages, heads: 'model', hidden: 'model', vocab: ['model', 'stage'] as never }],
   ['llama', 4, { stages: 2, microbatches: 2, schedule: '1f1b', remat: 'everything' }, { stage: 2 }, onStages],
 ]
-describe.each(cases.map(c => [`${c[0]} of ${c[1]} layers ${JSON.stringify(c[2])}`, ...c] as const))('%s', (_, kind, layers, pipeline, sizes, layout) => {
+describe.each(every(2, cases).map(c => [`${c[0]} of ${c[1]} layers ${JSON.stringify(c[2])}`, ...c] as const))('%s', (_, kind, layers, pipeline, sizes, layout) => {
   test('numbers', async () => {
     const expected = await numbersOf(built(kind, layers), undefined, { mesh: {}, layout: {} })
     const found = await numbersOf(built(kind, layers, pipeline), placesOf(layers, pipeline), { mesh: sizes, layout })

@@ -44,10 +44,26 @@ export const printed = (blocks: readonly Shown[], cwd: string = root): { readonl
   return { outputs: stdout.split(`${mark}\n`), stderr, status }
 })
 
+/** The compiler's options, and files that it has read: those of the package and of the language are the same for every guide. */
+let compiler: { readonly options: ts.CompilerOptions; readonly host: ts.CompilerHost } | undefined
+function compilerOnce(): NonNullable<typeof compiler> {
+  if (compiler !== undefined) return compiler
+  const { config } = ts.readConfigFile(`${root}tsconfig.json`, path => ts.sys.readFile(path)) as { readonly config: object }
+  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: ['package.json'] }, ts.sys, root)
+  const host = ts.createCompilerHost(options)
+  const read = host.getSourceFile.bind(host)
+  const known = new Map<string, ts.SourceFile | undefined>()
+  host.getSourceFile = (file, ...how) => {
+    if (/\/guide-[^/]+\/guide\.mts$/.test(file)) return read(file, ...how)
+    if (!known.has(file)) known.set(file, read(file, ...how))
+    return known.get(file)
+  }
+  return compiler = { options, host }
+}
+
 /** What the compiler has against the program. */
 export const mistakes = (blocks: readonly Shown[]): readonly string[] => written(blocks, file => {
-  const { config } = ts.readConfigFile(`${root}tsconfig.json`, path => ts.sys.readFile(path)) as { readonly config: unknown }
-  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
-  const program = ts.createProgram([file], options)
+  const { options, host } = compilerOnce()
+  const program = ts.createProgram([file], options, host)
   return ts.getPreEmitDiagnostics(program, program.getSourceFile(file)).map(d => ts.flattenDiagnosticMessageText(d.messageText, '\n'))
 })
