@@ -4,6 +4,7 @@ import { dtypes } from '../core/dtype.ts'
 import { localShape, shardingOf, type Layouts } from '../core/layout.ts'
 import { mesh as meshOf, partsOf, type Mesh } from '../core/mesh.ts'
 import { rulesOf } from '../core/named-layouts.ts'
+import { choices, type Written } from '../core/platform.ts'
 import { memoryOf } from '../cost/memory.ts'
 import { runsOf } from '../cost/turns.ts'
 import { workOf } from '../cost/work.ts'
@@ -49,8 +50,8 @@ const weightLike = (graph: Graph): ((dims: readonly string[]) => boolean) => {
   })
 }
 
-/** `donations` as the step will have them. */
-export function referenceOf(graph: Graph, donations: (local: LocalGraph) => ReadonlyMap<number, number>, uses: Layouts['uses']): Reference {
+/** `donations` as the step will have them; `written`: for which platform. */
+export function referenceOf(graph: Graph, donations: (local: LocalGraph) => ReadonlyMap<number, number>, uses: Layouts['uses'], written: Written = choices.cpu): Reference {
   const local = partition(graph, meshOf({}), { layout: {}, ...(uses === undefined ? {} : { uses }) })
   const layout = layoutsIn(local)
   const seen = (n: LocalNode): string[] => {
@@ -66,7 +67,7 @@ export function referenceOf(graph: Graph, donations: (local: LocalGraph) => Read
   }
   const like = weightLike(graph)
   const spans = new Map<string, Lying>()
-  for (const { bytes, type, node } of memoryOf(local, donations(local)).largest) {
+  for (const { bytes, type, node } of memoryOf(local, donations(local), written).largest) {
     const dims = names(type.shape).filter(d => !isHidden(d))
     const own = { dims, layout: layout(node) === 'state' || like(dims) ? 'state' : 'compute' }
     const key = JSON.stringify(own)

@@ -2,6 +2,7 @@
 import type { Dim } from '../core/dim.ts'
 import type { Layouts } from '../core/layout.ts'
 import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
+import { choices } from '../core/platform.ts'
 import { dtypeOf, shapeOf } from '../graph/node.ts'
 import type { Graph } from '../graph/ops.ts'
 import type { LocalGraph } from '../partition/local.ts'
@@ -76,7 +77,7 @@ export class Searcher<V> {
     this.variant = variant
     this.given = given
     const graph = variant.graph()
-    this.reference = referenceOf(graph, variant.donations, given.uses)
+    this.reference = referenceOf(graph, variant.donations, given.uses, choices[given.machine.platform])
     this.tensors = new Tensors(graph, checkGraph(graph, meshOf({}), { layout: {}, ...(given.uses === undefined ? {} : { uses: given.uses }) }, given.dims))
   }
 

@@ -406,20 +406,19 @@ class Walk {
     for (const x of operands) addUse(around, x, { use: 'other', results: [], points: placed.map(p => p.point) })
   }
 
-  /** Results of a choice that falls away, as all devices take its first branch (see `atWork` in graph/ops.ts): that branch is a body that is run in any case. */
+  /** Results of a choice that falls away, as all devices take its first branch (see `atWork` in graph/ops.ts): that branch is a part of the body around it (see `unfolded` in unfold.ts). */
   private fallen(n: Node, given: readonly Placed[], partitioned: readonly Value[], around: BodyWork): readonly Placed[] {
     const [first] = partitioned
     const inner = bodiesOf<Attrs>(n).slice(0, 1).map(b => this.bodies.get(b.outputs))[0]
     if (first === undefined || inner === undefined) throw new Error('a choice has results')
     inner.results = partitioned.map(v => v.node)
     inner.outputs = inner.results.map(r => this.points.get(r) ?? nowhere)
-    const looped: Looped = { node: n, local: first.node, operands: given.map(p => p.point), results: inner.results }
+    const looped: Looped = { node: n, local: first.node, operands: given.map(p => p.point), results: inner.results, fallen: true }
     around.loops.push(looped)
     const placed = partitioned.map((v, result): Placed => ({ value: this.owner.stands.of(v, n, `${result}`), point: { needs: [], loop: looped, result } }))
     for (const p of placed) this.points.set(p.value.node, p.point)
     // What it was given has the same nodes in it as around it.
     for (const p of given) this.points.set(p.value.node, p.point)
-    this.given(around, given.map(p => p.value.node), placed)
     return placed
   }
 }

@@ -16,6 +16,7 @@ import { productDtype } from './fragment.ts'
 import { namedIn } from './legal.ts'
 import { performed, type Performed, type Sent } from './passes.ts'
 import { Sketcher } from './sketch.ts'
+import { unfolded } from './unfold.ts'
 
 /** What a step's kernels that are no products read and write on one device that does it all, and by which rules devices share it. */
 export interface Streamed { readonly times: number; readonly bytes: number; readonly operations: Operations; /** Whether it turns a matrix over. */ readonly turned?: boolean; readonly dims: readonly string[]; readonly layout: string }
@@ -90,10 +91,11 @@ export class Tables {
   }
 
   private tried(layouts: Layouts, atRest: ReadonlySet<string>): Laid {
-    const sketch = this.sketcher.sketch(layouts, atRest)
+    const found = this.sketcher.sketch(layouts, atRest)
+    const sketch = { ...found, bodies: unfolded(found.bodies) }
     const bodies = performed(sketch, this.given.mesh, this.given.graph.outputs, this.sketcher.make)
-    const found = this.collectivesIn(this.given.graph.outputs, 1, bodies)
-    return { tempted: sketch.tempted, atRest, bodies, collectives: found, cost: received(found) }
+    const collectives = this.collectivesIn(this.given.graph.outputs, 1, bodies)
+    return { tempted: sketch.tempted, atRest, bodies, collectives, cost: received(collectives) }
   }
 
   private collectivesIn(roots: readonly Node[], times: number, bodies: ReadonlyMap<readonly Node[], Performed>): Collective[] {

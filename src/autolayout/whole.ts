@@ -1,5 +1,6 @@
 /** A layout that the tables found, planned whole: by the program that would run. */
 import type { Dim } from '../core/dim.ts'
+import { choices } from '../core/platform.ts'
 import { memoryOf, type Memory } from '../cost/memory.ts'
 import { stepTime, type StepTime } from '../cost/time.ts'
 import type { Graph } from '../graph/ops.ts'
@@ -15,6 +16,6 @@ export interface Whole { readonly time: Pick<StepTime, 'stepMs' | 'productMs' | 
 export function planWhole<V>({ variant, mesh, layouts, atRest }: Pick<Candidate<V>, 'variant' | 'mesh' | 'layouts'> & Partial<Pick<Candidate<V>, 'atRest'>>, graph: Graph, dims: readonly Dim[], machine: Machine, wire: Wire = {}): Whole {
   const local = atRest !== undefined && Object.keys(wire).length === 0 ? partitionAt(atRest, graph, mesh, layouts, dims) : partition(graph, mesh, { ...layouts, wire }, dims)
   const { stepMs, productMs, memoryMs, waitedMs } = stepTime(local, machine, mesh)
-  const { peak, temporaries } = memoryOf(local, variant.donations(local))
+  const { peak, temporaries } = memoryOf(local, variant.donations(local), choices[machine.platform])
   return { time: { stepMs, productMs, memoryMs, waitedMs }, memory: { peak, temporaries } }
 }

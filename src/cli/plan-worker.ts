@@ -21,17 +21,18 @@ const forward = ofStep(forwardOf)
 /** The machine that is meant by none is the one that was measured here. */
 const usualMachine = 'here'
 
-/** What a step takes on a machine; in words why that cannot be said, which is no reason not to show the plan, and of a machine that nobody chose none at all. */
-async function predicted(run: Run, planned: PlannedRun, chosen: string | null | undefined): Promise<On | string | undefined> {
+/** A plan and what its step takes on a machine; in words why that cannot be said, which is no reason not to show the plan, and of a machine that nobody chose nothing at all. */
+async function plannedOn(run: Run, chosen: string | null | undefined): Promise<{ readonly planned: PlannedRun; readonly on?: On | string | undefined }> {
   const named = chosen === undefined ? (await offeredMachines()).find(name => name === usualMachine) : chosen
-  if (named === undefined || named === null) return undefined
-  try {
-    const machine = await machineNamed(named)
-    return { ...forecast(run, planned, machine), machine, named }
-  } catch (e) {
+  if (named === undefined || named === null) return { planned: plan(run) }
+  const inWords = (e: unknown): string | undefined => {
     if (!(e instanceof MeshworkError)) throw e
     return chosen === undefined ? undefined : `${e.problem.what}: ${e.problem.fix ?? ''}`.replace(/: $/, '')
   }
+  const machine = await machineNamed(named).catch(inWords)
+  if (typeof machine === 'string' || machine === undefined) return { planned: plan(run), on: machine }
+  const planned = plan(run, machine)
+  try { return { planned, on: { ...forecast(run, planned, machine), machine, named } } } catch (e) { return { planned, on: inWords(e) } }
 }
 
 async function found({ from, flags, machine }: PlanWork): Promise<PlanFound> {
@@ -39,8 +40,7 @@ async function found({ from, flags, machine }: PlanWork): Promise<PlanFound> {
     const given = 'folder' in from ? await savedRun(from.folder, undefined) : await loadRecipe(from.recipe)
     const run = applyFlags(given.run, flags)
     checkRun(run, { onHost: false, setsFields: true, onPaper: true, forward })
-    const planned = plan(run)
-    const on = await predicted(run, planned, machine)
+    const { planned, on } = await plannedOn(run, machine)
     return { plan: typeof on === 'string' ? { ...pictured(run, planned, sourceText()), unpredicted: on } : pictured(run, planned, sourceText(), on) }
   } catch (e) {
     if (!(e instanceof MeshworkError)) return { failed: e instanceof Error ? e.stack ?? e.message : String(e) }

@@ -13,6 +13,7 @@ import { checkRun } from './check.ts'
 import { openOutput } from './output.ts'
 import { pictureNames, timelineName } from '../draw/pictures.ts'
 import { applyFlags, withLayoutFlags, withMeshFlags, type RunFlags } from './overrides.ts'
+import type { Machine } from '../machine/machine.ts'
 import { forecastOn, machineOfFlags, printForecast, printSweep, withHosts, withMachineFlags, type MachineFlags } from './plan-machine.ts'
 import { pictureOf, planPicture, writePicture } from './plan-svg.ts'
 import { drawDifference, drawPlanned, drawTensors } from './plan-picture.ts'
@@ -62,10 +63,10 @@ Bytes and operations are of one device, and of one step. The same line with "tra
       return
     }
     const machine = await machineOfFlags(given)
-    if (machine !== undefined && given.sweep !== undefined) return printSweep(run, given, machine, f => ({ run: laid(f), planned: plannedOf(laid(f)) }), output)
+    if (machine !== undefined && given.sweep !== undefined) return printSweep(run, given, machine, f => ({ run: laid(f), planned: plannedOf(laid(f), machine) }), output)
     const flags = machine === undefined ? given : withHosts(run, given, machine, given.hosts)
     const changed = laid(flags)
-    const planned = plannedOf(changed)
+    const planned = plannedOf(changed, machine)
     if (flags.diff === undefined) {
       const forecasted = machine === undefined ? undefined : forecastOn(changed, planned, machine, flags)
       if (picture !== undefined) await writePicture(picture.file, planPicture(changed, planned, picture, forecasted))
@@ -74,16 +75,16 @@ Bytes and operations are of one device, and of one step. The same line with "tra
       if (forecasted !== undefined) printForecast(forecasted, planned, output)
       return
     }
-    const other = plannedOf(laid({ ...flags, ...otherFlags(flags.diff) }))
+    const other = plannedOf(laid({ ...flags, ...otherFlags(flags.diff) }), machine)
     const lines = flags.json === true ? [planned, other].map(p => JSON.stringify(jsonOf(p, flags))) : drawDifference(planned, other)
     for (const line of lines) output.print(line)
   })
 
 const jsonOf = ({ plan, tensors, largest }: PlannedRun, flags: Flags): object => (flags.tensors === true ? { ...plan, tensors, largest } : plan)
 
-function plannedOf(run: Run): PlannedRun {
+function plannedOf(run: Run, machine: Machine | undefined): PlannedRun {
   checkRun(run, { onHost: false, setsFields: true, onPaper: true })
-  return planRun(run)
+  return planRun(run, machine)
 }
 
 /** The flags that the other plan has instead. What says a mesh takes the place of all that says one. */

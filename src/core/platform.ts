@@ -66,6 +66,9 @@ export const choices: { readonly [P in PlatformName]: Choices } = {
   other: { ...accelerator, contractions: { f32: 'highest' } },
 }
 
+/** What of it decides which values a program has in memory. */
+export type Written = Pick<Choices, 'convolutions' | 'fusedAttention'>
+
 /** What a program is written for. */
 export interface Lowering { readonly platform: PlatformName; readonly contractions: Contractions }
 export const forCpu: Lowering = { platform: 'cpu', contractions: 'f32' }

@@ -4,7 +4,7 @@
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes, isFloat } from '../core/dtype.ts'
-import type { AttentionBounds } from '../core/platform.ts'
+import { attentionKernels, choices, type Written } from '../core/platform.ts'
 import { dtypeOf, interner, reachable, shapeOf, type Make, type TensorType } from '../graph/node.ts'
 import { tapsOf, wideConv, type WideConv } from '../graph/wide-windows.ts'
 import { convDims } from '../graph/windows.ts'
@@ -81,10 +81,10 @@ function dotOperands(n: LocalNode<'dot'>, make: Make<LocalAttrs>): LocalNode[] {
 }
 
 /** A convolution's: places first and then channels; the window first, then what goes in and what comes out. */
-function convOperands(n: LocalNode<'conv'>, make: Make<LocalAttrs>): LocalNode[] {
+function convOperands(n: LocalNode<'conv'>, make: Make<LocalAttrs>, inParts: boolean): LocalNode[] {
   const [x, w] = [one(n.inputs[0]), one(n.inputs[1])]
   const { groups, over, features } = convDims(n.attrs, shapeOf(x), shapeOf(w))
-  const wide = groups.length > 0 || dtypeOf(n) !== 'f32' ? undefined : wideConv(n.attrs, shapeOf(x), shapeOf(w))
+  const wide = !inParts || groups.length > 0 || dtypeOf(n) !== 'f32' ? undefined : wideConv(n.attrs, shapeOf(x), shapeOf(w))
   if (wide !== undefined) return wideOperands(n, wide, make)
   const last = names([...groups, ...over])
   const windows = n.attrs.windows.flatMap(v => shapeOf(w).filter(d => d.name === v.w))
@@ -103,7 +103,8 @@ function wideOperands(n: LocalNode<'conv'>, { windows }: WideConv, make: Make<Lo
   const channels = one(batch[0])
   return [make('concat', under, { dim: { name: channels.name, size: channels.size * under.length } }), turned(make, w, [...shapeOf(w).filter(d => inWeights.includes(d.name)).sort((a, b) => inWeights.indexOf(a.name) - inWeights.indexOf(b.name)), ...features])]
 }
-const operandsOf = (n: LocalNode, make: Make<LocalAttrs>): readonly LocalNode[] => (n.op === 'dot' ? dotOperands(n, make) : n.op === 'conv' ? convOperands(n, make) : n.inputs)
+const operandsOf = (n: LocalNode, make: Make<LocalAttrs>, { convolutions }: Written): readonly LocalNode[] =>
+  (n.op === 'dot' ? dotOperands(n, make) : n.op === 'conv' ? convOperands(n, make, convolutions === 'in parts') : n.inputs)
 
 /** A use of a value, by a kernel or as a result: whether it has to lie in memory for it, or only where nothing else reads it may it be computed on the way. */
 interface Use { readonly by: LocalNode | undefined; readonly needs: boolean; readonly sums: boolean }
@@ -129,9 +130,10 @@ export interface Kernels {
 /** Follows what only changes how a value is seen; results of loops are followed by `project`. */
 export const seen = (n: LocalNode): LocalNode => (n.op !== 'project' && formOf(n) === 'view' ? seen(one(n.inputs[0])) : n)
 
-/** The kernels of a body. `results` are to lie in memory, `stacked` go into a larger array; inputs in `sliced` are read from one. `bounds` are those of a kernel that attends, where there is one. */
-export function kernelsOf(results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), bounds?: AttentionBounds): Kernels {
+/** The kernels of a body. `results` are to lie in memory, `stacked` go into a larger array; inputs in `sliced` are read from one. `written`: for which platform. */
+export function kernelsOf(results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), written: Written = choices.cpu): Kernels {
   const roots = [...results, ...stacked]
+  const bounds = written.fusedAttention === undefined ? undefined : attentionKernels[written.fusedAttention]
   const { order, found: attending } = bounds === undefined ? { order: reachable(roots), found: new Map<LocalNode, AttentionPart>() } : attentionIn(reachable(roots), roots, () => true, bounds)
   const inputsOf = (n: LocalNode): readonly LocalNode[] => { const part = attending.get(n); return part === undefined ? n.inputs : readsOf(part) }
   const uses = new Map<LocalNode, Map<LocalNode | undefined, Use>>()
@@ -164,7 +166,7 @@ export function kernelsOf(results: readonly LocalNode[], stacked: readonly Local
       if (n.op === 'project') use(one(n.inputs[0]), { by: n, needs: true, sums: false })
       else if (n.op !== 'input') {
         kernels.push(n)
-        for (const x of attending.has(n) ? inputsOf(n) : operandsOf(n, make)) {
+        for (const x of attending.has(n) ? inputsOf(n) : operandsOf(n, make, written)) {
           use(x, { by: n, needs: true, sums: n.op === 'reduce' })
           const from = madeFor([x]).flatMap(made => made.inputs.filter(i => program.has(i)))[0]
           if (n.op === 'conv' && x.op === 'concat') for (const part of madeFor([x])) parts.set(part, n)

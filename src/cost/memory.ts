@@ -2,6 +2,7 @@
  * What a device's program takes in memory, found without compiling it: arguments and results as they are, and the least heap for what lies between them, by the lifetimes
  * that XLA's scheduler, fusion and buffer assignment for CPUs give. Compilers for accelerators fuse more and order by memory, so theirs is rarely more.
  */
+import { choices, type Written } from '../core/platform.ts'
 import { typeOf } from '../graph/node.ts'
 import type { LocalGraph, LocalNode } from '../partition/local.ts'
 import { bytesOf, kernelsOf, seen } from './kernels.ts'
@@ -30,10 +31,10 @@ export interface Lying {
   readonly spans: readonly Readonly<Span>[]
 }
 
-/** `donations`: by the number of an input that the program takes over, the number of the output that lies in its place. */
-export function memoryOf(graph: LocalGraph, donations: ReadonlyMap<number, number>): Memory & { readonly lying: Lying } {
-  const { kernels } = kernelsOf(graph.outputs)
-  const time = new Timeline()
+/** `donations`: by the number of an input that the program takes over, the number of the output that lies in its place. `written`: for which platform; CPUs attend by our own kernel, which holds no scores. */
+export function memoryOf(graph: LocalGraph, donations: ReadonlyMap<number, number>, written: Written = choices.cpu): Memory & { readonly lying: Lying } {
+  const { kernels } = kernelsOf(graph.outputs, [], new Set(), written)
+  const time = new Timeline(written)
   const given = new Map<LocalNode, Span>()
   const homes = new Map<LocalNode, Span>()
   const lent: { readonly home: Span; readonly input?: Span }[] = []

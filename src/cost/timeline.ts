@@ -1,4 +1,5 @@
 /** When a program's values begin and end to lie in memory: every kernel has its moment, those of a loop's body once, and each value a span. */
+import type { Written } from '../core/platform.ts'
 import { bodiesOf, typeOf, type TensorType } from '../graph/node.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
 import { bytesOf, kernelsOf, seen, type Kernel } from './kernels.ts'
@@ -54,6 +55,8 @@ export class Timeline {
   readonly running: (LocalNode | undefined)[] = [undefined]
   /** All that lies beside what the caller gave. */
   readonly spans: Span[] = []
+  private readonly written: Written
+  constructor(written: Written) { this.written = written }
 
   /** A value that nobody has made room for, from now or from an earlier moment on. */
   take(type: TensorType, node: LocalNode, from: number = this.now): Span {
@@ -75,7 +78,7 @@ export class Timeline {
   /** Runs a body's kernels, and those of bodies inside. */
   run({ body, given, stacked = [], sliced = new Set(), homes = new Map() }: Body): void {
     const start = this.now
-    const { kernels, kept } = kernelsOf(body.outputs.filter(o => !stacked.includes(o)), stacked, sliced)
+    const { kernels, kept } = kernelsOf(body.outputs.filter(o => !stacked.includes(o)), stacked, sliced, this.written)
     const order = breadthFirst(kernels)
     const made = new Map<LocalNode, readonly Span[]>([...given].map(([n, span]) => [n, [span]]))
     const left = new Map<LocalNode, number>()
@@ -143,7 +146,7 @@ export class Timeline {
     const results = body.outputs.slice(0, carries)
     const stacked = body.outputs.slice(carries)
     const sliced = new Set<LocalNode>(n.op === 'scan' ? body.inputs.slice(carries, carries + n.attrs.xs) : [])
-    const { kernels } = kernelsOf(results, stacked, sliced)
+    const { kernels } = kernelsOf(results, stacked, sliced, this.written)
     const homes = new Map<LocalNode, Span>()
     results.map(seen).forEach((at, i, all) => {
       const [state, input, maker] = [states[i], body.inputs[i], kernels.find(k => k.node === makerOf(at))]

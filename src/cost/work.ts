@@ -2,7 +2,7 @@
 import { names, sizeOf, type Dim } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
 import type { Site } from '../core/errors.ts'
-import { attentionKernels } from '../core/platform.ts'
+import { choices, type Written } from '../core/platform.ts'
 import { bodiesOf, dtypeOf, operand, reachable, shapeOf, typeOf } from '../graph/node.ts'
 import { convDims } from '../graph/windows.ts'
 import { collectiveKind, type CollectiveKind } from '../partition/collectives.ts'
@@ -188,6 +188,7 @@ const weight = (n: LocalNode): number => {
 export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements', attends = false): Work[] {
   const runs = runsOf(program, weight, 'waited')
   const work: Work[] = []
+  const written: Written = { convolutions: choices[fusion === 'rows' ? 'other' : 'cpu'].convolutions, ...(attends ? { fusedAttention: 'our own' } : {}) }
   const entered = new Set<LocalBody>()
   const body = (b: LocalBody, results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), carried = 0, loop?: LocalNode): void => {
     const times = runs.get(b) ?? 0
@@ -195,7 +196,7 @@ export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements
     entered.add(b)
     if (loop !== undefined) work.push({ kind: 'turn', times, at: loop.site, node: loop })
     const hidden = hiddenIn(b, carried)
-    const { kernels, kept } = kernelsOf(results, stacked, sliced, attends ? attentionKernels['our own'] : undefined)
+    const { kernels, kept } = kernelsOf(results, stacked, sliced, written)
     const inProgram: ReadonlySet<LocalNode> = new Set(fusion === 'rows' ? reachable(b.outputs) : [])
     const groups = fusion === 'rows' ? inRows(kernels.filter(k => !isTurned(k, inProgram))) : kernels.filter(k => k.within === undefined).map(k => [k])
     for (const group of groups) {

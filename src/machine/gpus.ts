@@ -38,7 +38,7 @@ const between = (perGpu: number): MachineInput['links']['between'] => ({
 
 export const gpus: readonly MachineInput[] = [
   {
-    name: '8xh100', devicesPerHost: 8, memory: { bytes: 80 * GB, reserved: 4 * GB }, power: '700 W',
+    name: '8xh100', platform: 'cuda', devicesPerHost: 8, memory: { bytes: 80 * GB, reserved: 4 * GB }, power: '700 W',
     peak: { bf16: 989 * TFLOP, f16: 989 * TFLOP, f32: 494 * TFLOP, f64: 67 * TFLOP },
     products: { bf16: [{ side: 1, points: productsBySize(794 * TFLOP) }], f16: [{ side: 1, points: productsBySize(794 * TFLOP) }], f32: [{ side: 1, points: productsBySize(395 * TFLOP) }], f64: [{ side: 1, points: productsBySize(52 * TFLOP) }] },
     bandwidth: { peak: 3.35 * TB, points: memoryBySize(2.5 * TB) }, vector: { rate: 33 * TFLOP }, overhead, overlap,
@@ -49,7 +49,7 @@ export const gpus: readonly MachineInput[] = [
     },
   },
   {
-    name: '8xh200', devicesPerHost: 8, memory: { bytes: 141 * GB, reserved: 4 * GB }, power: '700 W',
+    name: '8xh200', platform: 'cuda', devicesPerHost: 8, memory: { bytes: 141 * GB, reserved: 4 * GB }, power: '700 W',
     peak: { bf16: 989 * TFLOP, f16: 989 * TFLOP, f32: 494 * TFLOP, f64: 67 * TFLOP },
     products: { bf16: [{ side: 1, points: productsBySize(794 * TFLOP) }], f16: [{ side: 1, points: productsBySize(794 * TFLOP) }], f32: [{ side: 1, points: productsBySize(395 * TFLOP) }], f64: [{ side: 1, points: productsBySize(52 * TFLOP) }] },
     bandwidth: { peak: 4.8 * TB, points: memoryBySize(3.6 * TB) }, vector: { rate: 33 * TFLOP }, overhead, overlap,
@@ -66,7 +66,7 @@ export const gpus: readonly MachineInput[] = [
     },
   },
   {
-    name: '8xb200', devicesPerHost: 8, memory: { bytes: 180 * GB, reserved: 4 * GB }, power: '1000 W',
+    name: '8xb200', platform: 'cuda', devicesPerHost: 8, memory: { bytes: 180 * GB, reserved: 4 * GB }, power: '1000 W',
     peak: { bf16: 2250 * TFLOP, f16: 2250 * TFLOP, f32: 1125 * TFLOP, f64: 40 * TFLOP },
     products: { bf16: [{ side: 1, points: productsBySize(1745 * TFLOP) }], f16: [{ side: 1, points: productsBySize(1745 * TFLOP) }], f32: [{ side: 1, points: productsBySize(870 * TFLOP) }], f64: [{ side: 1, points: productsBySize(31 * TFLOP) }] },
     bandwidth: { peak: 8 * TB, points: memoryBySize(5.8 * TB) }, vector: { rate: 40 * TFLOP }, overhead, overlap,
@@ -86,7 +86,7 @@ export const gpus: readonly MachineInput[] = [
     },
   },
   ...([['8xa100', 80, 2.039, 1.57], ['8xa100-40', 40, 1.555, 1.2]] as const).map(([name, memory, specified, measured]): MachineInput => ({
-    name, devicesPerHost: 8, memory: { bytes: memory * GB, reserved: 3 * GB }, power: '400 W',
+    name, platform: 'cuda', devicesPerHost: 8, memory: { bytes: memory * GB, reserved: 3 * GB }, power: '400 W',
     peak: { bf16: 312 * TFLOP, f16: 312 * TFLOP, f32: 156 * TFLOP, f64: 19.5 * TFLOP },
     products: { bf16: [{ side: 1, points: productsBySize(271 * TFLOP) }], f16: [{ side: 1, points: productsBySize(271 * TFLOP) }], f32: [{ side: 1, points: productsBySize(135 * TFLOP) }], f64: [{ side: 1, points: productsBySize(17 * TFLOP) }] },
     bandwidth: { peak: specified * TB, points: memoryBySize(measured * TB) }, vector: { rate: 9.7 * TFLOP }, overhead, overlap,

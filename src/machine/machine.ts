@@ -1,6 +1,7 @@
 /** What a machine can do, in figures: those of a machine file, and the schema that it is held to. docs/foresight.md says how each is used. */
 import { z } from 'zod'
 import { dtypes, type DType } from '../core/dtype.ts'
+import { choices, type PlatformName } from '../core/platform.ts'
 
 /** A curve by points [at, value], the least first: between two of them straight in the logarithms of both, beyond the last as there. */
 export type Points = [number, number][]
@@ -105,6 +106,8 @@ export interface Machine extends Figures {
   /** The same figures where so many devices of a host compute at once and mind each other, as those of a processor do that share its cores; accelerators do not. */
   crowded: ({ devices: number } & Figures)[]
   links: { within: Links; between: Links | null }
+  /** What programs for it are written for, which decides what of them lies in memory: `cpu`, or `other` of a machine that fuses rows, unless said. */
+  platform: PlatformName
   /** What a compiler for it makes one kernel: `elements` that are mapped one by one, as XLA for CPUs, or whole `rows`, so that a softmax or a norm reads and writes once, as compilers and libraries for accelerators do. */
   fusion: 'elements' | 'rows'
   /**
@@ -174,6 +177,7 @@ export const machineSchema: z.ZodType<Machine, MachineInput> = z.strictObject({
   ...figures,
   crowded: z.array(z.strictObject({ devices: z.int().min(1), ...figures })).default([]),
   links: z.strictObject({ within: links, between: links.nullable().default(null) }),
+  platform: z.enum(Object.keys(choices) as PlatformName[]).optional(),
   fusion: z.enum(['elements', 'rows']).default('elements'),
   operands: z.enum(['beside', 'before']).default('beside'),
   overlap: z.strictObject({ share: share.default(0), slowdown: z.number().min(1).default(1) }).prefault({}),
@@ -182,5 +186,5 @@ export const machineSchema: z.ZodType<Machine, MachineInput> = z.strictObject({
   sources: z.record(z.string(), z.string()),
 }).transform((m): Machine => {
   const costs = <F extends Figures>(f: F): F => ({ ...f, vector: { ...f.vector, costs: { ...usualCosts, ...f.vector.costs } } })
-  return { ...costs(m), domain: m.domain ?? m.devicesPerHost, crowded: m.crowded.map(costs) }
+  return { ...costs(m), domain: m.domain ?? m.devicesPerHost, platform: m.platform ?? (m.fusion === 'rows' ? 'other' : 'cpu'), crowded: m.crowded.map(costs) }
 })

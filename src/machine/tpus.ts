@@ -13,7 +13,7 @@ const collectives = { 'all-gather': 0.85, 'reduce-scatter': 0.85, 'all-reduce': 
 
 export const tpus: readonly MachineInput[] = [
   {
-    name: 'v5p', devicesPerHost: 4, domain: 8960, memory: { bytes: 95 * GB, reserved: GB },
+    name: 'v5p', platform: 'tpu', devicesPerHost: 4, domain: 8960, memory: { bytes: 95 * GB, reserved: GB },
     peak: { bf16: 459 * TFLOP, f32: 459 * TFLOP }, products: { bf16: [{ side: 1, points: productsBySize(413 * TFLOP) }], f32: [{ side: 1, points: productsBySize(413 * TFLOP) }] },
     bandwidth: { peak: 2.765 * TB, points: memoryBySize(2.35 * TB) }, vector: { rate: 7 * TFLOP }, overhead: { kernelUs: 1, turnUs: 2, stepUs: 200 }, overlap: { share: 0.9, slowdown: 1.05 },
     links: {
@@ -26,7 +26,7 @@ export const tpus: readonly MachineInput[] = [
     },
   },
   {
-    name: 'v6e', devicesPerHost: 8, domain: 256, memory: { bytes: 32 * GB, reserved: GB },
+    name: 'v6e', platform: 'tpu', devicesPerHost: 8, domain: 256, memory: { bytes: 32 * GB, reserved: GB },
     peak: { bf16: 918 * TFLOP, f32: 918 * TFLOP }, products: { bf16: [{ side: 1, points: productsBySize(827 * TFLOP) }], f32: [{ side: 1, points: productsBySize(827 * TFLOP) }] },
     bandwidth: { peak: 1.638 * TB, points: memoryBySize(1.36 * TB) }, vector: { rate: 7 * TFLOP }, overhead: { kernelUs: 1, turnUs: 2, stepUs: 200 }, overlap: { share: 0.9, slowdown: 1.05 },
     links: {

@@ -1,4 +1,6 @@
 /** What a planned step would take on a machine: its time and whose it is, its memory beside what there is, utilisation, and what tokens cost. */
+import { choices } from '../core/platform.ts'
+import { memoryOf } from '../cost/memory.ts'
 import { costliest, stepTime, type Part, type StepTime } from '../cost/time.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { PlannedRun } from './planned.ts'
@@ -43,12 +45,14 @@ export function forecast(run: Run, planned: PlannedRun, machine: Machine, price:
   const perSecond = (model.tokensPerBatch ?? model.itemsPerBatch) / seconds
   const deviceHoursPerTrillion = 1e12 / perSecond / 3600 * plan.devices
   const memoryBytes = memoryFor(machine, Math.min(plan.devices, machine.devicesPerHost))
+  // A plan for another platform holds other values in memory.
+  const peakBytes = planned.platform === machine.platform ? plan.perDevice.peakBytes : memoryOf(step.local, step.donations, choices[machine.platform]).peak
   const share = (done: number): number | null => (peak === undefined ? null : done / (plan.devices * peak * seconds))
   return {
     time,
     predicted: {
       machine: machine.name, devices: plan.devices, hosts: Math.ceil(plan.devices / machine.devicesPerHost), ...times,
-      idle: plan.pipeline?.idle ?? 0, peakBytes: plan.perDevice.peakBytes, memoryBytes, fits: plan.perDevice.peakBytes <= memoryBytes, utilisation: share(flops), hardwareUtilisation: share(plan.perDevice.flops * plan.devices),
+      idle: plan.pipeline?.idle ?? 0, peakBytes, memoryBytes, fits: peakBytes <= memoryBytes, utilisation: share(flops), hardwareUtilisation: share(plan.perDevice.flops * plan.devices),
       perSecond, unit: model.tokensPerBatch === undefined ? 'examples' : 'tokens', deviceHoursPerTrillion, dollarsPerTrillion: price === null ? null : price * deviceHoursPerTrillion, costliest: costliest(time, 3),
     },
   }

@@ -5,10 +5,12 @@ import { dtypes, type DType } from '../core/dtype.ts'
 import { formatSite } from '../core/errors.ts'
 import { localShape } from '../core/layout.ts'
 import type { Mesh } from '../core/mesh.ts'
+import { choices, type PlatformName } from '../core/platform.ts'
 import { onBehalfOf, ownLines } from '../core/site.ts'
 import { globalFlops, localFlops } from '../cost/flops.ts'
 import { memoryOf, type Lying, type Memory } from '../cost/memory.ts'
 import { hasOpenLoop } from '../cost/turns.ts'
+import type { Machine } from '../machine/machine.ts'
 import { planTraced, trace, type Traced } from '../engine/compile.ts'
 import { placementTrees, type Collective, type Tree } from '../engine/index.ts'
 import type { Model, PipelineSchedule } from '../models/model.ts'
@@ -86,6 +88,8 @@ export interface PlannedRun {
   readonly model: Model<Tree, Tree>
   readonly step: StepPlan<Tree, Tree> & { readonly result: StepResult<Tree> }
   readonly memory: Memory & { readonly lying: Lying }
+  /** For which the step is written: what lies in memory is what it holds there. */
+  readonly platform: PlatformName
 }
 
 const sizes = (shape: readonly Dim[]): { readonly [dim: string]: number } => Object.fromEntries(shape.map(d => [d.name, d.size]))
@@ -156,19 +160,19 @@ export function ofStep<T>(make: (run: Run) => T): (run: Run) => T {
  * Plans steps, one after another: a run whose step is that of the run before, but for where it lies, is split anew and not traced again.
  * @throws LayoutError, DimError, UsageError as training does before it compiles
  */
-export function planner(): (run: Run) => PlannedRun {
+export function planner(): (run: Run, machine?: Machine) => PlannedRun {
   const traced = ofStep(tracedRun)
-  return run => planned(run, traced(run))
+  return (run, machine) => planned(run, traced(run), machine?.platform ?? 'cpu')
 }
 
-/** Plans a step. @throws LayoutError, DimError, UsageError as training does before it compiles */
-export const planRun = (run: Run): PlannedRun => planner()(run)
+/** Plans a step; its memory is that of the machine's platform, of CPUs unless it is given. @throws LayoutError, DimError, UsageError as training does before it compiles */
+export const planRun = (run: Run, machine?: Machine): PlannedRun => planner()(run, machine)
 
-function planned(run: Run, { model, step: traced, once }: TracedRun): PlannedRun {
+function planned(run: Run, { model, step: traced, once }: TracedRun, platform: PlatformName): PlannedRun {
   const mesh = meshOfRun(run)
   checkPipeline(run, model)
   const step = planTraced(traced, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
-  const { lying, ...memory } = memoryOf(step.local, step.donations)
+  const { lying, ...memory } = memoryOf(step.local, step.donations, choices[platform])
   const bytesIn = (tree: unknown): number => placementTrees.flatten(tree).reduce((n, { leaf: p }) => n + (p.memory === 'host' ? 0 : 1) * sizeOf(localShape(p.shape, p.sharding, mesh)) * dtypes[p.dtype].bytes, 0)
   const [state] = step.placements
   const parameterBytes = bytesIn(state.params)
@@ -181,6 +185,6 @@ function planned(run: Run, { model, step: traced, once }: TracedRun): PlannedRun
       perDevice: { parameterBytes, stateBytes: bytesIn(state) - parameterBytes, activationBytes: memory.temporaries, peakBytes: memory.peak, flops: localFlops(step.local), ...(memory.host === 0 ? {} : { hostBytes: memory.host }) },
       collectives: grouped(step.collectives), pipeline: model.pipeline ?? null,
     },
-    parameters: parameterCount(step), tensors, largest: largestOf(memory), flops: once, recomputed: globalFlops(step.graph) - once, policy: policyOf(run), skipsBlocks: hasOpenLoop(step.local), mesh, model, step, memory: { ...memory, lying },
+    parameters: parameterCount(step), tensors, largest: largestOf(memory), flops: once, recomputed: globalFlops(step.graph) - once, policy: policyOf(run), skipsBlocks: hasOpenLoop(step.local), mesh, model, step, memory: { ...memory, lying }, platform,
   }
 }

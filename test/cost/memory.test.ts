@@ -69,7 +69,7 @@ describe('what takes memory', () => {
 })
 
 describe('beside XLA', () => {
-  const few: readonly string[] = ['gpt-tiny 2×2', 'conv net', 'images in colour']
+  const few: readonly string[] = ['gpt-tiny 2×2', 'gpt, windows of 512', 'conv net', 'images in colour']
   test.each(memoryRuns.filter(r => all || few.includes(r.name)).map(r => [r.name, r] as const))('%s', async (_, run) => {
     const model = modelOf(run)
     const config = trainerConfig(run)

@@ -168,7 +168,7 @@ describe('a forecast', () => {
   const [run] = memoryRuns
   test('says memory, utilisation and cost, and whether it fits', () => {
     if (run === undefined) throw new Error('there is no run')
-    const planned = planRun(run)
+    const planned = planRun(run, h100)
     const { predicted: f } = forecast(run, planned, h100, 2)
     expect(f.peakBytes).toBe(planned.plan.perDevice.peakBytes)
     expect(f.fits).toBe(true)

@@ -20,6 +20,8 @@ export const memoryRuns: readonly Run[] = [
   of('gpt recomputed', { model: gpt, mesh: { batch: 2, model: 2 }, layout: tensorRules, remat: 'everything' }),
   of('gpt nothing recomputed', { model: gpt, mesh: { batch: 2 }, layout: { batch: 'batch' }, remat: 'nothing' }),
   of('gpt bf16', { model: gpt, mesh: { batch: 2, model: 2 }, layout: tensorRules, precision: { compute: 'bf16' } }),
+  // Its scores are the largest by far, where something holds them.
+  of('gpt, windows of 512', { model: gptModel({ vocab: 256, seq: 512, layers: 2, embed: 64, heads: 8, headDim: 8, hidden: 128 }), batch: 4, mesh: { batch: 1 }, layout: {} }),
   of('llama', { model: llama, mesh: { batch: 2, model: 2 }, layout: { ...tensorRules, kvHeads: 'model' } }),
   of('llama LoRA', { model: loraModel(llama as never, { rank: 4 }), mesh: { batch: 2 }, layout: { batch: 'batch' } }),
   of('conv net', { model: convNetModel({}), batch: 32, mesh: { batch: 4 }, layout: { batch: 'batch' } }),
