@@ -16,7 +16,7 @@ static FfiError *fake_error(FfiErrorArgs *args) {
   snprintf(e->text, sizeof e->text, "%s", args->message);
   return e;
 }
-static const FfiApi fake_api = {sizeof fake_api, NULL, {24, NULL, 0, 1}, NULL, fake_error};
+static const FfiApi fake_api = {.size = sizeof fake_api, .version = {24, NULL, 0, 1}, .create_error = fake_error};
 
 typedef struct {
   const int64_t *mesh, *axes, *pairs;
