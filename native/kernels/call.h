@@ -2,6 +2,8 @@
 #ifndef MESHWORK_CALL_H
 #define MESHWORK_CALL_H
 
+#include <string.h>
+
 #include "../ffi.h"
 
 #define MWK_EXPORT __attribute__((visibility("default")))
@@ -26,5 +28,19 @@ static inline int answered_metadata(const FfiFrame *frame) {
 }
 
 static inline int is_call(const FfiFrame *frame) { return frame != NULL && !answered_metadata(frame) && frame->stage == FFI_STAGE_EXECUTE; }
+
+// Whether the call says `name`, a boolean; what it does not mention is false.
+static inline int says(const FfiFrame *frame, const char *name) {
+  const FfiAttributes *list = &frame->attributes;
+  for (int64_t i = 0; i < list->count; i++) {
+    const FfiSpan *at = list->names[i];
+    if (at->length != strlen(name) || memcmp(at->text, name, at->length) != 0 || list->types[i] != FFI_ATTR_SCALAR) continue;
+    const FfiScalar *scalar = list->items[i];
+    return scalar->dtype == FFI_PRED && *(const uint8_t *)scalar->value != 0;
+  }
+  return 0;
+}
+
+static inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
 #endif

@@ -26,7 +26,6 @@ typedef struct {
 } Flash;
 
 static int64_t up_to(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
-static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Memory of a thread's own, kept for its next piece.
 static pthread_key_t kept;
@@ -269,16 +268,6 @@ static int like(const FfiBuffer *x, const FfiBuffer *of, int64_t last) {
     if (x->dims[i] != of->dims[i]) return 0;
   return 1;
 }
-static int is_causal(const FfiFrame *frame) {
-  for (int64_t i = 0; i < frame->attributes.count; i++) {
-    const FfiSpan *name = frame->attributes.names[i];
-    if (frame->attributes.types[i] == FFI_ATTR_SCALAR && name->length == 6 && memcmp(name->text, "causal", 6) == 0) {
-      const FfiScalar *scalar = frame->attributes.items[i];
-      if (scalar->dtype == FFI_PRED) return *(const uint8_t *)scalar->value != 0;
-    }
-  }
-  return 0;
-}
 
 // What both calls take; undefined sizes are refused. `others` operands stand between the values and the mask, if there is one.
 static const char *taken(const FfiFrame *frame, Flash *f, int others) {
@@ -298,7 +287,7 @@ static const char *taken(const FfiFrame *frame, Flash *f, int others) {
     if (mask->dtype != FFI_PRED || mask->rank != 3 || (mask->dims[0] != 1 && mask->dims[0] != d[0]) || mask->dims[1] != d[1] || mask->dims[2] != f->keys) return "flash attention: the mask does not fit";
     f->mask = mask->data, f->mask_step = mask->dims[0] == 1 ? 0 : d[1] * f->keys;
   }
-  f->causal = is_causal(frame);
+  f->causal = says(frame, "causal");
   f->padded_size = up_to(f->size, WIDTH), f->padded_value = up_to(f->value, WIDTH);
   f->rows = f->queries * f->group, f->blocks = (f->rows + QUERIES - 1) / QUERIES;
   const int64_t whole = f->batch * f->heads;

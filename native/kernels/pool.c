@@ -1,5 +1,6 @@
 // Threads that help whoever has work. Several devices of a process may have some at once: a helper takes what it finds.
 #include "pool.h"
+#include "pause.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,12 +20,6 @@ static _Atomic(Job *) jobs[JOBS];
 static atomic_int sleepers, helpers, stamp;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
-
-#if defined(__x86_64__)
-static inline void pause_briefly(void) { __builtin_ia32_pause(); }
-#else
-static inline void pause_briefly(void) { atomic_signal_fence(memory_order_seq_cst); }
-#endif
 
 static void help(Job *job) {
   for (long long i; (i = atomic_fetch_add(&job->next, 1)) < job->pieces;) {

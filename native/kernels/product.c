@@ -5,6 +5,7 @@
 #include "share.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ typedef struct {
   int64_t m, n, k;
   int out_dtype;
   int64_t down, across, tall, wide; // how it is cut: so many pieces, of so many rows and columns at most
+  atomic_int *failed;
 } Product;
 
 // Memory of a thread, kept for its next call.
@@ -62,7 +64,6 @@ static Room *room(void) {
   return made;
 }
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t bytes_of(int dtype) { return dtype == FFI_F32 ? 4 : 2; }
 static inline Vec load(const char *p, int dtype) { return dtype == FFI_F32 ? load_f32(p) : dtype == FFI_F16 ? load_f16(p) : load_bf16(p); }
 static inline void store(float *p, Vec v) { *(Loose *)(void *)p = (Loose)v; }
@@ -117,7 +118,7 @@ static void strips(const Matrix *b, int64_t k, int64_t deep, int64_t n, int64_t 
   }
   const int64_t fours = (deep + 3) / 4 * 4;
   for (; n < end; n += STRIP, into += STRIP * deep) {
-    const int64_t count = least(STRIP, end - n);
+    const int64_t count = lesser(STRIP, end - n);
     const float *from = columns;
     int64_t apart = APART;
     // Columns of f32 are read where they are, if they are all there, to the last four.
@@ -216,9 +217,12 @@ static void narrow(const float *from, int64_t count, int dtype, char *into) {
 static void piece(void *context, int64_t i) {
   const Product *p = context;
   Room *r = room();
-  if (r == NULL) abort();
+  if (r == NULL) {
+    atomic_store(p->failed, 1);
+    return;
+  }
   const int64_t batch = i / (p->down * p->across), row = i / p->across % p->down, column = i % p->across;
-  const int64_t m0 = row * p->tall, m1 = least(m0 + p->tall, p->m), n0 = column * p->wide, n1 = least(n0 + p->wide, p->n);
+  const int64_t m0 = row * p->tall, m1 = lesser(m0 + p->tall, p->m), n0 = column * p->wide, n1 = lesser(n0 + p->wide, p->n);
   Matrix a = p->left, b = p->right;
   a.data += batch * p->left_next * bytes_of(a.dtype), b.data += batch * p->right_next * bytes_of(b.dtype);
   const int whole = p->out_dtype == FFI_F32;
@@ -226,7 +230,7 @@ static void piece(void *context, int64_t i) {
   float *sums = whole ? (float *)(void *)out : r->sums;
   const int64_t apart = whole ? p->n : MOST_COLUMNS, count = (m1 - m0 + TALL - 1) / TALL;
   for (int64_t k = 0; k < p->k; k += DEEP) {
-    const int64_t deep = least(DEEP, p->k - k);
+    const int64_t deep = lesser(DEEP, p->k - k);
     strips(&b, k, deep, n0, n1, r->columns, r->strips);
     // Tiles of nearly as many rows each: one of few would wait for its own sums.
     for (int64_t t = 0; t < count; t++) {
@@ -238,23 +242,12 @@ static void piece(void *context, int64_t i) {
         const char *origin = a.data + ((m0 + from) * a.down + k * a.along) * 4;
         const char *ahead = !fetch ? (const char *)x : a.along == 1 ? origin + rows * a.down * 4 : origin + 64;
         const int64_t hop = !fetch ? 0 : a.along == 1 ? deep == DEEP ? a.down * 4 : 1024 : a.along * 4;
-        tiles[rows](x, down, along, r->strips + (n - n0) * deep, deep, sums + from * apart + n - n0, apart, least(STRIP, n1 - n), k == 0, ahead, hop);
+        tiles[rows](x, down, along, r->strips + (n - n0) * deep, deep, sums + from * apart + n - n0, apart, lesser(STRIP, n1 - n), k == 0, ahead, hop);
       }
     }
   }
   if (!whole)
     for (int64_t j = 0; j < m1 - m0; j++) narrow(sums + j * apart, n1 - n0, p->out_dtype, out + j * p->n * 2);
-}
-
-static int64_t number(const FfiFrame *frame, const char *name) {
-  const FfiAttributes *list = &frame->attributes;
-  for (int64_t i = 0; i < list->count; i++) {
-    const FfiSpan *at = list->names[i];
-    if (at->length != strlen(name) || memcmp(at->text, name, at->length) != 0 || list->types[i] != FFI_ATTR_SCALAR) continue;
-    const FfiScalar *scalar = list->items[i];
-    if (scalar->dtype == FFI_S32) return *(const int32_t *)scalar->value;
-  }
-  return 0;
 }
 
 static int computes(int dtype) { return dtype == FFI_F32 || dtype == FFI_BF16 || dtype == FFI_F16; }
@@ -264,9 +257,11 @@ static int computes(int dtype) { return dtype == FFI_F32 || dtype == FFI_BF16 ||
 static int64_t widest(void) {
   const long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
   const int64_t fit = (cache <= 0 ? 1 << 20 : cache) * 3 / 8 / (DEEP * (int64_t)sizeof(float)) / STRIP * STRIP;
-  return fit < 128 ? 128 : least(fit, MOST_COLUMNS);
+  return fit < 128 ? 128 : lesser(fit, MOST_COLUMNS);
 }
+// Into how many pieces of at most so many.
 static int64_t parts_of(int64_t n, int64_t most) { return (n + most - 1) / most; }
+// Two pieces a thread, as alike as they can be, unless they would be worth no thread or not fit the cache: each packs its operands by itself, so small pieces pack them again and again.
 static void cut(Product *p, int64_t threads) {
   int64_t down = parts_of(p->m, MOST_ROWS), across = parts_of(p->n, widest());
   const int64_t wanted = threads > 1 ? threads * 2 : 1;
@@ -291,17 +286,18 @@ static int64_t place(const FfiBuffer *index, int64_t count) {
 MWK_EXPORT FfiError *mwk_product(const FfiFrame *frame) {
   if (!is_call(frame)) return NULL;
   const FfiBuffers *in = &frame->arguments, *out = &frame->results;
-  const int64_t turned[2] = {number(frame, "left_turned"), number(frame, "right_turned")}, stack[2] = {number(frame, "left_stack") != 0, number(frame, "right_stack") != 0};
+  const int64_t turned[2] = {says(frame, "left_turned"), says(frame, "right_turned")}, stack[2] = {says(frame, "left_stack"), says(frame, "right_stack")};
   if (in->count != 2 + stack[0] + stack[1] || out->count != 1) return refuse(frame, "product takes two operands, and a place for each that is a stack");
   const FfiBuffer *x = in->items[0], *w = in->items[1], *y = out->items[0];
   if (x->rank != 3 || w->rank != 3 || y->rank != 3) return refuse(frame, "product takes three dims");
   if (!computes(x->dtype) || !computes(w->dtype) || !computes(y->dtype)) return refuse(frame, "product: no such dtypes");
   const int64_t batch = y->dims[0], m = y->dims[1], n = y->dims[2], k = x->dims[turned[0] ? 1 : 2];
   if (x->dims[turned[0] ? 2 : 1] != m || w->dims[turned[1] ? 2 : 1] != k || w->dims[turned[1] ? 1 : 2] != n) return refuse(frame, "product: shapes do not fit");
+  atomic_int failed = 0;
   Product p = {
     .left = {.data = x->data, .down = turned[0] ? 1 : k, .along = turned[0] ? m : 1, .count = m * k, .dtype = x->dtype},
     .right = {.data = w->data, .down = turned[1] ? 1 : n, .along = turned[1] ? k : 1, .count = k * n, .dtype = w->dtype},
-    .left_next = m * k, .right_next = k * n, .out = y->data, .m = m, .n = n, .k = k, .out_dtype = y->dtype,
+    .left_next = m * k, .right_next = k * n, .out = y->data, .m = m, .n = n, .k = k, .out_dtype = y->dtype, .failed = &failed,
   };
   const FfiBuffer *operands[2] = {x, w};
   Matrix *matrices[2] = {&p.left, &p.right};
@@ -318,5 +314,5 @@ MWK_EXPORT FfiError *mwk_product(const FfiFrame *frame) {
   if (k == 0) return memset(y->data, 0, (size_t)(batch * m * n * bytes_of(y->dtype))), NULL;
   cut(&p, mwk_threads(frame));
   mwk_share(frame, batch * p.down * p.across, piece, &p);
-  return NULL;
+  return atomic_load(&failed) ? refuse(frame, "product: out of memory") : NULL;
 }

@@ -1,4 +1,5 @@
 // Pieces of one call on XLA's own threads. Whoever asks does what nobody else does, so that it waits for nothing but pieces that are being done.
+#include "pause.h"
 #include "share.h"
 
 #include <stdatomic.h>
@@ -11,12 +12,6 @@ typedef struct {
   atomic_llong next, done;
   atomic_int users; // who may still look at it: the last one frees it, which may be a task that came too late
 } Shared;
-
-#if defined(__x86_64__)
-static inline void pause_briefly(void) { __builtin_ia32_pause(); }
-#else
-static inline void pause_briefly(void) { atomic_signal_fence(memory_order_seq_cst); }
-#endif
 
 static void leave(Shared *s) {
   if (atomic_fetch_sub(&s->users, 1) == 1) free(s);

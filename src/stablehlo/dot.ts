@@ -76,7 +76,7 @@ function emitPlainDot(n: LocalNode<'dot'>, left: Ssa, right: Ssa, w: Writer, sco
 /** Floats of 8 bits as f32, where the platform multiplies no such: the same products. */
 const wide = (w: Writer, v: Ssa, { choices }: Scope): Ssa => (choices.eights === 'widened' && isEight(v.dtype) ? w.op('convert', [v], { sizes: v.sizes, dtype: 'f32' }) : v)
 
-/** Where a node's dims are: what both operands have, what is each one's own, and what is contracted, all operands' dims as they lie. */
+/** A product's dims: what both operands have, each one's own, and what is contracted, in the order in which operands have them. */
 function dimsOf(n: LocalNode<'dot'>): { readonly shared: readonly Dim[]; readonly rows: readonly Dim[]; readonly columns: readonly Dim[]; readonly over: readonly Dim[] } {
   const [a, b, out] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1)), shapeOf(n)]
   const contracted = (d: Dim): boolean => n.attrs.over.includes(d.name)
@@ -148,9 +148,9 @@ export function emitReordered(of: LocalNode, value: Ssa, to: readonly string[], 
   if (of.op !== 'dot' || !scope.choices.turnsProducts) return undefined
   const { shared, rows, columns } = dimsOf(of)
   if (shared.length > 0 || names([...columns, ...rows]).join() !== to.join()) return undefined
-  const operands = of.inputs.map(i => scope.ssaOf?.(i))
-  const [left, right] = operands
-  const exchanged = left === undefined || right === undefined ? undefined : emitLargeDot(of, [left, right], w, scope, true)
+  const [left, right] = of.inputs.map(i => scope.ssaOf?.(i))
+  // The call that was written for it before is read by nobody then, and XLA drops it.
+  const exchanged = left === undefined || right === undefined || scope.readOnce?.(of) !== true ? undefined : emitLargeDot(of, [left, right], w, scope, true)
   if (exchanged !== undefined) return exchanged
   const [few, many] = [sizeOf(rows), sizeOf(columns)]
   const first = (shape: readonly Dim[]): boolean => shape.slice(0, of.attrs.over.length).every(d => of.attrs.over.includes(d.name))

@@ -28,7 +28,9 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const order = fused !== undefined && flights === undefined ? fused.order : whole
   const written = (n: LocalNode): Ssa | undefined => (n.op === 'project' ? values.get(operand(n, 0))?.[n.attrs.index] ?? values.get(n)?.[0] : values.get(n)?.[0])
   const flashes: Flashes | undefined = kernel === undefined || fused === undefined ? undefined : { kernel, found: fused.found, calls: new Map(), written }
-  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0] }
+  const readers = new Map<LocalNode, number>()
+  for (const n of [...whole.flatMap(n => n.inputs), ...roots]) readers.set(n, (readers.get(n) ?? 0) + 1)
+  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0], readOnce: n => readers.get(n) === 1 }
   // What depends on no input is shared with other programs and may have been made on a line of theirs.
   const shared = new Set<LocalNode>()
   for (const n of order) if (n.op !== 'input' && !given.has(n) && n.inputs.every(i => shared.has(i))) shared.add(n)

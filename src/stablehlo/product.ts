@@ -18,7 +18,7 @@ export const isWorthAKernel = (dtypes: readonly DType[], batch: number, rows: nu
 export function emitProduct(w: Writer, left: Factor, right: Factor, sizes: readonly [number, number, number], dtype: DType): Ssa {
   const operandOf = ({ value, stack }: Factor): Ssa => w.reshape(stack?.of ?? value, [stack?.of.sizes[0] ?? sizes[0], ...value.sizes.slice(-2)])
   const places = [left, right].flatMap(({ stack }) => (stack === undefined ? [] : [stack.index]))
-  const said = Object.entries({ left_turned: left.turned, right_turned: right.turned, left_stack: left.stack !== undefined, right_stack: right.stack !== undefined }).flatMap(([name, is]) => (is ? [`${name} = 1 : i32`] : []))
+  const said = Object.entries({ left_turned: left.turned, right_turned: right.turned, left_stack: left.stack !== undefined, right_stack: right.stack !== undefined }).flatMap(([name, is]) => (is ? [`${name} = true`] : []))
   const config = said.length === 0 ? '' : `backend_config = {${said.join(', ')}}, `
   return w.op('custom_call', [operandOf(left), operandOf(right), ...places], { sizes, dtype }, `api_version = 4 : i32, ${config}call_target_name = "meshwork.product"`)
 }

@@ -24,6 +24,8 @@ export interface Scope {
   readonly flights?: { readonly started: ReadonlyMap<LocalNode, Ssa>; readonly late: Map<LocalNode, Ssa | undefined> }
   /** The value of a node of the body that is being written, where it has been. */
   readonly ssaOf?: (n: LocalNode) => Ssa | undefined
+  /** Whether of a body that is being written one node alone reads the value, once, and nothing else. */
+  readonly readOnce?: (n: LocalNode) => boolean
   /** The walk over a program itself, for regions: the values of the roots, given those of the inputs. */
   readonly emitNodes: (roots: readonly LocalNode[], given: ReadonlyMap<LocalNode, Ssa>, w: Writer, scope: Scope) => Ssa[]
 }
