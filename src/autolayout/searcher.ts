@@ -64,6 +64,8 @@ const mostOptions = 8
 
 export interface Choice { readonly axis: string; readonly size: number; readonly option: Option }
 export interface Single { readonly option: Option; readonly cost: Tabled; readonly resting: number }
+const keyOf = (choices: readonly Choice[]): string => choices.map(c => `${c.axis}=${c.size}: ${optionKey(c.option)}`).join(' | ')
+
 /** One variant: its program, and tables for every list of sizes. */
 export class Searcher<V> {
   readonly reference: Reference
@@ -82,6 +84,8 @@ export class Searcher<V> {
   }
 
   get evaluated(): number { return this.priced.size }
+  /** Whether what these choices cost is known. */
+  knows(choices: readonly Choice[]): boolean { return this.priced.has(keyOf(choices)) }
 
   private tablesOf(sizes: readonly Choice[]): { readonly mesh: Mesh; readonly tables: Tables } {
     const key = sizes.map(s => `${s.axis}=${s.size}`).join()
@@ -94,7 +98,7 @@ export class Searcher<V> {
 
   /** The layout with its axes in the order that takes least time; undefined where it is none, or the program cannot be laid so. What takes longer than `limit` need not be known exactly. */
   candidate(choices: readonly Choice[], limit: number = Infinity): Candidate<V> | undefined {
-    const key = choices.map(c => `${c.axis}=${c.size}: ${optionKey(c.option)}`).join(' | ')
+    const key = keyOf(choices)
     if (!this.priced.has(key)) this.priced.set(key, this.price(choices, limit))
     return this.priced.get(key)
   }
