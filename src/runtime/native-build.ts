@@ -5,9 +5,8 @@ import { join } from 'node:path'
 import { MeshworkError } from '../core/errors.ts'
 import { cacheRoot, makeCacheFolder } from '../io/cache-root.ts'
 import { withLock } from '../io/lock.ts'
+import { compilerOf } from './compiler.ts'
 import { nativeSources, runCompiler } from './native-source.ts'
-
-export const compilerOf = (env: NodeJS.ProcessEnv = process.env): string => env['CC'] || 'cc'
 
 export type Built = { readonly path: string } | { readonly why: string }
 

@@ -39,8 +39,8 @@ export interface Platform {
   readonly compiling: <T>(compile: () => Promise<T>) => Promise<T>
   /** For what native functions are registered; undefined where programs call none of ours. */
   readonly handlersAs: string | undefined
-  /** Our own kernels, where there are any: `devices` of this process, and threads that it may use. */
-  readonly kernels?: ((devices: number, threads?: number) => Promise<Readonly<Record<string, bigint>> | undefined>) | undefined
+  /** Our own kernels, where there are any: `inside` is an address in the plugin that is to call them, beside it `devices` of this process, and threads that it may use. */
+  readonly kernels?: ((inside: bigint, devices: number, threads?: number) => Promise<Readonly<Record<string, bigint>> | undefined>) | undefined
 }
 
 /** Of which nothing is known but that it is a plugin. */
