@@ -13,6 +13,7 @@
 
 // What stood there before.
 static int (*their_memalign)(void **, size_t, size_t);
+static void *(*their_aligned)(size_t, size_t);
 static void (*their_free)(void *);
 static void *(*their_realloc)(void *, size_t);
 
@@ -25,6 +26,10 @@ static int memalign_or_block(void **at, size_t align, size_t size) {
     }
   }
   return their_memalign(at, align, size);
+}
+static void *aligned_or_block(size_t align, size_t size) {
+  void *block = size >= LEAST_BLOCK && align <= 64 ? block_take(size) : NULL;
+  return block == NULL ? their_aligned(align, size) : block;
 }
 static void free_or_keep(void *at) {
   if (is_block(at)) block_free(at); else their_free(at);
@@ -151,12 +156,13 @@ MWK_EXPORT bool mwk_keep_blocks(void *inside) {
   slots_of(&l, "posix_memalign", find, &done);
   if (!done) {
     their_memalign = posix_memalign;
+    their_aligned = aligned_alloc;
     their_free = free;
     their_realloc = realloc;
     // Blocks must not come before they can be freed.
     done = resolved(&l, "free") && blocks_begin();
     done = done && changed(&l, "free", (void *)free_or_keep) && changed(&l, "realloc", (void *)realloc_or_move);
-    done = done && changed(&l, "posix_memalign", (void *)memalign_or_block);
+    done = done && changed(&l, "aligned_alloc", (void *)aligned_or_block) && changed(&l, "posix_memalign", (void *)memalign_or_block);
   }
   pthread_mutex_unlock(&once);
   return done;
