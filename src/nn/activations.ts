@@ -1,7 +1,7 @@
 /** Activation functions, elementwise; each stable for large and small arguments, gradients included. */
 import { nameOf, type DimLike } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
-import { userSite } from '../core/site.ts'
+import { onCallersLine, userSite } from '../core/site.ts'
 import { gaussian } from '../graph/functions.ts'
 import { sumsIn } from '../graph/half-precision.ts'
 import { smooth } from '../graph/smooth.ts'
@@ -13,10 +13,10 @@ type T = Tensor<string>
 type Same = <D extends string>(x: Tensor<D>) => Tensor<D>
 
 /** Halves are widened, and the result is narrowed once. */
-const inWide = <D extends string>(x: Tensor<D>, f: (x: T) => T): Tensor<D> => tensor(f(loose(x).cast(sumsIn(x.dtype))).cast(x.dtype).node)
+const inWide = <D extends string>(x: Tensor<D>, f: (x: T) => T): Tensor<D> => onCallersLine(() => tensor(f(loose(x).cast(sumsIn(x.dtype))).cast(x.dtype).node))
 /** The same with a slope of its own, of floats. */
 function smoothOf(f: (x: T) => T, slope: (x: T) => T): Same {
-  const g = smooth(x => f(tensor(x)).node, x => slope(tensor(x)).node)
+  const g = smooth(x => onCallersLine(() => f(tensor(x)).node), x => onCallersLine(() => slope(tensor(x)).node))
   return x => tensor(g(x.node))
 }
 

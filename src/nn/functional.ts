@@ -13,15 +13,15 @@ import { wide } from './wide.ts'
 
 /** exp(x) / Σ exp(x) over one dim. Its gradient is p ⊙ (g − Σ g ⊙ p), whatever the shift by the maximum. */
 export function softmax<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, over: DimLike<R>): Tensor<D> {
-  return wide(x, x => withGradient([x], ([x]): Tensor<D> => {
+  return wide(x, x => withGradient([x], ([x]): Tensor<D> => onCallersLine(() => {
     const e = x.sub(x.max(over).stopGradient()).exp()
     return e.div(e.sum(over))
-  }, (g, p) => [p.mul(g.sub(g.mul(p).sum(over)))]))
+  }), (g, p) => onCallersLine(() => [p.mul(g.sub(g.mul(p).sum(over)))])))
 }
 
 /** x − log Σ exp(x) over one dim. Gradient: g − p Σ g. */
 export function logSoftmax<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, over: DimLike<R>): Tensor<D> {
-  return wide(x, x => withGradient([x], ([x]): Tensor<D> => x.sub(logsumexp(x, over)), (g, y) => [g.sub(y.exp().mul(g.sum(over)))]))
+  return wide(x, x => withGradient([x], ([x]): Tensor<D> => x.sub(logsumexp(x, over)), (g, y) => onCallersLine(() => [g.sub(y.exp().mul(g.sum(over)))])))
 }
 
 /**
@@ -29,12 +29,12 @@ export function logSoftmax<D extends string, R extends D | Unsettled<D>>(x: Tens
  * line of nothing but −∞, and 1 where x is +∞.
  */
 export function logsumexp<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
-  return wide(x, x => withGradient([x], ([x]) => {
+  return wide(x, x => withGradient([x], ([x]) => onCallersLine(() => {
     const top = x.max(over).stopGradient()
     // Less an infinite maximum, an infinite number would be NaN; 0 does as well, as the sum is 0 or infinite anyway.
     const shift = where(top.isFinite(), top, 0)
     return x.sub(shift).exp().sum(over).log().add(shift)
-  }, (g, y, [x]) => [sharesOf(x, y).mul(g)]))
+  }), (g, y, [x]) => onCallersLine(() => [sharesOf(x, y).mul(g)])))
 }
 
 /** e^(x − logsumexp(x)). */
@@ -69,13 +69,13 @@ export function entropyAlong<D extends string, C extends D | Unsettled<D>>(whole
   }
   const hit = (target: Row, like: Tensor<D>): Tensor<D> => tensor(broadcastTo(loose(full(0, like.shape, 'i32')).add(loose(iota(whole))).equal(loose(target)).node, like.shape))
   return {
-    losses: (x, target) => counted(target, logsumexp<D, C>(x, whole).sub(loose(x).take(whole.name, loose(target)) as unknown as Row)),
-    slope: (g, x, target) => {
+    losses: (x, target) => onCallersLine(() => counted(target, logsumexp<D, C>(x, whole).sub(loose(x).take(whole.name, loose(target)) as unknown as Row))),
+    slope: (g, x, target) => onCallersLine(() => {
       const p = tensor<D>(broadcastTo(loose(x).sub(loose(logsumexp<D, C>(x, whole))).exp().node, x.shape))
       const slope: Tensor<D> = tensor(broadcastTo(loose(where(hit(target, x), p.sub(1), p)).mul(loose(counted(target, g))).node, x.shape))
       // Logits that do not count may be anything, NaN too.
       return ignore === undefined ? slope : tensor(broadcastTo(where(loose(target).notEqual(ignore), loose(slope), 0).node, x.shape))
-    },
+    }),
   }
 }
 
@@ -130,7 +130,7 @@ export function layerNorm<D extends string, R extends D | Unsettled<D>>(x: Tenso
   const normal = withGradient([x.cast(sumsIn(x.dtype))], ([x]): Tensor<D> => onCallersLine(() => {
     const c = centered(x)
     return c.mul(inverse(c))
-  }), (g, y, [x]) => [g.sub(g.mean(over)).sub(y.mul(g.mul(y).mean(over))).mul(inverse(centered(x)))])
+  }), (g, y, [x]) => onCallersLine(() => [g.sub(g.mean(over)).sub(y.mul(g.mul(y).mean(over))).mul(inverse(centered(x)))]))
   return normal.mul(gain.cast(normal.dtype)).add(bias.cast(normal.dtype)).cast(x.dtype)
 }
 
@@ -141,6 +141,6 @@ export function rmsNorm<D extends string, R extends D | Unsettled<D>>(x: Tensor<
   smallNumber('rmsNorm', epsilon)
   const mean = (x: Tensor<D>): Tensor<Minus<D, R>> => x.mean(...dims)
   const inverse = (x: Tensor<D>): Tensor<Minus<D, R>> => mean(x.square()).add(epsilon).rsqrt()
-  const normal = withGradient([x.cast(sumsIn(x.dtype))], ([x]): Tensor<D> => onCallersLine(() => x.mul(inverse(x))), (g, y, [x]) => [g.sub(y.mul(mean(g.mul(y)))).mul(inverse(x))])
+  const normal = withGradient([x.cast(sumsIn(x.dtype))], ([x]): Tensor<D> => onCallersLine(() => x.mul(inverse(x))), (g, y, [x]) => onCallersLine(() => [g.sub(y.mul(mean(g.mul(y)))).mul(inverse(x))]))
   return normal.mul(gain.cast(normal.dtype)).cast(x.dtype)
 }

@@ -4,7 +4,7 @@ import type { DType } from '../core/dtype.ts'
 import { isFloat } from '../core/dtype.ts'
 import { DimError, UsageError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { ownLines, userSite } from '../core/site.ts'
+import { onCallersLine, userSite } from '../core/site.ts'
 import { decaysOf } from '../graph/param.ts'
 import { leavesOf, loose } from '../graph/tensor.ts'
 import type { AnyTensor, Tensor, Tree } from '../graph/types.ts'
@@ -64,9 +64,9 @@ export function at(record: ByPath, path: string): Tensor<string> {
   if (found === undefined) throw new Error(`there is no tensor for parameter "${path}"`)
   return found
 }
-/** A record of the same paths. */
+/** A record of the same paths, by a function of ours: all of it bears its caller's line. */
 export const mapPaths = (record: ByPath, f: (x: Tensor<string>, path: string) => AnyTensor): ByPath =>
-  ownLines(() => Object.fromEntries(Object.entries(record).map(([path, x]) => [path, loose(f(x, path))])))
+  onCallersLine(() => Object.fromEntries(Object.entries(record).map(([path, x]) => [path, loose(f(x, path))])))
 /** Those of a record whose paths are meant. */
 export const only = (record: ByPath, paths: ReadonlySet<string>): ByPath => Object.fromEntries(Object.entries(record).filter(([path]) => paths.has(path)))
 

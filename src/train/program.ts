@@ -3,6 +3,7 @@ import { accumulate, compiling, initialise as initialiseParams, input, keyOf, le
 import type { Dim } from '../core/dim.ts'
 import { DimError } from '../core/errors.ts'
 import type { Layouts } from '../core/layout.ts'
+import { onCallersLine } from '../core/site.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { evaluated } from '../models/evaluation.ts'
 import type { Model } from '../models/model.ts'
@@ -83,7 +84,7 @@ export const trainStep = <P extends Tree, B extends Tree>(model: Model<P, B>, co
   const { value, grads, updates: kept = {} } = microbatches === 1 ? lossAndGrad(moving, batch, key)
     : accumulate((params, part, index) => lossAndGrad(params, part, fold(key, index)), moving, batch, 'batch' as never, microbatches)
   // From here on gradients lie as the optimizer's slots do: reduced once, or reduce-scattered.
-  const reduced = mapTree(grads, g => (scaling === undefined || g.dtype === 'f64' ? g : g.cast('f32')).relayout('state'))
+  const reduced = onCallersLine(() => mapTree(grads, g => (scaling === undefined || g.dtype === 'f64' ? g : g.cast('f32')).relayout('state')))
   const placed = scaling === undefined ? reduced : unscaled(reduced, scaling)
   const gradNorm = globalNorm(placed)
   // Sums of f64 are f64.
