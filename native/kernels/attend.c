@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "call.h"
-#include "lanes.h"
 #include "pool.h"
+#include "stored.h"
 
 enum { ROWS = 4, STRIP = 16, MOST_DIMS = 256 };
 
@@ -23,8 +23,6 @@ typedef struct {
 
 static const float nothing[MOST_DIMS];
 
-static inline __attribute__((always_inline)) Vec load_stored(const char *p, int dtype) { return dtype == FFI_F32 ? load_f32(p) : dtype == FFI_BF16 ? load_bf16(p) : load_f16(p); }
-static inline __attribute__((always_inline)) int64_t bytes_of(int dtype) { return dtype == FFI_F32 ? 4 : 2; }
 
 // e^x of numbers that are at most 0.
 static inline Vec exp_of(Vec x) {

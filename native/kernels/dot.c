@@ -1,8 +1,8 @@
 // Products of rows with a matrix, every number of which is summed in one order, however many rows there are and on however many threads: what is
 // computed of a row does not depend on the others. Weights may be of 16 bits, of 8 or 4 with scales, and one of a stack.
 #include "call.h"
-#include "lanes.h"
 #include "pool.h"
+#include "stored.h"
 
 // For MANY rows, numbers are made of all columns of a block first, which has no more than MOST_PANEL.
 enum { ROWS = 4, COLUMNS = 4, BLOCK = 32, MANY = 12, MOST_GROUPS = 512, MOST_SCALES = 16 * MOST_GROUPS, MOST_PANEL = 131072 };
@@ -33,23 +33,6 @@ typedef struct {
   const float *scale, *offset;
 } Column;
 
-static inline Vec load_scales(const char *p, int dtype) { return dtype == FFI_F32 ? load_f32(p) : dtype == FFI_F16 ? load_f16(p) : load_bf16(p); }
-static inline int64_t bytes_of(int dtype) { return dtype == FFI_F32 ? 4 : 2; }
-
-// Scales, sixteen at a time: there is room for as many more than are wanted.
-static inline void widen(const char *scales, int64_t count, int dtype, float *into) {
-  const int64_t whole = count / LANES * LANES, bytes = bytes_of(dtype);
-  for (int64_t i = 0; i < whole; i += LANES) {
-    const Vec v = load_scales(scales + bytes * i, dtype);
-    memcpy(into + i, &v, sizeof v);
-  }
-  if (whole == count) return;
-  char rest[sizeof(float) * LANES] = {0};
-  memcpy(rest, scales + bytes * whole, (size_t)((count - whole) * bytes));
-  const Vec v = load_scales(rest, dtype);
-  memcpy(into + whole, &v, sizeof v);
-}
-
 // Some columns that lie side by side, and all of their scales and offsets.
 typedef struct {
   const char *w;
@@ -57,7 +40,7 @@ typedef struct {
   int64_t groups;
 } Columns;
 
-// `scales` has room for their scales, and as many offsets.
+// `scales` has room for their scales, and as many offsets, and for as many more as make whole vectors.
 static inline __attribute__((always_inline)) Columns columns_at(const Product *p, int64_t from, int count, int bits, int scaled, float *scales) {
   Columns columns = {p->w + bits * from * p->k / 8, NULL, NULL, 0};
   if (!scaled) return columns;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "call.h"
-#include "lanes.h"
 #include "pool.h"
+#include "stored.h"
 #include "tiles.h"
 
 // Queries that are computed with at a time, whole vectors of them; and what a query is to a key that it does not see.
@@ -54,21 +54,17 @@ static float *room_of(size_t floats) {
   return room->floats;
 }
 
-static inline int64_t bytes_of(int dtype) { return dtype == FFI_F32 ? 4 : 2; }
-// `count` numbers from `at` on as f32, and zeros up to `padded`.
+// `count` numbers from `at` on as f32, and zeros up to `padded`: no more is written.
 static inline void widened(float *to, const FfiBuffer *from, int64_t at, int64_t count, int64_t padded) {
   const char *p = (const char *)from->data + at * bytes_of(from->dtype);
-  int64_t i = 0;
-  if (from->dtype == FFI_F32) memcpy(to, p, (size_t)count * sizeof(float)), i = count;
-  else
-    for (; i < count; i += LANES) {
-      char some[2 * LANES] = {0};
-      const int64_t n = lesser(LANES, count - i);
-      memcpy(some, p + 2 * i, (size_t)(2 * n));
-      const Vec v = from->dtype == FFI_BF16 ? load_bf16(some) : load_f16(some);
-      memcpy(to + i, &v, (size_t)n * sizeof(float));
-    }
-  for (i = count; i < padded; i++) to[i] = 0;
+  const int64_t whole = count / LANES * LANES;
+  widen(p, whole, from->dtype, to);
+  if (whole < count) {
+    float rest[LANES];
+    widen(p + whole * bytes_of(from->dtype), count - whole, from->dtype, rest);
+    memcpy(to + whole, rest, (size_t)(count - whole) * sizeof(float));
+  }
+  for (int64_t i = count; i < padded; i++) to[i] = 0;
 }
 
 // Where a query's numbers begin, of `size` each, and those of a key.
