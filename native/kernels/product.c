@@ -1,8 +1,8 @@
 // Products of large matrices, as they lie. A tile of sums stays in registers; a strip of the right operand is copied so that what is multiplied next lies next, and the left one is read where it is,
 // unless its rows lie far apart. Every sum is made in one order, part by part along what is contracted: no bit depends on how the product is cut, or on how many threads compute it.
 #include "call.h"
-#include "lanes.h"
 #include "share.h"
+#include "stored.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -64,27 +64,13 @@ static Room *room(void) {
   return made;
 }
 
-static inline int64_t bytes_of(int dtype) { return dtype == FFI_F32 ? 4 : 2; }
-static inline Vec load(const char *p, int dtype) { return dtype == FFI_F32 ? load_f32(p) : dtype == FFI_F16 ? load_f16(p) : load_bf16(p); }
-static inline void store(float *p, Vec v) { *(Loose *)(void *)p = (Loose)v; }
-
-// `count` numbers that lie together, as f32. What is written behind them, up to a whole vector, is zero.
-static inline void widen(const char *from, int64_t count, int dtype, float *into) {
-  const int64_t whole = count / LANES * LANES, bytes = bytes_of(dtype);
-  for (int64_t i = 0; i < whole; i += LANES) store(into + i, load(from + i * bytes, dtype));
-  if (whole == count) return;
-  char rest[4 * LANES] = {0};
-  memcpy(rest, from + whole * bytes, (size_t)((count - whole) * bytes));
-  store(into + whole, load(rest, dtype));
-}
-
 // Sixteen numbers, or as many as there are before the matrix ends.
 static inline Vec load_within(const Matrix *x, int64_t at) {
   const int64_t bytes = bytes_of(x->dtype), there = x->count - at;
-  if (there >= LANES) return load(x->data + at * bytes, x->dtype);
+  if (there >= LANES) return load_stored(x->data + at * bytes, x->dtype);
   char rest[4 * LANES] = {0};
   memcpy(rest, x->data + at * bytes, (size_t)(there * bytes));
-  return load(rest, x->dtype);
+  return load_stored(rest, x->dtype);
 }
 
 typedef float Four __attribute__((vector_size(16)));
@@ -111,7 +97,7 @@ static void strips(const Matrix *b, int64_t k, int64_t deep, int64_t n, int64_t 
       float *to = into + i * STRIP;
       int64_t left = end - n;
       for (; left >= STRIP; left -= STRIP, from += STRIP * bytes, to += STRIP * deep)
-        for (int v = 0; v < STRIP; v += LANES) store(to + v, load(from + v * bytes, b->dtype));
+        for (int v = 0; v < STRIP; v += LANES) store_f32(to + v, load_stored(from + v * bytes, b->dtype));
       if (left > 0) memset(to, 0, STRIP * sizeof(float)), widen(from, left, b->dtype, to);
     }
     return;
@@ -192,26 +178,10 @@ static const float *near(const Matrix *a, int64_t m, int64_t rows, int64_t k, in
     for (int64_t r = 0; r < rows; r++) widen(a->data + ((m + r) * a->down + k) * bytes_of(a->dtype), deep, a->dtype, into + r * APART);
     *down = APART;
   } else {
-    for (int64_t i = 0; i < deep; i++) store(into + i * LANES, load_within(a, m + (k + i) * a->along));
+    for (int64_t i = 0; i < deep; i++) store_f32(into + i * LANES, load_within(a, m + (k + i) * a->along));
     *along = LANES;
   }
   return into;
-}
-
-static void narrow(const float *from, int64_t count, int dtype, char *into) {
-  for (int64_t i = 0; i < count; i++) {
-    uint16_t half;
-    if (dtype == FFI_F16) {
-      const _Float16 h = (_Float16)from[i];
-      memcpy(&half, &h, 2);
-    } else {
-      uint32_t word;
-      memcpy(&word, from + i, 4);
-      // To the nearest, to the even one of two as near; no number stays none.
-      half = from[i] != from[i] ? (uint16_t)(word >> 16 | 0x40) : (uint16_t)((word + 0x7fff + (word >> 16 & 1)) >> 16);
-    }
-    memcpy(into + 2 * i, &half, 2);
-  }
 }
 
 static void piece(void *context, int64_t i) {

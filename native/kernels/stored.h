@@ -19,4 +19,29 @@ static inline void widen(const char *from, int64_t count, int dtype, float *into
   store_f32(into + whole, load_stored(rest, dtype));
 }
 
+// As bf16: to the nearest, to the even one of two as near; no number stays none. (The machines' own instructions for it take what is below the normal numbers for 0.)
+static inline void store_bf16(char *p, Vec v) {
+  const Words w = (Words)v, none = (Words)(v != v);
+  const Words rounded = (w + 0x7fff + (w >> 16 & 1)) >> 16, half = (none & (w >> 16 | 0x40)) | (~none & rounded);
+  *(Halves *)(void *)p = __builtin_convertvector(half, Halves);
+}
+static inline void store_f16(char *p, Vec v) {
+  for (int i = 0; i < LANES; i++) {
+    const _Float16 half = (_Float16)v[i];
+    memcpy(p + 2 * i, &half, 2);
+  }
+}
+// `count` numbers that lie together, as halves of a kind.
+static inline void narrow(const float *from, int64_t count, int dtype, char *into) {
+  const int64_t whole = count / LANES * LANES;
+  if (dtype == FFI_BF16) for (int64_t i = 0; i < whole; i += LANES) store_bf16(into + 2 * i, load_f32((const char *)(from + i)));
+  else for (int64_t i = 0; i < whole; i += LANES) store_f16(into + 2 * i, load_f32((const char *)(from + i)));
+  if (whole == count) return;
+  float rest[LANES] = {0};
+  char halves[2 * LANES];
+  memcpy(rest, from + whole, (size_t)(count - whole) * sizeof(float));
+  if (dtype == FFI_BF16) store_bf16(halves, load_f32((const char *)rest)); else store_f16(halves, load_f32((const char *)rest));
+  memcpy(into + 2 * whole, halves, (size_t)(2 * (count - whole)));
+}
+
 #endif

@@ -1,8 +1,9 @@
 /** Which values are kept for the gradient of a loop or of `remat`; what is not kept is computed again (Chen et al. 2016). */
 import { names } from '../core/dim.ts'
+import { isBits } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { bodiesOf, operand, reachable, shapeOf, type Node } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, reachable, shapeOf, type Node } from '../graph/node.ts'
 import { userSite } from '../core/site.ts'
 
 /**
@@ -33,11 +34,14 @@ export function isWeightProduct(n: Node<'dot'>): boolean {
   return n.attrs.over.length > 0 && isWeightDot(n) && a.some(d => !b.includes(d)) && b.some(d => !a.includes(d))
 }
 
-/** Where the result of one, narrowed or not, is laid out otherwise, that is what is kept: the collective that moves it reduces it, too. So is what says that it is costly. */
+/** One, or what it was narrowed to: half of the memory holds that. */
+const isNarrowedContraction = (n: Node): boolean => isWeightContraction(n.op === 'convert' && isBits(dtypeOf(n)) ? operand(n, 0) : n)
+
+/** Where the result of one is laid out otherwise, that is what is kept: the collective that moves it reduces it, too. So is what says that it is costly. */
 const isLaidContraction = (n: Node): boolean => {
   if (n.op === 'customGradient') return n.attrs.costly === true
   const [x] = n.op === 'relayout' ? n.inputs : []
-  return isWeightContraction(n) || (x !== undefined && isWeightContraction(x.op === 'convert' ? operand(x, 0) : x))
+  return isNarrowedContraction(n) || (x !== undefined && isNarrowedContraction(x))
 }
 
 /**

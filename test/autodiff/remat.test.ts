@@ -73,6 +73,19 @@ describe('by name in loops', () => {
   test.each(policies)('%j', policy => { expect(gradientError(f, stacked, 5, { remat: policy })).toBeLessThan(1e-6) })
 })
 
+describe('of halves', () => {
+  test('a product with a weight is stacked as it was narrowed, in half of the memory', () => {
+    const args = [input('x', [batch, embed], 'bf16') as T, param('up', [l, embed, hidden]) as T, param('down', [l, hidden, embed]) as T] as const
+    const wide = (c: T, w: { readonly up: T; readonly down: T }): T => layer(c, w.up.cast('bf16'), w.down.cast('bf16'))
+    const loss = (p: readonly T[], x: T): Scalar => scalar(loose(scan(l, x, { up: p[0] as T, down: p[1] as T }, (c: T, w) => [wide(c, w), {}])[0]).cast('f32').sum())
+    const { local } = plan((x: T, up: T, down: T) => valueAndGrad((p: readonly T[]) => loss(p, x))([up, down]), args, { mesh: mesh({ m: 1 }), layout: {} })
+    const [forward] = reachable(local.outputs).flatMap(n => (n.op === 'scan' ? [n.attrs] : []))
+    const stacked = forward?.body.outputs.slice(forward.carries).map(o => o.results[0]?.dtype) ?? []
+    expect(stacked.length).toBeGreaterThan(0)
+    expect(new Set(stacked)).toEqual(new Set(['bf16']))
+  })
+})
+
 describe('what is offloaded', () => {
   const steps = (): ReturnType<typeof plan> => {
     const args = [input('x', [batch, embed]) as T, param('up', [l, embed, hidden]) as T, param('down', [l, hidden, embed]) as T] as const
