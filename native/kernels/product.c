@@ -1,5 +1,5 @@
-// Products of large matrices, as they lie. A tile of sums stays in registers; a strip of the right operand is copied so that what is multiplied next lies next, and the left one is read where it is,
-// unless its rows lie far apart. Every sum is made in one order, part by part along what is contracted: no bit depends on how the product is cut, or on how many threads compute it.
+// Products of large matrices, as they lie. A tile of sums stays in registers, a strip of the right operand in the first cache and the rows of the left one in the second, both packed so that what is multiplied next
+// lies next; what is packed after them is fetched meanwhile. Every sum is made in one order, part by part along what is contracted: no bit depends on how the product is cut, or on how many threads compute it.
 #include "call.h"
 #include "share.h"
 #include "stored.h"
@@ -9,20 +9,29 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-// Registers hold TALL × WIDE of sums, one row of a strip, and one number of the left operand.
+// Registers hold TALL × WIDE of sums, one row of a strip, and one number of the left operand. EACH does something for every row of sums, EACH_OF for every register of one.
 #if defined(__AVX512F__)
 enum { WIDTH = 16, TALL = 14, WIDE = 2 };
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13)
+#define EACH_OF(r, DO) DO(r, 0) DO(r, 1)
 #elif defined(__AVX2__)
 enum { WIDTH = 8, TALL = 6, WIDE = 2 };
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+#define EACH_OF(r, DO) DO(r, 0) DO(r, 1)
 #elif defined(__aarch64__)
 enum { WIDTH = 4, TALL = 6, WIDE = 4 };
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+#define EACH_OF(r, DO) DO(r, 0) DO(r, 1) DO(r, 2) DO(r, 3)
 #else
 enum { WIDTH = 4, TALL = 2, WIDE = 4 };
+#define EACH(DO) DO(0) DO(1)
+#define EACH_OF(r, DO) DO(r, 0) DO(r, 1) DO(r, 2) DO(r, 3)
 #endif
 typedef float Register __attribute__((vector_size(4 * WIDTH)));
 typedef float LooseRegister __attribute__((vector_size(4 * WIDTH), aligned(4)));
-// DEEP numbers of what is contracted at a time; a strip is STRIP columns wide, and so many columns are copied at once as MOST_COLUMNS. Rows that lie FAR or more apart share few places of the caches.
-enum { STRIP = WIDE * WIDTH, DEEP = 256, MOST_COLUMNS = 1024, MOST_ROWS = 512, FAR = 512, APART = DEEP + LANES };
+// DEEP numbers of what is contracted at a time; a strip is STRIP columns wide. FIRST strips are packed before the rows are, beside which they are then computed. Rows that lie FAR or more apart share few places
+// of the caches. Of a tile's rows, where they are packed, numbers of one row lie together and rows APART, or those of one column, each column BEHIND the last one; a tile has a PLACE.
+enum { STRIP = WIDE * WIDTH, DEEP = 256, FIRST = 3, MOST_COLUMNS = 1024, MOST_ROWS = 512, FAR = 512, APART = DEEP + LANES, BEHIND = TALL > 8 ? 16 : 8, PLACE = DEEP * BEHIND + 2 * LANES, LINE = 64 };
 // Multiplications of a piece that is worth a thread.
 static const int64_t worth = 4 << 20;
 
@@ -45,10 +54,10 @@ typedef struct {
 
 // Memory of a thread, kept for its next call.
 typedef struct {
-  float strips[DEEP * MOST_COLUMNS];
-  float rows[APART * LANES];       // the left operand's of a tile
-  float columns[STRIP * APART];    // the right operand's of a strip, where they lie together
-  float sums[MOST_ROWS * MOST_COLUMNS];
+  float strips[FIRST * DEEP * STRIP];
+  float rows[(MOST_ROWS / TALL + 1) * PLACE]; // the left operand's, tile by tile
+  float columns[STRIP * APART];               // the right operand's of a strip, where they lie together
+  float sums[MOST_ROWS * (MOST_COLUMNS + LANES)];
 } Room;
 
 static pthread_key_t kept;
@@ -75,16 +84,21 @@ static inline Vec load_within(const Matrix *x, int64_t at) {
 
 typedef float Four __attribute__((vector_size(16)));
 typedef float LooseFour __attribute__((vector_size(16), aligned(4)));
-// Four rows of four become four columns.
+typedef float Eight __attribute__((vector_size(32)));
+typedef float LooseEight __attribute__((vector_size(32), aligned(4)));
+// Of eight rows four numbers each become four rows of eight.
 static inline void turn(const float *from, int64_t apart, float *into, int64_t into_apart) {
-  Four r[4], s[4];
-  for (int i = 0; i < 4; i++) r[i] = (Four)*(const LooseFour *)(const void *)(from + i * apart);
-  s[0] = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), s[1] = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-  s[2] = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), s[3] = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
-  *(LooseFour *)(void *)into = (LooseFour)__builtin_shufflevector(s[0], s[2], 0, 1, 4, 5);
-  *(LooseFour *)(void *)(into + into_apart) = (LooseFour)__builtin_shufflevector(s[0], s[2], 2, 3, 6, 7);
-  *(LooseFour *)(void *)(into + 2 * into_apart) = (LooseFour)__builtin_shufflevector(s[1], s[3], 0, 1, 4, 5);
-  *(LooseFour *)(void *)(into + 3 * into_apart) = (LooseFour)__builtin_shufflevector(s[1], s[3], 2, 3, 6, 7);
+  Eight r[4], s[4];
+  for (int i = 0; i < 4; i++) {
+    const Four low = (Four)*(const LooseFour *)(const void *)(from + i * apart), high = (Four)*(const LooseFour *)(const void *)(from + (i + 4) * apart);
+    r[i] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+  }
+  s[0] = __builtin_shufflevector(r[0], r[1], 0, 8, 1, 9, 4, 12, 5, 13), s[1] = __builtin_shufflevector(r[0], r[1], 2, 10, 3, 11, 6, 14, 7, 15);
+  s[2] = __builtin_shufflevector(r[2], r[3], 0, 8, 1, 9, 4, 12, 5, 13), s[3] = __builtin_shufflevector(r[2], r[3], 2, 10, 3, 11, 6, 14, 7, 15);
+  *(LooseEight *)(void *)into = (LooseEight)__builtin_shufflevector(s[0], s[2], 0, 1, 8, 9, 4, 5, 12, 13);
+  *(LooseEight *)(void *)(into + into_apart) = (LooseEight)__builtin_shufflevector(s[0], s[2], 2, 3, 10, 11, 6, 7, 14, 15);
+  *(LooseEight *)(void *)(into + 2 * into_apart) = (LooseEight)__builtin_shufflevector(s[1], s[3], 0, 1, 8, 9, 4, 5, 12, 13);
+  *(LooseEight *)(void *)(into + 3 * into_apart) = (LooseEight)__builtin_shufflevector(s[1], s[3], 2, 3, 10, 11, 6, 7, 14, 15);
 }
 
 // Strips of the right operand: of `deep` rows from `k` on the columns from `n` to `end`, strip behind strip, in each row behind row, and zeros where the last one is wider.
@@ -117,71 +131,108 @@ static void strips(const Matrix *b, int64_t k, int64_t deep, int64_t n, int64_t 
     float last[4 * STRIP];
     for (int64_t i = 0; i < fours; i += 4) {
       const int fits = i + 4 <= deep;
-      for (int64_t j = 0; j < STRIP; j += 4) turn(from + j * apart + i, apart, (fits ? into + i * STRIP : last) + j, STRIP);
+      for (int64_t j = 0; j < STRIP; j += 8) turn(from + j * apart + i, apart, (fits ? into + i * STRIP : last) + j, STRIP);
       if (!fits) memcpy(into + i * STRIP, last, (size_t)(deep - i) * STRIP * sizeof(float));
     }
   }
 }
 
-// Sums of a tile of `rows`: as they are, or upon what there was of them.
-static inline __attribute__((always_inline)) void tile(const float *a, int64_t down, int64_t along, const float *b, int64_t deep, float *out, int64_t apart, int64_t count, int first, const char *ahead, int64_t hop, int rows) {
-  Register acc[TALL * WIDE];
-  for (int i = 0; i < rows * WIDE; i++) acc[i] = (Register){0};
-  // What will be written comes meanwhile.
-  for (int r = 0; r < rows; r++)
-    for (int64_t line = 0; line < STRIP; line += 16) __builtin_prefetch(out + r * apart + line, 1, 3);
-  for (int64_t i = 0; i < deep; i++) {
-    Register of[WIDE];
-    for (int v = 0; v < WIDE; v++) of[v] = *(const Register *)(const void *)(b + i * STRIP + v * WIDTH);
-    if (along == 1) __builtin_prefetch(ahead + i / 16 * hop + i % 16 * 64, 0, 2);
-    else __builtin_prefetch(ahead + i * hop, 0, 2);
-    for (int r = 0; r < rows; r++) {
-      const Register x = a[r * down + i * along] - (Register){0}; // the same number everywhere
-      for (int v = 0; v < WIDE; v++) acc[r * WIDE + v] += x * of[v];
+// What comes nearer while a tile is computed: so many lines in each of sixteen turns, `step` from one to the next, and `hop` from those of one turn to those of the next; and the sums of another tile.
+typedef struct {
+  const char *from;
+  int64_t hop, step, lines;
+  const float *out;
+} Ahead;
+
+// Sums of a tile of `rows`: as they are, or upon what there was of them. Each is a variable of its own: an array of them would go through memory.
+static inline __attribute__((always_inline)) void tile(const float *a, int64_t down, int64_t along, const float *b, int64_t deep, float *out, int64_t apart, int64_t count, int first, const Ahead *ahead, int rows) {
+#define NONE_OF(r, v) Register sum_##r##_##v = {0};
+#define NONE(r) EACH_OF(r, NONE_OF)
+  EACH(NONE)
+  const float *later = ahead->out;
+  int64_t i = 0;
+  for (int64_t row = 0; i < deep; row++) {
+    // A few lines at a time, so that there is always room for what the tile itself reads.
+    if (row < rows) __builtin_prefetch(later, 1, 3), __builtin_prefetch(later + STRIP / 2, 1, 3), __builtin_prefetch(later + STRIP - 1, 1, 3), later += apart;
+    const char *from = ahead->from + row * ahead->hop;
+    for (int64_t line = 0; line < ahead->lines; line++, from += ahead->step) __builtin_prefetch(from, 0, 2);
+    const int64_t until = lesser(i + 16, deep);
+#pragma GCC unroll 1
+    for (; i < until; i++) {
+      Register of[WIDE];
+      for (int v = 0; v < WIDE; v++) of[v] = *(const Register *)(const void *)(b + i * STRIP + v * WIDTH);
+#define ADD_OF(r, v) sum_##r##_##v += x * of[v];
+#define ADD(r)                                                                           \
+  if (r < rows) {                                                                        \
+    const Register x = a[r * down + i * along] - (Register){0}; /* the same everywhere */ \
+    EACH_OF(r, ADD_OF)                                                                   \
+  }
+      EACH(ADD)
     }
   }
-  for (int r = 0; r < rows; r++) {
-    if (count == STRIP)
-      for (int v = 0; v < WIDE; v++) {
-        LooseRegister *at = (LooseRegister *)(void *)(out + r * apart + v * WIDTH);
-        *at = (LooseRegister)(first ? acc[r * WIDE + v] : acc[r * WIDE + v] + (Register)*at);
-      }
-    else {
-      float found[STRIP];
-      memcpy(found, &acc[r * WIDE], sizeof found);
-      for (int64_t j = 0; j < count; j++) out[r * apart + j] = first ? found[j] : out[r * apart + j] + found[j];
-    }
+  if (count == STRIP) {
+#define STORE_OF(r, v)                                                          \
+  {                                                                             \
+    LooseRegister *at = (LooseRegister *)(void *)(out + r * apart + v * WIDTH); \
+    *at = (LooseRegister)(first ? sum_##r##_##v : sum_##r##_##v + (Register)*at); \
   }
+#define STORE(r) if (r < rows) { EACH_OF(r, STORE_OF) }
+    EACH(STORE)
+    return;
+  }
+  float found[TALL * STRIP];
+#define KEEP_OF(r, v) memcpy(found + r * STRIP + v * WIDTH, &sum_##r##_##v, sizeof(Register));
+#define KEEP(r) EACH_OF(r, KEEP_OF)
+  EACH(KEEP)
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < count; j++) out[r * apart + j] = first ? found[r * STRIP + j] : out[r * apart + j] + found[r * STRIP + j];
 }
 
-typedef void Tile(const float *a, int64_t down, int64_t along, const float *b, int64_t deep, float *out, int64_t apart, int64_t count, int first, const char *ahead, int64_t hop);
+typedef void Tile(const float *a, int64_t down, int64_t along, const float *b, int64_t deep, float *out, int64_t apart, int64_t count, int first, const Ahead *ahead);
 // The compiler knows how many rows there are, and which way the left operand lies.
-#define TILE(rows)                                                                                                                                                                   \
-  static void tile_##rows(const float *a, int64_t down, int64_t along, const float *b, int64_t deep, float *out, int64_t apart, int64_t count, int first, const char *ahead, int64_t hop) {                            \
-    if (along == 1) tile(a, down, 1, b, deep, out, apart, count, first, ahead, hop, rows);                                                                                                       \
-    else tile(a, 1, along, b, deep, out, apart, count, first, ahead, hop, rows);                                                                                                                 \
+#define TILE(rows)                                                                                                                                                     \
+  static void tile_##rows(const float *a, int64_t down, int64_t along, const float *b, int64_t deep, float *out, int64_t apart, int64_t count, int first, const Ahead *ahead) { \
+    if (along == 1 && down == APART) tile(a, APART, 1, b, deep, out, apart, count, first, ahead, rows);                                                                \
+    else if (along == 1) tile(a, down, 1, b, deep, out, apart, count, first, ahead, rows);                                                                             \
+    else tile(a, 1, along, b, deep, out, apart, count, first, ahead, rows);                                                                                            \
   }
-TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+TILE(1) TILE(2)
+#if defined(__AVX512F__) || defined(__AVX2__) || defined(__aarch64__)
+TILE(3) TILE(4) TILE(5) TILE(6)
+#endif
 #if defined(__AVX512F__)
 TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14)
 static Tile *const tiles[TALL + 1] = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8, tile_9, tile_10, tile_11, tile_12, tile_13, tile_14};
-#else
+#elif defined(__AVX2__) || defined(__aarch64__)
 static Tile *const tiles[TALL + 1] = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+#else
+static Tile *const tiles[TALL + 1] = {NULL, tile_1, tile_2};
 #endif
 
-// The left operand's numbers for a tile, as f32 and near one another where they are not; says how they lie.
-static const float *near(const Matrix *a, int64_t m, int64_t rows, int64_t k, int64_t deep, int strips, float *into, int64_t *down, int64_t *along) {
-  const int64_t apart = a->along == 1 ? a->down : a->along;
-  *down = a->down, *along = a->along;
-  if (a->dtype == FFI_F32 && (apart < FAR || strips <= 2)) return (const float *)(const void *)a->data + m * a->down + k * a->along;
-  if (a->along == 1) {
+// Whether the left operand's rows are packed, as f32 and near one another: where they are not so already, or few strips are worth it.
+static int is_packed(const Matrix *a, int64_t strips) {
+  return a->dtype != FFI_F32 || ((a->along == 1 ? a->down : a->along) >= FAR && strips > 2);
+}
+static void pack(const Matrix *a, int64_t m, int64_t rows, int64_t k, int64_t deep, float *into) {
+  if (a->along == 1)
     for (int64_t r = 0; r < rows; r++) widen(a->data + ((m + r) * a->down + k) * bytes_of(a->dtype), deep, a->dtype, into + r * APART);
-    *down = APART;
-  } else {
-    for (int64_t i = 0; i < deep; i++) store_f32(into + i * LANES, load_within(a, m + (k + i) * a->along));
-    *along = LANES;
-  }
-  return into;
+  else // Sixteen numbers are written, and what is too much of them by what comes next.
+    for (int64_t i = 0; i < deep; i++) store_f32(into + i * BEHIND, load_within(a, m + (k + i) * a->along));
+}
+
+// What the tile behind is packed of, in as many calls as there are parts: 1 where rows lie, and 2 of columns, of which sixteen numbers each are read.
+static Ahead rows_ahead(const Matrix *a, int64_t m, int64_t k, int64_t part) {
+  const int64_t bytes = bytes_of(a->dtype), next = (a->along == 1 ? a->down : a->along) * bytes;
+  const char *from = a->data + (m * a->down + k * a->along) * bytes;
+  if (a->along == 1) return (Ahead){.from = from + part * 8 * LINE, .hop = next, .step = LINE, .lines = 8};
+  return (Ahead){.from = from + part * (LINE - 4), .hop = 16 * next, .step = next, .lines = 16};
+}
+// What strips are packed of, in as many calls as there are parts: sixteen rows each, or two columns.
+static Ahead strips_ahead(const Matrix *b, int64_t k, int64_t deep, int64_t n, int64_t columns, int64_t part) {
+  const int64_t bytes = bytes_of(b->dtype), next = (b->along == 1 ? b->down : b->along) * bytes;
+  const char *from = b->data + (k * b->down + n * b->along) * bytes;
+  if (b->along == 1) return (Ahead){.from = from + part * 16 * next, .hop = next, .step = LINE, .lines = part * 16 < deep ? (columns * bytes + LINE - 1) / LINE : 0};
+  return (Ahead){.from = from + part * 2 * next, .hop = LINE, .step = next, .lines = lesser(2, columns - part * 2)};
 }
 
 static void piece(void *context, int64_t i) {
@@ -198,21 +249,29 @@ static void piece(void *context, int64_t i) {
   const int whole = p->out_dtype == FFI_F32;
   char *out = p->out + (batch * p->m * p->n + m0 * p->n + n0) * bytes_of(p->out_dtype);
   float *sums = whole ? (float *)(void *)out : r->sums;
-  const int64_t apart = whole ? p->n : MOST_COLUMNS, count = (m1 - m0 + TALL - 1) / TALL;
+  const int64_t apart = whole ? p->n : MOST_COLUMNS + LANES, count = (m1 - m0 + TALL - 1) / TALL;
+  const int packed = is_packed(&a, (n1 - n0 + STRIP - 1) / STRIP);
+  const int64_t down = packed ? APART : a.down, along = a.along == 1 ? 1 : packed ? BEHIND : a.along;
   for (int64_t k = 0; k < p->k; k += DEEP) {
     const int64_t deep = lesser(DEEP, p->k - k);
-    strips(&b, k, deep, n0, n1, r->columns, r->strips);
-    // Tiles of nearly as many rows each: one of few would wait for its own sums.
-    for (int64_t t = 0; t < count; t++) {
-      const int64_t from = (m1 - m0) * t / count, rows = (m1 - m0) * (t + 1) / count - from;
-      int64_t down, along;
-      const float *x = near(&a, m0 + from, rows, k, deep, (int)((n1 - n0 + STRIP - 1) / STRIP), r->rows, &down, &along);
-      for (int64_t n = n0; n < n1; n += STRIP) {
-        const int fetch = n == n0 && a.dtype == FFI_F32 && t + 1 < count;
-        const char *origin = a.data + ((m0 + from) * a.down + k * a.along) * 4;
-        const char *ahead = !fetch ? (const char *)x : a.along == 1 ? origin + rows * a.down * 4 : origin + 64;
-        const int64_t hop = !fetch ? 0 : a.along == 1 ? deep == DEEP ? a.down * 4 : 1024 : a.along * 4;
-        tiles[rows](x, down, along, r->strips + (n - n0) * deep, deep, sums + from * apart + n - n0, apart, lesser(STRIP, n1 - n), k == 0, ahead, hop);
+    for (int64_t n = n0, end; n < n1; n = end) {
+      end = lesser(n + (n == n0 ? FIRST : 1) * STRIP, n1);
+      strips(&b, k, deep, n, end, r->columns, r->strips);
+      // What is packed after them: the strip behind, or those that the next part of what is contracted begins with.
+      const int more = end < n1;
+      const int64_t next = more ? end : n0, next_k = more ? k : k + deep, next_deep = more ? deep : lesser(DEEP, p->k - next_k), next_end = lesser(next + (more ? 1 : FIRST) * STRIP, n1);
+      // Tiles of nearly as many rows each: one of few would wait for its own sums.
+      for (int64_t t = 0; t < count; t++) {
+        const int64_t from = (m1 - m0) * t / count, to = (m1 - m0) * (t + 1) / count;
+        float *near = r->rows + t * PLACE;
+        if (packed && n == n0) pack(&a, m0 + from, to - from, k, deep, near);
+        const float *x = packed ? near : (const float *)(const void *)a.data + (m0 + from) * a.down + k * a.along;
+        for (int64_t s = n; s < end; s += STRIP) {
+          const int64_t part = (s - n) / STRIP;
+          Ahead ahead = n == n0 && part < 2 && t + 1 < count ? rows_ahead(&a, m0 + to, k, part) : s + STRIP >= end ? strips_ahead(&b, next_k, next_deep, next, next_end - next, t) : (Ahead){.from = (const char *)x};
+          ahead.out = sums + (s + STRIP < end ? from * apart + s + STRIP - n0 : t + 1 < count ? to * apart + n - n0 : next - n0);
+          tiles[to - from](x, down, along, r->strips + (s - n) * deep, deep, sums + from * apart + s - n0, apart, lesser(STRIP, n1 - s), k == 0, &ahead);
+        }
       }
     }
   }
@@ -223,17 +282,17 @@ static void piece(void *context, int64_t i) {
 static int computes(int dtype) { return dtype == FFI_F32 || dtype == FFI_BF16 || dtype == FFI_F16; }
 
 
-// Strips of so many columns leave the second cache room for rows and sums beside them.
-static int64_t widest(void) {
+// So many rows leave the second cache room for what is read and written beside them.
+static int64_t tallest(void) {
   const long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  const int64_t fit = (cache <= 0 ? 1 << 20 : cache) * 3 / 8 / (DEEP * (int64_t)sizeof(float)) / STRIP * STRIP;
-  return fit < 128 ? 128 : lesser(fit, MOST_COLUMNS);
+  const int64_t fit = (cache <= 0 ? 1 << 20 : cache) * 3 / 8 / (DEEP * (int64_t)sizeof(float));
+  return fit < 96 ? 96 : lesser(fit, MOST_ROWS);
 }
 // Into how many pieces of at most so many.
 static int64_t parts_of(int64_t n, int64_t most) { return (n + most - 1) / most; }
 // Two pieces a thread, as alike as they can be, unless they would be worth no thread or not fit the cache: each packs its operands by itself, so small pieces pack them again and again.
 static void cut(Product *p, int64_t threads) {
-  int64_t down = parts_of(p->m, MOST_ROWS), across = parts_of(p->n, widest());
+  int64_t down = parts_of(p->m, tallest()), across = parts_of(p->n, MOST_COLUMNS);
   const int64_t wanted = threads > 1 ? threads * 2 : 1;
   while (down * across < wanted && p->m * p->n / (down * across) * p->k > 2 * worth) {
     const int64_t tall = p->m / down, wide = p->n / across;
@@ -252,16 +311,17 @@ static int64_t place(const FfiBuffer *index, int64_t count) {
   return at < 0 ? 0 : at >= count ? count - 1 : at;
 }
 
-// [b, m, k], or [b, k, m] where left_turned, and [b, k, n], or [b, n, k] where right_turned, give [b, m, n]. Of an operand that is a stack (left_stack, right_stack) a further one names the place, and b is 1.
+// [b, m, k], or [b, k, m] where left_turned, and [b, k, n], or [b, n, k] where right_turned, give [b, m, n]. Of an operand that is a stack (left_stack, right_stack) a further one names the place, and b is 1. So it is
+// where the result is written into a stack (out_stack): of two more operands the first one names the place, and the second one is the stack, which the result takes over.
 MWK_EXPORT FfiError *mwk_product(const FfiFrame *frame) {
   if (!is_call(frame)) return NULL;
   const FfiBuffers *in = &frame->arguments, *out = &frame->results;
-  const int64_t turned[2] = {says(frame, "left_turned"), says(frame, "right_turned")}, stack[2] = {says(frame, "left_stack"), says(frame, "right_stack")};
-  if (in->count != 2 + stack[0] + stack[1] || out->count != 1) return refuse(frame, "product takes two operands, and a place for each that is a stack");
+  const int64_t turned[2] = {says(frame, "left_turned"), says(frame, "right_turned")}, stack[2] = {says(frame, "left_stack"), says(frame, "right_stack")}, into = says(frame, "out_stack");
+  if (in->count != 2 + stack[0] + stack[1] + 2 * into || out->count != 1) return refuse(frame, "product takes two operands, and a place for each that is a stack");
   const FfiBuffer *x = in->items[0], *w = in->items[1], *y = out->items[0];
   if (x->rank != 3 || w->rank != 3 || y->rank != 3) return refuse(frame, "product takes three dims");
   if (!computes(x->dtype) || !computes(w->dtype) || !computes(y->dtype)) return refuse(frame, "product: no such dtypes");
-  const int64_t batch = y->dims[0], m = y->dims[1], n = y->dims[2], k = x->dims[turned[0] ? 1 : 2];
+  const int64_t batch = into ? 1 : y->dims[0], m = y->dims[1], n = y->dims[2], k = x->dims[turned[0] ? 1 : 2];
   if (x->dims[turned[0] ? 2 : 1] != m || w->dims[turned[1] ? 2 : 1] != k || w->dims[turned[1] ? 1 : 2] != n) return refuse(frame, "product: shapes do not fit");
   atomic_int failed = 0;
   Product p = {
@@ -280,8 +340,13 @@ MWK_EXPORT FfiError *mwk_product(const FfiFrame *frame) {
     if (batch != 1 || index->dtype != FFI_S32) return refuse(frame, "product: the place in a stack is no i32, or there are several products");
     matrices[i]->data += place(index, operands[i]->dims[0]) * matrices[i]->count * bytes_of(operands[i]->dtype);
   }
+  if (into) {
+    const FfiBuffer *index = in->items[in->count - 2], *filled = in->items[in->count - 1];
+    if (index->dtype != FFI_S32 || filled->data != y->data) return refuse(frame, "product: the place in a stack is no i32, or the stack is not the result's");
+    p.out += place(index, y->dims[0]) * m * n * bytes_of(y->dtype);
+  }
   if (batch * m * n == 0) return NULL;
-  if (k == 0) return memset(y->data, 0, (size_t)(batch * m * n * bytes_of(y->dtype))), NULL;
+  if (k == 0) return memset(p.out, 0, (size_t)(batch * m * n * bytes_of(y->dtype))), NULL;
   cut(&p, mwk_threads(frame));
   mwk_share(frame, batch * p.down * p.across, piece, &p);
   return atomic_load(&failed) ? refuse(frame, "product: out of memory") : NULL;

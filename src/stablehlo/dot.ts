@@ -86,8 +86,8 @@ function dimsOf(n: LocalNode<'dot'>): { readonly shared: readonly Dim[]; readonl
   return { shared, rows: own(a), columns: own(b), over: (sizeOf(a) >= sizeOf(b) ? a : b).filter(contracted) }
 }
 
-/** The product by our kernel for large ones: rows × columns or, where `turned`, columns × rows. Undefined where it is none for that kernel, and where all products are serving's. */
-function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w: Writer, { kernels, origins, slices }: Scope, turned: boolean): Ssa | undefined {
+/** The product by our kernel for large ones: rows × columns or, where `turned`, columns × rows. Undefined where it is none for that kernel, and where all products are serving's. @param as whose value it is */
+function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w: Writer, { kernels, origins, slices, stacked, readOnce }: Scope, turned: boolean, as: LocalNode): Ssa | undefined {
   const { shared, rows, columns, over } = dimsOf(n)
   if (!kernels || origins !== undefined || !isWorthAKernel([left.dtype, right.dtype, dtypeOf(n)], sizeOf(shared), sizeOf(rows), sizeOf(columns), sizeOf(over))) return undefined
   const factor = (value: Ssa, of: LocalNode, own: readonly Dim[], first: boolean): Factor => {
@@ -97,15 +97,23 @@ function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w
   }
   const factors = [[left, operand(n, 0), rows], [right, operand(n, 1), columns]] as const
   const [first, second] = turned ? [factors[1], factors[0]] : factors
-  const product = emitProduct(w, factor(...first, true), factor(...second, false), [sizeOf(shared), sizeOf(first[2]), sizeOf(second[2])], dtypeOf(n))
-  return w.reshape(product, sizesOf([...shared, ...first[2], ...second[2]]))
+  const call = [w, factor(...first, true), factor(...second, false), [sizeOf(shared), sizeOf(first[2]), sizeOf(second[2])], dtypeOf(n)] as const
+  const product = w.reshape(emitProduct(...call), sizesOf([...shared, ...first[2], ...second[2]]))
+  // The call without a stack is read by nobody then, and XLA drops it.
+  if (shared.length === 0 && readOnce?.(as) === true) {
+    stacked?.set(product.name, into => {
+      w.at(as.site)
+      return emitProduct(...call, into)
+    })
+  }
+  return product
 }
 
 export function emitDot(n: LocalNode<'dot'>, operands: readonly Ssa[], w: Writer, scope: Scope): Ssa {
   const [left, right] = operands.map(v => wide(w, v, scope))
   if (left === undefined || right === undefined) throw new Error('dot has two operands')
   if (scope.choices.products === 'as they lie') return emitPlainDot(n, left, right, w, scope)
-  const large = emitLargeDot(n, [left, right], w, scope, false)
+  const large = emitLargeDot(n, [left, right], w, scope, false, n)
   if (large !== undefined) return large
   const { shared, over, ...own } = dimsOf(n)
   const out = shapeOf(n)
@@ -144,13 +152,14 @@ function smallerFirst(w: Writer, few: Ssa, many: Ssa, m: number, n: number, dtyp
 }
 
 /** A product that is only wanted with its dims in another order; undefined where XLA may do as it likes. */
-export function emitReordered(of: LocalNode, value: Ssa, to: readonly string[], w: Writer, scope: Scope): Ssa | undefined {
+export function emitReordered(n: LocalNode, value: Ssa, to: readonly string[], w: Writer, scope: Scope): Ssa | undefined {
+  const of = operand(n, 0)
   if (of.op !== 'dot' || !scope.choices.turnsProducts) return undefined
   const { shared, rows, columns } = dimsOf(of)
   if (shared.length > 0 || names([...columns, ...rows]).join() !== to.join()) return undefined
   const [left, right] = of.inputs.map(i => scope.ssaOf?.(i))
   // The call that was written for it before is read by nobody then, and XLA drops it.
-  const exchanged = left === undefined || right === undefined || scope.readOnce?.(of) !== true ? undefined : emitLargeDot(of, [left, right], w, scope, true)
+  const exchanged = left === undefined || right === undefined || scope.readOnce?.(of) !== true ? undefined : emitLargeDot(of, [left, right], w, scope, true, n)
   if (exchanged !== undefined) return exchanged
   const [few, many] = [sizeOf(rows), sizeOf(columns)]
   const first = (shape: readonly Dim[]): boolean => shape.slice(0, of.attrs.over.length).every(d => of.attrs.over.includes(d.name))

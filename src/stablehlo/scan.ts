@@ -114,7 +114,10 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
     const filled = ys.map((_, i) => {
       const [stack, value] = [filling[i], out.get(carries + i)]
       if (stack === undefined || (value === undefined && !lateYs.has(carries + i))) throw new Error('a stack or its slice is missing')
-      return value === undefined ? stack : writeSlice(w, stack, value, index, zero)
+      if (value === undefined) return stack
+      const product = scope.stacked?.get(value.name)?.({ stack, index })
+      w.at(site)
+      return product ?? writeSlice(w, stack, value, index, zero)
     })
     const carry = here.filter(i => i < carries).flatMap(i => out.get(i) ?? [])
     const numbers = [...begun.values()].flatMap(t => t ?? [])

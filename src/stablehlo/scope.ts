@@ -8,6 +8,9 @@ import type { Ssa, Writer } from './writer.ts'
 /** A value that is `of` in another dtype, or where `index` is given the slice of a stack at that place of its first dim. */
 export interface Origin { readonly of: Ssa; readonly index?: Ssa }
 
+/** Of a stack that a loop fills, which one. */
+export interface Place { readonly stack: Ssa; readonly index: Ssa }
+
 export interface Scope {
   readonly mesh: Mesh
   readonly collectives: CollectiveWriter
@@ -18,6 +21,8 @@ export interface Scope {
   readonly kernels: boolean
   /** Where programs may call our own kernels: of values by their names, what stack they are a slice of, and where in it. */
   readonly slices?: Map<string, Required<Origin>>
+  /** Where programs may call our own kernels: of products that nothing else reads, by the names of their values, how one is written into a stack instead. */
+  readonly stacked?: Map<string, (into: Place) => Ssa>
   /** Where all products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
   readonly origins?: Map<string, Origin>
   /** Of a turn of a loop, where collectives fly: those under way as it begins, by what they are waited for with; and those that it begins and another turn waits for, into which that is written. */

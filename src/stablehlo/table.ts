@@ -64,7 +64,7 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   },
   broadcast: (n, args, w, scope) => {
     const [from, to] = [names(shapeOf(operand(n, 0))), names(n.attrs.shape)]
-    if (from.length === to.length) return [emitReordered(operand(n, 0), only(args), to, w, scope) ?? w.transpose(only(args), to.map(d => from.indexOf(d)))]
+    if (from.length === to.length) return [emitReordered(n, only(args), to, w, scope) ?? w.transpose(only(args), to.map(d => from.indexOf(d)))]
     return [w.op('broadcast_in_dim', args, typeOfNode(n), `broadcast_dimensions = ${i64s(from.map(d => to.indexOf(d)))}`)]
   },
   dot: (n, args, w, scope) => [emitAttention(n, w, scope) ?? emitKernelDot(n, args, w, scope) ?? emitDot(n, args, w, scope)],

@@ -1,34 +1,22 @@
 /** Products and sums by our own kernels: right, and of a row the same bits however many others there are. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { compile, full, index as indexOf, input, loose, mesh, openBackend, plan, scan, type AnyTensor, type Backend, type MeshArray, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { describe, expect, test } from 'vitest'
+import { compile, full, index as indexOf, input, loose, mesh, plan, scan, type AnyTensor, type MeshArray, type Tensor, type Tree } from '../../src/engine/index.ts'
 import type { DType } from '../../src/core/dtype.ts'
 import { attention } from '../../src/nn/attention.ts'
 import { cacheInputs, fedInputs, reading } from '../../src/nn/cache.ts'
 import { linear } from '../../src/nn/linear.ts'
 import { quickly } from '../support/depth.ts'
+import { backendOfKernels, numbers, taken } from '../support/kernels.ts'
 import { draw, relativeError } from '../support/values.ts'
 
 // The kernel is what is tested here, and not XLA's code around it.
 Object.assign(process.env, quickly)
-let backend: Backend
-let built: boolean
-beforeAll(async () => {
-  backend = await openBackend({ devices: 1, cache: false })
-  built = await backend.kernels()
-})
-afterAll(async () => { await backend.close() })
-
-const numbers = (n: number, seed: number): Float32Array<ArrayBuffer> => Float32Array.from({ length: n }, (_, i) => 2 * draw(seed, i) - 1)
-const where = () => ({ mesh: mesh({}), layout: {}, backend })
+const backend = backendOfKernels(1)
+const where = () => ({ mesh: mesh({}), layout: {}, backend: backend() })
 async function computed(f: unknown, args: readonly AnyTensor[], data: readonly Float32Array[], batchInvariant = true): Promise<Float32Array> {
   using program = await compile(f as (...args: readonly Tree[]) => AnyTensor, args, { ...where(), batchInvariant })
-  const found = await program(...data as readonly never[]) as MeshArray
-  const read = await found.read() as Float32Array
-  found.dispose()
-  return read.slice()
+  return taken(await program(...data as readonly never[]) as MeshArray)
 }
-
-beforeEach(({ skip }) => { skip(!built, 'there is no C compiler here that builds the kernels') })
 
 const k = 83
 describe.each([{ order: 'columns', n: 37 }, { order: 'rows', n: 37 }, { order: 'rows', n: 150 }])('products with $n that lie in $order', ({ order, n }) => {

@@ -1,29 +1,23 @@
 /** Attention by our own kernel, forward and back, beside the reference evaluator and beside what XLA computes without it. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { compile, expectDims, input, loose, mesh, openBackend, param, plan, scan, valueAndGrad, type AnyTensor, type Backend, type MeshArray, type Scalar, type Tensor, type Tree } from '../../src/engine/index.ts'
 import { compileTraced } from '../../src/engine/compile.ts'
 import type { DType } from '../../src/core/dtype.ts'
 import { attention, seeing } from '../../src/nn/index.ts'
 import { every, quickly } from '../support/depth.ts'
-import { draw, relativeError } from '../support/values.ts'
+import { backendOfKernels, numbers } from '../support/kernels.ts'
+import { relativeError } from '../support/values.ts'
 
 type T = Tensor<string>
 // The kernel is what is tested here, and not XLA's code around it.
 Object.assign(process.env, quickly)
-let backend: Backend
+const backend = backendOfKernels(2)
 let reference: Backend
-let built: boolean
-beforeAll(async () => {
-  backend = await openBackend({ devices: 2, cache: false })
-  reference = await openBackend({ plugin: 'simulate', devices: 1 })
-  built = await backend.kernels()
-})
-afterAll(async () => { await Promise.all([backend.close(), reference.close()]) })
-beforeEach(({ skip }) => { skip(!built, 'there is no C compiler here that builds the kernels') })
+beforeAll(async () => { reference = await openBackend({ plugin: 'simulate', devices: 1 }) })
+afterAll(async () => { await reference.close() })
 
 interface Sizes { readonly batch?: number; readonly seq: number; readonly kvSeq?: number; readonly heads: number; readonly group?: number; readonly headDim: number }
 interface Case extends Sizes { readonly dtype?: DType; readonly causal: boolean; readonly window?: number }
-const numbers = (n: number, seed: number): Float32Array<ArrayBuffer> => Float32Array.from({ length: n }, (_, i) => 2 * draw(seed, i) - 1)
 const f32 = (x: AnyTensor): T => loose(loose(x).cast('f32'))
 
 function programOf({ batch = 2, seq, kvSeq = seq, heads, group = 1, headDim, dtype = 'f32', causal, window }: Case) {
@@ -92,22 +86,22 @@ describe('attention by our own kernel', () => {
     // What hangs on no result is made by the way.
     expect(callsIn(made, true, made.again)).toEqual({ forward: 0, backward: 1 })
     expect(callsIn(made, false)).toEqual({ forward: 0, backward: 0 })
-    const found = await computed(made, backend)
+    const found = await computed(made, backend())
     const half = of.dtype !== undefined && of.dtype !== 'f32'
     expect(differ(found, await computed(made, reference))).toBeLessThan(half ? 0.02 : 2e-5)
     // What XLA computes without it is a second witness, and takes as long again.
-    if (asXla.includes(what)) expect(differ(found, await computed(made, plainly(backend)))).toBeLessThan(half ? 0.02 : 2e-5)
+    if (asXla.includes(what)) expect(differ(found, await computed(made, plainly(backend())))).toBeLessThan(half ? 0.02 : 2e-5)
   })
 
   test('of heads that a mesh splits the same numbers', async () => {
     const made = programOf({ seq: 64, heads: 4, headDim: 32, causal: true })
-    expect(differ(await computed(made, backend, { model: 2 }), await computed(made, backend))).toBeLessThan(1e-6)
+    expect(differ(await computed(made, backend(), { model: 2 }), await computed(made, backend()))).toBeLessThan(1e-6)
   })
 
   test('the same bits each time, on however many threads', async () => {
     const made = programOf({ batch: 1, seq: 300, heads: 2, headDim: 32, causal: true })
-    const one = await computed(made, backend)
-    for (let i = 0; i < 3; i++) expect(await computed(made, backend)).toEqual(one)
+    const one = await computed(made, backend())
+    for (let i = 0; i < 3; i++) expect(await computed(made, backend())).toEqual(one)
     // A backend of one device leaves a thread more to help.
     await using alone = await openBackend({ devices: 1, cache: false })
     await alone.kernels()
@@ -116,9 +110,9 @@ describe('attention by our own kernel', () => {
 
   test.each([NaN, Infinity])('%s in a query is there in what it gives, and others are as without', async value => {
     const made = programOf({ batch: 1, seq: 40, heads: 2, headDim: 8, causal: true })
-    const clean = await computed(made, backend)
+    const clean = await computed(made, backend())
     made.data.q[5 * 16 + 3] = value
-    const [found, plain] = [await computed(made, backend), await computed(made, plainly(backend))]
+    const [found, plain] = [await computed(made, backend()), await computed(made, plainly(backend()))]
     // Results have their heads before their places.
     const head = (x: Float32Array): number[] => [...x.slice(5 * 8, 5 * 8 + 8)]
     const others = (x: Float32Array): number[] => [...x.slice(0, 5 * 8), ...x.slice(5 * 8 + 8)]
@@ -131,7 +125,7 @@ describe('attention by our own kernel', () => {
 
   test('has its operations told where a program is timed', async () => {
     const { f, params, weights } = programOf({ seq: 16, heads: 2, headDim: 8, causal: true })
-    using traced = await compileTraced(f as never, [params, weights] as never, { mesh: mesh({}), layout: {}, backend } as never)
+    using traced = await compileTraced(f as never, [params, weights] as never, { mesh: mesh({}), layout: {}, backend: backend() } as never)
     const parts = traced.parts.filter(p => p.target.startsWith('meshwork.flash')).map(p => [p.target, p.flops])
     // Scores and results of two windows, two heads: 2 · 16 · 16 · 8 each.
     expect(parts).toEqual([['meshwork.flash_forward', 2 * 4 * 4096], ['meshwork.flash_backward', 5 * 4 * 4096]])
@@ -158,8 +152,8 @@ describe('attention by our own kernel', () => {
     // Of a loop that keeps the shares nothing is left to make again.
     expect(plan(step('nothing') as never, [{ w }, x] as never, { mesh: mesh({}), layout: {}, kernels: true }).text).not.toContain('meshwork.flash')
     const expected = [...await grads('nothing', reference)]
-    expect(relativeError([...await grads('everything', backend)], expected)).toBeLessThan(2e-5)
-    expect(relativeError([...await grads('nothing', backend)], expected)).toBeLessThan(2e-5)
+    expect(relativeError([...await grads('everything', backend())], expected)).toBeLessThan(2e-5)
+    expect(relativeError([...await grads('nothing', backend())], expected)).toBeLessThan(2e-5)
   })
 
   test('is left to XLA where the kernel has none: caps, and heads that are too long', () => {

@@ -1,30 +1,19 @@
 /** Products of large matrices by our own kernel: right in every order, size and dtype, and the same bits however it is cut. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { DType } from '../../src/core/dtype.ts'
-import { broadcast, compile, input, loose, mesh, openBackend, plan, scan, type AnyTensor, type Backend, type MeshArray, type Tree } from '../../src/engine/index.ts'
-import { draw, relativeError } from '../support/values.ts'
+import { broadcast, compile, input, loose, mesh, plan, scan, type AnyTensor, type MeshArray, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { backendOfKernels, numbers, taken } from '../support/kernels.ts'
+import { relativeError } from '../support/values.ts'
 
-let backend: Backend
-let built: boolean
-beforeAll(async () => {
-  backend = await openBackend({ devices: 1, cache: false })
-  built = await backend.kernels()
-})
-afterAll(async () => { await backend.close() })
-beforeEach(({ skip }) => { skip(!built, 'there is no C compiler here that builds the kernels') })
-
-const numbers = (n: number, seed: number): Float32Array<ArrayBuffer> => Float32Array.from({ length: n }, (_, i) => 2 * draw(seed, i) - 1)
+const backend = backendOfKernels(1)
 const calls = 'meshwork.product'
 
 type Product = (...args: readonly AnyTensor[]) => AnyTensor
 async function computed(f: Product, args: readonly AnyTensor[], data: readonly Float32Array[]): Promise<Float32Array> {
   const where = { mesh: mesh({}), layout: {} }
   expect(plan(f as (...args: readonly Tree[]) => AnyTensor, args, { ...where, kernels: true }).text).toContain(calls)
-  using program = await compile(f as (...args: readonly Tree[]) => AnyTensor, args, { ...where, backend })
-  const found = await program(...data as readonly never[]) as MeshArray
-  const read = await found.read() as Float32Array
-  found.dispose()
-  return read.slice()
+  using program = await compile(f as (...args: readonly Tree[]) => AnyTensor, args, { ...where, backend: backend() })
+  return taken(await program(...data as readonly never[]) as MeshArray)
 }
 
 interface Case { readonly b?: number; readonly m: number; readonly n: number; readonly k: number; readonly left: 'mk' | 'km'; readonly right: 'kn' | 'nk' }
@@ -94,13 +83,53 @@ test('a slice of a stack is read where it is', async () => {
   const { text } = plan(f as unknown as (...args: readonly Tree[]) => AnyTensor, [x, stack], { mesh: mesh({}), layout: {}, kernels: true })
   expect(text).toContain('right_stack')
   // A profile tells its arithmetic, and of the stack one matrix as read.
-  const traced = await backend.traced?.({ text, devices: 1, donated: [] })
+  const traced = await backend().traced?.({ text, devices: 1, donated: [] })
   const product = traced?.parts.find(p => p.flops > 0)
   expect([product?.flops, product?.bytes]).toEqual([2 * 130 * k * k, 4 * (2 * 130 * k + k * k) + 4])
   const [a, w] = [numbers(130 * k, 3), numbers(3 * k * k, 4)]
   let wanted = [...a]
   for (let l = 0; l < 3; l++) wanted = expected({ m: 130, n: k, k, left: 'mk', right: 'kn' }, Float32Array.from(wanted), w.slice(l * k * k, (l + 1) * k * k)).map(v => v * 0.1)
   expect(relativeError([...await computed(f as Product, [x, stack], [a, w])], wanted)).toBeLessThan(5e-6)
+})
+
+describe('products of which a loop keeps each', () => {
+  const [layers, m, n, k] = [{ name: 'layers', size: 3 }, { name: 'm', size: 70 }, { name: 'n', size: 150 }, { name: 'k', size: 140 }]
+  const args = [input('start', [m]), input('xs', [layers, m, k]), input('w', [k, n])]
+  type Turn = (product: Tensor<string>, carried: Tensor<string>) => readonly [carried: Tensor<string>, kept: AnyTensor]
+  const loop = (turn: Turn, dtype: DType, reverse: boolean): Product => (start, xs, w) => {
+    const [carried, { kept }] = scan(layers, loose(start as AnyTensor), { x: loose(loose(xs as AnyTensor).cast(dtype)) } as Tree, (carried, given) => {
+      const product = loose(loose((given as { readonly x: AnyTensor }).x).dot(loose(loose(w as AnyTensor).cast(dtype)), 'k'))
+      const [next, kept] = turn(product, loose(carried))
+      return [next, { kept: loose(kept) }]
+    }, { reverse }) as unknown as readonly [AnyTensor, { readonly kept: AnyTensor }]
+    // Of all that is kept and carried one tensor, [layers, m, n].
+    return broadcast(loose(loose(kept).cast('f32')).add(loose(carried)), [layers, m, n])
+  }
+  const alone: Turn = (product, carried) => [carried, product]
+  const turned: Turn = (product, carried) => [carried, broadcast(product, [n, m])]
+  const readTwice: Turn = (product, carried) => [loose(carried.add(loose(product.max('n')))), product]
+  test.each([
+    { what: 'are written where they are kept', turn: alone, dtype: 'f32', stacked: true }, { what: 'are so from the last turn to the first', turn: alone, dtype: 'f32', reverse: true, stacked: true },
+    { what: 'are so turned over', turn: turned, dtype: 'f32', stacked: true }, { what: 'are narrowed first where halves are kept', turn: alone, dtype: 'bf16', stacked: false }, { what: 'are computed once where something else reads them', turn: readTwice, dtype: 'f32', stacked: false },
+  ] as const)('$what', async ({ turn, dtype, stacked, ...way }) => {
+    const f = loop(turn, dtype, 'reverse' in way)
+    const { text } = plan(f as (...args: readonly Tree[]) => AnyTensor, args, { mesh: mesh({}), layout: {}, kernels: true })
+    expect(text.includes('out_stack')).toBe(stacked)
+    const [start, xs, w] = [numbers(70, 9), numbers(3 * 70 * 140, 10).map(v => rounded(v, dtype)), numbers(140 * 150, 11).map(v => rounded(v, dtype))]
+    const products = [0, 1, 2].map(l => expected({ m: 70, n: 150, k: 140, left: 'mk', right: 'kn' }, xs.slice(l * 70 * 140, (l + 1) * 70 * 140), w))
+    const most = (l: number, i: number): number => Math.max(...products[l]?.slice(i * 150, (i + 1) * 150) ?? [])
+    const carried = Array.from(start, (x, i) => (turn === readTwice ? x + most(0, i) + most(1, i) + most(2, i) : x))
+    const wanted = products.flatMap(product => product.map((v, at) => v + (carried[Math.floor(at / 150)] ?? NaN)))
+    expect(relativeError([...await computed(f, args, [start, xs, w])], wanted)).toBeLessThan(dtype === 'bf16' ? 5e-3 : 2e-6)
+  })
+  test('a profile tells the arithmetic of one, and of the stack one matrix as written', async () => {
+    const { text } = plan(loop(alone, 'f32', false) as (...args: readonly Tree[]) => AnyTensor, args, { mesh: mesh({}), layout: {}, kernels: true })
+    const traced = await backend().traced?.({ text, devices: 1, donated: [] })
+    const [product, ...more] = traced?.parts.filter(p => p.flops > 0) ?? []
+    expect([product?.flops, product?.bytes, more]).toEqual([2 * 70 * 140 * 150, 4 * (70 * 140 + 140 * 150 + 70 * 150 + 2), []])
+    // Of the line that multiplies, and not of the loop's.
+    expect(product?.lines).toEqual(text.split('\n').flatMap(line => (line.includes('out_stack') ? [] : /meshwork\.product.* loc\("(.*)":(\d+):/.exec(line)?.slice(1).join(':') ?? [])))
+  })
 })
 
 test('one that is wanted turned over is computed so', async () => {

@@ -6,6 +6,10 @@ const elements = (sizes: readonly number[]): number => sizes.reduce((n, s) => n 
 
 const largeProduct = 'meshwork.product'
 const targetOf = (n: Instruction): string => n.message.text(instructionFields.target)
+/** Whether a product is written into a stack, its last operand: its result is the whole of that. */
+const isStacked = (n: Instruction): boolean => targetOf(n) === largeProduct && n.message.text(instructionFields.config).includes('out_stack')
+/** How many matrices a product computes. */
+const productsOf = (n: Instruction): number => (isStacked(n) ? 1 : shapeOf(n).sizes[0] ?? 1)
 /** Products of a head, forward and back, by the kernel that computes them; not the one of a result that is made again. */
 const products = new Map([['meshwork.flash_forward', 2], ['meshwork.flash_backward', 5]])
 /** Multiplications and additions of attention by our own kernel, what is masked with them: queries [batch, places, heads, group, size] with keys [batch, places, heads, size]. */
@@ -17,7 +21,7 @@ function contraction(n: Instruction, at: Find<Instruction>): number {
   const { sizes } = shapeOf(n)
   const out = elements(sizes)
   // Of [batch, rows, columns] the left operand's matrices, either way, are rows × what is contracted.
-  if (n.opcode === 'custom-call') return targetOf(n) === largeProduct ? 2 * out * elements(left?.slice(1) ?? []) / (sizes[1] ?? 1) : attention(n, left ?? [], right ?? [])
+  if (n.opcode === 'custom-call') return targetOf(n) === largeProduct ? 2 * productsOf(n) * (sizes[2] ?? 0) * elements(left?.slice(1) ?? []) : attention(n, left ?? [], right ?? [])
   if (n.opcode === 'dot') return 2 * out * elements((n.message.message(instructionFields.dot)?.numbers(1) ?? []).map(d => left?.[d] ?? 1))
   if (n.opcode !== 'convolution') return 0
   // kernel_output_feature_dimension
@@ -44,9 +48,9 @@ export function bytesOf(n: Instruction, at: Find<Instruction>, computation: Find
   if (inner.length === 0) {
     if (n.opcode === 'dynamic-update-slice') return 2 * size(n.operands[1] ?? -1, at)
     if (n.opcode === 'dynamic-slice' || n.opcode === 'slice' || n.opcode === 'gather') return 2 * shapeOf(n).bytes
-    // Of a stack a product reads one matrix.
-    const share = (id: number): number => (targetOf(n) === largeProduct ? Math.min(1, (shapeOf(n).sizes[0] ?? 1) / (sizesAt(id)[0] ?? 1)) : 1)
-    return n.operands.reduce((sum, id) => sum + share(id) * size(id, at), shapeOf(n).bytes)
+    // Of a stack a product reads one matrix, and of one that it fills it writes one.
+    const share = (sizes: readonly number[]): number => (targetOf(n) === largeProduct ? Math.min(1, productsOf(n) / (sizes[0] ?? 1)) : 1)
+    return (isStacked(n) ? n.operands.slice(0, -1) : n.operands).reduce((sum, id) => sum + share(sizesAt(id)) * size(id, at), share(shapeOf(n).sizes) * shapeOf(n).bytes)
   }
   const within = finder(inner)
   const root = inner.at(-1)
