@@ -487,7 +487,7 @@ class Walk {
     if (first === undefined || inner === undefined) throw new Error('a choice has results')
     inner.results = partitioned.map(v => v.node)
     inner.outputs = inner.results.map(r => inner.points.get(r) ?? nowhere)
-    const looped: Looped = { node: n, local: first.node, operands: given.map(p => p.point), results: inner.results, fallen: true }
+    const looped: Looped = { node: n, local: first.node, operands: given.map(p => p.point), results: inner.results, fallen: true, step: around.steps.length }
     around.loops.push(looped)
     const placed = partitioned.map((v, result): Placed => ({ value: this.owner.stands.of(v, n, `${result}`), point: { needs: [], loop: looped, result } }))
     for (const p of placed) around.points.set(p.value.node, p.point)
