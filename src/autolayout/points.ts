@@ -9,7 +9,7 @@ export type WorkKey = LocalNode | string
 export const nowhere: Point = { needs: [] }
 
 /** A loop or a choice where it stands. */
-export interface Looped { readonly node: Node; readonly local: LocalNode; readonly results: readonly LocalNode[]; readonly operands: readonly Point[]; /** Whether it is a choice that falls away: its first branch is run in any case. */ readonly fallen?: true }
+export interface Looped { readonly node: Node; readonly local: LocalNode; readonly results: readonly LocalNode[]; readonly operands: readonly Point[]; /** Whether it is a choice that falls away: its first branch is run in any case. */ readonly fallen?: true; /** How many steps of the body came before it. */ readonly step?: number }
 
 /** A body as far as its points go. */
 export interface Pointed {

@@ -9,7 +9,7 @@ type Images = Map<LocalNode, LocalNode>
 const leaves: ReadonlySet<string> = new Set(['constant', 'iota', 'axisIndex'])
 
 /** The node made of what stands for its leaves in another body; undefined where nothing does. */
-function rebuilt(n: LocalNode, images: ReadonlyMap<LocalNode, LocalNode>, make: Make<LocalAttrs>): LocalNode | undefined {
+export function rebuilt(n: LocalNode, images: ReadonlyMap<LocalNode, LocalNode>, make: Make<LocalAttrs>): LocalNode | undefined {
   const known = images.get(n)
   if (known !== undefined || leaves.has(n.op)) return known ?? n
   if (n.inputs.length === 0) return undefined
@@ -18,7 +18,7 @@ function rebuilt(n: LocalNode, images: ReadonlyMap<LocalNode, LocalNode>, make: 
 }
 
 /** What a rule that was applied here gives there, looked up by what its operands are there. */
-function imageOf(step: Step, images: Images, make: Make<LocalAttrs>): readonly (LocalNode | undefined)[] {
+export function imageOf(step: Step, images: Images, make: Make<LocalAttrs>): readonly (LocalNode | undefined)[] {
   const key = step.given.map(g => images.get(g)?.id ?? '').join()
   const found = step.images.get(key) ?? step.made.map(m => rebuilt(m, images, make))
   step.images.set(key, found)
@@ -26,7 +26,7 @@ function imageOf(step: Step, images: Images, make: Make<LocalAttrs>): readonly (
 }
 
 /** A stand-in may show of what it is made; so does what it is there. */
-function put(images: Images, n: LocalNode, image: LocalNode): void {
+export function put(images: Images, n: LocalNode, image: LocalNode): void {
   images.set(n, image)
   const [x, y] = [n.inputs[0], image.inputs[0]]
   if (n.op === image.op && n.inputs.length === 1 && x !== undefined && y !== undefined) put(images, x, y)

@@ -8,7 +8,8 @@ import type { Mesh } from '../core/mesh.ts'
 import { rulesOf } from '../core/named-layouts.ts'
 import { bodiesOf, dtypeOf, interner, operand, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
-import { reduced, type Context, type Value } from '../partition/context.ts'
+import { collectiveKind } from '../partition/collectives.ts'
+import { noting, reduced, type Alone, type Context, type Value } from '../partition/context.ts'
 import { localInfer, type LocalAttrs, type LocalNode } from '../partition/local.ts'
 import { home, wherever } from '../partition/meet.ts'
 import { landed } from '../partition/operands.ts'
@@ -19,7 +20,7 @@ import { Asked, Recorded, type Answers } from './recorded.ts'
 import { Stands, type Stand } from './stands.ts'
 
 /** What a rule gives for operands that lie in one way: stand-ins for its results, and the nodes that these stand for. */
-interface Entry extends Fragment { readonly results: readonly Stand[]; readonly made: readonly LocalNode[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; /** Uses that were asked for, and whether they meet what rests where it rests. */ readonly answers: Answers<string>; /** See `imageOf` in reuse.ts. */ readonly images: Map<string, readonly (LocalNode | undefined)[]> }
+interface Entry extends Fragment { readonly results: readonly Stand[]; readonly made: readonly LocalNode[]; readonly reduces: readonly Node[]; readonly tempts: readonly string[]; /** Where one device is alone: see `Alone`. */ readonly asks: readonly string[]; /** Uses that were asked for, and whether they meet what rests where it rests. */ readonly answers: Answers<string>; /** See `imageOf` in reuse.ts. */ readonly images: Map<string, readonly (LocalNode | undefined)[]>; /** For the same operands, where uses that were asked for are answered otherwise. */ next?: Entry }
 
 /** A product, a convolution or a collective of a body. */
 export interface Done extends Pick<Work, 'node' | 'uses' | 'readers'> {
@@ -43,6 +44,8 @@ export interface BodyWork {
   readonly steps: Step[]
   /** How stand-ins are used, other than in what is `done`. */
   readonly uses: Map<LocalNode, Used[]>
+  /** By each stand-in, what it follows from. */
+  readonly points: Map<LocalNode, Point>
   /** Its results, as devices have them. */
   results: readonly LocalNode[]
   outputs: readonly Point[]
@@ -51,21 +54,24 @@ export interface Sketch { readonly bodies: ReadonlyMap<readonly Node[], BodyWork
 
 export interface SketchOptions { readonly graph: Graph; readonly mesh: Mesh; /** Dims that got their sizes from ops; see `checkGraph`. */ readonly derived: (d: Dim) => boolean }
 
-type Recording = Context & { readonly reduced: Recorded<Node>; readonly tempted: Recorded<string>; readonly atRest: Asked<string> }
+type Recording = Context & { readonly reduced: Recorded<Node>; readonly tempted: Recorded<string>; readonly atRest: Asked<string>; readonly alone?: Alone & { readonly asked: Recorded<string> } }
+/** Results of rules by numbers: that of the rules of its dims, and those of its operands. */
+interface Kept { entry?: Entry; readonly next: Map<number, Kept> }
 interface Order { readonly nodes: readonly Node[]; /** Of each node, one list for all that have the same. */ readonly dims: readonly (readonly string[])[]; /** Of all, those in bodies too; and the layouts that are named there. */ readonly all: readonly string[]; readonly names: readonly string[]; /** All nodes, those in bodies too. */ readonly inside: ReadonlySet<Node> }
 /** A walk over a body, as it is known for what it was given. */
 interface Walked extends Found { readonly results: readonly Placed[]; readonly own: BodyWork; readonly inner: readonly BodyWork[] }
 /** What the rule of a loop or a choice gave, with its bodies as they are once its results are known. */
 interface Ruled extends Found { readonly results: readonly Value[]; readonly local: LocalNode | undefined; readonly bodies: readonly BodyWork[] }
 /** What was found on the way, which whoever looks it up has found as well. */
-interface Found { readonly reduces: readonly Node[]; readonly tempts: readonly string[]; readonly answers: Answers<string>; readonly points: readonly (readonly [LocalNode, Point])[] }
+interface Found { readonly reduces: readonly Node[]; readonly tempts: readonly string[]; readonly asks: readonly string[]; readonly answers: Answers<string> }
 
 /** Sketches of one program on one mesh: what one layout has found the next one looks up. */
 export class Sketcher {
   readonly make: Context['make'] = interner<LocalAttrs>(localInfer, () => undefined, new Map())
   readonly stands: Stands = new Stands(this.make)
-  private readonly entries = new Map<Node, Map<string, Entry[]>>()
-  private readonly settling = new Map<Stand, Map<string, Entry>>()
+  private readonly entries = new Map<Node, Kept>()
+  private readonly settling = new Map<Stand, Map<number, Entry>>()
+  private readonly texts = new Map<string, number>()
   private readonly orders = new Map<readonly Node[], Order>()
   /** Rules that were applied, and results that were looked up. */
   applied = 0
@@ -120,19 +126,31 @@ export class Sketcher {
     return found
   }
 
-  /** What the rule of a node gives, looked up by how the operands lie and the rules of their dims. */
-  entry(n: Node, key: string, operands: readonly Stand[], c: Recording, apply: () => readonly Value[]): Entry {
-    const table = this.entries.get(n) ?? new Map<string, Entry[]>()
-    this.entries.set(n, table)
-    const list = table.get(key) ?? []
-    table.set(key, list)
-    let known = list.find(e => c.atRest.gives(e.answers))
-    if (known === undefined) list.push(known = this.apply(operands, c, apply, n, ''))
+  /** A number for a text. */
+  numberOf(text: string): number {
+    const known = this.texts.get(text) ?? this.texts.size
+    this.texts.set(text, known)
+    return known
+  }
+
+  /** What the rule of a node gives, looked up by how the operands lie and the rules of their dims, by its number. */
+  entry(n: Node, rules: number, operands: readonly Stand[], c: Recording, apply: () => readonly Value[]): Entry {
+    let kept = this.entries.get(n)
+    if (kept === undefined) this.entries.set(n, kept = { next: new Map() })
+    kept = under(kept, rules)
+    for (const v of operands) kept = under(kept, v.id)
+    let known = kept.entry
+    while (known !== undefined && !c.atRest.gives(known.answers)) known = known.next
+    if (known === undefined) {
+      known = this.apply(operands, c, apply, n, '')
+      if (kept.entry !== undefined) known.next = kept.entry
+      kept.entry = known
+    }
     return this.again(known, c)
   }
   /** And of the value itself, where some user needs it reduced: one off the rules goes to where these want it. `rules`: those of its dims. */
-  settled(v: Stand, rules: string, c: Recording): Entry {
-    const table = this.settling.get(v) ?? new Map<string, Entry>()
+  settled(v: Stand, rules: number, c: Recording): Entry {
+    const table = this.settling.get(v) ?? new Map<number, Entry>()
     this.settling.set(v, table)
     const known = table.get(rules) ?? this.apply([v], c, () => [landed(c, v)], v.origin, 'reduced')
     table.set(rules, known)
@@ -142,15 +160,27 @@ export class Sketcher {
     this.known++
     for (const r of known.reduces) c.reduced.add(r)
     for (const t of known.tempts) c.tempted.add(t)
+    for (const a of known.asks) c.alone?.asked.add(a)
     c.atRest.asks(known.answers)
     return known
   }
   private apply(operands: readonly Stand[], c: Recording, rule: () => readonly Value[], origin: Node, part: string): Entry {
     this.applied++
-    const { result: { result: { result: results, added: tempts }, added: reduces }, answers } = c.atRest.during(() => c.reduced.during(() => c.tempted.during(rule)))
+    const { result: results, reduces, tempts, asks, answers } = found(c, rule)
     const made = results.map(v => v.node)
-    return { ...fragmentOf(made, operands.map(o => o.node)), made, images: new Map(), results: results.map((v, i) => this.stands.of(v, origin, `${part}${i}`)), reduces, tempts, answers }
+    return { ...fragmentOf(made, operands.map(o => o.node)), made, images: new Map(), results: results.map((v, i) => this.stands.of(v, origin, `${part}${i}`)), reduces, tempts, asks, answers }
   }
+}
+function under({ next }: Kept, n: number): Kept {
+  let kept = next.get(n)
+  if (kept === undefined) next.set(n, kept = { next: new Map() })
+  return kept
+}
+/** What is found on the way of something. */
+function found<R>(c: Recording, run: () => R): { readonly result: R } & Omit<Found, 'reduces'> & { readonly reduces: readonly Node[] } {
+  const asking = (): { readonly result: R; readonly added: readonly string[] } => (c.alone === undefined ? { result: run(), added: nothing } : c.alone.asked.during(run))
+  const { result: { result: { result: { result, added: asks }, added: tempts }, added: reduces }, answers } = c.atRest.during(() => c.reduced.during(() => c.tempted.during(asking)))
+  return { result, asks, tempts, reduces, answers }
 }
 
 interface Placed { readonly value: Stand; readonly point: Point }
@@ -167,8 +197,8 @@ const nothing: readonly never[] = []
 class Walk {
   private readonly context: Recording
   private readonly bodies = new Map<readonly Node[], BodyWork>()
-  private points = new Map<LocalNode, Point>()
   private readonly rules = new Map<string, Layout>()
+  private readonly numbers = new Map<string, Map<readonly string[], number>>()
   private readonly keys = new Map<string, Map<readonly string[], string>>()
   private readonly owner: Sketcher
   private readonly layouts: Layouts
@@ -181,7 +211,15 @@ class Walk {
       const rules = typeof layout === 'string' ? this.rulesOf(layout) : layout
       return shardingOf(first === undefined ? rules : leavingTo(first, rules), mesh, shape, 'relayout', undefined, derived)
     }
-    this.context = { mesh, make: owner.make, reduced: new Recorded(), tempted: new Recorded(), atRest: new Asked(atRest), overlaps: false, target, partitionNodes: (roots, values) => this.walk(roots, values).map(p => p.value) }
+    const within = (outer: Context, axes: readonly string[]): Recording & { readonly alone: Alone } => {
+      const alone = { axes, asked: new Recorded<string>() }
+      const own: Recording & { readonly alone: Alone } = { ...this.context, alone, target: noting(outer.target, alone.asked), partitionNodes: (roots, values) => this.walk(roots, values, own).map(p => p.value) }
+      return own
+    }
+    this.context = {
+      mesh, make: owner.make, reduced: new Recorded(), tempted: new Recorded(), atRest: new Asked(atRest), overlaps: false, target, within, axesOf: (branch, of) => this.axesOf(branch.outputs, of.outputs),
+      partitionNodes: (roots, values) => this.walk(roots, values, this.context).map(p => p.value),
+    }
   }
 
   private rulesOf(name: string): Layout {
@@ -204,6 +242,16 @@ class Walk {
     return key
   }
 
+  /** The same as a number; of what is laid by `name`, too; `alone`: along which axes one device is at work alone. */
+  private numberOf(dims: readonly string[], { alone }: Recording, name?: string): number {
+    const where = `${name ?? ''} ${alone?.axes.join() ?? ''}`
+    const table = this.numbers.get(where) ?? new Map<readonly string[], number>()
+    this.numbers.set(where, table)
+    const known = table.get(dims) ?? this.owner.numberOf(`${this.rulesKey('compute', dims)}${name === undefined ? '' : this.rulesKey(name, dims)}${alone === undefined ? '' : ` ${where}`}`)
+    table.set(dims, known)
+    return known
+  }
+
   all(): Sketch {
     const { graph, mesh } = this.owner.given
     const { context: c } = this
@@ -215,8 +263,7 @@ class Walk {
     })
     for (;;) {
       const before = c.reduced.size
-      this.points = new Map()
-      const outputs = this.walk(graph.outputs, new Map(graph.inputs.flatMap((n, i) => inputs.slice(i, i + 1).map(v => [n, v])))).map(p => home(c, reduced(c, p.value)))
+      const outputs = this.walk(graph.outputs, new Map(graph.inputs.flatMap((n, i) => inputs.slice(i, i + 1).map(v => [n, v]))), c).map(p => home(c, reduced(c, p.value)))
       if (c.reduced.size > before) continue
       const [first] = graph.outputs
       const body = this.bodies.get(graph.outputs)
@@ -228,11 +275,54 @@ class Walk {
     }
   }
 
+  /** See `Context`: of a branch, whose stand-ins do not show what they follow from. */
+  private axesOf(outputs: readonly LocalNode[], of: readonly Node[]): ReturnType<Context['axesOf']> {
+    const axes = new Set<string>()
+    let counted = true
+    const seen = new Set<Point>()
+    const add = (n: LocalNode): boolean => {
+      if (collectiveKind(n) === undefined || !('axes' in n.attrs)) return false
+      for (const a of n.attrs.axes) axes.add(a)
+      return true
+    }
+    /** Whether there is any; `around`: what is given to the body that these are of. */
+    const visit = (roots: readonly Point[], around: readonly Point[]): boolean => {
+      let any = false
+      const open = [...roots]
+      for (let p = open.pop(); p !== undefined; p = open.pop()) {
+        if (seen.has(p)) continue
+        seen.add(p)
+        if (p.work !== undefined && typeof p.work !== 'string' && add(p.work)) any = true
+        open.push(...p.needs, ...p.given === undefined ? nothing : around.slice(p.given, p.given + 1))
+        if (p.loop === undefined) continue
+        const { node, operands, fallen } = p.loop
+        const bodies = bodiesOf<Attrs>(node).map(b => this.bodies.get(b.outputs)?.outputs ?? nothing)
+        if (fallen === true) {
+          if (visit((bodies[0] ?? nothing).slice(p.result, (p.result ?? 0) + 1), operands.slice(1))) any = true
+          continue
+        }
+        open.push(...operands)
+        if (!bodies.map(outputs => visit(outputs, nothing)).includes(true)) continue
+        any = true
+        if (node.op === 'while' || node.op === 'cond') counted = false
+      }
+      return any
+    }
+    const points = this.bodies.get(of)?.points
+    for (const n of reachable(outputs, x => points?.has(x) !== true)) {
+      const point = points?.get(n)
+      if (point === undefined) add(n)
+      else visit([point], nothing)
+    }
+    return { axes, counted }
+  }
+
   /** Adds what a body does beside the rules of its nodes: what a loop asks of its operands and of its results. What these follow from. */
   private more(body: BodyWork, by: Node, results: readonly LocalNode[]): readonly Point[] {
-    const leaves = reachable(results, n => !this.points.has(n)).filter(n => n.inputs.length === 0 || this.points.has(n))
+    const { points } = body
+    const leaves = reachable(results, n => !points.has(n)).filter(n => n.inputs.length === 0 || points.has(n))
     const { work, needs, uses } = fragmentOf(results, leaves)
-    return this.noted(body, by, { work, needs, uses }, leaves.map(l => this.points.get(l) ?? nowhere), leaves, results)
+    return this.noted(body, by, { work, needs, uses }, leaves.map(l => points.get(l) ?? nowhere), leaves, results)
   }
   private noted(body: BodyWork, by: Node, { work, needs, uses }: Fragment, given: readonly Point[], operands: readonly LocalNode[], results: readonly LocalNode[]): readonly Point[] {
     const done: Point[] = []
@@ -248,75 +338,68 @@ class Walk {
   }
 
   /** The way through a body, or what is known of it from a time when it was given the same under the same rules. */
-  private walk(roots: readonly Node[], given: ReadonlyMap<Node, Value>): readonly Placed[] {
-    const { owner, context: c } = this
+  private walk(roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Recording): readonly Placed[] {
+    const { owner } = this
     const { all, names, inside } = owner.order(roots)
     const table = owner.walked.get(roots) ?? new Map<string, Walked[]>()
     owner.walked.set(roots, table)
     const stands = [...given].map(([n, v]) => [n, owner.stands.of(v, n, '')] as const)
     // What is reduced elsewhere changes nothing in a body that has none of it, and what meets what rests nothing in one that did not ask for it.
-    const key = `${stands.map(([, v]) => v.id).join()} ${this.keyOf(names, all, inside)}`
+    const key = `${stands.map(([, v]) => v.id).join()} ${this.keyOf(names, all, inside, c)}`
     const list = table.get(key) ?? []
     table.set(key, list)
     const known = list.find(w => c.atRest.gives(w.answers))
     if (known !== undefined) {
-      this.finds(known)
+      this.finds(known, c)
       for (const body of known.inner) this.bodies.set(body.roots, body)
       this.bodies.set(roots, copyOf(known.own))
       return known.results
     }
-    const { result: results, found } = this.finding(() => this.way(roots, stands))
+    const { result: results, found } = this.finding(c, () => this.way(roots, stands, c))
     const own = this.bodies.get(roots)
     if (own !== undefined) list.push({ ...found, results, own: copyOf(own), inner: this.within(own) })
     return results
   }
 
   /** The rules of dims inside, and what of it is reduced. */
-  private keyOf(names: readonly string[], all: readonly string[], inside: ReadonlySet<Node>): string {
-    let key = ''
+  private keyOf(names: readonly string[], all: readonly string[], inside: ReadonlySet<Node>, { reduced, alone }: Recording): string {
+    let key = alone === undefined ? '' : `${alone.axes.join()} `
     for (const name of names) key += `${this.rulesKey(name, all)} `
     const ids: number[] = []
-    for (const n of this.context.reduced) if (inside.has(n)) ids.push(n.id)
+    for (const n of reduced) if (inside.has(n)) ids.push(n.id)
     return key + ids.sort((a, b) => a - b).join()
   }
-  private finding<R>(run: () => R): { readonly result: R; readonly found: Found } {
-    const { context: c } = this
+  private finding<R>(c: Recording, run: () => R): { readonly result: R; readonly found: Found } {
     const before = new Set(c.reduced)
-    const outer = this.points
-    this.points = new Map()
-    const { result: { result, added: tempts }, answers } = c.atRest.during(() => c.tempted.during(run))
-    const found = { tempts, answers, reduces: [...c.reduced].filter(n => !before.has(n)), points: [...this.points] }
-    for (const [n, point] of this.points) outer.set(n, point)
-    this.points = outer
-    return { result, found }
+    const { result, ...its } = found(c, run)
+    return { result, found: { ...its, reduces: [...c.reduced].filter(n => !before.has(n)) } }
   }
-  private finds({ answers, reduces, tempts, points }: Found): void {
-    const { context: c } = this
+  private finds({ answers, reduces, tempts, asks }: Found, c: Recording): void {
     c.atRest.asks(answers)
     for (const n of reduces) c.reduced.add(n)
     for (const t of tempts) c.tempted.add(t)
-    for (const [n, point] of points) this.points.set(n, point)
+    for (const a of asks) c.alone?.asked.add(a)
   }
   private within(body: BodyWork): BodyWork[] {
     return body.loops.flatMap(l => bodiesOf<Attrs>(l.node).flatMap(b => { const inner = this.bodies.get(b.outputs); return inner === undefined ? [] : [inner, ...this.within(inner)] }))
   }
 
-  private way(roots: readonly Node[], given: readonly (readonly [Node, Stand])[]): readonly Placed[] {
-    const { owner, context: c } = this
+  private way(roots: readonly Node[], given: readonly (readonly [Node, Stand])[], c: Recording): readonly Placed[] {
+    const { owner } = this
     const placed = new Map<Node, readonly Placed[]>()
-    const body: BodyWork = { roots, done: [], loops: [], steps: [], uses: new Map(), results: [], outputs: [] }
+    const body: BodyWork = { roots, done: [], loops: [], steps: [], uses: new Map(), points: new Map(), results: [], outputs: [] }
     this.bodies.set(roots, body)
     const note = (by: Node, entry: Entry, operands: readonly Placed[]): readonly Placed[] => {
       const [given, stands] = [operands.map(p => p.value.node), entry.results.map(r => r.node)]
       const points = this.noted(body, by, entry, operands.map(p => p.point), given, stands)
       body.steps.push({ given, made: entry.made, images: entry.images, stands })
-      return entry.results.map((value, i) => this.at({ value, point: points[i] ?? nowhere }))
+      return entry.results.map((value, i) => at(body, { value, point: points[i] ?? nowhere }))
     }
     const settled = (p: Placed, n: Node): Placed => {
       const own = p.value.origin === n ? p : { ...p, value: owner.stands.of(p.value, n, '') }
-      return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, own.value.strayed === undefined ? '' : this.rulesKey('compute', own.value.shape.map(d => d.name)), c), [own])[0] ?? own
+      return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, own.value.strayed === undefined ? -1 : owner.numberOf(`${this.rulesKey('compute', own.value.shape.map(d => d.name))} ${c.alone?.axes.join() ?? ''}`), c), [own])[0] ?? own
     }
-    for (const [index, [n, value]] of given.entries()) placed.set(n, [settled(this.at({ value, point: { needs: [], given: index } }), n)])
+    for (const [index, [n, value]] of given.entries()) placed.set(n, [settled(at(body, { value, point: { needs: [], given: index } }), n)])
     const first = (n: Node): Placed => {
       const found = placed.get(n)?.[0]
       if (found === undefined) throw new Error(`op ${n.op} was not placed`)
@@ -337,40 +420,31 @@ class Walk {
         return n.op !== 'relayout' && values.some(v => v.strayed) ? results.map(v => wherever(c, v)) : results
       }
       if (bodiesOf(n).length > 0) {
-        placed.set(n, this.loop(n, operands, rule, body).map(p => settled(p, n)))
+        placed.set(n, this.loop(n, operands, rule, body, c).map(p => settled(p, n)))
         continue
       }
-      let key = this.rulesKey('compute', dims[i] ?? [])
-      if (n.op === 'relayout' && typeof n.attrs.to === 'string') key += this.rulesKey(n.attrs.to, dims[i] ?? [])
-      for (const v of values) key += `,${v.id}`
-      placed.set(n, note(n, owner.entry(n, key, values, c, rule), operands).map(p => settled(p, n)))
+      const rules = this.numberOf(dims[i] ?? nothing, c, n.op === 'relayout' && typeof n.attrs.to === 'string' ? n.attrs.to : undefined)
+      placed.set(n, note(n, owner.entry(n, rules, values, c, rule), operands).map(p => settled(p, n)))
     }
     return roots.map(first)
   }
 
-  private at(p: Placed): Placed {
-    const { node } = p.value
-    const known = this.points.get(node)
-    if (known !== p.point) this.points.set(node, known === undefined ? p.point : { needs: [known, p.point] })
-    return p
-  }
-
   /** What the rule of an op with bodies gives, or what is known of it from a time when its operands lay the same. */
-  private ruled(n: Node, given: readonly Placed[], rule: () => readonly Value[]): Ruled {
-    const { owner, context: c } = this
+  private ruled(n: Node, given: readonly Placed[], rule: () => readonly Value[], c: Recording): Ruled {
+    const { owner } = this
     const table = owner.ruled.get(n) ?? new Map<string, Ruled[]>()
     owner.ruled.set(n, table)
     const { all, names, inside } = owner.insideOf(n)
-    const key = `${given.map(p => p.value.id).join()} ${this.keyOf(names, all, inside)}`
+    const key = `${given.map(p => p.value.id).join()} ${this.keyOf(names, all, inside, c)}`
     const list = table.get(key) ?? []
     table.set(key, list)
     const known = list.find(r => c.atRest.gives(r.answers))
     if (known !== undefined) {
-      this.finds(known)
+      this.finds(known, c)
       for (const body of known.bodies) this.bodies.set(body.roots, body)
       return known
     }
-    const { result: results, found } = this.finding(rule)
+    const { result: results, found } = this.finding(c, rule)
     const local = results.flatMap(v => (v.node.op === 'project' ? v.node.inputs : [])).find(x => x.op === n.op)
     const locals = local === undefined ? [] : bodiesOf<LocalAttrs>(local)
     const bodies = bodiesOf<Attrs>(n).flatMap((body, i) => {
@@ -389,14 +463,14 @@ class Walk {
   }
 
   /** Results of an op with bodies: what these do is noted by themselves, but for what the loop asks of its operands and of their results. */
-  private loop(n: Node, given: readonly Placed[], rule: () => readonly Value[], around: BodyWork): readonly Placed[] {
-    const { results: partitioned, local } = this.ruled(n, given, rule)
+  private loop(n: Node, given: readonly Placed[], rule: () => readonly Value[], around: BodyWork, c: Recording): readonly Placed[] {
+    const { results: partitioned, local } = this.ruled(n, given, rule, c)
     if (local === undefined) return this.fallen(n, given, partitioned, around)
     const operands = this.more(around, n, local.inputs)
     const stands = partitioned.map((v, index) => this.owner.stands.of(v, n, `${index}`))
     const looped: Looped = { node: n, local, operands, results: stands.map(v => v.node) }
     around.loops.push(looped)
-    const placed = stands.map((value, result) => this.at({ value, point: { needs: [], loop: looped, result } }))
+    const placed = stands.map((value, result) => at(around, { value, point: { needs: [], loop: looped, result } }))
     this.given(around, local.inputs, placed)
     return placed
   }
@@ -412,17 +486,24 @@ class Walk {
     const inner = bodiesOf<Attrs>(n).slice(0, 1).map(b => this.bodies.get(b.outputs))[0]
     if (first === undefined || inner === undefined) throw new Error('a choice has results')
     inner.results = partitioned.map(v => v.node)
-    inner.outputs = inner.results.map(r => this.points.get(r) ?? nowhere)
-    const looped: Looped = { node: n, local: first.node, operands: given.map(p => p.point), results: inner.results, fallen: true }
+    inner.outputs = inner.results.map(r => inner.points.get(r) ?? nowhere)
+    const looped: Looped = { node: n, local: first.node, operands: given.map(p => p.point), results: inner.results, fallen: true, step: around.steps.length }
     around.loops.push(looped)
     const placed = partitioned.map((v, result): Placed => ({ value: this.owner.stands.of(v, n, `${result}`), point: { needs: [], loop: looped, result } }))
-    for (const p of placed) this.points.set(p.value.node, p.point)
+    for (const p of placed) around.points.set(p.value.node, p.point)
     // What it was given has the same nodes in it as around it.
-    for (const p of given) this.points.set(p.value.node, p.point)
+    for (const p of given) around.points.set(p.value.node, p.point)
     return placed
   }
 }
 
+/** Noted where it is in a body. */
+function at({ points }: BodyWork, p: Placed): Placed {
+  const { node } = p.value
+  const known = points.get(node)
+  if (known !== p.point) points.set(node, known === undefined ? p.point : { needs: [known, p.point] })
+  return p
+}
 const copyOf = (b: BodyWork): BodyWork => ({ ...b, done: [...b.done], loops: [...b.loops], steps: [...b.steps], uses: new Map([...b.uses].map(([n, list]) => [n, [...list]])) })
 
 function addUse(body: BodyWork, x: LocalNode, used: Used): void {

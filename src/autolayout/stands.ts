@@ -25,7 +25,7 @@ export class Stands {
    */
   of(v: Value, origin: Node, part: string): Stand {
     const node = this.nodeFor(v.node, `${origin.id} ${part}`)
-    const key = `${origin.id}|${node.id}|${shardingKey(v.sharding)}|${partialKey(v.partial)}|${v.resting ?? ''}|${v.strayed ?? ''}|${v.anyPartial ?? ''}`
+    const key = `${origin.id}|${node.id}|${shardingKey(v.sharding)}|${partialKey(v.partial)}|${v.resting ?? ''}|${v.strayed ?? ''}|${v.anyPartial ?? ''}|${v.aloneBy?.id ?? ''}`
     const known = this.found.get(key)
     if (known !== undefined) return known
     const stand: Stand = { ...v, node, origin, id: this.found.size }

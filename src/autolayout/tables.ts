@@ -92,7 +92,7 @@ export class Tables {
 
   private tried(layouts: Layouts, atRest: ReadonlySet<string>): Laid {
     const found = this.sketcher.sketch(layouts, atRest)
-    const sketch = { ...found, bodies: unfolded(found.bodies) }
+    const sketch = { ...found, bodies: unfolded(found.bodies, this.sketcher.make) }
     const bodies = performed(sketch, this.given.mesh, this.given.graph.outputs, this.sketcher.make)
     const collectives = this.collectivesIn(this.given.graph.outputs, 1, bodies)
     return { tempted: sketch.tempted, atRest, bodies, collectives, cost: received(collectives) }

@@ -1,18 +1,50 @@
 /** Choices that fall away: all devices take their first branch, which is then a part of the body around it, as in the program that runs. */
 import type { Node } from '../graph/node.ts'
-import { bodiesOf } from '../graph/node.ts'
+import { bodiesOf, type Make } from '../graph/node.ts'
 import type { Attrs } from '../graph/ops.ts'
-import type { LocalNode } from '../partition/local.ts'
+import type { LocalAttrs, LocalNode } from '../partition/local.ts'
 import { nowhere, type Looped, type Point } from './points.ts'
+import { imageOf, put, rebuilt } from './reuse.ts'
 import type { BodyWork, Done, Used } from './sketch.ts'
 
 type Bodies = ReadonlyMap<readonly Node[], BodyWork>
 const branchOf = ({ node }: Looped, bodies: Bodies): BodyWork | undefined => { const [first] = bodiesOf<Attrs>(node); return first === undefined ? undefined : bodies.get(first.outputs) }
 
 /** The same bodies without choices that fell away. */
-export const unfolded = (bodies: Bodies): Bodies => new Map([...bodies].map(([roots, body]) => [roots, body.loops.some(l => l.fallen === true) ? unfoldedBody(body, bodies) : body]))
+export const unfolded = (bodies: Bodies, make: Make<LocalAttrs>): Bodies => new Map([...bodies].map(([roots, body]) => [roots, body.loops.some(l => l.fallen === true) ? unfoldedBody(body, bodies, make) : body]))
 
-function unfoldedBody(body: BodyWork, bodies: Bodies): BodyWork {
+/**
+ * By each stand-in of a body, the one that stands for the same: two branches that compute the same of the same, as a pipeline's head does on its way and on the way back, are one in the program that runs. Each step is made again of what its
+ * operands are, and who has made the same before is it.
+ */
+function same(body: BodyWork, bodies: Bodies, make: Make<LocalAttrs>): Map<LocalNode, LocalNode> {
+  const images = new Map<LocalNode, LocalNode>()
+  const stands = new Map<LocalNode, LocalNode>()
+  const walk = (own: BodyWork): void => {
+    const fallen = own.loops.filter(l => l.fallen === true)
+    const inner = (from: number, to: number): void => { for (const l of fallen) if ((l.step ?? 0) >= from && (l.step ?? 0) < to) { const b = branchOf(l, bodies); if (b !== undefined) walk(b) } }
+    inner(0, 1)
+    own.steps.forEach((step, at) => {
+      for (const g of step.given) if (!images.has(g)) put(images, g, g)
+      const made = imageOf(step, images, make)
+      made.forEach((m, i) => {
+        const stand = step.stands[i]
+        if (m === undefined || stand === undefined || images.has(stand)) return
+        const known = stands.get(m) ?? stand
+        stands.set(m, known)
+        put(images, stand, known)
+      })
+      inner(at + 1, at + 2)
+    })
+    inner(own.steps.length + 1, Infinity)
+  }
+  walk(body)
+  return images
+}
+
+function unfoldedBody(body: BodyWork, bodies: Bodies, make: Make<LocalAttrs>): BodyWork {
+  const images = same(body, bodies, make)
+  const image = (n: LocalNode): LocalNode => rebuilt(n, images, make) ?? n
   const [done, loops, steps]: [Done[], Looped[], BodyWork['steps']] = [[], [], []]
   const uses = new Map<LocalNode, Used[]>()
   /** Adds what a body does, whose inputs are these points; those of its results. */
@@ -23,7 +55,7 @@ function unfoldedBody(body: BodyWork, bodies: Bodies): BodyWork {
     const made = (p: Point): Point => {
       const needs = p.needs.map(at)
       if (p.given !== undefined && given !== undefined) return { needs: [...needs, given[p.given] ?? nowhere] }
-      if (p.loop === undefined) return { ...p, needs }
+      if (p.loop === undefined) return { ...p, needs, ...(p.work === undefined || typeof p.work === 'string' ? {} : { work: image(p.work) }) }
       if (p.loop.fallen !== true) return { ...p, needs, loop: loopOf(p.loop) }
       return { needs: [...needs, branch(p.loop)[p.result ?? 0] ?? nowhere] }
     }
@@ -44,11 +76,14 @@ function unfoldedBody(body: BodyWork, bodies: Bodies): BodyWork {
       return known
     }
     for (const l of own.loops) if (l.fallen === true) branch(l); else loops.push(loopOf(l))
-    for (const d of own.done) done.push({ ...d, point: at(d.point), inputs: d.inputs?.map(at) })
+    for (const d of own.done) done.push({ ...d, node: image(d.node), results: d.results.map(image), readers: d.readers?.map(image), point: at(d.point), inputs: d.inputs?.map(at) })
     steps.push(...own.steps)
-    for (const [x, list] of own.uses) uses.set(x, [...uses.get(x) ?? [], ...list.map(u => ({ ...u, points: u.points.map(at) }))])
+    for (const [x, list] of own.uses) {
+      const to = image(x)
+      uses.set(to, [...uses.get(to) ?? [], ...list.map(u => ({ ...u, results: u.results.map(image), points: u.points.map(at) }))])
+    }
     return own.outputs.map(at)
   }
   const outputs = add(body, undefined)
-  return { ...body, done, loops, steps, uses, outputs }
+  return { ...body, done, loops, steps, uses, results: body.results.map(image), outputs }
 }

@@ -8,10 +8,9 @@ import { isHidden, names, sizeOf } from '../core/dim.ts'
 import { localShape, sameSharding, type Sharding } from '../core/layout.ts'
 import { splatValue } from '../graph/make.ts'
 import { operand, shapeOf, type Node } from '../graph/node.ts'
-import type { AtWork } from '../graph/ops.ts'
+import type { AtWork, Attrs } from '../graph/ops.ts'
 import { enterAll, projected } from './bodies.ts'
 import type { LocalBody } from './local.ts'
-import { axesOf } from './collectives.ts'
 import { samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
 import { relayout } from './moves/relayout.ts'
 import { agreed, ready } from './operands.ts'
@@ -33,7 +32,7 @@ export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonl
   const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], zero[i] ?? []))
   const body = (side: 0 | 1): { readonly inputs: typeof inputs; readonly outputs: Value['node'][] } => ({ inputs, outputs: pairs.map(p => p[side].node) })
   const test = ready(c, predicate)
-  const own = eachItsOwn(c, [body(0), body(1)], test, pairs.map(([v], i) => ({ v, addend: zero[i]?.[1] === true && v.partial?.kind === 'sum' ? v.partial.axes : [] })))
+  const own = eachItsOwn(c, n.attrs, [body(0), body(1)], test, pairs.map(([v], i) => ({ v, addend: zero[i]?.[1] === true && v.partial?.kind === 'sum' ? v.partial.axes : [] })))
   if (atWork !== undefined && own === undefined) return fallen()
   const chooses = anyOf(c, test, own ?? new Map())
   const choice = c.make('cond', [chooses.node, ...captured.map(v => v.node)], { yes: body(0), no: body(1), ...(own === undefined ? {} : { apart: { axes: [...own.values()].flat(), share: atWork === undefined ? undefined : shareOf(atWork, predicate, own, c) } }) }, n.site)
@@ -48,19 +47,13 @@ function partitionAlone(n: Node<'cond'>, predicate: Value, operands: readonly Va
   const by = operand(n, 0)
   const [over, places] = [names(predicate.shape), c.target(predicate.shape)]
   const axes = [...places.values()].flat()
-  if (axes.length === 0 || c.within === undefined || atWork === undefined) return undefined
-  const others = (sharding: Sharding): boolean => [...sharding].some(([name, along]) => !over.includes(name) && along.some(a => axes.includes(a)))
+  if (axes.length === 0 || atWork === undefined) return undefined
+  const other = (dim: string, axis: string): boolean => !over.includes(dim) && axes.includes(axis)
   const test = ready(c, predicate)
   // What it has kept of its own work comes back to it as it is; what rests elsewhere moves before, as all take part in that.
   const given = operands.map(v => (v.aloneBy === by ? reduced(c, without(v, axes)) : ready(c, v)))
-  if (given.some(v => others(v.sharding))) return undefined
-  let along = false
-  const target: Context['target'] = (...asked) => {
-    const found = c.target(...asked)
-    along ||= others(found)
-    return found
-  }
-  const own = c.within({ ...c, alone: axes, target })
+  if (given.some(v => [...v.sharding].some(([dim, on]) => on.some(axis => other(dim, axis))))) return undefined
+  const own = c.within(c, axes)
   const { inputs, given: entered } = enterAll(own, yes.inputs, given)
   const made = own.partitionNodes(yes.outputs, entered).map((v): Value => {
     const there = landedSum(own, v)
@@ -69,7 +62,8 @@ function partitionAlone(n: Node<'cond'>, predicate: Value, operands: readonly Va
   })
   const zeros = own.partitionNodes(no.outputs, entered).map((v, i) => relayout(own, v, made[i]?.sharding ?? v.sharding))
   const bodies = [made, zeros].map(values => ({ inputs, outputs: values.map(v => v.node) }))
-  const waits = bodies.map(axesOf)
+  const waits = bodies.map((body, i) => c.axesOf(body, i === 0 ? yes : no))
+  const along = [...own.alone.asked].some(of => { const [dim = '', axis = ''] = of.split(' '); return other(dim, axis) })
   if (along || waits.some(w => !w.counted || (c.overlaps && w.axes.size > 0) || axes.some(a => w.axes.has(a)))) return undefined
   const [first, second] = bodies
   if (first === undefined || second === undefined) return undefined
@@ -89,12 +83,12 @@ function without({ partial, ...v }: Value, axes: readonly string[]): Value {
  * How the predicate is split where each device can choose by its own part of it: as all results are along its dims. Of a sum of addends, where the other branch adds nothing, each device has its own anyway.
  * Undefined where they cannot, or all devices have all of it.
  */
-function eachItsOwn(c: Context, branches: readonly Pick<LocalBody, 'outputs'>[], predicate: Value, results: readonly { readonly v: Value; readonly addend: readonly string[] }[]): Sharding | undefined {
+function eachItsOwn(c: Context, { yes, no }: Attrs['cond'], branches: readonly Pick<LocalBody, 'outputs'>[], predicate: Value, results: readonly { readonly v: Value; readonly addend: readonly string[] }[]): Sharding | undefined {
   const over = names(predicate.shape)
   const along = (v: Value): Sharding => new Map([...v.sharding].filter(([name, axes]) => over.includes(name) && axes.length > 0))
   const first = results.map(({ v }) => along(v)).find(s => s.size > 0)
   const axes = [...first?.values() ?? []].flat()
-  const waits = branches.map(axesOf)
+  const waits = branches.map((body, i) => c.axesOf(body, i === 0 ? yes : no))
   if (waits.some(w => !w.counted || (c.overlaps && w.axes.size > 0) || axes.some(a => w.axes.has(a)))) return undefined
   return first !== undefined && results.every(({ v, addend }) => sameSharding(along(v), first) || axes.every(axis => addend.includes(axis))) ? first : undefined
 }

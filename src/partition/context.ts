@@ -4,8 +4,9 @@ import { leavingTo, shardingOf, type Layout, type Layouts, type Sharding } from 
 import type { Mesh } from '../core/mesh.ts'
 import { rulesOf } from '../core/named-layouts.ts'
 import { interner, type Make, type Node } from '../graph/node.ts'
-import type { ReduceKind } from '../graph/ops.ts'
-import { localInfer, type LocalAttrs, type LocalNode } from './local.ts'
+import type { Graph, ReduceKind } from '../graph/ops.ts'
+import { axesOf } from './collectives.ts'
+import { localInfer, type LocalAttrs, type LocalBody, type LocalNode } from './local.ts'
 
 /** Each device holds an addend (or a candidate for the extremum) along these axes; the value is what reducing them gives. */
 export interface Partial { readonly kind: ReduceKind; readonly axes: readonly string[] }
@@ -29,6 +30,15 @@ export interface Value {
   readonly aloneBy?: Node
 }
 
+/** Axes along which one device is at work alone: of what it sums along them, nobody else has an addend. `asked`: each dim that rules split of what was asked about, and an axis that it lies on, as `dim axis`. */
+export interface Alone { readonly axes: readonly string[]; readonly asked: Set<string> }
+/** Rules that note what they are asked. */
+export const noting = (target: Context['target'], asked: Set<string>): Context['target'] => (...of) => {
+  const found = target(...of)
+  for (const [dim, axes] of found) for (const axis of axes) asked.add(`${dim} ${axis}`)
+  return found
+}
+
 export interface Context {
   readonly mesh: Mesh
   readonly make: Make<LocalAttrs>
@@ -42,10 +52,12 @@ export interface Context {
   readonly overlaps: boolean
   /** How a layout, `compute` unless said, splits a shape. */
   readonly target: (shape: readonly Dim[], layout?: string | Layout, first?: string) => Sharding
-  /** Axes along which one device is at work alone: of what it sums along them, nobody else has an addend. */
-  readonly alone?: readonly string[]
-  /** The same walk as another context has it, where there may be one. */
-  readonly within?: (c: Context) => Context
+  /** Where one device is at work alone. */
+  readonly alone?: Alone
+  /** The same walk for one device along these axes. */
+  readonly within: (c: Context, axes: readonly string[]) => Context & { readonly alone: Alone }
+  /** The axes along which a branch takes collectives, which a walk over `of` has given, and whether how many it takes is known before. */
+  readonly axesOf: (branch: Pick<LocalBody, 'outputs'>, of: Graph) => ReturnType<typeof axesOf>
   /** The walk over a graph itself, for the bodies of loops and choices: the values of some nodes, given those of the inputs. */
   readonly partitionNodes: (roots: readonly Node[], given: ReadonlyMap<Node, Value>) => Value[]
 }
@@ -62,11 +74,13 @@ export function newContext(mesh: Mesh, layouts: Layouts & { readonly overlaps?: 
   const leaving = (first: string | undefined, all: Layout): Layout => (first === undefined ? all : leavingTo(first, all))
   const target = (shape: readonly Dim[], layout: string | Layout = 'compute', first?: string): Sharding =>
     shardingOf(leaving(first, typeof layout === 'string' ? rules(layout) : layout), mesh, shape, 'relayout', undefined, derived)
-  const within = (c: Context): Context => {
-    const own: Context = { ...c, partitionNodes: (roots, given) => walk(roots, given, own) }
+  const within: Context['within'] = (outer, axes) => {
+    const alone: Alone = { axes, asked: new Set() }
+    const own: ReturnType<Context['within']> = { ...outer, alone, target: noting(outer.target, alone.asked), partitionNodes: (roots, given) => walk(roots, given, own) }
     return own
   }
-  return within({ mesh, make: interner(localInfer, () => undefined, new Map()), reduced, atRest, tempted: new Set(), overlaps: layouts.overlaps === true, target, within, partitionNodes: () => { throw new Error('a context walks by itself') } })
+  const c: Context = { mesh, make: interner(localInfer, () => undefined, new Map()), reduced, atRest, tempted: new Set(), overlaps: layouts.overlaps === true, target, within, axesOf, partitionNodes: (roots, given) => walk(roots, given, c) }
+  return c
 }
 
 export const samePartial = (a: Partial | undefined, b: Partial | undefined): boolean =>

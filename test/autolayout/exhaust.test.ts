@@ -36,6 +36,9 @@ function leastOf(model: Any, devices: number, machine: ReturnType<typeof knownMa
   const inWeights = names.filter(d => weights.includes(d))
   const options = subsets(names).flatMap(compute => subsets(inWeights.filter(d => !compute.includes(d))).flatMap((rest): Option[] =>
     (rest.length === 0 ? [{ compute, params: [], state: [], gradients: [], named: {} }] : [{ compute, params: rest, state: [], gradients: [], named: {} }, { compute, params: [], state: rest, gradients: [], named: {} }])))
+  const ranks = new Map(options.map((o, i) => [o, i]))
+  const rank = (o: Option): number => ranks.get(o) ?? 0
+  const splits = ({ compute, params, state }: Option): readonly string[] => [...compute, ...params, ...state]
   let [ms, layouts] = [Infinity, 0]
   for (const factors of factorings(devices, 3)) {
     const sizes = factors.map((size, i) => ({ axis: 'xyz'.charAt(i), size }))
@@ -45,6 +48,8 @@ function leastOf(model: Any, devices: number, machine: ReturnType<typeof knownMa
     let found: { readonly axis: string; readonly size: number; readonly option: Option }[][] = [[]]
     sizes.forEach((s, i) => { found = found.flatMap(choices => (legal[i] ?? []).map(option => [...choices, { ...s, option }])) })
     for (const choices of found) {
+      // Two axes of one size that split no dim both, in the place of each other, are the same under other names.
+      if (choices.some((c, i) => choices.slice(0, i).some(o => o.size === c.size && rank(o.option) > rank(c.option) && !splits(o.option).some(d => splits(c.option).includes(d))))) continue
       const its = layoutsFor(choices, uses)
       if (tensors.wrong(its, mesh) !== undefined) continue
       layouts++

@@ -1,6 +1,6 @@
 /** Values moved to another layout, by the cheapest moves. */
 import { localShape, sameAxes, sameSharding, type Sharding } from '../../core/layout.ts'
-import { partOf, partsOf, type Mesh } from '../../core/mesh.ts'
+import { partsOf, type Mesh } from '../../core/mesh.ts'
 import { dtypes, isFloat, isHalf } from '../../core/dtype.ts'
 import { dtypeOf, operand, shapeOf } from '../../graph/node.ts'
 import { exchange, gather, ownPart } from '../build.ts'
@@ -16,24 +16,25 @@ const axesOf = (sharding: Sharding, name: string): readonly string[] => sharding
  * it. Copies of a block along unused axes pair off in order, so that every device sends once and receives once.
  */
 function permutation(mesh: Mesh, shape: readonly string[], before: Sharding, after: Sharding, axes: readonly string[]): (readonly [number, number])[] {
-  const blockOf = (sharding: Sharding, device: number): string => shape.map(d => partOf(mesh, axesOf(sharding, d), device)).join()
-  // One device for each part along the axes: coordinates along others are 0.
-  const devices = new Map<number, number>()
-  for (let d = mesh.size - 1; d >= 0; d--) devices.set(partOf(mesh, axes, d), d)
-  const holders = new Map<string, number[]>()
-  for (const [part, device] of [...devices].sort(([a], [b]) => a - b)) {
-    const block = blockOf(before, device)
-    holders.set(block, [...(holders.get(block) ?? []), part])
+  const sizes = axes.map(a => partsOf(mesh, [a]))
+  const strides = sizes.map((_, i) => sizes.slice(i + 1).reduce((n, size) => n * size, 1))
+  /** Which block a part holds: of each dim a part of as many as `before` and `after` cut it into. */
+  const blocksOf = (sharding: Sharding): number[] => {
+    const digits = shape.flatMap(d => axesOf(sharding, d)).map(a => axes.indexOf(a))
+    return Array.from({ length: partsOf(mesh, axes) }, (_, part) => digits.reduce((block, i) => block * (sizes[i] ?? 1) + Math.floor(part / (strides[i] ?? 1)) % (sizes[i] ?? 1), 0))
   }
+  const [had, wanted] = [blocksOf(before), blocksOf(after)]
+  const holders = new Map<number, number[]>()
   // Who has its block already keeps it.
-  const staying = [...devices].filter(([, device]) => blockOf(before, device) === blockOf(after, device)).map(([part]) => part)
-  for (const part of staying) {
-    const block = blockOf(before, devices.get(part) ?? 0)
-    holders.set(block, (holders.get(block) ?? []).filter(p => p !== part))
-  }
-  return [...devices].sort(([a], [b]) => a - b).map(([part, device]) => {
-    if (staying.includes(part)) return [part, part] as const
-    const source = holders.get(blockOf(after, device))?.shift()
+  had.forEach((block, part) => {
+    if (block === wanted[part]) return
+    const own = holders.get(block)
+    if (own === undefined) holders.set(block, [part])
+    else own.push(part)
+  })
+  return wanted.map((block, part) => {
+    if (had[part] === block) return [part, part] as const
+    const source = holders.get(block)?.shift()
     if (source === undefined) throw new Error('no device is left that holds a block')
     return [source, part] as const
   })

@@ -29,7 +29,7 @@ export const contraction: Partitioners<ContractionAttrs> = {
     const given = computable(c, at(values, 0))
     const v = given.partial === undefined || given.partial.kind === n.attrs.kind ? given : landed(c, given)
     const sharding = new Map([...v.sharding].filter(([name]) => !n.attrs.over.includes(name)))
-    const axes = [...(v.partial?.axes ?? []), ...n.attrs.over.flatMap(name => v.sharding.get(name) ?? []).filter(axis => !(c.alone ?? []).includes(axis))]
+    const axes = [...(v.partial?.axes ?? []), ...n.attrs.over.flatMap(name => v.sharding.get(name) ?? []).filter(axis => !(c.alone?.axes ?? []).includes(axis))]
     return result(n, c.make('reduce', [v.node], n.attrs, n.site), sharding, axes.length === 0 ? undefined : { kind: n.attrs.kind, axes })
   },
 }
