@@ -5,12 +5,9 @@ import type { DType } from '../../src/core/dtype.ts'
 import { attention } from '../../src/nn/attention.ts'
 import { cacheInputs, fedInputs, reading } from '../../src/nn/cache.ts'
 import { linear } from '../../src/nn/linear.ts'
-import { quickly } from '../support/depth.ts'
 import { backendOfKernels, numbers, taken } from '../support/kernels.ts'
 import { draw, relativeError } from '../support/values.ts'
 
-// The kernel is what is tested here, and not XLA's code around it.
-Object.assign(process.env, quickly)
 const backend = backendOfKernels(1)
 const where = () => ({ mesh: mesh({}), layout: {}, backend: backend() })
 async function computed(f: unknown, args: readonly AnyTensor[], data: readonly Float32Array[], batchInvariant = true): Promise<Float32Array> {

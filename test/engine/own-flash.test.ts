@@ -4,13 +4,11 @@ import { compile, expectDims, input, loose, mesh, openBackend, param, plan, scan
 import { compileTraced } from '../../src/engine/compile.ts'
 import type { DType } from '../../src/core/dtype.ts'
 import { attention, seeing } from '../../src/nn/index.ts'
-import { every, quickly } from '../support/depth.ts'
+import { every } from '../support/depth.ts'
 import { backendOfKernels, numbers } from '../support/kernels.ts'
 import { relativeError } from '../support/values.ts'
 
 type T = Tensor<string>
-// The kernel is what is tested here, and not XLA's code around it.
-Object.assign(process.env, quickly)
 const backend = backendOfKernels(2)
 let reference: Backend
 beforeAll(async () => { reference = await openBackend({ plugin: 'simulate', devices: 1 }) })

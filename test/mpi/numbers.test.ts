@@ -5,16 +5,15 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { mesh } from '../../src/core/mesh.ts'
 import { openBackend } from '../../src/engine/index.ts'
+import type { CountedRun } from '../../src/train/run.ts'
 import { train } from '../../src/train/train.ts'
 import { compositions, forms, usual } from '../parallel/forms.ts'
 import { aloneOf, farOff, steps, trained, type Trained } from '../parallel/harness.ts'
-import { all, quickly } from '../support/depth.ts'
+import { all } from '../support/depth.ts'
 import { forms as runs, overlapping, small, wide, type Form } from '../support/parallel-runs.ts'
 import { openedJob, type Job } from './requests.ts'
 import { flavours, takes } from './support.ts'
 
-// One process is asked for the same numbers.
-Object.assign(process.env, quickly)
 const cache = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(cache, { recursive: true, force: true }))
 const onFour = runs.filter(form => mesh(form.mesh ?? {}).size === 4)
@@ -22,15 +21,23 @@ const onFour = runs.filter(form => mesh(form.mesh ?? {}).size === 4)
 const sends = ({ layouts, pipeline, mesh: axes }: Form): boolean => layouts !== undefined || (pipeline !== undefined && (pipeline.schedule === '1f1b' || axes?.['batch'] !== undefined))
 const sampled = (form: Form): boolean => all || sends(form)
 
+/** What one process says, asked once for both MPIs. */
+const ofOne = new Map<CountedRun, Promise<readonly number[]>>()
+const lossesOfOne = (run: CountedRun): Promise<readonly number[]> => {
+  const losses = ofOne.get(run) ?? openBackend({ backend: 'local', cache: false }).then(async backend => {
+    try { return (await train(run, { backend })).losses } finally { await backend.close() }
+  })
+  ofOne.set(run, losses)
+  return losses
+}
+
 describe.each(flavours)('$name', ({ mpi, missing }) => {
   let expected: readonly number[] = []
   let job: Job | undefined
   beforeAll(async () => {
     if (mpi === undefined) return
-    job = await openedJob(mpi, 4, cache, quickly)
-    const backend = await openBackend({ backend: 'local', cache: false })
-    expected = (await train(small, { backend })).losses
-    await backend.close()
+    job = await openedJob(mpi, 4, cache)
+    expected = await lossesOfOne(small)
   })
   afterAll(async () => { await job?.close() })
 
@@ -50,10 +57,8 @@ describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing })
   let [expected, job]: [readonly number[], Job | undefined] = [[], undefined]
   beforeAll(async () => {
     if (mpi === undefined) return
-    job = await openedJob(mpi, 2, cache, { ...quickly, MESHWORK_MPI_OVERLAP: '1' })
-    const backend = await openBackend({ backend: 'local', cache: false })
-    expected = (await train(wide, { backend })).losses
-    await backend.close()
+    job = await openedJob(mpi, 2, cache, { MESHWORK_MPI_OVERLAP: '1' })
+    expected = await lossesOfOne(wide)
   })
   afterAll(async () => { await job?.close() })
 
@@ -71,7 +76,7 @@ describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing })
 // Whole models of four layers, which eight ranks trace and compile: `npm run test:deep` trains them, for as many steps as one process does; here one process trains such a one (test/parallel/training.test.ts).
 describe.each(flavours)('eight ranks, $name', ({ mpi, missing }) => {
   let job: Job | undefined
-  beforeAll(async () => { if (mpi !== undefined && mine.length > 0) job = await openedJob(mpi, 8, cache, quickly) })
+  beforeAll(async () => { if (mpi !== undefined && mine.length > 0) job = await openedJob(mpi, 8, cache) })
   afterAll(async () => { await job?.close() })
 
   const mine = compositions.filter(() => all)
