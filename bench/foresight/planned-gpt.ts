@@ -44,6 +44,8 @@ export interface GptRow {
   readonly recompute?: 'layers' | 'needed' | 'scores' | 'nothing'
   /** Norms and what is added lie in parts of the sequence on the devices that share a layer (Korthikanti et al. 2022). */
   readonly sequence?: boolean
+  /** They lie in parts of `embed` there, as MaxText's rule for `activation_embed` has it. */
+  readonly split?: 'embed'
   /** What rests in parts on the devices of different data: moments (ZeRO-1), or weights, too (ZeRO-3, FSDP). */
   readonly sharded?: 'moments' | 'weights'
   /** Copies of what rests in parts, over slices whose links are slow: `data` counts devices of all of them. */
@@ -54,6 +56,8 @@ export interface GptRow {
   readonly summing?: boolean
   /** Attention is one kernel that keeps scores on the chip, and skips those that are hidden (Dao et al. 2022). */
   readonly flash?: boolean
+  /** That kernel runs again on the way back though what products give is kept, as it is none to a policy that keeps those (MaxText's `minimal`). */
+  readonly flashAgain?: boolean
 }
 
 const data = { batch: () => { throw new Error('a planned run reads no data') } }
@@ -63,7 +67,7 @@ const isFull = ({ recompute = 'layers' }: GptRow): boolean => recompute === 'lay
 
 /** The run in our words. All is of one dtype here: `narrowed` says which. */
 export function runOf(row: GptRow, microbatches: number): Run {
-  const { embed, heads, layers, seq, vocab, tensor, data: ways, stages, microbatch, hidden = 4 * embed, headDim = embed / heads, perStage, sequence = false, sharded, slices = 1 } = row
+  const { embed, heads, layers, seq, vocab, tensor, data: ways, stages, microbatch, hidden = 4 * embed, headDim = embed / heads, perStage, sequence = false, split, sharded, slices = 1 } = row
   const piped = stages > 1
   const remat = isFull(row) ? 'everything' : 'all-but-contractions'
   const pipeline = { stages: perStage ?? stages, microbatches, schedule: '1f1b', remat: isFull(row) ? { keep: [] } : remat }
@@ -76,19 +80,20 @@ export function runOf(row: GptRow, microbatches: number): Run {
     name: 'measured', data, model, batch: microbatch * ways * microbatches, steps: 1, optimizer: adamwCosine({ rate: 1e-4 }), ...(piped ? {} : { remat }), ...(piped ? {} : { microbatches }),
     mesh: { stage: stages, data: slices > 1 ? slices : ways, ...shard, model: tensor },
     layout: { batch, heads: 'model', hidden: 'model', vocab: 'model', ...(row.gated === true ? { kvHeads: 'model' } : {}), ...(piped ? { stage: 'stage', layers: 'stage' } : {}) },
-    ...(sequence ? { layouts: { residual: { seq: 'model' } } } : {}), ...(sharded === 'weights' ? { params: parts } : sharded === 'moments' ? { state: parts } : {}),
+    ...(sequence ? { layouts: { residual: { seq: 'model' } } } : split === undefined ? {} : { layouts: { residual: { [split]: 'model' } } }), ...(sharded === 'weights' ? { params: parts } : sharded === 'moments' ? { state: parts } : {}),
   } as never)
 }
 
-export interface Planned extends Tasks { readonly mesh: Mesh }
-type Timed = Task & { readonly times: number }
+/** `ends`: of what the first or the last stage does beside its layers. */
+type Timed = Task & { readonly times: number; readonly ends?: 'first' | 'last' }
+export interface Planned extends Tasks<Timed> { readonly mesh: Mesh }
 
 type Step = Traced<readonly [TrainState<Tree>, Tree], StepResult<Tree>>
 let last: { readonly key: string; readonly model: Model<Tree, Tree>; readonly traced: Step } | undefined
 
 function plan(row: GptRow, microbatches: number, fusion: Machine['fusion']): Planned {
   const run = runOf(row, microbatches)
-  const { tensor: _tensor, data: _data, slices: _slices, sharded: _sharded, flash: _flash, gatheredWide: _wide, batch: _batch, ...traced } = row
+  const { tensor: _tensor, data: _data, slices: _slices, sharded: _sharded, flash: _flash, flashAgain: _again, gatheredWide: _wide, batch: _batch, ...traced } = row
   const key = JSON.stringify([traced, microbatches, row.data * row.microbatch])
   if (last?.key !== key) {
     const [model, config] = [modelOf(run), trainerConfig(run)]
@@ -97,7 +102,7 @@ function plan(row: GptRow, microbatches: number, fusion: Machine['fusion']): Pla
   const { model, traced: step } = last
   const mesh = meshOfRun(run)
   const { local } = planTraced(step, { mesh, dims: model.dims, ...layoutsOf(run, model), donate: [0] })
-  return { mesh, values: local.inputs.length + local.outputs.length, tasks: together(summedInProducts(row, sentInParts(row, layersAgain(row, attentionOf(row, workOf(local, fusion))))).map(({ node: _node, at: _at, ...task }) => task)) }
+  return { mesh, values: local.inputs.length + local.outputs.length, tasks: together(summedInProducts(row, sentInParts(row, layersAgain(row, attentionOf(row, workOf(local, fusion))))).map(({ at: _at, node, ...task }): Timed => (row.stages > 1 ? { ...task, ...endsOf(node) } : task))) }
 }
 
 /** Whether a value has a number for each pair of positions: scores, what follows of them, and their gradients. */
@@ -109,13 +114,15 @@ const isOfPairs = (shape: readonly Dim[]): boolean => ['seq', 'kvSeq'].every(nam
  * products are.
  */
 function attentionOf(row: GptRow, work: readonly Work[]): readonly Work[] {
-  const [planned, there] = isFull(row) ? [8, 4] : [6, 2]
-  const again = row.recompute === 'scores' ? 8 / 6 : 1
+  const ofPairs = (w: Work): boolean => w.kind !== 'collective' && w.kind !== 'turn' && [w.node, ...w.node.inputs].some(n => isOfPairs(shapeOf(n)))
+  // All of them are as large, and as many run in each turn of the loops there and back.
+  const products = work.flatMap(w => (w.kind === 'product' && ofPairs(w) ? [w.times] : []))
+  const planned = products.reduce((sum, times) => sum + times, 0) / Math.max(...products)
+  const there = row.recompute === 'nothing' && row.flashAgain !== true ? 2 : 4
   return work.flatMap((w): Work[] => {
-    const pairs = w.kind !== 'collective' && w.kind !== 'turn' && [w.node, ...w.node.inputs].some(n => isOfPairs(shapeOf(n)))
-    if (!pairs) return [w]
+    if (!ofPairs(w)) return [w]
     if (w.kind !== 'product') return row.flash === true ? [] : [w]
-    if (row.flash !== true) return [{ ...w, product: { ...w.product, batch: w.product.batch * again } }]
+    if (row.flash !== true) return [row.recompute === 'scores' ? { ...w, product: { ...w.product, batch: w.product.batch * 8 / planned } } : w]
     const each = productFlops(w.product) / 2 / planned
     return [{ kind: 'memory', times: w.times, at: w.at, node: w.node, bytes: 0, operations: [['attention', 'f32', there * each], ['attentionBack', 'f32', 5 * each]] }]
   })
@@ -149,6 +156,13 @@ const isOfSums = ({ times, node }: Work): boolean => times > 1 && node.op === 'b
 /** Where products add to sums themselves, their bytes go by while they multiply. */
 const summedInProducts = ({ summing = false }: GptRow, work: readonly Work[]): readonly Work[] => (summing ? work.filter(w => w.kind !== 'memory' || !isOfSums(w)) : work)
 
+/** Which stage has it alone, of what is of the vocabulary: rows are looked up, and their gradient made and added, by the first; logits and what follows of them are the last's. */
+function endsOf(n: LocalNode): { readonly ends?: 'first' | 'last' } {
+  const all = [n, ...n.inputs].filter(x => x.results.length === 1)
+  if (!all.some(x => shapeOf(x).some(d => d.name === 'vocab'))) return {}
+  return { ends: all.some(x => x.op === 'take' || x.op === 'scatterAdd') ? 'first' : 'last' }
+}
+
 /** Those that are alike as one. */
 function together(tasks: readonly Timed[]): readonly Timed[] {
   const found = new Map<string, Timed>()
@@ -165,9 +179,12 @@ const shapes = new Map<string, Planned>()
 
 /**
  * What a step of the row does on a device. A plan for very many microbatches serves all rows that differ only in their number: what runs v · many + r times there, runs v · m + r times with m of them.
- * One microbatch alone, without stages, is planned as it is, since it has no loop. In an interleaved schedule stages wait for each other a `rounds`th as long, and send as many times as often.
+ * One microbatch alone, without stages, is planned as it is, since it has no loop. In an interleaved schedule stages wait for each other a `rounds`th as long, and send as many times as often. Of the
+ * stages at the ends others wait for the last, which has logits to make while the first looks rows up.
  */
 export function plannedRow(row: GptRow, fusion: Machine['fusion'] = 'rows'): Planned {
+  const { perStage, ...even } = row
+  if (perStage !== undefined) return longestStage(perStage.map(layers => plannedRow({ ...even, layers: layers * row.stages }, fusion)))
   const m = microbatchesOf(row)
   if (m === 1 && row.stages === 1) return narrowed(row, plan(row, 1, fusion))
   const { batch: _batch, rounds = 1, ...shape } = row
@@ -180,11 +197,18 @@ export function plannedRow(row: GptRow, fusion: Machine['fusion'] = 'rows'): Pla
     const [idle, sends] = each === 0 ? [1, 1] : [1 / rounds, isOfStages(t) ? rounds : 1]
     return sends * (each * m + idle * (t.times - each * many))
   }
-  return { ...found, tasks: found.tasks.map(t => ({ ...t, times: timesOf(t) })) }
+  return { ...found, tasks: found.tasks.filter(t => t.ends !== 'first' || t.times < many).map(t => ({ ...t, times: timesOf(t) })) }
 }
 const isOfStages = (t: Timed): boolean => t.kind === 'collective' && t.collective === 'permute' && t.axes.join() === 'stage'
-/** The same, without what is known of other numbers of microbatches. */
+/** The same, without what is known of other numbers of microbatches, and with all that one program for all stages does at each turn. */
 export const plannedWhole = (row: GptRow, fusion: Machine['fusion'] = 'rows'): Planned => narrowed(row, plan(row, microbatchesOf(row), fusion))
+/** Of stages that differ, planned as if all were like each: what is at the ends is left out of all but the last, and the stage that multiplies the most is the one that the others wait for. */
+function longestStage(likeEach: readonly Planned[]): Planned {
+  const flops = ({ tasks }: Planned): number => tasks.reduce((sum, t) => sum + (t.kind === 'product' ? t.times * productFlops(t.product) : 0), 0)
+  const [last, ...before] = [...likeEach].reverse()
+  if (last === undefined) throw new Error('there are no stages')
+  return [last, ...before.map(p => ({ ...p, tasks: p.tasks.filter(t => t.ends === undefined || t.times <= 1) }))].reduce((a, b) => (flops(b) > flops(a) ? b : a))
+}
 
 /**
  * What there is only because one program serves all stages: choices that keep results of idle ones out of sums, and what one stage has and all are told of at a tick. Where every stage is a program of its own, idle

@@ -59,7 +59,8 @@ function onLinks(of: Links, kind: LinkedCollective, among: number, bytes: number
   const times = nearest(of.times[kind] ?? [], among, sharing)
   const speed = of.perFlow * links(of, axes)
   const latency = messages[kind](among) * of.latencyUs
-  const taken = times === undefined ? latency + 1e6 * sent / (speed * (of.share[kind] ?? usualShare))
+  // What a host has for all of its devices is reached no better than a link of one.
+  const taken = times === undefined ? latency + 1e6 * sent / (Math.min(speed, of.perHost / sharing) * (of.share[kind] ?? usualShare))
     : timeAt(times.points, sent / volume[kind](times.among)) + Math.max(0, latency - messages[kind](times.among) * of.latencyUs)
   return Math.max(taken, 1e6 * sent / speed, 1e6 * sharing * sent / of.perHost)
 }

@@ -83,8 +83,11 @@ describe('a collective', () => {
   test('between hosts all devices of a host share what it sends', () => {
     const group = groupOf(machine, m, ['hosts'])
     expect(group).toMatchObject({ among: 2, within: 1, domains: 2, onHost: 4 })
-    // Four devices send 10⁷ bytes each through 2·10⁸ a second.
-    expect(collectiveMs(machine, group, 'all-reduce', 1e7)).toBeCloseTo(1000 * 4 * 1e7 / 2e8, 1)
+    // Four devices send 10⁷ bytes each through 2·10⁸ a second, and what collectives reach of a link they reach of what is shared.
+    const sent = 1000 * 4 * 1e7 / 2e8
+    expect(collectiveMs(machine, group, 'all-reduce', 1e7)).toBeCloseTo(sent + 2 * 0.1, 6)
+    const half = machineOf({ ...plain, links: { ...plain.links, between: { ...plain.links.between, share: { 'all-reduce': 0.5 } } } }, 'plain')
+    expect(collectiveMs(half, groupOf(half, m, ['hosts']), 'all-reduce', 1e7)).toBeCloseTo(2 * sent + 2 * 0.1, 6)
   })
   test('over both is the slower of both, and sends to other hosts a part each', () => {
     const all = groupOf(machine, m, ['hosts', 'batch', 'model'])

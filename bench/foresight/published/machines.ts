@@ -16,9 +16,15 @@ const attention: { readonly [machine: string]: number } = { '8xa100': 225 / 2 * 
 const between = (machine: Machine, adapters: number, each: number): Machine =>
   ({ ...machine, links: { ...machine.links, between: machine.links.between === null ? null : { ...machine.links.between, perFlow: each, perHost: adapters * each } } })
 
-/** Megatron's own runs had eight adapters of 200 Gb/s a host, BigScience's four of 100. */
+/** One whose host waits for each kernel before it launches the next. */
+const blocking = (machine: Machine): Machine => {
+  const { kernelUs, launchUs } = machine.overhead
+  return { ...machine, overhead: { ...machine.overhead, kernelUs: kernelUs + launchUs, launchUs: 0 } }
+}
+
+/** Megatron's own runs had eight adapters of 200 Gb/s a host, BigScience's four of 100, and `CUDA_LAUNCH_BLOCKING=1`, without which theirs hung. */
 const calibrated: { readonly [machine: string]: () => Machine } = {
-  megatron: () => between(a100(fittedConstants), 8, 25 * GB), bigscience: () => between(a100(fittedConstants), 4, 12.5 * GB),
+  megatron: () => between(a100(fittedConstants), 8, 25 * GB), bigscience: () => blocking(between(a100(fittedConstants), 4, 12.5 * GB)),
 }
 
 /** The machine of a row: on accelerators a softmax is one kernel; slices of a TPU's pod are joined by the network of hosts. */

@@ -3,7 +3,7 @@ import { tasksTime } from '../../../src/cost/time.ts'
 import { row, type Row, type Section } from '../../measure.ts'
 import { drawnByKind, inDigits, type Constants } from '../fit.ts'
 import { constantUtilisation, errorRows, meanError, type Held } from '../held.ts'
-import { microbatchesOf, plannedRow, plannedWhole, type GptRow, type Planned } from '../planned-gpt.ts'
+import { microbatchesOf, plannedRow, type GptRow, type Planned } from '../planned-gpt.ts'
 import { keptPlans } from '../plans.ts'
 import { isQuick } from '../runs.ts'
 import { asSaid, fittedFactors, scaled } from './factors.ts'
@@ -12,11 +12,8 @@ import { publishedTables, type Published, type Table } from './tables.ts'
 
 export interface Predicted extends Held { readonly row: Published }
 
-/** Of stages that differ, ticks do not go by the number of microbatches alone. */
-const planOf = (r: GptRow): Planned => (r.perStage === undefined ? plannedRow(r) : plannedWhole(r))
-
 /** A row's step as its table's machine is said to take it, or by factors of it. */
-export function predicted({ machine }: Pick<Table, 'machine'>, r: Published, factors: Constants = asSaid, plan: Planned = planOf(r)): Predicted {
+export function predicted({ machine }: Pick<Table, 'machine'>, r: Published, factors: Constants = asSaid, plan: Planned = plannedRow(r)): Predicted {
   return { row: r, ms: r.ms, predictedMs: tasksTime(plan, scaled(machineOfRow(machine, r), factors), plan.mesh).stepMs }
 }
 
@@ -67,7 +64,7 @@ export async function publishedSection(_rounds: number, say: (line: string) => v
   for (const table of await publishedTables()) {
     const ready = (list: readonly Published[]): readonly Ready[] => (isQuick ? list.slice(0, 2) : list).map((r, i): Ready => {
       if (i % 20 === 0) say(`${table.name}: ${i} of ${list.length}`)
-      return { row: r, plan: kept(`${table.machine} ${JSON.stringify(r)}`, () => planOf(r)) }
+      return { row: r, plan: kept(`${table.machine} ${JSON.stringify(r)}`, () => plannedRow(r)) }
     })
     const own = ready(table.rows)
     const held = own.map(r => predicted(table, r.row, asSaid, r.plan))

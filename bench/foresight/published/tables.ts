@@ -35,11 +35,14 @@ const bigscience = ([
   [8, 4, 12, 4, 2048, 111.89], [8, 4, 12, 2, 2048, 110.48], [8, 4, 12, 2, 2048, 113.54], [16, 4, 6, 4, 2048, 117.11], [16, 4, 6, 2, 2048, 111.71], [16, 2, 12, 2, 2048, 112.5], [8, 2, 24, 1, 2048, 119.53], [8, 2, 24, 2, 2048, 122.75],
   [4, 4, 24, 1, 2048, 130.6],
 ] as const).map(row => ofBigscience(14_336, 64, 72, row))
-/** Models of other sizes there, of 25 to 27 February, as after that sums of gradients were wider; those whose layers come out even: what its machine is calibrated on, which none of the rows above is. */
+/** Models of other sizes there, of 25 to 27 February, as after that sums of gradients were wider; those whose heads' sizes are a multiple of eight and that have at least two windows a device where layers are shared: what its machine is calibrated on, which none of the rows above is. */
 const otherSizes: readonly Published[] = [
   ...([[8, 4, 12, 2, 2048, 103.82], [8, 4, 12, 4, 2048, 113.21], [8, 8, 6, 2, 2048, 129.61]] as const).map(row => ofBigscience(13_312, 64, 84, row)),
   ...([[8, 8, 6, 4, 2048, 118.12], [8, 8, 6, 2, 2048, 133.57], [8, 8, 6, 4, 2048, 118.24], [16, 4, 6, 4, 2048, 115.55]] as const).map(row => ofBigscience(13_824, 96, 78, row)),
   ofBigscience(12_288, 64, 96, [8, 1, 48, 1, 2048, 142.17]),
+  // Of 78 layers in twelve stages all but the last had seven, by other numbers of heads and windows.
+  ...([[64, 2, 2048, 103.51], [96, 2, 2048, 107.12], [64, 4, 2048, 106.72], [96, 4, 2048, 110.31], [96, 2, 512, 35.77], [96, 2, 1024, 59.65], [96, 2, 1536, 83.11]] as const)
+    .map(([heads, microbatch, batch, seconds]): Published => ({ ...ofBigscience(13_824, heads, 78, [8, 4, 12, microbatch, batch, seconds]), perStage: [...Array.from({ length: 11 }, () => 7), 1] })),
 ]
 /** The run itself, README.md there: 70 layers in twelve stages, of which the first and the last have five. */
 const bloom: Published = {
@@ -65,7 +68,7 @@ const maxTextRows = ([
   const weights = layers * (4 * embed * heads * headDim + 3 * embed * hidden) + vocab * embed
   const flops = windows * seq * (6 * weights + 12 * seq * heads * headDim * layers)
   return {
-    ...sizes, what: `${scale}B on ${slices} × ${chips}`, headDim, seq, vocab, gated: true, tensor, data, stages: 1, slices, sharded: 'weights', flash: true, microbatch: windows * tensor, batch: windows * chips * slices,
+    ...sizes, what: `${scale}B on ${slices} × ${chips}`, headDim, seq, vocab, gated: true, tensor, data, stages: 1, slices, sharded: 'weights', split: 'embed', flash: true, flashAgain: scale < 512, microbatch: windows * tensor, batch: windows * chips * slices,
     recompute: scale >= 512 ? 'needed' : 'nothing', ms: flops / tflops / 1e9,
   }
 })
