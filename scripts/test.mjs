@@ -25,7 +25,7 @@ for (const project of ['tsconfig.json', 'src/page/tsconfig.json']) {
   if (types.code !== 0) process.exit(types.code)
 }
 
-const linting = run([bin('eslint', 'bin', 'eslint.js'), '--max-warnings', '0', '.'], ['ignore', 'pipe', 'pipe'])
+const linting = run([bin('oxlint', 'bin', 'oxlint'), '--deny-warnings', '.'], ['ignore', 'pipe', 'pipe'])
 const tests = await run([bin('vitest', 'vitest.mjs'), 'run', ...process.argv.slice(2)], 'inherit')
 const lint = await linting
 if (lint.code !== 0) process.stderr.write(`\nlint failed:\n${lint.printed}`)

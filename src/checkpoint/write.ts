@@ -19,7 +19,7 @@ export type Contributions = readonly Uint32Array[]
 export async function createFiles(files: Files, folder: string, planned: readonly PlannedFile[]): Promise<void> {
   for (const { name, size } of planned) {
     const file = await files.open(join(folder, name), 'wx')
-    await file.truncate(size).finally(() => file.close())
+    try { await file.truncate(size) } finally { await file.close() }
   }
 }
 

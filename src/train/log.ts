@@ -114,7 +114,7 @@ export class Log {
     try {
       await this.write()
     } finally {
-      await this.events.close().finally(() => this.metrics.close())
+      try { await this.events.close() } finally { await this.metrics.close() }
     }
   }
 }

@@ -50,7 +50,8 @@ await attempt('openai: chat', async () => {
 })
 await attempt('openai: chat, streamed', async () => {
   const stream = await client.chat.completions.create({ ...usual, messages, stream: true, stream_options: { include_usage: true } })
-  let [text, usage, finish, ids] = ['', undefined, undefined, new Set()]
+  const ids = new Set()
+  let [text, usage, finish] = ['', undefined, undefined]
   for await (const chunk of stream) {
     ids.add(chunk.id)
     text += chunk.choices[0]?.delta.content ?? ''
