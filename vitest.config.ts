@@ -9,14 +9,14 @@ import LongFirst from './test/support/sequencer.ts'
 
 /** Folders and files of tests that only call functions: they share a process, since loading the sources, and what V8 makes of them, takes longer than most of these tests. */
 const sharing = new Set([
-  'autodiff', 'autolayout', 'calibrate', 'core', 'cost', 'data', 'elementwise', 'graph', 'models', 'nn', 'ops', 'optim', 'parallel', 'partition', 'pictured', 'serve', 'train',
+  'autodiff', 'autolayout', 'calibrate', 'checkpoint', 'core', 'cost', 'data', 'draw', 'elementwise', 'formats', 'golden', 'graph', 'models', 'nn', 'ops', 'optim', 'oracle', 'parallel', 'partition', 'pictured', 'serve', 'server', 'train',
   'collectives.test.ts', 'deep.test.ts', 'distributions.test.ts', 'errors.test.ts', 'fuzz.test.ts', 'same-numbers.test.ts',
 ])
 /** Of these, what measures memory, stops clocks, or changes what a whole process sees. */
-const apart = new Set(['data/sources/mutations', 'data/store/memory', 'train/clock', 'train/disk', 'train/eval-run', 'train/tensorboard'].map(name => `${name}.test.ts`))
+const apart = new Set(['checkpoint/cli', 'formats/catalog', 'formats/hub', 'server/security', 'data/sources/mutations', 'data/store/memory', 'train/clock', 'train/disk', 'train/eval-run', 'train/tensorboard'].map(name => `${name}.test.ts`))
 
-/** Whole models, most of whose time XLA's compiler takes. */
-const compiled = new Set(['same-numbers', 'models/experts', 'parallel/training', 'train/microbatches', 'train/precision'].map(name => `${name}.test.ts`))
+/** What asks for the numbers that the machine code of ops gives: it is made as users have it. */
+const optimized = (file: string): boolean => ['ops', 'elementwise'].includes(file.split('/')[0] ?? '') || ['distributions.test.ts', 'fuzz.test.ts'].includes(file)
 
 const files = readdirSync(fileURLToPath(new URL('test', import.meta.url)), { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.test.ts'))
 const shares = (file: string): boolean => sharing.has(file.split('/')[0] ?? '') && !apart.has(file)
@@ -33,9 +33,9 @@ export default defineConfig({
     sequence: { sequencer: LongFirst },
     reporters: ['default', './test/support/count-reporter.ts'],
     projects: [
-      { extends: true, test: { name: 'together', include: filesThat(file => shares(file) && !compiled.has(file)), isolate: false } },
-      { extends: true, test: { name: 'compiled', include: filesThat(file => compiled.has(file)), isolate: false, env: quickly } },
-      { extends: true, test: { name: 'alone', include: filesThat(file => !shares(file) && !compiled.has(file)) } },
+      { extends: true, test: { name: 'together', include: filesThat(file => shares(file) && !optimized(file)), isolate: false, env: quickly } },
+      { extends: true, test: { name: 'optimized', include: filesThat(optimized), isolate: false } },
+      { extends: true, test: { name: 'alone', include: filesThat(file => !shares(file)), env: quickly } },
     ],
   },
 })

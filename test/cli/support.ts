@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { cacheRoot } from '../../src/io/cache-root.ts'
 import { queue } from '../../src/runtime/processes.ts'
+import { quickly } from '../support/depth.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 const bin = join(root, 'bin', 'meshwork.js')
@@ -33,7 +34,7 @@ export interface RunOptions {
 /** What is tested here must not depend on what the tester's own environment says. */
 const ownVariables = ['PJRT_PLUGIN_LIBRARY_PATH', 'XLA_FLAGS', 'NODE_OPTIONS', 'FORCE_COLOR', 'XDG_CACHE_HOME']
 const environment = (env: Readonly<Record<string, string>>): NodeJS.ProcessEnv =>
-  ({ ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !ownVariables.includes(name))), ...env })
+  ({ ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !ownVariables.includes(name))), ...quickly, ...env })
 
 export function run(args: readonly string[], { cwd, env = {}, onStart = () => {}, onOutput = () => {} }: RunOptions): Promise<Ended> {
   const child = spawn(process.execPath, [bin, ...args], { cwd, env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] })

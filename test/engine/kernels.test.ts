@@ -5,11 +5,8 @@ import type { DType } from '../../src/core/dtype.ts'
 import { attention } from '../../src/nn/attention.ts'
 import { cacheInputs, fedInputs, reading } from '../../src/nn/cache.ts'
 import { linear } from '../../src/nn/linear.ts'
-import { quickly } from '../support/depth.ts'
 import { draw, relativeError } from '../support/values.ts'
 
-// The kernel is what is tested here, and not XLA's code around it.
-Object.assign(process.env, quickly)
 let backend: Backend
 let built: boolean
 beforeAll(async () => {

@@ -4,12 +4,10 @@ import { compile, expectDims, input, loose, mesh, openBackend, param, plan, scan
 import { compileTraced } from '../../src/engine/compile.ts'
 import type { DType } from '../../src/core/dtype.ts'
 import { attention, seeing } from '../../src/nn/index.ts'
-import { every, quickly } from '../support/depth.ts'
+import { every } from '../support/depth.ts'
 import { draw, relativeError } from '../support/values.ts'
 
 type T = Tensor<string>
-// The kernel is what is tested here, and not XLA's code around it.
-Object.assign(process.env, quickly)
 let backend: Backend
 let reference: Backend
 let built: boolean

@@ -8,13 +8,11 @@ import { openBackend } from '../../src/engine/index.ts'
 import { train } from '../../src/train/train.ts'
 import { compositions, forms, usual } from '../parallel/forms.ts'
 import { aloneOf, farOff, steps, trained, type Trained } from '../parallel/harness.ts'
-import { all, quickly } from '../support/depth.ts'
+import { all } from '../support/depth.ts'
 import { forms as runs, overlapping, small, wide, type Form } from '../support/parallel-runs.ts'
 import { openedJob, type Job } from './requests.ts'
 import { flavours, takes } from './support.ts'
 
-// One process is asked for the same numbers.
-Object.assign(process.env, quickly)
 const cache = mkdtempSync(join(tmpdir(), 'meshwork-mpi-'))
 afterAll(() => rmSync(cache, { recursive: true, force: true }))
 const onFour = runs.filter(form => mesh(form.mesh ?? {}).size === 4)
@@ -27,7 +25,7 @@ describe.each(flavours)('$name', ({ mpi, missing }) => {
   let job: Job | undefined
   beforeAll(async () => {
     if (mpi === undefined) return
-    job = await openedJob(mpi, 4, cache, quickly)
+    job = await openedJob(mpi, 4, cache)
     const backend = await openBackend({ backend: 'local', cache: false })
     expected = (await train(small, { backend })).losses
     await backend.close()
@@ -50,7 +48,7 @@ describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing })
   let [expected, job]: [readonly number[], Job | undefined] = [[], undefined]
   beforeAll(async () => {
     if (mpi === undefined) return
-    job = await openedJob(mpi, 2, cache, { ...quickly, MESHWORK_MPI_OVERLAP: '1' })
+    job = await openedJob(mpi, 2, cache, { MESHWORK_MPI_OVERLAP: '1' })
     const backend = await openBackend({ backend: 'local', cache: false })
     expected = (await train(wide, { backend })).losses
     await backend.close()
@@ -71,7 +69,7 @@ describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing })
 // Whole models of four layers, which eight ranks trace and compile: `npm run test:deep` trains them, for as many steps as one process does; here one process trains such a one (test/parallel/training.test.ts).
 describe.each(flavours)('eight ranks, $name', ({ mpi, missing }) => {
   let job: Job | undefined
-  beforeAll(async () => { if (mpi !== undefined && mine.length > 0) job = await openedJob(mpi, 8, cache, quickly) })
+  beforeAll(async () => { if (mpi !== undefined && mine.length > 0) job = await openedJob(mpi, 8, cache) })
   afterAll(async () => { await job?.close() })
 
   const mine = compositions.filter(() => all)

@@ -20,7 +20,7 @@ const whole = all || cases.length < everyCase.length
 
 describe.each(flavours)('$name', ({ mpi, missing, name }) => {
   let job: Job | undefined
-  beforeAll(async () => { job = mpi === undefined ? undefined : await openedJob(mpi, 4, cache) })
+  beforeAll(async () => { job = mpi === undefined ? undefined : await openedJob(mpi, 4, cache, { XLA_FLAGS: '' }) })
   afterAll(async () => { await job?.close() })
 
   const mine = cases.filter(c => (whole || overRanks(c.name)) && takes(mpi, seedOf(c.name)))

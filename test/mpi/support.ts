@@ -1,7 +1,7 @@
 /** The MPIs of this machine, and jobs started under them. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { all } from '../support/depth.ts'
+import { all, quickly } from '../support/depth.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const bin = `${root}bin/meshwork.js`
@@ -53,7 +53,7 @@ export const leave: Readonly<Record<string, string>> = {
 /** Of a process that is to start ranks, as if nobody had started this one. The tester's own environment must not say that this is a job, nor which plugin. */
 export const environment = (env: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv => ({
   ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(OMPI_COMM|PMI|PMIX|SLURM|MESHWORK_MPI|XLA_FLAGS|PJRT_|NODE_OPTIONS|VITEST)/.test(name))),
-  ...leave, ...env,
+  ...leave, ...quickly, ...env,
 })
 
 /** What this process has started ends with it: a test that is given up must leave no ranks behind. */

@@ -13,7 +13,7 @@ export default class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const weight = ({ moduleId, project }: TestSpecification): number => seconds[relative(project.config.root, moduleId)] ?? 0
     // A process is shared as long as the next file is of the same project.
-    const order = ['alone', 'compiled', 'together']
+    const order = ['alone', 'optimized', 'together']
     const turn = ({ project }: TestSpecification): number => order.indexOf(project.name)
     // Among the others, what vitest remembers of the last run decides.
     return (await super.sort(files)).sort((a, b) => turn(a) - turn(b) || weight(b) - weight(a))
