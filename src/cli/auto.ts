@@ -7,7 +7,8 @@ import { findLayout, laidAs, type FindLayoutOptions, type FoundLayout, type Layo
 import type { Machine } from '../machine/machine.ts'
 import type { Run } from '../train/run.ts'
 import { rematText } from '../train/ways.ts'
-import { formatBytes, formatDuration, formatInteger, formatTable } from './format.ts'
+import { flagsText, foundFlags, meshText, rulesText } from './found-flags.ts'
+import { formatBytes, formatDuration, formatInteger, formatMs, formatTable, shellWord } from './format.ts'
 import { machineNamed } from './machines.ts'
 import type { Output } from './output.ts'
 import { applyFlags, layoutOf, wholeNumber, type RunFlags } from './overrides.ts'
@@ -92,8 +93,6 @@ export async function searched(run: Run, flags: Flags, output: Pick<Output, 'not
   return { run: laidAs(changed, found), found, machine }
 }
 
-const rulesText = (rules: FoundLayout['layout']): string => Object.entries(rules).flatMap(([d, rule]) => [rule].flat().map(a => `${d}=${a}`)).join(',')
-const meshText = ({ mesh }: FoundLayout): string => Object.entries(mesh).map(([a, n]) => `${a}=${n}`).join(',') || 'one device'
 const literal = (x: unknown): string => (Array.isArray(x) ? `[${x.map(literal).join(', ')}]` : typeof x === 'object' && x !== null ? Object.keys(x).length === 0 ? '{}' : `{ ${Object.entries(x).map(([k, v]) => `${k}: ${literal(v)}`).join(', ')} }` : typeof x === 'string' ? `'${x}'` : String(x))
 const some = (rules: object): boolean => Object.keys(rules).length > 0
 
@@ -120,13 +119,16 @@ const idleAxes = ({ mesh, layout, params, state, gradients, layouts, model }: Fo
   const used = new Set([layout, params, state, gradients, ...Object.values(layouts)].flatMap(rules => Object.values(rules).flat()))
   return Object.entries(mesh).flatMap(([axis, n]) => (n === 1 || used.has(axis) || (axis === 'stage' && model.pipeline !== undefined) ? [] : [[axis, n] as const]))
 }
+/** A digit more than elsewhere: the best lie close to each other. */
+const stepText = (ms: number): string => (ms < 9999.5 ? `${ms.toPrecision(4)} ms` : ms < 9999.5e3 ? `${(ms / 1e3).toPrecision(4)} s` : formatMs(ms))
 const rowOf = (c: FoundLayout, i: number): string[] => [
-  String(i + 1), `${c.predicted.stepMs.toPrecision(4)} ms`, formatBytes(c.predicted.peakBytes), `${c.predicted.collectiveMs.toPrecision(3)} ms`, meshText(c), rulesText(c.layout) || '–',
+  String(i + 1), stepText(c.predicted.stepMs), formatBytes(c.predicted.peakBytes), formatMs(c.predicted.collectiveMs), meshText(c) || 'one device', rulesText(c.layout) || '–',
   [...(some(c.params) ? [`params ${rulesText(c.params)}`] : []), ...(some(c.state) ? [`state ${rulesText(c.state)}`] : []), ...(some(c.gradients) ? [`gradients ${rulesText(c.gradients)}`] : []), ...stagesText(c), ...(some(c.wire) ? [`wire ${rulesText(c.wire)}`] : []), ...Object.entries(c.layouts).map(([name, rules]) => `${name} ${rulesText(rules)}`), `remat ${rematText(c.remat)}`, ...(c.microbatches === 1 ? [] : [`${c.microbatches} microbatches`])].join('; '),
 ]
 
-/** The ten best, why the obvious ones are not, and what to paste. */
-export function drawSearch(run: Run, found: LayoutSearch, machine: Machine): string[] {
+/** The ten best, why the obvious ones are not, and what to paste: into the recipe, or behind its `name` and the fields that were `set`. */
+export function drawSearch(run: Run, found: LayoutSearch, machine: Machine, { name, set = [] }: { readonly name: string; readonly set?: readonly string[] | undefined }): string[] {
+  const flags = foundFlags(run, found, set)
   const devices = Object.values(found.mesh).reduce((a, b) => a * b, 1)
   const idle = idleAxes(found)
   const enough = idle.reduce((left, [, n]) => left / n, devices)
@@ -136,5 +138,6 @@ export function drawSearch(run: Run, found: LayoutSearch, machine: Machine): str
     ...(found.obvious.length === 0 ? [] : ['what one would try first, with one axis', ...formatTable(found.obvious.map(o => [o.name, o.reason, o.text]), 3).map(l => `  ${l}`), '']),
     ...(idle.length === 0 ? [] : [`nothing is cut along ${idle.map(([axis, n]) => `${axis}=${n}`).join(', ')}, where devices all do the same: ${enough === 1 ? 'one would be' : `${formatInteger(enough)} would be`} as quick, and no cut among more of them that is possible is quicker`, '']),
     'for the recipe', `  ${recipeLine(run, found)}`, ...(modelLine(found) === '' ? [] : ['in its model', `  ${modelLine(found)}`]),
+    ...(flags === undefined ? [] : ['or at the command line', `  npx meshwork train ${shellWord(name)} ${flagsText(flags)}`]),
   ]
 }

@@ -64,6 +64,13 @@ export function printForecast({ predicted }: On, planned: PlannedRun, output: Ou
   for (const line of ['', ...drawForecast(predicted, planned.skipsBlocks)]) output.print(line)
 }
 
+/** What is wrong with a value is said of the flag that gave it. */
+function saidOf<T>(flag: string, f: () => T): T {
+  try { return f() } catch (e) {
+    throw e instanceof UsageError ? new UsageError({ ...e.problem, what: `${flag}: ${e.problem.what.replace(/^(--set|the command line): /, '')}` }) : e
+  }
+}
+
 /** A plan for each value of a field. `planned` plans the run with other flags. */
 export async function printSweep<F extends RunFlags>(run: Run, flags: F & MachineFlags & { readonly json?: boolean }, machine: Machine, planned: (flags: F) => { readonly run: Run; readonly planned: PlannedRun }, output: Output): Promise<void> {
   const { field, values } = sweepOf(flags.sweep ?? '')
@@ -71,7 +78,7 @@ export async function printSweep<F extends RunFlags>(run: Run, flags: F & Machin
   for (const value of values) {
     output.status(`planning ${field}=${value}, ${swept.length + 1} of ${values.length}`)
     const changed = field === 'hosts' ? withHosts(run, flags, machine, value) : { ...withHosts(run, flags, machine, flags.hosts), set: [...flags.set ?? [], `${field}=${value}`] }
-    const found = planned(changed)
+    const found = saidOf(`--sweep ${field}=${value}`, () => planned(changed))
     swept.push({ value, predicted: forecast(found.run, found.planned, machine, priceOf(flags.price)).predicted })
   }
   output.clear()

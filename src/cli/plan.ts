@@ -57,9 +57,11 @@ Bytes and operations are of one device, and of one step. The same line with "tra
     if (asksForSearch(given)) {
       if (given.svg !== undefined) throw new UsageError({ code: 'flag', what: '--svg draws one plan, and a search makes many', fix: 'search first, then draw the line that it finds' })
       if (given.sweep !== undefined) throw new UsageError({ code: 'flag', what: '--sweep plans one layout after another, and a search finds one', fix: 'search first, then sweep the line that it finds' })
+      const beside = (['diff', 'tensors', 'price'] as const).find(flag => given[flag] !== undefined)
+      if (beside !== undefined) throw new UsageError({ code: 'flag', what: `--${beside} is of one plan, and a search makes many`, fix: `search first, then plan the line that it finds with --${beside}` })
       const { found, machine } = await searched(run, given, output)
       if (given.json === true) return output.print(JSON.stringify(found))
-      for (const line of drawSearch(run, found, machine)) output.print(line)
+      for (const line of drawSearch(run, found, machine, { name, set: given.set })) output.print(line)
       return
     }
     const machine = await machineOfFlags(given)

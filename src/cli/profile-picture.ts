@@ -3,7 +3,8 @@ import { labelOf } from '../train/profile-trace.ts'
 import type { Profile, ProfiledPart } from '../train/profile.ts'
 import { formatBytes, formatFlops, formatInteger } from './format.ts'
 
-const ms = (value: number): string => `${value.toPrecision(3)} ms`
+/** Always in the same unit, so that a column can be compared at a glance. */
+const ms = (value: number): string => `${value < 999.5 ? value.toPrecision(3) : formatInteger(value)} ms`
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 const perSecond = (amount: number, millis: number, format: (n: number) => string): string => (amount === 0 || millis === 0 ? '' : `${format(Math.round(amount / millis * 1000))}/s`)
 

@@ -15,7 +15,7 @@ const curves = ['of-product', 'back'] as const
 
 const rules = (which: 0 | 1): string => [
   ...Object.entries(fills).map(([name, of]) => `.drawn .${name}{fill:${of[which]}}`),
-  ...curves.map(name => `.drawn .curve.${name}{stroke:${fills[name]?.[which] ?? ''}}`),
+  ...curves.map(name => `.drawn .curve.${name}{fill:none;stroke:${fills[name]?.[which] ?? ''}}`),
   `.drawn text{fill:${inks['ink']?.[which] ?? ''}}`, `.drawn .muted{fill:${inks['muted']?.[which] ?? ''}}`,
   `.drawn .on{fill:${which === 0 ? '#ffffff' : '#0c1a15'}}`, `.drawn .frame{stroke:${inks['line']?.[which] ?? ''}}`, `.drawn .rule{stroke:${inks['line']?.[which] ?? ''}}`, `.drawn .strong{stroke:${inks['strong']?.[which] ?? ''}}`, `.drawn .chosen{stroke:${inks['accent']?.[which] ?? ''}}`,
 ].join('')
@@ -23,7 +23,7 @@ const rules = (which: 0 | 1): string => [
 /** For shapes within something of class `drawn`. */
 export const style: string = [
   '.drawn text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif}', '.drawn .small{font-size:10px}', '.drawn .heading{font-weight:600}', '.drawn .onpart{fill:#10201a}',
-  '.drawn .frame,.drawn .chosen{fill:none;stroke-width:1}', '.drawn .chosen{stroke-width:2.5}', '.drawn .rule,.drawn .strong{stroke-width:1;fill:none}', '.drawn .curve{fill:none;stroke-width:2}', '.drawn .dashed{stroke-dasharray:3 3}', '.drawn .soft{fill-opacity:.14}',
+  '.drawn .frame,.drawn .chosen{fill:none;stroke-width:1}', '.drawn .chosen{stroke-width:2.5}', '.drawn .rule,.drawn .strong{stroke-width:1;fill:none}', '.drawn .curve{stroke-width:2}', '.drawn .dashed{stroke-dasharray:3 3}', '.drawn .soft{fill-opacity:.14}',
   rules(0), `@media (prefers-color-scheme:dark){${rules(1)}}`,
 ].join('')
 

@@ -26,7 +26,7 @@ export function formatMs(ms: number): string {
   if (ms < 1) return `${(1000 * ms).toPrecision(3)} µs`
   if (ms < 999.5) return `${ms.toPrecision(3)} ms`
   const s = ms / 1000
-  return s < 999.5 ? `${s.toPrecision(3)} s` : s < 3600 * 10 ? `${(s / 60).toPrecision(3)} min` : `${(s / 3600).toPrecision(3)} h`
+  return s < 999.5 ? `${s.toPrecision(3)} s` : s < 3600 * 10 ? `${(s / 60).toPrecision(3)} min` : s < 3.6e6 ? `${(s / 3600).toPrecision(3)} h` : `${formatInteger(s / 3600)} h`
 }
 
 /** Round numbers from 0 on, some five of them. */

@@ -64,7 +64,7 @@ export function timelinePicture({ name, plan: { devices }, predicted }: Pick<Pag
     width, height: 200 + (count === 0 ? 0 : 40 + 22 * count), title, shapes: [
       text(12, 24, title, { class: 'heading' }), text(left - 8, 62, 'computed', { anchor: 'end' }), text(left - 8, 112, 'sent', { anchor: 'end' }), ...lanes(predicted, x),
       shape('path', { class: 'strong', d: `M${left} 130H${right}` }), ...ticks(total).flatMap(t => [shape('path', { class: 'strong', d: `M${Math.round(x(t))} 130V136` }), text(x(t), 152, formatMs(t), { anchor: 'middle', class: 'small muted' })]), ...legend,
-      ...(turns === null ? [] : [text(left, 222, 'a pipeline: microbatches forward and back, and who is idle', { class: 'heading' }), ...stages(turns, count, 232, left, right - left)]),
+      ...(turns === null ? [] : [text(left, 222, 'a pipeline: microbatches forward (blue) and back (green), and who is idle (grey)', { class: 'heading' }), ...stages(turns, count, 232, left, right - left)]),
     ],
   }
 }

@@ -59,7 +59,7 @@ export interface LayoutSearch extends FoundLayout {
 
 const plain = (rules: LayoutFrom | undefined): Rules => Object.fromEntries(Object.entries(rules ?? {}).flatMap(([d, rule]) => (rule === undefined ? [] : [[d, rule as string | readonly string[]]])))
 const bytesText = (bytes: number): string => (bytes < 999.5e9 ? `${(bytes / 1e9).toPrecision(3)} GB` : `${(bytes / 1e12).toFixed(bytes < 99.95e12 ? 2 : 0)} TB`)
-const msText = (ms: number): string => `${ms.toPrecision(3)} ms`
+const msText = (ms: number): string => (ms < 999.5 ? `${ms.toPrecision(3)} ms` : `${ms < 999.5e3 ? (ms / 1e3).toPrecision(3) : Math.round(ms / 1e3).toLocaleString('en-US')} s`)
 
 interface Planned { readonly candidate: Candidate<Way>; readonly whole: Whole; /** By the search's own names of axes. */ readonly wire: Run['wire'] }
 /** Of the quickest, how many are tried in fewer bits; and of the run's own pipeline, how many are planned whatever others there are. */

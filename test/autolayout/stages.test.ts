@@ -3,7 +3,10 @@ import { runInThisContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { restaged } from '../../src/autolayout/stages.ts'
 import { idle } from '../../src/autolayout/options.ts'
-import { modelLine, recipeLine } from '../../src/cli/auto.ts'
+import { drawSearch, modelLine, recipeLine } from '../../src/cli/auto.ts'
+import { flagsText, foundFlags } from '../../src/cli/found-flags.ts'
+import { applyFlags } from '../../src/cli/overrides.ts'
+import { fieldsOf } from '../../src/train/run.ts'
 import { openBackend } from '../../src/engine/index.ts'
 import { gptModel, type PipelineConfig } from '../../src/models/index.ts'
 import { defineRun, findLayout, fit, forecast, knownMachine, laidAs, planRun, type FoundLayout, type Run } from '../../src/train/index.ts'
@@ -55,6 +58,32 @@ test('every line that is printed can be pasted: its plan takes what was predicte
     expect(predicted.peakBytes).toBe(c.predicted.peakBytes)
     expect(planRun(laidAs(own, c)).plan.perDevice.peakBytes).toBe(c.predicted.peakBytes)
   }
+})
+
+test('what is printed of it says times as they are read, and a line for the recipe and for the command line', () => {
+  const [first] = found.candidates
+  if (first === undefined) throw new Error('nothing was found')
+  const long = [1234.56, 12_345.6, 12_345_678, 1e10].map(stepMs => ({ ...first, predicted: { ...first.predicted, stepMs, collectiveMs: stepMs } }))
+  const lines = drawSearch(own, { ...found, candidates: long }, machine, { name: 'my recipe.ts', set: ['batch=8'] })
+  const times = lines.filter(l => /^ +\d+ {2}/.test(l)).map(l => l.trim().split(/ {2,}/))
+  expect(times.map(row => row[1])).toEqual(['1235 ms', '12.35 s', '206 min', '2,778 h'])
+  expect(times.slice(0, 3).map(row => row[3])).toEqual(['1.23 s', '12.3 s', '206 min'])
+  expect(lines[lines.indexOf('for the recipe') + 1]).toBe(`  ${recipeLine(own, found)}`)
+  expect(lines.at(-1)).toContain(`npx meshwork train 'my recipe.ts' --mesh ${Object.entries(found.mesh).map(([a, n]) => `${a}=${n}`).join(',')} `)
+  expect(lines.at(-1)).toContain('--set batch=8 ')
+})
+
+test('its flags lay the recipe as it does', () => {
+  let said = 0
+  for (const c of [...found.candidates, ...pinned.candidates]) {
+    const flags = foundFlags(own, c, ['batch=16'])
+    expect(flags === undefined).toBe(c.model.pipeline === null)
+    if (flags === undefined) continue
+    said++
+    expect(fieldsOf(applyFlags(own, flags))).toEqual({ ...fieldsOf(laidAs(own, c)), batch: 16 })
+  }
+  expect(said).toBeGreaterThan(3)
+  expect(flagsText({ mesh: 'a=2', layout: 'batch=a,seq=a', set: ['remat=nothing', 'layouts={"residual":{"seq":"a"}}'] })).toBe(`--mesh a=2 --layout batch=a,seq=a --set remat=nothing 'layouts={"residual":{"seq":"a"}}'`)
 })
 
 test('what is pasted trains to the same numbers', async () => {

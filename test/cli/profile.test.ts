@@ -96,4 +96,8 @@ describe('the table by line', () => {
         4.00 ms  20.0 %      1                2.00 GB/s  all-reduce along batch  models/a.ts:1"
     `)
   })
+  it('writes long times out', () => {
+    const [, , trained = '', traced = ''] = drawProfile('mine', { mesh: {}, devices: 1, steps: 1, stepMs: 1183.4, tracedMs: 999.6, flops: 1, peak: 1e9, busyMs: 999.6, hostMs: 0, recorded: [], parts: [part({ ms: 999.6 })] }, 10)
+    expect([trained.trim(), traced.trim()]).toEqual([expect.stringMatching(/ 1,183 ms$/), expect.stringMatching(/ 1,000 ms /)])
+  })
 })

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import gptTiny from '../../recipes/gpt-tiny.ts'
 import pipelineTiny from '../../recipes/pipeline-tiny.ts'
-import { oklch, partColour } from '../../src/draw/colours.ts'
+import { oklch, partColour, style } from '../../src/draw/colours.ts'
 import { pictureFile, pictureNames } from '../../src/draw/pictures.ts'
 import { sweepPicture } from '../../src/draw/sweep.ts'
 import { fileOf, shape } from '../../src/draw/svg.ts'
@@ -80,5 +80,7 @@ describe('pictures of time', () => {
     const [first, second] = points.map(p => 320 - Number(p.attrs['cy']))
     expect((second ?? NaN) / (first ?? NaN)).toBeCloseTo(2, 9)
     expect(JSON.stringify(shapes)).toContain('2 (too large)')
+    // A line, and not the surface under it: this rule comes before that of the class alone.
+    for (const { attrs } of shapes.filter(s => s.tag === 'polyline')) expect(style).toContain(`.drawn .${String(attrs['class']).replace(' ', '.')}{fill:none;stroke:`)
   })
 })
