@@ -15,6 +15,8 @@ afterAll(() => { place.remove() })
 const cache = cacheWithBuilt(join(place.path, 'cache'))
 const start = (args: readonly string[], options: Partial<RunOptions> = {}): Promise<Ended> =>
   run(args, { cwd: place.path, ...options, env: { MESHWORK_CACHE_DIR: cache, ...options.env } })
+/** In a process that takes one command after another: for those of which it does not matter how a process begins and ends. */
+const told = (args: readonly string[]): Promise<Ended> => server.run(args, { cwd: place.path, env: { MESHWORK_CACHE_DIR: cache } })
 const train = ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt']
 const read = (...path: string[]): string => readFileSync(join(place.path, ...path), 'utf8')
 
@@ -82,7 +84,7 @@ describe('train', () => {
   })
 
   it('prints only JSON lines with --json', async () => {
-    const { code, out, err } = await start([...train, '--steps', '2', '--json', '--out', 'deep/er/json'])
+    const { code, out, err } = await told([...train, '--steps', '2', '--json', '--out', 'deep/er/json'])
     expect({ code, err }).toEqual({ code: 0, err: '' })
     const events = jsonLines(out)
     expect(events.map(e => e['type'])).toEqual(['compiling', 'plan', 'compiling', 'compiling', 'started', 'step', 'step', 'eval', 'checkpoint', 'saved', 'goodput', 'sample'])
@@ -93,7 +95,7 @@ describe('train', () => {
 
   it('takes an --out that is an empty folder, and any field by --set, also the mesh', async () => {
     const out = place.folder('given')
-    const { code, err } = await start([...train, '--steps', '1', '--out', out, '--set', 'mesh.batch=4', 'optimizer.rate=1e-4', 'sample.prompt=7', 'data.files=text.txt', 'layout.heads=["model"]'])
+    const { code, err } = await told([...train, '--steps', '1', '--out', out, '--set', 'mesh.batch=4', 'optimizer.rate=1e-4', 'sample.prompt=7', 'data.files=text.txt', 'layout.heads=["model"]'])
     expect(code, err).toBe(0)
     await expectRun('given', 1, [0])
     expect(JSON.parse(read('given/run.json'))).toMatchObject({ run: { mesh: { batch: 4, model: 2 }, optimizer: { rate: 1e-4 }, sample: { prompt: '7' }, data: { files: ['text.txt'] }, layout: { heads: ['model'] } } })
@@ -139,7 +141,7 @@ describe('names that a shell or a flag would take otherwise', () => {
 
 describe('generate', () => {
   const generate = (...args: string[]): Promise<Ended> =>
-    start(['generate', 'runs/a-run-of-mine-0', '--plugin', 'simulate', '--prompt', 'the people', '--tokens', '12', '--temperature', '1.5', ...args])
+    told(['generate', 'runs/a-run-of-mine-0', '--plugin', 'simulate', '--prompt', 'the people', '--tokens', '12', '--temperature', '1.5', ...args])
 
   it('makes the same text with one seed, also on another mesh, and another with another', async () => {
     const [one, again, elsewhere, other] = await Promise.all([

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { mesh } from '../../src/core/mesh.ts'
 import { openBackend } from '../../src/engine/index.ts'
+import type { CountedRun } from '../../src/train/run.ts'
 import { train } from '../../src/train/train.ts'
 import { compositions, forms, usual } from '../parallel/forms.ts'
 import { aloneOf, farOff, steps, trained, type Trained } from '../parallel/harness.ts'
@@ -20,15 +21,23 @@ const onFour = runs.filter(form => mesh(form.mesh ?? {}).size === 4)
 const sends = ({ layouts, pipeline, mesh: axes }: Form): boolean => layouts !== undefined || (pipeline !== undefined && (pipeline.schedule === '1f1b' || axes?.['batch'] !== undefined))
 const sampled = (form: Form): boolean => all || sends(form)
 
+/** What one process says, asked once for both MPIs. */
+const ofOne = new Map<CountedRun, Promise<readonly number[]>>()
+const lossesOfOne = (run: CountedRun): Promise<readonly number[]> => {
+  const losses = ofOne.get(run) ?? openBackend({ backend: 'local', cache: false }).then(async backend => {
+    try { return (await train(run, { backend })).losses } finally { await backend.close() }
+  })
+  ofOne.set(run, losses)
+  return losses
+}
+
 describe.each(flavours)('$name', ({ mpi, missing }) => {
   let expected: readonly number[] = []
   let job: Job | undefined
   beforeAll(async () => {
     if (mpi === undefined) return
     job = await openedJob(mpi, 4, cache)
-    const backend = await openBackend({ backend: 'local', cache: false })
-    expected = (await train(small, { backend })).losses
-    await backend.close()
+    expected = await lossesOfOne(small)
   })
   afterAll(async () => { await job?.close() })
 
@@ -49,9 +58,7 @@ describe.each(flavours)('$name, collectives beside the work', ({ mpi, missing })
   beforeAll(async () => {
     if (mpi === undefined) return
     job = await openedJob(mpi, 2, cache, { MESHWORK_MPI_OVERLAP: '1' })
-    const backend = await openBackend({ backend: 'local', cache: false })
-    expected = (await train(wide, { backend })).losses
-    await backend.close()
+    expected = await lossesOfOne(wide)
   })
   afterAll(async () => { await job?.close() })
 
