@@ -135,8 +135,8 @@ function searchIn<V>(searcher: Searcher<V>, given: SearchGiven<V>, combinations:
   const worst = (): number => [...found.values()].filter(c => c.bytes <= memory).map(c => c.cost.ms).sort((a, b) => a - b)[9] ?? Infinity
   const large: Combination[] = []
   // What one axis alone costs is known already. Bounds of many axes are lower than of one, and where the step's own overhead outweighs all that is split they would never let it come up.
-  const known = new Set(combinations.filter(c => searcher.knows(c.choices)))
-  for (const { choices } of known) if ((searcher.candidate(choices)?.bytes ?? Infinity) <= memory) add(choices)
+  const known = new Set(combinations.filter(({ choices }) => searcher.knows(choices) && (searcher.candidate(choices)?.bytes ?? Infinity) <= memory))
+  for (const { choices } of known) add(choices)
   let tried = 0
   for (const c of combinations) {
     if (known.has(c)) continue
