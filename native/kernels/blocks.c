@@ -16,8 +16,8 @@
 enum { UNIT = 1 << 16, LINE = 64, SHIFTS = 31 };
 // So many blocks taken are what "lately" means, and this part of what was in use then may be held beyond it.
 enum { WINDOW = 1024, SLACK = 8 };
-// Bytes whose pages take a millisecond and more to be cleared, and are waited for as long.
-enum { MILLISECOND = 1 << 25 };
+// Bytes whose pages take a millisecond and more to be cleared, and are waited for as long; so many milliseconds at most.
+enum { MILLISECOND = 1 << 25, MOST_MS = 999 };
 
 // Pages of a block: in use, freed and kept as they are, or given back and free for any size.
 typedef struct Block {
@@ -30,7 +30,7 @@ typedef struct Block {
 typedef struct { Block *newest, *oldest; } List;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t freed = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t freed; // by the clock that nobody sets
 static char *base, *top, *end;
 static List used, kept, gone;
 static unsigned shift, taken;
@@ -70,8 +70,8 @@ static Block *awaited(size_t size) {
   }
   if (like != 1 && back == 0) return NULL;
   struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_nsec += (long)(size / MILLISECOND % 1000) * 1000000;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_nsec += (long)lesser((int64_t)(size / MILLISECOND), MOST_MS) * 1000000;
   if (until.tv_nsec >= 1000000000) {
     until.tv_nsec -= 1000000000;
     until.tv_sec++;
@@ -119,6 +119,11 @@ bool blocks_begin(void) {
   const size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE), room = 16 * memory;
   char *at = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) return false;
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&freed, &attributes);
+  pthread_condattr_destroy(&attributes);
   madvise(at, room, MADV_HUGEPAGE);
   base = top = at;
   end = at + room;

@@ -11,12 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-// What stood there before.
-static int (*their_memalign)(void **, size_t, size_t);
-static void *(*their_aligned)(size_t, size_t);
-static void (*their_free)(void *);
-static void *(*their_realloc)(void *, size_t);
-
+// This library's own calls are not changed: they are the C library's, as the other's were.
 static int memalign_or_block(void **at, size_t align, size_t size) {
   if (size >= LEAST_BLOCK && align <= 64) {
     void *block = block_take(size);
@@ -25,18 +20,18 @@ static int memalign_or_block(void **at, size_t align, size_t size) {
       return 0;
     }
   }
-  return their_memalign(at, align, size);
+  return posix_memalign(at, align, size);
 }
 static void *aligned_or_block(size_t align, size_t size) {
   void *block = size >= LEAST_BLOCK && align <= 64 ? block_take(size) : NULL;
-  return block == NULL ? their_aligned(align, size) : block;
+  return block == NULL ? aligned_alloc(align, size) : block;
 }
 static void free_or_keep(void *at) {
-  if (is_block(at)) block_free(at); else their_free(at);
+  if (is_block(at)) block_free(at); else free(at);
 }
 static void *realloc_or_move(void *at, size_t size) {
-  if (!is_block(at)) return their_realloc(at, size);
-  void *moved = size == 0 ? NULL : their_realloc(NULL, size);
+  if (!is_block(at)) return realloc(at, size);
+  void *moved = size == 0 ? NULL : malloc(size);
   if (size != 0 && moved == NULL) return NULL;
   const size_t had = block_size(at);
   if (moved != NULL) memcpy(moved, at, had < size ? had : size);
@@ -155,10 +150,6 @@ MWK_EXPORT bool mwk_keep_blocks(void *inside) {
   bool done = false;
   slots_of(&l, "posix_memalign", find, &done);
   if (!done) {
-    their_memalign = posix_memalign;
-    their_aligned = aligned_alloc;
-    their_free = free;
-    their_realloc = realloc;
     // Blocks must not come before they can be freed.
     done = resolved(&l, "free") && blocks_begin();
     done = done && changed(&l, "free", (void *)free_or_keep) && changed(&l, "realloc", (void *)realloc_or_move);

@@ -1,6 +1,6 @@
 /**
  * XLA:CPU's temporaries are large, and allocated and freed with every step: given back to the system they are cleared and mapped anew, page by page, each time. Our own code in C keeps them
- * (native/kernels/blocks.c). Where it cannot be built, glibc is told to keep what is freed, in huge pages: it reads the settings only when a process starts, so the process becomes itself again with them, under
+ * (native/kernels/blocks.c). Where there is no compiler to build it, glibc is told to keep what is freed, in huge pages: it reads the settings only when a process starts, so the process becomes itself again with them, under
  * the same id and streams. That is less: of threads other than the first it does not keep what is larger than 64 MiB.
  */
 import { basename } from 'node:path'
