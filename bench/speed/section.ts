@@ -23,7 +23,10 @@ export interface Part { readonly notes: readonly string[]; readonly rows: readon
 /** Steps before the first that is timed, and of a visit, whose first is not counted: it finds the caches full of another's data. */
 const [warmup, visit] = [3, isQuick ? 2 : 4] as const
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
-const environment = environments['huge pages']
+/** `MESHWORK_BENCH_ISA=avx2`: every side is held to AVX2, each by its own switch, as on a CPU that has no more. */
+const isAvx2 = process.env['MESHWORK_BENCH_ISA'] === 'avx2'
+const avx2 = { XLA_FLAGS: '--xla_cpu_max_isa=AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2', MKL_ENABLE_INSTRUCTIONS: 'AVX2', ATEN_CPU_CAPABILITY: 'avx2' }
+const environment = { ...environments['huge pages'], ...isAvx2 ? avx2 : {} }
 const python = { ...environment, PYTHONDONTWRITEBYTECODE: '1', PYTHONPATH: ['.', '../tiny', '../parallel', '../../test/oracle'].map(here).join(':') }
 export const startOurs = (name: string): Worker => new Worker(name, process.execPath, ['--import', 'tsx', here('worker.ts')], environment)
 
@@ -184,5 +187,5 @@ export async function speedSection(rounds: number, say: Say): Promise<Section> {
   if (partWanted('growth')) parts.push(await growth(say))
   if (partWanted('start')) parts.push(await starts(rounds, say))
   if (partWanted('host')) parts.push(await hostCost(rounds, say))
-  return { name: 'speed', notes: [...isQuick ? ['small numbers: these figures say nothing'] : [], ...new Set(parts.flatMap(p => p.notes))], rows: parts.flatMap(p => p.rows) }
+  return { name: 'speed', notes: [...isQuick ? ['small numbers: these figures say nothing'] : [], ...isAvx2 ? ['all sides held to AVX2'] : [], ...new Set(parts.flatMap(p => p.notes))], rows: parts.flatMap(p => p.rows) }
 }

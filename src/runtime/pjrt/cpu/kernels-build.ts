@@ -1,9 +1,9 @@
 /** Our own kernels for CPUs: found in the cache, or built with the user's C compiler for the machine that this is. */
 import { sha256Parts } from '../../../io/checksum.ts'
 import { buildNative, type Built } from '../../native-build.ts'
-import { cpuFeatures } from './features.ts'
+import { compilerFlags, cpuFeatures } from './features.ts'
 
-const flags = ['-O3', '-march=native', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-fvisibility=hidden', '-Wl,-z,defs'] as const
+const flags = ['-O3', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-fvisibility=hidden', '-Wl,-z,defs'] as const
 
 /** Machines that share a cache may have other instructions. */
 function machineOf(): string {
@@ -11,4 +11,4 @@ function machineOf(): string {
   return sha256Parts([model, features.join(' ')]).slice(0, 12)
 }
 
-export const buildKernels = (): Promise<Built> => buildNative({ sources: 'kernels', library: 'libmeshwork_kernels.so', flags, headers: ['ffi.h'], machine: machineOf() })
+export const buildKernels = (): Promise<Built> => buildNative({ sources: 'kernels', library: 'libmeshwork_kernels.so', flags: [...compilerFlags(), ...flags], headers: ['ffi.h'], machine: machineOf() })
