@@ -33,17 +33,22 @@ const quick: { readonly [name: string]: Configuration } = {
 }
 export const configurations: { readonly [name: string]: Configuration } = isQuick ? quick : full
 
+/** What a card is given: a billion parameters, in windows of 1024. */
+export const onCards: { readonly [name: string]: Configuration } = isQuick ? { g: { kind: 'gpt', about: 'a small GPT', batch: 4, config: decoder(small) } } : {
+  g: { kind: 'gpt', about: 'GPT of 1.1 · 10⁹ parameters: 20 layers of 2048, 50257 words, 8 × 1024 tokens', batch: 8, config: decoder({ vocab: 50257, seq: 1024, layers: 20, embed: 2048, heads: 16, headDim: 128, hidden: 8192 }) },
+}
+
 /** Batches that a worker goes round. */
 export const batches = 4
 
 const parts = process.env['MESHWORK_BENCH_PARTS']?.split(',') ?? []
 /**
- * `MESHWORK_BENCH_PARTS=a,f,growth`: some of the configurations, dtypes (`f32`, `bf16`), ways to grow (`layers`, `width`, `tokens`, `windows`, `devices`) and parts (`steps`, `meshes`, `growth`, `start`,
- * `host`). Of each group all, unless one of it is named. Each fits into some minutes by itself.
+ * `MESHWORK_BENCH_PARTS=a,f,growth`: some of the configurations, dtypes (`f32`, `bf16`), ways to grow (`layers`, `width`, `tokens`, `windows`, `devices`) and parts (`steps`, `meshes`, `card`, `growth`,
+ * `start`, `host`). Of each group all, unless one of it is named. Each fits into some minutes by itself.
  */
 export const wanted = (group: readonly string[], name: string): boolean => !group.some(g => parts.includes(g)) || parts.includes(name)
 export const growths = ['layers', 'width', 'tokens', 'windows', 'devices'] as const
-export const partNames = ['steps', 'meshes', 'growth', 'start', 'host'] as const
+export const partNames = ['steps', 'meshes', 'card', 'growth', 'start', 'host'] as const
 /** Naming a configuration or a dtype means the part on steps, naming a way to grow that on growth. */
 export const partWanted = (part: (typeof partNames)[number]): boolean => {
   if (parts.length === 0) return true

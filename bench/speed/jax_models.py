@@ -1,8 +1,10 @@
 """The peer in JAX, jitted and donated, as its users write it: the same models from the same weights, on one device or on a mesh by GSPMD. It speaks the lines of worker.ts."""
 import functools
 import json
+import math
 import os
 import pathlib
+import time
 
 # Before what it imports asks for four.
 os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + f" --xla_force_host_platform_device_count={os.environ.get('MESHWORK_BENCH_DEVICES', '1')}"
@@ -49,6 +51,12 @@ def dims_of(name, of):
     return forms.dims_of(name, of['kind'] == 'llama')
 
 
+class OnCard(forms.Model):
+    """With cuDNN's attention, as users of JAX ask for it on a card."""
+    def attend(self, q, k, v):
+        return nn.dot_product_attention(q, k, v, is_causal=True, implementation='cudnn')
+
+
 class Peer(peer.Peer):
     def open(self, of, compute, mesh, optimizer, folder, batches):
         folder = pathlib.Path(folder)
@@ -60,6 +68,8 @@ class Peer(peer.Peer):
             model = jax_images.Images(form, of['config'], axes, forms.spec)
         elif of['kind'] == 'llama':
             model = Grouped(form, of['config'], of.get('experts') or True, axes)
+        elif jax.default_backend() != 'cpu':
+            model = OnCard(form, of['config'], None, axes)
         else:
             model = forms.Model(form, of['config'], None, axes)
         place = lambda name: NamedSharding(axes, forms.spec(dims_of(name, of), layout))
@@ -78,6 +88,17 @@ class Peer(peer.Peer):
         self.batches = [model.read(folder, i, of['batch']) for i in range(batches)]
         self.at = 0
         return {'runtime': f'JAX {jax.__version__} jit, {count} devices'}
+
+    def roof(self, size, dtype, device):
+        x, y = jnp.full((size, size), 2.0 ** -7, dtype), jnp.full((size, size), 0.5, dtype)
+        # One product after another in one program, so that a launch is a small part of each.
+        count, best = 20, math.inf
+        chain = jax.jit(lambda x, y: lax.fori_loop(0, count, lambda _, z: x @ z, y))
+        for _ in range(5):
+            start = time.perf_counter()
+            chain(x, y).block_until_ready()
+            best = min(best, (time.perf_counter() - start) * 1000 / count)
+        return {'ms': best}
 
     def forget(self):
         resident.forget()

@@ -97,7 +97,7 @@ class Images(Weights):
 
 
 class Peer:
-    def open(self, of, compute, optimizer, folder, batches, compiled):
+    def open(self, of, compute, optimizer, folder, batches, compiled, device='cpu'):
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         folder, c = pathlib.Path(folder), of['config']
         entries = json.loads((folder / 'weights.json').read_text())
@@ -107,6 +107,7 @@ class Peer:
             gpt.load(model, weights)
         else:
             model = {'llama': Llama, 'images': Images}[of['kind']](weights, c, of.get('experts'))
+        model = model.to(device)
         self.model, self.optimizer, self.at = model, optimizer, 0
         # What decays is what has two dims or more in a layer; a stacked gain has one.
         decayed = [p for p in model.parameters() if p.dim() >= 2]
@@ -115,8 +116,8 @@ class Peer:
         self.adamw = torch.optim.AdamW(groups, lr=optimizer['rate'], betas=(optimizer['beta1'], optimizer['beta2']), eps=optimizer['epsilon'], fused=True)
         self.schedule = gpt.schedule(self.adamw, optimizer)
         self.run = torch.compile(model) if compiled else model
-        self.cast = (lambda: torch.autocast('cpu', torch.bfloat16)) if compute == 'bf16' else contextlib.nullcontext
-        self.batches = [self.read(folder, i, of) for i in range(batches)]
+        self.cast = (lambda: torch.autocast(device, torch.bfloat16)) if compute == 'bf16' else contextlib.nullcontext
+        self.batches = [tuple(x.to(device) for x in self.read(folder, i, of)) for i in range(batches)]
         return {'runtime': f"PyTorch {torch.__version__} {'torch.compile' if compiled else 'eager'}, {torch.get_num_threads()} threads"}
 
     @staticmethod
@@ -151,13 +152,18 @@ class Peer:
     def memory(self):
         return resident.memory()
 
-    def roof(self, size):
+    def roof(self, size, dtype='float32', device='cpu'):
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-        x, y, best = torch.full((size, size), 0.5), torch.full((size, size), 0.25), math.inf
+        made = {'dtype': getattr(torch, dtype), 'device': device}
+        x, y, best = torch.full((size, size), 0.5, **made), torch.full((size, size), 0.25, **made), math.inf
+        # A card is told of many before it is waited for.
+        count, wait = (1, lambda: None) if device == 'cpu' else (20, torch.cuda.synchronize)
         for _ in range(5):
             start = time.perf_counter()
-            x @ y
-            best = min(best, (time.perf_counter() - start) * 1000)
+            for _ in range(count):
+                x @ y
+            wait()
+            best = min(best, (time.perf_counter() - start) * 1000 / count)
         return {'ms': best}
 
     def close(self):

@@ -9,6 +9,7 @@ import { convNet } from '../../src/models/conv-net.ts'
 import { gpt, llama, llamaSchema, type GptConfig } from '../../src/models/index.ts'
 import type { Model } from '../../src/models/model.ts'
 import { joinJob } from '../../src/runtime/job.ts'
+import { choosePlugin } from '../../src/runtime/plugins/index.ts'
 import { stateOf, trainStep } from '../../src/train/program.ts'
 import { stepFlops } from '../../src/train/flops.ts'
 import { optimizerOf, type PlainOptimizer } from '../../test/oracle/cases.ts'
@@ -16,11 +17,13 @@ import { answerLines } from '../answers.ts'
 import { openStepper, type Stepper } from '../stepper.ts'
 import { batches, type Configuration } from './configurations.ts'
 
-export interface Opening { readonly of: Configuration; readonly compute: 'f32' | 'bf16'; readonly mesh: { readonly batch: number; readonly model: number }; readonly optimizer: PlainOptimizer; readonly folder: string }
+export interface Opening { readonly of: Configuration; readonly compute: 'f32' | 'bf16'; readonly mesh: { readonly batch: number; readonly model: number }; readonly optimizer: PlainOptimizer; readonly folder: string; readonly plugin?: string }
 /** Depths of a GPT whose stages are timed: `unrolled` layers are a chain of the same, written one after another. */
 export interface Stages { readonly of: Configuration; readonly mesh: Opening['mesh']; readonly optimizer: PlainOptimizer }
 export type Request =
   | { readonly do: 'open' } & Opening
+  /** The plugin of this machine's best device. */
+  | { readonly do: 'card' }
   | { readonly do: 'save' } | { readonly do: 'close' } | { readonly do: 'memory' }
   /** From here on the most that is resident is that of the steps: what compiling took does not count. */
   | { readonly do: 'forget' }
@@ -31,6 +34,7 @@ export type Request =
   | { readonly do: 'stages' } & Stages
 export interface Answers {
   readonly open: { readonly runtime: string; readonly flops: number }
+  readonly card: { readonly plugin: string; readonly why: string }
   readonly save: Record<string, never>
   readonly close: Record<string, never>
   readonly steps: { readonly ms: readonly number[]; readonly losses: readonly number[] }
@@ -45,7 +49,7 @@ const layout = { batch: 'batch', heads: 'model', kvHeads: 'model', hidden: 'mode
 const processes = await joinJob()
 let opened: { readonly stepper: Stepper; readonly backend: Backend } | undefined
 let backend: Backend | undefined
-const backendFor = async (devices: number): Promise<Backend> => backend ??= await openBackend({ devices, cache: false })
+const backendFor = async (devices: number, plugin = 'cpu'): Promise<Backend> => backend ??= await openBackend({ devices, plugin, cache: false })
 
 function modelOf({ kind, config, experts, batch }: Configuration, compute: DType): Model<Tree, Tree> {
   const precision = { params: 'f32', compute } as const
@@ -75,12 +79,16 @@ let begun = 0
 
 type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { readonly do: K }>) => Promise<Answers[K]> }
 const handlers: Handlers = {
-  open: async ({ of, compute, mesh: axes, optimizer, folder }) => {
+  open: async ({ of, compute, mesh: axes, optimizer, folder, plugin }) => {
     const model = modelOf(of, compute)
-    const own = await backendFor(axes.batch * axes.model)
+    const own = await backendFor(axes.batch * axes.model, plugin)
     const where = { mesh: mesh(axes), layout: rulesFor(model), backend: own, dims: model.dims }
     opened = { backend: own, stepper: await openStepper({ model, where, optimizer, folder, batches: await batchesIn(folder, of.kind === 'images'), remat: 'all-but-contractions' }) }
     return { runtime: own.description, flops: stepFlops(model) }
+  },
+  card: async () => {
+    const { plugin, note } = await choosePlugin()
+    return { plugin, why: note ?? '' }
   },
   save: async () => { await current().save(); return {} },
   steps: ({ count }) => current().steps(count),

@@ -16,6 +16,7 @@ interface Environment { readonly folder: string; readonly name: string; readonly
 // NumPy only carries bytes between files and the judge: any of these will do, so each Python finds one.
 const torch: Environment = { folder: `oracle-${torchVersion}`, name: 'PyTorch', packages: [`torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
 const jax: Environment = { folder: `oracle-jax-${jaxVersion}`, name: 'JAX', packages: [`jax==${jaxVersion}`, `jaxlib==${jaxVersion}`, 'numpy>=2.1,<3'], oldest: [3, 11] }
+const jaxCard: Environment = { folder: `oracle-jax-cuda12-${jaxVersion}`, name: 'JAX', packages: [`jax[cuda12]==${jaxVersion}`, 'numpy>=2.1,<3'], oldest: [3, 11] }
 export const optaxVersion = '0.2.8'
 const optax: Environment = { folder: `oracle-optax-${optaxVersion}`, name: 'optax', packages: [`optax==${optaxVersion}`, `jax==${jaxVersion}`, `jaxlib==${jaxVersion}`, `torch==${torchVersion}`, 'numpy>=2.1,<3'], oldest: [3, 11] }
 const safetensors: Environment = { folder: `oracle-safetensors-${safetensorsVersion}`, name: 'safetensors', packages: [`safetensors==${safetensorsVersion}`, 'numpy>=2.1,<3'], oldest: [3, 10] }
@@ -111,6 +112,8 @@ async function pythonOf(environment: Environment, say: Say): Promise<string> {
 
 export const torchPython = (say: Say): Promise<string> => pythonOf(torch, say)
 export const jaxPython = (say: Say): Promise<string> => pythonOf(jax, say)
+/** With NVIDIA's libraries and JAX's plugin for its cards. */
+export const jaxCardPython = (say: Say): Promise<string> => pythonOf(jaxCard, say)
 /** With PyTorch in it, too. */
 export const optaxPython = (say: Say): Promise<string> => pythonOf(optax, say)
 export const safetensorsPython = (say: Say): Promise<string> => pythonOf(safetensors, say)
