@@ -1,5 +1,6 @@
 /** The sides of the section on speed: how each is started, asked and given what it trains on. */
 import { writeFile } from 'node:fs/promises'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { threefry2x32 } from '../../src/core/threefry.ts'
@@ -17,7 +18,8 @@ export const [warmup, visit] = [3, isQuick ? 2 : 4] as const
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
 /** `MESHWORK_BENCH_ISA=avx2`: every side is held to AVX2, each by its own switch, as on a CPU that has no more. */
 export const isAvx2: boolean = process.env['MESHWORK_BENCH_ISA'] === 'avx2'
-const avx2 = { XLA_FLAGS: '--xla_cpu_max_isa=AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2', MKL_ENABLE_INSTRUCTIONS: 'AVX2', ATEN_CPU_CAPABILITY: 'avx2' }
+// What Inductor keeps does not tell instruction sets apart: AVX-512's code with AVX2's headers gives NaN, or breaks the heap.
+const avx2 = { XLA_FLAGS: '--xla_cpu_max_isa=AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2', MKL_ENABLE_INSTRUCTIONS: 'AVX2', ATEN_CPU_CAPABILITY: 'avx2', TORCHINDUCTOR_CACHE_DIR: join(tmpdir(), `torchinductor-avx2-${userInfo().username}`) }
 // On a card XLA takes three quarters of the memory at once unless it is told not to, and several sides are open at a time.
 const environment = { ...environments['huge pages'], XLA_PYTHON_CLIENT_PREALLOCATE: 'false', ...isAvx2 ? avx2 : {} }
 const python = { ...environment, PYTHONDONTWRITEBYTECODE: '1', PYTHONPATH: ['.', '../tiny', '../parallel', '../../test/oracle'].map(here).join(':') }
