@@ -24,18 +24,23 @@ export interface TreeOps<T> {
 /** A tree of the form with these leaves. */
 export const build = <U>(form: TreeForm, leaves: readonly U[]): unknown => buildFrom(form, { leaves, next: 0 })
 
-/** Each step builds the tree of its results: keys are assigned one by one, which costs a fraction of what a list of entries does. */
+/** Objects with the keys of a form and nothing in them. A copy of one has its place for each key, which is faster than to add one key after another: each step builds the tree of its results. */
+const empty = new WeakMap<object, { readonly [key: string]: unknown }>()
+function emptyOf(form: NonNullable<TreeForm>, keys: readonly string[]): { readonly [key: string]: unknown } {
+  const known = empty.get(form)
+  if (known !== undefined) return known
+  // `fromEntries` defines keys, also the one that would be the object's prototype if it were assigned.
+  const made = Object.fromEntries(keys.map(key => [key, undefined]))
+  empty.set(form, made)
+  return made
+}
+
 function buildFrom(form: TreeForm, from: { readonly leaves: readonly unknown[]; next: number }): unknown {
   if (form === undefined) return from.leaves[from.next++]
   const { keys, under } = form
   if (keys === undefined) return under.map(f => buildFrom(f, from))
-  const made: Record<string, unknown> = {}
-  for (const [i, key] of keys.entries()) {
-    const value = buildFrom(under[i], from)
-    // Assigned, this one would be the object's prototype.
-    if (key === '__proto__') Object.defineProperty(made, key, { value, writable: true, enumerable: true, configurable: true })
-    else made[key] = value
-  }
+  const made: Record<string, unknown> = { ...emptyOf(form, keys) }
+  for (let i = 0; i < keys.length; i++) made[keys[i] as string] = buildFrom(under[i], from)
   return made
 }
 
@@ -81,8 +86,14 @@ export function treeOps<T>(isLeaf: (x: unknown) => x is T, describe: string): Tr
     if (form === undefined || typeof tree !== 'object' || tree === null) return false
     const { keys, under } = form
     if (Array.isArray(tree)) return keys === undefined && tree.length === under.length && under.every((f, i) => reads(f, tree[i], found))
-    if (keys === undefined || Object.keys(tree).length !== keys.length) return false
-    return keys.every((key, i) => Object.hasOwn(tree, key) && reads(under[i], (tree as Record<string, unknown>)[key], found))
+    const own = Object.keys(tree)
+    if (keys === undefined || own.length !== keys.length) return false
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i] as string
+      // Mostly they are in the form's order.
+      if ((own[i] !== key && !Object.hasOwn(tree, key)) || !reads(under[i], (tree as Record<string, unknown>)[key], found)) return false
+    }
+    return true
   }
   return {
     map: (tree, f) => map(tree, f),

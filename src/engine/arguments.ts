@@ -6,6 +6,7 @@ import { inOrderOf, treeOps, type TreeForm } from '../core/tree.ts'
 import type { Placement } from '../partition/local.ts'
 import type { Arguments, Backend, CallSite, DeviceBuffer } from '../runtime/backend.ts'
 import { MeshArray, present } from './array.ts'
+import type { Held } from './held.ts'
 import { hostValues, type HostValue } from './host.ts'
 import { liesWell, moved } from './move.ts'
 import { lay, type Source } from './place.ts'
@@ -70,11 +71,13 @@ export function argumentsOf(given: unknown, expected: Expected, at: CallSite): C
   })
   checkDonations(leaves, expected, at)
   for (const array of held) array.held.hold()
-  const claims = [...donated].flatMap(i => {
-    const leaf = leaves[i]
-    return leaf instanceof MeshArray ? [{ held: leaf.held, to: inputs[i]?.path ?? '' }] : []
-  })
-  for (const { held: claimed, to } of claims) claimed.claimed = to
+  const claims = (each: (claimed: Held, to: string) => void): void => {
+    for (const i of donated) {
+      const leaf = leaves[i]
+      if (leaf instanceof MeshArray) each(leaf.held, inputs[i]?.path ?? '')
+    }
+  }
+  claims((claimed, to) => { claimed.claimed = to })
 
   let released = false
   const brought = async (move: () => Promise<MeshArray>): Promise<MeshArray> => {
@@ -90,10 +93,10 @@ export function argumentsOf(given: unknown, expected: Expected, at: CallSite): C
   if (buffers instanceof Promise) buffers.catch(() => {})
   return {
     buffers,
-    accepted() { for (const { held: taken, to } of claims) taken.end({ how: 'donated', to }) },
+    accepted() { claims((taken, to) => { taken.end({ how: 'donated', to }) }) },
     release() {
       released = true
-      for (const { held: claimed } of claims) claimed.claimed = undefined
+      claims(claimed => { claimed.claimed = undefined })
       for (const array of held) array.held.release()
       // The program holds what it was given; what was brought there for it alone is no one else's.
       for (const array of temporary) array.dispose()
@@ -101,28 +104,32 @@ export function argumentsOf(given: unknown, expected: Expected, at: CallSite): C
   }
 }
 
-/** As `Promise.all`, but waits for all also where one fails: what they make has to be freed. */
+/** As `Promise.all`, but waits for all also where one fails: what they make has to be freed. What is there needs no promise: that is most of what a step is given. */
 async function all<T>(work: readonly (T | Promise<T>)[]): Promise<T[]> {
-  const ends = await Promise.allSettled(work)
+  const ends = await Promise.allSettled(work.filter(w => w instanceof Promise))
   const failed = ends.find(e => e.status === 'rejected')
   if (failed !== undefined) throw failed.reason
-  return ends.flatMap(e => (e.status === 'fulfilled' ? [e.value] : []))
+  const brought = ends.values()
+  return work.map(w => (w instanceof Promise ? (brought.next().value as PromiseFulfilledResult<T>).value : w))
 }
 
 /** What a program takes over can be nothing else of the same call. */
 function checkDonations(leaves: readonly Leaf[], { inputs, donated }: Expected, at: CallSite): void {
   if (donated.size === 0) return
   const pathOf = (i: number): string => inputs[i]?.path ?? ''
-  const seen = new Map<Leaf, number>()
-  for (const [i, leaf] of leaves.entries()) {
+  const twice: (readonly [number, number])[] = []
+  // Each array is told its place, and forgets it again: a table of all of them would be made anew for each step.
+  for (let i = 0; i < leaves.length; i++) {
+    const leaf = leaves[i]
     if (!(leaf instanceof MeshArray)) continue
-    const before = seen.get(leaf)
-    if (before === undefined) {
-      seen.set(leaf, i)
-      continue
-    }
-    const taken = pathOf(donated.has(before) ? before : i)
+    const { held } = leaf
+    if (held.place === undefined) held.place = i
+    else twice.push([held.place, i])
+  }
+  for (const leaf of leaves) if (leaf instanceof MeshArray) leaf.held.place = undefined
+  for (const [before, i] of twice) {
     if (!donated.has(before) && !donated.has(i)) continue
+    const taken = pathOf(donated.has(before) ? before : i)
     throw new DimError({
       code: 'donated-twice', what: `one array is argument ${pathOf(before)} and argument ${pathOf(i)}, and the program takes over argument ${taken}`,
       fix: 'give an array of its own for each, or compile the program without donating it', at: at(),

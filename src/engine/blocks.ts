@@ -34,10 +34,9 @@ export function stretches(shape: readonly Dim[], { sizes, starts }: Block, run: 
 
 const bytesOf = (data: TypedArray): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 
-/** A device's part, as an array of its own. */
-export function cut(data: TypedArray, dtype: DType, shape: readonly Dim[], sharding: Sharding, mesh: Mesh, device: number): TypedArray {
-  if (sharding.size === 0) return data
-  const block = blockOf(shape, sharding, mesh, device)
+/** A part, as an array of its own; the data itself where that is all of it. */
+export function cut(data: TypedArray, dtype: DType, shape: readonly Dim[], block: Block): TypedArray {
+  if (block.sizes.every((size, i) => size === shape[i]?.size)) return data
   const part = hostArray(dtype, block.sizes.reduce((n, s) => n * s, 1))
   const [from, to, width] = [bytesOf(data), bytesOf(part), dtypes[dtype].bytes]
   stretches(shape, block, (global, local, length) => to.set(from.subarray(global * width, (global + length) * width), local * width))

@@ -2,13 +2,18 @@
 import { DimError, PluginError, type MeshworkError } from '../core/errors.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { choices, type Lowering } from '../core/platform.ts'
-import { bodiesOf, reachable } from '../graph/node.ts'
+import { bodiesOf, orderOf } from '../graph/node.ts'
 import type { LocalBody, LocalNode, Placement } from '../partition/local.ts'
 import type { MemoryStats } from '../runtime/backend.ts'
 import { bytesOn } from './array.ts'
 
-const stored = (body: LocalBody): LocalNode | undefined =>
-  reachable(body.outputs).map(n => (n.op === 'stored' ? n : bodiesOf(n).map(stored).find(m => m !== undefined))).find(n => n !== undefined)
+function stored(body: LocalBody): LocalNode | undefined {
+  for (const n of orderOf(body.outputs)) {
+    const found = n.op === 'stored' ? n : bodiesOf(n).map(stored).find(m => m !== undefined)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
 
 /** @throws DimError where values are to lie with the host and the platform gives programs no memory of the host */
 export function checkMemories(body: LocalBody, { platform }: Lowering): void {

@@ -7,6 +7,8 @@ import type { Graph } from './ops.ts'
 const independent = new WeakMap<Node, boolean>()
 /** Whether a node depends on no input at all. */
 export function isIndependent(root: Node): boolean {
+  const known = independent.get(root)
+  if (known !== undefined) return known
   for (const n of reachable([root], m => !independent.has(m))) {
     if (!independent.has(n)) independent.set(n, n.op !== 'input' && n.inputs.every(i => independent.get(i) === true))
   }

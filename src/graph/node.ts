@@ -68,15 +68,26 @@ export type Make<A> = <K extends keyof A>(op: K, inputs: readonly NodeOf<A>[], a
 /** Where made nodes are found again. */
 export interface Interned { get(key: string): object | undefined; set(key: string, n: object): unknown }
 
-/** A table for as long as the process: a node that nobody has any more leaves it. One for a single piece of work is a `Map`, which costs less. */
+/**
+ * A table for as long as the process: a node that nobody has any more leaves it. One for a single piece of work is a `Map`, which costs less. Nodes are held until Node's loop turns, as V8 would hold what a weak reference
+ * is made of, and weakly from then on: references are made when what asked for the nodes has gone its way. Those that have come to nothing are swept together, which costs less than to have V8 tell of each.
+ */
 export function heldWeakly(): Interned {
-  const made = new Map<string, WeakRef<object>>()
-  const swept = new FinalizationRegistry<string>(key => { if (made.get(key)?.deref() === undefined) made.delete(key) })
+  const held = new Map<string, object>()
+  const weak = new Map<string, WeakRef<object>>()
+  let most = 20_000
+  const letGo = (): void => {
+    for (const [key, n] of held) weak.set(key, new WeakRef(n))
+    held.clear()
+    if (weak.size <= most) return
+    for (const [key, reference] of weak) if (reference.deref() === undefined) weak.delete(key)
+    most = Math.max(most, 2 * weak.size)
+  }
   return {
-    get: key => made.get(key)?.deref(),
+    get: key => held.get(key) ?? weak.get(key)?.deref(),
     set(key, n) {
-      made.set(key, new WeakRef(n))
-      swept.register(n, key)
+      if (held.size === 0) setImmediate(letGo).unref()
+      held.set(key, n)
     },
   }
 }
@@ -99,7 +110,8 @@ export function interner<A>(
   }
   // Functions and graphs count by identity, everything else by value. Every node that is asked for is written so: no lists are made on the way.
   const keyOf = (value: unknown): string => {
-    if (typeof value === 'string') return JSON.stringify(value)
+    // With its length before it a text needs no quoting, which would be looked through letter by letter.
+    if (typeof value === 'string') return `${value.length}'${value}`
     if (typeof value === 'function') return identity(value)
     if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : String(value)
     let key = ''

@@ -2,7 +2,7 @@
  * Drops what nobody reads from ops with bodies: results of loops and choices, carries that only feed themselves, and operands
  * that no body looks at. Plain nodes that nobody reads are in no graph anyway.
  */
-import { bodiesOf, operand, reachable, type Make, type Node, type NodeOf } from './node.ts'
+import { bodiesOf, operand, orderOf, reachable, type Make, type Node, type NodeOf } from './node.ts'
 import type { Attrs, Graph } from './ops.ts'
 
 type Maker = Make<Attrs>
@@ -69,7 +69,7 @@ const sameOr = (graph: Graph, inputs: Inputs, outputs: readonly Node[]): Graph =
 }
 
 function pruneOnce(outputs: readonly Node[], make: Maker): readonly Node[] {
-  const order = reachable(outputs)
+  const order = orderOf(outputs)
   if (order.every(n => bodiesOf(n).length === 0)) return outputs
   const read = new Map<Node, Set<number>>()
   for (const n of order) if (n.op === 'project') read.set(operand(n, 0), (read.get(operand(n, 0)) ?? new Set()).add(n.attrs.index))

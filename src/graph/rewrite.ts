@@ -7,6 +7,8 @@ import type { Make, NodeOf } from './node.ts'
  */
 export function rewriter<A>(make: Make<A>, images: Map<NodeOf<A>, NodeOf<A>>, pending: ReadonlyMap<NodeOf<A>, NodeOf<A>> = new Map()): (root: NodeOf<A>) => NodeOf<A> {
   return root => {
+    const known = images.get(root)
+    if (known !== undefined) return known
     const entered = new Set<NodeOf<A>>()
     const stack = [root]
     for (let n = stack.at(-1); n !== undefined; n = stack.at(-1)) {

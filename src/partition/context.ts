@@ -61,10 +61,11 @@ export interface Context {
   /** The walk over a graph itself, for the bodies of loops and choices: the values of some nodes, given those of the inputs. */
   readonly partitionNodes: (roots: readonly Node[], given: ReadonlyMap<Node, Value>) => Value[]
 }
+export type Rules = Context['target']
 type Walk = (roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Context) => Value[]
 
-/** `derived` are the dims that got their sizes from ops: see `splitOf`. */
-export function newContext(mesh: Mesh, layouts: Layouts & { readonly overlaps?: boolean | undefined }, derived: (d: Dim) => boolean, reduced: Set<Node>, atRest: ReadonlySet<string>, walk: Walk): Context {
+/** How layouts split shapes, each list of dims looked at once: most ops have that of an operand. `derived` are the dims that got their sizes from ops: see `splitOf`. */
+export function targetsOf(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => boolean): Rules {
   const byName = new Map<string, Layout>()
   const rules = (name: string): Layout => {
     const found = byName.get(name) ?? rulesOf(layouts, name)
@@ -72,14 +73,26 @@ export function newContext(mesh: Mesh, layouts: Layouts & { readonly overlaps?: 
     return found
   }
   const leaving = (first: string | undefined, all: Layout): Layout => (first === undefined ? all : leavingTo(first, all))
-  const target = (shape: readonly Dim[], layout: string | Layout = 'compute', first?: string): Sharding =>
+  const split = (shape: readonly Dim[], layout: string | Layout, first?: string): Sharding =>
     shardingOf(leaving(first, typeof layout === 'string' ? rules(layout) : layout), mesh, shape, 'relayout', undefined, derived)
+  const computed = new Map<readonly Dim[], Sharding>()
+  return (shape, layout = 'compute', first) => {
+    if (layout !== 'compute' || first !== undefined) return split(shape, layout, first)
+    const known = computed.get(shape)
+    if (known !== undefined) return known
+    const found = split(shape, layout)
+    computed.set(shape, found)
+    return found
+  }
+}
+
+export function newContext(mesh: Mesh, overlaps: boolean, target: Rules, reduced: Set<Node>, atRest: ReadonlySet<string>, walk: Walk): Context {
   const within: Context['within'] = (outer, axes) => {
     const alone: Alone = { axes, asked: new Set() }
     const own: ReturnType<Context['within']> = { ...outer, alone, target: noting(outer.target, alone.asked), partitionNodes: (roots, given) => walk(roots, given, own) }
     return own
   }
-  const c: Context = { mesh, make: interner(localInfer, () => undefined, new Map()), reduced, atRest, tempted: new Set(), overlaps: layouts.overlaps === true, target, within, axesOf, partitionNodes: (roots, given) => walk(roots, given, c) }
+  const c: Context = { mesh, make: interner(localInfer, () => undefined, new Map()), reduced, atRest, tempted: new Set(), overlaps, target, within, axesOf, partitionNodes: (roots, given) => walk(roots, given, c) }
   return c
 }
 

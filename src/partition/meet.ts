@@ -113,6 +113,7 @@ export interface Meeting { readonly values: readonly Value[]; readonly sharding:
  * What would be less is noted, allowed or not.
  */
 export function met(c: Context, values: readonly Value[], over: readonly string[], op = 'met'): Meeting | undefined {
+  if (values.every(v => v.resting === undefined)) return undefined
   const dims = [...new Set(values.flatMap(v => restingDims(c, v)))]
   if (dims.length === 0 || dims.length > mostDims) return undefined
   // What is looked up in a table by numbers that lie on the table's own axis meets nowhere: no tensor has the dims of both.

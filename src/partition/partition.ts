@@ -6,10 +6,10 @@ import { checkLayout, leavingTo, localShape, shardingOf, type Layouts, type Shar
 import { formatMesh, partsOf, type Mesh } from '../core/mesh.ts'
 import { checkLayouts, isRole, layoutNames, rulesOf } from '../core/named-layouts.ts'
 import { didYouMean } from '../core/nearest.ts'
-import { bodiesOf, dtypeOf, operand, orderOf, reachable, shapeOf, visit, type Node } from '../graph/node.ts'
+import { bodiesOf, dtypeOf, operand, orderOf, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { collectives, received } from './collectives.ts'
-import { newContext, reduced, type Context, type Value } from './context.ts'
+import { newContext, reduced, targetsOf, type Context, type Rules, type Value } from './context.ts'
 import type { LocalGraph, LocalNode, Placement } from './local.ts'
 import { home, wherever } from './meet.ts'
 import { landed } from './operands.ts'
@@ -95,9 +95,11 @@ export const withNames = (layouts: Layouts, nodes: readonly Node[]): Layouts => 
  * Checks that the rules fit every tensor of the graph, and says which dims got their sizes from ops.
  * @throws LayoutError, which names the tensor, the rule and the user's line
  */
-export function checkGraph(graph: Graph, mesh: Mesh, given: Layouts, dims: readonly Dim[] = []): (d: Dim) => boolean {
-  const nodes = [...graph.inputs, ...allNodes(graph.outputs)]
-  const known = new Set([...nodes.flatMap(n => n.results.flatMap(r => names(r.shape))), ...names(dims)].filter(name => !isHidden(name)))
+export function checkGraph(graph: Graph, mesh: Mesh, given: Layouts, dims: readonly Dim[] = [], within: readonly Node[] = allNodes(graph.outputs)): (d: Dim) => boolean {
+  const nodes = [...graph.inputs, ...within]
+  const known = new Set<string>()
+  for (const n of nodes) for (const { shape } of n.results) for (const { name } of shape) if (!isHidden(name)) known.add(name)
+  for (const { name } of dims) if (!isHidden(name)) known.add(name)
   const layouts = withNames(given, nodes)
   const there = layoutNames(layouts)
   for (const n of nodes) {
@@ -108,9 +110,15 @@ export function checkGraph(graph: Graph, mesh: Mesh, given: Layouts, dims: reado
   checkLayouts(layouts, mesh, known, nodes.flatMap(n => layoutNamed(n) ?? []), userSite())
   const compute = rulesOf(layouts, 'compute')
   const derived = derivedDims(nodes)
+  // Ops that change no shape have that of their operand, the same list.
+  const fit = new Set<readonly Dim[]>()
   for (const n of nodes) {
     const what = n.op === 'input' ? n.attrs.name : n.op
-    for (const r of n.results) shardingOf(compute, mesh, r.shape, what, n.site, derived)
+    for (const { shape } of n.results) {
+      if (fit.has(shape)) continue
+      shardingOf(compute, mesh, shape, what, n.site, derived)
+      fit.add(shape)
+    }
     if (n.op === 'relayout') {
       const { to, first } = n.attrs
       if (typeof to === 'string') {
@@ -143,18 +151,17 @@ function checkParts(n: Node<'relayout'>, sharding: Sharding, mesh: Mesh): void {
   }
 }
 
-interface Partitioned { readonly local: LocalGraph; readonly cost: number; readonly tempted: ReadonlySet<string> }
+interface Partitioned { readonly local: LocalGraph; readonly tempted: ReadonlySet<string> }
 /** A program in which these uses of what rests are where it rests. */
-function partitionedWith(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, layouts: Layouts & Wiring, derived: (d: Dim) => boolean): Partitioned {
+function partitionedWith(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, layouts: Layouts & Wiring, target: Rules): Partitioned {
   const reduced = new Set<Node>()
   // What one user needs reduced is reduced where it is made; each round can only find more of it.
   for (;;) {
     const before = reduced.size
-    const c = newContext(mesh, layouts, derived, reduced, atRest, partitionNodes)
+    const c = newContext(mesh, layouts.overlaps === true, target, reduced, atRest, partitionNodes)
     const local = attempt(graph, c, layouts)
     if (reduced.size > before) continue
-    const done = optimized(local, c.make, layouts)
-    return { local: done, cost: received(collectives(done)), tempted: c.tempted }
+    return { local: optimized(local, c.make, layouts), tempted: c.tempted }
   }
 }
 
@@ -165,9 +172,13 @@ function partitionedWith(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, 
  */
 export function partition(graph: Graph, mesh: Mesh, given: Layouts & Wiring, dims: readonly Dim[] = []): LocalGraph {
   checkWire(given.wire ?? {}, mesh)
-  const derived = checkGraph(graph, mesh, given, dims)
-  const layouts = { ...withNames(given, allNodes(graph.outputs)), wire: given.wire, overlaps: given.overlaps }
-  let [best, atRest] = [partitionedWith(new Set(), graph, mesh, layouts, derived), new Set<string>()]
+  const nodes = allNodes(graph.outputs)
+  const derived = checkGraph(graph, mesh, given, dims, nodes)
+  const layouts = { ...withNames(given, nodes), wire: given.wire, overlaps: given.overlaps }
+  const target = targetsOf(mesh, layouts, derived)
+  const costOf = ({ local }: Partitioned): number => received(collectives(local))
+  let [best, atRest] = [partitionedWith(new Set(), graph, mesh, layouts, target), new Set<string>()]
+  let least: number | undefined
   const tried = new Set<string>()
   for (;;) {
     const open = [...best.tempted].filter(use => !atRest.has(use))
@@ -176,14 +187,18 @@ export function partition(graph: Graph, mesh: Mesh, given: Layouts & Wiring, dim
     if (next === undefined) return best.local
     tried.add(key(atRest, next))
     const more = new Set([...atRest, ...next])
-    const trial = partitionedWith(more, graph, mesh, layouts, derived)
-    if (trial.cost < best.cost) [best, atRest] = [trial, more]
+    const trial = partitionedWith(more, graph, mesh, layouts, target)
+    least ??= costOf(best)
+    const cost = costOf(trial)
+    if (cost < least) [best, atRest, least] = [trial, more, cost]
   }
 }
 /** The same where it has been decided which uses meet what rests where it rests: as tables of a search decide it before. */
 export function partitionAt(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, given: Layouts, dims: readonly Dim[] = []): LocalGraph {
-  const derived = checkGraph(graph, mesh, given, dims)
-  return partitionedWith(atRest, graph, mesh, withNames(given, allNodes(graph.outputs)), derived).local
+  const nodes = allNodes(graph.outputs)
+  const derived = checkGraph(graph, mesh, given, dims, nodes)
+  const layouts = withNames(given, nodes)
+  return partitionedWith(atRest, graph, mesh, layouts, targetsOf(mesh, layouts, derived)).local
 }
 const key = (uses: ReadonlySet<string>, more: readonly string[]): string => [...new Set([...uses, ...more])].sort().join(', ')
 
@@ -221,7 +236,7 @@ function fetched(inputs: readonly LocalNode<'input'>[], outputs: readonly LocalN
     const i = places.get(n)
     if (i !== undefined) (by?.op === 'stored' && by.attrs.in === 'device' ? brought : others).add(i)
   }
-  for (const n of reachable(outputs)) for (const m of n.inputs) used(m, n)
+  for (const n of orderOf(outputs)) for (const m of n.inputs) used(m, n)
   for (const n of outputs) used(n, undefined)
   return new Set([...brought].filter(i => !others.has(i)))
 }

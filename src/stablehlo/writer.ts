@@ -52,8 +52,16 @@ export function literal(value: number, dtype: DType): string {
 
 /** The last two parts of the path are enough to know a line by, and the same on every machine. */
 const fileText = (site: Site): string => site.file.split('/').slice(-2).join('/').replace(/["\\]/g, '_')
-const locText = (site: Site | undefined): string =>
-  site === undefined ? '' : ` loc("${fileText(site)}":${site.line}:${site.column})`
+/** Written once for each: a line makes many ops. */
+const locations = new WeakMap<Site, string>()
+function locText(site: Site | undefined): string {
+  if (site === undefined) return ''
+  const known = locations.get(site)
+  if (known !== undefined) return known
+  const text = ` loc("${fileText(site)}":${site.line}:${site.column})`
+  locations.set(site, text)
+  return text
+}
 
 export class Writer {
   readonly #lines: string[] = []

@@ -23,8 +23,14 @@ export function applied(body: LocalBody, make: Make<LocalAttrs>, pass: Pass): Lo
   return replaced.size === 0 ? after : { inputs: after.inputs, outputs: replaceNodes(after, make, replaced) }
 }
 
+type Users = ReadonlyMap<LocalNode, readonly (LocalNode | undefined)[]>
+/** What was found before, by the list of results: most passes change little. */
+const found = new WeakMap<object, Users>()
+
 /** Who uses each node; outputs count as uses by nobody. */
-export function usersOf(body: LocalBody): ReadonlyMap<LocalNode, readonly (LocalNode | undefined)[]> {
+export function usersOf(body: LocalBody): Users {
+  const known = found.get(body.outputs)
+  if (known !== undefined) return known
   const users = new Map<LocalNode, (LocalNode | undefined)[]>()
   const add = (n: LocalNode, user: LocalNode | undefined): void => {
     const known = users.get(n)
@@ -33,5 +39,6 @@ export function usersOf(body: LocalBody): ReadonlyMap<LocalNode, readonly (Local
   }
   for (const n of orderOf(body.outputs)) for (const i of n.inputs) add(i, n)
   for (const n of body.outputs) add(n, undefined)
+  found.set(body.outputs, users)
   return users
 }

@@ -131,12 +131,12 @@ export class PjrtBuffer implements DeviceBuffer, Owned {
   private freeIfUnused(): void {
     if (this.alive || this.freed || this.pins > 0) return
     this.freed = true
-    if (this.handle !== 0n) this.session.library.destroyBuffer(this.handle)
+    if (this.handle !== 0n) this.session.free(this.handle, elements(this.shape) * dtypes[this.dtype].bytes)
   }
 }
 
-/** Copies a host array to a device. */
-export async function putBuffer(session: Session, data: TypedArray, type: RestingType, device: number): Promise<PjrtBuffer> {
+/** Copies a host array to a device: at once where it is small, which a step's batch mostly is. */
+export function putBuffer(session: Session, data: TypedArray, type: RestingType, device: number): PjrtBuffer | Promise<PjrtBuffer> {
   const size = elements(type.shape) * dtypes[type.dtype].bytes
   if (data.byteLength !== size) {
     throw new PluginError({
@@ -145,31 +145,41 @@ export async function putBuffer(session: Session, data: TypedArray, type: Restin
     })
   }
   const dims = sizesOf(type.shape)
-  const source = Memory.at(data)
+  const source = Memory.pointer(data)
   const inline = size <= INLINE_BYTES
   const args = (inline ? session.putting : new Struct('PJRT_Client_BufferFromHostBuffer_Args')).set('client', session.client)
     .point('data', source).set('type', bufferType[type.dtype]).point('dims', dims).set('num_dims', type.shape.length)
     .set('host_buffer_semantics', enums.PJRT_HostBufferSemantics.ImmutableOnlyDuringCall).set('device', session.device(device)).set('memory', type.memory === undefined ? 0 : session.hostMemory(device))
-  const made = inline ? session.library.call(args) : await session.library.callAsync(args)
+  if (!inline) return session.library.callAsync(args).then(made => copied(session, made, type, device))
+  return copied(session, session.library.call(args), type, device)
+}
+
+/** What a copy has made, once nothing reads from the host's array any more. @throws PluginError why it could not be copied */
+function copied(session: Session, made: Struct<'PJRT_Client_BufferFromHostBuffer_Args'>, type: RestingType, device: number): PjrtBuffer | Promise<PjrtBuffer> {
+  const { library } = session
   const buffer = new PjrtBuffer(session, made.get('buffer'), type, device)
-  try {
-    await awaitEvent(session.library, made.get('done_with_host_buffer'))
-  } catch (failure) {
+  const read = made.get('done_with_host_buffer')
+  const failed = (failure: unknown): never => {
     buffer.dispose()
     throw failure
+  }
+  if (!library.isReady(read)) return awaitEvent(library, read).then(() => buffer, failed)
+  try {
+    library.consume(read)
+  } catch (failure) {
+    failed(failure)
   }
   return buffer
 }
 
-/** Sizes as a plugin reads them, made once for each shape. */
-const knownSizes = new Map<string, Memory>()
+/** Sizes as a plugin reads them, made once for each list. */
+const knownSizes = new WeakMap<readonly number[], Memory>()
 function sizesOf(shape: readonly number[]): Memory {
-  const key = shape.join()
-  const known = knownSizes.get(key) ?? Memory.words(shape)
-  // Shapes that change with each call would pile up.
-  if (knownSizes.size > 1000) knownSizes.clear()
-  knownSizes.set(key, known)
-  return known
+  const known = knownSizes.get(shape)
+  if (known !== undefined) return known
+  const made = Memory.words(shape)
+  knownSizes.set(shape, made)
+  return made
 }
 
 interface HostLayout { readonly address: bigint; readonly kept: readonly unknown[] }

@@ -3,7 +3,7 @@ import koffi from '../../io/koffi.ts'
 import { PluginError } from '../../core/errors.ts'
 import { range, type Arguments, type BufferType, type DeviceBuffer, type Executable, type ExecuteOptions, type MemoryStats } from '../backend.ts'
 import { PjrtBuffer } from './buffer.ts'
-import { fewest, Request } from './launcher.ts'
+import { fewest, mostLeft, Request } from './launcher.ts'
 import { Memory, Struct, nativeBytes, nativeWords } from './memory.ts'
 import { PjrtRun } from './run.ts'
 import type { Session } from './session.ts'
@@ -183,17 +183,24 @@ export class PjrtExecutable implements Executable {
 
   /** The call itself. What it takes over, and nobody else uses, is freed behind it on its thread where that is worth it. */
   private async make(args: readonly PjrtBuffer[]): Promise<void> {
-    const { session: { library, launches }, frame } = this
+    const { session, session: { library, launches }, frame } = this
     const native = this.donates && args.length >= fewest ? launches.native() : undefined
     if (native === undefined) {
       await library.callAsync(frame.call)
       return
     }
-    const request = this.request ??= new Request(library, frame.call, args.length)
+    const request = this.request ??= new Request(library, frame.call, args.length + mostLeft)
     const spent = args.filter(buffer => buffer.isSpent)
     spent.forEach((buffer, i) => { request.handles[i] = buffer.address })
-    request.count = spent.length
-    await library.onThread(native, request.address, 'PJRT_LoadedExecutable_Execute')
+    const left = session.takeLeft()
+    left.forEach((handle, i) => { request.handles[spent.length + i] = handle })
+    request.count = spent.length + left.length
+    try {
+      await library.onThread(native, request.address, 'PJRT_LoadedExecutable_Execute')
+    } finally {
+      // Where it was not launched nothing has been freed.
+      for (const handle of left.slice(Math.max(0, request.freed - spent.length))) session.free(handle, 0)
+    }
     for (const buffer of spent.slice(0, request.freed)) buffer.wasFreed()
     if (request.failure !== 0n) throw library.failure('PJRT_Buffer_Destroy', request.failure)
   }

@@ -7,11 +7,11 @@ import { leaving } from '../../io/leave.ts'
 /** A client, which may have work under way that nobody waits for. */
 interface Worker { atWork(): boolean }
 
-/** What may be in use now; at exit it decides how to leave. */
-const busy = new Set<Worker>()
+/** Clients that are open; at exit they decide how to leave. */
+const clients = new Set<Worker>()
 
-export const markBusy = (work: Worker): void => { busy.add(work) }
-export const markIdle = (work: Worker): void => { busy.delete(work) }
+export const watchClient = (client: Worker): void => { clients.add(client) }
+export const forgetClient = (client: Worker): void => { clients.delete(client) }
 
 /**
  * Leaving in the middle of a step would first wait for it, since Node joins its thread pool, and then run the plugin's static
@@ -23,7 +23,7 @@ export function guardExit(): void {
   let uncaught: { readonly error: unknown } | undefined
   process.on('uncaughtExceptionMonitor', (error) => { uncaught = { error } })
   process.once('exit', (code) => {
-    if (![...busy].some(work => work.atWork())) return
+    if (![...clients].some(client => client.atWork())) return
     // Node would print it only after this.
     if (uncaught !== undefined) writeSync(2, `${inspect(uncaught.error)}\n`)
     leave(code)

@@ -8,6 +8,8 @@ import { Memory, Struct } from './memory.ts'
 export const launchesBefore = 64
 /** So many buffers at least, to be freed at once. */
 export const fewest = 16
+/** And so many more at most, which were left to the next launch. */
+export const mostLeft = 64
 
 let loaded: Promise<Native | undefined> | undefined
 /** The function; undefined where there is no C compiler. */
@@ -24,6 +26,9 @@ export class Launches {
   private readonly use: (work: () => Promise<void>) => Promise<void>
 
   constructor(use: (work: () => Promise<void>) => Promise<void>) { this.use = use }
+
+  /** Whether launches free what they are told to. */
+  get free(): boolean { return this.found !== undefined }
 
   /** What a launch that frees much is made by; undefined where the plugin's own function has to do. */
   native(): Native | undefined {
@@ -59,7 +64,10 @@ export class Request {
   }
 
   get address(): bigint { return this.memory.address }
-  set count(count: number) { this.words[word.count] = BigInt(count) }
+  set count(count: number) {
+    this.words[word.count] = BigInt(count)
+    this.words[word.freed] = 0n
+  }
   /** How many were freed, or tried to be. */
   get freed(): number { return Number(this.words[word.freed]) }
   /** The plugin's error where one could not be freed, else 0. */

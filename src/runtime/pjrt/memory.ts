@@ -22,6 +22,12 @@ export class Memory {
     return new Memory(array.byteLength, new Uint8Array(array.buffer, array.byteOffset, array.byteLength))
   }
 
+  /** Where the memory of a host array is, without a copy: for calls that only read it. */
+  static pointer(array: ArrayBufferView): { readonly address: bigint; readonly bytes: Uint8Array } {
+    const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+    return { address: koffi.address(bytes), bytes }
+  }
+
   static of(bytes: Uint8Array): Memory {
     const memory = new Memory(bytes.byteLength)
     memory.bytes.set(bytes)

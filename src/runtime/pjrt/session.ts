@@ -4,9 +4,9 @@ import { choices } from '../../core/platform.ts'
 import { Failures, mostInFlight } from '../in-flight.ts'
 import { queue } from '../processes.ts'
 import { awaitEvents, eventsReady } from './event.ts'
-import { markBusy, markIdle } from './exit.ts'
+import { forgetClient, watchClient } from './exit.ts'
 import type { PluginLibrary } from './library.ts'
-import { Launches } from './launcher.ts'
+import { Launches, mostLeft } from './launcher.ts'
 import { Living } from './living.ts'
 import { Struct, nativeText, nativeWords } from './memory.ts'
 import { namedValues } from './named.ts'
@@ -14,6 +14,9 @@ import { clientOptions, compilerOptions, platformNamed, platformOf, type TypedOp
 import type { ClientOptions, Platform } from './platform-type.ts'
 import type { PjrtRun } from './run.ts'
 import { refusal } from './shared.ts'
+
+/** Bytes of a buffer that may be left for the next launch to free, and for how many milliseconds at most. */
+const [smallBuffer, leftFor] = [1 << 16, 100]
 
 type Turns = <T>(work: () => Promise<T>) => Promise<T>
 
@@ -52,10 +55,19 @@ export class Session {
   private marks = 0
   private readonly memories = new Map<bigint, bigint>()
   private failedLaunch: { readonly cause: unknown } | undefined
-  private readonly running = new Set<Promise<unknown>>()
+  /**
+   * How many pieces of work use the client. They are counted, not kept in a set: a set that is added to and taken from leaves its old tables behind, each of which points to the next and to what lay in both, so that
+   * what one step had would be copied by each of V8's scavenges until all of its heap is collected.
+   */
+  private running = 0
+  /** Called when no work uses the client any more. */
+  private unused: () => void = () => {}
   /** Runs that were admitted and are not known to be done, the oldest first. */
   private readonly out: PjrtRun[] = []
   private readonly settling = queue()
+  /** Buffers that the next launch is to free, and what does so where none comes. */
+  private readonly left: bigint[] = []
+  private leaving: NodeJS.Timeout | undefined
 
   constructor(library: PluginLibrary, client: bigint, compiler: ReadonlyMap<string, TypedOption>, inTurn?: Turns) {
     this.compiler = compiler
@@ -72,6 +84,7 @@ export class Session {
       version: nativeText(version.get('platform_version'), version.number('platform_version_size')),
     }
     this.kind = platformNamed(library.path, this.platform.name)
+    watchClient(this)
   }
 
   /** Makes a client, with the options that the plugin's platform knows. */
@@ -115,23 +128,42 @@ export class Session {
   }
 
   /** Runs work that uses the client; `close` waits for it. */
-  async use<T>(work: () => Promise<T>): Promise<T> {
+  async use<T>(work: () => T | Promise<T>): Promise<T> {
     if (this.closed) throw new PluginError({ code: 'closed', what: 'the backend is closed', fix: 'open it again' })
-    const running = work()
-    this.running.add(running)
-    markBusy(this)
+    this.running++
     try {
-      return await running
+      return await work()
     } finally {
-      this.running.delete(running)
-      if (this.running.size === 0 && this.out.length === 0) markIdle(this)
+      if (--this.running === 0) this.unused()
     }
   }
 
   /** Whether the plugin's threads are at work; asked when the process ends. */
   atWork(): boolean {
     this.poll()
-    return this.running.size > 0 || this.out.length > 0
+    return this.running > 0 || this.out.length > 0
+  }
+
+  /**
+   * Frees a buffer of so many bytes. Where launches free what they take over (see `launcher.ts`), a small one is left to the next, so that it costs this thread no call of its own: a step's numbers, and
+   * its batch.
+   */
+  free(buffer: bigint, bytes: number): void {
+    if (!this.launches.free || bytes > smallBuffer || this.closed) {
+      this.library.destroyBuffer(buffer)
+      return
+    }
+    this.left.push(buffer)
+    if (this.left.length >= mostLeft) this.freeLeft()
+    else this.leaving ??= setTimeout(() => { this.freeLeft() }, leftFor).unref()
+  }
+
+  /** What was left for a launch to free. */
+  takeLeft(): bigint[] { return this.left.splice(0) }
+  private freeLeft(): void {
+    clearTimeout(this.leaving)
+    this.leaving = undefined
+    for (const buffer of this.takeLeft()) this.library.destroyBuffer(buffer)
   }
 
   /** A number that no call has been given before. */
@@ -181,7 +213,6 @@ export class Session {
     run.sources = []
     const at = this.out.indexOf(run)
     if (at >= 0) this.out.splice(at, 1)
-    if (this.out.length === 0 && this.running.size === 0) markIdle(this)
   }
 
   /** What the user should hear of a failure that came up where a run's result was used. */
@@ -210,9 +241,10 @@ export class Session {
   async close(): Promise<void> {
     if (this.closed) return
     this.closed = true
-    while (this.running.size > 0) await Promise.allSettled(this.running)
+    if (this.running > 0) await new Promise<void>(resolve => { this.unused = resolve })
     await this.idle()
-    markIdle(this)
+    forgetClient(this)
+    this.freeLeft()
     this.buffers.disposeAll()
     for (const executable of [...this.executables]) executable.dispose()
     await this.library.callAsync(new Struct('PJRT_Client_Destroy_Args').set('client', this.client))
