@@ -6,7 +6,7 @@ import { hostArray } from '../../src/core/dtype.ts'
 import { localShape, shardingOf, type Sharding } from '../../src/core/layout.ts'
 import { rulesOf } from '../../src/core/named-layouts.ts'
 import { formatMesh, mesh, partOf, partsOf, replicaGroups, strideOf } from '../../src/core/mesh.ts'
-import { cut, holders, paste } from '../../src/engine/blocks.ts'
+import { blockOf, cut, holders, paste } from '../../src/engine/blocks.ts'
 import { layoutsOf } from '../support/layouts.ts'
 
 const grid = mesh({ batch: 2, model: 3 })
@@ -60,7 +60,7 @@ describe('cutting and pasting', () => {
       for (let i = 0; i < 64; i++) whole[i] = i as never
       const again = hostArray(dtype, 64)
       const from = holders(shape, sharding, m)
-      for (const device of from) paste(again, cut(whole, dtype, shape, sharding, m, device), dtype, shape, sharding, m, device)
+      for (const device of from) paste(again, cut(whole, dtype, shape, blockOf(shape, sharding, m, device)), dtype, shape, sharding, m, device)
       expect([...again]).toEqual([...whole])
       expect(from.length).toBe(partsOf(m, [...sharding.values()].flat()))
     }), { numRuns: 300, seed: 1 })
@@ -69,7 +69,7 @@ describe('cutting and pasting', () => {
     const m = mesh({ x: 2, y: 2 })
     const sharding = new Map([['a', ['y']]])
     const whole = Float32Array.from({ length: 64 }, (_, i) => i)
-    const parts = [0, 1, 2, 3].map(device => [...cut(whole, 'f32', shape, sharding, m, device)])
+    const parts = [0, 1, 2, 3].map(device => [...cut(whole, 'f32', shape, blockOf(shape, sharding, m, device))])
     expect(parts[0]).toEqual(parts[2])
     expect(parts[1]).toEqual(parts[3])
     expect(parts[0]).not.toEqual(parts[1])
