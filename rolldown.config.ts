@@ -8,7 +8,7 @@ const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url
 /** What is loaded by its name: the package's doors, the command and what it begins with, what threads begin with, and the loader's hook. */
 const entries = [
   'index', 'nn/index', 'parallel/index', 'optim/index', 'models/index', 'data/index', 'serve/index', 'train/index',
-  'cli/main', 'runtime/pjrt/cpu/allocator', 'cli/page-worker', 'cli/plan-worker', 'cli/search-worker', 'data/store/worker', 'serve/constraints/worker', 'cli/as-module',
+  'cli/main', 'runtime/pjrt/cpu/allocator', 'cli/page-worker', 'cli/plan-worker', 'cli/planning-worker', 'data/store/worker', 'serve/constraints/worker', 'cli/as-module',
 ]
 const recipes = readdirSync(at('recipes')).filter(file => file.endsWith('.ts')).map(file => file.slice(0, -'.ts'.length))
 

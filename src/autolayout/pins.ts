@@ -16,6 +16,15 @@ export interface Pins {
 const axesIn = (rules: Layout | undefined): string[] => [...new Set(Object.values(rules ?? {}).flat().filter(a => a !== undefined))]
 const dimsOn = (rules: Layout | undefined, axis: string): string[] => Object.entries(rules ?? {}).flatMap(([dim, rule]) => ([rule].flat().includes(axis) ? [dim] : []))
 
+/** The same, said once: a rule of what rests that is the layout's, too, says nothing more. */
+export function saidOnce({ layout, params, state }: Pins): Pins {
+  const without = (rules: Layout | undefined, ...below: readonly (Layout | undefined)[]): Layout | undefined => (rules === undefined ? undefined : Object.fromEntries(Object.entries(rules).flatMap(([dim, rule]) => {
+    const axes = [rule ?? []].flat().filter(axis => !below.some(b => [b?.[dim] ?? []].flat().includes(axis)))
+    return axes.length === 0 ? [] : [[dim, axes] as const]
+  })))
+  return { layout, params: without(params, layout), state: without(state, layout, params) }
+}
+
 /** The axes that pins name. */
 export const pinnedAxes = ({ layout, params, state }: Pins): string[] => [...new Set([...axesIn(layout), ...axesIn(params), ...axesIn(state)])]
 /** What an axis has to do. */

@@ -83,7 +83,7 @@ export function referenceOf(graph: Graph, donations: (local: LocalGraph) => Read
 }
 
 /** What rests on each device, in bytes: exact. */
-export const restingBytes = ({ graph }: Reference, layouts: Layouts, mesh: Mesh): number => graph.inputs.reduce((sum, n) =>
+export const restingBytes = ({ graph }: Pick<Reference, 'graph'>, layouts: Layouts, mesh: Mesh): number => graph.inputs.reduce((sum, n) =>
   sum + sizeOf(localShape(shapeOf(n), shardingOf(rulesOf(layouts, n.attrs.role), mesh, shapeOf(n), n.attrs.name), mesh)) * dtypes[dtypeOf(n)].bytes, 0)
 
 /** And what lies beside it at the peak: each value as one device has it, over the devices that its dims are split by. */

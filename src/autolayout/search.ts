@@ -8,7 +8,7 @@ import { shapeOf } from '../graph/node.ts'
 import { factorings, orders } from './factors.ts'
 import { neighbours } from './neighbours.ts'
 import { idle, layoutsFor, optionKey, sumsGradients, type Option } from './options.ts'
-import { checkPins, keepsPins, pinnedAxes } from './pins.ts'
+import { checkPins, keepsPins, pinnedAxes, type Pins } from './pins.ts'
 import { Searcher, type Candidate, type Choice, type SearchGiven, type Single } from './searcher.ts'
 import type { Tabled } from './tables.ts'
 
@@ -27,8 +27,20 @@ export const redundant = (choices: readonly Choice[]): boolean => new Set(choice
 /** Names of axes while nobody has named them: none that pins name. */
 const axisNames = (named: readonly string[]): string[] => ['x', 'y', 'z', 'w', 'v', 'u'].map(name => { let own = name; while (named.includes(own)) own = `${own}${name}`; return own })
 
+export interface Sized { readonly axis: string; readonly size: number; readonly pinned: string | undefined }
+/** Every mesh of so many devices: each pinned axis is one of its axes; which, is tried. */
+export function meshesOf(devices: number, pins: Pins): Sized[][] {
+  const named = pinnedAxes(pins)
+  const letters = axisNames(named)
+  return factorings(devices, Math.max(mostAxes, named.length)).filter(sizes => sizes.length >= named.length).flatMap(sizes => {
+    const axes = sizes.map((size, i) => ({ axis: letters[i] ?? `a${i}`, size }))
+    const ways = named.length === 0 ? [[]] : distinct(orders(axes).map(o => o.slice(0, named.length)))
+    return ways.map(way => axes.map(a => { const at = way.findIndex(w => w.axis === a.axis); return { ...a, axis: named[at] ?? a.axis, pinned: at < 0 ? undefined : named[at] } }))
+  })
+}
+
 /** Combinations of choices, one for each axis, with a bound on their time: what each alone takes, as if all the others shared it evenly. */
-function combined(sizes: readonly { readonly axis: string; readonly size: number; readonly pinned: string | undefined }[], singles: (size: number, pinned: string | undefined) => readonly Single[], devices: number): { readonly choices: Choice[]; readonly bound: number }[] {
+function combined(sizes: readonly Sized[], singles: (size: number, pinned: string | undefined) => readonly Single[], devices: number): { readonly choices: Choice[]; readonly bound: number }[] {
   const share = (ms: number, size: number): number => ms * size / devices
   let all: { choices: Choice[]; sent: number; computed: number }[] = [{ choices: [], sent: 0, computed: 0 }]
   for (const [at, { axis, size, pinned }] of sizes.entries()) {
@@ -103,15 +115,7 @@ function combinationsIn<V>(searcher: Searcher<V>, given: SearchGiven<V>): Combin
     known.set(key, list)
     return list
   }
-  const named = pinnedAxes(pins)
-  const letters = axisNames(named)
-  // Each pinned axis is one of the mesh's; which, is tried.
-  const meshes = fixed !== undefined ? [fixed.axes.map(a => ({ axis: a.name, size: a.size, pinned: a.name }))]
-    : factorings(devices, Math.max(mostAxes, named.length)).filter(sizes => sizes.length >= named.length).flatMap(sizes => {
-        const axes = sizes.map((size, i) => ({ axis: letters[i] ?? `a${i}`, size }))
-        const ways = named.length === 0 ? [[]] : distinct(orders(axes).map(o => o.slice(0, named.length)))
-        return ways.map(way => axes.map(a => { const at = way.findIndex(w => w.axis === a.axis); return { ...a, axis: named[at] ?? a.axis, pinned: at < 0 ? undefined : named[at] } }))
-      })
+  const meshes = fixed !== undefined ? [fixed.axes.map(a => ({ axis: a.name, size: a.size, pinned: a.name }))] : meshesOf(devices, pins)
   return meshes.flatMap((sizes, i) => {
     onProgress({ what: 'axes alone', done: i, total: meshes.length })
     return combined(sizes, singles, devices).flatMap(({ choices, bound }): Combination[] => {

@@ -129,15 +129,21 @@ export class Searcher<V> {
   /** Why a layout cannot be. */
   wrong(layouts: Layouts, mesh: Mesh): string | undefined { return this.tensors.wrong(layouts, mesh) ?? this.variant.refuses(layouts, mesh) }
 
-  /** What an axis of this size may do, with pins or without, and what it costs alone: the quickest first. */
-  singles(size: number, axis: string | undefined): Single[] {
+  /** What an axis of this size may do, with pins or without. */
+  options(size: number, axis: string | undefined): Option[] {
     const { pins = {}, dims, uses } = this.given
     const { graph, walked, multiplied } = this.reference
     const weights = graph.inputs.filter(n => n.attrs.role === 'params').map(n => ({ shape: shapeOf(n), dtype: dtypeOf(n) }))
     const all = optionsFor(size, { tensors: this.tensors, dims, names: Object.keys(uses ?? {}), weights, walked, multiplied })
     const must = axis === undefined ? idle : pinnedOption(pins, axis)
     const pinned = axis === undefined ? [] : [must, ...all.map((o): Option => ({ ...o, compute: [...new Set([...must.compute, ...o.compute])], params: pins.params === undefined ? o.params : must.params, state: pins.state === undefined ? o.state : must.state }))]
-    const kept = new Map([...all, ...pinned, idle].filter(o => keepsPins(pins, axis, o)).map(o => [optionKey(o), o]))
+    return [...new Map([...all, ...pinned, idle].filter(o => keepsPins(pins, axis, o)).map(o => [optionKey(o), o])).values()]
+  }
+
+  /** The same with what each costs alone: the quickest first. */
+  singles(size: number, axis: string | undefined): Single[] {
+    const { uses } = this.given
+    const kept = this.options(size, axis)
     const rest = this.given.devices / size
     // What rests where the other axes split all of it: more than there is fits beside none of their choices.
     const fits = (option: Option): boolean => {
@@ -151,11 +157,11 @@ export class Searcher<V> {
     }
     const byMs = (a: Single, b: Single): number => a.cost.ms - b.cost.ms
     const places = (o: Option): boolean => Object.keys(o.named).length > 0
-    const fitting = [...kept.values()].filter(o => !places(o)).filter(fits)
-    const plain = (fitting.length > 0 ? fitting : [...kept.values()].filter(o => !places(o))).flatMap(priced).sort(byMs)
+    const fitting = kept.filter(o => !places(o)).filter(fits)
+    const plain = (fitting.length > 0 ? fitting : kept.filter(o => !places(o))).flatMap(priced).sort(byMs)
     // Places that the model names are tried of what is quick without: of what is slow they would not make the quickest.
     const leading = new Set(plain.slice(0, mostOptions).map(s => optionKey(s.option)))
-    const found = [...plain, ...[...kept.values()].filter(o => places(o) && leading.has(optionKey({ ...o, named: {} }))).flatMap(priced)].sort(byMs)
+    const found = [...plain, ...kept.filter(o => places(o) && leading.has(optionKey({ ...o, named: {} }))).flatMap(priced)].sort(byMs)
     return found
   }
 

@@ -3,7 +3,7 @@ import { access } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { machinePath } from '../calibrate/kept.ts'
 import { UsageError } from '../core/errors.ts'
-import { findLayout, laidAs, type FindLayoutOptions, type FoundLayout, type LayoutSearch } from '../train/find-layout.ts'
+import { findLayout, type FindLayoutOptions, type FoundLayout, type LayoutSearch } from '../train/find-layout.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Run } from '../train/run.ts'
 import { rematText } from '../train/ways.ts'
@@ -22,11 +22,17 @@ export const withDevicesFlag = (command: Command): Command => command
   .option('--wire <bf16|int8>', 'of a search: let numbers cross axes in so few bits where that is quicker; it changes them, and nothing is rounded unless this says so')
 
 const flagError = (what: string, fix: string): UsageError => new UsageError({ code: 'flag', what, fix })
-const asked = (text: string | undefined): boolean => text?.split(',').some(part => part.trim() === 'auto') === true
+const partsOf = (text: string | undefined): string[] => text?.split(',').map(part => part.trim()) ?? []
+const asked = (text: string | undefined): boolean => partsOf(text).includes('auto')
 
 /** Whether the flags ask for a search. @throws UsageError where they contradict each other */
-export function asksForSearch({ auto, mesh, layout, batch, model, devices, wire, set = [] }: Flags): boolean {
-  const searches = auto === true || mesh === 'auto' || asked(layout)
+export function asksForSearch({ auto, mesh, layout, params, state, batch, model, devices, wire, set = [] }: Flags): boolean {
+  const searches = auto === true || asked(mesh) || asked(layout)
+  if (asked(mesh) && mesh !== 'auto') throw flagError(`--mesh ${shellWord(mesh ?? '')}: "auto" finds all axes and their sizes`, 'give --mesh auto, or the whole mesh without "auto"')
+  if (partsOf(layout).filter(part => part === 'auto').length > 1) throw flagError('--layout: "auto" is said twice', 'leave one of them out')
+  for (const [flag, given] of [['--params', params], ['--state', state]] as const) {
+    if (asked(given)) throw flagError(`${flag}: "auto" is said of the whole layout`, 'leave it out: a search finds what rests in parts, too')
+  }
   if (!searches && devices !== undefined) throw flagError('--devices says of how many devices a mesh is searched, and nothing is searched', 'add --mesh auto --layout auto, or leave it out')
   if (!searches && wire !== undefined) throw flagError('--wire says in what a search may let numbers cross axes, and nothing is searched', 'add --mesh auto --layout auto, or leave it out: what crosses an axis in fewer bits is a field of the run, wire')
   if (wire !== undefined && wire !== 'bf16' && wire !== 'int8') throw flagError(`--wire: there is no "${wire}"`, 'one of bf16, int8')
@@ -40,9 +46,9 @@ export function asksForSearch({ auto, mesh, layout, batch, model, devices, wire,
 
 /** The rules that stay: what --layout has beside `auto`. */
 const pinnedIn = ({ layout, params, state }: Flags): { layout?: Run['layout']; params?: Run['layout']; state?: Run['layout'] } => {
-  const rules = layout?.split(',').filter(part => part.trim() !== 'auto').join(',') ?? ''
-  const of = (text: string, flag: string): Run['layout'] => layoutOf(text, flag, {}) as Run['layout']
-  return { ...(rules === '' ? {} : { layout: of(rules, '--layout') }), ...(params === undefined ? {} : { params: of(params, '--params') }), ...(state === undefined ? {} : { state: of(state, '--state') }) }
+  const rules = partsOf(layout).filter(part => part !== 'auto')
+  const of = (text: string, flag: string, example?: string): Run['layout'] => layoutOf(text, flag, {}, example) as Run['layout']
+  return { ...(rules.length === 0 ? {} : { layout: of(rules.join(','), '--layout', 'auto,batch=data') }), ...(params === undefined ? {} : { params: of(params, '--params') }), ...(state === undefined ? {} : { state: of(state, '--state') }) }
 }
 
 /** The machine that is named; else this one as it was measured, by ranks for a job's, where it has so many devices; else a CPU by its data sheet. */
@@ -77,8 +83,11 @@ function searchProgress(output: Pick<Output, 'status'>, now: () => number = () =
   }
 }
 
+/** What was found, and the name of the machine for which. */
+export interface Found { readonly found: LayoutSearch; readonly machine: string }
+
 /** Searches; for a job of so many `ranks`, of as many devices. @throws LayoutError, UsageError as `findLayout` does, and for flags that cannot be */
-export async function searched(run: Run, flags: Flags, output: Pick<Output, 'note' | 'status' | 'clear'>, ranks?: number): Promise<{ readonly run: Run; readonly found: LayoutSearch; readonly machine: Machine }> {
+export async function searched(run: Run, flags: Flags, output: Pick<Output, 'note' | 'status'>, ranks?: number): Promise<Found> {
   const { run: changed, free } = searchedFor(run, flags)
   const size = Object.values(changed.mesh).reduce((a, b) => a * b, 1)
   const said = flags.devices === undefined ? undefined : wholeNumber(flags.devices, '--devices', 1, 2 ** 20)
@@ -89,8 +98,7 @@ export async function searched(run: Run, flags: Flags, output: Pick<Output, 'not
   const devices = said ?? ofHosts ?? (free ? ranks ?? size : size)
   if (!free && devices !== size) throw flagError(`--devices ${devices}: the mesh has ${size}`, 'leave one of them out, or give --mesh auto')
   const found = findLayout(changed, { devices, machine, pins: pinnedIn(flags), ...(flags.wire === undefined ? {} : { wire: flags.wire as 'bf16' | 'int8' }), ...(free ? {} : { mesh: changed.mesh }), onProgress: searchProgress(output) })
-  output.clear()
-  return { run: laidAs(changed, found), found, machine }
+  return { found, machine: machine.name }
 }
 
 const literal = (x: unknown): string => (Array.isArray(x) ? `[${x.map(literal).join(', ')}]` : typeof x === 'object' && x !== null ? Object.keys(x).length === 0 ? '{}' : `{ ${Object.entries(x).map(([k, v]) => `${k}: ${literal(v)}`).join(', ')} }` : typeof x === 'string' ? `'${x}'` : String(x))
@@ -119,6 +127,13 @@ const idleAxes = ({ mesh, layout, params, state, gradients, layouts, model }: Fo
   const used = new Set([layout, params, state, gradients, ...Object.values(layouts)].flatMap(rules => Object.values(rules).flat()))
   return Object.entries(mesh).flatMap(([axis, n]) => (n === 1 || used.has(axis) || (axis === 'stage' && model.pipeline !== undefined) ? [] : [[axis, n] as const]))
 }
+const devicesOf = ({ mesh }: FoundLayout): number => Object.values(mesh).reduce((a, b) => a * b, 1)
+/** What is said of devices that only do what others do. */
+export function idleText(found: FoundLayout): string | undefined {
+  const idle = idleAxes(found)
+  const enough = idle.reduce((left, [, n]) => left / n, devicesOf(found))
+  return idle.length === 0 ? undefined : `nothing is cut along ${idle.map(([axis, n]) => `${axis}=${n}`).join(', ')}, where devices all do the same: ${enough === 1 ? 'one would be' : `${formatInteger(enough)} would be`} as quick, and no cut among more of them that is possible is quicker`
+}
 /** A digit more than elsewhere: the best lie close to each other. */
 const stepText = (ms: number): string => (ms < 9999.5 ? `${ms.toPrecision(4)} ms` : ms < 9999.5e3 ? `${(ms / 1e3).toPrecision(4)} s` : formatMs(ms))
 const rowOf = (c: FoundLayout, i: number): string[] => [
@@ -127,16 +142,15 @@ const rowOf = (c: FoundLayout, i: number): string[] => [
 ]
 
 /** The ten best, why the obvious ones are not, and what to paste: into the recipe, or behind its `name` and the fields that were `set`. */
-export function drawSearch(run: Run, found: LayoutSearch, machine: Machine, { name, set = [] }: { readonly name: string; readonly set?: readonly string[] | undefined }): string[] {
+export function drawSearch(run: Run, { found, machine }: Found, { name, set = [] }: { readonly name: string; readonly set?: readonly string[] | undefined }): string[] {
   const flags = foundFlags(run, found, set)
-  const devices = Object.values(found.mesh).reduce((a, b) => a * b, 1)
-  const idle = idleAxes(found)
-  const enough = idle.reduce((left, [, n]) => left / n, devices)
+  const devices = devicesOf(found)
+  const idle = idleText(found)
   return [
-    `${run.name} on ${formatInteger(devices)} device${devices === 1 ? '' : 's'} of ${machine.name}: ${formatInteger(found.priced)} layouts priced, the best ${found.candidates.length} planned whole`, '',
+    `${run.name} on ${formatInteger(devices)} device${devices === 1 ? '' : 's'} of ${machine}: ${formatInteger(found.priced)} layouts priced, the best ${found.candidates.length} planned whole`, '',
     ...formatTable([['', 'a step', 'memory', 'collectives', 'mesh', 'layout', 'beside'], ...found.candidates.map(rowOf)], 7).map(l => `  ${l}`), '',
     ...(found.obvious.length === 0 ? [] : ['what one would try first, with one axis', ...formatTable(found.obvious.map(o => [o.name, o.reason, o.text]), 3).map(l => `  ${l}`), '']),
-    ...(idle.length === 0 ? [] : [`nothing is cut along ${idle.map(([axis, n]) => `${axis}=${n}`).join(', ')}, where devices all do the same: ${enough === 1 ? 'one would be' : `${formatInteger(enough)} would be`} as quick, and no cut among more of them that is possible is quicker`, '']),
+    ...(idle === undefined ? [] : [idle, '']),
     'for the recipe', `  ${recipeLine(run, found)}`, ...(modelLine(found) === '' ? [] : ['in its model', `  ${modelLine(found)}`]),
     ...(flags === undefined ? [] : ['or at the command line', `  npx meshwork train ${shellWord(name)} ${flagsText(flags)}`]),
   ]

@@ -12,7 +12,7 @@ export function formatTable(rows: readonly (readonly string[])[], rightFrom = 1)
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map(r => (r[i] ?? '').length)))
   return rows.map(r => r.map((cell, i) => (i >= rightFrom ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0))).join('  ').trimEnd())
 }
-export { formatBytes, formatCount, formatFlops, formatInteger, formatMs } from '../draw/numbers.ts'
+export { formatBytes, formatCount, formatFlops, formatInteger, formatMs } from '../core/quantities.ts'
 export { shellPath, shellWord } from '../io/shell.ts'
 /** Text of a model as a terminal may show it: what would move the cursor or ring the bell is replaced. */
 export const visible = (text: string): string => text.replace(/[^\P{Cc}\n\t]/gu, '\ufffd')

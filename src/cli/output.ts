@@ -26,6 +26,7 @@ export function openOutput(out: Stream = process.stdout, err: Stream = process.s
     if (shown) err.write('\r\x1b[2K')
     shown = false
   }
+  let takenOff = false
   return {
     // mpirun gives rank 0 a terminal that has no width.
     columns: out.isTTY === true && out.columns !== 0 ? out.columns : undefined,
@@ -43,6 +44,9 @@ export function openOutput(out: Stream = process.stdout, err: Stream = process.s
         // One without a width, as of `script` or of a container, says that it is 0.
         err.write(`\r\x1b[2K${line.slice(0, (err.columns || 80) - 1)}`)
         shown = true
+        // Whatever ends the process, the next prompt begins on a line of its own.
+        if (!takenOff) process.once('exit', clear)
+        takenOff = true
       } else if (force || now() - last >= secondsBetweenLines * 1000) {
         err.write(`${line}\n`)
         last = now()

@@ -29,6 +29,8 @@ export interface RunFlags extends MeshFlags, LayoutFlags {
   readonly seed?: string
   readonly data?: readonly string[]
   readonly set?: readonly string[]
+  /** One of the values of --sweep, as `set` has them. */
+  readonly swept?: string
 }
 
 const flagError = (what: string, fix: string): UsageError => new UsageError({ code: 'flag', what, fix })
@@ -77,22 +79,23 @@ function parseValue(text: string, now: unknown, numbers: boolean): unknown {
   return Array.isArray(now) && typeof value === 'string' ? [value] : value
 }
 
-function setField(run: Fields, schema: ReturnType<typeof schemaOf>, assignment: string): void {
+/** @param flag what gave it */
+function setField(run: Fields, schema: ReturnType<typeof schemaOf>, assignment: string, flag: '--set' | '--sweep'): void {
   const at = assignment.indexOf('=')
-  if (at < 1) throw flagError(`--set: "${assignment}" is not KEY=VALUE`, 'for example --set model.layers=6; a recipe stands before the flags')
+  if (at < 1) throw flagError(`${flag}: "${assignment}" is not KEY=VALUE`, 'for example --set model.layers=6; a recipe stands before the flags')
   const path = assignment.slice(0, at)
   const keys = path.split('.')
-  const unknown = (fix: string): UsageError => new UsageError({ code: 'unknown-field', what: `--set: a run has no field "${path}"`, fix })
+  const unknown = (fix: string): UsageError => new UsageError({ code: 'unknown-field', what: `${flag}: a run has no field "${path}"`, fix })
   for (const [depth, key] of keys.entries()) {
     const before = keys.slice(0, depth)
     const known = keysAt(schema, before)
     if (known === undefined) {
       const value = before.reduce<unknown>((x, k) => (isFields(x) ? x[k] : undefined), run)
-      throw unknown(before[0] === 'layouts' ? 'a rule of a layout is layouts.NAME.DIM=AXIS' : `"${before.at(-1)}" is a field with a value, such as --set ${shellWord(`${before.join('.')}=${typeof value === 'string' ? value : value === undefined ? 'VALUE' : JSON.stringify(value)}`)}`)
+      throw unknown(before[0] === 'layouts' ? 'a rule of a layout is layouts.NAME.DIM=AXIS' : `"${before.at(-1)}" is a field with a value, such as ${flag} ${shellWord(`${before.join('.')}=${typeof value === 'string' ? value : value === undefined ? 'VALUE' : JSON.stringify(value)}`)}`)
     }
     if (known === 'any' || known.includes(key)) continue
     if (depth > 0 || !['model', 'data', 'optimizer'].includes(key)) throw unknown(didYouMean(key, known))
-    throw new UsageError({ code: 'unknown-field', what: `--set: the run's ${key} has no fields: its recipe gives it as it is`, fix: 'change the recipe, or let it be made from a configuration (configurable, of meshwork/models)' })
+    throw new UsageError({ code: 'unknown-field', what: `${flag}: the run's ${key} has no fields: its recipe gives it as it is`, fix: 'change the recipe, or let it be made from a configuration (configurable, of meshwork/models)' })
   }
   if (keys[0] === 'layouts' && keysAt(schema, keys) === 'any' && !assignment.slice(at + 1).trim().startsWith('{')) throw unknown('a rule of a layout is layouts.NAME.DIM=AXIS')
   let fields = run
@@ -130,9 +133,9 @@ function meshOf(run: Run, { mesh, ...sizes }: MeshFlags): Fields {
 }
 
 /** Rules in the order given; a dim named twice takes both axes, the first the major one. */
-export function layoutOf(text: string, flag: string, now: Run['layout']): Fields {
+export function layoutOf(text: string, flag: string, now: Run['layout'], example?: string): Fields {
   const layout = new Map<string, string[]>()
-  for (const [dim, axis] of pairs(text, flag, 'DIM=AXIS', Object.entries(now).flatMap(([dim, rule]) => [rule].flat().map(axis => `${dim}=${axis}`)).join(',') || 'batch=batch')) {
+  for (const [dim, axis] of pairs(text, flag, 'DIM=AXIS', example ?? (Object.entries(now).flatMap(([dim, rule]) => [rule].flat().map(axis => `${dim}=${axis}`)).join(',') || 'batch=batch'))) {
     const before = layout.get(dim) ?? []
     if (before.includes(axis)) throw flagError(`${flag}: "${dim}=${axis}" is said twice`, 'leave one of them out')
     layout.set(dim, [...before, axis])
@@ -155,6 +158,7 @@ export function applyFlags(run: Run, flags: RunFlags): Run {
     if (keys === undefined || keys === 'any' || !keys.includes('files')) throw flagError('--data: the data of this run does not come from files that could be others', 'change the recipe')
     fields['data'] = { ...fields['data'] as Fields, files: flags.data }
   }
-  for (const assignment of flags.set ?? []) setField(fields, schema, assignment)
-  return withFields(run, fields, 'the command line')
+  for (const assignment of flags.set ?? []) setField(fields, schema, assignment, '--set')
+  if (flags.swept !== undefined) setField(fields, schema, flags.swept, '--sweep')
+  return withFields(run, fields, flags.swept === undefined ? 'the command line' : `--sweep ${flags.swept}`)
 }

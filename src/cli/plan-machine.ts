@@ -1,6 +1,6 @@
 /** `meshwork plan --machine`: a plan's time on a machine that need not be here, on as many hosts as are said, and how that changes with a field of the run. */
 import type { Command } from 'commander'
-import { UsageError } from '../core/errors.ts'
+import { MeshworkError, UsageError } from '../core/errors.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { On } from '../pictured/predicted.ts'
 import { forecast } from '../train/forecast.ts'
@@ -10,6 +10,7 @@ import { drawForecast } from './forecast-text.ts'
 import { machineNamed } from './machines.ts'
 import type { Output } from './output.ts'
 import { wholeNumber, type RunFlags } from './overrides.ts'
+import { plannedOf, type Plannable } from './plannable.ts'
 import { writePicture } from './plan-svg.ts'
 import { drawSweep, drawSweepPicture, sweepOf, type Swept } from './sweep.ts'
 
@@ -21,6 +22,7 @@ export const withMachineFlags = (command: Command): Command => command
   .option('--price <dollars>', 'of a device, an hour: what 10¹² tokens cost')
   .option('--sweep <field=a,b,...>', 'for several values of a field of the run, or of hosts: --sweep batch=64,128,256')
 
+const mostHosts = 2 ** 20
 const flagError = (what: string, fix: string): UsageError => new UsageError({ code: 'flag', what, fix })
 
 function priceOf(text: string | undefined): number | undefined {
@@ -38,10 +40,10 @@ export async function machineOfFlags({ machine, hosts, price, sweep }: MachineFl
   return undefined
 }
 
-/** The flags with a mesh for so many hosts: the axis that the batch lies on takes what the others leave. @throws UsageError where it cannot */
-export function withHosts<F extends RunFlags>(run: Run, flags: F, machine: Machine, hosts: string | undefined): F {
+/** The flags with a mesh for so many hosts, who are `asked` for by a flag: the axis that the batch lies on takes what the others leave. @throws UsageError where it cannot */
+export function withHosts<F extends RunFlags>(run: Run, flags: F, machine: Machine, hosts: string | undefined, asked = `--hosts ${hosts}`): F {
   if (hosts === undefined) return flags
-  const devices = wholeNumber(hosts, '--hosts', 1, 2 ** 20) * machine.devicesPerHost
+  const devices = wholeNumber(hosts, '--hosts', 1, mostHosts) * machine.devicesPerHost
   const said = flags.mesh !== undefined || flags.batch !== undefined
   const mesh = { ...run.mesh, ...(flags.model === undefined ? {} : { model: Number(flags.model) }), ...(flags.batch === undefined ? {} : { batch: Number(flags.batch) }) }
   const axes: [string, number][] = flags.mesh === undefined ? Object.entries(mesh) : flags.mesh.split(',').map(p => { const [axis = '', n] = p.split('='); return [axis.trim(), Number(n)] })
@@ -51,8 +53,8 @@ export function withHosts<F extends RunFlags>(run: Run, flags: F, machine: Machi
   if (size === devices || !Number.isFinite(size)) return flags
   const shown = (list: readonly (readonly [string, number])[]): string => list.map(([name, n]) => `${name}=${n}`).join(',')
   const wide = axes.map(([name, n]): [string, number] => [name, name === axis ? devices / others : n])
-  if (said) throw flagError(`--hosts ${hosts} is ${devices} devices of ${machine.name}, and the mesh ${shown(axes)} has ${size}`, devices % others === 0 ? `leave the mesh out, or say --mesh ${shown(wide)}` : `leave --hosts out, or give a mesh of ${devices}`)
-  if (devices % others !== 0) throw flagError(`--hosts ${hosts} is ${devices} devices of ${machine.name}, which the axes ${shown(axes.filter(([name]) => name !== axis))} do not divide`, `give a mesh of ${devices}: --mesh ${axis}=${devices}`)
+  if (said) throw flagError(`${asked} is ${devices} devices of ${machine.name}, and the mesh ${shown(axes)} has ${size}`, devices % others === 0 ? `leave the mesh out, or say --mesh ${shown(wide)}` : `leave --hosts out, or give a mesh of ${devices}`)
+  if (devices % others !== 0) throw flagError(`${asked} is ${devices} devices of ${machine.name}, which the axes ${shown(axes.filter(([name]) => name !== axis))} do not divide`, `give a mesh of ${devices}: --mesh ${axis}=${devices}`)
   const { model: _, ...rest } = flags
   return { ...rest, mesh: shown(wide) } as unknown as F
 }
@@ -64,25 +66,46 @@ export function printForecast({ predicted }: On, planned: PlannedRun, output: Ou
   for (const line of ['', ...drawForecast(predicted, planned.skipsBlocks)]) output.print(line)
 }
 
-/** What is wrong with a value is said of the flag that gave it. */
-function saidOf<T>(flag: string, f: () => T): T {
-  try { return f() } catch (e) {
-    throw e instanceof UsageError ? new UsageError({ ...e.problem, what: `${flag}: ${e.problem.what.replace(/^(--set|the command line): /, '')}` }) : e
+export type SweepFlags = RunFlags & MachineFlags
+/** A plan for each value of a field. What one cannot be laid by is said of it, and the next is planned. @throws UsageError for a field that is none, a value that it cannot have, and where nothing can be laid */
+export async function sweptBy({ run, laid }: Plannable, flags: SweepFlags, output: Pick<Output, 'status'>): Promise<readonly Swept[]> {
+  const machine = await machineOfFlags(flags)
+  if (machine === undefined) throw new Error('a sweep is of a machine')
+  const { field, values } = sweepOf(flags.sweep ?? '')
+  if (field === 'hosts' && flags.hosts !== undefined) throw flagError(`--hosts ${flags.hosts} and --sweep hosts speak of the same thing`, 'leave one of both out')
+  const price = priceOf(flags.price)
+  // What no run can have is told before the first of them is planned.
+  const given = values.map((value): { readonly value: string; readonly run: () => Run } => {
+    if (field === 'hosts') {
+      wholeNumber(value, '--sweep hosts', 1, mostHosts, '--sweep hosts=1,2,4')
+      return { value, run: () => laid(withHosts(run, flags, machine, value, `--sweep hosts=${value}`)) }
+    }
+    const changed = laid({ ...withHosts(run, flags, machine, flags.hosts), swept: `${field}=${value}` })
+    return { value, run: () => changed }
+  })
+  const swept: Swept[] = []
+  const wrong: MeshworkError[] = []
+  for (const { value, run: its } of given) {
+    output.status(`planning ${field}=${value}, ${swept.length + 1} of ${values.length}`)
+    try {
+      const changed = its()
+      swept.push({ value, predicted: forecast(changed, plannedOf(changed, machine), machine, price).predicted })
+    } catch (e) {
+      if (!(e instanceof MeshworkError)) throw e
+      const { code, what, fix } = e.problem
+      wrong.push(e)
+      swept.push({ value, wrong: { code, what, ...(fix === undefined ? {} : { fix }) } })
+    }
   }
+  const [first] = wrong
+  if (first !== undefined && wrong.length === swept.length) throw first
+  return swept
 }
 
-/** A plan for each value of a field. `planned` plans the run with other flags. */
-export async function printSweep<F extends RunFlags>(run: Run, flags: F & MachineFlags & { readonly json?: boolean }, machine: Machine, planned: (flags: F) => { readonly run: Run; readonly planned: PlannedRun }, output: Output): Promise<void> {
-  const { field, values } = sweepOf(flags.sweep ?? '')
-  const swept: Swept[] = []
-  for (const value of values) {
-    output.status(`planning ${field}=${value}, ${swept.length + 1} of ${values.length}`)
-    const changed = field === 'hosts' ? withHosts(run, flags, machine, value) : { ...withHosts(run, flags, machine, flags.hosts), set: [...flags.set ?? [], `${field}=${value}`] }
-    const found = saidOf(`--sweep ${field}=${value}`, () => planned(changed))
-    swept.push({ value, predicted: forecast(found.run, found.planned, machine, priceOf(flags.price)).predicted })
-  }
-  output.clear()
+/** A sweep as a table, or as JSON; its curves where they are asked for. */
+export async function printSweep(name: string, flags: MachineFlags & { readonly json?: boolean }, swept: readonly Swept[], output: Output): Promise<void> {
+  const { field } = sweepOf(flags.sweep ?? '')
   if (flags.json === true) output.print(JSON.stringify({ field, values: swept }))
   else for (const line of drawSweep(field, swept)) output.print(line)
-  if (flags.svg !== undefined) await writePicture(flags.svg, drawSweepPicture(run.name, field, swept))
+  if (flags.svg !== undefined) await writePicture(flags.svg, drawSweepPicture(name, field, swept))
 }

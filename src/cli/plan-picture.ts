@@ -1,7 +1,10 @@
 /** A plan as text: what each device holds and computes, and every collective with the line that causes it. */
+import type { On } from '../pictured/predicted.ts'
+import type { Forecast } from '../train/forecast.ts'
 import type { PlannedCollective, PlannedRun, RunPlan } from '../train/planned.ts'
 import type { Run } from '../train/run.ts'
-import { formatBytes, formatFlops, formatInteger, formatTable } from './format.ts'
+import { dollars } from './forecast-text.ts'
+import { formatBytes, formatFlops, formatInteger, formatMs, formatTable } from './format.ts'
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 const meshText = ({ mesh }: RunPlan): string => Object.entries(mesh).map(([name, size]) => `${name} ${formatInteger(size)}`).join(' × ') || 'no axes'
@@ -66,9 +69,14 @@ export function drawTensors({ tensors, largest }: PlannedRun): string[] {
   ]
 }
 
-/** Two plans, a figure a line: the first, the second, and how many times as much. */
-export function drawDifference(a: PlannedRun, b: PlannedRun): string[] {
+interface Compared { readonly planned: PlannedRun; readonly on: On | undefined }
+/** Two plans, a figure a line: the first, the second, and how many times as much. On a machine what their steps take, too. */
+export function drawDifference({ planned: a, on: onA }: Compared, { planned: b, on: onB }: Compared): string[] {
   const times = (x: number, y: number): string => (x === y ? '=' : x === 0 || y === 0 ? '' : `${(y / x).toPrecision(3)} ×`)
+  const timed = (what: string, of: (f: Forecast) => number | null, format: (n: number) => string): string[][] => {
+    const [x, y] = [onA, onB].map(on => (on === undefined ? null : of(on.predicted)))
+    return typeof x === 'number' && typeof y === 'number' ? [[what, format(x), format(y), times(x, y)]] : []
+  }
   const figure = (what: string, of: (p: RunPlan) => number, format: (n: number) => string): string[] => [what, format(of(a.plan)), format(of(b.plan)), times(of(a.plan), of(b.plan))]
   const key = (c: PlannedCollective): string => JSON.stringify([c.kind, c.axes, c.dtype, c.at])
   const kinds = new Map([...a.plan.collectives, ...b.plan.collectives].map(c => [key(c), c]))
@@ -82,6 +90,8 @@ export function drawDifference(a: PlannedRun, b: PlannedRun): string[] {
     figure('parameters', p => p.perDevice.parameterBytes, formatBytes), figure('optimizer and step', p => p.perDevice.stateBytes, formatBytes),
     figure('activations, gradients', p => p.perDevice.activationBytes, formatBytes), figure('memory at the peak', p => p.perDevice.peakBytes, formatBytes),
     figure('operations', p => p.perDevice.flops, formatFlops), figure('pipeline idle', p => p.pipeline?.idle ?? 0, percent),
-    figure('collectives', p => p.collectives.reduce((n, c) => n + c.count, 0), formatInteger), figure('bytes in them', p => total(p.collectives), formatBytes), ...rows,
+    figure('collectives', p => p.collectives.reduce((n, c) => n + c.count, 0), formatInteger), figure('bytes in them', p => total(p.collectives), formatBytes),
+    ...timed('a step, predicted', f => f.stepMs, formatMs), ...timed('of it products', f => f.productMs, formatMs), ...timed('memory', f => f.memoryMs, formatMs), ...timed('collectives, waited for', f => f.waitedMs, formatMs),
+    ...timed('loops and the host', f => f.overheadMs, formatMs), ...timed('utilisation', f => f.utilisation, percent), ...timed('cost of 10¹²', f => f.dollarsPerTrillion, dollars), ...rows,
   ], [1, 2, 3])
 }

@@ -1,7 +1,7 @@
 /** Plans, made one after another in a thread of their own, which begins with the first and ends when it has had nothing to do for a while. */
 import { Worker } from 'node:worker_threads'
 import type { Planner, PlanFound, PlanWork } from '../dashboard/index.ts'
-import { threadEntry } from '../io/thread.ts'
+import { threadEntry, withLines } from '../io/thread.ts'
 import { offeredMachines } from './machines.ts'
 import { recipeNames } from './recipes.ts'
 
@@ -65,7 +65,7 @@ export class PlanThread implements Planner {
   }
 
   #start(): Worker {
-    const worker = new Worker(threadEntry('cli/plan-worker'), { name: 'plans', execArgv: [] })
+    const worker = new Worker(threadEntry('cli/plan-worker'), { name: 'plans', execArgv: [...withLines] })
     worker.on('message', (found: PlanFound) => {
       if (worker !== this.#worker) return
       this.#settle(job => { job.done(found) })

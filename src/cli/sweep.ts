@@ -7,7 +7,9 @@ import type { Forecast } from '../train/forecast.ts'
 import { dollars } from './forecast-text.ts'
 import { formatBytes, formatInteger, formatMs, formatTable } from './format.ts'
 
-export interface Swept { readonly value: string; readonly predicted: Forecast }
+/** Of a value what its step takes, or why nothing can be laid so. */
+export type Swept = { readonly value: string; readonly predicted: Forecast } | { readonly value: string; readonly wrong: { readonly code: string; readonly what: string; readonly fix?: string } }
+const laidOf = (swept: readonly Swept[]): readonly Extract<Swept, { readonly predicted: Forecast }>[] => swept.filter(s => 'predicted' in s)
 
 /** @throws UsageError where it is not FIELD=A,B */
 export function sweepOf(given: string): { readonly field: string; readonly values: readonly string[] } {
@@ -18,15 +20,25 @@ export function sweepOf(given: string): { readonly field: string; readonly value
 }
 
 export function drawSweep(field: string, swept: readonly Swept[]): string[] {
-  const priced = swept.some(s => s.predicted.dollarsPerTrillion !== null)
-  const unit = swept[0]?.predicted.unit ?? 'tokens'
-  const rows = swept.map(({ value, predicted: p }) => [
-    value, formatInteger(p.devices), formatMs(p.stepMs), p.utilisation === null ? '–' : `${(100 * p.utilisation).toFixed(1)} %`, formatInteger(p.perSecond), `${formatBytes(p.peakBytes)}${p.fits ? '' : ', too much'}`,
-    formatInteger(p.deviceHoursPerTrillion), ...(priced ? [p.dollarsPerTrillion === null ? '–' : dollars(p.dollarsPerTrillion)] : []),
-  ])
-  return formatTable([[field, 'devices', 'a step', 'utilisation', `${unit}/s`, 'memory', `device-hours for 10¹² ${unit}`, ...(priced ? ['cost of them'] : [])], ...rows])
+  const laid = laidOf(swept)
+  const priced = laid.some(s => s.predicted.dollarsPerTrillion !== null)
+  const unit = laid[0]?.predicted.unit ?? 'tokens'
+  const headings = [field, 'devices', 'a step', 'utilisation', `${unit}/s`, 'memory', `device-hours for 10¹² ${unit}`, ...(priced ? ['cost of them'] : [])]
+  const rows = swept.map(s => {
+    if ('wrong' in s) return [s.value, ...headings.slice(1).map(() => '')]
+    const p = s.predicted
+    return [
+      s.value, formatInteger(p.devices), formatMs(p.stepMs), p.utilisation === null ? '–' : `${(100 * p.utilisation).toFixed(1)} %`, formatInteger(p.perSecond), `${formatBytes(p.peakBytes)}${p.fits ? '' : ', too much'}`,
+      formatInteger(p.deviceHoursPerTrillion), ...(priced ? [p.dollarsPerTrillion === null ? '–' : dollars(p.dollarsPerTrillion)] : []),
+    ]
+  })
+  const width = Math.max(field.length, ...swept.map(s => s.value.length))
+  const [heading = '', ...lines] = formatTable([headings, ...rows])
+  return [heading, ...swept.map((s, i) => ('wrong' in s ? `${s.value.padEnd(width)}  cannot be laid: ${s.wrong.what}${s.wrong.fix === undefined ? '' : `; ${s.wrong.fix}`}` : lines[i] ?? ''))]
 }
 
 /** The time of a step, and utilisation, as the text of a file. */
-export const drawSweepPicture = (name: string, field: string, swept: readonly Swept[]): string =>
-  fileOf(sweepPicture(name, swept[0]?.predicted.machine ?? '', field, swept.map(({ value, predicted: { stepMs, utilisation, fits } }) => ({ value, stepMs, utilisation, fits }))), style)
+export const drawSweepPicture = (name: string, field: string, swept: readonly Swept[]): string => {
+  const laid = laidOf(swept)
+  return fileOf(sweepPicture(name, laid[0]?.predicted.machine ?? '', field, laid.map(({ value, predicted: { stepMs, utilisation, fits } }) => ({ value, stepMs, utilisation, fits }))), style)
+}

@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { UsageError } from '../core/errors.ts'
 import type { Run } from '../train/run.ts'
-import { asksForSearch, modelLine, recipeLine, withDevicesFlag, type AutoFlags } from './auto.ts'
+import { asksForSearch, idleText, modelLine, recipeLine, withDevicesFlag, type AutoFlags } from './auto.ts'
 import { joinCommand } from './job.ts'
 import { openOutput, silent } from './output.ts'
 import { applyFlags, withLayoutFlags, type RunFlags } from './overrides.ts'
@@ -46,6 +46,8 @@ Ctrl-C (SIGTERM, a terminal that closes) finishes the step, saves a checkpoint a
       const laid = await searchedTogether(processes, { run, recipe }, flags, output)
       const model = modelLine(laid.found)
       output.note(`laid as the search found: ${recipeLine(run, laid.found)}${model === '' ? '' : `, and of its model ${model}`}`)
+      const idle = idleText(laid.found)
+      if (idle !== undefined) output.note(idle)
       return trainRun(begun(laid.run, flags), flags, { recipe, resume: flags.resume })
     }
     if (flags.machine !== undefined) throw new UsageError({ code: 'flag', what: '--machine says what a run is laid for, and nothing is searched', fix: 'add --mesh auto --layout auto, or leave it out' })

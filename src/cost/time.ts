@@ -1,6 +1,7 @@
 /** What a step takes on a machine: every kernel of a device's program priced, and added up. docs/foresight.md has the formulas. */
 import { formatSite } from '../core/errors.ts'
 import { mesh as meshOf, type Mesh } from '../core/mesh.ts'
+import { formatBytes } from '../core/quantities.ts'
 import type { LocalBody } from '../partition/local.ts'
 import type { Machine } from '../machine/machine.ts'
 import { collectiveMs, groupOf, type Group } from './collective.ts'
@@ -102,11 +103,10 @@ export function tasksTime<T extends Task>({ tasks, values }: Tasks<T>, machine: 
   return { stepMs: busy + overheadMs, productMs: sums.product, memoryMs: sums.memory, collectiveMs: sums.collective, waitedMs: sums.collective - beside, overheadMs, hideableMs }
 }
 
-const size = (n: number): string => (n >= 1e9 ? `${(n / 1e9).toPrecision(3)} GB` : n >= 1e6 ? `${(n / 1e6).toPrecision(3)} MB` : n >= 1e3 ? `${(n / 1e3).toPrecision(3)} KB` : `${n} B`)
 const said: { readonly [K in Work['kind']]: (w: Extract<Work, { readonly kind: K }>) => string } = {
   product: ({ product: { m, n, k, batch, dtype, attended }, node }) => `${attended !== undefined ? 'attention, ' : node.op === 'conv' ? 'convolution as ' : ''}${batch > 1 ? `${batch} × ` : ''}[${m} × ${k}] · [${k} × ${n}] of ${dtype}`,
-  memory: ({ node, bytes }) => `${node.op}, ${size(bytes)}`,
-  collective: ({ collective, axes, bytes }) => `${collective} along ${axes.join(', ')}, ${size(bytes)}`,
+  memory: ({ node, bytes }) => `${node.op}, ${formatBytes(bytes)}`,
+  collective: ({ collective, axes, bytes }) => `${collective} along ${axes.join(', ')}, ${formatBytes(bytes)}`,
   turn: ({ node }) => (node.op === 'cond' ? 'choices' : 'turns of a loop'),
 }
 const describe = (work: Work): string => (said[work.kind] as (w: Work) => string)(work)

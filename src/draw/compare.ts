@@ -1,6 +1,6 @@
 /** Two plans beside each other as a picture: what a device holds, and what enters collectives, now and then. */
+import { formatBytes, formatMs } from '../core/quantities.ts'
 import type { PlanShown } from '../train/pictured-shape.ts'
-import { formatBytes, formatMs } from './numbers.ts'
 import { shape, text, type Picture, type Shape } from './svg.ts'
 
 type Bands = readonly (readonly [name: string, of: number])[]

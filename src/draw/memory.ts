@@ -1,6 +1,6 @@
 /** Memory over a step as a picture: what rests, and what comes and goes, by the phase that made it; at the peak, who owns it. */
+import { formatBytes } from '../core/quantities.ts'
 import type { MemoryShown, PagePlan, Phase, SpanShown } from '../train/pictured-shape.ts'
-import { formatBytes } from './numbers.ts'
 import { fitted, shape, text, type Picture, type Shape } from './svg.ts'
 
 const phases: readonly Phase[] = ['forward', 'backward', 'update']

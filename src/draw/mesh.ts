@@ -1,7 +1,7 @@
 /** The mesh as a picture: devices along their axes, what each holds, and of one tensor which part lies where. */
+import { formatBytes, formatInteger } from '../core/quantities.ts'
 import type { PagePlan, TensorShown } from '../train/pictured-shape.ts'
 import { partColour } from './colours.ts'
-import { formatBytes, formatInteger } from './numbers.ts'
 import { coordinatesOf, deviceAt, partOf, rangesOf, rangeText, type Coordinates, type Sizes } from './parts.ts'
 import { fitted, shape, text, widthOf, type Picture, type Shape } from './svg.ts'
 

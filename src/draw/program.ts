@@ -1,6 +1,6 @@
 /** One step of one device as a picture: three lanes, the way forward, the way back and the update; loops in frames, collectives in their own colours. */
+import { formatBytes, formatFlops, formatInteger, formatMs } from '../core/quantities.ts'
 import type { CollectiveShown, ItemShown, OpsShown, PagePlan, Phase, ProgramShown } from '../train/pictured-shape.ts'
-import { formatBytes, formatFlops, formatInteger, formatMs } from './numbers.ts'
 import { fitted, shape, text, widthOf, type Picture, type Shape } from './svg.ts'
 
 const lanes: readonly Phase[] = ['forward', 'backward', 'update']

@@ -1,5 +1,6 @@
 /** Predictions for several values of a field as curves: the time of a step, and utilisation. */
-import { formatMs, ticks } from './numbers.ts'
+import { formatMs } from '../core/quantities.ts'
+import { ticks } from './ticks.ts'
 import { shape, text, type Picture, type Shape } from './svg.ts'
 
 export interface SweptShown { readonly value: string; readonly stepMs: number; readonly utilisation: number | null; readonly fits: boolean }

@@ -1,6 +1,7 @@
 /** A step's time as a picture: what is computed and what is sent, each as long as it takes, in the order of the program; of a pipeline also who works when. */
+import { formatMs } from '../core/quantities.ts'
 import type { PagePlan, PartShown, PredictedShown, TurnShown } from '../train/pictured-shape.ts'
-import { formatMs, ticks } from './numbers.ts'
+import { ticks } from './ticks.ts'
 import { shape, text, type Picture, type Shape } from './svg.ts'
 
 export const kindNames: { readonly [K in PartShown['kind']]: string } = { product: 'products', memory: 'memory', collective: 'collectives', turn: 'loops' }

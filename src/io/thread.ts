@@ -12,3 +12,6 @@ export function threadEntry(name: string): URL {
   const program = `import { register } from ${JSON.stringify(tsx.href)}\nregister()\nawait import(${JSON.stringify(new URL(`../${name}.ts`, import.meta.url).href)})`
   return new URL(`data:text/javascript,${encodeURIComponent(program)}`)
 }
+
+/** What a thread is started with that plans or searches: lines are as in the sources there, too, as the command has them. */
+export const withLines: readonly string[] = ['--enable-source-maps']

@@ -1,11 +1,11 @@
 /** Code of our own in C that programs can do without: found in the cache, or built with the user's C compiler. */
 import { existsSync } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MeshworkError } from '../core/errors.ts'
 import { cacheRoot, makeCacheFolder } from '../io/cache-root.ts'
 import { withLock } from '../io/lock.ts'
-import { compilerOf } from './compiler.ts'
+import { compilerOf, unbuiltNote } from './compiler.ts'
 import { nativeSources, runCompiler } from './native-source.ts'
 
 export type Built = { readonly path: string } | { readonly why: string }
@@ -33,9 +33,12 @@ async function built({ sources, library, flags, headers = [], machine = 'any' }:
     const { ok, text } = await runCompiler(compilerOf(), [...flags, '-o', temporary, ...files])
     if (!ok) {
       await rm(temporary, { force: true })
+      // A cache that cannot be written keeps no note: the next start is then as this one.
+      await writeFile(unbuiltNote(library), compilerOf()).catch(() => undefined)
       return { why: text.trim().split('\n').slice(0, 3).join(' | ') }
     }
     await rename(temporary, path)
+    await rm(unbuiltNote(library), { force: true })
     return { path }
   })
 }

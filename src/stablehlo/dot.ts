@@ -9,7 +9,7 @@ import type { LocalNode } from '../partition/local.ts'
 import { emitFewBits } from './few-bits.ts'
 import { dotPrecision } from './precision.ts'
 import { emitProduct, isWorthAKernel, type Factor } from './product.ts'
-import type { Scope } from './scope.ts'
+import type { Place, Scope } from './scope.ts'
 import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
 const sameOrder = (a: readonly Dim[], b: readonly Dim[]): boolean => names(a).join() === names(b).join()
@@ -87,7 +87,7 @@ function dimsOf(n: LocalNode<'dot'>): { readonly shared: readonly Dim[]; readonl
 }
 
 /** The product by our kernel for large ones: rows × columns or, where `turned`, columns × rows. Undefined where it is none for that kernel, and where all products are serving's. @param as whose value it is */
-function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w: Writer, { kernels, origins, slices, stacked, readOnce }: Scope, turned: boolean, as: LocalNode): Ssa | undefined {
+function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w: Writer, { kernels, origins, slices, products, readOnce }: Scope, turned: boolean, as: LocalNode): Ssa | undefined {
   const { shared, rows, columns, over } = dimsOf(n)
   if (!kernels || origins !== undefined || !isWorthAKernel([left.dtype, right.dtype, dtypeOf(n)], sizeOf(shared), sizeOf(rows), sizeOf(columns), sizeOf(over))) return undefined
   const factor = (value: Ssa, of: LocalNode, own: readonly Dim[], first: boolean): Factor => {
@@ -95,17 +95,21 @@ function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w
     const last = contracted === arranged.sizes.length - 1
     return { value: arranged, turned: first ? !last : last, stack: lies && shared.length === 0 ? slices?.get(value.name) : undefined }
   }
+  const begun = w.length
   const factors = [[left, operand(n, 0), rows], [right, operand(n, 1), columns]] as const
   const [first, second] = turned ? [factors[1], factors[0]] : factors
   const call = [w, factor(...first, true), factor(...second, false), [sizeOf(shared), sizeOf(first[2]), sizeOf(second[2])], dtypeOf(n)] as const
+  const arranged = w.length
   const product = w.reshape(emitProduct(...call), sizesOf([...shared, ...first[2], ...second[2]]))
-  // The call without a stack is read by nobody then, and XLA drops it.
-  if (shared.length === 0 && readOnce?.(as) === true) {
-    stacked?.set(product.name, into => {
-      w.at(as.site)
-      return emitProduct(...call, into)
-    })
+  if (products === undefined || readOnce?.(as) !== true) return product
+  const ended = w.length
+  const into = (place: Place): Ssa => {
+    // Of the same operands, as they have been arranged.
+    w.drop(arranged, ended)
+    w.at(as.site)
+    return emitProduct(...call, place)
   }
+  products.set(product.name, { drop: () => { w.drop(begun, ended) }, ...(shared.length === 0 ? { into } : {}) })
   return product
 }
 
@@ -158,9 +162,11 @@ export function emitReordered(n: LocalNode, value: Ssa, to: readonly string[], w
   const { shared, rows, columns } = dimsOf(of)
   if (shared.length > 0 || names([...columns, ...rows]).join() !== to.join()) return undefined
   const [left, right] = of.inputs.map(i => scope.ssaOf?.(i))
-  // The call that was written for it before is read by nobody then, and XLA drops it.
   const exchanged = left === undefined || right === undefined || scope.readOnce?.(of) !== true ? undefined : emitLargeDot(of, [left, right], w, scope, true, n)
-  if (exchanged !== undefined) return exchanged
+  if (exchanged !== undefined) {
+    scope.products?.get(value.name)?.drop()
+    return exchanged
+  }
   const [few, many] = [sizeOf(rows), sizeOf(columns)]
   const first = (shape: readonly Dim[]): boolean => shape.slice(0, of.attrs.over.length).every(d => of.attrs.over.includes(d.name))
   if (value.dtype !== 'f32' || !first(shapeOf(operand(of, 0))) || !first(shapeOf(operand(of, 1))) || !isTall(few, many)) return undefined

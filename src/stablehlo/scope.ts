@@ -11,6 +11,9 @@ export interface Origin { readonly of: Ssa; readonly index?: Ssa }
 /** Of a stack that a loop fills, which one. */
 export interface Place { readonly stack: Ssa; readonly index: Ssa }
 
+/** A product that one node alone reads: when that asks for another in its place, `drop` takes it away; `into` does and writes one into a stack, where it is a matrix. */
+export interface Replaced { readonly drop: () => void; readonly into?: (place: Place) => Ssa }
+
 export interface Scope {
   readonly mesh: Mesh
   readonly collectives: CollectiveWriter
@@ -21,8 +24,8 @@ export interface Scope {
   readonly kernels: boolean
   /** Where programs may call our own kernels: of values by their names, what stack they are a slice of, and where in it. */
   readonly slices?: Map<string, Required<Origin>>
-  /** Where programs may call our own kernels: of products that nothing else reads, by the names of their values, how one is written into a stack instead. */
-  readonly stacked?: Map<string, (into: Place) => Ssa>
+  /** Where programs may call our own kernels: products that nothing else reads, by the names of their values. */
+  readonly products?: Map<string, Replaced>
   /** Where all products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
   readonly origins?: Map<string, Origin>
   /** Of a turn of a loop, where collectives fly: those under way as it begins, by what they are waited for with; and those that it begins and another turn waits for, into which that is written. */

@@ -72,7 +72,11 @@ export class Writer {
   /** The token that the next op with an effect takes. */
   #token: Ssa | undefined
 
-  get text(): string { return this.#lines.join('\n') }
+  get text(): string { return this.#lines.filter(line => line !== '').join('\n') }
+  /** Lines so far: where what is written next begins. */
+  get length(): number { return this.#lines.length }
+  /** Takes these lines away again: nothing that is left may read what they made. */
+  drop(from: number, to: number): void { this.#lines.fill('', from, to) }
   fresh(): string { return `%${this.#next++}` }
   line(text: string): void { this.#lines.push(`${'  '.repeat(this.#indent)}${text}`) }
   /** Ops written from here on carry this line. */

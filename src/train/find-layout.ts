@@ -1,8 +1,9 @@
 /** The layout of a run, found: its mesh, rules, what is computed again, its microbatches, and what a step will take, before anything runs. */
-import { distinct, named, planWhole, searchLayouts, searchStages, type Candidate, type Pins, type Progress, type Whole } from '../autolayout/index.ts'
+import { distinct, enoughDevices, givenBytes, named, planWhole, saidOnce, searchLayouts, searchStages, type Candidate, type Pins, type Progress, type SearchGiven, type Variant, type Whole } from '../autolayout/index.ts'
 import { MeshworkError, UsageError } from '../core/errors.ts'
 import type { LayoutFrom } from '../core/layout.ts'
 import { mesh as meshOf } from '../core/mesh.ts'
+import { formatBytes, formatMs } from '../core/quantities.ts'
 import type { Machine } from '../machine/machine.ts'
 import { fieldsOf, modelOf, withFields, type Run } from './run.ts'
 import { pipelinesBeside, pipelineOf, policyOf, rematText, runAs, stagedOf, stagesAreSaid, type ModelFields, type Remat, type Way } from './ways.ts'
@@ -58,8 +59,6 @@ export interface LayoutSearch extends FoundLayout {
 }
 
 const plain = (rules: LayoutFrom | undefined): Rules => Object.fromEntries(Object.entries(rules ?? {}).flatMap(([d, rule]) => (rule === undefined ? [] : [[d, rule as string | readonly string[]]])))
-const bytesText = (bytes: number): string => (bytes < 999.5e9 ? `${(bytes / 1e9).toPrecision(3)} GB` : `${(bytes / 1e12).toFixed(bytes < 99.95e12 ? 2 : 0)} TB`)
-const msText = (ms: number): string => (ms < 999.5 ? `${ms.toPrecision(3)} ms` : `${ms < 999.5e3 ? (ms / 1e3).toPrecision(3) : Math.round(ms / 1e3).toLocaleString('en-US')} s`)
 
 interface Planned { readonly candidate: Candidate<Way>; readonly whole: Whole; /** By the search's own names of axes. */ readonly wire: Run['wire'] }
 /** Of the quickest, how many are tried in fewer bits; and of the run's own pipeline, how many are planned whatever others there are. */
@@ -68,8 +67,8 @@ const [mostRounded, mostOwn] = [3, 3]
 const [wanted, most, mostInVain] = [10, 12, 24]
 /** So many times the memory, by the estimate, and no plan is needed to know it. */
 const surelyTooLarge = 2
-/** Devices at most for which it is searched whether a model fits on them. */
-const mostAskedFor = 4096
+/** Devices at most of which it is asked whether a model fits on them, and how many numbers of them. */
+const [mostAskedFor, mostCounts] = [16_384, 4]
 
 /**
  * Finds how to lay a run on so many devices of a machine: over every factoring of them into axes, rules for every dim, what rests in parts, what is computed again, and microbatches, under the
@@ -77,23 +76,22 @@ const mostAskedFor = 4096
  * @throws LayoutError for rules that cannot be kept together; UsageError where the model fits on the devices in no layout, which says by how much and what would make it fit
  */
 export function findLayout(run: Run, options: FindLayoutOptions): LayoutSearch {
-  const found = findWith(run, options, false)
-  if ('error' in found) throw found.error
-  return found
-}
-/** What fits in no layout, and so many devices on which it does, where that is known. */
-interface Unfit { readonly error: UsageError; readonly enough: number | undefined }
-/** `isAsking`: only whether anything fits is asked, so an error need not search for what would. */
-function findWith(run: Run, options: FindLayoutOptions, isAsking: boolean): LayoutSearch | Unfit {
-  const { devices, machine, pins, mesh, onProgress = () => {} } = options
+  const { devices, machine, mesh, onProgress = () => {} } = options
+  const pins = options.pins === undefined ? undefined : saidOnce(options.pins)
   const model = modelOf(run)
   const memory = machine.memory.bytes - machine.memory.reserved
   const fixed = mesh === undefined ? undefined : meshOf(mesh)
   if (fixed !== undefined && fixed.size !== devices) throw new UsageError({ code: 'devices', what: `the mesh has ${fixed.size} devices, and the search is for ${devices}`, fix: 'give --devices the same number, or leave one of them out' })
   const own = stagedOf(run, pipelineOf(run))
   const given = { devices, machine, dims: Object.values(model.dims), uses: model.layouts, pins, memory, onProgress, mesh: fixed, variants: own.variants }
+  const [first] = own.variants
+  const resting = first === undefined ? 0 : givenBytes(first, run.slots)
+  // More than all of them hold together: that need not be searched for.
+  if (resting > devices * memory) throw tooLarge(run, { devices, machine, memory, resting, enough: enoughFrom(given, resting, devices) })
   const searched = searchLayouts(given)
-  const { candidates: all, obvious, priced } = stagesAreSaid(pins) ? searched : searchStages(given, searched, own, pipelinesBeside(run, devices))
+  const { candidates: all, obvious: usual, priced } = stagesAreSaid(pins) ? searched : searchStages(given, searched, own, pipelinesBeside(run, devices))
+  // On one device all of them are one.
+  const obvious = devices === 1 ? [] : usual
   const candidates = distinct(all)
   const keeps = [...Object.keys(mesh ?? {}), ...axesOf(pins)]
   // What the run says of an axis that is named stays.
@@ -122,7 +120,7 @@ function findWith(run: Run, options: FindLayoutOptions, isAsking: boolean): Layo
     sure.add(own)
     fitting = [own, ...fitting.slice(1)].filter(p => p.whole.memory.peak <= memory).sort(byTime)
   }
-  if (fitting.length === 0) return nothingFits(run, planned, candidates.length, options, memory, isAsking)
+  if (fitting.length === 0) throw nothingFits(run, planned, candidates.length, given, resting)
   const rounded = options.wire === undefined ? [] : fitting.slice(0, mostRounded).flatMap(p => roundedOf(p, options.wire ?? 'bf16', whole))
   const found = [...fitting, ...rounded.filter(p => p.whole.memory.peak <= memory)].sort(byTime).slice(0, wanted).map(p => foundOf(p, keeps))
   const [best] = found
@@ -165,13 +163,13 @@ function judged({ name, candidate, wrong, whole }: Obvious, best: FoundLayout, m
   const { cost, mesh, layouts } = candidate
   const own = { stepMs: whole?.time.stepMs ?? cost.ms, peakBytes: whole?.memory.peak ?? candidate.bytes }
   const about = whole === undefined ? 'about ' : ''
-  if (own.peakBytes > memory) return { name, reason: 'memory', text: `${about}${bytesText(own.peakBytes)} a device, ${bytesText(own.peakBytes - memory)} more than it has`, ...own }
+  if (own.peakBytes > memory) return { name, reason: 'memory', text: `${about}${formatBytes(own.peakBytes)} a device, ${formatBytes(own.peakBytes - memory)} more than it has`, ...own }
   const its = named(mesh, layouts, [])
   const same = JSON.stringify([plain(its.layouts.layout), plain(its.layouts.params), plain(its.layouts.state)]) === JSON.stringify([best.layout, best.params, best.state])
   if (same) return { name, reason: 'chosen', text: 'it is what was found', ...own }
-  const sent = cost.most === undefined ? '' : `, about ${msText(cost.most.ms)} of it ${cost.most.kind}s along ${cost.most.axes.map(a => its.names.get(a) ?? a).join(', ')}`
-  if (stays && own.stepMs < best.predicted.stepMs) return { name, reason: 'fixed', text: `${about}${msText(own.stepMs)}, but the mesh or rules that are fixed do not let it be`, ...own }
-  return { name, reason: 'time', text: `${about}${msText(own.stepMs)}${sent}`, ...own }
+  const sent = cost.most === undefined ? '' : `, about ${formatMs(cost.most.ms)} of it ${cost.most.kind}s along ${cost.most.axes.map(a => its.names.get(a) ?? a).join(', ')}`
+  if (stays && own.stepMs < best.predicted.stepMs) return { name, reason: 'fixed', text: `${about}${formatMs(own.stepMs)}, but the mesh or rules that are fixed do not let it be`, ...own }
+  return { name, reason: 'time', text: `${about}${formatMs(own.stepMs)}${sent}`, ...own }
 }
 
 /** So many more devices that the same layout fits on, with one of its axes larger: by its plan. */
@@ -194,39 +192,51 @@ function enoughFor({ candidate, whole: { memory: { peak } } }: Planned, devices:
   return undefined
 }
 
-/** So many devices that some layout fits on, by a search of its own over `devices`, or over as many as that one proposes. */
-function enoughBySearch(run: Run, options: FindLayoutOptions): number | undefined {
-  const { devices, onProgress = () => {} } = options
-  const say = ({ what, ...at }: Progress): void => { onProgress({ what: `whether ${devices} devices are enough: ${what}`, ...at }) }
-  try {
-    const found = findWith(run, { ...options, onProgress: say }, true)
-    return 'error' in found ? found.enough : devices
-  } catch (e) {
-    if (!(e instanceof MeshworkError)) throw e
-    return undefined
+/** So many devices that some layout fits on, from so many on that what rests has room; undefined where that are too many to ask, or none is found. */
+function enoughFrom(given: SearchGiven<Way>, resting: number, more: number): number | undefined {
+  const from = roughly(Math.max(more + 1, resting / given.memory))
+  // What is computed again is what is not kept; more microbatches keep less, and are cut among fewer devices.
+  const sparing = given.variants.filter(v => policyOf(v.of.run) === 'everything')
+  const variants = [sparing.at(-1), sparing[0]].filter((v, i, all) => v !== undefined && all.indexOf(v) === i) as Variant<Way>[]
+  const counts = Array.from({ length: mostCounts }, (_, i) => from * 2 ** i).filter(n => n <= mostAskedFor)
+  try { return enoughDevices({ ...given, mesh: undefined, variants }, counts) } catch (e) {
+    // Rules that stay may be kept on no such number.
+    if (e instanceof MeshworkError) return undefined
+    throw e
   }
 }
-function nothingFits(run: Run, planned: readonly Planned[], tried: number, { devices, machine, pins, onProgress }: FindLayoutOptions, memory: number, isAsking: boolean): Unfit {
+const roughly = (devices: number): number => 2 ** Math.ceil(Math.log2(devices))
+const orMore = (enough: number | undefined, rough: number): string => (enough === undefined ? `more than ${rough} devices` : `${enough} devices, on which it fits`)
+const devicesOf = (devices: number, machine: Machine): string => `${devices} device${devices === 1 ? '' : 's'} of ${machine.name}`
+
+interface TooLarge { readonly devices: number; readonly machine: Machine; readonly memory: number; readonly resting: number; readonly enough: number | undefined }
+/** What rests is more than there is of memory, however it lies. */
+function tooLarge(run: Run, { devices, machine, memory, resting, enough }: TooLarge): UsageError {
+  const each = resting / devices
+  return new UsageError({
+    code: 'does-not-fit', what: `${run.name} fits on ${devicesOf(devices, machine)} in no layout: parameters, slots and batch alone take ${formatBytes(each)} of each, ${formatBytes(each - memory)} more than the ${formatBytes(memory)} there are`,
+    details: { least: `${formatBytes(resting)} at rest, spread over all ${devices}; activations and gradients come on top` }, fix: `use ${orMore(enough, Math.ceil(resting / memory))}, or a smaller model`,
+  })
+}
+
+function nothingFits(run: Run, planned: readonly Planned[], tried: number, given: SearchGiven<Way>, atRest: number): UsageError {
+  const { devices, machine, memory, pins } = given
   const [least] = [...planned].sort((a, b) => a.whole.memory.peak - b.whole.memory.peak)
-  if (least === undefined) {
-    return { enough: undefined, error: new UsageError({ code: 'no-layout', what: `${run.name} can be laid on ${devices} devices in no way`, details: { tried: String(tried) }, fix: 'give a number of devices whose factors divide the batch, or dims of the model' }) }
-  }
+  if (least === undefined) return new UsageError({ code: 'no-layout', what: `${run.name} can be laid on ${devices} devices in no way`, details: { tried: String(tried) }, fix: 'give a number of devices whose factors divide the batch, or dims of the model' })
   const { whole: { memory: { peak, temporaries } } } = least
   const its = foundOf(least, [])
   const resting = peak - temporaries
-  // What rests shrinks with the devices that it is spread over, and so does the batch's part: so many at the least, and the search says whether they are enough.
-  const rough = 2 ** Math.ceil(Math.log2(Math.ceil(devices * peak / memory)))
-  const enough = enoughFor(least, devices, machine, memory) ?? (isAsking || rough > mostAskedFor ? undefined : enoughBySearch(run, { devices: rough, machine, pins, onProgress }))
+  // What rests shrinks with the devices that it is spread over, and so does the batch's part.
+  const enough = enoughFor(least, devices, machine, memory) ?? enoughFrom(given, atRest, devices)
   const fixes = [
-    enough === undefined ? `more than ${rough} devices` : `${enough} devices, on which it fits`, ...(its.remat === 'everything' ? [] : ['remat everything']), ...(temporaries > resting && its.microbatches < run.batch ? ['more microbatches'] : []),
+    orMore(enough, roughly(devices * peak / memory)), ...(its.remat === 'everything' ? [] : ['remat everything']), ...(temporaries > resting && its.microbatches < run.batch ? ['more microbatches'] : []),
     ...(Object.keys(its.params).length === 0 ? [`${pins?.params === undefined ? '' : 'no fixed '}rules for parameters at rest (FSDP)`] : []), 'a smaller model or batch',
   ]
-  const error = new UsageError({
-    code: 'does-not-fit', what: `${run.name} fits on ${devices} device${devices === 1 ? '' : 's'} of ${machine.name} in no layout: the least takes ${bytesText(peak)} of each, ${bytesText(peak - memory)} more than the ${bytesText(memory)} there are`,
-    details: { least: `${Object.entries(its.mesh).map(([a, n]) => `${a}=${n}`).join(' × ') || 'one device'}, remat ${rematText(its.remat)}, ${its.microbatches} microbatch${its.microbatches === 1 ? '' : 'es'}: ${bytesText(resting)} at rest, ${bytesText(temporaries)} beside` },
+  return new UsageError({
+    code: 'does-not-fit', what: `${run.name} fits on ${devicesOf(devices, machine)} in no layout: the least takes ${formatBytes(peak)} of each, ${formatBytes(peak - memory)} more than the ${formatBytes(memory)} there are`,
+    details: { least: `${Object.entries(its.mesh).map(([a, n]) => `${a}=${n}`).join(' × ') || 'one device'}, remat ${rematText(its.remat)}, ${its.microbatches} microbatch${its.microbatches === 1 ? '' : 'es'}: ${formatBytes(resting)} at rest, ${formatBytes(temporaries)} beside` },
     fix: `use ${fixes.join(', or ')}`,
   })
-  return { error, enough }
 }
 
 /** The run laid as was found. @throws UsageError as `defineRun` does */

@@ -1,5 +1,6 @@
 /** Layouts that are found for runs: the known ones or better, the same each time, under the memory there is, with rules that stay. */
 import { expect, test } from 'vitest'
+import { idleText } from '../../src/cli/auto.ts'
 import { textData } from '../../src/data/index.ts'
 import { gptModel } from '../../src/models/index.ts'
 import { adamwCosine, defineRun, findLayout, knownMachine, laidAs, planRun } from '../../src/train/index.ts'
@@ -23,6 +24,12 @@ test('the same is found each time, sorted, and what is predicted is what its pla
   for (const c of found.candidates) expect(Object.values(c.mesh).reduce((a, b) => a * b, 1)).toBe(2)
 })
 
+test('of devices that only do what others do it is said', () => {
+  const said = found.candidates.map(c => [Object.hasOwn(c.mesh, 'rest'), idleText(c)])
+  expect(said.some(([is]) => is === true)).toBe(true)
+  expect(said).toEqual(said.map(([is]) => [is, is === true ? expect.stringMatching(/^nothing is cut along rest=2, .*: one would be as quick/) : undefined]))
+})
+
 test('no layout that anybody would try first is quicker', () => {
   expect(found.obvious.map(o => o.name)).toEqual(expect.arrayContaining(['data parallel', 'tensor parallel']))
   for (const o of found.obvious) if (o.stepMs !== undefined && o.reason === 'time') expect(o.stepMs).toBeGreaterThanOrEqual(found.predicted.stepMs)
@@ -31,6 +38,9 @@ test('no layout that anybody would try first is quicker', () => {
 test('rules that are fixed stay, and those that contradict each other are one error', () => {
   const pinned = findLayout(run, { devices: 2, machine, pins: { layout: { heads: 'model' } } })
   for (const c of pinned.candidates) expect([c.layout['heads'], c.mesh['model']]).toEqual(['model', 2])
+  // A rule of what rests that the layout has, too, is one rule.
+  const twice = findLayout(run, { devices: 2, machine, pins: { layout: { heads: 'model' }, params: { heads: 'model' } } })
+  for (const c of twice.candidates) expect([c.layout['heads'], Object.keys(c.params)]).toEqual(['model', []])
   expect(() => findLayout(run, { devices: 2, machine, pins: { layout: { embed: 'model', hidden: 'model' } } })).toThrow(/no layout can keep these rules: two dims of .* lie on axis "model"/)
   expect(() => findLayout(run, { devices: 2, machine, pins: { layout: { head: 'model' } } })).toThrow(/names dim "head", which the model does not have/)
 })
@@ -43,6 +53,12 @@ if (all) test('a fixed rule is kept by whichever size of its axis can, and its n
   // Axes that links treat alike make one layout, whichever comes first.
   const said = its.candidates.map(c => JSON.stringify([c.predicted, Object.entries(c.mesh).sort(), ...[c.layout, c.params, c.state].map(r => Object.entries(r).sort()), c.layouts, c.remat, c.microbatches]))
   expect(new Set(said).size).toBe(said.length)
+})
+
+test('on one device there is one layout, and what to compute again', () => {
+  const { candidates, obvious } = findLayout(run, { devices: 1, machine })
+  expect([candidates.map(c => c.mesh), obvious]).toEqual([candidates.map(() => ({})), []])
+  expect(new Set(candidates.map(c => JSON.stringify([c.remat, c.microbatches]))).size).toBe(candidates.length)
 })
 
 test('memory is respected', () => {

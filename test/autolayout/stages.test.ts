@@ -64,7 +64,7 @@ test('what is printed of it says times as they are read, and a line for the reci
   const [first] = found.candidates
   if (first === undefined) throw new Error('nothing was found')
   const long = [1234.56, 12_345.6, 12_345_678, 1e10].map(stepMs => ({ ...first, predicted: { ...first.predicted, stepMs, collectiveMs: stepMs } }))
-  const lines = drawSearch(own, { ...pinned, candidates: long }, machine, { name: 'my recipe.ts', set: ['batch=8'] })
+  const lines = drawSearch(own, { found: { ...pinned, candidates: long }, machine: machine.name }, { name: 'my recipe.ts', set: ['batch=8'] })
   const times = lines.filter(l => /^ +\d+ {2}/.test(l)).map(l => l.trim().split(/ {2,}/))
   expect(times.map(row => row[1])).toEqual(['1235 ms', '12.35 s', '206 min', '2,778 h'])
   expect(times.slice(0, 3).map(row => row[3])).toEqual(['1.23 s', '12.3 s', '206 min'])
@@ -72,7 +72,7 @@ test('what is printed of it says times as they are read, and a line for the reci
   expect(lines.at(-1)).toContain(`npx meshwork train 'my recipe.ts' --mesh ${Object.entries(pinned.mesh).map(([a, n]) => `${a}=${n}`).join(',')} `)
   expect(lines.at(-1)).toContain('--set batch=8 ')
   // What no flag can say is not said wrongly.
-  expect(drawSearch(own, found, machine, { name: 'mine' }).includes('or at the command line')).toBe(found.model.pipeline !== null)
+  expect(drawSearch(own, { found, machine: machine.name }, { name: 'mine' }).includes('or at the command line')).toBe(found.model.pipeline !== null)
 })
 
 test('its flags lay the recipe as it does', () => {

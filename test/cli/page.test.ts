@@ -80,6 +80,16 @@ describe('a page beside a run', () => {
     expect(jsonLines(readFileSync(join(folder, 'journal.jsonl'), 'utf8')).at(-1)).toMatchObject({ type: 'sample', step: steps + 2, prompt: 'The people' })
   })
 
+  test('its plans name lines of the sources, as the command\'s do', async () => {
+    place.folder('none')
+    const { url, ended, signal } = withPage(['watch', 'none', '--json', '--token', 'a-long-token'])
+    const answer = await fetch(`${await url}/api/plan`, { method: 'POST', headers: { authorization: 'Bearer a-long-token', 'content-type': 'application/json' }, body: JSON.stringify({ recipe: 'gpt-tiny', flags: { model: '2' } }) })
+    const lines = [...(await answer.text()).matchAll(/"at":"([^"]+)"/g)].map(m => m[1] ?? '')
+    expect([answer.status, lines.length > 5, lines.filter(l => !/models\/[\w-]+\.ts:\d+:\d+$/.test(l))]).toEqual([200, true, []])
+    signal('SIGINT')
+    expect((await ended).code).toBe(130)
+  })
+
   test('a run that fails before its first step leaves no page and no folder behind', async () => {
     const { code, err } = await run(['train', 'gpt-tiny', '--plugin', '/nowhere/plugin.so', ...small, '--data', 'text.txt', '--out', 'runs/none', '--page'], { cwd: place.path })
     expect([code === 0, err]).toEqual([false, expect.stringContaining('plugin')])

@@ -110,6 +110,24 @@ describe('plan', () => {
     expect([field, values.map(v => [v.value, v.predicted.devices])]).toEqual(['hosts', [['1', 8], ['2', 16]]])
   })
 
+  it('says of a value by which nothing can be laid that it is so, and goes on', async () => {
+    const sweep = [...plan, '--batch', '2', '--machine', '8xh100', '--sweep', 'batch=3,4']
+    const { code, out } = await meshwork(...sweep, '--svg', 'some.svg')
+    expect({ code, rows: out.trim().split('\n').map(l => l.split(/ {2,}/).slice(0, 2)) }).toEqual({ code: 0, rows: [['batch', 'devices'], ['3', expect.stringMatching(/^cannot be laid: .*dim "batch" of size 3 cannot be cut into 2 equal parts; make "batch" a multiple of 2/)], ['4', '4']] })
+    expect(readFileSync(join(place.path, 'some.svg'), 'utf8').match(/<circle/g)).toHaveLength(2)
+    const { values } = JSON.parse((await meshwork(...sweep, '--json')).out) as { readonly values: readonly { readonly value: string; readonly wrong?: { readonly code: string; readonly what: string; readonly fix: string }; readonly predicted?: object }[] }
+    expect(values.map(v => [v.value, v.wrong?.code, v.predicted !== undefined])).toEqual([['3', expect.any(String), false], ['4', undefined, true]])
+  })
+
+  it('compares what steps take on a machine, with what is set for both', async () => {
+    const both = [...plan, '--set', 'batch=8', '--machine', '8xh100', '--price', '2', '--diff', '--mesh batch=4,model=1 --set steps=3']
+    const { out } = await meshwork(...both)
+    for (const part of [/^a step, predicted +[\d.]+ [µm]s +[\d.]+ [µm]s +([\d.]+ ×|=)$/m, /^collectives, waited for +[\d.]+ [µm]s +[\d.]+ [µm]s/m, /^utilisation +[\d.]+ % +[\d.]+ %/m, /^cost of 10¹² +\$[\d.,]+ +\$[\d.,]+/m]) expect(out).toMatch(part)
+    const lines = (await meshwork(...both, '--json')).out.trim().split('\n').map(l => JSON.parse(l) as Plan & { readonly predicted: { readonly stepMs: number; readonly devices: number; readonly perSecond: number } })
+    // Of both a step has 8 windows of 16 tokens.
+    expect(lines.map(l => [l.devices, l.predicted.devices, Math.round(l.predicted.perSecond * l.predicted.stepMs / 1000)])).toEqual([[4, 4, 128], [4, 4, 128]])
+  })
+
   it('prints what docs/parallelism.md shows, but for numbers', async () => {
     const shown = /^gpt-tiny: [\s\S]*?^ {2}kind .*$/m.exec(readFileSync(join(root, 'docs/parallelism.md'), 'utf8'))?.[0] ?? ''
     const words = (of: string): string[] => of.split('\n').map(line => line.replace(/[\d.,]+ [KMGT]?(B|FLOP)\b|[\d.,]+/g, 'n').replace(/ +/g, ' '))

@@ -1,9 +1,9 @@
 /** The mesh: devices in their axes, what each holds, and of a tensor which part lies where, with the rules that put it there. */
 import type { VNode } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
+import { formatBytes, formatInteger } from '../../core/quantities.ts'
 import { partColour, style } from '../../draw/colours.ts'
 import { meshPicture, placeText } from '../../draw/mesh.ts'
-import { formatBytes, formatInteger } from '../../draw/numbers.ts'
 import { coordinatesOf, partOf, rangesOf, rangeText } from '../../draw/parts.ts'
 import { fileOf } from '../../draw/svg.ts'
 import type { RunDetail } from '../../dashboard/shape.ts'

@@ -1,9 +1,9 @@
 /** One step of one device: blocks that fold, collectives in colours of their own, the user's line beside each; and memory over the step. */
 import type { VNode } from 'preact'
 import { useEffect, useMemo, useState } from 'preact/hooks'
+import { formatBytes, formatFlops, formatInteger, formatMs } from '../../core/quantities.ts'
 import { style } from '../../draw/colours.ts'
 import { curveOf, memoryPicture, momentScale, ownersAt, peakOf, totalAt } from '../../draw/memory.ts'
-import { formatBytes, formatFlops, formatInteger, formatMs } from '../../draw/numbers.ts'
 import { collectiveText, loopText, programPicture } from '../../draw/program.ts'
 import { fileOf } from '../../draw/svg.ts'
 import { kindNames, timelinePicture } from '../../draw/timeline.ts'

@@ -1,7 +1,7 @@
 /** Layouts to be changed: every dim can be dragged onto an axis, or picked up and put down by the keyboard. */
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
-import { formatInteger } from '../../draw/numbers.ts'
+import { formatInteger } from '../../core/quantities.ts'
 import type { PagePlan } from '../../train/pictured-shape.ts'
 import { Problem } from '../plan/chooser.tsx'
 import type { Planned } from '../plan/use-plan.ts'

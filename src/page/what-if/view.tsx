@@ -1,9 +1,9 @@
 /** What if it were laid out otherwise: the plan of a run with other meshes and rules, beside the one that it has, and the line that says so. */
 import type { VNode } from 'preact'
 import { useEffect, useMemo, useState } from 'preact/hooks'
+import { formatBytes, formatFlops, formatInteger, formatMs } from '../../core/quantities.ts'
 import { style } from '../../draw/colours.ts'
 import { comparePicture, sentBy, type Compared } from '../../draw/compare.ts'
-import { formatBytes, formatFlops, formatInteger, formatMs } from '../../draw/numbers.ts'
 import { fileOf } from '../../draw/svg.ts'
 import type { PagePlan, PlanShown } from '../../train/pictured-shape.ts'
 import { Chooser, MachineChooser, Missing, Problem } from '../plan/chooser.tsx'

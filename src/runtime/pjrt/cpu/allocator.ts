@@ -1,10 +1,11 @@
 /**
  * XLA:CPU's temporaries are large, and allocated and freed with every step: given back to the system they are cleared and mapped anew, page by page, each time. Our own code in C keeps them
- * (native/kernels/blocks.c). Where there is no compiler to build it, glibc is told to keep what is freed, in huge pages: it reads the settings only when a process starts, so the process becomes itself again with them, under
+ * (native/kernels/blocks.c). Where there is no compiler to build it, or one that could not, glibc is told to keep what is freed, in huge pages: it reads the settings only when a process starts, so the process becomes itself again with them, under
  * the same id and streams. That is less: of threads other than the first it does not keep what is larger than 64 MiB.
  */
 import { basename } from 'node:path'
-import { hasCompiler } from '../../compiler.ts'
+import { canBuild } from '../../compiler.ts'
+import { kernelsLibrary } from './library.ts'
 
 const variable = 'GLIBC_TUNABLES'
 const wanted = { 'glibc.malloc.hugetlb': 1, 'glibc.malloc.mmap_max': 0, 'glibc.malloc.trim_threshold': 2 ** 40 }
@@ -29,7 +30,7 @@ export function withOurs(set: string): string | undefined {
 /** Returns where nothing is to be done: where blocks are kept by our own code, for commands that compute nothing, or not on a CPU, on another system, or for a user who has set it all already. */
 export async function withAllocator(args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<void> {
   const tunables = withOurs(env[variable] ?? '')
-  if (process.platform !== 'linux' || tunables === undefined || !computesOnCpu(args) || hasCompiler(env)) return
+  if (process.platform !== 'linux' || tunables === undefined || !computesOnCpu(args) || canBuild(kernelsLibrary, env)) return
   const { default: koffi } = await import('../../../io/koffi.ts')
   const libc = koffi.load(null)
   const execve = libc.func('int execve(const char *path, const char **argv, const char **envp)') as (path: string, argv: readonly (string | null)[], envp: readonly (string | null)[]) => number

@@ -2,6 +2,7 @@
 import { sha256Parts } from '../../../io/checksum.ts'
 import { buildNative, type Built } from '../../native-build.ts'
 import { compilerFlags, cpuFeatures } from './features.ts'
+import { kernelsLibrary } from './library.ts'
 
 const flags = ['-O3', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-fvisibility=hidden', '-Wl,-z,defs'] as const
 
@@ -11,4 +12,4 @@ function machineOf(): string {
   return sha256Parts([model, features.join(' ')]).slice(0, 12)
 }
 
-export const buildKernels = (): Promise<Built> => buildNative({ sources: 'kernels', library: 'libmeshwork_kernels.so', flags: [...compilerFlags(), ...flags], headers: ['ffi.h'], machine: machineOf() })
+export const buildKernels = (): Promise<Built> => buildNative({ sources: 'kernels', library: kernelsLibrary, flags: [...compilerFlags(), ...flags], headers: ['ffi.h'], machine: machineOf() })
