@@ -3,13 +3,13 @@
  * inserts transposing copies for anything else. A transpose is written only where an operand's order forces one. For other platforms over dims as they lie.
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
-import { isEight, type DType } from '../core/dtype.ts'
+import { isEight, isHalf, type DType } from '../core/dtype.ts'
 import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { emitFewBits } from './few-bits.ts'
 import { dotPrecision } from './precision.ts'
 import { emitProduct, isWorthAKernel, type Factor } from './product.ts'
-import type { Scope } from './scope.ts'
+import { asStored, type Scope } from './scope.ts'
 import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
 const sameOrder = (a: readonly Dim[], b: readonly Dim[]): boolean => names(a).join() === names(b).join()
@@ -87,17 +87,19 @@ function dimsOf(n: LocalNode<'dot'>): { readonly shared: readonly Dim[]; readonl
 }
 
 /** The product by our kernel for large ones: rows × columns or, where `turned`, columns × rows. Undefined where it is none for that kernel, and where all products are serving's. @param as whose value it is */
-function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w: Writer, { kernels, origins, slices, stacked, readOnce }: Scope, turned: boolean, as: LocalNode): Ssa | undefined {
+function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w: Writer, { kernels, origins, slices, stacked, readOnce, ssaOf }: Scope, turned: boolean, as: LocalNode): Ssa | undefined {
   const { shared, rows, columns, over } = dimsOf(n)
-  if (!kernels || origins !== undefined || !isWorthAKernel([left.dtype, right.dtype, dtypeOf(n)], sizeOf(shared), sizeOf(rows), sizeOf(columns), sizeOf(over))) return undefined
-  const factor = (value: Ssa, of: LocalNode, own: readonly Dim[], first: boolean): Factor => {
-    const { value: arranged, contracted, lies } = arrange(w, value, shapeOf(of), shared, own, over, first)
+  if (!kernels || origins !== undefined || !isWorthAKernel([left.dtype, right.dtype, dtypeOf(as)], sizeOf(shared), sizeOf(rows), sizeOf(columns), sizeOf(over))) return undefined
+  const factor = (given: Ssa, node: LocalNode, own: readonly Dim[], first: boolean): Factor => {
+    const { value, of } = asStored(node, given, ssaOf)
+    // What has to be moved anyway keeps its rows.
+    const { value: arranged, contracted, lies } = arrange(w, value, shapeOf(of), shared, own, over, over.some(d => d.name === shapeOf(of).at(-1)?.name))
     const last = contracted === arranged.sizes.length - 1
     return { value: arranged, turned: first ? !last : last, stack: lies && shared.length === 0 ? slices?.get(value.name) : undefined }
   }
   const factors = [[left, operand(n, 0), rows], [right, operand(n, 1), columns]] as const
   const [first, second] = turned ? [factors[1], factors[0]] : factors
-  const call = [w, factor(...first, true), factor(...second, false), [sizeOf(shared), sizeOf(first[2]), sizeOf(second[2])], dtypeOf(n)] as const
+  const call = [w, factor(...first, true), factor(...second, false), [sizeOf(shared), sizeOf(first[2]), sizeOf(second[2])], dtypeOf(as)] as const
   const product = w.reshape(emitProduct(...call), sizesOf([...shared, ...first[2], ...second[2]]))
   // The call without a stack is read by nobody then, and XLA drops it.
   if (shared.length === 0 && readOnce?.(as) === true) {
@@ -107,6 +109,17 @@ function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w
     })
   }
   return product
+}
+
+/** What a product contracts at most whose sums our kernel makes in one part. */
+const onePart = 256
+/** A product that is only wanted as halves, which the kernel rounds as it writes them. Undefined where it would keep the sums in memory until they are whole: a loop rounds these as well. */
+export function emitRounded(n: LocalNode<'convert'>, w: Writer, scope: Scope): Ssa | undefined {
+  const of = operand(n, 0)
+  if (of.op !== 'dot' || dtypeOf(of) !== 'f32' || !isHalf(n.attrs.dtype) || scope.readOnce?.(of) !== true || sizeOf(dimsOf(of).over) > onePart) return undefined
+  const [left, right] = of.inputs.map(i => scope.ssaOf?.(i))
+  // The call that was written for it before is read by nobody then, and XLA drops it.
+  return left === undefined || right === undefined ? undefined : emitLargeDot(of, [left, right], w, scope, false, n)
 }
 
 export function emitDot(n: LocalNode<'dot'>, operands: readonly Ssa[], w: Writer, scope: Scope): Ssa {
