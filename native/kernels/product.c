@@ -246,10 +246,11 @@ static void piece(void *context, int64_t i) {
   const int64_t m0 = row * p->tall, m1 = lesser(m0 + p->tall, p->m), n0 = column * p->wide, n1 = lesser(n0 + p->wide, p->n);
   Matrix a = p->left, b = p->right;
   a.data += batch * p->left_next * bytes_of(a.dtype), b.data += batch * p->right_next * bytes_of(b.dtype);
-  const int whole = p->out_dtype == FFI_F32;
+  // Halves whose sums are made in one part are rounded tile by tile; of others the sums wait until they are whole.
+  const int whole = p->out_dtype == FFI_F32, once = !whole && p->k <= DEEP;
   char *out = p->out + (batch * p->m * p->n + m0 * p->n + n0) * bytes_of(p->out_dtype);
   float *sums = whole ? (float *)(void *)out : r->sums;
-  const int64_t apart = whole ? p->n : MOST_COLUMNS + LANES, count = (m1 - m0 + TALL - 1) / TALL;
+  const int64_t apart = whole ? p->n : once ? STRIP : MOST_COLUMNS + LANES, count = (m1 - m0 + TALL - 1) / TALL;
   const int packed = is_packed(&a, (n1 - n0 + STRIP - 1) / STRIP);
   const int64_t down = packed ? APART : a.down, along = a.along == 1 ? 1 : packed ? BEHIND : a.along;
   for (int64_t k = 0; k < p->k; k += DEEP) {
@@ -269,13 +270,15 @@ static void piece(void *context, int64_t i) {
         for (int64_t s = n; s < end; s += STRIP) {
           const int64_t part = (s - n) / STRIP;
           Ahead ahead = n == n0 && part < 2 && t + 1 < count ? rows_ahead(&a, m0 + to, k, part) : s + STRIP >= end ? strips_ahead(&b, next_k, next_deep, next, next_end - next, t) : (Ahead){.from = (const char *)x};
-          ahead.out = sums + (s + STRIP < end ? from * apart + s + STRIP - n0 : t + 1 < count ? to * apart + n - n0 : next - n0);
-          tiles[to - from](x, down, along, r->strips + (s - n) * deep, deep, sums + from * apart + s - n0, apart, lesser(STRIP, n1 - s), k == 0, &ahead);
+          ahead.out = once ? sums : sums + (s + STRIP < end ? from * apart + s + STRIP - n0 : t + 1 < count ? to * apart + n - n0 : next - n0);
+          const int64_t columns = lesser(STRIP, n1 - s);
+          tiles[to - from](x, down, along, r->strips + (s - n) * deep, deep, once ? sums : sums + from * apart + s - n0, apart, columns, k == 0, &ahead);
+          for (int64_t j = from; once && j < to; j++) narrow(sums + (j - from) * STRIP, columns, p->out_dtype, out + (j * p->n + s - n0) * 2);
         }
       }
     }
   }
-  if (!whole)
+  if (!whole && !once)
     for (int64_t j = 0; j < m1 - m0; j++) narrow(sums + j * apart, n1 - n0, p->out_dtype, out + j * p->n * 2);
 }
 

@@ -2,6 +2,7 @@
 #include "pause.h"
 #include "share.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -37,13 +38,19 @@ static int went(const FfiApi *api, FfiError *error) {
   return 0;
 }
 
+// Devices of a process have XLA's threads together, and each one of its own beside them: where they are as many as the cores, one that waits for another's piece turns on a core that the piece is waiting for.
+static atomic_int most = INT_MAX;
+__attribute__((visibility("default"))) void mwk_sharing(int threads) { atomic_store(&most, threads < 1 ? 1 : threads); }
+
 int64_t mwk_threads(const FfiFrame *frame) {
   const FfiApi *api = frame->api;
   // An older plugin has no such functions.
   if (api->size < FFI_SIZE(FfiApi, threads) || api->schedule == NULL || api->threads == NULL) return 1;
   int64_t count = 1;
   FfiThreadsArgs args = {FFI_SIZE(FfiThreadsArgs, threads), NULL, frame->context, &count};
-  return went(api, api->threads(&args)) && count > 1 ? count : 1;
+  if (!went(api, api->threads(&args)) || count < 1) return 1;
+  const int64_t fair = atomic_load(&most);
+  return count < fair ? count : fair;
 }
 
 void mwk_share(const FfiFrame *frame, int64_t pieces, void (*piece)(void *, int64_t), void *context) {

@@ -4,7 +4,7 @@
 
 #include "../ffi.h"
 
-// How many threads XLA computes with; 1 where it does not say.
+// How many threads XLA computes with, or as many of them as each device may have; 1 where it does not say.
 int64_t mwk_threads(const FfiFrame *frame);
 
 // Does piece(context, i) for every i below `pieces`, in any order, on the thread that asks and on all of XLA's that are idle, and returns when all are done.

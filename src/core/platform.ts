@@ -40,6 +40,8 @@ export interface Choices {
   readonly extrema: 'compared' | 'reduced'
   /** Convolutions of few weights a channel as sums of products, those with more than two windows as sums of ones with fewer; or each as the one op that it is. */
   readonly convolutions: 'in parts' | 'whole'
+  /** How f32 is rounded to bf16: in words, by arithmetic of its bits, or as the one op that it is. XLA:CPU has a function of eight numbers for it, so that no loop with one in it has vectors of sixteen. */
+  readonly rounding: 'in words' | 'as it is'
   /** Whether what is about to be transposed is made first, by a barrier; and whether a barrier of one operand is left out. */
   readonly barriers: 'for transposes' | 'as they are'
   /** What `f32`, `tf32` and `bf16` are written as: nothing where the platform multiplies f32 as it is anyway, else the precision or the algorithm that says so. One that is not here is refused. */
@@ -52,12 +54,12 @@ export interface Choices {
   readonly hostMemory?: 'pinned_host' | 'its own'
 }
 
-const accelerator = { products: 'as they lie', turnsProducts: false, extrema: 'reduced', convolutions: 'whole', barriers: 'as they are', eights: 'widened' } as const
+const accelerator = { products: 'as they lie', turnsProducts: false, extrema: 'reduced', convolutions: 'whole', rounding: 'as it is', barriers: 'as they are', eights: 'widened' } as const
 const all = { f32: 'highest', tf32: 'algorithm', bf16: 'algorithm' } as const
 
 /** Measured for `cpu`; for the others it follows from what their compilers document, and none has been run. */
 export const choices: { readonly [P in PlatformName]: Choices } = {
-  cpu: { products: 'rows by columns', turnsProducts: true, extrema: 'compared', convolutions: 'in parts', barriers: 'for transposes', contractions: { f32: 'unsaid' }, eights: 'widened', fusedAttention: 'our own', hostMemory: 'its own' },
+  cpu: { products: 'rows by columns', turnsProducts: true, extrema: 'compared', convolutions: 'in parts', rounding: 'in words', barriers: 'for transposes', contractions: { f32: 'unsaid' }, eights: 'widened', fusedAttention: 'our own', hostMemory: 'its own' },
   cuda: { ...accelerator, contractions: all, eights: 'as they are', fusedAttention: 'cuDNN', hostMemory: 'pinned_host' },
   rocm: { ...accelerator, contractions: all, hostMemory: 'pinned_host' },
   tpu: { ...accelerator, contractions: { f32: 'highest', bf16: 'algorithm' }, hostMemory: 'pinned_host' },

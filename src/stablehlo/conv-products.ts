@@ -7,17 +7,23 @@ import { operand, shapeOf } from '../graph/node.ts'
 import { tapsOf, wideConv, type Wide } from '../graph/wide-windows.ts'
 import { convDims } from '../graph/windows.ts'
 import type { LocalNode } from '../partition/local.ts'
+import { emitProduct, isWorthAKernel } from './product.ts'
 import { emitConcat, emitSlice } from './rearranging.ts'
+import { asStored, type Scope } from './scope.ts'
 import { i64s, sizesOf, type Ssa, type Writer } from './writer.ts'
 
 /** A convolution whose result has few places, each a sum over many, as a kernel's gradient. Undefined where it is none. */
-export function emitWideConv(n: LocalNode<'conv'>, left: Ssa, right: Ssa, w: Writer): Ssa | undefined {
+export function emitWideConv(n: LocalNode<'conv'>, given: readonly [Ssa, Ssa], w: Writer, { kernels, origins, ssaOf }: Scope): Ssa | undefined {
   const [x, k] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]
   const { batch, groups, features } = convDims(n.attrs, x, k)
-  const wide = groups.length > 0 || left.dtype !== 'f32' ? undefined : wideConv(n.attrs, x, k)
+  const wide = groups.length > 0 || given[0].dtype !== 'f32' ? undefined : wideConv(n.attrs, x, k)
   if (wide === undefined) return undefined
   const { windows, places } = wide
   const taps = tapsOf(windows)
+  const [rows, across] = [taps.length * sizeOf(batch), sizeOf(features)]
+  const own = kernels && origins === undefined && isWorthAKernel(['f32'], 1, rows, across, places)
+  // Our kernel takes halves as they are, so that half as much is laid under the taps.
+  const [left, right] = own ? [asStored(operand(n, 0), given[0], ssaOf).value, asStored(operand(n, 1), given[1], ssaOf).value] : given
 
   const at = (name: string): number => names(x).indexOf(name)
   const along = (of: (v: Wide) => number): readonly number[] => x.map(d => { const found = windows.find(v => v.window.x === d.name); return found === undefined ? 0 : of(found) })
@@ -36,7 +42,9 @@ export function emitWideConv(n: LocalNode<'conv'>, left: Ssa, right: Ssa, w: Wri
     const under = windows.reduce((v, { window, width, low: edge }, i) => emitSlice(w, v, at(window.x), (tap[i] ?? 0) * window.stride - window.low + edge, width, window.wDilation), padded)
     return w.reshape(w.transpose(under, byRows), [places, sizeOf(batch)])
   }), 1)
-  const product = w.op('dot_general', [columns, weights], { sizes: [taps.length * sizeOf(batch), sizeOf(features)], dtype: left.dtype }, 'dot_dimension_numbers = #stablehlo.dot<lhs_contracting_dimensions = [0], rhs_contracting_dimensions = [0]>')
+  const product = own
+    ? emitProduct(w, { value: columns, turned: true, stack: undefined }, { value: weights, turned: false, stack: undefined }, [1, rows, across], 'f32')
+    : w.op('dot_general', [columns, weights], { sizes: [rows, across], dtype: 'f32' }, 'dot_dimension_numbers = #stablehlo.dot<lhs_contracting_dimensions = [0], rhs_contracting_dimensions = [0]>')
   const made = [...windows.map(v => v.window.out), ...batch, ...features]
   return w.transpose(w.reshape(product, sizesOf(made)), names(shapeOf(n)).map(name => names(made).indexOf(name)))
 }

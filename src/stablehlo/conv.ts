@@ -50,7 +50,7 @@ const isWindow = (s: Window | readonly Dim[]): s is Window => 'x' in s
 
 export function emitConv(n: LocalNode<'conv'>, [left, right]: readonly Ssa[], w: Writer, scope: Scope): Ssa {
   if (left === undefined || right === undefined) throw new Error('conv has two operands')
-  const products = scope.choices.convolutions === 'in parts' ? emitWideConv(n, left, right, w) : undefined
+  const products = scope.choices.convolutions === 'in parts' ? emitWideConv(n, [left, right], w, scope) : undefined
   if (products !== undefined) return products
   const [x, k] = [shapeOf(operand(n, 0)), shapeOf(operand(n, 1))]
   const dims = convDims(n.attrs, x, k)

@@ -3,6 +3,8 @@
  * cannot hold is first cut to bits that it can, the last of them 1 if anything was cut off: that is never a tie, nor made one.
  */
 import { dtypes, isHalf, type DType } from '../core/dtype.ts'
+import type { LocalNode } from '../partition/local.ts'
+import type { Scope } from './scope.ts'
 import type { Ssa, Writer } from './writer.ts'
 
 const cut = (w: Writer, x: Ssa, mask: Ssa, rest: Ssa, sticky: Ssa): Ssa => {
@@ -33,7 +35,29 @@ function cutInteger(w: Writer, x: Ssa): Ssa {
   return cut(w, x, chosen(bits => 2 ** bits - 1), chosen(bits => -(2 ** bits)), chosen(bits => (bits === 0 ? 0 : 2 ** (bits - 1))))
 }
 
-export function emitConvert(w: Writer, x: Ssa, dtype: DType): Ssa {
+/** Single rows, as biases are, are rounded by the op: XLA does that in a loop of its own, where words would be computed again for every row that they are added to. */
+const isInWords = ({ sizes }: Ssa, dtype: DType, { choices: { rounding }, kernels }: Pick<Scope, 'choices' | 'kernels'>): boolean =>
+  dtype === 'bf16' && rounding === 'in words' && kernels && sizes.length > 1
+
+/** f32 as bf16: rounded by the op for that, which is arithmetic of words, and then the first halves of its words. What is no number may say so in its last half alone. */
+function roundInWords(w: Writer, x: Ssa): Ssa {
+  const [type, to] = [{ sizes: x.sizes, dtype: 'u32' as const }, { sizes: x.sizes, dtype: 'bf16' as const }]
+  const isNone = w.op('compare', [x, x], { sizes: x.sizes, dtype: 'bool' }, 'comparison_direction = #stablehlo<comparison_direction NE>')
+  const plain = w.op('select', [isNone, w.constant(NaN, 'f32', x.sizes), x], x)
+  const words = w.op('bitcast_convert', [w.op('reduce_precision', [plain], x, 'exponent_bits = 8 : i32, mantissa_bits = 7 : i32')], type)
+  return w.op('bitcast_convert', [w.op('convert', [w.op('shift_right_logical', [words, w.constant(16, 'u32', x.sizes)], type)], { ...to, word: true })], to)
+}
+
+/** Arithmetic of bf16, which XLA does in f32 and rounds by its function of eight numbers. Undefined where nothing but wider numbers is made of it: that is rounded nowhere. */
+export function emitRoundedArithmetic(op: string, n: LocalNode, args: readonly Ssa[], w: Writer, scope: Scope): Ssa | undefined {
+  const [x] = args
+  if (x === undefined || !isInWords(x, x.dtype, scope) || scope.onlyConverted?.(n) !== false) return undefined
+  const type = { sizes: x.sizes, dtype: 'f32' as const }
+  return roundInWords(w, w.op(op, args.map(a => w.op('convert', [a], type)), type))
+}
+
+export function emitConvert(w: Writer, x: Ssa, dtype: DType, scope: Pick<Scope, 'choices' | 'kernels'>): Ssa {
+  if (x.dtype === 'f32' && isInWords(x, dtype, scope)) return roundInWords(w, x)
   const to = { sizes: x.sizes, dtype }
   if (!isHalf(dtype)) return w.op('convert', [x], to)
   if (x.dtype === 'f64') return w.op('convert', [cutDouble(w, x)], to)

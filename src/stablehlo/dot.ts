@@ -3,13 +3,13 @@
  * inserts transposing copies for anything else. A transpose is written only where an operand's order forces one. For other platforms over dims as they lie.
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
-import { isEight, type DType } from '../core/dtype.ts'
+import { isEight, isHalf, type DType } from '../core/dtype.ts'
 import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { emitFewBits } from './few-bits.ts'
 import { dotPrecision } from './precision.ts'
 import { emitProduct, isWorthAKernel, type Factor } from './product.ts'
-import type { Place, Scope } from './scope.ts'
+import { asStored, type Place, type Scope } from './scope.ts'
 import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
 const sameOrder = (a: readonly Dim[], b: readonly Dim[]): boolean => names(a).join() === names(b).join()
@@ -87,18 +87,20 @@ function dimsOf(n: LocalNode<'dot'>): { readonly shared: readonly Dim[]; readonl
 }
 
 /** The product by our kernel for large ones: rows × columns or, where `turned`, columns × rows. Undefined where it is none for that kernel, and where all products are serving's. @param as whose value it is */
-function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w: Writer, { kernels, origins, slices, products, readOnce }: Scope, turned: boolean, as: LocalNode): Ssa | undefined {
+function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w: Writer, { kernels, origins, slices, products, readOnce, ssaOf }: Scope, turned: boolean, as: LocalNode): Ssa | undefined {
   const { shared, rows, columns, over } = dimsOf(n)
-  if (!kernels || origins !== undefined || !isWorthAKernel([left.dtype, right.dtype, dtypeOf(n)], sizeOf(shared), sizeOf(rows), sizeOf(columns), sizeOf(over))) return undefined
-  const factor = (value: Ssa, of: LocalNode, own: readonly Dim[], first: boolean): Factor => {
-    const { value: arranged, contracted, lies } = arrange(w, value, shapeOf(of), shared, own, over, first)
+  if (!kernels || origins !== undefined || !isWorthAKernel([left.dtype, right.dtype, dtypeOf(as)], sizeOf(shared), sizeOf(rows), sizeOf(columns), sizeOf(over))) return undefined
+  const factor = (given: Ssa, node: LocalNode, own: readonly Dim[], first: boolean): Factor => {
+    const { value, of } = asStored(node, given, ssaOf)
+    // What has to be moved anyway keeps its rows.
+    const { value: arranged, contracted, lies } = arrange(w, value, shapeOf(of), shared, own, over, over.some(d => d.name === shapeOf(of).at(-1)?.name))
     const last = contracted === arranged.sizes.length - 1
     return { value: arranged, turned: first ? !last : last, stack: lies && shared.length === 0 ? slices?.get(value.name) : undefined }
   }
   const begun = w.length
   const factors = [[left, operand(n, 0), rows], [right, operand(n, 1), columns]] as const
   const [first, second] = turned ? [factors[1], factors[0]] : factors
-  const call = [w, factor(...first, true), factor(...second, false), [sizeOf(shared), sizeOf(first[2]), sizeOf(second[2])], dtypeOf(n)] as const
+  const call = [w, factor(...first, true), factor(...second, false), [sizeOf(shared), sizeOf(first[2]), sizeOf(second[2])], dtypeOf(as)] as const
   const arranged = w.length
   const product = w.reshape(emitProduct(...call), sizesOf([...shared, ...first[2], ...second[2]]))
   if (products === undefined || readOnce?.(as) !== true) return product
@@ -111,6 +113,18 @@ function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w
   }
   products.set(product.name, { drop: () => { w.drop(begun, ended) }, ...(shared.length === 0 ? { into } : {}) })
   return product
+}
+
+/** What a product contracts at most whose sums our kernel makes in one part. */
+const onePart = 256
+/** A product that is only wanted as halves, which the kernel rounds as it writes them. Undefined where it would keep the sums in memory until they are whole: a loop rounds these as well. */
+export function emitRounded(n: LocalNode<'convert'>, w: Writer, scope: Scope): Ssa | undefined {
+  const of = operand(n, 0)
+  if (of.op !== 'dot' || dtypeOf(of) !== 'f32' || !isHalf(n.attrs.dtype) || scope.readOnce?.(of) !== true || sizeOf(dimsOf(of).over) > onePart) return undefined
+  const [left, right, product] = [...of.inputs, of].map(i => scope.ssaOf?.(i))
+  const rounded = left === undefined || right === undefined ? undefined : emitLargeDot(of, [left, right], w, scope, false, n)
+  if (rounded !== undefined && product !== undefined) scope.products?.get(product.name)?.drop()
+  return rounded
 }
 
 export function emitDot(n: LocalNode<'dot'>, operands: readonly Ssa[], w: Writer, scope: Scope): Ssa {

@@ -1,11 +1,12 @@
 /** Reductions within a device. */
 import { names } from '../core/dim.ts'
+import type { DType } from '../core/dtype.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import { reduceStart } from '../graph/reference/evaluator.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { combiner, isExtremum, plainCombiner } from './extrema.ts'
 import { emitSlice } from './rearranging.ts'
-import type { Scope } from './scope.ts'
+import { asStored, type Scope } from './scope.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
 /** Rows shorter than this are not worth cutting up. */
@@ -13,13 +14,14 @@ const shortest = 128
 
 /**
  * Where whole rows are reduced, first the extremum of some parts of each, elementwise: XLA:CPU vectorises that, and a reduction in
- * words of our own not at all. The parts may overlap.
+ * words of our own not at all. The parts may overlap. Halves are widened part by part: whole, they would be widened into memory before.
  */
-function folded(w: Writer, x: Ssa, kind: 'max' | 'min', rows: number, row: number): Ssa {
+function folded(w: Writer, x: Ssa, kind: 'max' | 'min', rows: number, row: number, dtype: DType): Ssa {
   const parts = row >= 256 ? 16 : 8
   const size = Math.ceil(row / parts)
   const flat = w.reshape(x, [rows, row])
   return Array.from({ length: parts }, (_, i) => emitSlice(w, flat, 1, Math.min(i * size, row - size), size, 1))
+    .map(part => (part.dtype === dtype ? part : w.op('convert', [part], { sizes: part.sizes, dtype })))
     .reduce((a, b) => w.op(kind === 'max' ? 'maximum' : 'minimum', [a, b], a))
 }
 
@@ -31,7 +33,7 @@ function kernelSum(w: Writer, x: Ssa, over: readonly number[], type: Pick<Ssa, '
   return w.reshape(w.op('custom_call', [rows], { sizes: [count(kept)], dtype: 'f32' }, 'api_version = 4 : i32, call_target_name = "meshwork.sum"'), type.sizes)
 }
 
-export function emitReduce(n: LocalNode<'reduce'>, [x]: readonly Ssa[], w: Writer, { choices, origins }: Scope): Ssa {
+export function emitReduce(n: LocalNode<'reduce'>, [x]: readonly Ssa[], w: Writer, { choices, origins, ssaOf }: Scope): Ssa {
   if (x === undefined) throw new Error('reduce has an operand')
   const type = typeOfNode(n)
   const { kind } = n.attrs
@@ -45,6 +47,6 @@ export function emitReduce(n: LocalNode<'reduce'>, [x]: readonly Ssa[], w: Write
   const kept = x.sizes.slice(0, shape.length - last)
   const row = x.sizes.slice(shape.length - last).reduce((a, b) => a * b, 1)
   if (choices.extrema === 'reduced' || !isExtremum(kind, type.dtype) || row < shortest) return reduced(x, over)
-  const parts = folded(w, x, kind, kept.reduce((a, b) => a * b, 1), row)
+  const parts = folded(w, asStored(operand(n, 0), x, ssaOf).value, kind, kept.reduce((a, b) => a * b, 1), row, type.dtype)
   return reduced(w.reshape(parts, [...kept, parts.sizes[1] ?? 1]), [...over.filter(i => i < kept.length), kept.length])
 }

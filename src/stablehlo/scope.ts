@@ -1,6 +1,8 @@
 /** What the writers of all ops of one program share. */
+import { isHalf } from '../core/dtype.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { Choices, Lowering } from '../core/platform.ts'
+import { dtypeOf, operand } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 import type { CollectiveWriter } from './collectives/writer.ts'
 import type { Ssa, Writer } from './writer.ts'
@@ -34,6 +36,15 @@ export interface Scope {
   readonly ssaOf?: (n: LocalNode) => Ssa | undefined
   /** Whether of a body that is being written one node alone reads the value, once, and nothing else. */
   readonly readOnce?: (n: LocalNode) => boolean
+  /** Whether all that reads the value there converts it. */
+  readonly onlyConverted?: (n: LocalNode) => boolean
   /** The walk over a program itself, for regions: the values of the roots, given those of the inputs. */
   readonly emitNodes: (roots: readonly LocalNode[], given: ReadonlyMap<LocalNode, Ssa>, w: Writer, scope: Scope) => Ssa[]
+}
+
+/** An operand that was only widened from halves, as it was before: for who widens it on the way. */
+export function asStored(n: LocalNode, value: Ssa, ssaOf: Scope['ssaOf']): { readonly value: Ssa; readonly of: LocalNode } {
+  const before = n.op === 'convert' && dtypeOf(n) === 'f32' && isHalf(dtypeOf(operand(n, 0))) ? operand(n, 0) : undefined
+  const narrow = before === undefined ? undefined : ssaOf?.(before)
+  return before === undefined || narrow === undefined ? { value, of: n } : { value: narrow, of: before }
 }

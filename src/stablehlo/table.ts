@@ -7,8 +7,8 @@ import type { LocalTable } from '../partition/local.ts'
 import { emitAttention } from './attend.ts'
 import { emitCond } from './cond.ts'
 import { emitConv } from './conv.ts'
-import { emitConvert } from './convert.ts'
-import { emitDot, emitKernelDot, emitReordered } from './dot.ts'
+import { emitConvert, emitRoundedArithmetic } from './convert.ts'
+import { emitDot, emitKernelDot, emitReordered, emitRounded } from './dot.ts'
 import { emitDynamicSlice, emitDynamicUpdate, emitScatter, emitScatterAdd, emitTake } from './indexing.ts'
 import { emitCumulative, emitSort, emitTopK } from './order.ts'
 import { emitPower } from './power.ts'
@@ -54,11 +54,11 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   constant: (n, _, w) => [w.constant(n.attrs.value, n.attrs.dtype)],
   iota: (n, _, w) => [w.op('iota', [], typeOfNode(n), 'iota_dimension = 0 : i64')],
   unary: (n, args, w, { origins }) => [(origins === undefined ? undefined : emitRoot(n.attrs.fn, only(args), w)) ?? w.op(unary[n.attrs.fn], args, typeOfNode(n))],
-  binary: (n, args, w) => [n.attrs.fn === 'pow' ? emitPower(n, args, w) : w.op(binary[n.attrs.fn], args, typeOfNode(n))],
+  binary: (n, args, w, scope) => [n.attrs.fn === 'pow' ? emitPower(n, args, w) : emitRoundedArithmetic(binary[n.attrs.fn], n, args, w, scope) ?? w.op(binary[n.attrs.fn], args, typeOfNode(n))],
   compare: (n, args, w) => [w.op('compare', args, typeOfNode(n), `comparison_direction = #stablehlo<comparison_direction ${n.attrs.direction}>`)],
   select: (n, args, w) => [w.op('select', args, typeOfNode(n))],
   convert: (n, args, w, scope) => {
-    const made = emitConvert(w, only(args), n.attrs.dtype)
+    const made = emitRounded(n, w, scope) ?? emitConvert(w, only(args), n.attrs.dtype, scope)
     scope.origins?.set(made.name, { of: only(args) })
     return [made]
   },

@@ -12,11 +12,13 @@ export interface Ssa {
   readonly dtype: DType
   /** A token: no array, but what orders two ops with effects. */
   readonly token?: true
+  /** Of 16 bits not the number but the word that they are. */
+  readonly word?: true
 }
-type Type = Pick<Ssa, 'sizes' | 'dtype' | 'token'>
+type Type = Pick<Ssa, 'sizes' | 'dtype' | 'token' | 'word'>
 
 export const tensorType = (sizes: readonly number[], dtype: DType): string => `tensor<${[...sizes, dtypes[dtype].hlo].join('x')}>`
-export const typeText = (v: Type): string => (v.token === true ? '!stablehlo.token' : tensorType(v.sizes, v.dtype))
+export const typeText = (v: Type): string => (v.token === true ? '!stablehlo.token' : v.word === true ? `tensor<${[...v.sizes, 'ui16'].join('x')}>` : tensorType(v.sizes, v.dtype))
 const tokenType: Type = { sizes: [], dtype: 'bool', token: true }
 export const sizesOf = (shape: readonly Dim[]): number[] => shape.map(d => d.size)
 export const ssaType = (t: TensorType): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes: sizesOf(t.shape), dtype: t.dtype })
@@ -93,7 +95,7 @@ export class Writer {
   leaveToken(token: Ssa): void { this.#token = token }
 
   /** One op with one result. `attributes` is the inside of its property list, `region` lines of its body, `beside` attributes that are none of the op's own. */
-  op(name: string, operands: readonly Ssa[], result: Pick<Ssa, 'sizes' | 'dtype'>, attributes = '', region?: () => void, beside = ''): Ssa {
+  op(name: string, operands: readonly Ssa[], result: Type, attributes = '', region?: () => void, beside = ''): Ssa {
     const [made] = this.ops(name, operands, [result], attributes, region === undefined ? [] : [region], beside)
     if (made === undefined) throw new Error(`${name} has no result`)
     return made

@@ -1,7 +1,7 @@
 /** Cotangents of halves: however many places use a value, what they give is added in f32 and rounded once, on every mesh. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
-  accumulate, broadcast, compile, cond, dim, full, grad, input, mesh, openBackend, remat, scan, scatter, valueAndGrad, withGradient, type Backend, type Layout, type Scalar, type Tensor,
+  accumulate, broadcast, compile, cond, dim, full, grad, input, iota, mesh, openBackend, remat, scan, scatter, valueAndGrad, where, withGradient, type Backend, type Layout, type Scalar, type Tensor,
 } from '../../src/engine/index.ts'
 
 const [n, t, k, row] = [dim('n', 4), dim('t', 300), dim('k', 300), dim('row', 8)]
@@ -11,6 +11,9 @@ const zero = full(0, [n])
 const ones = full(1, [t], 'bf16')
 /** 45 uses, one of which weighs 256. */
 const written = (f: (i: number) => X): Scalar => Array.from({ length: 45 }, (_, i) => f(i).mul(i === 22 ? 256 : 1)).reduce((s, y) => s.add(y), zero).sum()
+
+/** Summed 300; of halves, where 257 is 256, 200. */
+const weights = where(iota(k).less(100), full(257, [k]), where(iota(k).less(200), full(-254, [k]), 0))
 
 /** Functions of a vector in bf16 whose gradient is 300 everywhere: in bf16 alone, 256 + 1 is 256. */
 const functions: { readonly [name: string]: (x: X) => Scalar } = {
@@ -22,6 +25,7 @@ const functions: { readonly [name: string]: (x: X) => Scalar } = {
   'recomputed parts': x => written(i => remat((x: X) => wide(x.add(i)))(x)),
   'gradients by rule': x => written(i => wide(withGradient([x], ([x]) => x.add(i), g => [g]))),
   'a broadcast': x => broadcast(x, [k, n]).cast('f32').sum(),
+  'a broadcast whose cotangents no half holds': x => broadcast(x, [k, n]).cast('f32').mul(weights).sum(),
   'a product': x => x.dot(full(1, [k], 'bf16')).cast('f32').sum(),
   'a table of which one row is taken': x => broadcast(x, [dim('v', 2), n]).take('v', full(1, [k], 'i32')).cast('f32').sum(),
   'a target written over': x => scatter(broadcast(x, [k, n]), k, full(1, [dim('i', 1)], 'i32'), full(0, [dim('i', 1), n], 'bf16'), 'add').cast('f32').sum(),

@@ -1,6 +1,7 @@
 /** Products of large matrices by our own kernel: right in every order, size and dtype, and the same bits however it is cut. */
 import { describe, expect, test } from 'vitest'
 import type { DType } from '../../src/core/dtype.ts'
+import { roundBf16, roundF16 } from '../../src/core/half-precision.ts'
 import { broadcast, compile, input, loose, mesh, plan, scan, type AnyTensor, type MeshArray, type Tensor, type Tree } from '../../src/engine/index.ts'
 import { backendOfKernels, numbers, taken } from '../support/kernels.ts'
 import { relativeError } from '../support/values.ts'
@@ -64,6 +65,13 @@ describe.each(orders)('$left by $right', order => {
     const [x, w] = [numbers(c.m * c.k, 1).map(v => rounded(v, dtype)), numbers(c.k * c.n, 2).map(v => rounded(v, dtype))]
     expect(relativeError([...await run(c, dtype, dtype, x, w)], expected(c, x, w))).toBeLessThan(dtype === 'bf16' ? 5e-3 : 1e-3)
   })
+  // In one part, which is rounded as it is written, and in two, which are rounded when they are whole.
+  test.each([{ k: 140 }, { k: 256 }, { k: 300 }].flatMap(k => (['bf16', 'f16'] as const).map(dtype => ({ ...k, dtype }))))('sums of $dtype over $k are rounded once', async ({ k, dtype }) => {
+    const c: Case = { m: 75, n: 150, k, ...order }
+    const [x, w] = [numbers(c.m * k, 1).map(v => rounded(v, dtype)), numbers(k * c.n, 2).map(v => rounded(v, dtype))]
+    const round = dtype === 'bf16' ? roundBf16 : roundF16
+    expect(await run(c, dtype, dtype, x, w)).toEqual((await run(c, 'f32', 'f32', x, w)).map(round))
+  })
   test('no number and infinities spread to their rows and columns alone', async () => {
     const c: Case = { m: 50, n: 60, k: 300, ...order }
     const [x, w] = [numbers(c.m * c.k, 1), numbers(c.k * c.n, 2)]
@@ -73,6 +81,17 @@ describe.each(orders)('$left by $right', order => {
     expect([...found].flatMap((v, i) => (Number.isFinite(v) ? [] : [i]))).toEqual(Array.from({ length: c.m * c.n }, (_, i) => i).filter(i => Math.floor(i / c.n) === 7 || i % c.n === 59))
     expect(found[7 * c.n]).toBeNaN()
   })
+})
+
+test('an operand that was widened for the product is read as it was', async () => {
+  const [m, n, k] = [{ name: 'm', size: 130 }, { name: 'n', size: 300 }, { name: 'k', size: 140 }]
+  const [x, w] = [numbers(130 * 140, 5), numbers(140 * 300, 6).map(v => rounded(v, 'bf16'))]
+  const args = [input('x', [m, k]), input('w', [k, n])]
+  const plain: Product = (x, w) => loose(loose(x as AnyTensor).dot(loose(w as AnyTensor), 'k'))
+  const widened: Product = (x, w) => plain(x as AnyTensor, loose(loose(loose(w as AnyTensor).cast('bf16')).cast('f32')))
+  const { text } = plan(widened as (...args: readonly Tree[]) => AnyTensor, args, { mesh: mesh({}), layout: {}, kernels: true })
+  expect(text.split('\n').find(line => line.includes(calls))).toContain('tensor<1x140x300xbf16>')
+  expect(await computed(widened, args, [x, w])).toEqual(await computed(plain, args, [x, w]))
 })
 
 test('a slice of a stack is read where it is', async () => {
@@ -110,7 +129,7 @@ describe('products of which a loop keeps each', () => {
   const readTwice: Turn = (product, carried) => [loose(carried.add(loose(product.max('n')))), product]
   test.each([
     { what: 'are written where they are kept', turn: alone, dtype: 'f32', stacked: true }, { what: 'are so from the last turn to the first', turn: alone, dtype: 'f32', reverse: true, stacked: true },
-    { what: 'are so turned over', turn: turned, dtype: 'f32', stacked: true }, { what: 'are narrowed first where halves are kept', turn: alone, dtype: 'bf16', stacked: false }, { what: 'are computed once where something else reads them', turn: readTwice, dtype: 'f32', stacked: false },
+    { what: 'are so turned over', turn: turned, dtype: 'f32', stacked: true }, { what: 'are rounded there where halves are kept', turn: alone, dtype: 'bf16', stacked: true }, { what: 'are computed once where something else reads them', turn: readTwice, dtype: 'f32', stacked: false },
   ] as const)('$what', async ({ turn, dtype, stacked, ...way }) => {
     const f = loop(turn, dtype, 'reverse' in way)
     const { text } = plan(f as (...args: readonly Tree[]) => AnyTensor, args, { mesh: mesh({}), layout: {}, kernels: true })

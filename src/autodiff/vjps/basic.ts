@@ -12,7 +12,7 @@ import type { Vjps } from './vjp.ts'
 const sumTo = (g: Node, like: Node): Node => {
   const kept = new Set(names(shapeOf(like)))
   const over = names(shapeOf(g)).filter(d => !kept.has(d))
-  return moved(over.length === 0 ? g : sumNode(g, over), g => broadcastTo(g, shapeOf(like)))
+  return moved(g, g => broadcastTo(over.length === 0 ? g : sumNode(g, over), shapeOf(like)))
 }
 
 export const basic: Vjps<BasicAttrs> = {

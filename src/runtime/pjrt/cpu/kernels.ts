@@ -13,7 +13,7 @@ type Handlers = Readonly<Record<keyof typeof symbols, bigint>>
 export interface Ticks { readonly begin: (memory: bigint, count: number) => void; /** How many there were, more than there was room for where some are lost. */ readonly end: () => number }
 /** Large blocks that programs take and free with every run, as native/kernels/blocks.c keeps them: bytes in use, bytes held, and how many were made of pages that nobody held. */
 export interface Blocks { readonly live: number; readonly held: number; readonly fresh: number }
-interface Loaded { readonly handlers: Handlers; readonly helpers: (count: number) => void; readonly keepBlocks: (inside: bigint) => boolean; readonly blocks: () => Blocks; readonly ticks: Ticks }
+interface Loaded { readonly handlers: Handlers; readonly helpers: (count: number) => void; readonly sharing: (threads: number) => void; readonly keepBlocks: (inside: bigint) => boolean; readonly blocks: () => Blocks; readonly ticks: Ticks }
 let loaded: Promise<Loaded | undefined> | undefined
 
 function kernels(): Promise<Loaded | undefined> {
@@ -27,6 +27,7 @@ function kernels(): Promise<Loaded | undefined> {
     const end = library.func('mwk_ticks_end', 'int64', []) as () => number | bigint
     return {
       helpers: library.func('mwk_helpers', 'void', ['int']) as Loaded['helpers'],
+      sharing: library.func('mwk_sharing', 'void', ['int']) as Loaded['sharing'],
       keepBlocks: library.func('mwk_keep_blocks', 'bool', ['void *']) as Loaded['keepBlocks'],
       blocks: () => {
         const numbers = new BigInt64Array(3)
@@ -54,5 +55,6 @@ export async function kernelHandlers(inside: bigint, devices: number, threads: n
   const found = await kernels()
   found?.keepBlocks(inside)
   found?.helpers(Math.max(0, threads - devices))
+  found?.sharing(Math.max(1, Math.floor(threads / devices)))
   return found?.handlers
 }

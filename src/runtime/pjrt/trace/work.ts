@@ -85,7 +85,7 @@ export function groupsOf(n: Instruction): readonly (readonly number[])[] | undef
   return groups.length === 0 ? undefined : groups
 }
 /** What a fusion is made of, the most telling first. */
-const plain = new Set(['parameter', 'constant', 'broadcast', 'bitcast', 'reshape', 'tuple', 'get-tuple-element', 'convert', 'copy', 'iota', 'compare', 'select', 'transpose', 'slice', 'and'])
+const plain = new Set(['parameter', 'constant', 'broadcast', 'bitcast', 'reshape', 'tuple', 'get-tuple-element', 'convert', 'copy', 'iota', 'compare', 'select', 'transpose', 'slice', 'and', 'or', 'shift-right-logical', 'bitcast-convert'])
 export function opsIn(n: Instruction, computation: Find<Computation>): readonly string[] {
   const inner = [...new Set(bodyOf(n, computation).flatMap(i => [i.opcode, ...opsIn(i, computation)]))]
   const telling = inner.filter(o => !plain.has(o))
