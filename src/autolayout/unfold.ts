@@ -5,13 +5,20 @@ import type { Attrs } from '../graph/ops.ts'
 import type { LocalAttrs, LocalNode } from '../partition/local.ts'
 import { nowhere, type Looped, type Point } from './points.ts'
 import { imageOf, put, rebuilt } from './reuse.ts'
-import type { BodyWork, Done, Used } from './sketch.ts'
+import type { BodyWork, Done, Step, Used } from './sketch.ts'
 
 type Bodies = ReadonlyMap<readonly Node[], BodyWork>
 const branchOf = ({ node }: Looped, bodies: Bodies): BodyWork | undefined => { const [first] = bodiesOf<Attrs>(node); return first === undefined ? undefined : bodies.get(first.outputs) }
 
 /** The same bodies without choices that fell away. */
 export const unfolded = (bodies: Bodies, make: Make<LocalAttrs>): Bodies => new Map([...bodies].map(([roots, body]) => [roots, body.loops.some(l => l.fallen === true) ? unfoldedBody(body, bodies, make) : body]))
+
+/** Rules that were applied in a body, those in branches that fell away where these stood. */
+function stepsIn(own: BodyWork, bodies: Bodies): readonly Step[] {
+  const fallen = own.loops.filter(l => l.fallen === true)
+  const before = (at: number): readonly Step[] => fallen.filter(l => (l.step ?? 0) === at).flatMap(l => { const b = branchOf(l, bodies); return b === undefined ? [] : stepsIn(b, bodies) })
+  return [...own.steps.flatMap((step, at) => [...before(at), step]), ...before(own.steps.length)]
+}
 
 /**
  * By each stand-in of a body, the one that stands for the same: two branches that compute the same of the same, as a pipeline's head does on its way and on the way back, are one in the program that runs. Each step is made again of what its
@@ -20,32 +27,25 @@ export const unfolded = (bodies: Bodies, make: Make<LocalAttrs>): Bodies => new 
 function same(body: BodyWork, bodies: Bodies, make: Make<LocalAttrs>): Map<LocalNode, LocalNode> {
   const images = new Map<LocalNode, LocalNode>()
   const stands = new Map<LocalNode, LocalNode>()
-  const walk = (own: BodyWork): void => {
-    const fallen = own.loops.filter(l => l.fallen === true)
-    const inner = (from: number, to: number): void => { for (const l of fallen) if ((l.step ?? 0) >= from && (l.step ?? 0) < to) { const b = branchOf(l, bodies); if (b !== undefined) walk(b) } }
-    inner(0, 1)
-    own.steps.forEach((step, at) => {
-      for (const g of step.given) if (!images.has(g)) put(images, g, g)
-      const made = imageOf(step, images, make)
-      made.forEach((m, i) => {
-        const stand = step.stands[i]
-        if (m === undefined || stand === undefined || images.has(stand)) return
-        const known = stands.get(m) ?? stand
-        stands.set(m, known)
-        put(images, stand, known)
-      })
-      inner(at + 1, at + 2)
+  for (const step of stepsIn(body, bodies)) {
+    for (const g of step.given) if (!images.has(g)) put(images, g, g)
+    imageOf(step, images, make).forEach((m, i) => {
+      const stand = step.stands[i]
+      if (m === undefined || stand === undefined || images.has(stand)) return
+      const known = stands.get(m) ?? stand
+      stands.set(m, known)
+      put(images, stand, known)
     })
-    inner(own.steps.length + 1, Infinity)
   }
-  walk(body)
   return images
 }
 
 function unfoldedBody(body: BodyWork, bodies: Bodies, make: Make<LocalAttrs>): BodyWork {
   const images = same(body, bodies, make)
   const image = (n: LocalNode): LocalNode => rebuilt(n, images, make) ?? n
-  const [done, loops, steps]: [Done[], Looped[], BodyWork['steps']] = [[], [], []]
+  const [done, loops]: [Done[], Looped[]] = [[], []]
+  // What stands for the same is one here, so each is made of what its operands are one with.
+  const steps = stepsIn(body, bodies).map((step): Step => ({ given: step.given.map(image), made: step.made.map(image), stands: step.stands.map(image), images: new Map() }))
   const uses = new Map<LocalNode, Used[]>()
   /** Adds what a body does, whose inputs are these points; those of its results. */
   const add = (own: BodyWork, given: readonly Point[] | undefined): readonly Point[] => {
@@ -77,7 +77,6 @@ function unfoldedBody(body: BodyWork, bodies: Bodies, make: Make<LocalAttrs>): B
     }
     for (const l of own.loops) if (l.fallen === true) branch(l); else loops.push(loopOf(l))
     for (const d of own.done) done.push({ ...d, node: image(d.node), results: d.results.map(image), readers: d.readers?.map(image), point: at(d.point), inputs: d.inputs?.map(at) })
-    steps.push(...own.steps)
     for (const [x, list] of own.uses) {
       const to = image(x)
       uses.set(to, [...uses.get(to) ?? [], ...list.map(u => ({ ...u, results: u.results.map(image), points: u.points.map(at) }))])

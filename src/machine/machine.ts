@@ -30,7 +30,7 @@ export interface CollectiveTimes {
 export interface Links {
   /** `switch`: any device reaches any other at full speed. `ring`: neighbours, with both ends joined. `torus`: the same along each dim of a torus, joined where an axis goes all the way round. */
   topology: 'switch' | 'ring' | 'torus'
-  /** Of a torus: an axis goes all the way round where this divides its size; otherwise it has half the speed. One that is a power of it takes several of the torus's `dims`. */
+  /** Of a torus: a dim goes all the way round where this divides its size; otherwise it has half the speed. A mesh's axes share the torus's `dims`: see src/cost/torus.ts. */
   wrap?: number | undefined
   dims?: number | undefined
   /** What one device can send to others at most, bytes a second; of a torus along one axis that goes all the way round. Fitted and measured times are never faster. */

@@ -98,7 +98,7 @@ export function findLayout(run: Run, options: FindLayoutOptions): LayoutSearch {
   const said = Object.fromEntries(Object.entries(run.wire).filter(([axis]) => keeps.includes(axis)))
   const whole = (candidate: Candidate<Way>, wire: Run['wire']): Planned => ({ candidate, wire, whole: planWhole(candidate, candidate.variant.of.graph(), candidate.variant.of.dims, machine, wire) })
   const planned: Planned[] = []
-  // Of pipelines tables are near what goes on beside computation, and not exact: the best of the run's own pipeline are looked at in any case.
+  // Of elementwise work tables are estimates, and not alike for pipelines: the best of the run's own are looked at in any case.
   const ofOwn = new Set(candidates.filter(c => own.variants.includes(c.variant)).slice(0, mostOwn))
   for (const candidate of candidates) {
     const fit = planned.filter(p => p.whole.memory.peak <= memory).length
@@ -111,15 +111,7 @@ export function findLayout(run: Run, options: FindLayoutOptions): LayoutSearch {
   const stays = fixed !== undefined || [pins?.layout, pins?.params, pins?.state].some(rules => rules !== undefined)
   if (!stays) planned.push(...[...tried.values()].filter(o => !planned.some(p => isSame(p.candidate, o.candidate))))
   const byTime = (a: Planned, b: Planned): number => a.whole.time.stepMs - b.whole.time.stepMs
-  let fitting = planned.filter(p => p.whole.memory.peak <= memory).sort(byTime)
-  // Of a circular pipeline tables may be wrong about what is met where it rests: the best is planned as it will run.
-  const sure = new Set<Planned>()
-  for (let [first] = fitting; first !== undefined && !sure.has(first) && isCircular(first); [first] = fitting) {
-    const { candidate: { atRest: _, ...candidate } } = first
-    const own: Planned = { ...first, whole: planWhole(candidate, candidate.variant.of.graph(), candidate.variant.of.dims, machine, first.wire) }
-    sure.add(own)
-    fitting = [own, ...fitting.slice(1)].filter(p => p.whole.memory.peak <= memory).sort(byTime)
-  }
+  const fitting = planned.filter(p => p.whole.memory.peak <= memory).sort(byTime)
   if (fitting.length === 0) throw nothingFits(run, planned, candidates.length, given, resting)
   const rounded = options.wire === undefined ? [] : fitting.slice(0, mostRounded).flatMap(p => roundedOf(p, options.wire ?? 'bf16', whole))
   const found = [...fitting, ...rounded.filter(p => p.whole.memory.peak <= memory)].sort(byTime).slice(0, wanted).map(p => foundOf(p, keeps))
@@ -132,7 +124,6 @@ function isSame(a: Candidate<Way>, b: Candidate<Way>): boolean {
   const said = ({ mesh, layouts }: Candidate<Way>): string => { const { mesh: m, layouts: l } = named(mesh, layouts, []); return JSON.stringify([m.axes, plain(l.layout), plain(l.params), plain(l.state), plain(l.gradients), l.layouts ?? {}]) }
   return a.variant === b.variant && said(a) === said(b)
 }
-const isCircular = ({ candidate: { variant } }: Planned): boolean => variant.of.model.pipeline?.schedule === 'circular'
 /** The same with axes crossed in fewer bits: all that this makes quicker, and no other. */
 function roundedOf({ candidate, whole: { time }, wire: before }: Planned, bits: 'bf16' | 'int8', whole: (candidate: Candidate<Way>, wire: Run['wire']) => Planned): Planned[] {
   const axes = candidate.mesh.axes.filter(a => a.size > 1).map(a => a.name)

@@ -1,9 +1,10 @@
 /** Prices of single things, against what the formulas of docs/foresight.md give by hand, and the machines that come along. */
 import { describe, expect, test } from 'vitest'
 import { collectiveMs, groupOf } from '../../src/cost/collective.ts'
+import { ringsOf, torusOf } from '../../src/cost/torus.ts'
 import { at, timeAt } from '../../src/cost/curve.ts'
 import { contractionMs, memoryMs, operationCost } from '../../src/cost/price.ts'
-import { mesh } from '../../src/core/mesh.ts'
+import { axisOf, mesh, type Mesh } from '../../src/core/mesh.ts'
 import type { MachineInput } from '../../src/machine/machine.ts'
 import { knownMachine, machineNames, machineOf } from '../../src/machine/read.ts'
 
@@ -124,9 +125,25 @@ describe('machines that come along', () => {
     expect(rate).toBeGreaterThan(396 * 0.8)
     expect(rate).toBeLessThan(396 * 1.2)
   })
+  test('a slice of a TPU\'s pod is as alike along its dims as it can be, as those that are published are', () => {
+    const published = [[2, 4, 4], [4, 4, 4], [4, 4, 8], [4, 8, 8], [8, 8, 8], [8, 8, 16], [8, 16, 16], [16, 16, 16], [16, 16, 24]]
+    for (const shape of published) expect([...torusOf(shape.reduce((n, size) => n * size, 1), 3)].sort((a, b) => a - b)).toEqual(shape)
+    expect([torusOf(256, 2), torusOf(32, 2)]).toEqual([[16, 16], [8, 4]])
+  })
+  test('axes share the dims of a torus, the last chooses first', () => {
+    // Of 8 × 8 × 16 the last axis has the long dim, the other one both short ones.
+    expect(ringsOf([64, 16], 3, 4)).toEqual([2, 1])
+    expect(ringsOf([16, 4], 3, 4)).toEqual([2, 1])
+    expect(ringsOf([32, 8], 3, 4)).toEqual([2, 1])
+    expect(ringsOf([64], 3, 4)).toEqual([3])
+    expect(ringsOf([1, 16, 64], 3, 4)).toEqual([1, 1, 2])
+    // What has a part of a dim has a line there, and what has the rest of it, too.
+    expect(ringsOf([32, 2], 3, 4)).toEqual([2.5, 0.5])
+    for (const sizes of [[2, 2, 2], [6, 4], [24, 256], [5, 7], [8, 4, 8, 4]]) expect(ringsOf(sizes, 3, 4).every(rings => rings > 0)).toBe(true)
+  })
   test('a TPU axis that goes all the way round has twice the speed of one that does not', () => {
     const v6e = knownMachine('v6e')
-    const gather = (n: number): number => collectiveMs(v6e, groupOf(v6e, mesh({ a: n }), ['a']), 'all-gather', 1e8) / (n - 1)
-    expect(gather(8) / gather(16)).toBeCloseTo(2, 1)
+    const gather = (m: Mesh): number => collectiveMs(v6e, groupOf(v6e, m, ['a']), 'all-gather', 1e8) / (axisOf(m, 'a').size - 1)
+    expect(gather(mesh({ b: 8, a: 8 })) / gather(mesh({ b: 16, a: 16 }))).toBeCloseTo(2, 1)
   })
 })

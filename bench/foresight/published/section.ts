@@ -4,7 +4,7 @@ import { row, type Row, type Section } from '../../measure.ts'
 import { drawnByKind, inDigits, type Constants } from '../fit.ts'
 import { constantUtilisation, errorRows, meanError, type Held } from '../held.ts'
 import { microbatchesOf, plannedRow, type GptRow, type Planned } from '../planned-gpt.ts'
-import { keptPlans } from '../plans.ts'
+import { keptFits, keptPlans, progress } from '../plans.ts'
 import { isQuick } from '../runs.ts'
 import { asSaid, fittedFactors, scaled } from './factors.ts'
 import { machineOfRow } from './machines.ts'
@@ -26,10 +26,12 @@ const seeds = (process.env['MESHWORK_BENCH_SEED'] ?? '1,2,3').split(',').map(Num
 
 interface Calibrated { readonly what: string; readonly values: Constants; readonly held: readonly Predicted[]; readonly on: number }
 /** Factors fitted to a tenth of the table's rows and the errors of all others, seed by seed; or to all rows of another table. */
-function calibratedOf(table: Table, rows: readonly Ready[], others: readonly Ready[]): readonly Calibrated[] {
+function calibratedOf(table: Table, rows: readonly Ready[], others: readonly Ready[], kept: ReturnType<typeof keptFits>, fitted: (what: string) => void): readonly Calibrated[] {
   const of = (list: readonly Ready[], values: Constants): readonly Predicted[] => list.map(r => predicted(table, r.row, values, r.plan))
   const by = (what: string, sample: readonly Ready[], rest: readonly Ready[]): Calibrated => {
-    const values = fittedFactors(v => meanError(of(sample, v)), sample.length)
+    const errorOf = (v: Constants): number => meanError(of(sample, v))
+    const values = kept(`${table.name}, ${what}`, errorOf(asSaid), () => fittedFactors(errorOf, sample.length))
+    fitted(`${table.name}, ${what}`)
     return { what, values, held: of(rest, values), on: sample.length }
   }
   if (others.length > 0) return [by('calibrated on another table', others, rows)]
@@ -60,17 +62,22 @@ const digits = (x: number): string => Number(x.toPrecision(3)).toString()
 
 export async function publishedSection(_rounds: number, say: (line: string) => void): Promise<Section> {
   const [rows, notes]: [Row[], string[]] = [[], []]
-  const kept = keptPlans()
-  for (const table of await publishedTables()) {
-    const ready = (list: readonly Published[]): readonly Ready[] => (isQuick ? list.slice(0, 2) : list).map((r, i): Ready => {
-      if (i % 20 === 0) say(`${table.name}: ${i} of ${list.length}`)
-      return { row: r, plan: kept(`${table.machine} ${JSON.stringify(r)}`, () => plannedRow(r)) }
-    })
-    const own = ready(table.rows)
+  const [kept, fits, tables] = [keptPlans(), keptFits(), await publishedTables()]
+  const rowsOf = (list: readonly Published[]): readonly Published[] => (isQuick ? list.slice(0, 2) : list)
+  let planned = 0
+  const planning = progress(tables.reduce((sum, t) => sum + rowsOf(t.rows).length + rowsOf(t.calibration ?? []).length, 0), say)
+  const ready = (table: Table, list: readonly Published[]): readonly Ready[] => rowsOf(list).map((r): Ready => {
+    if (planned++ % 20 === 0) planning('planned', planned - 1)
+    return { row: r, plan: kept(`${table.machine} ${JSON.stringify(r)}`, () => plannedRow(r)) }
+  })
+  const all = tables.map(table => ({ table, own: ready(table, table.rows), others: ready(table, table.calibration ?? []) }))
+  let done = 0
+  const fitting = progress(all.reduce((sum, { own, others }) => sum + (others.length > 0 ? 1 : own.length < 10 ? 0 : seeds.length), 0), say)
+  for (const { table, own, others } of all) {
     const held = own.map(r => predicted(table, r.row, asSaid, r.plan))
     const flat = errorOfConstant(held.map(h => h.row))
     const scaledHeld = rescaled(held)
-    const calibrated = calibratedOf(table, own, ready(table.calibration ?? []))
+    const calibrated = calibratedOf(table, own, others, fits, what => { fitting(`fitted: ${what}`, ++done) })
     rows.push(row(`${table.name}: mean error of one utilisation`, flat, '%'), ...errorRows(table.name, held, flat / 2), ...calibrated.flatMap(c => errorRows(`${table.name}, ${c.what}`, c.held, flat / 2)), row(`${table.name}: mean error, rescaled`, meanError(scaledHeld), '%'))
     const each = (h: Predicted, i: number): string => {
       const others = calibrated.map(c => c.held.find(x => x.row === h.row)).map(x => (x === undefined ? 'drawn' : percent(x)).padStart(6))

@@ -2,6 +2,6 @@
 import type { Constants } from '../fit.ts'
 
 export const fittedConstants: Constants = {
-  product: 2.61e14, halfProduct: 3.44e9, narrow: 0.872, bandwidth: 1.28e12, halfBytes: 3.7e6, kernelUs: 12.4, launchUs: 48.9, stepUs: 2.58e3, among2Us: 12.1, among4Us: 55.7, among8Us: 197, share: 0.984, sendShare: 0.82,
-  latencyBetweenUs: 14.2, shareBetween: 0.592, sendShareBetween: 0.609,
+  product: 2.75e14, halfProduct: 4.6e9, narrow: 0.783, bandwidth: 1.19e12, halfBytes: 4.43e6, kernelUs: 10.3, launchUs: 48.7, stepUs: 3300, among2Us: 16.3, among4Us: 43.9, among8Us: 200, share: 0.989, sendShare: 0.723,
+  latencyBetweenUs: 13.5, shareBetween: 0.595, sendShareBetween: 0.411,
 }

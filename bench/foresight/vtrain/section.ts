@@ -5,7 +5,7 @@ import { a100, ofDevice, ofHosts } from '../a100.ts'
 import { drawnByKind, fitted, inDigits, sampled, surprise, type Constants } from '../fit.ts'
 import { constantUtilisation, errorRows, meanError, percentile90, regrets, stepFlops, type Held } from '../held.ts'
 import { plannedRow, type Planned } from '../planned-gpt.ts'
-import { keptPlans } from '../plans.ts'
+import { keptFits, keptPlans, progress } from '../plans.ts'
 import { numbering, predictor, type Numbered } from '../together.ts'
 import { isQuick } from '../runs.ts'
 import { measuredRows, type Measured } from './rows.ts'
@@ -23,9 +23,10 @@ const inOrder = (rows: readonly Measured[]): Measured[] => {
 }
 async function ready(rows: readonly Measured[], numbered: (planned: Planned) => Numbered, say: Say): Promise<Ready[]> {
   const kept = keptPlans()
+  const said = progress(rows.length, say)
   const found: Ready[] = []
   for (const [i, r] of inOrder(rows).entries()) {
-    if (i % 100 === 0) say(`planned ${i} of ${rows.length}`)
+    if (i % 100 === 0) said('planned', i)
     const name = [r.batch, r.microbatch, r.embed, r.heads, r.layers, r.seq, r.tensor, r.data, r.stages].join()
     found.push({ row: r, planned: numbered(kept(name, () => plannedRow(r))), ms: r.ms })
     // Nodes are found again by weak references, and what one of these is of is kept until the event loop goes on: 4 MB a row.
@@ -46,12 +47,13 @@ interface Rows { readonly name: string; readonly all: readonly Ready[]; readonly
 interface Found { readonly seed: number; readonly values: Constants; readonly rows: readonly Row[]; readonly counts: string }
 
 /** Constants fitted to a tenth of each set, and the errors on all other rows. */
-function foundBy(seed: number, sets: readonly [single: Rows, multi: Rows], say: Say): Found {
+function foundBy(seed: number, sets: readonly [single: Rows, multi: Rows], kept: ReturnType<typeof keptFits>, say: Say): Found {
   const [single, multi] = sets.map(({ all }) => drawnByKind(all, Math.floor(all.length / 10), seed, kindOf)) as unknown as [Drawn, Drawn]
   say(`seed ${seed}: fitting to ${single.sample.length} and ${multi.sample.length} rows`)
   // Errors of 8 % are what is to be reached.
   const errorOf = (v: Constants): number => meanError(predict(single.sample, v)) + surprise(ofDevice, v, single.sample.length, 8) + 0.3 * (meanError(predict(multi.sample, v)) + surprise(ofHosts, v, multi.sample.length, 8))
-  const { values } = fitted([...ofDevice, ...ofHosts], errorOf, isQuick ? 1 : 3, isQuick ? 20 : 200, (round, error) => { say(`seed ${seed}: fitted ${round} times, ${error.toFixed(2)}`) })
+  const constants = [...ofDevice, ...ofHosts]
+  const values = kept(`vTrain, seed ${seed}`, errorOf(Object.fromEntries(constants.map(c => [c.name, c.start]))), () => fitted(constants, errorOf, isQuick ? 1 : 3, isQuick ? 20 : 200, (round, error) => { say(`seed ${seed}: fitted ${round} times, ${error.toFixed(2)}`) }).values)
   const rows = sets.flatMap(({ name, goal, all }, i): Row[] => {
     const { sample, rest } = i === 0 ? single : multi
     const flat = constantUtilisation(sample, workOf)
@@ -73,7 +75,8 @@ export async function vtrainSection(_rounds: number, say: Say): Promise<Section>
     return ready(isQuick ? sampled(all, 24, 7).sample : all, numbered, text => { say(`${which}: ${text}`) })
   }
   const sets = [{ name: 'one node', all: await of('single'), goal: 8.4 }, { name: 'many nodes', all: await of('multi'), goal: 12 }] as const
-  const found = seeds.map(seed => foundBy(seed, sets, say))
+  const kept = keptFits()
+  const found = seeds.map(seed => foundBy(seed, sets, kept, say))
   const digits = (x: number): string => Number(x.toPrecision(3)).toString()
   return {
     name: 'foresight-vtrain', rows: found.flatMap(f => f.rows),
