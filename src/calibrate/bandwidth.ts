@@ -20,8 +20,9 @@ export async function bandwidthOf(m: Measuring, mesh: Mesh, quick: boolean, { ke
     step(`memory on ${on}, ${n} numbers`)
     const arrays = quick ? 2 : 2 ** 22 / n
     if (arrays <= 4) {
-      // Large ones are read from memory: there are too few of them in a turn to lie in a core's own cache, and each follows the one before.
-      const each = (await turnUs(m, streams(mesh, Math.max(2, arrays), n)) - loopUs) / Math.max(2, arrays)
+      // Large ones are read from memory: there are too few of them in a turn to lie in a core's own cache, and each follows the one before. Four ranks read 16 MB each again and again at twice memory's speed, as devices of one process do not: theirs are many.
+      const count = m.backend.processes.count > 1 ? 6 * arrays : Math.max(2, arrays)
+      const each = (await turnUs(m, streams(mesh, count, n)) - loopUs) / count
       points.push([8 * n, 8 * n / Math.max(leastShare * each, each - fewUs, 1e-3) * 1e6])
       continue
     }

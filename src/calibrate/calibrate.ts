@@ -6,9 +6,10 @@ import { productFlops, type Product } from '../cost/price.ts'
 import type { Backend } from '../engine/index.ts'
 import type { CollectiveTimes, ConvolutionRates, Figures, LinkedCollective, Links, MachineInput, Points, ProductRates } from '../machine/machine.ts'
 import { bandwidthOf, bandwidthSteps } from './bandwidth.ts'
+import { stepOfUs } from './host.ts'
 import { lagOf, lagSteps } from './lag.ts'
-import { leastShare, runMs, turnUs, type Measuring } from './measure.ts'
-import { applied, attention, chains, collective, convolutionGradients, convolutions, fromParts, fromPartsLength, inTurn, products, scattered, streams, sums, type Pictures, type Windows } from './programs.ts'
+import { leastShare, turnUs, type Measuring } from './measure.ts'
+import { applied, attention, chains, collective, convolutionGradients, convolutions, fromParts, inTurn, products, scattered, streams, sums, type Pictures, type Windows } from './programs.ts'
 
 export interface CalibrateOptions {
   readonly backend: Backend
@@ -45,6 +46,8 @@ const sizes = [2 ** 10, 2 ** 14, 2 ** 18, 2 ** 20, 2 ** 22]
 const usualBudgetMs = 90_000
 /** Kernels one after another in a turn, so many of each kind. */
 const links = 12
+/** Values of a step that has many. */
+const manyValues = 64
 /** Numbers of a kernel that takes no time; of fewer XLA makes one kernel of a whole loop. */
 const small = 512
 
@@ -74,8 +77,11 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
   const kernelUs = Math.max(fewUs, (await turnUs(m, inTurn(mesh, { elements: small, count: links, mapped: true })) - loopUs) / 2 / links)
   // Of a turn with two kernels, one of them without what it is before it does anything.
   const oneOfTwo = (us: number): number => Math.max(leastShare * us / 2, (us - loopUs) / 2 - fewUs)
-  const stepUs = 1000 * await runMs(m, streams(mesh, 1, small))
-  const argumentUs = Math.max(0, (1000 * await runMs(m, streams(mesh, 65, small)) - stepUs) / 64 / mesh.size)
+  const values = quick ? 4 : manyValues
+  const [one, many] = [await stepOfUs(m, mesh, 1), await stepOfUs(m, mesh, 1 + values)]
+  // Each is an argument and a result, and a kernel.
+  const argumentUs = Math.max(0, ((many - one) / values - fewUs) / 2 / mesh.size)
+  const stepUs = Math.max(1, one - 4 * argumentUs * mesh.size)
   const bandwidth = await bandwidthOf(m, mesh, quick, { kernelUs, fewUs, loopUs }, step)
   const rates: { [K in DType]?: ProductRates[] } = {}
   for (const dtype of ['f32', 'bf16'] as const) {
@@ -127,9 +133,10 @@ async function figuresOf(m: Measuring, mesh: Mesh, quick: boolean, costs: { read
     const mapUs = (await turnUs(m, streams(mesh, 2, n)) - loopUs) / 2
     const summed = (await turnUs(m, sums(mesh, 256, 256, 'c')) + await turnUs(m, sums(mesh, 256, 256, 'r'))) / 2
     found['reduce'] = Math.max(0.5, (summed - loopUs - mapUs - fewUs) / n / simple)
-    // Rows so long that a compiler does not write them out whole.
-    const [rows, columns] = quick ? [16, 64] : [512, 512]
-    found['scalar'] = Math.max(1, (await turnUs(m, fromParts(mesh, rows, columns, true)) - loopUs - fewUs) / rows / columns / fromPartsLength / simple)
+    // Rows so long that a compiler does not write them out whole; beside the same kernel with a row as it lies.
+    const [rows, columns] = quick ? [16, 64] : [2048, 128]
+    const [apart, lying] = [await turnUs(m, fromParts(mesh, rows, columns, true)), await turnUs(m, fromParts(mesh, rows, columns, false))]
+    found['scalar'] = Math.max(1, (apart - loopUs - fewUs) / Math.max(leastShare * lying, lying - loopUs - fewUs))
     const added = await turnUs(m, scattered(mesh, 1024, 256, 64))
     // A kernel takes as long as its bytes or its operations, whichever is longer, and so those are all of it.
     found['scatter'] = Math.max(0.5, (added - loopUs - 2 * fewUs) / (256 * 64) / simple)

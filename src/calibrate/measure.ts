@@ -112,18 +112,6 @@ export async function laterUs(measuring: Measuring, pairs: readonly (readonly [L
   }
 }
 
-/** Milliseconds of a run with nothing to do. */
-export async function runMs(measuring: Measuring, looped: Looped): Promise<number> {
-  const { ms, dispose } = await opened(measuring, looped)
-  try {
-    await ms(0)
-    const found = await least(() => ms(0), 5 * measuring.rounds)
-    return await fromFirst(measuring.backend.processes, 'how long a run took', () => found)
-  } finally {
-    dispose()
-  }
-}
-
 async function least(measure: () => Promise<number>, rounds: number): Promise<number> {
   let found = Infinity
   for (let i = 0; i < rounds; i++) found = Math.min(found, await measure())

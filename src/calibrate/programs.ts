@@ -60,23 +60,6 @@ export function products(mesh: Mesh, { m, n, k, batch, dtype }: Product): Looped
   })
 }
 
-/**
- * Products of square matrices, so many a turn in two rows that know nothing of each other, as a layer's gradients by its weights and by its input; and a small all-reduce of all devices that the next turn waits
- * for, or as much work without it.
- */
-export const waits = (mesh: Mesh, { side, count, together }: { readonly side: number; readonly count: number; readonly together: boolean }): Looped => {
-  const [m, k] = [dim('m', side), dim('k', side)]
-  const square: TensorType = { shape: [m, k], dtype: 'f32' }
-  return looped(mesh, [square, square], [{ shape: [k, dim('n', side)], dtype: 'f32' }], (make, xs, [w]) => {
-    const matrix = given(w)
-    const multiplied = xs.map(x => Array.from({ length: count / 2 }).reduce<LocalNode>(v => make('rename', [make('dot', [v, matrix], { over: ['k'] })], { from: 'n', to: 'k' }), x))
-    const rows = multiplied.map(v => make('resample', [v], { dim: 'm', to: dim('m', 1), start: 0, step: 1, dilation: 1, fill: 0 }))
-    const row = make('binary', [given(rows[0]), given(rows[1])], { fn: 'add' })
-    const told = make('broadcast', [make('splitDim', [together ? make('allReduce', [row], { kind: 'max', axes: mesh.axes.map(a => a.name) }) : row], { dim: 'm', into: [] })], { shape: [m, k] })
-    return multiplied.map(v => make('binary', [v, told], { fn: 'add' }))
-  })
-}
-
 /** Causal attention of so many windows, as one device computes it. */
 export interface Windows { readonly batch: number; readonly seq: number; readonly heads: number; readonly size: number }
 /** Attention twice a turn, of what attended before. */
@@ -135,7 +118,10 @@ const narrow = 32
  * Products by a small matrix one after another, so many a turn; with `mapped`, after each a kernel that takes the larger of its numbers and as many of an array of its own, which it writes anew. Each follows from the one before, as
  * most do in a step, where XLA for CPUs would run others at once. As there, one operand was written just before, and the other one, as what lies beside a layer, has not been touched for long.
  */
-export const inTurn = (mesh: Mesh, { elements, count, mapped }: { readonly elements: number; readonly count: number; readonly mapped: boolean }): Looped => {
+export const inTurn = (mesh: Mesh, of: InTurn): Looped => kernelsInTurn(mesh, of, (_, last) => last)
+interface InTurn { readonly elements: number; readonly count: number; readonly mapped: boolean }
+/** What comes of the last one is made by `end`. */
+function kernelsInTurn(mesh: Mesh, { elements, count, mapped }: InTurn, end: (make: Make<LocalAttrs>, last: LocalNode) => LocalNode): Looped {
   const [r, k] = [dim('r', Math.max(1, elements / narrow)), dim('k', narrow)]
   const array: TensorType = { shape: [r, k], dtype: 'f32' }
   return looped(mesh, Array.from({ length: mapped ? count : 1 }, () => array), [{ shape: [k, dim('n', narrow)], dtype: 'f32' }], (make, xs, [w]) => {
@@ -145,9 +131,20 @@ export const inTurn = (mesh: Mesh, { elements, count, mapped }: { readonly eleme
       const multiplied = product(given(made.at(-1) ?? xs.at(-1)))
       made.push(mapped ? make('binary', [multiplied, given(xs[i])], { fn: 'max' }) : multiplied)
     }
-    return mapped ? made : made.slice(-1)
+    return [...mapped ? made.slice(0, -1) : [], end(make, given(made.at(-1)))]
   })
 }
+
+/**
+ * The same, and at the end of a turn a small all-reduce along these axes that the next turn waits for, or as much work without it. Each kernel is one thread's: what several share evens itself out, and most of a step's are not shared.
+ */
+export const waits = (mesh: Mesh, { elements, count, along }: { readonly elements: number; readonly count: number; readonly along: readonly string[] }): Looped =>
+  kernelsInTurn(mesh, { elements, count, mapped: true }, (make, last) => {
+    const [rows, columns] = shapeOf(last)
+    const row = make('splitDim', [make('resample', [last], { dim: 'r', to: dim('r', 1), start: 0, step: 1, dilation: 1, fill: 0 })], { dim: 'r', into: [] })
+    const told = along.length > 0 ? make('allReduce', [row], { kind: 'max', axes: along }) : row
+    return make('binary', [last, make('broadcast', [told], { shape: [rows, columns].flatMap(d => d ?? []) })], { fn: 'add' })
+  })
 
 /** Two matrices a turn, each turned over into the place of the other. */
 export const turnedOver = (mesh: Mesh, rows: number, columns: number): Looped => {
@@ -189,7 +186,7 @@ export const sums = (mesh: Mesh, rows: number, columns: number, over: 'r' | 'c')
 }
 
 /** Operations one after another in such a kernel, about as many as the gradient of a pool has. */
-export const fromPartsLength = 24
+const fromPartsLength = 24
 /**
  * A kernel a turn of additions and multiplications with a row that all have in common: as it lies, or put together of two parts of a larger array, as weights are that were gathered with others; then XLA computes one number at a time.
  */

@@ -1,6 +1,7 @@
 /** Calibration: its small programs compute what they say as often as they are told, and what is measured is a machine that steps can be priced on. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { calibrate } from '../../src/calibrate/calibrate.ts'
+import { neverFalling } from '../../src/calibrate/lag.ts'
 import { leastShare, turnUs } from '../../src/calibrate/measure.ts'
 import { applied, chains, collective, convolutionGradients, convolutions, fromParts, inTurn, products, scattered, streams, sums, turnedOver, waits, type Looped } from '../../src/calibrate/programs.ts'
 import { stepTime } from '../../src/cost/time.ts'
@@ -48,9 +49,9 @@ describe('a small program', () => {
     ['products with a kernel after each', inTurn(one, { elements: 64, count: 2, mapped: true }), 1, 32 + 1024, 2],
     ['logarithms, at least a tenth', applied(one, 'log', 8, 3), 1, Math.fround(0.1)],
     ['sines', applied(one, 'sin', 8, 1), 1, Math.fround(Math.sin(0.5))],
-    // Two rows by a matrix of ones, twice 2 is added to each, and both are told of.
-    ['products that are waited for', waits(mesh({ a: 2, b: 2 }), { side: 2, count: 2, together: true }), 1, 12, 2],
-    ['the same without', waits(four, { side: 2, count: 2, together: false }), 1, 12, 2],
+    // To what came last its largest is added, of all or of one device.
+    ['products that are waited for', waits(mesh({ a: 2, b: 2 }), { elements: 64, count: 2, along: ['a', 'b'] }), 1, 32 + 2 * 1024, 2],
+    ['the same without', waits(four, { elements: 64, count: 2, along: [] }), 1, 32 + 2 * 1024, 2],
     ['sums over the last dim', sums(one, 2, 3, 'c'), 1, 3],
     ['sums over the first', sums(one, 2, 3, 'r'), 1, 2],
     // Twelve times one is added, and as often multiplied by.
@@ -85,6 +86,12 @@ test('a turn takes what the best of some rounds took, or of ranks that share cor
   expect(await us(true)).toBeCloseTo(1000 * (40 - few) / (turns - 1), 6)
 })
 
+test('waits that fall are what neighbours are in the mean, those behind little first of all: one bad moment behind much makes neither all longer nor all nothing', () => {
+  expect(neverFalling([[100, 40], [400, 90]])).toEqual([[100, 40], [400, 90]])
+  expect(neverFalling([[400, 10], [100, 60]])).toEqual([[100, 50], [400, 50]])
+  expect(neverFalling([[100, 30], [400, 90], [1600, 10], [6400, 80]])).toEqual([[100, 30], [400, 74], [1600, 74], [6400, 80]])
+})
+
 describe('calibrate', () => {
   // A clock that goes on by more whenever it is looked at: nothing depends on how fast this machine is, and every run is longer than the last.
   const ticking = (): (() => number) => { let [now, step] = [0, 0]; return () => now += step += 10 }
@@ -105,6 +112,7 @@ describe('calibrate', () => {
     expect(said.length).toBeGreaterThan(40)
     const { graph } = products(mesh({ devices: 1 }), { m: 64, k: 64, n: 64, batch: 1, dtype: 'f32' })
     expect(stepTime(graph, machine).stepMs).toBeGreaterThan(0)
+    expect(backend.liveBuffers()).toBe(0)
   })
   test('ends where it is told to', async () => {
     const controller = new AbortController()
