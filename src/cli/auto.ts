@@ -101,7 +101,8 @@ export async function searched(run: Run, flags: Flags, output: Pick<Output, 'not
   return { found, machine: machine.name }
 }
 
-const literal = (x: unknown): string => (Array.isArray(x) ? `[${x.map(literal).join(', ')}]` : typeof x === 'object' && x !== null ? Object.keys(x).length === 0 ? '{}' : `{ ${Object.entries(x).map(([k, v]) => `${k}: ${literal(v)}`).join(', ')} }` : typeof x === 'string' ? `'${x}'` : String(x))
+const key = (name: string): string => (/^[A-Za-z_$][\w$]*$/.test(name) ? name : `'${name}'`)
+const literal = (x: unknown): string => (Array.isArray(x) ? `[${x.map(literal).join(', ')}]` : typeof x === 'object' && x !== null ? Object.keys(x).length === 0 ? '{}' : `{ ${Object.entries(x).map(([k, v]) => `${key(k)}: ${literal(v)}`).join(', ')} }` : typeof x === 'string' ? `'${x}'` : String(x))
 const some = (rules: object): boolean => Object.keys(rules).length > 0
 
 /** What goes into a recipe: rules of its own that were not found are taken back. What nothing computes again by is left out. */

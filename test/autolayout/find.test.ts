@@ -1,6 +1,6 @@
 /** Layouts that are found for runs: the known ones or better, the same each time, under the memory there is, with rules that stay. */
 import { expect, test } from 'vitest'
-import { idleText } from '../../src/cli/auto.ts'
+import { idleText, recipeLine } from '../../src/cli/auto.ts'
 import { textData } from '../../src/data/index.ts'
 import { gptModel } from '../../src/models/index.ts'
 import { adamwCosine, defineRun, findLayout, knownMachine, laidAs, planRun } from '../../src/train/index.ts'
@@ -28,6 +28,10 @@ test('of devices that only do what others do it is said', () => {
   const said = found.candidates.map(c => [Object.hasOwn(c.mesh, 'rest'), idleText(c)])
   expect(said.some(([is]) => is === true)).toBe(true)
   expect(said).toEqual(said.map(([is]) => [is, is === true ? expect.stringMatching(/^nothing is cut along rest=2, .*: one would be as quick/) : undefined]))
+})
+
+test('what is printed for a recipe can be read by a compiler, whatever axes are called', () => {
+  expect(recipeLine(run, { ...found, mesh: { 'two-way': 2 }, layout: { batch: 'two-way' }, params: {}, state: {}, gradients: {}, layouts: {} })).toMatch(/^mesh: \{ 'two-way': 2 \}, layout: \{ batch: 'two-way' \}, /)
 })
 
 test('no layout that anybody would try first is quicker', () => {
