@@ -19,6 +19,8 @@ const start = (args: readonly string[], options: Partial<RunOptions> = {}): Prom
 /** In a process that takes one command after another: for those of which it does not matter how a process begins and ends. */
 const told = (args: readonly string[]): Promise<Ended> => server.run(args, { cwd: place.path, env: { MESHWORK_CACHE_DIR: cache } })
 const train = ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt']
+/** On one device, where the mesh does not matter. */
+const alone = [...train, '--batch', '1', '--model', '1']
 const read = (...path: string[]): string => readFileSync(join(place.path, ...path), 'utf8')
 
 const escape = String.fromCharCode(27)
@@ -102,7 +104,7 @@ describe('train', () => {
   })
 
   it('gives two that start at once a folder each', async () => {
-    const args = [...train, '--steps', '1', '--set', 'name=twin']
+    const args = [...alone, '--steps', '1', '--set', 'name=twin']
     const both = await Promise.all([start(args), start(args)])
     expect(both.map(({ code }) => code)).toEqual([0, 0])
     for (const folder of ['runs/twin-0', 'runs/twin-1']) expect(filesOf(folder)).toEqual(everything)
@@ -132,7 +134,7 @@ export default run
 describe('names that a shell or a flag would take otherwise', () => {
   // One is run by a shell; of the others it says what words it makes of the line.
   it.each([['it\'s $HOME', true], ['-x', false], ['-- naïve', false], ['a;b', false]] as const)('the next step that train prints for --out %s runs as it stands', async (folder, whole) => {
-    const { code, out, err } = await server.run([...train, '--steps', '1', '--batch', '1', '--model', '1', '--out', folder], { cwd: place.path, env: { MESHWORK_CACHE_DIR: cache } })
+    const { code, out, err } = await told([...alone, '--steps', '1', '--out', folder])
     expect(code, err).toBe(0)
     const line = /^more text +npx meshwork (generate .*)$/m.exec(out)?.[1] ?? ''
     const inShell = (text: string): string => execFileSync('sh', ['-c', text, process.execPath, join(root, 'bin', 'meshwork.js')], { cwd: place.path, env: { ...process.env, MESHWORK_CACHE_DIR: cache }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
@@ -175,7 +177,7 @@ describe('an interruption', () => {
   // SIGTERM ends runs at every moment in test/soak/signals.test.ts.
   it.each([['SIGINT', 130], ['SIGHUP', 129], ...all ? [['SIGTERM', 143] as const] : []] as const)('by %s finishes the step, writes what a normal end writes, and exits with %i', async (signal, code) => {
     const folder = `runs/${signal}`
-    const ended = await interrupted([...train, '--steps', '100000', '--out', folder], /^step 1\//m, signal)
+    const ended = await interrupted([...alone, '--steps', '100000', '--out', folder], /^step 1\//m, signal)
     expect(ended).toMatchObject({ code, signal: null })
     expect(ended.out).toMatch(new RegExp(`^stopped after \\d+ of 100000 steps: the same command with --out ${folder} goes on$`, 'm'))
     expect(ended.out).toMatch(/^held-out loss {2}\d/m)
@@ -185,7 +187,7 @@ describe('an interruption', () => {
 
   it('by a terminal that closes comes twice, from the shell and from the system: the run is still written', async () => {
     let timer: NodeJS.Timeout | undefined
-    const ended = await start([...train, '--steps', '100000', '--out', 'runs/closed'], {
+    const ended = await start([...alone, '--steps', '100000', '--out', 'runs/closed'], {
       onOutput: (all, child) => { if (/^step 1\//m.test(all)) timer ??= setInterval(() => child.kill('SIGHUP'), 20) },
     })
     clearInterval(timer)
@@ -218,7 +220,7 @@ process.stderr.write = function (text, ...rest) {
   return more
 }
 `)
-    const ended = await start([...train, '--steps', '100000', '--out', 'runs/early'], { env: { NODE_OPTIONS: `--import file://${itself}` } })
+    const ended = await start([...alone, '--steps', '100000', '--out', 'runs/early'], { env: { NODE_OPTIONS: `--import file://${itself}` } })
     expect(ended).toMatchObject({ code: 130, signal: null })
     expect(ended.err).toContain('no run was written')
     expect(place.list('runs').filter(f => f.startsWith('early'))).toEqual([])
@@ -237,7 +239,7 @@ process.stderr.write = function (text, ...rest) {
   })
 
   it('of the pipe ends the command without a word', async () => {
-    const ended = await start([...train, '--steps', '100000', '--out', 'runs/pipe', '--json'], {
+    const ended = await start([...alone, '--steps', '100000', '--out', 'runs/pipe', '--json'], {
       onOutput: (all, child) => { if (all.includes('"type":"step"')) child.stdout.destroy() },
     })
     expect(ended).toMatchObject({ code: 141, signal: null, err: '' })

@@ -9,13 +9,13 @@ import { startServer } from './server.ts'
 const folder = mkdtempSync(join(tmpdir(), 'meshwork-load-'))
 afterAll(() => { rmSync(folder, { recursive: true, force: true }) })
 
-test('100 streams, 40 at once', async () => {
+test('200 streams, 40 at once', async () => {
   const server = await startServer({ folder, plugin: 'cpu', ranks: 1, atOnce: 16, queue: 256 })
   try {
-    const { whole, left, hostile, wrong, notReady } = await load({ url: server.url, model: 'model', streams: 100, atOnce: 40, seed: 3, pids: server.pids() })
+    const { whole, left, hostile, wrong, notReady } = await load({ url: server.url, model: 'model', streams: 200, atOnce: 40, seed: 3, pids: server.pids() })
     expect(wrong).toEqual([])
-    expect([whole + left + hostile, notReady]).toEqual([100, 0])
-    expect([whole > 75, left > 2, hostile > 0]).toEqual([true, true, true])
+    expect([whole + left + hostile, notReady]).toEqual([200, 0])
+    expect([whole > 150, left > 5, hostile > 0]).toEqual([true, true, true])
   } finally {
     expect(await server.stop()).toBe(143)
   }
