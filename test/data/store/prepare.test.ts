@@ -8,7 +8,6 @@ import type { Ranks } from '../../../src/data/store/ranks.ts'
 import { prepareStore } from '../../../src/data/store/prepare.ts'
 import { openStore } from '../../../src/data/store/store.ts'
 import { readTokenizer } from '../../../src/data/tokenizer-json.ts'
-import { all } from '../../support/depth.ts'
 import { temporaryFolder } from '../temporary.ts'
 import { contentOf, drawing, jsonLines, textOf, tokenizerPath } from './corpus.ts'
 
@@ -63,8 +62,7 @@ describe('the same bytes', () => {
     expect(new Set(one.manifest.parts.map(p => p.documents))).toEqual(new Set([1]))
   })
 
-  test(`killed at ${all ? 'ten' : 'four'} moments`, () => {
-    const most = all ? 10 : 4
+  test('killed at ten moments', () => {
     const program = fileURLToPath(new URL('dying.mjs', import.meta.url))
     const out = at.at('killed')
     const run = (n: number, workers = 0) => {
@@ -79,7 +77,7 @@ describe('the same bytes', () => {
     expect(calls).toBeGreaterThan(50)
     const draw = drawing(12)
     let [kills, finished, resumed] = [0, 0, 0]
-    while (kills < most) {
+    while (kills < 10) {
       // Killed runs do less and less: now and then one comes to its end, and the next begins anew.
       const ended = run(1 + draw(calls * 0.6), kills % 3 === 0 ? 1 : 0)
       if (ended === undefined) {
@@ -96,7 +94,7 @@ describe('the same bytes', () => {
     const last = run(0)
     expect(contentOf(out)).toEqual(contentOf(calm.folder))
     expect(resumed + (last?.resumed ?? 0)).toBeGreaterThan(0)
-    expect(finished).toBeLessThan(most)
+    expect(finished).toBeLessThan(10)
     expect(leftovers()).toEqual([])
   })
 
