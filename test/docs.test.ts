@@ -1,28 +1,28 @@
 /** Docs are run: the README's program is the example, the examples work, and what the README shows of their output is there. */
-import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import * as engine from '../src/index.ts'
 import * as nn from '../src/nn/index.ts'
 import * as optim from '../src/optim/index.ts'
-import { mistakes, printed, shownIn } from './support/guide.ts'
-import { testLimit } from './support/limits.ts'
+import { mistakes, printed, ran, shownIn } from './support/guide.ts'
 import { tinyLlama } from './support/tiny-models.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string): string => readFileSync(`${root}/${path}`, 'utf8')
+/** Of what has not run. */
+const nothing = { out: '', err: 'it has not run', outputs: undefined, stderr: 'it has not run', status: null }
 const blocks = (text: string, language: string): string[] =>
   [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].filter(([, l]) => l === language).map(([, , body]) => body ?? '')
-const runExample = (file: string) => spawnSync(process.execPath, ['--import', 'tsx', file], { cwd: root, encoding: 'utf8', timeout: testLimit })
 
-test('the README shows examples/two-layers.ts, and lines of what it prints', () => {
+test('the README shows examples/two-layers.ts, and lines of what it prints', async () => {
   const readme = read('README.md')
   expect(blocks(readme, 'ts')).toEqual([read('examples/two-layers.ts')])
-  const { stdout, status, stderr } = runExample('examples/two-layers.ts')
-  expect(stderr).toBe('')
+  // As a user runs it; the others after one another in one process, and where tests are deep each in its own.
+  const [{ out: stdout, err, status } = nothing] = await ran([`${root}/examples/two-layers.ts`], { together: false })
+  expect(err).toBe('')
   expect(status).toBe(0)
   const shown = blocks(readme, '').filter(b => b.includes('ALL-REDUCE')).flatMap(b => b.split('\n')).filter(l => l.startsWith('%'))
   expect(shown.length).toBeGreaterThan(5)
@@ -33,48 +33,51 @@ test('the README shows examples/two-layers.ts, and lines of what it prints', () 
 
 /** Those that export a run are trained by `meshwork train`, in test/cli/examples.test.ts. */
 const programs = readdirSync(`${root}/examples`).filter(f => f.endsWith('.ts') && f !== 'two-layers.ts' && !read(`examples/${f}`).includes('\nexport default '))
-test.each(programs.map(f => [f]))('examples/%s runs', file => {
-  const { status, stderr } = runExample(`examples/${file}`)
-  expect(stderr).toBe('')
-  expect(status).toBe(0)
+describe('examples', () => {
+  let found: Awaited<ReturnType<typeof ran>> = []
+  beforeAll(async () => { found = await ran(programs.map(file => `${root}/examples/${file}`)) })
+  test.each(programs.map((file, i) => [file, i] as const))('examples/%s runs', (_, i) => {
+    expect(found[i]?.err).toBe('')
+    expect(found[i]?.status).toBe(0)
+  })
 })
 
 /** The guides whose blocks are run, and how many of these at least say what they print. */
 const guides = [['language', 8], ['optimizers', 3], ['foresight', 0]] as const
 
-test.each(guides)('the guide docs/%s.md runs, and prints what it shows', (name, least) => {
-  const shown = shownIn(read(`docs/${name}.md`))
-  expect(shown.filter(b => b.output !== undefined).length).toBeGreaterThan(least)
-  const { outputs, stderr, status } = printed(shown)
-  expect(stderr).toBe('')
-  expect(status).toBe(0)
-  for (const [i, { code, output }] of shown.entries()) expect(outputs[i], code).toBe(output ?? '')
-})
-
-test('the program of docs/serving.md answers', () => {
+test('the program of docs/serving.md answers', async () => {
   const shown = shownIn(read('docs/serving.md'))
   expect(shown.length).toBe(1)
-  expect(mistakes(shown)).toEqual([])
   // A small model where the guide has one that is fetched.
   const folder = mkdtempSync(join(tmpdir(), 'meshwork-guide-'))
   try {
     tinyLlama(join(folder, 'models', 'smollm2'), { positions: 128 })
-    const { outputs, stderr, status } = printed(shown, folder)
+    const [{ outputs, stderr, status } = nothing] = await printed([shown], folder)
     expect(stderr).toBe('')
     expect(status).toBe(0)
-    expect(outputs[0]?.length).toBeGreaterThan(0)
+    expect(outputs?.[0]?.length).toBeGreaterThan(0)
   } finally { rmSync(folder, { recursive: true }) }
 })
 
 /** Each section of the page on parallelism is a program of its own. */
 const sections = read('docs/parallelism.md').split(/^(?=## )/m).filter(s => shownIn(s).length > 0).map(s => [/^## (.*)$/m.exec(s)?.[1] ?? '', s] as const)
-test.each(sections)('docs/parallelism.md, %s: it runs, prints what it shows, and the compiler accepts it', (_, section) => {
-  const shown = shownIn(section)
-  const { outputs, stderr, status } = printed(shown)
-  expect(stderr).toBe('')
-  expect(status).toBe(0)
-  for (const [i, { code, output }] of shown.entries()) expect(outputs[i], code).toBe(output ?? '')
-  expect(mistakes(shown)).toEqual([])
+
+describe('what guides show', () => {
+  const programs = [...guides.map(([name, least]) => ({ name: `docs/${name}.md`, shown: shownIn(read(`docs/${name}.md`)), least })), ...sections.map(([title, section]) => ({ name: `docs/parallelism.md, ${title}`, shown: shownIn(section), least: -1 }))]
+  let found: Awaited<ReturnType<typeof printed>> = []
+  beforeAll(async () => { found = await printed(programs.map(p => p.shown)) })
+  test.each(programs.map((p, i) => [p.name, p, i] as const))('%s runs, and prints what it shows', (_, { shown, least }, i) => {
+    expect(shown.filter(b => b.output !== undefined).length).toBeGreaterThan(least)
+    const { outputs, stderr, status } = found[i] ?? nothing
+    expect(stderr).toBe('')
+    expect(status).toBe(0)
+    for (const [k, { code, output }] of shown.entries()) expect(outputs?.[k], code).toBe(output ?? '')
+  })
+
+  test('the compiler accepts all of it', async () => {
+    const all = [...programs, { name: 'docs/serving.md', shown: shownIn(read('docs/serving.md')) }]
+    expect((await mistakes(all.map(p => p.shown))).flatMap((found, i) => found.map(mistake => [all[i]?.name, mistake]))).toEqual([])
+  })
 })
 
 test('of every form of parallelism there is a recipe, a short example and a section', () => {
@@ -103,8 +106,6 @@ test('the guide names every function that is public', () => {
   const functions = Object.entries({ ...engine, ...nn }).flatMap(([name, f]) => (/^[a-z]/.test(name) && typeof f === 'function' ? [name] : []))
   expect([...methods, ...functions].filter(name => !named.has(name))).toEqual([])
 })
-
-test.each(guides)('the compiler accepts docs/%s.md', name => expect(mistakes(shownIn(read(`docs/${name}.md`)))).toEqual([]))
 
 test.each(readdirSync(`${root}/docs`, { recursive: true, encoding: 'utf8' }).filter(f => f.endsWith('.md')).map(f => [`docs/${f}`]).concat([['README.md'], ['CONTRIBUTING.md'], ['CHANGELOG.md']]))('the links of %s lead somewhere', file => {
   for (const [, to = ''] of read(file).replace(/^```[\s\S]*?^```$/gm, '').matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)) expect(existsSync(new URL(to, `file://${root}/${file}`)), to).toBe(true)

@@ -71,7 +71,7 @@ const tried: typeof models = all ? Object.fromEntries(Object.entries(ofBench).ma
 /** On which collectives go on beside computation. */
 const machine = knownMachine('8xh100')
 /** Of each model. */
-const count = all ? 200 : 4
+const count = all ? 200 : 2
 const ofStages = ['stage', 'layers']
 const meshes = [{ a: 4 }, { a: 2, b: 2 }, { a: 4, b: 2 }, { a: 8 }].map(m => meshOf(m) as Mesh)
 

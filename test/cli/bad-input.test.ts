@@ -458,11 +458,11 @@ const placeholders = (): Placeholders => ({ DIR: join(place.path, 'fresh'), FILE
 const messages = new Map<string, string>()
 const proposing: string[] = []
 
-// In one process, but for one in twenty; `npm run test:deep` gives each a process of its own.
+// In one process, but for one in sixty-five; `npm run test:deep` gives each a process of its own.
 describe.concurrent('bad input', () => {
   for (const [i, { name, args, env, exit, says: [code, ...parts], out: printed = '' }] of cases.entries()) {
     it(name, async ({ expect }) => {
-      const { code: exitCode, err: said, out } = await start(args, name, env, all || i % 20 === 0 ? run : server.run)
+      const { code: exitCode, err: said, out } = await start(args, name, env, all || i % 65 === 0 ? run : server.run)
       // On a busy machine work takes so long that its progress is told.
       const err = said.replace(/^(data|searching layouts): .*\n/gm, '')
       messages.set(name, err)

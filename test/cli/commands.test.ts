@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
 import { parseTokenizer } from '../../src/data/index.ts'
+import { all } from '../support/depth.ts'
 import { testLimit } from '../support/limits.ts'
-import { cacheWithBuilt, jsonLines, openServer, pretendPip, root, run, small, temporaryPlace, text, type Ended, type RunOptions, type Server } from './support.ts'
+import { cacheWithBuilt, jsonLines, openServer, pretendPip, root, run, small, temporaryPlace, text, type Ended, type RunOptions } from './support.ts'
 
 vi.setConfig({ maxConcurrency: 2 })
 
@@ -18,6 +19,8 @@ const start = (args: readonly string[], options: Partial<RunOptions> = {}): Prom
 /** In a process that takes one command after another: for those of which it does not matter how a process begins and ends. */
 const told = (args: readonly string[]): Promise<Ended> => server.run(args, { cwd: place.path, env: { MESHWORK_CACHE_DIR: cache } })
 const train = ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt']
+/** On one device, where the mesh does not matter. */
+const alone = [...train, '--batch', '1', '--model', '1']
 const read = (...path: string[]): string => readFileSync(join(place.path, ...path), 'utf8')
 
 const escape = String.fromCharCode(27)
@@ -53,10 +56,9 @@ async function expectRun(folder: string, steps: number, heldOut: readonly number
 }
 
 let first: Ended | undefined
-let server: Server
+const server = openServer()
 afterAll(() => { server.close() })
 beforeAll(async () => {
-  server = openServer()
   place.file('text.txt', text)
   first = await start([...train, '--steps', '6', '--seed', '3', '--set', 'evaluation.every=4', 'name=a run/of mine'])
 })
@@ -102,13 +104,13 @@ describe('train', () => {
   })
 
   it('gives two that start at once a folder each', async () => {
-    const args = [...train, '--steps', '1', '--set', 'name=twin']
+    const args = [...alone, '--steps', '1', '--set', 'name=twin']
     const both = await Promise.all([start(args), start(args)])
     expect(both.map(({ code }) => code)).toEqual([0, 0])
     for (const folder of ['runs/twin-0', 'runs/twin-1']) expect(filesOf(folder)).toEqual(everything)
   })
 
-  it.each(['module', 'commonjs'])('trains a recipe in a project of its own, of type %s', async type => {
+  it.each([['module', server.run], ['commonjs', run]] as const)('trains a recipe in a project of its own, of type %s', async (type, as) => {
     const cwd = place.project(`project-${type}`, type)
     place.file(`project-${type}/steps.ts`, 'export const steps: number = 2\n')
     place.file(`project-${type}/mine.ts`, `import { textData } from 'meshwork/data'
@@ -122,7 +124,7 @@ const run: Run = defineRun({
 })
 export default run
 `)
-    const { code, out, err } = await start(['train', 'mine.ts', '--plugin', 'simulate'], { cwd })
+    const { code, out, err } = await as(['train', 'mine.ts', '--plugin', 'simulate'], { cwd, env: { MESHWORK_CACHE_DIR: cache } })
     expect(code, err).toBe(0)
     expect(out).toContain('replica 2 × model 1: 2 devices')
     await expectRun(`project-${type}/runs/mine-0`, 2, [1])
@@ -130,11 +132,14 @@ export default run
 })
 
 describe('names that a shell or a flag would take otherwise', () => {
-  it.each(['-x', 'it\'s $HOME', '-- naïve', 'a;b'])('the next step that train prints for --out %s runs as it stands', async folder => {
-    const { code, out, err } = await server.run([...train, '--steps', '1', '--batch', '1', '--model', '1', '--out', folder], { cwd: place.path, env: { MESHWORK_CACHE_DIR: cache } })
+  // One is run by a shell; of the others it says what words it makes of the line.
+  it.each([['it\'s $HOME', true], ['-x', false], ['-- naïve', false], ['a;b', false]] as const)('the next step that train prints for --out %s runs as it stands', async (folder, whole) => {
+    const { code, out, err } = await told([...alone, '--steps', '1', '--out', folder])
     expect(code, err).toBe(0)
     const line = /^more text +npx meshwork (generate .*)$/m.exec(out)?.[1] ?? ''
-    const shell = execFileSync('sh', ['-c', `"$0" "$1" ${line} --plugin simulate --tokens 1`, process.execPath, join(root, 'bin', 'meshwork.js')], { cwd: place.path, env: { ...process.env, MESHWORK_CACHE_DIR: cache }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+    const inShell = (text: string): string => execFileSync('sh', ['-c', text, process.execPath, join(root, 'bin', 'meshwork.js')], { cwd: place.path, env: { ...process.env, MESHWORK_CACHE_DIR: cache }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+    const made = `${line} --plugin simulate --tokens 1`
+    const shell = whole ? inShell(`"$0" "$1" ${made}`) : (await told(inShell(`printf '%s\\0' ${made}`).split('\0').slice(0, -1))).out
     expect(shell).toMatch(/^The people/)
   })
 })
@@ -169,9 +174,10 @@ describe('an interruption', () => {
     return start(args, { ...options, onOutput: (all, child) => { if (!sent && seen.test(all)) sent = child.kill(signal) } })
   }
 
-  it.each([['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const)('by %s finishes the step, writes what a normal end writes, and exits with %i', async (signal, code) => {
+  // SIGTERM ends runs at every moment in test/soak/signals.test.ts.
+  it.each([['SIGINT', 130], ['SIGHUP', 129], ...all ? [['SIGTERM', 143] as const] : []] as const)('by %s finishes the step, writes what a normal end writes, and exits with %i', async (signal, code) => {
     const folder = `runs/${signal}`
-    const ended = await interrupted([...train, '--steps', '100000', '--out', folder], /^step 1\//m, signal)
+    const ended = await interrupted([...alone, '--steps', '100000', '--out', folder], /^step 1\//m, signal)
     expect(ended).toMatchObject({ code, signal: null })
     expect(ended.out).toMatch(new RegExp(`^stopped after \\d+ of 100000 steps: the same command with --out ${folder} goes on$`, 'm'))
     expect(ended.out).toMatch(/^held-out loss {2}\d/m)
@@ -181,7 +187,7 @@ describe('an interruption', () => {
 
   it('by a terminal that closes comes twice, from the shell and from the system: the run is still written', async () => {
     let timer: NodeJS.Timeout | undefined
-    const ended = await start([...train, '--steps', '100000', '--out', 'runs/closed'], {
+    const ended = await start([...alone, '--steps', '100000', '--out', 'runs/closed'], {
       onOutput: (all, child) => { if (/^step 1\//m.test(all)) timer ??= setInterval(() => child.kill('SIGHUP'), 20) },
     })
     clearInterval(timer)
@@ -214,7 +220,7 @@ process.stderr.write = function (text, ...rest) {
   return more
 }
 `)
-    const ended = await start([...train, '--steps', '100000', '--out', 'runs/early'], { env: { NODE_OPTIONS: `--import file://${itself}` } })
+    const ended = await start([...alone, '--steps', '100000', '--out', 'runs/early'], { env: { NODE_OPTIONS: `--import file://${itself}` } })
     expect(ended).toMatchObject({ code: 130, signal: null })
     expect(ended.err).toContain('no run was written')
     expect(place.list('runs').filter(f => f.startsWith('early'))).toEqual([])
@@ -233,7 +239,7 @@ process.stderr.write = function (text, ...rest) {
   })
 
   it('of the pipe ends the command without a word', async () => {
-    const ended = await start([...train, '--steps', '100000', '--out', 'runs/pipe', '--json'], {
+    const ended = await start([...alone, '--steps', '100000', '--out', 'runs/pipe', '--json'], {
       onOutput: (all, child) => { if (all.includes('"type":"step"')) child.stdout.destroy() },
     })
     expect(ended).toMatchObject({ code: 141, signal: null, err: '' })
@@ -243,7 +249,7 @@ process.stderr.write = function (text, ...rest) {
 
 describe.concurrent('the other commands', () => {
   it('plugins list prints what there is, also as JSON', async ({ expect }) => {
-    const [plain, json] = await Promise.all([start(['plugins', 'list']), start(['plugins', 'list', '--json'])])
+    const [plain, json] = await Promise.all([start(['plugins', 'list']), told(['plugins', 'list', '--json'])])
     expect(plain).toMatchObject({ code: 0, err: '' })
     const plugins = JSON.parse(json.out) as { name: string; package: string; path?: string }[]
     expect(plugins.length).toBeGreaterThan(0)
@@ -255,7 +261,7 @@ describe.concurrent('the other commands', () => {
   })
 
   it('doctor names what is missing, with its fix, also as JSON, and exits with 1', async ({ expect }) => {
-    const [plain, json] = await Promise.all([start(['doctor']), start(['doctor', '--json'])])
+    const [plain, json] = await Promise.all([start(['doctor']), told(['doctor', '--json'])])
     expect({ plain: plain.code, json: json.code }).toEqual({ plain: 1, json: 1 })
     expect(plain.out).toMatch(/^ok +Node +\d/m)
     expect(plain.out).toMatch(/^PROBLEM +plugin .*not installed\n +fix: .*plugins install cpu.*--plugin simulate/m)
@@ -266,7 +272,7 @@ describe.concurrent('the other commands', () => {
   })
 
   it('doctor names at once all that a plugin for other devices lacks', async ({ expect }) => {
-    const { code, out } = await start(['doctor', '--plugin', 'tpu', '--json'])
+    const { code, out } = await told(['doctor', '--plugin', 'tpu', '--json'])
     const { findings } = JSON.parse(out) as { findings: { what: string; ok: boolean; value: string }[] }
     expect(findings.filter(f => !f.ok).map(f => f.what)).toEqual(['device', 'plugin'])
     expect(findings.find(f => f.what === 'device')?.value).toMatch(/no TPU chip was found/)
@@ -274,7 +280,7 @@ describe.concurrent('the other commands', () => {
   })
 
   it('doctor has no complaint where no plugin is asked for', async ({ expect }) => {
-    const { code, out } = await start(['doctor', '--plugin', 'simulate', '--json'])
+    const { code, out } = await told(['doctor', '--plugin', 'simulate', '--json'])
     expect(code).toBe(0)
     expect(JSON.parse(out)).toMatchObject({ ok: true })
   })
@@ -287,7 +293,7 @@ describe.concurrent('the other commands', () => {
   })
 
   it('a command that only groups others says what they are', async ({ expect }) => {
-    const { code, out, err } = await start(['plugins'])
+    const { code, out, err } = await told(['plugins'])
     expect({ code, out }).toEqual({ code: 2, out: '' })
     expect(err).toMatch(/^Usage: meshwork plugins/)
   })

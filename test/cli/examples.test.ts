@@ -2,6 +2,7 @@
 import { copyFileSync, cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test, vi } from 'vitest'
+import { all } from '../support/depth.ts'
 import { jsonLines, openServer, root, run, temporaryPlace, text } from './support.ts'
 
 vi.setConfig({ maxConcurrency: 2 })
@@ -58,17 +59,32 @@ test('each is tried, and short', () => {
   for (const name of recipes) expect(readFileSync(join(root, 'examples', `${name}.ts`), 'utf8').split('\n').length, name).toBeLessThan(120)
 })
 
-// One of each type by the command as a user starts it, the others by a process that does one after another.
-test.concurrent.each(recipes.map((name, i) => [name, types[i % types.length], i < types.length ? run : server.run] as const))('%s is trained in a project of type %s', async (name, type, as) => {
-  const { set, flags = [], said, metrics } = small[name]!
+// Every other one is trained, one of each type by the command as a user starts it, the others by a process that does one after another; of the rest it is told what would run.
+const trains = (i: number): boolean => all || i % 2 === 0
+/** A project with an example, and the command line that trains it. */
+function prepared(name: string, type: string | undefined): { readonly cwd: string; readonly line: readonly string[] } {
+  const { set, flags = [] } = small[name]!
   const cwd = place.project(name, type)
   copyFileSync(join(root, 'examples', `${name}.ts`), join(cwd, `${name}.ts`))
   cpSync(join(root, 'examples', 'digits'), join(cwd, 'digits'), { recursive: true })
   place.file(`${name}/text.txt`, text)
-  const { code, out, err } = await as(['train', `${name}.ts`, ...flags, '--plugin', 'simulate', '--steps', '3', '--set', 'batch=4', ...set], { cwd, env: { MESHWORK_CACHE_DIR: join(place.path, 'cache') } })
+  return { cwd, line: ['train', `${name}.ts`, ...flags, '--plugin', 'simulate', '--steps', '3', '--set', 'batch=4', ...set] }
+}
+
+test.concurrent.each(recipes.flatMap((name, i) => (trains(i) ? [[name, types[i % types.length], i < 2 * types.length ? run : server.run] as const] : [])))('%s is trained in a project of type %s', async (name, type, as) => {
+  const { said, metrics } = small[name]!
+  const { cwd, line } = prepared(name, type)
+  const { code, out, err } = await as(line, { cwd, env: { MESHWORK_CACHE_DIR: join(place.path, 'cache') } })
   expect(code, err).toBe(0)
   for (const what of said) expect(`${out}${err}`).toMatch(what)
   const rows = jsonLines(readFileSync(join(cwd, 'runs', `${name}-0`, 'metrics.jsonl'), 'utf8'))
   expect(rows.filter(row => 'loss' in row).map(row => [row['step'], Number.isFinite(row['loss'])])).toEqual([0, 1, 2].map(step => [step, true]))
   expect(Object.keys(rows.at(-1)?.['metrics'] as object)).toEqual(metrics)
+})
+
+test.concurrent.each(recipes.flatMap((name, i) => (trains(i) ? [] : [[name, types[i % types.length]] as const])))('%s is planned in a project of type %s', async (name, type) => {
+  const { cwd, line } = prepared(name, type)
+  const { code, out, err } = await server.run([...line, '--dry-run'], { cwd, env: { MESHWORK_CACHE_DIR: join(place.path, 'cache') } })
+  expect(code, err).toBe(0)
+  expect(out).toMatch(/^\S+: [\d,]+ parameters on .*\d devices?$/m)
 })

@@ -2,11 +2,17 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { jsonLines, run, small, temporaryPlace, text, type Ended } from './support.ts'
+import { jsonLines, openServer, run, small, temporaryPlace, text, type Ended } from './support.ts'
 
 const place = temporaryPlace()
 place.file('text.txt', text)
-afterAll(() => { place.remove() })
+const server = openServer()
+afterAll(() => {
+  server.close()
+  place.remove()
+})
+/** In a process that takes one command after another: meanwhile a run trains on, so that what starts a process each takes longer than it has to. */
+const told = (args: readonly string[]): Promise<Ended> => server.run(args, { cwd: place.path })
 
 /** Starts a command, and resolves to the address of its page, and to its end. */
 function withPage(args: readonly string[]): { readonly url: Promise<string>; readonly ended: Promise<Ended>; readonly signal: (s: NodeJS.Signals) => void } {
@@ -31,7 +37,7 @@ async function until<T>(look: () => Promise<T | undefined> | T | undefined): Pro
 describe('texts of a run that trains', () => {
   const args = (out: string): string[] => ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, 'data.files=text.txt', 'sample.prompt="<b>The"', '--batch', '2', '--model', '2', '--steps', '5', '--out', out, '--json']
   test('are written every so many steps, told and kept, and change no number', async () => {
-    const [sampled, plain] = [await run([...args('texts/sampled'), '--set', 'sample.every=2'], { cwd: place.path }), await run(args('texts/plain'), { cwd: place.path })]
+    const [sampled, plain] = [await told([...args('texts/sampled'), '--set', 'sample.every=2']), await told(args('texts/plain'))]
     expect([sampled.code, sampled.err, plain.code]).toEqual([0, '', 0])
     const samplesIn = (all: string): unknown[] => jsonLines(all).filter(e => e['type'] === 'sample').map(e => [e['step'], e['prompt'], (e['text'] as string).length > 0])
     expect(samplesIn(sampled.out)).toEqual([[2, '<b>The', true], [4, '<b>The', true], [5, '<b>The', true]])
@@ -44,7 +50,7 @@ describe('texts of a run that trains', () => {
     expect(last(sampled.out)).toBe(last(plain.out))
   })
   test('are refused of a model that writes none', async () => {
-    const { code, err } = await run(['train', 'spatial-tiny', '--set', 'sample.every=2'], { cwd: place.path })
+    const { code, err } = await told(['train', 'spatial-tiny', '--set', 'sample.every=2'])
     expect([code, err]).toEqual([2, expect.stringContaining('sample.every')])
   })
 })
@@ -57,13 +63,13 @@ describe('a page beside a run', () => {
     const row = await until(async () => (await rowsOf(address)).find(r => r.state === 'running' && r.step > 2))
     expect(row).toMatchObject({ id: 'one', mesh: { batch: 2, model: 2 } })
     const folder = join(place.path, 'runs/one')
-    const saved = await run(['checkpoint', 'save', 'runs/one'], { cwd: place.path })
+    const saved = await told(['checkpoint', 'save', 'runs/one'])
     expect([saved.code, saved.err, saved.out]).toEqual([0, '', 'the run in runs/one saves a checkpoint behind its step\n'])
     await until(() => (jsonLines(readFileSync(join(folder, 'journal.jsonl'), 'utf8')).some(e => e['type'] === 'checkpoint') ? true : undefined))
     // A server over the same folder, in another process, tells the same.
     const other = withPage(['watch', 'runs', '--json'])
     expect((await rowsOf(await other.url)).map(r => [r.id, r.state])).toEqual([['one', 'running']])
-    const stopped = await run(['stop', 'runs/one'], { cwd: place.path })
+    const stopped = await told(['stop', 'runs/one'])
     expect([stopped.code, stopped.err]).toEqual([0, ''])
     const end = await ended
     expect([end.code, end.signal]).toEqual([0, null])
@@ -74,7 +80,7 @@ describe('a page beside a run', () => {
     other.signal('SIGINT')
     expect((await other.ended).code).toBe(130)
     // The same line goes on with it.
-    const again = await run([...args.map(a => (a === '100000' ? String(steps + 2) : a)).filter(a => a !== '--page')], { cwd: place.path })
+    const again = await told(args.map(a => (a === '100000' ? String(steps + 2) : a)).filter(a => a !== '--page'))
     expect(again.code).toBe(0)
     expect(jsonLines(again.out).find(e => e['type'] === 'started')).toMatchObject({ from: steps })
     expect(jsonLines(readFileSync(join(folder, 'journal.jsonl'), 'utf8')).at(-1)).toMatchObject({ type: 'sample', step: steps + 2, prompt: 'The people' })
@@ -91,7 +97,7 @@ describe('a page beside a run', () => {
   })
 
   test('a run that fails before its first step leaves no page and no folder behind', async () => {
-    const { code, err } = await run(['train', 'gpt-tiny', '--plugin', '/nowhere/plugin.so', ...small, '--data', 'text.txt', '--out', 'runs/none', '--page'], { cwd: place.path })
+    const { code, err } = await told(['train', 'gpt-tiny', '--plugin', '/nowhere/plugin.so', ...small, '--data', 'text.txt', '--out', 'runs/none', '--page'])
     expect([code === 0, err]).toEqual([false, expect.stringContaining('plugin')])
     expect(existsSync(join(place.path, 'runs/none'))).toBe(false)
   })

@@ -4,21 +4,25 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { drawProfile, rowsOf } from '../../src/cli/profile-picture.ts'
 import type { Profile, ProfiledPart } from '../../src/train/profile.ts'
-import { run, small, temporaryPlace, text, type Ended } from './support.ts'
+import { openServer, run, small, temporaryPlace, text, type Ended } from './support.ts'
 
 const place = temporaryPlace()
-const meshwork = (...args: readonly string[]): Promise<Ended> => run(args, { cwd: place.path })
+const server = openServer()
+const meshwork = (...args: readonly string[]): Promise<Ended> => server.run(args, { cwd: place.path })
 place.file('text.txt', text)
 const flags = [...small, 'model.embed=64', 'model.heads=4', 'model.headDim=16', 'model.hidden=128', '--data', 'text.txt', '--batch', '2', '--model', '2']
 
-afterAll(() => { place.remove() })
+afterAll(() => {
+  server.close()
+  place.remove()
+})
 
 interface Planned { readonly perDevice: { readonly flops: number }; readonly collectives: readonly { readonly kind: string; readonly axes: readonly string[]; readonly count: number; readonly bytes: number }[] }
 interface Traced { readonly name: string; readonly ph: string; readonly pid: number; readonly tid: number; readonly ts: number; readonly dur: number; readonly args: { readonly line?: string; readonly name?: string } }
 
 describe('profile', () => {
   it('finds what the plan has counted, and writes a trace', async () => {
-    const { code, out, err } = await meshwork('profile', 'gpt-tiny', ...flags, '--steps', '3', '--json', '--trace', 'trace.json')
+    const { code, out, err } = await run(['profile', 'gpt-tiny', ...flags, '--steps', '3', '--json', '--trace', 'trace.json'], { cwd: place.path })
     expect({ code, err }).toEqual({ code: 0, err: '' })
     const found = JSON.parse(out) as Omit<Profile, 'recorded'>
     const planned = JSON.parse((await meshwork('plan', 'gpt-tiny', ...flags.filter(f => f !== '--data' && f !== 'text.txt'), '--json')).out) as Planned

@@ -2,13 +2,17 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
-import { jsonLines, run, small, temporaryPlace, text, type Ended } from './support.ts'
+import { jsonLines, openServer, run, small, temporaryPlace, text, type Ended } from './support.ts'
 
 const place = temporaryPlace()
 const env = { MESHWORK_CACHE_DIR: join(place.path, 'cache') }
 place.file('text.txt', text)
-afterAll(() => { place.remove() })
-const train = (out: string, ...more: readonly string[]): string[] => ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt', '--out', out, '--json', ...more]
+const server = openServer()
+afterAll(() => {
+  server.close()
+  place.remove()
+})
+const train = (out: string, ...more: readonly string[]): string[] => ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt', '--batch', '1', '--model', '2', '--out', out, '--json', ...more]
 const losses = (out: string): readonly unknown[] => jsonLines(readFileSync(join(place.path, out, 'metrics.jsonl'), 'utf8')).flatMap(l => (l['type'] === 'eval' ? [] : [l['loss']]))
 
 /** Asks a server again and again from the line in which it says where it is, until it has gone or `stop` says so. */
@@ -37,7 +41,7 @@ function asking(model: string, stop: (steps: readonly number[]) => boolean): { r
 }
 
 it('answers between its steps, with weights that are ever newer, and learns the same', async () => {
-  const quiet = await run(train('quiet', '--steps', '40'), { cwd: place.path, env })
+  const quiet = await server.run(train('quiet', '--steps', '40'), { cwd: place.path, env })
   expect({ code: quiet.code, err: quiet.err }).toEqual({ code: 0, err: '' })
   const { hear, steps } = asking('gpt-tiny', () => false)
   const ended = await run(train('served', '--steps', '40', '--serve', '--port', '0'), { cwd: place.path, env, onOutput: hear })
@@ -77,6 +81,6 @@ it('is served from its checkpoints as they come, by another process', async () =
 })
 
 it('is told what it cannot serve', async () => {
-  const { code, err } = await run(['serve', 'quiet', '--watch', '--plugin', 'simulate', '--port', '99999'], { cwd: place.path, env })
+  const { code, err } = await server.run(['serve', 'quiet', '--watch', '--plugin', 'simulate', '--port', '99999'], { cwd: place.path, env })
   expect([code, err.split('\n')[0]]).toEqual([2, expect.stringContaining('--port')])
 })

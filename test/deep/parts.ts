@@ -77,8 +77,8 @@ export const files: readonly (readonly [file: string, pattern: string])[] = [
   ...found.map(m => ['test/mpi/numbers.test.ts', m.name] as const),
   ...['cpu', 'simulate'].flatMap(plugin => ['f64', 'f32', 'bf16', 'f16'].map(dtype => ['test/elementwise/functions.test.ts', `${plugin} ${dtype}`] as const)),
   ['test/distributions.test.ts', ''], ['test/train/quantize.test.ts', ''], ['test/cli/bad-input.test.ts', ''], ['test/train/precision.test.ts', ''], ['test/train/context.test.ts', ''], ['test/nn/context-devices.test.ts', 'memory'], ['test/train/microbatches.test.ts', ''], ['test/partition/addends.test.ts', ''], ['test/parallel/pipeline-models.test.ts', ''], ['test/parallel/pipeline-experts.test.ts', ''],
-  ...['autolayout/exhaust', 'autolayout/find', 'autolayout/known', 'autolayout/stages', 'checkpoint/damage', 'cost/memory', 'data/store/harm', 'data/store/memory', 'data/tokenizer-mutations', 'engine/own-flash', 'formats/config-mutations', 'formats/mutations',
-    'models/experts', 'parallel/memory', 'parallel/pipeline', 'partition/closed-forms', 'train/pairs'].map(name => [`test/${name}.test.ts`, ''] as const),
+  ...['autolayout/exhaust', 'autolayout/find', 'autolayout/known', 'autolayout/stages', 'checkpoint/damage', 'cli/commands', 'cli/examples', 'cli/recipes', 'cost/memory', 'data/store/harm', 'data/store/memory', 'data/tokenizer-mutations', 'docs', 'engine/own-flash', 'formats/config-mutations', 'formats/mutations',
+    'models/experts', 'models/in-context', 'page/plans', 'page/watch', 'parallel/memory', 'soak/signals', 'parallel/pipeline', 'partition/closed-forms', 'train/pairs'].map(name => [`test/${name}.test.ts`, ''] as const),
   ...['gpt,', 'llama,', 'gpt that keeps all', 'gpt that keeps nothing', 'experts,', 't5,', 'conv net,', 'perceptron,'].map(model => ['test/autolayout/tables.test.ts', `layouts of ${model}`] as const),
   ...found.map(m => ['test/mpi/serving.test.ts', m.name] as const),
   // Each form by itself: all of them take many minutes.

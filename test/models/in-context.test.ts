@@ -6,6 +6,7 @@ import { treeOps } from '../../src/core/tree.ts'
 import { gpt, gptModel, llama, llamaModel, llamaSchema, type Gpt, type GptConfig } from '../../src/models/index.ts'
 import type { Context } from '../../src/nn/index.ts'
 import { leafValues } from '../graph/support.ts'
+import { all, every } from '../support/depth.ts'
 import { draw, relativeError } from '../support/values.ts'
 
 const arrays = treeOps((x): x is MeshArray => typeof x === 'object' && x !== null && 'read' in x, 'an array')
@@ -56,7 +57,7 @@ const forms: readonly (readonly [name: string, model: string, Context, Split])[]
   ['zigzag of fewer pieces, tensors and data', 'llama of experts with places in groups', { form: 'zigzag', blocks: 2 }, [{ data: 2, model: 2, ring: 2 }, { batch: 'data', expertHidden: 'model', seq: 'ring' }]],
   ['zigzag and Ulysses', 'gpt of documents', { form: 'zigzag', blocks: 2 }, [{ ring: 2, heads: 2 }, { seq: ['ring', 'heads'] }, { attention: { seq: 'ring', heads: 'heads' } }]],
 ]
-test.each(forms)('%s: %s', async (_, name, context, split) => {
+test.each(every(2, forms))('%s: %s', async (_, name, context, split) => {
   const make = models[name] as Make
   const [plain, found] = [await numbersOf(make(), [{}, {}]), await numbersOf(make(context), split)]
   const error = (key: string): number => relativeError(found[key] ?? [], plain[key] ?? [])
@@ -65,12 +66,12 @@ test.each(forms)('%s: %s', async (_, name, context, split) => {
   for (const key of Object.keys(plain)) expect(error(key), key).toBeLessThan(2e-4)
 })
 
-test('one target in all gives one gradient on 1, 2 and 4 devices, and none gives zeros', async () => {
+test('one target in all gives one gradient on 1 and 4 devices, where tests are deep on 2 too, and none gives zeros', async () => {
   const one = batch.targets.map((target, i) => (i === 19 ? target : -100))
   const model = models['gpt of documents'] as Make
   const alone = await numbersOf(model(), [{}, {}], one)
   expect(Math.max(...alone['tokens'] ?? [])).toBeGreaterThan(1e-3)
-  for (const devices of [1, 2, 4]) {
+  for (const devices of all ? [1, 2, 4] : [1, 4]) {
     const zigzag = model({ form: 'zigzag', blocks: 4 })
     const found = await numbersOf(zigzag, [{ ring: devices }, ring], one)
     for (const key of Object.keys(alone)) expect(relativeError(found[key] ?? [], alone[key] ?? []), `${key} on ${devices}`).toBeLessThan(2e-4)

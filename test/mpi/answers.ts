@@ -9,7 +9,8 @@ export type Request =
   | { readonly task: 'numbers'; readonly form: Form; readonly wide?: true }
   /** A form of test/parallel/forms.ts by its name. */
   | { readonly task: 'trained'; readonly form: string; readonly count: number }
-  | { readonly task: 'throws' }
+  /** Of a wide run in a form, whose last rank throws. */
+  | { readonly task: 'throws'; readonly form: Form }
 
 /** What a line of rank 0 begins with that answers a request. */
 export const answerMark = 'ANSWER '

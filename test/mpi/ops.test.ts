@@ -1,4 +1,4 @@
-/** The op table over four ranks: a quarter of the cases, each under one of the MPIs, on a mesh of four in a layout drawn for it. `npm run test:deep` takes all. */
+/** The op table over four ranks: an eighth of the cases, each under one of the MPIs, on a mesh of four in a layout drawn for it. `npm run test:deep` takes all. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

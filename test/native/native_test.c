@@ -1,5 +1,6 @@
 // Checks the C library without XLA: every handler × dtype × kind × mesh against plain loops, and how a stuck job ends.
-// mpirun -n 4 native_test all | threads | big | MODE RANK, where that rank, after one collective, is
+// mpirun -n 4 native_test all | some | threads | big | MODE RANK; `some` has a third of the dtypes on each mesh, in turn, wherever collectives are cut into pieces or ranks wait
+// as they would not by themselves. Of MODE, that rank, after one collective, is
 //   stuck (stopped), killed, absent (asleep), parted (in another collective), unclosed (stopped before mw_close): the job must end
 //   aside (stopped while the others have one under way beside their program)
 //   slow (within the limit), patient (asleep while others wait in a host-level barrier): it must end well
@@ -196,9 +197,11 @@ static void run_one(const char *op, FfiError *(*handler)(FfiFrame *), const stru
   free(in);
 }
 
-static int run_layout(const Layout *l, int64_t n) {
+// Every `of`-th dtype, from a place on that moves from call to call, so that each has its turn on some mesh. Two such calls a mesh, and three places: no two of them keep step.
+static int run_layout(const Layout *l, int64_t n, int of) {
+  static int turn;
   int calls = 0;
-  for (int d = 0; d < DTYPES; d++) {
+  for (int d = of == 1 ? 0 : turn++ % of; d < DTYPES; d += of) {
     for (int kind = 0; kind < 4; kind++, calls++) run_one("reduce", mw_all_reduce, &dtypes[d], l, kind, n, IN_PLACE);
     for (int how = PLAIN; how <= BESIDE; how += BESIDE - PLAIN) {
       for (int kind = 0; kind < 4; kind++, calls += 2) {
@@ -355,7 +358,7 @@ static void check_flat(const Layout *l) {
   NEED(more < 4096, "memory of collectives under way:", text);
 }
 
-static void all(void) {
+static void all(int of) {
   int calls = 0;
   const Layout *table = layouts[mw_size() == 4];
   NEED(mw_size() == 2 || mw_size() == 4, "run it with", "2 or 4 ranks");
@@ -365,11 +368,11 @@ static void all(void) {
     const int most = gentle == 0 && mw_size() > 2 ? 1 : 8;
     for (int l = 0; l < most && table[l].mesh_count > 0; l++) {
       mw_set_largest(INT64_C(1) << 30);
-      calls += run_layout(&table[l], gentle < 0 ? 257 : 17);
+      calls += run_layout(&table[l], gentle < 0 ? 257 : 17, gentle < 0 ? 1 : of);
       mw_set_largest(7);
-      calls += run_layout(&table[l], 40);
+      calls += run_layout(&table[l], 40, of);
       mw_set_largest(1);
-      calls += gentle < 0 ? run_layout(&table[l], 5) : 0;
+      calls += gentle < 0 ? run_layout(&table[l], 5, of) : 0;
     }
   }
   mw_set_gentle(-1);
@@ -450,9 +453,10 @@ int main(int argc, char **argv) {
   const double limit = getenv("LIMIT") ? atof(getenv("LIMIT")) : 2;
   if (mw_library()[0] == 0 || mw_built()[0] == 0) return fprintf(stderr, "no version\n"), 1;
   if (mw_barrier(0, "early") == 0) return fprintf(stderr, "a barrier before mw_open\n"), 1;
-  if (mw_open(strcmp(mode, "all") == 0 || strcmp(mode, "big") == 0 ? 120 : limit)) return fprintf(stderr, "mw_open: %s\n", mw_error()), 1;
+  const int every = strcmp(mode, "all") == 0, some = strcmp(mode, "some") == 0;
+  if (mw_open(every || some || strcmp(mode, "big") == 0 ? 120 : limit)) return fprintf(stderr, "mw_open: %s\n", mw_error()), 1;
   const int mine = mw_rank() == culprit;
-  if (strcmp(mode, "all") == 0) all();
+  if (every || some) all(some ? 3 : 1);
   else if (strcmp(mode, "threads") == 0) threads();
   else if (strcmp(mode, "big") == 0) big();
   else {

@@ -15,8 +15,8 @@ const several = meshes.filter(sizes => Object.values(sizes).some(n => n > 1))
 /** Of the meshes of several devices, the one on which a case runs where one has to do. */
 export const meshOfCase = (name: string): MeshSizes => several[seedOf(`${name} on a mesh`) % several.length] ?? {}
 
-/** Whether a case is compiled for four ranks: a quarter of them, by XLA as well, so that one process leaves them out. Without an MPI there are no ranks; of those that are asked for by name, none is left out. */
-export const overRanks = (name: string): boolean => found.length > 0 && cases.length === everyCase.length && seedOf(`${name} on ranks`) % 4 === 0
+/** Whether a case is compiled for four ranks: an eighth of them, by XLA as well, so that one process leaves them out. Without an MPI there are no ranks; of those that are asked for by name, none is left out. */
+export const overRanks = (name: string): boolean => found.length > 0 && cases.length === everyCase.length && seedOf(`${name} on ranks`) % 8 === 0
 
 /** Tests of one backend: the cases that `takes` picks for each mesh, `perProgram` of them in one program, which is written for `platform` where that is said. */
 export function tableTests(plugin: 'simulate' | 'cpu', perProgram: number, takes: (name: string, sizes: MeshSizes) => boolean, platform?: PlatformName): void {

@@ -9,6 +9,7 @@ import { PlanThread } from '../../src/cli/plan-thread.ts'
 import { openDashboard, type Dashboard, type DashboardOptions } from '../../src/dashboard/index.ts'
 import { openBackend } from '../../src/engine/index.ts'
 import { train, type Run, type TrainResult } from '../../src/train/index.ts'
+import { all } from '../support/depth.ts'
 import { noBrowser, type Browser } from './support.ts'
 
 export interface Folder extends AsyncDisposable { readonly path: string }
@@ -118,6 +119,8 @@ export async function openPage(browser: Browser, url: string): Promise<Checked> 
   await page.goto(url)
   return { page, wrong }
 }
+/** Views that were without faults at the end of a test: what one has shown others look at where tests are deep. */
+const faultless = new Set<unknown>()
 /** A test in a page, which is without faults at its end too. */
 export function checked(name: string, browser: () => Browser | undefined, url: () => string, run: (page: Page, context: TestContext) => Promise<void>): void {
   declared(name, async context => {
@@ -126,7 +129,9 @@ export function checked(name: string, browser: () => Browser | undefined, url: (
     const { page, wrong } = await openPage(own, url())
     try {
       await run(page, context)
-      expect(await faultsOf(page)).toEqual([])
+      const view = await page.evaluate('document.querySelector("main")?.dataset.view')
+      if (all || !faultless.has(view)) expect(await faultsOf(page)).toEqual([])
+      faultless.add(view)
       expect(wrong).toEqual([])
     } finally {
       await page.close()

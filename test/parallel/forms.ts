@@ -144,6 +144,6 @@ export const forms: { readonly [name: string]: Form } = {
   'images by height and width, misaligned windows': { mesh: { tall: 2, wide: 2 }, layout: { height: 'tall', width: 'wide' }, subject: misaligned },
 }
 /** Those that every `npm test` trains: what is hardest to get right, each way of moving data once. */
-export const quick: readonly string[] = ['sequence × tensor × data, dropout, microbatches', 'pipeline: 1F1B × tensor × data, dropout', 'images by height and width, misaligned windows']
+export const quick: readonly string[] = ['pipeline: 1F1B × tensor × data, dropout', 'images by height and width, misaligned windows']
 /** Compositions over three axes of eight devices, which ranks train as well. */
 export const compositions: readonly string[] = ['pipeline: 1F1B × tensor × data, dropout', 'FSDP × experts × tensor', 'context (zigzag) × tensor × data', 'replicas × FSDP × tensor']

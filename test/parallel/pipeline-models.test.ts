@@ -104,7 +104,7 @@ describe('tied embeddings have the sum of the gradients that untied ones have', 
     ...(['gpipe', 'circular', '1f1b'] as const).flatMap(schedule => [{}, { params: { embed: 'data' } }].map(parts => [{ stages: 2, microbatches: 2, schedule }, { data: 2, stage: 2 }, { layout: { batch: 'data', ...onStages }, ...parts }] as const)),
     [{ stages: 2, microbatches: 2, schedule: '1f1b', head: 'all' }, { model: 2, stage: 2 }, { layout: { ...onStages, vocab: ['model', 'stage'] } }],
   ]
-  test.each(where.map(w => [JSON.stringify(w), ...w] as const))('%s', async (_, pipeline, sizes, layouts) => {
+  test.each(every(2, where).map(w => [JSON.stringify(w), ...w] as const))('%s', async (_, pipeline, sizes, layouts) => {
     const grads = async (tied: boolean): Promise<readonly number[]> => {
       const [built, first] = [model(tied, pipeline), model(true, pipeline)]
       const program = await compile((seed: Scalar, b: Tree) => {

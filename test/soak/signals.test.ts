@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
 import { newestIn } from '../../src/checkpoint/index.ts'
 import { found } from '../mpi/support.ts'
+import { all } from '../support/depth.ts'
 import { differences } from './compare.ts'
 import { freshCache, soakText, start, type Ended, type Kill, type StartOptions } from './harness.ts'
 
@@ -50,6 +51,8 @@ test('while data is prepared, programs are compiled, a held-out loss is measured
 })
 
 test('one rank of two: killed within a checkpoint, and asked to end; the job goes on to the same end', async ({ skip }) => {
+  // Four jobs, of which each rank traces by itself; test/mpi/failures.test.ts kills ranks and asks them to end each time.
+  if (!all) return skip('npm run test:deep starts its four jobs')
   const [mpi] = found
   if (mpi === undefined) return skip('no mpirun and mpicc: apt-get install openmpi-bin libopenmpi-dev')
   const { out, start: begin } = place('two', { ranks: 2, command: path => [mpi.mpirun, '-n', '2', ...train(path, ['--plugin', 'cpu', '--mesh', 'batch=2', '--set', 'params.embed=batch'])] })

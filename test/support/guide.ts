@@ -1,9 +1,9 @@
-/** A guide as a program: its ts blocks in order, in one file, and what each of them prints. */
-import { spawnSync } from 'node:child_process'
+/** Guides as programs: the ts blocks of each in order, in one file, and what each block prints. */
+import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
-import { testLimit } from './limits.ts'
+import { all } from './depth.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Stands between what one block prints and what the next does. */
@@ -27,43 +27,51 @@ export function shownIn(text: string): readonly Shown[] {
 const sourceOf = (blocks: readonly Shown[]): string => blocks.map(b => `${b.code}console.log('${mark}')\n`).join('\n')
 
 /** In dist/, which git ignores: a file of the package finds the package by its own name. */
-function written<T>(blocks: readonly Shown[], f: (file: string) => T): T {
+async function written<T>(guides: readonly (readonly Shown[])[], f: (files: readonly string[]) => T | Promise<T>): Promise<T> {
   const folder = mkdtempSync(`${root}/dist/guide-`)
   try {
-    const file = `${folder}/guide.mts`
-    writeFileSync(file, sourceOf(blocks))
-    return f(file)
+    const files = guides.map((_, i) => `${folder}/${i}.mts`)
+    for (const [i, blocks] of guides.entries()) writeFileSync(files[i] ?? '', sourceOf(blocks))
+    return await f(files)
   } finally {
     rmSync(folder, { recursive: true })
   }
 }
 
-/** What each block prints, run as one program for which 'meshwork' is this repository's build. @param cwd where it runs; the repository unless said */
-export const printed = (blocks: readonly Shown[], cwd: string = root): { readonly outputs: readonly string[]; readonly stderr: string; readonly status: number | null } => written(blocks, file => {
-  const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', import.meta.resolve('tsx'), file], { cwd, encoding: 'utf8', timeout: testLimit })
-  return { outputs: stdout.split(`${mark}\n`), stderr, status }
+export interface Ran { readonly out: string; readonly err: string; readonly status: number | null }
+const started = (args: readonly string[], cwd: string): Promise<Ran> => new Promise((resolve, reject) => {
+  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  let [out, err] = ['', '']
+  child.stdout.on('data', (chunk: Buffer) => { out += chunk.toString() })
+  child.stderr.on('data', (chunk: Buffer) => { err += chunk.toString() })
+  child.on('error', reject)
+  child.on('close', status => { resolve({ out, err, status }) })
 })
 
-/** The compiler's options, and files that it has read: those of the package and of the language are the same for every guide. */
-let compiler: { readonly options: ts.CompilerOptions; readonly host: ts.CompilerHost } | undefined
-function compilerOnce(): NonNullable<typeof compiler> {
-  if (compiler !== undefined) return compiler
-  const { config } = ts.readConfigFile(`${root}tsconfig.json`, path => ts.sys.readFile(path)) as { readonly config: object }
-  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: ['package.json'] }, ts.sys, root)
-  const host = ts.createCompilerHost(options)
-  const read = host.getSourceFile.bind(host)
-  const known = new Map<string, ts.SourceFile | undefined>()
-  host.getSourceFile = (file, ...how) => {
-    if (/\/guide-[^/]+\/guide\.mts$/.test(file)) return read(file, ...how)
-    if (!known.has(file)) known.set(file, read(file, ...how))
-    return known.get(file)
+/** What programs print, for which 'meshwork' is this repository's build. In a process each, or where `together` says so in one for all. @param cwd where they run; the repository unless said */
+export async function ran(files: readonly string[], { cwd = root, together = !all }: { readonly cwd?: string; readonly together?: boolean } = {}): Promise<readonly Ran[]> {
+  if (!together) {
+    const each: Ran[] = []
+    for (const file of files) each.push(await started([file], cwd))
+    return each
   }
-  return compiler = { options, host }
+  const { out, err, status } = await started([fileURLToPath(new URL('programs.mjs', import.meta.url)), ...files], cwd)
+  const lines = out.split('\n').filter(line => line !== '')
+  // What a library writes by itself, and what ends the process, is nobody's in particular: it is everybody's.
+  return files.map((_, i) => {
+    const own = JSON.parse(lines[i] ?? '{ "out": "", "err": "it was not come to\\n" }') as Pick<Ran, 'out' | 'err'>
+    return { out: own.out, err: `${own.err}${err}`, status: status === 0 && own.err === '' ? 0 : status === 0 ? 1 : status }
+  })
 }
 
-/** What the compiler has against the program. */
-export const mistakes = (blocks: readonly Shown[]): readonly string[] => written(blocks, file => {
-  const { options, host } = compilerOnce()
-  const program = ts.createProgram([file], options, host)
-  return ts.getPreEmitDiagnostics(program, program.getSourceFile(file)).map(d => ts.flattenDiagnosticMessageText(d.messageText, '\n'))
+/** What each block of each guide prints, a guide being one program. */
+export const printed = (guides: readonly (readonly Shown[])[], cwd: string = root): Promise<readonly { readonly outputs: readonly string[]; readonly stderr: string; readonly status: number | null }[]> =>
+  written(guides, async files => (await ran(files, { cwd })).map(({ out, err, status }) => ({ outputs: out.split(`${mark}\n`), stderr: err, status })))
+
+/** What the compiler has against each guide. It reads the package and the language once for all of them. */
+export const mistakes = (guides: readonly (readonly Shown[])[]): Promise<readonly (readonly string[])[]> => written(guides, files => {
+  const { config } = ts.readConfigFile(`${root}tsconfig.json`, path => ts.sys.readFile(path)) as { readonly config: object }
+  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: ['package.json'] }, ts.sys, root)
+  const program = ts.createProgram(files, options)
+  return files.map(file => ts.getPreEmitDiagnostics(program, program.getSourceFile(file)).map(d => ts.flattenDiagnosticMessageText(d.messageText, '\n')))
 })

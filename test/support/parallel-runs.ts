@@ -23,6 +23,7 @@ export const wide: CountedRun = { ...dry, steps: 4, model: gptModel({ vocab: 272
 /** Those of two devices that begin collectives in one turn of a loop and wait for them in another, or beside products. */
 export const overlapping: readonly Form[] = [
   { mesh: { batch: 2, model: 1 } }, { mesh: { batch: 2, model: 1 }, params: { embed: 'batch' } }, { mesh: { batch: 1, model: 2 } }, { mesh: { batch: 2, model: 1 }, state: { embed: 'batch' }, wire: { batch: 'int8' } },
+  { mesh: { batch: 1, model: 2 }, layouts: { residual: { from: 'compute', seq: 'model' } } },
 ]
 /** A form of parallelism: a mesh and a layout, and the pipeline that its layers go through. */
 export type Form = Partial<Omit<CountedRun, 'model'>> & { readonly pipeline?: PipelineConfig }

@@ -4,9 +4,12 @@ import { relative } from 'node:path'
 
 /** Seconds on one quiet core, roughly. Files that are not here take less than those that are. */
 const seconds: { readonly [file: string]: number } = {
-  'test/mpi/numbers.test.ts': 100, 'test/cli/bad-input.test.ts': 60, 'test/mpi/failures.test.ts': 60, 'test/mpi/ops.test.ts': 50, 'test/cli/commands.test.ts': 50, 'test/page/watch.test.ts': 40, 'test/page/plans.test.ts': 40, 'test/mpi/hosts.test.ts': 40,
-  'test/page/ranks.test.ts': 40, 'test/docs.test.ts': 30, 'test/cli/examples.test.ts': 30, 'test/soak/signals.test.ts': 30, 'test/mpi/native.test.ts': 20, 'test/cli/recipes.test.ts': 20, 'test/cli/profile.test.ts': 20, 'test/cli/page.test.ts': 20, 'test/page/page.test.ts': 20, 'test/mpi/bad-input.test.ts': 20, 'test/soak/soak.test.ts': 20,
-  'test/parallel/training.test.ts': 50, 'test/same-numbers.test.ts': 50, 'test/fuzz.test.ts': 40, 'test/train/precision.test.ts': 30, 'test/ops/xla-0.test.ts': 30, 'test/ops/xla-1.test.ts': 30, 'test/ops/simulate.test.ts': 25, 'test/autolayout/known.test.ts': 25, 'test/models/experts.test.ts': 20,
+  'test/cli/bad-input.test.ts': 40, 'test/page/plans.test.ts': 40, 'test/cli/finetune.test.ts': 15,
+  'test/ops/xla-0.test.ts': 20, 'test/ops/xla-1.test.ts': 20, 'test/fuzz.test.ts': 15, 'test/ops/cuda.test.ts': 10,
+  'test/mpi/numbers.test.ts': 70, 'test/mpi/failures.test.ts': 40, 'test/page/watch.test.ts': 35, 'test/cli/commands.test.ts': 35, 'test/docs.test.ts': 30, 'test/mpi/native.test.ts': 30, 'test/soak/signals.test.ts': 25, 'test/mpi/ops.test.ts': 20, 'test/mpi/search.test.ts': 20,
+  'test/same-numbers.test.ts': 20, 'test/page/page.test.ts': 18, 'test/train/precision.test.ts': 16, 'test/cli/plan.test.ts': 15, 'test/cli/profile.test.ts': 14, 'test/cli/run-served.test.ts': 14, 'test/parallel/training.test.ts': 14, 'test/page/ranks.test.ts': 14, 'test/cli/eval.test.ts': 13,
+  'test/mpi/serving.test.ts': 12, 'test/cli/page.test.ts': 12, 'test/cli/recipes.test.ts': 12, 'test/cli/examples.test.ts': 12, 'test/autolayout/tables.test.ts': 12, 'test/calibrate/calibrate.test.ts': 12, 'test/parallel/pipeline-experts.test.ts': 12, 'test/autolayout/stages.test.ts': 12,
+  'test/soak/soak.test.ts': 11, 'test/autolayout/find.test.ts': 11, 'test/parallel/pipeline-costs.test.ts': 11, 'test/mpi/bad-input.test.ts': 10, 'test/mpi/hosts.test.ts': 10, 'test/serve/encoder.test.ts': 10, 'test/nn/context-devices.test.ts': 10,
 }
 
 export default class LongFirst extends BaseSequencer {

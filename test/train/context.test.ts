@@ -30,7 +30,8 @@ describe.each(all ? ['simulate', 'cpu'] : ['simulate'])('%s', plugin => {
     heldOut = evalLoss ?? NaN
   })
   afterAll(async () => { await backend.close() })
-  test.each(all ? forms : forms.slice(0, 4))('%s', async (_, context, how) => {
+  // Zigzag with data and tensors, and with Ulysses.
+  test.each(all ? forms : [0, 3].flatMap(i => forms.slice(i, i + 1)))('%s', async (_, context, how) => {
     const { losses, evalLoss, liveAfter } = await train({ ...run, ...how, model: model(context) }, { backend })
     expect(losses).toHaveLength(steps)
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - (expected[i] ?? 0)) / (expected[i] ?? 1), `step ${i}`).toBeLessThan(1e-4)
