@@ -92,7 +92,7 @@ describe('f16', () => {
   const steep = configurable({ ...gptModel.kind, build: (config, options) => {
     const made = gptModel.kind.build(config, options)
     return { ...made, loss: (...given: Parameters<typeof made.loss>) => { const found = made.loss(...given); return { ...found, loss: found.loss.mul(2 ** 12) } } }
-  } })(dry.model.config as Parameters<typeof gptModel.kind.build>[0])
+  } })(gptModel({ vocab: 272, seq: 16, layers: 2, embed: 16, heads: 4, headDim: 4, hidden: 32 }).config) as unknown as typeof dry.model
   const run = (lossScale: { readonly initial?: number; readonly growEvery?: number }) => defineRun({
     name: 'scaled', batch: 8, steps: 12, seed: 3, mesh: { batch: 2 }, layout: { batch: 'batch' }, model: steep, data: dry.data, optimizer: dry.optimizer, precision: { compute: 'f16', lossScale },
   })
