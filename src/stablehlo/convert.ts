@@ -3,7 +3,6 @@
  * cannot hold is first cut to bits that it can, the last of them 1 if anything was cut off: that is never a tie, nor made one.
  */
 import { dtypes, isHalf, type DType } from '../core/dtype.ts'
-import type { LocalNode } from '../partition/local.ts'
 import type { Scope } from './scope.ts'
 import type { Ssa, Writer } from './writer.ts'
 
@@ -39,19 +38,22 @@ function cutInteger(w: Writer, x: Ssa): Ssa {
 const isInWords = ({ sizes }: Ssa, dtype: DType, { choices: { rounding }, kernels }: Pick<Scope, 'choices' | 'kernels'>): boolean =>
   dtype === 'bf16' && rounding === 'in words' && kernels && sizes.length > 1
 
-/** f32 as bf16: rounded by the op for that, which is arithmetic of words, and then the first halves of its words. What is no number may say so in its last half alone. */
+/** f32 as bf16, by its bits: to the nearest, of two as near to the even one; what is no number stays none. */
 function roundInWords(w: Writer, x: Ssa): Ssa {
   const [type, to] = [{ sizes: x.sizes, dtype: 'u32' as const }, { sizes: x.sizes, dtype: 'bf16' as const }]
+  const constant = (value: number): Ssa => w.constant(value, 'u32', x.sizes)
+  const [words, half] = [w.op('bitcast_convert', [x], type), constant(16)]
+  const last = w.op('and', [w.op('shift_right_logical', [words, half], type), constant(1)], type)
+  const up = w.op('add', [words, w.op('add', [last, constant(0x7fff)], type)], type)
   const isNone = w.op('compare', [x, x], { sizes: x.sizes, dtype: 'bool' }, 'comparison_direction = #stablehlo<comparison_direction NE>')
-  const plain = w.op('select', [isNone, w.constant(NaN, 'f32', x.sizes), x], x)
-  const words = w.op('bitcast_convert', [w.op('reduce_precision', [plain], x, 'exponent_bits = 8 : i32, mantissa_bits = 7 : i32')], type)
-  return w.op('bitcast_convert', [w.op('convert', [w.op('shift_right_logical', [words, w.constant(16, 'u32', x.sizes)], type)], { ...to, word: true })], to)
+  const found = w.op('select', [isNone, w.op('or', [words, constant(0x400000)], type), up], type)
+  return w.op('bitcast_convert', [w.op('convert', [w.op('shift_right_logical', [found, half], type)], { ...to, word: true })], to)
 }
 
-/** Arithmetic of bf16, which XLA does in f32 and rounds by its function of eight numbers. Undefined where nothing but wider numbers is made of it: that is rounded nowhere. */
-export function emitRoundedArithmetic(op: string, n: LocalNode, args: readonly Ssa[], w: Writer, scope: Scope): Ssa | undefined {
+/** The larger or the smaller of bf16, as XLA has them, in f32 and rounded: what is compared may be sums that XLA rounds nowhere, as they are widened at once. Undefined where it is the op itself. */
+export function emitExtreme(op: 'maximum' | 'minimum', args: readonly Ssa[], w: Writer, scope: Pick<Scope, 'choices' | 'kernels'>): Ssa | undefined {
   const [x] = args
-  if (x === undefined || !isInWords(x, x.dtype, scope) || scope.onlyConverted?.(n) !== false) return undefined
+  if (x === undefined || !isInWords(x, x.dtype, scope)) return undefined
   const type = { sizes: x.sizes, dtype: 'f32' as const }
   return roundInWords(w, w.op(op, args.map(a => w.op('convert', [a], type)), type))
 }

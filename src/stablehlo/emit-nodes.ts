@@ -30,8 +30,7 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const flashes: Flashes | undefined = kernel === undefined || fused === undefined ? undefined : { kernel, found: fused.found, calls: new Map(), written }
   const readers = new Map<LocalNode, number>()
   for (const n of [...whole.flatMap(n => n.inputs), ...roots]) readers.set(n, (readers.get(n) ?? 0) + 1)
-  const asTheyAre = new Set([...roots, ...whole.flatMap(n => (n.op === 'convert' ? [] : n.inputs))])
-  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0], readOnce: n => readers.get(n) === 1, onlyConverted: n => !asTheyAre.has(n) }
+  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0], readOnce: n => readers.get(n) === 1 }
   // What depends on no input is shared with other programs and may have been made on a line of theirs.
   const shared = new Set<LocalNode>()
   for (const n of order) if (n.op !== 'input' && !given.has(n) && n.inputs.every(i => shared.has(i))) shared.add(n)

@@ -36,8 +36,6 @@ export interface Scope {
   readonly ssaOf?: (n: LocalNode) => Ssa | undefined
   /** Whether of a body that is being written one node alone reads the value, once, and nothing else. */
   readonly readOnce?: (n: LocalNode) => boolean
-  /** Whether all that reads the value there converts it. */
-  readonly onlyConverted?: (n: LocalNode) => boolean
   /** The walk over a program itself, for regions: the values of the roots, given those of the inputs. */
   readonly emitNodes: (roots: readonly LocalNode[], given: ReadonlyMap<LocalNode, Ssa>, w: Writer, scope: Scope) => Ssa[]
 }

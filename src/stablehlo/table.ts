@@ -7,7 +7,7 @@ import type { LocalTable } from '../partition/local.ts'
 import { emitAttention } from './attend.ts'
 import { emitCond } from './cond.ts'
 import { emitConv } from './conv.ts'
-import { emitConvert, emitRoundedArithmetic } from './convert.ts'
+import { emitConvert, emitExtreme } from './convert.ts'
 import { emitDot, emitKernelDot, emitReordered, emitRounded } from './dot.ts'
 import { emitDynamicSlice, emitDynamicUpdate, emitScatter, emitScatterAdd, emitTake } from './indexing.ts'
 import { emitCumulative, emitSort, emitTopK } from './order.ts'
@@ -54,7 +54,11 @@ export const table: LocalTable<readonly Ssa[], [readonly Ssa[], Writer, Scope]> 
   constant: (n, _, w) => [w.constant(n.attrs.value, n.attrs.dtype)],
   iota: (n, _, w) => [w.op('iota', [], typeOfNode(n), 'iota_dimension = 0 : i64')],
   unary: (n, args, w, { origins }) => [(origins === undefined ? undefined : emitRoot(n.attrs.fn, only(args), w)) ?? w.op(unary[n.attrs.fn], args, typeOfNode(n))],
-  binary: (n, args, w, scope) => [n.attrs.fn === 'pow' ? emitPower(n, args, w) : emitRoundedArithmetic(binary[n.attrs.fn], n, args, w, scope) ?? w.op(binary[n.attrs.fn], args, typeOfNode(n))],
+  binary: (n, args, w, scope) => {
+    const { fn } = n.attrs
+    if (fn === 'pow') return [emitPower(n, args, w)]
+    return [(fn === 'max' || fn === 'min' ? emitExtreme(fn === 'max' ? 'maximum' : 'minimum', args, w, scope) : undefined) ?? w.op(binary[fn], args, typeOfNode(n))]
+  },
   compare: (n, args, w) => [w.op('compare', args, typeOfNode(n), `comparison_direction = #stablehlo<comparison_direction ${n.attrs.direction}>`)],
   select: (n, args, w) => [w.op('select', args, typeOfNode(n))],
   convert: (n, args, w, scope) => {
