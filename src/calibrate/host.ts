@@ -13,7 +13,6 @@ export async function stepOfUs({ backend, signal, rounds, clock = () => performa
   const next = (xs: readonly Tensor<'i'>[], seed: Scalar) => ({ next: xs.map(x => x.abs()), read: seed.neg() })
   const step = await compile(next, [given, input('seed', [], 'f32')] as const, { mesh, layout: {}, backend, donate: [0] })
   let held: readonly (MeshArray | Float32Array)[] = given.map(() => new Float32Array(numbers))
-  const disposed = (of: readonly (MeshArray | Float32Array)[]): void => { for (const x of of) if (!(x instanceof Float32Array)) x.dispose() }
   try {
     let found = Infinity
     for (let i = 0; i < 5 * rounds; i++) {
@@ -28,7 +27,7 @@ export async function stepOfUs({ backend, signal, rounds, clock = () => performa
     }
     return await fromFirst(backend.processes, 'how long a step took', () => 1000 * found)
   } finally {
-    disposed(held)
+    for (const x of held) if (!(x instanceof Float32Array)) x.dispose()
     step.dispose()
   }
 }
