@@ -79,13 +79,17 @@ export async function openSession(given: Run, options: SessionOptions): Promise<
     await requireSameData(backend.processes, data.identity)
     await options.onData?.(run, data.identity)
     const where = { mesh, backend, dims: model.dims, ...layoutsOf(run, model) }
-    const flops = stepFlops(model)
+    // Counted once the step's text is made: it traces the model anew.
+    let flops = NaN
     const trainer = await compileTrainer(model, trainerConfig(run), where, {
       onCompile: what => tell({ type: 'compiling', what }),
-      onPlan: step => tell({
-        type: 'plan', mesh: mesh.axes.map(({ name, size }) => ({ name, size })), backend: backend.description, data: data.about ?? unknown,
-        parameters: parameterCount(step), flops, unit: model.tokensPerBatch === undefined ? 'examples' : 'tokens', devices: deviceRows(step, mesh, run.batch), collectives: collectiveRows(step),
-      }),
+      onPlan: step => {
+        flops = stepFlops(model)
+        tell({
+          type: 'plan', mesh: mesh.axes.map(({ name, size }) => ({ name, size })), backend: backend.description, data: data.about ?? unknown,
+          parameters: parameterCount(step), flops, unit: model.tokensPerBatch === undefined ? 'examples' : 'tokens', devices: deviceRows(step, mesh, run.batch), collectives: collectiveRows(step),
+        })
+      },
     })
     const peak = await peakOf(backend, mesh, run.precision.compute, () => tell({ type: 'compiling', what: 'the best matrix multiplication, to compare with' }))
     const close = async (): Promise<void> => {
