@@ -105,13 +105,19 @@ function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w
   const product = w.reshape(emitProduct(...call), sizesOf([...shared, ...first[2], ...second[2]]))
   if (products === undefined || readOnce?.(as) !== true) return product
   const ended = w.length
+  let gone = false
   const into = (place: Place): Ssa => {
     // Of the same operands, as they have been arranged.
+    gone = true
     w.drop(arranged, ended)
     w.at(as.site)
     return emitProduct(...call, place)
   }
-  products.set(product.name, { drop: () => { w.drop(begun, ended) }, ...(shared.length === 0 ? { into } : {}) })
+  const drop = (): void => {
+    gone = true
+    w.drop(begun, ended)
+  }
+  products.set(product.name, { drop, isGone: () => gone, ...(shared.length === 0 ? { into } : {}) })
   return product
 }
 

@@ -30,7 +30,9 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const flashes: Flashes | undefined = kernel === undefined || fused === undefined ? undefined : { kernel, found: fused.found, calls: new Map(), written }
   const readers = new Map<LocalNode, number>()
   for (const n of [...whole.flatMap(n => n.inputs), ...roots]) readers.set(n, (readers.get(n) ?? 0) + 1)
-  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0], readOnce: n => readers.get(n) === 1 }
+  /** What a collective is waited for behind: its value is read by that, too. */
+  const awaited = new Set<LocalNode>()
+  const here: Scope = { ...others, ssaOf: n => values.get(n)?.[0], readOnce: n => readers.get(n) === 1 && !awaited.has(n) }
   // What depends on no input is shared with other programs and may have been made on a line of theirs.
   const shared = new Set<LocalNode>()
   for (const n of order) if (n.op !== 'input' && !given.has(n) && n.inputs.every(i => shared.has(i))) shared.add(n)
@@ -39,7 +41,10 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
     if (n.op === 'project' || values.has(n)) return
     at(n)
     const attended = n.op === 'dot' && flashes !== undefined ? emitFlash(n, w, flashes) : undefined
-    values.set(n, attended === undefined ? visitLocal(table, n, n.inputs.map(valueOf), w, here) : [attended])
+    const made = attended === undefined ? visitLocal(table, n, n.inputs.map(valueOf), w, here) : [attended]
+    values.set(n, made)
+    // Of a product in whose place this was written nothing is left: who waits until that is computed waits for this.
+    for (const i of n.inputs) if (scope.products?.get(written(i)?.name ?? '')?.isGone() === true) values.set(i, made)
   }
   const fly = (step: Step): void => {
     if (flights === undefined) return
@@ -54,8 +59,11 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
       const n = step.wait
       const ticket = started.get(n)
       if (ticket === undefined) throw new Error(`${n.op} was not begun`)
+      const after = step.after.flatMap(h => values.get(h)?.slice(0, 1) ?? [])
+      for (const h of step.after) awaited.add(h)
+      for (const v of after) scope.products?.delete(v.name)
       at(n)
-      values.set(n, [flights.wait(n, ticket, step.after.flatMap(h => values.get(h)?.slice(0, 1) ?? []), w)])
+      values.set(n, [flights.wait(n, ticket, after, w)])
     }
   }
   for (const { before, keys } of keyGroups(order)) {

@@ -14,7 +14,7 @@ export interface Origin { readonly of: Ssa; readonly index?: Ssa }
 export interface Place { readonly stack: Ssa; readonly index: Ssa }
 
 /** A product that one node alone reads: when that asks for another in its place, `drop` takes it away; `into` does and writes one into a stack, where it is a matrix. */
-export interface Replaced { readonly drop: () => void; readonly into?: (place: Place) => Ssa }
+export interface Replaced { readonly drop: () => void; readonly isGone: () => boolean; readonly into?: (place: Place) => Ssa }
 
 export interface Scope {
   readonly mesh: Mesh

@@ -43,7 +43,7 @@ describe('flags', () => {
 describe('words and numbers', () => {
   it('have three digits and a unit', () => {
     expect([0, 999, 1000, 123_456, 1.5e9].map(formatBytes)).toEqual(['0 B', '999 B', '1.00 KB', '123 KB', '1.50 GB'])
-    expect([999, 12_345, 1_234_567].map(formatCount)).toEqual(['999', '12 K', '1.23 M'])
+    expect([999, 12_345, 1_234_567].map(formatCount)).toEqual(['999', '12.3 K', '1.23 M'])
     expect([4.4, 83, 7267].map(formatDuration)).toEqual(['4 s', '1:23', '2:01:07'])
   })
 
