@@ -74,11 +74,31 @@ export class Writer {
   /** The token that the next op with an effect takes. */
   #token: Ssa | undefined
 
-  get text(): string { return this.#lines.filter(line => line !== '').join('\n') }
+  /** Lines that were taken away. */
+  readonly #dropped = new Set<number>()
+
+  get text(): string {
+    if (this.#dropped.size > 0) this.#keepWhatIsRead()
+    return this.#lines.filter((_, i) => !this.#dropped.has(i)).join('\n')
+  }
+  /** What was taken away and is read by a line that is left, as an operand that was turned over for both, stays. */
+  #keepWhatIsRead(): void {
+    const lines = this.#lines
+    const makers = new Map([...this.#dropped].flatMap(i => /^\s*(%\d+)/.exec(lines[i] ?? '')?.slice(1, 2).map(name => [name, i] as const) ?? []))
+    const first = Math.min(...this.#dropped)
+    const open = lines.flatMap((line, i) => (i > first && !this.#dropped.has(i) ? [line] : []))
+    for (let line = open.pop(); line !== undefined; line = open.pop()) {
+      for (const [name] of line.matchAll(/%\d+/g)) {
+        const maker = makers.get(name)
+        if (maker === undefined || !this.#dropped.delete(maker)) continue
+        open.push(lines[maker] ?? '')
+      }
+    }
+  }
   /** Lines so far: where what is written next begins. */
   get length(): number { return this.#lines.length }
-  /** Takes these lines away again: nothing that is left may read what they made. */
-  drop(from: number, to: number): void { this.#lines.fill('', from, to) }
+  /** Takes these lines away again, but for what others read. They have no regions. */
+  drop(from: number, to: number): void { for (let i = from; i < to; i++) this.#dropped.add(i) }
   fresh(): string { return `%${this.#next++}` }
   line(text: string): void { this.#lines.push(`${'  '.repeat(this.#indent)}${text}`) }
   /** Ops written from here on carry this line. */

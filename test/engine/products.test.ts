@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { DType } from '../../src/core/dtype.ts'
 import { roundBf16, roundF16 } from '../../src/core/half-precision.ts'
 import { broadcast, compile, input, loose, mesh, plan, scan, type AnyTensor, type MeshArray, type Tensor, type Tree } from '../../src/engine/index.ts'
+import { Writer } from '../../src/stablehlo/writer.ts'
 import { backendOfKernels, numbers, taken } from '../support/kernels.ts'
 import { relativeError } from '../support/values.ts'
 
@@ -179,4 +180,18 @@ test('no bit hangs on how a product is cut into pieces', async () => {
   const [x, w] = [numbers(c.m * c.k, 7), numbers(c.k * c.n, 8)]
   const [whole, some] = [await run(c, 'f32', 'f32', x, w), await run({ ...c, m: 100 }, 'f32', 'f32', x.slice(0, 100 * c.k), w)]
   expect(some).toEqual(whole.slice(0, 100 * c.n))
+})
+
+test('of lines that are taken away, what is read by others stays', () => {
+  const w = new Writer()
+  const x = w.constant(1, 'f32', [2])
+  const from = w.length
+  const shared = w.op('negate', [x], x)
+  const alone = w.op('exponential', [shared], x)
+  const to = w.length
+  const reader = w.op('abs', [shared], x)
+  w.drop(from, to)
+  const made = [...w.text.matchAll(/^\s*(%\d+) =/gm)].map(([, name]) => name)
+  expect(made).toEqual([x, shared, reader].map(v => v.name))
+  expect(made).not.toContain(alone.name)
 })
