@@ -13,7 +13,7 @@ export interface Origin { readonly of: Ssa; readonly index?: Ssa }
 /** Of a stack that a loop fills, which one. */
 export interface Place { readonly stack: Ssa; readonly index: Ssa }
 
-/** A product that one node alone reads: when that asks for another in its place, `drop` takes it away; `into` does and writes one into a stack, where it is a matrix. */
+/** A product that one node alone reads: when that asks for another in its place, `drop` takes it away, but for what others read of how its operands were arranged; `into` does and writes one into a stack, where it is a matrix. `isGone` once either was done. */
 export interface Replaced { readonly drop: () => void; readonly isGone: () => boolean; readonly into?: (place: Place) => Ssa }
 
 export interface Scope {
