@@ -1,12 +1,17 @@
-"""What this process has had resident at most, in MiB: since it began, and since `forget` was called. As worker.ts reads it."""
+"""What this process has had resident at most, in MiB: since it began, since `forget` was called, and when `bare` was, with its libraries alone. As worker.ts reads it."""
 import pathlib
 import re
 
-begun = 0.0
+begun = without = 0.0
 
 
 def peak():
     return int(re.search(r'VmHWM:\s+(\d+)', pathlib.Path('/proc/self/status').read_text())[1]) / 1024
+
+
+def bare():
+    global without
+    without = without or peak()
 
 
 def forget():
@@ -16,4 +21,4 @@ def forget():
 
 
 def memory():
-    return {'peakMiB': max(begun, peak()), 'stepsMiB': peak()}
+    return {'peakMiB': max(begun, peak()), 'stepsMiB': peak(), 'bareMiB': without}

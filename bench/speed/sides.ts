@@ -24,7 +24,7 @@ const avx2 = { XLA_FLAGS: '--xla_cpu_max_isa=AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2', 
 const environment = { ...environments['huge pages'], XLA_PYTHON_CLIENT_PREALLOCATE: 'false', ...isAvx2 ? avx2 : {} }
 const python = { ...environment, PYTHONDONTWRITEBYTECODE: '1', PYTHONPATH: ['.', '../tiny', '../parallel', '../../test/oracle'].map(here).join(':') }
 
-export const startOurs = (name: string): Worker => new Worker(name, process.execPath, ['--import', 'tsx', here('worker.ts')], environment)
+export const startOurs = (name: string): Worker => new Worker(name, process.execPath, ['--expose-gc', '--import', 'tsx', here('worker.ts')], environment)
 export const startTorch = (name: string, interpreter: string): Worker => new Worker(name, interpreter, [here('torch_models.py')], python)
 /** `platform`: JAX's name of what it is to run on. */
 export const startJax = (interpreter: string, platform = 'cpu', devices = 1): Worker => new Worker('JAX', interpreter, [here('jax_models.py')], { ...python, JAX_PLATFORMS: platform, MESHWORK_BENCH_DEVICES: String(devices) })

@@ -68,13 +68,14 @@ export async function steps(name: string, of: Configuration, compute: Opening['c
       const against = (side: string, peer: string, bar?: number): Row[] => (found.has(side) ? [row(`${label} ours / ${peer}`, ratio(found, 'ours', side), '', bar)] : [])
       // What is resident on the host says nothing of a card's memory.
       const memory = card === undefined ? await Promise.all(sides.slice(0, 2).map(s => ask(s.worker, { do: 'memory' }))) : []
-      const [peaks, stepping] = [memory.map(m => m.peakMiB), memory.map(m => m.stepsMiB)]
+      const [peaks, stepping, own] = [memory.map(m => m.peakMiB), memory.map(m => m.stepsMiB), memory.map(m => m.stepsMiB - m.bareMiB)]
       const rows = [
         ...sides.map((s): Row => row(`${label} ${s.name}`, ms(s.name), 'ms')),
         ...against('compiled', 'torch.compile', bars.compiled), ...against('eager', 'eager'), ...against('JAX', 'JAX', bars.jax), row(`${label} share of the roof`, 100 * share, '%'),
         ...bars.roof === undefined ? [] : [row(`${label} time : time at the roof`, 1 / share, '', 1 / bars.roof)],
         ...memory.length === 0 ? [] : [
-          row(`${label} peak memory of steps, ours / eager`, (stepping[0] ?? NaN) / (stepping[1] ?? NaN), '', 0.8), row(`${label} peak memory with compiling, ours / eager`, (peaks[0] ?? NaN) / (peaks[1] ?? NaN)),
+          row(`${label} peak memory of steps, ours / eager`, (stepping[0] ?? NaN) / (stepping[1] ?? NaN), '', 0.8), row(`${label} the same beyond the bare process, ours / eager`, (own[0] ?? NaN) / (own[1] ?? NaN)),
+          row(`${label} peak memory with compiling, ours / eager`, (peaks[0] ?? NaN) / (peaks[1] ?? NaN)),
         ],
       ]
       const line = cells([

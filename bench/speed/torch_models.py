@@ -99,6 +99,7 @@ class Images(Weights):
 class Peer:
     def open(self, of, compute, optimizer, folder, batches, compiled, device='cpu'):
         torch.set_num_threads(len(os.sched_getaffinity(0)))
+        resident.bare()
         folder, c = pathlib.Path(folder), of['config']
         entries = json.loads((folder / 'weights.json').read_text())
         weights = {e['name']: torch.from_numpy(np.fromfile(folder / e['file'], e['dtype']).reshape(e['shape'])) for e in entries}

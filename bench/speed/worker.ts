@@ -39,8 +39,8 @@ export interface Answers {
   readonly close: Record<string, never>
   readonly steps: { readonly ms: readonly number[]; readonly losses: readonly number[] }
   readonly forget: Record<string, never>
-  /** Of the process at its most, since it began and since `forget`; and of the program, as the compiler lays it. */
-  readonly memory: { readonly peakMiB: number; readonly stepsMiB: number; readonly programMiB: number }
+  /** Of the process at its most, since it began and since `forget`, and with its libraries alone, before there was a model; and of the program, as the compiler lays it. */
+  readonly memory: { readonly peakMiB: number; readonly stepsMiB: number; readonly bareMiB: number; readonly programMiB: number }
   readonly roof: { readonly ms: number }
   readonly stages: { readonly traceMs: number; readonly partitionMs: number; readonly textMs: number; readonly compileMs: number; readonly programMiB: number }
 }
@@ -75,13 +75,14 @@ const current = (): Stepper => { if (opened === undefined) throw new Error('noth
 
 /** Resident at most, since the process began or it was forgotten; and before that. */
 const peak = async (): Promise<number> => Number(/VmHWM:\s+(\d+)/.exec(await readFile('/proc/self/status', 'utf8'))?.[1] ?? NaN) / 1024
-let begun = 0
+let [begun, bare] = [0, 0]
 
 type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { readonly do: K }>) => Promise<Answers[K]> }
 const handlers: Handlers = {
   open: async ({ of, compute, mesh: axes, optimizer, folder, plugin }) => {
     const model = modelOf(of, compute)
     const own = await backendFor(axes.batch * axes.model, plugin)
+    bare ||= await peak()
     const where = { mesh: mesh(axes), layout: rulesFor(model), backend: own, dims: model.dims }
     opened = { backend: own, stepper: await openStepper({ model, where, optimizer, folder, batches: await batchesIn(folder, of.kind === 'images'), remat: 'all-but-contractions' }) }
     return { runtime: own.description, flops: stepFlops(model) }
@@ -90,13 +91,18 @@ const handlers: Handlers = {
     const { plugin, note } = await choosePlugin()
     return { plugin, why: note ?? '' }
   },
-  save: async () => { await current().save(); return {} },
+  save: async () => {
+    await current().save()
+    // The weights as they were read would count as memory of the steps until V8 happened to look.
+    globalThis.gc?.()
+    return {}
+  },
   steps: ({ count }) => current().steps(count),
   memory: async () => {
     const { memory } = current()
     const stepsMiB = await peak()
     const own = memory === undefined ? 0 : memory.arguments + memory.temporaries + memory.outputs - memory.aliased
-    return { peakMiB: Math.max(begun, stepsMiB), stepsMiB, programMiB: own / 2 ** 20 }
+    return { peakMiB: Math.max(begun, stepsMiB), stepsMiB, bareMiB: bare, programMiB: own / 2 ** 20 }
   },
   forget: async () => {
     begun = Math.max(begun, await peak())
