@@ -17,13 +17,35 @@ typedef uint16_t Parted __attribute__((vector_size(LANES)));
 
 static inline Vec zeros(void) { return (Vec){0}; }
 static inline Vec all(float x) { return (Vec){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+#if defined(__AVX2__) && defined(__F16C__) && !defined(__AVX512F__)
+#define MESHWORK_EIGHTS
+#include <immintrin.h>
+// Vectors of sixteen whose numbers are of another size are made of two of eight: the compiler makes them one by one, or in memory.
+static inline Vec two(__m256 low, __m256 high) {
+  Vec v;
+  memcpy(&v, &low, sizeof low);
+  memcpy((char *)&v + sizeof low, &high, sizeof high);
+  return v;
+}
+static inline __m256 widened_bf16(const char *p) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), 16)); }
+static inline __m256 widened_f16(const char *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+#endif
+
 static inline Vec load_f32(const char *p) { return (Vec)*(const Loose *)(const void *)p; }
-static inline Vec load_bf16(const char *p) { return (Vec)(__builtin_convertvector(*(const Halves *)(const void *)p, Words) << 16); }
+static inline Vec load_bf16(const char *p) {
+#if defined(MESHWORK_EIGHTS)
+  return two(widened_bf16(p), widened_bf16(p + 16));
+#else
+  return (Vec)(__builtin_convertvector(*(const Halves *)(const void *)p, Words) << 16);
+#endif
+}
 // Halves below the normal ones come out right by the power of two that moves the exponent; so do none that are infinite or no number.
 static inline Vec load_f16(const char *p) {
 #if defined(__F16C__) && defined(__AVX512F__)
   typedef int64_t Raw __attribute__((vector_size(32), aligned(2)));
   return (Vec)__builtin_ia32_vcvtph2ps512_mask((short __attribute__((vector_size(32))))(*(const Raw *)(const void *)p), zeros(), (uint16_t)-1, 4);
+#elif defined(MESHWORK_EIGHTS)
+  return two(widened_f16(p), widened_f16(p + 16));
 #else
   const Words h = __builtin_convertvector(*(const Halves *)(const void *)p, Words);
   const Vec size = (Vec)((h & 0x7fff) << 13) * 0x1p112f;
@@ -35,6 +57,10 @@ static inline Vec load_f16(const char *p) {
 #if defined(__AVX512BW__)
 #include <immintrin.h>
 static inline Vec vec_of(__m128i bytes) { return (Vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
+#elif defined(MESHWORK_EIGHTS)
+static inline Vec vec_of(__m128i bytes) { return two(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))); }
+#endif
+#if defined(__AVX512BW__) || defined(MESHWORK_EIGHTS)
 static inline Vec load_i8(const char *p) { return vec_of(_mm_loadu_si128((const __m128i *)(const void *)p)); }
 // Two numbers to a byte, the first in its low half, `more` than they are.
 static inline Vec load_u4(const char *p, int more) {

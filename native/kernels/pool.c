@@ -1,5 +1,6 @@
 // Threads that help whoever has work. Several devices of a process may have some at once: a helper takes what it finds.
 #include "pool.h"
+#include "await.h"
 #include "pause.h"
 
 #include <pthread.h>
@@ -28,6 +29,16 @@ static void help(Job *job) {
   }
 }
 
+// Whoever asked may go on when all is done and no helper looks at it.
+static int is_over(const void *of) {
+  const Job *job = of;
+  return atomic_load(&job->done) == job->pieces && atomic_load(&job->users) == 0;
+}
+static void leave(Job *job) {
+  atomic_fetch_sub(&job->users, 1);
+  mwk_ended();
+}
+
 // The job of a place, held so that it does not end meanwhile.
 static Job *take(int at) {
   Job *job = atomic_load(&jobs[at]);
@@ -35,7 +46,7 @@ static Job *take(int at) {
   atomic_fetch_add(&job->users, 1);
   // Its owner clears the place first and then waits for users: a job that still stands there may be used.
   if (atomic_load(&jobs[at]) == job && atomic_load(&job->next) < job->pieces) return job;
-  atomic_fetch_sub(&job->users, 1);
+  leave(job);
   return NULL;
 }
 
@@ -45,7 +56,7 @@ static int help_any(void) {
     Job *job = take(at);
     if (job == NULL) continue;
     help(job);
-    atomic_fetch_sub(&job->users, 1);
+    leave(job);
     found = 1;
   }
   return found;
@@ -98,7 +109,7 @@ void mwk_each(int64_t pieces, void (*piece)(void *, int64_t), void *context) {
       }
       help(&job);
       atomic_store(&jobs[at], NULL);
-      while (atomic_load(&job.done) < pieces || atomic_load(&job.users) > 0) pause_briefly();
+      mwk_await(is_over, &job);
       return;
     }
   }

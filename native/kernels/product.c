@@ -9,21 +9,22 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-// Registers hold TALL × WIDE of sums, one row of a strip, and one number of the left operand. EACH does something for every row of sums, EACH_OF for every register of one.
+// Registers hold TALL × WIDE of sums, one row of a strip, and one number of the left operand. EACH does something for every row of sums, EACH_OF for every register of one. TURNS of the innermost loop are
+// written out: where a turn is of few multiplications, what counts it takes as long as a part of them. Rows take EIGHTHS of the second cache. LATE: what is packed next is fetched beside the last tiles, not the first.
 #if defined(__AVX512F__)
-enum { WIDTH = 16, TALL = 14, WIDE = 2 };
+enum { WIDTH = 16, TALL = 14, WIDE = 2, TURNS = 1, EIGHTHS = 3, LATE = 0 };
 #define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13)
 #define EACH_OF(r, DO) DO(r, 0) DO(r, 1)
 #elif defined(__AVX2__)
-enum { WIDTH = 8, TALL = 6, WIDE = 2 };
+enum { WIDTH = 8, TALL = 6, WIDE = 2, TURNS = 4, EIGHTHS = 6, LATE = 1 };
 #define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 #define EACH_OF(r, DO) DO(r, 0) DO(r, 1)
 #elif defined(__aarch64__)
-enum { WIDTH = 4, TALL = 6, WIDE = 4 };
+enum { WIDTH = 4, TALL = 6, WIDE = 4, TURNS = 1, EIGHTHS = 3, LATE = 0 };
 #define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 #define EACH_OF(r, DO) DO(r, 0) DO(r, 1) DO(r, 2) DO(r, 3)
 #else
-enum { WIDTH = 4, TALL = 2, WIDE = 4 };
+enum { WIDTH = 4, TALL = 2, WIDE = 4, TURNS = 1, EIGHTHS = 3, LATE = 0 };
 #define EACH(DO) DO(0) DO(1)
 #define EACH_OF(r, DO) DO(r, 0) DO(r, 1) DO(r, 2) DO(r, 3)
 #endif
@@ -31,7 +32,7 @@ typedef float Register __attribute__((vector_size(4 * WIDTH)));
 typedef float LooseRegister __attribute__((vector_size(4 * WIDTH), aligned(4)));
 // DEEP numbers of what is contracted at a time; a strip is STRIP columns wide. FIRST strips are packed before the rows are, beside which they are then computed. Rows that lie FAR or more apart share few places
 // of the caches. Of a tile's rows, where they are packed, numbers of one row lie together and rows APART, or those of one column, each column BEHIND the last one; a tile has a PLACE.
-enum { STRIP = WIDE * WIDTH, DEEP = 256, FIRST = 3, MOST_COLUMNS = 1024, MOST_ROWS = 512, FAR = 512, APART = DEEP + LANES, BEHIND = TALL > 8 ? 16 : 8, PLACE = DEEP * BEHIND + 2 * LANES, LINE = 64 };
+enum { STRIP = WIDE * WIDTH, DEEP = 256, FIRST = 3, MOST_COLUMNS = 1024, MOST_ROWS = 512, FAR = 512, APART = DEEP + LANES, BEHIND = TALL > 8 ? 16 : TALL, PLACE = (TALL * APART > DEEP * BEHIND ? TALL * APART : DEEP * BEHIND) + 2 * LANES, LINE = 64 };
 // Multiplications of a piece that is worth a thread.
 static const int64_t worth = 4 << 20;
 
@@ -111,7 +112,7 @@ static void strips(const Matrix *b, int64_t k, int64_t deep, int64_t n, int64_t 
       float *to = into + i * STRIP;
       int64_t left = end - n;
       for (; left >= STRIP; left -= STRIP, from += STRIP * bytes, to += STRIP * deep)
-        for (int v = 0; v < STRIP; v += LANES) store_f32(to + v, load_stored(from + v * bytes, b->dtype));
+        for (int v = 0; v < STRIP; v += LANES) widen_sixteen(from + v * bytes, b->dtype, to + v);
       if (left > 0) memset(to, 0, STRIP * sizeof(float)), widen(from, left, b->dtype, to);
     }
     return;
@@ -144,6 +145,8 @@ typedef struct {
   const float *out;
 } Ahead;
 
+// A row of sums lies in two lines, or in three where it is longer than one.
+#define FETCH_SUMS(row) __builtin_prefetch(row, 1, 3), STRIP * 4 > LINE ? __builtin_prefetch(row + STRIP / 2, 1, 3) : (void)0, __builtin_prefetch(row + STRIP - 1, 1, 3)
 // Sums of a tile of `rows`: as they are, or upon what there was of them. Each is a variable of its own: an array of them would go through memory.
 static inline __attribute__((always_inline)) void tile(const float *a, int64_t down, int64_t along, const float *b, int64_t deep, float *out, int64_t apart, int64_t count, int first, const Ahead *ahead, int rows) {
 #define NONE_OF(r, v) Register sum_##r##_##v = {0};
@@ -153,11 +156,11 @@ static inline __attribute__((always_inline)) void tile(const float *a, int64_t d
   int64_t i = 0;
   for (int64_t row = 0; i < deep; row++) {
     // A few lines at a time, so that there is always room for what the tile itself reads.
-    if (row < rows) __builtin_prefetch(later, 1, 3), __builtin_prefetch(later + STRIP / 2, 1, 3), __builtin_prefetch(later + STRIP - 1, 1, 3), later += apart;
+    if (row < rows) FETCH_SUMS(later), later += apart;
     const char *from = ahead->from + row * ahead->hop;
     for (int64_t line = 0; line < ahead->lines; line++, from += ahead->step) __builtin_prefetch(from, 0, 2);
     const int64_t until = lesser(i + 16, deep);
-#pragma GCC unroll 1
+#pragma GCC unroll TURNS
     for (; i < until; i++) {
       Register of[WIDE];
       for (int v = 0; v < WIDE; v++) of[v] = *(const Register *)(const void *)(b + i * STRIP + v * WIDTH);
@@ -216,8 +219,12 @@ static int is_packed(const Matrix *a, int64_t strips) {
 static void pack(const Matrix *a, int64_t m, int64_t rows, int64_t k, int64_t deep, float *into) {
   if (a->along == 1)
     for (int64_t r = 0; r < rows; r++) widen(a->data + ((m + r) * a->down + k) * bytes_of(a->dtype), deep, a->dtype, into + r * APART);
-  else // Sixteen numbers are written, and what is too much of them by what comes next.
-    for (int64_t i = 0; i < deep; i++) store_f32(into + i * BEHIND, load_within(a, m + (k + i) * a->along));
+  else // Sixteen numbers are written, or a register of them, and what is too much of them by what comes next.
+    for (int64_t i = 0; i < deep; i++) {
+      const int64_t at = m + (k + i) * a->along;
+      if (a->dtype == FFI_F32 && WIDTH >= TALL && a->count - at >= WIDTH) *(LooseRegister *)(void *)(into + i * BEHIND) = *(const LooseRegister *)(const void *)((const float *)(const void *)a->data + at);
+      else store_f32(into + i * BEHIND, load_within(a, at));
+    }
 }
 
 // What the tile behind is packed of, in as many calls as there are parts: 1 where rows lie, and 2 of columns, of which sixteen numbers each are read.
@@ -252,6 +259,7 @@ static void piece(void *context, int64_t i) {
   float *sums = whole ? (float *)(void *)out : r->sums;
   const int64_t apart = whole ? p->n : once ? STRIP : MOST_COLUMNS + LANES, count = (m1 - m0 + TALL - 1) / TALL;
   const int packed = is_packed(&a, (n1 - n0 + STRIP - 1) / STRIP);
+  const int64_t early = LATE && count > 16 ? count - 16 : 0; // tiles before what comes next is fetched
   const int64_t down = packed ? APART : a.down, along = a.along == 1 ? 1 : packed ? BEHIND : a.along;
   for (int64_t k = 0; k < p->k; k += DEEP) {
     const int64_t deep = lesser(DEEP, p->k - k);
@@ -269,7 +277,7 @@ static void piece(void *context, int64_t i) {
         const float *x = packed ? near : (const float *)(const void *)a.data + (m0 + from) * a.down + k * a.along;
         for (int64_t s = n; s < end; s += STRIP) {
           const int64_t part = (s - n) / STRIP;
-          Ahead ahead = n == n0 && part < 2 && t + 1 < count ? rows_ahead(&a, m0 + to, k, part) : s + STRIP >= end ? strips_ahead(&b, next_k, next_deep, next, next_end - next, t) : (Ahead){.from = (const char *)x};
+          Ahead ahead = n == n0 && part < 2 && t + 1 < count ? rows_ahead(&a, m0 + to, k, part) : s + STRIP >= end && t >= early ? strips_ahead(&b, next_k, next_deep, next, next_end - next, t - early) : (Ahead){.from = (const char *)x};
           ahead.out = once ? sums : sums + (s + STRIP < end ? from * apart + s + STRIP - n0 : t + 1 < count ? to * apart + n - n0 : next - n0);
           const int64_t columns = lesser(STRIP, n1 - s);
           tiles[to - from](x, down, along, r->strips + (s - n) * deep, deep, once ? sums : sums + from * apart + s - n0, apart, columns, k == 0, &ahead);
@@ -284,11 +292,10 @@ static void piece(void *context, int64_t i) {
 
 static int computes(int dtype) { return dtype == FFI_F32 || dtype == FFI_BF16 || dtype == FFI_F16; }
 
-
 // So many rows leave the second cache room for what is read and written beside them.
 static int64_t tallest(void) {
   const long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  const int64_t fit = (cache <= 0 ? 1 << 20 : cache) * 3 / 8 / (DEEP * (int64_t)sizeof(float));
+  const int64_t fit = (cache <= 0 ? 1 << 20 : cache) * EIGHTHS / 8 / (DEEP * (int64_t)sizeof(float));
   return fit < 96 ? 96 : lesser(fit, MOST_ROWS);
 }
 // Into how many pieces of at most so many.

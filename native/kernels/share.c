@@ -1,5 +1,5 @@
 // Pieces of one call on XLA's own threads. Whoever asks does what nobody else does, so that it waits for nothing but pieces that are being done.
-#include "pause.h"
+#include "await.h"
 #include "share.h"
 
 #include <limits.h>
@@ -21,8 +21,13 @@ static void leave(Shared *s) {
 static void some(Shared *s) {
   for (long long i; (i = atomic_fetch_add(&s->next, 1)) < s->pieces;) {
     s->piece(s->context, i);
-    atomic_fetch_add(&s->done, 1);
+    if (atomic_fetch_add(&s->done, 1) + 1 == s->pieces) mwk_ended();
   }
+}
+
+static int all_done(const void *of) {
+  const Shared *s = of;
+  return atomic_load(&s->done) == s->pieces;
 }
 
 static void task(void *data) {
@@ -68,6 +73,6 @@ void mwk_share(const FfiFrame *frame, int64_t pieces, void (*piece)(void *, int6
     if (!went(frame->api, frame->api->schedule(&args))) leave(s);
   }
   some(s);
-  while (atomic_load(&s->done) < pieces) pause_briefly();
+  mwk_await(all_done, s);
   leave(s);
 }
