@@ -348,7 +348,6 @@ afterAll(() => { place.remove() })
 const filled = (value: string): string => value.replaceAll('$F', place.path)
 let server: Server
 beforeAll(() => { server = openServer() })
-afterAll(() => { server.close() })
 const start = (args: readonly string[], name: string, env: Readonly<Record<string, string>> = {}, as: Server['run'] = run): Promise<Ended> => as(args.map(filled), {
   cwd: place.folder(`cwd/${name.replace(/\W+/g, '-')}`),
   env: { MESHWORK_CACHE_DIR: join(place.path, 'caches/shared'), ...Object.fromEntries(Object.entries(env).map(([key, value]) => [key, filled(value)])) },
