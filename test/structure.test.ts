@@ -246,13 +246,14 @@ describe('sizes', () => {
 
 const parsed = (file: string): ts.SourceFile => ts.createSourceFile(file, read(file), ts.ScriptTarget.ES2023, false)
 
-/** The places of nodes that a predicate picks, as `file:line`. */
-function placesOf(files: readonly string[], pick: (n: ts.Node) => boolean): string[] {
-  return files.flatMap(file => {
+/** The places of a keyword's nodes, as `file:line`. Only files that have the word, if only in a comment, are read by the compiler. */
+function placesOf(files: readonly string[], word: string, kind: ts.SyntaxKind): string[] {
+  const has = new RegExp(`\\b${word}\\b`)
+  return files.filter(file => has.test(read(file))).flatMap(file => {
     const source = parsed(file)
     const found: string[] = []
     const walk = (n: ts.Node): void => {
-      if (pick(n)) found.push(`${file}:${source.getLineAndCharacterOfPosition(n.getStart(source)).line + 1}`)
+      if (n.kind === kind) found.push(`${file}:${source.getLineAndCharacterOfPosition(n.getStart(source)).line + 1}`)
       ts.forEachChild(n, walk)
     }
     walk(source)
@@ -268,10 +269,10 @@ describe('contents', () => {
   const others = ours.filter(f => f !== self)
 
   test('the type `any` is nowhere', () => {
-    expect(placesOf(ours, n => n.kind === ts.SyntaxKind.AnyKeyword)).toEqual([])
+    expect(placesOf(ours, 'any', ts.SyntaxKind.AnyKeyword)).toEqual([])
   })
   test('tables, not `switch`', () => {
-    expect(placesOf(ours, n => n.kind === ts.SyntaxKind.SwitchStatement)).toEqual([])
+    expect(placesOf(ours, 'switch', ts.SyntaxKind.SwitchStatement)).toEqual([])
   })
   test('nothing is left to do, and the compiler is not told to look away', () => {
     expect(linesWith(others, /\b(TODO|FIXME|XXX)\b/)).toEqual([])
@@ -291,6 +292,25 @@ describe('contents', () => {
     const text = listed.filter(f => f !== self && /\.(ts|js|mjs|json|md|txt|py|yml|yaml|sh)$|^\.[^/]+$|^\.ci\//.test(f))
     expect(linesWith(text, /registry\.(npmjs|yarnpkg|npmmirror)|files\.pythonhosted\.org|pypi\.org\/simple|"resolved": "http/)).toEqual([])
     expect(linesWith(text, /(^|[\s'"`(=:])\/(work|root|Users|mnt|nix)\/|[\s'"`(=:]\/home\/(?!me\b)/)).toEqual([])
+  })
+})
+
+describe('around the sources', () => {
+  test('docs/adr/README.md lists every decision by its own title, in order', () => {
+    const lines = filesIn('docs/adr').map(f => f.slice('docs/adr/'.length)).filter(f => f !== 'README.md').sort().map(f => {
+      const title = /^# (.+)$/m.exec(read(`docs/adr/${f}`))?.[1] ?? ''
+      // The number of the file is that of its title.
+      return Number(/^\d{4}(?=-)/.exec(f)?.[0]) === Number(/^\d+(?=\. )/.exec(title)?.[0]) ? `- [${title}](${f})` : `${f} is called "${title}"`
+    })
+    expect(lines.length).toBeGreaterThan(50)
+    expect(read('docs/adr/README.md').split('\n').filter(l => l.startsWith('- '))).toEqual(lines)
+  })
+
+  // A command whose output went astray leaves a file that nobody asked for.
+  test('files of the root say by their names what they are', ({ skip }) => {
+    const listed = tracked()
+    if (listed === undefined) return skip('this is not a git checkout: which files are tracked cannot be told')
+    expect(listed.filter(f => !f.includes('/') && !f.includes('.'))).toEqual(['LICENSE'])
   })
 })
 

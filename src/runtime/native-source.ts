@@ -21,10 +21,9 @@ function sourceFolder(): string {
   return found
 }
 
-/** The C files of a folder of the sources, and a hash of all that goes into what is built of them. */
-export async function nativeSources(folder: string, flags: readonly string[], headers: readonly string[] = []): Promise<{ readonly files: readonly string[]; readonly hash: string }> {
-  const root = join(sourceFolder(), folder)
-  const names = (await readdir(root)).filter(f => /\.[ch]$/.test(f)).sort()
-  const contents = await Promise.all([...names.map(name => join(root, name)), ...headers.map(h => join(sourceFolder(), h))].map(async (path, i) => [names[i] ?? path.slice(-16), await readFile(path)]))
-  return { files: names.filter(f => f.endsWith('.c')).map(f => join(root, f)), hash: sha256Parts([flags.join(' '), ...contents.flat()]).slice(0, 12) }
+/** The C files of a folder of the sources, and a hash of all that goes into what is built of them: the same wherever the package lies. */
+export async function nativeSources(folder: string, flags: readonly string[], headers: readonly string[] = [], within: string = sourceFolder()): Promise<{ readonly files: readonly string[]; readonly hash: string }> {
+  const names = (await readdir(join(within, folder))).filter(f => /\.[ch]$/.test(f)).sort()
+  const contents = await Promise.all([...names.map(name => join(folder, name)), ...headers].map(async name => [name, await readFile(join(within, name))]))
+  return { files: names.filter(f => f.endsWith('.c')).map(f => join(within, folder, f)), hash: sha256Parts([flags.join(' '), ...contents.flat()]).slice(0, 12) }
 }

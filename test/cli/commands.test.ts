@@ -57,7 +57,6 @@ async function expectRun(folder: string, steps: number, heldOut: readonly number
 
 let first: Ended | undefined
 const server = openServer()
-afterAll(() => { server.close() })
 beforeAll(async () => {
   place.file('text.txt', text)
   first = await start([...train, '--steps', '6', '--seed', '3', '--set', 'evaluation.every=4', 'name=a run/of mine'])
@@ -105,7 +104,7 @@ describe('train', () => {
 
   it('gives two that start at once a folder each', async () => {
     const args = [...alone, '--steps', '1', '--set', 'name=twin']
-    const both = await Promise.all([start(args), start(args)])
+    const both = await Promise.all([start(args), told(args)])
     expect(both.map(({ code }) => code)).toEqual([0, 0])
     for (const folder of ['runs/twin-0', 'runs/twin-1']) expect(filesOf(folder)).toEqual(everything)
   })

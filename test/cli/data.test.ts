@@ -27,10 +27,7 @@ beforeAll(async () => {
   place.file('bare.bin', '')
   await meshwork(...prepare(...given, '--out', '$F/store'))
 })
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 
 describe('bad input', () => {
   const cases: readonly { readonly name: string; readonly args: readonly string[]; readonly exit: 1 | 2; readonly says: readonly (string | RegExp)[] }[] = [

@@ -29,10 +29,7 @@ beforeAll(async () => {
   expect({ code, err }).toEqual({ code: 0, err: '' })
   expect(JSON.parse(out)).toEqual({ output: 'whole.jsonl', texts: 40, size: 8, cut: 1, window: 48, before: 0 })
 })
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 
 describe('vectors', () => {
   it('are 1 long, one a text, in order; nothing is left beside them', () => {

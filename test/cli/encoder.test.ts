@@ -17,10 +17,7 @@ beforeAll(() => {
   tinyT5(join(place.path, 't5'))
   place.file('prompts.jsonl', prompts.map(text => `${JSON.stringify({ text })}\n`).join(''))
 })
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 
 let alone = ''
 it('answers a prompt', async () => {

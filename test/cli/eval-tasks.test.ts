@@ -19,10 +19,7 @@ beforeAll(() => {
   server = openServer()
   writeTasks(place.path)
 })
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 
 describe('what others found', () => {
   it.each(Object.entries(measured))('%s', async (name, { task, model, data, args }) => {

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { jsonLines, openServer, root, run, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
+import { jsonLines, openServer, root, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
 
 const place = temporaryPlace()
 const env = { MESHWORK_CACHE_DIR: join(place.path, 'cache') }
@@ -17,12 +17,9 @@ beforeAll(async () => {
   server = openServer()
   place.file('text.txt', text)
   place.file('texts/one.txt', text)
-  trained = await run([...train, '--set', 'batch=2', 'evaluation.batches=100', '--data', 'texts', '--steps', '3', '--out', 'run', '--batch', '2', '--model', '1'], { cwd: place.path, env })
+  trained = await meshwork(...train, '--set', 'batch=2', 'evaluation.batches=100', '--data', 'texts', '--steps', '3', '--out', 'run', '--batch', '2', '--model', '1')
 })
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 const own = (): number => jsonLines(readFileSync(join(place.path, 'run/metrics.jsonl'), 'utf8')).flatMap(line => line['evalLoss'] as number | undefined ?? []).at(-1) ?? NaN
 
 describe('eval', () => {

@@ -9,10 +9,7 @@ vi.setConfig({ maxConcurrency: 2 })
 
 const place = temporaryPlace()
 const server = openServer()
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 
 const digits = (part: string): string => JSON.stringify({ images: `digits/${part}-images.idx.gz`, labels: `digits/${part}-labels.idx.gz` })
 interface Small { readonly set: readonly string[]; readonly flags?: readonly string[]; readonly said: readonly (string | RegExp)[]; readonly metrics: readonly string[] }

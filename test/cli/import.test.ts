@@ -2,7 +2,7 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { openServer, run, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
+import { openServer, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
 
 const place = temporaryPlace()
 const env = { MESHWORK_CACHE_DIR: join(place.path, 'cache') }
@@ -19,13 +19,10 @@ const written = async (folder: string): Promise<string> => {
 beforeAll(async () => {
   server = openServer()
   place.file('text.txt', text)
-  const { code, err } = await run(['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--steps', '2', '--out', 'run', '--batch', '1', '--model', '1'], { cwd: place.path, env })
+  const { code, err } = await meshwork('train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--steps', '2', '--out', 'run', '--batch', '1', '--model', '1')
   expect(code, err).toBe(0)
 })
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 
 it('a run goes out and comes back bit for bit, and writes the same', async () => {
   const out = await meshwork('export', 'run', '--to', 'out/mine', '--json')

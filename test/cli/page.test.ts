@@ -7,10 +7,7 @@ import { jsonLines, openServer, run, small, temporaryPlace, text, type Ended } f
 const place = temporaryPlace()
 place.file('text.txt', text)
 const server = openServer()
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 /** In a process that takes one command after another: meanwhile a run trains on, so that what starts a process each takes longer than it has to. */
 const told = (args: readonly string[]): Promise<Ended> => server.run(args, { cwd: place.path })
 

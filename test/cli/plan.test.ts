@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { tinyLlama } from '../support/tiny-models.ts'
-import { openServer, root, run, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
+import { openServer, root, small, temporaryPlace, text, type Ended, type Server } from './support.ts'
 
 const place = temporaryPlace()
 const env = { MESHWORK_CACHE_DIR: join(place.path, 'cache') }
@@ -19,10 +19,7 @@ const planned = async (...args: readonly string[]): Promise<Plan> => {
 }
 
 beforeAll(() => { server = openServer() })
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 
 describe('plan', () => {
   it('prints one JSON object with what a step takes on each device', async () => {
@@ -148,7 +145,7 @@ describe('plan', () => {
 
   it('plans a run that was made', async () => {
     place.file('text.txt', text)
-    const made = await run(['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt', '--steps', '1', '--out', 'run', '--batch', '1', '--model', '2'], { cwd: place.path, env })
+    const made = await meshwork('train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt', '--steps', '1', '--out', 'run', '--batch', '1', '--model', '2')
     expect(made.code, made.err).toBe(0)
     const { out } = await meshwork('plan', 'run', '--json')
     expect(JSON.parse(out)).toMatchObject(await planned('--batch', '1', '--model', '2'))

@@ -7,10 +7,7 @@ import { jsonLines, openServer, root, run, temporaryPlace, text } from './suppor
 
 const place = temporaryPlace()
 const server = openServer()
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 const env = { MESHWORK_CACHE_DIR: join(place.path, 'cache') }
 
 const ofText = ['model.vocab=300', 'model.seq=16', 'model.layers=2', 'model.embed=16', 'model.headDim=4', 'model.hidden=32', 'evaluation.batches=1', 'sample.tokens=4']

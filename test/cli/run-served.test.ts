@@ -8,10 +8,7 @@ const place = temporaryPlace()
 const env = { MESHWORK_CACHE_DIR: join(place.path, 'cache') }
 place.file('text.txt', text)
 const server = openServer()
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 const train = (out: string, ...more: readonly string[]): string[] => ['train', 'gpt-tiny', '--plugin', 'simulate', ...small, '--data', 'text.txt', '--batch', '1', '--model', '2', '--out', out, '--json', ...more]
 const losses = (out: string): readonly unknown[] => jsonLines(readFileSync(join(place.path, out, 'metrics.jsonl'), 'utf8')).flatMap(l => (l['type'] === 'eval' ? [] : [l['loss']]))
 

@@ -24,10 +24,7 @@ beforeAll(async () => {
   symlinkSync(at('adapters', 'rude'), at('adapters', 'linked'))
   symlinkSync(at('model'), at('adapters', 'outside'))
 }, 120_000)
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 
 /** What a client is told of a question, by a server with these flags. */
 async function serving(flags: readonly string[], ask: (post: (path: string, body: object) => Promise<{ readonly status: number; readonly body: { readonly choices?: readonly { readonly message: { readonly content: string } }[]; readonly error?: { readonly param: string }; readonly data?: readonly { readonly id: string; readonly parent?: string }[] } }>) => Promise<void>): Promise<Ended> {

@@ -1,5 +1,5 @@
 /** The built command in processes of its own, in a folder of its own, with what it needs to be quick. */
-import { fork, spawn, type ChildProcessByStdio } from 'node:child_process'
+import { fork, spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { cacheRoot } from '../../src/io/cache-root.ts'
 import { queue } from '../../src/runtime/processes.ts'
 import { quickly } from '../support/depth.ts'
+import { hesitant } from '../support/hesitant.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 const bin = join(root, 'bin', 'meshwork.js')
@@ -50,21 +51,29 @@ export function run(args: readonly string[], { cwd, env = {}, onStart = () => {}
 export interface Server {
   /** What `run` gives of a command that is not interrupted, from a process that does one after another. */
   readonly run: (args: readonly string[], options: Pick<RunOptions, 'cwd' | 'env'>) => Promise<Ended>
-  readonly close: () => void
 }
 
-/** A process that takes many commands: for those that end before they compute anything, of which a process each would cost a second. */
+let forked: ChildProcess | undefined
+/** It ends with this process, whose own channel keeps it waiting: that of the child does not. */
+function beginning(): ChildProcess {
+  const child = fork(fileURLToPath(new URL('server.mjs', import.meta.url)), { execArgv: [hesitant], stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: environment({}) })
+  child.once('exit', () => { forked = undefined })
+  child.unref()
+  child.channel?.unref()
+  return child
+}
+const inTurn = queue()
+
+/** A process that takes many commands, of all files that share this one: for those of which it does not matter how a process begins and ends. Each of its own would cost a second, and the first of each kind some more until V8 knows what it runs. */
 export function openServer(): Server {
-  const child = fork(fileURLToPath(new URL('server.mjs', import.meta.url)), { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: environment({}) })
-  const inTurn = queue()
   return {
     run: (args, { cwd, env = {} }) => inTurn(() => new Promise((resolve, reject) => {
+      const child = forked ??= beginning()
       const onExit = (code: number | null, signal: NodeJS.Signals | null): void => { reject(new Error(`meshwork ${args.join(' ')} ended the process with ${signal ?? code}`)) }
       child.once('exit', onExit)
       child.once('message', (ended: Ended) => { child.off('exit', onExit); resolve(ended) })
       child.send({ args, cwd, env: environment(env) })
     })),
-    close: () => { child.kill() },
   }
 }
 

@@ -23,10 +23,7 @@ beforeAll(async () => {
   expect({ code, err }).toEqual({ code: 0, err: '' })
   expect(JSON.parse(out)).toMatchObject({ output: 'whole.jsonl', prompts: 11, refused: 1, before: 0 })
 })
-afterAll(() => {
-  server.close()
-  place.remove()
-})
+afterAll(() => { place.remove() })
 
 describe('files of prompts', () => {
   it('are answered in their order, what cannot be says so, and nothing is left beside', () => {

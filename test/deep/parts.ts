@@ -78,7 +78,7 @@ export const files: readonly (readonly [file: string, pattern: string])[] = [
   ...['cpu', 'simulate'].flatMap(plugin => ['f64', 'f32', 'bf16', 'f16'].map(dtype => ['test/elementwise/functions.test.ts', `${plugin} ${dtype}`] as const)),
   ['test/distributions.test.ts', ''], ['test/train/quantize.test.ts', ''], ['test/cli/bad-input.test.ts', ''], ['test/train/precision.test.ts', ''], ['test/train/context.test.ts', ''], ['test/nn/context-devices.test.ts', 'memory'], ['test/train/microbatches.test.ts', ''], ['test/partition/addends.test.ts', ''], ['test/parallel/pipeline-models.test.ts', ''], ['test/parallel/pipeline-experts.test.ts', ''],
   ...['autolayout/exhaust', 'autolayout/find', 'autolayout/known', 'autolayout/stages', 'checkpoint/damage', 'cli/commands', 'cli/examples', 'cli/recipes', 'cost/memory', 'data/store/harm', 'data/store/memory', 'data/tokenizer-mutations', 'docs', 'engine/own-flash', 'formats/config-mutations', 'formats/mutations',
-    'models/experts', 'models/in-context', 'page/plans', 'page/watch', 'parallel/memory', 'soak/signals', 'parallel/pipeline', 'partition/closed-forms', 'train/pairs'].map(name => [`test/${name}.test.ts`, ''] as const),
+    'models/experts', 'models/in-context', 'page/plans', 'page/watch', 'parallel/memory', 'parallel/pipeline-costs', 'soak/signals', 'parallel/pipeline', 'partition/closed-forms', 'train/pairs'].map(name => [`test/${name}.test.ts`, ''] as const),
   ...['gpt,', 'llama,', 'gpt that keeps all', 'gpt that keeps nothing', 'experts,', 't5,', 'conv net,', 'perceptron,'].map(model => ['test/autolayout/tables.test.ts', `layouts of ${model}`] as const),
   ...found.map(m => ['test/mpi/serving.test.ts', m.name] as const),
   // Each form by itself: all of them take many minutes.
@@ -88,8 +88,12 @@ export const files: readonly (readonly [file: string, pattern: string])[] = [
   ...found.map(m => ['test/mpi/hosts.test.ts', m.name] as const),
   ...found.map(m => ['test/mpi/native.test.ts', m.name] as const),
 ]
-const fileParts = (): Part[] => files.map(([file, pattern]) => ({
-  id: ['file', file.replace(/^test\/|\.test\.ts$/g, ''), pattern.replace(/\W/g, '')].filter(word => word !== '').join('/'), group: 'test files', work: { kind: 'file', file, pattern },
-}))
+/** Of each file that is taken by patterns, what none of them matches: tests that are added later, too, have a part. */
+const others: readonly (readonly [file: string, pattern: string])[] = [...new Set(files.map(([file]) => file))].flatMap(file => {
+  const patterns = files.filter(([of]) => of === file).map(([, pattern]) => pattern)
+  return patterns.includes('') ? [] : [[file, `^(?![^]*(?:${patterns.join('|')}))`] as const]
+})
+const filePart = (file: string, pattern: string, called: string): Part => ({ id: ['file', file.replace(/^test\/|\.test\.ts$/g, ''), called].filter(word => word !== '').join('/'), group: 'test files', work: { kind: 'file', file, pattern } })
+const fileParts = (): Part[] => [...files.map(([file, pattern]) => filePart(file, pattern, pattern.replace(/\W/g, ''))), ...others.map(([file, pattern]) => filePart(file, pattern, 'others'))]
 
 export const partsOf = (seed: number): Part[] => shuffled([...opParts(seed), ...fuzzParts(seed), ...fileParts()], seed + 1)

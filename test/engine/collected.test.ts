@@ -1,11 +1,11 @@
-/** Results that nobody holds any more: freed when they are collected, and collected before they hold much. In a process of its own, with its own heap. */
+/** Results that nobody holds any more: freed when they are collected, and collected before they hold much. In a process of its own, with its own heap, as the package is built. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 
 const root = new URL('../..', import.meta.url)
 const program = (plugin: string, body: string): string => `
-import { compile, dim, input, mesh, openBackend } from ${JSON.stringify(new URL('src/engine/index.ts', root).href)}
+import { compile, dim, input, mesh, openBackend } from ${JSON.stringify(new URL('dist/src/index.js', root).href)}
 const turn = () => new Promise(f => setTimeout(f, 0))
 const backend = await openBackend({ plugin: '${plugin}', devices: 1 })
 const n = dim('n', 1 << 18), x = input('x', [n])
@@ -15,7 +15,7 @@ ${body}
 await backend.close()
 `
 const run = async (text: string, ...flags: string[]): Promise<unknown> => {
-  const { stdout } = await promisify(execFile)(process.execPath, [...flags, '--import', 'tsx', '--input-type=module', '-e', text], { cwd: root })
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, '--input-type=module', '-e', text], { cwd: root })
   return JSON.parse(stdout)
 }
 

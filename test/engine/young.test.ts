@@ -1,4 +1,4 @@
-/** What a step drops: V8 collects it while it is young, for nothing that has become old still points at it. In a process of its own, with its own heap. */
+/** What a step drops: V8 collects it while it is young, for nothing that has become old still points at it. In a process of its own, with its own heap, as the package is built. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
@@ -6,7 +6,7 @@ import { median } from '../../bench/measure.ts'
 
 const root = new URL('../..', import.meta.url)
 const program = (plugin: string): string => `
-import { compile, dim, input, mesh, openBackend } from ${JSON.stringify(new URL('src/engine/index.ts', root).href)}
+import { compile, dim, input, mesh, openBackend } from ${JSON.stringify(new URL('dist/src/index.js', root).href)}
 const backend = await openBackend({ plugin: '${plugin}', devices: 1 })
 const n = dim('n', 4)
 const state = Object.fromEntries(Array.from({ length: 48 }, (_, i) => ['x' + i, input('x' + i, [n])]))
@@ -20,7 +20,7 @@ await backend.close()
 `
 
 test('a loop of short steps leaves a scavenge little to copy', async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--trace-gc', '--max-semi-space-size=4', '--import', 'tsx', '--input-type=module', '-e', program('cpu')], { cwd: root })
+  const { stdout } = await promisify(execFile)(process.execPath, ['--trace-gc', '--max-semi-space-size=4', '--input-type=module', '-e', program('cpu')], { cwd: root })
   // Megabytes in use before each scavenge and after it.
   const scavenges = [...stdout.matchAll(/Scavenge ([\d.]+) \([\d.]+\) -> ([\d.]+) /g)].map(([, before, after]) => ({ before: Number(before), after: Number(after) }))
   const last = scavenges.slice(-12)

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { built } from '../support/built.ts'
+import { hesitant } from '../support/hesitant.ts'
 import { answerMark, type Request } from './answers.ts'
 import { environment, watched, type Mpi } from './support.ts'
 
@@ -23,7 +24,7 @@ let worker: Promise<string> | undefined
 /** @param cache the folder in which the first rank leaves what it compiles, for the others. */
 export async function openJob(mpi: Mpi, ranks: number, cache: string, env: Readonly<Record<string, string>> = {}): Promise<Job> {
   const program = await (worker ??= built('mpi/worker.ts'))
-  const child = watched(spawn(mpi.mpirun, ['-n', String(ranks), 'node', program, cache], { env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] }))
+  const child = watched(spawn(mpi.mpirun, ['-n', String(ranks), 'node', hesitant, program, cache], { env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] }))
   let printed = ''
   let waiting: { readonly resolve: (answer: unknown) => void; readonly reject: (e: Error) => void } | undefined
   const settle = (f: (w: NonNullable<typeof waiting>) => void): void => {

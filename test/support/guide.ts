@@ -1,9 +1,10 @@
 /** Guides as programs: the ts blocks of each in order, in one file, and what each block prints. */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import ts from 'typescript'
 import { all } from './depth.ts'
+import { hesitant } from './hesitant.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Stands between what one block prints and what the next does. */
@@ -39,8 +40,8 @@ async function written<T>(guides: readonly (readonly Shown[])[], f: (files: read
 }
 
 export interface Ran { readonly out: string; readonly err: string; readonly status: number | null }
-const started = (args: readonly string[], cwd: string): Promise<Ran> => new Promise((resolve, reject) => {
-  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+const started = (args: readonly string[], cwd: string, loaded: readonly string[] = ['--import', import.meta.resolve('tsx')]): Promise<Ran> => new Promise((resolve, reject) => {
+  const child = spawn(process.execPath, [hesitant, ...loaded, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   let [out, err] = ['', '']
   child.stdout.on('data', (chunk: Buffer) => { out += chunk.toString() })
   child.stderr.on('data', (chunk: Buffer) => { err += chunk.toString() })
@@ -68,10 +69,12 @@ export async function ran(files: readonly string[], { cwd = root, together = !al
 export const printed = (guides: readonly (readonly Shown[])[], cwd: string = root): Promise<readonly { readonly outputs: readonly string[]; readonly stderr: string; readonly status: number | null }[]> =>
   written(guides, async files => (await ran(files, { cwd })).map(({ out, err, status }) => ({ outputs: out.split(`${mark}\n`), stderr: err, status })))
 
-/** What the compiler has against each guide. It reads the package and the language once for all of them. */
-export const mistakes = (guides: readonly (readonly Shown[])[]): Promise<readonly (readonly string[])[]> => written(guides, files => {
-  const { config } = ts.readConfigFile(`${root}tsconfig.json`, path => ts.sys.readFile(path)) as { readonly config: object }
-  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: ['package.json'] }, ts.sys, root)
-  const program = ts.createProgram(files, options)
-  return files.map(file => ts.getPreEmitDiagnostics(program, program.getSourceFile(file)).map(d => ts.flattenDiagnosticMessageText(d.messageText, '\n')))
+/** What the compiler has against each guide. It reads the package and the language once for all of them, and what it says of no guide it says of each. */
+export const mistakes = (guides: readonly (readonly Shown[])[]): Promise<readonly (readonly string[])[]> => written(guides, async files => {
+  const project = join(dirname(files[0] ?? ''), 'tsconfig.json')
+  writeFileSync(project, JSON.stringify({ extends: `${root}tsconfig.json`, compilerOptions: { noEmit: true }, include: [], files }))
+  const { out, err, status } = await started([`${root}node_modules/tsc7/bin/tsc`, '-p', project, '--pretty', 'false'], root, [])
+  const said = `${out}${err}`.split('\n').filter(line => line !== '')
+  const of = (line: string): number => files.findIndex(file => line.includes(`${basename(dirname(file))}/${basename(file)}(`))
+  return files.map((_, i) => said.filter(line => [i, -1].includes(of(line))).concat(status === 0 || said.length > 0 ? [] : [`the compiler ended with ${status}`]))
 })
