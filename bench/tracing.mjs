@@ -2,7 +2,7 @@
 import { setFlagsFromString } from 'node:v8'
 
 // As the command has it (bin/meshwork.js), and not through a loader of TypeScript, which writes stack traces itself.
-setFlagsFromString('--interrupt-budget=270336')
+for (const flag of process.versions.v8.startsWith('11.') ? ['--interrupt-budget=270336'] : ['--invocation-count-for-maglev=1600', '--invocation-count-for-turbofan=12000']) setFlagsFromString(flag)
 process.setSourceMapsEnabled(true)
 const { openBackend } = await import('../dist/src/index.js')
 const { fit } = await import('../dist/src/train/index.js')

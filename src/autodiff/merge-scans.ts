@@ -1,7 +1,8 @@
 /** One loop of loops that differ only in what they stack, and one choice of those that differ only in what they give: the forward pass as written and the one its gradient asked for. */
+import { onBehalfOf } from '../core/site.ts'
 import { inputNode } from '../graph/input.ts'
 import { make } from '../graph/make.ts'
-import { operand, reachable, withBodies, type Node } from '../graph/node.ts'
+import { operand, reachable, withBodies, type Node, type TensorType } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
 import { rewriter } from '../graph/rewrite.ts'
 
@@ -62,8 +63,10 @@ function mergedLoops(roots: Node[]): Node[] {
 
   const groups = new Map<string, Group>()
   const groupOf = new Map<Node, Group>()
+  // Made only of what leads to loops that become one: all else is made again once, in the end.
   const images = new Map<Node, Node>()
-  const image = (n: Node): Node => images.get(n) ?? n
+  const image = rewriter<Attrs>(make, images)
+  const projects: (readonly [project: Node, stand: Node])[] = []
   for (const n of order) {
     if (isLoop(n) && (counts.get(keyOf(n)) ?? 0) > 1) {
       const inputs = n.inputs.map(image)
@@ -73,17 +76,18 @@ function mergedLoops(roots: Node[]): Node[] {
       groupOf.set(n, group)
       n.results.forEach((type, i) => {
         const made = madeAs(n, i)
-        if (i < carriesOf(n)) { if (!group.carried.has(i)) group.carried.set(i, inputNode('merged', 'compute', type)) }
-        else if (!group.stacked.has(ids(made))) group.stacked.set(ids(made), { made, stand: inputNode('merged', 'compute', type) })
+        if (i < carriesOf(n)) { if (!group.carried.has(i)) group.carried.set(i, stand(type)) }
+        else if (!group.stacked.has(ids(made))) group.stacked.set(ids(made), { made, stand: stand(type) })
       })
       continue
     }
     const loop = n.op === 'project' ? operand(n, 0) : undefined
     const group = loop === undefined ? undefined : groupOf.get(loop)
-    if (n.op === 'project' && loop !== undefined && isLoop(loop) && group !== undefined) {
-      const stand = n.attrs.index < carriesOf(loop) ? group.carried.get(n.attrs.index) : group.stacked.get(ids(madeAs(loop, n.attrs.index)))?.stand
-      if (stand !== undefined) images.set(n, stand)
-    } else if (n.inputs.some(i => images.has(i))) images.set(n, make(n.op, n.inputs.map(image), n.attrs, n.site))
+    if (n.op !== 'project' || loop === undefined || !isLoop(loop) || group === undefined) continue
+    const found = n.attrs.index < carriesOf(loop) ? group.carried.get(n.attrs.index) : group.stacked.get(ids(madeAs(loop, n.attrs.index)))?.stand
+    if (found === undefined) continue
+    images.set(n, found)
+    projects.push([n, found])
   }
 
   const results = new Map<Node, Node>()
@@ -100,8 +104,11 @@ function mergedLoops(roots: Node[]): Node[] {
       : make('cond', entering, { ...first.attrs, yes: grown(first.attrs.yes, 0), no: grown(first.attrs.no, 1) }, first.site)
     for (const [index, stand] of [...carried, ...[...stacked.values()].map((s, i) => [carries + i, s.stand] as const)]) results.set(stand, make('project', [merged], { index }, first.site))
   }
-  return roots.map(n => settled(image(n)))
+  for (const [project, stand] of projects) results.set(project, results.get(stand) ?? project)
+  return roots.map(settled)
 }
+/** It is gone before anybody is told of it, so nobody looks for a line. */
+const stand = (type: TensorType): Node => onBehalfOf(undefined, () => inputNode('merged', 'compute', type))
 
 /** Loops get new bodies and, where their operands changed too, both at once. */
 function rewriteLoops(roots: readonly Node[], order: readonly Node[], bodies: ReadonlyMap<Node, Node>): Node[] {

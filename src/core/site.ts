@@ -104,6 +104,10 @@ export const onCallersLine = <T>(f: () => T): T => onBehalfOf(userSite(), f)
 /** Where a walk up the stack leaves what `ownLines` runs. */
 const leavesOwn = (frame: NodeJS.CallSite): boolean => frame.getFunctionName() === ownLines.name && pathOf(frame.getFileName() ?? '') === here
 
+/** A line, or how it is found: what only an error tells of is not looked for before there is one. */
+export type Where = Site | undefined | (() => Site | undefined)
+export const placeOf = (where: Where): Site | undefined => (typeof where === 'function' ? where() : where)
+
 export function userSite(): Site | undefined {
   const forward = forwards.at(-1)
   if (forward?.own === false) return forward.site

@@ -161,9 +161,9 @@ export async function compile<const A extends readonly Tree[], R extends Tree, N
 /** As `compile`, but resolves once the backend has been given the program: what is to be compiled next can be planned meanwhile. */
 export async function compiling<const A extends readonly Tree[], R extends Tree, N extends string = string>(
   f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
-): Promise<{ readonly program: Promise<Program<A, R>> }> {
-  const { request, program, told } = await prepared(f, args, options)
-  return { program: options.backend.compile(request).then(program, (e: unknown) => { throw told(e) }) }
+): Promise<{ readonly plan: Plan<A>; readonly program: Promise<Program<A, R>> }> {
+  const { request, plan, program, told } = await prepared(f, args, options)
+  return { plan, program: options.backend.compile(request).then(program, (e: unknown) => { throw told(e) }) }
 }
 
 /** A program that tells when its parts run. */
@@ -181,7 +181,7 @@ export async function compileTraced<const A extends readonly Tree[], R extends T
 /** All stages but the last, checked against the backend; and what makes a program of what that one compiles. */
 async function prepared<const A extends readonly Tree[], R extends Tree, N extends string>(
   f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
-): Promise<{ readonly request: CompileRequest; readonly program: (executable: Executable) => Program<A, R>; readonly told: (failure: unknown) => unknown }> {
+): Promise<{ readonly request: CompileRequest; readonly plan: Plan<A>; readonly program: (executable: Executable) => Program<A, R>; readonly told: (failure: unknown) => unknown }> {
   const { mesh, backend } = options
   if (mesh.size > backend.deviceCount) {
     throw new LayoutError({ code: 'too-many-devices', what: `the mesh ${formatMesh(mesh)} needs ${mesh.size} devices, ${backend.name} has ${backend.deviceCount}`, fix: 'use a smaller mesh, or open the backend with more devices' })
@@ -217,5 +217,5 @@ async function prepared<const A extends readonly Tree[], R extends Tree, N exten
     const dispose = (): void => executable.dispose()
     return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
   }
-  return { request: { text: planned.text, devices: mesh.size, donated }, program, told: e => (e instanceof MeshworkError ? lyingWhere(e, lies) : e) }
+  return { request: { text: planned.text, devices: mesh.size, donated }, plan: planned, program, told: e => (e instanceof MeshworkError ? lyingWhere(e, lies) : e) }
 }

@@ -25,7 +25,7 @@ const widens = (n: Node): boolean => n.op === 'broadcast' && shapeOf(n).length >
  */
 export function closeOver(
   params: readonly Node<'input'>[], outputs: readonly Node[], made: ReadonlySet<Node> = new Set(),
-): { readonly body: Graph; readonly captures: readonly Node[] } {
+): { readonly body: Graph; readonly captures: readonly Node[]; /** What is read inside, params among it. */ readonly used: ReadonlySet<Node> } {
   // What was there before any param does not depend on them: nobody looks at all that led to it.
   const oldest = params.reduce((id, p) => Math.min(id, p.id), Infinity)
   const order = reachable(outputs, n => n.id > oldest || made.has(n) || widens(n))
@@ -45,5 +45,5 @@ export function closeOver(
   const stands = captures.map((n, i) => inputNode(`capture${i}`, n.op === 'input' ? n.attrs.role : 'compute', typeOf(n)))
   const replaced = new Map<Node, Node>(captures.map((n, i) => [n, stands[i] ?? n]))
   const rewritten = rewrite(outputs, order.filter(n => inside.has(n)), replaced)
-  return { body: { inputs: [...params, ...stands], outputs: rewritten }, captures }
+  return { body: { inputs: [...params, ...stands], outputs: rewritten }, captures, used }
 }

@@ -63,6 +63,6 @@ export function randomIntegers<const S extends readonly Dim[]>(key: Key, shape: 
  */
 export function categorical<D extends string, R extends D | Unsettled<D>>(key: Key, logits: Tensor<D>, over: DimLike<R>): Tensor<Minus<D, R>> {
   const noise = gumbel(fold(key, 4), logits.shape)
-  numbers('categorical', logits, userSite())
+  numbers('categorical', logits, userSite)
   return logits.cast('f32').add(noise).argmax(over)
 }

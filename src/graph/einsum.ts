@@ -87,7 +87,7 @@ export function einsum<const Ts extends readonly AnyTensor[], O extends DimsOf<T
   }
   const all = product(tree)
   const summed = sumOver(all, names(shapeOf(all)).filter(d => !kept.includes(d)))
-  const shape = kept.map(name => dimIn(shapeOf(summed), name, 'einsum', userSite()))
+  const shape = kept.map(name => dimIn(shapeOf(summed), name, 'einsum', userSite))
   return tensor(broadcastTo(summed, shape))
 }
 const tensorless = (): never => { throw new Error('an operand is missing') }

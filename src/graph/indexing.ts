@@ -47,7 +47,7 @@ export interface Order {
   /** The largest first; equal ones keep their order. */
   readonly descending?: boolean
 }
-const along = (n: Node, dim: string, op: string): Node => broadcastTo(make('iota', [], { dim: dimIn(shapeOf(n), dim, op, userSite()) }), shapeOf(n))
+const along = (n: Node, dim: string, op: string): Node => broadcastTo(make('iota', [], { dim: dimIn(shapeOf(n), dim, op, userSite) }), shapeOf(n))
 
 /** Sorted along a dim; equal elements in their order, NaN as the largest. */
 export const sort = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, { descending = false }: Order = {}): Tensor<D> =>
@@ -77,8 +77,8 @@ export const nth = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, 
 
 /** The middle element along a dim, or the mean of the middle two; NaN where one is NaN, as in NumPy. */
 export function median<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>> {
-  const { name, size } = dimIn(x.shape, dim, 'median', userSite())
-  floats('median', x.dtype, x.shape, userSite())
+  const { name, size } = dimIn(x.shape, dim, 'median', userSite)
+  floats('median', x.dtype, x.shape, userSite)
   const sorted = sort(x, dim)
   const half = Math.floor(size / 2)
   // NaN is sorted to the end.

@@ -4,7 +4,7 @@ import type { DType } from '../core/dtype.ts'
 import { DimError } from '../core/errors.ts'
 import { legal } from './infer/checks.ts'
 import { infer } from './infer/table.ts'
-import { heldWeakly, interner, operand, shapeOf, type Make, type Node } from './node.ts'
+import { heldWeakly, interner, operand, remade, shapeOf, type Make, type Node } from './node.ts'
 import type { Attrs } from './ops.ts'
 import { userSite } from '../core/site.ts'
 
@@ -19,8 +19,8 @@ const intern = interner(infer, userSite, heldWeakly(), (op, inputs) => {
 // make can be told in no other way.
 const listeners: Set<Node>[] = []
 
-export const make: Make<Attrs> = (op, inputs, attrs, site) => {
-  const n = intern(op, inputs, attrs, site)
+export const make: Make<Attrs> = (op, inputs, attrs, site, like) => {
+  const n = intern(op, inputs, attrs, site, like)
   for (const nodes of listeners) nodes.add(n as Node)
   return n
 }
@@ -57,7 +57,7 @@ export function rewrite(roots: readonly Node[], order: readonly Node[], replaced
   const image = (n: Node): Node => replaced.get(n) ?? n
   for (const n of order) {
     if (replaced.has(n) || !n.inputs.some(i => replaced.has(i))) continue
-    const again = make(n.op, n.inputs.map(image), n.attrs, n.site)
+    const again = remade(make, n, n.inputs.map(image))
     if (again !== n) replaced.set(n, again)
   }
   return roots.map(image)

@@ -63,7 +63,23 @@ export function operand<A>(n: NodeOf<A>, i: number): NodeOf<A> {
 
 /** What an op's results are, from its operands; throws DimError when they do not fit. */
 export type Infer<A> = { readonly [K in keyof A]: (attrs: A[K], inputs: readonly Typed[], site: Site | undefined) => readonly TensorType[] }
-export type Make<A> = <K extends keyof A>(op: K, inputs: readonly NodeOf<A>[], attrs: A[K], site?: Site) => NodeOf<A, K>
+/** `like` is a node of the same op and attributes that this one is made after: where the operands are of the same types, so are the results, and nothing is checked again. */
+export type Make<A> = <K extends keyof A>(op: K, inputs: readonly NodeOf<A>[], attrs: A[K], site?: Site, like?: NodeOf<A>) => NodeOf<A, K>
+
+/** The node with other operands. */
+export const remade = <A>(make: Make<A>, n: NodeOf<A>, inputs: readonly NodeOf<A>[]): NodeOf<A> => make(n.op, inputs, n.attrs, n.site, n)
+
+/** Whether the same types come in. */
+function sameTypes(a: readonly Typed[], b: readonly Typed[]): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) {
+    const [these, those] = [(a[i] as Typed).results, (b[i] as Typed).results]
+    if (these === those) continue
+    if (these.length !== those.length) return false
+    for (let k = 0; k < these.length; k++) if (these[k] !== those[k]) return false
+  }
+  return true
+}
 
 /** Where made nodes are found again. */
 export interface Interned { get(key: string): object | undefined; set(key: string, n: object): unknown }
@@ -125,7 +141,7 @@ export function interner<A>(
     return `{${key}}`
   }
 
-  return (op, inputs, attrs, site) => {
+  return (op, inputs, attrs, site, like) => {
     type Made = NodeOf<A, typeof op>
     operands(String(op), inputs)
     let key = `${String(op)}(`
@@ -134,7 +150,7 @@ export function interner<A>(
     const old = made.get(key)
     if (old !== undefined) return old as Made
     const at = site ?? siteOf()
-    const node = Object.freeze({ id: nextId++, op, inputs: Object.freeze([...inputs]), attrs: Object.freeze(attrs), results: results(String(op), infer[op](attrs, inputs, at), at), site: at })
+    const node = Object.freeze({ id: nextId++, op, inputs: Object.freeze([...inputs]), attrs: Object.freeze(attrs), results: like !== undefined && sameTypes(inputs, like.inputs) ? like.results : results(String(op), infer[op](attrs, inputs, at), at), site: at })
     made.set(key, node)
     return node as unknown as Made
   }
@@ -171,6 +187,8 @@ export function reachable<A>(roots: readonly NodeOf<A>[], within: (n: NodeOf<A>)
 
 /** Orders that were found before, by the list of results. */
 const orders = new WeakMap<object, readonly unknown[]>()
+/** Of these orders the nodes of each op, and those with bodies. */
+const sorted = new WeakMap<object, { readonly byOp: ReadonlyMap<unknown, readonly unknown[]>; readonly withBodies: readonly unknown[] }>()
 
 /** What `reachable` gives for the results of a graph or of a body, which are never changed: passes walk them again and again. */
 export function orderOf<A>(outputs: readonly NodeOf<A>[]): readonly NodeOf<A>[] {
@@ -180,3 +198,22 @@ export function orderOf<A>(outputs: readonly NodeOf<A>[]): readonly NodeOf<A>[] 
   orders.set(outputs, found)
   return found
 }
+
+function sortedOf<A>(outputs: readonly NodeOf<A>[]): { readonly byOp: ReadonlyMap<unknown, readonly unknown[]>; readonly withBodies: readonly unknown[] } {
+  const known = sorted.get(outputs)
+  if (known !== undefined) return known
+  const [byOp, withBodies] = [new Map<unknown, NodeOf<A>[]>(), [] as NodeOf<A>[]]
+  for (const n of orderOf(outputs)) {
+    const alike = byOp.get(n.op)
+    if (alike === undefined) byOp.set(n.op, [n])
+    else alike.push(n)
+    if (bodiesOf(n).length > 0) withBodies.push(n)
+  }
+  const found = { byOp, withBodies }
+  sorted.set(outputs, found)
+  return found
+}
+/** Of `orderOf` the nodes of one op. */
+export const nodesOf = <A, K extends keyof A>(outputs: readonly NodeOf<A>[], op: K): readonly NodeOf<A, K>[] => (sortedOf(outputs).byOp.get(op) ?? none) as readonly NodeOf<A, K>[]
+/** Of `orderOf` the nodes that have bodies. */
+export const loopsOf = <A>(outputs: readonly NodeOf<A>[]): readonly NodeOf<A>[] => sortedOf(outputs).withBodies as readonly NodeOf<A>[]

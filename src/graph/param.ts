@@ -56,7 +56,7 @@ const first = (name: string, init: Exclude<Initialiser, number>, shape: readonly
 
 /** The dims of a weight that initialisers count, in any order. */
 type Over = readonly DimLike<string>[]
-const sizes = (shape: readonly Dim[], over: Over): number => over.reduce((n, d) => n * dimIn(shape, d, 'initialiser', userSite()).size, 1)
+const sizes = (shape: readonly Dim[], over: Over): number => over.reduce((n, d) => n * dimIn(shape, d, 'initialiser', userSite).size, 1)
 /** Drawn in f32, and rounded to the parameter's dtype once. */
 const drawn = (make: (key: Key, shape: readonly Dim[]) => AnyTensor) => (key: Key, shape: readonly Dim[], dtype: DType): AnyTensor => tensor<string>(make(key, shape).node).cast(dtype)
 const scaledNormal = (stdOf: (shape: readonly Dim[]) => number): Initialiser => drawn((key, shape) => normal(key, shape).mul(stdOf(shape)))

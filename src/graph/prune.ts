@@ -2,7 +2,7 @@
  * Drops what nobody reads from ops with bodies: results of loops and choices, carries that only feed themselves, and operands
  * that no body looks at. Plain nodes that nobody reads are in no graph anyway.
  */
-import { bodiesOf, operand, orderOf, reachable, type Make, type Node, type NodeOf } from './node.ts'
+import { loopsOf, operand, orderOf, reachable, remade, type Make, type Node, type NodeOf } from './node.ts'
 import type { Attrs, Graph } from './ops.ts'
 
 type Maker = Make<Attrs>
@@ -69,8 +69,8 @@ const sameOr = (graph: Graph, inputs: Inputs, outputs: readonly Node[]): Graph =
 }
 
 function pruneOnce(outputs: readonly Node[], make: Maker): readonly Node[] {
+  if (loopsOf(outputs).length === 0) return outputs
   const order = orderOf(outputs)
-  if (order.every(n => bodiesOf(n).length === 0)) return outputs
   const read = new Map<Node, Set<number>>()
   for (const n of order) if (n.op === 'project') read.set(operand(n, 0), (read.get(operand(n, 0)) ?? new Set()).add(n.attrs.index))
   const images = new Map<Node, Node>()
@@ -86,7 +86,7 @@ function pruneOnce(outputs: readonly Node[], make: Maker): readonly Node[] {
       const found = pruned.get(operand(n, 0))
       const again = make('project', [found?.node ?? image(operand(n, 0))], { index: found?.index.get(n.attrs.index) ?? n.attrs.index }, n.site)
       if (again !== n) images.set(n, again)
-    } else if (operands.some((o, i) => o !== n.inputs[i])) images.set(n, make(n.op, operands, n.attrs, n.site))
+    } else if (operands.some((o, i) => o !== n.inputs[i])) images.set(n, remade(make, n, operands))
   }
   const after = outputs.map(image)
   return after.every((n, i) => n === outputs[i]) ? outputs : after

@@ -8,7 +8,7 @@ import { DimError } from '../core/errors.ts'
 import { shown } from '../core/shown.ts'
 import { isDType } from '../core/range.ts'
 import { below, bitsOf, mostOf, spacing, upTo } from '../core/neighbours.ts'
-import { userSite } from '../core/site.ts'
+import { onCallersLine, userSite } from '../core/site.ts'
 import { floats } from './infer/checks.ts'
 import { sumsIn } from './half-precision.ts'
 import { broadcastTo, constantNode, fullNode, make } from './make.ts'
@@ -39,13 +39,13 @@ const float = (what: string, dtype: DType): void => {
 const u32 = (n: Node): Node => make('convert', [n], { dtype: 'u32' })
 
 /** A key from a seed: any integer scalar, all of its bits. */
-export function keyOf(seed: Scalar): Key {
+export const keyOf = (seed: Scalar): Key => onCallersLine(() => {
   const { low, high = constantNode(0, 'u32') } = wordsOf('keyOf: the seed', seed)
   return fold({ word0: tensor(low), word1: tensor(high) }, 0)
-}
+})
 
 /** Another key, from this one and a number that tells it apart: a layer, a step, a use. A number below 2³² gives the same whatever dtype it has. */
-export function fold(key: Key, data: number | Scalar): Key {
+export const fold = (key: Key, data: number | Scalar): Key => onCallersLine(() => {
   if (typeof data === 'number' && !(Number.isInteger(data) && data >= -(2 ** 31) && data < 2 ** 32)) throw option('seed', `fold: the number is ${data}`, 'give a whole number from −2³¹ to 2³² − 1')
   const foldWord = (from: Key, word: Node): Key => {
     const made = (i: number): Scalar => tensor(threefry(from, word, constantNode(i, 'u32')))
@@ -58,17 +58,17 @@ export function fold(key: Key, data: number | Scalar): Key {
   const upper: Scalar = tensor(high)
   const isShort = upper.equal(0)
   return { word0: where(isShort, short.word0, long.word0), word1: where(isShort, short.word1, long.word1) }
-}
+})
 
 /** u32 words, each from its global index: the first dim's in one counter, the row-major rest in the other. Keys along other dims give each its own. */
-export function randomBits<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Tensor<S[number]['name']> {
+export const randomBits = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Tensor<S[number]['name']> => onCallersLine(() => {
   const [first, ...rest] = shape as readonly Dim[]
   const along = (d: Dim): Node => broadcastTo(u32(make('iota', [], { dim: d })), shape)
   const binary = (fn: 'add' | 'mul', a: Node, b: Node): Node => make('binary', [a, b], { fn })
   let index = fullNode(0, shape, 'u32')
   for (const d of rest) index = binary('add', binary('mul', index, fullNode(d.size, shape, 'u32')), along(d))
   return tensor(threefry(key, index, first === undefined ? index : along(first)))
-}
+})
 
 export interface UniformRange {
   /** 0 unless said. */
@@ -83,7 +83,7 @@ export interface UniformRange {
  * Uniform in [low, high), which is not reached in any dtype: 24 random bits each, 53 for f64, and of halves those 8 or 11 that
  * they can hold from the first 1 on. Between 0 and 1 the chance to lie below any number of the dtype is that number.
  */
-export function uniform<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, { low = 0, high = 1, dtype = 'f32' }: UniformRange = {}): Tensor<S[number]['name']> {
+export const uniform = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, { low = 0, high = 1, dtype = 'f32' }: UniformRange = {}): Tensor<S[number]['name']> => onCallersLine(() => {
   float('uniform', dtype)
   if (!(low < high) || !Number.isFinite(high - low)) throw option('range', `uniform: no numbers lie in [${low}, ${high})`, 'give two finite numbers, the lower one first')
   const [first, last] = [upTo(low, dtype), below(high, dtype)]
@@ -98,7 +98,7 @@ export function uniform<const S extends readonly Dim[]>(key: Key, shape: S & Dis
   const step = spacing(Math.max(Math.abs(first), Math.abs(last)), dtype) / scale
   const scaled = first === 0 ? drawn : drawn.div(step).floor().mul(step).add(first / scale)
   return tensor((scale === 1 ? scaled : scaled.mul(scale)).clamp(first, last).cast(dtype).node)
-}
+})
 /** Random words without their lowest bits. */
 const words = (key: Key, shape: readonly Dim[], drop: number, dtype: DType): Tensor<string> => {
   const bits: Tensor<string> = randomBits<readonly Dim[]>(key, shape)
@@ -114,7 +114,7 @@ function significant(word: Tensor<string>, bits: number): Tensor<string> {
 
 /** Uniform in (0, 1), neither end of it: odd multiples of 2⁻²⁴. */
 export const openUniform = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>): Tensor<S[number]['name']> =>
-  tensor(words(key, shape, 9, 'f32').add(0.5).mul(2 ** -23).node)
+  onCallersLine(() => tensor(words(key, shape, 9, 'f32').add(0.5).mul(2 ** -23).node))
 
 /** Whether each element's word falls below a chance, which counts in steps of 2⁻³². */
 export function falls<const S extends readonly Dim[]>(key: Key, chance: number, shape: S & Distinct<S>): Tensor<S[number]['name']> {
@@ -125,12 +125,12 @@ export function falls<const S extends readonly Dim[]>(key: Key, chance: number, 
 }
 
 /** Standard normal (Box and Muller 1958); a float, f32 unless said. */
-export function normal<const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> {
+export const normal = <const S extends readonly Dim[]>(key: Key, shape: S & Distinct<S>, dtype: DType = 'f32'): Tensor<S[number]['name']> => onCallersLine(() => {
   float('normal', dtype)
   const wide = dtype === 'f64' ? 'f64' : 'f32'
   const radius = uniform<S>(fold(key, 1), shape, { dtype: wide }).neg().add(1).log().mul(-2).sqrt()
   return tensor(loose(radius).mul(cosOfTurns(uniform<S>(fold(key, 2), shape, { dtype: wide }))).cast(dtype).node)
-}
+})
 
 /**
  * cos(2πu) for u in [0, 1], to the last bits: sin(2πv) by its series, v = |u − ½| − ¼ being exact and within a quarter turn.
@@ -152,7 +152,7 @@ function series(terms: number): number[] {
 /** Zeroes a share `rate` of the elements and scales the others by 1 / (1 − rate) (Srivastava et al. 2014). */
 export function dropout<D extends string>(key: Key, x: Tensor<D>, rate: number): Tensor<D> {
   if (!(rate >= 0 && rate < 1)) throw option('rate', `dropout: the rate is ${rate}`, 'give a share of at least 0 and below 1')
-  floats('dropout', x.dtype, x.shape, userSite())
+  floats('dropout', x.dtype, x.shape, userSite)
   if (rate === 0) return x
   return where(falls(key, rate, x.shape), full(0, x.shape, x.dtype), x.mul(1 / (1 - rate)))
 }

@@ -32,7 +32,7 @@ const sample = (x: AnyTensor, dim: string, to: Dim, start: number, more: { reado
  * @throws DimError when the range lies outside of the dim or is empty
  */
 export function slice<D extends string, R extends D | Unsettled<D>, N extends string = R>(x: Tensor<D>, dim: DimLike<R>, range: Range<N> & As<N, Exclude<D, R>> = {}): Tensor<Renamed<D, R, N>> {
-  const { name, size } = dimIn(x.shape, dim, 'slice', userSite())
+  const { name, size } = dimIn(x.shape, dim, 'slice', userSite)
   const { start = 0, end = size, step = 1 } = range
   whole(`slice along "${name}": start`, start, x, start >= 0 && start < size, `from 0 to ${size - 1}`)
   whole(`slice along "${name}": end`, end, x, end > start && end <= size, `from ${start + 1} to ${size}`)
@@ -47,7 +47,7 @@ export function slice<D extends string, R extends D | Unsettled<D>, N extends st
 export function pad<D extends string, R extends D | Unsettled<D>, N extends string = R>(
   x: Tensor<D>, dim: DimLike<R>, low: number, high: number, { value = 0, as }: { readonly value?: number } & As<N, Exclude<D, R>> = {},
 ): Tensor<Renamed<D, R, N>> {
-  const { name, size } = dimIn(x.shape, dim, 'pad', userSite())
+  const { name, size } = dimIn(x.shape, dim, 'pad', userSite)
   whole(`pad along "${name}": low`, low, x, true, '')
   whole(`pad along "${name}": high`, high, x, size + low + high >= 1, `above ${-size - low}`)
   return tensor(sample(x, name, { name: as ?? name, size: size + low + high }, -low, { fill: value }))
@@ -55,7 +55,7 @@ export function pad<D extends string, R extends D | Unsettled<D>, N extends stri
 
 /** result[j] = x[j − by] along a dim, `fill` where there is none. */
 export function shift<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, by: number, { fill = 0 }: { readonly fill?: number } = {}): Tensor<D> {
-  const found = dimIn(x.shape, dim, 'shift', userSite())
+  const found = dimIn(x.shape, dim, 'shift', userSite)
   whole(`shift along "${found.name}": by`, by, x, true, '')
   return tensor(sample(x, found.name, found, -by, { fill }))
 }
@@ -77,7 +77,7 @@ export function concat<D extends string, R extends D | Unsettled<D>, N extends s
   const [first] = tensors
   if (first === undefined) throw new DimError({ code: 'no-operands', what: 'concat: no tensors were given', fix: 'give at least one', at: userSite() })
   const name = nameOf(dim)
-  const sizes = tensors.map(t => dimIn(t.shape, name, 'concat', userSite()).size)
+  const sizes = tensors.map(t => dimIn(t.shape, name, 'concat', userSite).size)
   const order = names(first.shape)
   const parts = tensors.map(t => {
     const same = t.shape.length === order.length && t.shape.every(d => order.includes(d.name))
@@ -101,7 +101,7 @@ export function stack<D extends string, N extends string>(tensors: readonly Tens
 
 /** Element `i` of a dim, which goes. @throws DimError when there is none */
 export function index<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>, i: number): Tensor<Minus<D, R>> {
-  const { name, size } = dimIn(x.shape, dim, 'index', userSite())
+  const { name, size } = dimIn(x.shape, dim, 'index', userSite)
   whole(`index along "${name}"`, i, x, i >= 0 && i < size, `from 0 to ${size - 1}`)
   // The dim gets a name that no layout can have a rule for, since a single element cannot be split.
   const alone = hiddenName(name, 'one')
@@ -110,7 +110,7 @@ export function index<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>
 
 /** Every element of a dim, in order. */
 export const unstack = <D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, dim: DimLike<R>): Tensor<Minus<D, R>>[] =>
-  Array.from({ length: dimIn(x.shape, dim, 'unstack', userSite()).size }, (_, i) => index(x, dim, i))
+  Array.from({ length: dimIn(x.shape, dim, 'unstack', userSite).size }, (_, i) => index(x, dim, i))
 
 /** One tensor for each size, of that size along the dim. */
 export type Parts<D extends string, S extends number | readonly number[]> = S extends readonly number[] ? { readonly [K in keyof S]: Tensor<D> }
@@ -122,7 +122,7 @@ type Times<T, N extends number, Made extends readonly T[] = readonly []> = Made[
  * @throws DimError when they do not add up to the dim's size
  */
 export function parts<D extends string, R extends D | Unsettled<D>, const S extends number | readonly number[]>(x: Tensor<D>, dim: DimLike<R>, sizes: S): Parts<D, S> {
-  const { name, size } = dimIn(x.shape, dim, 'parts', userSite())
+  const { name, size } = dimIn(x.shape, dim, 'parts', userSite)
   const equal = (n: number): readonly number[] => (Number.isSafeInteger(n) && n >= 1 && n <= size ? Array.from({ length: n }, () => size / n) : [])
   const list: readonly number[] = typeof sizes === 'number' ? equal(sizes) : sizes
   const total = list.reduce((a, b) => a + b, 0)

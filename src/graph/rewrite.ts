@@ -1,5 +1,5 @@
 /** Graphs made again with some nodes replaced, in time proportional to what is walked, and without a stack however deep they are. */
-import type { Make, NodeOf } from './node.ts'
+import { remade, type Make, type NodeOf } from './node.ts'
 
 /**
  * The image of a node: what `images` has for it, or what `pending` has, itself walked through, or the node made anew where an operand of it has another
@@ -26,7 +26,7 @@ export function rewriter<A>(make: Make<A>, images: Map<NodeOf<A>, NodeOf<A>>, pe
       }
       stack.pop()
       const found = waits.map(m => images.get(m) ?? m)
-      images.set(n, waits !== n.inputs ? found[0] ?? n : found.some((m, i) => m !== n.inputs[i]) ? make(n.op, found, n.attrs, n.site) : n)
+      images.set(n, waits !== n.inputs ? found[0] ?? n : found.some((m, i) => m !== n.inputs[i]) ? remade(make, n, found) : n)
     }
     return images.get(root) ?? root
   }

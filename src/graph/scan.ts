@@ -6,7 +6,7 @@ import { inputNode } from './input.ts'
 import { dimIn } from './infer/checks.ts'
 import { broadcastTo, make } from './make.ts'
 import { dtypeOf, shapeOf, typeOf, type Node, type TensorType } from './node.ts'
-import { userSite } from '../core/site.ts'
+import { onCallersLine, userSite } from '../core/site.ts'
 import { sameState } from './state.ts'
 import { leavesOf, rebuildTree, tensor } from './tensor.ts'
 import type { Tree, With, Without } from './types.ts'
@@ -14,13 +14,16 @@ import type { Tree, With, Without } from './types.ts'
 /** What a body sees of a stacked tensor. */
 export const sliceType = (n: Node, over: string): TensorType => ({ shape: shapeOf(n).filter(d => d.name !== over), dtype: dtypeOf(n) })
 
-/** The nodes of a scan's results: last carries, then stacked ys. */
+/** The nodes of a scan's results: last carries, then stacked ys. What no turn reads is not walked over. */
 export function scanNodes(
   over: Dim, carries: readonly Node[], xs: readonly Node[], params: readonly Node<'input'>[], outputs: readonly Node[], { reverse = false, keepsCollectives = false }: { readonly reverse?: boolean; readonly keepsCollectives?: boolean } = {},
 ): Node[] {
-  const { body, captures } = closeOver(params, outputs)
-  const leading = xs.map(x => broadcastTo(x, [over, ...shapeOf(x).filter(d => d.name !== over.name)]))
-  const loop = make('scan', [...carries, ...leading, ...captures], { over, body, carries: carries.length, xs: xs.length, reverse, ...(keepsCollectives ? { keepsCollectives } : {}) })
+  const { body, captures, used } = closeOver(params, outputs)
+  const read = (i: number): boolean => { const p = params[carries.length + i]; return p === undefined || used.has(p) }
+  const walked = xs.filter((_, i) => read(i))
+  const inputs = walked.length === xs.length ? body.inputs : body.inputs.filter((_, i) => i < carries.length || i >= carries.length + xs.length || read(i - carries.length))
+  const leading = walked.map(x => broadcastTo(x, [over, ...shapeOf(x).filter(d => d.name !== over.name)]))
+  const loop = make('scan', [...carries, ...leading, ...captures], { over, body: { inputs, outputs: body.outputs }, carries: carries.length, xs: walked.length, reverse, ...(keepsCollectives ? { keepsCollectives } : {}) })
   return outputs.map((_, index) => make('project', [loop], { index }))
 }
 
@@ -42,13 +45,15 @@ export function scan<N extends string, C extends Tree, X extends Tree, Y extends
   const stacked = leavesOf(xs).map(l => ({ path: l.path, node: l.leaf.node }))
   for (const x of stacked) {
     const what = x.path || 'what is walked over'
-    const found = dimIn(shapeOf(x.node), over.name, `scan over "${over.name}": ${what}`, userSite())
+    const found = dimIn(shapeOf(x.node), over.name, `scan over "${over.name}": ${what}`, userSite)
     if (found.size !== over.size) {
       throw new DimError({ code: 'size-differs', what: `scan over "${over.name}" of size ${over.size}: ${what} has size ${found.size}`, details: { tensor: formatShape(shapeOf(x.node)) }, fix: 'walk over the dim that the tensors have', at: userSite() })
     }
   }
-  const carryParams = carries.map(c => inputNode(`carry.${c.path}`, 'compute', typeOf(c.node)))
-  const xParams = stacked.map(x => inputNode(x.path, x.node.op === 'input' ? x.node.attrs.role : 'compute', sliceType(x.node, over.name)))
+  const [carryParams, xParams] = onCallersLine(() => [
+    carries.map(c => inputNode(`carry.${c.path}`, 'compute', typeOf(c.node))),
+    stacked.map(x => inputNode(x.path, x.node.op === 'input' ? x.node.attrs.role : 'compute', sliceType(x.node, over.name))),
+  ])
   const found: unknown = body(rebuildTree(init, carryParams.map(n => tensor(n))), rebuildTree(xs, xParams.map(n => tensor(n))) as Without<X, N>)
   if (!Array.isArray(found) || found.length !== 2) {
     throw new DimError({ code: 'body-result', what: `scan over "${over.name}": the body returns ${Array.isArray(found) ? `a list of ${found.length}` : found === undefined ? 'nothing' : 'no list'}`, fix: 'return [carry, what to stack]; {} stacks nothing', at: userSite() })
@@ -57,6 +62,6 @@ export function scan<N extends string, C extends Tree, X extends Tree, Y extends
 
   const aligned = sameState(`scan over "${over.name}"`, 'carry', init, next)
   const outputs = [...aligned, ...leavesOf(ys).map(l => l.leaf.node)]
-  const results = scanNodes(over, carries.map(c => c.node), stacked.map(x => x.node), [...carryParams, ...xParams], outputs, { reverse }).map(n => tensor(n))
+  const results = onCallersLine(() => scanNodes(over, carries.map(c => c.node), stacked.map(x => x.node), [...carryParams, ...xParams], outputs, { reverse })).map(n => tensor(n))
   return [rebuildTree(init, results.slice(0, carries.length)), rebuildTree(ys, results.slice(carries.length)) as With<Y, N>]
 }

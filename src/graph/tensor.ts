@@ -23,7 +23,7 @@ const sizesDiffer = (a: readonly Dim[], b: readonly Dim[]): boolean => a.some(d 
 /** Both operands at one shape: that of the side whose dims contain the other's. */
 export function aligned(what: string, left: Node, right: Node): readonly [Node, Node] {
   const [l, r] = [shapeOf(left), shapeOf(right)]
-  if (sizesDiffer(l, r)) agree(l, r, what, userSite())
+  if (sizesDiffer(l, r)) agree(l, r, what, userSite)
   if (contains(l, r)) return [left, broadcastTo(right, l)]
   if (contains(r, l)) return [broadcastTo(left, r), right]
   throw new DimError({
@@ -54,7 +54,7 @@ class TensorOfNode implements Methods<Tensor<string>> {
   #compare(direction: Direction, other: Other): Tensor<string> {
     return tensor(make('compare', aligned('compare', this.node, this.#other(other)), { direction }))
   }
-  #over(over: Dims, op: string): string[] { return over.length === 0 ? names(this.shape) : [...new Set(over.map(d => dimIn(this.shape, d, op, userSite()).name))] }
+  #over(over: Dims, op: string): string[] { return over.length === 0 ? names(this.shape) : [...new Set(over.map(d => dimIn(this.shape, d, op, userSite).name))] }
   #reduce(kind: ReduceKind, over: Dims): Tensor<string> { return tensor(make('reduce', [this.node], { kind, over: this.#over(over, kind) })) }
   /** What sums: half precision goes through f32. */
   #inSums(f: (x: Tensor<string>) => Tensor<string>): Tensor<string> { return tensor(inSums([this.node], ([x = this.node]) => f(tensor(x)).node)) }
@@ -104,13 +104,13 @@ class TensorOfNode implements Methods<Tensor<string>> {
     return isFloat(this.dtype) ? this.less(Infinity).and(loose(this.greater(-Infinity))) : this.equal(this)
   }
   reciprocal(): Tensor<string> {
-    floats('reciprocal', this.dtype, this.shape, userSite())
+    floats('reciprocal', this.dtype, this.shape, userSite)
     return tensor<string>(fullNode(1, this.shape, this.dtype)).div(loose(this))
   }
   expm1(): Tensor<string> { return this.#unary('expm1') }
   log1p(): Tensor<string> { return this.#unary('log1p') }
   #composed(f: (x: Node) => Node, fn: string): Tensor<string> {
-    floats(fn, this.dtype, this.shape, userSite())
+    floats(fn, this.dtype, this.shape, userSite)
     return tensor(f(this.node))
   }
   exp2(): Tensor<string> { return this.#composed(functions.exp2, 'exp2') }
@@ -148,7 +148,7 @@ class TensorOfNode implements Methods<Tensor<string>> {
   max(...over: Dims): Tensor<string> { return this.#reduce('max', over) }
   min(...over: Dims): Tensor<string> { return this.#reduce('min', over) }
   mean(...over: Dims): Tensor<string> {
-    floats('mean', this.dtype, this.shape, userSite())
+    floats('mean', this.dtype, this.shape, userSite)
     const gone = new Set(this.#over(over, 'mean'))
     return this.#inSums(x => x.sum(...over).mul(1 / sizeOf(this.shape.filter(d => gone.has(d.name)))))
   }
@@ -160,7 +160,7 @@ class TensorOfNode implements Methods<Tensor<string>> {
   any(...over: Dims): Tensor<string> { return this.cast('bool').max(...over) }
   all(...over: Dims): Tensor<string> { return this.cast('bool').min(...over) }
   #first(dim: string, best: Tensor<string>): Tensor<string> {
-    const along = dimIn(this.shape, dim, 'argmax', userSite())
+    const along = dimIn(this.shape, dim, 'argmax', userSite)
     // Where NaN is comes before where the extremum is: whether XLA's reductions keep a NaN depends on how they are vectorised.
     const places = loose(tensor(broadcastTo(make('iota', [], { dim: along }), this.shape)))
     const wide = loose(tensor(broadcastTo(best.node, this.shape)))
@@ -175,7 +175,7 @@ class TensorOfNode implements Methods<Tensor<string>> {
   norm(...over: Dims): Tensor<string> { return this.#inSums(x => tensor(functions.norm(x.square().sum(...over).node))) }
 
   dot(other: AnyTensor, ...over: Dims): Tensor<string> { return tensor(dotNode(this.node, nodeOf(other), this.#both(other, over))) }
-  #both(other: AnyTensor, over: Dims): string[] { return over.length === 0 ? [] : [...new Set(over.map(d => [this, other].map(t => dimIn(t.shape, d, 'dot', userSite()).name)[0] ?? nameOf(d)))] }
+  #both(other: AnyTensor, over: Dims): string[] { return over.length === 0 ? [] : [...new Set(over.map(d => [this, other].map(t => dimIn(t.shape, d, 'dot', userSite).name)[0] ?? nameOf(d)))] }
   rename(from: DimLike<string>, to: DimLike<string>): Tensor<string> {
     return tensor(make('rename', [this.node], { from: nameOf(from), to: nameOf(to) }))
   }

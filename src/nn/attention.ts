@@ -70,13 +70,13 @@ export function attention<Q extends string, K extends string, V extends string, 
   query: Tensor<Q>, key: Tensor<K>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly kvSeq: DimLike<T> }, options: AttentionOptions<M, B> = {},
 ): Tensor<Minus<Minus<Q | K, H> | V, T>> {
   const { visible, isolate, scale, softCap, bias, block, dropout: dropped, context } = options
-  const headDim: Dim = dimIn(query.shape, over.headDim, 'attention', userSite())
-  const kvSeq: string = dimIn(key.shape, over.kvSeq, 'attention', userSite()).name
+  const headDim: Dim = dimIn(query.shape, over.headDim, 'attention', userSite)
+  const kvSeq: string = dimIn(key.shape, over.kvSeq, 'attention', userSite).name
   if (scale !== undefined) positive('scale', scale)
   const [q, k, v] = [loose(loose(query).mul(scale ?? 1 / Math.sqrt(headDim.size))), loose(key), loose(value)]
   if (context !== undefined) return tensor(alongSplit(q, k, v, { headDim, kvSeq, context, options: options as unknown as AttentionOptions }).node)
   const added = bias === undefined ? undefined : loose(bias)
-  if (block !== undefined && dropped === undefined) return tensor(inBlocks(q, k, v, { headDim, kvSeq: dimIn(key.shape, over.kvSeq, 'attention', userSite()), block, visible, softCap, bias: added, isolate: isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate) }).node)
+  if (block !== undefined && dropped === undefined) return tensor(inBlocks(q, k, v, { headDim, kvSeq: dimIn(key.shape, over.kvSeq, 'attention', userSite), block, visible, softCap, bias: added, isolate: isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate) }).node)
   const seen = visible === undefined || isTensor(visible) ? visible : visibleIn(visible as Visibility)
   const apart = isolate ?? (visible !== undefined && !isTensor(visible) && (visible as Visibility).isolate)
   if (seen !== undefined && apart && dropped === undefined) return tensor(isolated(q, k, v, loose(seen), { headDim: headDim.name, kvSeq, softCap, bias: added }).node)
@@ -95,14 +95,14 @@ function alongSplit(q: Tensor<string>, k: Tensor<string>, v: Tensor<string>, { h
   if (dropped !== undefined) throw wrong('shares are to be dropped', 'leave out the dropout, or the context')
   if (isTensor(visible)) throw wrong('what is visible is given as bools', 'say it by places, with seeing(seq, kvSeq, …); or leave out the context')
   const named = visible as Visibility | undefined
-  const seq = dimIn(q.shape, named?.seq ?? 'seq', 'attention in context', userSite())
+  const seq = dimIn(q.shape, named?.seq ?? 'seq', 'attention in context', userSite)
   checkContext(context, seq)
   checkBlock(block)
   const renamed = (x: AnyTensor): Tensor<string> => (kvSeq !== seq.name && names(x.shape).includes(kvSeq) ? loose(x).rename(kvSeq, seq.name) : loose(x))
   const [key, value] = [renamed(k), renamed(v)]
   const known = new Set(names(q.shape))
   for (const [side, x] of [['key', key], ['value', value]] as const) {
-    const length = dimIn(x.shape, seq.name, `attention in context: ${side}`, userSite()).size
+    const length = dimIn(x.shape, seq.name, `attention in context: ${side}`, userSite).size
     if (length !== seq.size) throw wrong(`the ${side}s lie along ${length} places, the queries along ${seq.size}`, 'attend to the sequence itself, or leave out the context')
     if (x.shape.some(d => !known.has(d.name)) || !names(x.shape).includes(headDim.name)) throw wrong(`the ${side} has dims ${names(x.shape).join(' ')}, the query ${names(q.shape).join(' ')}`, `give both ${headDim.name}, and the ${side} no dim that the query has not`)
   }
@@ -123,7 +123,7 @@ function checkBlock(block: number | undefined): void {
 /** Which dim the queries lie along is what `visible` says, or `seq`. @throws DimError where a block is none */
 function inBlocks(q: Tensor<string>, k: Tensor<string>, v: Tensor<string>, how: Omit<Blockwise, 'seq'>): Tensor<string> {
   checkBlock(how.block)
-  const seq = dimIn(q.shape, how.visible === undefined || isTensor(how.visible) ? 'seq' : (how.visible as Visibility).seq, 'attention in blocks', userSite())
+  const seq = dimIn(q.shape, how.visible === undefined || isTensor(how.visible) ? 'seq' : (how.visible as Visibility).seq, 'attention in blocks', userSite)
   return blockwise(q, k, v, { ...how, seq })
 }
 

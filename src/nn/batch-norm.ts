@@ -26,8 +26,8 @@ export interface BatchNorm {
 export function batchNorm<D extends string, R extends D | Unsettled<D>>(
   x: Tensor<D>, over: DimLike<R>, { gain, bias, mean, variance }: BatchStatistics<NoInfer<R>> & { readonly gain: Tensor<NoInfer<R>>; readonly bias: Tensor<NoInfer<R>> }, { training, momentum = 0.1, epsilon = 1e-5 }: BatchNorm,
 ): { readonly value: Tensor<D>; readonly statistics?: BatchStatistics<R> } {
-  const along = dimIn(x.shape, over, 'batchNorm', userSite())
-  floats('batchNorm', x.dtype, x.shape, userSite())
+  const along = dimIn(x.shape, over, 'batchNorm', userSite)
+  floats('batchNorm', x.dtype, x.shape, userSite)
   for (const t of [gain, bias, mean, variance]) expectDims(t, [along])
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `batchNorm: ${what}`, fix, at: userSite() })
   if (!(momentum >= 0 && momentum <= 1)) throw wrong(`momentum is ${momentum}`, 'give a share from 0 to 1')

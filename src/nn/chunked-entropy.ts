@@ -34,7 +34,7 @@ type T = Tensor<string>
  * @throws DimError where `chunks` does not divide `along`, or a dim is missing
  */
 export function chunkedEntropy(states: AnyTensor, weights: AnyTensor, targets: AnyTensor, { over, classes, along, chunks, ignore }: ChunkedEntropy): Weighted {
-  const walked = dimIn(states.shape, along, 'chunkedEntropy', userSite())
+  const walked = dimIn(states.shape, along, 'chunkedEntropy', userSite)
   if (!Number.isInteger(chunks) || chunks < 1 || walked.size % chunks !== 0) throw new DimError({ code: 'option', what: `chunkedEntropy: ${chunks} chunks of "${walked.name}" of size ${walked.size}`, fix: 'give a number that divides it', at: userSite() })
   const turn = { name: hiddenName(walked.name, 'chunks'), size: chunks }
   const own = { name: walked.name, size: walked.size / chunks }

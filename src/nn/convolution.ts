@@ -37,7 +37,7 @@ interface Asked { readonly x: Dim; readonly w: Dim; readonly stride: number; rea
 function asked(op: string, x: AnyTensor, w: AnyTensor, windows: readonly ConvWindow[] = []): Asked[] {
   if (windows.length === 0) throw new DimError({ code: 'window', what: `${op}: there are no windows`, fix: 'name a dim of x and one of w, or use dot', at: userSite() })
   const found = windows.map(({ dim, kernel, stride = 1, dilation = 1, padding = 'valid', as }): Asked => {
-    const [a, b] = [dimIn(x.shape, dim, op, userSite()), dimIn(w.shape, kernel, op, userSite())]
+    const [a, b] = [dimIn(x.shape, dim, op, userSite), dimIn(w.shape, kernel, op, userSite)]
     atLeast(`${op} along "${a.name}": stride`, stride, 1, x.shape)
     atLeast(`${op} along "${a.name}": dilation`, dilation, 1, x.shape)
     return { x: a, w: b, stride, dilation, padding, span: (b.size - 1) * dilation + 1, as: as ?? a.name }

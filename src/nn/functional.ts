@@ -88,8 +88,8 @@ export function entropyAlong<D extends string, C extends D | Unsettled<D>>(whole
 export function crossEntropy<D extends string, C extends D | Unsettled<D>>(
   logits: Tensor<D>, classes: DimLike<C>, targets: Tensor<Minus<D, C>>, { ignore }: CrossEntropyOptions = {},
 ): Tensor<Minus<D, C>> {
-  const whole = dimIn(logits.shape, classes, 'crossEntropy', userSite())
-  floats('crossEntropy', logits.dtype, logits.shape, userSite())
+  const whole = dimIn(logits.shape, classes, 'crossEntropy', userSite)
+  floats('crossEntropy', logits.dtype, logits.shape, userSite)
   expectDims(targets, logits.shape.filter(d => d.name !== whole.name))
   const { losses, slope } = entropyAlong<D, C>(whole as Dim<C>, ignore)
   return withGradient([logits.cast(sumsIn(logits.dtype)), targets], ([x, target]): Tensor<Minus<D, C>> => losses(x, target), (g, _, [x, target]) => [slope(g, x, target), undefined])
@@ -122,7 +122,7 @@ function smallNumber(what: string, epsilon: number): void {
 
 /** (x − mean) / √(variance + ε) over one dim, times a gain, plus a bias (Ba et al. 2016). All of it in f32 where x is a half; gain and bias may be wider than x. */
 export function layerNorm<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, over: DimLike<R>, gain: Tensor<NoInfer<R>>, bias: Tensor<NoInfer<R>>, epsilon = 1e-5): Tensor<D | R> {
-  const along = dimIn(x.shape, over, 'layerNorm', userSite())
+  const along = dimIn(x.shape, over, 'layerNorm', userSite)
   for (const t of [gain, bias]) expectDims(t, [along])
   smallNumber('layerNorm', epsilon)
   const centered = (x: Tensor<D>): Tensor<D> => x.sub(x.mean(over))
@@ -137,7 +137,7 @@ export function layerNorm<D extends string, R extends D | Unsettled<D>>(x: Tenso
 /** x / √(mean x² + ε) over a dim or several, times a gain of them (Zhang and Sennrich 2019). All of it in f32 where x is a half; the gain may be wider than x. */
 export function rmsNorm<D extends string, R extends D | Unsettled<D>>(x: Tensor<D>, over: DimLike<R> | readonly DimLike<R>[], gain: Tensor<NoInfer<R>>, epsilon = 1e-6): Tensor<D | R> {
   const dims = [over].flat() as readonly DimLike<R>[]
-  expectDims(gain, dims.map(dim => dimIn(x.shape, dim, 'rmsNorm', userSite())))
+  expectDims(gain, dims.map(dim => dimIn(x.shape, dim, 'rmsNorm', userSite)))
   smallNumber('rmsNorm', epsilon)
   const mean = (x: Tensor<D>): Tensor<Minus<D, R>> => x.mean(...dims)
   const inverse = (x: Tensor<D>): Tensor<Minus<D, R>> => mean(x.square()).add(epsilon).rsqrt()

@@ -25,7 +25,7 @@ export function linear<D extends string, E extends string, R extends (D & E) | U
   const weight = chosen(w as unknown as LinearWeight<string>)
   const contracted: string[] = over.map(d => nameOf(d))
   const last = contracted.at(-1) ?? ''
-  const along: Dim = { name: last, size: dimIn(loose(x).shape, last, 'linear', userSite()).size }
+  const along: Dim = { name: last, size: dimIn(loose(x).shape, last, 'linear', userSite).size }
   if (!isAdapted(weight)) return tensor(loose(x).dot(loose(weightIn(weight, along, x.dtype)), ...contracted).node)
   const ranks = weight.down.shape.filter(d => !contracted.includes(d.name) && weight.up.shape.some(e => e.name === d.name) && !dimsOf(weight.base).has(d.name) && !loose(x).shape.some(e => e.name === d.name))
   const [rank] = ranks

@@ -28,8 +28,8 @@ export interface LocalAttention<M extends string = string> {
 export function localAttention<Q extends string, V extends string, H extends Q | Unsettled<Q>, S extends (Q & V) | Unsettled<Q | V>, M extends string = never>(
   query: Tensor<Q>, key: Tensor<NoInfer<Q>>, value: Tensor<V>, over: { readonly headDim: DimLike<H>; readonly seq: DimLike<S> }, { block: size, causal = true, segments, scale }: LocalAttention<M>,
 ): Tensor<Minus<Q, H> | V> {
-  const seq: Dim = dimIn(query.shape, over.seq, 'localAttention', userSite())
-  for (const t of [loose(key), loose(value)]) dimIn(t.shape, over.seq, 'localAttention', userSite())
+  const seq: Dim = dimIn(query.shape, over.seq, 'localAttention', userSite)
+  for (const t of [loose(key), loose(value)]) dimIn(t.shape, over.seq, 'localAttention', userSite)
   if (!Number.isSafeInteger(size) || size < 1 || seq.size % size !== 0) throw new DimError({ code: 'option', what: `localAttention: blocks of ${size} do not divide "${seq.name}" of size ${seq.size}`, fix: 'give a number that does', at: userSite() })
   // The blocks keep the sequence's name, so that what splits it splits them.
   const [blocks, inner, seen]: readonly Dim[] = [{ name: seq.name, size: seq.size / size }, { name: hiddenName(seq.name, 'block'), size }, { name: hiddenName(seq.name, 'seen'), size: (causal ? 2 : 3) * size }]

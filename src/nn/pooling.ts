@@ -36,9 +36,9 @@ interface Slide { readonly dim: Dim; readonly to: Dim; readonly size: number; re
 
 function slides(op: string, x: Tensor<string>, windows: readonly PoolWindow[] = []): Slide[] {
   if (windows.length === 0) throw new DimError({ code: 'window', what: `${op}: there are no windows`, fix: 'name a dim and a size', at: userSite() })
-  numbers(op, x, userSite())
+  numbers(op, x, userSite)
   const found = windows.map(({ dim, size, stride = size, padding = 'valid', dilation = 1, as }): Slide => {
-    const d = dimIn(x.shape, dim, op, userSite())
+    const d = dimIn(x.shape, dim, op, userSite)
     for (const [what, value] of Object.entries({ size, stride, dilation })) atLeast(`${op} along "${d.name}": ${what}`, value, 1, x.shape)
     const span = (size - 1) * dilation + 1
     const [low, high] = margins(padding, d.size, span, stride)
@@ -139,7 +139,7 @@ function weights({ dim, to, size, stride, dilation, low }: Slide, like: Tensor<s
  * @throws DimError as `maxPool`
  */
 export function meanPool<D extends string, const W extends readonly PoolWindow<D>[]>(x: Tensor<D>, windows: W, { count = 'real' }: { readonly count?: 'real' | 'all' } = {}): Tensor<Pooled<D, W>> {
-  floats('meanPool', x.dtype, x.shape, userSite())
+  floats('meanPool', x.dtype, x.shape, userSite)
   if (!['real', 'all'].includes(count)) throw new DimError({ code: 'option', what: `meanPool: count is ${shown(count)}`, fix: 'give real or all', at: userSite() })
   const all = slides('meanPool', loose(x), windows)
   const sum = sums(loose(x), all)

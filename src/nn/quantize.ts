@@ -34,8 +34,8 @@ const merged = (x: Tensor<string>, along: Dim, inner: string): Tensor<string> =>
  * @throws DimError when the dim is missing, groups do not divide it, or 4 bits do not pair off
  */
 export function quantize<D extends string, R extends D>(x: Tensor<D>, over: DimLike<R>, { bits, group }: Quantize): Quantized<D> {
-  const along = dimIn(x.shape, over, 'quantize', userSite())
-  floats('quantize', x.dtype, x.shape, userSite())
+  const along = dimIn(x.shape, over, 'quantize', userSite)
+  floats('quantize', x.dtype, x.shape, userSite)
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `quantize along "${along.name}" of size ${along.size}: ${what}`, fix, at: userSite() })
   // Checked at run time because a caller may not be written in TypeScript.
   if (![8, 4].includes(bits)) throw wrong(`bits is ${shown(bits)}`, 'give 8 or 4')
@@ -64,7 +64,7 @@ export function dequantize<D extends string, R extends D>({ values, scale, offse
   const numbers = values.dtype === 'i8' ? bytes.cast('f32')
     : merged(stack<string, string>([bytes.and(15), bytes.shiftRight(4)].map(half => (offset === undefined ? half.cast('f32').sub(8) : half.cast('f32'))), { name: hiddenName(along.name, 'pair'), size: 2 } as Dim<never>), along, 'pair')
   const step = loose(scale).cast('f32')
-  const scaled = grouped(numbers, along, dimIn(step.shape, along.name, 'dequantize', userSite()).size).mul(step)
+  const scaled = grouped(numbers, along, dimIn(step.shape, along.name, 'dequantize', userSite).size).mul(step)
   return tensor(merged(offset === undefined ? scaled : scaled.add(loose(offset).cast('f32')), along, 'group').cast(dtype).node)
 }
 

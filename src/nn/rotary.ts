@@ -35,8 +35,8 @@ export function rotaryAngles(positions: AnyTensor, over: Dim, { values, scale }:
 
 /** x with pairs i and i + n/2 of the first n elements along `over` turned by angles of them. */
 export function turned<D extends string>(x: Tensor<D>, over: string, { cos, sin }: Angles): Tensor<D> {
-  const whole = dimIn(x.shape, over, 'rotary', userSite())
-  const size = dimIn(cos.shape, over, 'rotary', userSite()).size
+  const whole = dimIn(x.shape, over, 'rotary', userSite)
+  const size = dimIn(cos.shape, over, 'rotary', userSite).size
   const turn = (x: Tensor<string>): Tensor<string> => wide(x, x => x.mul(cos.cast(x.dtype)).add(loose(roll(x, over, size / 2)).mul(sin.cast(x.dtype))))
   if (size === whole.size) return tensor(turn(loose(x)).node)
   if (size > whole.size) throw new DimError({ code: 'option', what: `rotary: ${size} elements are to be turned along "${over}" of size ${whole.size}`, fix: 'give frequencies for as many, or for fewer', at: userSite() })
@@ -53,8 +53,8 @@ export function turned<D extends string>(x: Tensor<D>, over: string, { cos, sin 
 export function rotary<D extends string, R extends D | Unsettled<D>, P extends D | Unsettled<D>>(
   x: Tensor<D>, over: DimLike<R>, positions: Tensor<P>, { base = 10000, pairs = 'halves', frequencies }: Rotary = {},
 ): Tensor<D | P | R> {
-  const along: Dim<R> = { name: nameOf(over), size: dimIn(x.shape, over, 'rotary', userSite()).size }
-  floats('rotary', x.dtype, x.shape, userSite())
+  const along: Dim<R> = { name: nameOf(over), size: dimIn(x.shape, over, 'rotary', userSite).size }
+  floats('rotary', x.dtype, x.shape, userSite)
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'option', what: `rotary: ${what}`, fix, at: userSite() })
   if (frequencies !== undefined && pairs === 'halves') return tensor(turned(loose(x), along.name, rotaryAngles(positions, along, frequencies, sumsIn(x.dtype) === 'f64' ? 'f64' : 'f32')).node)
   if (frequencies !== undefined) throw wrong('frequencies are given for neighbours', 'turn halves, or give a base')

@@ -64,7 +64,10 @@ export function transformation<S extends SlotSet>(rule: Rule<S>): Transformation
   const { description, rate } = rule
   return {
     description, rule, ...(rate === undefined ? {} : { rate }),
-    slots: params => heldSlots<S>(rule.declare(parametersOf(params)), ({ shape, dtype }, path) => slot(path, shape, dtype)),
+    slots: params => {
+      const declared = rule.declare(parametersOf(params))
+      return onCallersLine(() => heldSlots<S>(declared, ({ shape, dtype }, path) => slot(path, shape, dtype)))
+    },
     init: params => {
       const values = new Map(leavesOf(params).map(l => [l.path, loose(l.leaf)]))
       const first = (param: string, dtype: DType): AnyTensor => {

@@ -61,7 +61,7 @@ function sidesOf(p: Parameter, { inputs, stacked = ['layers'] }: OrthogonalOptio
   const wrong = (what: string, fix: string): DimError => new DimError({ code: 'not-a-matrix', what: `muon: parameter "${p.path}" ${what}`, details: { parameter: formatShape(p.shape) }, fix, at: userSite() })
   if (own.length < 2) throw wrong('is no matrix', 'leave it to AdamW: do not choose it in `matrices`')
   if (inputs === undefined && own.length > 2) throw wrong(`has ${own.length} dims, of which some are inputs`, 'say which: { inputs: p => […] }')
-  const ins = inputs === undefined ? own.slice(0, 1) : inputs(p).map(d => dimIn(own, nameOf(d), 'muon: inputs', userSite()))
+  const ins = inputs === undefined ? own.slice(0, 1) : inputs(p).map(d => dimIn(own, nameOf(d), 'muon: inputs', userSite))
   const outs = own.filter(d => !ins.some(i => i.name === d.name))
   if (ins.length === 0 || outs.length === 0) throw wrong(`has ${ins.length === 0 ? 'no inputs' : 'nothing but inputs'}`, 'name some of its dims, not all')
   return { ins, outs }

@@ -11,7 +11,7 @@ import { operand, shapeOf, type Node } from '../graph/node.ts'
 import type { AtWork, Attrs } from '../graph/ops.ts'
 import { enterAll, projected } from './bodies.ts'
 import type { LocalBody } from './local.ts'
-import { samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
+import { bodyOf, samePartial, reduced, type Context, type Partial, type Value } from './context.ts'
 import { relayout } from './moves/relayout.ts'
 import { agreed, ready } from './operands.ts'
 
@@ -30,7 +30,7 @@ export function partitionCond(n: Node<'cond'>, [predicate, ...operands]: readonl
   const [a = [], b = []] = [yes, no].map(branch => c.partitionNodes(branch.outputs, given))
   const zero = yes.outputs.map((_, i) => [yes, no].map(branch => splatValue(branch.outputs[i] ?? n) === 0))
   const pairs = a.map((v, i) => alike(c, [v, b[i] ?? v], zero[i] ?? []))
-  const body = (side: 0 | 1): { readonly inputs: typeof inputs; readonly outputs: Value['node'][] } => ({ inputs, outputs: pairs.map(p => p[side].node) })
+  const body = (side: 0 | 1): { readonly inputs: typeof inputs; readonly outputs: Value['node'][] } => bodyOf(c, { inputs, outputs: pairs.map(p => p[side].node) })
   const test = ready(c, predicate)
   const own = eachItsOwn(c, n.attrs, [body(0), body(1)], test, pairs.map(([v], i) => ({ v, addend: zero[i]?.[1] === true && v.partial?.kind === 'sum' ? v.partial.axes : [] })))
   if (atWork !== undefined && own === undefined) return fallen()
@@ -61,7 +61,7 @@ function partitionAlone(n: Node<'cond'>, predicate: Value, operands: readonly Va
       : { ...there, aloneBy: by, partial: { kind: 'sum', axes: [...there.partial?.axes ?? [], ...axes] } }
   })
   const zeros = own.partitionNodes(no.outputs, entered).map((v, i) => relayout(own, v, made[i]?.sharding ?? v.sharding))
-  const bodies = [made, zeros].map(values => ({ inputs, outputs: values.map(v => v.node) }))
+  const bodies = [made, zeros].map(values => bodyOf(c, { inputs, outputs: values.map(v => v.node) }))
   const waits = bodies.map((body, i) => c.axesOf(body, i === 0 ? yes : no))
   const along = [...own.alone.asked].some(of => { const [dim = '', axis = ''] = of.split(' '); return other(dim, axis) })
   if (along || waits.some(w => !w.counted || (c.overlaps && w.axes.size > 0) || axes.some(a => w.axes.has(a)))) return undefined

@@ -39,6 +39,15 @@ export const noting = (target: Context['target'], asked: Set<string>): Context['
   return found
 }
 
+/** What rules gave before: see `before.ts`. */
+export interface Kept {
+  readonly reduced: Set<Node>
+  readonly tempted: Set<string>
+  results(n: Node, operands: readonly Value[], c: Context, rule: () => readonly Value[]): readonly Value[]
+  given(n: Node, values: readonly Value[], c: Context): readonly Value[]
+  body<B extends LocalBody>(body: B): B
+}
+
 export interface Context {
   readonly mesh: Mesh
   readonly make: Make<LocalAttrs>
@@ -54,6 +63,8 @@ export interface Context {
   readonly target: (shape: readonly Dim[], layout?: string | Layout, first?: string) => Sharding
   /** Where one device is at work alone. */
   readonly alone?: Alone
+  /** What rules gave before, where that is kept: nothing is of what one device does alone. */
+  readonly before?: Kept | undefined
   /** The same walk for one device along these axes. */
   readonly within: (c: Context, axes: readonly string[]) => Context & { readonly alone: Alone }
   /** The axes along which a branch takes collectives, which a walk over `of` has given, and whether how many it takes is known before. */
@@ -86,18 +97,21 @@ export function targetsOf(mesh: Mesh, layouts: Layouts, derived: (d: Dim) => boo
   }
 }
 
-export function newContext(mesh: Mesh, overlaps: boolean, target: Rules, reduced: Set<Node>, atRest: ReadonlySet<string>, walk: Walk): Context {
+export function newContext(mesh: Mesh, overlaps: boolean, target: Rules, before: Kept, atRest: ReadonlySet<string>, walk: Walk): Context {
   const within: Context['within'] = (outer, axes) => {
     const alone: Alone = { axes, asked: new Set() }
-    const own: ReturnType<Context['within']> = { ...outer, alone, target: noting(outer.target, alone.asked), partitionNodes: (roots, given) => walk(roots, given, own) }
+    const own: ReturnType<Context['within']> = { ...outer, alone, before: undefined, target: noting(outer.target, alone.asked), partitionNodes: (roots, given) => walk(roots, given, own) }
     return own
   }
-  const c: Context = { mesh, make: interner(localInfer, () => undefined, new Map()), reduced, atRest, tempted: new Set(), overlaps, target, within, axesOf, partitionNodes: (roots, given) => walk(roots, given, c) }
+  const c: Context = { mesh, make: interner(localInfer, () => undefined, new Map()), before, reduced: before.reduced, atRest, tempted: before.tempted, overlaps, target, within, axesOf, partitionNodes: (roots, given) => walk(roots, given, c) }
   return c
 }
 
 export const samePartial = (a: Partial | undefined, b: Partial | undefined): boolean =>
   a === b || (a !== undefined && b !== undefined && a.kind === b.kind && [...a.axes].sort().join() === [...b.axes].sort().join())
+
+/** The body, or one of the same nodes that was made before. */
+export const bodyOf = <B extends LocalBody>(c: Context, body: B): B => c.before?.body(body) ?? body
 
 /** The same value, no longer partial: all-reduced where it was. */
 export function reduced(c: Context, v: Value): Value {

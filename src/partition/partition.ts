@@ -8,11 +8,11 @@ import { checkLayouts, isRole, layoutNames, rulesOf } from '../core/named-layout
 import { didYouMean } from '../core/nearest.ts'
 import { bodiesOf, dtypeOf, operand, orderOf, shapeOf, visit, type Node } from '../graph/node.ts'
 import type { Attrs, Graph } from '../graph/ops.ts'
+import { Before, settle } from './before.ts'
 import { collectives, received } from './collectives.ts'
 import { newContext, reduced, targetsOf, type Context, type Rules, type Value } from './context.ts'
 import type { LocalGraph, LocalNode, Placement } from './local.ts'
 import { home, wherever } from './meet.ts'
-import { landed } from './operands.ts'
 import { optimized, type Wiring } from './passes/run.ts'
 import { checkWire } from './passes/wire.ts'
 import { partitioners } from './ops/table.ts'
@@ -20,11 +20,9 @@ import { partitioners } from './ops/table.ts'
 /** The values of some nodes, given those of the inputs. Partial ones that any user needed reduced are reduced for all. */
 function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>, c: Context): Value[] {
   const values = new Map<Node, readonly Value[]>()
-  const settled = (v: Value, n: Node): Value => {
-    const own = { ...v, origin: n }
-    return c.reduced.has(n) ? landed(c, own) : own
-  }
-  for (const [n, v] of given) values.set(n, [settled(v, n)])
+  const { before } = c
+  const lying = (n: Node, found: readonly Value[]): readonly Value[] => (before === undefined ? settle(n, found, c) : before.given(n, found, c))
+  for (const [n, v] of given) values.set(n, lying(n, [v]))
   const valueOf = (n: Node): Value => {
     const v = values.get(n)?.[0]
     if (v === undefined) throw new Error(`op ${n.op} was not partitioned`)
@@ -34,13 +32,16 @@ function partitionNodes(roots: readonly Node[], given: ReadonlyMap<Node, Value>,
     if (values.has(n)) continue
     if (n.op === 'project') {
       const v = values.get(operand(n, 0))?.[n.attrs.index]
-      if (v !== undefined) values.set(n, [settled(v, n)])
+      if (v !== undefined) values.set(n, lying(n, [v]))
       continue
     }
-    const results = visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(partitioners, n, n.inputs.map(valueOf), c)
-    // What came of something off the rules is off them too, unless it is told where to be.
-    const strays = n.op !== 'relayout' && n.inputs.some(i => valueOf(i).strayed)
-    values.set(n, results.map(v => settled(strays ? wherever(c, v) : v, n)))
+    const operands = n.inputs.map(valueOf)
+    const rule = (): readonly Value[] => {
+      const results = visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(partitioners, n, operands, c)
+      // What came of something off the rules is off them too, unless it is told where to be.
+      return n.op !== 'relayout' && operands.some(v => v.strayed) ? results.map(v => wherever(c, v)) : results
+    }
+    values.set(n, before === undefined ? settle(n, rule(), c) : before.results(n, operands, c, rule))
   }
   return roots.map(valueOf)
 }
@@ -154,14 +155,14 @@ function checkParts(n: Node<'relayout'>, sharding: Sharding, mesh: Mesh): void {
 interface Partitioned { readonly local: LocalGraph; readonly tempted: ReadonlySet<string> }
 /** A program in which these uses of what rests are where it rests. */
 function partitionedWith(atRest: ReadonlySet<string>, graph: Graph, mesh: Mesh, layouts: Layouts & Wiring, target: Rules): Partitioned {
-  const reduced = new Set<Node>()
+  const before = new Before()
+  const c = newContext(mesh, layouts.overlaps === true, target, before, atRest, partitionNodes)
   // What one user needs reduced is reduced where it is made; each round can only find more of it.
   for (;;) {
-    const before = reduced.size
-    const c = newContext(mesh, layouts.overlaps === true, target, reduced, atRest, partitionNodes)
+    const known = c.reduced.size
+    c.tempted.clear()
     const local = attempt(graph, c, layouts)
-    if (reduced.size > before) continue
-    return { local: optimized(local, c.make, layouts), tempted: c.tempted }
+    if (c.reduced.size === known) return { local: optimized(local, c.make, layouts), tempted: c.tempted }
   }
 }
 

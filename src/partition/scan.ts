@@ -7,7 +7,7 @@ import type { Sharding } from '../core/layout.ts'
 import { orderOf, type Node } from '../graph/node.ts'
 import { enter, projected } from './bodies.ts'
 import { addendsOf, held, steady, type Addends, type Attempt, type CarryPartial } from './carries.ts'
-import { reduced, type Context, type Value } from './context.ts'
+import { bodyOf, reduced, type Context, type Value } from './context.ts'
 import { relayout } from './moves/relayout.ts'
 import { ready } from './operands.ts'
 import type { LocalNode } from './local.ts'
@@ -57,7 +57,7 @@ export function partitionScan(n: Node<'scan'>, values: readonly Value[], c: Cont
   const outputs = steady(c, n, init, attempt)
 
   const loop = c.make('scan', [...init, ...walked, ...captured].map(v => v.node), {
-    ...n.attrs, body: { inputs: [...inputs], outputs: outputs.map(v => v.node) },
+    ...n.attrs, body: bodyOf(c, { inputs: [...inputs], outputs: outputs.map(v => v.node) }),
   }, n.site)
   return projected(c, n, loop, outputs)
 }

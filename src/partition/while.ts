@@ -2,7 +2,7 @@
 import { orderOf, type Node } from '../graph/node.ts'
 import { enter, enterAll, projected } from './bodies.ts'
 import { addendsOf, held, steady, type Attempt, type CarryPartial } from './carries.ts'
-import { reduced, type Context, type Value } from './context.ts'
+import { bodyOf, reduced, type Context, type Value } from './context.ts'
 import type { LocalBody } from './local.ts'
 import { home } from './meet.ts'
 import { ready } from './operands.ts'
@@ -22,7 +22,7 @@ export function partitionWhile(n: Node<'while'>, values: readonly Value[], c: Co
     const next = c.partitionNodes(body.outputs, given)
     const outputs = next.map((v, i) => held(c, v, init[i], want(i, partials)))
     const inputs = [...state.map(s => s.input), ...around.inputs]
-    bodies = { condition: { inputs, outputs: c.partitionNodes(condition.outputs, given).map(v => ready(c, v).node) }, body: { inputs, outputs: outputs.map(v => v.node) } }
+    bodies = { condition: bodyOf(c, { inputs, outputs: c.partitionNodes(condition.outputs, given).map(v => ready(c, v).node) }), body: bodyOf(c, { inputs, outputs: outputs.map(v => v.node) }) }
     return { outputs, lying: next.map(v => v.sharding) }
   }
   const outputs = steady(c, n, init, attempt)

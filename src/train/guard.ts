@@ -26,7 +26,7 @@ const courses = (of: (name: 'loss' | 'gradNorm', what: keyof Course) => Scalar):
 }
 
 /** As a program's inputs. */
-export const historyInput = (): History => ({ taken: slot('history.taken', [], 'i32'), ...courses((name, what) => slot(`history.${name}.${what}`, [])) })
+export const historyInput = (): History => onCallersLine(() => ({ taken: slot('history.taken', [], 'i32'), ...courses((name, what) => slot(`history.${name}.${what}`, [])) }))
 export const emptyHistory = (): History => ({ taken: full(0, [], 'i32'), ...courses(() => full(0, [])) })
 
 /** Whether the step is to be taken, bool; and the history with it, if it is. */

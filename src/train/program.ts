@@ -141,7 +141,7 @@ export type StepPlan<P extends Tree, B extends Tree> = Plan<readonly [TrainState
 export interface CompileListener<P extends Tree, B extends Tree> {
   /** Hears of each program before it is compiled. */
   readonly onCompile?: (what: string) => void
-  /** Hears what a step will do. */
+  /** Hears what a step will do, when the backend has been given it. */
   readonly onPlan?: (step: StepPlan<P, B>) => void
 }
 
@@ -150,7 +150,7 @@ export async function compileTrainer<P extends Tree, B extends Tree>(
   model: Model<P, B>, config: TrainerConfig, where: Where, { onCompile = () => {}, onPlan = () => {} }: CompileListener<P, B> = {},
 ): Promise<Trainer<P, B>> {
   const begun: Promise<Pick<Program<readonly Tree[], Tree>, 'dispose'>>[] = []
-  const begin = async <const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: CompileOptions<A>): Promise<{ readonly program: Promise<Program<A, R>> }> => {
+  const begin = async <const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: CompileOptions<A>): ReturnType<typeof compiling<A, R>> => {
     const under = await compiling(f, args, options)
     begun.push(under.program)
     // It waits for its turn to be awaited.
@@ -161,7 +161,8 @@ export async function compileTrainer<P extends Tree, B extends Tree>(
   }
   try {
     onCompile('training step')
-    const step = await begin(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0], onPlan })
+    const step = await begin(trainStep(model, config), [stateOf(model, config), model.batch] as const, { ...where, donate: [0] })
+    onPlan(step.plan)
     onCompile('initialisation')
     const init = await begin(initialise(model, config), [input('seed', [], 'i32')] as const, where)
     onCompile('evaluation')

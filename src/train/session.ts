@@ -79,7 +79,7 @@ export async function openSession(given: Run, options: SessionOptions): Promise<
     await requireSameData(backend.processes, data.identity)
     await options.onData?.(run, data.identity)
     const where = { mesh, backend, dims: model.dims, ...layoutsOf(run, model) }
-    // Counted once the step's text is made: it traces the model anew.
+    // Counted while the step is compiled: it traces the model anew.
     let flops = NaN
     const trainer = await compileTrainer(model, trainerConfig(run), where, {
       onCompile: what => tell({ type: 'compiling', what }),

@@ -12,6 +12,15 @@ const { l, a, b } = dims({ l: 3, a: 2, b: 2 })
 const isScan = (n: Node): n is Node<'scan'> => n.op === 'scan'
 const loopsIn = (...roots: readonly { readonly node: Node }[]): Node<'scan'>[] => reachable(roots.map(r => r.node)).filter(isScan)
 
+test('what no turn reads is not walked over', () => {
+  const [xs, ys, w] = [input('xs', [l, a]), input('ys', [l, a]), input('w', [a])]
+  const [last] = scan(l, w, { xs, ys }, (c, { ys: y }) => [c.add(y).mul(w), {}])
+  const [loop] = loopsIn(last)
+  expect(loop?.attrs.xs).toBe(1)
+  expect(loop?.inputs).toEqual([w.node, ys.node, w.node])
+  expect(loop?.attrs.body.inputs.length).toBe(3)
+})
+
 describe('closing over', () => {
   const param = inputNode('p', 'compute', { shape: [a], dtype: 'f32' })
   const p = tensor<'a'>(param)

@@ -2,6 +2,7 @@
 import { formatShape, legalDim, nameOf, names, type Dim, type DimLike } from '../../core/dim.ts'
 import { dtypes, isEight, isFloat, type DType } from '../../core/dtype.ts'
 import { DimError, type Site } from '../../core/errors.ts'
+import { placeOf, type Where } from '../../core/site.ts'
 import { shown } from '../../core/shown.ts'
 import { holds, isDType, rangeOf } from '../../core/range.ts'
 import { didYouMean } from '../../core/nearest.ts'
@@ -10,11 +11,11 @@ import { typeOf, type TensorType, type Typed } from '../node.ts'
 export type Inputs = readonly Typed[]
 
 /** The dim of that name in a shape: its size may be another than the given dim's, where a slice or a window has changed it. @throws DimError with the nearest name */
-export function dimIn<N extends string>(shape: readonly Dim<N>[], dim: DimLike<string>, op: string, site?: Site): Dim<N> {
+export function dimIn<N extends string>(shape: readonly Dim<N>[], dim: DimLike<string>, op: string, site?: Where): Dim<N> {
   const name = nameOf(dim)
   const found = shape.find(d => d.name === name)
   if (found === undefined) {
-    throw new DimError({ code: 'no-such-dim', what: `${op}: the tensor has no dim "${name}"`, details: { tensor: formatShape(shape) }, fix: didYouMean(name, names(shape)), at: site })
+    throw new DimError({ code: 'no-such-dim', what: `${op}: the tensor has no dim "${name}"`, details: { tensor: formatShape(shape) }, fix: didYouMean(name, names(shape)), at: placeOf(site) })
   }
   return found
 }
@@ -41,12 +42,12 @@ export function distinct(shape: readonly Dim[], op: string, site: Site | undefin
 }
 
 /** Two tensors that share a dim must agree on its size. @throws DimError */
-export function agree(a: readonly Dim[], b: readonly Dim[], op: string, site: Site | undefined): void {
+export function agree(a: readonly Dim[], b: readonly Dim[], op: string, site: Where): void {
   if (a === b) return
   for (const d of a) {
     for (const other of b) {
       if (other.name !== d.name || other.size === d.size) continue
-      throw new DimError({ code: 'size-differs', what: `${op}: dim "${d.name}" has two sizes`, details: { left: formatShape(a), right: formatShape(b) }, fix: `rename one "${d.name}", or give both the same size`, at: site })
+      throw new DimError({ code: 'size-differs', what: `${op}: dim "${d.name}" has two sizes`, details: { left: formatShape(a), right: formatShape(b) }, fix: `rename one "${d.name}", or give both the same size`, at: placeOf(site) })
     }
   }
 }
@@ -93,15 +94,15 @@ export function constantOf(op: string, value: number, dtype: DType, site: Site |
 const forKeeping = 'numbers of more than 8 bits (floats of 8 bits are only kept and moved)'
 
 /** @throws DimError when the tensor is not of floats */
-export function floats(op: string, dtype: DType, shape: readonly Dim[], site: Site | undefined): void {
+export function floats(op: string, dtype: DType, shape: readonly Dim[], site: Where): void {
   if (!isFloat(dtype)) throw wrongDtype(op, { dtype, shape }, 'floats', site)
   if (isEight(dtype)) throw wrongDtype(op, { dtype, shape }, forKeeping, site)
 }
 /** @throws DimError when the tensor is of booleans, which are not added, multiplied or ordered, or of floats of 8 bits */
-export function numbers(op: string, t: TensorType, site: Site | undefined): void {
+export function numbers(op: string, t: TensorType, site: Where): void {
   if (t.dtype === 'bool') throw wrongDtype(op, t, 'numbers', site)
   if (isEight(t.dtype)) throw wrongDtype(op, t, forKeeping, site)
 }
 
-export const wrongDtype = (op: string, t: TensorType, want: string, site: Site | undefined): DimError =>
-  new DimError({ code: 'dtype', what: `${op}: works on ${want}, not on ${t.dtype}`, details: { tensor: `${t.dtype} ${formatShape(t.shape)}` }, fix: 'cast the tensor first', at: site })
+export const wrongDtype = (op: string, t: TensorType, want: string, site: Where): DimError =>
+  new DimError({ code: 'dtype', what: `${op}: works on ${want}, not on ${t.dtype}`, details: { tensor: `${t.dtype} ${formatShape(t.shape)}` }, fix: 'cast the tensor first', at: placeOf(site) })

@@ -32,7 +32,7 @@ const roomy = 1.25
  * @throws DimError for options that no layer can have, and dims that are missing
  */
 export function moe<D extends string, const A extends string = never>(x: Tensor<D>, weights: MoeWeights, d: MoeDims, options: MoeOptions & Apart<A>): Moe<D, A> {
-  for (const dim of [d.tokens, d.embed]) dimIn(x.shape, dim.name, 'moe', userSite())
+  for (const dim of [d.tokens, d.embed]) dimIn(x.shape, dim.name, 'moe', userSite)
   checkMoe(d, options, x.shape)
   const { router, capacity = 'dropless', groups = 1, counts, jitter, apart = [] } = options
   const { tokens, routes } = d

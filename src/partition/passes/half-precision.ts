@@ -1,7 +1,7 @@
 /** A contraction of numbers of 16 or of 8 bits that were widened for it is one of those that gives f32: the same products and sums, at less reading. */
 import { isBits, isEight, type DType } from '../../core/dtype.ts'
-import { dtypeOf, operand, orderOf } from '../../graph/node.ts'
-import type { LocalNode } from '../local.ts'
+import { dtypeOf, nodesOf, operand } from '../../graph/node.ts'
+import type { LocalAttrs, LocalNode } from '../local.ts'
 import type { Pass } from './rewrite.ts'
 
 const before = (n: LocalNode): LocalNode | undefined => (n.op === 'convert' && n.attrs.dtype === 'f32' && isBits(dtypeOf(operand(n, 0))) ? operand(n, 0) : undefined)
@@ -11,8 +11,7 @@ export const contractedTogether = (a: DType, b: DType): boolean => (a === b ? is
 
 export const contractHalves: Pass = (body, make) => {
   const replaced = new Map<LocalNode, LocalNode>()
-  for (const n of orderOf(body.outputs)) {
-    if (n.op !== 'dot') continue
+  for (const n of nodesOf<LocalAttrs, 'dot'>(body.outputs, 'dot')) {
     const [a, b] = [before(operand(n, 0)), before(operand(n, 1))]
     if (a !== undefined && b !== undefined && contractedTogether(dtypeOf(a), dtypeOf(b))) replaced.set(n, make('dot', [a, b], { ...n.attrs, gives: 'f32' }, n.site))
   }

@@ -5,7 +5,7 @@
  */
 import { sizeOf } from '../../core/dim.ts'
 import { dtypes } from '../../core/dtype.ts'
-import { dtypeOf, orderOf, shapeOf, typeOf, type Make } from '../../graph/node.ts'
+import { dtypeOf, nodesOf, orderOf, shapeOf, typeOf, type Make } from '../../graph/node.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
 import { replaceNodes, type Pass } from './rewrite.ts'
 
@@ -34,7 +34,7 @@ function hoisted(n: LocalNode<'scan'>, make: Make<LocalAttrs>): LocalNode | unde
   return make('scan', [...n.inputs, ...before], { ...n.attrs, body: { inputs: [...body.inputs, ...stands], outputs } }, n.site)
 }
 
-export const hoistGathers: Pass = (body, make) => new Map(orderOf(body.outputs).flatMap(n => {
-  const again = n.op === 'scan' ? hoisted(n, make) : undefined
+export const hoistGathers: Pass = (body, make) => new Map(nodesOf<LocalAttrs, 'scan'>(body.outputs, 'scan').flatMap(n => {
+  const again = hoisted(n, make)
   return again === undefined ? [] : [[n, again] as const]
 }))

@@ -20,7 +20,8 @@ type Mergeable = 'allReduce' | 'allGather' | 'reduceScatter'
 function depths(order: readonly LocalNode[]): ReadonlyMap<LocalNode, number> {
   const depth = new Map<LocalNode, number>()
   for (const n of order) {
-    const before = Math.max(0, ...n.inputs.map(i => depth.get(i) ?? 0))
+    let before = 0
+    for (const i of n.inputs) before = Math.max(before, depth.get(i) ?? 0)
     depth.set(n, before + (collectiveKind(n) !== undefined || bodiesOf(n).length > 0 ? 1 : 0))
   }
   return depth
@@ -105,7 +106,7 @@ export const mergeSmall: Pass = (body, make) => {
   const depth = depths(order)
   const groups = new Map<string, Member[]>()
   for (const n of order) {
-    const member = memberOf(n, make)
+    const member = collectiveKind(n) === undefined ? undefined : memberOf(n, make)
     if (member === undefined) continue
     if (Math.max(bytesOf(operand(n, 0)), bytesOf(n)) > smallBytes) continue
     const key = `${depth.get(n)} ${member.key}`

@@ -3,7 +3,7 @@
  * and read by the one that would run it again. Gathers of what every turn is given (weights that rest in parts) are left: kept, they
  * would be as large as if they did not rest so.
  */
-import { bodiesOf, operand, orderOf, typeOf, type Make } from '../../graph/node.ts'
+import { bodiesOf, nodesOf, operand, orderOf, typeOf, type Make } from '../../graph/node.ts'
 import { collectiveKind } from '../collectives.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
 import { replaceNodes, type Pass } from './rewrite.ts'
@@ -64,7 +64,7 @@ function repeatedIn(loop: Scan, first: Scan, make: Maker): Repeated[] {
 }
 
 export const reuseCollectives: Pass = (body, make) => {
-  const loops = orderOf(body.outputs).filter(isScan)
+  const loops = nodesOf<LocalAttrs, 'scan'>(body.outputs, 'scan')
   const found = loops.filter(l => l.attrs.keepsCollectives === true)
     .flatMap(loop => followed(loop).map(first => ({ loop, first, repeated: repeatedIn(loop, first, make) })).filter(f => f.repeated.length > 0))
   const replaced = new Map<LocalNode, LocalNode>()

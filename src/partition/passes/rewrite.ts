@@ -1,5 +1,5 @@
 /** Walks a device's program, loop bodies first, and makes again what a pass replaces. */
-import { orderOf, withBodies, type Make } from '../../graph/node.ts'
+import { loopsOf, orderOf, withBodies, type Make } from '../../graph/node.ts'
 import { rewriter } from '../../graph/rewrite.ts'
 import type { LocalAttrs, LocalBody, LocalNode } from '../local.ts'
 
@@ -13,7 +13,7 @@ export const replaceNodes = (body: LocalBody, make: Make<LocalAttrs>, replaced: 
 /** A body after a pass, the bodies of its loops and choices after it too. */
 export function applied(body: LocalBody, make: Make<LocalAttrs>, pass: Pass): LocalBody {
   const loops = new Map<LocalNode, LocalNode>()
-  for (const n of orderOf(body.outputs)) {
+  for (const n of loopsOf(body.outputs)) {
     const again = withBodies(make, n, inner => applied(inner, make, pass))
     if (again !== n) loops.set(n, again)
   }

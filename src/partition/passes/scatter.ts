@@ -1,7 +1,7 @@
 /** A sum that every device then takes only its own part of is a reduce-scatter. */
-import { operand, orderOf } from '../../graph/node.ts'
+import { nodesOf, operand } from '../../graph/node.ts'
 import { sizeIn } from '../build.ts'
-import type { LocalNode } from '../local.ts'
+import type { LocalAttrs, LocalNode } from '../local.ts'
 import { usersOf, type Pass } from './rewrite.ts'
 
 /** The axes along which a slice takes the device's own part, if that is what it takes. */
@@ -31,10 +31,12 @@ function slicesOf(n: LocalNode, users: Users): Slice[] | undefined {
 }
 
 export const scatterSums: Pass = (body, make) => {
-  const users = usersOf(body)
   const replaced = new Map<LocalNode, LocalNode>()
-  for (const n of orderOf(body.outputs)) {
-    if (n.op !== 'allReduce' || n.attrs.kind !== 'sum') continue
+  const sums = nodesOf<LocalAttrs, 'allReduce'>(body.outputs, 'allReduce')
+  if (sums.length === 0) return replaced
+  const users = usersOf(body)
+  for (const n of sums) {
+    if (n.attrs.kind !== 'sum') continue
     const { axes: summed } = n.attrs
     const slices = slicesOf(n, users)
     const first = slices?.[0]?.slice

@@ -2,7 +2,7 @@
  * Of what devices choose apart each may keep only its own part: then the branch that makes it takes the part, or sums it by a reduce-scatter, and where that is behind a loop it sinks into its turns. So the gradients of a stage's
  * layers are never whole at once, though idle stages make none.
  */
-import { dtypeOf, operand, orderOf, shapeOf, type Make } from '../../graph/node.ts'
+import { dtypeOf, nodesOf, operand, shapeOf, type Make } from '../../graph/node.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
 import { usersOf, type Pass } from './rewrite.ts'
 import { inOrder, inTurn, takes, type Taking } from './sink.ts'
@@ -22,10 +22,12 @@ const zerosLike = (make: Maker, n: LocalNode): LocalNode => {
 
 /** Where those who wait for each other choose alike, and the other branch has zeros. */
 export const sinkIntoChoices: Pass = (body, make) => {
-  const users = usersOf(body)
   const replaced = new Map<LocalNode, LocalNode>()
-  for (const choice of orderOf(body.outputs)) {
-    if (choice.op !== 'cond' || choice.attrs.apart === undefined) continue
+  const choices = nodesOf<LocalAttrs, 'cond'>(body.outputs, 'cond')
+  if (choices.length === 0) return replaced
+  const users = usersOf(body)
+  for (const choice of choices) {
+    if (choice.attrs.apart === undefined) continue
     const { yes, no, apart } = choice.attrs
     const taken = (users.get(choice) ?? []).flatMap(project => {
       if (project?.op !== 'project') return []

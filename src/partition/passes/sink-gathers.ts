@@ -4,7 +4,7 @@
  */
 import { sizeOf } from '../../core/dim.ts'
 import { dtypes, isHalf } from '../../core/dtype.ts'
-import { bodiesOf, dtypeOf, operand, orderOf, shapeOf, type Make } from '../../graph/node.ts'
+import { bodiesOf, dtypeOf, nodesOf, operand, shapeOf, type Make } from '../../graph/node.ts'
 import { collectiveKind, received, type CollectiveKind } from '../collectives.ts'
 import type { LocalAttrs, LocalGraph, LocalNode } from '../local.ts'
 import { usersOf, type Pass } from './rewrite.ts'
@@ -69,11 +69,13 @@ function sameness({ inputs, inputPlacements }: LocalGraph): Same {
 }
 
 export const sinkGathers = (graph: LocalGraph): Pass => (body, make) => {
+  const replaced = new Map<LocalNode, LocalNode>()
+  const gathers = nodesOf<LocalAttrs, 'allGather'>(body.outputs, 'allGather')
+  if (gathers.length === 0) return replaced
   const same = sameness(graph)
   const users = usersOf(body)
-  const replaced = new Map<LocalNode, LocalNode>()
-  for (const g of orderOf(body.outputs)) {
-    if (g.op !== 'allGather' || replaced.has(g)) continue
+  for (const g of gathers) {
+    if (replaced.has(g)) continue
     const readers = [...new Set(users.get(g) ?? [])]
     const made = readers.map(u => (u === undefined || replaced.has(u) ? undefined : onParts[u.op]?.(make, u, g, same)))
     if (made.length === 0 || made.includes(undefined)) continue

@@ -4,7 +4,7 @@
  */
 import { names, sizeOf } from '../../core/dim.ts'
 import { dtypes } from '../../core/dtype.ts'
-import { dtypeOf, operand, orderOf, shapeOf, type Make } from '../../graph/node.ts'
+import { dtypeOf, nodesOf, operand, shapeOf, type Make } from '../../graph/node.ts'
 import type { LocalAttrs, LocalNode } from '../local.ts'
 import { smallBytes } from './merge.ts'
 import { usersOf, type Pass } from './rewrite.ts'
@@ -33,11 +33,11 @@ export const inOrder = (make: Maker, n: LocalNode, like: LocalNode): LocalNode =
 
 /** With `sums`, what is summed whole is summed in its turn, too: as many bytes in more collectives, which can be under way while the next turn is computed. */
 export const sinkParts = (sums = false): Pass => (body, make) => {
-  const users = usersOf(body)
-  const order = orderOf(body.outputs)
   const replaced = new Map<LocalNode, LocalNode>()
-  for (const loop of order) {
-    if (loop.op !== 'scan') continue
+  const loops = nodesOf<LocalAttrs, 'scan'>(body.outputs, 'scan')
+  if (loops.length === 0) return replaced
+  const users = usersOf(body)
+  for (const loop of loops) {
     const { carries, over, body: turn } = loop.attrs
     const taken = (users.get(loop) ?? []).flatMap(project => {
       if (project?.op !== 'project' || project.attrs.index < carries) return []
