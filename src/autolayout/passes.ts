@@ -161,8 +161,10 @@ function sinkGathers(body: Body, mesh: Mesh, make: Make<LocalAttrs>, same: (p: P
 
 /** See partition/passes/scatter.ts. */
 function scatter(body: Body, mesh: Mesh): void {
+  // What a loop that follows reads of this one's turns it reads whole.
+  const kept = new Set(body.stacked.map(p => p.work))
   for (const [key, [sent, ...more]] of [...body.sent]) {
-    if (sent === undefined || more.length > 0 || sent.kind !== 'all-reduce' || sent.reduces !== 'sum') continue
+    if (sent === undefined || more.length > 0 || sent.kind !== 'all-reduce' || sent.reduces !== 'sum' || kept.has(key)) continue
     const take = only(new Set(body.doneOf(sent.node).flatMap(d => d.uses.flatMap(use => [...body.takesBy(use, d.results, true)]))))
     const { kind, dim, axes } = parsed(take ?? '')
     if (kind !== 'part' || !axes.every(a => sent.axes.includes(a))) continue
