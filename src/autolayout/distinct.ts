@@ -16,7 +16,10 @@ function deeds({ mesh, layouts }: Priced): string {
   return mesh.axes.map(a => `${a.size} ${rules.filter(r => r.endsWith(` ${a.name}`)).map(r => r.slice(0, -a.name.length)).sort().join()}`).sort().join(' | ')
 }
 
-/** In their order, without those that take what another one takes, which says less and nothing else: dims that no tensor of the program has, or that ops have given another size; and of those that take the same and whose axes do the same in another order, the first. */
+/**
+ * In their order, without those that take what another one takes, which says less and nothing else: dims that no tensor of the program has, or that ops have given another size; and of those that take the same to the last bit and whose
+ * axes do the same, in another order or beside another policy of what is computed again, of which there is nothing, the first.
+ */
 export function distinct<P extends Priced>(candidates: readonly P[]): P[] {
   const alike = new Map<string, { readonly candidate: P; readonly rules: ReadonlySet<string> }[]>()
   const entries = candidates.map(candidate => {
@@ -26,12 +29,10 @@ export function distinct<P extends Priced>(candidates: readonly P[]): P[] {
     return entry
   })
   const says = (rules: ReadonlySet<string>, less: ReadonlySet<string>): boolean => less.size < rules.size && [...less].every(r => rules.has(r))
-  const seen = new Map<string, unknown[]>()
+  const seen = new Set<string>()
   const isFirst = (candidate: P): boolean => {
     const key = `${candidate.cost.ms} ${candidate.cost.flops} ${candidate.bytes} ${deeds(candidate)}`
-    const before = seen.get(key) ?? []
-    seen.set(key, [...before, candidate.variant])
-    return !before.includes(candidate.variant)
+    return seen.size < seen.add(key).size
   }
   return entries.filter(({ candidate, rules, key }) => !(alike.get(key) ?? []).some(o => o.candidate.variant === candidate.variant && says(rules, o.rules))).map(e => e.candidate).filter(isFirst)
 }

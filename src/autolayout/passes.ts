@@ -161,8 +161,10 @@ function sinkGathers(body: Body, mesh: Mesh, make: Make<LocalAttrs>, same: (p: P
 
 /** See partition/passes/scatter.ts. */
 function scatter(body: Body, mesh: Mesh): void {
+  // What a loop that follows reads of this one's turns it reads whole.
+  const kept = new Set(body.stacked.map(p => p.work))
   for (const [key, [sent, ...more]] of [...body.sent]) {
-    if (sent === undefined || more.length > 0 || sent.kind !== 'all-reduce' || sent.reduces !== 'sum') continue
+    if (sent === undefined || more.length > 0 || sent.kind !== 'all-reduce' || sent.reduces !== 'sum' || kept.has(key)) continue
     const take = only(new Set(body.doneOf(sent.node).flatMap(d => d.uses.flatMap(use => [...body.takesBy(use, d.results, true)]))))
     const { kind, dim, axes } = parsed(take ?? '')
     if (kind !== 'part' || !axes.every(a => sent.axes.includes(a))) continue
@@ -286,8 +288,12 @@ function reuse(body: Body, bodies: Bodies, needed: Needed, make: Make<LocalAttrs
 
 const mergeable: readonly CollectiveKind[] = ['all-reduce', 'all-gather', 'reduce-scatter']
 
+/** Of what a body is given, by its numbers, what is computed before, and of what it gives, what something waits for: of a loop what its turns carry; of a choice what is so around it. */
+interface Outside { readonly late: ReadonlySet<number>; readonly asked: ReadonlySet<number> }
+const carriedBy = (carries: number): Outside => { const all = new Set(Array.from({ length: carries }, (_, i) => i)); return { late: all, asked: all } }
+
 /** Small ones that run as one (see partition/passes/merge.ts), and what of all nothing waits for (see cost/waiting.ts). */
-function crossing(body: Body, carried: number, needed: Needed): { readonly sent: Crossing[]; readonly products: Product[] } {
+function crossing(body: Body, outside: Outside, needed: Needed): { readonly sent: Crossing[]; readonly products: Product[]; /** Of a choice, the same for its branches. */ readonly inside: (choice: Looped) => Outside } {
   const order = inOrder(body, needed)
   const depths = new Map<Point, number>()
   const groups = new Map<string, { readonly all: Sent[]; readonly key: string }>()
@@ -316,14 +322,14 @@ function crossing(body: Body, carried: number, needed: Needed): { readonly sent:
     size = late.size + asked.size
     for (const [p, after] of order) {
       const own = p.work === undefined ? [] : groupsOf.get(p.work) ?? []
-      let is = computes(p) || (p.given ?? Infinity) < carried || after.some(q => late.has(q))
+      let is = computes(p) || (p.given !== undefined && outside.late.has(p.given)) || after.some(q => late.has(q))
       for (const g of own) {
         if (is) late.add(g.key)
         is = late.has(g.key)
       }
       if (is) late.add(p)
     }
-    for (const p of body.outputs.slice(0, carried)) asked.add(p)
+    for (const [i, p] of body.outputs.entries()) if (outside.asked.has(i)) asked.add(p)
     for (const [p, after] of [...order].reverse()) {
       const own = p.work === undefined ? [] : groupsOf.get(p.work) ?? []
       let is = asked.has(p)
@@ -335,7 +341,10 @@ function crossing(body: Body, carried: number, needed: Needed): { readonly sent:
     }
   }
   const sent = [...groups.values()].flatMap(({ all: [first, ...more], key }) => (first === undefined ? [] : [{ ...first, elements: more.reduce((n, s) => n + s.elements, first.elements), waited: late.has(key) && asked.has(key) }]))
-  return { sent, products: [...products.values()] }
+  const inside = (choice: Looped): Outside => ({
+    late: new Set(choice.operands.slice(1).flatMap((p, i) => (late.has(p) ? [i] : []))), asked: new Set(order.flatMap(([p]) => (p.loop === choice && p.result !== undefined && asked.has(p) ? [p.result] : []))),
+  })
+  return { sent, products: [...products.values()], inside }
 }
 
 /** What one run of each body does, by the outputs of its graph. */
@@ -345,13 +354,13 @@ export function performed(sketch: Sketch, mesh: Mesh, outputs: readonly Node[], 
   if (root === undefined) throw new Error('a sketch has a body')
   // Bodies of loops before what is around them.
   const inward: Body[] = []
-  const carried = new Map<Body, number>()
+  const around = new Map<Body, { readonly body: Body; readonly looped: Looped; readonly carries: number }>()
   const walk = (body: Body): void => {
     if (inward.includes(body)) return
     for (const looped of body.loops) for (const inside of bodiesOf<Attrs>(looped.node)) {
       const inner = bodies.get(inside.outputs)
       if (inner === undefined) continue
-      if (looped.node.op !== 'while' || inside === looped.node.attrs.body) carried.set(inner, carriesOf(looped))
+      around.set(inner, { body, looped, carries: looped.node.op !== 'while' || inside === looped.node.attrs.body ? carriesOf(looped) : 0 })
       walk(inner)
     }
     inward.push(body)
@@ -375,5 +384,11 @@ export function performed(sketch: Sketch, mesh: Mesh, outputs: readonly Node[], 
   sunk()
   // What has sunk into a loop is in it now.
   needed = look()
-  return new Map(inward.map(b => [b.work.roots, { ...crossing(b, carried.get(b) ?? 0, needed), loops: b.loops }]))
+  // Of branches it is told by what is around them.
+  const found = new Map<Body, ReturnType<typeof crossing>>()
+  for (const b of [...inward].reverse()) {
+    const its = around.get(b)
+    found.set(b, crossing(b, its?.looped.node.op === 'cond' ? found.get(its.body)?.inside(its.looped) ?? carriedBy(0) : carriedBy(its?.carries ?? 0), needed))
+  }
+  return new Map(inward.flatMap(b => { const its = found.get(b); return its === undefined ? [] : [[b.work.roots, { sent: its.sent, products: its.products, loops: b.loops }] as const] }))
 }

@@ -71,6 +71,7 @@ export class Sketcher {
   readonly stands: Stands = new Stands(this.make)
   private readonly entries = new Map<Node, Kept>()
   private readonly settling = new Map<Stand, Map<number, Entry>>()
+  private readonly straying = new Map<Stand, Map<number, Entry>>()
   private readonly texts = new Map<string, number>()
   private readonly orders = new Map<readonly Node[], Order>()
   /** Rules that were applied, and results that were looked up. */
@@ -149,12 +150,15 @@ export class Sketcher {
     return this.again(known, c)
   }
   /** And of the value itself, where some user needs it reduced: one off the rules goes to where these want it. `rules`: those of its dims. */
-  settled(v: Stand, rules: number, c: Recording): Entry {
-    const table = this.settling.get(v) ?? new Map<number, Entry>()
-    this.settling.set(v, table)
-    const known = table.get(rules) ?? this.apply([v], c, () => [landed(c, v)], v.origin, 'reduced')
-    table.set(rules, known)
-    return this.again(known, c)
+  settled(v: Stand, rules: number, c: Recording): Entry { return this.moved(this.settling, v, rules, c, () => landed(c, v), 'reduced') }
+  /** And of a result of a loop or a choice that was given something off the rules, by its number. */
+  strayed(v: Stand, result: number, rules: number, c: Recording): Entry { return this.moved(this.straying, v, rules, c, () => wherever(c, v), `strayed ${result} `) }
+  private moved(known: Map<Stand, Map<number, Entry>>, v: Stand, rules: number, c: Recording, rule: () => Value, part: string): Entry {
+    const table = known.get(v) ?? new Map<number, Entry>()
+    known.set(v, table)
+    const entry = table.get(rules) ?? this.apply([v], c, () => [rule()], v.origin, part)
+    table.set(rules, entry)
+    return this.again(entry, c)
   }
   private again(known: Entry, c: Recording): Entry {
     this.known++
@@ -395,9 +399,10 @@ class Walk {
       body.steps.push({ given, made: entry.made, images: entry.images, stands })
       return entry.results.map((value, i) => at(body, { value, point: points[i] ?? nowhere }))
     }
+    const rulesFor = ({ shape }: Value): number => owner.numberOf(`${this.rulesKey('compute', shape.map(d => d.name))} ${c.alone?.axes.join() ?? ''}`)
     const settled = (p: Placed, n: Node): Placed => {
       const own = p.value.origin === n ? p : { ...p, value: owner.stands.of(p.value, n, '') }
-      return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, own.value.strayed === undefined ? -1 : owner.numberOf(`${this.rulesKey('compute', own.value.shape.map(d => d.name))} ${c.alone?.axes.join() ?? ''}`), c), [own])[0] ?? own
+      return !c.reduced.has(n) || own.value.partial === undefined ? own : note(n, owner.settled(own.value, own.value.strayed === undefined ? -1 : rulesFor(own.value), c), [own])[0] ?? own
     }
     for (const [index, [n, value]] of given.entries()) placed.set(n, [settled(at(body, { value, point: { needs: [], given: index } }), n)])
     const first = (n: Node): Placed => {
@@ -415,14 +420,15 @@ class Walk {
       }
       const operands = n.inputs.map(first)
       const values = operands.map(p => p.value)
-      const rule = (): readonly Value[] => {
-        const results = visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(partitioners, n, values, c)
-        return n.op !== 'relayout' && values.some(v => v.strayed) ? results.map(v => wherever(c, v)) : results
-      }
+      const applied = (): readonly Value[] => visit<Attrs, readonly Value[], [readonly Value[], Context], typeof n.op>(partitioners, n, values, c)
+      const strays = n.op !== 'relayout' && values.some(v => v.strayed)
       if (bodiesOf(n).length > 0) {
-        placed.set(n, this.loop(n, operands, rule, body, c).map(p => settled(p, n)))
+        // What takes its results to where the rules have them comes after it.
+        const results = this.loop(n, operands, applied, body, c).map((p, result) => (strays ? note(n, owner.strayed(p.value, result, rulesFor(p.value), c), [p])[0] ?? p : p))
+        placed.set(n, results.map(p => settled(p, n)))
         continue
       }
+      const rule = (): readonly Value[] => (strays ? applied().map(v => wherever(c, v)) : applied())
       const rules = this.numberOf(dims[i] ?? nothing, c, n.op === 'relayout' && typeof n.attrs.to === 'string' ? n.attrs.to : undefined)
       placed.set(n, note(n, owner.entry(n, rules, values, c, rule), operands).map(p => settled(p, n)))
     }

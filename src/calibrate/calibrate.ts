@@ -7,8 +7,9 @@ import type { Backend } from '../engine/index.ts'
 import type { CollectiveTimes, ConvolutionRates, Figures, LinkedCollective, Links, MachineInput, Points, ProductRates } from '../machine/machine.ts'
 import { bandwidthOf, bandwidthSteps } from './bandwidth.ts'
 import { stepOfUs } from './host.ts'
+import { measuredBy } from './kept.ts'
 import { lagOf, lagSteps } from './lag.ts'
-import { leastShare, turnUs, type Measuring } from './measure.ts'
+import { Budget, leastShare, turnUs, type Measuring } from './measure.ts'
 import { applied, attention, chains, collective, convolutionGradients, convolutions, fromParts, inTurn, products, scattered, streams, sums, type Pictures, type Windows } from './programs.ts'
 
 export interface CalibrateOptions {
@@ -18,7 +19,7 @@ export interface CalibrateOptions {
   readonly signal?: AbortSignal
   /** Hears what is measured next, and how much is done: 0 to 1. */
   readonly onProgress?: (what: string, done: number) => void
-  /** What it may take, in milliseconds, 90 000 unless given: where the machine has much else to do, everything is measured fewer times. */
+  /** What runs may take beside compiling, in milliseconds, 90 000 unless given: where the machine has much else to do, everything is measured fewer times. */
   readonly budgetMs?: number
   /** Fewer points, each once: to see that it works. */
   readonly quick?: boolean
@@ -185,8 +186,7 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   const [perCount, perPlace] = quick ? [12, 4] : [4 + bandwidthSteps + 2 * 11 + images.length + windows.length + lagSteps, kinds.length * sizes.length]
   const steps = counts.length * perCount + functions.length + (within.length + across.length) * perPlace
   let done = 0
-  const deadline = performance.now() + budgetMs
-  const m: Measuring = { backend, signal, clock, rounds: quick ? 2 : 8, usual: devicesAs === 'ranks' && onHost > availableParallelism(), shareMs: () => Math.max(0, deadline - performance.now()) / Math.max(1, steps - done) }
+  const m: Measuring = { backend, signal, clock, rounds: quick ? 2 : 8, usual: devicesAs === 'ranks' && onHost > availableParallelism(), budget: new Budget(budgetMs, () => steps - done) }
   const step = (what: string): void => { onProgress(what, Math.min(1, done++ / steps)) }
 
   const [first = 1, ...others] = counts
@@ -196,7 +196,7 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   const [near, far] = [await timesOf(m, within, quick, step), await timesOf(m, across, quick, step)]
   const peak = (dtype: 'f32' | 'bf16'): number => Math.max(...[alone, ...crowded].flatMap(f => (f.products[dtype] ?? []).flatMap(r => r.points.map(([, rate]) => rate))))
   const memory = Math.min(totalmem(), process.constrainedMemory() || Infinity)
-  const source = `measured by meshwork calibrate on ${hosts === 1 ? 'this machine' : `${hosts} hosts`} (${cpus()[0]?.model.trim() ?? 'a processor'}), ${devicesAs === 'ranks' ? processes.description : `virtual devices of ${backend.description}`}`
+  const source = `${measuredBy(quick)} on ${hosts === 1 ? 'this machine' : `${hosts} hosts`} (${cpus()[0]?.model.trim() ?? 'a processor'}), ${devicesAs === 'ranks' ? processes.description : `virtual devices of ${backend.description}`}`
   return {
     name, devicesPerHost: onHost, memory: { bytes: memory, reserved: 0, perHost: memory }, peak: { f32: peak('f32'), bf16: peak('bf16') }, ...alone, crowded,
     operands: 'before', links: { within: linksOf(near), between: hosts > 1 ? linksOf(far) : null },

@@ -18,10 +18,22 @@ export interface Measuring {
   readonly rounds: number
   /** Whether the middle of these rounds counts instead: of ranks that share cores, which an operating system may have spread well for one short run, and seldom has for a whole step. */
   readonly usual?: boolean | undefined
-  /** Milliseconds that what is measured next may take, by the wall's clock. */
-  readonly shareMs?: (() => number) | undefined
+  /** What rounds may take; any time unless given. */
+  readonly budget?: Budget | undefined
   /** Milliseconds, from anywhere on; the wall's unless given. */
   readonly clock?: (() => number) | undefined
+}
+
+/** Time for rounds, by the wall's clock: what is left of it, in even shares for what is still to be measured. Compiling takes none of it, which a processor that compiles slowly would have little left of for what is measured last. */
+export class Budget {
+  private spentMs = 0
+  private readonly totalMs: number
+  private readonly open: () => number
+  /** `open`: how many are still to be measured. */
+  constructor(totalMs: number, open: () => number) { this.totalMs = totalMs; this.open = open }
+
+  shareMs(): number { return Math.max(0, this.totalMs - this.spentMs) / Math.max(1, this.open()) }
+  spend(ms: number): void { this.spentMs += ms }
 }
 
 /** A program that runs, and how long a run of so many turns takes, in milliseconds. */
@@ -61,10 +73,11 @@ const agreement = ({ backend: { processes } }: Measuring) => async (value: numbe
 
 /** Microseconds of a turn, of the rank that takes longest: the least of some rounds, or the middle one. Every rank of a job calls it. @throws what `signal` was aborted with */
 export async function turnUs(measuring: Measuring, looped: Looped): Promise<number> {
-  const { backend: { processes }, signal, rounds, usual = false, shareMs = () => Infinity } = measuring
+  const { backend: { processes }, signal, rounds, usual = false, budget } = measuring
   signal?.throwIfAborted()
-  const [began, share, agreed] = [performance.now(), shareMs(), agreement(measuring)]
+  const agreed = agreement(measuring)
   const { ms, dispose } = await opened(measuring, looped)
+  const [began, share] = [performance.now(), budget?.shareMs() ?? Infinity]
   try {
     const { few, turns } = await turnsOf(ms, agreed)
     // What takes long is seldom disturbed for all of it. Where the time is short, fewer rounds do.
@@ -77,6 +90,7 @@ export async function turnUs(measuring: Measuring, looped: Looped): Promise<numb
     const many = found[usual ? Math.floor(found.length / 2) : 0] ?? NaN
     return await fromFirst(processes, 'how long a turn took', () => 1000 * Math.max((many - few) / (turns - 1), leastShare * many / turns))
   } finally {
+    budget?.spend(performance.now() - began)
     dispose()
   }
 }
@@ -87,22 +101,24 @@ export async function turnUs(measuring: Measuring, looped: Looped): Promise<numb
  * @throws what `signal` was aborted with
  */
 export async function laterUs(measuring: Measuring, pairs: readonly (readonly [Looped, Looped])[], quantile = 0.5): Promise<readonly { readonly us: number; readonly later: number }[]> {
-  const { backend: { processes }, signal, rounds, shareMs = () => Infinity } = measuring
+  const { backend: { processes }, signal, rounds, budget } = measuring
   signal?.throwIfAborted()
-  const [began, share, agreed] = [performance.now(), shareMs() * pairs.length, agreement(measuring)]
-  const open: { readonly ms: (turns: number) => Promise<number>; readonly dispose: () => void }[] = []
+  const agreed = agreement(measuring)
+  const open: Awaited<ReturnType<typeof opened>>[] = []
   try {
+    for (const looped of pairs.flat()) open.push(await opened(measuring, looped))
+    const [began, share] = [performance.now(), (budget?.shareMs() ?? Infinity) * pairs.length]
     const ready: { readonly a: typeof open[number]; readonly b: typeof open[number]; readonly turns: number; readonly few: number; readonly fewOther: number; readonly found: (readonly [number, number])[] }[] = []
-    for (const [looped, other] of pairs) {
-      const [a, b] = [await opened(measuring, looped), await opened(measuring, other)]
-      open.push(a, b)
-      ready.push({ a, b, ...await turnsOf(a.ms, agreed), fewOther: await least(() => b.ms(1), 6), found: [] })
+    for (let i = 0; i < open.length; i += 2) {
+      const [a, b] = open.slice(i, i + 2)
+      if (a !== undefined && b !== undefined) ready.push({ a, b, ...await turnsOf(a.ms, agreed), fewOther: await least(() => b.ms(1), 6), found: [] })
     }
     const round = async (): Promise<void> => { for (const { a, b, turns, found } of ready) found.push([await a.ms(turns), await b.ms(turns)]) }
     const start = performance.now()
     await round()
     const more = await agreed(Math.max(4, Math.min(rounds, Math.floor((share - (performance.now() - began)) / Math.max(performance.now() - start, 0.01)))))
     for (let i = 0; i < more; i++) await round()
+    budget?.spend(performance.now() - began)
     return await fromFirst(processes, 'how long turns took', () => ready.map(({ turns, few, fewOther, found }) => {
       const middle = (of: (pair: readonly [number, number]) => number): number => found.map(of).sort((x, y) => x - y)[Math.floor(quantile * found.length)] ?? NaN
       return { us: 1000 * Math.max(middle(([x]) => x - few), leastShare * few) / (turns - 1), later: 1000 * (middle(([x, y]) => y - x) - fewOther + few) / (turns - 1) }

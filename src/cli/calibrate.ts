@@ -14,7 +14,7 @@ import { openOutput } from './output.ts'
 import type { PlatformOptions } from '../runtime/pjrt/platform-options.ts'
 import { preparedPlugin } from './plugins.ts'
 
-interface Flags { readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string; readonly devices: string; readonly quick?: boolean; readonly json?: boolean }
+interface Flags { readonly plugin: string; readonly platform?: PlatformOptions; readonly backend?: string; readonly devices: string; readonly quick?: boolean; readonly replace?: boolean; readonly json?: boolean }
 
 const perSecond = (n: number, unit: string): string => (n >= 1e12 ? `${(n / 1e12).toPrecision(3)} T${unit}/s` : `${(n / 1e9).toPrecision(3)} G${unit}/s`)
 
@@ -32,9 +32,10 @@ function drawMachine(m: MachineInput): string[] {
 }
 
 export const calibrateCommand = (): Command => withDeviceFlags(new Command('calibrate')
-  .description('Measure what this machine, or under mpirun this cluster, can do, in a minute or two: `meshwork plan --machine here` then says what a step takes.'))
+  .description('Measure what this machine, or under mpirun this cluster, can do, in a few minutes: `meshwork plan --machine here` then says what a step takes.'))
   .option('--devices <n>', 'the most devices of this machine that share it; ranks are as many as there are', '4')
-  .option('--quick', 'fewer sizes, each once: rough')
+  .option('--quick', 'fewer sizes, each once: rough, and kept only where no full calibration is')
+  .option('--replace', 'keep what --quick has measured in the place of a full calibration')
   .option('--json', 'print the machine file')
   .addHelpText('after', `
 Examples:
@@ -43,7 +44,7 @@ Examples:
   $ mpirun -n 4 npx meshwork calibrate
 
 What is measured is kept in the cache: plan --machine here, and --machine ranks for what mpirun measured.`)
-  .action(async ({ plugin, platform, backend: choice, devices, quick = false, json = false }: Flags) => {
+  .action(async ({ plugin, platform, backend: choice, devices, quick = false, replace = false, json = false }: Flags) => {
     const most = wholeNumber(devices, '--devices', 1, 64)
     const processes = await joinCommand(choice)
     const output = outputOf(processes, false)
@@ -58,9 +59,10 @@ What is measured is kept in the cache: plan --machine here, and --machine ranks 
       output.clear()
       if (processes.rank !== 0) return
       machineOf(found, 'what was measured')
-      const path = await keepMachine(found)
+      const { path, kept } = await keepMachine(found, replace)
       if (json) openOutput().print(JSON.stringify(found, null, 1))
-      else for (const line of [...drawMachine(found), '', `kept in ${path}: meshwork plan --machine ${name}`]) output.print(line)
+      else for (const line of [...drawMachine(found), '', ...kept ? [`kept in ${path}: meshwork plan --machine ${name}`] : []]) output.print(line)
+      if (!kept) output.note(`not kept: --machine ${name} stays the full calibration in ${path}; add --replace to keep this quick one in its place`)
     } catch (e) {
       throw stops.code === undefined ? e : new Stopped(stops.code)
     } finally {

@@ -18,6 +18,6 @@ export async function machineNamed(given: string): Promise<Machine> {
   const how = Object.hasOwn(measuredMachines, given) ? measuredMachines[given] : undefined
   if (how === undefined) return readMachine(given)
   const path = machinePath(given)
-  if (!await isThere(path)) throw new UsageError({ code: 'not-calibrated', what: `--machine ${given}: this machine has not been measured`, fix: `${how}, which takes a minute or two; or one of ${machineNames.join(', ')}` })
+  if (!await isThere(path)) throw new UsageError({ code: 'not-calibrated', what: `--machine ${given}: this machine has not been measured`, fix: `${how}, which takes a few minutes; or one of ${machineNames.join(', ')}` })
   return readMachine(path)
 }

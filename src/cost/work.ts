@@ -13,7 +13,7 @@ import { bytesOf, formOf, isCostly, kernelsOf, type Kernel } from './kernels.ts'
 import type { Product } from './price.ts'
 import { inRows, isTurned } from './rows.ts'
 import { runsOf } from './turns.ts'
-import { hiddenIn } from './waiting.ts'
+import { branchIn, waitingIn } from './waiting.ts'
 
 /** Elementwise operations by their names and dtypes: how many of each. */
 export type Operations = readonly (readonly [op: string, dtype: LocalNode['results'][number]['dtype'], count: number])[]
@@ -184,18 +184,21 @@ const weight = (n: LocalNode): number => {
   return formOf(n) === 'kernel' && bodiesOf(n).length === 0 ? 10 * resultBytes(n) : 0
 }
 
+/** What a loop's turns give to the next ones: late in it, and waited for. */
+const carriedBy = (body: LocalBody, carries: number): ReturnType<typeof branchIn> => [body.inputs.slice(0, carries), body.outputs.slice(0, carries)]
+
 /** All that a program does in one run, by what is fused. What depends on what it is given is assumed as `turnsOf` does; what some devices alone do counts for all, who wait for it. `attends`: whether our own kernel attends. */
 export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements', attends = false): Work[] {
   const runs = runsOf(program, weight, 'waited')
   const work: Work[] = []
   const written: Written = { convolutions: choices[fusion === 'rows' ? 'other' : 'cpu'].convolutions, ...(attends ? { fusedAttention: 'our own' } : {}) }
   const entered = new Set<LocalBody>()
-  const body = (b: LocalBody, results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), carried = 0, loop?: LocalNode): void => {
+  const body = (b: LocalBody, results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), [late, needed]: ReturnType<typeof branchIn> = [[], []], loop?: LocalNode): void => {
     const times = runs.get(b) ?? 0
     if (entered.has(b) || times === 0) return
     entered.add(b)
     if (loop !== undefined) work.push({ kind: 'turn', times, at: loop.site, node: loop })
-    const hidden = hiddenIn(b, carried)
+    const waiting = waitingIn(b, late, needed)
     const { kernels, kept } = kernelsOf(results, stacked, sliced, written)
     const inProgram: ReadonlySet<LocalNode> = new Set(fusion === 'rows' ? reachable(b.outputs) : [])
     const groups = fusion === 'rows' ? inRows(kernels.filter(k => !isTurned(k, inProgram))) : kernels.filter(k => k.within === undefined).map(k => [k])
@@ -209,12 +212,12 @@ export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements
       const { node: n } = kernel
       if (n.op === 'scan') {
         const { body: inside, carries, xs } = n.attrs
-        body(inside, inside.outputs.slice(0, carries), inside.outputs.slice(carries), new Set(inside.inputs.slice(carries, carries + xs)), carries, n)
+        body(inside, inside.outputs.slice(0, carries), inside.outputs.slice(carries), new Set(inside.inputs.slice(carries, carries + xs)), carriedBy(inside, carries), n)
       } else if (n.op === 'while') {
-        body(n.attrs.body, n.attrs.body.outputs, [], new Set(), n.attrs.carries, n)
+        body(n.attrs.body, n.attrs.body.outputs, [], new Set(), carriedBy(n.attrs.body, n.attrs.carries), n)
         body(n.attrs.condition, n.attrs.condition.outputs)
-      } else if (bodiesOf(n).length > 0) for (const inside of bodiesOf(n)) body(inside, inside.outputs, [], new Set(), 0, n)
-      else work.push(...workIn(kernel, { times, at: n.site, node: n }, hidden, fusion))
+      } else if (bodiesOf(n).length > 0) for (const inside of bodiesOf(n)) body(inside, inside.outputs, [], new Set(), branchIn(n, inside, waiting), n)
+      else work.push(...workIn(kernel, { times, at: n.site, node: n }, waiting.hidden, fusion))
     }
     // What a turn adds to stacks is computed into them.
     for (const s of stacked.filter(x => !kernels.some(k => k.node === x))) {

@@ -32,5 +32,7 @@ test('factorings are all products', () => {
 test('of layouts that take the same, one whose rules another one has, and more that do nothing, is left out', () => {
   const its = (layout: { readonly [dim: string]: string | readonly string[] }, ms = 1, variant = 'first') => ({ variant, mesh: mesh({ x: 4, y: 2 }), layouts: { layout } as Layouts, cost: { ms, flops: 8 }, bytes: 16 })
   const [plain, more, twice, other, slower, elsewhere] = [its({ batch: 'x' }), its({ batch: 'x', heads: 'x' }), its({ batch: ['x', 'y'] }), its({ heads: 'y' }), its({ batch: 'x', heads: 'y' }, 2), its({ batch: 'x', heads: 'x' }, 1, 'second')]
-  expect(distinct([more, plain, twice, other, slower, elsewhere])).toEqual([plain, other, slower, elsewhere])
+  // Beside another policy of what is computed again, of which there is nothing.
+  const again = its({ heads: 'y' }, 1, 'second')
+  expect(distinct([more, plain, twice, other, slower, elsewhere, again])).toEqual([plain, other, slower, elsewhere])
 })

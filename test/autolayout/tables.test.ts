@@ -12,7 +12,7 @@ import { workOf } from '../../src/cost/work.ts'
 import { graphOf, type Tree } from '../../src/engine/index.ts'
 import type { Node } from '../../src/graph/node.ts'
 import { knownMachine } from '../../src/machine/read.ts'
-import { convNetModel, gptModel, llamaModel, mlp, t5Model } from '../../src/models/index.ts'
+import { convNetModel, gptModel, llamaModel, lstmModel, mlp, t5Model } from '../../src/models/index.ts'
 import { collectives, type Collective } from '../../src/partition/collectives.ts'
 import type { LocalBody } from '../../src/partition/local.ts'
 import { checkGraph, partition } from '../../src/partition/partition.ts'
@@ -27,8 +27,17 @@ import { draw } from '../support/values.ts'
 const inFull = { params: 'f32', compute: 'f32' } as const
 const decoder = { vocab: 64, seq: 16, layers: 2, embed: 32, headDim: 8, hidden: 64 } as const
 type Remat = 'nothing' | 'all-but-contractions' | 'everything'
-const models: { readonly [name: string]: { readonly built: unknown; readonly remat: Remat; readonly microbatches?: number; /** Stages are drawn, too, with their layers on one axis; what goes on beside computation is told so nearly. */ readonly staged?: { readonly beside: number }; /** Beside those that are drawn. */ readonly also?: readonly { readonly mesh: number; readonly layouts: Layouts }[] } } = {
-  gpt: { built: gptModel({ ...decoder, heads: 4 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
+const models: { readonly [name: string]: { readonly built: unknown; readonly remat: Remat; readonly microbatches?: number; /** Stages are drawn, too, with their layers on one axis. */ readonly staged?: true; /** Beside those that are drawn. */ readonly also?: readonly { readonly mesh: number; readonly layouts: Layouts }[] } } = {
+  gpt: {
+    built: gptModel({ ...decoder, heads: 4 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions',
+    // What is attended to is summed, cut, and kept whole for the way back: it is no reduce-scatter.
+    also: [{ mesh: 2, layouts: { layout: { vocab: ['a', 'b'], kvSeq: ['a'], headDim: ['b'] }, params: { headDim: ['a'] }, state: {} } }],
+  },
+  lstm: {
+    built: lstmModel({ vocab: 64, seq: 16, layers: 1, embed: 32 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions',
+    // The loop over time is given what was met where it rests, so that its results go to where the rules have them.
+    also: [{ mesh: 1, layouts: { layout: { seq: ['a'], past: ['a', 'b'] }, params: { past: ['a'], hidden: ['b'] }, state: {} } }, { mesh: 2, layouts: { layout: { seq: ['b'], past: ['a', 'b'] }, params: { past: ['b'], hidden: ['a'] }, state: {} } }],
+  },
   llama: { built: llamaModel({ ...decoder, heads: 8, kvHeads: 4 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
   'gpt that keeps all, in half precision': { built: gptModel({ ...decoder, heads: 4 }).build({ batch: 8 }), remat: 'nothing' },
   'gpt that keeps nothing, in microbatches': {
@@ -43,8 +52,8 @@ const models: { readonly [name: string]: { readonly built: unknown; readonly rem
     also: [{ mesh: 1, layouts: { layout: { buckets: ['a'], source: ['a'], kvSource: ['b'] }, params: { heads: ['b'] }, state: {} } }],
   },
   'conv net': { built: convNetModel({ height: 16, width: 16, channels: 4, features: [8, 16], hidden: 32 }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' },
-  ...Object.fromEntries(([['gpipe', 0], ['1f1b', 0.25], ['circular', 0]] as const).map(([schedule, beside], nth) => [`gpt in a pipeline, ${schedule}`, {
-    built: gptModel({ ...decoder, layers: 4, heads: 4, pipeline: { stages: 2, microbatches: 2, schedule } }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' as const, staged: { beside },
+  ...Object.fromEntries((['gpipe', '1f1b', 'circular'] as const).map((schedule, nth) => [`gpt in a pipeline, ${schedule}`, {
+    built: gptModel({ ...decoder, layers: 4, heads: 4, pipeline: { stages: 2, microbatches: 2, schedule } }).build({ batch: 8, precision: inFull }), remat: 'all-but-contractions' as const, staged: true as const,
     also: [
       // Nothing lies on the stages' axis: all devices compute what one stage would, and its head on the way and on the way back once.
       { mesh: 0, layouts: { layout: { hidden: ['a'] }, params: { vocab: ['a'] }, state: {}, layouts: { residual: { seq: ['a'] } } } },
@@ -69,8 +78,6 @@ const models: { readonly [name: string]: { readonly built: unknown; readonly rem
 }
 /** Those whose layouts `npm run bench -- --only layouts` tries, in the deep run. */
 const tried: typeof models = all ? Object.fromEntries(Object.entries(ofBench).map(([name, run]) => { const { remat, microbatches } = trainerConfig(run); return [name, { built: modelOf(run), remat: remat as Remat, ...(microbatches === undefined ? {} : { microbatches }) }] })) : {}
-/** Of two hundred layouts drawn, as many may have a collective more or less: one is known of each model. */
-const odd: { readonly [name: string]: number } = { 'wide GPT': 2, LSTM: 2 }
 /** On which collectives go on beside computation. */
 const machine = knownMachine('8xh100')
 /** Of each model. */
@@ -110,13 +117,13 @@ for (const [name, { built, remat, microbatches = 1, also = [], staged }] of Obje
         what: expect.any(String) as unknown, flops: workOf(local).reduce((sum, w) => sum + (w.kind === 'product' ? w.times * productFlops(w.product) : 0), 0), collectives: counted(collectives(local)),
         productMs: expect.closeTo(time.productMs, 8) as unknown, collectiveMs: expect.closeTo(time.collectiveMs, 8) as unknown,
       })
-      expect(Math.abs(found.besideMs - beside)).toBeLessThanOrEqual((staged?.beside ?? 0) * beside + 1e-8)
+      expect(found.besideMs).toBeCloseTo(beside, 8)
     }
     for (const { mesh, layouts } of also) compare(meshes[mesh] ?? meshOf({}), { ...layouts, ...uses })
     let drawn = 0
     const random = (n: number): number => Math.floor(draw(7, drawn++) * n)
     const names = dims.map(d => d.name).filter(d => staged === undefined || !ofStages.includes(d))
-    let [seen, differ] = [0, 0]
+    let seen = 0
     while (seen < count) {
       const mesh = meshes[random(meshes.length)]
       if (mesh === undefined) throw new Error('no mesh')
@@ -134,12 +141,7 @@ for (const [name, { built, remat, microbatches = 1, also = [], staged }] of Obje
         continue
       }
       seen++
-      try {
-        compare(mesh, layouts)
-      } catch (e) {
-        differ++
-        if (differ > (odd[name] ?? 0)) throw e
-      }
+      compare(mesh, layouts)
     }
   })
 }

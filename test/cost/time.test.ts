@@ -5,7 +5,7 @@ import { localFlops } from '../../src/cost/flops.ts'
 import { contractionMs, productFlops } from '../../src/cost/price.ts'
 import { costliest, stepTime, workMs } from '../../src/cost/time.ts'
 import { workOf, type Work } from '../../src/cost/work.ts'
-import { dims, input, loose, mesh, param, plan, scan, type Dim, type Layout, type Tree } from '../../src/engine/index.ts'
+import { cond, dims, expectDims, input, loose, mesh, param, plan, scan, type Dim, type Layout, type Tree } from '../../src/engine/index.ts'
 import { broadcastTo } from '../../src/graph/make.ts'
 import { tensor } from '../../src/graph/tensor.ts'
 import { knownMachine, machineOf } from '../../src/machine/read.ts'
@@ -95,6 +95,12 @@ describe('the work of a program', () => {
   test('waits for a collective that a later turn needs', () => {
     const found = workOf(local((w: typeof weights, x: typeof rows) => scan(d.layers, x, {}, c => [forward(w, c), {}])[0], { model: 2 }, { hidden: 'model' }))
     expect(found.flatMap(w => (w.kind === 'collective' ? [[w.times, w.waited]] : []))).toEqual([[6, true]])
+  })
+  test('waits for what a branch sends where a product around the choice needs it', () => {
+    const chosen = (w: typeof weights, x: typeof rows) => cond(expectDims(loose(x).max('batch', 'embed').greater(0), []), () => forward(w, x), () => x)
+    const waited = (f: (w: typeof weights, x: typeof rows) => Tree) => workOf(local(f, { model: 2 }, { hidden: 'model' })).flatMap(w => (w.kind === 'collective' ? [[w.collective, w.waited]] : []))
+    expect(waited(chosen)).toEqual([['all-reduce', false]])
+    expect(waited((w, x) => chosen(w, x).dot(w.up, d.embed))).toEqual([['all-reduce', true]])
   })
   test.each(memoryRuns.slice(0, 4).map(r => [r.name, r] as const))('%s: as many operations as are counted elsewhere', (_, run) => {
     const { step: { local: program } } = planRun(run)

@@ -93,7 +93,8 @@ class PjrtBackend implements Backend {
   async kernels(): Promise<boolean> {
     const { kernels, handlersAs } = this.session.kind
     const found = handlersAs === undefined ? undefined : await kernels?.(this.session.library.addressOf('PJRT_Client_Create'), this.deviceCount, this.threads)
-    if (found !== undefined && handlersAs !== undefined) registerHandlers(this.session.library, found, handlersAs)
+    this.session.kernels = found
+    if (found !== undefined && handlersAs !== undefined) registerHandlers(this.session.library, found.handlers, handlersAs)
     return found !== undefined
   }
 
