@@ -10,6 +10,7 @@ typedef struct Entry {
   Group group;
   Lane lane;
   size_t mesh_count, axis_count;
+  int near, asked; // all on this host; whether they have been asked for a meeting
   int mesh[MOST_AXES], axes[MOST_AXES];
   struct Entry *next;
 } Entry;
@@ -20,6 +21,21 @@ static int same(const int *kept, size_t kept_count, const int64_t *asked, size_t
   for (size_t i = 0; i < count; i++)
     if (kept[i] != asked[i]) return 0;
   return 1;
+}
+
+// Whether all ranks of a group are on this host.
+static int are_here(MPI_Group group, int *here) {
+  MPI_Group local = MPI_GROUP_NULL, both = MPI_GROUP_NULL;
+  int size = 0, ours = 0;
+  if (mw_check(MPI_Comm_group(mw_life.local, &local), "MPI_Comm_group")) return 1;
+  const int failed = mw_check(MPI_Group_intersection(group, local, &both), "MPI_Group_intersection");
+  MPI_Group_free(&local);
+  if (failed) return 1;
+  MPI_Group_size(group, &size);
+  MPI_Group_size(both, &ours);
+  MPI_Group_free(&both);
+  *here = ours == size;
+  return 0;
 }
 
 // The ranks of this one's group in the order of their parts. Only they come by: ranks whose stage of a pipeline has nothing to do are in no collective of another's.
@@ -49,6 +65,7 @@ static int make_comm(Entry *e, const int *coords) {
   free(ranks);
   if (failed) return 1;
   failed = mw_check(MPI_Comm_create_group(mw_life.world, own, (int)e->lane, &e->group.comm), "MPI_Comm_create_group");
+  failed = failed || are_here(own, &e->near);
   MPI_Group_free(&own);
   if (failed) return 1;
   MPI_Comm_set_errhandler(e->group.comm, MPI_ERRORS_RETURN);
@@ -79,9 +96,16 @@ static int check(const int64_t *mesh, size_t mesh_count, const int64_t *axes, si
   return 0;
 }
 
+// Asked for when the ranks first wait for each other where cores are scarce: all of them do then.
+static const Group *met(Entry *e) {
+  if (e->lane != LANE_PROGRAM || !e->near || e->asked || !mw_scarce()) return &e->group;
+  e->asked = 1;
+  return mw_meeting(e->group.comm, &e->group.meeting) ? NULL : &e->group;
+}
+
 const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axes, size_t axis_count, Lane lane) {
   for (Entry *e = entries; e != NULL; e = e->next)
-    if (e->lane == lane && same(e->mesh, e->mesh_count, mesh, mesh_count) && same(e->axes, e->axis_count, axes, axis_count)) return &e->group;
+    if (e->lane == lane && same(e->mesh, e->mesh_count, mesh, mesh_count) && same(e->axes, e->axis_count, axes, axis_count)) return met(e);
   Entry *e = calloc(1, sizeof *e);
   if (e == NULL) {
     mw_fail("out of memory");
@@ -96,13 +120,14 @@ const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axe
   }
   e->next = entries;
   entries = e;
-  return &e->group;
+  return met(e);
 }
 
 void mw_groups_free(void) {
   while (entries != NULL) {
     Entry *e = entries;
     entries = e->next;
+    mw_meeting_free(&e->group.meeting);
     if (e->group.comm != MPI_COMM_NULL) MPI_Comm_free(&e->group.comm);
     free(e);
   }

@@ -47,6 +47,7 @@ static FfiError *run(const FfiFrame *frame, const char *name, Collective *collec
   if (call.what.length == 0) call.what = (FfiSpan){name, strlen(name)};
   mw_watch_enter(LANE_PROGRAM, call.what, call.at, 0);
   const Group *group = mw_group(call.mesh.items, call.mesh.count, call.axes.items, call.axes.count, LANE_PROGRAM);
+  if (group != NULL) mw_meet(group->meeting, group->size);
   const int failed = group == NULL || collective(&call, group);
   mw_watch_leave(LANE_PROGRAM);
   return failed ? error_of(frame, FFI_CODE_INTERNAL, name) : NULL;

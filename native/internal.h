@@ -35,12 +35,19 @@ int mw_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int mw_check(int code, const char *doing);
 
 // wait.c
-int mw_crowded(void); // more ranks than cores on this host
+int mw_scarce(void);  // more ranks than cores on this host
+int mw_crowded(void); // and calls that wait keep a core from those that compute
 // Who waits: Node, a program's own thread, or the thread that runs collectives beside a program.
 typedef enum { WAITS_NODE, WAITS_PROGRAM, WAITS_BESIDE } Waiter;
 int mw_wait(MPI_Request *request, Waiter waiter);
 extern _Atomic int mw_awaited; // threads of a program that wait for what is under way beside it
 int mw_big_type(int64_t bytes, MPI_Datatype *type);
+
+// meet.c: ranks of one host that sleep until all of them have come
+typedef struct Meeting Meeting;
+int mw_meeting(MPI_Comm comm, Meeting **meeting);
+void mw_meeting_free(Meeting **meeting);
+void mw_meet(Meeting *meeting, int size);
 
 // comm.c: the ranks that one collective joins, numbered as the dim takes them.
 // Each lane has communicators of its own: what goes on in one of them is in no order with the other.
@@ -48,6 +55,7 @@ typedef enum { LANE_PROGRAM, LANE_BESIDE, LANES } Lane;
 typedef struct {
   int size, part;
   MPI_Comm comm; // null where the size is 1
+  Meeting *meeting; // null where they have none
 } Group;
 const Group *mw_group(const int64_t *mesh, size_t mesh_count, const int64_t *axes, size_t axis_count, Lane lane);
 void mw_groups_free(void);

@@ -6,13 +6,14 @@
 
 // Where ranks outnumber cores, a call that spins takes the core from the rank that is waited for. Open MPI's mpirun has its ranks
 // yield then, and its blocking algorithms are the better ones: 4 ranks on 2 cores, 1 MiB all-reduce, 430 µs against 640.
+int mw_scarce(void) { return mw_life.gentle < 0 ? mw_life.local_size > mw_life.cores : mw_life.gentle; }
 int mw_crowded(void) {
 #ifdef OPEN_MPI
   const int yields = 1;
 #else
   const int yields = 0;
 #endif
-  return mw_life.gentle < 0 ? !yields && mw_life.local_size > mw_life.cores : mw_life.gentle;
+  return mw_life.gentle < 0 ? !yields && mw_scarce() : mw_life.gentle;
 }
 
 // How long a wait spins, then yields the core, and the naps that it takes from there on; seconds.

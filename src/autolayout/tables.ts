@@ -133,7 +133,7 @@ export class Tables {
         const key = `${s.kind} ${s.axes.join()}`
         kinds.set(key, { kind: s.kind, axes: s.axes, ms: ms + (kinds.get(key)?.ms ?? 0) })
         if (!s.waited) hideable += ms * machine.overlap.share
-        if (machine.fusion === 'elements') for (const bytes of turnedFor(s.node)) turned += times * memoryMs(machine, 2 * bytes, 0, onHost, true)
+        if (machine.fusion === 'elements') for (const bytes of turnedFor(s.node)) turned += times * memoryMs(machine, 2 * bytes, 0, onHost, 'parts')
       }
     }
     const rules = new Map<string, ReturnType<typeof rulesOf>>()

@@ -183,7 +183,7 @@ export async function calibrate({ backend, name, signal, onProgress = () => unde
   const divisors = (n: number): number[] => [2, 4, 8].filter(d => d <= n && n % d === 0)
   const within = inner.flatMap(n => [...new Set([...divisors(n), n])].filter(a => a > 1).map(among => ({ mesh: meshOf({ rest: (devicesAs === 'ranks' ? deviceCount : n) / among, group: among }), axis: 'group', onHost: n })))
   const across = hosts > 1 ? [{ mesh: meshOf({ group: hosts, rest: deviceCount / hosts }), axis: 'group', onHost }] : []
-  const [perCount, perPlace] = quick ? [12, 4] : [4 + bandwidthSteps + 2 * 11 + images.length + windows.length + lagSteps, kinds.length * sizes.length]
+  const [perCount, perPlace] = quick ? [12, 4] : [4 + bandwidthSteps(backend) + 2 * 11 + images.length + windows.length + lagSteps, kinds.length * sizes.length]
   const steps = counts.length * perCount + functions.length + (within.length + across.length) * perPlace
   let done = 0
   const m: Measuring = { backend, signal, clock, rounds: quick ? 2 : 8, usual: devicesAs === 'ranks' && onHost > availableParallelism(), budget: new Budget(budgetMs, () => steps - done) }

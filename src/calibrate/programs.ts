@@ -152,6 +152,16 @@ export const turnedOver = (mesh: Mesh, rows: number, columns: number): Looped =>
   return looped(mesh, [{ shape: [r, c], dtype: 'f32' }, { shape: [c, r], dtype: 'f32' }], [], (make, [x, y]) => [make('broadcast', [given(y)], { shape: [r, c] }), make('broadcast', [given(x)], { shape: [c, r] })])
 }
 
+/** Two copies a turn, each of which lays the parts that devices have of rows side by side, as around a collective among ranks. What comes of one is seen as parts again. */
+export const partsTogether = (mesh: Mesh, rows: number, columns: number, count: number): Looped => {
+  const [p, r, c] = [dim('p', count), dim('r', rows), dim('c', columns / count)]
+  return looped(mesh, [{ shape: [p, r, c], dtype: 'f32' }], [], (make, [x]) => {
+    const laid = (parts: LocalNode): LocalNode =>
+      make('splitDim', [make('mergeDims', [make('broadcast', [parts], { shape: [r, p, c] })], { from: ['r', 'p', 'c'], into: dim('n', rows * columns) })], { dim: 'n', into: [p, r, c] })
+    return [laid(laid(given(x)))]
+  })
+}
+
 /** A kernel a turn, of `length` additions and multiplications one after another. */
 export const chains = (mesh: Mesh, elements: number, length: number): Looped =>
   looped(mesh, [vector(elements)], [vector(elements)], (make, [x], [y]) => [Array.from({ length }, (_, i) => i).reduce<LocalNode>((v, i) => make('binary', [v, given(y)], { fn: i % 2 === 0 ? 'mul' : 'add' }), given(x))])

@@ -1,6 +1,6 @@
 /** What one thing takes on a machine, in milliseconds: a product, bytes that are read and written, elementwise operations. The plan of a step adds these up, and so do the tables of a search. */
 import { dtypes, isFloat, type DType } from '../core/dtype.ts'
-import type { ConvolutionRates, Figures, Machine, ProductRates } from '../machine/machine.ts'
+import type { ConvolutionRates, Figures, Machine, Points, ProductRates } from '../machine/machine.ts'
 import { at, between } from './curve.ts'
 
 /** A contraction as a device computes it: `batch` products of m × k by k × n. */
@@ -76,10 +76,13 @@ export function contractionMs(machine: Machine, product: Product, onHost = 1): n
   return figures.overhead.kernelUs / 1000 + (machine.operands === 'before' ? computed + read : Math.max(computed, read))
 }
 
-const streamMs = ({ bandwidth }: Figures, bytes: number, turned = false): number => (bytes === 0 ? 0 : 1000 * bytes / Math.min(bandwidth.peak, at((turned ? bandwidth.turned : undefined) ?? bandwidth.points, bytes)))
+/** What a copy does beside reading and writing in order: it turns a matrix over, or lays the parts of devices side by side. */
+export type Turned = boolean | 'parts'
+const curveOf = ({ points, turned = points, parts = turned }: Figures['bandwidth'], how: Turned): Points => (how === 'parts' ? parts : how ? turned : points)
+const streamMs = ({ bandwidth }: Figures, bytes: number, turned: Turned = false): number => (bytes === 0 ? 0 : 1000 * bytes / Math.min(bandwidth.peak, at(curveOf(bandwidth, turned), bytes)))
 
-/** A kernel that reads and writes so many bytes, and does so many simple operations with them: whichever takes longer. `turned`: it turns a matrix over. */
-export function memoryMs(machine: Machine, bytes: number, operations = 0, onHost = 1, turned = false): number {
+/** A kernel that reads and writes so many bytes, and does so many simple operations with them: whichever takes longer. */
+export function memoryMs(machine: Machine, bytes: number, operations = 0, onHost = 1, turned: Turned = false): number {
   const figures = figuresAt(machine, onHost)
   return figures.overhead.kernelUs / 1000 + Math.max(streamMs(figures, bytes, turned), 1000 * operations / figures.vector.rate)
 }

@@ -10,7 +10,7 @@ import type { AttentionPart } from '../partition/attention.ts'
 import type { LocalBody, LocalNode } from '../partition/local.ts'
 import type { Machine } from '../machine/machine.ts'
 import { bytesOf, formOf, isCostly, kernelsOf, type Kernel } from './kernels.ts'
-import type { Product } from './price.ts'
+import type { Product, Turned } from './price.ts'
 import { inRows, isTurned } from './rows.ts'
 import { runsOf } from './turns.ts'
 import { branchIn, waitingIn } from './waiting.ts'
@@ -22,8 +22,8 @@ interface Doing { readonly times: number; readonly at: Site | undefined; readonl
 /** What a kernel does. */
 export type Task =
   | { readonly kind: 'product'; readonly product: Product }
-  /** `turned`: it turns a matrix over. `scalar`: it computes one number at a time. */
-  | { readonly kind: 'memory'; readonly bytes: number; readonly operations: Operations; readonly turned?: boolean; readonly scalar?: boolean }
+  /** `scalar`: it computes one number at a time. */
+  | { readonly kind: 'memory'; readonly bytes: number; readonly operations: Operations; readonly turned?: Turned; readonly scalar?: boolean }
   /** `waited`: whether computation waits for it, so that it cannot go on beside. */
   | { readonly kind: 'collective'; readonly collective: CollectiveKind; readonly axes: readonly string[]; readonly bytes: number; readonly waited: boolean }
   | { readonly kind: 'turn' }
@@ -267,7 +267,7 @@ function workIn(kernel: Kernel, doing: Doing, hidden: ReadonlySet<LocalNode>, fu
   const collective = collectiveKind(n)
   if (collective !== undefined && 'axes' in n.attrs) {
     const bytes = bytesOf(typeOf(operand(n, 0)))
-    return [{ ...doing, kind: 'collective', collective, axes: n.attrs.axes, bytes, waited: !hidden.has(n) }, ...(fusion === 'rows' ? [] : turnedFor(n)).map((copied): Work => ({ ...doing, kind: 'memory', bytes: 2 * copied, operations: [], turned: true }))]
+    return [{ ...doing, kind: 'collective', collective, axes: n.attrs.axes, bytes, waited: !hidden.has(n) }, ...(fusion === 'rows' ? [] : turnedFor(n)).map((copied): Work => ({ ...doing, kind: 'memory', bytes: 2 * copied, operations: [], turned: 'parts' }))]
   }
   const changed = target(n)
   const fused = fusedInto(changed === undefined ? kernel : { node: n, reads: kernel.reads })

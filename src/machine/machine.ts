@@ -60,6 +60,8 @@ export interface Figures {
     points: Points
     /** The same of copies that turn matrices over: what lies one after another is read from far apart, or written so. As any kernel where nothing is said. */
     turned?: Points | undefined
+    /** The same of copies around a collective that lay the parts of devices side by side, each row of a part whole. As those that turn matrices over where nothing is said. */
+    parts?: Points | undefined
   }
   vector: {
     /** Simple elementwise operations a second. */
@@ -162,7 +164,7 @@ const figures = {
   products: z.strictObject(byDtype(rates)).refine(p => Object.keys(p).length > 0, 'give what products of a dtype reach: { f32: [{ side: 1, points: [[1e9, 5e10]] }] }'),
   convolutions: z.strictObject(byDtype(convolved)).prefault({}),
   attention: z.strictObject(byDtype(rates)).prefault({}),
-  bandwidth: z.strictObject({ peak: rate, points, turned: points.optional() }),
+  bandwidth: z.strictObject({ peak: rate, points, turned: points.optional(), parts: points.optional() }),
   vector: z.strictObject({ rate: positive.default(1e15), costs: z.record(z.string(), positive).default({}) }).prefault({}),
   overhead: z.strictObject({ kernelUs: z.number().min(0).default(2), launchUs: z.number().min(0).default(0), turnUs: z.number().min(0).default(2), stepUs: z.number().min(0).default(100), argumentUs: z.number().min(0).default(0) }).prefault({}),
   lag: points.optional(),

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { calibrate } from '../../src/calibrate/calibrate.ts'
 import { neverFalling } from '../../src/calibrate/lag.ts'
 import { leastShare, turnUs } from '../../src/calibrate/measure.ts'
-import { applied, chains, collective, convolutionGradients, convolutions, fromParts, inTurn, products, scattered, streams, sums, turnedOver, waits, type Looped } from '../../src/calibrate/programs.ts'
+import { applied, chains, collective, convolutionGradients, convolutions, fromParts, inTurn, partsTogether, products, scattered, streams, sums, turnedOver, waits, type Looped } from '../../src/calibrate/programs.ts'
 import { stepTime } from '../../src/cost/time.ts'
 import { workOf } from '../../src/cost/work.ts'
 import { mesh, openBackend, type Backend } from '../../src/engine/index.ts'
@@ -43,6 +43,7 @@ describe('a small program', () => {
     ['gradients of convolutions', convolutionGradients(one, { batch: 2, side: 1, channels: 3, features: 2 }), 1, 6],
     ['arrays that are read and written', streams(one, 3, 8), 5, 3, 3],
     ['matrices turned over, an odd number of times', turnedOver(one, 2, 3), 3, 2, 2],
+    ['parts laid side by side', partsTogether(one, 2, 6, 3), 3, 1],
     ['operations one after another: times one, plus one', chains(one, 8, 4), 2, 5],
     ['square roots, at most one', applied(one, 'sqrt', 8, 3), 2, 1],
     // A sum over 32 ones, and one over 32 of these.

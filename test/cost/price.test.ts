@@ -40,6 +40,8 @@ describe('one thing', () => {
   test('a copy that turns a matrix over has a bandwidth of its own where the machine has one', () => {
     const turning = machineOf({ ...plain, bandwidth: { peak: 1e10, points: [[1, 1e10]], turned: [[1, 2e9]] } }, 'plain')
     expect([memoryMs(turning, 1e6, 0, 1, true), memoryMs(turning, 1e6), memoryMs(machine, 1e6, 0, 1, true)]).toEqual([0.5, 0.1, 0.1])
+    const laying = machineOf({ ...turning, bandwidth: { ...turning.bandwidth, parts: [[1, 5e9]] } }, 'plain')
+    expect([memoryMs(laying, 1e6, 0, 1, 'parts'), memoryMs(turning, 1e6, 0, 1, 'parts'), memoryMs(machine, 1e6, 0, 1, 'parts')]).toEqual([0.2, 0.5, 0.1])
   })
   test('a convolution has the rate of its depth and its channels where the machine has such rates, else a product\'s', () => {
     const conv = { m: 65_536, n: 32, k: 288, batch: 1, dtype: 'f32', convolved: 32 } as const

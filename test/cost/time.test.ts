@@ -39,9 +39,9 @@ describe('the work of a program', () => {
     const found = workOf(plan((x: typeof rows, s: typeof stacked) => scan(d.layers, loose(x), { s: loose(s) }, (c, { s: w }) => [loose(loose(c).dot(w, 'embed').rename('to', 'embed')), {}])[0], [rows, stacked], { mesh: mesh({}), layout: {} }).local)
     expect(found.flatMap(w => (w.kind === 'memory' && w.times === 6 ? [w.bytes] : []))).toContain(2 * 256 * 256 * 4)
   })
-  test('turns over what is gathered along a dim that is not the first, for processors', () => {
+  test('lays side by side what is gathered along a dim that is not the first, for processors', () => {
     const gathers = (params: Layout) => plan((w: typeof weights, x: typeof rows) => forward(w, x), [weights, rows], { mesh: mesh({ data: 2 }), layout: { batch: 'data' }, params, dims: d }).local
-    const copied = (params: Layout, fusion: 'elements' | 'rows'): readonly number[] => workOf(gathers(params), fusion).flatMap(w => (w.kind === 'memory' && w.turned === true ? [w.bytes] : []))
+    const copied = (params: Layout, fusion: 'elements' | 'rows'): readonly number[] => workOf(gathers(params), fusion).flatMap(w => (w.kind === 'memory' && w.turned === 'parts' ? [w.bytes] : []))
     // The embedding dim is the first of one weight and the last of the other.
     expect(copied({ embed: 'data' }, 'elements')).toEqual([2 * 1024 * 256 * 4])
     expect([copied({ embed: 'data' }, 'rows'), copied({}, 'elements')]).toEqual([[], []])

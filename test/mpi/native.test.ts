@@ -32,10 +32,12 @@ describe.each(flavours)('$name', ({ name, mpi, missing }) => {
   test.concurrent.for([
     ['stuck', /JobError\[stuck-collective\] rank 1 \(host [^)]+\) does not answer/],
     ['aside', /JobError\[stuck-collective\] rank 1 \(host [^)]+\) does not answer[^]*all-reduce sum along data\n +at +gpt\.ts:51:7/],
+    ['stuck while the others sleep', /JobError\[stuck-collective\] rank 1 \(host [^)]+\) does not answer/],
+    ['absent while the others sleep', /JobError\[stuck-collective\] rank 1 \(host [^)]+\) is not in this collective/],
     ['absent', /JobError\[stuck-collective\] rank 1 \(host [^)]+\) is not in this collective/],
   ] as const)('a rank that is %s', async ([mode, says], { skip, expect }) => {
     if (mpi === undefined) return skip(missing)
-    const { code, err } = await mpirun(mpi, 2, [program, mode, '1'])
+    const { code, err } = await mpirun(mpi, 2, [program, mode.split(' ')[0] ?? mode, '1', ...mode.includes('sleep') ? ['asleep'] : []])
     expect(err).toMatch(says)
     expect(code).not.toBe(0)
   })
