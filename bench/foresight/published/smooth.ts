@@ -1,6 +1,6 @@
 /**
  * How near any smooth function of a layout comes that is told the table itself: of utilisations as sums of few simple features of a row (least squares with a little ridge), the one whose rows, each told by all others, are the least off.
- * It is chosen after the fact among hundreds, and so says what the table's own scatter leaves to those who know the layout alone.
+ * It is chosen after the fact among hundreds, and is no bound, but a measure of the table's own scatter.
  */
 import type { GptRow } from '../planned-gpt.ts'
 import { microbatchesOf } from '../planned-gpt.ts'
