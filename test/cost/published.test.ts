@@ -103,16 +103,14 @@ describe('what is planned', () => {
     expect(multiplied(run) / Math.max(five, six)).toBeCloseTo(1, 6)
     expect(multiplied({ ...run, perStage: [...Array.from({ length: 11 }, () => 7), 1] }) / (ofLayers(7) - logits)).toBeCloseTo(1, 6)
   })
-  test('has what FSDP copies of gradients and AdamW does op by op: eight bytes of a weight and microbatch where they are reduced in bf16, eighteen in f32, and 88 of a device\'s weights in a step', () => {
+  test('has what FSDP copies of gradients: eighteen bytes of a weight and microbatch where they are reduced in f32, ten fewer in bf16', () => {
     const row = { ...rowOf('MPT, A100 80', '125m, 2048'), embed: 256, heads: 4, layers: 2, vocab: 1024, microbatch: 2, batch: 32 }
     const { fsdp: _, ...plain } = row
     const weights = flopsOf({ ...row, recompute: 'nothing' }, 'model') * row.data / row.batch / row.seq / 6 - 2 * row.layers * row.embed * row.seq + row.seq * row.embed
     const read = (r: GptRow): number => plannedRow(r).tasks.reduce((sum, t) => sum + (t.kind === 'memory' ? t.times * t.bytes : 0), 0)
-    const updated = (r: GptRow): number => plannedRow(r).tasks.reduce((sum, t) => sum + (t.kind === 'memory' && t.times === 1 && t.operations.some(([op]) => op === 'sqrt') ? t.bytes : 0), 0)
     const [narrow, wide] = [{ ...plain, fsdp: 'bf16' }, { ...plain, fsdp: 'f32' }] as const
     // Norms and biases are few beside these.
     expect((read(wide) - read(narrow)) / weights).toBeCloseTo(2 * 10, 0)
-    expect((read(narrow) - read(plain) + updated(plain)) / weights).toBeCloseTo(2 * 8 + 88 / row.data, 0)
     const reduced = (r: GptRow): number => plannedRow(r).tasks.reduce((sum, t) => sum + (t.kind === 'collective' && t.collective === 'reduce-scatter' ? t.times * t.bytes : 0), 0)
     expect(reduced(wide) / reduced(narrow)).toBeCloseTo(2, 5)
   })
