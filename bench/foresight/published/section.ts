@@ -7,14 +7,15 @@ import { microbatchesOf, plannedRow, type GptRow, type Planned } from '../planne
 import { keptFits, keptPlans, progress } from '../plans.ts'
 import { isQuick } from '../runs.ts'
 import { asSaid, fittedFactors, scaled } from './factors.ts'
-import { machineOfRow } from './machines.ts'
+import { machineOfRow, waitsFor } from './machines.ts'
+import { smoothest } from './smooth.ts'
 import { publishedTables, type Published, type Table } from './tables.ts'
 
 export interface Predicted extends Held { readonly row: Published }
 
 /** A row's step as its table's machine is said to take it, or by factors of it. */
 export function predicted({ machine }: Pick<Table, 'machine'>, r: Published, factors: Constants = asSaid, plan: Planned = plannedRow(r)): Predicted {
-  return { row: r, ms: r.ms, predictedMs: tasksTime(plan, scaled(machineOfRow(machine, r), factors), plan.mesh).stepMs }
+  return { row: r, ms: r.ms, predictedMs: waitsFor(r) * tasksTime(plan, scaled(machineOfRow(machine, r), factors), plan.mesh).stepMs }
 }
 
 interface Ready { readonly row: Published; readonly plan: Planned }
@@ -41,8 +42,8 @@ function calibratedOf(table: Table, rows: readonly Ready[], others: readonly Rea
 
 /** Operations of a device in a step, attention with all scores: six of a weight and token, and twice a layer's forward ones more where all is computed again and that is `counted`. */
 export function flopsOf(r: GptRow, counted: 'model' | 'hardware'): number {
-  const { embed, hidden = 4 * embed, heads, headDim = embed / heads, layers, seq, vocab, batch, gated = false, recompute = 'layers' } = r
-  const layer = 4 * embed * heads * headDim + (gated ? 3 : 2) * embed * hidden + 2 * seq * heads * headDim
+  const { embed, hidden = 4 * embed, heads, headDim = embed / heads, layers, seq, vocab, batch, recompute = 'layers' } = r
+  const layer = 4 * embed * heads * headDim + 2 * embed * hidden + 2 * seq * heads * headDim
   const again = counted === 'model' || recompute === 'nothing' ? 0 : recompute !== 'scores' ? 2 * layer : 4 * seq * heads * headDim
   return batch * seq * (layers * (6 * layer + again) + 6 * vocab * embed) / (r.tensor * r.data * r.stages)
 }
@@ -77,8 +78,9 @@ export async function publishedSection(_rounds: number, say: (line: string) => v
     const held = own.map(r => predicted(table, r.row, asSaid, r.plan))
     const flat = errorOfConstant(held.map(h => h.row))
     const scaledHeld = rescaled(held)
+    const smooth = smoothest(held.map(h => h.row), r => flopsOf(r, 'hardware'))
     const calibrated = calibratedOf(table, own, others, fits, what => { fitting(`fitted: ${what}`, ++done) })
-    rows.push(row(`${table.name}: mean error of one utilisation`, flat, '%'), ...errorRows(table.name, held, flat / 2), ...calibrated.flatMap(c => errorRows(`${table.name}, ${c.what}`, c.held, flat / 2)), row(`${table.name}: mean error, rescaled`, meanError(scaledHeld), '%'))
+    rows.push(row(`${table.name}: mean error of one utilisation`, flat, '%'), ...errorRows(table.name, held, flat / 2), ...calibrated.flatMap(c => errorRows(`${table.name}, ${c.what}`, c.held, flat / 2)), row(`${table.name}: mean error, rescaled`, meanError(scaledHeld), '%'), row(`${table.name}: mean error of the best of ${smooth.of} smooth functions, each row by all others`, smooth.error, '%'))
     const each = (h: Predicted, i: number): string => {
       const others = calibrated.map(c => c.held.find(x => x.row === h.row)).map(x => (x === undefined ? 'drawn' : percent(x)).padStart(6))
       return `  ${h.row.what.padEnd(52)} ${(h.ms / 1000).toFixed(3).padStart(9)} s, predicted ${(h.predictedMs / 1000).toFixed(3).padStart(9)}, ${percent(h).padStart(6)} %${others.length === 0 ? '' : `; calibrated ${others.join(', ')} %`}; ${microbatchesOf(own[i]?.row ?? h.row)} microbatches`

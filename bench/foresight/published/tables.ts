@@ -49,26 +49,28 @@ const bloom: Published = {
   what: 'the run', embed: 14_336, heads: 112, layers: 70, seq: 2048, vocab: 250_880, tensor: 4, data: 8, stages: 12, perStage: [5, ...Array.from({ length: 10 }, () => 6), 5], microbatch: 2, batch: 2048, sharded: 'moments', ms: 104_700,
 }
 
-/** MaxText's sizes by their scale: each is doubled where the scale's power of two has its turn. */
-function maxText(scale: number): Pick<GptRow, 'embed' | 'heads' | 'layers' | 'hidden'> {
+/** MaxText's sizes by their scale (`base.yml` and `pyconfig.py` of 15 December 2023): each is doubled where the scale's power of two has its turn. */
+function maxTextSizes(scale: number): Pick<GptRow, 'embed' | 'heads' | 'layers' | 'hidden'> {
   const power = Math.log2(scale)
   const [whole, rest] = [Math.floor(power / 3), power % 3]
   const wide = 2 ** (whole + (rest > 0 ? 1 : 0))
-  return { embed: 2048 * 2 ** (whole + (rest > 1 ? 1 : 0)), heads: 16 * wide, layers: 16 * 2 ** whole, hidden: 7168 * wide }
+  return { embed: 2560 * 2 ** (whole + (rest > 1 ? 1 : 0)), heads: 8 * wide, layers: 16 * 2 ** whole, hidden: 8192 * wide }
 }
-/** Billions of parameters, TPU v5p chips of a slice, slices, windows of a chip, tensor ways, what is computed again; TFLOP/s of a chip, which count attention with all scores and nothing twice. */
+/**
+ * Billions of parameters, TPU v5p chips of a slice, slices, windows of a chip, tensor ways; TFLOP/s of a chip, which count six operations of a weight and token, and half of the scores. Windows and ways are those of the scripts that came
+ * with the table; but for 512B, whose 16 ways JAX cannot lay on 8 × 8 × 8 chips: eight, as they had it six weeks later.
+ */
 const maxTextRows = ([
-  [32, 64, 1, 6, 4, 328], [32, 64, 2, 6, 4, 319], [64, 64, 1, 3, 4, 323], [64, 64, 2, 3, 4, 309], [128, 128, 1, 1, 8, 315], [128, 128, 2, 1, 8, 305], [128, 256, 1, 1, 8, 316], [128, 256, 2, 1, 8, 274],
-  [256, 512, 1, 1, 8, 308], [256, 512, 2, 1, 8, 289], [512, 512, 1, 2, 8, 294], [512, 512, 2, 2, 8, 282], [1024, 1024, 1, 2, 16, 254], [1024, 1024, 2, 2, 16, 237], [1024, 2048, 1, 2, 16, 297], [1024, 2048, 2, 2, 16, 279],
+  [32, 64, 1, 8, 4, 328], [32, 64, 2, 8, 4, 319], [64, 64, 1, 4, 4, 323], [64, 64, 2, 4, 4, 309], [128, 128, 1, 2, 8, 315], [128, 128, 2, 2, 8, 305], [128, 256, 1, 2, 8, 316], [128, 256, 2, 2, 8, 274],
+  [256, 512, 1, 2, 8, 308], [256, 512, 2, 2, 8, 289], [512, 512, 1, 2, 8, 294], [512, 512, 2, 2, 8, 282], [1024, 1024, 1, 2, 16, 254], [1024, 1024, 2, 2, 16, 237], [1024, 2048, 1, 2, 16, 297], [1024, 2048, 2, 2, 16, 279],
 ] as const).map(([scale, chips, slices, windows, tensor, tflops]): Published => {
-  const sizes = maxText(scale)
-  const [data, seq, vocab, headDim] = [chips * slices / tensor, 2048, 32_000, 128]
+  const sizes = maxTextSizes(scale)
+  const [data, seq, vocab, headDim] = [chips * slices / tensor, 2048, 32_768, 256]
   const { embed, heads, layers, hidden = 0 } = sizes
-  // Of a chip: six operations a weight and token, and twelve of attention, as the table's own TFLOP/s have it.
-  const weights = layers * (4 * embed * heads * headDim + 3 * embed * hidden) + vocab * embed
-  const flops = windows * seq * (6 * weights + 12 * seq * heads * headDim * layers)
+  const weights = layers * (4 * embed * heads * headDim + 2 * embed * hidden) + vocab * embed
+  const flops = windows * seq * (6 * weights + 6 * seq * heads * headDim * layers)
   return {
-    ...sizes, what: `${scale}B on ${slices} × ${chips}`, headDim, seq, vocab, gated: true, tensor, data, stages: 1, slices, sharded: 'weights', split: 'embed', flash: true, flashAgain: scale < 512, microbatch: windows * tensor, batch: windows * chips * slices,
+    ...sizes, what: `${scale}B on ${slices} × ${chips}`, headDim, seq, vocab, decoder: 'MaxText', tensor, data, stages: 1, slices, sharded: 'weights', split: 'embed', attends: { block: 512, back: 7, again: scale < 512 }, beside: 'gathering', microbatch: windows * tensor, batch: windows * chips * slices,
     recompute: scale >= 512 ? 'needed' : 'nothing', ms: flops / tflops / 1e9,
   }
 })
@@ -87,7 +89,9 @@ async function mosaic(): Promise<readonly (Published & { readonly gpu: string })
     if (sizes === undefined || [seq, gpus, microbatch, batch, rate].some(Number.isNaN)) throw new Error(`not a row of MosaicML's: ${line}`)
     const [embed, heads, layers] = sizes
     return {
-      gpu, what: `${name}, ${seq} tokens, ${gpus} GPUs`, embed, heads, layers, seq, vocab: 50_368, tensor: 1, data: gpus, stages: 1, microbatch, batch, flash: true, gatheredWide: mode === 'DEFAULT', recompute: checkpointed === 'True' ? 'layers' : 'nothing',
+      gpu, what: `${name}, ${seq} tokens, ${gpus} GPUs`, embed, heads, layers, seq, vocab: 50_368, tensor: 1, data: gpus, stages: 1, microbatch, batch, attends: { block: 128, back: 5 }, fsdp: mode === 'DEFAULT' ? 'f32' : 'bf16',
+      // Of rows that are reduced in f32 PyTorch was 2.1, whose checkpoints stop where nothing more is needed.
+      recompute: checkpointed !== 'True' ? 'nothing' : mode === 'DEFAULT' ? 'needed' : 'layers',
       sharded: form === 'FULL_SHARD' ? 'weights' : 'moments', ms: 1000 * batch * seq / rate,
     } satisfies Published & { readonly gpu: string }
   })
@@ -103,6 +107,6 @@ export async function publishedTables(): Promise<readonly Table[]> {
     { name: 'MPT, A100 80 GB', machine: '8xa100', source: foundry, rows: of('a100_80gb', () => true) },
     { name: 'MPT, A100 40 GB', machine: '8xa100-40', source: foundry, rows: of('a100_40gb', () => true) },
     { name: 'MPT, H100', machine: '8xh100', source: foundry, rows: of('h100_80gb', () => true) },
-    { name: 'MaxText, TPU v5p', machine: 'v5p', source: 'AI-Hypercomputer/maxtext, src/maxtext/configs/tpu/v5p/README.md and its scripts (e591f30, 2026-08), Apache-2.0', rows: maxTextRows },
+    { name: 'MaxText, TPU v5p', machine: 'v5p', source: 'AI-Hypercomputer/maxtext, MaxText/configs/v5p/README.md and its scripts (76bd53b, 2023-12), Apache-2.0', rows: maxTextRows },
   ]
 }
