@@ -47,8 +47,8 @@ function sameAll(a: readonly Value[], b: readonly Value[], equal: (x: Value, y: 
 const identical = (a: Value, b: Value | undefined): boolean => a === b
 
 export class Before implements Kept {
-  readonly reduced = new Listed<Node>()
-  readonly tempted = new Listed<string>()
+  readonly reduced: Listed<Node> = new Listed<Node>()
+  readonly tempted: Listed<string> = new Listed<string>()
   readonly #asked = new Map<Node, Asked[]>()
   readonly #bodies = new Map<string, LocalBody>()
 
