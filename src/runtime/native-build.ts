@@ -1,12 +1,13 @@
 /** Code of our own in C that programs can do without: found in the cache, or built with the user's C compiler. */
 import { existsSync } from 'node:fs'
-import { rename, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { basename, join } from 'node:path'
 import { MeshworkError } from '../core/errors.ts'
 import { cacheRoot, makeCacheFolder } from '../io/cache-root.ts'
 import { withLock } from '../io/lock.ts'
 import { compilerOf, unbuiltNote } from './compiler.ts'
-import { nativeSources, runCompiler } from './native-source.ts'
+import { nativeSources, runCompiler, type Ran } from './native-source.ts'
 
 export type Built = { readonly path: string } | { readonly why: string }
 
@@ -29,16 +30,35 @@ async function built({ sources, library, flags, headers = [], machine = 'any' }:
   await makeCacheFolder(folder)
   return withLock(folder, {}, async () => {
     if (existsSync(path)) return { path }
-    const temporary = join(folder, `.${process.pid}.so`)
-    const { ok, text } = await runCompiler(compilerOf(), [...flags, '-o', temporary, ...files])
-    if (!ok) {
-      await rm(temporary, { force: true })
-      // A cache that cannot be written keeps no note: the next start is then as this one.
-      await writeFile(unbuiltNote(library), compilerOf()).catch(() => undefined)
-      return { why: text.trim().split('\n').slice(0, 3).join(' | ') }
+    const temporary = await mkdtemp(join(folder, '.'))
+    try {
+      const linked = join(temporary, library)
+      const { ok, text } = await compiled(files, flags, temporary, linked)
+      if (!ok) {
+        // A cache that cannot be written keeps no note: the next start is then as this one.
+        await writeFile(unbuiltNote(library), compilerOf()).catch(() => undefined)
+        return { why: text.trim().split('\n').slice(0, 3).join(' | ') }
+      }
+      await rename(linked, path)
+      await rm(unbuiltNote(library), { force: true })
+      return { path }
+    } finally {
+      await rm(temporary, { recursive: true, force: true })
     }
-    await rename(temporary, path)
-    await rm(unbuiltNote(library), { force: true })
-    return { path }
   })
+}
+
+/** Each file by itself, as many at once as there are cores, and then all together: one call of the compiler takes them one after another. */
+async function compiled(files: readonly string[], flags: readonly string[], folder: string, library: string): Promise<Ran> {
+  const objects = files.map(file => join(folder, `${basename(file)}.o`))
+  const open = [...files.entries()]
+  const found: Ran[] = []
+  const some = async (): Promise<void> => {
+    for (let next = open.shift(); next !== undefined && found.every(ran => ran.ok); next = open.shift()) {
+      const [i, file] = next
+      found.push(await runCompiler(compilerOf(), [...flags, '-c', '-o', objects[i] ?? '', file]))
+    }
+  }
+  await Promise.all(Array.from({ length: availableParallelism() }, some))
+  return found.find(ran => !ran.ok) ?? runCompiler(compilerOf(), [...flags, '-o', library, ...objects])
 }
