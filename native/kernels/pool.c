@@ -18,7 +18,7 @@ typedef struct {
 } Job;
 
 static _Atomic(Job *) jobs[JOBS];
-static atomic_int sleepers, helpers, allowed, stamp;
+static atomic_int sleepers, helpers, stamp;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
 
@@ -80,9 +80,8 @@ static void *helper(void *unused) {
   return NULL;
 }
 
-// So many threads may help from now on, beside those that ask: none is ended, but where none may, none is asked.
+// So many threads help from now on, beside those that ask; they are never fewer again.
 __attribute__((visibility("default"))) void mwk_helpers(int wanted) {
-  atomic_store(&allowed, wanted);
   pthread_mutex_lock(&lock);
   while (atomic_load(&helpers) < wanted && atomic_load(&helpers) < MOST_THREADS) {
     pthread_t thread;
@@ -96,7 +95,7 @@ __attribute__((visibility("default"))) void mwk_helpers(int wanted) {
 void mwk_each(int64_t pieces, void (*piece)(void *, int64_t), void *context) {
   int at = 0;
   Job job = {.piece = piece, .context = context, .pieces = pieces};
-  if (pieces > 1 && atomic_load(&allowed) > 0 && atomic_load(&helpers) > 0) {
+  if (pieces > 1 && atomic_load(&helpers) > 0) {
     for (at = 0; at < JOBS; at++) {
       Job *none = NULL;
       if (atomic_compare_exchange_strong(&jobs[at], &none, &job)) break;

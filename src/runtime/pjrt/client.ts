@@ -93,8 +93,7 @@ class PjrtBackend implements Backend {
   async kernels(): Promise<boolean> {
     const { kernels, handlersAs } = this.session.kind
     const found = handlersAs === undefined ? undefined : await kernels?.(this.session.library.addressOf('PJRT_Client_Create'), this.deviceCount, this.threads)
-    this.session.kernels = found
-    if (found !== undefined && handlersAs !== undefined) registerHandlers(this.session.library, found.handlers, handlersAs)
+    if (found !== undefined && handlersAs !== undefined) registerHandlers(this.session.library, found, handlersAs)
     return found !== undefined
   }
 

@@ -155,7 +155,6 @@ export class PjrtExecutable implements Executable {
       else {
         run.sources = sources
         if (this.devices > 1) session.checkLaunches()
-        session.kernels?.runsOn(this.devices)
         await this.call(run, args, results)
       }
     } catch (failure) {

@@ -17,9 +17,6 @@ export interface ClientOptions {
   readonly store?: (() => KeyValueStore) | undefined
 }
 
-/** Addresses of our own kernels by their names in programs. `runsOn`: a program is launched next that runs on so many devices, each of which has its part of the threads. */
-export interface OwnKernels { readonly handlers: Readonly<Record<string, bigint>>; readonly runsOn: (devices: number) => void }
-
 export interface Platform {
   readonly name: PlatformName
   /** How its libraries are called, folder and file. */
@@ -43,7 +40,7 @@ export interface Platform {
   /** For what native functions are registered; undefined where programs call none of ours. */
   readonly handlersAs: string | undefined
   /** Our own kernels, where there are any: `inside` is an address in the plugin that is to call them, beside it `devices` of this process, and threads that it may use. */
-  readonly kernels?: ((inside: bigint, devices: number, threads?: number) => Promise<OwnKernels | undefined>) | undefined
+  readonly kernels?: ((inside: bigint, devices: number, threads?: number) => Promise<Readonly<Record<string, bigint>> | undefined>) | undefined
 }
 
 /** Of which nothing is known but that it is a plugin. */

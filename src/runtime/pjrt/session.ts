@@ -11,7 +11,7 @@ import { Living } from './living.ts'
 import { Struct, nativeText, nativeWords } from './memory.ts'
 import { namedValues } from './named.ts'
 import { clientOptions, compilerOptions, platformNamed, platformOf, type TypedOption } from './platform.ts'
-import type { ClientOptions, OwnKernels, Platform } from './platform-type.ts'
+import type { ClientOptions, Platform } from './platform-type.ts'
 import type { PjrtRun } from './run.ts'
 import { refusal } from './shared.ts'
 
@@ -51,8 +51,6 @@ export class Session {
   readonly compiler: ReadonlyMap<string, TypedOption>
   /** Whether one program waits for the other to be done. */
   readonly oneByOne: boolean
-  /** Once they are asked for. */
-  kernels: OwnKernels | undefined
   closed = false
   private marks = 0
   private readonly memories = new Map<bigint, bigint>()

@@ -1,6 +1,5 @@
 /** Our own kernels, loaded: what programs call by name. */
 import { availableParallelism } from 'node:os'
-import type { OwnKernels } from '../platform-type.ts'
 import koffi from '../../../io/koffi.ts'
 import { buildKernels } from './kernels-build.ts'
 
@@ -14,7 +13,7 @@ type Handlers = Readonly<Record<keyof typeof symbols, bigint>>
 export interface Ticks { readonly begin: (memory: bigint, count: number) => void; /** How many there were, more than there was room for where some are lost. */ readonly end: () => number }
 /** Large blocks that programs take and free with every run, as native/kernels/blocks.c keeps them: bytes in use, bytes held, and how many were made of pages that nobody held. */
 export interface Blocks { readonly live: number; readonly held: number; readonly fresh: number }
-interface Loaded { /** What they were told last: it holds for the process. */ running: { readonly devices: number; readonly threads: number }; readonly handlers: Handlers; readonly helpers: (count: number) => void; readonly sharing: (threads: number) => void; readonly keepBlocks: (inside: bigint) => boolean; readonly blocks: () => Blocks; readonly ticks: Ticks }
+interface Loaded { readonly handlers: Handlers; readonly helpers: (count: number) => void; readonly sharing: (threads: number) => void; readonly keepBlocks: (inside: bigint) => boolean; readonly blocks: () => Blocks; readonly ticks: Ticks }
 let loaded: Promise<Loaded | undefined> | undefined
 
 function kernels(): Promise<Loaded | undefined> {
@@ -27,7 +26,6 @@ function kernels(): Promise<Loaded | undefined> {
     const told = library.func('mwk_blocks', 'void', ['void *']) as (told: BigInt64Array) => void
     const end = library.func('mwk_ticks_end', 'int64', []) as () => number | bigint
     return {
-      running: { devices: 0, threads: 0 },
       helpers: library.func('mwk_helpers', 'void', ['int']) as Loaded['helpers'],
       sharing: library.func('mwk_sharing', 'void', ['int']) as Loaded['sharing'],
       keepBlocks: library.func('mwk_keep_blocks', 'bool', ['void *']) as Loaded['keepBlocks'],
@@ -50,19 +48,13 @@ export async function tickHandlers(): Promise<Pick<Loaded, 'handlers' | 'ticks'>
 export async function keptBlocks(): Promise<Blocks | undefined> { return (await kernels())?.blocks() }
 
 /**
- * Addresses of the functions, by their names in programs, and what tells them on how many devices the program that is launched next runs; undefined where they cannot be built. @param inside an address in the plugin, whose
- * large blocks are kept from here on @param devices of which each computes on a thread of its own @param threads of this process that compute: those that are left help
+ * Addresses of the functions, by their names in programs; undefined where they cannot be built. @param inside an address in the plugin, whose large blocks are kept from here on
+ * @param devices of which each computes on a thread of its own @param threads of this process that compute: those that are left help
  */
-export async function kernelHandlers(inside: bigint, devices: number, threads: number = availableParallelism()): Promise<OwnKernels | undefined> {
+export async function kernelHandlers(inside: bigint, devices: number, threads: number = availableParallelism()): Promise<Handlers | undefined> {
   const found = await kernels()
-  if (found === undefined) return undefined
-  found.keepBlocks(inside)
-  const runsOn = (count: number): void => {
-    if (found.running.devices === count && found.running.threads === threads) return
-    found.running = { devices: count, threads }
-    found.helpers(Math.max(0, threads - count))
-    found.sharing(Math.max(1, Math.floor(threads / count)))
-  }
-  runsOn(devices)
-  return { handlers: found.handlers, runsOn }
+  found?.keepBlocks(inside)
+  found?.helpers(Math.max(0, threads - devices))
+  found?.sharing(Math.max(1, Math.floor(threads / devices)))
+  return found?.handlers
 }
