@@ -35,7 +35,7 @@ export type Arrays<T> = Tree extends T ? TreeOf<MeshArray> : T extends AnyTensor
 export type Placements<T> = Tree extends T ? TreeOf<Placement> : T extends AnyTensor ? Placement : { readonly [K in keyof T]: Placements<T[K]> }
 type GivenAll<A extends readonly unknown[]> = { readonly [K in keyof A]: Given<A[K]> }
 
-export interface CompileOptions<A extends readonly Tree[] = readonly Tree[], N extends string = string> extends Layouts<string, string, N> {
+export interface CompileOptions<N extends string = string> extends Layouts<string, string, N> {
   readonly mesh: Mesh
   readonly backend: Backend
   /** Dims that the layout may name though this program lacks them: another program of the same model has them. */
@@ -49,8 +49,6 @@ export interface CompileOptions<A extends readonly Tree[] = readonly Tree[], N e
    * Shapes that differ then compute the same rows.
    */
   readonly batchInvariant?: boolean
-  /** Hears what the program will do, before it is compiled. */
-  readonly onPlan?: (plan: Plan<A>) => void
 }
 
 /** What a program will do, before and after it is compiled. */
@@ -122,7 +120,7 @@ function traced<A extends readonly Tree[], R extends Tree>(f: (...args: A) => R,
 export const graphOf = <A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A): Graph => trace(f, args).graph
 
 /** `devicesAs` is how the text names devices, `overlaps` whether collectives are under way while they compute, `kernels` whether there are our own to call, and `lowering` what platform it is for: as the backend that will run it does. */
-export type PlanOptions<N extends string = string> = Omit<CompileOptions<readonly Tree[], N>, 'backend' | 'onPlan'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean; readonly lowering?: Lowering }
+export type PlanOptions<N extends string = string> = Omit<CompileOptions<N>, 'backend'> & { readonly devicesAs?: Backend['devicesAs']; readonly overlaps?: boolean; readonly kernels?: boolean; readonly lowering?: Lowering }
 
 /** All stages but the last: nothing is compiled, no device is touched. */
 export const plan = <const A extends readonly Tree[], R extends Tree, N extends string = string>(
@@ -153,14 +151,14 @@ export function planTraced<const A extends readonly Tree[], R extends Tree, N ex
  * @throws LayoutError, DimError before anything is compiled; PluginError when the compiler refuses.
  */
 export async function compile<const A extends readonly Tree[], R extends Tree, N extends string = string>(
-  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+  f: (...args: A) => R, args: A, options: CompileOptions<N>,
 ): Promise<Program<A, R>> {
   return (await compiling(f, args, options)).program
 }
 
 /** As `compile`, but resolves once the backend has been given the program: what is to be compiled next can be planned meanwhile. */
 export async function compiling<const A extends readonly Tree[], R extends Tree, N extends string = string>(
-  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+  f: (...args: A) => R, args: A, options: CompileOptions<N>,
 ): Promise<{ readonly plan: Plan<A>; readonly program: Promise<Program<A, R>> }> {
   const { request, plan, program, told } = await prepared(f, args, options)
   return { plan, program: options.backend.compile(request).then(program, (e: unknown) => { throw told(e) }) }
@@ -171,7 +169,7 @@ export interface TracedProgram<A extends readonly Tree[], R extends Tree> extend
 
 /** As `compile`: the same program, made of the same parts, each of which says when it begins and when it ends. @throws PluginError also where the backend cannot tell */
 export async function compileTraced<const A extends readonly Tree[], R extends Tree, N extends string = string>(
-  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+  f: (...args: A) => R, args: A, options: CompileOptions<N>,
 ): Promise<TracedProgram<A, R>> {
   const { request, program } = await prepared(f, args, options)
   const executable = await options.backend.traced(request)
@@ -180,7 +178,7 @@ export async function compileTraced<const A extends readonly Tree[], R extends T
 
 /** All stages but the last, checked against the backend; and what makes a program of what that one compiles. */
 async function prepared<const A extends readonly Tree[], R extends Tree, N extends string>(
-  f: (...args: A) => R, args: A, options: CompileOptions<A, N>,
+  f: (...args: A) => R, args: A, options: CompileOptions<N>,
 ): Promise<{ readonly request: CompileRequest; readonly plan: Plan<A>; readonly program: (executable: Executable) => Program<A, R>; readonly told: (failure: unknown) => unknown }> {
   const { mesh, backend } = options
   if (mesh.size > backend.deviceCount) {
@@ -191,7 +189,6 @@ async function prepared<const A extends readonly Tree[], R extends Tree, N exten
   }
   const kernels = await backend.kernels()
   const { result, ...planned } = plan(f, args, { ...options, devicesAs: backend.devicesAs, overlaps: backend.overlaps === true, kernels, lowering: backend.lowering })
-  options.onPlan?.(planned)
   const donated = [...planned.donations.keys()]
   const outputs = planned.local.outputPlacements.map(placement => ({ placement, bytes: bytesOn(placement, mesh) }))
   const inputs = planned.inputs.map(i => ({ ...i, fitting: new WeakSet<Placement>() }))

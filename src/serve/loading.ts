@@ -8,7 +8,7 @@ import { free, loadParams, type Stored } from './weights.ts'
 export const weightBits: { readonly int8: Quantize; readonly int4: Quantize } = { int8: { bits: 8 }, int4: { bits: 4 } }
 export type WeightBits = keyof typeof weightBits
 
-export type Where = Omit<CompileOptions, 'donate' | 'onPlan'>
+export type Where = Omit<CompileOptions, 'donate'>
 /** Weights on the devices, and the arguments of programs that stand for them. */
 export interface Loaded { readonly params: Tree; readonly weights: Arrays<Tree> }
 

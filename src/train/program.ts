@@ -150,7 +150,7 @@ export async function compileTrainer<P extends Tree, B extends Tree>(
   model: Model<P, B>, config: TrainerConfig, where: Where, { onCompile = () => {}, onPlan = () => {} }: CompileListener<P, B> = {},
 ): Promise<Trainer<P, B>> {
   const begun: Promise<Pick<Program<readonly Tree[], Tree>, 'dispose'>>[] = []
-  const begin = async <const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: CompileOptions<A>): ReturnType<typeof compiling<A, R>> => {
+  const begin = async <const A extends readonly Tree[], R extends Tree>(f: (...args: A) => R, args: A, options: CompileOptions): ReturnType<typeof compiling<A, R>> => {
     const under = await compiling(f, args, options)
     begun.push(under.program)
     // It waits for its turn to be awaited.

@@ -4,7 +4,7 @@ import { buildNative, type Built } from '../../native-build.ts'
 import { compilerFlags, cpuFeatures } from './features.ts'
 import { kernelsLibrary } from './library.ts'
 
-// Without the search for expressions that are computed twice on some paths: in functions as long as these it takes half of the compiler's time, and finds nothing that our loops could do without.
+// Without the search for expressions that are computed twice on some paths: in functions as long as these it takes half of the compiler's time.
 const flags = ['-O3', '-fno-gcse', '-fno-gcse-after-reload', '-std=gnu11', '-shared', '-fPIC', '-pthread', '-fvisibility=hidden', '-Wl,-z,defs'] as const
 
 /** Machines that share a cache may have other instructions. */
