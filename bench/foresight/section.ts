@@ -14,6 +14,8 @@ const ask = async <K extends keyof Answers>(w: Worker, request: Extract<Request,
 const args = ['--import', 'tsx', fileURLToPath(new URL('worker.ts', import.meta.url))]
 /** Steps of a visit, of which the first is not counted. */
 const visit = isQuick ? 2 : 4
+/** The most devices of a run; ranks are as many. */
+const most = 4
 
 interface Seen extends MeasuredRun { readonly predicted: Predicted; readonly ms: number; readonly held: boolean; readonly sameCollectives: boolean }
 
@@ -31,31 +33,35 @@ export function kendall(pairs: readonly (readonly [a: number, b: number])[]): nu
 }
 export const percentile = (values: readonly number[], share: number): number => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.ceil(share * values.length) - 1)] ?? NaN
 
-/** Measures what is wanted and not yet kept: the machine, and then a few steps of every run in turn. */
-async function measure(start: () => Worker, where: Where, wanted: readonly Named[], rounds: number, kept: Awaited<ReturnType<typeof openKept>>, say: Say): Promise<void> {
+/** Devices of a run. */
+const devicesOf = ({ model, layout }: Named): number => Object.values(models[model]?.[layout]?.mesh ?? {}).reduce((a, b) => a * b, 1)
+
+/** Measures what is wanted and not yet kept: the machine, and then a few steps of every run in turn, on as many devices as it has. */
+async function measure(start: (devices: number) => Worker, where: Where, wanted: readonly Named[], rounds: number, kept: Awaited<ReturnType<typeof openKept>>, say: Say): Promise<void> {
   const open = wanted.filter(w => !kept.now().runs.some(r => r.where === where && r.model === w.model && r.layout === w.layout))
   const machine = kept.now().machines[where]
   if (open.length === 0 && machine !== undefined) return
-  const worker = start()
+  const workers = new Map<number, Worker>()
+  const on = (devices: number): Worker => workers.get(devices) ?? workers.set(devices, start(devices)).get(devices) as Worker
   try {
     if (machine === undefined) {
-      const found = await ask<'calibrate'>(worker, { do: 'calibrate' })
+      const found = await ask<'calibrate'>(on(most), { do: 'calibrate' })
       say(`${where}: calibrated in ${found.seconds.toFixed(0)} s`)
       await kept.add({ machines: { [where]: found.machine } })
     }
-    const steps = async (named: Named, count: number): Promise<readonly number[]> => (await ask<'steps'>(worker, { do: 'steps', ...named, count })).ms
+    const steps = async (named: Named, count: number): Promise<readonly number[]> => (await ask<'steps'>(on(devicesOf(named)), { do: 'steps', ...named, count })).ms
     const compiled: (readonly [Named, Answers['open']])[] = []
     for (const named of open) {
       say(`${where}, ${named.model}, ${named.layout}: compiling`)
-      compiled.push([named, await ask<'open'>(worker, { do: 'open', ...named })])
+      compiled.push([named, await ask<'open'>(on(devicesOf(named)), { do: 'open', ...named })])
       await steps(named, 2)
     }
     // All of them in turn: what a machine is slowed by for a while falls on none alone.
     const times = await interleave(new Map(compiled.map(([named], i) => [`${i}`, async () => median((await steps(named, visit)).slice(1))])), rounds, done => { say(`${where}: round ${done} of ${rounds}`) })
     await kept.add({ runs: compiled.map(([named, found], i) => ({ where, ...named, compiled: found, rounds: times.get(`${i}`) ?? [] })) })
-    await ask<'close'>(worker, { do: 'close' })
+    for (const worker of workers.values()) await ask<'close'>(worker, { do: 'close' })
   } finally {
-    await worker.stop()
+    await Promise.all([...workers.values()].map(worker => worker.stop()))
   }
 }
 
@@ -101,10 +107,10 @@ export async function foresightSection(rounds: number, say: Say): Promise<Sectio
   const side = process.env['MESHWORK_BENCH_PARTS'] ?? ''
   const only = (process.env['MESHWORK_BENCH_MODELS'] ?? '').split(',').filter(m => m !== '')
   const [mpi] = found
-  const sides: { readonly [W in Where]: { readonly part: string; readonly start: (() => Worker) | undefined; readonly can: (named: Named) => boolean } } = {
-    'one process': { part: 'devices', start: () => new Worker('ours, 4 devices', process.execPath, args, environment), can: () => true },
+  const sides: { readonly [W in Where]: { readonly part: string; readonly start: ((devices: number) => Worker) | undefined; readonly can: (named: Named) => boolean } } = {
+    'one process': { part: 'devices', start: devices => new Worker(`ours, ${devices} devices`, process.execPath, [...args, `${devices}`], environment), can: () => true },
     '4 ranks': {
-      part: 'ranks', start: mpi === undefined ? undefined : () => new Worker('ours, 4 ranks', mpi.mpirun, ['-n', '4', process.execPath, ...args], { ...leave, ...environment }),
+      part: 'ranks', start: mpi === undefined ? undefined : () => new Worker('ours, 4 ranks', mpi.mpirun, ['-n', `${most}`, process.execPath, ...args], { ...leave, ...environment }),
       can: ({ model, layout }) => { const run = models[model]?.[layout]; return run !== undefined && onRanks(run) && model !== 'Llama' && model !== 'T5' },
     },
   }

@@ -1,6 +1,6 @@
 /** Steps of the section on foresight, on virtual devices of one process or one on each rank, and the calibration before them: a request a line on stdin, an answer a line on stdout; rank 0 has both. */
 import { calibrate } from '../../src/calibrate/calibrate.ts'
-import { openBackend } from '../../src/engine/index.ts'
+import { openBackend, type Backend } from '../../src/engine/index.ts'
 import type { MachineInput } from '../../src/machine/machine.ts'
 import { joinJob } from '../../src/runtime/job.ts'
 import { answerLines } from '../answers.ts'
@@ -17,7 +17,11 @@ export interface Answers {
 }
 
 const processes = await joinJob()
-const backend = await openBackend({ devices: 4, ...cached() })
+/** Devices of this process, as a run on so many has them; of a job all ranks. */
+const [, , asked] = process.argv
+const openWith = (devices: number | undefined): Promise<Backend> => openBackend({ ...devices === undefined ? {} : { devices }, ...cached() })
+let backend: Promise<Backend> | undefined
+const opened = (): Promise<Backend> => backend ??= openWith(asked === undefined ? undefined : Number(asked))
 
 const clock = clockOf()
 
@@ -28,13 +32,13 @@ type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { re
 const handlers: Handlers = {
   calibrate: async () => {
     const start = performance.now()
-    const machine = await calibrate({ backend, name: 'here', clock, quick: isQuick, onProgress: (what, done) => { if (processes.rank === 0) process.stderr.write(`calibrating ${(100 * done).toFixed(0)} % ${what}\n`) } })
+    const machine = await calibrate({ open: openWith, devices: asked === undefined ? undefined : Number(asked), name: 'here', clock, quick: isQuick, onProgress: (what, done) => { if (processes.rank === 0) process.stderr.write(`calibrating ${(100 * done).toFixed(0)} % ${what}\n`) } })
     return { seconds: (performance.now() - start) / 1000, machine }
   },
   open: async named => {
     const run = models[named.model]?.[named.layout]
     if (run === undefined) throw new Error(`there is no run ${keyOf(named)}`)
-    const { found, ...step } = await compiled(run, backend)
+    const { found, ...step } = await compiled(run, await opened())
     open.set(keyOf(named), step)
     return found
   },
@@ -52,5 +56,5 @@ const handlers: Handlers = {
 }
 
 await answerLines<Request>(processes, request => (handlers[request.do] as (r: Request) => Promise<unknown>)(request))
-await backend.close()
+await (await backend)?.close()
 await processes.end()

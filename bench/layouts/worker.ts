@@ -5,7 +5,7 @@ import { layoutsFor, optionKey, optionsFor, type Option } from '../../src/autola
 import { referenceOf } from '../../src/autolayout/reference.ts'
 import { calibrate } from '../../src/calibrate/calibrate.ts'
 import { mesh as meshOf } from '../../src/core/mesh.ts'
-import { graphOf, openBackend, type Tree } from '../../src/engine/index.ts'
+import { graphOf, openBackend, type Backend, type Tree } from '../../src/engine/index.ts'
 import { dtypeOf, shapeOf } from '../../src/graph/node.ts'
 import type { Machine, MachineInput } from '../../src/machine/machine.ts'
 import { machineOf } from '../../src/machine/read.ts'
@@ -35,7 +35,9 @@ export interface Answers {
   readonly close: Record<string, never>
 }
 
-const backend = await openBackend({ devices: 8, ...cached() })
+const openWith = (devices = 1): Promise<Backend> => openBackend({ devices, ...cached() })
+/** With as many devices as the layouts are of. */
+let backend: Backend | undefined
 const clock = clockOf()
 let runs: readonly Run[] = []
 const open = new Map<number, Stepped>()
@@ -72,13 +74,17 @@ type Handlers = { readonly [K in keyof Answers]: (request: Extract<Request, { re
 const handlers: Handlers = {
   calibrate: async () => {
     const start = performance.now()
-    const machine = await calibrate({ backend, name: 'here', clock, quick: isQuick })
+    const machine = await calibrate({ open: openWith, devices: 8, name: 'here', clock, quick: isQuick })
     return { seconds: (performance.now() - start) / 1000, machine }
   },
   layouts: async ({ model, devices, best, drawn, machine: given }) => {
     const run = models[model]
     if (run === undefined) throw new Error(`there is no model ${model}`)
     const machine: Machine = machineOf(given, 'what was measured')
+    if (backend?.deviceCount !== devices) {
+      await backend?.close()
+      backend = await openWith(devices)
+    }
     const start = performance.now()
     const found = findLayout(run, { devices, machine })
     const searchSeconds = (performance.now() - start) / 1000
@@ -92,7 +98,7 @@ const handlers: Handlers = {
   },
   open: async ({ at }) => {
     const run = runs[at]
-    if (run === undefined) throw new Error(`there is no layout ${at}`)
+    if (run === undefined || backend === undefined) throw new Error(`there is no layout ${at}`)
     const { found: { peakBytes }, ...step } = await compiled(run, backend)
     open.set(at, step)
     return { peakBytes }
@@ -113,4 +119,4 @@ const handlers: Handlers = {
 }
 
 await answerLines<Request>(alone, request => (handlers[request.do] as (r: Request) => Promise<unknown>)(request))
-await backend.close()
+await backend?.close()

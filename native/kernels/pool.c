@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { JOBS = 64, MOST_THREADS = 256 };
 
@@ -14,13 +15,17 @@ typedef struct {
   void *context;
   int64_t pieces;
   atomic_llong next, done;
-  atomic_int users; // helpers that look at it, who must have left before it ends
+  atomic_int owned, open; // whether somebody's work is there, and whether helpers may come to it
+  atomic_int users;       // helpers that look at it, who must have left before it is somebody else's
 } Job;
 
-static _Atomic(Job *) jobs[JOBS];
-static atomic_int sleepers, helpers, stamp;
+// Places for jobs, which stay: a helper that comes late finds its job's place closed, or another job there.
+static Job jobs[JOBS];
+static atomic_int sleepers, stamp;
+static int helpers;       // threads that there are
+static atomic_int wanted; // of them those that help
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t work = PTHREAD_COND_INITIALIZER, more = PTHREAD_COND_INITIALIZER;
 
 static void help(Job *job) {
   for (long long i; (i = atomic_fetch_add(&job->next, 1)) < job->pieces;) {
@@ -39,32 +44,35 @@ static void leave(Job *job) {
   mwk_ended();
 }
 
-// The job of a place, held so that it does not end meanwhile.
-static Job *take(int at) {
-  Job *job = atomic_load(&jobs[at]);
-  if (job == NULL) return NULL;
+// Whether a job is open, which is held then so that it does not end meanwhile.
+static int take(Job *job) {
+  if (!atomic_load(&job->open)) return 0;
   atomic_fetch_add(&job->users, 1);
-  // Its owner clears the place first and then waits for users: a job that still stands there may be used.
-  if (atomic_load(&jobs[at]) == job && atomic_load(&job->next) < job->pieces) return job;
+  // Its owner closes the place first and then waits for users: a job that is still open may be used.
+  if (atomic_load(&job->open) && atomic_load(&job->next) < job->pieces) return 1;
   leave(job);
-  return NULL;
+  return 0;
 }
 
 static int help_any(void) {
   int found = 0;
   for (int at = 0; at < JOBS; at++) {
-    Job *job = take(at);
-    if (job == NULL) continue;
-    help(job);
-    leave(job);
+    if (!take(&jobs[at])) continue;
+    help(&jobs[at]);
+    leave(&jobs[at]);
     found = 1;
   }
   return found;
 }
 
-static void *helper(void *unused) {
-  (void)unused;
+static void *helper(void *which) {
+  const int number = (int)(intptr_t)which;
   for (;;) {
+    if (number >= atomic_load(&wanted)) {
+      pthread_mutex_lock(&lock);
+      while (number >= atomic_load(&wanted)) pthread_cond_wait(&more, &lock);
+      pthread_mutex_unlock(&lock);
+    }
     const int seen = atomic_load(&stamp);
     if (help_any()) continue;
     // A step has hundreds of calls, one behind another: the next one comes soon.
@@ -80,38 +88,47 @@ static void *helper(void *unused) {
   return NULL;
 }
 
-// So many threads help from now on, beside those that ask; they are never fewer again.
-__attribute__((visibility("default"))) void mwk_helpers(int wanted) {
+// So many threads help from now on, beside those that ask.
+__attribute__((visibility("default"))) void mwk_helpers(int count) {
   pthread_mutex_lock(&lock);
-  while (atomic_load(&helpers) < wanted && atomic_load(&helpers) < MOST_THREADS) {
+  atomic_store(&wanted, count);
+  pthread_cond_broadcast(&more);
+  while (helpers < count && helpers < MOST_THREADS) {
     pthread_t thread;
-    if (pthread_create(&thread, NULL, helper, NULL) != 0) break;
+    if (pthread_create(&thread, NULL, helper, (void *)(intptr_t)helpers) != 0) break;
     pthread_detach(thread);
-    atomic_fetch_add(&helpers, 1);
+    helpers++;
   }
   pthread_mutex_unlock(&lock);
 }
 
-void mwk_each(int64_t pieces, void (*piece)(void *, int64_t), void *context) {
-  int at = 0;
-  Job job = {.piece = piece, .context = context, .pieces = pieces};
-  if (pieces > 1 && atomic_load(&helpers) > 0) {
-    for (at = 0; at < JOBS; at++) {
-      Job *none = NULL;
-      if (atomic_compare_exchange_strong(&jobs[at], &none, &job)) break;
-    }
-    if (at < JOBS) {
-      atomic_fetch_add(&stamp, 1);
-      if (atomic_load(&sleepers) > 0) {
-        pthread_mutex_lock(&lock);
-        pthread_cond_broadcast(&work);
-        pthread_mutex_unlock(&lock);
-      }
-      help(&job);
-      atomic_store(&jobs[at], NULL);
-      mwk_await(is_over, &job);
-      return;
-    }
+// A place of one's own; NULL where all are taken.
+static Job *place(void) {
+  for (int at = 0; at < JOBS; at++) {
+    int free = 0;
+    if (atomic_compare_exchange_strong(&jobs[at].owned, &free, 1)) return &jobs[at];
   }
-  for (int64_t i = 0; i < pieces; i++) piece(context, i);
+  return NULL;
+}
+
+void mwk_each(int64_t pieces, void (*piece)(void *, int64_t), void *context) {
+  Job *job = pieces > 1 && atomic_load(&wanted) > 0 ? place() : NULL;
+  if (job == NULL) {
+    for (int64_t i = 0; i < pieces; i++) piece(context, i);
+    return;
+  }
+  job->piece = piece, job->context = context, job->pieces = pieces;
+  atomic_store(&job->next, 0);
+  atomic_store(&job->done, 0);
+  atomic_store(&job->open, 1);
+  atomic_fetch_add(&stamp, 1);
+  if (atomic_load(&sleepers) > 0) {
+    pthread_mutex_lock(&lock);
+    pthread_cond_broadcast(&work);
+    pthread_mutex_unlock(&lock);
+  }
+  help(job);
+  atomic_store(&job->open, 0);
+  mwk_await(is_over, job);
+  atomic_store(&job->owned, 0);
 }

@@ -13,7 +13,10 @@ import { Budget, leastShare, turnUs, type Measuring } from './measure.ts'
 import { applied, attention, chains, collective, convolutionGradients, convolutions, fromParts, inTurn, products, scattered, streams, sums, type Pictures, type Windows } from './programs.ts'
 
 export interface CalibrateOptions {
-  readonly backend: Backend
+  /** Opens the runtime with so many devices, as a run on them has it: on one of four that share its cores one device computes with fewer threads. Each is closed before the next is opened. */
+  readonly open: (devices: number | undefined) => Promise<Backend>
+  /** The most devices of this process that are looked at. Where it is not given, all ranks of the job are, and `open` is asked once. */
+  readonly devices?: number | undefined
   /** The machine's name. */
   readonly name: string
   readonly signal?: AbortSignal
@@ -168,38 +171,49 @@ const speedOf = (times: Links['times']): number => Math.max(1, ...Object.values(
 const latencyOf = (times: Links['times']): number => Math.min(1e6, ...(times.permute ?? times['all-reduce'] ?? []).map(t => t.points[0]?.[1] ?? 1e6))
 const linksOf = (times: Links['times']): MachineInput['links']['within'] => ({ topology: 'switch', perFlow: speedOf(times), perHost: 64 * speedOf(times), latencyUs: latencyOf(times), times })
 
+/** What devices of a backend, all of it, do: each of them, how long they wait for each other, and their collectives. */
+interface Measured { readonly devices: number; readonly figures: Figures; readonly near: Links['times']; readonly far: Links['times'] | undefined; readonly by: string; readonly ranks: boolean }
+
 /**
- * Measures. Every rank of a job calls it, and all return the same. `backend` has as many devices as are looked at.
+ * Measures. Every rank of a job calls it, and all return the same.
  * @throws what `signal` was aborted with
  */
-export async function calibrate({ backend, name, signal, onProgress = () => undefined, quick = false, clock, budgetMs = usualBudgetMs }: CalibrateOptions): Promise<MachineInput> {
-  const { deviceCount, processes, devicesAs } = backend
-  const hosts = new Set(processes.hosts).size
-  const onHost = devicesAs === 'ranks' ? Math.ceil(deviceCount / hosts) : deviceCount
-  // Ranks are a job's: none can sit out.
-  const counts = devicesAs === 'ranks' ? [deviceCount] : [1, 2, 4, 8].filter(n => n <= deviceCount)
-  const all = (n: number): Mesh => meshOf({ devices: n })
-  const inner = devicesAs === 'ranks' ? [onHost] : counts.filter(n => n > 1)
-  const divisors = (n: number): number[] => [2, 4, 8].filter(d => d <= n && n % d === 0)
-  const within = inner.flatMap(n => [...new Set([...divisors(n), n])].filter(a => a > 1).map(among => ({ mesh: meshOf({ rest: (devicesAs === 'ranks' ? deviceCount : n) / among, group: among }), axis: 'group', onHost: n })))
-  const across = hosts > 1 ? [{ mesh: meshOf({ group: hosts, rest: deviceCount / hosts }), axis: 'group', onHost }] : []
-  const [perCount, perPlace] = quick ? [12, 4] : [4 + bandwidthSteps(backend) + 2 * 11 + images.length + windows.length + lagSteps, kinds.length * sizes.length]
-  const steps = counts.length * perCount + functions.length + (within.length + across.length) * perPlace
-  let done = 0
-  const m: Measuring = { backend, signal, clock, rounds: quick ? 2 : 8, usual: devicesAs === 'ranks' && onHost > availableParallelism(), budget: new Budget(budgetMs, () => steps - done) }
-  const step = (what: string): void => { onProgress(what, Math.min(1, done++ / steps)) }
-
-  const [first = 1, ...others] = counts
-  const alone = await figuresOf(m, all(first), quick, undefined, step)
-  const crowded: ({ devices: number } & Figures)[] = devicesAs === 'ranks' ? [{ devices: onHost, ...alone, ...first > 1 ? { lag: await lagOf(m, all(first), quick, step) } : {} }] : []
-  for (const n of others) crowded.push({ devices: n, ...await figuresOf(m, all(n), quick, alone.vector.costs, step), lag: await lagOf(m, all(n), quick, step) })
-  const [near, far] = [await timesOf(m, within, quick, step), await timesOf(m, across, quick, step)]
-  const peak = (dtype: 'f32' | 'bf16'): number => Math.max(...[alone, ...crowded].flatMap(f => (f.products[dtype] ?? []).flatMap(r => r.points.map(([, rate]) => rate))))
+export async function calibrate({ open, devices, name, signal, onProgress = () => undefined, quick = false, clock, budgetMs = usualBudgetMs }: CalibrateOptions): Promise<MachineInput> {
+  const counts = devices === undefined ? [undefined] : [1, 2, 4, 8].filter(n => n <= devices)
+  const groups = (n: number): number[] => [...new Set([...[2, 4, 8].filter(d => d <= n && n % d === 0), n])].filter(among => among > 1)
+  let [steps, done]: [number | undefined, number] = [undefined, 0]
+  const step = (what: string): void => { onProgress(what, Math.min(1, done++ / (steps ?? 1))) }
+  const budget = new Budget(budgetMs, () => (steps ?? 1) - done)
+  const on = async (asked: number | undefined, costs: { readonly [op: string]: number } | undefined): Promise<Measured> => {
+    await using backend = await open(asked)
+    const { deviceCount: n, processes, devicesAs } = backend
+    const ranks = devicesAs === 'ranks', hosts = new Set(processes.hosts).size, onHost = Math.ceil(n / hosts)
+    const [perCount, perPlace] = quick ? [12, 4] : [4 + bandwidthSteps(backend) + 2 * 11 + images.length + windows.length + lagSteps, kinds.length * sizes.length]
+    steps ??= functions.length + counts.reduce((sum: number, c = onHost) => sum + perCount + groups(c).length * perPlace, hosts > 1 ? perPlace : 0)
+    const m: Measuring = { backend, signal, clock, rounds: quick ? 2 : 8, usual: ranks && onHost > availableParallelism(), budget }
+    const mesh = meshOf({ devices: n })
+    const figures = await figuresOf(m, mesh, quick, costs, step)
+    const lag = n > 1 ? { lag: await lagOf(m, mesh, quick, step) } : {}
+    const near = await timesOf(m, groups(onHost).map(among => ({ mesh: meshOf({ rest: n / among, group: among }), axis: 'group', onHost })), quick, step)
+    const far = hosts > 1 ? await timesOf(m, [{ mesh: meshOf({ group: hosts, rest: n / hosts }), axis: 'group', onHost }], quick, step) : undefined
+    const by = `${hosts === 1 ? 'this machine' : `${hosts} hosts`} (${cpus()[0]?.model.trim() ?? 'a processor'}), ${ranks ? processes.description : `virtual devices of ${backend.description}`}`
+    return { devices: onHost, figures: { ...figures, ...lag }, near, far, by, ranks }
+  }
+  const [first, ...others] = counts
+  const alone = await on(first, undefined)
+  const all = [alone]
+  for (const n of others) all.push(await on(n, alone.figures.vector.costs))
+  const { devices: onHost, far, by } = all.at(-1) ?? alone
+  // One device of a process waits for none; ranks share their host from the first.
+  const { lag: _, ...figures } = alone.figures
+  const crowded = all.filter(a => a.ranks || a.devices > 1).map(a => ({ devices: a.devices, ...a.figures }))
+  const near = Object.fromEntries(kinds.flatMap(kind => { const times = all.flatMap(a => a.near[kind] ?? []); return times.length === 0 ? [] : [[kind, times]] }))
+  const peak = (dtype: 'f32' | 'bf16'): number => Math.max(...all.flatMap(a => (a.figures.products[dtype] ?? []).flatMap(r => r.points.map(([, rate]) => rate))))
   const memory = Math.min(totalmem(), process.constrainedMemory() || Infinity)
-  const source = `${measuredBy(quick)} on ${hosts === 1 ? 'this machine' : `${hosts} hosts`} (${cpus()[0]?.model.trim() ?? 'a processor'}), ${devicesAs === 'ranks' ? processes.description : `virtual devices of ${backend.description}`}`
+  const source = `${measuredBy(quick)} on ${by}`
   return {
-    name, devicesPerHost: onHost, memory: { bytes: memory, reserved: 0, perHost: memory }, peak: { f32: peak('f32'), bf16: peak('bf16') }, ...alone, crowded,
-    operands: 'before', links: { within: linksOf(near), between: hosts > 1 ? linksOf(far) : null },
-    sources: Object.fromEntries(['peak', 'products', ...alone.attention.f32 === undefined ? [] : ['attention'], 'bandwidth', 'vector', 'overhead', 'crowded', 'links.within', ...hosts > 1 ? ['links.between'] : []].map(figure => [figure, source])),
+    name, devicesPerHost: devices ?? onHost, memory: { bytes: memory, reserved: 0, perHost: memory }, peak: { f32: peak('f32'), bf16: peak('bf16') }, ...figures, crowded,
+    operands: 'before', links: { within: linksOf(near), between: far === undefined ? null : linksOf(far) },
+    sources: Object.fromEntries(['peak', 'products', ...figures.attention.f32 === undefined ? [] : ['attention'], 'bandwidth', 'vector', 'overhead', 'crowded', 'links.within', ...far === undefined ? [] : ['links.between']].map(figure => [figure, source])),
   }
 }

@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { calibrate } from '../calibrate/calibrate.ts'
 import { keepMachine } from '../calibrate/kept.ts'
-import { openBackend } from '../engine/index.ts'
+import { openBackend, type Backend } from '../engine/index.ts'
 import { machineOf } from '../machine/read.ts'
 import type { MachineInput } from '../machine/machine.ts'
 import { isParallel } from '../runtime/job.ts'
@@ -51,11 +51,11 @@ What is measured is kept in the cache: plan --machine here, and --machine ranks 
     const stops = interrupts()
     try {
       await preparedPlugin(plugin, output, stops)
-      await using backend = await openBackend({ plugin, ...told(platform), cache: false, ...isParallel() ? {} : { devices: most }, ...choice === undefined ? {} : { backend: choice as 'mpi' } })
+      const open = (asked: number | undefined): Promise<Backend> => openBackend({ plugin, ...told(platform), cache: false, ...asked === undefined ? {} : { devices: asked }, ...choice === undefined ? {} : { backend: choice as 'mpi' } })
       stops.finish(() => output.status('stopping', true))
       const name = isParallel() ? 'ranks' : 'here'
       const begun = performance.now()
-      const found = await calibrate({ backend, name, quick, signal: stops.signal, onProgress: (what, done) => output.status(`calibrating  ${(100 * done).toFixed(0).padStart(3)} %  ${what}${done < 0.05 ? '' : `  ${formatDuration((performance.now() - begun) / 1000 * (1 - done) / done)} left`}`) })
+      const found = await calibrate({ open, devices: isParallel() ? undefined : most, name, quick, signal: stops.signal, onProgress: (what, done) => output.status(`calibrating  ${(100 * done).toFixed(0).padStart(3)} %  ${what}${done < 0.05 ? '' : `  ${formatDuration((performance.now() - begun) / 1000 * (1 - done) / done)} left`}`) })
       output.clear()
       if (processes.rank !== 0) return
       machineOf(found, 'what was measured')

@@ -99,7 +99,8 @@ describe('calibrate', () => {
   test('gives a machine file that every step can be priced by', async () => {
     const said: string[] = []
     const kernels = await backend.kernels()
-    const found: MachineInput = await calibrate({ backend, name: 'here', quick: true, clock: ticking(), onProgress: (what, done) => { said.push(what); expect(done).toBeLessThanOrEqual(1) } })
+    const opened: Backend[] = []
+    const found: MachineInput = await calibrate({ open: async n => { const b = await openBackend({ plugin: 'simulate', devices: n ?? 1 }); opened.push(b); return b }, devices: 4, name: 'here', quick: true, clock: ticking(), onProgress: (what, done) => { said.push(what); expect(done).toBeLessThanOrEqual(1) } })
     const machine = machineOf(JSON.parse(JSON.stringify(found)), 'what was measured')
     expect(machine).toMatchObject({ name: 'here', devicesPerHost: 4, domain: 4, operands: 'before', overlap: { share: 0 } })
     expect(machine.crowded.map(c => c.devices)).toEqual([2, 4])
@@ -113,12 +114,15 @@ describe('calibrate', () => {
     expect(said.length).toBeGreaterThan(40)
     const { graph } = products(mesh({ devices: 1 }), { m: 64, k: 64, n: 64, batch: 1, dtype: 'f32' })
     expect(stepTime(graph, machine).stepMs).toBeGreaterThan(0)
-    expect(backend.liveBuffers()).toBe(0)
+    // Each count as a run on so many devices has them.
+    expect(opened.map(b => b.deviceCount)).toEqual([1, 2, 4])
+    expect(opened.map(b => b.liveBuffers())).toEqual([0, 0, 0])
   })
   test('ends where it is told to', async () => {
     const controller = new AbortController()
-    const done = calibrate({ backend, name: 'here', quick: true, clock: ticking(), signal: controller.signal, onProgress: what => { if (what.startsWith('memory')) controller.abort(new Error('enough')) } })
+    const opened: Backend[] = []
+    const done = calibrate({ open: async n => { const b = await openBackend({ plugin: 'simulate', devices: n ?? 1 }); opened.push(b); return b }, devices: 4, name: 'here', quick: true, clock: ticking(), signal: controller.signal, onProgress: what => { if (what.startsWith('memory')) controller.abort(new Error('enough')) } })
     await expect(done).rejects.toThrow('enough')
-    expect(backend.liveBuffers()).toBe(0)
+    expect(opened.map(b => b.liveBuffers())).toEqual([0])
   })
 })
