@@ -1,6 +1,6 @@
 /** Compiling twelve times as many layers: they are scanned, so it should cost about the same. */
 import { interleave, ratio, row, timesOf, type Section } from './measure.ts'
-import { environments, startOurs, withWorkers } from './process.ts'
+import { asCommand, startOurs, withWorkers } from './process.ts'
 import { optimizer, type Task } from './task.ts'
 
 const task = (layers: number, mesh: Task['mesh']): Task => ({
@@ -13,7 +13,7 @@ export async function depthSection(rounds: number, say: (line: string) => void):
   const sections: Section[] = []
   for (const mesh of [{ batch: 1, model: 1 }, { batch: 2, model: 2 }]) {
     const label = `${mesh.batch}×${mesh.model}`
-    const worker = startOurs(`${label} compiler`, environments['huge pages'])
+    const worker = startOurs(`${label} compiler`, asCommand)
     sections.push(await withWorkers([worker], async () => {
       const side = (layers: number): [string, () => Promise<number>] =>
         [`${layers} layers, ${label}`, async () => (await worker.ask({ do: 'compile', task: task(layers, mesh) })).ms]

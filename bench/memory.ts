@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { row, type Section } from './measure.ts'
-import { environments, startOurs, withWorkers } from './process.ts'
+import { asCommand, startOurs, withWorkers } from './process.ts'
 import { optimizer } from './task.ts'
 
 const config = { vocab: 512, seq: 64, layers: 2, embed: 64, heads: 4, headDim: 16, hidden: 256, dropout: 0 }
@@ -12,7 +12,7 @@ const MiB = 2 ** 20
 
 export async function memorySection(_rounds: number, say: (line: string) => void): Promise<Section> {
   const folder = await mkdtemp(join(tmpdir(), 'meshwork-bench-'))
-  const worker = startOurs('memory', environments['huge pages'])
+  const worker = startOurs('memory', asCommand)
   try {
     await writeFile(join(folder, 'batch.0'), Int32Array.from({ length: 2 * batch * config.seq }, (_, i) => (i * 7919) % config.vocab))
     return await withWorkers([worker], async () => {

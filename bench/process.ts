@@ -3,17 +3,23 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { join, resolve } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { canBuild } from '../src/runtime/compiler.ts'
+import { kernelsLibrary } from '../src/runtime/pjrt/cpu/library.ts'
 import { leave, type Mpi } from '../test/mpi/support.ts'
 import type { Answers, Request } from './task.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** What can be set for the allocator; both sides run with and without. */
+/** What can be set for the C library's allocator. */
 export const environments = {
   plain: { GLIBC_TUNABLES: undefined },
-  // As the command sets them for itself (src/runtime/pjrt/cpu/allocator.ts).
+  // As the command sets them for itself where it cannot keep large blocks by its own code (src/runtime/pjrt/cpu/allocator.ts).
   'huge pages': { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776' },
 } as const satisfies Record<string, Environment>
+/** Ours as the command starts. */
+export const asCommand: Environment = environments[canBuild(kernelsLibrary) ? 'plain' : 'huge pages']
+/** Peers as their users start them; `MESHWORK_BENCH_PEERS=huge-pages` gives them what the command would set. */
+export const asUsers: Environment = environments[process.env['MESHWORK_BENCH_PEERS'] === 'huge-pages' ? 'huge pages' : 'plain']
 
 export class Worker {
   readonly name: string

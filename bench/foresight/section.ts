@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { machineOf } from '../../src/machine/read.ts'
 import { found, leave } from '../../test/mpi/support.ts'
 import { interleave, median, row, type Row, type Section } from '../measure.ts'
-import { environments, Worker } from '../process.ts'
+import { asCommand, Worker } from '../process.ts'
 import { openKept, type Kept, type MeasuredRun, type Where } from './kept.ts'
 import { isHeldOut, isQuick, models, onRanks } from './runs.ts'
 import { predictedOf, type Predicted } from './stepped.ts'
@@ -103,14 +103,13 @@ function rowsOf(seen: readonly Seen[]): Row[] {
 }
 
 export async function foresightSection(rounds: number, say: Say): Promise<Section> {
-  const environment = environments['huge pages']
   const side = process.env['MESHWORK_BENCH_PARTS'] ?? ''
   const only = (process.env['MESHWORK_BENCH_MODELS'] ?? '').split(',').filter(m => m !== '')
   const [mpi] = found
   const sides: { readonly [W in Where]: { readonly part: string; readonly start: ((devices: number) => Worker) | undefined; readonly can: (named: Named) => boolean } } = {
-    'one process': { part: 'devices', start: devices => new Worker(`ours, ${devices} devices`, process.execPath, [...args, `${devices}`], environment), can: () => true },
+    'one process': { part: 'devices', start: devices => new Worker(`ours, ${devices} devices`, process.execPath, [...args, `${devices}`], asCommand), can: () => true },
     '4 ranks': {
-      part: 'ranks', start: mpi === undefined ? undefined : () => new Worker('ours, 4 ranks', mpi.mpirun, ['-n', `${most}`, process.execPath, ...args], { ...leave, ...environment }),
+      part: 'ranks', start: mpi === undefined ? undefined : () => new Worker('ours, 4 ranks', mpi.mpirun, ['-n', `${most}`, process.execPath, ...args], { ...leave, ...asCommand }),
       can: ({ model, layout }) => { const run = models[model]?.[layout]; return run !== undefined && onRanks(run) && model !== 'Llama' && model !== 'T5' },
     },
   }

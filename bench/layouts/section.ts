@@ -4,7 +4,7 @@ import { openKept, type MeasuredChoice, type TriedLayout } from '../foresight/ke
 import { kendall, percentile } from '../foresight/section.ts'
 import { isQuick } from '../foresight/runs.ts'
 import { interleave, median, row, type Section } from '../measure.ts'
-import { environments, Worker } from '../process.ts'
+import { asCommand, Worker } from '../process.ts'
 import { models } from './models.ts'
 import type { Answers, Request } from './worker.ts'
 
@@ -72,7 +72,7 @@ export async function layoutsSection(rounds: number, say: Say): Promise<Section>
   const known = (): readonly MeasuredChoice[] => (kept.now().choices ?? []).filter(c => wanted.some(w => w.name === c.name))
   const open = wanted.filter(({ name }) => !known().some(c => c.name === name))
   if (open.length > 0) {
-    const worker = new Worker('layouts', process.execPath, ['--import', 'tsx', fileURLToPath(new URL('worker.ts', import.meta.url))], environments['huge pages'])
+    const worker = new Worker('layouts', process.execPath, ['--import', 'tsx', fileURLToPath(new URL('worker.ts', import.meta.url))], asCommand)
     try {
       let machine = kept.now().machines['8 devices']
       if (machine === undefined) {

@@ -6,15 +6,15 @@ import { fileURLToPath } from 'node:url'
 import { threefry2x32 } from '../../src/core/threefry.ts'
 import { transformersPython } from '../../test/oracle/python.ts'
 import { interleave, median, ratio, row, timesOf, type Row, type Section } from '../measure.ts'
-import { environments, Worker, withWorkers } from '../process.ts'
+import { asCommand, asUsers, Worker, withWorkers } from '../process.ts'
 import { attention, drawn, isQuick, large, lora, small, writeModel } from './sizes.ts'
 import type { Answers, Compute, Request } from './task.ts'
 
 type Say = (line: string) => void
 const MiB = 2 ** 20
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
-const ours = (name: string): Worker => new Worker(name, process.execPath, ['--expose-gc', '--import', 'tsx', here('worker.ts')], environments['huge pages'])
-const peer = (name: string, python: string): Worker => new Worker(name, python, [here('peer.py')], { ...environments['huge pages'], PYTHONDONTWRITEBYTECODE: '1', HF_HUB_OFFLINE: '1', TQDM_DISABLE: '1' })
+const ours = (name: string): Worker => new Worker(name, process.execPath, ['--expose-gc', '--import', 'tsx', here('worker.ts')], asCommand)
+const peer = (name: string, python: string): Worker => new Worker(name, python, [here('peer.py')], { ...asUsers, PYTHONDONTWRITEBYTECODE: '1', HF_HUB_OFFLINE: '1', TQDM_DISABLE: '1' })
 const ask = async <K extends keyof Answers>(w: Worker, request: Extract<Request, { readonly do: K }>): Promise<Answers[K]> => await w.say(JSON.stringify(request)) as Answers[K]
 const best = (ms: readonly number[] | undefined): number => Math.min(...ms ?? [NaN])
 

@@ -8,7 +8,7 @@ import { found, type Mpi } from '../../test/mpi/support.ts'
 import { torchPython } from '../../test/oracle/python.ts'
 import { checkLosses, config, warmup, writeBatches } from '../gpt.ts'
 import { interleave, median, ratio, row, type Row, type Section } from '../measure.ts'
-import { environments, startNative, startRanks, startTorchMesh, withWorkers, type Worker } from '../process.ts'
+import { asCommand, asUsers, startNative, startRanks, startTorchMesh, withWorkers, type Worker } from '../process.ts'
 import { collectiveNames, optimizer, type CollectiveName, type Task } from '../task.ts'
 
 const sizes = [2 ** 10, 2 ** 13, 2 ** 16, 2 ** 18, 2 ** 20, 2 ** 22, 2 ** 24, 2 ** 26]
@@ -21,7 +21,7 @@ const sizeText = (bytes: number): string => (bytes < 2 ** 20 ? `${bytes / 2 ** 1
 interface Measured { readonly op: CollectiveName; readonly bytes: number; readonly ours: number; readonly direct: number; readonly ratio: number }
 
 async function collectives(mpi: Mpi, ranks: number, program: string, rounds: number, say: (line: string) => void): Promise<Measured[]> {
-  const ours = startRanks('ours', mpi, ranks, environments['huge pages'])
+  const ours = startRanks('ours', mpi, ranks, asCommand)
   const direct = startNative('direct', mpi, ranks, program)
   return withWorkers([ours, direct], async () => {
     const all: Measured[] = []
@@ -69,7 +69,7 @@ const step = (w: Worker) => async (): Promise<number> => median((await w.ask({ d
 async function training(mpi: Mpi, folder: string, rounds: number, say: (line: string) => void): Promise<{ readonly rows: Row[]; readonly notes: string[] }> {
   const python = await torchPython(say)
   const task: Task = { config, batch: 8, batches: 8, optimizer, folder, mesh: { batch: 2, model: 2 } }
-  const workers = [startRanks('ours, 4 ranks', mpi, 4, environments['huge pages']), startTorchMesh('PyTorch, 4 processes', python, environments['huge pages'])]
+  const workers = [startRanks('ours, 4 ranks', mpi, 4, asCommand), startTorchMesh('PyTorch, 4 processes', python, asUsers)]
   return withWorkers(workers, async () => {
     const notes = await open(workers, [task, task], true, say)
     const times = await interleave(new Map(workers.map(w => [w.name, step(w)])), rounds, done => { say(`step: round ${done} of ${rounds}`) })
@@ -85,7 +85,7 @@ async function scaling(mpi: Mpi, folder: string, rounds: number, say: (line: str
     await writeBatches(own, 4 * ranks)
     return { config, batch: 4 * ranks, batches: 8, optimizer, folder: own, mesh: { batch: ranks, model: 1 } }
   }
-  const environment = { ...environments['huge pages'], PJRT_NPROC: '1' }
+  const environment = { ...asCommand, PJRT_NPROC: '1' }
   const workers = [startRanks('1 rank', mpi, 1, environment), startRanks('2 ranks', mpi, 2, environment)]
   return withWorkers(workers, async () => {
     await open(workers, [await task(1), await task(2)], false, say)

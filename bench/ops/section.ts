@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { jaxPython } from '../../test/oracle/python.ts'
 import { interleave, median, ratio, row, type Row, type Section } from '../measure.ts'
-import { environments, Worker, withWorkers } from '../process.ts'
+import { asCommand, asUsers, Worker, withWorkers } from '../process.ts'
 import { timed } from './cases.ts'
 import type { Answers, Request } from './task.ts'
 
@@ -43,8 +43,8 @@ async function measured(name: string, ours: Worker, theirs: Worker, rounds: numb
 
 export async function opsSection(rounds: number, say: (line: string) => void): Promise<Section> {
   const python = await jaxPython(say)
-  const ours = new Worker('ours', process.execPath, ['--import', 'tsx', here('worker.ts')], environments['huge pages'])
-  const theirs = new Worker('JAX', python, [here('peer.py')], { ...environments['huge pages'], JAX_PLATFORMS: 'cpu', PYTHONDONTWRITEBYTECODE: '1' })
+  const ours = new Worker('ours', process.execPath, ['--import', 'tsx', here('worker.ts')], asCommand)
+  const theirs = new Worker('JAX', python, [here('peer.py')], { ...asUsers, JAX_PLATFORMS: 'cpu', PYTHONDONTWRITEBYTECODE: '1' })
   return withWorkers([ours, theirs], async () => {
     const rows: Row[] = []
     let runtime = ''

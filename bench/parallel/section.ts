@@ -8,7 +8,7 @@ import { found, leave } from '../../test/mpi/support.ts'
 import { jaxPython, torchPython } from '../../test/oracle/python.ts'
 import { checkLosses } from '../gpt.ts'
 import { interleave, median, ratio, row, type Rounds, type Row, type Section } from '../measure.ts'
-import { environments, withWorkers, Worker } from '../process.ts'
+import { asCommand, asUsers, withWorkers, Worker } from '../process.ts'
 import { optimizer } from '../task.ts'
 import { batch, batches, experts, forms, images, isQuick, side, sizes, wanted, type Compared } from './forms.ts'
 import type { Answers, Request } from './worker.ts'
@@ -16,11 +16,10 @@ import type { Answers, Request } from './worker.ts'
 type Say = (line: string) => void
 /** Steps before the first that is timed, and of a visit, whose first is not counted. */
 const [warmup, visit] = [3, isQuick ? 2 : 4] as const
-const environment = environments['huge pages']
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
 const ourArgs = ['--import', 'tsx', here('worker.ts')]
 const ask = async <K extends keyof Answers>(w: Worker, request: Extract<Request, { readonly do: K }>): Promise<Answers[K]> => await w.say(JSON.stringify(request)) as Answers[K]
-const python = (folders: readonly string[]) => ({ ...environment, PYTHONDONTWRITEBYTECODE: '1', PYTHONPATH: folders.map(here).join(':') })
+const python = (folders: readonly string[]) => ({ ...asUsers, PYTHONDONTWRITEBYTECODE: '1', PYTHONPATH: folders.map(here).join(':') })
 
 interface Part { readonly notes: readonly string[]; readonly rows: readonly Row[] }
 interface Peer { readonly name: 'JAX' | 'PyTorch'; readonly where: string; readonly goal: number; readonly of: (form: Compared) => string | undefined }
@@ -86,7 +85,7 @@ export async function parallelSection(rounds: number, say: Say): Promise<Section
   try {
     await writeBatches(folder)
     if (side('devices')) {
-      const mine = new Worker('ours, 4 devices', process.execPath, ourArgs, environment)
+      const mine = new Worker('ours, 4 devices', process.execPath, ourArgs, asCommand)
       const jax = new Worker('JAX', await jaxPython(say), [here('jax_peer.py')], { ...python(['../tiny']), JAX_PLATFORMS: 'cpu' })
       parts.push(await beside({ name: 'JAX', where: '4 devices', goal: 1, of: form => form.jax }, mine, jax, folder, rounds, say))
     }
@@ -94,7 +93,7 @@ export async function parallelSection(rounds: number, say: Say): Promise<Section
     if (side('ranks') && mpi === undefined) parts.push({ notes: ['ranks: not measured: no mpirun with its mpicc (apt-get install openmpi-bin libopenmpi-dev)'], rows: [] })
     if (side('ranks') && mpi !== undefined) {
       // A thread a process on both sides.
-      const mine = new Worker('ours, 4 ranks', mpi.mpirun, ['-n', '4', process.execPath, ...ourArgs], { ...leave, ...environment, PJRT_NPROC: '1' })
+      const mine = new Worker('ours, 4 ranks', mpi.mpirun, ['-n', '4', process.execPath, ...ourArgs], { ...leave, ...asCommand, PJRT_NPROC: '1' })
       const torch = new Worker('PyTorch', await torchPython(say), [here('torch_peer.py')], { ...python(['../mpi', '../../test/oracle']), OMP_NUM_THREADS: '1' })
       parts.push(await beside({ name: 'PyTorch', where: `4 ranks of ${mpi.name}`, goal: 0.7, of: form => form.torch }, mine, torch, folder, rounds, say))
     }

@@ -4,15 +4,14 @@ import { fileURLToPath } from 'node:url'
 import { MeshworkError } from '../../src/core/errors.ts'
 import { llamaCppFolder } from '../../test/oracle/node-folder.ts'
 import { run, type Say } from '../../test/oracle/python.ts'
-import { environments, Worker } from '../process.ts'
+import { asCommand, Worker } from '../process.ts'
 
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
 
 /** The module of node-llama-cpp, installed where it is not there yet. */
 export const llamaModule = async (say: Say): Promise<string> => join(await llamaCppFolder(say), 'node_modules', 'node-llama-cpp', 'dist', 'index.js')
 
-/** As `bin/meshwork.js` starts itself. */
-export const startOurs = (name: string): Worker => new Worker(name, process.execPath, ['--import', 'tsx', here('worker.ts')], environments['huge pages'])
+export const startOurs = (name: string): Worker => new Worker(name, process.execPath, ['--import', 'tsx', here('worker.ts')], asCommand)
 export const startLlama = (name: string, module: string): Worker => new Worker(name, process.execPath, ['--import', 'tsx', here('llama.ts'), module], {})
 /** Its threads wait without spinning: on a machine that does other things too they would take each other's time. */
 export const startTorch = (name: string, python: string): Worker => new Worker(name, python, [here('peer.py')], { PYTHONDONTWRITEBYTECODE: '1', HF_HUB_OFFLINE: '1', TQDM_DISABLE: '1', OMP_WAIT_POLICY: 'passive' })

@@ -1,6 +1,6 @@
 /** How a step's time and memory, and the stages before it, grow: against layers, width, sequence, batch and devices. */
 import { row, type Row } from '../measure.ts'
-import { environments, withWorkers, Worker } from '../process.ts'
+import { asCommand, withWorkers, Worker } from '../process.ts'
 import { optimizer } from '../task.ts'
 import { growths, isQuick, wanted, type Configuration } from './configurations.ts'
 import { fileURLToPath } from 'node:url'
@@ -27,7 +27,7 @@ export async function growth(say: (line: string) => void): Promise<{ readonly no
   const rows: Row[] = []
   const found = new Map<string, Answers['stages']>()
   for (const { what, of, mesh } of points.filter(p => wanted(growths, p.way))) {
-    const worker = new Worker(what, process.execPath, ['--import', 'tsx', fileURLToPath(new URL('worker.ts', import.meta.url))], environments['huge pages'])
+    const worker = new Worker(what, process.execPath, ['--import', 'tsx', fileURLToPath(new URL('worker.ts', import.meta.url))], asCommand)
     await withWorkers([worker], async () => {
       const times: Answers['stages'][] = []
       for (let i = 0; i < 3; i++) times.push(await worker.say(JSON.stringify({ do: 'stages', of, mesh, optimizer })) as Answers['stages'])

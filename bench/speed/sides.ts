@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { threefry2x32 } from '../../src/core/threefry.ts'
 import type { Row } from '../measure.ts'
-import { environments, Worker } from '../process.ts'
+import { asCommand, asUsers, Worker } from '../process.ts'
 import { batches, isQuick, type Configuration } from './configurations.ts'
 import type { Answers } from './worker.ts'
 
@@ -21,10 +21,10 @@ export const isAvx2: boolean = process.env['MESHWORK_BENCH_ISA'] === 'avx2'
 // What Inductor keeps does not tell instruction sets apart: AVX-512's code with AVX2's headers gives NaN, or breaks the heap.
 const avx2 = { XLA_FLAGS: '--xla_cpu_max_isa=AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2', MKL_ENABLE_INSTRUCTIONS: 'AVX2', ATEN_CPU_CAPABILITY: 'avx2', TORCHINDUCTOR_CACHE_DIR: join(tmpdir(), `torchinductor-avx2-${userInfo().username}`) }
 // On a card XLA takes three quarters of the memory at once unless it is told not to, and several sides are open at a time.
-const environment = { ...environments['huge pages'], XLA_PYTHON_CLIENT_PREALLOCATE: 'false', ...isAvx2 ? avx2 : {} }
-const python = { ...environment, PYTHONDONTWRITEBYTECODE: '1', PYTHONPATH: ['.', '../tiny', '../parallel', '../../test/oracle'].map(here).join(':') }
+const switches = { XLA_PYTHON_CLIENT_PREALLOCATE: 'false', ...isAvx2 ? avx2 : {} }
+const python = { ...asUsers, ...switches, PYTHONDONTWRITEBYTECODE: '1', PYTHONPATH: ['.', '../tiny', '../parallel', '../../test/oracle'].map(here).join(':') }
 
-export const startOurs = (name: string): Worker => new Worker(name, process.execPath, ['--expose-gc', '--import', 'tsx', here('worker.ts')], environment)
+export const startOurs = (name: string): Worker => new Worker(name, process.execPath, ['--expose-gc', '--import', 'tsx', here('worker.ts')], { ...asCommand, ...switches })
 export const startTorch = (name: string, interpreter: string): Worker => new Worker(name, interpreter, [here('torch_models.py')], python)
 /** `platform`: JAX's name of what it is to run on. */
 export const startJax = (interpreter: string, platform = 'cpu', devices = 1): Worker => new Worker('JAX', interpreter, [here('jax_models.py')], { ...python, JAX_PLATFORMS: platform, MESHWORK_BENCH_DEVICES: String(devices) })

@@ -9,7 +9,7 @@ import { threefry2x32 } from '../../src/core/threefry.ts'
 import { jaxPython } from '../../test/oracle/python.ts'
 import { checkLosses } from '../gpt.ts'
 import { interleave, median, ratio, row, timesOf, type Row, type Section } from '../measure.ts'
-import { environments, startJax, startOther, startOurs, withWorkers, type Worker } from '../process.ts'
+import { asCommand, asUsers, startJax, startOther, startOurs, withWorkers, type Worker } from '../process.ts'
 import { optimizer, type Task } from '../task.ts'
 
 const config = { vocab: 512, seq: 32, layers: 2, embed: 32, heads: 2, headDim: 16, hidden: 128, dropout: 0 }
@@ -19,7 +19,6 @@ const [batch, batches] = [4, 8]
  * a pause are slower, ours more than JAX's: a trainer makes no pauses.
  */
 const [visit, warmup] = [300, 1500]
-const environment = environments['huge pages']
 const one = { batch: 1, model: 1 }
 const four = { batch: 2, model: 2 }
 
@@ -32,10 +31,10 @@ export async function tinySection(rounds: number, say: (line: string) => void): 
   const task = (own: Side['task']): Task => ({ config, batch, batches, optimizer, folder, ...own })
   const sides: readonly Side[] = [
     // JAX computes nothing again.
-    { worker: startOurs('1×1', environment), task: { mesh: one, remat: 'nothing' }, loops: true },
-    { worker: startOurs('2×2', environment), task: { mesh: four }, loops: true },
-    { worker: startJax('JAX', python, environment), task: { mesh: one }, loops: true },
-    ...before === undefined ? [] : [{ worker: startOther('2×2 before', before, environment), task: { mesh: four }, loops: false }],
+    { worker: startOurs('1×1', asCommand), task: { mesh: one, remat: 'nothing' }, loops: true },
+    { worker: startOurs('2×2', asCommand), task: { mesh: four }, loops: true },
+    { worker: startJax('JAX', python, asUsers), task: { mesh: one }, loops: true },
+    ...before === undefined ? [] : [{ worker: startOther('2×2 before', before, asCommand), task: { mesh: four }, loops: false }],
   ]
   try {
     for (let i = 0; i < batches; i++) {

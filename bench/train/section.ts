@@ -5,7 +5,7 @@ import { cacheRoot } from '../../src/io/cache-root.ts'
 import { torchPython } from '../../test/oracle/python.ts'
 import { config } from '../gpt.ts'
 import { interleave, ratio, row, timesOf, type Section } from '../measure.ts'
-import { environments, startTorchLoop, startTrainer, withWorkers } from '../process.ts'
+import { asCommand, asUsers, startTorchLoop, startTrainer, withWorkers } from '../process.ts'
 import { optimizer } from '../task.ts'
 
 /** Steps that are timed in a visit. */
@@ -23,8 +23,7 @@ async function newestTokens(): Promise<string> {
 
 export async function trainSection(rounds: number, say: (line: string) => void): Promise<Section> {
   const python = await torchPython(say)
-  const environment = environments['huge pages']
-  const [ours, torch] = [startTrainer('trainer', environment), startTorchLoop('PyTorch', python, environment)]
+  const [ours, torch] = [startTrainer('trainer', asCommand), startTorchLoop('PyTorch', python, asUsers)]
   return withWorkers([ours, torch], async () => {
     say('starting the trainer')
     const { runtime } = await ours.say(JSON.stringify({ do: 'open', steps: 0 })) as { readonly runtime: string }

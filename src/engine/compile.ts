@@ -17,6 +17,7 @@ import type { AnyTensor, Tree } from '../graph/types.ts'
 import { collectives, type Collective } from '../partition/collectives.ts'
 import type { LocalGraph, Placement } from '../partition/local.ts'
 import { partition } from '../partition/partition.ts'
+import { isOrdered } from '../partition/ties.ts'
 import type { Wire } from '../partition/passes/wire.ts'
 import type { Backend, CompileRequest, Executable, MemoryStats, TracedExecutable } from '../runtime/backend.ts'
 import { emit } from '../stablehlo/emit.ts'
@@ -214,5 +215,6 @@ async function prepared<const A extends readonly Tree[], R extends Tree, N exten
     const dispose = (): void => executable.dispose()
     return Object.assign(run, { ...planned, memory: executable.memory, fromCache: executable.fromCache, dispose, [Symbol.dispose]: dispose })
   }
-  return { request: { text: planned.text, devices: mesh.size, donated }, plan: planned, program, told: e => (e instanceof MeshworkError ? lyingWhere(e, lies) : e) }
+  const unordered = backend.devicesAs === 'replicas' && mesh.size > 1 && !kernels && !isOrdered(planned.local)
+  return { request: { text: planned.text, devices: mesh.size, donated, ...unordered ? { unordered } : {} }, plan: planned, program, told: e => (e instanceof MeshworkError ? lyingWhere(e, lies) : e) }
 }

@@ -31,6 +31,8 @@ export interface CompileRequest {
   readonly replicas?: number
   /** Parameter numbers of `@main` whose buffers the program takes over (marked `tf.aliasing_output` in the text). */
   readonly donated: readonly number[]
+  /** Nothing but the plugin keeps the order of its collectives: one that loses it when it stores a program must not have it stored. */
+  readonly unordered?: boolean
 }
 
 /** Bytes per device, as the compiler states them. */

@@ -3,6 +3,8 @@ import { operand, reachable } from '../graph/node.ts'
 import { attentionIn } from '../partition/attention.ts'
 import { visitLocal, type LocalNode } from '../partition/local.ts'
 import { scheduled, type Step } from '../partition/overlap.ts'
+import { tiesIn } from '../partition/ties.ts'
+import { waitingFor } from './after.ts'
 import { attentionKernel, emitFlash, type Flashes } from './flash.ts'
 import { emitKeys, keyGroups } from './keys.ts'
 import type { Scope } from './scope.ts'
@@ -28,6 +30,7 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const order = fused !== undefined && flights === undefined ? fused.order : whole
   const written = (n: LocalNode): Ssa | undefined => (n.op === 'project' ? values.get(operand(n, 0))?.[n.attrs.index] ?? values.get(n)?.[0] : values.get(n)?.[0])
   const flashes: Flashes | undefined = kernel === undefined || fused === undefined ? undefined : { kernel, found: fused.found, calls: new Map(), written }
+  const ties = scope.tied ? tiesIn(order) : new Map<LocalNode, readonly LocalNode[]>()
   const readers = new Map<LocalNode, number>()
   for (const n of [...whole.flatMap(n => n.inputs), ...roots]) readers.set(n, (readers.get(n) ?? 0) + 1)
   /** What a collective is waited for behind: its value is read by that, too. */
@@ -41,7 +44,9 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
     if (n.op === 'project' || values.has(n)) return
     at(n)
     const attended = n.op === 'dot' && flashes !== undefined ? emitFlash(n, w, flashes) : undefined
-    const made = attended === undefined ? visitLocal(table, n, n.inputs.map(valueOf), w, here) : [attended]
+    const others = ties.get(n)
+    const operands = n.inputs.map(valueOf)
+    const made = attended === undefined ? visitLocal(table, n, others === undefined ? operands : waitingFor(others, n, operands, o => values.get(o) ?? [], w), w, here) : [attended]
     values.set(n, made)
     // Of a product in whose place this was written nothing is left: who waits until that is computed waits for this.
     for (const i of n.inputs) if (scope.products?.get(written(i)?.name ?? '')?.isGone() === true) values.set(i, made)

@@ -24,6 +24,8 @@ export interface Scope {
   readonly contractions: Lowering['contractions']
   /** Whether programs may call our own kernels. */
   readonly kernels: boolean
+  /** Whether loops and choices that take collectives are tied to other collectives by what is computed from what. */
+  readonly tied: boolean
   /** Where programs may call our own kernels: of values by their names, what stack they are a slice of, and where in it. */
   readonly slices?: Map<string, Required<Origin>>
   /** Where programs may call our own kernels: products that nothing else reads, by the names of their values. */

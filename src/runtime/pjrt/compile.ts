@@ -11,8 +11,9 @@ import { compileOptions } from './options.ts'
 import type { Session } from './session.ts'
 
 export async function compileProgram(
-  session: Session, request: CompileRequest, cache: ExecutableCache | undefined,
+  session: Session, request: CompileRequest, kept: ExecutableCache | undefined,
 ): Promise<PjrtExecutable> {
+  const cache = request.unordered === true && !session.kind.storesOrder ? undefined : kept
   const options = compileOptions(request.replicas ?? request.devices, session.compiler)
   const parameters = parameterTypes(request.text)
   const load = (handle: bigint, fromCache: boolean): PjrtExecutable =>

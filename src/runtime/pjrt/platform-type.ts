@@ -37,6 +37,8 @@ export interface Platform {
   readonly machine: () => readonly string[]
   /** Does what compiles a program, which takes far more memory than to run it; and then what there is to do about that. */
   readonly compiling: <T>(compile: () => Promise<T>) => Promise<T>
+  /** Whether a program that was stored keeps an order of its collectives that does not lie in what is computed from what. */
+  readonly storesOrder: boolean
   /** For what native functions are registered; undefined where programs call none of ours. */
   readonly handlersAs: string | undefined
   /** Our own kernels, where there are any: `inside` is an address in the plugin that is to call them, beside it `devices` of this process, and threads that it may use. */
@@ -45,5 +47,5 @@ export interface Platform {
 
 /** Of which nothing is known but that it is a plugin. */
 export const plainPlatform: Omit<Platform, 'name' | 'path'> = {
-  options: {}, defaults: () => ({}), spans: false, flags: () => [], environment: () => ({}), threadsAmong: () => undefined, machine: () => [], compiling: compile => compile(), handlersAs: undefined,
+  options: {}, defaults: () => ({}), spans: false, flags: () => [], environment: () => ({}), threadsAmong: () => undefined, machine: () => [], compiling: compile => compile(), storesOrder: true, handlersAs: undefined,
 }

@@ -39,6 +39,8 @@ export const cpu: Platform = {
     return [process.arch, model, flags.join(' ')]
   },
   compiling: withTrimmedHeaps,
+  // One resource orders all collectives of a program; of one that was stored each loop's body has its own (ADR 72).
+  storesOrder: false,
   handlersAs: 'Host',
   kernels: kernelHandlers,
 }
