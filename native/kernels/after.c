@@ -6,5 +6,6 @@ MWK_EXPORT FfiError *mwk_after(const FfiFrame *frame) {
   if (!is_call(frame)) return NULL;
   const FfiBuffers *in = &frame->arguments, *out = &frame->results;
   if (in->count < 2 || out->count != 1) return refuse(frame, "after takes what waits, and what it waits for");
-  return in->items[0]->data == out->items[0]->data ? NULL : refuse(frame, "after: the result does not lie in the place of the first operand");
+  const FfiBuffer *x = in->items[0], *y = out->items[0];
+  return x->data == y->data ? NULL : refuse(frame, "after: the result does not lie in the place of the first operand");
 }

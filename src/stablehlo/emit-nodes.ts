@@ -45,8 +45,8 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
     at(n)
     const attended = n.op === 'dot' && flashes !== undefined ? emitFlash(n, w, flashes) : undefined
     const others = ties.get(n)
-    const operands = n.inputs.map(valueOf)
-    const made = attended === undefined ? visitLocal(table, n, others === undefined ? operands : waitingFor(others, n, operands, o => values.get(o) ?? [], w), w, here) : [attended]
+    const operands = (): readonly Ssa[] => (others === undefined ? n.inputs.map(valueOf) : waitingFor(others, n, n.inputs.map(valueOf), o => values.get(o) ?? [], w))
+    const made = attended === undefined ? visitLocal(table, n, operands(), w, here) : [attended]
     values.set(n, made)
     // Of a product in whose place this was written nothing is left: who waits until that is computed waits for this.
     for (const i of n.inputs) if (scope.products?.get(written(i)?.name ?? '')?.isGone() === true) values.set(i, made)
