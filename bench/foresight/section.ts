@@ -82,7 +82,9 @@ const line = ({ where, model, layout, held, predicted: p, ms, compiled: { peakBy
   `${model}, ${layout}, ${where}${held ? ' *' : ''}`, p.stepMs.toFixed(1), ms.toFixed(1), (p.stepMs / ms).toFixed(2), [p.productMs, p.memoryMs, p.waitedMs, p.overheadMs].map(x => x.toFixed(1)).join(' + '), (p.peakBytes / peakBytes).toFixed(3), sameCollectives ? 'the same' : 'others',
 ])
 
-const errorOf = ({ predicted, ms }: Seen): number => 100 * Math.abs(predicted.stepMs / ms - 1)
+const errorOf = ({ predicted, ms }: Pick<Seen, 'predicted' | 'ms'>): number => 100 * Math.abs(predicted.stepMs / ms - 1)
+/** By the round that took least: what else the machine does makes steps longer, never shorter, and what is calibrated is the least of some rounds as well. */
+const leastOf = ({ predicted, rounds }: Seen): Pick<Seen, 'predicted' | 'ms'> => ({ predicted, ms: Math.min(...rounds) })
 function rowsOf(seen: readonly Seen[]): Row[] {
   const [errors, held] = [seen.map(errorOf), seen.filter(s => s.held).map(errorOf)]
   const groups = [...new Set(seen.map(s => `${s.model}, ${s.where}`))].map(g => seen.filter(s => `${s.model}, ${s.where}` === g)).filter(g => g.length > 1)
@@ -95,6 +97,8 @@ function rowsOf(seen: readonly Seen[]): Row[] {
   return [
     row('step time, median error', median(errors), '%', 10), row('step time, largest error', Math.max(...errors), '%', 20), row('runs within 20 % of their time', errors.filter(e => e <= 20).length),
     row('held-out runs, median error', median(held), '%', 10), row('held-out runs, largest error', Math.max(...held), '%', 20),
+    row('by the least of rounds, median error', median(seen.map(x => errorOf(leastOf(x)))), '%'), row('largest', Math.max(...seen.map(x => errorOf(leastOf(x)))), '%'), row('within 20 %', seen.filter(x => errorOf(leastOf(x)) <= 20).length),
+    row('what rounds of a run differ by, 90th percentile', percentile(seen.map(({ rounds }) => 100 * (Math.max(...rounds) / Math.min(...rounds) - 1)), 0.9), '%'),
     row('peak memory, largest error', Math.max(...seen.map(s => 100 * Math.abs(s.predicted.peakBytes / s.compiled.peakBytes - 1))), '%', 10), row('runs with other collectives than planned', seen.filter(s => !s.sameCollectives).length, '', 0),
     row('1 − Kendall\'s τ of all runs', 1 - kendall(pairsOf(seen)), '', 0.2),
     row('1 − Kendall\'s τ of layouts, mean over models', 1 - groups.reduce((n, g) => n + kendall(pairsOf(g)), 0) / Math.max(1, groups.length), '', 0.2),
