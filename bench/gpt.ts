@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { threefry2x32 } from '../src/core/threefry.ts'
 import { torchPython } from '../test/oracle/python.ts'
 import { interleave, median, ratio, row, timesOf, type Rounds, type Section } from './measure.ts'
-import { environments, startOurs, startTorch, withWorkers, type Worker } from './process.ts'
+import { asCommand, environments, startOurs, startTorch, withWorkers, type Worker } from './process.ts'
 import { optimizer, type Task } from './task.ts'
 
 export const config = { vocab: 8192, seq: 128, layers: 4, embed: 256, heads: 8, headDim: 32, hidden: 1024, dropout: 0 }
@@ -66,13 +66,14 @@ export async function gptSection(rounds: number, say: (line: string) => void): P
   }
 }
 
-/** Users run with huge pages: the command sets them. So that is what the goals are about; the peer gets them too. */
+/** Goals are about what the command starts with; the peer has the same. */
+const goalOf = (label: string, goal: number): number | undefined => (environments[label as keyof typeof environments] === asCommand ? goal : undefined)
 const rows = (found: Rounds): Section['rows'] => [
   ...timesOf(found),
-  row('1×1 / PyTorch, both huge pages', ratio(found, '1×1, huge pages', 'PyTorch, huge pages'), '', 0.95),
-  row('1×1 / PyTorch, both plain', ratio(found, '1×1, plain', 'PyTorch, plain')),
-  row('2×2 / 1×1, huge pages', ratio(found, '2×2, huge pages', '1×1, huge pages'), '', 1.25),
-  row('2×2 / 1×1, plain', ratio(found, '2×2, plain', '1×1, plain')),
+  ...Object.keys(environments).flatMap(label => [
+    row(`1×1 / PyTorch, both ${label}`, ratio(found, `1×1, ${label}`, `PyTorch, ${label}`), '', goalOf(label, 0.95)),
+    row(`2×2 / 1×1, ${label}`, ratio(found, `2×2, ${label}`, `1×1, ${label}`), '', goalOf(label, 1.25)),
+  ]),
   row('huge pages / plain, 1×1', ratio(found, '1×1, huge pages', '1×1, plain')),
   row('huge pages / plain, 2×2', ratio(found, '2×2, huge pages', '2×2, plain')),
   row('huge pages / plain, PyTorch', ratio(found, 'PyTorch, huge pages', 'PyTorch, plain')),
