@@ -6,31 +6,57 @@ import type { LocalBody, LocalNode } from './local.ts'
 /** Whether a loop or a branch of it takes collectives. */
 export const holdsCollectives = (n: LocalNode): boolean => bodiesOf(n).some(communicates)
 
+export interface Tied {
+  /** The nodes of a body in an order in which each can be written. */
+  readonly order: readonly LocalNode[]
+  /** Of loops and choices, what they have to wait for that they are not computed from. */
+  readonly ties: ReadonlyMap<LocalNode, readonly LocalNode[]>
+}
+
 /**
- * Of the nodes of a body, in the order in which they are written, those that have to wait for others that they do not depend on, and for which: so that of a loop, or a choice, that takes collectives and any other
- * collective one is computed from the other. Collectives of one body need none among themselves.
+ * Of the nodes of a body, in an order in which they can be written: each loop, or choice, that takes collectives waits for the one before it, and for every collective that is computed from none but those before it. So of it and any other
+ * collective one is computed from the other: what does not come before it comes of it, or of one behind it. Collectives of one body need no order among themselves.
  */
-export function tiesIn(order: readonly LocalNode[]): ReadonlyMap<LocalNode, readonly LocalNode[]> {
-  const found = new Map<LocalNode, readonly LocalNode[]>()
-  // Of each node, how many of the loops and choices it depends on the last of; each of these depends on all before it, once it is tied.
-  const behind = new Map<LocalNode, number>()
-  let [holders, last, since]: [number, LocalNode | undefined, LocalNode[]] = [0, undefined, []]
-  for (const n of order) {
-    const depth = n.inputs.reduce((most, i) => Math.max(most, behind.get(i) ?? 0), 0)
-    const open = last !== undefined && depth < holders ? [last] : []
-    if (collectiveKind(n) !== undefined) {
-      if (open.length > 0) found.set(n, open)
-      since.push(n)
-      behind.set(n, holders)
-    } else if (holdsCollectives(n)) {
-      const above = since.length === 0 ? new Set<LocalNode>() : ancestorsOf(n)
-      const others = [...open, ...since.filter(c => !above.has(c))]
-      if (others.length > 0) found.set(n, others)
-      ;[last, since] = [n, []]
-      behind.set(n, ++holders)
-    } else behind.set(n, depth)
+export function tiesIn(written: readonly LocalNode[]): Tied {
+  const holders = written.filter(holdsCollectives)
+  const ties = new Map<LocalNode, readonly LocalNode[]>()
+  if (holders.length === 0) return { order: written, ties }
+  const known = new Set(written)
+  // What is fused into another has no place of its own: that is computed from what it is computed from.
+  const sources = new Map<LocalNode, readonly LocalNode[]>()
+  const sourcesOf = (n: LocalNode): readonly LocalNode[] => {
+    const found = sources.get(n) ?? [...new Set(n.inputs.flatMap(i => (known.has(i) ? [i] : sourcesOf(i))))]
+    sources.set(n, found)
+    return found
   }
-  return found
+  const at = new Map(holders.map((n, i) => [n, i + 1]))
+  // Of each node, the last of the loops and choices that it is computed from, itself among them; each of these comes after all before it.
+  const behind = new Map<LocalNode, number>()
+  for (const n of written) behind.set(n, at.get(n) ?? sourcesOf(n).reduce((most, i) => Math.max(most, behind.get(i) ?? 0), 0))
+  const meeting = written.filter(n => collectiveKind(n) !== undefined)
+  const waited = new Set<LocalNode>()
+  holders.forEach((n, i) => {
+    const above = ancestorsOf(n)
+    const others = [...holders.slice(Math.max(0, i - 1), i), ...meeting.filter(c => (behind.get(c) ?? 0) <= i && !waited.has(c))].filter(c => !above.has(c))
+    for (const c of meeting) if ((behind.get(c) ?? 0) <= i) waited.add(c)
+    if (others.length > 0) ties.set(n, others)
+  })
+  const done = new Set<LocalNode>()
+  const order: LocalNode[] = []
+  const write = (root: LocalNode): void => {
+    const open = [root]
+    for (let n = open.at(-1); n !== undefined; n = open.at(-1)) {
+      const missing = done.has(n) ? [] : [...sourcesOf(n), ...ties.get(n) ?? []].filter(i => !done.has(i))
+      if (missing.length > 0) open.push(...missing)
+      else {
+        open.pop()
+        if (!done.has(n)) order.push(n)
+        done.add(n)
+      }
+    }
+  }
+  written.forEach(write)
+  return { order, ties }
 }
 
 function ancestorsOf(n: LocalNode): ReadonlySet<LocalNode> {
@@ -45,7 +71,5 @@ function ancestorsOf(n: LocalNode): ReadonlySet<LocalNode> {
 }
 
 /** Whether the collectives of a program are all in an order by what is computed from what, and by that of their bodies. */
-export const isOrdered = ({ outputs }: Pick<LocalBody, 'outputs'>): boolean => {
-  const order = orderOf(outputs)
-  return tiesIn(order).size === 0 && loopsOf(outputs).every(n => bodiesOf(n).every(isOrdered))
-}
+export const isOrdered = ({ outputs }: Pick<LocalBody, 'outputs'>): boolean =>
+  tiesIn(orderOf(outputs)).ties.size === 0 && loopsOf(outputs).every(n => bodiesOf(n).every(isOrdered))

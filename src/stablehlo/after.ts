@@ -5,15 +5,14 @@ import { bodiesOf, reachable, typeOf, type Typed } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 import type { Ssa, Writer } from './writer.ts'
 
-/** `x` as it is, once all of `others` are computed: a kernel of our own that reads nothing and writes nothing, in the place of `x`. */
-const after = (w: Writer, x: Ssa, others: readonly Ssa[]): Ssa =>
-  w.op('custom_call', [x, ...others], x, 'api_version = 4 : i32, call_target_name = "meshwork.after", output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [], operand_index = 0, operand_tuple_indices = []>]')
+/** `x` as it is, once all of `others` are computed: a kernel of our own that copies it and reads nothing else. */
+const after = (w: Writer, x: Ssa, others: readonly Ssa[]): Ssa => w.op('custom_call', [x, ...others], x, 'api_version = 4 : i32, call_target_name = "meshwork.after"')
 
 const bytesOf = (t: Typed): number => sizeOf(typeOf(t).shape) * dtypes[typeOf(t).dtype].bytes
 /** The place of the least. */
 const leastOf = (places: readonly number[], bytes: (place: number) => number): number | undefined => places.reduce<number | undefined>((a, b) => (a === undefined || bytes(b) < bytes(a) ? b : a), undefined)
 
-/** The operand that a node waits with: of a loop the smallest that a turn reads, of a choice what it is decided by. */
+/** The operand that a loop or a choice waits with: the smallest that a turn reads, or what is decided by. */
 function waiting(n: LocalNode): number | undefined {
   const bodies = bodiesOf(n)
   if (n.op !== 'scan' && n.op !== 'while') return 0

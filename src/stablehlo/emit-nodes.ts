@@ -27,10 +27,10 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
   const kernel = attentionKernel(scope)
   const fused = kernel === undefined ? undefined : attentionIn(whole, roots, within, kernel)
   // Where collectives fly, their own order has everything.
-  const order = fused !== undefined && flights === undefined ? fused.order : whole
+  const found = fused !== undefined && flights === undefined ? fused.order : whole
+  const { order, ties } = scope.tied ? tiesIn(found) : { order: found, ties: new Map<LocalNode, readonly LocalNode[]>() }
   const written = (n: LocalNode): Ssa | undefined => (n.op === 'project' ? values.get(operand(n, 0))?.[n.attrs.index] ?? values.get(n)?.[0] : values.get(n)?.[0])
   const flashes: Flashes | undefined = kernel === undefined || fused === undefined ? undefined : { kernel, found: fused.found, calls: new Map(), written }
-  const ties = scope.tied ? tiesIn(order) : new Map<LocalNode, readonly LocalNode[]>()
   const readers = new Map<LocalNode, number>()
   for (const n of [...whole.flatMap(n => n.inputs), ...roots]) readers.set(n, (readers.get(n) ?? 0) + 1)
   /** What a collective is waited for behind: its value is read by that, too. */

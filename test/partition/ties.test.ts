@@ -23,11 +23,15 @@ test('a loop that takes collectives, and any other collective, are ordered by wh
   const { local } = plan(step, args, where)
   expect(isOrdered(local)).toBe(false)
   const check = (body: Pick<LocalBody, 'outputs'>): number => {
-    const order = orderOf(body.outputs)
-    const ties = tiesIn(order)
+    const { order, ties } = tiesIn(orderOf(body.outputs))
+    expect(new Set(order)).toEqual(new Set(orderOf(body.outputs)))
     // Every node with all that it is computed from, or waits for.
     const above = new Map<LocalNode, ReadonlySet<LocalNode>>()
-    for (const n of order) above.set(n, new Set([...n.inputs, ...ties.get(n) ?? []].flatMap(i => [i, ...above.get(i) ?? []])))
+    for (const n of order) {
+      const before = [...n.inputs, ...ties.get(n) ?? []]
+      expect(before.every(i => above.has(i))).toBe(true)
+      above.set(n, new Set(before.flatMap(i => [i, ...above.get(i) ?? []])))
+    }
     const meeting = order.filter(n => collectiveKind(n) !== undefined || holdsCollectives(n))
     let pairs = 0
     meeting.forEach((n, i) => {
@@ -40,7 +44,7 @@ test('a loop that takes collectives, and any other collective, are ordered by wh
 
 test('the text has ties where there are kernels to write them with, on several devices of one process', () => {
   const count = (options: object): number => plan(step, args, { ...where, ...options }).text.split('"meshwork.after"').length - 1
-  expect(count({ kernels: true })).toBeGreaterThan(5)
+  expect(count({ kernels: true })).toBeGreaterThan(2)
   expect(count({})).toBe(0)
   expect(count({ kernels: true, devicesAs: 'ranks' })).toBe(0)
   expect(count({ kernels: true, mesh: meshOf({ batch: 1, model: 1 }) })).toBe(0)
