@@ -48,7 +48,8 @@ export async function tickHandlers(): Promise<Pick<Loaded, 'handlers' | 'ticks'>
 export async function keptBlocks(): Promise<Blocks | undefined> { return (await kernels())?.blocks() }
 
 /**
- * Addresses of the functions, by their names in programs; undefined where they cannot be built. @param inside an address in the plugin, whose large blocks are kept from here on
+ * Addresses of the functions, by their names in programs; undefined where they cannot be built. They are one for the process: what the last client has said of its threads holds.
+ * @param inside an address in the plugin, whose large blocks are kept from here on
  * @param devices of which each computes on a thread of its own @param threads of this process that compute: those that are left help
  */
 export async function kernelHandlers(inside: bigint, devices: number, threads: number = availableParallelism()): Promise<Handlers | undefined> {
