@@ -45,6 +45,9 @@ test('a loop that takes collectives, and any other collective, are ordered by wh
 test('the text has ties where there are kernels to write them with, on several devices of one process', () => {
   const count = (options: object): number => plan(step, args, { ...where, ...options }).text.split('"meshwork.after"').length - 1
   expect(count({ kernels: true })).toBeGreaterThan(2)
+  // What is copied lies in rows on both sides, whoever reads it.
+  const calls = plan(step, args, { ...where, kernels: true }).text.split('\n').filter(line => line.includes('"meshwork.after"'))
+  for (const call of calls) expect(call).toMatch(/operand_layouts = \[dense<.*result_layouts = \[dense</)
   expect(count({})).toBe(0)
   expect(count({ kernels: true, devicesAs: 'ranks' })).toBe(0)
   expect(count({ kernels: true, mesh: meshOf({ batch: 1, model: 1 }) })).toBe(0)
