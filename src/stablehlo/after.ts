@@ -3,13 +3,11 @@ import { sizeOf } from '../core/dim.ts'
 import { dtypes } from '../core/dtype.ts'
 import { bodiesOf, reachable, typeOf, type Typed } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
+import { ownCall } from './own-call.ts'
 import type { Ssa, Writer } from './writer.ts'
 
-/** Rows one behind the other. A call that does not say so may be given a result that lies as its reader likes it, which is not how the kernel writes it. */
-const layoutOf = ({ sizes }: Ssa): string => `dense<${JSON.stringify(sizes.map((_, i) => sizes.length - 1 - i))}> : tensor<${sizes.length}xindex>`.replace('dense<[]>', 'dense<>')
 /** `x` as it is, once all of `others` are computed: a kernel of our own that copies it and reads nothing else. */
-const after = (w: Writer, x: Ssa, others: readonly Ssa[]): Ssa =>
-  w.op('custom_call', [x, ...others], x, `api_version = 4 : i32, call_target_name = "meshwork.after", operand_layouts = [${[x, ...others].map(layoutOf).join(', ')}], result_layouts = [${layoutOf(x)}]`)
+const after = (w: Writer, x: Ssa, others: readonly Ssa[]): Ssa => ownCall(w, 'after', [x, ...others], x)
 
 const bytesOf = (t: Typed): number => sizeOf(typeOf(t).shape) * dtypes[typeOf(t).dtype].bytes
 /** The place of the least. */

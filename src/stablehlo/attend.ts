@@ -3,6 +3,7 @@ import { names, sizeOf, type Dim } from '../core/dim.ts'
 import type { DType } from '../core/dtype.ts'
 import { dtypeOf, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
+import { ownCall } from './own-call.ts'
 import type { Scope } from './scope.ts'
 import type { Ssa, Writer } from './writer.ts'
 
@@ -79,6 +80,6 @@ export function emitAttention(n: LocalNode<'dot'>, w: Writer, { origins, ssaOf }
     ordered(places, orders.places, [r, q, l]), ordered(own, orders.places, [r, q, l]), ordered(mask, orders.mask, [r, q, s, l]),
   ].filter(x => x !== undefined)
   if (operands.length < 6) return undefined
-  const made = w.op('custom_call', operands, { sizes: [r, q, h, s, g, d], dtype: 'f32' }, 'api_version = 4 : i32, call_target_name = "meshwork.attend"')
+  const made = ownCall(w, 'attend', operands, { sizes: [r, q, h, s, g, d], dtype: 'f32' })
   return w.transpose(w.reshape(made, orders.query.map(x => x.size)), names(shapeOf(n)).map(name => names(orders.query).indexOf(name)))
 }

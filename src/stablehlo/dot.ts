@@ -7,6 +7,7 @@ import { isEight, isHalf, type DType } from '../core/dtype.ts'
 import { dtypeOf, operand, shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { emitFewBits } from './few-bits.ts'
+import { ownCall } from './own-call.ts'
 import { dotPrecision } from './precision.ts'
 import { emitProduct, isWorthAKernel, type Factor } from './product.ts'
 import { asStored, type Place, type Scope } from './scope.ts'
@@ -60,7 +61,7 @@ export function emitKernelDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[]
   const stack = lies && shared.length === 0 && sliced?.index !== undefined ? sliced : undefined
   const operands = stack === undefined ? [x, w.reshape(turned(narrow), [sizeOf(shared), ...inner])] : [x, w.reshape(stack.of, [stack.of.sizes[0] ?? 1, ...inner]), ...(stack.index === undefined ? [] : [stack.index])]
   const sizes = [sizeOf(shared), sizeOf(own(a)), sizeOf(own(b))]
-  return w.reshape(w.op('custom_call', operands, { sizes, dtype: 'f32' }, `api_version = 4 : i32, call_target_name = "meshwork.dot_${byRows ? 'rows' : 'columns'}"`), sizesOf(out))
+  return w.reshape(ownCall(w, byRows ? 'dot_rows' : 'dot_columns', operands, { sizes, dtype: 'f32' }), sizesOf(out))
 }
 
 /** Over dims as they lie: what is shared first, then the left operand's own, then the right one's, as a node's dims are. */

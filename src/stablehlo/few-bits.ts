@@ -2,6 +2,7 @@
 import { hiddenName, names, sizeOf, type Dim } from '../core/dim.ts'
 import { shapeOf } from '../graph/node.ts'
 import type { LocalNode } from '../partition/local.ts'
+import { ownCall } from './own-call.ts'
 import type { Origin } from './scope.ts'
 import type { Ssa, Writer } from './writer.ts'
 
@@ -76,5 +77,5 @@ export function emitFewBits(w: Writer, x: Ssa, weight: LocalNode, own: readonly 
     return w.reshape(stack, [stacked ? stack.sizes[0] ?? 1 : 1, n, sizeOf(shapeOf(parts[i] as LocalNode)) / n])
   })
   const rows = w.reshape(x, [x.sizes.slice(0, -1).reduce((a, b) => a * b, 1), k])
-  return w.op('custom_call', [rows, ...arrays, stacked ? index : w.constant(0, 'i32')], { sizes: [rows.sizes[0] ?? 1, n], dtype: 'f32' }, 'api_version = 4 : i32, call_target_name = "meshwork.dot_few"')
+  return ownCall(w, 'dot_few', [rows, ...arrays, stacked ? index : w.constant(0, 'i32')], { sizes: [rows.sizes[0] ?? 1, n], dtype: 'f32' })
 }

@@ -2,6 +2,7 @@
 import type { DType } from '../core/dtype.ts'
 import { attentionKernels } from '../core/platform.ts'
 import type { FusedKernel } from './flash-kernel.ts'
+import { layout, ownCall, ownCalls, rowMajor, type OwnCall } from './own-call.ts'
 import type { Ssa, Writer } from './writer.ts'
 
 const types: { readonly [D in DType]?: string } = { bf16: 'BF16', f16: 'F16' }
@@ -31,15 +32,13 @@ function configuration(q: Ssa, k: Ssa, causal: boolean, products: object): strin
   return JSON.stringify(config).replaceAll('"', '\\22')
 }
 
-const layout = (order: readonly number[]): string => `dense<${order.length === 1 ? String(order[0]) : `[${order.join(', ')}]`}> : tensor<${order.length}xindex>`
-const plainly = ({ sizes }: Pick<Ssa, 'sizes'>): string => layout(sizes.map((_, i) => sizes.length - 1 - i))
 /** Of results: by name [batch, heads, length, size], in memory as the operands. */
 const asOperands = layout([3, 1, 2, 0])
 const workspace = { sizes: [0], dtype: 'u8' as const }
 
 const call = (w: Writer, target: string, config: string, args: readonly Ssa[], results: readonly { readonly type: Pick<Ssa, 'sizes' | 'dtype'>; readonly lies: string }[]): Ssa[] =>
   w.ops('custom_call', args, [...results.map(r => r.type), workspace],
-    `api_version = 2 : i32, backend_config = "${config}", call_target_name = "${target}", operand_layouts = [${args.map(plainly).join(', ')}], result_layouts = [${[...results.map(r => r.lies), layout([0])].join(', ')}]`, [])
+    `api_version = 2 : i32, backend_config = "${config}", call_target_name = "${target}", operand_layouts = [${args.map(rowMajor).join(', ')}], result_layouts = [${[...results.map(r => r.lies), layout([0])].join(', ')}]`, [])
 
 const turned = ({ sizes: [batch = 1, length = 1, heads = 1, size = 1], dtype }: Ssa): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes: [batch, heads, length, size], dtype })
 
@@ -71,11 +70,11 @@ export const cudnn: FusedKernel = {
   },
 }
 
-const own = (name: string, causal: boolean): string => `api_version = 4 : i32, backend_config = {causal = ${String(causal)}}, call_target_name = "meshwork.flash_${name}"`
+const own = (causal: boolean): OwnCall => ({ config: `causal = ${String(causal)}` })
 const f32 = ({ sizes }: Ssa): Pick<Ssa, 'sizes' | 'dtype'> => ({ sizes, dtype: 'f32' })
 /** native/kernels/flash.c: no statistics, as the gradient makes a query's scores whole. Results are f32. */
 export const ourKernel: FusedKernel = {
   ...attentionKernels['our own'], gives: 'as operands',
-  forward: (w, { q, k, v, mask, causal }) => ({ result: w.op('custom_call', [q, k, v, ...mask === undefined ? [] : [mask]], f32(q), own('forward', causal)), statistics: undefined }),
-  backward: (w, { q, k, v, mask, causal }, cotangent, { wanted }) => w.ops('custom_call', [q, k, v, cotangent, ...mask === undefined ? [] : [mask]], [q, k, v, ...wanted ? [q] : []].map(f32), own('backward', causal), []),
+  forward: (w, { q, k, v, mask, causal }) => ({ result: ownCall(w, 'flash_forward', [q, k, v, ...mask === undefined ? [] : [mask]], f32(q), own(causal)), statistics: undefined }),
+  backward: (w, { q, k, v, mask, causal }, cotangent, { wanted }) => ownCalls(w, 'flash_backward', [q, k, v, cotangent, ...mask === undefined ? [] : [mask]], [q, k, v, ...wanted ? [q] : []].map(f32), own(causal)),
 }

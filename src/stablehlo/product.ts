@@ -1,5 +1,6 @@
 /** Products of large matrices by a kernel of our own for CPUs, of operands as they lie. */
 import type { DType } from '../core/dtype.ts'
+import { ownCall } from './own-call.ts'
 import type { Origin, Place } from './scope.ts'
 import type { Ssa, Writer } from './writer.ts'
 
@@ -14,17 +15,14 @@ const [fewest, narrowest] = [1 << 19, 16]
 export const isWorthAKernel = (dtypes: readonly DType[], batch: number, rows: number, columns: number, over: number): boolean =>
   dtypes.every(t => computed.includes(t)) && Math.min(rows, columns, over) >= narrowest && batch * rows * columns * over >= fewest
 
-const inPlace = (operand: number): string => `, output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [], operand_index = ${operand}, operand_tuple_indices = []>]`
-
 /** [batch, rows, columns]; or of one the stack that it is written into, as that lies. */
 export function emitProduct(w: Writer, left: Factor, right: Factor, sizes: readonly [number, number, number], dtype: DType, into?: Place): Ssa {
   const operandOf = ({ value, stack }: Factor): Ssa => w.reshape(stack?.of ?? value, [stack?.of.sizes[0] ?? sizes[0], ...value.sizes.slice(-2)])
   const places = [left, right].flatMap(({ stack }) => (stack === undefined ? [] : [stack.index]))
   const said = Object.entries({ left_turned: left.turned, right_turned: right.turned, left_stack: left.stack !== undefined, right_stack: right.stack !== undefined, out_stack: into !== undefined }).flatMap(([name, is]) => (is ? [`${name} = true`] : []))
-  const config = said.length === 0 ? '' : `backend_config = {${said.join(', ')}}, `
+  const config = said.length === 0 ? undefined : said.join(', ')
   const operands = [operandOf(left), operandOf(right), ...places]
-  const call = `api_version = 4 : i32, ${config}call_target_name = "meshwork.product"`
-  if (into === undefined) return w.op('custom_call', operands, { sizes, dtype }, call)
+  if (into === undefined) return ownCall(w, 'product', operands, { sizes, dtype }, { config })
   const stack = w.reshape(into.stack, [into.stack.sizes[0] ?? 1, sizes[1], sizes[2]])
-  return w.reshape(w.op('custom_call', [...operands, into.index, stack], stack, call + inPlace(operands.length + 1)), into.stack.sizes)
+  return w.reshape(ownCall(w, 'product', [...operands, into.index, stack], stack, { config, inPlace: operands.length + 1 }), into.stack.sizes)
 }

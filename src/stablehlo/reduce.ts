@@ -5,6 +5,7 @@ import { operand, shapeOf } from '../graph/node.ts'
 import { reduceStart } from '../graph/reference/evaluator.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { combiner, isExtremum, plainCombiner } from './extrema.ts'
+import { ownCall } from './own-call.ts'
 import { emitSlice } from './rearranging.ts'
 import { asStored, type Scope } from './scope.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
@@ -30,7 +31,7 @@ function kernelSum(w: Writer, x: Ssa, over: readonly number[], type: Pick<Ssa, '
   const kept = x.sizes.map((_, i) => i).filter(i => !over.includes(i))
   const count = (dims: readonly number[]): number => dims.reduce((n, i) => n * (x.sizes[i] ?? 1), 1)
   const rows = w.reshape(w.transpose(x, [...kept, ...over]), [count(kept), count(over)])
-  return w.reshape(w.op('custom_call', [rows], { sizes: [count(kept)], dtype: 'f32' }, 'api_version = 4 : i32, call_target_name = "meshwork.sum"'), type.sizes)
+  return w.reshape(ownCall(w, 'sum', [rows], { sizes: [count(kept)], dtype: 'f32' }), type.sizes)
 }
 
 export function emitReduce(n: LocalNode<'reduce'>, [x]: readonly Ssa[], w: Writer, { choices, origins, ssaOf }: Scope): Ssa {

@@ -9,6 +9,7 @@ import { operand, shapeOf } from '../../graph/node.ts'
 import type { ReduceKind } from '../../graph/ops.ts'
 import { describeLocal, type LocalNode } from '../../partition/local.ts'
 import { betweenDevices } from '../extrema.ts'
+import { ownCall, ownCalls } from '../own-call.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from '../writer.ts'
 import type { CollectiveWriter } from './writer.ts'
 
@@ -16,7 +17,6 @@ type Type = Pick<Ssa, 'sizes' | 'dtype'>
 type Collectives = 'allReduce' | 'allGather' | 'reduceScatter' | 'allToAll' | 'permute'
 
 const kinds: { readonly [K in ReduceKind]: number } = { sum: 0, max: 1, min: 2, prod: 3 }
-const inPlace = 'output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [0], operand_index = 0, operand_tuple_indices = []>]'
 
 /** A collective as the library has it: its name and number there, what enters it of the operand, and what comes of its result. */
 interface Form<K extends Collectives> {
@@ -77,12 +77,10 @@ function config(n: LocalNode<Collectives>, w: Writer, mesh: Mesh, more: readonly
     `what = ${JSON.stringify(describeLocal(n).toLowerCase())}`,
   ].join(', ')
 }
-const attributes = (target: string, inside: string | undefined, more: readonly string[] = []): string =>
-  ['api_version = 4 : i32', ...inside === undefined ? [] : [`backend_config = {${inside}}`], `call_target_name = "meshwork.${target}"`, 'has_side_effect = true', ...more].join(', ')
 
 /** One collective: consumes the token and leaves the next. */
 function call(name: string, n: LocalNode<Collectives>, x: Ssa, result: Type, w: Writer, mesh: Mesh): Ssa {
-  const [value, token] = w.ops('custom_call', [x, w.takeToken()], [result, w.tokenType], attributes(name, config(n, w, mesh, []), name === 'all_reduce' ? [inPlace] : []), [])
+  const [value, token] = ownCalls(w, name, [x, w.takeToken()], [result, w.tokenType], { config: config(n, w, mesh, []), effect: true, inPlace: name === 'all_reduce' ? 0 : undefined })
   if (value === undefined || token === undefined) throw new Error(`${name} has two results`)
   w.leaveToken(token)
   return value
@@ -97,8 +95,8 @@ function atOnce<K extends Collectives>(op: K, n: LocalNode<K>, x: Ssa, w: Writer
 /** Begun: what it leaves is a number by which it is waited for; 0, where `when` says that it is not to begin. */
 function start<K extends Collectives>(op: K, n: LocalNode<K>, x: Ssa, w: Writer, mesh: Mesh, when: readonly Ssa[]): Ssa {
   const form: Form<K> = forms[op]
-  const inside = config(n as LocalNode<Collectives>, w, mesh, [`collective = ${form.number} : i32`])
-  const [ticket, token] = w.ops('custom_call', [form.enter(n, x, w), ...when, w.takeToken()], [{ sizes: [], dtype: 'u32' }, w.tokenType], attributes('start', inside), [])
+  const said = config(n as LocalNode<Collectives>, w, mesh, [`collective = ${form.number} : i32`])
+  const [ticket, token] = ownCalls(w, 'start', [form.enter(n, x, w), ...when, w.takeToken()], [{ sizes: [], dtype: 'u32' }, w.tokenType], { config: said, effect: true })
   if (ticket === undefined || token === undefined) throw new Error('a start has two results')
   w.leaveToken(token)
   return ticket
@@ -108,7 +106,7 @@ function wait<K extends Collectives>(op: K, n: LocalNode<K>, ticket: Ssa, after:
   const form: Form<K> = forms[op]
   // Of what enters only the type is needed, which ops on it would have.
   const entered = entering(n as LocalNode<Collectives>)
-  return form.leave(n, w.op('custom_call', [ticket, ...after], form.result(n, entered), attributes('await', undefined)), w)
+  return form.leave(n, ownCall(w, 'await', [ticket, ...after], form.result(n, entered), { effect: true }), w)
 }
 const entering = (n: LocalNode<Collectives>): Type => {
   const { sizes, dtype } = typeOfNode(operand(n, 0))
@@ -121,13 +119,13 @@ const isCollective = (n: LocalNode): n is LocalNode<Collectives> => n.op in form
 
 export const ranks: CollectiveWriter = {
   ordered: true,
-  device: w => w.op('custom_call', [], { sizes: [], dtype: 'u32' }, 'api_version = 4 : i32, call_target_name = "meshwork.device"'),
+  device: w => ownCall(w, 'device', [], { sizes: [], dtype: 'u32' }),
   allReduce: (n, x, w, mesh) => betweenDevices(w, n.attrs.kind, x, v => call('all_reduce', n, v, v, w, mesh)),
   allGather: (n, x, w, mesh) => atOnce('allGather', n, x, w, mesh),
   reduceScatter: (n, x, w, mesh) => atOnce('reduceScatter', n, x, w, mesh),
   allToAll: (n, x, w, mesh) => atOnce('allToAll', n, x, w, mesh),
   permute: (n, x, w, mesh) => atOnce('permute', n, x, w, mesh),
-  skip: (w, count) => { for (const token of w.ops('custom_call', [w.takeToken()], [w.tokenType], attributes('skip', `count = ${count} : i64`), [])) w.leaveToken(token) },
+  skip: (w, count) => { for (const token of ownCalls(w, 'skip', [w.takeToken()], [w.tokenType], { config: `count = ${count} : i64`, effect: true })) w.leaveToken(token) },
 }
 
 /** The same, where they can be under way while a device computes. */
