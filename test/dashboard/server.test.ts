@@ -82,7 +82,7 @@ describe('who may ask', () => {
   test('only who has the page\'s token acts', async () => {
     const token = await tokenIn()
     expect(token.length).toBeGreaterThanOrEqual(32)
-    const wrong = [{}, { authorization: 'Bearer ' }, { authorization: `Bearer ${token.slice(0, -1)}x` }, { authorization: `Bearer ${token}x` }, { authorization: token }, { cookie: `token=${token}` }]
+    const wrong = [{}, { authorization: 'Bearer ' }, { authorization: `Bearer ${token.slice(0, -1)}${token.endsWith('x') ? 'y' : 'x'}` }, { authorization: `Bearer ${token}x` }, { authorization: token }, { cookie: `token=${token}` }]
     for (const headers of wrong) for (const path of ['/api/wish', '/api/plan']) expect([headers, (await post(path, { run: 'live', wish: 'stop' }, headers)).status]).toEqual([headers, 401])
     expect(await wishes()).toEqual([])
     expect((await post('/api/wish', { run: 'live', wish: 'save' }, await ours())).status).toBe(200)

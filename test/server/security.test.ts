@@ -44,7 +44,8 @@ describe('keys and names', () => {
   test('23: what a client puts into headers makes no line of a log', async () => {
     await raw('GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: a"}\\n{"event":"forged\r\nConnection: close\r\n\r\n')
     expect(JSON.stringify(open.log)).not.toContain('forged')
-    expect(JSON.stringify(open.log)).not.toContain('abc')
+    // As a word: an id may have these letters among its digits.
+    expect(JSON.stringify(open.log)).not.toMatch(/\babc\b/)
   })
 })
 
