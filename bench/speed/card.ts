@@ -9,7 +9,7 @@ import { steps, stepsHead } from './steps.ts'
 async function cardHere(): Promise<{ readonly plugin: string; readonly why: string }> {
   const given = process.env['MESHWORK_BENCH_CARD']
   if (given !== undefined && given !== '') return { plugin: given, why: '' }
-  const worker = startOurs('ours')
+  const worker = await startOurs('ours')
   return withWorkers([worker], () => ask(worker, { do: 'card' }))
 }
 

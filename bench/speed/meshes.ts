@@ -20,7 +20,7 @@ export async function onMeshes(name: string, of: Configuration, jax: string, rou
       const label = `(${name}) ${mesh.batch}×${mesh.model}`
       const told = { do: 'open', of, compute: 'f32', optimizer, folder, batches }
       const sides: readonly Side[] = [
-        { name: 'one', worker: startOurs('one'), open: { ...told, mesh: { batch: 1, model: 1 } } }, { name: 'ours', worker: startOurs('ours'), open: { ...told, mesh } },
+        { name: 'one', worker: await startOurs('one'), open: { ...told, mesh: { batch: 1, model: 1 } } }, { name: 'ours', worker: await startOurs('ours'), open: { ...told, mesh } },
         { name: 'JAX', worker: startJax(jax, 'cpu', mesh.batch * mesh.model), open: { ...told, mesh } },
       ]
       await withWorkers(sides.map(s => s.worker), async () => {

@@ -15,7 +15,7 @@ import { steps, stepsHead } from './steps.ts'
 
 /** The best product of square matrices, ours or PyTorch's: operations a second that these cores can be brought to. */
 async function roofOf(torch: string, say: Say): Promise<{ readonly flops: number; readonly note: string }> {
-  const sides = [startOurs('ours'), startTorch('PyTorch', torch)]
+  const sides = [await startOurs('ours'), startTorch('PyTorch', torch)]
   return withWorkers(sides, async () => {
     let [flops, note] = [0, '']
     for (const size of isQuick ? [256] : [512, 1024, 2048]) {

@@ -4,6 +4,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { threefry2x32 } from '../../src/core/threefry.ts'
+import { built } from '../built.ts'
 import type { Row } from '../measure.ts'
 import { asCommand, asUsers, Worker } from '../process.ts'
 import { batches, isQuick, type Configuration } from './configurations.ts'
@@ -24,7 +25,7 @@ const avx2 = { XLA_FLAGS: '--xla_cpu_max_isa=AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2', 
 const switches = { XLA_PYTHON_CLIENT_PREALLOCATE: 'false', ...isAvx2 ? avx2 : {} }
 const python = { ...asUsers, ...switches, PYTHONDONTWRITEBYTECODE: '1', PYTHONPATH: ['.', '../tiny', '../parallel', '../../test/oracle'].map(here).join(':') }
 
-export const startOurs = (name: string): Worker => new Worker(name, process.execPath, ['--expose-gc', '--import', 'tsx', here('worker.ts')], { ...asCommand, ...switches })
+export const startOurs = async (name: string): Promise<Worker> => new Worker(name, process.execPath, ['--expose-gc', await built('speed/worker')], { ...asCommand, ...switches })
 export const startTorch = (name: string, interpreter: string): Worker => new Worker(name, interpreter, [here('torch_models.py')], python)
 /** `platform`: JAX's name of what it is to run on. */
 export const startJax = (interpreter: string, platform = 'cpu', devices = 1): Worker => new Worker('JAX', interpreter, [here('jax_models.py')], { ...python, JAX_PLATFORMS: platform, MESHWORK_BENCH_DEVICES: String(devices) })

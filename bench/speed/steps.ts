@@ -34,7 +34,7 @@ export async function steps(name: string, of: Configuration, compute: Opening['c
   const told = { do: 'open', of, compute, optimizer, folder, batches }
   const device = card === undefined || card === 'cpu' ? 'cpu' : 'cuda'
   const sides: readonly Side[] = [
-    { name: 'ours', worker: startOurs('ours'), open: { ...told, mesh, ...card === undefined ? {} : { plugin: card } } },
+    { name: 'ours', worker: await startOurs('ours'), open: { ...told, mesh, ...card === undefined ? {} : { plugin: card } } },
     ...torch === undefined ? [] : [
       { name: 'eager', worker: startTorch('eager', torch), open: { ...told, device, compiled: false } },
       { name: 'compiled', worker: startTorch('compiled', torch), open: { ...told, device, compiled: true } },

@@ -322,17 +322,20 @@ static int64_t place(const FfiBuffer *index, int64_t count) {
 }
 
 // [b, m, k], or [b, k, m] where left_turned, and [b, k, n], or [b, n, k] where right_turned, give [b, m, n]. Of an operand that is a stack (left_stack, right_stack) a further one names the place, and b is 1. So it is
-// where the result is written into a stack (out_stack): of two more operands the first one names the place, and the second one is the stack, which the result takes over.
+// where the result is written into a stack (out_stack): of two more operands the first one names the place, and the second one is the stack, which the result takes over. Its rows and columns may be several dims each:
+// XLA would copy the whole of a stack that a reshape stands before.
 MWK_EXPORT FfiError *mwk_product(const FfiFrame *frame) {
   if (!is_call(frame)) return NULL;
   const FfiBuffers *in = &frame->arguments, *out = &frame->results;
   const int64_t turned[2] = {says(frame, "left_turned"), says(frame, "right_turned")}, stack[2] = {says(frame, "left_stack"), says(frame, "right_stack")}, into = says(frame, "out_stack");
   if (in->count != 2 + stack[0] + stack[1] + 2 * into || out->count != 1) return refuse(frame, "product takes two operands, and a place for each that is a stack");
   const FfiBuffer *x = in->items[0], *w = in->items[1], *y = out->items[0];
-  if (x->rank != 3 || w->rank != 3 || y->rank != 3) return refuse(frame, "product takes three dims");
+  if (x->rank != 3 || w->rank != 3 || (into ? y->rank < 1 : y->rank != 3)) return refuse(frame, "product takes three dims");
   if (!computes(x->dtype) || !computes(w->dtype) || !computes(y->dtype)) return refuse(frame, "product: no such dtypes");
-  const int64_t batch = into ? 1 : y->dims[0], m = y->dims[1], n = y->dims[2], k = x->dims[turned[0] ? 1 : 2];
-  if (x->dims[turned[0] ? 2 : 1] != m || w->dims[turned[1] ? 2 : 1] != k || w->dims[turned[1] ? 1 : 2] != n) return refuse(frame, "product: shapes do not fit");
+  const int64_t batch = into ? 1 : y->dims[0], m = x->dims[turned[0] ? 2 : 1], n = w->dims[turned[1] ? 1 : 2], k = x->dims[turned[0] ? 1 : 2];
+  int64_t matrix = 1;
+  for (int i = 1; i < y->rank; i++) matrix *= y->dims[i];
+  if (w->dims[turned[1] ? 2 : 1] != k || matrix != m * n || (!into && y->dims[1] != m)) return refuse(frame, "product: shapes do not fit");
   atomic_int failed = 0;
   Product p = {
     .left = {.data = x->data, .down = turned[0] ? 1 : k, .along = turned[0] ? m : 1, .count = m * k, .dtype = x->dtype},

@@ -15,7 +15,7 @@ const [fewest, narrowest] = [1 << 19, 16]
 export const isWorthAKernel = (dtypes: readonly DType[], batch: number, rows: number, columns: number, over: number): boolean =>
   dtypes.every(t => computed.includes(t)) && Math.min(rows, columns, over) >= narrowest && batch * rows * columns * over >= fewest
 
-/** [batch, rows, columns]; or of one the stack that it is written into, as that lies. */
+/** [batch, rows, columns]; or of one the stack that it is written into, whose rows and columns may be several dims each: a reshape before it would have XLA copy the whole of the stack in every turn. */
 export function emitProduct(w: Writer, left: Factor, right: Factor, sizes: readonly [number, number, number], dtype: DType, into?: Place): Ssa {
   const operandOf = ({ value, stack }: Factor): Ssa => w.reshape(stack?.of ?? value, [stack?.of.sizes[0] ?? sizes[0], ...value.sizes.slice(-2)])
   const places = [left, right].flatMap(({ stack }) => (stack === undefined ? [] : [stack.index]))
@@ -23,6 +23,5 @@ export function emitProduct(w: Writer, left: Factor, right: Factor, sizes: reado
   const config = said.length === 0 ? undefined : said.join(', ')
   const operands = [operandOf(left), operandOf(right), ...places]
   if (into === undefined) return ownCall(w, 'product', operands, { sizes, dtype }, { config })
-  const stack = w.reshape(into.stack, [into.stack.sizes[0] ?? 1, sizes[1], sizes[2]])
-  return w.reshape(ownCall(w, 'product', [...operands, into.index, stack], stack, { config, inPlace: operands.length + 1 }), into.stack.sizes)
+  return ownCall(w, 'product', [...operands, into.index, into.stack], into.stack, { config, inPlace: operands.length + 1 })
 }

@@ -3,6 +3,7 @@ import { operand, reachable } from '../graph/node.ts'
 import { communicates } from '../partition/collectives.ts'
 import type { LocalNode } from '../partition/local.ts'
 import { gathersAhead, sumsLate, type Late } from '../partition/overlap.ts'
+import { ownCall } from './own-call.ts'
 import type { Scope } from './scope.ts'
 import { i64s, typeOfNode, type Ssa, type Writer } from './writer.ts'
 
@@ -19,6 +20,13 @@ function writeSlice(w: Writer, stack: Ssa, value: Ssa, index: Ssa, zero: Ssa): S
   return w.op('dynamic_update_slice', [stack, w.reshape(value, [1, ...value.sizes]), index, ...value.sizes.map(() => zero)], stack)
 }
 
+/**
+ * A stack that every turn writes a slice of. Where there are kernels it holds what is there in memory, as filling it takes as long as writing it; and it takes that memory once `after` is computed, when logits are
+ * gone, while what hangs on nothing XLA makes at the beginning. Two calls with the same place would be one, and copied.
+ */
+const emptyStack = (w: Writer, type: Pick<Ssa, 'sizes' | 'dtype'>, after: readonly Ssa[], { kernels }: Scope): Ssa =>
+  (kernels ? ownCall(w, 'unwritten', after, type, { config: `place = ${w.length} : i64` }) : w.constant(0, type.dtype, type.sizes))
+
 /** What of a loop is under way from one turn to the next: gathers that a turn begins for the next one, and what a turn stacks and the next one waits for. */
 function flightsOf(n: LocalNode<'scan'>, scope: Scope): { readonly ahead: readonly LocalNode[]; readonly late: readonly Late[] } {
   return scope.collectives.flights === undefined ? { ahead: [], late: [] } : { ahead: gathersAhead(n), late: sumsLate(n) }
@@ -31,7 +39,7 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
   const read = body.inputs.map((p, i) => ({ p, i })).filter(({ p, i }) => i >= carries && needed.has(p))
   const readArgs = read.flatMap(({ i }) => args.slice(i, i + 1))
   const ys = body.outputs.slice(carries)
-  const stacks = ys.map(y => { const t = typeOfNode(y); return w.constant(0, t.dtype, [over.size, ...t.sizes]) })
+  const stacks = ys.map(y => { const t = typeOfNode(y); return emptyStack(w, { ...t, sizes: [over.size, ...t.sizes] }, args.slice(0, carries), scope) })
   const { flights } = scope.collectives
   const { ahead, late } = flightsOf(n, scope)
   const lateYs = new Set(late.flatMap(l => l.ys))

@@ -20,8 +20,9 @@ function contraction(n: Instruction, at: Find<Instruction>): number {
   const [left, right] = n.operands.map(id => at(id)).map(o => (o === undefined ? [] : shapeOf(o).sizes))
   const { sizes } = shapeOf(n)
   const out = elements(sizes)
-  // Of [batch, rows, columns] the left operand's matrices, either way, are rows × what is contracted.
-  if (n.opcode === 'custom-call') return targetOf(n) === largeProduct ? 2 * productsOf(n) * (sizes[2] ?? 0) * elements(left?.slice(1) ?? []) : attention(n, left ?? [], right ?? [])
+  // Of rows × contracted, contracted × columns and rows × columns the product is the square of what is wanted, however many dims each is.
+  const matrices = [left, right, sizes].map(s => elements(s?.slice(1) ?? []))
+  if (n.opcode === 'custom-call') return targetOf(n) === largeProduct ? 2 * productsOf(n) * Math.round(matrices.reduce((a, size) => a * Math.sqrt(size), 1)) : attention(n, left ?? [], right ?? [])
   if (n.opcode === 'dot') return 2 * out * elements((n.message.message(instructionFields.dot)?.numbers(1) ?? []).map(d => left?.[d] ?? 1))
   if (n.opcode !== 'convolution') return 0
   // kernel_output_feature_dimension

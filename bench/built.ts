@@ -1,0 +1,13 @@
+/** Our side as its users run it: built as the package is, without the loader that turns TypeScript into JavaScript as it goes and stays in the process. */
+import { fileURLToPath } from 'node:url'
+import { build } from 'rolldown'
+import config from '../rolldown.config.ts'
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+
+/** Builds a file of bench/ into `.bench/`, from which paths are the same as from dist/. @returns where it lies */
+export async function built(name: string): Promise<string> {
+  const dir = at('../.bench')
+  await build({ ...config, input: { [name]: at(`${name}.ts`) }, output: { ...config.output, dir }, logLevel: 'warn' })
+  return `${dir}/${name}.js`
+}
