@@ -50,16 +50,18 @@ export interface Choices {
   readonly eights: 'as they are' | 'widened'
   /** Whose kernels compute attention without holding the scores: on CPUs where they can be built. */
   readonly fusedAttention?: keyof typeof attentionKernels
+  /** What a loop fills before its first turn: memory as it is, taken when the loop begins, on CPUs where our own kernels can be built; or zeros, which XLA makes when the program begins. */
+  readonly stacks: 'unwritten' | 'zeros'
   /** What memory of the host is called in programs, where they can keep something there; `its own` where that is the device's. */
   readonly hostMemory?: 'pinned_host' | 'its own'
 }
 
-const accelerator = { products: 'as they lie', turnsProducts: false, extrema: 'reduced', convolutions: 'whole', rounding: 'as it is', barriers: 'as they are', eights: 'widened' } as const
+const accelerator = { products: 'as they lie', turnsProducts: false, extrema: 'reduced', convolutions: 'whole', rounding: 'as it is', barriers: 'as they are', eights: 'widened', stacks: 'zeros' } as const
 const all = { f32: 'highest', tf32: 'algorithm', bf16: 'algorithm' } as const
 
 /** Measured for `cpu`; for the others it follows from what their compilers document, and none has been run. */
 export const choices: { readonly [P in PlatformName]: Choices } = {
-  cpu: { products: 'rows by columns', turnsProducts: true, extrema: 'compared', convolutions: 'in parts', rounding: 'in words', barriers: 'for transposes', contractions: { f32: 'unsaid' }, eights: 'widened', fusedAttention: 'our own', hostMemory: 'its own' },
+  cpu: { products: 'rows by columns', turnsProducts: true, extrema: 'compared', convolutions: 'in parts', rounding: 'in words', barriers: 'for transposes', contractions: { f32: 'unsaid' }, eights: 'widened', fusedAttention: 'our own', stacks: 'unwritten', hostMemory: 'its own' },
   cuda: { ...accelerator, contractions: all, eights: 'as they are', fusedAttention: 'cuDNN', hostMemory: 'pinned_host' },
   rocm: { ...accelerator, contractions: all, hostMemory: 'pinned_host' },
   tpu: { ...accelerator, contractions: { f32: 'highest', bf16: 'algorithm' }, hostMemory: 'pinned_host' },
@@ -69,7 +71,7 @@ export const choices: { readonly [P in PlatformName]: Choices } = {
 }
 
 /** What of it decides which values a program has in memory. */
-export type Written = Pick<Choices, 'convolutions' | 'fusedAttention'>
+export type Written = Pick<Choices, 'convolutions' | 'fusedAttention' | 'stacks'>
 
 /** What a program is written for. */
 export interface Lowering { readonly platform: PlatformName; readonly contractions: Contractions }

@@ -134,13 +134,14 @@ export class Timeline {
   }
 
   /**
-   * A loop: one turn of its body, beside its carries and the stacks that it fills, which are made when the body around it begins. A carry begins where its first value
+   * A loop: one turn of its body, beside its carries and the stacks that it fills, which are made when it begins or, as zeros, when the body around it does. A carry begins where its first value
    * lies if nothing else needs that, and a turn's result is written over it where nothing reads the old one any more; else it is copied.
    */
   private loop(n: LocalNode<'scan' | 'while'>, operands: readonly Span[], { dies, home, start }: Around): readonly Span[] {
     const { body, carries } = n.attrs
     const states = n.inputs.slice(0, carries).map((init, i) => { const at = operands[i]; return home(i) ?? (at !== undefined && dies(init) ? at : this.take(typeOf(init), n)) })
-    const stacks = n.results.slice(carries).map((t, i) => home(carries + i, start) ?? this.take(t, n, start))
+    const from = this.written.stacks === 'unwritten' ? this.now : start
+    const stacks = n.results.slice(carries).map((t, i) => home(carries + i, from) ?? this.take(t, n, from))
     const inside = [...states, ...operands.slice(carries)]
     if (n.op === 'while') this.run({ body: n.attrs.condition, given: pairs(n.attrs.condition.inputs, inside) })
     const results = body.outputs.slice(0, carries)

@@ -191,7 +191,8 @@ const carriedBy = (body: LocalBody, carries: number): ReturnType<typeof branchIn
 export function workOf(program: LocalBody, fusion: Machine['fusion'] = 'elements', attends = false): Work[] {
   const runs = runsOf(program, weight, 'waited')
   const work: Work[] = []
-  const written: Written = { convolutions: choices[fusion === 'rows' ? 'other' : 'cpu'].convolutions, ...(attends ? { fusedAttention: 'our own' } : {}) }
+  const { convolutions, stacks } = choices[fusion === 'rows' ? 'other' : 'cpu']
+  const written: Written = { convolutions, stacks, ...(attends ? { fusedAttention: 'our own' } : {}) }
   const entered = new Set<LocalBody>()
   const body = (b: LocalBody, results: readonly LocalNode[], stacked: readonly LocalNode[] = [], sliced: ReadonlySet<LocalNode> = new Set(), [late, needed]: ReturnType<typeof branchIn> = [[], []], loop?: LocalNode): void => {
     const times = runs.get(b) ?? 0

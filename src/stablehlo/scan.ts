@@ -24,8 +24,8 @@ function writeSlice(w: Writer, stack: Ssa, value: Ssa, index: Ssa, zero: Ssa): S
  * A stack that every turn writes a slice of. Where there are kernels it holds what is there in memory, as filling it takes as long as writing it; and it takes that memory once `after` is computed, when logits are
  * gone, while what hangs on nothing XLA makes at the beginning. Two calls with the same place would be one, and copied.
  */
-const emptyStack = (w: Writer, type: Pick<Ssa, 'sizes' | 'dtype'>, after: readonly Ssa[], { kernels }: Scope): Ssa =>
-  (kernels ? ownCall(w, 'unwritten', after, type, { config: `place = ${w.length} : i64` }) : w.constant(0, type.dtype, type.sizes))
+const emptyStack = (w: Writer, type: Pick<Ssa, 'sizes' | 'dtype'>, after: readonly Ssa[], { kernels, choices }: Scope): Ssa =>
+  (kernels && choices.stacks === 'unwritten' ? ownCall(w, 'unwritten', after, type, { config: `place = ${w.length} : i64` }) : w.constant(0, type.dtype, type.sizes))
 
 /** What of a loop is under way from one turn to the next: gathers that a turn begins for the next one, and what a turn stacks and the next one waits for. */
 function flightsOf(n: LocalNode<'scan'>, scope: Scope): { readonly ahead: readonly LocalNode[]; readonly late: readonly Late[] } {

@@ -17,14 +17,15 @@ const rounds = 5
 /**
  * Floating-point operations a second of square matrices, one pair on each device of the mesh. Measured once on a machine, and kept; undefined for the interpreter,
  * of which speed is not asked. `onMeasure` is called before it is measured. All processes call it.
+ * @param seen what the devices have been seen to do: where that is more than what was kept, the machine was busy when this was measured, and it is measured anew
  */
-export async function peakOf(backend: Backend, mesh: Mesh, dtype: DType, onMeasure: () => void = () => undefined): Promise<number | undefined> {
+export async function peakOf(backend: Backend, mesh: Mesh, dtype: DType, onMeasure: () => void = () => undefined, seen = 0): Promise<number | undefined> {
   const { processes, plugin, description } = backend
   if (plugin === 'simulate') return undefined
   const file = (): string => join(cacheRoot(), 'peaks', `${sha256(JSON.stringify([plugin, description, cpus()[0]?.model, cpus().length, mesh.size, dtype])).slice(0, 24)}.json`)
   const known = await fromFirst(processes, 'the best matrix multiplication', async () => {
     const { flops } = await readFile(file(), 'utf8').then(text => JSON.parse(text) as { readonly flops?: unknown }, () => ({ flops: null }))
-    return typeof flops === 'number' && flops > 0 ? flops : null
+    return typeof flops === 'number' && flops > 0 && flops >= seen ? flops : null
   })
   if (known !== null) return known
   onMeasure()
