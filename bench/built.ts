@@ -5,9 +5,18 @@ import config from '../rolldown.config.ts'
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
-/** Builds a file of bench/ into `.bench/`, from which paths are the same as from dist/. @returns where it lies */
-export async function built(name: string): Promise<string> {
+/** Once in a run: another process may be loading what lies there. */
+const begun = new Map<string, Promise<string>>()
+
+async function make(name: string): Promise<string> {
   const dir = at('../.bench')
   await build({ ...config, input: { [name]: at(`${name}.ts`) }, output: { ...config.output, dir }, logLevel: 'warn' })
   return `${dir}/${name}.js`
+}
+
+/** Builds a file of bench/ into `.bench/`, from which paths are the same as from dist/. @returns where it lies */
+export function built(name: string): Promise<string> {
+  const found = begun.get(name) ?? make(name)
+  begun.set(name, found)
+  return found
 }
