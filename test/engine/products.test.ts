@@ -144,11 +144,23 @@ describe('products of which a loop keeps each', () => {
     const wanted = products.flatMap(product => product.map((v, at) => v + (carried[Math.floor(at / 150)] ?? NaN)))
     expect(relativeError([...await computed(f, args, [start, xs, w])], wanted)).toBeLessThan(dtype === 'bf16' ? 5e-3 : 2e-6)
   })
+  test('a stack whose columns are several dims is written where it is, too: nothing else makes one', async () => {
+    const [heads, dim] = [{ name: 'heads', size: 10 }, { name: 'dim', size: 15 }]
+    const f = (start: AnyTensor, xs: AnyTensor, w: AnyTensor): Tree => scan(layers, loose(start), { x: loose(xs) } as Tree, (carried, given) => [carried, { kept: loose(loose((given as { readonly x: AnyTensor }).x).dot(loose(w), 'k')) }] as const)[1] as unknown as Tree
+    const { text } = plan(f as unknown as (...all: readonly Tree[]) => Tree, [input('start', [m]), input('xs', [layers, m, k]), input('w', [k, heads, dim])], { mesh: mesh({}), layout: {}, kernels: true })
+    expect(text).toContain('out_stack')
+    const traced = await backend().traced?.({ text, devices: 1, donated: [] })
+    const stacks = traced?.parts.filter(p => p.sizes.join() === '3,70,10,15' || p.sizes.join() === '3,70,150') ?? []
+    expect(stacks.map(p => p.op)).toEqual(['custom-call', 'custom-call'])
+  })
   test('a profile tells the arithmetic of one, and of the stack one matrix as written', async () => {
     const { text } = plan(loop(alone, 'f32', false) as (...args: readonly Tree[]) => AnyTensor, args, { mesh: mesh({}), layout: {}, kernels: true })
     const traced = await backend().traced?.({ text, devices: 1, donated: [] })
     const [product, ...more] = traced?.parts.filter(p => p.flops > 0) ?? []
     expect([product?.flops, product?.bytes, more]).toEqual([2 * 70 * 140 * 150, 4 * (70 * 140 + 140 * 150 + 70 * 150 + 2), []])
+    // Room for the stack is nothing that is read or written.
+    const room = traced?.parts.filter(p => p.op === 'custom-call' && p !== product) ?? []
+    expect(room.map(p => p.bytes)).toEqual([0])
     // Of the line that multiplies, and not of the loop's.
     expect(product?.lines).toEqual(text.split('\n').flatMap(line => /meshwork\.product.* loc\("(.*)":(\d+):/.exec(line)?.slice(1).join(':') ?? []))
   })

@@ -47,6 +47,9 @@ export function bytesOf(n: Instruction, at: Find<Instruction>, computation: Find
   const sizesAt = (id: number): readonly number[] => { const o = at(id); return o === undefined ? [] : shapeOf(o).sizes }
   const size = (id: number, find: Find<Instruction>): number => { const o = find(id); return o === undefined ? 0 : shapeOf(o).bytes }
   if (inner.length === 0) {
+    // Neither reads all that it is given: room that others write, and a copy that waits for others.
+    if (targetOf(n) === 'meshwork.unwritten') return 0
+    if (targetOf(n) === 'meshwork.after') return 2 * shapeOf(n).bytes
     if (n.opcode === 'dynamic-update-slice') return 2 * size(n.operands[1] ?? -1, at)
     if (n.opcode === 'dynamic-slice' || n.opcode === 'slice' || n.opcode === 'gather') return 2 * shapeOf(n).bytes
     // Of a stack a product reads one matrix, and of one that it fills it writes one.
