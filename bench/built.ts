@@ -1,4 +1,5 @@
 /** Our side as its users run it: built as the package is, without the loader that turns TypeScript into JavaScript as it goes and stays in the process. */
+import { rm } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'rolldown'
 import config from '../rolldown.config.ts'
@@ -10,6 +11,7 @@ const begun = new Map<string, Promise<string>>()
 
 async function make(name: string): Promise<string> {
   const dir = at('../.bench')
+  await rm(dir, { recursive: true, force: true })
   await build({ ...config, input: { [name]: at(`${name}.ts`) }, output: { ...config.output, dir }, logLevel: 'warn' })
   return `${dir}/${name}.js`
 }

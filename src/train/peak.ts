@@ -17,7 +17,7 @@ const rounds = 5
 /**
  * Floating-point operations a second of square matrices, one pair on each device of the mesh. Measured once on a machine, and kept; undefined for the interpreter,
  * of which speed is not asked. `onMeasure` is called before it is measured. All processes call it.
- * @param seen what the devices have been seen to do: where that is more than what was kept, the machine was busy when this was measured, and it is measured anew
+ * @param seen what the devices have been seen to do, the same in all processes: where that is more than what was kept, it is measured anew, and the better of the two is kept
  */
 export async function peakOf(backend: Backend, mesh: Mesh, dtype: DType, onMeasure: () => void = () => undefined, seen = 0): Promise<number | undefined> {
   const { processes, plugin, description } = backend
@@ -25,11 +25,11 @@ export async function peakOf(backend: Backend, mesh: Mesh, dtype: DType, onMeasu
   const file = (): string => join(cacheRoot(), 'peaks', `${sha256(JSON.stringify([plugin, description, cpus()[0]?.model, cpus().length, mesh.size, dtype])).slice(0, 24)}.json`)
   const known = await fromFirst(processes, 'the best matrix multiplication', async () => {
     const { flops } = await readFile(file(), 'utf8').then(text => JSON.parse(text) as { readonly flops?: unknown }, () => ({ flops: null }))
-    return typeof flops === 'number' && flops > 0 && flops >= seen ? flops : null
+    return typeof flops === 'number' && flops > 0 ? flops : null
   })
-  if (known !== null) return known
+  if (known !== null && known >= seen) return known
   onMeasure()
-  const flops = await measured(backend, mesh, dtype)
+  const flops = Math.max(known ?? 0, await measured(backend, mesh, dtype))
   if (processes.rank === 0) {
     // Who cannot write it measures again.
     await mkdir(join(cacheRoot(), 'peaks'), { recursive: true }).then(() => writeFileAtomic(file(), `${JSON.stringify({ flops, plugin, dtype, devices: mesh.size })}\n`)).catch(() => undefined)

@@ -1,5 +1,6 @@
 /** The memory that a plan gives, beside XLA's own statistics of the program that it compiles; and what of a small program takes memory, by hand. */
 import { describe, expect, test } from 'vitest'
+import { choices } from '../../src/core/platform.ts'
 import { memoryOf } from '../../src/cost/memory.ts'
 import { atPeak, heapSize, without } from '../../src/cost/packing.ts'
 import { compile, dims, full, input, loose, mesh, openBackend, param, plan, scan, type AnyTensor, type Tree } from '../../src/engine/index.ts'
@@ -57,6 +58,18 @@ describe('what takes memory', () => {
     // The carry, or where it is a result what it begins with; and a product, which ends where the old carry was.
     expect(temporaries(turns, [x, square])).toBe(2 * 8 * KB)
     expect(temporaries((a: T, s: T) => turns(a, s).sum('rows', 'inner'), [x, square])).toBe(2 * 8 * KB)
+  })
+  test('a stack lies from its loop on where it is unwritten, and from the beginning where it is zeros', () => {
+    const { wide } = dims({ wide: 1024 })
+    const [up, down] = [param('up', [d.inner, wide]), param('down', [wide, d.inner])] as readonly T[]
+    // Something large is gone before the loop begins, whose stack is read behind it.
+    const f = (a: T, up: T, down: T): T => {
+      const [, { kept }] = scan(d.layers, loose(a.dot(up, d.inner).dot(down, wide)), {}, c => [loose(loose(c).sin()), { kept: loose(loose(c).exp()) }])
+      return loose(loose(kept).sum('layers'))
+    }
+    const { local, donations } = plan(f as never, [x, up, down] as never, { mesh: mesh({}), layout: {} })
+    const [late = NaN, early = NaN] = (['unwritten', 'zeros'] as const).map(stacks => memoryOf(local, donations, { ...choices.cpu, stacks }).temporaries)
+    expect(early - late).toBe(5 * 8 * KB)
   })
   test('a donated argument is overwritten where all that reads it is done, and else copied', () => {
     expect(temporaries((a: T) => a.mul(2), [x], [0])).toBe(0)

@@ -10,6 +10,8 @@ let backend: Backend
 let cache = ''
 beforeAll(async () => {
   backend = await openBackend({ devices: 1, cache: false })
+  // In the user's cache, where they are; in the test's they would be built anew.
+  await backend.kernels()
   cache = await mkdtemp(join(tmpdir(), 'meshwork-peak-'))
   vi.stubEnv('MESHWORK_CACHE_DIR', cache)
 })
@@ -25,7 +27,9 @@ test('what was kept is measured anew where more has been seen, and only there', 
   const first = await peak() ?? NaN
   expect(first).toBeGreaterThan(1e8)
   expect([await peak(), await peak(first / 2), measured.mock.calls.length]).toEqual([first, first, 1])
-  const again = await peak(first * 1e6)
+  // Neither is ever thrown away for a worse one.
+  const again = await peak(first * 1e6) ?? NaN
+  expect(again).toBeGreaterThanOrEqual(first)
   expect(measured).toHaveBeenCalledTimes(2)
   expect(await peak()).toBe(again)
 })
