@@ -46,3 +46,12 @@ test.each(every(2, Object.entries(recipes).filter(([name]) => name !== 'gpt-1t')
   const rows = jsonLines(readFileSync(join(place.path, name, 'metrics.jsonl'), 'utf8'))
   expect(rows.filter(row => 'loss' in row).map(row => [row['step'], Number.isFinite(row['loss'])])).toEqual([[0, true], [1, true]])
 })
+
+test('one is given as the file of a clone, and is the model that its name is', async () => {
+  const planned = async (recipe: string): Promise<unknown> => {
+    const { code, out, err } = await run(['plan', recipe, '--json'], { cwd: place.path, env })
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    return (JSON.parse(out) as { readonly collectives: unknown }).collectives
+  }
+  expect(await planned(join(root, 'recipes/gpt-tiny.ts'))).toEqual(await planned('gpt-tiny'))
+})
