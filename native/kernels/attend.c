@@ -23,27 +23,26 @@ typedef struct {
 
 static const float nothing[MOST_DIMS];
 
-
 // e^x of numbers that are at most 0.
-static inline Vec exp_of(Vec x) {
-  const Vec shift = all(12582912.0f), n = (x * all(1.44269504f) + shift) - shift;
-  const Vec r = (x - n * all(0.693359375f)) - n * all(-2.12194440e-4f);
-  Vec e = all(1.9875691500e-4f);
-  e = e * r + all(1.3981999507e-3f);
-  e = e * r + all(8.3334519073e-3f);
-  e = e * r + all(4.1665795894e-2f);
-  e = e * r + all(1.6666665459e-1f);
-  e = e * r + all(5.0000001201e-1f);
-  e = e * (r * r) + r + all(1);
-  const Whole power = (__builtin_convertvector(n, Whole) + 127) << 23;
-  const Vec found = e * (Vec)power;
-  return (Vec)((Whole)found & (x > all(-87.0f)));
+static inline Part exp_of_part(Part x) {
+  const Part n = (x * 1.44269504f + 12582912.0f) - 12582912.0f, r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  Part e = 1.9875691500e-4f - (Part){0};
+  e = e * r + 1.3981999507e-3f;
+  e = e * r + 8.3334519073e-3f;
+  e = e * r + 4.1665795894e-2f;
+  e = e * r + 1.6666665459e-1f;
+  e = e * r + 5.0000001201e-1f;
+  e = e * (r * r) + r + 1;
+  const WholePart power = (__builtin_convertvector(n, WholePart) + 127) << 23;
+  const Part found = e * (Part)power;
+  return (Part)((WholePart)found & (x > -87.0f));
 }
-
-static inline Vec larger(Vec a, Vec b) {
-  const Whole more = b > a;
-  return (Vec)(((Whole)b & more) | ((Whole)a & ~more));
+static inline Part larger_part(Part a, Part b) {
+  const WholePart more = b > a;
+  return (Part)(((WholePart)b & more) | ((WholePart)a & ~more));
 }
+OF_PARTS(exp_of_less, (Vec x, Vec top), exp_of_part(x.part[part] - top.part[part]))
+OF_PARTS(larger, (Vec a, Vec b), larger_part(a.part[part], b.part[part]))
 
 static inline int any_of(const uint8_t *seen, int64_t count) {
   int64_t i = 0;
@@ -58,34 +57,40 @@ static inline int any_of(const uint8_t *seen, int64_t count) {
 
 // Scores of some rows at sixteen places.
 static inline __attribute__((always_inline)) void scores(const float *const *q, const char *const *keys, int64_t dims, int rows, int dtype, Vec *found) {
+  const int cols = fitting(rows);
   Vec of[ROWS][LANES];
-  for (int from = 0; from < LANES; from += 4) {
+  for (int from = 0; from < LANES; from += cols) {
     Vec acc[ROWS * 4];
-    for (int i = 0; i < rows * 4; i++) acc[i] = zeros();
+    for (int i = 0; i < rows * cols; i++) acc[i] = zeros();
     for (int64_t i = 0; i < dims; i += LANES) {
       Vec k[4];
-      for (int c = 0; c < 4; c++) k[c] = load_stored(keys[from + c] + bytes_of(dtype) * i, dtype);
+      for (int c = 0; c < cols; c++) k[c] = load_stored(keys[from + c] + bytes_of(dtype) * i, dtype);
       for (int r = 0; r < rows; r++) {
         const Vec a = load_f32((const char *)(q[r] + i));
-        for (int c = 0; c < 4; c++) acc[r * 4 + c] += a * k[c];
+        for (int c = 0; c < cols; c++) acc[r * cols + c] = plus_product(acc[r * cols + c], a, k[c]);
       }
     }
     for (int r = 0; r < rows; r++)
-      for (int c = 0; c < 4; c++) of[r][from + c] = acc[r * 4 + c];
+      for (int c = 0; c < cols; c++) of[r][from + c] = acc[r * cols + c];
   }
   for (int r = 0; r < rows; r++) found[r] = sums(of[r]);
 }
 
-// Adds values by their shares: sixteen places, `vecs` × sixteen dims of each.
-static inline __attribute__((always_inline)) void means(const char *const *values, const float *const *shares, int rows, int vecs, int dtype, Vec *acc) {
+// Adds values by their shares: sixteen places, `vecs` × sixteen dims of each, to sums of which each row has four.
+static inline __attribute__((always_inline)) void means(const char *const *values, const float *const *shares, int rows, int vecs, int dtype, Vec *into) {
+  Vec acc[ROWS * 4];
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < vecs; c++) acc[r * vecs + c] = into[r * 4 + c];
   for (int j = 0; j < LANES; j++) {
     Vec v[4];
     for (int c = 0; c < vecs; c++) v[c] = load_stored(values[j] + bytes_of(dtype) * c * LANES, dtype);
     for (int r = 0; r < rows; r++) {
       const Vec share = all(shares[r][j]);
-      for (int c = 0; c < vecs; c++) acc[r * 4 + c] += share * v[c];
+      for (int c = 0; c < vecs; c++) acc[r * vecs + c] = plus_product(acc[r * vecs + c], share, v[c]);
     }
   }
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < vecs; c++) into[r * 4 + c] = acc[r * vecs + c];
 }
 
 // `rows` rows from one on. `shares` has room for a number of each place and row.
@@ -140,29 +145,25 @@ static inline __attribute__((always_inline)) void attend(const Attention *a, int
       for (int r = 0; r < rows; r++) {
         float *own_share = shares + r * wide + j;
         if (from == 0) {
-          const Vec e = exp_of(load_f32((const char *)own_share) - top[r]);
-          total[r] += e;
+          const Vec e = exp_of_less(load_f32((const char *)own_share), top[r]);
+          total[r] = plus(total[r], e);
           memcpy(own_share, &e, sizeof e);
         }
         own_shares[r] = own_share;
       }
       for (int64_t i = 0; i < LANES; i++) there[i] = i < count && own[j + i] && at[j + i] >= 0 && at[j + i] < a->entries ? values + at[j + i] * step + from * bytes : (const char *)nothing;
-      if (vecs == 4) means(there, own_shares, rows, 4, dtype, acc);
-      else
-        for (int c = 0; c < vecs; c++) {
-          const char *column[LANES];
-          for (int i = 0; i < LANES; i++) column[i] = there[i] + bytes * c * LANES;
-          Vec one[ROWS * 4];
-          for (int r = 0; r < rows; r++) one[r * 4] = acc[r * 4 + c];
-          means(column, own_shares, rows, 1, dtype, one);
-          for (int r = 0; r < rows; r++) acc[r * 4 + c] = one[r * 4];
-        }
+      for (int c = 0; c < vecs; c += vecs == 4 ? fitting(rows) : 1) {
+        const char *columns[LANES];
+        for (int i = 0; i < LANES; i++) columns[i] = there[i] + bytes * c * LANES;
+        if (vecs == 4) means(columns, own_shares, rows, fitting(rows), dtype, acc + c);
+        else means(columns, own_shares, rows, 1, dtype, acc + c);
+      }
     }
     for (int r = 0; r < rows; r++) {
       float *y = a->y + ((batch * a->heads + head) * a->s * a->g + row + r) * dims + from;
       const Vec whole = all(sum(total[r]));
       for (int c = 0; c < vecs; c++) {
-        const Vec v = acc[r * 4 + c] / whole;
+        const Vec v = over(acc[r * 4 + c], whole);
         memcpy(y + c * LANES, &v, sizeof v);
       }
     }

@@ -13,7 +13,7 @@ static Vec NAME(rest)(const Product *p, const Column *column, int64_t from) {
   return READ(&rest, 0, scale, offset);
 }
 
-// Sums of `rows` × `cols` products, lane by lane. Each `group` numbers of a column have a scale.
+// Sums of `rows` × `cols` products, lane by lane, those of a row with four columns side by side. Each `group` numbers of a column have a scale.
 static inline __attribute__((always_inline)) void NAME(tile)(const Product *p, Vec *found, const float *const *x, const Column *column, int64_t group, int rows, int cols, int ahead) {
   // They stay in registers: what pointers lead to would not.
   Vec acc[ROWS * COLUMNS];
@@ -35,7 +35,7 @@ static inline __attribute__((always_inline)) void NAME(tile)(const Product *p, V
         for (int64_t line = 0; line < cols * LANES * BITS / 8; line += 64) __builtin_prefetch(column[0].w + cols * i * BITS / 8 + line + (cols == 1 ? 1024 : cols * k * BITS / 8 + 4096), 0, 2);
       for (int r = 0; r < rows; r++) {
         const Vec a = load_f32((const char *)(x[r] + i));
-        for (int c = 0; c < cols; c++) acc[r * cols + c] += a * b[c];
+        for (int c = 0; c < cols; c++) acc[r * cols + c] = plus_product(acc[r * cols + c], a, b[c]);
       }
     }
   }
@@ -46,10 +46,11 @@ static inline __attribute__((always_inline)) void NAME(tile)(const Product *p, V
       float rest[LANES] = {0};
       memcpy(rest, x[r] + whole, (size_t)(k - whole) * sizeof(float));
       const Vec a = load_f32((const char *)rest);
-      for (int c = 0; c < cols; c++) acc[r * cols + c] += a * b[c];
+      for (int c = 0; c < cols; c++) acc[r * cols + c] = plus_product(acc[r * cols + c], a, b[c]);
     }
   }
-  for (int i = 0; i < rows * cols; i++) found[i] = acc[i];
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < cols; c++) found[r * COLUMNS + c] = acc[r * cols + c];
 }
 
 static inline __attribute__((always_inline)) void NAME(tile_of)(const Product *p, Vec *acc, const float *const *x, const Column *column, int rows, int cols, int ahead) {
@@ -59,17 +60,17 @@ static inline __attribute__((always_inline)) void NAME(tile_of)(const Product *p
   else NAME(tile)(p, acc, x, column, p->group, rows, cols, ahead);
 }
 
-// One, two or four rows with as many columns as make sixteen sums. A row alone goes through one column after another, as they lie, and so reads as fast as memory is; making numbers of few bits takes longer than
+// One, two or four rows with as many columns as make sixteen sums, some at a time. A row alone goes through one column after another, as they lie, and so reads as fast as memory is; making numbers of few bits takes longer than
 // that, and is best done of four at once.
 static inline __attribute__((always_inline)) void NAME(sixteen)(const Product *p, const float *const *x, float *const *y, int64_t from, int rows, int ahead) {
   Vec of[LANES];
-  const int cols = rows == 1 && !SCALED ? 1 : COLUMNS;
+  const int cols = rows == 1 && !SCALED ? 1 : fitting(rows);
   float scales[SCALED ? 2 * MOST_SCALES : 1];
   const Columns all = columns_at(p, from, LANES / rows, BITS, SCALED, scales);
   for (int at = 0; at < LANES / rows; at += cols) {
     Column column[COLUMNS];
     for (int c = 0; c < cols; c++) column[c] = column_of(p, &all, at + c, BITS, SCALED);
-    NAME(tile_of)(p, of + at * rows, x, column, rows, cols, ahead);
+    NAME(tile_of)(p, of + at / COLUMNS * rows * COLUMNS + at % COLUMNS, x, column, rows, cols, ahead);
   }
   const Vec found = sums(of);
   for (int g = 0; g < LANES / rows / COLUMNS; g++)

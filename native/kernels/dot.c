@@ -79,25 +79,25 @@ static inline __attribute__((always_inline)) Column column_of(const Product *p, 
 #define NAME(function) function##_i8
 #define BITS 8
 #define OFFSET 0
-#define READ(column, i, scale, offset) (load_i8((column)->w + (i)) * (scale))
+#define READ(column, i, scale, offset) times(load_i8((column)->w + (i)), scale)
 #define SCALED 1
 #include "columns.h"
 #define NAME(function) function##_i8_offset
 #define BITS 8
 #define OFFSET 1
-#define READ(column, i, scale, offset) (load_i8((column)->w + (i)) * (scale) + (offset))
+#define READ(column, i, scale, offset) plus_product(offset, load_i8((column)->w + (i)), scale)
 #define SCALED 1
 #include "columns.h"
 #define NAME(function) function##_u4
 #define BITS 4
 #define OFFSET 0
-#define READ(column, i, scale, offset) (load_u4((column)->w + (i) / 2, 8) * (scale))
+#define READ(column, i, scale, offset) times(load_u4((column)->w + (i) / 2, 8), scale)
 #define SCALED 1
 #include "columns.h"
 #define NAME(function) function##_u4_offset
 #define BITS 4
 #define OFFSET 1
-#define READ(column, i, scale, offset) (load_u4((column)->w + (i) / 2, 0) * (scale) + (offset))
+#define READ(column, i, scale, offset) plus_product(offset, load_u4((column)->w + (i) / 2, 0), scale)
 #define SCALED 1
 #include "columns.h"
 

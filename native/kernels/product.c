@@ -112,7 +112,7 @@ static void strips(const Matrix *b, int64_t k, int64_t deep, int64_t n, int64_t 
       float *to = into + i * STRIP;
       int64_t left = end - n;
       for (; left >= STRIP; left -= STRIP, from += STRIP * bytes, to += STRIP * deep)
-        for (int v = 0; v < STRIP; v += LANES) widen_sixteen(from + v * bytes, b->dtype, to + v);
+        for (int v = 0; v < STRIP; v += LANES) store_f32(to + v, load_stored(from + v * bytes, b->dtype));
       if (left > 0) memset(to, 0, STRIP * sizeof(float)), widen(from, left, b->dtype, to);
     }
     return;

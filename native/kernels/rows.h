@@ -9,11 +9,11 @@
       for (int c = 0; c < vecs; c++) b[c] = load(w + (i * p->n + c * LANES) * bytes);                                                   \
       for (int r = 0; r < rows; r++) {                                                                                                  \
         const Vec a = all(x[r * p->k + i]);                                                                                        \
-        for (int c = 0; c < vecs; c++) acc[r][c] += a * b[c];                                                                           \
+        for (int c = 0; c < vecs; c++) acc[r][c] = plus_product(acc[r][c], a, b[c]);                                                    \
       }                                                                                                                                 \
     }                                                                                                                                   \
     for (int r = 0; r < rows; r++)                                                                                                      \
-      for (int c = 0; c < vecs; c++) *(Loose *)(void *)(y + r * p->n + c * LANES) = (Loose)acc[r][c];                                   \
+      for (int c = 0; c < vecs; c++) store_f32(y + r * p->n + c * LANES, acc[r][c]);                                                    \
   }                                                                                                                                     \
   static void rest_rows_##name(const Product *p, const float *x, const char *w, float *y, int rows, int count) {                        \
     Vec acc[ROWS];                                                                                                                      \
@@ -23,7 +23,7 @@
     for (int64_t i = 0; i < p->k; i++) {                                                                                                \
       memcpy(rest, w + i * p->n * bytes, (size_t)count * bytes);                                                                        \
       const Vec b = load(rest);                                                                                                         \
-      for (int r = 0; r < rows; r++) acc[r] += (all(x[r * p->k + i])) * b;                                                         \
+      for (int r = 0; r < rows; r++) acc[r] = plus_product(acc[r], all(x[r * p->k + i]), b);                                       \
     }                                                                                                                                   \
     for (int r = 0; r < rows; r++) memcpy(y + r * p->n, &acc[r], (size_t)count * 4);                                                    \
   }                                                                                                                                     \
@@ -35,7 +35,8 @@
       for (; c + COLUMNS * LANES <= to; c += COLUMNS * LANES) {                                                                         \
         float *out = y + r * p->n + c;                                                                                                  \
         const char *b = w + c * bytes;                                                                                                  \
-        if (rows == ROWS) rows_##name(p, a, b, out, ROWS, COLUMNS);                                                                     \
+        if (rows == ROWS)                                                                                                               \
+          for (int v = 0; v < COLUMNS; v += fitting(ROWS)) rows_##name(p, a, b + v * LANES * bytes, out + v * LANES, ROWS, fitting(ROWS));\
         else                                                                                                                            \
           for (int i = 0; i < rows; i++) rows_##name(p, a + i * p->k, b, out + i * p->n, 1, COLUMNS);                                   \
       }                                                                                                                                 \

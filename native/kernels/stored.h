@@ -7,21 +7,11 @@
 
 static inline __attribute__((always_inline)) int64_t bytes_of(int dtype) { return dtype == FFI_F32 ? 4 : 2; }
 static inline __attribute__((always_inline)) Vec load_stored(const char *p, int dtype) { return dtype == FFI_F32 ? load_f32(p) : dtype == FFI_F16 ? load_f16(p) : load_bf16(p); }
-static inline void store_f32(float *p, Vec v) { *(Loose *)(void *)p = (Loose)v; }
-
-// Sixteen numbers as f32, into memory.
-static inline __attribute__((always_inline)) void widen_sixteen(const char *from, int dtype, float *into) {
-#if defined(MESHWORK_EIGHTS)
-  for (int i = 0; i < LANES; i += 8) _mm256_storeu_ps(into + i, dtype == FFI_F32 ? _mm256_loadu_ps((const float *)(const void *)from + i) : dtype == FFI_F16 ? widened_f16(from + 2 * i) : widened_bf16(from + 2 * i));
-#else
-  store_f32(into, load_stored(from, dtype));
-#endif
-}
 
 // `count` numbers that lie together, as f32. What is written behind them, up to a whole vector, is zero.
 static inline void widen(const char *from, int64_t count, int dtype, float *into) {
   const int64_t whole = count / LANES * LANES, bytes = bytes_of(dtype);
-  for (int64_t i = 0; i < whole; i += LANES) widen_sixteen(from + i * bytes, dtype, into + i);
+  for (int64_t i = 0; i < whole; i += LANES) store_f32(into + i, load_stored(from + i * bytes, dtype));
   if (whole == count) return;
   char rest[4 * LANES] = {0};
   memcpy(rest, from + whole * bytes, (size_t)((count - whole) * bytes));
@@ -36,22 +26,20 @@ static inline __m256i rounded_bf16(__m256 v) {
   return _mm256_blendv_epi8(rounded, _mm256_or_si256(high, _mm256_set1_epi32(0x40)), _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
 }
 static inline void store_bf16(char *p, Vec v) {
-  __m256 half[2];
-  memcpy(half, &v, sizeof half);
   // Packed within their own halves of registers, so that the middle ones have changed places.
-  const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(rounded_bf16(half[0]), rounded_bf16(half[1])), 0xd8);
+  const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(rounded_bf16((__m256)v.part[0]), rounded_bf16((__m256)v.part[1])), 0xd8);
   _mm256_storeu_si256((__m256i *)(void *)p, words);
 }
 #else
 static inline void store_bf16(char *p, Vec v) {
-  const Words w = (Words)v, none = (Words)(v != v);
+  const Words w = (Words)v.part[0], none = (Words)(v.part[0] != v.part[0]);
   const Words rounded = (w + 0x7fff + (w >> 16 & 1)) >> 16, half = (none & (w >> 16 | 0x40)) | (~none & rounded);
   *(Halves *)(void *)p = __builtin_convertvector(half, Halves);
 }
 #endif
 static inline void store_f16(char *p, Vec v) {
   for (int i = 0; i < LANES; i++) {
-    const _Float16 half = (_Float16)v[i];
+    const _Float16 half = (_Float16)v.part[i / PART_LANES][i % PART_LANES];
     memcpy(p + 2 * i, &half, 2);
   }
 }

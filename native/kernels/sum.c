@@ -16,10 +16,10 @@ static void piece(void *context, int64_t i) {
   for (int64_t row = i * ROWS_AT_ONCE; row < end; row++) {
     const float *x = s->x + row * s->k;
     Vec found = zeros();
-    for (int64_t k = 0; k < whole; k += LANES) found += load_f32((const char *)(x + k));
+    for (int64_t k = 0; k < whole; k += LANES) found = plus(found, load_f32((const char *)(x + k)));
     float rest[LANES] = {0};
     memcpy(rest, x + whole, (size_t)(s->k - whole) * sizeof(float));
-    s->y[row] = sum(found + load_f32((const char *)rest));
+    s->y[row] = sum(plus(found, load_f32((const char *)rest)));
   }
 }
 
