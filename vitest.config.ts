@@ -11,7 +11,7 @@ import LongFirst from './test/support/sequencer.ts'
 /** Folders and files of tests that only call functions, or start processes: they share a process, since loading the sources, and what V8 makes of them, takes longer than most of these tests. */
 const sharing = new Set([
   'autodiff', 'autolayout', 'calibrate', 'checkpoint', 'cli', 'core', 'cost', 'dashboard', 'data', 'draw', 'elementwise', 'engine', 'formats', 'golden', 'graph', 'io', 'load', 'models', 'mpi', 'nn', 'ops', 'optim', 'oracle', 'page', 'parallel', 'partition', 'pictured', 'serve', 'server',
-  'soak', 'train', ...['collectives', 'deep', 'distributions', 'docs', 'errors', 'fuzz', 'runtime/accelerators', 'runtime/loading', 'runtime/mpi', 'runtime/native-source', 'runtime/platform', 'runtime/features', 'runtime/simulate', 'runtime/simulate-devices', 'runtime/simulate-ops',
+  'soak', 'train', ...['collectives', 'deep', 'distributions', 'docs', 'errors', 'fuzz', 'runtime/accelerators', 'runtime/loading', 'runtime/mpi', 'runtime/native-source', 'runtime/lanes', 'runtime/platform', 'runtime/features', 'runtime/simulate', 'runtime/simulate-devices', 'runtime/simulate-ops',
     'same-numbers', 'structure'].map(name => `${name}.test.ts`),
 ])
 /** Of these, what measures memory, stops clocks, or changes what a whole process sees. */
