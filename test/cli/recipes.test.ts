@@ -48,8 +48,9 @@ test.each(every(2, Object.entries(recipes).filter(([name]) => name !== 'gpt-1t')
 })
 
 test('one is given as the file of a clone, and is the model that its name is', async () => {
+  // Not where runs of such names lie: a run's folder is what its name means there.
   const planned = async (recipe: string): Promise<unknown> => {
-    const { code, out, err } = await run(['plan', recipe, '--json'], { cwd: place.path, env })
+    const { code, out, err } = await run(['plan', recipe, '--json'], { cwd: root, env })
     expect({ code, err }).toEqual({ code: 0, err: '' })
     return (JSON.parse(out) as { readonly collectives: unknown }).collectives
   }
