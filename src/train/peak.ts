@@ -1,5 +1,5 @@
 /** The best matrix multiplication of some devices, all at once: what a step's operations are compared with. */
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { dims } from '../core/dim.ts'
@@ -20,9 +20,9 @@ const rounds = 5
  * @param seen what the devices have been seen to do, the same in all processes: where that is more than what was kept, it is measured anew, and the better of the two is kept
  */
 export async function peakOf(backend: Backend, mesh: Mesh, dtype: DType, onMeasure: () => void = () => undefined, seen = 0): Promise<number | undefined> {
-  const { processes, plugin, description } = backend
+  const { processes, plugin } = backend
   if (plugin === 'simulate') return undefined
-  const file = (): string => join(cacheRoot(), 'peaks', `${sha256(JSON.stringify([plugin, description, cpus()[0]?.model, cpus().length, mesh.size, dtype])).slice(0, 24)}.json`)
+  const file = (): string => keptIn(backend, mesh, dtype)
   const known = await fromFirst(processes, 'the best matrix multiplication', async () => {
     const { flops } = await readFile(file(), 'utf8').then(text => JSON.parse(text) as { readonly flops?: unknown }, () => ({ flops: null }))
     return typeof flops === 'number' && flops > 0 ? flops : null
@@ -36,6 +36,14 @@ export async function peakOf(backend: Backend, mesh: Mesh, dtype: DType, onMeasu
   }
   return flops
 }
+
+/** Has it measured anew by whoever asks next: what was kept comes of a busy machine, where steps are quicker than it. */
+export const forgetPeak = async (backend: Backend, mesh: Mesh, dtype: DType): Promise<void> => {
+  if (backend.processes.rank === 0) await rm(keptIn(backend, mesh, dtype), { force: true }).catch(() => undefined)
+}
+
+const keptIn = ({ plugin, description }: Backend, mesh: Mesh, dtype: DType): string =>
+  join(cacheRoot(), 'peaks', `${sha256(JSON.stringify([plugin, description, cpus()[0]?.model, cpus().length, mesh.size, dtype])).slice(0, 24)}.json`)
 
 async function measured(backend: Backend, mesh: Mesh, dtype: DType): Promise<number> {
   const where = { mesh, backend, layout: { devices: mesh.axes.map(a => a.name) } }

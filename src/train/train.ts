@@ -19,6 +19,7 @@ import { kindsOf } from './parts.ts'
 import { parseProgress } from './progress.ts'
 import { describeCheckpoints, writeResult } from './result.ts'
 import { fieldsOf, identityOf, type Run } from './run.ts'
+import { forgetPeak } from './peak.ts'
 import { openSession, type Session } from './session.ts'
 import { beginningOf } from './start.ts'
 import { versions } from './together.ts'
@@ -160,6 +161,8 @@ async function runIn(session: Session, place: Place | undefined, job: Job): Prom
     sampler = run.sample.every > 0 ? job.sampler?.(session) : undefined
     loop = new Loop(session, point, { tell, clock, keeper, sampler, signal: eitherOf(signal, wishes?.stop), saveNow: wishes === undefined ? undefined : () => wishes.takeSave(), between, lastEvaluation: () => left() / 2 })
     const result = await loop.run()
+    const perSecond = session.flops * (result.progress.step - point.progress.step) / clock.spent.steps * 1000
+    if (session.peak !== undefined && perSecond > session.peak) await forgetPeak(backend, mesh, run.precision.compute)
     try {
       await clock.time('checkpoints', async () => keeper?.finish())
       const saved = place !== undefined && result.progress.step > 0
