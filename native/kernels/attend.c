@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "call.h"
+#include "exp.h"
 #include "pool.h"
 #include "stored.h"
 
@@ -23,20 +24,7 @@ typedef struct {
 
 static const float nothing[MOST_DIMS];
 
-// e^x of numbers that are at most 0.
-static inline Part exp_of_part(Part x) {
-  const Part n = (x * 1.44269504f + 12582912.0f) - 12582912.0f, r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-  Part e = 1.9875691500e-4f - (Part){0};
-  e = e * r + 1.3981999507e-3f;
-  e = e * r + 8.3334519073e-3f;
-  e = e * r + 4.1665795894e-2f;
-  e = e * r + 1.6666665459e-1f;
-  e = e * r + 5.0000001201e-1f;
-  e = e * (r * r) + r + 1;
-  const WholePart power = (__builtin_convertvector(n, WholePart) + 127) << 23;
-  const Part found = e * (Part)power;
-  return (Part)((WholePart)found & (x > -87.0f));
-}
+EXP_OF(exp_of_part, Part, WholePart)
 static inline Part larger_part(Part a, Part b) {
   const WholePart more = b > a;
   return (Part)(((WholePart)b & more) | ((WholePart)a & ~more));

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "exp.h"
+
 // How many rows and vectors of sums registers hold beside what is multiplied.
 #if defined(__AVX512F__)
 enum { WIDTH = 16, TILE_ROWS = 8 };
@@ -35,20 +37,7 @@ static inline Wide wide_where(WideInts mask, Wide yes, Wide no) { return (Wide)(
 // NaN is none: where it matters, what is computed from the numbers themselves has it.
 static inline Wide wide_larger(Wide a, Wide b) { return wide_where(a > b, a, b); }
 
-// e^x of numbers that are at most 0, within about an ulp; 0 where that is no normal number, and NaN of NaN.
-static inline Wide wide_exp(Wide x) {
-  const Wide shift = wide_all(12582912.0f), n = (x * 1.44269504f + shift) - shift;
-  const Wide r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-  Wide e = wide_all(1.9875691500e-4f);
-  e = e * r + 1.3981999507e-3f;
-  e = e * r + 8.3334519073e-3f;
-  e = e * r + 4.1665795894e-2f;
-  e = e * r + 1.6666665459e-1f;
-  e = e * r + 5.0000001201e-1f;
-  e = e * (r * r) + r + 1.0f;
-  const WideInts power = (__builtin_convertvector(n, WideInts) + 127) << 23;
-  return wide_where(x < -87.0f, (Wide){0}, e * (Wide)power);
-}
+EXP_OF(wide_exp, Wide, WideInts)
 
 // The left factor's number of row r and contracted place i is left[r * row + i * inner].
 typedef struct {
