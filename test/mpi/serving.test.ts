@@ -40,9 +40,10 @@ describe.each(flavours)('$name', ({ mpi, missing }) => {
     const again = await start()
     expect(await ask(again)).toBe(wanted)
     // What is written when it is told to end is finished. Open MPI ends a job that SIGTERM comes for with a failure, and hands SIGUSR2 on.
+    // MPICH hands SIGTERM on, and 4.0 at times takes the codes of ranks that ended by it for 0 (its pull request 5930 mends it).
     const last = ask(again, { max_tokens: 40 })
     await ask(again)
-    expect(await again.stop(mpi.name === 'Open MPI' ? 'SIGUSR2' : 'SIGTERM')).toBe(mpi.name === 'Open MPI' ? 0 : 143)
+    expect(mpi.name === 'Open MPI' ? [0] : [0, 143]).toContain(await again.stop(mpi.name === 'Open MPI' ? 'SIGUSR2' : 'SIGTERM'))
     expect((await last).length).toBeGreaterThan(0)
   })
 
