@@ -29,16 +29,26 @@ static inline int answered_metadata(const FfiFrame *frame) {
 
 static inline int is_call(const FfiFrame *frame) { return frame != NULL && !answered_metadata(frame) && frame->stage == FFI_STAGE_EXECUTE; }
 
-// Whether the call says `name`, a boolean; what it does not mention is false.
-static inline int says(const FfiFrame *frame, const char *name) {
+// What the call says of `name`, of this dtype; NULL where it does not mention it.
+static inline const void *said(const FfiFrame *frame, const char *name, int32_t dtype) {
   const FfiAttributes *list = &frame->attributes;
   for (int64_t i = 0; i < list->count; i++) {
     const FfiSpan *at = list->names[i];
     if (at->length != strlen(name) || memcmp(at->text, name, at->length) != 0 || list->types[i] != FFI_ATTR_SCALAR) continue;
     const FfiScalar *scalar = list->items[i];
-    return scalar->dtype == FFI_PRED && *(const uint8_t *)scalar->value != 0;
+    return scalar->dtype == dtype ? scalar->value : NULL;
   }
-  return 0;
+  return NULL;
+}
+// A boolean; what is not mentioned is false.
+static inline int says(const FfiFrame *frame, const char *name) {
+  const uint8_t *value = said(frame, name, FFI_PRED);
+  return value != NULL && *value != 0;
+}
+// A whole number; what is not mentioned is 0.
+static inline int64_t number(const FfiFrame *frame, const char *name) {
+  const int64_t *value = said(frame, name, FFI_S64);
+  return value == NULL ? 0 : *value;
 }
 
 static inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }

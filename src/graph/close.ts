@@ -1,7 +1,8 @@
 /** Graphs closed over what they use from outside: bodies of loops, branches of choices. */
+import { isHalf } from '../core/dtype.ts'
 import { inputNode } from './input.ts'
 import { rewrite } from './make.ts'
-import { operand, reachable, shapeOf, typeOf, type Node } from './node.ts'
+import { dtypeOf, operand, reachable, shapeOf, typeOf, type Node } from './node.ts'
 import type { Graph } from './ops.ts'
 
 const independent = new WeakMap<Node, boolean>()
@@ -15,13 +16,13 @@ export function isIndependent(root: Node): boolean {
   return independent.get(root) === true
 }
 
-/** A broadcast to more elements: one that only reorders dims is made once, outside. */
-const widens = (n: Node): boolean => n.op === 'broadcast' && shapeOf(n).length > shapeOf(operand(n, 0)).length
+/** A broadcast to more elements (one that only reorders dims is made once, outside), or halves made f32, which contractions read as they were. */
+const widens = (n: Node): boolean => (n.op === 'broadcast' ? shapeOf(n).length > shapeOf(operand(n, 0)).length : n.op === 'convert' && dtypeOf(n) === 'f32' && isHalf(dtypeOf(operand(n, 0))))
 
 /**
  * A graph of `outputs` whose inputs are `params` and then what the outputs use from outside (`captures`). Inside are the nodes
  * that depend on the params, and those in `made`. What depends on no input at all stays inside, too, and so do broadcasts of what
- * comes from outside: they are cheaper made again than carried, at the size of all that they are broadcast to.
+ * comes from outside, and halves that are widened: they are cheaper made again than carried, at the size of all that they are broadcast to.
  */
 export function closeOver(
   params: readonly Node<'input'>[], outputs: readonly Node[], made: ReadonlySet<Node> = new Set(),

@@ -37,5 +37,16 @@ export function inSums(nodes: readonly Node[], f: (wide: readonly Node[]) => Nod
   return converted(f(nodes.map(n => converted(n, 'f32'))), dtype)
 }
 
+const isWidened = (n: Node, from: DType): boolean => n.op === 'convert' && dtypeOf(n) === sumsIn(from) && dtypeOf(operand(n, 0)) === from
+
+/**
+ * The cotangent of a contraction's result as it is multiplied by the factors: where these are bf16 that was widened, rounded to bf16 and widened, so that machines that multiply halves multiply nothing else.
+ * What it is added to elsewhere stays f32. Of f16, whose range cotangents leave, it stays as it is (Micikevicius et al. 2018).
+ */
+export const narrowedFor = (g: Node, factors: readonly Node[]): Node => (dtypeOf(g) === 'f32' && factors.every(n => isWidened(n, 'bf16')) ? converted(converted(g, 'bf16'), 'f32') : g)
+
+/** What `f` makes of a factor by moving its elements: one that was widened moves as it was, and is widened again. */
+export const movedFactor = (n: Node, f: (n: Node) => Node): Node => (isWidened(n, 'bf16') || isWidened(n, 'f16') ? converted(f(operand(n, 0)), dtypeOf(n)) : f(n))
+
 export const dotNode = (a: Node, b: Node, over: readonly string[]): Node => inSums([a, b], ([l = a, r = b]) => make('dot', [l, r], { over }))
 export const sumNode = (x: Node, over: readonly string[]): Node => inSums([x], ([w = x]) => make('reduce', [w], { kind: 'sum', over }))

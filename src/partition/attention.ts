@@ -76,7 +76,8 @@ function attentionOf(shares: LocalNode, kernel: AttentionBounds): Attention | un
 }
 
 /** What the cotangent of the scores is of: the shares, and the product of values with the cotangent of the result. */
-function cotangentOf(n: LocalNode | undefined): { readonly shares: LocalNode; readonly product: LocalNode<'dot'>; readonly mask: LocalNode | undefined } | undefined {
+function cotangentOf(scores: LocalNode | undefined): { readonly shares: LocalNode; readonly product: LocalNode<'dot'>; readonly mask: LocalNode | undefined } | undefined {
+  const n = raw(scores)
   const mask = is(n, 'select') && isConstant(inputOf(n, 2), 0) ? inputOf(n) : undefined
   const scaled = mask === undefined ? n : inputOf(n, 1)
   const [shares, rest] = [inputOf(scaled), inputOf(scaled, 1)]

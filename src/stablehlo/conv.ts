@@ -3,16 +3,18 @@
  * written only where an operand's order forces one.
  */
 import { names, sizeOf, type Dim } from '../core/dim.ts'
+import { isHalf } from '../core/dtype.ts'
 import { operand, shapeOf } from '../graph/node.ts'
 import { dimIn } from '../graph/infer/checks.ts'
 import type { Window } from '../graph/ops.ts'
 import { convDims, type ConvDims } from '../graph/windows.ts'
 import type { LocalNode } from '../partition/local.ts'
+import { emitKernelConv, isForTheKernel } from './conv-kernel.ts'
 import { emitWideConv, withMoreChannels } from './conv-products.ts'
 import { convolve, wholeConvolution, type Slide } from './convolve.ts'
 import { convPrecision } from './precision.ts'
 import { emitSlice } from './rearranging.ts'
-import type { Scope } from './scope.ts'
+import { asStored, type Scope } from './scope.ts'
 import { sizesOf, type Ssa, type Writer } from './writer.ts'
 
 /** The operand with its dims in this order, as so many merged ones. */
@@ -56,19 +58,23 @@ export function emitConv(n: LocalNode<'conv'>, [left, right]: readonly Ssa[], w:
   const dims = convDims(n.attrs, x, k)
   const { groups, over, features } = dims
   const { batch, spatial } = places(x, n.attrs, dims)
-  let lhs = arrange(w, left, x, [batch, ...spatial.map(s => (isWindow(s) ? [dimIn(x, s.x, 'conv')] : s)), [...groups, ...over]])
-  const rhs = arrange(w, right, k, [...spatial.map(s => (isWindow(s) ? [dimIn(k, s.w, 'conv')] : [])), over, [...groups, ...features]])
-  const slides: Slide[] = []
-  for (const [i, s] of spatial.entries()) {
-    const width = rhs.sizes[i] ?? 1
+  const slides: (Slide & { readonly from: number; readonly size: number })[] = []
+  for (const s of spatial) {
+    const width = isWindow(s) ? dimIn(k, s.w, 'conv').size : 1
     const reached = isWindow(s) ? reach(s, dimIn(x, s.x, 'conv').size, width) : { from: 0, size: sizeOf(s), low: 0, high: 0 }
     if (reached === undefined) return w.constant(0, left.dtype, sizesOf(shapeOf(n)))
-    // Cut beforehand: not every plugin takes negative padding.
-    if (reached.size !== lhs.sizes[i + 1]) lhs = emitSlice(w, lhs, i + 1, reached.from, reached.size, 1)
     const { stride, xDilation, wDilation, out } = isWindow(s) ? s : { stride: 1, xDilation: 1, wDilation: 1, out: { size: sizeOf(s) } }
     slides.push({ ...reached, width, places: out.size, stride, xDilation, wDilation })
   }
+  // Of f32 XLA's own are as fast.
+  const [images, kernels] = [left, right].map((value, i) => asStored(operand(n, i), value, scope.ssaOf).value)
+  const own = scope.kernels && scope.origins === undefined && groups.length === 0 && images !== undefined && isHalf(images.dtype) && images.dtype === kernels?.dtype && isForTheKernel(slides, sizeOf(batch), sizeOf(over), sizeOf(features))
+  const [from, by] = own ? [images, kernels] : [left, right]
+  // Cut beforehand: not every plugin takes negative padding.
+  const lhs = slides.reduce((v, { from, size }, i) => (size === v.sizes[i + 1] ? v : emitSlice(w, v, i + 1, from, size, 1)),
+    arrange(w, from, x, [batch, ...spatial.map(s => (isWindow(s) ? [dimIn(x, s.x, 'conv')] : s)), [...groups, ...over]]))
+  const rhs = arrange(w, by, k, [...spatial.map(s => (isWindow(s) ? [dimIn(k, s.w, 'conv')] : [])), over, [...groups, ...features]])
   const out = [...batch, ...spatial.flatMap(s => (isWindow(s) ? [s.out] : s)), ...groups, ...features]
-  const made = scope.choices.convolutions === 'in parts' ? convolve(w, ...(groups.length === 0 ? withMoreChannels(w, lhs, rhs) : [lhs, rhs] as const), slides, sizeOf(groups)) : wholeConvolution(w, lhs, rhs, slides, sizeOf(groups), convPrecision(lhs, rhs, scope))
+  const made = own ? emitKernelConv(w, lhs, rhs, slides) : scope.choices.convolutions === 'in parts' ? convolve(w, ...(groups.length === 0 ? withMoreChannels(w, lhs, rhs) : [lhs, rhs] as const), slides, sizeOf(groups)) : wholeConvolution(w, lhs, rhs, slides, sizeOf(groups), convPrecision(lhs, rhs, scope))
   return w.transpose(w.reshape(made, sizesOf(out)), names(shapeOf(n)).map(name => names(out).indexOf(name)))
 }

@@ -1,7 +1,7 @@
 /** Cotangents of halves: however many places use a value, what they give is added in f32 and rounded once, on every mesh. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
-  accumulate, broadcast, compile, cond, dim, full, grad, input, iota, mesh, openBackend, remat, scan, scatter, valueAndGrad, where, withGradient, type Backend, type Layout, type Scalar, type Tensor,
+  accumulate, broadcast, compile, cond, dim, full, grad, input, iota, mesh, openBackend, plan, remat, scan, scatter, valueAndGrad, where, withGradient, type Backend, type Layout, type Scalar, type Tensor,
 } from '../../src/engine/index.ts'
 
 const [n, t, k, row] = [dim('n', 4), dim('t', 300), dim('k', 300), dim('row', 8)]
@@ -55,4 +55,35 @@ test.each(layouts)('%j %j: microbatches are not rounded before they are added', 
   const found = await program(new Float32Array(4), Float32Array.of(...[1, 1, 1, 5].map(e => 1 + e / 128), 1, 1, 1, 1))
   expect([...await found.read()]).toEqual([2.015625, 2.015625, 2.015625, 2.015625])
   found.dispose()
+})
+
+// 1 + 2⁻¹⁰ is no bf16; the sum of two is none either.
+const odd = 1 + 2 ** -10
+test.each([['bf16', 1], ['f16', odd]] as const)('a product of %s multiplies cotangents as %f, and what is added to them is not rounded', async (dtype, factor) => {
+  const [x, w] = [input('x', [n, k]), input('w', [k, row])]
+  const halves = dtype as 'bf16'
+  const loss = (p: { readonly x: typeof x; readonly w: typeof w; readonly b: typeof b }): Scalar => p.x.cast(halves).dot(p.w.cast(halves), k).cast('f32').add(p.b).mul(odd).sum()
+  const b = input('b', [n, row])
+  const gradient = (x_: typeof x, w_: typeof w, b_: typeof b) => grad(loss)({ x: x_, w: w_, b: b_ })
+  const all = async (found: { readonly read: () => Promise<unknown> }): Promise<readonly number[]> => [...new Set(await found.read() as Float32Array)]
+  for (const [sizes, layout] of [[{}, {}], [{ m: 2 }, { n: 'm' }], [{ m: 2 }, { k: 'm' }], [{ m: 2 }, { row: 'm' }]] as const) {
+    const program = await compile(gradient, [x, w, b] as const, { mesh: mesh(sizes), layout, backend, dims: { n, k, row } })
+    const found = await program(new Float32Array(4 * 300).fill(1), new Float32Array(300 * 8).fill(1), new Float32Array(4 * 8))
+    expect(await all(found.x)).toEqual([8 * factor])
+    expect(await all(found.w)).toEqual([4 * factor])
+    expect(await all(found.b)).toEqual([odd])
+  }
+})
+
+test('contractions of bf16 and of their gradients multiply nothing else, in loops too that read what was widened outside', () => {
+  const [x, w] = [input('x', [n, k]), input('w', [k, row])]
+  const f = (x_: typeof x, w_: typeof w) => {
+    const narrow = w_.cast('bf16')
+    const widened = narrow.cast('f32')
+    return scan(t, full(0, []), ones, (s, one) => [s.add(x_.cast('bf16').mul(one).cast('f32').dot(widened, k).square().sum()).add(x_.cast('bf16').dot(narrow, k).cast('f32').sum()), {}] as const)[0]
+  }
+  const { text } = plan((x_: typeof x, w_: typeof w) => grad((p: { readonly x: typeof x; readonly w: typeof w }) => f(p.x, p.w))({ x: x_, w: w_ }), [x, w] as const, { mesh: mesh({}), layout: {} })
+  const contractions = text.split('\n').flatMap(line => /dot_general.*: \(tensor<[\dx]*?(\w+)>, tensor<[\dx]*?(\w+)>\) -> tensor<[\dx]*?(\w+)>/.exec(line)?.slice(1).map(type => type.replace(/^.*x/, '')).join() ?? [])
+  expect([...new Set(contractions)]).toEqual(['bf16,bf16,f32'])
+  expect(contractions.length).toBeGreaterThan(3)
 })

@@ -1,6 +1,6 @@
 /** Gradients: ops that sum over dims. */
 import { names } from '../../core/dim.ts'
-import { converted, cotangentIn, dotNode, moved, sumsIn } from '../../graph/half-precision.ts'
+import { converted, cotangentIn, dotNode, moved, narrowedFor, sumsIn } from '../../graph/half-precision.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { dtypeOf, operand, shapeOf, type Node } from '../../graph/node.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
@@ -26,9 +26,10 @@ export const contraction: Vjps<ContractionAttrs> = {
   dot: (n, [g], { wants }) => {
     if (g === undefined) return none
     const [a, b] = [operand(n, 0), operand(n, 1)]
+    const factor = narrowedFor(g, [a, b])
     return [
-      wants(a) ? broadcastTo(dotNode(g, b, missing(a, b)), shapeOf(a)) : undefined,
-      wants(b) ? broadcastTo(dotNode(a, g, missing(b, a)), shapeOf(b)) : undefined,
+      wants(a) ? broadcastTo(dotNode(factor, b, missing(a, b)), shapeOf(a)) : undefined,
+      wants(b) ? broadcastTo(dotNode(a, factor, missing(b, a)), shapeOf(b)) : undefined,
     ]
   },
   reduce: (n, [g]) => {

@@ -1,6 +1,7 @@
 /** Gradients: ops that see windows of neighbours. */
 import { names } from '../../core/dim.ts'
 import { dimIn } from '../../graph/infer/checks.ts'
+import { movedFactor, narrowedFor } from '../../graph/half-precision.ts'
 import { broadcastTo, make } from '../../graph/make.ts'
 import { operand, shapeOf, type Node } from '../../graph/node.ts'
 import type { WindowAttrs } from '../../graph/ops.ts'
@@ -13,12 +14,13 @@ export const windows: Vjps<WindowAttrs> = {
    * with k counted from the end is a window over g, stride and x's dilation exchanged; to w[k] flows x · g summed over s, a window
    * that is as wide as g, stride and w's dilation exchanged. Both have the exact sizes, so nothing is cut or padded.
    */
-  conv: (n, [g], { wants }) => {
-    if (g === undefined) return none
+  conv: (n, [given], { wants }) => {
+    if (given === undefined) return none
     const [x, w] = [operand(n, 0), operand(n, 1)]
+    const g = narrowedFor(given, [x, w])
     const { batch, features } = convDims(n.attrs, shapeOf(x), shapeOf(w))
     const width = (name: string): number => dimIn(shapeOf(w), name, 'gradient').size
-    const toX = (): Node => make('conv', [g, n.attrs.windows.reduce((r, v) => (width(v.w) === 1 ? r : make('reverse', [r], { dim: v.w })), w)], {
+    const toX = (): Node => make('conv', [g, movedFactor(w, w => n.attrs.windows.reduce((r, v) => (width(v.w) === 1 ? r : make('reverse', [r], { dim: v.w })), w))], {
       over: names(features),
       windows: n.attrs.windows.map(v => ({
         x: v.out.name, w: v.w, out: dimIn(shapeOf(x), v.x, 'gradient'), stride: v.xDilation, low: (width(v.w) - 1) * v.wDilation - v.low, xDilation: v.stride, wDilation: v.wDilation,

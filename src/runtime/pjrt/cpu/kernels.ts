@@ -7,7 +7,7 @@ const RTLD_NOW = 2
 const RTLD_NODELETE = 0x1000
 
 /** Name in a program → symbol. */
-const symbols = { 'meshwork.dot_columns': 'mwk_dot_columns', 'meshwork.dot_rows': 'mwk_dot_rows', 'meshwork.dot_few': 'mwk_dot_few', 'meshwork.sum': 'mwk_sum', 'meshwork.attend': 'mwk_attend', 'meshwork.flash_forward': 'mwk_flash_forward', 'meshwork.flash_backward': 'mwk_flash_backward', 'meshwork.product': 'mwk_product', 'meshwork.tick': 'mwk_tick', 'meshwork.after': 'mwk_after', 'meshwork.unwritten': 'mwk_unwritten' } as const
+const symbols = { 'meshwork.dot_columns': 'mwk_dot_columns', 'meshwork.dot_rows': 'mwk_dot_rows', 'meshwork.dot_few': 'mwk_dot_few', 'meshwork.sum': 'mwk_sum', 'meshwork.attend': 'mwk_attend', 'meshwork.flash_forward': 'mwk_flash_forward', 'meshwork.flash_backward': 'mwk_flash_backward', 'meshwork.product': 'mwk_product', 'meshwork.conv': 'mwk_conv', 'meshwork.tick': 'mwk_tick', 'meshwork.after': 'mwk_after', 'meshwork.unwritten': 'mwk_unwritten' } as const
 type Handlers = Readonly<Record<keyof typeof symbols, bigint>>
 /** Where `meshwork.tick` writes, for as long as somebody listens: room for so many ticks of 16 bytes. */
 export interface Ticks { readonly begin: (memory: bigint, count: number) => void; /** How many there were, more than there was room for where some are lost. */ readonly end: () => number }

@@ -4,7 +4,7 @@ import { instructionFields, placesOf, shapeOf, type Computation, type Instructio
 type Find<T> = (id: number) => T | undefined
 const elements = (sizes: readonly number[]): number => sizes.reduce((n, s) => n * s, 1)
 
-const largeProduct = 'meshwork.product'
+const [largeProduct, ownConv] = ['meshwork.product', 'meshwork.conv'] as const
 const targetOf = (n: Instruction): string => n.message.text(instructionFields.target)
 /** Whether a product is written into a stack, its last operand: its result is the whole of that. */
 const isStacked = (n: Instruction): boolean => targetOf(n) === largeProduct && n.message.text(instructionFields.config).includes('out_stack')
@@ -22,6 +22,7 @@ function contraction(n: Instruction, at: Find<Instruction>): number {
   const out = elements(sizes)
   // Of rows × contracted, contracted × columns and rows × columns the product is the square of what is wanted, however many dims each is.
   const matrices = [left, right, sizes].map(s => elements(s?.slice(1) ?? []))
+  if (targetOf(n) === ownConv) return 2 * out * (right?.[0] ?? 0)
   if (n.opcode === 'custom-call') return targetOf(n) === largeProduct ? 2 * productsOf(n) * Math.round(matrices.reduce((a, size) => a * Math.sqrt(size), 1)) : attention(n, left ?? [], right ?? [])
   if (n.opcode === 'dot') return 2 * out * elements((n.message.message(instructionFields.dot)?.numbers(1) ?? []).map(d => left?.[d] ?? 1))
   if (n.opcode !== 'convolution') return 0
