@@ -64,14 +64,19 @@ export function emitKernelDot(n: LocalNode<'dot'>, [left, right]: readonly Ssa[]
   return w.reshape(ownCall(w, byRows ? 'dot_rows' : 'dot_columns', operands, { sizes, dtype: 'f32' }), sizesOf(out))
 }
 
-/** Over dims as they lie: what is shared first, then the left operand's own, then the right one's, as a node's dims are. */
-function emitPlainDot(n: LocalNode<'dot'>, left: Ssa, right: Ssa, w: Writer, scope: Scope): Ssa {
+/** Over dims as they lie: what is shared first, then the left operand's own, then the right one's, as a node's dims are. @param as whose value it is */
+function emitPlainDot(n: LocalNode<'dot'>, left: Ssa, right: Ssa, w: Writer, scope: Scope, as: LocalNode = n): Ssa {
   const [a, b] = [names(shapeOf(operand(n, 0))), names(shapeOf(operand(n, 1)))]
   const { over } = n.attrs
   const shared = names(shapeOf(n)).filter(d => a.includes(d) && b.includes(d))
   const at = (shape: readonly string[], dims: readonly string[]): string => `[${dims.map(d => shape.indexOf(d)).join(', ')}]`
   const dims = `lhs_batching_dimensions = ${at(a, shared)}, rhs_batching_dimensions = ${at(b, shared)}, lhs_contracting_dimensions = ${at(a, over)}, rhs_contracting_dimensions = ${at(b, over)}`
-  return w.op('dot_general', [left, right], { sizes: sizesOf(shapeOf(n)), dtype: dtypeOf(n) }, `dot_dimension_numbers = #stablehlo.dot<${dims}>${dotPrecision(left, right, scope)}`)
+  const begun = w.length
+  const product = w.op('dot_general', [left, right], { sizes: sizesOf(shapeOf(n)), dtype: dtypeOf(as) }, `dot_dimension_numbers = #stablehlo.dot<${dims}>${dotPrecision(left, right, scope)}`)
+  const ended = w.length
+  let gone = false
+  if (as === n && scope.readOnce?.(n) === true) scope.products?.set(product.name, { drop: () => { gone = true; w.drop(begun, ended) }, isGone: () => gone })
+  return product
 }
 
 /** Floats of 8 bits as f32, where the platform multiplies no such: the same products. */
@@ -124,12 +129,18 @@ function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w
 
 /** What a product contracts at most whose sums our kernel makes in one part. */
 const onePart = 256
-/** A product that is only wanted as halves, which the kernel rounds as it writes them. Undefined where it would keep the sums in memory until they are whole: a loop rounds these as well. */
+/**
+ * A product that is only wanted as halves, which who multiplies rounds as it writes them: accelerators one of such halves; our kernel, if it would not keep the sums in memory until they are whole (a loop rounds
+ * these as well). Undefined elsewhere.
+ */
 export function emitRounded(n: LocalNode<'convert'>, w: Writer, scope: Scope): Ssa | undefined {
   const of = operand(n, 0)
-  if (of.op !== 'dot' || dtypeOf(of) !== 'f32' || !isHalf(n.attrs.dtype) || scope.readOnce?.(of) !== true || sizeOf(dimsOf(of).over) > onePart) return undefined
+  if (of.op !== 'dot' || dtypeOf(of) !== 'f32' || !isHalf(n.attrs.dtype) || scope.readOnce?.(of) !== true) return undefined
   const [left, right, product] = [...of.inputs, of].map(i => scope.ssaOf?.(i))
-  const rounded = left === undefined || right === undefined ? undefined : emitLargeDot(of, [left, right], w, scope, false, n)
+  if (left === undefined || right === undefined) return undefined
+  const plain = scope.choices.products === 'as they lie'
+  if (plain ? left.dtype !== n.attrs.dtype || right.dtype !== n.attrs.dtype : sizeOf(dimsOf(of).over) > onePart) return undefined
+  const rounded = plain ? emitPlainDot(of, left, right, w, scope, n) : emitLargeDot(of, [left, right], w, scope, false, n)
   if (rounded !== undefined && product !== undefined) scope.products?.get(product.name)?.drop()
   return rounded
 }

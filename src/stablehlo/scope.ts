@@ -28,7 +28,7 @@ export interface Scope {
   readonly tied: boolean
   /** Where programs may call our own kernels: of values by their names, what stack they are a slice of, and where in it. */
   readonly slices?: Map<string, Required<Origin>>
-  /** Where programs may call our own kernels: products that nothing else reads, by the names of their values. */
+  /** Where programs may call our own kernels, or multiply things as they lie: products that nothing else reads, by the names of their values. */
   readonly products?: Map<string, Replaced>
   /** Where all products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
   readonly origins?: Map<string, Origin>

@@ -87,3 +87,14 @@ test('contractions of bf16 and of their gradients multiply nothing else, in loop
   expect([...new Set(contractions)]).toEqual(['bf16,bf16,f32'])
   expect(contractions.length).toBeGreaterThan(3)
 })
+
+test('on cards a product that is only wanted as halves is written as such', () => {
+  const dots = (f: (x: Tensor<'n' | 'k'>, w: Tensor<'k' | 'row'>) => Tensor<'n' | 'row'>): string[] => {
+    const { text } = plan((x: Tensor<'n' | 'k'>, w: Tensor<'k' | 'row'>) => f(x.cast('bf16'), w.cast('bf16')), [input('x', [n, k]), input('w', [k, row])] as const, { mesh: mesh({}), layout: {}, lowering: { platform: 'cuda', contractions: 'f32' } })
+    return text.split('\n').flatMap(line => (line.includes('dot_general') ? [/-> tensor<4x8x(\w+)>/.exec(line)?.[1] ?? line] : []))
+  }
+  expect(dots((x, w) => x.dot(w, k))).toEqual(['bf16'])
+  expect(dots((x, w) => x.dot(w, k).cast('f32'))).toEqual(['bf16'])
+  // What is summed as it was must not be rounded.
+  expect(dots((x, w) => { const product = x.cast('f32').dot(w.cast('f32'), k); return product.cast('bf16').cast('f32').add(product) })).toEqual(['f32'])
+})
