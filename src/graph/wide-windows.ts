@@ -5,7 +5,7 @@ import type { Attrs, Window } from './ops.ts'
 import { convDims } from './windows.ts'
 
 /** Where there are more taps, fewer places or fewer channels, XLA's own convolution is as fast: what lies under the taps is written down, which takes as long as many of the products. */
-const [mostTaps, fewPlaces, fewChannels] = [32, 1024, 16] as const
+const [mostTaps, fewPlaces, fewRows] = [32, 1024, 16] as const
 
 /** A window that is wider than it has places: elements of x at each place begin here. */
 export interface Wide { readonly window: Window; readonly width: number; readonly low: number; readonly high: number }
@@ -24,7 +24,7 @@ export function wideConv(attrs: Attrs['conv'], x: readonly Dim[], k: readonly Di
   const taps = windows.reduce((all, { window }) => all * window.out.size, 1)
   const places = windows.reduce((all, { width }) => all * width, sizeOf(over))
   const isWide = windows.every(({ window, width }) => window.xDilation === 1 && window.out.size <= width)
-  return isWide && taps <= mostTaps && places >= fewPlaces && sizeOf(batch) >= fewChannels ? { windows, taps, places } : undefined
+  return isWide && taps <= mostTaps && places >= fewPlaces && taps * sizeOf(batch) >= fewRows ? { windows, taps, places } : undefined
 }
 
 /** Every place of every window, the last window's the quickest. */

@@ -7,7 +7,7 @@ import { operand, shapeOf } from '../graph/node.ts'
 import { tapsOf, wideConv, type Wide } from '../graph/wide-windows.ts'
 import { convDims } from '../graph/windows.ts'
 import type { LocalNode } from '../partition/local.ts'
-import { emitProduct, isWorthAKernel } from './product.ts'
+import { emitProduct, isWorthAKernel, type Factor } from './product.ts'
 import { emitConcat, emitSlice } from './rearranging.ts'
 import { asStored, type Scope } from './scope.ts'
 import { i64s, sizesOf, type Ssa, type Writer } from './writer.ts'
@@ -43,10 +43,22 @@ export function emitWideConv(n: LocalNode<'conv'>, given: readonly [Ssa, Ssa], w
     return w.reshape(w.transpose(under, byRows), [places, sizeOf(batch)])
   }), 1)
   const product = own
-    ? emitProduct(w, { value: columns, turned: true, stack: undefined }, { value: weights, turned: false, stack: undefined }, [1, rows, across], 'f32')
+    ? emitInParts(w, columns, weights)
     : w.op('dot_general', [columns, weights], { sizes: [rows, across], dtype: 'f32' }, 'dot_dimension_numbers = #stablehlo.dot<lhs_contracting_dimensions = [0], rhs_contracting_dimensions = [0]>')
   const made = [...windows.map(v => v.window.out), ...batch, ...features]
   return w.transpose(w.reshape(product, sizesOf(made)), names(shapeOf(n)).map(name => names(made).indexOf(name)))
+}
+
+/** Places summed at a time, at least, where a kernel's gradient is made in parts: it is small, and threads would have nothing to do, or each would pack all of the weights for its rows. */
+const fewestPlaces = 2048
+/** The product over the first dim of both by our kernel, in parts along it that are added up: as many whatever the threads are. */
+function emitInParts(w: Writer, left: Ssa, right: Ssa): Ssa {
+  const [places = 1, rows = 1, across = 1] = [left.sizes[0], left.sizes[1], right.sizes[1]]
+  const parts = [16, 8, 4, 2].find(n => places % n === 0 && places / n >= fewestPlaces) ?? 1
+  const factor = (value: Ssa, turned: boolean): Factor => ({ value: w.reshape(value, [parts, places / parts, value.sizes[1] ?? 1]), turned, stack: undefined })
+  const all = emitProduct(w, factor(left, true), factor(right, false), [parts, rows, across], 'f32')
+  const each = Array.from({ length: parts }, (_, i) => w.reshape(emitSlice(w, all, 0, i, 1, 1), [rows, across]))
+  return each.reduce((a, b) => w.op('add', [a, b], a))
 }
 
 /** Channels that XLA:CPU gathers one by one, and as many as it gathers together: with zeros for what is missing it is twice as fast, on one channel it is not. */
