@@ -29,7 +29,7 @@ export type Request =
   | { readonly do: 'forget' }
   | { readonly do: 'steps'; readonly count: number }
   /** Square matrices, multiplied once. */
-  | { readonly do: 'roof'; readonly size: number }
+  | { readonly do: 'roof'; readonly size: number; readonly dtype: 'float32' | 'bfloat16' }
   /** From the model to the executable, each stage timed: processor time, since others may use the machine. */
   | { readonly do: 'stages' } & Stages
 export interface Answers {
@@ -114,13 +114,13 @@ const handlers: Handlers = {
     opened = undefined
     return Promise.resolve({})
   },
-  roof: async ({ size: n }) => {
-    const own = await backendFor(1)
+  roof: async ({ size: n, dtype: name }) => {
+    const [own, dtype] = [await backendFor(1), name === 'float32' ? 'f32' : 'bf16'] as const
     const d = dims({ rows: n, inner: n, columns: n })
-    const [left, right] = [input('left', [d.rows, d.inner]), input('right', [d.inner, d.columns])]
+    const [left, right] = [input('left', [d.rows, d.inner], dtype), input('right', [d.inner, d.columns], dtype)]
     const where = { mesh: mesh({ devices: 1 }), backend: own, layout: {} }
-    using program = await compile((x: typeof left, y: typeof right) => x.dot(y, d.inner).max(d.rows, d.columns), [left, right] as const, where)
-    using filled = await compile(() => ({ x: full(0.5, [d.rows, d.inner]), y: full(0.25, [d.inner, d.columns]) }), [] as const, where)
+    using program = await compile((x: typeof left, y: typeof right) => x.dot(y, d.inner).cast('f32').max(d.rows, d.columns), [left, right] as const, where)
+    using filled = await compile(() => ({ x: full(0.5, [d.rows, d.inner], dtype), y: full(0.25, [d.inner, d.columns], dtype) }), [] as const, where)
     const { x, y } = await filled()
     let ms = Infinity
     for (let round = 0; round < 5; round++) {

@@ -179,6 +179,7 @@ static inline __attribute__((always_inline)) void tile(const float *a, int64_t d
 #define NONE_OF(r, v) Register sum_##r##_##v = {0};
 #define NONE(r) EACH_OF(r, NONE_OF)
   EACH(NONE)
+  (void)pairs; // which not all machines multiply
   const float *later = ahead->out;
   int64_t i = 0;
   for (int64_t row = 0; i < deep; row++) {
@@ -194,7 +195,6 @@ static inline __attribute__((always_inline)) void tile(const float *a, int64_t d
 #if defined(PAIRS)
 #define ADD_OF(r, v) sum_##r##_##v = pairs ? (Register)_mm512_dpbf16_ps((__m512)sum_##r##_##v, (__m512bh)x, (__m512bh)of[v]) : sum_##r##_##v + x * of[v];
 #else
-  (void)pairs;
 #define ADD_OF(r, v) sum_##r##_##v += x * of[v];
 #endif
 #define ADD(r)                                                                           \
@@ -274,9 +274,8 @@ static void pack(const Matrix *a, int64_t m, int64_t rows, int64_t k, int64_t de
       }
     return;
   }
-#else
-  (void)pairs;
 #endif
+  (void)pairs;
   if (a->along == 1)
     for (int64_t r = 0; r < rows; r++) widen(a->data + ((m + r) * a->down + k) * bytes_of(a->dtype), deep, a->dtype, into + r * APART);
   else // Sixteen numbers are written, or a register of them, and what is too much of them by what comes next.
@@ -298,9 +297,9 @@ static void pack_windows(const Product *p, int64_t m, int64_t rows, int64_t k, i
       if (p->pairs && deep % 2 == 1) memset((char *)row + deep * bytes, 0, (size_t)bytes);
       continue;
     }
-    char halves[2 * DEEP];
-    under_window(p->taps, a->data, bytes, m + r, k, deep, halves);
-    widen(halves, deep, a->dtype, row);
+    char stored[2 * DEEP];
+    under_window(p->taps, a->data, bytes, m + r, k, deep, stored);
+    widen(stored, deep, a->dtype, row);
   }
 }
 
