@@ -1,5 +1,5 @@
-// Products of large matrices, as they lie. What is packed are words of 32 bits: a number of f32, or two of bf16 that follow one another along what is contracted, where the machine multiplies such pairs. A tile of sums stays in registers, a strip of the right operand in the first cache and the rows of the left one in the second, both packed so that what is multiplied next
-// lies next; what is packed after them is fetched meanwhile. Every sum is made in one order, part by part along what is contracted: no bit depends on how the product is cut, or on how many threads compute it.
+// Products of large matrices, as they lie. A tile of sums stays in registers, a strip of the right operand in the first cache and the rows of the left one in the second, both packed so that what is multiplied next
+// lies next: words of 32 bits, a number of f32 or, where the machine multiplies such pairs, two of bf16 that follow one another along what is contracted; what is packed after them is fetched meanwhile. Every sum is made in one order, part by part along what is contracted: no bit depends on how the product is cut, or on how many threads compute it.
 #include "call.h"
 #include "pairs.h"
 #include "product.h"
@@ -32,7 +32,6 @@ enum { WIDTH = 4, TALL = 2, WIDE = 4, TURNS = 1, EIGHTHS = 3, LATE = 0 };
 #endif
 typedef float Register __attribute__((vector_size(4 * WIDTH)));
 typedef float LooseRegister __attribute__((vector_size(4 * WIDTH), aligned(4)));
-
 // DEEP words of what is contracted at a time; a strip is STRIP columns wide. FIRST strips are packed before the rows are, beside which they are then computed. Rows that lie FAR or more apart share few places
 // of the caches. Of a tile's rows, where they are packed, numbers of one row lie together and rows APART, or those of one column, each column BEHIND the last one; a tile has a PLACE.
 enum { STRIP = WIDE * WIDTH, DEEP = 256, FIRST = 3, MOST_COLUMNS = 1024, MOST_ROWS = 512, FAR = 512, APART = DEEP + LANES, BEHIND = TALL > 8 ? 16 : TALL, PLACE = (TALL * APART > DEEP * BEHIND ? TALL * APART : DEEP * BEHIND) + 2 * LANES, LINE = 64 };

@@ -4,7 +4,7 @@ import { dimIn } from './infer/checks.ts'
 import type { Attrs, Window } from './ops.ts'
 import { convDims } from './windows.ts'
 
-/** Where there are more taps, fewer places or fewer channels, XLA's own convolution is as fast: what lies under the taps is written down, which takes as long as many of the products. */
+/** Where there are more taps, fewer places, or fewer rows (channels under all taps), XLA's own convolution is as fast: what lies under the taps is written down, which takes as long as many of the products. */
 const [mostTaps, fewPlaces, fewRows] = [32, 1024, 16] as const
 
 /** A window that is wider than it has places: elements of x at each place begin here. */

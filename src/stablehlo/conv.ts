@@ -67,13 +67,13 @@ export function emitConv(n: LocalNode<'conv'>, [left, right]: readonly Ssa[], w:
     slides.push({ ...reached, width, places: out.size, stride, xDilation, wDilation })
   }
   // Of f32 XLA's own are as fast.
-  const [images, kernels] = [left, right].map((value, i) => asStored(operand(n, i), value, scope.ssaOf).value)
-  const own = scope.kernels && scope.origins === undefined && groups.length === 0 && images !== undefined && isHalf(images.dtype) && images.dtype === kernels?.dtype && isForTheKernel(slides, sizeOf(batch), sizeOf(over), sizeOf(features))
-  const [from, by] = own ? [images, kernels] : [left, right]
+  const stored = [left, right].map((value, i) => asStored(operand(n, i), value, scope.ssaOf).value)
+  const own = scope.kernels && scope.origins === undefined && groups.length === 0 && stored.every(({ dtype }) => isHalf(dtype) && dtype === stored[0]?.dtype) && isForTheKernel(slides, sizeOf(batch), sizeOf(over), sizeOf(features))
+  const [images = left, filters = right] = own ? stored : []
   // Cut beforehand: not every plugin takes negative padding.
   const lhs = slides.reduce((v, { from, size }, i) => (size === v.sizes[i + 1] ? v : emitSlice(w, v, i + 1, from, size, 1)),
-    arrange(w, from, x, [batch, ...spatial.map(s => (isWindow(s) ? [dimIn(x, s.x, 'conv')] : s)), [...groups, ...over]]))
-  const rhs = arrange(w, by, k, [...spatial.map(s => (isWindow(s) ? [dimIn(k, s.w, 'conv')] : [])), over, [...groups, ...features]])
+    arrange(w, images, x, [batch, ...spatial.map(s => (isWindow(s) ? [dimIn(x, s.x, 'conv')] : s)), [...groups, ...over]]))
+  const rhs = arrange(w, filters, k, [...spatial.map(s => (isWindow(s) ? [dimIn(k, s.w, 'conv')] : [])), over, [...groups, ...features]])
   const out = [...batch, ...spatial.flatMap(s => (isWindow(s) ? [s.out] : s)), ...groups, ...features]
   const made = own ? emitKernelConv(w, lhs, rhs, slides) : scope.choices.convolutions === 'in parts' ? convolve(w, ...(groups.length === 0 ? withMoreChannels(w, lhs, rhs) : [lhs, rhs] as const), slides, sizeOf(groups)) : wholeConvolution(w, lhs, rhs, slides, sizeOf(groups), convPrecision(lhs, rhs, scope))
   return w.transpose(w.reshape(made, sizesOf(out)), names(shapeOf(n)).map(name => names(out).indexOf(name)))

@@ -75,7 +75,7 @@ function emitPlainDot(n: LocalNode<'dot'>, left: Ssa, right: Ssa, w: Writer, sco
   const product = w.op('dot_general', [left, right], { sizes: sizesOf(shapeOf(n)), dtype: dtypeOf(as) }, `dot_dimension_numbers = #stablehlo.dot<${dims}>${dotPrecision(left, right, scope)}`)
   const ended = w.length
   let gone = false
-  if (as === n && scope.readOnce?.(n) === true) scope.products?.set(product.name, { drop: () => { gone = true; w.drop(begun, ended) }, isGone: () => gone })
+  if (as === n && scope.readOnce?.(n) === true) scope.products.set(product.name, { drop: () => { gone = true; w.drop(begun, ended) }, isGone: () => gone })
   return product
 }
 
@@ -109,7 +109,7 @@ function emitLargeDot(n: LocalNode<'dot'>, [left, right]: readonly [Ssa, Ssa], w
   const call = [w, factor(...first, true), factor(...second, false), [sizeOf(shared), sizeOf(first[2]), sizeOf(second[2])], dtypeOf(as)] as const
   const arranged = w.length
   const product = w.reshape(emitProduct(...call), sizesOf([...shared, ...first[2], ...second[2]]))
-  if (products === undefined || readOnce?.(as) !== true) return product
+  if (readOnce?.(as) !== true) return product
   const ended = w.length
   let gone = false
   const into = (place: Place): Ssa => {
@@ -141,7 +141,7 @@ export function emitRounded(n: LocalNode<'convert'>, w: Writer, scope: Scope): S
   const plain = scope.choices.products === 'as they lie'
   if (plain ? left.dtype !== n.attrs.dtype || right.dtype !== n.attrs.dtype : sizeOf(dimsOf(of).over) > onePart) return undefined
   const rounded = plain ? emitPlainDot(of, left, right, w, scope, n) : emitLargeDot(of, [left, right], w, scope, false, n)
-  if (rounded !== undefined && product !== undefined) scope.products?.get(product.name)?.drop()
+  if (rounded !== undefined && product !== undefined) scope.products.get(product.name)?.drop()
   return rounded
 }
 
@@ -196,7 +196,7 @@ export function emitReordered(n: LocalNode, value: Ssa, to: readonly string[], w
   const [left, right] = of.inputs.map(i => scope.ssaOf?.(i))
   const exchanged = left === undefined || right === undefined || scope.readOnce?.(of) !== true ? undefined : emitLargeDot(of, [left, right], w, scope, true, n)
   if (exchanged !== undefined) {
-    scope.products?.get(value.name)?.drop()
+    scope.products.get(value.name)?.drop()
     return exchanged
   }
   const [few, many] = [sizeOf(rows), sizeOf(columns)]

@@ -49,7 +49,7 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
     const made = attended === undefined ? visitLocal(table, n, operands(), w, here) : [attended]
     values.set(n, made)
     // Of a product in whose place this was written nothing is left: who waits until that is computed waits for this.
-    for (const i of n.inputs) if (scope.products?.get(written(i)?.name ?? '')?.isGone() === true) values.set(i, made)
+    for (const i of n.inputs) if (scope.products.get(written(i)?.name ?? '')?.isGone() === true) values.set(i, made)
   }
   const fly = (step: Step): void => {
     if (flights === undefined) return
@@ -66,7 +66,7 @@ export function emitNodes(roots: readonly LocalNode[], given: ReadonlyMap<LocalN
       if (ticket === undefined) throw new Error(`${n.op} was not begun`)
       const after = step.after.flatMap(h => values.get(h)?.slice(0, 1) ?? [])
       for (const h of step.after) awaited.add(h)
-      for (const v of after) scope.products?.delete(v.name)
+      for (const v of after) scope.products.delete(v.name)
       at(n)
       values.set(n, [flights.wait(n, ticket, after, w)])
     }

@@ -34,7 +34,7 @@ export function emit(graph: LocalGraph, { donations = new Map(), devicesAs = 're
   const args: Ssa[] = graph.inputs.map((n, i) => ({ ...typeOfNode(n), name: `%arg${i}` }))
   const given = new Map<LocalNode, Ssa>(graph.inputs.map((n, i) => [n, args[i] ?? { ...typeOfNode(n), name: '%?' }]))
   if (collectives.ordered && communicates(graph)) w.startToken()
-  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives, choices: choices[lowering.platform], contractions: lowering.contractions, emitNodes, kernels, tied: kernels && devicesAs === 'replicas' && graph.mesh.size > 1, ...(kernels ? { slices: new Map<string, Required<Origin>>() } : {}), ...(kernels || choices[lowering.platform].products === 'as they lie' ? { products: new Map<string, Replaced>() } : {}), ...(kernels && batchInvariant ? { origins: new Map<string, Origin>() } : {}) })
+  const outputs = emitNodes(graph.outputs, given, w, { mesh: graph.mesh, collectives, choices: choices[lowering.platform], contractions: lowering.contractions, emitNodes, kernels, tied: kernels && devicesAs === 'replicas' && graph.mesh.size > 1, products: new Map<string, Replaced>(), ...(kernels ? { slices: new Map<string, Required<Origin>>() } : {}), ...(kernels && batchInvariant ? { origins: new Map<string, Origin>() } : {}) })
   const { hostMemory = 'its own' } = choices[lowering.platform]
   const apart = hostMemory !== 'its own' && [...graph.inputPlacements, ...graph.outputPlacements].some(p => p.memory === 'host')
   /** The memory that an argument or a result lies in; of all of them, where one is not the device's. */

@@ -123,7 +123,7 @@ export function emitScan(n: LocalNode<'scan'>, args: readonly Ssa[], w: Writer, 
       const [stack, value] = [filling[i], out.get(carries + i)]
       if (stack === undefined || (value === undefined && !lateYs.has(carries + i))) throw new Error('a stack or its slice is missing')
       if (value === undefined) return stack
-      const product = scope.products?.get(value.name)?.into?.({ stack, index })
+      const product = scope.products.get(value.name)?.into?.({ stack, index })
       w.at(site)
       return product ?? writeSlice(w, stack, value, index, zero)
     })

@@ -28,8 +28,8 @@ export interface Scope {
   readonly tied: boolean
   /** Where programs may call our own kernels: of values by their names, what stack they are a slice of, and where in it. */
   readonly slices?: Map<string, Required<Origin>>
-  /** Where programs may call our own kernels, or multiply things as they lie: products that nothing else reads, by the names of their values. */
-  readonly products?: Map<string, Replaced>
+  /** Products in whose place another may be written, by the names of their values. */
+  readonly products: Map<string, Replaced>
   /** Where all products are our own kernels': of values by their names, what they are a slice of, or were in fewer bits. */
   readonly origins?: Map<string, Origin>
   /** Of a turn of a loop, where collectives fly: those under way as it begins, by what they are waited for with; and those that it begins and another turn waits for, into which that is written. */

@@ -1,6 +1,6 @@
 /** Convolutions of halves by our own kernel: windows of every size, stride, dilation and padding, forward and back. */
 import { expect, test } from 'vitest'
-import { roundBf16 } from '../../src/core/half-precision.ts'
+import { roundBf16, roundF16 } from '../../src/core/half-precision.ts'
 import { compile, grad, input, loose, mesh, plan, type AnyTensor, type MeshArray, type Tree } from '../../src/engine/index.ts'
 import { conv } from '../../src/nn/convolution.ts'
 import { backendOfKernels, numbers, taken } from '../support/kernels.ts'
@@ -15,7 +15,7 @@ const dims = (c: Case) => ({
   rows: { name: 'rows', size: c.taps[0] }, columns: { name: 'columns', size: c.taps[1] }, features: { name: 'features', size: c.features },
 })
 const given = (c: Case): readonly [AnyTensor, AnyTensor] => { const d = dims(c); return [input('x', [d.batch, d.height, d.width, d.channels]), input('w', [d.rows, d.columns, d.channels, d.features])] }
-const made = (c: Case, dtype: 'f32' | 'bf16') => (x: AnyTensor, w: AnyTensor): AnyTensor => {
+const made = (c: Case, dtype: 'f32' | 'bf16' | 'f16') => (x: AnyTensor, w: AnyTensor): AnyTensor => {
   const d = dims(c)
   const windows = [d.height, d.width].map((dim, i) => ({ dim: dim.name, kernel: [d.rows, d.columns][i]?.name ?? '', padding: [c.padding[i] ?? 0, c.padding[i] ?? 0] as const, stride: c.stride[i] ?? 1, dilation: c.dilation[i] ?? 1 }))
   return loose(conv(loose(loose(x).cast(dtype)) as never, loose(loose(w).cast(dtype)) as never, { over: ['channels'], windows } as never) as AnyTensor).cast('f32')
@@ -54,12 +54,13 @@ const cases: readonly Case[] = [
 ]
 const named = cases.map(c => [JSON.stringify(c), c] as const)
 
-test.each(named)('%s', async (_, c) => {
-  const [args, f] = [given(c), made(c, 'bf16')]
+// Those of f16 are widened as they are packed on every machine, those of bf16 where pairs are not multiplied.
+test.each(named.flatMap(([name, c]) => (['bf16', 'f16'] as const).map(dtype => [dtype, name, c] as const)))('%s: %s', async (dtype, _, c) => {
+  const [args, f] = [given(c), made(c, dtype)]
   expect(plan(f as (...args: readonly Tree[]) => AnyTensor, args, { ...where, kernels: true }).text).toContain('meshwork.conv')
   using program = await compile(f as (...args: readonly Tree[]) => AnyTensor, args, { ...where, backend: backend() })
   const [x, w] = data(c)
-  expect(relativeError([...await taken(await program(x as never, w as never) as MeshArray)], expected(c, x, w).map(roundBf16))).toBeLessThan(4e-3)
+  expect(relativeError([...await taken(await program(x as never, w as never) as MeshArray)], expected(c, x, w).map(dtype === 'bf16' ? roundBf16 : roundF16))).toBeLessThan(dtype === 'bf16' ? 4e-3 : 1e-3)
 })
 
 test.each(named)('gradients: %s', async (_, c) => {

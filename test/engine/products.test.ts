@@ -66,6 +66,12 @@ describe.each(orders)('$left by $right', order => {
     const [x, w] = [numbers(c.m * c.k, 1).map(v => rounded(v, dtype)), numbers(c.k * c.n, 2).map(v => rounded(v, dtype))]
     expect(relativeError([...await run(c, dtype, dtype, x, w)], expected(c, x, w))).toBeLessThan(dtype === 'bf16' ? 5e-3 : 1e-3)
   })
+  // An odd number of them, in several parts of however many.
+  test.each(['bf16', 'f16'] as const)('of %s over more than fit into one part', async dtype => {
+    const c: Case = { m: 31, n: 70, k: 1027, ...order }
+    const [x, w] = [numbers(c.m * c.k, 1).map(v => rounded(v, dtype)), numbers(c.k * c.n, 2).map(v => rounded(v, dtype))]
+    expect(relativeError([...await run(c, dtype, 'f32', x, w)], expected(c, x, w))).toBeLessThan(dtype === 'bf16' ? 5e-3 : 1e-3)
+  })
   // In one part, which is rounded as it is written, and in two, which are rounded when they are whole.
   test.each([{ k: 140 }, { k: 256 }, { k: 300 }].flatMap(k => (['bf16', 'f16'] as const).map(dtype => ({ ...k, dtype }))))('sums of $dtype over $k are rounded once', async ({ k, dtype }) => {
     const c: Case = { m: 75, n: 150, k, ...order }

@@ -8,11 +8,13 @@ interface Limit {
   readonly flags: readonly string[]
 }
 
-/** The instruction sets of XLA's `--xla_cpu_max_isa` below AVX-512, by their names there. */
+/** The instruction sets of XLA's `--xla_cpu_max_isa` below AVX-512's for bf16, which decide what our kernels compute, by their names there. */
 const limits: { readonly [isa: string]: Limit } = {
   SSE4_2: { above: /^(?:avx|fma$|f16c$|amx)/, flags: ['-mno-avx'] },
   AVX: { above: /^(?:avx(?!$)|fma$|f16c$|amx)/, flags: ['-mno-avx2', '-mno-fma', '-mno-f16c', '-mno-avx512f'] },
   AVX2: { above: /^(?:avx512|avx_vnni|amx)/, flags: ['-mno-avx512f'] },
+  AVX512: { above: /^(?:avx512_(?:vnni|bf16|fp16)|avx_vnni|amx)/, flags: ['-mno-avx512bf16'] },
+  AVX512_VNNI: { above: /^(?:avx512_(?:bf16|fp16)|amx)/, flags: ['-mno-avx512bf16'] },
 }
 
 /** The instruction set to which the user has held XLA by `--xla_cpu_max_isa`: what is ours keeps to it too, so that machines of several kinds run the same code. */
